@@ -1,0 +1,98 @@
+"""The default values, as a yacs node. A key that is not here (or added by a trainer) cannot be set."""
+
+from yacs.config import CfgNode
+
+
+def _node(**values):
+    node = CfgNode()
+    for key, value in values.items():
+        node[key] = value
+    return node
+
+
+_C = _node(VERSION=1, OUTPUT_DIR="./output", RESUME="", SEED=-1, USE_CUDA=True, VERBOSE=True)
+
+_C.INPUT = _node(
+    SIZE=(224, 224),
+    INTERPOLATION="bilinear",  # or bicubic, nearest
+    TRANSFORMS=(),
+    NO_TRANSFORM=False,
+    PIXEL_MEAN=[0.485, 0.456, 0.406],
+    PIXEL_STD=[0.229, 0.224, 0.225],
+    CROP_PADDING=4,  # pixels around the image for random_crop
+    RRCROP_SCALE=(0.08, 1.0),  # share of the area for random_resized_crop
+    CUTOUT_N=1,
+    CUTOUT_LEN=16,
+    GN_MEAN=0.0,  # gaussian_noise
+    GN_STD=0.15,
+    RANDAUGMENT_N=2,
+    RANDAUGMENT_M=10,
+    COLORJITTER_B=0.4,
+    COLORJITTER_C=0.4,
+    COLORJITTER_S=0.4,
+    COLORJITTER_H=0.1,
+    RGS_P=0.2,  # probability of randomgrayscale
+    GB_P=0.5,  # probability of gaussian_blur, and its kernel size (odd)
+    GB_K=21,
+)
+
+_C.DATASET = _node(
+    ROOT="",
+    NAME="",
+    SOURCE_DOMAINS=(),
+    TARGET_DOMAINS=(),
+    NUM_LABELED=-1,
+    NUM_SHOTS=-1,  # training images per class; below 1: all
+    VAL_PERCENT=0.1,
+    STL10_FOLD=-1,
+    CIFAR_C_TYPE="",
+    CIFAR_C_LEVEL=1,
+    ALL_AS_UNLABELED=False,
+)
+
+_SAMPLING = {"SAMPLER": "RandomSampler", "BATCH_SIZE": 32, "N_DOMAIN": 0, "N_INS": 16}
+_C.DATALOADER = _node(NUM_WORKERS=4, K_TRANSFORMS=1, RETURN_IMG0=False)
+_C.DATALOADER.TRAIN_X = _node(**_SAMPLING)
+_C.DATALOADER.TRAIN_U = _node(SAME_AS_X=True, **_SAMPLING)
+_C.DATALOADER.TEST = _node(SAMPLER="SequentialSampler", BATCH_SIZE=32)
+
+_C.MODEL = _node(INIT_WEIGHTS="")
+_C.MODEL.BACKBONE = _node(NAME="", PRETRAINED=True)
+_C.MODEL.HEAD = _node(NAME="", HIDDEN_LAYERS=(), ACTIVATION="relu", BN=True, DROPOUT=0.0)
+
+_C.OPTIM = _node(
+    NAME="adam",
+    LR=0.0003,
+    WEIGHT_DECAY=5e-4,
+    MOMENTUM=0.9,
+    SGD_DAMPNING=0,
+    SGD_NESTEROV=False,
+    RMSPROP_ALPHA=0.99,
+    ADAM_BETA1=0.9,
+    ADAM_BETA2=0.999,
+    STAGED_LR=False,  # NEW_LAYERS at the full rate, all others at BASE_LR_MULT of it
+    NEW_LAYERS=(),
+    BASE_LR_MULT=0.1,
+    LR_SCHEDULER="single_step",
+    STEPSIZE=(-1,),
+    GAMMA=0.1,
+    MAX_EPOCH=10,
+    WARMUP_EPOCH=-1,
+    WARMUP_TYPE="linear",  # or constant
+    WARMUP_CONS_LR=1e-5,
+    WARMUP_MIN_LR=1e-5,
+    WARMUP_RECOUNT=True,  # the schedule proper starts at its epoch 0 after the warm-up
+)
+
+_C.TRAIN = _node(CHECKPOINT_FREQ=0, PRINT_FREQ=10, COUNT_ITER="train_x")
+
+_C.TEST = _node(
+    EVALUATOR="Classification",
+    PER_CLASS_RESULT=False,
+    COMPUTE_CMAT=False,
+    NO_TEST=False,
+    SPLIT="test",
+    FINAL_MODEL="last_step",  # or best_val
+)
+
+_C.TRAINER = _node(NAME="")

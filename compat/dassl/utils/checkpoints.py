@@ -1,0 +1,115 @@
+"""Checkpoints: written whole (aside, then renamed), read without running what is in them."""
+
+import os
+import warnings
+
+import torch
+
+from dassl.utils.tools import mkdir_if_missing
+
+
+def save_whole(obj, fpath):
+    """torch.save to a file that is either complete or not there."""
+    mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
+    aside = f"{fpath}.part"
+    try:
+        with open(aside, "wb") as file:
+            torch.save(obj, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, fpath)
+    finally:
+        if os.path.exists(aside):
+            os.remove(aside)
+
+
+def _without_module(state_dict):
+    return {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
+
+
+def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True, model_name=""):
+    """Save a model's state as `save_dir/model.pth.tar-<epoch>` (or `model_name`), named in the file `checkpoint`.
+
+    Args:
+        state: a dict with at least `state_dict` and `epoch`.
+        save_dir: the folder; made if missing.
+        is_best: also save it as model-best.pth.tar.
+        remove_module_from_keys: take DataParallel's prefix off the names.
+        model_name: file name in place of model.pth.tar-<epoch>.
+    """
+    if remove_module_from_keys:
+        state = {**state, "state_dict": _without_module(state["state_dict"])}
+    name = model_name or f"model.pth.tar-{state['epoch']}"
+    fpath = os.path.join(save_dir, name)
+    save_whole(state, fpath)
+    print(f"Checkpoint saved to {fpath}")
+    pointer = os.path.join(save_dir, "checkpoint")
+    with open(pointer + ".part", "w", encoding="utf-8") as file:
+        file.write(name + "\n")
+    os.replace(pointer + ".part", pointer)
+    if is_best:
+        save_whole(state, os.path.join(save_dir, "model-best.pth.tar"))
+
+
+def load_checkpoint(fpath):
+    """The content of a checkpoint file, tensors on the CPU unless CUDA is there.
+
+    Raises:
+        ValueError: if no path is given, or the file is not a whole checkpoint of tensors and plain values.
+        FileNotFoundError: if there is no file.
+    """
+    if fpath is None:
+        raise ValueError("load_checkpoint: no file given")
+    if not os.path.exists(fpath):
+        raise FileNotFoundError(f"no checkpoint at {fpath}")
+    try:
+        return torch.load(fpath, map_location=None if torch.cuda.is_available() else "cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{fpath} is not a whole checkpoint ({reason})") from None
+
+
+def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
+    """Load the checkpoint that the file `fdir/checkpoint` names into a model and what trains it.
+
+    Returns:
+        The epoch to go on from (that of the checkpoint).
+    """
+    with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
+        fpath = os.path.join(fdir, file.readline().strip())
+    checkpoint = load_checkpoint(fpath)
+    model.load_state_dict(checkpoint["state_dict"])
+    for part, name in ((optimizer, "optimizer"), (scheduler, "scheduler")):
+        if part is not None and checkpoint.get(name) is not None:
+            part.load_state_dict(checkpoint[name])
+    print(f"Loaded {fpath} (epoch {checkpoint['epoch']})")
+    return checkpoint["epoch"]
+
+
+def load_pretrained_weights(model, weight_path):
+    """Load what fits by name and shape from a file of weights; what does not is left as it is, and said."""
+    checkpoint = load_checkpoint(weight_path)
+    given = _without_module(checkpoint.get("state_dict", checkpoint))
+    own = model.state_dict()
+    fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        warnings.warn(f"{weight_path}: nothing in it fits this model by name and shape", stacklevel=2)
+        return
+    model.load_state_dict(fitting, strict=False)
+    print(f"Loaded {len(fitting)} of {len(own)} tensors from {weight_path}")
+    left = sorted(set(given) - set(fitting))
+    if left:
+        print(f"Not used: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}")
+
+
+def count_num_param(model=None, params=None):
+    """Number of parameters of a model, or of an iterable of parameters or {'params': ...} groups.
+
+    Raises:
+        ValueError: if neither is given.
+    """
+    if model is not None:
+        return sum(p.numel() for p in model.parameters())
+    if params is None:
+        raise ValueError("count_num_param: give a model or its parameters")
+    return sum(sum(q.numel() for q in p["params"]) if isinstance(p, dict) else p.numel() for p in params)

@@ -1,0 +1,57 @@
+"""Standard output, echoed into a log file."""
+
+import os
+import sys
+import time
+
+from dassl.utils.tools import mkdir_if_missing
+
+
+class Logger:
+    """A stream that writes to standard output and to a file, which is flushed line by line.
+
+    Args:
+        fpath: the log file; None echoes nothing.
+    """
+
+    def __init__(self, fpath=None):
+        self.console = sys.stdout
+        self.file = None
+        if fpath is not None:
+            mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
+            self.file = open(fpath, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 - open as long as the stream
+
+    def write(self, msg):
+        """Write to both."""
+        self.console.write(msg)
+        if self.file is not None:
+            self.file.write(msg)
+
+    def flush(self):
+        """Flush both."""
+        self.console.flush()
+        if self.file is not None:
+            self.file.flush()
+
+    def isatty(self):
+        """Whether standard output is a terminal."""
+        return self.console.isatty()
+
+    def close(self):
+        """Close the file; standard output stays open."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+def setup_logger(output=None):
+    """Echo standard output into `output` (a .txt or .log file, or a folder for log.txt).
+
+    An existing log is kept: the new one gets the time behind its name.
+    """
+    if output is None:
+        return
+    fpath = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
+    if os.path.exists(fpath):
+        fpath += time.strftime("-%Y-%m-%d-%H-%M-%S")
+    sys.stdout = Logger(fpath)

@@ -1,0 +1,104 @@
+"""Files, images, seeds, and a look at the environment."""
+
+import difflib
+import json
+import os
+import platform
+import random
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+def mkdir_if_missing(dirname):
+    """Make a folder, with its parents, unless it exists."""
+    os.makedirs(dirname, exist_ok=True)
+
+
+def check_isfile(fpath):
+    """Whether the path is a file; warns if not."""
+    found = os.path.isfile(fpath)
+    if not found:
+        warnings.warn(f"no file at {fpath}", stacklevel=2)
+    return found
+
+
+def read_json(fpath):
+    """The content of a JSON file."""
+    with open(fpath, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_json(obj, fpath):
+    """Write a JSON file (indented by 4) whole: aside first, then renamed."""
+    mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
+    aside = f"{fpath}.{os.getpid()}.part"
+    with open(aside, "w", encoding="utf-8") as file:
+        json.dump(obj, file, indent=4, separators=(",", ": "))
+    os.replace(aside, fpath)
+
+
+def read_image(path):
+    """An image file as a PIL image in RGB.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not an image or is damaged; the file is named.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"image not found: {path}") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"cannot read the image {path} ({error}): replace the file") from None
+
+
+def listdir_nohidden(path, sort=False):
+    """Names in a folder without those that begin with a dot, in the system's order or sorted."""
+    names = [name for name in os.listdir(path) if not name.startswith(".")]
+    return sorted(names) if sort else names
+
+
+def tolist_if_not(x):
+    """x itself if it is a list, otherwise [x]."""
+    return x if isinstance(x, list) else [x]
+
+
+def set_random_seed(seed):
+    """Seed Python's random, numpy, torch and CUDA with one number."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def check_availability(requested, available):
+    """Raise ValueError unless `requested` is among the `available` names; the nearest one is proposed."""
+    if requested in available:
+        return
+    folded = {name.lower(): name for name in available}
+    near = difflib.get_close_matches(str(requested).lower(), folded, n=1, cutoff=0.0)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    raise ValueError(f"there is no {requested!r}{hint} (known: {', '.join(sorted(available))})")
+
+
+def collect_env_info():
+    """Versions and devices, a line each."""
+    import PIL
+    import torchvision
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["CPU only"]
+    lines = {
+        "Python": platform.python_version(),
+        "PyTorch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "Pillow": PIL.__version__,
+        "System": platform.platform(),
+        "Devices": ", ".join(devices),
+        "CPU threads": torch.get_num_threads(),
+    }
+    return "\n".join(f"{name}: {value}" for name, value in lines.items())

@@ -1,0 +1,126 @@
+"""A stock CLIP by name, from a file, or the small one that ships with the package."""
+
+import difflib
+import io
+import os
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Dict
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip_package import import_clip
+from modprompt.errors import UserError
+from modprompt.files import is_jit_archive, read_tensors
+
+EMBEDDED = "glyph-clip"
+_EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
+_BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
+_RUN_EMBEDDED = f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {EMBEDDED}, runs the embedded model"
+
+
+def read_embedded() -> Dict[str, Tensor]:
+    """State dict of the embedded model; words that its training never used have zero embeddings."""
+    import numpy as np
+
+    with np.load(str(_EMBEDDED_FILE), allow_pickle=False) as arrays:
+        state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if not name.startswith("token_emb")}
+        rows = torch.from_numpy(arrays["token_embedding.rows"])
+        table = rows.new_zeros(int(arrays["token_embedding.size"]), rows.shape[1])
+        table[torch.from_numpy(arrays["token_embedding.ids"]).long()] = rows
+    state["token_embedding.weight"] = table
+    return state
+
+
+def read_file(path: Path) -> Dict[str, Tensor]:
+    """State dict of a CLIP on disk: a TorchScript archive as OpenAI publishes them, or a saved state dict.
+
+    Raises:
+        UserError: if it is missing, damaged, or not a CLIP.
+    """
+    if not path.is_file():
+        raise UserError(f"MODEL.BACKBONE.PATH: no file at {path}; {_RUN_EMBEDDED}")
+    if is_jit_archive(path):
+        try:
+            state = torch.jit.load(str(path), map_location="cpu").state_dict()
+        except RuntimeError as error:
+            raise UserError(f"{path} is not a whole TorchScript archive ({str(error).splitlines()[0][:120]})") from None
+    else:
+        state = read_tensors(path)
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    missing = [key for key in ("text_projection", "positional_embedding", "ln_final.weight") if key not in state]
+    if missing:
+        raise UserError(f"{path} is not the state dict of a CLIP: it has no {missing[0]}")
+    return dict(state)
+
+
+def _download(name: str) -> Dict[str, Tensor]:
+    clip = import_clip()
+    cache = Path(os.path.expanduser("~/.cache/clip"))
+    url = clip._MODELS[name]
+    try:
+        path = clip._download(url, str(cache))
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"no weights for {name}: {cache / os.path.basename(url)} is not there and the download failed ({error}); "
+            f"put the file there or give MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
+        ) from None
+    return read_file(Path(path))
+
+
+def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
+    """State dict of a CLIP.
+
+    Args:
+        name: one of clip.available_models() (downloaded and checked by the clip package), or "glyph-clip".
+        path: a file on disk, which takes precedence over the name.
+
+    Raises:
+        UserError: on an unknown name or weights that cannot be had; it says what to do.
+    """
+    if path:
+        return read_file(Path(os.path.expanduser(path)))
+    if name == EMBEDDED:
+        return read_embedded()
+    known = [EMBEDDED, *import_clip().available_models()]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+        raise UserError(
+            f"MODEL.BACKBONE.NAME: there is no {name!r}; did you mean {near[0]!r}? (known: {', '.join(known)})"
+        )
+    return _download(name)
+
+
+def build_clip(state_dict: Dict[str, Tensor]) -> nn.Module:
+    """The stock model of a state dict, half-precision and in eval mode, as `clip.build_model` makes it.
+
+    Its constructor draws from torch's generator before the weights are loaded; that is part of the seed's stream.
+    """
+    state_dict = {key: value for key, value in state_dict.items() if key not in _BOOKKEEPING}
+    expected = state_dict["positional_embedding"].clone()
+    with redirect_stdout(io.StringIO()):
+        model = import_clip().build_model(state_dict)
+    if not torch.equal(model.positional_embedding.detach().to(expected.dtype), expected):
+        raise UserError("clip.build_model did not take over the weights: another `clip` package is in the way")
+    return model
+
+
+def load_clip(name: str, path: str = "") -> nn.Module:
+    """A stock CLIP by name or from a file; see read_state_dict."""
+    return build_clip(read_state_dict(name, path))
+
+
+def require_vision_transformer(clip_model: nn.Module, name: str, method: str) -> None:
+    """Raise UserError if the image side of a CLIP is a ResNet, which has no layers to put prompts into."""
+    if not hasattr(clip_model.visual, "transformer"):
+        raise UserError(
+            f"{method} puts prompts into a vision transformer, but {name} is a ResNet: choose ViT-B/16, ViT-B/32 or ViT-L/14"
+        )
+
+
+def require_input_size(clip_model: nn.Module, size: int) -> None:
+    """Raise UserError unless images of `size` pixels fit the model."""
+    resolution = clip_model.visual.input_resolution
+    if size != resolution:
+        raise UserError(f"INPUT.SIZE is {size}, but this model takes images of {resolution} pixels: set INPUT.SIZE")

@@ -1,0 +1,61 @@
+"""The `clip` package that every CoOp-family codebase imports, made importable on a current setuptools.
+
+The builds of OpenAI's package on PyPI open with `from pkg_resources import packaging`. setuptools 70 took that name
+away, later ones the whole module, and Python 3.12 environments come without setuptools. Nothing but a version check
+needs it, so it is stood in for while `clip` is being imported, and taken away again.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import types
+
+
+@contextlib.contextmanager
+def _pkg_resources_with_packaging():
+    import packaging.version
+
+    try:
+        import pkg_resources
+    except ImportError:
+        pkg_resources = None
+    if pkg_resources is None:
+        stand_in = types.ModuleType("pkg_resources")
+        stand_in.packaging = packaging
+        sys.modules["pkg_resources"] = stand_in
+        try:
+            yield
+        finally:
+            sys.modules.pop("pkg_resources", None)
+    elif not hasattr(pkg_resources, "packaging"):
+        pkg_resources.packaging = packaging
+        try:
+            yield
+        finally:
+            del pkg_resources.packaging
+    else:
+        yield
+
+
+def import_clip():
+    """The module `clip.clip` (tokenize, build_model, available_models) of the `clip` package on the path.
+
+    Raises:
+        ImportError: if there is none; the message says what to install.
+    """
+    if importlib.util.find_spec("clip") is None:
+        raise ImportError("no `clip` package found: install it with `pip install clip-anytorch`")
+    try:
+        return importlib.import_module("clip.clip")
+    except ImportError as error:
+        if "pkg_resources" not in str(error):
+            raise
+    with _pkg_resources_with_packaging():
+        return importlib.import_module("clip.clip")
+
+
+def tokenizer():
+    """A fresh byte-pair tokenizer of the `clip` package (49,408 tokens, lower-cased text)."""
+    import_clip()
+    return importlib.import_module("clip.simple_tokenizer").SimpleTokenizer()

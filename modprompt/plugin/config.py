@@ -1,0 +1,42 @@
+"""Config keys of a method, known as soon as its trainer is imported, so that no codebase needs an edit.
+
+Keys are only ever added where they are missing: a codebase may have made some of them itself.
+"""
+
+from typing import Callable
+
+from dassl.config import cfg_default
+from yacs.config import CfgNode
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def add_missing(node: CfgNode, defaults: CfgNode) -> None:
+    """Add to `node`, in place, the keys of `defaults` that it lacks, level by level."""
+    frozen = node.is_frozen()
+    node.defrost()
+    for key, value in defaults.items():
+        if key not in node:
+            node[key] = value.clone() if isinstance(value, CfgNode) else value
+        elif isinstance(value, CfgNode):
+            add_missing(node[key], value)
+    if frozen:
+        node.freeze()
+
+
+def add_family_defaults(cfg: CfgNode) -> None:
+    """DATASET.SUBSAMPLE_CLASSES (all, base or new), and MODEL.BACKBONE.PATH (a CLIP on disk)."""
+    defaults = CfgNode()
+    defaults.DATASET = CfgNode()
+    defaults.DATASET.SUBSAMPLE_CLASSES = "all"
+    defaults.MODEL = CfgNode()
+    defaults.MODEL.BACKBONE = CfgNode()
+    defaults.MODEL.BACKBONE.PATH = ""
+    add_missing(cfg, defaults)
+
+
+def register_defaults(add_defaults: Callable[[CfgNode], None]) -> None:
+    """Put a method's defaults, and the family's, into the live node behind every later `get_cfg_default()`."""
+    add_family_defaults(cfg_default)
+    add_defaults(cfg_default)

@@ -1,0 +1,128 @@
+"""Prompt schedules: how many prompt tokens are removed and added in front of each transformer layer.
+
+What is not removed is carried on by the layer before. Every method of the family is a value:
+
+    replacement (MaPLe, VPT-deep, IVLP)   remove all, add as many
+    shallow prompting (CoOp, VPT-shallow) add once in front of layer 0
+    modular prompting (MPL, arXiv 2502.14125, section 2): remove some, add more
+"""
+
+from typing import NamedTuple, Sequence, Tuple
+
+from modprompt.errors import UserError
+
+
+class Step(NamedTuple):
+    """What happens in front of one layer: the last `remove` prompt tokens go, then `add` new ones are appended."""
+
+    remove: int
+    add: int
+
+
+CARRY = Step(0, 0)
+
+
+class Schedule(tuple):
+    """One Step per transformer layer, checked when built.
+
+    Args:
+        steps: (remove, add) pairs, one per layer.
+        side: what the messages call it, "vision" or "text".
+
+    Raises:
+        UserError: if a step is not a pair of whole numbers from 0 up, or a layer removes more prompt tokens than
+            reach it; the layer is named.
+    """
+
+    def __new__(cls, steps: Sequence[Sequence[int]], side: str = "vision"):
+        schedule = super().__new__(cls, [cls._step(step, layer, side) for layer, step in enumerate(steps)])
+        schedule.side = side
+        schedule._check()
+        return schedule
+
+    def __reduce__(self):
+        return Schedule, (tuple(self), self.side)
+
+    @staticmethod
+    def _step(step, layer, side) -> Step:
+        whole = isinstance(step, (tuple, list)) and len(step) == 2
+        if not whole or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in step):
+            raise UserError(
+                f"{side} schedule, layer {layer}: expected [remove, add], two whole numbers from 0 up, got {step!r}"
+            )
+        return Step(*step)
+
+    def _check(self) -> None:
+        present = 0
+        for layer, step in enumerate(self):
+            if step.remove > present:
+                raise UserError(
+                    f"{self.side} schedule, layer {layer}: removes {step.remove} prompt tokens, "
+                    f"but only {present} reach it; remove fewer there or add more before"
+                )
+            present += step.add - step.remove
+
+    @property
+    def counts(self) -> Tuple[int, ...]:
+        """Number of prompt tokens that enter each layer."""
+        counts, present = [], 0
+        for step in self:
+            present += step.add - step.remove
+            counts.append(present)
+        return tuple(counts)
+
+    @property
+    def depth(self) -> int:
+        """Number of layers up to and including the last that removes or adds."""
+        return max((layer + 1 for layer, step in enumerate(self) if step != CARRY), default=0)
+
+    def table(self) -> str:
+        """The schedule as text: a row each for removed, added, carried and present tokens, a column per layer."""
+        counts = self.counts
+        carried = [count - step.add for count, step in zip(counts, self)]
+        rows = [
+            (f"{self.side} layer", range(len(self))),
+            ("removed", (step.remove for step in self)),
+            ("added", (step.add for step in self)),
+            ("carried", carried),
+            ("prompt tokens", counts),
+        ]
+        return "\n".join(f"{name:<14}" + "".join(f"{n:>4}" for n in numbers) for name, numbers in rows)
+
+
+def modular(layers: int, depth: int, first: int, remove: int, add: int, side: str = "vision") -> Schedule:
+    """`first` tokens in front of layer 0, the same (remove, add) before layers 1 to depth-1, then carry.
+
+    Raises:
+        UserError: if depth is not in 1..layers, or a layer removes more than reaches it.
+    """
+    check_depth(depth, layers)
+    steps = [Step(0, first)] + [Step(remove, add)] * (depth - 1) + [CARRY] * (layers - depth)
+    return Schedule(steps, side)
+
+
+def replacement(layers: int, depth: int, n_ctx: int, side: str = "vision") -> Schedule:
+    """`n_ctx` new tokens in front of each of the first `depth` layers, in place of those before."""
+    return modular(layers, depth, n_ctx, n_ctx, n_ctx, side)
+
+
+def shallow(layers: int, n_ctx: int, side: str = "vision") -> Schedule:
+    """`n_ctx` tokens in front of layer 0, carried to the end."""
+    return modular(layers, 1, n_ctx, 0, 0, side)
+
+
+def from_config(steps: Sequence[Sequence[int]], layers: int, side: str) -> Schedule:
+    """A schedule written out in a config as [[remove, add], ...]; layers that are not written carry.
+
+    Raises:
+        UserError: as Schedule, and if there are more steps than layers.
+    """
+    if len(steps) > layers:
+        raise UserError(f"{side} schedule: {len(steps)} steps given, but the model has {layers} {side} layers")
+    return Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
+
+
+def check_depth(depth: int, layers: int, name: str = "PROMPT_DEPTH") -> None:
+    """Raise UserError unless 1 <= depth <= layers."""
+    if not 1 <= depth <= layers:
+        raise UserError(f"{name} must be from 1 to {layers}, the number of layers of this model, got {depth}")

@@ -1,0 +1,165 @@
+"""Train and evaluate prompt-learning methods for CLIP, with the flags of the CoOp family.
+
+python train.py --trainer MPL                 the embedded small CLIP on handwritten digits; needs no download
+python train.py --trainer MPL --root data --seed 1 --output-dir output/run
+    --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml --dataset-config-file configs/datasets/eurosat.yaml
+    DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # also where the program is started from elsewhere by a link
+
+import compat  # noqa: E402
+
+compat.add_to_path()
+
+import torch  # noqa: E402
+from dassl.config import get_cfg_default  # noqa: E402
+from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
+from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
+from dassl.utils import check_availability, collect_env_info, set_random_seed, setup_logger  # noqa: E402
+
+import datasets.digits  # noqa: E402
+import datasets.eurosat  # noqa: E402
+import trainers.mpl  # noqa: E402
+import trainers.zsclip  # noqa: E402, F401
+from modprompt.plugin.result import ResultRecorder  # noqa: E402
+from modprompt.plugin.settings import merge_file, merge_options  # noqa: E402
+
+EMBEDDED_CONFIGS = {
+    "MPL": HERE / "configs/trainers/MPL/glyph_b4_c1_add2_rm1.yaml",
+    "ZeroshotCLIP": HERE / "configs/trainers/ZeroshotCLIP/glyph.yaml",
+}
+EXPECTED = (ValueError, FileNotFoundError, FloatingPointError, ImportError)  # what a user can put right
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The family's flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--root", default="", help="folder of the data sets (default: $DATA or ./data)")
+    add("--output-dir", default="", help="folder of logs and checkpoints")
+    add("--resume", default="", help="folder to resume from, if not the output folder")
+    add("--seed", type=int, default=None, help="random seed, from 0 up; without it the run is not seeded")
+    add("--source-domains", nargs="+", help="source domains")
+    add("--target-domains", nargs="+", help="target domains")
+    add("--transforms", nargs="+", help="image transforms, in place of INPUT.TRANSFORMS")
+    add("--config-file", default="", help="YAML of the method")
+    add("--dataset-config-file", default="", help="YAML of the data set")
+    add("--trainer", default="", help="name of the trainer, e.g. MPL")
+    add("--backbone", default="", help="name of the CLIP, e.g. ViT-B/16")
+    add("--head", default="", help="name of the head")
+    add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
+    add("--model-dir", default="", help="output folder of the run to evaluate")
+    add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
+    add("--no-train", action="store_true", help="build everything, do not train")
+    add("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs of the configuration")
+    return parser.parse_args(argv)
+
+
+def use_embedded_default(args: argparse.Namespace) -> None:
+    """Without any config file: the embedded model on the digits, 16 shots, seed 1."""
+    if args.config_file or args.dataset_config_file or args.trainer not in EMBEDDED_CONFIGS:
+        return
+    args.config_file = str(EMBEDDED_CONFIGS[args.trainer])
+    args.dataset_config_file = str(HERE / "configs/datasets/digits.yaml")
+    args.seed = 1 if args.seed is None else args.seed
+    args.output_dir = args.output_dir or os.path.join("output", "digits", args.trainer, f"seed{args.seed}")
+    args.opts = ["DATASET.NUM_SHOTS", "16", *args.opts]
+
+
+def apply_flags(cfg, args: argparse.Namespace) -> None:
+    """Flags that were given, over what the files say."""
+    cfg.DATASET.ROOT = args.root or cfg.DATASET.ROOT or os.environ.get("DATA", "data")
+    given = {
+        "OUTPUT_DIR": args.output_dir,
+        "RESUME": args.resume,
+        "DATASET.SOURCE_DOMAINS": args.source_domains,
+        "DATASET.TARGET_DOMAINS": args.target_domains,
+        "INPUT.TRANSFORMS": args.transforms,
+        "TRAINER.NAME": args.trainer,
+        "MODEL.BACKBONE.NAME": args.backbone,
+        "MODEL.HEAD.NAME": args.head,
+    }
+    for key, value in given.items():
+        if value:
+            cfg.merge_from_list([key, value])
+    if args.seed is not None:
+        cfg.SEED = args.seed
+
+
+def setup_cfg(args: argparse.Namespace):
+    """Defaults, then the data set's file, the method's file, the flags, and the trailing options."""
+    use_embedded_default(args)
+    cfg = get_cfg_default()
+    for path in (args.dataset_config_file, args.config_file):
+        if path:
+            merge_file(cfg, path)
+    apply_flags(cfg, args)
+    merge_options(cfg, args.opts)
+    check_availability(cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names())
+    check_availability(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
+    cfg.freeze()
+    return cfg
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the trainer, train or evaluate it, and leave result.json."""
+    cfg = setup_cfg(args)
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    setup_logger(cfg.OUTPUT_DIR)
+    print(f"Seed: {cfg.SEED if cfg.SEED >= 0 else 'none (numbers will differ from run to run)'}")
+    print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
+    if torch.cuda.is_available() and cfg.USE_CUDA:
+        torch.backends.cudnn.benchmark = True
+    trainer = build_trainer(cfg)
+    recorder = ResultRecorder(trainer)
+    if args.eval_only:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        trainer.test()
+    elif not args.no_train:
+        trainer.train()
+    path = recorder.write(cfg, len(trainer.dm.dataset.val if cfg.TEST.SPLIT == "val" else trainer.dm.dataset.test))
+    if path:
+        print(f"Result: {path}")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error; of one that came out of a data-loader worker, the last line of what it says."""
+    text = str(error).strip() or type(error).__name__
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    try:
+        run(parse_args(argv))
+    except EXPECTED as error:
+        if os.environ.get("MODPROMPT_TRACEBACK"):
+            traceback.print_exc()
+        message = f"error: {one_line(error)}"
+        print(message, file=sys.stderr)
+        if getattr(sys.stdout, "file", None) is not None:
+            sys.stdout.file.write(message + "\n")
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Trainers of this project; importing one registers it and its config defaults."""
