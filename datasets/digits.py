@@ -36,7 +36,7 @@ def write_digits(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise UserError(f"Digits: cannot write {folder} ({error.strerror}): give a --root that can be written") from None
+        raise UserError(f"Digits: cannot write {folder} ({error.strerror}): give another --root") from None
     split: dict[str, list] = {"train": [], "val": [], "test": []}
     seen = [0] * 10
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target.tolist())):

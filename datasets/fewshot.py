@@ -26,7 +26,10 @@ class FewShot(NamedTuple):
 
 
 def sample(items: list, shots: int) -> list:
-    """`shots` random items of each label, labels in order of first appearance; a smaller class whole, without a draw."""
+    """`shots` random items of each label, labels in order of first appearance.
+
+    A label with fewer items is taken whole, without a draw.
+    """
     groups: dict[int, list] = {}
     for item in items:
         groups.setdefault(item.label, []).append(item)

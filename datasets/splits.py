@@ -37,19 +37,19 @@ def read_split(path: Path, image_dir: Path) -> Split:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        parts = [[(str(name), int(label), str(classname)) for name, label, classname in content[part]] for part in PARTS]
+        rows = {part: [(str(name), int(label), str(cname)) for name, label, cname in content[part]] for part in PARTS}
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a whole split file ({error}): fetch it again, or delete it to split anew") from None
-    lists = []
-    for part, rows in zip(PARTS, parts):
-        items = []
-        for name, label, classname in rows:
-            impath = os.path.join(image_dir, name)
-            if not os.path.isfile(impath):
-                raise UserError(f"{path} ({part}) lists {name}, but there is no {impath}: complete the images")
-            items.append(Datum(impath=impath, label=label, classname=classname))
-        lists.append(items)
-    return Split(*lists)
+        raise UserError(
+            f"{path} is not a whole split file ({error}): fetch it again, or delete it to split anew"
+        ) from None
+    return Split(*([_datum(path, image_dir, part, *row) for row in rows[part]] for part in PARTS))
+
+
+def _datum(path: Path, image_dir: Path, part: str, name: str, label: int, classname: str) -> Datum:
+    impath = os.path.join(image_dir, name)
+    if not os.path.isfile(impath):
+        raise UserError(f"{path} ({part}) lists {name}, but there is no {impath}: complete the images")
+    return Datum(impath=impath, label=label, classname=classname)
 
 
 def write_split(split: Split, path: Path, image_dir: Path) -> None:

@@ -115,7 +115,8 @@ def require_vision_transformer(clip_model: nn.Module, name: str, method: str) ->
     """Raise UserError if the image side of a CLIP is a ResNet, which has no layers to put prompts into."""
     if not hasattr(clip_model.visual, "transformer"):
         raise UserError(
-            f"{method} puts prompts into a vision transformer, but {name} is a ResNet: choose ViT-B/16, ViT-B/32 or ViT-L/14"
+            f"{method} puts prompts into a vision transformer, but {name} is a ResNet: "
+            "choose ViT-B/16, ViT-B/32 or ViT-L/14"
         )
 
 

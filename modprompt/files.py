@@ -1,5 +1,6 @@
 """Files that appear whole, and checkpoints that are read without running what is in them."""
 
+import codecs
 import collections
 import inspect
 import json
@@ -51,6 +52,7 @@ _ADMITTED = {
     ("torch", "Size"): torch.Size,
     ("builtins", "dict"): dict,
     ("builtins", "set"): set,
+    ("_codecs", "encode"): codecs.encode,  # bytes inside a numpy scalar
 }
 _TORCH_REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"}
 
@@ -59,6 +61,7 @@ class _TensorUnpickler(pickle.Unpickler):
     """Admits tensors, plain containers and numpy scalars; optimiser objects come out empty; all else is refused."""
 
     def find_class(self, module, name):
+        module = "builtins" if module == "__builtin__" else module  # its name in old pickles
         if (module, name) in _ADMITTED:
             return _ADMITTED[module, name]
         if module == "torch._utils" and name in _TORCH_REBUILD:

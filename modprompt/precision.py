@@ -28,8 +28,8 @@ class Precision(NamedTuple):
         """The autocast context of a step; an empty one without autocast."""
         if self.autocast is None:
             return contextlib.nullcontext()
-        if device.type == "cuda":
-            return torch.cuda.amp.autocast() if not hasattr(torch, "autocast") else torch.autocast("cuda", self.autocast)
+        if not hasattr(torch, "autocast"):  # torch < 1.10
+            return torch.cuda.amp.autocast()
         return torch.autocast(device.type, dtype=self.autocast)
 
 

@@ -28,11 +28,12 @@ from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families
 
 TEMPLATES = (
     "{}.", "a {}.", "the {}.", "one {}.", "a photo of a {}.", "a photo of the {}.", "a photo of one {}.",
-    "a picture of a {}.", "a picture of the {}.", "an image of a {}.", "a bad photo of the {}.", "a good photo of a {}.",
-    "itap of a {}.", "a origami {}.", "a photo of the large {}.", "a photo of the small {}.", "a {} in a video game.",
-    "art of the {}.", "a drawing of a {}.", "a rendering of a {}.", "a print of the {}.", "a close-up photo of a {}.",
-    "a black and white photo of the {}.", "a blurry photo of a {}.", "a low resolution photo of the {}.",
-    "a cropped photo of the {}.", "a {} on paper.", "a {} in ink.", "the written {}.", "this is a {}.",
+    "a picture of a {}.", "a picture of the {}.", "an image of a {}.", "a bad photo of the {}.",
+    "a good photo of a {}.", "itap of a {}.", "a origami {}.", "a photo of the large {}.",
+    "a photo of the small {}.", "a {} in a video game.", "art of the {}.", "a drawing of a {}.",
+    "a rendering of a {}.", "a print of the {}.", "a close-up photo of a {}.", "a black and white photo of the {}.",
+    "a blurry photo of a {}.", "a low resolution photo of the {}.", "a cropped photo of the {}.", "a {} on paper.",
+    "a {} in ink.", "the written {}.", "this is a {}.",
 )
 NUMERAL_NAMES = ("{}", "number {}", "digit {}", "numeral {}", "figure {}")
 LETTER_NAMES = ("letter {}", "character {}")
@@ -51,11 +52,6 @@ def caption(character: int, rng: random.Random) -> str:
     if rng.random() < 0.3:
         text = " ".join(rng.choice(FILLER) for _ in range(rng.randint(1, 4))) + " " + text
     return text
-
-
-def concept(character: int) -> int:
-    """The caption class of a character: capital and small letters share one."""
-    return character if character < 36 else character - 26
 
 
 def build(width: int) -> nn.Module:
@@ -109,10 +105,10 @@ def contrastive_loss(image: Tensor, text: Tensor, target: Tensor, scale: Tensor)
     """
     logits = scale * image @ text.t()  # (B, C)
     owns = F.one_hot(target, len(text)).t().float()  # (C, B)
-    present = owns.sum(dim=1) > 0
-    log_share = logits.t().log_softmax(dim=1)
-    text_loss = -(owns * log_share).sum(dim=1)[present] / owns.sum(dim=1)[present]
-    return (F.cross_entropy(logits, target, label_smoothing=0.05) + text_loss.mean() - owns.sum(1)[present].log().mean()) / 2
+    count = owns.sum(dim=1)
+    log_share = (owns * logits.t().log_softmax(dim=1)).sum(dim=1)  # (C,)
+    text_loss = -(log_share[count > 0] / count[count > 0])
+    return (F.cross_entropy(logits, target, label_smoothing=0.05) + text_loss.mean()) / 2
 
 
 class Batches:

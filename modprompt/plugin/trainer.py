@@ -151,7 +151,7 @@ class PromptTrainer(CLIPTrainer):
 
         Args:
             directory: the output folder of a run; nothing is loaded if empty.
-            epoch: which epoch's; without it model-best.pth.tar, or if there is none the only one there is.
+            epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
 
         Raises:
             UserError: if there is none or it does not fit.
@@ -170,8 +170,10 @@ class PromptTrainer(CLIPTrainer):
             raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
         names = sorted(name for name in os.listdir(folder) if name.startswith("model") and not name.endswith(".part"))
         wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
-        if wanted not in names and epoch is None and len(names) == 1:
-            wanted = names[0]
+        pointer = os.path.join(folder, "checkpoint")
+        if epoch is None and wanted not in names and os.path.isfile(pointer):
+            with open(pointer, encoding="utf-8") as file:
+                wanted = file.readline().strip()
         if wanted not in names:
             raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
         return os.path.join(folder, wanted)

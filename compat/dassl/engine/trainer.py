@@ -7,8 +7,6 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
-from tqdm import tqdm
-
 from dassl.data import DataManager
 from dassl.evaluation import build_evaluator
 from dassl.utils import (
@@ -20,6 +18,7 @@ from dassl.utils import (
     tolist_if_not,
     training_state,
 )
+from tqdm import tqdm
 
 
 class TrainerBase:
@@ -127,7 +126,8 @@ class TrainerBase:
         self.start_epoch = start_epoch
         self.max_epoch = max_epoch
         self.before_train()
-        for self.epoch in range(self.start_epoch, self.max_epoch):
+        for epoch in range(self.start_epoch, self.max_epoch):
+            self.epoch = epoch
             self.before_epoch()
             self.run_epoch()
             self.after_epoch()
@@ -306,7 +306,8 @@ class TrainerX(SimpleTrainer):
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
         self.num_batches = len(self.train_loader_x)
         end = time.time()
-        for self.batch_idx, batch in enumerate(self.train_loader_x):
+        for batch_idx, batch in enumerate(self.train_loader_x):
+            self.batch_idx = batch_idx
             data_time.update(time.time() - end)
             losses.update(self.forward_backward(batch))
             batch_time.update(time.time() - end)

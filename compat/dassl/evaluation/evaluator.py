@@ -5,9 +5,8 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix, f1_score
-
 from dassl.utils import Registry, check_availability
+from sklearn.metrics import confusion_matrix, f1_score
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 

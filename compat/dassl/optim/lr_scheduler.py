@@ -1,8 +1,7 @@
 """Learning-rate schedules by epoch: single_step, multi_step, cosine, each with an optional warm-up."""
 
-from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
-
 from dassl.utils import check_availability
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
 
 
 class WarmupScheduler:

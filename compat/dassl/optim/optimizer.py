@@ -1,9 +1,8 @@
 """Optimisers by name, with the settings of cfg.OPTIM."""
 
 import torch
-from torch import nn
-
 from dassl.utils import check_availability
+from torch import nn
 
 
 def _staged_groups(model, optim_cfg):

@@ -4,7 +4,6 @@ import os
 import warnings
 
 import torch
-
 from dassl.utils.tools import mkdir_if_missing
 
 

@@ -8,7 +8,6 @@ import random
 
 import numpy as np
 import torch
-
 from dassl.utils.checkpoints import load_checkpoint, save_whole
 
 FILE_NAME = "training_state.pth.tar"

@@ -1,0 +1,166 @@
+"""Fixtures: small random CLIPs, data trees, and a way to run train.py in this process.
+
+The tests run on the Dassl that is importable, the real one or the small one of this project, and say which.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import compat  # noqa: E402
+
+compat.add_to_path()
+
+import dassl  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402, F401 - loaded before any test measures
+
+from modprompt.clip_package import import_clip  # noqa: E402
+
+import_clip()
+
+from clip.model import CLIP, convert_weights  # noqa: E402
+
+torch.set_num_threads(2)
+
+
+def pytest_report_header():
+    return f"dassl: {getattr(dassl, '__version__', '?')} at {dassl.__file__}; torch {torch.__version__}"
+
+
+def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision_width=128, resolution=32, patch=16):
+    """A stock CLIP with random float weights, token embeddings made larger so that words matter."""
+    torch.manual_seed(seed)
+    model = CLIP(
+        embed_dim=32, image_resolution=resolution, vision_layers=vision_layers, vision_width=vision_width,
+        vision_patch_size=patch, context_length=77, vocab_size=49408, transformer_width=text_width,
+        transformer_heads=text_width // 64, transformer_layers=text_layers,
+    )
+    with torch.no_grad():
+        model.token_embedding.weight.mul_(10)
+    return model.eval()
+
+
+@pytest.fixture
+def clip_model():
+    return random_clip()
+
+
+@pytest.fixture(scope="session")
+def clip_file(tmp_path_factory):
+    """A file with the state dict of a small random CLIP, 4 layers a side, for images of 32 pixels."""
+    path = tmp_path_factory.mktemp("clip") / "clip.pt"
+    torch.save(random_clip(1, text_layers=4, vision_layers=4).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def resnet_file(tmp_path_factory):
+    """A file with the state dict of a small random ResNet CLIP."""
+    torch.manual_seed(0)
+    model = CLIP(
+        embed_dim=32, image_resolution=64, vision_layers=(1, 1, 1, 1), vision_width=8, vision_patch_size=None,
+        context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=1, transformer_layers=2,
+    )
+    path = tmp_path_factory.mktemp("resnet") / "resnet.pt"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+EUROSAT_FOLDERS = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop",
+                   "Residential", "River", "SeaLake")
+
+
+def write_eurosat(root: Path, images_per_class=12, size=32) -> Path:
+    """A EuroSAT-shaped tree of small random pictures, a colour scheme per class."""
+    rng = np.random.default_rng(0)
+    for folder in EUROSAT_FOLDERS:
+        where = root / "eurosat" / "2750" / folder
+        where.mkdir(parents=True)
+        scheme = rng.uniform(0, 255, (4, 4, 3))
+        for number in range(1, images_per_class + 1):
+            pixels = np.clip(scheme + rng.normal(0, 30, scheme.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).resize((size, size)).save(where / f"{folder}_{number}.jpg")
+    return root
+
+
+@pytest.fixture
+def eurosat_root(tmp_path):
+    return write_eurosat(tmp_path / "data")
+
+
+SMALL_CONFIG = """
+DATALOADER:
+  TRAIN_X:
+    BATCH_SIZE: 4
+  TEST:
+    BATCH_SIZE: 50
+  NUM_WORKERS: 0
+INPUT:
+  SIZE: (32, 32)
+  INTERPOLATION: "bicubic"
+  PIXEL_MEAN: [0.48145466, 0.4578275, 0.40821073]
+  PIXEL_STD: [0.26862954, 0.26130258, 0.27577711]
+  TRANSFORMS: ["random_resized_crop", "random_flip", "normalize"]
+OPTIM:
+  NAME: "sgd"
+  LR: 0.0035
+  MAX_EPOCH: 2
+  LR_SCHEDULER: "cosine"
+  WARMUP_EPOCH: 1
+  WARMUP_TYPE: "constant"
+  WARMUP_CONS_LR: 1e-5
+TRAIN:
+  PRINT_FREQ: 1
+TRAINER:
+  MPL:
+    N_CTX: 1
+    PREC: "fp32"
+    PROMPT_DEPTH: 3
+"""
+
+
+@pytest.fixture
+def small_config(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL_CONFIG)
+    return path
+
+
+@pytest.fixture
+def mpl_flags(eurosat_root, small_config, clip_file, tmp_path):
+    """Flags of a small MPL run on the EuroSAT-shaped tree, without the trailing options."""
+    return [
+        "--root", str(eurosat_root), "--seed", "1", "--trainer", "MPL", "--output-dir", str(tmp_path / "out"),
+        "--config-file", str(small_config), "--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml"),
+    ]
+
+
+@pytest.fixture
+def mpl_options(clip_file):
+    """Trailing options that go with mpl_flags."""
+    return ["MODEL.BACKBONE.PATH", str(clip_file), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
+
+
+def run_program(*arguments, **kwargs):
+    """train.py in a process of its own; returns the finished process, its output as text."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)], capture_output=True, text=True, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}, **kwargs,
+    )
+
+
+@pytest.fixture
+def half_weights():
+    """Cast a stock model's weights to half, as `clip.build_model` does."""
+    return convert_weights

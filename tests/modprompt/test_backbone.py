@@ -1,0 +1,94 @@
+import urllib.error
+import warnings
+
+import pytest
+import torch
+
+from modprompt import backbone
+from modprompt.clip_package import import_clip
+from modprompt.errors import UserError
+from tests.conftest import random_clip
+
+
+def test_state_dict_on_disk_becomes_a_stock_model(clip_file):
+    model = backbone.load_clip("ViT-B/16", str(clip_file))
+    assert type(model).__module__ == "clip.model"
+    assert model.dtype == torch.float16
+    saved = torch.load(clip_file, weights_only=True)
+    torch.testing.assert_close(model.visual.conv1.weight, saved["visual.conv1.weight"].half())
+    assert "input_resolution" not in model.state_dict()
+
+
+def test_building_draws_as_clips_constructor_does(clip_file):
+    """Seed parity: the constructor's draws are part of the stream."""
+    state = torch.load(clip_file, weights_only=True)
+    torch.manual_seed(3)
+    backbone.build_clip(state)
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    import_clip().build_model(dict(state))
+    assert torch.rand(1) == after
+
+
+def test_build_leaves_the_state_dict_alone():
+    state = dict(random_clip().state_dict(), context_length=torch.tensor(77))
+    backbone.build_clip(state)
+    assert "context_length" in state
+
+
+def test_jit_archive_is_read(tmp_path):
+    model = random_clip(text_layers=1, vision_layers=1)
+    inputs = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 77, dtype=torch.long))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's remarks
+        torch.jit.save(torch.jit.trace(model, inputs, check_trace=False), str(tmp_path / "clip.pt"))
+    again = backbone.read_file(tmp_path / "clip.pt")
+    assert torch.equal(again["text_projection"], model.text_projection)
+
+
+def test_embedded_model_is_small_and_has_eight_layers_a_side():
+    file = backbone._EMBEDDED_FILE
+    assert file.stat().st_size <= 4e6
+    model = backbone.load_clip(backbone.EMBEDDED)
+    assert len(model.transformer.resblocks) >= 8
+    assert len(model.visual.transformer.resblocks) >= 8
+    assert model.vocab_size == 49408
+
+
+def test_unknown_name_gets_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'ViT-B/16'"):
+        backbone.load_clip("ViT-B16")
+
+
+def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
+    def refuse(url, root):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(import_clip(), "_download", refuse)
+    with pytest.raises(UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH.*train.py"):
+        backbone.load_clip("ViT-B/16")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no file at"), ({"a": torch.zeros(1)}, "not the state dict of a CLIP"), ("text", "whole")]
+)
+def test_bad_weight_files_are_one_line(tmp_path, content, message):
+    path = tmp_path / "w.pt"
+    if isinstance(content, str):
+        path.write_text(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=message) as raised:
+        backbone.load_clip("", str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_resnet_is_refused_where_vision_prompts_are_needed(resnet_file):
+    model = backbone.load_clip("", str(resnet_file))
+    with pytest.raises(UserError, match="MPL puts prompts into a vision transformer, but RN50 is a ResNet"):
+        backbone.require_vision_transformer(model, "RN50", "MPL")
+
+
+def test_input_size_that_does_not_fit_is_refused(clip_model):
+    with pytest.raises(UserError, match="INPUT.SIZE is 224, but this model takes images of 32 pixels"):
+        backbone.require_input_size(clip_model, 224)

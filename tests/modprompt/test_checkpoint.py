@@ -1,0 +1,92 @@
+from collections import OrderedDict
+
+import pytest
+import torch
+
+from modprompt.checkpoint import load_learner
+from modprompt.errors import UserError
+from modprompt.learner import describe_mpl
+from tests.conftest import random_clip
+from tests.modprompt.test_learner import build
+
+
+def reference_state(learner, clip_model):
+    """The names of the reference's full checkpoint: learner with its class tokens, and all of CLIP, maybe half."""
+    state = OrderedDict((f"prompt_learner.{name}", value) for name, value in learner.state_dict().items())
+    state["prompt_learner.token_prefix"] = torch.zeros(7, 1, 64)
+    state["prompt_learner.token_suffix"] = torch.zeros(7, 75, 64)
+    for name, value in clip_model.visual.state_dict().items():
+        state[f"image_encoder.{name}"] = value
+    return state
+
+
+def save(path, state_dict, **more):
+    torch.save({"state_dict": state_dict, "epoch": 5, **more}, path)
+    return path
+
+
+def test_full_checkpoint_of_the_reference_loads(clip_model, tmp_path):
+    learner, other = build(clip_model), build(clip_model, names=["dog"])
+    optimiser = torch.optim.SGD(learner.parameters(), lr=0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 5.0)
+    successor = {key: value for key, value in vars(schedule).items() if key != "optimizer"}
+    path = save(
+        tmp_path / "model.pth.tar-5", reference_state(learner, clip_model), optimizer=optimiser.state_dict(),
+        scheduler={**successor, "successor": schedule}, val_result=None,  # the reference pickles the schedule itself
+    )
+    assert load_learner(other, path, describe_mpl) == 5
+    for name, value in learner.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value)
+
+
+def test_our_checkpoint_loads_into_the_names_of_the_reference(clip_model):
+    names = {f"prompt_learner.{name}" for name in build(clip_model).state_dict()}
+    full = set(reference_state(build(clip_model), clip_model))
+    assert names <= full
+    assert {name for name in full - names if name.startswith("prompt_learner")} == {
+        "prompt_learner.token_prefix", "prompt_learner.token_suffix"
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"depth": 2}, "PROMPT_DEPTH is 3 here and 2 in the file"),
+        ({"n_ctx": 2}, "N_CTX is 1 here and 2 in the file"),
+        ({"n_add": 3}, "N_ADD_OP is 2 here and 3 in the file"),
+    ],
+)
+def test_checkpoint_of_another_setting_names_it(clip_model, tmp_path, other, message):
+    path = save(tmp_path / "c.pth", build(clip_model, **other).state_dict())
+    with pytest.raises(UserError, match=message):
+        load_learner(build(clip_model), path, describe_mpl)
+
+
+def test_checkpoint_of_another_width_names_it(clip_model, tmp_path):
+    path = save(tmp_path / "c.pth", build(random_clip(text_width=128, vision_width=64)).state_dict())
+    with pytest.raises(UserError, match="the text width is 64 here and 128 in the file; the vision width is 128 here and"):
+        load_learner(build(clip_model), path, describe_mpl)
+
+
+def test_failed_load_leaves_the_learner_as_it_was(clip_model, tmp_path):
+    learner = build(clip_model)
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    path = save(tmp_path / "c.pth", build(clip_model, depth=2).state_dict())
+    with pytest.raises(UserError):
+        load_learner(learner, path, describe_mpl)
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"weight": torch.zeros(2)}}, {"epoch": 3}])
+def test_file_without_a_learner_is_refused(clip_model, tmp_path, content):
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(UserError, match="is not a checkpoint of a prompt learner"):
+        load_learner(build(clip_model), tmp_path / "c.pth", describe_mpl)
+
+
+def test_truncated_checkpoint_is_one_line(clip_model, tmp_path):
+    path = save(tmp_path / "c.pth", build(clip_model).state_dict())
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is not a whole PyTorch checkpoint") as raised:
+        load_learner(build(clip_model), path, describe_mpl)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,158 @@
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from modprompt.checkpoint import learner_part
+from modprompt.errors import UserError
+from modprompt.learner import ModularPromptLearner, describe_mpl, mpl_schedules
+from modprompt.model import PromptedCLIP
+from tests import plain_mpl
+from tests.conftest import random_clip
+
+NAMES = ["Annual Crop Land", "Forest", "sea_or_lake", "a class with quite a long name"]
+SETTINGS = [
+    {"n_ctx": 1, "n_add": 2, "n_rm": 1, "depth": 3},
+    {"n_ctx": 2, "n_add": 1, "n_rm": 2, "depth": 4},
+    {"n_ctx": 3, "n_add": 3, "n_rm": 0, "depth": 2},
+    {"n_ctx": 2, "n_add": 2, "n_rm": 1, "depth": 1},
+]
+
+
+def build(clip_model, n_ctx=1, n_add=2, n_rm=1, depth=3, names=NAMES, **steps):
+    schedules = mpl_schedules(
+        len(clip_model.transformer.resblocks), len(clip_model.visual.transformer.resblocks),
+        n_ctx=n_ctx, n_add=n_add, n_remove=n_rm, depth=depth, **steps,
+    )
+    return ModularPromptLearner(names, clip_model, schedules, n_ctx=n_ctx, ctx_init="a photo of a")
+
+
+def tokens_of(learner):
+    from clip import clip
+
+    return torch.cat([clip.tokenize(text) for text in learner.prompt_texts]).long()
+
+
+def test_prompt_text_is_placeholders_then_words_then_name(clip_model):
+    assert build(clip_model, n_ctx=2).prompt_texts[2] == "X X a photo of a sea or lake."
+
+
+@pytest.mark.parametrize(("setting", "seed"), list(itertools.product(SETTINGS, [1, 2])))
+def test_seed_gives_the_reference_initial_values(setting, seed):
+    clip_model = random_clip(text_layers=4, vision_layers=4)
+    torch.manual_seed(seed)
+    learner = build(clip_model, **setting)
+    after = torch.rand(1)
+    torch.manual_seed(seed)
+    rest = {key: setting[key] for key in ("n_ctx", "n_add", "depth")}
+    expected = plain_mpl.initial_parameters(clip_model, tokens_of(learner), **rest)
+    assert torch.rand(1) == after  # as many numbers were drawn
+    mine = learner.state_dict()
+    assert set(mine) == set(expected)
+    for name in mine:
+        assert torch.equal(mine[name], expected[name]), name
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_logits_and_gradients_equal_the_plain_implementation(setting):
+    clip_model = random_clip(3, text_layers=4, vision_layers=5)
+    torch.manual_seed(5)
+    learner = build(clip_model, **setting)
+    model = PromptedCLIP(learner, clip_model)
+    params = {name: value.detach().clone().requires_grad_(True) for name, value in learner.state_dict().items()}
+    images, labels = torch.randn(3, 3, 32, 32), torch.tensor([0, 3, 1])
+
+    ours = model(images)
+    plain = plain_mpl.logits(clip_model, params, tokens_of(learner), images, **setting)
+    assert (ours - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+    F.cross_entropy(ours, labels).backward()
+    F.cross_entropy(plain, labels).backward()
+    largest = max(p.grad.abs().max() for p in params.values())
+    for name, parameter in learner.named_parameters():
+        assert (parameter.grad - params[name].grad).abs().max() <= 1e-5 * largest, name
+
+
+def test_gradients_reach_the_learner_and_nothing_else(clip_model):
+    learner = build(clip_model)
+    model = PromptedCLIP(learner, clip_model)
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    for name, parameter in model.named_parameters():
+        if name.startswith("prompt_learner."):
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+        else:
+            assert parameter.grad is None, name
+            assert not parameter.requires_grad, name
+
+
+def test_schedule_of_the_config_equals_the_setting_it_spells_out(clip_model):
+    torch.manual_seed(1)
+    setting = PromptedCLIP(build(clip_model, n_ctx=2, n_add=2, n_rm=1, depth=3), clip_model)
+    torch.manual_seed(1)
+    steps = {"text_steps": [[0, 2], [2, 2], [2, 2]], "vision_steps": [[0, 2], [1, 4], [1, 4]]}
+    spelled = PromptedCLIP(build(clip_model, n_ctx=2, **steps), clip_model)
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(setting(images), spelled(images))
+
+
+def test_free_schedules_train_every_parameter(clip_model):
+    """Text grows by one and shrinks; vision adds an odd number where text adds none, and skips a layer."""
+    steps = {"text_steps": [[0, 2], [0, 1], [2, 0]], "vision_steps": [[0, 2], [0, 0], [1, 3]]}
+    learner = build(clip_model, n_ctx=2, **steps)
+    assert learner.schedules.text.counts == (2, 3, 1)
+    assert learner.schedules.vision.counts == (2, 2, 4)
+    PromptedCLIP(learner, clip_model)(torch.randn(1, 3, 32, 32)).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learner.parameters())
+
+
+def test_layer_zero_must_add_the_context(clip_model):
+    with pytest.raises(UserError, match="vision schedule, layer 0: must add N_CTX = 2 tokens, adds 1"):
+        build(clip_model, n_ctx=2, vision_steps=[[0, 1]])
+
+
+@pytest.mark.parametrize(("setting", "name"), [({"n_ctx": 0}, "N_CTX"), ({"n_add": 0}, "N_ADD_OP"), ({"n_rm": -1}, "N_RM_OP")])
+def test_setting_out_of_range_is_named(clip_model, setting, name):
+    with pytest.raises(UserError, match=f"{name} must be at least"):
+        build(clip_model, **setting)
+
+
+def test_depth_beyond_the_model_is_refused(clip_model):
+    with pytest.raises(UserError, match="PROMPT_DEPTH must be from 1 to 3"):
+        build(clip_model, depth=4)
+
+
+def test_prompt_that_is_too_long_names_the_class(clip_model):
+    with pytest.raises(UserError, match="prompt of class 'endless word.*longer than the model's 77 text tokens"):
+        build(clip_model, names=["cat", "endless " + "word " * 90])
+
+
+def test_fixed_text_gives_the_same_logits_once_computed(clip_model):
+    model = PromptedCLIP(build(clip_model), clip_model)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(images)
+        with model.fixed_text():
+            calls = []
+            handle = model.text_encoder.register_forward_hook(lambda *_: calls.append(1))
+            assert torch.equal(model(images), expected)
+            handle.remove()
+    assert calls == []
+    assert model._fixed_text is None
+
+
+def test_parameter_count_of_vit_b16_is_the_formula():
+    """c*T + (D-1)*c*T + (1 + a*(D-1)) * (T*V + V) for the reference setting."""
+    clip_model = random_clip(text_layers=12, vision_layers=12, text_width=512, vision_width=768, resolution=32, patch=16)
+    learner = build(clip_model, n_ctx=1, n_add=2, n_rm=1, depth=9)
+    count = sum(p.numel() for p in learner.parameters())
+    assert count == 9 * 512 + 17 * (512 * 768 + 768)
+    assert 4 * count < 30e6  # bytes of a checkpoint in fp32
+
+
+def test_describe_reads_the_settings_from_a_state_dict(clip_model):
+    state = learner_part(build(clip_model, n_ctx=2, n_add=2, depth=3, n_rm=1).state_dict())
+    assert describe_mpl(state) == {
+        "PROMPT_DEPTH": 3, "N_ADD_OP": 2, "N_CTX": 2, "the text width": 64, "the vision width": 128
+    }

@@ -1,0 +1,198 @@
+"""Base-to-new results as a table (Markdown, CSV) and a figure (PNG), read from the logs of an output folder.
+
+    python -m tools.result_table output --seeds 1 2 3
+
+H is the harmonic mean of the mean base and mean new accuracy, as papers print it; the deviation is over seeds (of H:
+of the seeds' own H), with n in the denominator. A data set or method with a missing or unfinished run has no mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from modprompt.errors import UserError
+from modprompt.files import write_whole
+from tools.logs import read_run
+
+BASE_FOLDERS, NEW_FOLDER = ("train_base", "test_base"), "test_new"
+
+
+class Cell(NamedTuple):
+    """Mean and standard deviation over seeds, in percent."""
+
+    mean: float
+    std: float
+
+
+class Row(NamedTuple):
+    """One method on one data set: its three cells, or None and the runs that are not there."""
+
+    dataset: str
+    method: str
+    cells: tuple[Cell, Cell, Cell] | None
+    lacking: list[str]
+
+
+def harmonic_mean(base_pct: float, new_pct: float) -> float:
+    """2bn / (b + n) of base and new accuracy in percent (CoCoOp, arXiv 2203.05557); 0 if both are 0.
+
+    Raises:
+        ValueError: if an accuracy is outside 0 to 100.
+    """
+    for value in (base_pct, new_pct):
+        if not 0 <= value <= 100:
+            raise ValueError(f"an accuracy must be from 0 to 100, got {value}")
+    total = base_pct + new_pct
+    return 2 * base_pct * new_pct / total if total else 0.0
+
+
+def _runs(root: Path) -> list[tuple[str, str, str]]:
+    """All (data set, shots/trainer/config, half's folder) below root/base2new."""
+    found = []
+    for half in (*BASE_FOLDERS, NEW_FOLDER):
+        for path in sorted((root / "base2new" / half).glob("*/*/*/*")):
+            if path.is_dir():
+                dataset, *method = path.relative_to(root / "base2new" / half).parts
+                found.append((dataset, "/".join(method), half))
+    return found
+
+
+def _row(root: Path, dataset: str, method: str, base_folder: str, seeds: list[int]) -> Row:
+    values, lacking = {"base": [], "new": []}, []
+    for half, folder in (("base", base_folder), ("new", NEW_FOLDER)):
+        for seed in seeds:
+            path = root / "base2new" / folder / dataset / method / f"seed{seed}"
+            result = read_run(path)
+            if result.accuracy_pct is None:
+                lacking.append(f"{path.relative_to(root)}: {result.reason}")
+            else:
+                values[half].append(result.accuracy_pct)
+    if lacking:
+        return Row(dataset, method, None, lacking)
+    return Row(dataset, method, _cells(values["base"], values["new"]), [])
+
+
+def _cells(base: list[float], new: list[float]) -> tuple[Cell, Cell, Cell]:
+    own = [harmonic_mean(b, n) for b, n in zip(base, new)]
+    mean = harmonic_mean(float(np.mean(base)), float(np.mean(new)))
+    return Cell(np.mean(base), np.std(base)), Cell(np.mean(new), np.std(new)), Cell(mean, np.std(own))
+
+
+def _average(rows: list[Row], method: str) -> Row:
+    """A method's mean over data sets; its deviation is the mean of theirs."""
+    lacking = [f"average of {method}: {row.dataset} is incomplete" for row in rows if row.cells is None]
+    if lacking:
+        return Row("average", method, None, lacking)
+    base, new, own = (Cell(np.mean([row.cells[i].mean for row in rows]), np.mean([row.cells[i].std for row in rows]))
+                      for i in range(3))
+    return Row("average", method, (base, new, Cell(harmonic_mean(base.mean, new.mean), own.std)), [])
+
+
+def collect(root: Path, seeds: list[int]) -> list[Row]:
+    """Rows of all methods on all data sets under an output folder, and averages where there are several data sets.
+
+    Raises:
+        UserError: if there is no base-to-new run below the folder.
+    """
+    runs = _runs(root)
+    if not runs:
+        raise UserError(f"no base-to-new run below {root}: expected {root}/base2new/train_base/<data set>/...")
+    rows = []
+    pairs = sorted({run[:2] for run in runs}, key=lambda pair: (pair[0], "Zeroshot" not in pair[1], pair[1]))
+    for dataset, method in pairs:
+        base = next((half for half in BASE_FOLDERS if (dataset, method, half) in runs), BASE_FOLDERS[0])
+        rows.append(_row(root, dataset, method, base, seeds))
+    methods = list(dict.fromkeys(row.method for row in rows))
+    if len({row.dataset for row in rows}) > 1:
+        rows += [_average([row for row in rows if row.method == method], method) for method in methods]
+    return rows
+
+
+def markdown(rows: list[Row], seeds: list[int]) -> str:
+    """The table, and under it every run that is missing or unfinished."""
+    lines = [
+        f"Accuracy in percent, mean +- standard deviation over seeds {', '.join(map(str, seeds))}.",
+        "",
+        "| data set | method | base | new | H |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        cells = [f"{cell.mean:.2f} +- {cell.std:.2f}" for cell in row.cells] if row.cells else ["incomplete"] * 3
+        lines.append(f"| {row.dataset} | {row.method} | {' | '.join(cells)} |")
+    lacking = [text for row in rows for text in row.lacking]
+    if lacking:
+        lines += ["", "Not averaged over, because missing or unfinished:", "", *(f"- {text}" for text in lacking)]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(rows: list[Row]) -> str:
+    """The table as CSV; incomplete rows have empty cells."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [f"{half}_{what}_pct" for half in ("base", "new", "h") for what in ("mean", "std")]
+    writer.writerow(["dataset", "method", *names, "lacking_runs"])
+    for row in rows:
+        numbers = [f"{x:.4f}" for cell in row.cells for x in cell] if row.cells else [""] * 6
+        writer.writerow([row.dataset, row.method, *numbers, len(row.lacking)])
+    return out.getvalue()
+
+
+def figure(rows: list[Row], path: Path) -> None:
+    """Bars of base, new and H for each method and data set; incomplete ones are left out."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    complete = [row for row in rows if row.cells]
+    fig, axes = plt.subplots(figsize=(max(6.0, 2.4 * len(complete)), 4), layout="constrained")
+    for offset, (name, colour) in enumerate((("base", "#4c72b0"), ("new", "#dd8452"), ("H", "#55a868"))):
+        x = np.arange(len(complete)) + (offset - 1) * 0.27
+        bars = axes.bar(x, [row.cells[offset].mean for row in complete], 0.25, label=name, color=colour,
+                        yerr=[row.cells[offset].std for row in complete], capsize=3)
+        axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
+    labels = [f"{row.dataset}\n{row.method.split('/', 1)[-1]}" for row in complete]
+    axes.set_xticks(range(len(complete)), labels, fontsize=8)
+    axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(0, 109)
+    axes.set_title("Base-to-new: mean and standard deviation over seeds", fontsize=10)
+    axes.legend(ncols=3, loc="upper center", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    aside = path.with_name(path.name + ".part.png")
+    fig.savefig(aside, dpi=150)
+    aside.replace(path)
+    plt.close(fig)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table and write base2new.md, .csv and .png into the output folder; 1 if a run is lacking."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, nargs="?", default=Path("output"), help="output folder of the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds every row must have")
+    args = parser.parse_args(argv)
+    try:
+        rows = collect(args.root, args.seeds)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    text = markdown(rows, args.seeds)
+    print(text)
+    write_whole(args.root / "base2new.md", text)
+    write_whole(args.root / "base2new.csv", comma_separated(rows))
+    written = ["base2new.md", "base2new.csv"]
+    if any(row.cells for row in rows):
+        figure(rows, args.root / "base2new.png")
+        written.append("base2new.png")
+    print(f"Written to {args.root}: {', '.join(written)}")
+    return 1 if any(row.lacking for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
