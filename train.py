@@ -142,11 +142,10 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+def run_and_report(args: argparse.Namespace) -> int:
+    """Run; turn what a user can put right into one line and an exit code."""
     try:
-        run(parse_args(argv))
+        run(args)
     except EXPECTED as error:
         if os.environ.get("MODPROMPT_TRACEBACK"):
             traceback.print_exc()
@@ -159,6 +158,20 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
         return 130
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
+    args = parse_args(argv)
+    console = sys.stdout
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        try:
+            return run_and_report(args)
+        finally:
+            if sys.stdout is not console:
+                sys.stdout.close()  # the log
+                sys.stdout = console
 
 
 if __name__ == "__main__":

@@ -73,3 +73,7 @@ class Digits(FamilyDataset):
             print(f"Writing the handwritten digits of scikit-learn to {folder}")
             write_digits(folder)
         return super().find(root)
+
+    def make_split(self):
+        """The split file is written with the images, so one that is missing is a fault."""
+        raise UserError(f"Digits: {self.folder / self.split_file} is missing: move {self.folder} away to write it anew")

@@ -72,6 +72,8 @@ def split_folders(image_dir: Path, *, ignore=(), renames=None) -> Split:
     renames = renames or {}
     lists = Split([], [], [])
     folders = sorted(name for name in listdir_nohidden(image_dir) if name not in ignore)
+    if not folders:
+        raise UserError(f"{image_dir} has no class folder: put the images there")
     for label, folder in enumerate(folders):
         if not (image_dir / folder).is_dir():
             raise UserError(f"{image_dir / folder} stands among the class folders but is a file: move it away")

@@ -28,7 +28,10 @@ def subsample_classes(*lists: list, subsample: str) -> tuple[list, ...]:
     selected = labels[:half] if subsample == "base" else labels[half:]
     relabel = {label: position for position, label in enumerate(selected)}
     return tuple(
-        [Datum(impath=item.impath, label=relabel[item.label], classname=item.classname)
-         for item in items if item.label in relabel]
+        [
+            Datum(impath=item.impath, label=relabel[item.label], classname=item.classname)
+            for item in items
+            if item.label in relabel
+        ]
         for items in lists
     )

@@ -16,7 +16,7 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """The learner's tensors under bare names, from a checkpoint of a learner or of a whole prompted CLIP."""
     plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
     if any(key.startswith(PREFIX) for key in plain):
-        plain = {key[len(PREFIX):]: value for key, value in plain.items() if key.startswith(PREFIX)}
+        plain = {key[len(PREFIX) :]: value for key, value in plain.items() if key.startswith(PREFIX)}
     return {key: value for key, value in plain.items() if key not in _OF_THE_CLASSES}
 
 
@@ -57,8 +57,11 @@ def load_learner(
     difference = _differences(mine, tensors)
     if difference:
         here, there = describe(mine), describe(tensors)
-        settings = [f"{name} is {here[name]} here and {there.get(name)} in the file"
-                    for name in here if here[name] != there.get(name)]
+        settings = [
+            f"{name} is {here[name]} here and {there.get(name)} in the file"
+            for name in here
+            if here[name] != there.get(name)
+        ]
         raise UserError(f"{path} does not fit this model: {'; '.join(settings) or difference}")
     learner.load_state_dict(tensors)
     epoch = content.get("epoch", 0)

@@ -137,8 +137,11 @@ class ModularPromptLearner(nn.Module):
 
     def _projected_layers(self, rows: Dict[int, int]) -> list:
         """For projection j = 0, 1, ...: the layers whose vision side needs it."""
-        needed = {layer: -(-self.schedules.vision[layer].add // n) for layer, n in rows.items()
-                  if layer < len(self.schedules.vision)}
+        needed = {
+            layer: -(-self.schedules.vision[layer].add // n)
+            for layer, n in rows.items()
+            if layer < len(self.schedules.vision)
+        }
         return [[layer for layer, n in needed.items() if n > j] for j in range(max(needed.values(), default=0))]
 
     def _text_additions(self) -> Additions:

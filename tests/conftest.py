@@ -42,9 +42,16 @@ def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision
     """A stock CLIP with random float weights, token embeddings made larger so that words matter."""
     torch.manual_seed(seed)
     model = CLIP(
-        embed_dim=32, image_resolution=resolution, vision_layers=vision_layers, vision_width=vision_width,
-        vision_patch_size=patch, context_length=77, vocab_size=49408, transformer_width=text_width,
-        transformer_heads=text_width // 64, transformer_layers=text_layers,
+        embed_dim=32,
+        image_resolution=resolution,
+        vision_layers=vision_layers,
+        vision_width=vision_width,
+        vision_patch_size=patch,
+        context_length=77,
+        vocab_size=49408,
+        transformer_width=text_width,
+        transformer_heads=text_width // 64,
+        transformer_layers=text_layers,
     )
     with torch.no_grad():
         model.token_embedding.weight.mul_(10)
@@ -69,16 +76,34 @@ def resnet_file(tmp_path_factory):
     """A file with the state dict of a small random ResNet CLIP."""
     torch.manual_seed(0)
     model = CLIP(
-        embed_dim=32, image_resolution=64, vision_layers=(1, 1, 1, 1), vision_width=8, vision_patch_size=None,
-        context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=1, transformer_layers=2,
+        embed_dim=32,
+        image_resolution=64,
+        vision_layers=(1, 1, 1, 1),
+        vision_width=8,
+        vision_patch_size=None,
+        context_length=77,
+        vocab_size=49408,
+        transformer_width=64,
+        transformer_heads=1,
+        transformer_layers=2,
     )
     path = tmp_path_factory.mktemp("resnet") / "resnet.pt"
     torch.save(model.state_dict(), path)
     return path
 
 
-EUROSAT_FOLDERS = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop",
-                   "Residential", "River", "SeaLake")
+EUROSAT_FOLDERS = (
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+    "River",
+    "SeaLake",
+)
 
 
 def write_eurosat(root: Path, images_per_class=12, size=32) -> Path:
@@ -141,8 +166,18 @@ def small_config(tmp_path):
 def mpl_flags(eurosat_root, small_config, clip_file, tmp_path):
     """Flags of a small MPL run on the EuroSAT-shaped tree, without the trailing options."""
     return [
-        "--root", str(eurosat_root), "--seed", "1", "--trainer", "MPL", "--output-dir", str(tmp_path / "out"),
-        "--config-file", str(small_config), "--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml"),
+        "--root",
+        str(eurosat_root),
+        "--seed",
+        "1",
+        "--trainer",
+        "MPL",
+        "--output-dir",
+        str(tmp_path / "out"),
+        "--config-file",
+        str(small_config),
+        "--dataset-config-file",
+        str(ROOT / "configs/datasets/eurosat.yaml"),
     ]
 
 
@@ -155,8 +190,12 @@ def mpl_options(clip_file):
 def run_program(*arguments, **kwargs):
     """train.py in a process of its own; returns the finished process, its output as text."""
     return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)], capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})}, **kwargs,
+        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **kwargs.pop("env", {})},
+        **kwargs,
     )
 
 

@@ -23,8 +23,19 @@ SIZE = 32
 _MASTER = 48  # side of the stored glyphs
 _MARGIN = 4  # empty border of the stored glyphs
 _PER_FAMILY = 4  # font files used of one family
-PENLIKE = ("caveat", "dancing_script", "delius", "great_vibes", "indie_flower", "kalam", "permanent_marker", "satisfy",
-           "shadows_into_light", "yellowtail", "zeyada")  # typefaces drawn after pens
+PENLIKE = (
+    "caveat",
+    "dancing_script",
+    "delius",
+    "great_vibes",
+    "indie_flower",
+    "kalam",
+    "permanent_marker",
+    "satisfy",
+    "shadows_into_light",
+    "yellowtail",
+    "zeyada",
+)  # typefaces drawn after pens
 _PENLIKE_WEIGHT = 6  # how much more often than another family a pen-like one is shown
 
 
@@ -146,7 +157,7 @@ def _crop_to_ink(ink: torch.Tensor) -> torch.Tensor:
     y_mid, y_half = extent(on.any(dim=2))
     keep = torch.maximum(x_half, y_half)  # the scale that keeps the aspect
     stretch = _uniform(n, 0.0, 0.35)  # how far a narrow glyph is widened towards the full box
-    x_half = keep ** (1 - stretch) * x_half ** stretch
+    x_half = keep ** (1 - stretch) * x_half**stretch
     loose = _uniform(n, 0.98, 1.2)
     zero = torch.zeros(n)
     x_mid, y_mid = x_mid + _uniform(n, -0.08, 0.08), y_mid + _uniform(n, -0.08, 0.08)

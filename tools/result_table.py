@@ -90,8 +90,10 @@ def _average(rows: list[Row], method: str) -> Row:
     lacking = [f"average of {method}: {row.dataset} is incomplete" for row in rows if row.cells is None]
     if lacking:
         return Row("average", method, None, lacking)
-    base, new, own = (Cell(np.mean([row.cells[i].mean for row in rows]), np.mean([row.cells[i].std for row in rows]))
-                      for i in range(3))
+    base, new, own = (
+        Cell(np.mean([row.cells[i].mean for row in rows]), np.mean([row.cells[i].std for row in rows]))
+        for i in range(3)
+    )
     return Row("average", method, (base, new, Cell(harmonic_mean(base.mean, new.mean), own.std)), [])
 
 
@@ -155,8 +157,15 @@ def figure(rows: list[Row], path: Path) -> None:
     fig, axes = plt.subplots(figsize=(max(6.0, 2.4 * len(complete)), 4), layout="constrained")
     for offset, (name, colour) in enumerate((("base", "#4c72b0"), ("new", "#dd8452"), ("H", "#55a868"))):
         x = np.arange(len(complete)) + (offset - 1) * 0.27
-        bars = axes.bar(x, [row.cells[offset].mean for row in complete], 0.25, label=name, color=colour,
-                        yerr=[row.cells[offset].std for row in complete], capsize=3)
+        bars = axes.bar(
+            x,
+            [row.cells[offset].mean for row in complete],
+            0.25,
+            label=name,
+            color=colour,
+            yerr=[row.cells[offset].std for row in complete],
+            capsize=3,
+        )
         axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
     labels = [f"{row.dataset}\n{row.method.split('/', 1)[-1]}" for row in complete]
     axes.set_xticks(range(len(complete)), labels, fontsize=8)

@@ -27,13 +27,36 @@ from modprompt.clip_package import import_clip
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families
 
 TEMPLATES = (
-    "{}.", "a {}.", "the {}.", "one {}.", "a photo of a {}.", "a photo of the {}.", "a photo of one {}.",
-    "a picture of a {}.", "a picture of the {}.", "an image of a {}.", "a bad photo of the {}.",
-    "a good photo of a {}.", "itap of a {}.", "a origami {}.", "a photo of the large {}.",
-    "a photo of the small {}.", "a {} in a video game.", "art of the {}.", "a drawing of a {}.",
-    "a rendering of a {}.", "a print of the {}.", "a close-up photo of a {}.", "a black and white photo of the {}.",
-    "a blurry photo of a {}.", "a low resolution photo of the {}.", "a cropped photo of the {}.", "a {} on paper.",
-    "a {} in ink.", "the written {}.", "this is a {}.",
+    "{}.",
+    "a {}.",
+    "the {}.",
+    "one {}.",
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a photo of one {}.",
+    "a picture of a {}.",
+    "a picture of the {}.",
+    "an image of a {}.",
+    "a bad photo of the {}.",
+    "a good photo of a {}.",
+    "itap of a {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a photo of the small {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a drawing of a {}.",
+    "a rendering of a {}.",
+    "a print of the {}.",
+    "a close-up photo of a {}.",
+    "a black and white photo of the {}.",
+    "a blurry photo of a {}.",
+    "a low resolution photo of the {}.",
+    "a cropped photo of the {}.",
+    "a {} on paper.",
+    "a {} in ink.",
+    "the written {}.",
+    "this is a {}.",
 )
 NUMERAL_NAMES = ("{}", "number {}", "digit {}", "numeral {}", "figure {}")
 LETTER_NAMES = ("letter {}", "character {}")
@@ -57,8 +80,18 @@ def caption(character: int, rng: random.Random) -> str:
 def build(width: int) -> nn.Module:
     """A CLIP with random weights: 8 layers of `width` on the image side, 8 of 64 on the text side, joint width 64."""
     CLIP = importlib.import_module("clip.model").CLIP
-    return CLIP(embed_dim=64, image_resolution=32, vision_layers=8, vision_width=width, vision_patch_size=8,
-                context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=1, transformer_layers=8)
+    return CLIP(
+        embed_dim=64,
+        image_resolution=32,
+        vision_layers=8,
+        vision_width=width,
+        vision_patch_size=8,
+        context_length=77,
+        vocab_size=49408,
+        transformer_width=64,
+        transformer_heads=1,
+        transformer_layers=8,
+    )
 
 
 class Words:
@@ -177,9 +210,14 @@ def train(args: argparse.Namespace) -> None:
     table = nn.Parameter(torch.randn(len(words.ids), 64) * 0.02)
     parameters = [p for p in model.parameters() if p.requires_grad]
     decay = [p for p in parameters if p.dim() > 1]
-    optimiser = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05},
-                                   {"params": [p for p in parameters if p.dim() <= 1] + [table], "weight_decay": 0.0}],
-                                  lr=args.lr, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": decay, "weight_decay": 0.05},
+            {"params": [p for p in parameters if p.dim() <= 1] + [table], "weight_decay": 0.0},
+        ],
+        lr=args.lr,
+        betas=(0.9, 0.98),
+    )
     start, step = time.monotonic(), 0
     bar = tqdm(total=100, unit="%", desc="training")
     for images, tokens, target in Batches(glyphs, clip, args.batch, args.seed):

@@ -111,13 +111,17 @@ def test_training_loader_drops_the_partial_batch_and_sees_torchs_order(images):
     seed = int(torch.empty((), dtype=torch.int64).random_())  # the sampler's
     order = torch.randperm(10, generator=torch.Generator().manual_seed(seed)).tolist()
     assert batches == [order[:4], order[4:8]]
-    test_loader = build_data_loader(cfg, "SequentialSampler", images, 4, tfm=build_transform(cfg, False), is_train=False)
+    test_loader = build_data_loader(
+        cfg, "SequentialSampler", images, 4, tfm=build_transform(cfg, False), is_train=False
+    )
     assert [len(batch["label"]) for batch in test_loader] == [4, 4, 2]
 
 
 def test_sample_has_the_contracts_fields(images):
     cfg = small_cfg()
-    batch = next(iter(build_data_loader(cfg, "SequentialSampler", images, 3, tfm=build_transform(cfg, False), is_train=False)))
+    batch = next(
+        iter(build_data_loader(cfg, "SequentialSampler", images, 3, tfm=build_transform(cfg, False), is_train=False))
+    )
     assert set(batch) == {"img", "label", "domain", "impath", "index"}
     assert batch["img"].shape == (3, 3, 16, 16)
 
@@ -128,14 +132,28 @@ def test_training_resizes_only_without_a_crop():
 
     assert names("normalize") == ["Resize", "ToTensor", "Normalize"]
     assert names("normalize", "random_flip", "random_resized_crop") == [
-        "RandomResizedCrop", "RandomHorizontalFlip", "ToTensor", "Normalize"
+        "RandomResizedCrop",
+        "RandomHorizontalFlip",
+        "ToTensor",
+        "Normalize",
     ]
     test = [type(t).__name__ for t in build_transform(small_cfg(), is_train=False).transforms]
     assert test == ["Resize", "CenterCrop", "ToTensor", "Normalize"]
 
 
-@pytest.mark.parametrize("name", ["random_translation", "random_crop", "colorjitter", "randomgrayscale", "gaussian_blur",
-                                  "cutout", "gaussian_noise", "instance_norm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "random_translation",
+        "random_crop",
+        "colorjitter",
+        "randomgrayscale",
+        "gaussian_blur",
+        "cutout",
+        "gaussian_noise",
+        "instance_norm",
+    ],
+)
 def test_rarer_transforms_give_an_image_of_the_size(name):
     image = Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
     for seed in range(3):
@@ -158,7 +176,12 @@ def test_evaluator_prints_the_lines_that_parsers_know(capsys):
     results = evaluator.evaluate()
     out = capsys.readouterr().out.splitlines()
     assert out[:6] == [
-        "=> result", "* total: 4", "* correct: 3", "* accuracy: 75.0%", "* error: 25.0%", "* macro_f1: 73.3%"
+        "=> result",
+        "* total: 4",
+        "* correct: 3",
+        "* accuracy: 75.0%",
+        "* error: 25.0%",
+        "* macro_f1: 73.3%",
     ]
     assert list(results) == ["accuracy", "error_rate", "macro_f1", "perclass_accuracy"]
     assert results["perclass_accuracy"] == pytest.approx((100 + 200 / 3) / 2)

@@ -65,12 +65,15 @@ def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(import_clip(), "_download", refuse)
-    with pytest.raises(UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH.*train.py"):
+    with pytest.raises(
+        UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH.*train.py"
+    ):
         backbone.load_clip("ViT-B/16")
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "no file at"), ({"a": torch.zeros(1)}, "not the state dict of a CLIP"), ("text", "whole")]
+    ("content", "message"),
+    [(None, "no file at"), ({"a": torch.zeros(1)}, "not the state dict of a CLIP"), ("text", "whole")],
 )
 def test_bad_weight_files_are_one_line(tmp_path, content, message):
     path = tmp_path / "w.pt"

@@ -31,8 +31,11 @@ def test_full_checkpoint_of_the_reference_loads(clip_model, tmp_path):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 5.0)
     successor = {key: value for key, value in vars(schedule).items() if key != "optimizer"}
     path = save(
-        tmp_path / "model.pth.tar-5", reference_state(learner, clip_model), optimizer=optimiser.state_dict(),
-        scheduler={**successor, "successor": schedule}, val_result=None,  # the reference pickles the schedule itself
+        tmp_path / "model.pth.tar-5",
+        reference_state(learner, clip_model),
+        optimizer=optimiser.state_dict(),
+        scheduler={**successor, "successor": schedule},
+        val_result=None,  # the reference pickles the schedule itself
     )
     assert load_learner(other, path, describe_mpl) == 5
     for name, value in learner.state_dict().items():
@@ -44,7 +47,8 @@ def test_our_checkpoint_loads_into_the_names_of_the_reference(clip_model):
     full = set(reference_state(build(clip_model), clip_model))
     assert names <= full
     assert {name for name in full - names if name.startswith("prompt_learner")} == {
-        "prompt_learner.token_prefix", "prompt_learner.token_suffix"
+        "prompt_learner.token_prefix",
+        "prompt_learner.token_suffix",
     }
 
 
@@ -64,7 +68,9 @@ def test_checkpoint_of_another_setting_names_it(clip_model, tmp_path, other, mes
 
 def test_checkpoint_of_another_width_names_it(clip_model, tmp_path):
     path = save(tmp_path / "c.pth", build(random_clip(text_width=128, vision_width=64)).state_dict())
-    with pytest.raises(UserError, match="the text width is 64 here and 128 in the file; the vision width is 128 here and"):
+    with pytest.raises(
+        UserError, match="the text width is 64 here and 128 in the file; the vision width is 128 here and"
+    ):
         load_learner(build(clip_model), path, describe_mpl)
 
 

@@ -12,7 +12,9 @@ def no_prompts(layers):
     return Schedule([(0, 0)] * layers)
 
 
-@pytest.mark.parametrize(("layers", "width", "resolution", "patch"), [(1, 64, 32, 16), (3, 128, 48, 8), (2, 192, 28, 14)])
+@pytest.mark.parametrize(
+    ("layers", "width", "resolution", "patch"), [(1, 64, 32, 16), (3, 128, 48, 8), (2, 192, 28, 14)]
+)
 def test_vision_encoder_without_prompts_is_clips_own(layers, width, resolution, patch):
     clip_model = random_clip(vision_layers=layers, vision_width=width, resolution=resolution, patch=patch)
     images = torch.randn(2, 3, resolution, resolution)

@@ -34,7 +34,12 @@ def test_builtins_are_refused(tmp_path, name):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_tensors_and_plain_values_come_back(tmp_path, zipped):
-    content = {"a": torch.arange(3), "b": [torch.nn.Parameter(torch.ones(2).half())], "c": np.float64(1.5), "d": (1, "x")}
+    content = {
+        "a": torch.arange(3),
+        "b": [torch.nn.Parameter(torch.ones(2).half())],
+        "c": np.float64(1.5),
+        "d": (1, "x"),
+    }
     torch.save(content, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
     again = read_tensors(tmp_path / "c.pth")
     assert torch.equal(again["a"], content["a"])

@@ -22,8 +22,13 @@ SETTINGS = [
 
 def build(clip_model, n_ctx=1, n_add=2, n_rm=1, depth=3, names=NAMES, **steps):
     schedules = mpl_schedules(
-        len(clip_model.transformer.resblocks), len(clip_model.visual.transformer.resblocks),
-        n_ctx=n_ctx, n_add=n_add, n_remove=n_rm, depth=depth, **steps,
+        len(clip_model.transformer.resblocks),
+        len(clip_model.visual.transformer.resblocks),
+        n_ctx=n_ctx,
+        n_add=n_add,
+        n_remove=n_rm,
+        depth=depth,
+        **steps,
     )
     return ModularPromptLearner(names, clip_model, schedules, n_ctx=n_ctx, ctx_init="a photo of a")
 
@@ -112,7 +117,9 @@ def test_layer_zero_must_add_the_context(clip_model):
         build(clip_model, n_ctx=2, vision_steps=[[0, 1]])
 
 
-@pytest.mark.parametrize(("setting", "name"), [({"n_ctx": 0}, "N_CTX"), ({"n_add": 0}, "N_ADD_OP"), ({"n_rm": -1}, "N_RM_OP")])
+@pytest.mark.parametrize(
+    ("setting", "name"), [({"n_ctx": 0}, "N_CTX"), ({"n_add": 0}, "N_ADD_OP"), ({"n_rm": -1}, "N_RM_OP")]
+)
 def test_setting_out_of_range_is_named(clip_model, setting, name):
     with pytest.raises(UserError, match=f"{name} must be at least"):
         build(clip_model, **setting)
@@ -144,7 +151,9 @@ def test_fixed_text_gives_the_same_logits_once_computed(clip_model):
 
 def test_parameter_count_of_vit_b16_is_the_formula():
     """c*T + (D-1)*c*T + (1 + a*(D-1)) * (T*V + V) for the reference setting."""
-    clip_model = random_clip(text_layers=12, vision_layers=12, text_width=512, vision_width=768, resolution=32, patch=16)
+    clip_model = random_clip(
+        text_layers=12, vision_layers=12, text_width=512, vision_width=768, resolution=32, patch=16
+    )
     learner = build(clip_model, n_ctx=1, n_add=2, n_rm=1, depth=9)
     count = sum(p.numel() for p in learner.parameters())
     assert count == 9 * 512 + 17 * (512 * 768 + 768)
@@ -154,5 +163,9 @@ def test_parameter_count_of_vit_b16_is_the_formula():
 def test_describe_reads_the_settings_from_a_state_dict(clip_model):
     state = learner_part(build(clip_model, n_ctx=2, n_add=2, depth=3, n_rm=1).state_dict())
     assert describe_mpl(state) == {
-        "PROMPT_DEPTH": 3, "N_ADD_OP": 2, "N_CTX": 2, "the text width": 64, "the vision width": 128
+        "PROMPT_DEPTH": 3,
+        "N_ADD_OP": 2,
+        "N_CTX": 2,
+        "the text width": 64,
+        "the vision width": 128,
     }

@@ -59,7 +59,11 @@ def test_depth_beyond_the_layers_is_refused(depth):
 def test_table_shows_every_layer():
     lines = modular(4, depth=3, first=1, remove=1, add=2).table().splitlines()
     assert [line.split()[-4:] for line in lines] == [
-        ["0", "1", "2", "3"], ["0", "1", "1", "0"], ["1", "2", "2", "0"], ["0", "0", "1", "3"], ["1", "2", "3", "3"]
+        ["0", "1", "2", "3"],
+        ["0", "1", "1", "0"],
+        ["1", "2", "2", "0"],
+        ["0", "0", "1", "3"],
+        ["1", "2", "3", "3"],
     ]
     assert lines[0].startswith("vision layer")
 

@@ -67,9 +67,7 @@ class TrainerBase:
             Number of finished epochs; 0 if there is nothing to go on from.
         """
         if training_state.exists(directory):
-            epoch, self.best_result = training_state.load(
-                directory, self.cfg, self._models, self._optims, self._scheds
-            )
+            epoch, self.best_result = training_state.load(directory, self.cfg, self._models, self._optims, self._scheds)
             print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
             return epoch
         pointers = [os.path.join(directory, name, "checkpoint") for name in self._models]

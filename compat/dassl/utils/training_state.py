@@ -38,8 +38,15 @@ def _restore_random(states):
 
 def _settings(cfg):
     """What decides the numbers of a run, as {dotted key: text}; where it reads and writes is left out."""
-    ignored = {"OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
-               "MODEL.BACKBONE.PATH"}
+    ignored = {
+        "OUTPUT_DIR",
+        "RESUME",
+        "DATASET.ROOT",
+        "VERBOSE",
+        "TRAIN.PRINT_FREQ",
+        "TRAIN.CHECKPOINT_FREQ",
+        "MODEL.BACKBONE.PATH",
+    }
 
     def walk(node, prefix):
         for key, value in node.items():
@@ -89,8 +96,11 @@ def load(directory, cfg, models, optims, scheds):
     path = os.path.join(directory, FILE_NAME)
     states = load_checkpoint(path)
     mine, theirs = _settings(cfg), states["settings"]
-    changed = [f"{key} {theirs.get(key)} -> {mine.get(key)}" for key in sorted(set(mine) | set(theirs))
-               if mine.get(key) != theirs.get(key)]
+    changed = [
+        f"{key} {theirs.get(key)} -> {mine.get(key)}"
+        for key in sorted(set(mine) | set(theirs))
+        if mine.get(key) != theirs.get(key)
+    ]
     if changed:
         raise ValueError(
             f"{path} belongs to a run with other settings ({'; '.join(changed[:4])}): use another --output-dir, "

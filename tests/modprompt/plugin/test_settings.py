@@ -9,7 +9,9 @@ from modprompt.plugin.settings import merge_file, merge_options
 def test_unknown_key_of_a_file_gets_the_nearest(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("TRAINER:\n  MPL:\n    N_CONTEXT: 3\n")
-    with pytest.raises(UserError, match=r"c.yaml: there is no config key 'TRAINER.MPL.N_CONTEXT'; did you mean 'TRAINER.MPL.N_CTX'"):
+    with pytest.raises(
+        UserError, match=r"c.yaml: there is no config key 'TRAINER.MPL.N_CONTEXT'; did you mean 'TRAINER.MPL.N_CTX'"
+    ):
         merge_file(get_cfg_default(), str(path))
 
 

@@ -18,8 +18,18 @@ INTERPOLATION_MODES = {
 }
 _POLICIES = ("imagenet_policy", "cifar10_policy", "svhn_policy", "randaugment", "randaugment_fixmatch", "randaugment2")
 _CHOICES = (
-    "random_translation", "random_crop", "random_resized_crop", "random_flip", "colorjitter", "randomgrayscale",
-    "gaussian_blur", "cutout", "normalize", "gaussian_noise", "instance_norm", "center_crop",
+    "random_translation",
+    "random_crop",
+    "random_resized_crop",
+    "random_flip",
+    "colorjitter",
+    "randomgrayscale",
+    "gaussian_blur",
+    "cutout",
+    "normalize",
+    "gaussian_noise",
+    "instance_norm",
+    "center_crop",
 )
 
 

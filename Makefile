@@ -1,0 +1,30 @@
+# make demo   everything from nothing: environment, data, zero-shot CLIP and MPL on seeds 1 2 3, table and figure
+# make test   the tests
+# make lint   ruff
+#
+# PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+run := $(abspath $(VENV))/bin/python
+ready := $(VENV)/.ready
+
+.PHONY: demo test lint
+
+demo: $(ready)
+	PYTHON=$(run) bash scripts/mpl/demo.sh
+
+test: $(ready)
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(run) -m pytest
+
+lint: $(ready)
+	$(run) -m ruff check .
+	$(run) -m ruff format --check .
+
+$(ready): requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(run) -m pip install --quiet --upgrade pip
+	$(run) -m pip install --quiet --requirement requirements.txt
+	touch $@

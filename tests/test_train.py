@@ -1,0 +1,242 @@
+"""train.py from the outside: whole runs, killed runs, bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import train
+from tests.conftest import ROOT, run_program
+
+LOSS = re.compile(r"epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* loss ([\d.]+) \(")
+
+
+def losses(text):
+    """{(epoch, batch): loss} of a log."""
+    return {(int(e), int(b)): float(loss) for e, b, loss in LOSS.findall(text)}
+
+
+def refusal(capsys, *argv):
+    """The one line on standard error with which train.py ends, exit code 2."""
+    assert train.main([str(word) for word in argv]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning")]
+    assert len([line for line in lines if "it/s" not in line]) == 1, lines
+    return lines[-1]
+
+
+def test_base_to_new_run_trains_saves_the_learner_alone_and_tests(mpl_flags, mpl_options, tmp_path, capsys):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    out = tmp_path / "out"
+    log = (out / "log.txt").read_text()
+    assert sorted(losses(log)) == [(e, b) for e in (1, 2) for b in (1, 2, 3, 4, 5)]  # 5 classes x 4 shots / 4
+    assert "Finish training" in log
+    assert "prompt tokens    1   2   3   3" in log
+    folder = out / "MultiModalPromptLearner"
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", "model.pth.tar-2"]
+    checkpoint = torch.load(folder / "model.pth.tar-2", weights_only=True)
+    assert all(name.startswith("prompt_learner.") for name in checkpoint["state_dict"])
+    assert checkpoint["epoch"] == 2
+    assert not (out / "training_state.pth.tar").exists()
+    result = json.loads((out / "result.json").read_text())
+    assert result["trainer"] == "MPL"
+    assert result["classes"] == "base"
+    assert f"* accuracy: {result['accuracy_pct']:.1f}%" in log
+
+    new = [*mpl_flags, "--model-dir", out, "--load-epoch", "2", "--eval-only", *mpl_options]
+    new[new.index("--output-dir") + 1] = tmp_path / "new"
+    new[-1] = "new"
+    assert train.main([str(word) for word in new]) == 0
+    assert json.loads((tmp_path / "new" / "result.json").read_text())["images"] == 20
+    assert "epoch [" not in (tmp_path / "new" / "log.txt").read_text()
+
+
+def test_same_seed_same_losses_other_seed_other_losses(mpl_flags, mpl_options, tmp_path):
+    found = []
+    for number, seed in enumerate(("1", "1", "0")):
+        flags = [*mpl_flags]
+        flags[flags.index("--seed") + 1], flags[flags.index("--output-dir") + 1] = seed, str(tmp_path / f"o{number}")
+        assert train.main([*flags, *mpl_options]) == 0
+        found.append(losses((tmp_path / f"o{number}" / "log.txt").read_text()))
+    # the first run also made the split, so its few-shot lists came later in the stream; the cache kept them
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("precision", ["amp", "fp16"])
+def test_other_precisions_train_on_a_cpu_and_say_what_they_are(mpl_flags, mpl_options, precision, capsys):
+    assert train.main([*mpl_flags, *mpl_options, "TRAINER.MPL.PREC", precision, "USE_CUDA", "False"]) == 0
+    assert f"PREC {precision}" in capsys.readouterr().out
+
+
+def test_best_val_is_kept_and_deployed(mpl_flags, mpl_options, tmp_path):
+    assert train.main([*mpl_flags, *mpl_options, "TEST.FINAL_MODEL", "best_val"]) == 0
+    assert (tmp_path / "out" / "MultiModalPromptLearner" / "model-best.pth.tar").is_file()
+
+
+def start(arguments):
+    return subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "train.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "run_again"),  # the line at which the run is killed, and the epochs that the next start may then run
+    [
+        ("epoch [1/4] batch [3/", [[1, 2, 3, 4]]),
+        ("epoch [3/4] batch [2/", [[3, 4]]),
+        ("Checkpoint saved", [[4], []]),  # the state of epoch 4 is written right after
+        ("Evaluate on", [[]]),
+    ],
+)
+def test_killed_run_goes_on_with_the_losses_of_an_undisturbed_one(mpl_flags, mpl_options, tmp_path, mark, run_again):
+    arguments = [*mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "4"]
+    undisturbed = [*arguments]
+    undisturbed[undisturbed.index("--output-dir") + 1] = str(tmp_path / "whole")
+    prepare = run_program(*undisturbed)  # also makes the split and the few-shot cache
+    assert prepare.returncode == 0, prepare.stderr
+    expected = losses((tmp_path / "whole" / "log.txt").read_text())
+
+    process = start(arguments)
+    for line in process.stdout:
+        if mark in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "out" / "result.json").exists()
+
+    time.sleep(1.1)  # logs are told apart by the second
+    again = run_program(*arguments)
+    assert again.returncode == 0, again.stderr
+    if "[1/4]" not in mark:
+        assert "resuming after epoch" in again.stdout
+    found = losses(again.stdout)
+    epochs = sorted({epoch for epoch, _ in found})
+    assert epochs in run_again
+    assert found == {key: loss for key, loss in expected.items() if key[0] in epochs}
+    whole, resumed = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "out"))
+    assert whole["accuracy_pct"] == resumed["accuracy_pct"]
+    weights = [
+        torch.load(tmp_path / name / "MultiModalPromptLearner" / "model.pth.tar-4", weights_only=True)["state_dict"]
+        for name in ("whole", "out")
+    ]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_state_of_other_settings_is_not_resumed(mpl_flags, mpl_options, tmp_path, capsys):
+    from dassl.engine import TrainerX
+
+    def stop(self):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainerX, "after_train", stop)
+        assert train.main([*mpl_flags, *mpl_options]) == 130
+    capsys.readouterr()
+    line = refusal(capsys, *mpl_flags, *mpl_options, "OPTIM.LR", "0.5")
+    assert "other settings (OPTIM.LR 0.0035 -> 0.5)" in line
+
+
+BAD = [
+    (["--trainer", "MLP"], [], "there is no 'MLP'; did you mean 'MPL'"),
+    ([], ["DATASET.NAME", "eurosat"], "there is no 'eurosat'; did you mean 'EuroSAT'"),
+    (["--root", "/nonexistent/root"], [], "DATASET.ROOT: there is no folder /nonexistent/root"),
+    (["--config-file", "nothing.yaml"], [], "no config file nothing.yaml"),
+    ([], ["TRAINER.MPL.N_RM_OP", "2"], "vision schedule, layer 1: removes 2 prompt tokens, but only 1 reach it"),
+    ([], ["TRAINER.MPL.PROMPT_DEPTH", "5"], "PROMPT_DEPTH must be from 1 to 4"),
+    ([], ["INPUT.SIZE", "(224, 224)"], "INPUT.SIZE is 224, but this model takes images of 32 pixels"),
+    ([], ["TRAINER.MPL.N_CTX", "0"], "N_CTX must be at least 1, got 0"),
+    ([], ["TRAINER.MPL.CTX_INIT", "word " * 80], "prompt of class 'Annual Crop Land' is longer than"),
+    ([], ["TRAINER.MPL.PREC", "fp8"], "PREC must be one of fp16, fp32, amp, got 'fp8'"),
+    ([], ["TRAINER.MPL.DEPTH", "3"], "there is no config key 'TRAINER.MPL.DEPTH'; did you mean 'TRAINER.MPL."),
+    ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
+    (["--eval-only", "--model-dir", "/nonexistent/run"], [], "no checkpoint: there is no folder /nonexistent/run"),
+    ([], ["TRAINER.MPL.SCHEDULE_VISION", "[[0, 1], [0, -1]]"], "vision schedule, layer 1: expected [remove, add]"),
+]
+
+
+@pytest.mark.parametrize(("flags", "options", "message"), BAD, ids=[case[2][:40] for case in BAD])
+def test_bad_input_is_one_line(mpl_flags, mpl_options, capsys, flags, options, message):
+    assert message in refusal(capsys, *mpl_flags, *flags, *mpl_options, *options)
+
+
+def test_resnet_is_refused(mpl_flags, mpl_options, resnet_file, capsys):
+    options = [*mpl_options, "MODEL.BACKBONE.PATH", resnet_file, "INPUT.SIZE", "(64, 64)"]
+    assert "is a ResNet: choose ViT-B/16" in refusal(capsys, *mpl_flags, *options)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_damaged_image_is_named(mpl_flags, mpl_options, eurosat_root, capsys, workers):
+    for path in (eurosat_root / "eurosat" / "2750" / "Forest").iterdir():
+        path.write_bytes(path.read_bytes()[:150])
+    line = refusal(capsys, *mpl_flags, *mpl_options, "DATALOADER.NUM_WORKERS", workers)
+    assert line.startswith("error: cannot read the image ")
+    assert "Forest/Forest_" in line
+
+
+def test_missing_image_is_named(mpl_flags, mpl_options, eurosat_root, capsys):
+    assert train.main([*mpl_flags, "--no-train", *mpl_options]) == 0
+    capsys.readouterr()
+    (eurosat_root / "eurosat" / "2750" / "Forest" / "Forest_1.jpg").unlink()
+    assert "lists Forest/Forest_1.jpg, but there is no" in refusal(capsys, *mpl_flags, *mpl_options)
+
+
+def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_flags, mpl_options, tmp_path, capsys):
+    from modprompt.plugin.trainer import PromptTrainer
+
+    plain = PromptTrainer.loss
+
+    def poisoned(self, logits, labels):
+        return plain(self, logits, labels) * (float("nan") if (self.epoch, self.batch_idx) == (1, 2) else 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PromptTrainer, "loss", poisoned)
+        line = refusal(capsys, *mpl_flags, *mpl_options)
+    assert "the loss is nan at epoch 2, step 3" in line
+    assert line in (tmp_path / "out" / "log.txt").read_text()
+    state = torch.load(tmp_path / "out" / "training_state.pth.tar", weights_only=True)
+    assert state["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in state["models"]["MultiModalPromptLearner"].values())
+    assert not (tmp_path / "out" / "MultiModalPromptLearner").exists()
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_pixel_statistics_that_are_not_clips_are_warned_of(mpl_flags, mpl_options, capsys):
+    assert train.main([*mpl_flags, "--no-train", *mpl_options, "INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"]) == 0
+    assert "warning: INPUT.PIXEL_MEAN and PIXEL_STD are not CLIP's" in capsys.readouterr().err
+
+
+def test_nothing_is_written_when_the_settings_are_wrong(mpl_flags, mpl_options, tmp_path, capsys):
+    refusal(capsys, *mpl_flags, *mpl_options, "OPTIM.LRR", "1")
+    assert not (tmp_path / "out").exists()
+
+
+def test_trainer_alone_runs_the_embedded_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--trainer", "MPL", "OPTIM.MAX_EPOCH", "1"]) == 0
+    result = json.loads((tmp_path / "output/digits/MPL/seed1/result.json").read_text())
+    assert (result["dataset"], result["backbone"], result["seed"], result["images"]) == ("Digits", "glyph-clip", 1, 531)
+    assert result["accuracy_pct"] > 50
+
+
+def test_zero_shot_of_the_embedded_model_keeps_its_word(tmp_path, monkeypatch, capsys):
+    """70 % on handwritten digits it has never seen; chance is 10 %."""
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--trainer", "ZeroshotCLIP"]) == 0
+    result = json.loads((tmp_path / "output/digits/ZeroshotCLIP/seed1/result.json").read_text())
+    assert result["accuracy_pct"] >= 70
+
+
+def test_program_ends_with_exit_code_two():
+    done = run_program("--trainer", "Nothing")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no 'Nothing'")
