@@ -172,7 +172,7 @@ def figure(rows: list[Row], path: Path) -> None:
     axes.set_ylabel("accuracy (%)")
     axes.set_ylim(0, 109)
     axes.set_title("Base-to-new: mean and standard deviation over seeds", fontsize=10)
-    axes.legend(ncols=3, loc="upper center", fontsize=8)
+    fig.legend(ncols=3, loc="outside lower center", fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     aside = path.with_name(path.name + ".part.png")
     fig.savefig(aside, dpi=150)

@@ -1,0 +1,53 @@
+"""What the README tells people to type exists and is accepted."""
+
+import re
+import shlex
+
+import pytest
+
+import train
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in BLOCKS
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip()
+]
+
+
+def commands(*start):
+    return [command for command in COMMANDS if command[: len(start)] == list(start)]
+
+
+@pytest.mark.parametrize("command", commands("python", "train.py"), ids=" ".join)
+def test_train_commands_are_accepted(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert train.setup_cfg(train.parse_args(command[2:])).TRAINER.NAME == "MPL"
+
+
+def test_scripts_modules_and_targets_exist():
+    for command in commands("bash"):
+        assert (ROOT / command[1]).is_file(), command
+    for command in commands("python", "-m"):
+        assert (ROOT / (command[2].replace(".", "/") + ".py")).is_file(), command
+    makefile = (ROOT / "Makefile").read_text()
+    for command in commands("make"):
+        assert f"\n{command[1]}:" in makefile, command
+    assert len(commands("bash")) >= 3
+    assert len(commands("make")) >= 2
+
+
+def test_every_path_in_the_text_exists():
+    paths = re.findall(r"`((?:scripts|configs|tools|modprompt|datasets|tests|compat|trainers)/[\w./]*)", README)
+    assert len(paths) > 10
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_table_of_the_schedule_is_the_real_one():
+    from modprompt.schedule import modular
+
+    assert modular(12, depth=9, first=1, remove=1, add=2).table() in README
