@@ -28,8 +28,7 @@ from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import check_availability, collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
-import datasets.digits  # noqa: E402
-import datasets.eurosat  # noqa: E402, F401
+import datasets.readers  # noqa: E402, F401
 import trainers.mpl  # noqa: E402
 import trainers.zsclip  # noqa: E402, F401
 from modprompt.plugin.result import ResultRecorder  # noqa: E402

@@ -26,8 +26,7 @@ class EuroSAT(FamilyDataset):
     dataset_dir = "eurosat"
     image_folder = "2750"
     split_file = "split_zhou_EuroSAT.json"
-    how_to_get = "unpack EuroSAT.zip (the RGB images) so that eurosat/2750/<class>/ exists"
 
     def make_split(self):
         """The folder split with the family's class names."""
-        return split_folders(self.image_dir, renames=CLASS_NAMES)
+        return split_folders(self.image_dir, rename=lambda folder: CLASS_NAMES.get(folder, folder))

@@ -1,90 +1,147 @@
 """Few-shot sampling with Python's random, and a cache of what was drawn.
 
 One cache file serves all, base and new, so that the runs of one seed share their images. It names images relative to
-the image folder and is ignored, with a line that says so, if the split has changed since.
+the image folder and is used only while the split it was drawn from is the same. The family's own pickles are read too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.family_pickle import read_family_pickle
+from datasets.images import Image, relative
+from modprompt.errors import UserError
 from modprompt.files import write_json
 
 VAL_SHOTS = 4  # at most, per class
 
 
 class FewShot(NamedTuple):
-    """Few-shot training and validation lists."""
+    """Few-shot training and validation lists; val is None where only training images are drawn."""
 
-    train: list
-    val: list
+    train: list[Image]
+    val: list[Image] | None
 
 
-def sample(items: list, shots: int) -> list:
-    """`shots` random items of each label, labels in order of first appearance.
+def sample(images: list, shots: int) -> list:
+    """`shots` random images of each label, labels in order of first appearance.
 
-    A label with fewer items is taken whole, without a draw.
+    A label with fewer images is taken whole, without a draw.
     """
     groups: dict[int, list] = {}
-    for item in items:
-        groups.setdefault(item.label, []).append(item)
+    for image in images:
+        groups.setdefault(image.label, []).append(image)
     chosen = []
     for group in groups.values():
         chosen += random.sample(group, shots) if len(group) >= shots else group
     return chosen
 
 
-def _relative(item, image_dir: Path) -> str:
-    return os.path.relpath(item.impath, image_dir).replace(os.sep, "/")
-
-
-def fingerprint(lists: list[list], image_dir: Path) -> str:
+def fingerprint(lists: list[list[Image]], image_dir: Path) -> str:
     """SHA-256 (hex) of the paths and labels that can be drawn, in order."""
     digest = hashlib.sha256()
-    for items in lists:
-        for item in items:
-            digest.update(f"{_relative(item, image_dir)}\t{item.label}\n".encode())
-        digest.update(b"\n")
+    for images in lists:
+        digest.update("".join(f"{relative(image, image_dir)}\t{image.label}\n" for image in images).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _read_cache(path: Path, key: str, train: list, val: list, image_dir: Path) -> FewShot | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+class FewShotCache:
+    """The cache files of one number of shots and one seed.
+
+    Args:
+        folders: where they are looked for; the last is where they are written.
+        image_dir: what image paths are relative to.
+        shots: images per class, at least 1.
+        seed: the run's seed; part of the file name only, the generator is seeded elsewhere.
+    """
+
+    def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int) -> None:
+        name = f"shot_{shots}-seed_{seed}"
+        self.candidates = [(folder / f"{name}.json", self._own) for folder in folders]
+        self.candidates += [(folder / f"{name}.pkl", self._family) for folder in folders]
+        self.path = folders[-1] / f"{name}.json"
+        self.image_dir = image_dir
+        self.shots = shots
+
+    def read(self, pools: dict[str, list[Image]]) -> dict[str, list[Image]] | None:
+        """The cached lists if they belong to the lists they would be drawn from now, else None."""
+        key = fingerprint(list(pools.values()), self.image_dir)
+        for path, read in self.candidates:
+            if not path.is_file():
+                continue
+            names = read(path, key, pools)
+            found = None if names is None else self._found(names, pools)
+            if found is not None:
+                print(f"Loading the few-shot lists of {path}")
+                return found
+            print(f"{path} does not belong to the present split: not used")
         return None
-    except (OSError, ValueError):
-        content = {}
-    if not isinstance(content, dict) or content.get("split") != key:
-        print(f"{path} does not belong to the present split: drawing anew")
-        return None
-    by_path = [{_relative(item, image_dir): item for item in items} for items in (train, val)]
-    return FewShot(*([index[name] for name in content[part]] for part, index in zip(("train", "val"), by_path)))
+
+    def write(self, pools: dict[str, list[Image]], drawn: dict[str, list[Image]]) -> None:
+        """Write the lists, whole."""
+        names = {part: [relative(image, self.image_dir) for image in images] for part, images in drawn.items()}
+        write_json(self.path, {"split": fingerprint(list(pools.values()), self.image_dir), **names})
+
+    def _own(self, path, key, pools):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) and content.get("split") == key else None
+
+    def _family(self, path, key, pools):
+        """A pickle of the family, only if every image in it has the present label, and each class as many as drawn."""
+        try:
+            lists = read_family_pickle(path, self.image_dir)
+        except UserError as error:
+            print(error)
+            return None
+        for part, pool in pools.items():
+            labels = {relative(image, self.image_dir): image.label for image in pool}
+            rows = lists.get(part, [])
+            shots = self.shots if part == "train" else min(self.shots, VAL_SHOTS)
+            if any(labels.get(name) != label for name, label in rows) or _counts(rows) != _drawn(pool, shots):
+                return None
+        return {part: [name for name, _ in lists[part]] for part in pools}
+
+    def _found(self, names, pools):
+        found = {}
+        for part, pool in pools.items():
+            index = {relative(image, self.image_dir): image for image in pool}
+            if not isinstance(names.get(part), list) or any(name not in index for name in names[part]):
+                return None
+            found[part] = [index[name] for name in names[part]]
+        return found
 
 
-def few_shot(train: list, val: list, *, shots: int, seed: int, cache_dir: Path, image_dir: Path) -> FewShot:
+def _counts(rows: list[tuple[str, int]]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for _, label in rows:
+        counts[label] = counts.get(label, 0) + 1
+    return counts
+
+
+def _drawn(pool: list[Image], shots: int) -> dict[int, int]:
+    return {label: min(n, shots) for label, n in _counts([(image.impath, image.label) for image in pool]).items()}
+
+
+def few_shot(train: list[Image], val: list[Image] | None, *, cache: FewShotCache) -> FewShot:
     """The few-shot lists of a seed: from the cache, else drawn (train first, then val) and cached.
 
     Args:
-        train: training items; `shots` of each class are drawn.
-        val: validation items; min(shots, 4) of each class are drawn.
-        shots: images per class, at least 1.
-        seed: the run's seed; part of the file name only, the generator is seeded elsewhere.
-        cache_dir: folder of the cache files.
-        image_dir: what image paths are relative to.
+        train: training images; `cache.shots` of each class are drawn.
+        val: validation images; min(shots, 4) of each class are drawn; None draws none.
+        cache: where they are kept.
     """
-    key = fingerprint([train, val], image_dir)
-    path = cache_dir / f"shot_{shots}-seed_{seed}.json"
-    cached = _read_cache(path, key, train, val, image_dir)
-    if cached is not None:
-        print(f"Loading the few-shot lists of {path}")
-        return cached
-    drawn = FewShot(sample(train, shots), sample(val, min(shots, VAL_SHOTS)))
-    names = {part: [_relative(item, image_dir) for item in items] for part, items in drawn._asdict().items()}
-    write_json(path, {"split": key, **names})
-    return drawn
+    pools = {"train": train} if val is None else {"train": train, "val": val}
+    lists = cache.read(pools)
+    if lists is None:
+        lists = {"train": sample(train, cache.shots)}
+        if val is not None:
+            lists["val"] = sample(val, min(cache.shots, VAL_SHOTS))
+        cache.write(pools, lists)
+    return FewShot(lists["train"], lists.get("val"))

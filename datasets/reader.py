@@ -6,10 +6,29 @@ from pathlib import Path
 
 from dassl.data.datasets import DatasetBase
 
-from datasets.fewshot import few_shot
+from datasets.fewshot import FewShotCache, few_shot
+from datasets.images import datums
 from datasets.splits import Split, read_split, split_folders, write_split
+from datasets.storage import Storage
 from datasets.subsample import subsample_classes
 from modprompt.errors import UserError
+
+
+def find_images(root: Path, dataset_dir: str, image_folder: str, name: str) -> Path:
+    """The folder of a data set under an existing root.
+
+    Raises:
+        UserError: if the root, or the images under it, are missing.
+    """
+    root = root.expanduser().absolute()
+    folder = root / dataset_dir
+    if not root.is_dir():
+        raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts")
+    if not (folder / image_folder).is_dir():
+        raise UserError(
+            f"{name}: there is no {folder / image_folder}; run `python -m datasets.prepare {name} --root {root}`"
+        )
+    return folder
 
 
 class FamilyDataset(DatasetBase):
@@ -26,45 +45,46 @@ class FamilyDataset(DatasetBase):
 
     dataset_dir = ""  # folder under DATASET.ROOT
     image_folder = ""  # folder of the images under dataset_dir
-    split_file = ""  # split file under dataset_dir
-    how_to_get = "see DATASETS.md of the CoOp repository"
+    split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
 
     def __init__(self, cfg):
+        self.cfg = cfg
         self.folder = self.find(Path(cfg.DATASET.ROOT or "."))
         self.image_dir = self.folder / self.image_folder
-        split = self.read_or_make_split()
-        train, val = split.train, split.val
-        if cfg.DATASET.NUM_SHOTS >= 1:
-            train, val = few_shot(
-                train,
-                val,
-                shots=cfg.DATASET.NUM_SHOTS,
-                seed=cfg.SEED,
-                cache_dir=self.folder / "split_fewshot",
-                image_dir=self.image_dir,
-            )
-        train, val, test = subsample_classes(train, val, split.test, subsample=cfg.DATASET.SUBSAMPLE_CLASSES)
-        super().__init__(train_x=train, val=val, test=test)
+        self.storage = Storage(self.folder)
+        with self.storage.lock():
+            train, val, test = self.read_or_make_split()
+            if cfg.DATASET.NUM_SHOTS >= 1:
+                train, val = few_shot(train, val, cache=self.cache())
+        half = cfg.DATASET.SUBSAMPLE_CLASSES
+        if val is None:  # the test images serve as validation images too
+            train, test = subsample_classes(train, test, subsample=half)
+            test = val = datums(test)
+        else:
+            train, val, test = subsample_classes(train, val, test, subsample=half)
+            val, test = datums(val), datums(test)
+        super().__init__(train_x=datums(train), val=val, test=test)
 
     def find(self, root: Path) -> Path:
         """The data set's folder under an existing root."""
-        root = root.expanduser().absolute()
-        folder = root / self.dataset_dir
-        if not root.is_dir():
-            raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts")
-        if not (folder / self.image_folder).is_dir():
-            raise UserError(f"{type(self).__name__}: there is no {folder / self.image_folder}; {self.how_to_get}")
-        return folder
+        return find_images(root, self.dataset_dir, self.image_folder, type(self).__name__)
+
+    def cache(self) -> FewShotCache:
+        """The few-shot cache of this run."""
+        folders = list(dict.fromkeys(folder / "split_fewshot" for folder in (self.folder, self.storage.own)))
+        return FewShotCache(folders, self.image_dir, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
 
     def read_or_make_split(self) -> Split:
         """The split of the split file; where there is none, a new one, which is then written."""
-        path = self.folder / self.split_file
-        if path.is_file():
+        path = self.storage.find(self.split_file) if self.split_file else None
+        if path is not None:
             print(f"Reading split from {path}")
             return read_split(path, self.image_dir)
         split = self.make_split()
-        write_split(split, path, self.image_dir)
-        print(f"Saved split to {path}")
+        if self.split_file:
+            path = self.storage.own / self.split_file
+            write_split(split, path, self.image_dir)
+            print(f"Saved split to {path}")
         return split
 
     def make_split(self) -> Split:

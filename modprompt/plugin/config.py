@@ -26,10 +26,11 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 
 def add_family_defaults(cfg: CfgNode) -> None:
-    """DATASET.SUBSAMPLE_CLASSES (all, base or new), and MODEL.BACKBONE.PATH (a CLIP on disk)."""
+    """DATASET.SUBSAMPLE_CLASSES (all, base or new), MODEL.BACKBONE.PATH (a CLIP on disk), DATASET.REFERENCE_NAMES."""
     defaults = CfgNode()
     defaults.DATASET = CfgNode()
     defaults.DATASET.SUBSAMPLE_CLASSES = "all"
+    defaults.DATASET.REFERENCE_NAMES = False  # Caltech256: class names cut at hyphens, as the reference has them
     defaults.MODEL = CfgNode()
     defaults.MODEL.BACKBONE = CfgNode()
     defaults.MODEL.BACKBONE.PATH = ""

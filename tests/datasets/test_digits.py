@@ -61,8 +61,9 @@ def read(root):
     return [item.impath for item in dataset.train_x]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_several_processes_may_start_at_once(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
+    with multiprocessing.get_context("fork").Pool(4) as pool:
         lists = pool.map(read, [tmp_path] * 4)
     assert all(len(paths) == 40 for paths in lists)
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]

@@ -3,11 +3,12 @@
 import json
 import random
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
-from dassl.data.datasets import Datum
 
-from datasets.fewshot import few_shot, sample
+from datasets.fewshot import FewShotCache, few_shot, sample
+from datasets.images import Image
 from datasets.splits import read_split, split_folders, write_split
 from datasets.subsample import subsample_classes
 from modprompt.errors import UserError
@@ -47,11 +48,9 @@ def test_folder_split_golden_permutation(tmp_path, monkeypatch, seed):
         (tmp_path / folder).mkdir()
         for name in names:
             (tmp_path / folder / name).write_bytes(b"x")
-    monkeypatch.setattr(
-        "datasets.splits.listdir_nohidden", lambda path: list(listing.get(getattr(path, "name", ""), listing))
-    )
+    monkeypatch.setattr("datasets.splits.listdir_nohidden", lambda path: list(listing.get(Path(path).name, listing)))
     random.seed(seed)
-    split = split_folders(tmp_path, renames={"b": "bee"})
+    split = split_folders(tmp_path, rename={"a": "a", "b": "bee"}.get)
     first, second = (permutation.split() for permutation in FOLDER_GOLDEN[seed])
 
     def ids(items, label):
@@ -69,7 +68,7 @@ def pictures(tmp_path):
         path = tmp_path / f"{number % 5}" / f"{number}.jpg"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
-        items.append(Datum(impath=str(path), label=number % 5, classname=f"class_{number % 5}"))
+        items.append(Image(str(path), number % 5, f"class_{number % 5}"))
     return items
 
 
@@ -132,22 +131,20 @@ def test_unknown_half_is_refused(pictures):
         subsample_classes(pictures, subsample="Base")
 
 
-def draw(pictures, tmp_path, seed=1, shots=2, val=None):
+def cache(tmp_path, seed=1, shots=2):
+    return FewShotCache([tmp_path / "split_fewshot"], tmp_path, shots, seed)
+
+
+def draw(pictures, tmp_path, seed=1, val=None):
     random.seed(seed)
-    val = pictures[15:] if val is None else val
-    return few_shot(
-        pictures[:15], val, shots=shots, seed=seed, cache_dir=tmp_path / "split_fewshot", image_dir=tmp_path
-    )
+    return few_shot(pictures[:15], pictures[15:] if val is None else val, cache=cache(tmp_path, seed))
 
 
 def test_second_run_reads_the_cache_without_a_draw(pictures, tmp_path, capsys):
     first = draw(pictures, tmp_path)
     random.seed(77)
     state = random.getstate()
-    again = few_shot(
-        pictures[:15], pictures[15:], shots=2, seed=1, cache_dir=tmp_path / "split_fewshot", image_dir=tmp_path
-    )
-    assert [facts(part) for part in again] == [facts(part) for part in first]
+    assert few_shot(pictures[:15], pictures[15:], cache=cache(tmp_path)) == first
     assert random.getstate() == state
     assert "Loading the few-shot lists" in capsys.readouterr().out
 
@@ -164,7 +161,7 @@ def test_cache_cut_off_is_drawn_anew(pictures, tmp_path):
     path = tmp_path / "split_fewshot" / "shot_2-seed_1.json"
     whole = path.read_text()
     path.write_text(whole[:50])
-    assert [facts(part) for part in draw(pictures, tmp_path)] == [facts(part) for part in first]
+    assert draw(pictures, tmp_path) == first
     assert path.read_text() == whole
 
 
@@ -172,10 +169,12 @@ def test_moved_data_keep_their_cache(pictures, tmp_path):
     first = draw(pictures, tmp_path)
     moved = tmp_path.with_name(tmp_path.name + "-moved")
     tmp_path.rename(moved)
-    items = [
-        Datum(impath=i.impath.replace(str(tmp_path), str(moved)), label=i.label, classname=i.classname)
-        for i in pictures
-    ]
+    items = [image._replace(impath=image.impath.replace(str(tmp_path), str(moved))) for image in pictures]
     random.seed(5)
-    again = few_shot(items[:15], items[15:], shots=2, seed=1, cache_dir=moved / "split_fewshot", image_dir=moved)
+    again = few_shot(items[:15], items[15:], cache=cache(moved))
     assert [i.impath.replace(str(moved), str(tmp_path)) for i in again.train] == [i.impath for i in first.train]
+
+
+def test_half_without_a_class_is_refused(pictures):
+    with pytest.raises(UserError, match="of 1 class\\(es\\) that half is empty"):
+        subsample_classes([image for image in pictures if image.label == 0], subsample="new")

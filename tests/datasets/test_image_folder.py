@@ -1,0 +1,56 @@
+import pytest
+
+import datasets.image_folder  # noqa: F401 - registers
+from modprompt.errors import UserError
+from tests.datasets.test_readers import read
+from tests.datasets.trees import folders, lines
+
+
+def test_class_folders_are_split_and_the_split_is_kept(tmp_path):
+    folders(tmp_path, {"cat": 10, "dog": 7})
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    first = read("ImageFolder", tmp_path)
+    assert (len(first.train_x), len(first.val), len(first.test)) == (9, 3, 5)
+    assert first.classnames == ["cat", "dog"]
+    again = read("ImageFolder", tmp_path, draw=5)
+    assert [i.impath for i in again.test] == [i.impath for i in first.test]
+
+
+def test_folders_that_are_split_are_taken_as_they_are(tmp_path):
+    for part, size in (("train", 5), ("val", 2), ("test", 3)):
+        folders(tmp_path / part, {"a": size, "b": size})
+    lines(tmp_path / "classnames.txt", ["a tabby cat", "b dog"])
+    dataset = read("ImageFolder", tmp_path, 2)
+    assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (4, 4, 6)
+    assert dataset.classnames == ["tabby cat", "dog"]
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val")])
+def test_missing_val_or_test_is_served_by_the_other(tmp_path, parts):
+    for part in parts:
+        folders(tmp_path / part, {"a": 3, "b": 4})
+    dataset = read("ImageFolder", tmp_path, 2, "new")
+    assert dataset.val is dataset.test
+    assert len(dataset.test) == 4
+    assert dataset.classnames == ["b"]
+
+
+def test_faults_are_named(tmp_path):
+    folders(tmp_path / "train", {"a": 3})
+    with pytest.raises(UserError, match="has train/ but neither test/ nor val/"):
+        read("ImageFolder", tmp_path)
+    folders(tmp_path / "test", {"zebra": 3})
+    with pytest.raises(UserError, match="test/zebra is a class that .*train does not have"):
+        read("ImageFolder", tmp_path)
+    (tmp_path / "test" / "zebra").rename(tmp_path / "test" / "a")
+    lines(tmp_path / "classnames.txt", ["b dog"])
+    with pytest.raises(UserError, match="classnames.txt, line 1: expected a class folder"):
+        read("ImageFolder", tmp_path)
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path):
+    folders(tmp_path, {"a": 5, "b": 5})
+    lines(tmp_path / "classnames.txt", ["a dog", "b dog"])
+    with pytest.raises(UserError, match="classnames.txt, line 2: expected another name: 'dog' is taken"):
+        read("ImageFolder", tmp_path)
