@@ -182,8 +182,9 @@ RECIPES = {
             ),
             ByHand(
                 "images/val",
-                "register at image-net.org, fetch ILSVRC2012_img_val.tar (md5 29b22e2961454d5413ddabcf34fc5622) and the "
-                "devkit, and sort the images into {folder}/images/val/<wnid>/ (torchvision.datasets.ImageNet does that)",
+                "register at image-net.org, fetch ILSVRC2012_img_val.tar (md5 29b22e2961454d5413ddabcf34fc5622) and "
+                "the devkit, and sort the images into {folder}/images/val/<wnid>/ (torchvision.datasets.ImageNet "
+                "does that)",
             ),
         ),
         (1281167, None, 50000),
