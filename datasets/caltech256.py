@@ -34,6 +34,7 @@ class Caltech256(FamilyDataset):
     dataset_dir = "caltech-256"
     image_folder = "256_ObjectCategories"
     split_file = "split_huang_Caltech256.json"
+    names_repeat = True  # the reference's do
 
     def make_split(self):
         """The folder split; files that are not .jpg are counted, then dropped, as in the reference."""

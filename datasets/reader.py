@@ -46,6 +46,7 @@ class FamilyDataset(DatasetBase):
     dataset_dir = ""  # folder under DATASET.ROOT
     image_folder = ""  # folder of the images under dataset_dir
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
+    names_repeat = False  # whether several labels may have one class name
 
     def __init__(self, cfg):
         self.cfg = cfg
@@ -79,7 +80,7 @@ class FamilyDataset(DatasetBase):
         path = self.storage.find(self.split_file) if self.split_file else None
         if path is not None:
             print(f"Reading split from {path}")
-            return read_split(path, self.image_dir)
+            return read_split(path, self.image_dir, names_repeat=self.names_repeat)
         split = self.make_split()
         if self.split_file:
             path = self.storage.own / self.split_file

@@ -42,11 +42,17 @@ def existing(image_dir: Path, name: str, label: int, classname: str, *, where: s
     return Image(impath, label, classname)
 
 
-def read_split(path: Path, image_dir: Path) -> Split:
+def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Split:
     """The split of a file, its order kept.
 
+    Args:
+        path: the split file.
+        image_dir: what its paths are relative to.
+        names_repeat: whether several labels may have one class name.
+
     Raises:
-        UserError: if the file is not a whole split file, gives one label two names, or lists a missing image.
+        UserError: if the file is not a whole split file, gives one label two names or two labels one name, or lists
+            a missing image.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -57,15 +63,19 @@ def read_split(path: Path, image_dir: Path) -> Split:
         raise UserError(
             f"{path} is not a whole split file ({error}): fetch it again, or delete it to split anew"
         ) from None
-    _check_names(path, [row for part in PARTS for row in rows[part]])
+    _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
     return Split(*([existing(image_dir, *row, where=f"{path} ({part})") for row in rows[part]] for part in PARTS))
 
 
-def _check_names(path: Path, rows: list[tuple[str, int, str]]) -> None:
+def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) -> None:
     names: dict[int, str] = {}
-    for _, label, classname in rows:
-        if names.setdefault(label, classname) != classname:
+    labels: dict[str, int] = {}
+    for label, classname in sorted(pairs):
+        if label in names:
             raise UserError(f"{path}: label {label} is called both {names[label]!r} and {classname!r}")
+        if classname in labels and not names_repeat:
+            raise UserError(f"{path}: {classname!r} is the name of both label {labels[classname]} and label {label}")
+        names[label], labels[classname] = classname, label
 
 
 def write_split(split: Split, path: Path, image_dir: Path) -> None:

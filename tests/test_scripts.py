@@ -70,7 +70,7 @@ def test_few_shot_run(bash, clip_file, tmp_path):
 def test_failing_run_fails_the_script(bash):
     done = bash("mpl/base2new_train.sh", "nothing", 1)
     assert done.returncode == 2
-    assert "error: no config file configs/datasets/nothing.yaml; there is: digits.yaml" in done.stdout
+    assert "error: no config file configs/datasets/nothing.yaml; there is: caltech101.yaml" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def _split_of(name: str, folder: Path) -> Split:
         return Split([], None, reader.list_images(read_classnames(reader.listing)))
     split_file = folder / reader_class.split_file
     if reader_class.split_file and split_file.is_file():
-        return read_split(split_file, reader.image_dir)
+        return read_split(split_file, reader.image_dir, names_repeat=reader.names_repeat)
     reader.cfg = None
     return reader.make_split()
 

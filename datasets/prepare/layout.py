@@ -36,7 +36,10 @@ def _get_archive(step: Archive, folder: Path) -> None:
     work.mkdir(exist_ok=True)
     archive = work / step.name
     if not archive.exists():
-        download(archive, url=step.url, drive=step.drive, digest=step.digest)
+        try:
+            download(archive, url=step.url, drive=step.drive, digest=step.digest)
+        except UserError as error:
+            raise UserError(f"{error} ({step.note})" if step.note else str(error)) from None
     unpacked = work / f"{step.name}.unpacked"
     if unpacked.exists():  # left by a killed run
         shutil.rmtree(unpacked)

@@ -32,6 +32,7 @@ class Archive(NamedTuple):
         url: where it is downloaded from; or
         drive: its id on Google Drive.
         digest: "md5:..." or "sha256:..." of the published archive, or "" if none is known.
+        note: what to tell a user whose download fails.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Archive(NamedTuple):
     url: str = ""
     drive: str = ""
     digest: str = ""
+    note: str = ""
 
 
 class ByHand(NamedTuple):
@@ -299,6 +301,8 @@ RECIPES = {
                 {"SUN397": "SUN397"},
                 url="http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
                 digest="md5:8ca2778205c41d23104230ba66911c7a",
+                note="the original was reported dead in 2025 (KaiyangZhou/CoOp issue 90); "
+                "opendatalab.com/OpenDataLab/SUN397 is named as a copy",
             ),
         ),
         (15880, 3970, 19850),

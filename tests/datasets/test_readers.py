@@ -395,6 +395,15 @@ def test_two_names_of_one_label_are_refused(tmp_path):
         read("EuroSAT", tmp_path)
 
 
+def test_two_labels_of_one_name_are_refused(tmp_path):
+    trees.eurosat(tmp_path)
+    read("EuroSAT", tmp_path)
+    path = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
+    path.write_text(path.read_text().replace('"Forest"', '"Sea or Lake"'))
+    with pytest.raises(UserError, match="'Sea or Lake' is the name of both label 1 and label 4"):
+        read("EuroSAT", tmp_path)
+
+
 def test_missing_data_set_points_to_prepare(tmp_path):
     with pytest.raises(UserError, match=r"python -m datasets.prepare UCF101 --root"):
         read("UCF101", tmp_path)

@@ -328,6 +328,25 @@ def test_every_reader_of_the_family_has_a_recipe_for_its_folders():
         assert all(step.url.startswith("http") or step.drive for step in one.steps if not isinstance(step, ByHand))
 
 
+def test_addresses_and_digests_are_those_of_torchvision():
+    from torchvision import datasets as tv
+
+    def step(name, file):
+        return next(s for s in RECIPES[name].steps if isinstance(s, (Archive, File)) and s.url.endswith(f"/{file}"))
+
+    assert step("DescribableTextures", "dtd-r1.0.1.tar.gz").url == tv.DTD._URL
+    assert step("DescribableTextures", "dtd-r1.0.1.tar.gz").digest == f"md5:{tv.DTD._MD5}"
+    assert step("Food101", "food-101.tar.gz").digest == f"md5:{tv.Food101._MD5}"
+    assert step("SUN397", "SUN397.tar.gz").digest == f"md5:{tv.SUN397._DATASET_MD5}"
+    assert step("FGVCAircraft", "fgvc-aircraft-2013b.tar.gz").url == tv.FGVCAircraft._URL
+    for url, digest in tv.OxfordIIITPet._RESOURCES:
+        one = step("OxfordPets", url.rpartition("/")[2])
+        assert (one.url, one.digest) == (url, f"md5:{digest}")
+    for file, digest in (tv.Flowers102._file_dict["image"], tv.Flowers102._file_dict["label"]):
+        assert step("OxfordFlowers", file).url == tv.Flowers102._download_url_prefix + file
+        assert step("OxfordFlowers", file).digest == f"md5:{digest}"
+
+
 def test_sizes_of_downloads_do_not_fill_memory():
     assert download_module._CHUNK <= 1 << 20
 
