@@ -32,7 +32,8 @@ def test_scripts_modules_and_targets_exist():
     for command in commands("bash"):
         assert (ROOT / command[1]).is_file(), command
     for command in commands("python", "-m"):
-        assert (ROOT / (command[2].replace(".", "/") + ".py")).is_file(), command
+        module = ROOT / command[2].replace(".", "/")
+        assert module.with_suffix(".py").is_file() or (module / "__main__.py").is_file(), command
     makefile = (ROOT / "Makefile").read_text()
     for command in commands("make"):
         assert f"\n{command[1]}:" in makefile, command

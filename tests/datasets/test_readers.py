@@ -391,7 +391,7 @@ def test_two_names_of_one_label_are_refused(tmp_path):
     read("EuroSAT", tmp_path)
     path = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
     path.write_text(path.read_text().replace('"Forest"', '"Wood"', 1))
-    with pytest.raises(UserError, match="label 1 is called both 'Wood' and 'Forest'"):
+    with pytest.raises(UserError, match="label 1 is called both 'Forest' and 'Wood'"):
         read("EuroSAT", tmp_path)
 
 
