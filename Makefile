@@ -7,7 +7,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 
-run := $(abspath $(VENV))/bin/python
+run := "$(CURDIR)/$(VENV)/bin/python"
 ready := $(VENV)/.ready
 
 .PHONY: demo test lint
@@ -16,7 +16,7 @@ demo: $(ready)
 	PYTHON=$(run) bash scripts/mpl/demo.sh
 
 test: $(ready)
-	PATH="$(abspath $(VENV))/bin:$$PATH" $(run) -m pytest
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest
 
 lint: $(ready)
 	$(run) -m ruff check .

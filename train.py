@@ -26,19 +26,19 @@ import torch  # noqa: E402
 from dassl.config import get_cfg_default  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
-from dassl.utils import check_availability, collect_env_info, set_random_seed, setup_logger  # noqa: E402
+from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import datasets.readers  # noqa: E402, F401
 import trainers.mpl  # noqa: E402
 import trainers.zsclip  # noqa: E402, F401
 from modprompt.plugin.result import ResultRecorder  # noqa: E402
-from modprompt.plugin.settings import merge_file, merge_options  # noqa: E402
+from modprompt.plugin.settings import check_name, check_values, merge_file, merge_options  # noqa: E402
 
 EMBEDDED_CONFIGS = {
     "MPL": HERE / "configs/trainers/MPL/glyph_b4_c1_add2_rm1.yaml",
     "ZeroshotCLIP": HERE / "configs/trainers/ZeroshotCLIP/glyph.yaml",
 }
-EXPECTED = (ValueError, FileNotFoundError, FloatingPointError, ImportError)  # what a user can put right
+EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -79,21 +79,15 @@ def use_embedded_default(args: argparse.Namespace) -> None:
 def apply_flags(cfg, args: argparse.Namespace) -> None:
     """Flags that were given, over what the files say."""
     cfg.DATASET.ROOT = args.root or cfg.DATASET.ROOT or os.environ.get("DATA", "data")
-    given = {
-        "OUTPUT_DIR": args.output_dir,
-        "RESUME": args.resume,
-        "DATASET.SOURCE_DOMAINS": args.source_domains,
-        "DATASET.TARGET_DOMAINS": args.target_domains,
-        "INPUT.TRANSFORMS": args.transforms,
-        "TRAINER.NAME": args.trainer,
-        "MODEL.BACKBONE.NAME": args.backbone,
-        "MODEL.HEAD.NAME": args.head,
-    }
-    for key, value in given.items():
-        if value:
-            cfg.merge_from_list([key, value])
-    if args.seed is not None:
-        cfg.SEED = args.seed
+    cfg.OUTPUT_DIR = args.output_dir or cfg.OUTPUT_DIR
+    cfg.RESUME = args.resume or cfg.RESUME
+    cfg.TRAINER.NAME = args.trainer or cfg.TRAINER.NAME
+    cfg.MODEL.BACKBONE.NAME = args.backbone or cfg.MODEL.BACKBONE.NAME
+    cfg.MODEL.HEAD.NAME = args.head or cfg.MODEL.HEAD.NAME
+    cfg.DATASET.SOURCE_DOMAINS = tuple(args.source_domains or cfg.DATASET.SOURCE_DOMAINS)
+    cfg.DATASET.TARGET_DOMAINS = tuple(args.target_domains or cfg.DATASET.TARGET_DOMAINS)
+    cfg.INPUT.TRANSFORMS = tuple(args.transforms or cfg.INPUT.TRANSFORMS)
+    cfg.SEED = cfg.SEED if args.seed is None else args.seed
 
 
 def setup_cfg(args: argparse.Namespace):
@@ -105,8 +99,9 @@ def setup_cfg(args: argparse.Namespace):
             merge_file(cfg, path)
     apply_flags(cfg, args)
     merge_options(cfg, args.opts)
-    check_availability(cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names())
-    check_availability(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
+    check_name(cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
+    check_name(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "DATASET.NAME")
+    check_values(cfg)
     cfg.freeze()
     return cfg
 

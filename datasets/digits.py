@@ -72,6 +72,8 @@ class Digits(FamilyDataset):
         if not folder.exists():
             print(f"Writing the handwritten digits of scikit-learn to {folder}")
             write_digits(folder)
+        if not (folder / self.image_folder).is_dir():
+            raise UserError(f"Digits: {folder} is not whole: move it away to write it anew")
         return super().find(root)
 
     def make_split(self):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,7 +95,7 @@ class FewShotCache:
         return content if isinstance(content, dict) and content.get("split") == key else None
 
     def _family(self, path, key, pools):
-        """A pickle of the family, only if every image in it has the present label, and each class as many as drawn."""
+        """A pickle of the family, only if every image in it has the present label."""
         try:
             lists = read_family_pickle(path, self.image_dir)
         except UserError as error:
@@ -102,31 +103,24 @@ class FewShotCache:
             return None
         for part, pool in pools.items():
             labels = {relative(image, self.image_dir): image.label for image in pool}
-            rows = lists.get(part, [])
-            shots = self.shots if part == "train" else min(self.shots, VAL_SHOTS)
-            if any(labels.get(name) != label for name, label in rows) or _counts(rows) != _drawn(pool, shots):
+            if any(labels.get(name) != label for name, label in lists.get(part, [])):
                 return None
-        return {part: [name for name, _ in lists[part]] for part in pools}
+        return {part: [name for name, _ in rows] for part, rows in lists.items()}
 
     def _found(self, names, pools):
+        """The images of these names, if there are as many of each label as would be drawn."""
         found = {}
         for part, pool in pools.items():
             index = {relative(image, self.image_dir): image for image in pool}
-            if not isinstance(names.get(part), list) or any(name not in index for name in names[part]):
+            listed = names.get(part)
+            if not isinstance(listed, list) or any(not isinstance(n, str) or n not in index for n in listed):
                 return None
-            found[part] = [index[name] for name in names[part]]
+            found[part] = [index[name] for name in listed]
+            shots = self.shots if part == "train" else min(self.shots, VAL_SHOTS)
+            drawn = {label: min(n, shots) for label, n in Counter(image.label for image in pool).items()}
+            if Counter(image.label for image in found[part]) != drawn:
+                return None
         return found
-
-
-def _counts(rows: list[tuple[str, int]]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for _, label in rows:
-        counts[label] = counts.get(label, 0) + 1
-    return counts
-
-
-def _drawn(pool: list[Image], shots: int) -> dict[int, int]:
-    return {label: min(n, shots) for label, n in _counts([(image.impath, image.label) for image in pool]).items()}
 
 
 def few_shot(train: list[Image], val: list[Image] | None, *, cache: FewShotCache) -> FewShot:

@@ -57,6 +57,7 @@ class FamilyDataset(DatasetBase):
             train, val, test = self.read_or_make_split()
             if cfg.DATASET.NUM_SHOTS >= 1:
                 train, val = few_shot(train, val, cache=self.cache())
+        self._check_labels(train, val, test)
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         if val is None:  # the test images serve as validation images too
             train, test = subsample_classes(train, test, subsample=half)
@@ -69,6 +70,20 @@ class FamilyDataset(DatasetBase):
     def find(self, root: Path) -> Path:
         """The data set's folder under an existing root."""
         return find_images(root, self.dataset_dir, self.image_folder, type(self).__name__)
+
+    def _check_labels(self, *lists: list | None) -> None:
+        """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
+        train = {image.label for image in lists[0]}
+        where = f"{type(self).__name__} in {self.folder}"
+        if not train:
+            raise UserError(f"{where}: there is no training image")
+        if train != set(range(len(train))):
+            gap = min(set(range(len(train))) - train)
+            raise UserError(f"{where}: training labels must be 0 to {len(train) - 1}, but there is no {gap}")
+        for images in lists[1:]:
+            unknown = {image.label for image in images or []} - train
+            if unknown:
+                raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
 
     def cache(self) -> FewShotCache:
         """The few-shot cache of this run."""

@@ -59,7 +59,7 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
         rows = {part: [(str(name), int(label), str(cname)) for name, label, cname in content[part]] for part in PARTS}
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(
             f"{path} is not a whole split file ({error}): fetch it again, or delete it to split anew"
         ) from None

@@ -1,6 +1,7 @@
 """A stock CLIP by name, from a file, or the small one that ships with the package."""
 
 import difflib
+import hashlib
 import io
 import os
 from contextlib import redirect_stdout
@@ -24,11 +25,14 @@ def read_embedded() -> Dict[str, Tensor]:
     """State dict of the embedded model; words that its training never used have zero embeddings."""
     import numpy as np
 
-    with np.load(str(_EMBEDDED_FILE), allow_pickle=False) as arrays:
-        state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if not name.startswith("token_emb")}
-        rows = torch.from_numpy(arrays["token_embedding.rows"])
-        table = rows.new_zeros(int(arrays["token_embedding.size"]), rows.shape[1])
-        table[torch.from_numpy(arrays["token_embedding.ids"]).long()] = rows
+    try:
+        with np.load(str(_EMBEDDED_FILE), allow_pickle=False) as arrays:
+            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if not name.startswith("token_emb")}
+            rows = torch.from_numpy(arrays["token_embedding.rows"])
+            table = rows.new_zeros(int(arrays["token_embedding.size"]), rows.shape[1])
+            table[torch.from_numpy(arrays["token_embedding.ids"]).long()] = rows
+    except Exception:
+        raise UserError(f"the embedded model {_EMBEDDED_FILE} is missing or damaged: check it out again") from None
     state["token_embedding.weight"] = table
     return state
 
@@ -96,11 +100,18 @@ def build_clip(state_dict: Dict[str, Tensor]) -> nn.Module:
     """The stock model of a state dict, half-precision and in eval mode, as `clip.build_model` makes it.
 
     Its constructor draws from torch's generator before the weights are loaded; that is part of the seed's stream.
+
+    Raises:
+        UserError: if the tensors do not make up a CLIP; the first line of the reason is given.
     """
     state_dict = {key: value for key, value in state_dict.items() if key not in _BOOKKEEPING}
-    expected = state_dict["positional_embedding"].clone()
-    with redirect_stdout(io.StringIO()):
-        model = import_clip().build_model(state_dict)
+    try:
+        expected = state_dict["positional_embedding"].clone()
+        with redirect_stdout(io.StringIO()):
+            model = import_clip().build_model(state_dict)
+    except (KeyError, IndexError, RuntimeError, AttributeError, AssertionError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"these weights do not make up a CLIP ({reason}): check MODEL.BACKBONE") from None
     if not torch.equal(model.positional_embedding.detach().to(expected.dtype), expected):
         raise UserError("clip.build_model did not take over the weights: another `clip` package is in the way")
     return model
@@ -120,8 +131,19 @@ def require_vision_transformer(clip_model: nn.Module, name: str, method: str) ->
         )
 
 
-def require_input_size(clip_model: nn.Module, size: int) -> None:
-    """Raise UserError unless images of `size` pixels fit the model."""
+def require_input_size(clip_model: nn.Module, *sides: int) -> None:
+    """Raise UserError unless images of these side lengths (pixels) fit the model."""
     resolution = clip_model.visual.input_resolution
-    if size != resolution:
-        raise UserError(f"INPUT.SIZE is {size}, but this model takes images of {resolution} pixels: set INPUT.SIZE")
+    if any(side != resolution for side in sides):
+        raise UserError(
+            f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model takes images of "
+            f"{resolution} x {resolution} pixels: set INPUT.SIZE ({resolution}, {resolution})"
+        )
+
+
+def fingerprint(clip_model: nn.Module) -> str:
+    """Twelve hex digits that tell one set of CLIP weights from another, whatever precision they are kept in."""
+    digest = hashlib.sha256()
+    for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
+        digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

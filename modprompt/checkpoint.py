@@ -1,7 +1,7 @@
 """Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
 
 from pathlib import Path
-from typing import Callable, Dict, Mapping, Union
+from typing import Callable, Dict, Mapping, Optional, Union
 
 from torch import Tensor, nn
 
@@ -14,7 +14,8 @@ _OF_THE_CLASSES = ("token_prefix", "token_suffix")  # they belong to the class n
 
 def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """The learner's tensors under bare names, from a checkpoint of a learner or of a whole prompted CLIP."""
-    plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
+    plain = {str(key): value for key, value in state_dict.items()}
+    plain = {key[7:] if key.startswith("module.") else key: value for key, value in plain.items()}
     if any(key.startswith(PREFIX) for key in plain):
         plain = {key[len(PREFIX) :]: value for key, value in plain.items() if key.startswith(PREFIX)}
     return {key: value for key, value in plain.items() if key not in _OF_THE_CLASSES}
@@ -31,7 +32,10 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
 
 
 def load_learner(
-    learner: nn.Module, path: Union[str, Path], describe: Callable[[Mapping[str, Tensor]], Mapping[str, object]]
+    learner: nn.Module,
+    path: Union[str, Path],
+    describe: Callable[[Mapping[str, Tensor]], Mapping[str, object]],
+    made_with: Optional[Mapping[str, str]] = None,
 ) -> int:
     """Load a checkpoint into a prompt learner.
 
@@ -39,6 +43,7 @@ def load_learner(
         learner: the learner.
         path: a checkpoint file, ours or the reference's.
         describe: the settings that show in a state dict, by name, for the message when it does not fit.
+        made_with: what a checkpoint that says what it was made with must have been made with.
 
     Returns:
         The epoch of the checkpoint (0 if it has none).
@@ -63,6 +68,14 @@ def load_learner(
             if here[name] != there.get(name)
         ]
         raise UserError(f"{path} does not fit this model: {'; '.join(settings) or difference}")
+    stated = content.get("made_with") or {}
+    other = [
+        f"{name} is {value} here and {stated[name]} in the file"
+        for name, value in (made_with or {}).items()
+        if stated.get(name, value) != value
+    ]
+    if other:
+        raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
     learner.load_state_dict(tensors)
     epoch = content.get("epoch", 0)
     return epoch if isinstance(epoch, int) else 0

@@ -103,7 +103,8 @@ def read_tensors(path: PathLike) -> Any:
 
 def is_jit_archive(path: PathLike) -> bool:
     """Whether a file is a TorchScript archive, as OpenAI publishes CLIP."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") or name == "constants.pkl" for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") or name == "constants.pkl" for name in archive.namelist())

@@ -81,7 +81,7 @@ class ModularPromptLearner(nn.Module):
 
     In front of layer i the text side adds `compound_prompts_text[i-1]`; the vision side adds its projections by
     `txt2img_proj[0][i-1]`, `txt2img_proj[1][i-1]` and so on, as many tokens as its schedule asks for. A layer whose
-    text side adds nothing still has n_ctx source vectors if its vision side adds tokens.
+    text side adds nothing still has up to n_ctx source vectors if its vision side adds tokens.
 
     Args:
         classnames: names of the C classes.
@@ -132,7 +132,7 @@ class ModularPromptLearner(nn.Module):
             text_add = text[layer].add if layer < len(text) else 0
             vision_add = vision[layer].add if layer < len(vision) else 0
             if text_add or vision_add:
-                rows[layer] = text_add or n_ctx
+                rows[layer] = text_add or min(n_ctx, vision_add)
         return rows
 
     def _projected_layers(self, rows: Dict[int, int]) -> list:

@@ -17,15 +17,44 @@ usage() {
   exit 2
 }
 
-# run_once DIR ARGUMENTS...: train.py with output folder DIR, unless its result is there. An unfinished run is resumed.
+# arguments NAMES... : the first two arguments, DATASET and SEED, an optional number, and the rest as $options
+arguments() {
+  local text=$1
+  shift
+  [[ $# -ge 2 ]] || usage "$text"
+  dataset=$1 seed=$2 number=
+  shift 2
+  if [[ ${1-unset} =~ ^[0-9]*$ ]]; then
+    number=$1
+    shift
+  fi
+  options=("$@")
+}
+
+# run_once DIR ARGUMENTS...: train.py with output folder DIR, unless its result is there (and not older than $MODEL's).
+# An unfinished run is resumed.
 run_once() {
   local dir=$1
   shift
-  if [[ -f $dir/result.json ]]; then
-    echo "Finished before: $dir/result.json (delete it to run again)"
+  if [[ -s $dir/result.json && ! ${MODEL:-/nonexistent}/result.json -nt $dir/result.json ]]; then
+    echo "Finished before: $dir/result.json (delete $dir to run again)"
     return
   fi
-  cd "$project"
-  "$PYTHON" train.py --root "$DATA" --trainer "$TRAINER" --output-dir "$dir" \
-    --config-file "configs/trainers/$TRAINER/$CFG.yaml" "$@"
+  "$PYTHON" "$project/train.py" --root "$DATA" --trainer "$TRAINER" --seed "$seed" --output-dir "$dir" \
+    --config-file "$project/configs/trainers/$TRAINER/$CFG.yaml" \
+    --dataset-config-file "$project/configs/datasets/$dataset.yaml" "$@"
+}
+
+# test_once DIR ARGUMENTS...: evaluate $MODEL, the output folder of a training run that has finished, into DIR.
+# With a number of epochs, the checkpoint of that epoch.
+test_once() {
+  local dir=$1 epoch=()
+  shift
+  if [[ -n $number ]]; then
+    epoch=(--load-epoch "$number")
+  elif [[ ! -s $MODEL/result.json ]]; then
+    echo "error: the training is not finished: there is no $MODEL/result.json" >&2
+    exit 2
+  fi
+  run_once "$dir" --eval-only --model-dir "$MODEL" ${epoch[@]+"${epoch[@]}"} "$@"
 }

@@ -34,13 +34,19 @@ def read_log(path: Path) -> LogResult:
         elif line.startswith("=> result"):
             fields = {}
         elif match := _FIELD.match(line):
-            fields[match.group(1)] = float(match.group(2).replace(",", ""))
+            try:
+                fields[match.group(1)] = float(match.group(2).replace(",", "").rstrip("."))
+            except ValueError:
+                return LogResult(None, f"damaged log ({line.strip()[:60]})")
     if not finished or "accuracy" not in fields:
         last = next((line for line in reversed(lines) if line.strip()), "empty log")
         return LogResult(None, f"unfinished ({last.strip()[:80]})")
-    if fields.get("total"):  # the log rounds the accuracy to one decimal; these two numbers do not
-        return LogResult(100 * fields["correct"] / fields["total"])
-    return LogResult(fields["accuracy"])
+    accuracy = fields["accuracy"]
+    if fields.get("total") and "correct" in fields:  # the log rounds the accuracy; these two numbers are exact
+        accuracy = 100 * fields["correct"] / fields["total"]
+    if not 0 <= accuracy <= 100:
+        return LogResult(None, f"damaged log (accuracy {accuracy:g}%)")
+    return LogResult(accuracy)
 
 
 def read_run(folder: Path) -> LogResult:

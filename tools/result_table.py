@@ -85,9 +85,11 @@ def _cells(base: list[float], new: list[float]) -> tuple[Cell, Cell, Cell]:
     return Cell(np.mean(base), np.std(base)), Cell(np.mean(new), np.std(new)), Cell(mean, np.std(own))
 
 
-def _average(rows: list[Row], method: str) -> Row:
-    """A method's mean over data sets; its deviation is the mean of theirs."""
+def _average(rows: list[Row], method: str, datasets: list[str]) -> Row:
+    """A method's mean over all data sets of the table; its deviation is the mean of theirs."""
     lacking = [f"average of {method}: {row.dataset} is incomplete" for row in rows if row.cells is None]
+    there = {row.dataset for row in rows}
+    lacking += [f"average of {method}: no run on {dataset}" for dataset in datasets if dataset not in there]
     if lacking:
         return Row("average", method, None, lacking)
     base, new, own = (
@@ -112,8 +114,9 @@ def collect(root: Path, seeds: list[int]) -> list[Row]:
         base = next((half for half in BASE_FOLDERS if (dataset, method, half) in runs), BASE_FOLDERS[0])
         rows.append(_row(root, dataset, method, base, seeds))
     methods = list(dict.fromkeys(row.method for row in rows))
-    if len({row.dataset for row in rows}) > 1:
-        rows += [_average([row for row in rows if row.method == method], method) for method in methods]
+    datasets = sorted({row.dataset for row in rows})
+    if len(datasets) > 1:
+        rows += [_average([row for row in rows if row.method == method], method, datasets) for method in methods]
     return rows
 
 
@@ -180,6 +183,17 @@ def figure(rows: list[Row], path: Path) -> None:
     plt.close(fig)
 
 
+def _write(rows: list[Row], text: str, root: Path) -> list[str]:
+    """Write table and figure; an older figure goes if there is nothing to draw. Returns the names."""
+    write_whole(root / "base2new.md", text)
+    write_whole(root / "base2new.csv", comma_separated(rows))
+    if not any(row.cells for row in rows):
+        (root / "base2new.png").unlink(missing_ok=True)
+        return ["base2new.md", "base2new.csv"]
+    figure(rows, root / "base2new.png")
+    return ["base2new.md", "base2new.csv", "base2new.png"]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write base2new.md, .csv and .png into the output folder; 1 if a run is lacking."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -193,13 +207,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     text = markdown(rows, args.seeds)
     print(text)
-    write_whole(args.root / "base2new.md", text)
-    write_whole(args.root / "base2new.csv", comma_separated(rows))
-    written = ["base2new.md", "base2new.csv"]
-    if any(row.cells for row in rows):
-        figure(rows, args.root / "base2new.png")
-        written.append("base2new.png")
-    print(f"Written to {args.root}: {', '.join(written)}")
+    try:
+        print(f"Written to {args.root}: {', '.join(_write(rows, text, args.root))}")
+    except OSError as error:
+        print(f"error: cannot write the table into {args.root} ({error.strerror})", file=sys.stderr)
+        return 2
     return 1 if any(row.lacking for row in rows) else 0
 
 

@@ -49,7 +49,10 @@ class ZeroshotCLIP(CLIPTrainer):
         """There is nothing to train: evaluate."""
         self.test()
 
-    def model_inference(self, input):
+    def load_model(self, directory, epoch=None):
+        """There is nothing to load."""
+
+    def logits(self, image):
         """Logits (B, C)."""
-        image = F.normalize(self.clip_model.encode_image(input), dim=-1)
+        image = F.normalize(self.clip_model.encode_image(image), dim=-1)
         return self.clip_model.logit_scale.exp() * image @ self.text_features.t()

@@ -22,8 +22,68 @@ def dotted_keys(node: CfgNode, prefix: str = "") -> List[str]:
 def _check_key(cfg: CfgNode, key: str, where: str) -> None:
     known = dotted_keys(cfg)
     if key not in known:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-        raise UserError(f"{where}: there is no config key {key!r}; did you mean {near!r}?")
+        if key.startswith("--"):
+            raise UserError(f"{where}: the flag {key} must stand before the KEY VALUE options")
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
+        raise UserError(f"{where}: there is no config key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _get(cfg: CfgNode, key: str):
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def _fitting(cfg: CfgNode, key: str, value):
+    """The value as yacs wants it: a whole number becomes a float where one is expected (OPTIM.LR 1)."""
+    if isinstance(_get(cfg, key), float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return value
+    return value
+
+
+def check_name(name: str, known: Sequence[str], setting: str) -> None:
+    """Raise UserError unless `name` is known; the nearest one is proposed."""
+    if name in known:
+        return
+    listed = ", ".join(sorted(known))
+    if not name:
+        raise UserError(f"{setting}: no name is given (known: {listed})")
+    folded = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.3)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    raise UserError(f"{setting}: there is no {name!r}{hint} (known: {listed})")
+
+
+def check_values(cfg: CfgNode) -> None:
+    """Check settings whose faults would otherwise show late or not at all; all findings at once.
+
+    Raises:
+        UserError: if there is any.
+    """
+    node, faults = cfg.INPUT, []
+
+    def expect(fits, key, meaning, value):
+        if not fits:
+            faults.append(f"{key} must be {meaning}, got {value!r}")
+
+    expect(len(node.SIZE) == 2 and min(node.SIZE) > 0, "INPUT.SIZE", "two numbers of pixels", node.SIZE)
+    for key in ("PIXEL_MEAN", "PIXEL_STD"):
+        expect(len(node[key]) == 3, f"INPUT.{key}", "three numbers", node[key])
+    expect(not node.NO_TRANSFORM, "INPUT.NO_TRANSFORM", "False for a CLIP", node.NO_TRANSFORM)
+    expect(cfg.DATALOADER.K_TRANSFORMS == 1, "DATALOADER.K_TRANSFORMS", "1", cfg.DATALOADER.K_TRANSFORMS)
+    for name in ("TRAIN_X", "TEST"):
+        size = cfg.DATALOADER[name].BATCH_SIZE
+        expect(size > 0, f"DATALOADER.{name}.BATCH_SIZE", "at least 1", size)
+    expect(cfg.OPTIM.MAX_EPOCH > 0, "OPTIM.MAX_EPOCH", "at least 1", cfg.OPTIM.MAX_EPOCH)
+    expect(cfg.TRAIN.PRINT_FREQ > 0, "TRAIN.PRINT_FREQ", "at least 1", cfg.TRAIN.PRINT_FREQ)
+    expect(cfg.TEST.SPLIT in ("test", "val"), "TEST.SPLIT", "test or val", cfg.TEST.SPLIT)
+    models = ("last_step", "best_val")
+    expect(cfg.TEST.FINAL_MODEL in models, "TEST.FINAL_MODEL", "last_step or best_val", cfg.TEST.FINAL_MODEL)
+    if faults:
+        raise UserError("; ".join(faults))
 
 
 def merge_file(cfg: CfgNode, path: str) -> None:
@@ -38,12 +98,14 @@ def merge_file(cfg: CfgNode, path: str) -> None:
     try:
         with open(path, encoding="utf-8") as file:
             given = CfgNode.load_cfg(file)
-    except (yaml.YAMLError, AssertionError, AttributeError) as error:
+    except (yaml.YAMLError, AssertionError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a YAML config ({' '.join(str(error).split())[:120]})") from None
     for key in dotted_keys(given):
         _check_key(cfg, key, path)
     try:
-        cfg.merge_from_other_cfg(given)
+        cfg.merge_from_list(
+            [word for key in dotted_keys(given) for word in (key, _fitting(cfg, key, _get(given, key)))]
+        )
     except (KeyError, ValueError, AssertionError) as error:
         raise UserError(f"{path}: {error.args[0] if error.args else error}") from None
 
@@ -59,6 +121,6 @@ def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
     for key, value in zip(options[0::2], options[1::2]):
         _check_key(cfg, key, "command line")
         try:
-            cfg.merge_from_list([key, value])
+            cfg.merge_from_list([key, _fitting(cfg, key, value)])
         except (ValueError, AssertionError) as error:
             raise UserError(f"command line, {key}: {' '.join(str(error).split())}") from None

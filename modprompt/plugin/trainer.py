@@ -3,6 +3,7 @@
 A method's own file gives a node of the config, a learner, and little else (see trainers/mpl.py).
 """
 
+import hashlib
 import os
 import warnings
 
@@ -43,8 +44,34 @@ class CLIPTrainer(TrainerX):
         path = cfg.MODEL.BACKBONE.PATH
         print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
         clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
-        backbone.require_input_size(clip_model, cfg.INPUT.SIZE[0])
+        backbone.require_input_size(clip_model, *cfg.INPUT.SIZE)
+        self.backbone_fingerprint = backbone.fingerprint(clip_model)
         return clip_model
+
+    @torch.no_grad()
+    def test(self, split=None, **kwargs):
+        """Evaluate on a split; returns the first result."""
+        self.set_model_mode("eval")
+        return super().test(split)
+
+    def parse_batch_test(self, batch):
+        """(images, labels) on the device."""
+        return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    def model_inference(self, input):
+        """Logits (B, C) of a test batch.
+
+        Raises:
+            FloatingPointError: if they are not finite: there is no prediction in them.
+        """
+        logits = self.logits(input)
+        if not torch.isfinite(logits).all():
+            raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
+        return logits
+
+    def logits(self, image):
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.model(image)
 
 
 class PromptTrainer(CLIPTrainer):
@@ -89,7 +116,7 @@ class PromptTrainer(CLIPTrainer):
         self.model = PromptedCLIP(learner, clip_model).to(self.device)
         print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
         if cfg.MODEL.INIT_WEIGHTS:
-            load_learner(learner, cfg.MODEL.INIT_WEIGHTS, self.describe)
+            load_learner(learner, cfg.MODEL.INIT_WEIGHTS, self.describe, self.made_with())
             print(f"Loaded the initial prompts from {cfg.MODEL.INIT_WEIGHTS}")
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
         self.optim = build_optimizer(list(learner.parameters()), self._optim_cfg())
@@ -140,28 +167,76 @@ class PromptTrainer(CLIPTrainer):
         with self.precision.context(self.device), self.model.fixed_text():
             return super().test(split)
 
+    def after_epoch(self):
+        """Save and validate as asked for, unless the last step spoilt the prompts.
+
+        Raises:
+            FloatingPointError: if a parameter is not finite; nothing is saved then.
+        """
+        if not all(torch.isfinite(parameter).all() for parameter in self.model.prompt_learner.parameters()):
+            raise FloatingPointError(
+                f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "
+                "with a lower OPTIM.LR or PREC fp32; the last checkpoint is untouched"
+            )
+        super().after_epoch()
+
+    def made_with(self):
+        """What a checkpoint of this run fits only with: the method's settings and the CLIP, as {name: text}."""
+        node = {key: str(value) for key, value in self.settings(self.cfg).items() if key != "PREC"}
+        return {
+            **{f"TRAINER.{self.cfg.TRAINER.NAME.upper()}.{key}": value for key, value in node.items()},
+            "the weights of CLIP": self.backbone_fingerprint,
+        }
+
+    def resume_settings(self):
+        """What must be the same for a run to be gone on with: the settings, the CLIP and the training images."""
+        images = "".join(f"{os.path.basename(i.impath)} {i.label} " for i in self.dm.dataset.train_x)
+        return {
+            **super().resume_settings(),
+            "the weights of CLIP": self.backbone_fingerprint,
+            "the training images": hashlib.sha256(images.encode()).hexdigest()[:12],
+        }
+
+    def extra_state(self):
+        """The loss scale."""
+        return {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
+
+    def load_extra_state(self, extras):
+        """Take back the loss scale."""
+        if self.scaler is not None and "scaler" in extras:
+            self.scaler.load_state_dict(extras["scaler"])
+
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Save the learner alone, without the optimiser: what is needed to use it."""
+        settings = self.resume_settings() if hasattr(TrainerX, "resume_settings") else {}
         for name in self.get_model_names():
-            state = {"state_dict": self._models[name].state_dict(), "epoch": epoch + 1, "val_result": val_result}
+            state = {
+                "state_dict": self._models[name].state_dict(),
+                "epoch": epoch + 1,
+                "val_result": None if val_result is None else float(val_result),
+                "made_with": self.made_with(),
+                "settings": settings,
+            }
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
 
     def load_model(self, directory, epoch=None):
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
 
         Args:
-            directory: the output folder of a run; nothing is loaded if empty.
+            directory: the output folder of a run.
             epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
 
         Raises:
             UserError: if there is none or it does not fit.
         """
         if not directory:
-            print("Note that load_model() is skipped as no pretrained model is given")
-            return
+            raise UserError(
+                f"{type(self).__name__}: --eval-only needs --model-dir, the output folder of a training run "
+                "(MODEL.INIT_WEIGHTS names a single file)"
+            )
         for name in self.get_model_names():
             path = self._checkpoint_path(os.path.join(directory, name), epoch)
-            found = load_learner(self._models[name]["prompt_learner"], path, self.describe)
+            found = load_learner(self._models[name]["prompt_learner"], path, self.describe, self.made_with())
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
     @staticmethod
@@ -172,8 +247,8 @@ class PromptTrainer(CLIPTrainer):
         wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
         pointer = os.path.join(folder, "checkpoint")
         if epoch is None and wanted not in names and os.path.isfile(pointer):
-            with open(pointer, encoding="utf-8") as file:
-                wanted = file.readline().strip()
+            with open(pointer, encoding="utf-8", errors="replace") as file:
+                wanted = file.readline().strip() or wanted
         if wanted not in names:
             raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
         return os.path.join(folder, wanted)

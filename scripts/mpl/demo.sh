@@ -5,6 +5,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 OUT=${OUT:-$here/../../output/demo}
 export OUT
+case ${PYTHON:=python} in */*) PYTHON=$(cd "$(dirname "$PYTHON")" && pwd)/$(basename "$PYTHON") ;; esac
+export PYTHON
 mkdir -p "$OUT"
 OUT=$(cd "$OUT" && pwd)
 for seed in 1 2 3; do
@@ -13,4 +15,4 @@ for seed in 1 2 3; do
   CFG=glyph_b4_c1_add2_rm1 bash "$here/base2new_test.sh" digits "$seed"
 done
 cd "$here/../.."
-"${PYTHON:-python}" -m tools.result_table "$OUT"
+"$PYTHON" -m tools.result_table "$OUT"

@@ -66,11 +66,11 @@ def _main_schedule(optimizer, cfg):
         return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))
     if cfg.LR_SCHEDULER == "multi_step":
         if not isinstance(cfg.STEPSIZE, (list, tuple)):
-            raise TypeError(f"OPTIM.STEPSIZE must be a list for multi_step, got {cfg.STEPSIZE!r}")
+            raise ValueError(f"OPTIM.STEPSIZE must be a list for multi_step, got {cfg.STEPSIZE!r}")
         return MultiStepLR(optimizer, milestones=list(cfg.STEPSIZE), gamma=cfg.GAMMA)
-    size = cfg.STEPSIZE[-1] if isinstance(cfg.STEPSIZE, (list, tuple)) else cfg.STEPSIZE
+    size = cfg.STEPSIZE[-1] if isinstance(cfg.STEPSIZE, (list, tuple)) and cfg.STEPSIZE else cfg.STEPSIZE
     if not isinstance(size, int):
-        raise TypeError(f"OPTIM.STEPSIZE must be a whole number for single_step, got {size!r}")
+        raise ValueError(f"OPTIM.STEPSIZE must be a whole number for single_step, got {size!r}")
     return StepLR(optimizer, step_size=size if size > 0 else cfg.MAX_EPOCH, gamma=cfg.GAMMA)
 
 
@@ -80,13 +80,13 @@ def build_lr_scheduler(optimizer, optim_cfg):
     Raises:
         ValueError: on an unknown LR_SCHEDULER or WARMUP_TYPE.
     """
-    check_availability(optim_cfg.LR_SCHEDULER, ["single_step", "multi_step", "cosine"])
+    check_availability(optim_cfg.LR_SCHEDULER, ["single_step", "multi_step", "cosine"], "OPTIM.LR_SCHEDULER")
     scheduler = _main_schedule(optimizer, optim_cfg)
     if optim_cfg.WARMUP_EPOCH <= 0:
         return scheduler
     if not optim_cfg.WARMUP_RECOUNT:
         scheduler.last_epoch = optim_cfg.WARMUP_EPOCH
-    check_availability(optim_cfg.WARMUP_TYPE, ["constant", "linear"])
+    check_availability(optim_cfg.WARMUP_TYPE, ["constant", "linear"], "OPTIM.WARMUP_TYPE")
 
     def constant(epoch, base):
         return optim_cfg.WARMUP_CONS_LR

@@ -44,6 +44,6 @@ def build_optimizer(model, optim_cfg, param_groups=None):
         "rmsprop": (torch.optim.RMSprop, {**momentum, "alpha": optim_cfg.RMSPROP_ALPHA}),
         "sgd": (torch.optim.SGD, {**momentum, "dampening": optim_cfg.SGD_DAMPNING, "nesterov": optim_cfg.SGD_NESTEROV}),
     }
-    check_availability(optim_cfg.NAME, list(choices))
+    check_availability(optim_cfg.NAME, list(choices), "OPTIM.NAME")
     kind, options = choices[optim_cfg.NAME]
     return kind(param_groups, **common, **options)

@@ -4,6 +4,7 @@ from dassl.utils.checkpoints import (
     count_num_param,
     load_checkpoint,
     load_pretrained_weights,
+    newest_checkpoint,
     resume_from_checkpoint,
     save_checkpoint,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained_weights",
     "mkdir_if_missing",
+    "newest_checkpoint",
     "read_image",
     "read_json",
     "resume_from_checkpoint",

@@ -1,6 +1,7 @@
 """Checkpoints: written whole (aside, then renamed), read without running what is in them."""
 
 import os
+import pickle
 import warnings
 
 import torch
@@ -17,13 +18,15 @@ def save_whole(obj, fpath):
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, fpath)
+    except RuntimeError as error:  # torch's word for a full disk
+        raise OSError(f"cannot write {fpath} ({str(error).splitlines()[0]}): is the disk full?") from None
     finally:
         if os.path.exists(aside):
             os.remove(aside)
 
 
 def _without_module(state_dict):
-    return {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
+    return {str(key).removeprefix("module."): value for key, value in state_dict.items()}
 
 
 def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True, model_name=""):
@@ -63,9 +66,35 @@ def load_checkpoint(fpath):
         raise FileNotFoundError(f"no checkpoint at {fpath}")
     try:
         return torch.load(fpath, map_location=None if torch.cuda.is_available() else "cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{fpath} is not a whole checkpoint ({reason})") from None
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" not in str(error):
+            raise ValueError(f"{fpath} is not a whole checkpoint") from None
+        raise ValueError(
+            f"{fpath} holds more than tensors and plain values, so a run cannot be resumed from it; "
+            "MODEL.INIT_WEIGHTS starts from its weights"
+        ) from None
+    except Exception:
+        raise ValueError(f"{fpath} is not a whole checkpoint") from None
+
+
+def newest_checkpoint(fdir):
+    """The content of the checkpoint that the file `fdir/checkpoint` names.
+
+    Raises:
+        ValueError: if either is damaged.
+    """
+    pointer = os.path.join(fdir, "checkpoint")
+    try:
+        with open(pointer, encoding="utf-8") as file:
+            name = file.readline().strip()
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    if not name or not os.path.isfile(os.path.join(fdir, name)):
+        raise ValueError(f"{pointer} does not name a checkpoint beside it: delete {fdir} to start anew")
+    content = load_checkpoint(os.path.join(fdir, name))
+    if not isinstance(content, dict) or not {"state_dict", "epoch"} <= set(content):
+        raise ValueError(f"{os.path.join(fdir, name)} is not a checkpoint of a model")
+    return content
 
 
 def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
@@ -74,14 +103,12 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
     Returns:
         The epoch to go on from (that of the checkpoint).
     """
-    with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
-        fpath = os.path.join(fdir, file.readline().strip())
-    checkpoint = load_checkpoint(fpath)
+    checkpoint = newest_checkpoint(fdir)
     model.load_state_dict(checkpoint["state_dict"])
     for part, name in ((optimizer, "optimizer"), (scheduler, "scheduler")):
         if part is not None and checkpoint.get(name) is not None:
             part.load_state_dict(checkpoint[name])
-    print(f"Loaded {fpath} (epoch {checkpoint['epoch']})")
+    print(f"Loaded the checkpoint of epoch {checkpoint['epoch']} in {fdir}")
     return checkpoint["epoch"]
 
 

@@ -75,14 +75,23 @@ def set_random_seed(seed):
     torch.cuda.manual_seed_all(seed)
 
 
-def check_availability(requested, available):
-    """Raise ValueError unless `requested` is among the `available` names; the nearest one is proposed."""
+def check_availability(requested, available, setting=""):
+    """Raise ValueError unless `requested` is among the `available` names; the nearest one is proposed.
+
+    Args:
+        requested: a name.
+        available: the names there are.
+        setting: the config key that asks for it, for the message.
+    """
     if requested in available:
         return
+    where, known = (f"{setting}: " if setting else ""), f"(known: {', '.join(sorted(available))})"
+    if not requested:
+        raise ValueError(f"{where}no name is given {known}")
     folded = {name.lower(): name for name in available}
-    near = difflib.get_close_matches(str(requested).lower(), folded, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(str(requested).lower(), folded, n=1, cutoff=0.3)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    raise ValueError(f"there is no {requested!r}{hint} (known: {', '.join(sorted(available))})")
+    raise ValueError(f"{where}there is no {requested!r}{hint} {known}")
 
 
 def collect_env_info():

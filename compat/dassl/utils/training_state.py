@@ -36,39 +36,53 @@ def _restore_random(states):
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
 
 
-def _settings(cfg):
-    """What decides the numbers of a run, as {dotted key: text}; where it reads and writes is left out."""
-    ignored = {
-        "OUTPUT_DIR",
-        "RESUME",
-        "DATASET.ROOT",
-        "VERBOSE",
-        "TRAIN.PRINT_FREQ",
-        "TRAIN.CHECKPOINT_FREQ",
-        "MODEL.BACKBONE.PATH",
-    }
+# what decides no number of the training
+_FREE = {
+    "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
+    "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
+    "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.EVALUATOR",
+}  # fmt: skip
+
+
+def settings_of(cfg):
+    """What decides the numbers of a training, as {dotted key: text}."""
 
     def walk(node, prefix):
         for key, value in node.items():
             name = f"{prefix}{key}"
             if hasattr(value, "items"):
                 yield from walk(value, name + ".")
-            elif name not in ignored:
+            elif name not in _FREE:
                 yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
 
     return dict(walk(cfg, ""))
 
 
-def save(directory, cfg, epoch, models, optims, scheds, best_result):
-    """Write the state after `epoch` finished epochs."""
+def require_same(mine, theirs, folder):
+    """Raise ValueError, naming what differs, unless a folder's run was made with these settings."""
+    changed = [
+        f"{key} {theirs.get(key, 'unset')} -> {mine.get(key, 'unset')}"
+        for key in sorted(set(mine) | set(theirs))
+        if mine.get(key) != theirs.get(key)
+    ]
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): "
+            "use another --output-dir, or delete that folder to start anew"
+        )
+
+
+def save(directory, settings, epoch, models, optims, scheds, best_result, extras=None):
+    """Write the state after `epoch` finished epochs; `extras` is what else a trainer must remember."""
     states = {
         "epoch": epoch,
-        "settings": _settings(cfg),
+        "settings": settings,
         "best_result": float(best_result),
         "models": {name: model.state_dict() for name, model in models.items()},
         "optims": {name: optim.state_dict() for name, optim in optims.items() if optim is not None},
         "scheds": {name: sched.state_dict() for name, sched in scheds.items() if sched is not None},
         "random": _random_states(),
+        "extras": extras or {},
     }
     save_whole(states, os.path.join(directory, FILE_NAME))
 
@@ -84,28 +98,23 @@ def remove(directory):
         os.remove(os.path.join(directory, FILE_NAME))
 
 
-def load(directory, cfg, models, optims, scheds):
+def load(directory, settings, models, optims, scheds):
     """Put everything back as it was.
 
     Returns:
-        (finished epochs, best validation result so far).
+        (finished epochs, best validation result so far, extras).
 
     Raises:
         ValueError: if the file is damaged, or the run was made with other settings; they are named.
     """
     path = os.path.join(directory, FILE_NAME)
-    states = load_checkpoint(path)
-    mine, theirs = _settings(cfg), states["settings"]
-    changed = [
-        f"{key} {theirs.get(key)} -> {mine.get(key)}"
-        for key in sorted(set(mine) | set(theirs))
-        if mine.get(key) != theirs.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f"{path} belongs to a run with other settings ({'; '.join(changed[:4])}): use another --output-dir, "
-            "or delete that file to start anew"
-        )
+    try:
+        states = load_checkpoint(path)
+        epoch, best, extras = int(states["epoch"]), float(states["best_result"]), states["extras"]
+        theirs = dict(states["settings"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it to start the training anew") from None
+    require_same(settings, theirs, directory)
     for name, state in states["models"].items():
         models[name].load_state_dict(state)
     for name, state in states["optims"].items():
@@ -113,4 +122,4 @@ def load(directory, cfg, models, optims, scheds):
     for name, state in states["scheds"].items():
         scheds[name].load_state_dict(state)
     _restore_random(states["random"])
-    return states["epoch"], states["best_result"]
+    return epoch, best, extras

@@ -7,6 +7,7 @@ asked for; the resize only if neither crop is. Test: smaller edge to max(SIZE), 
 
 import random
 
+import numpy as np
 import torch
 import torchvision.transforms as T
 import torchvision.transforms.functional as TF
@@ -62,7 +63,7 @@ class Cutout:
         height, width = image.shape[-2:]
         image = image.clone()
         for _ in range(self.holes):
-            y, x = random.randrange(height), random.randrange(width)
+            y, x = np.random.randint(height), np.random.randint(width)
             half = self.length // 2
             image[..., max(0, y - half) : y + half, max(0, x - half) : x + half] = 0
         return image
