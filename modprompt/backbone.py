@@ -26,7 +26,7 @@ def read_embedded() -> Dict[str, Tensor]:
     import numpy as np
 
     try:
-        with np.load(str(_EMBEDDED_FILE), allow_pickle=False) as arrays:
+        with _EMBEDDED_FILE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if not name.startswith("token_emb")}
             rows = torch.from_numpy(arrays["token_embedding.rows"])
             table = rows.new_zeros(int(arrays["token_embedding.size"]), rows.shape[1])

@@ -43,13 +43,20 @@ def test_base_to_new_runs_once_and_resumes_what_has_no_result(bash, clip_file, t
     assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file)).stdout.startswith("Finished before: ")
 
     (folder / "result.json").unlink()
+    early = bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file)
+    assert early.returncode == 2
+    assert "the training is not finished" in early.stdout
     again = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file))
-    assert "will resume training" in again.stdout
+    assert "is trained already (1 epochs): nothing to train, testing again" in again.stdout
     assert (folder / "result.json").is_file()
 
-    test = bash("mpl/base2new_test.sh", "eurosat", 1, "", "MODEL.BACKBONE.PATH", clip_file)
+    test = bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file)
     assert test.returncode == 0, test.stdout
-    assert (tmp_path / "results/base2new/test_new/eurosat/shots_2/MPL/only_for_tests/seed1/result.json").is_file()
+    result = tmp_path / "results/base2new/test_new/eurosat/shots_2/MPL/only_for_tests/seed1/result.json"
+    assert result.is_file()
+    assert bash("mpl/base2new_test.sh", "eurosat", 1).stdout.startswith("Finished before: ")
+    os.utime(result, (0, 0))  # as if the model had been trained again since
+    assert "=> result" in bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file).stdout
 
 
 def test_cross_data_set_runs(bash, clip_file, tmp_path):
@@ -70,7 +77,7 @@ def test_few_shot_run(bash, clip_file, tmp_path):
 def test_failing_run_fails_the_script(bash):
     done = bash("mpl/base2new_train.sh", "nothing", 1)
     assert done.returncode == 2
-    assert "error: no config file configs/datasets/nothing.yaml; there is: caltech101.yaml" in done.stdout
+    assert "configs/datasets/nothing.yaml; there is: caltech101.yaml" in done.stdout
 
 
 @pytest.mark.parametrize(

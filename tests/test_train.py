@@ -23,11 +23,14 @@ def losses(text):
 
 
 def refusal(capsys, *argv):
-    """The one line on standard error with which train.py ends, exit code 2."""
+    """The one line on standard error with which train.py ends, exit code 2; progress bars do not count."""
+    capsys.readouterr()
     assert train.main([str(word) for word in argv]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning")]
-    assert len([line for line in lines if "it/s" not in line]) == 1, lines
-    return lines[-1]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.strip() and "it/s" not in line]
+    lines = [line for line in lines if not line.startswith("warning")]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
 
 
 def test_base_to_new_run_trains_saves_the_learner_alone_and_tests(mpl_flags, mpl_options, tmp_path, capsys):
@@ -71,11 +74,6 @@ def test_same_seed_same_losses_other_seed_other_losses(mpl_flags, mpl_options, t
 def test_other_precisions_train_on_a_cpu_and_say_what_they_are(mpl_flags, mpl_options, precision, capsys):
     assert train.main([*mpl_flags, *mpl_options, "TRAINER.MPL.PREC", precision, "USE_CUDA", "False"]) == 0
     assert f"PREC {precision}" in capsys.readouterr().out
-
-
-def test_best_val_is_kept_and_deployed(mpl_flags, mpl_options, tmp_path):
-    assert train.main([*mpl_flags, *mpl_options, "TEST.FINAL_MODEL", "best_val"]) == 0
-    assert (tmp_path / "out" / "MultiModalPromptLearner" / "model-best.pth.tar").is_file()
 
 
 def start(arguments):
@@ -153,13 +151,20 @@ BAD = [
     (["--config-file", "nothing.yaml"], [], "no config file nothing.yaml"),
     ([], ["TRAINER.MPL.N_RM_OP", "2"], "vision schedule, layer 1: removes 2 prompt tokens, but only 1 reach it"),
     ([], ["TRAINER.MPL.PROMPT_DEPTH", "5"], "PROMPT_DEPTH must be from 1 to 4"),
-    ([], ["INPUT.SIZE", "(224, 224)"], "INPUT.SIZE is 224, but this model takes images of 32 pixels"),
+    ([], ["INPUT.SIZE", "(224, 224)"], "INPUT.SIZE is 224 x 224, but this model takes images of 32 x 32"),
     ([], ["TRAINER.MPL.N_CTX", "0"], "N_CTX must be at least 1, got 0"),
     ([], ["TRAINER.MPL.CTX_INIT", "word " * 80], "prompt of class 'Annual Crop Land' is longer than"),
     ([], ["TRAINER.MPL.PREC", "fp8"], "PREC must be one of fp16, fp32, amp, got 'fp8'"),
     ([], ["TRAINER.MPL.DEPTH", "3"], "there is no config key 'TRAINER.MPL.DEPTH'; did you mean 'TRAINER.MPL."),
     ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
     (["--eval-only", "--model-dir", "/nonexistent/run"], [], "no checkpoint: there is no folder /nonexistent/run"),
+    (["--eval-only"], [], "MPL: --eval-only needs --model-dir"),
+    (["--resume", "/nonexistent/run"], [], "RESUME: there is no run to go on from in /nonexistent/run"),
+    (["--output-dir", "/dev/null/x"], [], "Not a directory"),
+    ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1, got -3; TRAIN.PRINT_FREQ"),
+    ([], ["TEST.SPLIT", "foo"], "TEST.SPLIT must be test or val, got 'foo'"),
+    ([], ["INPUT.PIXEL_MEAN", "[0.5, 0.5]"], "INPUT.PIXEL_MEAN must be three numbers"),
+    ([], ["--seed", "2"], "the flag --seed must stand before the KEY VALUE options"),
     ([], ["TRAINER.MPL.SCHEDULE_VISION", "[[0, 1], [0, -1]]"], "vision schedule, layer 1: expected [remove, add]"),
 ]
 
@@ -239,4 +244,4 @@ def test_zero_shot_of_the_embedded_model_keeps_its_word(tmp_path, monkeypatch, c
 def test_program_ends_with_exit_code_two():
     done = run_program("--trainer", "Nothing")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: there is no 'Nothing'")
+    assert done.stderr.startswith("error: --trainer: there is no 'Nothing'")

@@ -269,5 +269,8 @@ def test_package_is_found_last():
     from tests.conftest import ROOT
 
     code = "import sys, compat; compat.add_to_path(); compat.add_to_path(); print(sys.path[-1]); print(len(sys.path))"
+    count = [sys.executable, "-c", "import sys; print(len(sys.path))"]
+    plain = int(subprocess.run(count, cwd=ROOT, capture_output=True, text=True).stdout)
     lines = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     assert lines[0] == str(ROOT / "compat")
+    assert int(lines[1]) == plain + 1  # once

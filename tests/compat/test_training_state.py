@@ -31,14 +31,14 @@ def test_run_goes_on_exactly_where_it_was(tmp_path):
     cfg, *parts = make(1)
     for _ in range(2):
         train(*parts)
-    training_state.save(str(tmp_path), cfg, 2, *parts, best_result=-np.inf)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 2, *parts, -np.inf, {"x": 3})
     train(*parts)
     expected = parts[0]["m"].weight.detach().clone(), parts[1]["m"].param_groups[0]["lr"]
 
     cfg, *again = make(99)
     random.seed(5)
     np.random.seed(5)
-    assert training_state.load(str(tmp_path), cfg, *again) == (2, -np.inf)
+    assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *again) == (2, -np.inf, {"x": 3})
     train(*again)
     assert torch.equal(again[0]["m"].weight, expected[0])
     assert again[1]["m"].param_groups[0]["lr"] == expected[1]
@@ -46,25 +46,25 @@ def test_run_goes_on_exactly_where_it_was(tmp_path):
 
 def test_other_settings_are_refused_and_named(tmp_path):
     cfg, *parts = make(1)
-    training_state.save(str(tmp_path), cfg, 1, *parts, best_result=0)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
     cfg.OPTIM.LR = 0.5
-    cfg.OUTPUT_DIR = "elsewhere"  # where a run writes does not matter
+    cfg.OUTPUT_DIR, cfg.DATALOADER.TEST.BATCH_SIZE = "elsewhere", 7  # these decide no number
     with pytest.raises(ValueError, match=r"other settings \(OPTIM.LR 0.0003 -> 0.5\)"):
-        training_state.load(str(tmp_path), cfg, *parts)
+        training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 
 def test_damaged_state_is_named(tmp_path):
     cfg, *parts = make(1)
-    training_state.save(str(tmp_path), cfg, 1, *parts, best_result=0)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
     path = tmp_path / training_state.FILE_NAME
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="training_state.pth.tar is not a whole checkpoint"):
-        training_state.load(str(tmp_path), cfg, *parts)
+    with pytest.raises(ValueError, match="training_state.pth.tar is damaged .*: delete it to start the training anew"):
+        training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 
 def test_state_is_removed_once(tmp_path):
     cfg, *parts = make(1)
-    training_state.save(str(tmp_path), cfg, 1, *parts, best_result=0)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
     training_state.remove(str(tmp_path))
     training_state.remove(str(tmp_path))
     assert not training_state.exists(str(tmp_path))

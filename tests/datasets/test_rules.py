@@ -35,6 +35,15 @@ def test_few_shot_golden_vectors(seed, shots):
     assert ids == GOLDEN[seed, shots]
 
 
+def test_training_images_are_drawn_before_validation_images(tmp_path):
+    train = [Image(f"{tmp_path}/t{item.id}", item.label, "") for item in TRAIN]
+    val = [Image(f"{tmp_path}/v{item.id}", item.label, "") for item in VAL]
+    random.seed(1)
+    drawn = few_shot(train, val, cache=FewShotCache([tmp_path], tmp_path, 4, 1))
+    ids = tuple(" ".join(image.impath.rpartition("/")[2][1:] for image in images) for images in drawn)
+    assert ids == GOLDEN[1, 4]
+
+
 FOLDER_GOLDEN = {
     1: ("6 8 9 7 5 3 0 4 1 2", "2 5 4 3 0 1 6"),
     2: ("5 9 3 4 6 7 2 8 1 0", "5 2 3 1 6 0 4"),
@@ -163,6 +172,20 @@ def test_cache_cut_off_is_drawn_anew(pictures, tmp_path):
     path.write_text(whole[:50])
     assert draw(pictures, tmp_path) == first
     assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("fault", ["unknown image", "no train", "null", "empty", "not a name"])
+def test_cache_of_the_right_key_but_wrong_content_is_drawn_anew(pictures, tmp_path, fault):
+    first = draw(pictures, tmp_path)
+    path = tmp_path / "split_fewshot" / "shot_2-seed_1.json"
+    content = json.loads(path.read_text())
+    if fault == "no train":
+        del content["train"]
+    else:
+        wrong = {"unknown image": ["gone.jpg"], "null": None, "empty": [], "not a name": [["0/0.jpg"]]}
+        content["train"] = wrong[fault]
+    path.write_text(json.dumps(content))
+    assert draw(pictures, tmp_path) == first
 
 
 def test_moved_data_keep_their_cache(pictures, tmp_path):

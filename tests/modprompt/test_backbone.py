@@ -93,5 +93,40 @@ def test_resnet_is_refused_where_vision_prompts_are_needed(resnet_file):
 
 
 def test_input_size_that_does_not_fit_is_refused(clip_model):
-    with pytest.raises(UserError, match="INPUT.SIZE is 224, but this model takes images of 32 pixels"):
-        backbone.require_input_size(clip_model, 224)
+    with pytest.raises(UserError, match="INPUT.SIZE is 32 x 48, but this model takes images of 32 x 32 pixels"):
+        backbone.require_input_size(clip_model, 32, 48)
+
+
+@pytest.mark.parametrize("fault", ["missing", "extra", "shape", "half", "no tensor"])
+def test_incomplete_weights_are_one_line(tmp_path, fault):
+    state = dict(random_clip(text_layers=1, vision_layers=1).state_dict())
+    if fault == "missing":
+        del state["visual.ln_post.weight"]
+    elif fault == "extra":
+        state["something"] = torch.zeros(1)
+    elif fault == "shape":
+        state["visual.ln_post.weight"] = torch.zeros(3)
+    elif fault == "half":
+        state = {key: value for key, value in state.items() if not key.startswith("visual.")}
+    else:
+        state["ln_final.weight"] = "text"
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(UserError, match="these weights do not make up a CLIP") as raised:
+        backbone.load_clip("", str(tmp_path / "w.pt"))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs", None])
+def test_damaged_embedded_model_is_one_line(tmp_path, monkeypatch, content):
+    path = tmp_path / "glyph_clip.npz"
+    path.write_bytes(backbone._EMBEDDED_FILE.read_bytes()[:5000] if content is None else content)
+    monkeypatch.setattr(backbone, "_EMBEDDED_FILE", path)
+    with pytest.raises(UserError, match="embedded model .* is missing or damaged"):
+        backbone.load_clip(backbone.EMBEDDED)
+
+
+def test_fingerprint_tells_weights_apart_in_any_precision():
+    one, other = (backbone.build_clip(random_clip(seed).state_dict()) for seed in (1, 2))
+    before = backbone.fingerprint(one)
+    assert before != backbone.fingerprint(other)
+    assert before == backbone.fingerprint(one.float())

@@ -42,14 +42,23 @@ def test_full_checkpoint_of_the_reference_loads(clip_model, tmp_path):
         assert torch.equal(other.state_dict()[name], value)
 
 
-def test_our_checkpoint_loads_into_the_names_of_the_reference(clip_model):
-    names = {f"prompt_learner.{name}" for name in build(clip_model).state_dict()}
-    full = set(reference_state(build(clip_model), clip_model))
-    assert names <= full
-    assert {name for name in full - names if name.startswith("prompt_learner")} == {
-        "prompt_learner.token_prefix",
-        "prompt_learner.token_suffix",
-    }
+def test_names_and_shapes_are_the_references(clip_model):
+    expected = {"ctx": (1, 64), "proj.weight": (128, 64), "proj.bias": (128,)}
+    for layer in (0, 1):
+        expected[f"compound_prompts_text.{layer}"] = (1, 64)
+        for j in (0, 1):
+            expected[f"txt2img_proj.{j}.{layer}.weight"] = (128, 64)
+            expected[f"txt2img_proj.{j}.{layer}.bias"] = (128,)
+    assert {name: tuple(value.shape) for name, value in build(clip_model).state_dict().items()} == expected
+
+
+def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused(clip_model, tmp_path):
+    made_with = {"TRAINER.MPL.N_RM_OP": "1", "the weights of CLIP": "abc"}
+    path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=made_with)
+    learner = build(clip_model)
+    assert load_learner(learner, path, describe_mpl, made_with) == 5
+    with pytest.raises(UserError, match="made with other settings: TRAINER.MPL.N_RM_OP is 0 here and 1 in the file"):
+        load_learner(learner, path, describe_mpl, {**made_with, "TRAINER.MPL.N_RM_OP": "0"})
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,25 @@ def test_missing_and_unfinished_runs_are_named_and_not_averaged_over(tmp_path, c
     assert "| eurosat | shots_16/MPL/cfg | 80.00 +- 0.00 | 50.00 +- 0.00 | 61.54 +- 0.00 |" in out
 
 
+def test_method_without_a_run_on_a_data_set_is_not_averaged(tmp_path):
+    for seed in (1, 2):
+        run(tmp_path, "digits", "CoOp", seed, 1600, 1000)
+        for dataset in ("digits", "eurosat"):
+            run(tmp_path, dataset, "MPL", seed, 1600, 1000)
+    averages = {row.method: row for row in collect(tmp_path, [1, 2]) if row.dataset == "average"}
+    assert averages["shots_16/MPL/cfg"].cells is not None
+    assert averages["shots_16/CoOp/cfg"].cells is None
+    assert averages["shots_16/CoOp/cfg"].lacking == ["average of shots_16/CoOp/cfg: no run on eurosat"]
+
+
+@pytest.mark.parametrize(
+    "text", ["* accuracy: 300.0%\n", "* total: 1.0.0\n", "* total: 5\n* correct: 9\n* accuracy: 1%\n"]
+)
+def test_damaged_log_is_lacking(tmp_path, text):
+    (tmp_path / "log.txt").write_text("=> result\n" + text)
+    assert "damaged log" in read_log(tmp_path / "log.txt").reason
+
+
 def test_files_are_written(tmp_path, capsys):
     for seed in (1, 2):
         for dataset, new in (("digits", 1000), ("eurosat", 1400)):

@@ -1,0 +1,198 @@
+"""What a run leaves behind, and what a later one makes of it: settings, resuming, evaluation, broken weights."""
+
+import pytest
+import torch
+
+import train
+from tests import plain_mpl
+from tests.conftest import random_clip
+from tests.test_train import losses, refusal
+from trainers.mpl import MPL
+
+
+def to(flags, folder):
+    """The flags with another output folder."""
+    flags = [*flags]
+    flags[flags.index("--output-dir") + 1] = str(folder)
+    return flags
+
+
+def saved(folder, file="model.pth.tar-2"):
+    return torch.load(folder / "MultiModalPromptLearner" / file, weights_only=True)
+
+
+def test_two_epochs_equal_a_plain_loop(mpl_flags, mpl_options, tmp_path, monkeypatch):
+    """Same weights, batches and seed: losses of the trainer and of tests/plain_mpl.py with SGD written out."""
+    from clip import clip
+
+    seen, load_clip, step = {"batches": [], "losses": []}, MPL.load_clip, MPL.forward_backward
+
+    def recorded(self, batch):
+        if not seen["batches"]:
+            learner = self.model.prompt_learner
+            seen["start"] = {name: value.detach().clone() for name, value in learner.state_dict().items()}
+            seen["texts"] = learner.prompt_texts
+        seen["batches"].append((batch["img"].clone(), batch["label"].clone()))
+        summary = step(self, batch)
+        seen["losses"].append(summary["loss"])
+        return summary
+
+    monkeypatch.setattr(MPL, "load_clip", lambda self: seen.setdefault("clip", load_clip(self)))
+    monkeypatch.setattr(MPL, "forward_backward", recorded)
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+
+    tokens = torch.cat([clip.tokenize(text) for text in seen["texts"]]).long()
+    params = {name: value.requires_grad_(True) for name, value in seen["start"].items()}
+    speed = {name: torch.zeros_like(value) for name, value in params.items()}
+    for number, (images, labels) in enumerate(seen["batches"]):
+        rate = 1e-5 if number < len(seen["batches"]) // 2 else 0.0035  # warm-up epoch, then the cosine's first
+        logits = plain_mpl.logits(seen["clip"], params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        assert seen["losses"][number] == pytest.approx(loss.item(), abs=1e-4), number
+        gradients = torch.autograd.grad(loss, list(params.values()))
+        with torch.no_grad():
+            for (name, value), gradient in zip(params.items(), gradients):
+                speed[name] = 0.9 * speed[name] + gradient + 5e-4 * value
+                value -= rate * speed[name]
+    final = saved(tmp_path / "out")["state_dict"]
+    for name, value in params.items():
+        torch.testing.assert_close(final[f"prompt_learner.{name}"], value.detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_best_val_is_chosen_on_val_kept_and_deployed(mpl_flags, mpl_options, tmp_path, monkeypatch, capsys):
+    results, splits, plain = iter([70.0, 90.0, 80.0]), [], MPL.test
+
+    def scripted(self, split=None):
+        splits.append(split)
+        return next(results) if split == "val" else plain(self, split)
+
+    monkeypatch.setattr(MPL, "test", scripted)
+    options = ["TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", "3"]
+    assert train.main([*mpl_flags, *mpl_options, *options]) == 0
+    assert splits == ["val", "val", "val", None]
+    best = saved(tmp_path / "out", "model-best.pth.tar")
+    assert (best["epoch"], best["val_result"]) == (2, 90.0)
+    assert 'model-best.pth.tar" (epoch = 2)' in capsys.readouterr().out
+
+
+def test_staged_rates_do_not_lose_the_prompts(mpl_flags, mpl_options, tmp_path):
+    assert train.main([*mpl_flags, *mpl_options, "OPTIM.STAGED_LR", "True", "OPTIM.WARMUP_EPOCH", "0"]) == 0
+    state = saved(tmp_path / "out")["state_dict"]
+    copies = [state[f"prompt_learner.txt2img_proj.0.{layer}.weight"] for layer in (0, 1)]
+    assert not torch.equal(*copies)  # they start as copies of one projection
+
+
+def test_initial_prompts_are_loaded(mpl_flags, mpl_options, tmp_path):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    path = tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2"
+    # at a rate of nothing, what is saved is what was loaded
+    options = ["MODEL.INIT_WEIGHTS", str(path), "OPTIM.LR", "0", "OPTIM.WARMUP_CONS_LR", "0"]
+    assert train.main([*to(mpl_flags, tmp_path / "second"), *mpl_options, *options]) == 0
+    one, two = (saved(tmp_path / folder)["state_dict"] for folder in ("out", "second"))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_evaluation_computes_class_features_once(mpl_flags, mpl_options, monkeypatch):
+    from modprompt.encoders import TextEncoder
+
+    calls, plain = [], TextEncoder.forward
+    monkeypatch.setattr(TextEncoder, "forward", lambda self, *a: calls.append(1) or plain(self, *a))
+    options = ["DATALOADER.TEST.BATCH_SIZE", "3", "OPTIM.MAX_EPOCH", "1", "DATALOADER.TRAIN_X.BATCH_SIZE", "20"]
+    assert train.main([*mpl_flags, *mpl_options, *options]) == 0
+    assert len(calls) == 1 + 1  # one training step, one test of seven batches
+
+
+def test_finished_run_is_only_tested_again_and_not_continued_with_other_settings(mpl_flags, mpl_options, capsys):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    capsys.readouterr()
+    assert train.main([*mpl_flags, *mpl_options, "DATALOADER.TEST.BATCH_SIZE", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "is trained already (2 epochs): nothing to train, testing again" in out
+    assert not losses(out)
+    for key, value in (("OPTIM.MAX_EPOCH", "4"), ("OPTIM.LR", "0.5"), ("TRAINER.MPL.N_RM_OP", "0")):
+        assert f"holds a run with other settings ({key} " in refusal(capsys, *mpl_flags, *mpl_options, key, value)
+    every_class = [*mpl_options, "DATASET.SUBSAMPLE_CLASSES", "all"]
+    assert "DATASET.SUBSAMPLE_CLASSES base -> all" in refusal(capsys, *mpl_flags, *every_class)
+
+
+def test_run_killed_before_its_first_state_begins_anew(mpl_flags, mpl_options, tmp_path, capsys):
+    training_state = pytest.importorskip("dassl.utils.training_state")
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    options = [*mpl_options, "TRAIN.CHECKPOINT_FREQ", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_state, "save", killed)
+        assert train.main([*mpl_flags, *options]) == 130
+    assert saved(tmp_path / "out", "model.pth.tar-1")["epoch"] == 1
+    capsys.readouterr()
+    assert train.main([*mpl_flags, *options]) == 0
+    assert sorted({epoch for epoch, _ in losses(capsys.readouterr().out)}) == [1, 2]
+
+
+def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_options, tmp_path, capsys):
+    def stop_before(epoch):
+        def hook(self):
+            if self.epoch == epoch:
+                raise KeyboardInterrupt
+
+        return hook
+
+    options = [*mpl_options, "OPTIM.MAX_EPOCH", "4"]
+    second = [*to(mpl_flags, tmp_path / "second"), "--resume", str(tmp_path / "out")]
+    for flags, epoch in ((mpl_flags, 1), (second, 3)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MPL, "before_epoch", stop_before(epoch))
+            assert train.main([*flags, *options]) == 130
+    out = capsys.readouterr().out
+    assert f"unfinished run in {tmp_path / 'out'}: resuming after epoch 1" in out
+    assert train.main([*second, *options]) == 0
+    assert f"unfinished run in {tmp_path / 'second'}: resuming after epoch 3" in capsys.readouterr().out
+
+
+def test_another_clip_of_the_same_shape_is_noticed(mpl_flags, mpl_options, tmp_path, capsys):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    torch.save(random_clip(2, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
+    options = [*mpl_options, "MODEL.BACKBONE.PATH", str(tmp_path / "other.pt")]
+    assert "other settings (the weights of CLIP" in refusal(capsys, *mpl_flags, *options)
+    line = refusal(capsys, *mpl_flags, "--eval-only", "--model-dir", tmp_path / "out", *options)
+    assert "was made with other settings: the weights of CLIP" in line
+
+
+def test_checkpoint_of_another_schedule_of_equal_shapes_is_not_evaluated(mpl_flags, mpl_options, tmp_path, capsys):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    flags = [*mpl_flags, "--eval-only", "--model-dir", tmp_path / "out"]
+    line = refusal(capsys, *flags, *mpl_options, "TRAINER.MPL.N_RM_OP", "0")
+    assert "TRAINER.MPL.N_RM_OP is 0 here and 1 in the file" in line
+
+
+def test_step_that_spoils_the_prompts_saves_nothing(mpl_flags, mpl_options, tmp_path, capsys):
+    options = ["OPTIM.LR", "1e38", "OPTIM.WEIGHT_DECAY", "1e30", "OPTIM.WARMUP_EPOCH", "0", "OPTIM.MAX_EPOCH", "1"]
+    line = refusal(capsys, *mpl_flags, *mpl_options, *options, "DATALOADER.TRAIN_X.BATCH_SIZE", "20")
+    assert "the prompts are not finite after epoch 1" in line
+    assert not (tmp_path / "out" / "MultiModalPromptLearner").exists()
+    assert not (tmp_path / "out" / "training_state.pth.tar").exists()
+
+
+def test_checkpoint_that_is_not_finite_is_not_evaluated(mpl_flags, mpl_options, tmp_path, capsys):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    content = saved(tmp_path / "out")
+    content["state_dict"] = {name: value * float("nan") for name, value in content["state_dict"].items()}
+    torch.save(content, tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2")
+    line = refusal(capsys, *mpl_flags, "--eval-only", "--model-dir", tmp_path / "out", *mpl_options)
+    assert "the logits are not finite" in line
+
+
+@pytest.mark.parametrize("content", ["", "nothing.pth\n", "\xff\xfe"])
+def test_damaged_pointer_is_named(mpl_flags, mpl_options, tmp_path, capsys, content):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    (tmp_path / "out" / "MultiModalPromptLearner" / "checkpoint").write_bytes(content.encode("latin-1"))
+    assert "checkpoint does not name a checkpoint beside it" in refusal(capsys, *mpl_flags, *mpl_options)
+
+
+def test_zero_shot_uses_the_data_sets_template(mpl_flags, mpl_options, capsys):
+    flags = [*mpl_flags]
+    flags[flags.index("MPL")] = "ZeroshotCLIP"
+    assert train.main([*flags, "--eval-only", *mpl_options]) == 0
+    assert 'Prompt template: "a centered satellite photo of {}."' in capsys.readouterr().out
