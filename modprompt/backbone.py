@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import io
 import os
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Dict
@@ -47,7 +48,9 @@ def read_file(path: Path) -> Dict[str, Tensor]:
         raise UserError(f"MODEL.BACKBONE.PATH: no file at {path}; {_RUN_EMBEDDED}")
     if is_jit_archive(path):
         try:
-            state = torch.jit.load(str(path), map_location="cpu").state_dict()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that TorchScript is deprecated; these archives are what there is
+                state = torch.jit.load(str(path), map_location="cpu").state_dict()
         except RuntimeError as error:
             raise UserError(f"{path} is not a whole TorchScript archive ({str(error).splitlines()[0][:120]})") from None
     else:

@@ -54,3 +54,9 @@ def resolve(prec: str, device: torch.device) -> Precision:
     if on_cpu:
         return Precision(False, None, False, "PREC fp16 runs as fp32 on a CPU, where half precision is slower")
     return Precision(True, None, False, "")
+
+
+def grad_scaler():
+    """A loss scaler for CUDA, under the name this PyTorch has for it."""
+    amp = getattr(torch, "amp", None)
+    return amp.GradScaler("cuda") if hasattr(amp, "GradScaler") else torch.cuda.amp.GradScaler()

@@ -121,7 +121,7 @@ class PromptTrainer(CLIPTrainer):
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
         self.optim = build_optimizer(list(learner.parameters()), self._optim_cfg())
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.scaler = torch.cuda.amp.GradScaler() if self.precision.scale_loss else None
+        self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.register_model(self.checkpoint_name, nn.ModuleDict({"prompt_learner": learner}), self.optim, self.sched)
 
     def _optim_cfg(self):
