@@ -3,6 +3,7 @@
 # DATA    folder of the data sets   (default: data in the project)
 # OUT     folder of the results     (default: output in the project)
 # PYTHON  the interpreter           (default: python)
+# CFG     a config of the method by name, or a file with a slash in its path
 set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,13 +12,17 @@ if [[ -n ${DATA:-} ]]; then DATA=$(from "$PWD" "$DATA"); else DATA=$project/data
 if [[ -n ${OUT:-} ]]; then OUT=$(from "$PWD" "$OUT"); else OUT=$project/output; fi
 PYTHON=${PYTHON:-python}
 : "${TRAINER:?is set by the scripts of a method, e.g. scripts/mpl/}" "${CFG:?}"
+case $CFG in
+  */*) config=$(from "$PWD" "$CFG") CFG=$(basename "$CFG" .yaml) ;;
+  *) config=$project/configs/trainers/$TRAINER/$CFG.yaml ;;
+esac
 
 usage() {
   echo "Usage: ${SCRIPT:-$(basename "$0")} $1" >&2
   exit 2
 }
 
-# arguments NAMES... : the first two arguments, DATASET and SEED, an optional number, and the rest as $options
+# arguments USAGE ARGUMENTS...: sets $dataset, $seed, $number (the third argument, if it is a number) and $options
 arguments() {
   local text=$1
   shift
@@ -41,7 +46,7 @@ run_once() {
     return
   fi
   "$PYTHON" "$project/train.py" --root "$DATA" --trainer "$TRAINER" --seed "$seed" --output-dir "$dir" \
-    --config-file "$project/configs/trainers/$TRAINER/$CFG.yaml" \
+    --config-file "$config" \
     --dataset-config-file "$project/configs/datasets/$dataset.yaml" "$@"
 }
 

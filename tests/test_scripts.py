@@ -12,9 +12,8 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.sh"))
 
 @pytest.fixture
 def bash(eurosat_root, clip_file, tmp_path):
-    """Runs a script from another working directory, with a config of its own in the project's config folder."""
-    config = ROOT / "configs/trainers/MPL/only_for_tests.yaml"
-    config.write_text(SMALL_CONFIG)
+    """Runs a script from another working directory, with a config of its own."""
+    (tmp_path / "only_for_tests.yaml").write_text(SMALL_CONFIG)
 
     def run(script, *arguments, **env):
         return subprocess.run(
@@ -24,11 +23,10 @@ def bash(eurosat_root, clip_file, tmp_path):
             timeout=300,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "DATA": "data", "OUT": "results", "CFG": "only_for_tests", "SHOTS": "2", **env},
+            env={**os.environ, "DATA": "data", "OUT": "results", "CFG": "./only_for_tests.yaml", "SHOTS": "2", **env},
         )
 
-    yield run
-    config.unlink()
+    return run
 
 
 def options(clip_file):

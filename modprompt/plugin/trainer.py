@@ -3,6 +3,7 @@
 A method's own file gives a node of the config, a learner, and little else (see trainers/mpl.py).
 """
 
+import functools
 import hashlib
 import os
 import warnings
@@ -190,12 +191,17 @@ class PromptTrainer(CLIPTrainer):
 
     def resume_settings(self):
         """What must be the same for a run to be gone on with: the settings, the CLIP and the training images."""
-        images = "".join(f"{os.path.basename(i.impath)} {i.label} " for i in self.dm.dataset.train_x)
         return {
             **super().resume_settings(),
             "the weights of CLIP": self.backbone_fingerprint,
-            "the training images": hashlib.sha256(images.encode()).hexdigest()[:12],
+            "the training images": self.images_fingerprint,
         }
+
+    @functools.cached_property
+    def images_fingerprint(self):
+        """Twelve hex digits that tell one list of training images from another, wherever they lie."""
+        images = "".join(f"{os.path.basename(image.impath)} {image.label} " for image in self.dm.dataset.train_x)
+        return hashlib.sha256(images.encode()).hexdigest()[:12]
 
     def extra_state(self):
         """The loss scale."""
