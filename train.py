@@ -9,6 +9,7 @@ python train.py --trainer MPL --root data --seed 1 --output-dir output/run
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -154,6 +155,14 @@ def run_and_report(args: argparse.Namespace) -> int:
     return 0
 
 
+def close_log(console) -> None:
+    """Give standard output back to the console and close the log file behind Dassl's logger."""
+    log, sys.stdout = sys.stdout, console
+    if log is not console:
+        log.console = io.StringIO()  # the real Dassl's logger closes its console when it goes
+        log.close()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
     args = parse_args(argv)
@@ -163,9 +172,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             return run_and_report(args)
         finally:
-            if sys.stdout is not console:
-                sys.stdout.close()  # the log
-                sys.stdout = console
+            close_log(console)
 
 
 if __name__ == "__main__":
