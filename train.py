@@ -32,8 +32,9 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa:
 import datasets.readers  # noqa: E402, F401
 import trainers.mpl  # noqa: E402
 import trainers.zsclip  # noqa: E402, F401
+from modprompt.names import check_name  # noqa: E402
 from modprompt.plugin.result import ResultRecorder  # noqa: E402
-from modprompt.plugin.settings import check_name, check_values, merge_file, merge_options  # noqa: E402
+from modprompt.plugin.settings import check_values, merge_file, merge_options  # noqa: E402
 
 EMBEDDED_CONFIGS = {
     "MPL": HERE / "configs/trainers/MPL/glyph_b4_c1_add2_rm1.yaml",

@@ -68,9 +68,8 @@ class FewShotCache:
         self.image_dir = image_dir
         self.shots = shots
 
-    def read(self, pools: dict[str, list[Image]]) -> dict[str, list[Image]] | None:
-        """The cached lists if they belong to the lists they would be drawn from now, else None."""
-        key = fingerprint(list(pools.values()), self.image_dir)
+    def read(self, pools: dict[str, list[Image]], key: str) -> dict[str, list[Image]] | None:
+        """The cached lists if they belong to the lists (of this fingerprint) they would be drawn from, else None."""
         for path, read in self.candidates:
             if not path.is_file():
                 continue
@@ -82,10 +81,10 @@ class FewShotCache:
             print(f"{path} does not belong to the present split: not used")
         return None
 
-    def write(self, pools: dict[str, list[Image]], drawn: dict[str, list[Image]]) -> None:
-        """Write the lists, whole."""
+    def write(self, drawn: dict[str, list[Image]], key: str) -> None:
+        """Write the lists, whole, with the fingerprint of those they were drawn from."""
         names = {part: [relative(image, self.image_dir) for image in images] for part, images in drawn.items()}
-        write_json(self.path, {"split": fingerprint(list(pools.values()), self.image_dir), **names})
+        write_json(self.path, {"split": key, **names})
 
     def _own(self, path, key, pools):
         try:
@@ -132,10 +131,11 @@ def few_shot(train: list[Image], val: list[Image] | None, *, cache: FewShotCache
         cache: where they are kept.
     """
     pools = {"train": train} if val is None else {"train": train, "val": val}
-    lists = cache.read(pools)
+    key = fingerprint(list(pools.values()), cache.image_dir)
+    lists = cache.read(pools, key)
     if lists is None:
         lists = {"train": sample(train, cache.shots)}
         if val is not None:
             lists["val"] = sample(val, min(cache.shots, VAL_SHOTS))
-        cache.write(pools, lists)
+        cache.write(lists, key)
     return FewShot(lists["train"], lists.get("val"))

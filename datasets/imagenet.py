@@ -11,10 +11,9 @@ import os
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.utils import listdir_nohidden
 
 from datasets.family_pickle import read_family_pickle
-from datasets.images import Image, relative
+from datasets.images import Image, folder_images, relative
 from datasets.listings import read_classnames
 from datasets.reader import FamilyDataset
 from datasets.splits import Split
@@ -47,8 +46,7 @@ def list_images(folder: Path, labels: dict[str, int], names: dict[str, str], lis
             raise UserError(f"{listing} has no class name for the folder {folder / wnid}")
         if wnid not in labels:
             raise UserError(f"{folder / wnid} is a class folder that the training images do not have")
-        where = str(folder / wnid)
-        images += [Image(os.path.join(where, n), labels[wnid], names[wnid]) for n in listdir_nohidden(where)]
+        images += folder_images(folder / wnid, labels[wnid], names[wnid])
     return images
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from dassl.data.datasets import DatasetBase
-from dassl.utils import listdir_nohidden
 
-from datasets.images import Image, datums
+from datasets.images import Image, datums, folder_images
 from datasets.listings import read_classnames
 from datasets.reader import find_images
 from datasets.splits import class_folders
@@ -44,10 +42,5 @@ class ImageNetVariant(DatasetBase):
         for label, wnid in enumerate(class_folders(self.image_dir, self.ignore)):
             if wnid not in names:
                 raise UserError(f"{self.listing} has no class name for the folder {self.image_dir / wnid}")
-            images += self.folder_images(wnid, label, names[wnid])
+            images += folder_images(self.image_dir / wnid, label, names[wnid])
         return images
-
-    def folder_images(self, folder: str, label: int, classname: str) -> list[Image]:
-        """The images of one class folder, in the system's order."""
-        where = os.path.join(self.image_dir, folder)
-        return [Image(os.path.join(where, name), label, classname) for name in listdir_nohidden(where)]

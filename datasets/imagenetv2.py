@@ -3,6 +3,7 @@
 from dassl.data.datasets import DATASET_REGISTRY
 
 from datasets.imagenet_variants import ImageNetVariant
+from datasets.images import folder_images
 from modprompt.errors import UserError
 
 
@@ -23,5 +24,5 @@ class ImageNetV2(ImageNetVariant):
         for label in range(self.n_classes):
             if not (self.image_dir / str(label)).is_dir():
                 raise UserError(f"ImageNetV2: there is no folder {self.image_dir / str(label)}: complete the images")
-            images += self.folder_images(str(label), label, classnames[label])
+            images += folder_images(self.image_dir / str(label), label, classnames[label])
         return images

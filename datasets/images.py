@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Iterable, NamedTuple
 
 from dassl.data.datasets import Datum
+from dassl.utils import listdir_nohidden
 
 
 class Image(NamedTuple):
@@ -22,6 +23,11 @@ def relative(image: Image, image_dir: Path) -> str:
     folder = f"{image_dir}{os.sep}"
     path = image.impath[len(folder) :] if image.impath.startswith(folder) else os.path.relpath(image.impath, image_dir)
     return path.replace(os.sep, "/")
+
+
+def folder_images(folder: str | Path, label: int, classname: str) -> list[Image]:
+    """The images of a class folder, in the system's order, hidden files left out."""
+    return [Image(os.path.join(folder, name), label, classname) for name in listdir_nohidden(str(folder))]
 
 
 def datums(images: Iterable[Image]) -> list[Datum]:

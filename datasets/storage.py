@@ -22,8 +22,7 @@ class Storage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.writable = os.access(folder, os.W_OK)
-        if self.writable:
+        if os.access(folder, os.W_OK):
             self.own = folder
         else:
             cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -45,9 +44,6 @@ class Storage:
         folder = self.own / "split_fewshot"
         folder.mkdir(exist_ok=True)
         with (folder / ".lock").open("w") as file:
-            try:
+            with contextlib.suppress(OSError):  # a file system without locks; files still appear whole
                 fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError:  # a file system without locks; files still appear whole
-                yield
-                return
             yield

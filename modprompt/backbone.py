@@ -1,6 +1,5 @@
 """A stock CLIP by name, from a file, or the small one that ships with the package."""
 
-import difflib
 import hashlib
 import io
 import os
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from modprompt.clip_package import import_clip
 from modprompt.errors import UserError
 from modprompt.files import is_jit_archive, read_tensors
+from modprompt.names import check_name
 
 EMBEDDED = "glyph-clip"
 _EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
@@ -90,12 +90,7 @@ def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
         return read_file(Path(os.path.expanduser(path)))
     if name == EMBEDDED:
         return read_embedded()
-    known = [EMBEDDED, *import_clip().available_models()]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        raise UserError(
-            f"MODEL.BACKBONE.NAME: there is no {name!r}; did you mean {near[0]!r}? (known: {', '.join(known)})"
-        )
+    check_name(name, [EMBEDDED, *import_clip().available_models()], "MODEL.BACKBONE.NAME")
     return _download(name)
 
 

@@ -3,7 +3,6 @@
 import torch
 import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
-from yacs.config import CfgNode
 
 from modprompt.plugin.config import register_defaults
 from modprompt.plugin.trainer import CLIPTrainer
@@ -22,11 +21,7 @@ TEMPLATES = {
 DEFAULT_TEMPLATE = "a photo of a {}."  # all other data sets
 
 
-def add_family_config(cfg: CfgNode) -> None:
-    """Zero-shot CLIP has no settings of its own."""
-
-
-register_defaults(add_family_config)
+register_defaults()  # it has no settings of its own
 
 
 @TRAINER_REGISTRY.register(force=True)

@@ -3,7 +3,7 @@
 Keys are only ever added where they are missing: a codebase may have made some of them itself.
 """
 
-from typing import Callable
+from typing import Callable, Optional
 
 from dassl.config import cfg_default
 from yacs.config import CfgNode
@@ -37,7 +37,8 @@ def add_family_defaults(cfg: CfgNode) -> None:
     add_missing(cfg, defaults)
 
 
-def register_defaults(add_defaults: Callable[[CfgNode], None]) -> None:
-    """Put a method's defaults, and the family's, into the live node behind every later `get_cfg_default()`."""
+def register_defaults(add_defaults: Optional[Callable[[CfgNode], None]] = None) -> None:
+    """Put the family's defaults, and a method's, into the live node behind every later `get_cfg_default()`."""
     add_family_defaults(cfg_default)
-    add_defaults(cfg_default)
+    if add_defaults is not None:
+        add_defaults(cfg_default)

@@ -44,19 +44,6 @@ def _fitting(cfg: CfgNode, key: str, value):
     return value
 
 
-def check_name(name: str, known: Sequence[str], setting: str) -> None:
-    """Raise UserError unless `name` is known; the nearest one is proposed."""
-    if name in known:
-        return
-    listed = ", ".join(sorted(known))
-    if not name:
-        raise UserError(f"{setting}: no name is given (known: {listed})")
-    folded = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    raise UserError(f"{setting}: there is no {name!r}{hint} (known: {listed})")
-
-
 def check_values(cfg: CfgNode) -> None:
     """Check settings whose faults would otherwise show late or not at all; all findings at once.
 

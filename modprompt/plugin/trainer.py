@@ -49,16 +49,6 @@ class CLIPTrainer(TrainerX):
         self.backbone_fingerprint = backbone.fingerprint(clip_model)
         return clip_model
 
-    @torch.no_grad()
-    def test(self, split=None, **kwargs):
-        """Evaluate on a split; returns the first result."""
-        self.set_model_mode("eval")
-        return super().test(split)
-
-    def parse_batch_test(self, batch):
-        """(images, labels) on the device."""
-        return batch["img"].to(self.device), batch["label"].to(self.device)
-
     def model_inference(self, input):
         """Logits (B, C) of a test batch.
 

@@ -33,7 +33,7 @@ def sorted_listing(path, sort=False):
 @pytest.fixture(autouse=True)
 def listing_is_sorted(monkeypatch):
     """The system's order is what the reference uses; the recorded lists were made with sorted folders."""
-    for module in ("splits", "imagenet", "imagenet_variants"):
+    for module in ("splits", "images"):
         monkeypatch.setattr(f"datasets.{module}.listdir_nohidden", sorted_listing)
 
 
@@ -116,7 +116,7 @@ def test_published_splits_give_the_published_few_shot_lists(module, tmp_path, mo
         for shots in (1, 2, 4, 8, 16):
             with monkeypatch.context() as patch:
                 patch.setattr(os.path, "isfile", lambda path: True)
-                patch.setattr("datasets.fewshot.FewShotCache.read", lambda self, pools: None)
+                patch.setattr("datasets.fewshot.FewShotCache.read", lambda self, pools, key: None)
                 dataset = read(name, tmp_path, shots, seed=seed)
             assert len(dataset.train_x) == shots * full.num_classes
             if shots == 16:
