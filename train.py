@@ -30,7 +30,13 @@ from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import datasets.readers  # noqa: E402, F401
-import trainers.mpl  # noqa: E402
+import trainers.cocoop  # noqa: E402, F401
+import trainers.coop  # noqa: E402, F401
+import trainers.ivlp  # noqa: E402, F401
+import trainers.maple  # noqa: E402, F401
+import trainers.mpl  # noqa: E402, F401
+import trainers.promptsrc  # noqa: E402, F401
+import trainers.vpt  # noqa: E402, F401
 import trainers.zsclip  # noqa: E402, F401
 from modprompt.names import check_name  # noqa: E402
 from modprompt.plugin.result import ResultRecorder  # noqa: E402

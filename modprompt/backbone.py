@@ -6,7 +6,7 @@ import os
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -120,12 +120,18 @@ def load_clip(name: str, path: str = "") -> nn.Module:
     return build_clip(read_state_dict(name, path))
 
 
+def layers_of(clip_model: nn.Module) -> Tuple[int, int]:
+    """Number of transformer layers of the text and of the vision side; a ResNet has none."""
+    vision = getattr(clip_model.visual, "transformer", None)
+    return len(clip_model.transformer.resblocks), 0 if vision is None else len(vision.resblocks)
+
+
 def require_vision_transformer(clip_model: nn.Module, name: str, method: str) -> None:
     """Raise UserError if the image side of a CLIP is a ResNet, which has no layers to put prompts into."""
-    if not hasattr(clip_model.visual, "transformer"):
+    if not layers_of(clip_model)[1]:
         raise UserError(
             f"{method} puts prompts into a vision transformer, but {name} is a ResNet: "
-            "choose ViT-B/16, ViT-B/32 or ViT-L/14"
+            "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
         )
 
 

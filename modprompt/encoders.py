@@ -6,15 +6,14 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens.
 """
 
-from typing import List, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.blocks import run_block
+from modprompt.prompts import Additions
 from modprompt.schedule import Schedule
-
-Additions = List[Optional[Tensor]]  # per layer: new prompt tokens (n, D), or None
 
 
 def _recompose(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
@@ -53,6 +52,23 @@ class VisionEncoder(nn.Module):
                 x = self.visual.ln_pre(x)
             x = run_block(block, x)
         return self.visual.ln_post(x[:, 0]) @ self.visual.proj
+
+
+class ResNetEncoder(nn.Module):
+    """Image features of a CLIP ResNet, which has no layers for prompts."""
+
+    def __init__(self, visual: nn.Module):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, image: Tensor, additions: Additions) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W); `additions` is not read."""
+        return self.visual(image.type(self.visual.conv1.weight.dtype))
+
+
+def image_encoder(visual: nn.Module, schedule: Schedule) -> nn.Module:
+    """The encoder for the image side of a stock CLIP; on a ResNet the schedule is that of no layers."""
+    return VisionEncoder(visual, schedule) if hasattr(visual, "transformer") else ResNetEncoder(visual)
 
 
 class TextEncoder(nn.Module):

@@ -1,21 +1,35 @@
-"""A frozen CLIP with a prompt learner in front: the model that prompt learning trains."""
+"""A frozen CLIP with a prompt learner in front: the model that prompt learning trains.
+
+Shapes: B images, C classes, E joint width.
+"""
 
 import contextlib
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.encoders import TextEncoder, VisionEncoder
+from modprompt.encoders import TextEncoder, image_encoder
+
+
+class Output(NamedTuple):
+    """What a model makes of images: logits (B, C), normalised image features (B, E) and class features.
+
+    Class features are (C, E), or (B, C, E) where they depend on the image.
+    """
+
+    logits: Tensor
+    image: Tensor
+    text: Tensor
 
 
 class PromptedCLIP(nn.Module):
     """Logits of images over class prompts; only the prompt learner has trainable parameters.
 
     Args:
-        prompt_learner: a module whose call gives `text`, `end`, `text_additions`, `vision_additions`, and whose
-            `schedules` are a (text, vision) pair.
+        prompt_learner: a module whose call gives Prompts; its `schedules` are those of both sides, and `trains_text`
+            says whether class features change in training (if not they are computed once).
         clip_model: a stock CLIP; its parameters are frozen here.
     """
 
@@ -23,29 +37,60 @@ class PromptedCLIP(nn.Module):
         super().__init__()
         clip_model.requires_grad_(False)
         self.prompt_learner = prompt_learner
-        self.image_encoder = VisionEncoder(clip_model.visual, prompt_learner.schedules.vision)
+        self.image_encoder = image_encoder(clip_model.visual, prompt_learner.schedules.vision)
         self.text_encoder = TextEncoder(clip_model, prompt_learner.schedules.text)
         self.logit_scale = clip_model.logit_scale
         self._fixed_text: Optional[Tensor] = None
 
+    def train(self, mode: bool = True):
+        """Set the learner's mode; CLIP is frozen, the batch statistics of a ResNet too."""
+        self.training = mode
+        self.prompt_learner.train(mode)
+        return self
+
     def _text_features(self, prompts) -> Tensor:
         if self._fixed_text is not None:
             return self._fixed_text
-        return F.normalize(self.text_encoder(prompts.text, prompts.end, prompts.text_additions), dim=-1)
+        text = F.normalize(self.text_encoder(prompts.text, prompts.end, prompts.text_additions), dim=-1)
+        if not self.prompt_learner.trains_text:
+            self._fixed_text = text
+        return text
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, C) = exp(logit_scale) * cosine of images (B, 3, H, W) and classes (CLIP, arXiv 2103.00020)."""
+    def output(self, image: Tensor) -> Output:
+        """Logits and features of images (B, 3, H, W) (CLIP, arXiv 2103.00020): exp(logit_scale) * cosine."""
         prompts = self.prompt_learner()
         text = self._text_features(prompts)  # (C, E)
-        image = F.normalize(self.image_encoder(image, prompts.vision_additions), dim=-1)  # (B, E)
-        return self.logit_scale.exp() * image @ text.t()
+        features = F.normalize(self.image_encoder(image, prompts.vision_additions), dim=-1)  # (B, E)
+        return Output(self.logit_scale.exp() * features @ text.t(), features, text)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.output(image).logits
 
     @contextlib.contextmanager
     def fixed_text(self):
         """Within it the class features are computed once and kept: for evaluation, where prompts do not change."""
+        before = self._fixed_text
         with torch.no_grad():
             self._fixed_text = self._text_features(self.prompt_learner())
         try:
             yield
         finally:
-            self._fixed_text = None
+            self._fixed_text = before
+
+
+class ConditionalCLIP(PromptedCLIP):
+    """A prompted CLIP whose class prompts depend on the image; the learner's call takes image features."""
+
+    def output(self, image: Tensor) -> Output:
+        """Logits and features of images (B, 3, H, W); every image has class features of its own."""
+        schedule = self.prompt_learner.schedules.vision
+        features = F.normalize(self.image_encoder(image, [None] * len(schedule)), dim=-1)  # (B, E)
+        prompts = self.prompt_learner(features)
+        text = torch.stack([self._text_features(prompts._replace(text=one)) for one in prompts.text])  # (B, C, E)
+        logits = self.logit_scale.exp() * (text @ features[:, :, None])[:, :, 0]  # (B, C)
+        return Output(logits, features, text)
+
+    def fixed_text(self):
+        """Nothing can be kept: class features differ from image to image."""
+        return contextlib.nullcontext()

@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional
 
 import torch
 
-from modprompt.errors import UserError
+from modprompt.checks import one_of
 
 CHOICES = ("fp16", "fp32", "amp")
 
@@ -42,8 +42,7 @@ def resolve(prec: str, device: torch.device) -> Precision:
     Raises:
         UserError: on another value.
     """
-    if prec not in CHOICES:
-        raise UserError(f"PREC must be one of {', '.join(CHOICES)}, got {prec!r}")
+    one_of("PREC", prec, CHOICES)
     on_cpu = device.type == "cpu"
     if prec == "fp32":
         return Precision(False, None, False, "")

@@ -90,20 +90,42 @@ class Schedule(tuple):
         return "\n".join(f"{name:<14}" + "".join(f"{n:>4}" for n in numbers) for name, numbers in rows)
 
 
-def modular(layers: int, depth: int, first: int, remove: int, add: int, side: str = "vision") -> Schedule:
+class Schedules(NamedTuple):
+    """The schedules of both sides of a model."""
+
+    text: Schedule
+    vision: Schedule
+
+
+def no_prompts(layers: int, side: str = "vision") -> Schedule:
+    """Nothing is added anywhere."""
+    return Schedule([CARRY] * layers, side)
+
+
+def modular(
+    layers: int,
+    depth: int,
+    first: int,
+    remove: int,
+    add: int,
+    side: str = "vision",
+    depth_name: str = "PROMPT_DEPTH",
+) -> Schedule:
     """`first` tokens in front of layer 0, the same (remove, add) before layers 1 to depth-1, then carry.
 
     Raises:
-        UserError: if depth is not in 1..layers, or a layer removes more than reaches it.
+        UserError: if depth (the setting `depth_name`) is not in 1..layers, or a layer removes more than reaches it.
     """
-    check_depth(depth, layers)
+    check_depth(depth, layers, depth_name)
     steps = [Step(0, first)] + [Step(remove, add)] * (depth - 1) + [CARRY] * (layers - depth)
     return Schedule(steps, side)
 
 
-def replacement(layers: int, depth: int, n_ctx: int, side: str = "vision") -> Schedule:
+def replacement(
+    layers: int, depth: int, n_ctx: int, side: str = "vision", depth_name: str = "PROMPT_DEPTH"
+) -> Schedule:
     """`n_ctx` new tokens in front of each of the first `depth` layers, in place of those before."""
-    return modular(layers, depth, n_ctx, n_ctx, n_ctx, side)
+    return modular(layers, depth, n_ctx, n_ctx, n_ctx, side, depth_name)
 
 
 def shallow(layers: int, n_ctx: int, side: str = "vision") -> Schedule:
@@ -111,15 +133,18 @@ def shallow(layers: int, n_ctx: int, side: str = "vision") -> Schedule:
     return modular(layers, 1, n_ctx, 0, 0, side)
 
 
-def from_config(steps: Sequence[Sequence[int]], layers: int, side: str) -> Schedule:
+def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: int) -> Schedule:
     """A schedule written out in a config as [[remove, add], ...]; layers that are not written carry.
 
     Raises:
-        UserError: as Schedule, and if there are more steps than layers.
+        UserError: as Schedule, if there are more steps than layers, and if layer 0 does not add `first` tokens.
     """
     if len(steps) > layers:
         raise UserError(f"{side} schedule: {len(steps)} steps given, but the model has {layers} {side} layers")
-    return Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
+    schedule = Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
+    if schedule[0].add != first:
+        raise UserError(f"{side} schedule, layer 0: must add N_CTX = {first} tokens, adds {schedule[0].add}")
+    return schedule
 
 
 def check_depth(depth: int, layers: int, name: str = "PROMPT_DEPTH") -> None:

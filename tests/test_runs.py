@@ -31,7 +31,7 @@ def test_two_epochs_equal_a_plain_loop(mpl_flags, mpl_options, tmp_path, monkeyp
         if not seen["batches"]:
             learner = self.model.prompt_learner
             seen["start"] = {name: value.detach().clone() for name, value in learner.state_dict().items()}
-            seen["texts"] = learner.prompt_texts
+            seen["texts"] = learner.prompt_text.texts
         seen["batches"].append((batch["img"].clone(), batch["label"].clone()))
         summary = step(self, batch)
         seen["losses"].append(summary["loss"])
@@ -195,4 +195,4 @@ def test_zero_shot_uses_the_data_sets_template(mpl_flags, mpl_options, capsys):
     flags = [*mpl_flags]
     flags[flags.index("MPL")] = "ZeroshotCLIP"
     assert train.main([*flags, "--eval-only", *mpl_options]) == 0
-    assert 'Prompt template: "a centered satellite photo of {}."' in capsys.readouterr().out
+    assert 'Prompt templates (1): a centered satellite photo of {}.' in capsys.readouterr().out

@@ -196,12 +196,12 @@ def test_missing_image_is_named(mpl_flags, mpl_options, eurosat_root, capsys):
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_flags, mpl_options, tmp_path, capsys):
-    from modprompt.plugin.trainer import PromptTrainer
+    from modprompt.plugin.prompt_trainer import PromptTrainer
 
     plain = PromptTrainer.loss
 
-    def poisoned(self, logits, labels):
-        return plain(self, logits, labels) * (float("nan") if (self.epoch, self.batch_idx) == (1, 2) else 1)
+    def poisoned(self, *batch):
+        return plain(self, *batch) * (float("nan") if (self.epoch, self.batch_idx) == (1, 2) else 1)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PromptTrainer, "loss", poisoned)

@@ -1,44 +1,37 @@
-"""Zero-shot CLIP: the line that every table starts from. Nothing is trained."""
+"""Zero-shot CLIP: the lines that every table starts from. Nothing is trained."""
 
 import torch
 import torch.nn.functional as F
 from dassl.engine import TRAINER_REGISTRY
 
+from modprompt import templates
+from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import register_defaults
-from modprompt.plugin.trainer import CLIPTrainer
-from modprompt.prompts import tokenize
+from modprompt.zeroshot import FrozenCLIP
 
-TEMPLATES = {
-    "OxfordPets": "a photo of a {}, a type of pet.",
-    "OxfordFlowers": "a photo of a {}, a type of flower.",
-    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
-    "DescribableTextures": "{} texture.",
-    "EuroSAT": "a centered satellite photo of {}.",
-    "Food101": "a photo of {}, a type of food.",
-    "UCF101": "a photo of a person doing {}.",
-    "Digits": "a photo of the number {}.",
-}
-DEFAULT_TEMPLATE = "a photo of a {}."  # all other data sets
-
-
-register_defaults()  # it has no settings of its own
+register_defaults()  # they have no settings of their own
 
 
 @TRAINER_REGISTRY.register(force=True)
 class ZeroshotCLIP(CLIPTrainer):
     """CLIP with the data set's prompt template."""
 
+    def templates(self):
+        """The prompt templates of this run."""
+        return [templates.OF_DATASETS.get(self.cfg.DATASET.NAME, templates.DEFAULT)]
+
     def build_model(self):
         """CLIP in single precision on a CPU, half on CUDA, and the features of all classes."""
-        self.clip_model = self.load_clip().to(self.device)
+        clip_model = self.load_clip().to(self.device)
         if self.device.type == "cpu":
-            self.clip_model.float()
-        names = [name.replace("_", " ") for name in self.dm.dataset.classnames]
-        template = TEMPLATES.get(self.cfg.DATASET.NAME, DEFAULT_TEMPLATE)
-        tokens = tokenize([template.format(name) for name in names], names, self.clip_model.context_length)
-        print(f'Prompt template: "{template}"')
-        with torch.no_grad():
-            self.text_features = F.normalize(self.clip_model.encode_text(tokens.to(self.device)), dim=-1)  # (C, E)
+            clip_model.float()
+        self.model = FrozenCLIP(clip_model)
+        chosen = self.templates()
+        print(f"Prompt templates ({len(chosen)}): {' | '.join(chosen)}")
+        features = [
+            F.normalize(self.model.class_features(self.dm.dataset.classnames, template), dim=-1) for template in chosen
+        ]
+        self.class_features = F.normalize(sum(features) / len(features), dim=-1)  # (C, E)
 
     def train(self):
         """There is nothing to train: evaluate."""
@@ -47,7 +40,18 @@ class ZeroshotCLIP(CLIPTrainer):
     def load_model(self, directory, epoch=None):
         """There is nothing to load."""
 
+    @torch.no_grad()
     def logits(self, image):
-        """Logits (B, C)."""
-        image = F.normalize(self.clip_model.encode_image(image), dim=-1)
-        return self.clip_model.logit_scale.exp() * image @ self.text_features.t()
+        """Logits (B, C) = exp(logit_scale) * cosine of images (B, 3, H, W) and classes."""
+        features = F.normalize(self.model.image_features(image), dim=-1)
+        return self.model.clip_model.logit_scale.exp() * features @ self.class_features.t()
+
+
+@TRAINER_REGISTRY.register(force=True)
+class ZeroshotCLIP2(ZeroshotCLIP):
+    """CLIP with an ensemble: seven selected templates, and the data set's own unless it is ImageNet."""
+
+    def templates(self):
+        """The prompt templates of this run."""
+        own = [] if self.cfg.DATASET.NAME == "ImageNet" else super().templates()
+        return [*templates.SELECTED, *own]

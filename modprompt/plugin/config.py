@@ -3,7 +3,7 @@
 Keys are only ever added where they are missing: a codebase may have made some of them itself.
 """
 
-from typing import Callable, Optional
+from typing import Dict, Optional
 
 from dassl.config import cfg_default
 from yacs.config import CfgNode
@@ -37,8 +37,25 @@ def add_family_defaults(cfg: CfgNode) -> None:
     add_missing(cfg, defaults)
 
 
-def register_defaults(add_defaults: Optional[Callable[[CfgNode], None]] = None) -> None:
-    """Put the family's defaults, and a method's, into the live node behind every later `get_cfg_default()`."""
-    add_family_defaults(cfg_default)
-    if add_defaults is not None:
-        add_defaults(cfg_default)
+_NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
+
+
+def add_defaults(cfg: CfgNode) -> None:
+    """Add to a configuration, in place, the family's keys and the nodes of all imported trainers, where missing."""
+    add_family_defaults(cfg)
+    defaults = CfgNode()
+    for name, node in _NODES.items():
+        defaults[name] = node
+    add_missing(cfg.TRAINER, defaults)
+
+
+def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
+    """Put the family's defaults, and a method's node, into the live node behind every later `get_cfg_default()`.
+
+    Args:
+        name: of the node under TRAINER; empty for a trainer without settings.
+        node: the settings of the method.
+    """
+    if name:
+        _NODES[name] = node
+    add_defaults(cfg_default)

@@ -3,11 +3,10 @@ from collections import OrderedDict
 import pytest
 import torch
 
-from modprompt.checkpoint import load_learner
+from modprompt.checkpoint import PREFIX, CheckpointView, load_learner
 from modprompt.errors import UserError
-from modprompt.learner import describe_mpl
 from tests.conftest import random_clip
-from tests.modprompt.test_learner import build
+from tests.modprompt.learners.test_coupled import build
 
 
 def reference_state(learner, clip_model):
@@ -18,6 +17,10 @@ def reference_state(learner, clip_model):
     for name, value in clip_model.visual.state_dict().items():
         state[f"image_encoder.{name}"] = value
     return state
+
+
+def view(learner):
+    return CheckpointView(learner, lambda name: PREFIX + name)
 
 
 def save(path, state_dict, **more):
@@ -37,7 +40,7 @@ def test_full_checkpoint_of_the_reference_loads(clip_model, tmp_path):
         scheduler={**successor, "successor": schedule},
         val_result=None,  # the reference pickles the schedule itself
     )
-    assert load_learner(other, path, describe_mpl) == 5
+    assert load_learner(view(other), path) == (5, 7)
     for name, value in learner.state_dict().items():
         assert torch.equal(other.state_dict()[name], value)
 
@@ -56,9 +59,9 @@ def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused(clip_mod
     made_with = {"TRAINER.MPL.N_RM_OP": "1", "the weights of CLIP": "abc"}
     path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=made_with)
     learner = build(clip_model)
-    assert load_learner(learner, path, describe_mpl, made_with) == 5
+    assert load_learner(view(learner), path, made_with) == (5, 0)
     with pytest.raises(UserError, match="made with other settings: TRAINER.MPL.N_RM_OP is 0 here and 1 in the file"):
-        load_learner(learner, path, describe_mpl, {**made_with, "TRAINER.MPL.N_RM_OP": "0"})
+        load_learner(view(learner), path, {**made_with, "TRAINER.MPL.N_RM_OP": "0"})
 
 
 @pytest.mark.parametrize(
@@ -72,7 +75,7 @@ def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused(clip_mod
 def test_checkpoint_of_another_setting_names_it(clip_model, tmp_path, other, message):
     path = save(tmp_path / "c.pth", build(clip_model, **other).state_dict())
     with pytest.raises(UserError, match=message):
-        load_learner(build(clip_model), path, describe_mpl)
+        load_learner(view(build(clip_model)), path)
 
 
 def test_checkpoint_of_another_width_names_it(clip_model, tmp_path):
@@ -80,7 +83,7 @@ def test_checkpoint_of_another_width_names_it(clip_model, tmp_path):
     with pytest.raises(
         UserError, match="the text width is 64 here and 128 in the file; the vision width is 128 here and"
     ):
-        load_learner(build(clip_model), path, describe_mpl)
+        load_learner(view(build(clip_model)), path)
 
 
 def test_failed_load_leaves_the_learner_as_it_was(clip_model, tmp_path):
@@ -88,7 +91,7 @@ def test_failed_load_leaves_the_learner_as_it_was(clip_model, tmp_path):
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     path = save(tmp_path / "c.pth", build(clip_model, depth=2).state_dict())
     with pytest.raises(UserError):
-        load_learner(learner, path, describe_mpl)
+        load_learner(view(learner), path)
     assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
 
 
@@ -96,12 +99,12 @@ def test_failed_load_leaves_the_learner_as_it_was(clip_model, tmp_path):
 def test_file_without_a_learner_is_refused(clip_model, tmp_path, content):
     torch.save(content, tmp_path / "c.pth")
     with pytest.raises(UserError, match="is not a checkpoint of a prompt learner"):
-        load_learner(build(clip_model), tmp_path / "c.pth", describe_mpl)
+        load_learner(view(build(clip_model)), tmp_path / "c.pth")
 
 
 def test_truncated_checkpoint_is_one_line(clip_model, tmp_path):
     path = save(tmp_path / "c.pth", build(clip_model).state_dict())
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="is not a whole PyTorch checkpoint") as raised:
-        load_learner(build(clip_model), path, describe_mpl)
+        load_learner(view(build(clip_model)), path)
     assert "\n" not in str(raised.value)

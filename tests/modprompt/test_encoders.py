@@ -42,7 +42,7 @@ def test_attention_without_the_fused_kernel_is_the_same(clip_model, monkeypatch)
 def test_text_schedule_may_grow_and_shrink_and_reads_the_right_end(clip_model):
     """Hand-made sequences, layer by layer, against the encoder."""
     prompts = class_prompts(["cat", "dog with a hat"], "X X a photo of a", clip_model)
-    schedule = from_config([[0, 2], [1, 3], [4, 1]], 3, "text")
+    schedule = from_config([[0, 2], [1, 3], [4, 1]], 3, "text", 2)
     new = [None, torch.randn(3, 64), torch.randn(1, 64)]
     x = prompts.embedding + clip_model.positional_embedding
     steps = [

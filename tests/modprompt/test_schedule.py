@@ -25,7 +25,7 @@ def test_shallow_prompts_are_added_once_and_carried():
 
 
 def test_config_steps_may_grow_and_shrink_and_are_carried_beyond_their_end():
-    schedule = from_config([[0, 2], [1, 3], [4, 0]], 5, "vision")
+    schedule = from_config([[0, 2], [1, 3], [4, 0]], 5, "vision", 2)
     assert schedule.counts == (2, 4, 0, 0, 0)
 
 
@@ -47,7 +47,7 @@ def test_step_that_is_no_pair_of_counts_is_refused(step):
 
 def test_more_steps_than_layers_are_refused():
     with pytest.raises(UserError, match="3 steps given, but the model has 2 text layers"):
-        from_config([[0, 1]] * 3, 2, "text")
+        from_config([[0, 1]] * 3, 2, "text", 1)
 
 
 @pytest.mark.parametrize("depth", [0, 13])

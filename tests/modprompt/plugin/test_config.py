@@ -2,7 +2,7 @@ from dassl.config import get_cfg_default
 from yacs.config import CfgNode
 
 import trainers.mpl  # noqa: F401 - registers the defaults
-from modprompt.plugin.config import add_missing
+from modprompt.plugin.config import add_defaults, add_missing
 
 REFERENCE = {"N_CTX": 2, "N_ADD_OP": 2, "N_RM_OP": 1, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH": 9}
 
@@ -15,9 +15,9 @@ def test_defaults_are_known_as_soon_as_the_trainer_is_imported():
 
 
 def test_only_missing_keys_are_added():
-    cfg = CfgNode({"TRAINER": {"MPL": {"N_CTX": 7}}})
+    cfg = CfgNode({"DATASET": {}, "MODEL": {"BACKBONE": {}}, "TRAINER": {"MPL": {"N_CTX": 7}}})
     cfg.freeze()
-    trainers.mpl.add_mpl_config(cfg)
+    add_defaults(cfg)
     assert cfg.TRAINER.MPL.N_CTX == 7
     assert cfg.TRAINER.MPL.PROMPT_DEPTH == 9
     assert cfg.TRAINER.is_frozen()

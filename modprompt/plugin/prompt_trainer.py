@@ -1,12 +1,12 @@
-"""What trainers of prompt-learning methods share: loading CLIP, precision, one step, checkpoints, evaluation.
+"""What trainers of prompt-learning methods share: precision, one step, checkpoints, evaluation.
 
-A method's own file gives a node of the config, a learner, and little else (see trainers/mpl.py).
+A method's own file gives its config node and its learner, and little else (see trainers/coop.py).
 """
 
+import contextlib
 import functools
 import hashlib
 import os
-import warnings
 
 import torch
 import torch.nn.functional as F
@@ -16,110 +16,116 @@ from dassl.utils import count_num_param, save_checkpoint
 from torch import nn
 
 from modprompt import backbone, precision
-from modprompt.checkpoint import load_learner
+from modprompt.checkpoint import PREFIX, CheckpointView, load_learner
+from modprompt.checks import one_of
 from modprompt.errors import UserError
 from modprompt.model import PromptedCLIP
-from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
+from modprompt.plugin.clip_trainer import CLIPTrainer
+from modprompt.plugin.run_folder import find_checkpoint
+from modprompt.schedule import from_config
 
-
-def warn_of_pixel_statistics(cfg) -> None:
-    """Warn if images are not normalised as CLIP was trained: usually a sign of a missing --config-file."""
-    given = [*cfg.INPUT.PIXEL_MEAN, *cfg.INPUT.PIXEL_STD]
-    if "normalize" not in cfg.INPUT.TRANSFORMS:
-        warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
-    elif any(abs(a - b) > 1e-3 for a, b in zip(given, [*CLIP_MEAN, *CLIP_STD])):
-        warnings.warn(
-            "INPUT.PIXEL_MEAN and PIXEL_STD are not CLIP's (0.481 0.458 0.408, 0.269 0.261 0.276): "
-            "is the trainer's --config-file missing?",
-            stacklevel=2,
-        )
-
-
-class CLIPTrainer(TrainerX):
-    """A trainer around a CLIP: loads it by name or path, checks the image size."""
-
-    def load_clip(self) -> nn.Module:
-        """The CLIP that the config names, checked against INPUT.SIZE."""
-        cfg = self.cfg
-        warn_of_pixel_statistics(cfg)
-        path = cfg.MODEL.BACKBONE.PATH
-        print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
-        clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
-        backbone.require_input_size(clip_model, *cfg.INPUT.SIZE)
-        self.backbone_fingerprint = backbone.fingerprint(clip_model)
-        return clip_model
-
-    def model_inference(self, input):
-        """Logits (B, C) of a test batch.
-
-        Raises:
-            FloatingPointError: if they are not finite: there is no prediction in them.
-        """
-        logits = self.logits(input)
-        if not torch.isfinite(logits).all():
-            raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
-        return logits
-
-    def logits(self, image):
-        """Logits (B, C) of images (B, 3, H, W)."""
-        return self.model(image)
+# settings of a node that change how prompts are learned, not how they are used
+TRAINING_ONLY = ("PREC", "TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "LOGITS_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
 
 
 class PromptTrainer(CLIPTrainer):
     """Trains a prompt learner in front of a frozen CLIP.
 
-    A subclass names its checkpoint folder and gives four methods: settings, build_learner, describe and, if its loss
-    is not plain cross entropy, loss.
+    A subclass has the four attributes below and a method build_learner.
     """
 
-    checkpoint_name = "prompt_learner"
+    node_name = ""  # the method's node under cfg.TRAINER
+    checkpoint_name = "prompt_learner"  # folder of its checkpoints
+    checkpoint_prefix = PREFIX  # of the learner's names in them
+    model_class = PromptedCLIP
 
-    def settings(self, cfg):
-        """The method's node of the config; it has at least PREC."""
+    def build_learner(self, clip_model: nn.Module, classnames) -> nn.Module:
+        """The method's prompt learner.
+
+        Raises:
+            UserError: if a setting does not fit; the message begins with its name.
+        """
         raise NotImplementedError
 
-    def build_learner(self, clip_model: nn.Module) -> nn.Module:
-        """The method's prompt learner for the classes of the data set."""
-        raise NotImplementedError
+    @property
+    def settings(self):
+        """The method's node of the config."""
+        return self.cfg.TRAINER[self.node_name]
 
-    def describe(self, state_dict):
-        """The method's settings that show in its state dict, for messages."""
-        return {}
+    def require_vision_transformer(self, clip_model):
+        """Raise UserError if the CLIP is a ResNet."""
+        name = self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME
+        backbone.require_vision_transformer(clip_model, name, type(self).__name__)
 
-    def loss(self, logits, labels):
-        """Loss of a batch: logits (B, C), labels (B,)."""
-        return F.cross_entropy(logits.float(), labels)
+    def written(self, side, layers, n_ctx):
+        """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION writes out for a side's layers, or None.
+
+        Raises:
+            UserError: as from_config.
+        """
+        steps = self.settings.get(f"SCHEDULE_{side.upper()}", [])
+        return from_config(steps, layers, side, n_ctx) if steps else None
+
+    @contextlib.contextmanager
+    def naming_the_node(self, node):
+        """Complete setting names at the head of an error's message: N_CTX becomes TRAINER.COOP.N_CTX."""
+        try:
+            yield
+        except UserError as error:
+            if str(error).split(" ", 1)[0] not in node:
+                raise
+            raise UserError(f"TRAINER.{self.node_name}.{error}") from None
 
     def check_cfg(self, cfg):
         """Complain about PREC before any work is done."""
-        precision.resolve(self.settings(cfg).PREC, torch.device("cpu"))
+        node = cfg.TRAINER[self.node_name]
+        with self.naming_the_node(node):
+            one_of("PREC", node.PREC, precision.CHOICES)
 
     def build_model(self):
         """CLIP, learner, optimiser; only the learner is trained, saved and registered."""
         cfg = self.cfg
-        self.precision = precision.resolve(self.settings(cfg).PREC, self.device)
+        self.precision = precision.resolve(self.settings.PREC, self.device)
         if self.precision.note:
             print(self.precision.note)
-        clip_model = self.load_clip()
+        self.clip_model = clip_model = self.load_clip()
         if not self.precision.half_weights:
             clip_model.float()
-        learner = self.build_learner(clip_model)
-        self.model = PromptedCLIP(learner, clip_model).to(self.device)
-        print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
+        with self.naming_the_node(self.settings):
+            learner = self.build_learner(clip_model, self.dm.dataset.classnames)
+            self.model = self.model_class(learner, clip_model).to(self.device)
+        self._tell_of(learner)
+        view = CheckpointView(learner, functools.partial(self.checkpoint_key, learner))
         if cfg.MODEL.INIT_WEIGHTS:
-            load_learner(learner, cfg.MODEL.INIT_WEIGHTS, self.describe, self.made_with())
+            self._load(view, cfg.MODEL.INIT_WEIGHTS)
             print(f"Loaded the initial prompts from {cfg.MODEL.INIT_WEIGHTS}")
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
         self.optim = build_optimizer(list(learner.parameters()), self._optim_cfg())
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
-        self.register_model(self.checkpoint_name, nn.ModuleDict({"prompt_learner": learner}), self.optim, self.sched)
+        self.register_model(self.checkpoint_name, view, self.optim, self.sched)
+
+    @staticmethod
+    def _tell_of(learner):
+        print(f'Initial context: "{learner.prefix}"')
+        for schedule in learner.schedules:
+            if schedule.depth:
+                print(schedule.table())
+        print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
 
     def _optim_cfg(self):
         optim_cfg = self.cfg.OPTIM.clone()
         optim_cfg.defrost()
         optim_cfg.STAGED_LR = False
         return optim_cfg
+
+    def loss(self, output, image, label):
+        """Loss of a batch: Output, images (B, 3, H, W), labels (B,)."""
+        return F.cross_entropy(output.logits.float(), label)
+
+    def summary(self, output, label, loss):
+        """What the log says of a step, as numbers by name."""
+        return {"loss": loss.item()}
 
     def forward_backward(self, batch):
         """One step on a batch.
@@ -129,12 +135,19 @@ class PromptTrainer(CLIPTrainer):
         """
         image, label = self.parse_batch_train(batch)
         with self.precision.context(self.device):
-            loss = self.loss(self.model(image), label)
+            output = self.model.output(image)
+            loss = self.loss(output, image, label)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1}: "
                 "lower OPTIM.LR or use PREC fp32; the last checkpoint is untouched"
             )
+        self._update(loss)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return self.summary(output, label, loss)
+
+    def _update(self, loss):
         self.optim.zero_grad()
         if self.scaler is None:
             loss.backward()
@@ -143,9 +156,6 @@ class PromptTrainer(CLIPTrainer):
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optim)
             self.scaler.update()
-        if self.batch_idx + 1 == self.num_batches:
-            self.update_lr()
-        return {"loss": loss.item()}
 
     def parse_batch_train(self, batch):
         """(images, labels) on the device."""
@@ -173,9 +183,9 @@ class PromptTrainer(CLIPTrainer):
 
     def made_with(self):
         """What a checkpoint of this run fits only with: the method's settings and the CLIP, as {name: text}."""
-        node = {key: str(value) for key, value in self.settings(self.cfg).items() if key != "PREC"}
+        node = {key: str(value) for key, value in self.settings.items() if key not in TRAINING_ONLY}
         return {
-            **{f"TRAINER.{self.cfg.TRAINER.NAME.upper()}.{key}": value for key, value in node.items()},
+            **{f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()},
             "the weights of CLIP": self.backbone_fingerprint,
         }
 
@@ -201,6 +211,11 @@ class PromptTrainer(CLIPTrainer):
         """Take back the loss scale."""
         if self.scaler is not None and "scaler" in extras:
             self.scaler.load_state_dict(extras["scaler"])
+
+    def checkpoint_key(self, learner, name):
+        """A parameter's name in this method's checkpoints."""
+        key = learner.checkpoint_key(name)
+        return key if key.startswith(("image_encoder.", "text_encoder.")) else self.checkpoint_prefix + key
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Save the learner alone, without the optimiser: what is needed to use it."""
@@ -231,20 +246,15 @@ class PromptTrainer(CLIPTrainer):
                 "(MODEL.INIT_WEIGHTS names a single file)"
             )
         for name in self.get_model_names():
-            path = self._checkpoint_path(os.path.join(directory, name), epoch)
-            found = load_learner(self._models[name]["prompt_learner"], path, self.describe, self.made_with())
+            path = find_checkpoint(os.path.join(directory, name), epoch)
+            found = self._load(self._models[name], path)
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
-    @staticmethod
-    def _checkpoint_path(folder, epoch):
-        if not os.path.isdir(folder):
-            raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
-        names = sorted(name for name in os.listdir(folder) if name.startswith("model") and not name.endswith(".part"))
-        wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
-        pointer = os.path.join(folder, "checkpoint")
-        if epoch is None and wanted not in names and os.path.isfile(pointer):
-            with open(pointer, encoding="utf-8", errors="replace") as file:
-                wanted = file.readline().strip() or wanted
-        if wanted not in names:
-            raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
-        return os.path.join(folder, wanted)
+    def _load(self, view, path):
+        loaded = load_learner(view, path, self.made_with())
+        if loaded.classes:
+            print(
+                f"Dropped the class tokens of {loaded.classes} classes in {path}: "
+                f"prompts are made of the {len(self.dm.dataset.classnames)} class names of this run"
+            )
+        return loaded.epoch

@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.checkpoint import learner_part
+from modprompt.backbone import layers_of
+from modprompt.context import placeholders
 from modprompt.errors import UserError
-from modprompt.learner import ModularPromptLearner, describe_mpl, mpl_schedules
+from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.model import PromptedCLIP
+from modprompt.schedule import Schedules, from_config, modular, replacement
 from tests import plain_mpl
 from tests.conftest import random_clip
 
@@ -20,27 +22,26 @@ SETTINGS = [
 ]
 
 
-def build(clip_model, n_ctx=1, n_add=2, n_rm=1, depth=3, names=NAMES, **steps):
-    schedules = mpl_schedules(
-        len(clip_model.transformer.resblocks),
-        len(clip_model.visual.transformer.resblocks),
-        n_ctx=n_ctx,
-        n_add=n_add,
-        n_remove=n_rm,
-        depth=depth,
-        **steps,
+def build(clip_model, n_ctx=1, n_add=2, n_rm=1, depth=3, names=NAMES, text=(), vision=()):
+    text_layers, vision_layers = layers_of(clip_model)
+    schedules = Schedules(
+        from_config(text, text_layers, "text", n_ctx) if text else replacement(text_layers, depth, n_ctx, "text"),
+        from_config(vision, vision_layers, "vision", n_ctx)
+        if vision
+        else modular(vision_layers, depth, n_ctx, n_rm, n_add * n_ctx),
     )
-    return ModularPromptLearner(names, clip_model, schedules, n_ctx=n_ctx, ctx_init="a photo of a")
+    context = placeholders("a photo of a", n_ctx, clip_model)
+    return CoupledPromptLearner(names, clip_model, schedules, context)
 
 
 def tokens_of(learner):
     from clip import clip
 
-    return torch.cat([clip.tokenize(text) for text in learner.prompt_texts]).long()
+    return torch.cat([clip.tokenize(text) for text in learner.prompt_text.texts]).long()
 
 
 def test_prompt_text_is_placeholders_then_words_then_name(clip_model):
-    assert build(clip_model, n_ctx=2).prompt_texts[2] == "X X a photo of a sea or lake."
+    assert build(clip_model, n_ctx=2).prompt_text.texts[2] == "X X a photo of a sea or lake."
 
 
 @pytest.mark.parametrize(("setting", "seed"), list(itertools.product(SETTINGS, [1, 2])))
@@ -96,7 +97,7 @@ def test_schedule_of_the_config_equals_the_setting_it_spells_out(clip_model):
     torch.manual_seed(1)
     setting = PromptedCLIP(build(clip_model, n_ctx=2, n_add=2, n_rm=1, depth=3), clip_model)
     torch.manual_seed(1)
-    steps = {"text_steps": [[0, 2], [2, 2], [2, 2]], "vision_steps": [[0, 2], [1, 4], [1, 4]]}
+    steps = {"text": [[0, 2], [2, 2], [2, 2]], "vision": [[0, 2], [1, 4], [1, 4]]}
     spelled = PromptedCLIP(build(clip_model, n_ctx=2, **steps), clip_model)
     images = torch.randn(1, 3, 32, 32)
     assert torch.equal(setting(images), spelled(images))
@@ -104,7 +105,7 @@ def test_schedule_of_the_config_equals_the_setting_it_spells_out(clip_model):
 
 def test_free_schedules_train_every_parameter(clip_model):
     """Text grows by one and shrinks; vision adds an odd number where text adds none, and skips a layer."""
-    steps = {"text_steps": [[0, 2], [0, 1], [2, 0]], "vision_steps": [[0, 2], [0, 0], [1, 3]]}
+    steps = {"text": [[0, 2], [0, 1], [2, 0]], "vision": [[0, 2], [0, 0], [1, 3]]}
     learner = build(clip_model, n_ctx=2, **steps)
     assert learner.schedules.text.counts == (2, 3, 1)
     assert learner.schedules.vision.counts == (2, 2, 4)
@@ -114,15 +115,7 @@ def test_free_schedules_train_every_parameter(clip_model):
 
 def test_layer_zero_must_add_the_context(clip_model):
     with pytest.raises(UserError, match="vision schedule, layer 0: must add N_CTX = 2 tokens, adds 1"):
-        build(clip_model, n_ctx=2, vision_steps=[[0, 1]])
-
-
-@pytest.mark.parametrize(
-    ("setting", "name"), [({"n_ctx": 0}, "N_CTX"), ({"n_add": 0}, "N_ADD_OP"), ({"n_rm": -1}, "N_RM_OP")]
-)
-def test_setting_out_of_range_is_named(clip_model, setting, name):
-    with pytest.raises(UserError, match=f"{name} must be at least"):
-        build(clip_model, **setting)
+        build(clip_model, n_ctx=2, vision=[[0, 1]])
 
 
 def test_depth_beyond_the_model_is_refused(clip_model):
@@ -161,8 +154,8 @@ def test_parameter_count_of_vit_b16_is_the_formula():
 
 
 def test_describe_reads_the_settings_from_a_state_dict(clip_model):
-    state = learner_part(build(clip_model, n_ctx=2, n_add=2, depth=3, n_rm=1).state_dict())
-    assert describe_mpl(state) == {
+    learner = build(clip_model, n_ctx=2, n_add=2, depth=3, n_rm=1)
+    assert learner.describe(learner.state_dict()) == {
         "PROMPT_DEPTH": 3,
         "N_ADD_OP": 2,
         "N_CTX": 2,

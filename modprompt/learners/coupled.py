@@ -1,0 +1,122 @@
+"""The learner of MPL (arXiv 2502.14125) and MaPLe (arXiv 2210.03117): vision prompts projected from text prompts.
+
+Shapes: c context tokens, T text width, V vision width.
+"""
+
+import copy
+from typing import Dict, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.context import Context
+from modprompt.prompts import Additions, Prompts, PromptText
+from modprompt.schedule import Schedules
+
+
+class CoupledPromptLearner(nn.Module):
+    """Learnable text prompts and their projections; names, initial values and order of draws are the reference's.
+
+    In front of layer i the text side adds `compound_prompts_text[i-1]`; the vision side adds its projections by
+    `txt2img_proj[0][i-1]`, `txt2img_proj[1][i-1]` and so on, as many tokens as its schedule asks for. A layer whose
+    text side adds nothing still has up to c source vectors if its vision side adds tokens.
+
+    Random draws after those of the context: proj, the deep text prompts by layer, then one projection that all of
+    txt2img_proj start from.
+
+    Args:
+        classnames: names of the C classes.
+        clip_model: a stock CLIP with a vision transformer; its widths and dtype are taken over.
+        schedules: of both sides; layer 0 of each adds c tokens.
+        context: what the context starts from.
+
+    Raises:
+        UserError: if a class prompt is longer than the text context.
+    """
+
+    trains_text = True
+
+    def __init__(self, classnames: Sequence[str], clip_model: nn.Module, schedules: Schedules, context: Context):
+        super().__init__()
+        text_width = clip_model.ln_final.weight.shape[0]
+        vision_width = clip_model.visual.conv1.weight.shape[0]
+        self.schedules = schedules
+        self.prefix = context.prefix
+        self.proj = nn.Linear(text_width, vision_width).to(clip_model.dtype)
+        self.ctx = nn.Parameter(context.vectors)
+        rows = self._source_rows(context.n_ctx)
+        self.compound_prompts_text = nn.ParameterDict(
+            {str(layer - 1): nn.Parameter(torch.empty(n, text_width)) for layer, n in rows.items()}
+        )
+        for key in (str(layer - 1) for layer in rows):
+            nn.init.normal_(self.compound_prompts_text[key], std=0.02)
+        shared = nn.Linear(text_width, vision_width)
+        self.txt2img_proj = nn.ModuleList(
+            nn.ModuleDict({str(layer - 1): copy.deepcopy(shared) for layer in layers})
+            for layers in self._projected_layers(rows)
+        )
+        self.prompt_text = PromptText(classnames, context.prefix, context.n_ctx, clip_model)
+
+    def _source_rows(self, n_ctx: int) -> Dict[int, int]:
+        """Number of deep text vectors per layer, for the layers (from 1) that have any."""
+        text, vision = self.schedules
+        rows = {}
+        for layer in range(1, max(len(text), len(vision))):
+            text_add = text[layer].add if layer < len(text) else 0
+            vision_add = vision[layer].add if layer < len(vision) else 0
+            if text_add or vision_add:
+                rows[layer] = text_add or min(n_ctx, vision_add)
+        return rows
+
+    def _projected_layers(self, rows: Dict[int, int]) -> list:
+        """For projection j = 0, 1, ...: the layers whose vision side needs it."""
+        needed = {
+            layer: -(-self.schedules.vision[layer].add // n)
+            for layer, n in rows.items()
+            if layer < len(self.schedules.vision)
+        }
+        return [[layer for layer, n in needed.items() if n > j] for j in range(max(needed.values(), default=0))]
+
+    def _text_additions(self) -> Additions:
+        additions: Additions = [None] * len(self.schedules.text)
+        for layer, step in enumerate(self.schedules.text):
+            if layer and step.add:
+                additions[layer] = self.compound_prompts_text[str(layer - 1)]
+        return additions
+
+    def _vision_additions(self) -> Additions:
+        additions: Additions = [None] * len(self.schedules.vision)
+        additions[0] = self.proj(self.ctx)  # (c, V)
+        for layer, step in enumerate(self.schedules.vision):
+            if layer and step.add:
+                key = str(layer - 1)
+                source = self.compound_prompts_text[key]  # (n, T)
+                projected = [proj[key](source) for proj in self.txt2img_proj if key in proj]
+                additions[layer] = torch.cat(projected)[: step.add]  # (add, V)
+        return additions
+
+    def forward(self) -> Prompts:
+        """The prompts of this moment, for both encoders."""
+        return Prompts(
+            self.prompt_text(self.ctx), self.prompt_text.end, self._text_additions(), self._vision_additions()
+        )
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of the family: its own."""
+        return name
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        deep = {key.split(".")[1] for key in state_dict if key.startswith("compound_prompts_text.")}
+        projections = {key.split(".")[1] for key in state_dict if key.startswith("txt2img_proj.")}
+        facts: Dict[str, object] = {"PROMPT_DEPTH": len(deep) + 1}
+        if deep:
+            facts["N_ADD_OP"] = len(projections)
+        if "ctx" in state_dict:
+            facts["N_CTX"] = state_dict["ctx"].shape[0]
+            facts["the text width"] = state_dict["ctx"].shape[1]
+        if "proj.weight" in state_dict:
+            facts["the vision width"] = state_dict["proj.weight"].shape[0]
+        return facts

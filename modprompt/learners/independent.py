@@ -1,0 +1,107 @@
+"""A learner whose two sides have vectors of their own: the context of CoOp, the deep prompts of VPT and IVLP.
+
+Shapes: n context tokens, T text width, V vision width.
+"""
+
+from typing import Dict, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.context import Context
+from modprompt.prompts import Additions, Prompts, PromptText
+from modprompt.schedule import Schedule, Schedules
+
+
+def _drawn(schedule: Schedule, first_layer: int, width: int) -> nn.ParameterDict:
+    """A parameter (add, width) for each layer from `first_layer` on that adds tokens, normal with std 0.02."""
+    prompts = nn.ParameterDict()
+    for layer, step in enumerate(schedule):
+        if layer >= first_layer and step.add:
+            prompts[str(layer)] = nn.Parameter(nn.init.normal_(torch.empty(step.add, width), std=0.02))
+    return prompts
+
+
+def _per_layer(prompts: nn.ParameterDict, layers: int) -> Additions:
+    return [prompts[str(layer)] if str(layer) in prompts else None for layer in range(layers)]
+
+
+class IndependentPromptLearner(nn.Module):
+    """A context on the text side, and vectors of their own for every deeper layer and for the vision side.
+
+    Random draws after those of the context: vision prompts by layer, then deep text prompts by layer.
+
+    Args:
+        classnames: names of the C classes.
+        clip_model: a stock CLIP; its widths and dtype are taken over.
+        schedules: of both sides; layer 0 of the text side adds the context.
+        context: what the context starts from; with no tokens the text is fixed.
+        position: where the class name stands; see PromptText.
+
+    Raises:
+        UserError: as PromptText.
+    """
+
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip_model: nn.Module,
+        schedules: Schedules,
+        context: Context,
+        position: str = "end",
+    ):
+        super().__init__()
+        self.schedules = schedules
+        self.prefix = context.prefix
+        if context.n_ctx:
+            self.ctx = nn.Parameter(context.vectors)
+        else:
+            self.register_buffer("ctx", context.vectors, persistent=False)
+        self.vision_prompts = _drawn(schedules.vision, 0, clip_model.visual.conv1.weight.shape[0])
+        self.text_prompts = _drawn(schedules.text, 1, clip_model.ln_final.weight.shape[0])
+        self.prompt_text = PromptText(classnames, context.prefix, context.n_ctx, clip_model, position)
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether class features change in training."""
+        return bool(self.schedules.text.depth)
+
+    def forward(self) -> Prompts:
+        """The prompts of this moment, for both encoders."""
+        return self._prompts(self.ctx)
+
+    def _prompts(self, ctx: Tensor) -> Prompts:
+        text, vision = self.schedules
+        return Prompts(
+            self.prompt_text(ctx),
+            self.prompt_text.end,
+            _per_layer(self.text_prompts, len(text)),
+            _per_layer(self.vision_prompts, len(vision)),
+        )
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of the family, where deep prompts are kept inside the encoders."""
+        side, _, layer = name.partition(".")
+        if side == "vision_prompts" and layer == "0":
+            return "image_encoder.VPT"
+        if side in ("vision_prompts", "text_prompts"):
+            encoder = "image_encoder" if side == "vision_prompts" else "text_encoder"
+            return f"{encoder}.transformer.resblocks.{layer}.VPT_shallow"
+        return name
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        facts: Dict[str, object] = {}
+        if "ctx" in state_dict:
+            shape = state_dict["ctx"].shape
+            facts["the number of context tokens"] = shape[-2]
+            facts["the number of classes with a context of their own (CSC)"] = shape[0] if len(shape) == 3 else 0
+            facts["the text width"] = shape[-1]
+        for side in ("vision", "text"):
+            deep = {key.split(".")[1]: value for key, value in state_dict.items() if key.startswith(f"{side}_prompts.")}
+            layers = sorted(map(int, deep))
+            facts[f"the list of layers with new {side} prompts"] = layers
+            facts[f"the number of new {side} prompts in each"] = [deep[str(layer)].shape[0] for layer in layers]
+        return facts

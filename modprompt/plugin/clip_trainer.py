@@ -1,0 +1,53 @@
+"""What all trainers share, those that train nothing too: loading CLIP, checking images and logits."""
+
+import warnings
+
+import torch
+from dassl.engine import TrainerX
+from torch import nn
+
+from modprompt import backbone
+from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
+
+
+def warn_of_pixel_statistics(cfg) -> None:
+    """Warn if images are not normalised as CLIP was trained: usually a sign of a missing --config-file."""
+    given = [*cfg.INPUT.PIXEL_MEAN, *cfg.INPUT.PIXEL_STD]
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
+        warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
+    elif any(abs(a - b) > 1e-3 for a, b in zip(given, [*CLIP_MEAN, *CLIP_STD])):
+        warnings.warn(
+            "INPUT.PIXEL_MEAN and PIXEL_STD are not CLIP's (0.481 0.458 0.408, 0.269 0.261 0.276): "
+            "is the trainer's --config-file missing?",
+            stacklevel=2,
+        )
+
+
+class CLIPTrainer(TrainerX):
+    """A trainer around a CLIP: loads it by name or path, checks the image size."""
+
+    def load_clip(self) -> nn.Module:
+        """The CLIP that the config names, checked against INPUT.SIZE."""
+        cfg = self.cfg
+        warn_of_pixel_statistics(cfg)
+        path = cfg.MODEL.BACKBONE.PATH
+        print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
+        clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
+        backbone.require_input_size(clip_model, *cfg.INPUT.SIZE)
+        self.backbone_fingerprint = backbone.fingerprint(clip_model)
+        return clip_model
+
+    def model_inference(self, input):
+        """Logits (B, C) of a test batch.
+
+        Raises:
+            FloatingPointError: if they are not finite: there is no prediction in them.
+        """
+        logits = self.logits(input)
+        if not torch.isfinite(logits).all():
+            raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
+        return logits
+
+    def logits(self, image):
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.model(image)

@@ -1,0 +1,28 @@
+"""Checkpoints in a run's output folder."""
+
+import os
+
+from modprompt.errors import UserError
+
+
+def find_checkpoint(folder: str, epoch=None) -> str:
+    """Path of a model's checkpoint.
+
+    Args:
+        folder: the model's folder inside a run's output folder.
+        epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
+
+    Raises:
+        UserError: if there is none; those that are there are named.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
+    names = sorted(name for name in os.listdir(folder) if name.startswith("model") and not name.endswith(".part"))
+    wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
+    pointer = os.path.join(folder, "checkpoint")
+    if epoch is None and wanted not in names and os.path.isfile(pointer):
+        with open(pointer, encoding="utf-8", errors="replace") as file:
+            wanted = file.readline().strip() or wanted
+    if wanted not in names:
+        raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
+    return os.path.join(folder, wanted)

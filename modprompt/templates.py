@@ -1,0 +1,76 @@
+"""Prompt templates: facts of the family, as its papers and repositories use them.
+
+The ensembles are selections from OpenAI's prompt engineering for ImageNet (CLIP, arXiv 2103.00020).
+"""
+
+DEFAULT = "a photo of a {}."
+
+OF_DATASETS = {  # CoOp (arXiv 2109.01134); all other data sets have the default
+    "OxfordPets": "a photo of a {}, a type of pet.",
+    "OxfordFlowers": "a photo of a {}, a type of flower.",
+    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
+    "DescribableTextures": "{} texture.",
+    "EuroSAT": "a centered satellite photo of {}.",
+    "Food101": "a photo of {}, a type of food.",
+    "UCF101": "a photo of a person doing {}.",
+    "Digits": "a photo of the number {}.",
+}
+
+SELECTED = (  # the seven of ZeroshotCLIP2
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+
+_ARTICLES = ("a", "the")
+_WITH_EITHER_ARTICLE = (  # @ is the article
+    "a bad photo of @ {}.",
+    "a sculpture of @ {}.",
+    "a photo of @ hard to see {}.",
+    "a low resolution photo of @ {}.",
+    "a rendering of @ {}.",
+    "a cropped photo of @ {}.",
+    "@ embroidered {}.",
+    "a bright photo of @ {}.",
+    "a photo of @ clean {}.",
+    "a photo of @ dirty {}.",
+    "@ plastic {}.",
+    "a close-up photo of @ {}.",
+    "a painting of @ {}.",
+    "a pixelated photo of @ {}.",
+    "a blurry photo of @ {}.",
+    "a photo of @ {}.",
+    "@ {} in a video game.",
+    "a doodle of @ {}.",
+    "@ origami {}.",
+    "a sketch of @ {}.",
+    "a rendition of @ {}.",
+)
+_WITH_ONE = (
+    "a photo of many {}.",
+    "graffiti of a {}.",
+    "a tattoo of a {}.",
+    "a dark photo of the {}.",
+    "a drawing of a {}.",
+    "a photo of my {}.",
+    "a photo of the cool {}.",
+    "a black and white photo of the {}.",
+    "a jpeg corrupted photo of a {}.",
+    "a good photo of the {}.",
+    "a photo of one {}.",
+    "the toy {}.",
+    "a photo of a large {}.",
+    "a photo of a nice {}.",
+    "a photo of a weird {}.",
+    "a cartoon {}.",
+    "art of a {}.",
+    "itap of the {}.",
+)
+DIVERSE = (  # the sixty of PromptSRC (arXiv 2307.06948), for its frozen class features
+    *(template.replace("@", article) for template in _WITH_EITHER_ARTICLE for article in _ARTICLES),
+    *_WITH_ONE,
+)
