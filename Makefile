@@ -1,4 +1,4 @@
-# make demo   everything from nothing: environment, data, zero-shot CLIP and MPL on seeds 1 2 3, table and figure
+# make demo   everything from nothing: environment, data, every method on seeds 1 2 3, table and figure
 # make test   the tests
 # make lint   ruff
 #
@@ -13,7 +13,7 @@ ready := $(VENV)/.ready
 .PHONY: demo test lint
 
 demo: $(ready)
-	PYTHON=$(run) bash scripts/mpl/demo.sh
+	PYTHON=$(run) bash scripts/demo.sh
 
 test: $(ready)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest

@@ -42,10 +42,6 @@ from modprompt.names import check_name  # noqa: E402
 from modprompt.plugin.result import ResultRecorder  # noqa: E402
 from modprompt.plugin.settings import check_values, merge_file, merge_options  # noqa: E402
 
-EMBEDDED_CONFIGS = {
-    "MPL": HERE / "configs/trainers/MPL/glyph_b4_c1_add2_rm1.yaml",
-    "ZeroshotCLIP": HERE / "configs/trainers/ZeroshotCLIP/glyph.yaml",
-}
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
 
@@ -73,15 +69,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def use_embedded_default(args: argparse.Namespace) -> None:
-    """Without any config file: the embedded model on the digits, 16 shots, seed 1."""
-    if args.config_file or args.dataset_config_file or args.trainer not in EMBEDDED_CONFIGS:
+def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
+    """Without any config file: the embedded model on the digits, seed 1."""
+    folder = "CoOp" if args.trainer.startswith("Zeroshot") else args.trainer
+    config = HERE / "configs" / "trainers" / folder / "glyph.yaml"
+    if args.config_file or args.dataset_config_file or not folder or not config.is_file():
         return
-    args.config_file = str(EMBEDDED_CONFIGS[args.trainer])
+    args.config_file = str(config)
     args.dataset_config_file = str(HERE / "configs/datasets/digits.yaml")
     args.seed = 1 if args.seed is None else args.seed
     args.output_dir = args.output_dir or os.path.join("output", "digits", args.trainer, f"seed{args.seed}")
-    args.opts = ["DATASET.NUM_SHOTS", "16", *args.opts]
+    args.opts = ["DATASET.NUM_SHOTS", str(shots), *args.opts]
 
 
 def apply_flags(cfg, args: argparse.Namespace) -> None:
@@ -98,9 +96,14 @@ def apply_flags(cfg, args: argparse.Namespace) -> None:
     cfg.SEED = cfg.SEED if args.seed is None else args.seed
 
 
-def setup_cfg(args: argparse.Namespace):
-    """Defaults, then the data set's file, the method's file, the flags, and the trailing options."""
-    use_embedded_default(args)
+def setup_cfg(args: argparse.Namespace, shots: int = 16):
+    """Defaults, then the data set's file, the method's file, the flags, and the trailing options.
+
+    Args:
+        args: what parse_args gave.
+        shots: training images per class where no file is given; -1 for all.
+    """
+    use_embedded_default(args, shots)
     cfg = get_cfg_default()
     for path in (args.dataset_config_file, args.config_file):
         if path:
@@ -144,10 +147,10 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def run_and_report(args: argparse.Namespace) -> int:
-    """Run; turn what a user can put right into one line and an exit code."""
+def report(program, *args) -> int:
+    """Run a program; turn what a user can put right into one line and an exit code."""
     try:
-        run(args)
+        program(*args)
     except EXPECTED as error:
         if os.environ.get("MODPROMPT_TRACEBACK"):
             traceback.print_exc()
@@ -177,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
-            return run_and_report(args)
+            return report(run, args)
         finally:
             close_log(console)
 

@@ -1,24 +1,24 @@
-# Sourced by the protocol scripts: folders, arguments, and running a job once.
+# Sourced by run.sh: folders, arguments, and running a job once.
 #
 # DATA    folder of the data sets   (default: data in the project)
 # OUT     folder of the results     (default: output in the project)
 # PYTHON  the interpreter           (default: python)
 # CFG     a config of the method by name, or a file with a slash in its path
-set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 from() { case $2 in /*) echo "$2" ;; *) echo "$1/$2" ;; esac; } # path $2 as seen from folder $1
 if [[ -n ${DATA:-} ]]; then DATA=$(from "$PWD" "$DATA"); else DATA=$project/data; fi
 if [[ -n ${OUT:-} ]]; then OUT=$(from "$PWD" "$OUT"); else OUT=$project/output; fi
 PYTHON=${PYTHON:-python}
-: "${TRAINER:?is set by the scripts of a method, e.g. scripts/mpl/}" "${CFG:?}"
+configs=$TRAINER
+case $TRAINER in Zeroshot*) configs=CoOp ;; esac # they take their images and backbones from CoOp's files
 case $CFG in
   */*) config=$(from "$PWD" "$CFG") CFG=$(basename "$CFG" .yaml) ;;
-  *) config=$project/configs/trainers/$TRAINER/$CFG.yaml ;;
+  *) config=$project/configs/trainers/$configs/$CFG.yaml ;;
 esac
 
 usage() {
-  echo "Usage: ${SCRIPT:-$(basename "$0")} $1" >&2
+  echo "Usage: $SCRIPT $1" >&2
   exit 2
 }
 
@@ -53,13 +53,16 @@ run_once() {
 # test_once DIR ARGUMENTS...: evaluate $MODEL, the output folder of a training run that has finished, into DIR.
 # With a number of epochs, the checkpoint of that epoch.
 test_once() {
-  local dir=$1 epoch=()
-  shift
-  if [[ -n $number ]]; then
-    epoch=(--load-epoch "$number")
-  elif [[ ! -s $MODEL/result.json ]]; then
+  if [[ -z $number && ! -s $MODEL/result.json ]]; then
     echo "error: the training is not finished: there is no $MODEL/result.json" >&2
     exit 2
   fi
-  run_once "$dir" --eval-only --model-dir "$MODEL" ${epoch[@]+"${epoch[@]}"} "$@"
+  evaluate_once "$@"
+}
+
+# evaluate_once DIR ARGUMENTS...: evaluate $MODEL, any folder of checkpoints, into DIR; of epoch $number if it is set.
+evaluate_once() {
+  local dir=$1
+  shift
+  run_once "$dir" --eval-only --model-dir "$MODEL" ${number:+--load-epoch "$number"} "$@"
 }

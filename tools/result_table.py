@@ -150,37 +150,56 @@ def comma_separated(rows: list[Row]) -> str:
 
 
 def figure(rows: list[Row], path: Path) -> None:
-    """Bars of base, new and H for each method and data set; incomplete ones are left out."""
+    """A panel per data set: base, new and H of each method as points with deviations; incomplete ones are left out."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     complete = [row for row in rows if row.cells]
-    fig, axes = plt.subplots(figsize=(max(6.0, 2.4 * len(complete)), 4), layout="constrained")
-    for offset, (name, colour) in enumerate((("base", "#4c72b0"), ("new", "#dd8452"), ("H", "#55a868"))):
-        x = np.arange(len(complete)) + (offset - 1) * 0.27
-        bars = axes.bar(
-            x,
-            [row.cells[offset].mean for row in complete],
-            0.25,
-            label=name,
-            color=colour,
-            yerr=[row.cells[offset].std for row in complete],
-            capsize=3,
-        )
-        axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
-    labels = [f"{row.dataset}\n{row.method.split('/', 1)[-1]}" for row in complete]
-    axes.set_xticks(range(len(complete)), labels, fontsize=8)
-    axes.set_ylabel("accuracy (%)")
-    axes.set_ylim(0, 109)
-    axes.set_title("Base-to-new: mean and standard deviation over seeds", fontsize=10)
-    fig.legend(ncols=3, loc="outside lower center", fontsize=8, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    datasets = list(dict.fromkeys(row.dataset for row in complete))
+    panels = [[row for row in complete if row.dataset == dataset] for dataset in datasets]
+    fig, all_axes = plt.subplots(
+        len(panels),
+        figsize=(8, 1.4 + 0.3 * len(complete) + 0.6 * len(panels)),
+        height_ratios=[len(panel) + 1 for panel in panels],
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes, dataset, panel in zip(all_axes[:, 0], datasets, panels):
+        _draw(axes, panel)
+        axes.set_title(dataset, fontsize=10, loc="left")
+    all_axes[-1, 0].set_xlabel("accuracy (%), mean and standard deviation over seeds")
+    handles, labels = all_axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, ncols=3, loc="outside upper center", fontsize=9, frameon=False)
     aside = path.with_name(path.name + ".part.png")
     fig.savefig(aside, dpi=150)
     aside.replace(path)
     plt.close(fig)
+
+
+def _draw(axes, rows: list[Row]) -> None:
+    lines = np.arange(len(rows))
+    for cell, (name, marker, colour) in enumerate(
+        (("base", "o", "#4c72b0"), ("new", "s", "#dd8452"), ("H", "D", "#2f7d4f"))
+    ):
+        axes.errorbar(
+            [row.cells[cell].mean for row in rows],
+            lines + (cell - 1) * 0.15,
+            xerr=[row.cells[cell].std for row in rows],
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            capsize=2,
+            label=name,
+        )
+    for line, row in enumerate(rows):
+        axes.annotate(f"{row.cells[2].mean:.2f}", (1.01, line), xycoords=("axes fraction", "data"), fontsize=8, va="center")
+    axes.annotate("H", (1.01, -0.8), xycoords=("axes fraction", "data"), fontsize=8, annotation_clip=False)
+    axes.set_yticks(lines, [row.method.split("/", 1)[-1] for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)  # the first row on top
+    axes.grid(axis="y", color="0.92")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _write(rows: list[Row], text: str, root: Path) -> list[str]:

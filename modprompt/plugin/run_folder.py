@@ -5,6 +5,11 @@ import os
 from modprompt.errors import UserError
 
 
+def _epoch_of(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdigit() else -1
+
+
 def find_checkpoint(folder: str, epoch=None) -> str:
     """Path of a model's checkpoint.
 
@@ -20,9 +25,12 @@ def find_checkpoint(folder: str, epoch=None) -> str:
     names = sorted(name for name in os.listdir(folder) if name.startswith("model") and not name.endswith(".part"))
     wanted = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
     pointer = os.path.join(folder, "checkpoint")
-    if epoch is None and wanted not in names and os.path.isfile(pointer):
-        with open(pointer, encoding="utf-8", errors="replace") as file:
-            wanted = file.readline().strip() or wanted
+    if epoch is None and wanted not in names:
+        if os.path.isfile(pointer):
+            with open(pointer, encoding="utf-8", errors="replace") as file:
+                wanted = file.readline().strip() or wanted
+        else:
+            wanted = max(names, key=_epoch_of, default=wanted)
     if wanted not in names:
         raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
     return os.path.join(folder, wanted)

@@ -1,6 +1,4 @@
-#!/usr/bin/env bash
 # Test a base-to-new run on the new classes; without EPOCHS, its last checkpoint.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 run=$dataset/shots_$shots/$TRAINER/$CFG/seed$seed

@@ -1,6 +1,4 @@
-#!/usr/bin/env bash
 # Train on the base classes with 16 shots (SHOTS) and test on them.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 run_once "$OUT/base2new/train_base/$dataset/shots_$shots/$TRAINER/$CFG/seed$seed" \

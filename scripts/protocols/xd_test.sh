@@ -1,6 +1,4 @@
-#!/usr/bin/env bash
 # Test a cross-data-set run (trained on SOURCE, imagenet by default) on all classes of another data set.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 run=$TRAINER/${CFG}_${SHOTS:-16}shots/seed$seed
 MODEL=$OUT/crossdataset/${SOURCE:-imagenet}/$run

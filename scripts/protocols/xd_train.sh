@@ -1,6 +1,4 @@
-#!/usr/bin/env bash
 # Train on all classes of a source data set (imagenet in the papers) with 16 shots (SHOTS).
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 run_once "$OUT/crossdataset/$dataset/$TRAINER/${CFG}_${shots}shots/seed$seed" \

@@ -1,6 +1,4 @@
-#!/usr/bin/env bash
 # Test a method that trains nothing on the base and on the new classes.
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 arguments "DATASET SEED [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 for half in base new; do

@@ -1,0 +1,88 @@
+"""Image features of a data set's splits, for the linear probe.
+
+    python -m lpclip.feat_extractor --root data --dataset-config-file configs/datasets/oxford_pets.yaml
+        --config-file configs/trainers/CoOp/rn50_val.yaml --output-dir clip_feat
+
+writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N). Without any file
+it takes the embedded model and the digits. The flags are those of train.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import train  # noqa: I001 - puts the small Dassl on the path
+from dassl.data import DatasetWrapper
+from dassl.engine import build_trainer
+from dassl.utils import set_random_seed
+from modprompt.errors import UserError
+from tqdm import tqdm
+
+SPLITS = ("train", "val", "test")
+
+
+@torch.no_grad()
+def extract(trainer, images) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, E), not normalised, and labels (N,) of a list of images, with the transforms of a test."""
+    cfg = trainer.cfg
+    loader = torch.utils.data.DataLoader(
+        DatasetWrapper(cfg, images, transform=trainer.test_loader.dataset.transform, is_train=False),
+        batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    features, labels = [], []
+    for batch in tqdm(loader):
+        features.append(trainer.model.image_features(batch["img"].to(trainer.device)).float().cpu())
+        labels.append(batch["label"])
+    return torch.cat(features).numpy(), torch.cat(labels).numpy()
+
+
+def save(path: Path, features: np.ndarray, labels: np.ndarray) -> None:
+    """Write a split's features whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
+    try:
+        np.savez(aside, feature_list=features, label_list=labels)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """Our own two flags, and what train.py is to read."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", choices=SPLITS, help="only this split")
+    parser.add_argument("--output-dir", default="clip_feat", help="folder of the features")
+    return parser.parse_known_args(argv)
+
+
+def run(argv: list[str] | None = None) -> None:
+    """Extract and save the splits that are asked for.
+
+    Raises:
+        UserError: if a split has no images, and on all that train.py refuses.
+    """
+    own, rest = parse(argv)
+    cfg = train.setup_cfg(train.parse_args(["--trainer", "ZeroshotCLIP", *rest]), shots=-1)
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    trainer = build_trainer(cfg)
+    dataset = trainer.dm.dataset
+    for split in (own.split,) if own.split else SPLITS:
+        images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]
+        if not images:
+            raise UserError(f"{cfg.DATASET.NAME} has no images in its split {split!r}; see --split")
+        path = Path(own.output_dir) / cfg.DATASET.NAME / f"{split}.npz"
+        features, labels = extract(trainer, images)
+        save(path, features, labels)
+        print(f"{path}: {features.shape[0]} images, {features.shape[1]} features each")
+
+
+if __name__ == "__main__":
+    sys.exit(train.report(run))

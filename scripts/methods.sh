@@ -1,0 +1,30 @@
+# Sourced by run.sh: what a folder of scripts stands for. A new method is a row here and a folder of links to run.sh.
+#
+# method FOLDER PROTOCOL: sets TRAINER, and CFG unless it is given
+method() {
+  local base few cross # configs for base-to-new, for few-shot, and for cross-data-set runs
+  case $1 in
+    mpl) TRAINER=MPL base=vit_b4_c1_add2_rm1 cross=${base}_cross_datasets ;;
+    coop) TRAINER=CoOp base=vit_b16_ctxv1 cross=vit_b16_ep50_ctxv1 ;;
+    cocoop) TRAINER=CoCoOp base=vit_b16_c4_ep10_batch1_ctxv1 ;;
+    maple) TRAINER=MaPLe base=vit_b16_c2_ep5_batch4_2ctx cross=${base}_cross_datasets ;;
+    independent-vlp) TRAINER=IVLP base=vit_b16_c2_ep5_batch4_2+2ctx ;;
+    language-prompting) TRAINER=IVLP base=vit_b16_c2_ep5_batch4_4ctx_language_only ;;
+    vpt) TRAINER=VPT base=vit_b16_c2_ep5_batch4_4 ;;
+    promptsrc)
+      TRAINER=PromptSRC base=vit_b16_c2_ep20_batch4_4+4ctx cross=${base}_cross_datasets
+      few=vit_b16_c2_ep50_batch4_4+4ctx_few_shot
+      ;;
+    zsclip) TRAINER=${TRAINER:-ZeroshotCLIP} base=vit_b16 ;; # or TRAINER=ZeroshotCLIP2
+    *)
+      echo "error: scripts/methods.sh has no method $1" >&2
+      exit 2
+      ;;
+  esac
+  case $2 in
+    zeroshot*) TRAINER=ZeroshotCLIP base=vit_b16 ;;
+    few_shot*) base=${few:-$base} ;;
+    xd_* | reproduce_xd*) base=${cross:-$base} ;;
+  esac
+  CFG=${CFG:-$base}
+}

@@ -1,0 +1,10 @@
+# Few-shot as in CoOp's paper: all classes, seeds 1 2 3.
+[[ $# -ge 6 ]] || usage "DATASET CONFIG POSITION N_CTX SHOTS CSC [KEY VALUE ...]   e.g. eurosat rn50 end 16 1 False"
+dataset=$1 CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml
+position=$3 n_ctx=$4 shots=$5 csc=$6
+shift 6
+for seed in 1 2 3; do
+  run_once "$OUT/$dataset/$TRAINER/${CFG}_${shots}shots/nctx${n_ctx}_csc${csc}_ctp${position}/seed$seed" \
+    TRAINER.COOP.N_CTX "$n_ctx" TRAINER.COOP.CSC "$csc" TRAINER.COOP.CLASS_TOKEN_POSITION "$position" \
+    DATASET.NUM_SHOTS "$shots" "$@"
+done

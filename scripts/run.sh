@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Every script of a method is a link to this file: the folder says which method (methods.sh), the name which protocol
+# (protocols/). Names of the family that end in the method's short name mean the same: base2new_train_maple.sh.
+set -euo pipefail
+folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) # as it was called, not where the link leads
+scripts=$(dirname "$folder")
+name=$(basename "${BASH_SOURCE[0]}" .sh)
+protocol=$name
+for short in maple_xd maple ivlp lp vpt; do # reproduce_maple_xd.sh is reproduce_xd
+  case $protocol in *_"$short") protocol=${protocol%_"$short"}${short#"${short%_xd}"} ;; esac
+done
+SCRIPT=scripts/$(basename "$folder")/$name.sh
+if [[ ! -f $scripts/protocols/$protocol.sh ]]; then
+  echo "error: $SCRIPT: there is no scripts/protocols/$protocol.sh" >&2
+  exit 2
+fi
+source "$scripts/methods.sh"
+method "$(basename "$folder")" "$protocol"
+source "$scripts/common.sh"
+source "$scripts/protocols/$protocol.sh"

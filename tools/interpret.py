@@ -1,0 +1,103 @@
+"""The nearest words of the vocabulary to each learned text vector of a checkpoint, layer by layer.
+
+    python -m tools.interpret output/run/prompt_learner/model.pth.tar-50 5 --backbone RN50
+
+It reads checkpoints of every trainer, ours and the family's. Vision prompts have no words: they are counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+
+from modprompt import backbone
+from modprompt.checkpoint import learner_part, read_checkpoint
+from modprompt.checks import at_least
+from modprompt.errors import UserError
+from modprompt.files import write_whole
+from modprompt.interpret import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
+
+
+def _contexts(layers):
+    """(layer, class or "", vectors (n, T)) of every learned text prompt."""
+    for layer, vectors in layers.items():
+        if vectors.dim() == 2:
+            yield layer, "", vectors
+        else:
+            yield from ((layer, number, one) for number, one in enumerate(vectors))
+
+
+def _require_same_clip(content: dict, clip_model, name: str) -> None:
+    stated = (content.get("made_with") or {}).get("the weights of CLIP")
+    if stated not in (None, backbone.fingerprint(clip_model)):
+        raise UserError(f"the checkpoint was made with another CLIP than {name}: see --backbone and --backbone-path")
+
+
+def interpret(path: str, count: int, name: str, clip_path: str) -> list[tuple[int, object, int, list[Word]]]:
+    """Rows of layer, class (or ""), number of the token from 1, nearest words.
+
+    Raises:
+        UserError: if the file is no checkpoint of a prompt learner, or belongs to another CLIP.
+    """
+    content = read_checkpoint(path)
+    learned = learner_part(content["state_dict"])
+    layers, vision = text_prompts(learned), count_vision_prompts(learned)
+    if not layers and not vision:
+        raise UserError(f"{path} holds no learned prompts")
+    clip_model = backbone.load_clip(name, clip_path)
+    _require_same_clip(content, clip_model, clip_path or name)
+    if vision:
+        print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
+    texts, embeddings = vocabulary(clip_model.token_embedding.weight.detach())
+    rows = []
+    for layer, label, vectors in _contexts(layers):
+        for number, words in enumerate(nearest_words(vectors, texts, embeddings, count), start=1):
+            rows.append((layer, label, number, words))
+    return rows
+
+
+def table(rows) -> str:
+    """The rows as text."""
+    lines = []
+    for layer, label, number, words in rows:
+        where = f"layer {layer}" + (f", class {label}" if label != "" else "") + f", token {number}"
+        lines.append(f"{where:<24} " + "  ".join(f"{word.text} {word.distance:.4f}" for word in words))
+    return "\n".join(lines)
+
+
+def comma_separated(rows) -> str:
+    """The rows as CSV, a line per word."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["layer", "class", "token", "rank", "word", "distance"])
+    for layer, label, number, words in rows:
+        for rank, word in enumerate(words, start=1):
+            writer.writerow([layer, label, number, rank, word.text, f"{word.distance:.6f}"])
+    return out.getvalue()
+
+
+def run(argv: list[str] | None = None) -> None:
+    """Print the words, and write them as CSV if asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", help="a file like model.pth.tar-5")
+    add("topk", type=int, nargs="?", default=5, help="words per vector")
+    add("--backbone", default="ViT-B/16", help=f"the CLIP it was trained with, e.g. RN50 or {backbone.EMBEDDED}")
+    add("--backbone-path", default="", help="its weights on disk")
+    add("--csv", default="", help="write the rows to this file too")
+    args = parser.parse_args(argv)
+    at_least("topk", args.topk, 1)
+    rows = interpret(args.checkpoint, args.topk, args.backbone, args.backbone_path)
+    if rows:
+        print(table(rows))
+    if args.csv:
+        write_whole(args.csv, comma_separated(rows))
+        print(f"Written: {args.csv}")
+
+
+if __name__ == "__main__":
+    from train import report
+
+    sys.exit(report(run))
