@@ -3,26 +3,22 @@
     python -m lpclip.feat_extractor --root data --dataset-config-file configs/datasets/oxford_pets.yaml
         --config-file configs/trainers/CoOp/rn50_val.yaml --output-dir clip_feat
 
-writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N). Without any file
-it takes the embedded model and the digits. The flags are those of train.py.
+writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N). Without any
+file it takes the embedded model and the digits. The flags are those of train.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-
-import train  # noqa: I001 - puts the small Dassl on the path
-from dassl.data import DatasetWrapper
-from dassl.engine import build_trainer
-from dassl.utils import set_random_seed
-from modprompt.errors import UserError
 from tqdm import tqdm
+
+import train
+from modprompt.errors import UserError
 
 SPLITS = ("train", "val", "test")
 
@@ -30,9 +26,9 @@ SPLITS = ("train", "val", "test")
 @torch.no_grad()
 def extract(trainer, images) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, E), not normalised, and labels (N,) of a list of images, with the transforms of a test."""
-    cfg = trainer.cfg
+    cfg, tested = trainer.cfg, trainer.test_loader.dataset
     loader = torch.utils.data.DataLoader(
-        DatasetWrapper(cfg, images, transform=trainer.test_loader.dataset.transform, is_train=False),
+        type(tested)(cfg, images, transform=tested.transform, is_train=False),
         batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
@@ -46,10 +42,10 @@ def extract(trainer, images) -> tuple[np.ndarray, np.ndarray]:
 def save(path: Path, features: np.ndarray, labels: np.ndarray) -> None:
     """Write a split's features whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
+    aside = path.with_name(f"{path.stem}.part.npz")
     try:
         np.savez(aside, feature_list=features, label_list=labels)
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -71,8 +67,8 @@ def run(argv: list[str] | None = None) -> None:
     own, rest = parse(argv)
     cfg = train.setup_cfg(train.parse_args(["--trainer", "ZeroshotCLIP", *rest]), shots=-1)
     if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    trainer = build_trainer(cfg)
+        train.set_random_seed(cfg.SEED)
+    trainer = train.build_trainer(cfg)
     dataset = trainer.dm.dataset
     for split in (own.split,) if own.split else SPLITS:
         images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]

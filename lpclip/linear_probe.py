@@ -2,10 +2,10 @@
 
     python -m lpclip.linear_probe --dataset OxfordPets --feature_dir clip_feat --num_step 8 --num_run 3
 
-For 1, 2, 4, 8 and 16 shots and each seed 1..num_run: so many training images of each class (and at most 4 of validation)
-are drawn, a logistic regression is fitted for C = 1e6 .. 1e-6 in steps of 100, and its best C is refined by num_step
-bisections of log10 C, always towards the better of both ends on validation. Written beside the features: linear_probe.json
-(all accuracies) and linear_probe.png.
+For 1, 2, 4, 8 and 16 shots and each seed 1..num_run: so many training images of each class (and at most 4 of
+validation) are drawn, a logistic regression is fitted for C = 1e6 .. 1e-6 in steps of 100, and its best C is refined by
+num_step bisections of log10 C, always towards the better of both ends on validation. Written beside the features:
+linear_probe.json (all accuracies) and linear_probe.png.
 """
 
 from __future__ import annotations
@@ -120,7 +120,9 @@ def figure(rows: list[dict], dataset: str, path: Path) -> None:
 
     fig, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
     shots = [row["shots"] for row in rows]
-    axes.errorbar(shots, [row["mean_pct"] for row in rows], yerr=[row["std_pct"] for row in rows], marker="o", capsize=3)
+    axes.errorbar(
+        shots, [row["mean_pct"] for row in rows], yerr=[row["std_pct"] for row in rows], marker="o", capsize=3
+    )
     axes.set_xticks(shots)
     axes.set_xlabel("training images per class")
     axes.set_ylabel("accuracy (%)")
@@ -161,7 +163,9 @@ def run(argv: list[str] | None = None) -> None:
             "accuracies_pct": accuracies,
             "c": [c for _, c in runs],
         }
-        print(f"{args.dataset}, {shots:2} shots: {row['mean_pct']:.2f} +- {row['std_pct']:.2f} % (seeds 1 to {len(runs)})")
+        print(
+            f"{args.dataset}, {shots:2} shots: {row['mean_pct']:.2f} +- {row['std_pct']:.2f} % (seeds 1 to {len(runs)})"
+        )
         rows.append(row)
     write_json(folder / "linear_probe.json", {"dataset": args.dataset, "num_step": args.num_step, "rows": rows})
     figure(rows, args.dataset, folder / "linear_probe.png")

@@ -62,9 +62,7 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     learned = {**inner, **deep} or plain
     if not inner and deep:  # a learner saved without its prefix beside deep prompts
         learned.update({key: value for key, value in plain.items() if "." not in key and key != "logit_scale"})
-    return {
-        key: value for key, value in learned.items() if key not in _CLASS_TOKENS and not key.startswith(_FROZEN)
-    }
+    return {key: value for key, value in learned.items() if key not in _CLASS_TOKENS and not key.startswith(_FROZEN)}
 
 
 def count_classes(state_dict: Mapping[str, Tensor]) -> int:
@@ -124,9 +122,7 @@ def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], p
         raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
 
 
-def load_learner(
-    view: CheckpointView, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
-) -> Loaded:
+def load_learner(view: CheckpointView, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None) -> Loaded:
     """Load a checkpoint into a prompt learner; class tokens in it are dropped.
 
     Args:

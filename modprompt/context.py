@@ -56,9 +56,7 @@ def from_words(words: str, n_ctx: int, clip_model: nn.Module, name: str = "N_CTX
     return _of_prefix(words, n_ctx, clip_model)
 
 
-def random_context(
-    n_ctx: int, clip_model: nn.Module, n_cls: Optional[int] = None, name: str = "N_CTX"
-) -> Context:
+def random_context(n_ctx: int, clip_model: nn.Module, n_cls: Optional[int] = None, name: str = "N_CTX") -> Context:
     """Normal vectors, std 0.02, one set for all classes or with `n_cls` one for each; drawn in the model's type.
 
     Raises:

@@ -72,6 +72,4 @@ def nearest_words(vectors: Tensor, texts: List[str], embeddings: Tensor, count: 
             "name the CLIP it was trained with"
         )
     distances, ids = torch.cdist(vectors, embeddings).topk(min(count, len(texts)), dim=1, largest=False)
-    return [
-        [Word(texts[i], d) for i, d in zip(row_ids, row)] for row_ids, row in zip(ids.tolist(), distances.tolist())
-    ]
+    return [[Word(texts[i], d) for i, d in zip(row_ids, row)] for row_ids, row in zip(ids.tolist(), distances.tolist())]

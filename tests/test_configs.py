@@ -18,6 +18,61 @@ def load(path, *options):
     )
 
 
+KNOWN = {  # as users of the CoOp, MaPLe, PromptSRC and official MPL repositories know them
+    "CoOp": "rn50 rn50_ctxv1 rn50_ep50 rn50_ep50_ctxv1 rn50_ep100 rn50_val rn101 rn101_ep50 vit_b16 vit_b16_ctxv1 vit_b16_ep50 "
+    "vit_b16_ep50_ctxv1 vit_b16_ep100 vit_b16_ep100_ctxv1 vit_b32 vit_b32_ep50",
+    "CoCoOp": "vit_b16_c4_ep10_batch1 vit_b16_c4_ep10_batch1_ctxv1 vit_b16_c8_ep10_batch1 vit_b16_c16_ep10_batch1",
+    "MaPLe": "vit_b16_c2_ep5_batch4_2ctx vit_b16_c2_ep5_batch4_2ctx_cross_datasets",
+    "IVLP": "vit_b16_c2_ep5_batch4_2+2ctx vit_b16_c2_ep5_batch4_4ctx_language_only vit_b16_c2_ep20_batch4_4+4ctx",
+    "VPT": "vit_b16_c2_ep5_batch4_4",
+    "PromptSRC": "vit_b16_c2_ep20_batch4_4+4ctx vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets "
+    "vit_b16_c2_ep50_batch4_4+4ctx_few_shot",
+    "MPL": "vit_b4_c1_add2_rm1 vit_b4_c1_add2_rm1_cross_datasets",
+}
+
+
+@pytest.mark.parametrize("trainer", KNOWN)
+def test_known_names_are_there_and_say_the_truth(trainer):
+    backbones = {"rn50": "RN50", "rn101": "RN101", "b16": "ViT-B/16", "b32": "ViT-B/32", "b4": "ViT-B/16"}
+    for name in KNOWN[trainer].split():
+        cfg = load(ROOT / "configs/trainers" / trainer / f"{name}.yaml")
+        parts = name.removeprefix("vit_").split("_")
+        assert backbones[parts[0]] == cfg.MODEL.BACKBONE.NAME, name
+        for part in parts[1:]:
+            if part.startswith("ep") and "cross_datasets" not in name:  # MaPLe's file is named after its sibling
+                assert int(part[2:]) == cfg.OPTIM.MAX_EPOCH, name
+            if part.startswith("batch"):
+                assert int(part[5:]) == cfg.DATALOADER.TRAIN_X.BATCH_SIZE, name
+            if part == "ctxv1":
+                assert cfg.TRAINER[trainer.upper()].CTX_INIT == "a photo of a", name
+        if trainer == "CoOp" and "ep" not in name and "val" not in name:
+            assert cfg.OPTIM.MAX_EPOCH == 200
+
+
+def test_settings_of_the_neighbours():
+    """The figures that the papers' repositories run with."""
+
+    def node(trainer, name):
+        cfg = load(ROOT / "configs/trainers" / trainer / f"{name}.yaml")
+        return cfg.OPTIM.LR, cfg.TRAINER[trainer.upper()]
+
+    rate, maple = node("MaPLe", "vit_b16_c2_ep5_batch4_2ctx")
+    assert (rate, maple.N_CTX, maple.PROMPT_DEPTH) == (0.0035, 2, 9)
+    rate, maple = node("MaPLe", "vit_b16_c2_ep5_batch4_2ctx_cross_datasets")
+    assert (rate, maple.PROMPT_DEPTH) == (0.0026, 3)
+    rate, ivlp = node("IVLP", "vit_b16_c2_ep5_batch4_2+2ctx")
+    assert (rate, ivlp.PROMPT_DEPTH_VISION, ivlp.PROMPT_DEPTH_TEXT) == (0.0035, 12, 12)
+    rate, words = node("IVLP", "vit_b16_c2_ep5_batch4_4ctx_language_only")
+    assert (rate, words.N_CTX_VISION, words.PROMPT_DEPTH_VISION, words.N_CTX_TEXT) == (0.0025, 0, 0, 4)
+    rate, vpt = node("VPT", "vit_b16_c2_ep5_batch4_4")
+    assert (rate, vpt.N_CTX_VISION, vpt.PROMPT_DEPTH_VISION) == (0.0025, 8, 12)
+    rate, src = node("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
+    assert (rate, src.N_CTX_TEXT, src.PROMPT_DEPTH_TEXT, src.GPA_MEAN, src.GPA_STD) == (0.0025, 4, 9, 15, 1)
+    assert (src.TEXT_LOSS_WEIGHT, src.IMAGE_LOSS_WEIGHT, src.LOGITS_LOSS_WEIGHT) == (25, 10, 1)
+    _, both = node("MPL", "vit_b4_c1_add2_rm1_selfreg_ep20")
+    assert (both.N_ADD_OP, both.TEXT_LOSS_WEIGHT, both.IMAGE_LOSS_WEIGHT, both.LOGITS_LOSS_WEIGHT) == (2, 25, 10, 1)
+
+
 def test_there_are_configs():
     assert len(CONFIGS) >= 7
 

@@ -195,4 +195,4 @@ def test_zero_shot_uses_the_data_sets_template(mpl_flags, mpl_options, capsys):
     flags = [*mpl_flags]
     flags[flags.index("MPL")] = "ZeroshotCLIP"
     assert train.main([*flags, "--eval-only", *mpl_options]) == 0
-    assert 'Prompt templates (1): a centered satellite photo of {}.' in capsys.readouterr().out
+    assert "Prompt templates (1): a centered satellite photo of {}." in capsys.readouterr().out

@@ -78,12 +78,123 @@ def test_failing_run_fails_the_script(bash):
     assert "configs/datasets/nothing.yaml; there is: caltech101.yaml" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in SCRIPTS if p.parent.name != "protocols"], ids=lambda p: f"{p.parent.name}/{p.name}"
-)
+LINKS = [path for path in SCRIPTS if path.is_symlink()]
+
+
+def test_only_links_stand_in_the_folders_of_methods():
+    assert {path.name for path in SCRIPTS if path.parent == ROOT / "scripts"} == {
+        "common.sh",
+        "demo.sh",
+        "methods.sh",
+        "run.sh",
+    }
+    inner = [path for path in SCRIPTS if path.parent.parent == ROOT / "scripts" and path.parent.name != "protocols"]
+    assert inner == LINKS
+    assert all(path.readlink().as_posix() == "../run.sh" for path in LINKS)
+    assert {path.parent.name for path in LINKS} == {
+        "coop",
+        "cocoop",
+        "independent-vlp",
+        "language-prompting",
+        "maple",
+        "mpl",
+        "promptsrc",
+        "vpt",
+        "zsclip",
+    }
+
+
+@pytest.mark.parametrize("path", LINKS, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_method_script_explains_itself(path):
-    if path.name in ("common.sh", "demo.sh"):
-        return
     done = subprocess.run(["bash", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"Usage: scripts/{path.parent.name}/{path.name} ")
+
+
+@pytest.fixture
+def typed(tmp_path):
+    """Runs a script with an interpreter that only prints what it is called with."""
+    fake = tmp_path / "fake"
+    fake.write_text('#!/bin/sh\nshift\necho "$@"\n')
+    fake.chmod(0o755)
+
+    def run(script, *arguments, **env):
+        clean = {key: value for key, value in os.environ.items() if key not in ("CFG", "TRAINER", "SHOTS")}
+        done = subprocess.run(
+            ["bash", str(ROOT / "scripts" / script), *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**clean, "PYTHON": str(fake), "OUT": "results", **env},
+        )
+        return done.stdout.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("script", "trainer", "config"),
+    [
+        ("mpl/base2new_train.sh", "MPL", "MPL/vit_b4_c1_add2_rm1"),
+        ("mpl/xd_train.sh", "MPL", "MPL/vit_b4_c1_add2_rm1_cross_datasets"),
+        ("coop/base2new_train.sh", "CoOp", "CoOp/vit_b16_ctxv1"),
+        ("coop/xd_train.sh", "CoOp", "CoOp/vit_b16_ep50_ctxv1"),
+        ("cocoop/base2new_train.sh", "CoCoOp", "CoCoOp/vit_b16_c4_ep10_batch1_ctxv1"),
+        ("maple/base2new_train_maple.sh", "MaPLe", "MaPLe/vit_b16_c2_ep5_batch4_2ctx"),
+        ("maple/xd_train_maple.sh", "MaPLe", "MaPLe/vit_b16_c2_ep5_batch4_2ctx_cross_datasets"),
+        ("independent-vlp/base2new_train_ivlp.sh", "IVLP", "IVLP/vit_b16_c2_ep5_batch4_2+2ctx"),
+        ("language-prompting/base2new_train_lp.sh", "IVLP", "IVLP/vit_b16_c2_ep5_batch4_4ctx_language_only"),
+        ("vpt/base2new_train_vpt.sh", "VPT", "VPT/vit_b16_c2_ep5_batch4_4"),
+        ("promptsrc/base2new_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"),
+        ("promptsrc/xd_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets"),
+        ("promptsrc/few_shot.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep50_batch4_4+4ctx_few_shot"),
+        ("zsclip/zeroshot.sh", "ZeroshotCLIP", "CoOp/vit_b16"),
+        ("zsclip/base2new.sh", "ZeroshotCLIP", "CoOp/vit_b16"),
+    ],
+)
+def test_script_takes_the_methods_trainer_and_config(typed, script, trainer, config):
+    for line in typed(script, "eurosat", 1) if "zeroshot" not in script else typed(script, "eurosat"):
+        assert f"--trainer {trainer} " in line
+        path = ROOT / "configs" / "trainers" / f"{config}.yaml"
+        assert f"--config-file {path} " in line
+        assert path.is_file()
+
+
+def test_main_runs_three_seeds_and_eval_reads_them(typed, tmp_path):
+    lines = typed("coop/main.sh", "eurosat", "rn50", "middle", 16, 4, "True")
+    assert len(lines) == 3
+    for seed, line in enumerate(lines, start=1):
+        assert f"--seed {seed} " in line
+        assert f"/results/eurosat/CoOp/rn50_4shots/nctx16_cscTrue_ctpmiddle/seed{seed} " in line
+        assert "TRAINER.COOP.CSC True TRAINER.COOP.CLASS_TOKEN_POSITION middle DATASET.NUM_SHOTS 4" in line
+    for seed in (1, 2, 3):
+        trained = tmp_path / f"results/imagenet/CoOp/rn50_16shots/nctx16_cscFalse_ctpend/seed{seed}"
+        trained.mkdir(parents=True)
+        (trained / "result.json").write_text("{}")
+    lines = typed("coop/eval.sh", "imagenetv2", "rn50")
+    assert [f"--model-dir {tmp_path}/results/imagenet/CoOp/rn50_16shots/" in line for line in lines] == [True] * 3
+
+
+def test_published_weights_are_tested_on_both_halves(typed, tmp_path):
+    base, new = typed("maple/reproduce_maple.sh", "eurosat", 2, "weights/eurosat", 5)
+    for half, line in (("base", base), ("new", new)):
+        assert f"--model-dir {tmp_path}/weights/eurosat/base/seed2 --load-epoch 5 " in line
+        assert line.endswith(f"DATASET.SUBSAMPLE_CLASSES {half}")
+    (line,) = typed("maple/reproduce_maple_xd.sh", "dtd", 1, "weights")
+    assert line.endswith(f"--model-dir {tmp_path}/weights/seed1")
+
+
+def test_ensemble_is_asked_for_by_name(typed):
+    assert all(
+        "--trainer ZeroshotCLIP2 " in line for line in typed("zsclip/base2new.sh", "dtd", 1, TRAINER="ZeroshotCLIP2")
+    )
+
+
+def test_link_without_a_protocol_is_refused(tmp_path):
+    folder = tmp_path / "scripts" / "mpl"
+    folder.mkdir(parents=True)
+    (folder / "nonsense.sh").symlink_to(ROOT / "scripts" / "run.sh")
+    done = subprocess.run(["bash", str(folder / "nonsense.sh")], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "there is no scripts/protocols/nonsense.sh" in done.stderr

@@ -194,7 +194,9 @@ def _draw(axes, rows: list[Row]) -> None:
             label=name,
         )
     for line, row in enumerate(rows):
-        axes.annotate(f"{row.cells[2].mean:.2f}", (1.01, line), xycoords=("axes fraction", "data"), fontsize=8, va="center")
+        axes.annotate(
+            f"{row.cells[2].mean:.2f}", (1.01, line), xycoords=("axes fraction", "data"), fontsize=8, va="center"
+        )
     axes.annotate("H", (1.01, -0.8), xycoords=("axes fraction", "data"), fontsize=8, annotation_clip=False)
     axes.set_yticks(lines, [row.method.split("/", 1)[-1] for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)  # the first row on top

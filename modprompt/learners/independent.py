@@ -23,7 +23,8 @@ def _drawn(schedule: Schedule, first_layer: int, width: int) -> nn.ParameterDict
 
 
 def _per_layer(prompts: nn.ParameterDict, layers: int) -> Additions:
-    return [prompts[str(layer)] if str(layer) in prompts else None for layer in range(layers)]
+    own = dict(prompts.items())
+    return [own.get(str(layer)) for layer in range(layers)]
 
 
 class IndependentPromptLearner(nn.Module):

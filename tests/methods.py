@@ -1,0 +1,132 @@
+"""The test matrix of the trainers that learn prompts: a row each, small settings for the CLIP of conftest.clip_file.
+
+That CLIP has 4 layers a side, text width 64, vision width 128, joint width 32.
+"""
+
+from typing import Callable, NamedTuple
+
+from tests import plain_mpl
+from tests import plain_neighbours as plain
+
+
+class Method(NamedTuple):
+    """A trainer under some settings.
+
+    options: KEY VALUE pairs behind the ones every run has.
+    folder: of its checkpoints.
+    prefix: of the names in them, for what is not kept inside an encoder.
+    logits: the plain implementation: (clip_model, params, tokens, images, name_lengths) -> (B, C).
+    parameters: the paper's formula for these settings.
+    """
+
+    trainer: str
+    node: str
+    options: dict
+    folder: str
+    prefix: str
+    logits: Callable
+    parameters: int
+
+    @property
+    def words(self):
+        """The options as a list of words."""
+        settings = {"PREC": "fp32", **self.options}
+        return [word for key, value in settings.items() for word in (f"TRAINER.{self.node}.{key}", str(value))]
+
+
+def _coop(position):
+    return lambda *args: plain.coop(*args, position=position)
+
+
+def _mpl(clip_model, params, tokens, images, name_lengths):
+    return plain_mpl.logits(clip_model, params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3)
+
+
+T, V, E, C = 64, 128, 32, 5  # widths, and base classes of the EuroSAT-shaped tree
+BRIDGE = T * V + V
+DEEP = {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2, "N_CTX_TEXT": 2, "N_CTX_VISION": 3}
+METHODS = {
+    "coop_end": Method("CoOp", "COOP", {"N_CTX": 4}, "prompt_learner", "", _coop("end"), 4 * T),
+    "coop_middle_csc": Method(
+        "CoOp",
+        "COOP",
+        {"N_CTX": 5, "CSC": True, "CLASS_TOKEN_POSITION": "middle"},
+        "prompt_learner",
+        "",
+        _coop("middle"),
+        C * 5 * T,
+    ),
+    "coop_front_words": Method(
+        "CoOp",
+        "COOP",
+        {"CTX_INIT": "a_photo_of_a", "CLASS_TOKEN_POSITION": "front"},
+        "prompt_learner",
+        "",
+        _coop("front"),
+        4 * T,
+    ),
+    "cocoop": Method(
+        "CoCoOp",
+        "COCOOP",
+        {"N_CTX": 3},
+        "prompt_learner",
+        "",
+        plain.cocoop,
+        3 * T + (E * (E // 16) + E // 16) + (E // 16 * T + T),
+    ),
+    "maple": Method(
+        "MaPLe",
+        "MAPLE",
+        {"PROMPT_DEPTH": 3},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        plain.maple,
+        3 * (2 * T + BRIDGE),
+    ),
+    "maple_random": Method(
+        "MaPLe",
+        "MAPLE",
+        {"PROMPT_DEPTH": 2, "N_CTX": 5, "CTX_INIT": ""},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        plain.maple,
+        2 * (5 * T + BRIDGE),
+    ),
+    "ivlp": Method("IVLP", "IVLP", DEEP, "VLPromptLearner", "prompt_learner.", plain.ivlp, 3 * 2 * T + 2 * 3 * V),
+    "language_prompting": Method(
+        "IVLP",
+        "IVLP",
+        {"PROMPT_DEPTH_TEXT": 4, "PROMPT_DEPTH_VISION": 0, "N_CTX_TEXT": 4, "N_CTX_VISION": 0},
+        "VLPromptLearner",
+        "prompt_learner.",
+        plain.ivlp,
+        4 * 4 * T,
+    ),
+    "vpt": Method(
+        "VPT",
+        "VPT",
+        {"PROMPT_DEPTH_VISION": 4, "N_CTX_VISION": 2},
+        "prompt_learner",
+        "prompt_learner.",
+        plain.ivlp,
+        4 * 2 * V,
+    ),
+    "promptsrc": Method(
+        "PromptSRC",
+        "PROMPTSRC",
+        {**DEEP, "GPA_MEAN": 2.0},
+        "VLPromptLearner",
+        "prompt_learner.",
+        plain.ivlp,
+        3 * 2 * T + 2 * 3 * V,
+    ),
+    "mpl": Method(
+        "MPL",
+        "MPL",
+        {"N_CTX": 1, "PROMPT_DEPTH": 3},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        _mpl,
+        3 * T + (1 + 2 * 2) * BRIDGE,
+    ),
+}

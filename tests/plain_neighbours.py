@@ -1,0 +1,188 @@
+"""The neighbouring methods written down once more, slowly and without the engine, as tests/plain_mpl.py does for MPL.
+
+Parameters are dicts under the names of the reference's checkpoints, without `prompt_learner.`.
+"""
+
+import math
+from collections import OrderedDict
+
+import torch
+
+from tests.plain_mpl import _layer, _norm
+
+
+def _unit(x):
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+def text_features(clip_model, tokens, x, deep, n_ctx):
+    """(C, E) of embedded prompts x (C, 77, T); deep {layer: (n_ctx, T)} replaces positions 1..n_ctx."""
+    n_cls, length = tokens.shape
+    x = x + clip_model.positional_embedding
+    mask = torch.full((length, length), -math.inf).triu(1)
+    for i, block in enumerate(clip_model.transformer.resblocks):
+        if i in deep:
+            x = torch.cat([x[:, :1], deep[i].expand(n_cls, -1, -1), x[:, 1 + n_ctx :]], dim=1)
+        x = _layer(x, block, clip_model.transformer.width // 64, mask)
+    x = _norm(x, clip_model.ln_final)
+    return _unit(x[torch.arange(n_cls), tokens.argmax(dim=1)] @ clip_model.text_projection)
+
+
+def image_features(clip_model, images, deep):
+    """(B, E); deep {layer: (n, V)} is appended at layer 0 and replaces the last n tokens at later ones."""
+    visual = clip_model.visual
+    patch, width = visual.conv1.weight.shape[-1], visual.conv1.weight.shape[0]
+    tiles = images.unfold(2, patch, patch).unfold(3, patch, patch).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+    x = tiles @ visual.conv1.weight.flatten(1).T
+    x = torch.cat([visual.class_embedding.expand(len(images), 1, width), x], dim=1) + visual.positional_embedding
+    if 0 in deep:
+        x = torch.cat([x, deep[0].expand(len(images), -1, -1)], dim=1)
+    x = _norm(x, visual.ln_pre)
+    for i, block in enumerate(visual.transformer.resblocks):
+        if i > 0 and i in deep:
+            x = torch.cat([x[:, : -deep[i].shape[0]], deep[i].expand(len(images), -1, -1)], dim=1)
+        x = _layer(x, block, width // 64, torch.zeros(()))
+    return _unit(_norm(x[:, 0], visual.ln_post) @ visual.proj)
+
+
+def _place(frozen, ctx, name_lengths, position):
+    """Prompts (C, 77, T): the words' embeddings with ctx (C, n, T) where the first n were, and the name moved."""
+    rows = []
+    n = ctx.shape[1]
+    for row, own, length in zip(frozen, ctx, name_lengths):
+        start, name, rest = row[:1], row[1 + n : 1 + n + length], row[1 + n + length :]
+        half = n // 2
+        if position == "end":
+            pieces = [start, own, name, rest]
+        elif position == "middle":
+            pieces = [start, own[:half], name, own[half:], rest]
+        else:
+            pieces = [start, name, own, rest]
+        rows.append(torch.cat(pieces))
+    return torch.stack(rows)
+
+
+def coop(clip_model, params, tokens, images, name_lengths, position="end"):
+    """CoOp's logits; ctx is (n, T) or, class by class, (C, n, T)."""
+    frozen = clip_model.token_embedding.weight[tokens]
+    ctx = params["ctx"]
+    ctx = ctx if ctx.dim() == 3 else ctx.expand(len(tokens), -1, -1)
+    text = text_features(clip_model, tokens, _place(frozen, ctx, name_lengths, position), {}, 0)
+    image = _unit(clip_model.encode_image(images))
+    return clip_model.logit_scale.exp() * image @ text.T
+
+
+def cocoop(clip_model, params, tokens, images, name_lengths):
+    """CoCoOp's logits, one image after the other."""
+    frozen = clip_model.token_embedding.weight[tokens]
+    rows = []
+    for image in _unit(clip_model.encode_image(images)):
+        hidden = torch.relu(params["meta_net.linear1.weight"] @ image + params["meta_net.linear1.bias"])
+        shift = params["meta_net.linear2.weight"] @ hidden + params["meta_net.linear2.bias"]
+        ctx = (params["ctx"] + shift).expand(len(tokens), -1, -1)
+        text = text_features(clip_model, tokens, _place(frozen, ctx, name_lengths, "end"), {}, 0)
+        rows.append(clip_model.logit_scale.exp() * text @ image)
+    return torch.stack(rows)
+
+
+def maple(clip_model, params, tokens, images, name_lengths):
+    """MaPLe's logits."""
+    frozen = clip_model.token_embedding.weight[tokens]
+    n = params["ctx"].shape[0]
+    depth = 1 + sum(name.startswith("compound_prompts_text.") for name in params)
+    deep_text = {i: params[f"compound_prompts_text.{i - 1}"] for i in range(1, depth)}
+    deep_image = {0: params["ctx"] @ params["proj.weight"].T + params["proj.bias"]}
+    for i in range(1, depth):
+        name = f"compound_prompt_projections.{i - 1}"
+        deep_image[i] = deep_text[i] @ params[f"{name}.weight"].T + params[f"{name}.bias"]
+    x = _place(frozen, params["ctx"].expand(len(tokens), -1, -1), name_lengths, "end")
+    text = text_features(clip_model, tokens, x, deep_text, n)
+    return clip_model.logit_scale.exp() * image_features(clip_model, images, deep_image) @ text.T
+
+
+def ivlp_features(clip_model, params, tokens, images, name_lengths):
+    """Normalised image and class features of IVLP, PromptSRC and VPT (which has no ctx)."""
+    frozen = clip_model.token_embedding.weight[tokens]
+    deep = {"image": {}, "text": {}}
+    for name, value in params.items():
+        if name == "image_encoder.VPT":
+            deep["image"][0] = value
+        elif name.endswith("VPT_shallow"):
+            deep[name.split("_")[0]][int(name.split(".")[3])] = value
+    x, n = frozen, 0
+    if "ctx" in params:
+        n = params["ctx"].shape[0]
+        x = _place(frozen, params["ctx"].expand(len(tokens), -1, -1), name_lengths, "end")
+    text = text_features(clip_model, tokens, x, deep["text"], n)
+    return image_features(clip_model, images, deep["image"]), text
+
+
+def ivlp(clip_model, params, tokens, images, name_lengths):
+    """Logits of IVLP and VPT."""
+    image, text = ivlp_features(clip_model, params, tokens, images, name_lengths)
+    return clip_model.logit_scale.exp() * image @ text.T
+
+
+def promptsrc_loss(clip_model, params, tokens, images, labels, name_lengths, frozen_text, weights):
+    """Cross entropy, distances to frozen features, and the divergence of the logits, with the mean over all cells."""
+    image, text = ivlp_features(clip_model, params, tokens, images, name_lengths)
+    teacher = _unit(clip_model.encode_image(images))
+    logits = clip_model.logit_scale.exp() * image @ text.T
+    goal = clip_model.logit_scale.exp() * teacher @ frozen_text.T
+    log_p, log_q = torch.log_softmax(logits, 1), torch.log_softmax(goal, 1)
+    cross_entropy = -log_p[torch.arange(len(labels)), labels].mean()
+    divergence = (log_q.exp() * (log_q - log_p)).sum() / logits.numel()
+    text_weight, image_weight, logits_weight = weights
+    return (
+        cross_entropy
+        + text_weight * (text - frozen_text).abs().mean()
+        + image_weight * (image - teacher).abs().mean()
+        + logits_weight * divergence
+    )
+
+
+def mean_template_features(clip_model, classnames, templates):
+    """(C, E): raw features of all templates averaged, then normalised."""
+    from clip import clip
+
+    total = sum(
+        clip_model.encode_text(clip.tokenize([template.replace("{}", name) for name in classnames]))
+        for template in templates
+    )
+    return _unit(total / len(templates))
+
+
+def normal(*shape):
+    """A draw with std 0.02."""
+    return torch.nn.init.normal_(torch.empty(*shape), std=0.02)
+
+
+def initial_coop(n_ctx, width, n_cls=None):
+    """CoOp's random start."""
+    return OrderedDict(ctx=normal(n_ctx, width) if n_cls is None else normal(n_cls, n_ctx, width))
+
+
+def initial_cocoop(n_ctx, width, joint):
+    """CoCoOp's random start: context, then the two layers of its network."""
+    ctx = normal(n_ctx, width)
+    params = OrderedDict(ctx=ctx)
+    for name, layer in (
+        ("linear1", torch.nn.Linear(joint, joint // 16)),
+        ("linear2", torch.nn.Linear(joint // 16, width)),
+    ):
+        params[f"meta_net.{name}.weight"], params[f"meta_net.{name}.bias"] = layer.weight.detach(), layer.bias.detach()
+    return params
+
+
+def initial_maple(n_ctx, text_width, vision_width, depth, words=None):
+    """MaPLe's start: a random context unless `words` has its vectors, proj, deep prompts, one Linear for all layers."""
+    params = OrderedDict(ctx=normal(n_ctx, text_width) if words is None else words)
+    proj = torch.nn.Linear(text_width, vision_width)
+    params["proj.weight"], params["proj.bias"] = proj.weight.detach(), proj.bias.detach()
+    for i in range(depth - 1):
+        params[f"compound_prompts_text.{i}"] = normal(n_ctx, text_width)
+    shared = torch.nn.Linear(text_width, vision_width)
+    for i in range(depth - 1):
+        params[f"compound_prompt_projections.{i}.weight"] = shared.weight.detach()
+        params[f"compound_prompt_projections.{i}.bias"] = shared.bias.detach()
+    return params

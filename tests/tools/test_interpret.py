@@ -1,0 +1,79 @@
+import csv
+
+import pytest
+import torch
+
+import train
+from tests.conftest import random_clip
+from tests.methods import METHODS
+from tools import interpret
+
+
+@pytest.fixture
+def run_folder(mpl_flags, mpl_options, tmp_path):
+    def of(row):
+        method = METHODS[row]
+        flags = [*mpl_flags]
+        flags[flags.index("MPL")] = method.trainer
+        assert train.main([*flags, *mpl_options, *method.words, "OPTIM.MAX_EPOCH", "1"]) == 0
+        return tmp_path / "out" / method.folder / "model.pth.tar-1"
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("row", "vectors", "vision"),
+    [  # vectors per layer
+        ("coop_end", {0: 4}, 0),
+        ("coop_middle_csc", {0: 25}, 0),
+        ("cocoop", {0: 3}, 0),
+        ("maple", {0: 2, 1: 2, 2: 2}, 0),
+        ("mpl", {0: 1, 1: 1, 2: 1}, 0),
+        ("ivlp", {0: 2, 1: 2, 2: 2}, 6),
+        ("promptsrc", {0: 2, 1: 2, 2: 2}, 6),
+        ("vpt", {}, 8),
+    ],
+)
+def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tmp_path, capsys):
+    path = run_folder(row)
+    capsys.readouterr()
+    argv = [str(path), "3", "--backbone-path", str(clip_file), "--csv", str(tmp_path / "words.csv")]
+    assert train.report(interpret.run, argv) == 0
+    out = capsys.readouterr().out
+    assert (f"{vision} learned vision prompts are left out" in out) == bool(vision)
+    rows = list(csv.DictReader((tmp_path / "words.csv").read_text().splitlines()))
+    found = {}
+    for one in rows:
+        found[int(one["layer"])] = found.get(int(one["layer"]), 0) + 1
+    assert found == {layer: 3 * n for layer, n in vectors.items()}
+    for first, second in zip(rows[::3], rows[1::3]):
+        assert float(first["distance"]) <= float(second["distance"])
+
+
+def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, capsys):
+    path = run_folder("coop_front_words")  # one epoch at 1e-5 hardly moves it
+    capsys.readouterr()
+    assert train.report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file)]) == 0
+    words = [line.split()[4] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["a", "photo", "of", "a"]
+
+
+def test_another_clip_is_refused(run_folder, tmp_path, capsys):
+    path = run_folder("coop_end")
+    torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
+    capsys.readouterr()
+    assert train.report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "other.pt")]) == 2
+    assert "the checkpoint was made with another CLIP" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1], "is not a checkpoint of a prompt learner"),
+        ({"state_dict": {"w": torch.ones(1)}}, "holds no learned prompts"),
+    ],
+)
+def test_other_files_are_refused(content, message, tmp_path, capsys):
+    torch.save(content, tmp_path / "file")
+    assert train.report(interpret.run, [str(tmp_path / "file")]) == 2
+    assert message in capsys.readouterr().err
