@@ -28,6 +28,25 @@ def test_train_commands_are_accepted(command, monkeypatch):
     assert train.setup_cfg(train.parse_args(command[2:])).TRAINER.NAME == "MPL"
 
 
+def test_other_programs_accept_what_is_written(monkeypatch):
+    from lpclip import feat_extractor
+
+    monkeypatch.chdir(ROOT)
+    (command,) = commands("python", "-m", "lpclip.feat_extractor")
+    own, rest = feat_extractor.parse(command[3:])
+    assert own.output_dir == "clip_feat"
+    assert train.setup_cfg(train.parse_args(["--trainer", "ZeroshotCLIP", *rest])).DATASET.NAME == "OxfordPets"
+
+
+def test_row_of_every_trainer_names_its_node():
+    from dassl.config import get_cfg_default
+
+    cfg = get_cfg_default()
+    rows = re.findall(r"^\| `(\w+)`.*\| `TRAINER.(\w+)` \|", README, flags=re.MULTILINE)
+    assert len(rows) == 7
+    assert all(node in cfg.TRAINER and node == name.upper() for name, node in rows)
+
+
 def test_scripts_modules_and_targets_exist():
     for command in commands("bash"):
         assert (ROOT / command[1]).is_file(), command
@@ -42,7 +61,7 @@ def test_scripts_modules_and_targets_exist():
 
 
 def test_every_path_in_the_text_exists():
-    paths = re.findall(r"`((?:scripts|configs|tools|modprompt|datasets|tests|compat|trainers)/[\w./]*)", README)
+    paths = re.findall(r"`((?:scripts|configs|tools|modprompt|datasets|tests|compat|trainers)/[\w./-]*)", README)
     assert len(paths) > 10
     for path in paths:
         assert (ROOT / path).exists(), path
