@@ -1,42 +1,103 @@
-"""One residual attention block of a stock CLIP, run from its own weights.
+"""Parts of a residual attention block of a stock CLIP, run from its own weights.
 
 Only tensors are taken from the block (ln_1, the four attention tensors, ln_2, mlp); its forward is never called.
 Codebases of the family patch that forward in many ways, but not the tensors.
 
-Shapes: B sequences, L tokens, D width, H heads.
+The stream x may have another type than the weights (float32 beside half weights): products run in the weights' type,
+sums in the stream's.
+
+Shapes: N tokens, B sequences, L tokens of each, D width, H heads, d = D / H.
 """
+
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 _FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
+_QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
-def causal_mask(length, dtype, device):
-    """Additive mask (L, L): 0 on and below the diagonal, -inf above, as in CLIP's text transformer."""
-    return torch.full((length, length), float("-inf"), dtype=dtype, device=device).triu_(1)
+def project(block: nn.Module, x: Tensor, first: int = 0, last: int = 3) -> Tensor:
+    """Queries, keys and values (0, 1, 2) from `first` up to `last` of normalised tokens x (..., D): (..., n * D)."""
+    width = x.shape[-1]
+    attn = block.attn
+    rows = slice(first * width, last * width)
+    return F.linear(x.to(attn.in_proj_weight.dtype), attn.in_proj_weight[rows], attn.in_proj_bias[rows])
 
 
-def _attention(query, key, value, causal):
+def causal_after(queries: int, keys: int, device) -> Optional[Tensor]:
+    """Mask (queries, keys), True where query i, standing at position keys - queries + i, may look; None if all may."""
+    if queries == 1:
+        return None
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril_(keys - queries)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each; `mask` (..., L, keys) is True where to look."""
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
     if _FUSED:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, L, L)
-    if causal:
-        scores = scores + causal_mask(query.shape[-2], scores.dtype, scores.device)
-    return scores.softmax(dim=-1) @ value
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    else:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, L, keys)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        out = scores.softmax(dim=-1) @ value
+    return out.transpose(1, 2)
 
 
-def attend(attn, x, causal):
-    """Multi-head self-attention of x (B, L, D) with the weights of an nn.MultiheadAttention."""
-    B, L, D = x.shape
-    qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias)  # (B, L, 3D)
-    qkv = qkv.reshape(B, L, 3, attn.num_heads, D // attn.num_heads).permute(2, 0, 3, 1, 4)  # (3, B, H, L, D/H)
-    out = _attention(qkv[0], qkv[1], qkv[2], causal)  # (B, H, L, D/H)
-    out = out.transpose(1, 2).reshape(B, L, D)
-    return F.linear(out, attn.out_proj.weight, attn.out_proj.bias)
+class _FrozenMLP(torch.autograd.Function):
+    """c_proj(QuickGELU(c_fc(x))) for x (N, D) with weights that are not trained; keeps one (N, 4D) tensor."""
+
+    @staticmethod
+    def forward(ctx, x, weight_in, bias_in, weight_out, bias_out):
+        hidden = torch.addmm(bias_in, x, weight_in.t(), beta=_QUICK, alpha=_QUICK)
+        ctx.save_for_backward(hidden, weight_in, weight_out)
+        return torch.addmm(bias_out, F.silu(hidden), weight_out.t(), alpha=1 / _QUICK)
+
+    @staticmethod
+    def backward(ctx, grad):
+        # 1.702 of the way in and 1 / 1.702 of the way out cancel
+        hidden, weight_in, weight_out = ctx.saved_tensors
+        grad = torch.ops.aten.silu_backward(torch.mm(grad, weight_out), hidden)
+        return torch.mm(grad, weight_in), None, None, None, None
 
 
-def run_block(block, x, causal=False):
-    """The block's output (B, L, D) for x (B, L, D); `causal` hides later tokens from earlier ones."""
-    x = x + attend(block.attn, block.ln_1(x), causal)
-    return x + block.mlp(block.ln_2(x))
+def _is_quick(mlp: nn.Module) -> bool:
+    return type(getattr(mlp, "gelu", None)).__name__ == "QuickGELU" and not mlp.c_fc.weight.requires_grad
+
+
+def feed_forward(block: nn.Module, x: Tensor) -> Tensor:
+    """x + mlp(ln_2(x)) of tokens x (N, D)."""
+    mlp = block.mlp
+    hidden = block.ln_2(x).to(mlp.c_fc.weight.dtype)
+    if _is_quick(mlp):
+        return x + _FrozenMLP.apply(hidden, mlp.c_fc.weight, mlp.c_fc.bias, mlp.c_proj.weight, mlp.c_proj.bias)
+    return x + mlp(hidden)
+
+
+def close(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+    """The rest of a block after attention: x (N, D) plus the projection of `attended` (N, D), then the MLP."""
+    out = block.attn.out_proj
+    return feed_forward(block, x + F.linear(attended, out.weight, out.bias))
+
+
+def run_block(block: nn.Module, x: Tensor) -> Tensor:
+    """The block's output for sequences x (B, L, D), every token looking at every other."""
+    batch, length, width = x.shape
+    x = x.reshape(-1, width)
+    heads = block.attn.num_heads
+    qkv = project(block, block.ln_1(x)).view(batch, length, 3, heads, width // heads)
+    attended = attention(*qkv.unbind(2)).reshape(-1, width)
+    return close(block, x, attended).view(batch, length, width)
+
+
+def run_last_block(block: nn.Module, x: Tensor) -> Tensor:
+    """The block's output (B, D) for the first token of sequences x (B, L, D) alone."""
+    batch, length, width = x.shape
+    heads = block.attn.num_heads
+    h = block.ln_1(x)
+    query = project(block, h[:, 0], 0, 1).view(batch, 1, heads, width // heads)
+    key, value = project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2, heads, width // heads).unbind(2)
+    return close(block, x[:, 0], attention(query, key, value).reshape(batch, width))

@@ -31,14 +31,16 @@ class PromptedCLIP(nn.Module):
         prompt_learner: a module whose call gives Prompts; its `schedules` are those of both sides, and `trains_text`
             says whether class features change in training (if not they are computed once).
         clip_model: a stock CLIP; its parameters are frozen here.
+        stream: type of the tokens between products and of all that comes after; None for that of the weights.
     """
 
-    def __init__(self, prompt_learner: nn.Module, clip_model: nn.Module):
+    def __init__(self, prompt_learner: nn.Module, clip_model: nn.Module, stream: Optional[torch.dtype] = None):
         super().__init__()
         clip_model.requires_grad_(False)
         self.prompt_learner = prompt_learner
-        self.image_encoder = image_encoder(clip_model.visual, prompt_learner.schedules.vision)
-        self.text_encoder = TextEncoder(clip_model, prompt_learner.schedules.text)
+        self.image_encoder = image_encoder(clip_model.visual, prompt_learner.schedules.vision, stream)
+        self.text_encoder = TextEncoder(clip_model, prompt_learner.schedules.text, stream)
+        self.stream = stream
         self.logit_scale = clip_model.logit_scale
         self._fixed_text: Optional[Tensor] = None
 
@@ -48,10 +50,13 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner.train(mode)
         return self
 
+    def _unit(self, features: Tensor) -> Tensor:
+        return F.normalize(features.to(self.stream or features.dtype), dim=-1)
+
     def _text_features(self, prompts) -> Tensor:
         if self._fixed_text is not None:
             return self._fixed_text
-        text = F.normalize(self.text_encoder(prompts.text, prompts.end, prompts.text_additions), dim=-1)
+        text = self._unit(self.text_encoder(prompts.text, prompts.text_additions))[0]
         if not self.prompt_learner.trains_text:
             self._fixed_text = text
         return text
@@ -60,7 +65,7 @@ class PromptedCLIP(nn.Module):
         """Logits and features of images (B, 3, H, W) (CLIP, arXiv 2103.00020): exp(logit_scale) * cosine."""
         prompts = self.prompt_learner()
         text = self._text_features(prompts)  # (C, E)
-        features = F.normalize(self.image_encoder(image, prompts.vision_additions), dim=-1)  # (B, E)
+        features = self._unit(self.image_encoder(image, prompts.vision_additions))  # (B, E)
         return Output(self.logit_scale.exp() * features @ text.t(), features, text)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -85,9 +90,9 @@ class ConditionalCLIP(PromptedCLIP):
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W); every image has class features of its own."""
         schedule = self.prompt_learner.schedules.vision
-        features = F.normalize(self.image_encoder(image, [None] * len(schedule)), dim=-1)  # (B, E)
+        features = self._unit(self.image_encoder(image, [None] * len(schedule)))  # (B, E)
         prompts = self.prompt_learner(features)
-        text = torch.stack([self._text_features(prompts._replace(text=one)) for one in prompts.text])  # (B, C, E)
+        text = self._unit(self.text_encoder(prompts.text, prompts.text_additions))  # (B, C, E)
         logits = self.logit_scale.exp() * (text @ features[:, :, None])[:, :, 0]  # (B, C)
         return Output(logits, features, text)
 

@@ -1,43 +1,42 @@
-"""What PREC means on a device: the type of CLIP's weights, autocast, and loss scaling."""
+"""What PREC means on a device: the type of CLIP's weights and of the products with them, and loss scaling."""
 
-import contextlib
 from typing import NamedTuple, Optional
 
 import torch
+from torch import nn
 
 from modprompt.checks import one_of
 
-CHOICES = ("fp16", "fp32", "amp")
+CHOICES = ("fp16", "fp32", "amp", "bf16")
 
 
 class Precision(NamedTuple):
     """How a model runs.
 
-    half_weights: CLIP's weights stay fp16, as `build_model` made them.
-    autocast: type of autocast, or None.
+    half_weights: CLIP's weights stay fp16, as `build_model` made them, and so does all that is computed.
+    products: type that CLIP's matrices are cast to, beside a float32 learner and float32 sums; None keeps float32.
     scale_loss: whether the loss is scaled against fp16 underflow.
     note: one line to tell the user, or "".
     """
 
     half_weights: bool
-    autocast: Optional[torch.dtype]
+    products: Optional[torch.dtype]
     scale_loss: bool
     note: str
 
-    def context(self, device: torch.device):
-        """The autocast context of a step; an empty one without autocast."""
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        if not hasattr(torch, "autocast"):  # torch < 1.10
-            return torch.cuda.amp.autocast()
-        return torch.autocast(device.type, dtype=self.autocast)
+    @property
+    def stream(self) -> Optional[torch.dtype]:
+        """Type of the tokens between products; None for that of the weights."""
+        return None if self.products is None else torch.float32
 
 
 def resolve(prec: str, device: torch.device) -> Precision:
-    """The meaning of "fp32", "amp" or "fp16" on a device.
+    """The meaning of "fp32", "amp", "bf16" or "fp16" on a device.
 
-    fp16 runs without loss scaling, as the reference does. On a CPU amp means bfloat16, and fp16, whose products are
-    hundreds of times slower there, runs as fp32.
+    fp16 runs without loss scaling, as the reference does. amp and bf16 keep the learner, normalisations and sums in
+    float32 and multiply in half precision: CLIP's matrices are cast once, since they are not trained. amp means fp16
+    with a scaled loss on CUDA and bfloat16 on a CPU; bf16 means bfloat16. On a CPU fp16, whose products are hundreds of
+    times slower there, runs as fp32.
 
     Raises:
         UserError: on another value.
@@ -46,13 +45,28 @@ def resolve(prec: str, device: torch.device) -> Precision:
     on_cpu = device.type == "cpu"
     if prec == "fp32":
         return Precision(False, None, False, "")
+    if prec == "bf16":
+        return Precision(False, torch.bfloat16, False, "")
     if prec == "amp":
         if on_cpu:
-            return Precision(False, torch.bfloat16, False, "PREC amp on a CPU: the encoders run in bfloat16")
+            return Precision(False, torch.bfloat16, False, "PREC amp on a CPU: the products run in bfloat16")
         return Precision(False, torch.float16, True, "")
     if on_cpu:
         return Precision(False, None, False, "PREC fp16 runs as fp32 on a CPU, where half precision is slower")
     return Precision(True, None, False, "")
+
+
+def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the matrices of a stock CLIP in place; normalisations and embeddings stay as they are."""
+    matrices = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v")
+    for module in clip_model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            module.to(dtype)
+        names = matrices if isinstance(module, nn.MultiheadAttention) else ("text_projection", "proj")
+        for name in names:
+            tensor = getattr(module, name, None)
+            if isinstance(tensor, torch.Tensor):
+                tensor.data = tensor.data.to(dtype)
 
 
 def grad_scaler():

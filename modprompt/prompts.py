@@ -1,6 +1,6 @@
 """Class prompts: as text (`X X a photo of a golden retriever.`), as tokens, as embeddings with a place for the context.
 
-Shapes: C classes, L = 77 tokens, T text width, n context tokens.
+Shapes: B images, C classes, L tokens, T text width, n context tokens.
 """
 
 from typing import List, NamedTuple, Optional, Sequence
@@ -11,29 +11,18 @@ from torch import Tensor, nn
 from modprompt.checks import one_of
 from modprompt.clip_package import import_clip
 from modprompt.errors import UserError
+from modprompt.packing import Suffix, TextTokens, count_shared, group_by_length, order_of
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 Additions = List[Optional[Tensor]]  # per layer: new prompt tokens (n, width of the side), or None
 
 
 class Prompts(NamedTuple):
-    """What the encoders read: class prompts (C, L, T) with their ends (C,), and per layer the tokens to add.
+    """What the encoders read: class prompts, and per layer the tokens to add on each side."""
 
-    A learner that makes prompts for each of B images has text (B, C, L, T).
-    """
-
-    text: Tensor
-    end: Tensor
+    text: TextTokens
     text_additions: Additions
     vision_additions: Additions
-
-
-class ClassPrompts(NamedTuple):
-    """The prompts of all classes: their texts, frozen embeddings (C, L, T), and end-of-text positions (C,)."""
-
-    texts: List[str]
-    embedding: Tensor
-    end: Tensor
 
 
 def readable(text: str) -> str:
@@ -54,7 +43,7 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
     """
     clip = import_clip()
     rows = []
-    for text, label in zip(texts, labels):
+    for text, label in zip(texts, map(readable, labels)):
         try:
             rows.append(clip.tokenize(text, context_length=context_length))
         except RuntimeError:
@@ -65,71 +54,114 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
     return torch.cat(rows).long()
 
 
-def embed(texts: Sequence[str], labels: Sequence[str], clip_model: nn.Module) -> ClassPrompts:
-    """Prompts embedded by the frozen token table, in the model's type.
-
-    Raises:
-        UserError: as tokenize.
-    """
-    tokens = tokenize(texts, labels, clip_model.positional_embedding.shape[0])
-    tokens = tokens.to(clip_model.token_embedding.weight.device)
+def embed_ids(ids: Tensor, clip_model: nn.Module) -> Tensor:
+    """Embeddings of token ids by the frozen table, in the model's type."""
+    table = clip_model.token_embedding
     with torch.no_grad():
-        embedding = clip_model.token_embedding(tokens).type(clip_model.dtype)
-    return ClassPrompts(list(texts), embedding, tokens.argmax(dim=-1))
+        return table(ids.to(table.weight.device)).type(clip_model.dtype)
 
 
-def class_prompts(classnames: Sequence[str], prefix: str, clip_model: nn.Module) -> ClassPrompts:
+def class_texts(classnames: Sequence[str], prefix: str) -> List[str]:
     """Prompts `prefix name.` of all classes."""
-    names = [readable(name) for name in classnames]
-    return embed([f"{prefix} {name}.".strip() for name in names], names, clip_model)
+    return [f"{prefix} {readable(name)}.".strip() for name in classnames]
 
 
 class PromptText(nn.Module):
     """The frozen part of class prompts, into which a context of n tokens is put; no parameters.
 
     Args:
-        classnames: names of the C classes.
-        prefix: words in front of the name; their first n tokens give way to the context.
+        texts: the prompts of C classes; their first n tokens give way to the context.
+        classnames: the names of the classes.
         n_ctx: number of context tokens n; 0 keeps every word.
         clip_model: a stock CLIP.
         position: where the class name stands: "end" (behind the context), "middle" (behind its first half) or "front".
+        own_context: whether every class has a context of its own.
 
     Raises:
         UserError: on another position, or a prompt longer than the text context.
     """
 
     def __init__(
-        self, classnames: Sequence[str], prefix: str, n_ctx: int, clip_model: nn.Module, position: str = "end"
+        self,
+        texts: Sequence[str],
+        classnames: Sequence[str],
+        n_ctx: int,
+        clip_model: nn.Module,
+        position: str = "end",
+        own_context: bool = False,
     ):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION", position, POSITIONS)
-        prompts = class_prompts(classnames, prefix, clip_model)
-        self.texts = prompts.texts
-        self.register_buffer("token_prefix", prompts.embedding[:, :1], persistent=False)
-        self.register_buffer("token_suffix", prompts.embedding[:, 1 + n_ctx :], persistent=False)
-        self.register_buffer("end", prompts.end, persistent=False)
-        ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name
-        order = None
-        if ahead < n_ctx:
-            lengths = [len(token_ids(readable(name))) for name in classnames]
-            order = torch.stack([_order(prompts.embedding.shape[1], n_ctx, ahead, length) for length in lengths])
-        self.register_buffer("order", order, persistent=False)
+        self.n_ctx = n_ctx
+        self.texts = list(texts)
+        ids = tokenize(self.texts, classnames, clip_model.positional_embedding.shape[0])
+        end = ids.argmax(dim=-1)
+        ids = ids[:, : int(end.max()) + 1]
+        order = _reading_order(ids, n_ctx, position, classnames)
+        self.shared = count_shared(_symbols(ids, n_ctx, own_context).gather(1, order), end)
+        self.groups = group_by_length((end + 1 - self.shared).tolist())
+        self.context_in_prefix = position == "end" and self.shared > n_ctx
+        self.register_buffer("order", order_of(self.groups), persistent=False)
+        self._keep(embed_ids(ids, clip_model), order)
 
-    def forward(self, ctx: Tensor) -> Tensor:
-        """Embedded prompts (..., C, L, T) with the context (n, T), (C, n, T) or (..., 1, n, T) in its place."""
-        n_cls = self.token_prefix.shape[0]
+    def _keep(self, words: Tensor, order: Tensor) -> None:
+        """Buffers of the embedded words (C, L, T): in parts where the context is shared, whole where it is not."""
+        for number, group in enumerate(self.groups):
+            end = torch.tensor(group.lengths) - 1
+            self.register_buffer(f"end_{number}", end, persistent=False)
+            if self.context_in_prefix:
+                own = words[list(group.classes), self.shared : self.shared + group.length]
+                self.register_buffer(f"own_{number}", own[None].clone(), persistent=False)
+        whole = words[:1, : self.shared].clone() if self.context_in_prefix else words
+        self.register_buffer("words", whole, persistent=False)
+        self.register_buffer("reading_order", None if self.context_in_prefix else order, persistent=False)
+
+    def forward(self, ctx: Tensor) -> TextTokens:
+        """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""
+        if self.context_in_prefix:
+            ctx = ctx[:, 0] if ctx.dim() == 4 else ctx.reshape(1, *ctx.shape[-2:])  # (B, n, T)
+            batch = ctx.shape[0]
+            words = self.words.expand(batch, -1, -1)
+            prefix = torch.cat([words[:, :1], ctx, words[:, 1 + self.n_ctx :]], dim=1)
+            own = [getattr(self, f"own_{number}").expand(batch, -1, -1, -1) for number in range(len(self.groups))]
+        else:
+            text = self._whole(ctx)
+            prefix = text[:, 0, : self.shared]
+            own = [text[:, list(group.classes), self.shared : self.shared + group.length] for group in self.groups]
+        suffixes = [
+            Suffix(tokens, getattr(self, f"end_{number}"), min(group.lengths) < group.length)
+            for number, (tokens, group) in enumerate(zip(own, self.groups))
+        ]
+        return TextTokens(prefix, suffixes, self.order, self.context_in_prefix)
+
+    def _whole(self, ctx: Tensor) -> Tensor:
+        """Whole prompts (B, C, L, T)."""
+        n_cls = self.words.shape[0]
         ctx = ctx.expand(*ctx.shape[:-3], n_cls, -1, -1)
-        batch = ctx.shape[:-3]
-        prefix, suffix = (x.expand(*batch, -1, -1, -1) for x in (self.token_prefix, self.token_suffix))
-        text = torch.cat([prefix, ctx, suffix], dim=-2)
-        if self.order is None:
-            return text
-        return text.gather(-2, self.order[..., None].expand_as(text))
+        ctx = ctx.reshape(-1, *ctx.shape[-3:])  # (B, C, n, T)
+        words = self.words.expand(ctx.shape[0], -1, -1, -1)
+        text = torch.cat([words[:, :, :1], ctx, words[:, :, 1 + self.n_ctx :]], dim=2)
+        return text.gather(2, self.reading_order[None, :, :, None].expand_as(text))
 
 
-def _order(length: int, n_ctx: int, ahead: int, name: int) -> Tensor:
-    """Where each of `length` tokens comes from when `name` tokens of a class name move before n_ctx - ahead of ctx."""
-    order = torch.arange(length)
-    order[1 + ahead : 1 + ahead + name] = torch.arange(1 + n_ctx, 1 + n_ctx + name)
-    order[1 + ahead + name : 1 + n_ctx + name] = torch.arange(1 + ahead, 1 + n_ctx)
+def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:
+    """Token ids (C, L), the context's places numbered below 0: alike in all classes unless they have their own."""
+    symbols = ids.clone()
+    places = torch.arange(n_ctx)
+    symbols[:, 1 : 1 + n_ctx] = -1 - places
+    if own_context:
+        symbols[:, 1 : 1 + n_ctx] -= n_ctx * torch.arange(len(ids))[:, None]
+    return symbols
+
+
+def _reading_order(ids: Tensor, n_ctx: int, position: str, classnames: Sequence[str]) -> Tensor:
+    """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context."""
+    order = torch.arange(ids.shape[1]).repeat(len(ids), 1)
+    ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name
+    if ahead == n_ctx:
+        return order
+    for row, classname in zip(order, classnames):
+        name = len(token_ids(readable(classname)))
+        row[1 + ahead : 1 + ahead + name] = torch.arange(1 + n_ctx, 1 + n_ctx + name)
+        row[1 + ahead + name : 1 + n_ctx + name] = torch.arange(1 + ahead, 1 + n_ctx)
     return order

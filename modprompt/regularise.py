@@ -38,7 +38,7 @@ class SelfRegularisation:
 
     Args:
         frozen: the CLIP without prompts.
-        class_features: the frozen class features (C, E), normalised.
+        class_features: the frozen class features (C, E), normalised, float32.
         weights: of the losses on class features, on image features, and on logits.
 
     Raises:
@@ -54,14 +54,13 @@ class SelfRegularisation:
 
     def __call__(self, output: Output, image: Tensor) -> Tensor:
         """Mean absolute distances of features, and the divergence of logits, of images (B, 3, H, W)."""
-        teacher = F.normalize(self.frozen.image_features(image), dim=-1)  # (B, E)
-        names = self.class_features.to(teacher.dtype)
-        text = F.l1_loss(output.text, names.to(output.text.dtype))
-        features = F.l1_loss(output.image, teacher)
-        goal = self.frozen.clip_model.logit_scale.exp() * teacher @ names.t()  # (B, C)
+        teacher = F.normalize(self.frozen.image_features(image).float(), dim=-1)  # (B, E)
+        text = F.l1_loss(output.text.float(), self.class_features)
+        features = F.l1_loss(output.image.float(), teacher)
+        goal = self.frozen.clip_model.logit_scale.exp().float() * teacher @ self.class_features.t()  # (B, C)
         divergence = F.kl_div(
             F.log_softmax(output.logits.float(), dim=1),
-            F.log_softmax(goal.float(), dim=1),
+            F.log_softmax(goal, dim=1),
             reduction="sum",
             log_target=True,
         )

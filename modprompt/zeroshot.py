@@ -3,27 +3,32 @@
 Shapes: C classes, E joint width.
 """
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.backbone import layers_of
 from modprompt.encoders import TextEncoder, image_encoder
-from modprompt.prompts import embed, readable
+from modprompt.prompts import PromptText, readable
 from modprompt.schedule import no_prompts
 
 
 class FrozenCLIP(nn.Module):
-    """A stock CLIP's image encoder, and class features from a template."""
+    """A stock CLIP's image encoder, and class features from a template.
 
-    def __init__(self, clip_model: nn.Module):
+    Args:
+        clip_model: a stock CLIP; its parameters are frozen here.
+        stream: type of the tokens between products; None for that of the weights.
+    """
+
+    def __init__(self, clip_model: nn.Module, stream: Optional[torch.dtype] = None):
         super().__init__()
         clip_model.requires_grad_(False)
         self.clip_model = clip_model
         self.text_layers, self.vision_layers = layers_of(clip_model)
-        self.image_encoder = image_encoder(clip_model.visual, no_prompts(self.vision_layers))
-        self.text_encoder = TextEncoder(clip_model, no_prompts(self.text_layers, "text"))
+        self.image_encoder = image_encoder(clip_model.visual, no_prompts(self.vision_layers), stream)
+        self.text_encoder = TextEncoder(clip_model, no_prompts(self.text_layers, "text"), stream)
 
     @torch.no_grad()
     def image_features(self, image: Tensor) -> Tensor:
@@ -37,6 +42,7 @@ class FrozenCLIP(nn.Module):
         Raises:
             UserError: if a prompt is longer than the text context.
         """
-        names = [readable(name) for name in classnames]
-        prompts = embed([template.replace("{}", name) for name in names], names, self.clip_model)
-        return self.text_encoder(prompts.embedding, prompts.end, [None] * self.text_layers)
+        texts = [template.replace("{}", readable(name)) for name in classnames]
+        fixed = PromptText(texts, classnames, 0, self.clip_model).to(self.clip_model.logit_scale.device)
+        nothing = fixed.words.new_empty(0, fixed.words.shape[-1])
+        return self.text_encoder(fixed(nothing), [None] * self.text_layers)[0]

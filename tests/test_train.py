@@ -154,7 +154,7 @@ BAD = [
     ([], ["INPUT.SIZE", "(224, 224)"], "INPUT.SIZE is 224 x 224, but this model takes images of 32 x 32"),
     ([], ["TRAINER.MPL.N_CTX", "0"], "N_CTX must be at least 1, got 0"),
     ([], ["TRAINER.MPL.CTX_INIT", "word " * 80], "prompt of class 'Annual Crop Land' is longer than"),
-    ([], ["TRAINER.MPL.PREC", "fp8"], "PREC must be one of fp16, fp32, amp, got 'fp8'"),
+    ([], ["TRAINER.MPL.PREC", "fp8"], "PREC must be one of fp16, fp32, amp, bf16, got 'fp8'"),
     ([], ["TRAINER.MPL.DEPTH", "3"], "there is no config key 'TRAINER.MPL.DEPTH'; did you mean 'TRAINER.MPL."),
     ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
     (["--eval-only", "--model-dir", "/nonexistent/run"], [], "no checkpoint: there is no folder /nonexistent/run"),

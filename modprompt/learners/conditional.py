@@ -31,6 +31,6 @@ class ConditionalPromptLearner(IndependentPromptLearner):
         self.meta_net.to(clip_model.dtype)
 
     def forward(self, image_features: Tensor) -> Prompts:
-        """The prompts of B images, from their normalised features (B, E); text is (B, C, L, T)."""
+        """The prompts of B images, from their normalised features (B, E); the text side has a prefix each."""
         shift = self.meta_net(image_features)  # (B, T)
         return self._prompts(self.ctx + shift[:, None, None, :])  # (B, 1, n, T)

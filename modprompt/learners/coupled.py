@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.context import Context
-from modprompt.prompts import Additions, Prompts, PromptText
+from modprompt.prompts import Additions, Prompts, PromptText, class_texts
 from modprompt.schedule import Schedules
 
 
@@ -55,7 +55,8 @@ class CoupledPromptLearner(nn.Module):
             nn.ModuleDict({str(layer - 1): copy.deepcopy(shared) for layer in layers})
             for layers in self._projected_layers(rows)
         )
-        self.prompt_text = PromptText(classnames, context.prefix, context.n_ctx, clip_model)
+        texts = class_texts(classnames, context.prefix)
+        self.prompt_text = PromptText(texts, classnames, context.n_ctx, clip_model)
 
     def _source_rows(self, n_ctx: int) -> Dict[int, int]:
         """Number of deep text vectors per layer, for the layers (from 1) that have any."""
@@ -97,9 +98,7 @@ class CoupledPromptLearner(nn.Module):
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""
-        return Prompts(
-            self.prompt_text(self.ctx), self.prompt_text.end, self._text_additions(), self._vision_additions()
-        )
+        return Prompts(self.prompt_text(self.ctx), self._text_additions(), self._vision_additions())
 
     @staticmethod
     def checkpoint_key(name: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.context import Context
-from modprompt.prompts import Additions, Prompts, PromptText
+from modprompt.prompts import Additions, Prompts, PromptText, class_texts
 from modprompt.schedule import Schedule, Schedules
 
 
@@ -60,7 +60,9 @@ class IndependentPromptLearner(nn.Module):
             self.register_buffer("ctx", context.vectors, persistent=False)
         self.vision_prompts = _drawn(schedules.vision, 0, clip_model.visual.conv1.weight.shape[0])
         self.text_prompts = _drawn(schedules.text, 1, clip_model.ln_final.weight.shape[0])
-        self.prompt_text = PromptText(classnames, context.prefix, context.n_ctx, clip_model, position)
+        own = context.vectors.dim() == 3
+        texts = class_texts(classnames, context.prefix)
+        self.prompt_text = PromptText(texts, classnames, context.n_ctx, clip_model, position, own)
 
     @property
     def trains_text(self) -> bool:
@@ -75,7 +77,6 @@ class IndependentPromptLearner(nn.Module):
         text, vision = self.schedules
         return Prompts(
             self.prompt_text(ctx),
-            self.prompt_text.end,
             _per_layer(self.text_prompts, len(text)),
             _per_layer(self.vision_prompts, len(vision)),
         )

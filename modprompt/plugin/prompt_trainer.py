@@ -93,8 +93,12 @@ class PromptTrainer(CLIPTrainer):
             clip_model.float()
         with self.naming_the_node(self.settings):
             learner = self.build_learner(clip_model, self.dm.dataset.classnames)
-            self.model = self.model_class(learner, clip_model).to(self.device)
         self._tell_of(learner)
+        clip_model.requires_grad_(False)
+        self.before_cast(clip_model.to(self.device))
+        if self.precision.products is not None:
+            precision.cast_products(clip_model, self.precision.products)
+        self.model = self.model_class(learner, clip_model, self.precision.stream).to(self.device)
         view = CheckpointView(learner, functools.partial(self.checkpoint_key, learner))
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(view, cfg.MODEL.INIT_WEIGHTS)
@@ -104,6 +108,9 @@ class PromptTrainer(CLIPTrainer):
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
+
+    def before_cast(self, clip_model):
+        """Hook: CLIP is on the device, its matrices not yet in the type that PREC gives them."""
 
     @staticmethod
     def _tell_of(learner):
@@ -134,9 +141,8 @@ class PromptTrainer(CLIPTrainer):
             FloatingPointError: if the loss is not finite; no weight has changed by then.
         """
         image, label = self.parse_batch_train(batch)
-        with self.precision.context(self.device):
-            output = self.model.output(image)
-            loss = self.loss(output, image, label)
+        output = self.model.output(image)
+        loss = self.loss(output, image, label)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1}: "
@@ -165,7 +171,7 @@ class PromptTrainer(CLIPTrainer):
     def test(self, split=None, **kwargs):
         """Evaluate; class features are computed once."""
         self.set_model_mode("eval")
-        with self.precision.context(self.device), self.model.fixed_text():
+        with self.model.fixed_text():
             return super().test(split)
 
     def after_epoch(self):

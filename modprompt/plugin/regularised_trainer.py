@@ -21,23 +21,19 @@ def add_regularisation(node, text=0.0, image=0.0, logits=0.0, mean=15.0, std=0.0
 class RegularisedTrainer(PromptTrainer):
     """Adds the three losses to the cross entropy, and ends with the Gaussian average of the prompts."""
 
-    def build_model(self):
-        """As PromptTrainer's, and the frozen features."""
-        super().build_model()
+    def before_cast(self, clip_model):
+        """The frozen features, of single precision, and the average, where they are asked for."""
         node = self.settings
         weights = Weights(*(node.get(f"{name}_LOSS_WEIGHT", 0.0) for name in ("TEXT", "IMAGE", "LOGITS")))
         self.regularisation, self.average = None, None
         with self.naming_the_node(node):
             if any(weights):
-                self.regularisation = self._self_regularisation(weights)
+                exact = FrozenCLIP(copy.deepcopy(clip_model).float() if self.precision.half_weights else clip_model)
+                features = mean_class_features(exact, self.dm.dataset.classnames, DIVERSE)
+                frozen = FrozenCLIP(clip_model, self.precision.stream)
+                self.regularisation = SelfRegularisation(frozen, features, weights)
             if node.get("GPA_STD", 0.0):
                 self.average = GaussianAverage(self.cfg.OPTIM.MAX_EPOCH, node.GPA_MEAN, node.GPA_STD)
-
-    def _self_regularisation(self, weights):
-        frozen = FrozenCLIP(self.clip_model)
-        exact = frozen if not self.precision.half_weights else FrozenCLIP(copy.deepcopy(self.clip_model).float())
-        features = mean_class_features(exact, self.dm.dataset.classnames, DIVERSE)
-        return SelfRegularisation(frozen, features, weights)
 
     def loss(self, output, image, label):
         """Cross entropy, and what keeps features near the frozen ones."""

@@ -188,7 +188,7 @@ BAD = [
         "TRAINER.COOP.CLASS_TOKEN_POSITION must be one of end, middle, front",
     ),
     ("coop_end", {"N_CTX": 0}, "TRAINER.COOP.N_CTX must be at least 1, got 0"),
-    ("coop_end", {"PREC": "bf16"}, "TRAINER.COOP.PREC must be one of fp16, fp32, amp, got 'bf16'"),
+    ("coop_end", {"PREC": "fp8"}, "TRAINER.COOP.PREC must be one of fp16, fp32, amp, bf16, got 'fp8'"),
     (
         "coop_front_words",
         {"SCHEDULE_TEXT": "[[0,4],[4,4]]"},
@@ -348,7 +348,7 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
     assert loss == pytest.approx((expected + extra).item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["amp", "fp16"])
+@pytest.mark.parametrize("precision", ["amp", "fp16", "bf16"])
 @pytest.mark.parametrize("row", ["coop_end", "cocoop", "maple", "ivlp", "vpt", "promptsrc"])
 def test_other_precisions_train_on_a_cpu(row, precision, command):
     method = METHODS[row]

@@ -1,0 +1,131 @@
+"""What is measured: models of ViT-B/16's size with random weights, one training step, one evaluation; and FLOPs."""
+
+import random
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.plain import PlainCLIP
+from modprompt.clip_package import import_clip
+from modprompt.context import from_words, placeholders
+from modprompt.learners.conditional import ConditionalPromptLearner
+from modprompt.learners.coupled import CoupledPromptLearner
+from modprompt.model import ConditionalCLIP, PromptedCLIP
+from modprompt.precision import cast_products
+from modprompt.schedule import Schedules, modular, no_prompts, replacement, shallow
+
+NOUNS = (
+    "crop land forest river highway pasture lake retriever tree frog panda organ bus engine tower pepper hammer violin"
+)
+QUALITIES = "annual brown golden red church school fire water bell passion sports persian siamese"
+
+
+class Case(NamedTuple):
+    """One measurement.
+
+    side: "ours" or "plain".
+    method: "MPL" (the reference setting) or "CoCoOp".
+    classes: their number.
+    batch: images at a time.
+    images: of an evaluation; 0 measures training steps.
+    precision: "fp32" or "bf16".
+    """
+
+    side: str
+    method: str = "MPL"
+    classes: int = 5
+    batch: int = 4
+    images: int = 0
+    precision: str = "fp32"
+
+
+def class_names(count: int) -> list:
+    """Names of one to four words, different from each other up to some tens of thousands."""
+    rng, names = random.Random(0), {}
+    while len(names) < count:
+        words = rng.sample(QUALITIES.split(), rng.choice((0, 1, 1, 2))) + rng.sample(
+            NOUNS.split(), rng.choice((1, 1, 2))
+        )
+        names[" ".join(words)] = None
+    return list(names)
+
+
+def vit_b16():
+    """A stock CLIP of ViT-B/16's size."""
+    import_clip()
+    from clip.model import CLIP
+
+    torch.manual_seed(0)
+    return CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).eval().requires_grad_(False)
+
+
+def build(case: Case):
+    """The model of a case, and its learner."""
+    clip_model, names = vit_b16(), class_names(case.classes)
+    if case.method == "MPL":
+        schedules = Schedules(replacement(12, 9, 1, "text"), modular(12, 9, 1, 1, 2))
+        learner = CoupledPromptLearner(names, clip_model, schedules, placeholders("a photo of a", 1, clip_model))
+    else:
+        schedules = Schedules(shallow(12, 4, "text"), no_prompts(12))
+        learner = ConditionalPromptLearner(names, clip_model, schedules, from_words("a photo of a", 4, clip_model))
+    if case.side == "plain":
+        return PlainCLIP(learner, clip_model, names), learner
+    stream = None
+    if case.precision == "bf16":
+        cast_products(clip_model, torch.bfloat16)
+        stream = torch.float32
+    model = PromptedCLIP if case.method == "MPL" else ConditionalCLIP
+    return model(learner, clip_model, stream), learner
+
+
+def stepper(case: Case):
+    """A function that does one training step, or one whole evaluation."""
+    model, learner = build(case)
+    optimiser = torch.optim.SGD(learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
+    images, labels = torch.randn(case.batch, 3, 224, 224), torch.arange(case.batch) % case.classes
+
+    def step():
+        loss = F.cross_entropy(model(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    @torch.no_grad()
+    def evaluate():
+        for _ in range(case.images // case.batch):
+            model(images)
+
+    def evaluate_with_fixed_text():
+        with model.fixed_text():
+            evaluate()
+
+    if not case.images:
+        return step
+    return evaluate if case.side == "plain" else evaluate_with_fixed_text
+
+
+def needed_flops(case: Case) -> float:
+    """Floating-point operations of one of our training steps of MPL: two per weight and token, forward and backward.
+
+    Counted are the products with CLIP's matrices and attention's two (five in its backward pass), without the tokens
+    and parts that need not be computed: see docs/performance.md.
+    """
+    if (case.method, case.images) != ("MPL", 0):
+        raise ValueError("counted for training steps of MPL alone")
+    model, learner = build(case._replace(side="ours", precision="fp32"))
+    text = learner.prompt_text
+    own = sum(len(group.classes) * group.length for group in text.groups)
+    pairs = text.shared**2 + sum(len(g.classes) * g.length * (text.shared + g.length) for g in text.groups)
+    total = _side(12, 512, [text.shared + own] * 12, case.classes, [pairs] * 12)
+    lengths = [197 + n for n in learner.schedules.vision.counts]
+    tokens = [case.batch * length for length in lengths]
+    total += _side(12, 768, tokens, case.batch, [case.batch * length**2 for length in lengths])
+    return total + 2 * case.batch * 196 * 768 * 3 * 16 * 16
+
+
+def _side(layers: int, width: int, tokens: list, ends: int, pairs: list) -> float:
+    full = sum(2 * 2 * 12 * width**2 * n for n in tokens[:-1])
+    last = 2 * 2 * width**2 * (2 * tokens[-1] + 10 * ends)
+    attention = sum((2 + 5) * 2 * width * n for n in pairs[: layers - 1])
+    return full + last + attention

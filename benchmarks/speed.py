@@ -1,0 +1,130 @@
+"""Ours against the plain implementation, on this machine: step time, evaluation time, peak memory, share of the peak.
+
+    python -m benchmarks.speed            all figures, some 10 minutes on 2 cores
+    python -m benchmarks.speed --quick    a few of them
+
+Each measurement runs in a process of its own, both sides one after the other; times are medians. It prints a table in
+Markdown and writes it, with all numbers, to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.cases import Case, needed_flops, stepper
+from modprompt.files import write_json, write_whole
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def measure(case: Case, repeats: int, threads: int) -> dict:
+    """Seconds of each repeat after one that does not count, and peak memory of this process in GiB."""
+    torch.set_num_threads(threads)
+    run = stepper(case)
+    if not case.images:
+        run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"seconds": seconds, "peak_gib": peak_gib}
+
+
+def in_a_process(case: Case, repeats: int, threads: int) -> dict:
+    """`measure` in a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.speed", "--one", json.dumps([case._asdict(), repeats, threads])]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    if done.returncode:
+        raise RuntimeError(f"{case} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def matrix_peak(threads: int) -> float:
+    """Best rate of float32 matrix products of several sizes here, in FLOP/s."""
+    torch.set_num_threads(threads)
+    best = 0.0
+    for n in (1024, 2048, 3072):
+        a, b = torch.randn(n, n), torch.randn(n, n)
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ b
+            best = max(best, 2 * n**3 / (time.perf_counter() - start))
+    return best
+
+
+def rows(quick: bool):
+    """(name, numerator case, denominator case, quantity, repeats of both, what is asked for)."""
+    mpl = [(5, 7, 1.3), (50, 5, 3.0)] + ([] if quick else [(200, 3, 10.0)])
+    for classes, repeats, least in mpl:
+        sides = Case("plain", classes=classes), Case("ours", classes=classes)
+        yield f"step time, plain / ours, {classes} classes", *sides, "seconds", repeats, f">= {least}"
+    if not quick:
+        sides = Case("ours", classes=200), Case("plain", classes=200)
+        yield "peak memory, ours / plain, 200 classes", *sides, "peak_gib", 3, "<= 0.38"
+        sides = (Case(side, classes=200, batch=20, images=400) for side in ("plain", "ours"))
+        yield "evaluation of 400 images, 200 classes, plain / ours", *sides, "seconds", 1, ">= 2.5"
+    sides = (Case(side, "CoCoOp", classes=50) for side in ("plain", "ours"))
+    yield "CoCoOp step, batch 4, 50 classes, plain / ours", *sides, "seconds", 3, ">= 6"
+    sides = Case("ours", precision="bf16"), Case("ours")
+    yield "bf16 step / fp32 step, ours, 5 classes", *sides, "seconds", 7, "<= 0.6"
+
+
+def value(measured: dict, quantity: str) -> float:
+    """A measurement's median seconds or its memory."""
+    return statistics.median(measured["seconds"]) if quantity == "seconds" else measured["peak_gib"]
+
+
+def table(threads: int, quick: bool) -> tuple[str, dict]:
+    """The table, and all numbers."""
+    known: dict[Case, dict] = {}
+    lines = ["| figure | measured | asked for | the two sides |", "| --- | --- | --- | --- |"]
+    planned = list(rows(quick))
+    for name, above, below, quantity, repeats, asked in tqdm(planned):
+        for case in (above, below):
+            if case not in known:
+                known[case] = in_a_process(case, repeats, threads)
+        top, bottom = value(known[above], quantity), value(known[below], quantity)
+        unit = "s" if quantity == "seconds" else "GiB"
+        lines.append(f"| {name} | {top / bottom:.2f} | {asked} | {top:.2f} / {bottom:.2f} {unit} |")
+    peak, flops, step = matrix_peak(threads), needed_flops(Case("ours")), value(known[Case("ours")], "seconds")
+    share = flops / step / peak
+    rates = f"{flops / step / 1e9:.0f} / {peak / 1e9:.0f} GFLOP/s"
+    lines.append(f"| share of the matrix-product peak, 5 classes, fp32 | {share:.2f} | >= 0.8 | {rates} |")
+    numbers = [{**case._asdict(), **measured} for case, measured in known.items()]
+    return "\n".join(lines), {"measurements": numbers, "peak_flops": peak, "needed_flops": flops}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.one:
+        case, repeats, threads = json.loads(args.one)
+        print(json.dumps(measure(Case(**case), repeats, threads)))
+        return 0
+    head = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, ViT-B/16 size, random weights"
+    text, numbers = table(args.threads, args.quick)
+    print(f"{head}\n\n{text}")
+    write_whole(RESULTS / "speed.md", f"{head}\n\n{text}\n")
+    write_json(RESULTS / "speed.json", {"machine": head, **numbers})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

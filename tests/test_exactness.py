@@ -1,0 +1,172 @@
+"""The fast paths against whole sequences through CLIP's own blocks: random schedules, prompts, names and batches."""
+
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from modprompt.context import from_words, no_context, random_context
+from modprompt.learners.conditional import ConditionalPromptLearner
+from modprompt.learners.coupled import CoupledPromptLearner
+from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.model import ConditionalCLIP, PromptedCLIP
+from modprompt.schedule import Schedule, Schedules
+from tests.conftest import random_clip
+
+WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]
+
+
+def random_schedule(rng, layers, first, side):
+    """Steps that never remove more than there is."""
+    steps, present = [(0, first)], first
+    for _ in range(layers - 1):
+        remove = rng.randint(0, present)
+        add = rng.choice((0, 0, 1, 2, 3))
+        steps.append((remove, add))
+        present += add - remove
+    return Schedule(steps, side)
+
+
+def own_forward(block, x, mask):
+    """A stock block's own forward on (B, L, D)."""
+    block.attn_mask = mask
+    return block(x.permute(1, 0, 2)).permute(1, 0, 2)
+
+
+def plain_text(clip_model, learner, sentences, additions):
+    """(C, E) of whole sentences [(L, T)] of one image; every class alone, every token in every layer."""
+    features = []
+    for x in sentences:
+        x = x[None] + clip_model.positional_embedding[: len(x)]
+        present = learner.schedules.text[0].add
+        for layer, (block, step) in enumerate(zip(clip_model.transformer.resblocks, learner.schedules.text)):
+            if layer:
+                new = x[:, :0] if additions[layer] is None else additions[layer][None]
+                x = torch.cat([x[:, : 1 + present - step.remove], new, x[:, 1 + present :]], dim=1)
+                present += step.add - step.remove
+            x = own_forward(block, x, torch.full((x.shape[1],) * 2, float("-inf")).triu(1))
+        features.append(clip_model.ln_final(x[0, -1]) @ clip_model.text_projection)
+    return F.normalize(torch.stack(features), dim=-1)
+
+
+def plain_image(clip_model, learner, images, additions):
+    """(B, E), every token in every layer."""
+    visual = clip_model.visual
+    x = visual.conv1(images).flatten(2).permute(0, 2, 1)
+    x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
+    for layer, (block, step) in enumerate(zip(visual.transformer.resblocks, learner.schedules.vision)):
+        new = x[:, :0] if additions[layer] is None else additions[layer].expand(len(x), -1, -1)
+        x = torch.cat([x[:, : x.shape[1] - step.remove], new], dim=1)
+        x = own_forward(block, visual.ln_pre(x) if layer == 0 else x, None)
+    return F.normalize(visual.ln_post(x[:, 0]) @ visual.proj, dim=-1)
+
+
+def plain_sentences(clip_model, learner, names, ctx, position):
+    """Embedded sentences of one image, from the words; ctx (n, T) or (C, n, T)."""
+    from clip import clip
+
+    rows = []
+    for number, name in enumerate(names):
+        own = ctx[number] if ctx.dim() == 3 else ctx
+        ids = clip.tokenize(f"{learner.prefix} {name}.".strip()).long()[0]
+        words = clip_model.token_embedding(ids[: int(ids.argmax()) + 1])
+        length = int(clip.tokenize(name)[0].argmax()) - 1
+        n = len(own)
+        ahead = {"end": n, "middle": n // 2, "front": 0}[position]
+        rest = words[1 + n :]
+        if position == "end":
+            rows.append(torch.cat([words[:1], own, rest]))
+        else:
+            rows.append(torch.cat([words[:1], own[:ahead], rest[:length], own[ahead:], rest[length:]]))
+    return rows
+
+
+KINDS = ["independent", "coupled", "conditional", "own", "own_deep", "middle", "front", "fixed"]
+
+
+def build(kind, rng, clip_model, names, layers):
+    """A learner of a kind with a random schedule, and where its class names stand."""
+    text_layers, vision_layers = layers
+    n_ctx = 0 if kind == "fixed" else rng.randint(1, 4)
+    deep = kind not in ("middle", "front", "own", "fixed")
+    carried = Schedule([(0, n_ctx)] + [(0, 0)] * (text_layers - 1), "text")
+    schedules = Schedules(
+        random_schedule(rng, text_layers, n_ctx, "text") if deep else carried,
+        random_schedule(rng, vision_layers, n_ctx if kind == "coupled" else rng.randint(0, 3), "vision"),
+    )
+    position = kind if kind in ("middle", "front") else "end"
+    if kind == "fixed":
+        context = no_context("a photo of a", clip_model)
+    elif kind.startswith("own"):
+        context = random_context(n_ctx, clip_model, len(names))
+    else:
+        context = from_words("a photo of a", n_ctx, clip_model)
+    if kind == "coupled":
+        return CoupledPromptLearner(names, clip_model, schedules, context), position
+    if kind == "conditional":
+        nothing = Schedule([(0, 0)] * vision_layers, "vision")
+        schedules = Schedules(schedules.text, nothing)
+        return ConditionalPromptLearner(names, clip_model, schedules, context), position
+    return IndependentPromptLearner(names, clip_model, schedules, context, position), position
+
+
+def compare(kind, seed, most_tokens=None):
+    rng = random.Random(seed)
+    layers = rng.randint(1, 5), rng.randint(1, 5)
+    clip_model = random_clip(seed, text_layers=layers[0], vision_layers=layers[1], text_width=128)
+    names = [" ".join(rng.choices(WORDS, k=rng.randint(1, 5))) for _ in range(rng.choice((1, 2, 5, 17)))]
+    learner, position = build(kind, rng, clip_model, names, layers)
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    model = (ConditionalCLIP if kind == "conditional" else PromptedCLIP)(learner, clip_model)
+    model.text_encoder.most_tokens = most_tokens
+    images = torch.randn(rng.randint(1, 3), 3, 32, 32)
+    labels = torch.tensor([rng.randrange(len(names)) for _ in images])
+
+    ours = model(images)
+    if kind == "conditional":
+        features = plain_image(clip_model, learner, images, [None] * layers[1])
+        shifts = learner.meta_net(features)
+        contexts = [learner.ctx + shift for shift in shifts]
+    else:
+        prompts = learner()
+        features = plain_image(clip_model, learner, images, prompts.vision_additions)
+        contexts = [learner.ctx]
+    additions = [None] * layers[0]
+    for layer, value in learner.text_prompts.items() if kind != "coupled" else ():
+        additions[int(layer)] = value
+    if kind == "coupled":
+        additions = learner._text_additions()
+    texts = [
+        plain_text(clip_model, learner, plain_sentences(clip_model, learner, names, ctx, position), additions)
+        for ctx in contexts
+    ]
+    if kind == "conditional":
+        plain = torch.stack([clip_model.logit_scale.exp() * text @ image for text, image in zip(texts, features)])
+    else:
+        plain = clip_model.logit_scale.exp() * features @ texts[0].t()
+    assert (ours - plain).abs().max() <= 1e-5 * plain.abs().max()
+
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    if not parameters:
+        return
+    mine = torch.autograd.grad(F.cross_entropy(ours, labels), parameters, allow_unused=True)
+    theirs = torch.autograd.grad(F.cross_entropy(plain, labels), parameters, allow_unused=True)
+    largest = max(g.abs().max() for g in theirs if g is not None)
+    for one, two in zip(mine, theirs):
+        one, two = (torch.zeros(1) if g is None else g for g in (one, two))
+        assert (one - two).abs().max() <= 1e-5 * max(largest, 1e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", KINDS)
+def test_fast_path_equals_whole_sequences(kind, seed):
+    compare(kind, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["independent", "conditional", "own_deep", "middle"])
+def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):
+    compare(kind, seed + 10, most_tokens=12)
