@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.encoders import TextEncoder, image_encoder
+from modprompt.memory import free_bytes, most_text_tokens
 
 
 class Output(NamedTuple):
@@ -43,6 +44,20 @@ class PromptedCLIP(nn.Module):
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
         self._fixed_text: Optional[Tensor] = None
+
+    def limit_text(self, classes: int = 0) -> None:
+        """Compute the text side of so many classes at a time, or with 0 of as many as free memory allows.
+
+        With more classes than that, the backward pass computes each part again instead of keeping it.
+        """
+        encoder, text = self.text_encoder, self.prompt_learner.prompt_text
+        table = encoder.positional_embedding
+        if classes:
+            encoder.most_tokens = classes * max(group.length for group in text.groups)
+        else:
+            layers, width = len(encoder.transformer.resblocks), table.shape[1]
+            itemsize = text.words.element_size()
+            encoder.most_tokens = most_text_tokens(layers, width, itemsize, free_bytes(table.device))
 
     def train(self, mode: bool = True):
         """Set the learner's mode; CLIP is frozen, the batch statistics of a ResNet too."""

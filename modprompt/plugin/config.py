@@ -26,12 +26,13 @@ def add_missing(node: CfgNode, defaults: CfgNode) -> None:
 
 
 def add_family_defaults(cfg: CfgNode) -> None:
-    """DATASET.SUBSAMPLE_CLASSES (all, base or new), MODEL.BACKBONE.PATH (a CLIP on disk), DATASET.REFERENCE_NAMES."""
+    """Keys of the family beside Dassl's own: classes of the data set, CLIP on disk, the text side's memory."""
     defaults = CfgNode()
     defaults.DATASET = CfgNode()
     defaults.DATASET.SUBSAMPLE_CLASSES = "all"
     defaults.DATASET.REFERENCE_NAMES = False  # Caltech256: class names cut at hyphens, as the reference has them
     defaults.MODEL = CfgNode()
+    defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
     defaults.MODEL.BACKBONE = CfgNode()
     defaults.MODEL.BACKBONE.PATH = ""
     add_missing(cfg, defaults)

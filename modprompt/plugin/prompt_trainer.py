@@ -99,6 +99,7 @@ class PromptTrainer(CLIPTrainer):
         if self.precision.products is not None:
             precision.cast_products(clip_model, self.precision.products)
         self.model = self.model_class(learner, clip_model, self.precision.stream).to(self.device)
+        self.model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0))
         view = CheckpointView(learner, functools.partial(self.checkpoint_key, learner))
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(view, cfg.MODEL.INIT_WEIGHTS)

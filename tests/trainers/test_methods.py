@@ -181,6 +181,20 @@ def test_contexts_of_single_classes_do_not_fit_another_number_of_classes(command
     assert "classes with a context of their own (CSC) is 10 here and 5 in the file" in line
 
 
+def test_text_side_in_chunks_has_the_same_losses(command, tmp_path, monkeypatch):
+    results = []
+    for chunk in (0, 2):
+        seen = Recorder(monkeypatch)
+        words = command(METHODS["maple"], "MODEL.TEXT_CHUNK", chunk)
+        words[words.index("--output-dir") + 1] = str(tmp_path / f"chunk{chunk}")
+        assert train.main(words) == 0
+        lengths = [group.length for group in seen.trainer.model.prompt_learner.prompt_text.groups]
+        assert chunk == 0 or seen.trainer.model.text_encoder.most_tokens == 2 * max(lengths)
+        results.append([loss for *_, loss in seen.batches])
+        monkeypatch.undo()
+    assert results[0] == pytest.approx(results[1], abs=1e-5)
+
+
 BAD = [
     (
         "coop_end",

@@ -3,10 +3,12 @@
 import torch
 import torchvision.transforms as T
 from dassl.data.datasets import build_dataset
+from dassl.data.loaders import lasting_loader
 from dassl.data.samplers import build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import read_image
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 
 def build_data_loader(
@@ -30,14 +32,17 @@ def build_data_loader(
     sampler = build_sampler(
         sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
     )
-    return DataLoader(
-        (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train),
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
-        drop_last=is_train and len(data_source) >= batch_size,
-        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
-    )
+    dataset = (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train)
+    settings = {
+        "batch_size": batch_size,
+        "sampler": sampler,
+        "num_workers": cfg.DATALOADER.NUM_WORKERS,
+        "drop_last": is_train and len(data_source) >= batch_size,
+        "pin_memory": torch.cuda.is_available() and cfg.USE_CUDA,
+    }
+    if is_train and cfg.DATALOADER.NUM_WORKERS:
+        return lasting_loader(dataset, **settings)
+    return DataLoader(dataset, **settings)
 
 
 class DatasetWrapper(Dataset):
@@ -67,13 +72,17 @@ class DatasetWrapper(Dataset):
         if "normalize" in cfg.INPUT.TRANSFORMS:
             steps.append(T.Normalize(mean=cfg.INPUT.PIXEL_MEAN, std=cfg.INPUT.PIXEL_STD))
         self.to_tensor = T.Compose(steps)
+        self.kept = None
+        if is_train and cfg.DATALOADER.KEEP_IMAGES:
+            # decoded once, before workers are started: they share this memory
+            self.kept = [read_image(item.impath) for item in tqdm(data_source, desc="decoding the training images")]
 
     def __len__(self):
         return len(self.data_source)
 
     def __getitem__(self, idx):
         item = self.data_source[idx]
-        image = read_image(item.impath)
+        image = read_image(item.impath) if self.kept is None else self.kept[idx]
         sample = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
         if self.transform is None:
             sample["img"] = image

@@ -1,0 +1,60 @@
+"""How many text tokens may be computed at a time in the memory that is free."""
+
+import os
+from pathlib import Path
+from typing import Optional
+
+import torch
+
+SAVED = 16  # floats per layer, token and unit of width that training keeps or needs beside it: measured, rounded up
+SHARE = 0.5  # of the free memory that the text side may take
+
+_CGROUPS = (  # limit and use of a container, version 2 and 1
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def _number(path: str) -> Optional[int]:
+    try:
+        text = Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _available() -> Optional[int]:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def free_bytes(device: torch.device) -> Optional[int]:
+    """Free memory of a device; of a CPU what the machine or its container has left. None if it cannot be told."""
+    if device.type == "cuda":
+        if not hasattr(torch.cuda, "mem_get_info"):
+            return None
+        # what the allocator holds but nobody uses is free too
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    limits = []
+    for limit_path, used_path in _CGROUPS:
+        limit, used = _number(limit_path), _number(used_path)
+        if limit is not None and used is not None:
+            limits.append(max(0, limit - used))
+    available = _available()
+    return min(limits + ([available] if available is not None else []), default=None)
+
+
+def most_text_tokens(layers: int, width: int, itemsize: int, free: Optional[int]) -> Optional[int]:
+    """Number of text tokens whose training fits in half of the free bytes, or None if that is not known."""
+    if free is None:
+        return None
+    return max(1, int(SHARE * free / (SAVED * layers * width * itemsize)))

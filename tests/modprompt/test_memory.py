@@ -1,0 +1,31 @@
+import torch
+
+import modprompt.memory as memory
+from modprompt.memory import free_bytes, most_text_tokens
+
+CPU = torch.device("cpu")
+
+
+def test_tokens_grow_with_memory_and_shrink_with_the_model():
+    assert most_text_tokens(12, 512, 4, 2 * 16 * 12 * 512 * 4 * 1000) == 1000
+    assert most_text_tokens(12, 512, 2, 2 * 16 * 12 * 512 * 4 * 1000) == 2000
+    assert most_text_tokens(12, 512, 4, 5) == 1
+    assert most_text_tokens(12, 512, 4, None) is None
+
+
+def test_free_memory_is_what_the_machine_or_the_container_has_left(monkeypatch, tmp_path):
+    whole = free_bytes(CPU)
+    assert whole > 2**20
+    limit, used = tmp_path / "max", tmp_path / "current"
+    limit.write_text("1000000\n")
+    used.write_text("400000\n")
+    monkeypatch.setattr(memory, "_CGROUPS", ((str(limit), str(used)),))
+    assert free_bytes(CPU) == 600000
+    limit.write_text("max\n")  # no limit
+    assert free_bytes(CPU) > 2**20
+
+
+def test_unknown_memory_sets_no_limit(monkeypatch):
+    monkeypatch.setattr(memory, "_CGROUPS", ())
+    monkeypatch.setattr(memory, "_available", lambda: None)
+    assert free_bytes(CPU) is None
