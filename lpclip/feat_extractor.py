@@ -34,7 +34,7 @@ def extract(trainer, images) -> tuple[np.ndarray, np.ndarray]:
     )
     features, labels = [], []
     for batch in tqdm(loader):
-        features.append(trainer.model.image_features(batch["img"].to(trainer.device)).float().cpu())
+        features.append(trainer.model.encode_image(batch["img"].to(trainer.device)).float().cpu())
         labels.append(batch["label"])
     return torch.cat(features).numpy(), torch.cat(labels).numpy()
 

@@ -10,8 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modprompt.checks import one_of
 from modprompt.encoders import TextEncoder, image_encoder
+from modprompt.errors import UserError
 from modprompt.memory import free_bytes, most_text_tokens
+
+COMPILE = ("", "default", "reduce-overhead", "aot_eager")
 
 
 class Output(NamedTuple):
@@ -59,6 +63,25 @@ class PromptedCLIP(nn.Module):
             itemsize = text.words.element_size()
             encoder.most_tokens = most_text_tokens(layers, width, itemsize, free_bytes(table.device))
 
+    def compile_encoders(self, how: str) -> None:
+        """Run both encoders through torch.compile.
+
+        Args:
+            how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "aot_eager", which does not
+                and is not faster; or "" for nothing.
+
+        Raises:
+            UserError: on another word, or where PyTorch has no compiler.
+        """
+        one_of("MODEL.COMPILE", how, COMPILE)
+        if not how:
+            return
+        if not hasattr(torch, "compile"):
+            raise UserError(f"MODEL.COMPILE {how}: this PyTorch ({torch.__version__}) has no torch.compile")
+        settings = {"backend": how} if how == "aot_eager" else {"mode": how}
+        for encoder in (self.image_encoder, self.text_encoder):
+            encoder.forward = torch.compile(encoder.forward, **settings)
+
     def train(self, mode: bool = True):
         """Set the learner's mode; CLIP is frozen, the batch statistics of a ResNet too."""
         self.training = mode
@@ -79,9 +102,19 @@ class PromptedCLIP(nn.Module):
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W) (CLIP, arXiv 2103.00020): exp(logit_scale) * cosine."""
         prompts = self.prompt_learner()
-        text = self._text_features(prompts)  # (C, E)
-        features = self._unit(self.image_encoder(image, prompts.vision_additions))  # (B, E)
+        return self._output(self.image_encoder(image, prompts.vision_additions), prompts)
+
+    def _output(self, features: Tensor, prompts) -> Output:
+        text, features = self._text_features(prompts), self._unit(features)  # (C, E), (B, E)
         return Output(self.logit_scale.exp() * features @ text.t(), features, text)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W) without vision prompts, not normalised."""
+        return self.image_encoder(image, [None] * len(self.prompt_learner.schedules.vision))
+
+    def of_features(self, features: Tensor) -> Output:
+        """As `output`, of what encode_image gave; for learners without vision prompts."""
+        return self._output(features, self.prompt_learner())
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""
@@ -104,8 +137,11 @@ class ConditionalCLIP(PromptedCLIP):
 
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W); every image has class features of its own."""
-        schedule = self.prompt_learner.schedules.vision
-        features = self._unit(self.image_encoder(image, [None] * len(schedule)))  # (B, E)
+        return self.of_features(self.encode_image(image))
+
+    def of_features(self, features: Tensor) -> Output:
+        """As `output`, of what encode_image gave."""
+        features = self._unit(features)  # (B, E)
         prompts = self.prompt_learner(features)
         text = self._unit(self.text_encoder(prompts.text, prompts.text_additions))  # (B, C, E)
         logits = self.logit_scale.exp() * (text @ features[:, :, None])[:, :, 0]  # (B, C)

@@ -54,7 +54,7 @@ class SelfRegularisation:
 
     def __call__(self, output: Output, image: Tensor) -> Tensor:
         """Mean absolute distances of features, and the divergence of logits, of images (B, 3, H, W)."""
-        teacher = F.normalize(self.frozen.image_features(image).float(), dim=-1)  # (B, E)
+        teacher = F.normalize(self.frozen.encode_image(image).float(), dim=-1)  # (B, E)
         text = F.l1_loss(output.text.float(), self.class_features)
         features = F.l1_loss(output.image.float(), teacher)
         goal = self.frozen.clip_model.logit_scale.exp().float() * teacher @ self.class_features.t()  # (B, C)

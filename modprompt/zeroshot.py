@@ -31,7 +31,7 @@ class FrozenCLIP(nn.Module):
         self.text_encoder = TextEncoder(clip_model, no_prompts(self.text_layers, "text"), stream)
 
     @torch.no_grad()
-    def image_features(self, image: Tensor) -> Tensor:
+    def encode_image(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised."""
         return self.image_encoder(image, [None] * self.vision_layers)
 

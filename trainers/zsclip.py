@@ -22,7 +22,7 @@ class ZeroshotCLIP(CLIPTrainer):
 
     def build_model(self):
         """CLIP in single precision on a CPU, half on CUDA, and the features of all classes."""
-        clip_model = self.load_clip().to(self.device)
+        self.clip_model = clip_model = self.load_clip().to(self.device)
         if self.device.type == "cpu":
             clip_model.float()
         self.model = FrozenCLIP(clip_model)
@@ -40,11 +40,15 @@ class ZeroshotCLIP(CLIPTrainer):
     def load_model(self, directory, epoch=None):
         """There is nothing to load."""
 
-    @torch.no_grad()
     def logits(self, image):
-        """Logits (B, C) = exp(logit_scale) * cosine of images (B, 3, H, W) and classes."""
-        features = F.normalize(self.model.image_features(image), dim=-1)
-        return self.model.clip_model.logit_scale.exp() * features @ self.class_features.t()
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.logits_of(self.model.encode_image(image))
+
+    @torch.no_grad()
+    def logits_of(self, features):
+        """Logits (B, C) = exp(logit_scale) * cosine of image features (B, E) and classes."""
+        features = F.normalize(features.to(self.class_features.dtype), dim=-1)
+        return self.clip_model.logit_scale.exp() * features @ self.class_features.t()
 
 
 @TRAINER_REGISTRY.register(force=True)

@@ -8,6 +8,7 @@ from torch import nn
 
 from modprompt import backbone
 from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
+from modprompt.plugin.feature_cache import feature_batches
 
 
 def warn_of_pixel_statistics(cfg) -> None:
@@ -37,13 +38,39 @@ class CLIPTrainer(TrainerX):
         self.backbone_fingerprint = backbone.fingerprint(clip_model)
         return clip_model
 
+    def encode_image(self, image):
+        """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""
+        return self.model.encode_image(image.to(self.device))
+
+    @property
+    def prompts_images(self):
+        """Whether the image side has prompts, so that its features change with them."""
+        return False
+
+    @torch.no_grad()
+    def test(self, split=None, **kwargs):
+        """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them."""
+        folder = self.cfg.TEST.get("FEATURE_CACHE", "")
+        if not folder or self.prompts_images:
+            return super().test(split)
+        split = split or self.cfg.TEST.SPLIT
+        which = "val_loader" if split == "val" and self.val_loader is not None else "test_loader"
+        loader = getattr(self, which)
+        name = f"{self.cfg.DATASET.NAME}_{split}"
+        kept = feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image)
+        setattr(self, which, kept)
+        try:
+            return super().test(split)
+        finally:
+            setattr(self, which, loader)
+
     def model_inference(self, input):
         """Logits (B, C) of a test batch.
 
         Raises:
             FloatingPointError: if they are not finite: there is no prediction in them.
         """
-        logits = self.logits(input)
+        logits = self.logits(input) if input.dim() == 4 else self.logits_of(input)
         if not torch.isfinite(logits).all():
             raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
         return logits
@@ -51,3 +78,7 @@ class CLIPTrainer(TrainerX):
     def logits(self, image):
         """Logits (B, C) of images (B, 3, H, W)."""
         return self.model(image)
+
+    def logits_of(self, features):
+        """Logits (B, C) of what encode_image gave for B images."""
+        return self.model.of_features(features).logits

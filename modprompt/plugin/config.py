@@ -31,8 +31,11 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.DATASET = CfgNode()
     defaults.DATASET.SUBSAMPLE_CLASSES = "all"
     defaults.DATASET.REFERENCE_NAMES = False  # Caltech256: class names cut at hyphens, as the reference has them
+    defaults.TEST = CfgNode()
+    defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
+    defaults.MODEL.COMPILE = ""  # torch.compile of both encoders: default, reduce-overhead (CUDA graphs) or aot_eager
     defaults.MODEL.BACKBONE = CfgNode()
     defaults.MODEL.BACKBONE.PATH = ""
     add_missing(cfg, defaults)

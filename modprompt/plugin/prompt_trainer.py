@@ -100,6 +100,7 @@ class PromptTrainer(CLIPTrainer):
             precision.cast_products(clip_model, self.precision.products)
         self.model = self.model_class(learner, clip_model, self.precision.stream).to(self.device)
         self.model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0))
+        self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
         view = CheckpointView(learner, functools.partial(self.checkpoint_key, learner))
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(view, cfg.MODEL.INIT_WEIGHTS)
@@ -167,6 +168,11 @@ class PromptTrainer(CLIPTrainer):
     def parse_batch_train(self, batch):
         """(images, labels) on the device."""
         return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    @property
+    def prompts_images(self):
+        """Whether the learner has vision prompts."""
+        return bool(self.model.prompt_learner.schedules.vision.depth)
 
     @torch.no_grad()
     def test(self, split=None, **kwargs):

@@ -26,7 +26,7 @@ def test_nothing_is_lost_where_nothing_moved(clip_model):
     frozen = FrozenCLIP(clip_model)
     images = torch.randn(3, 3, 32, 32)
     text = torch.nn.functional.normalize(torch.randn(4, 32), dim=-1)
-    image = torch.nn.functional.normalize(frozen.image_features(images), dim=-1)
+    image = torch.nn.functional.normalize(frozen.encode_image(images), dim=-1)
     logits = clip_model.logit_scale.exp() * image @ text.t()
     regularisation = SelfRegularisation(frozen, text, Weights(25, 10, 1))
     assert regularisation(Output(logits, image, text), images).item() == pytest.approx(0, abs=1e-6)

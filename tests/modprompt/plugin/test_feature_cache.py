@@ -1,0 +1,75 @@
+import json
+import os
+
+import pytest
+
+import train
+from tests.methods import METHODS
+
+
+@pytest.fixture
+def evaluate(mpl_flags, mpl_options, tmp_path, monkeypatch):
+    """Trains a method once, then evaluates it with kept features; gives accuracy and number of images encoded."""
+    from modprompt.encoders import VisionEncoder
+
+    count, plain = [], VisionEncoder.forward
+    monkeypatch.setattr(
+        VisionEncoder, "forward", lambda self, image, *a: count.append(len(image)) or plain(self, image, *a)
+    )
+
+    def run(row, *more, cache=True):
+        if row == "zeroshot":
+            words, how = [], "ZeroshotCLIP"
+        else:
+            words, how = METHODS[row].words, METHODS[row].trainer
+        flags = [*mpl_flags, "--eval-only", "--model-dir", str(tmp_path / "out")]
+        flags[flags.index("MPL")] = how
+        if row != "zeroshot" and not (tmp_path / "out").exists():
+            trained = [word for word in flags if word != "--eval-only"]
+            assert train.main([*trained, *mpl_options, *words, "OPTIM.MAX_EPOCH", "1"]) == 0
+        flags[flags.index("--output-dir") + 1] = str(tmp_path / "tested")
+        count.clear()
+        kept = ["TEST.FEATURE_CACHE", str(tmp_path / "features")] if cache else []
+        assert train.main([*flags, *mpl_options, *words, *kept, *map(str, more)]) == 0
+        return json.loads((tmp_path / "tested" / "result.json").read_text())["accuracy_pct"], sum(count)
+
+    return run
+
+
+@pytest.mark.parametrize("row", ["zeroshot", "coop_end", "cocoop", "language_prompting"])
+def test_images_are_encoded_once(evaluate, row, tmp_path):
+    plain, images = evaluate(row, cache=False)
+    assert evaluate(row) == (plain, images)
+    assert evaluate(row) == (plain, 0)
+    (file,) = (tmp_path / "features").iterdir()
+    assert file.name.startswith("EuroSAT_test_")
+
+
+def test_methods_of_one_clip_share_them(evaluate):
+    accuracy, _ = evaluate("zeroshot")
+    assert evaluate("coop_end")[1] == 0
+    assert evaluate("zeroshot") == (accuracy, 0)
+
+
+def test_methods_with_vision_prompts_keep_none(evaluate, tmp_path):
+    _, images = evaluate("maple")
+    assert evaluate("maple")[1] == images > 0
+    assert not (tmp_path / "features").exists()
+
+
+def test_other_images_classes_or_transforms_are_encoded_anew(evaluate, eurosat_root):
+    _, images = evaluate("zeroshot")
+    assert evaluate("zeroshot", "DATASET.SUBSAMPLE_CLASSES", "new")[1] == images
+    assert evaluate("zeroshot", "INPUT.INTERPOLATION", "bilinear")[1] == images
+    for path in (eurosat_root / "eurosat" / "2750" / "Forest").iterdir():
+        os.utime(path, (0, 0))
+    assert evaluate("zeroshot")[1] == images
+
+
+def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
+    accuracy, images = evaluate("zeroshot")
+    (file,) = (tmp_path / "features").iterdir()
+    file.write_bytes(b"PK nothing")
+    assert evaluate("zeroshot") == (accuracy, images)
+    assert "is damaged: the images are encoded again" in capsys.readouterr().out
+    assert evaluate("zeroshot") == (accuracy, 0)
