@@ -93,7 +93,10 @@ def read_tensors(path: PathLike) -> Any:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
-    options = {"weights_only": False} if "weights_only" in inspect.signature(torch.load).parameters else {}
+    known = inspect.signature(torch.load).parameters
+    options = {"weights_only": False} if "weights_only" in known else {}
+    if "mmap" in known and zipfile.is_zipfile(path):
+        options["mmap"] = True  # pages are read when they are needed
     try:
         return torch.load(str(path), map_location="cpu", pickle_module=_pickle_module, **options)
     except Exception as error:

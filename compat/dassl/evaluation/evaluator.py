@@ -6,7 +6,6 @@ from collections import OrderedDict
 import numpy as np
 import torch
 from dassl.utils import Registry, check_availability
-from sklearn.metrics import confusion_matrix, f1_score
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
 
@@ -66,6 +65,8 @@ class Classification(EvaluatorBase):
         hits = labels == predictions
         total, correct = len(hits), int(hits.sum())
         accuracy = 100.0 * correct / total
+        from sklearn.metrics import f1_score  # late: it takes a second to import
+
         macro_f1 = 100.0 * f1_score(labels, predictions, average="macro", labels=np.unique(labels))
         results = OrderedDict(accuracy=accuracy, error_rate=100.0 - accuracy, macro_f1=macro_f1)
         print(
@@ -97,5 +98,7 @@ class Classification(EvaluatorBase):
 
     def _save_confusion(self, labels, predictions):
         path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
+        from sklearn.metrics import confusion_matrix
+
         torch.save(torch.from_numpy(confusion_matrix(labels, predictions, normalize="true")), path)
         print(f"Confusion matrix is saved to {path}")
