@@ -40,7 +40,7 @@ import trainers.vpt  # noqa: E402, F401
 import trainers.zsclip  # noqa: E402, F401
 from modprompt.names import check_name  # noqa: E402
 from modprompt.plugin.result import ResultRecorder  # noqa: E402
-from modprompt.plugin.settings import check_values, merge_file, merge_options  # noqa: E402
+from modprompt.plugin.settings import check_values, merge_file, merge_options, warn_of_other_nodes  # noqa: E402
 
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
@@ -105,14 +105,16 @@ def setup_cfg(args: argparse.Namespace, shots: int = 16):
     """
     use_embedded_default(args, shots)
     cfg = get_cfg_default()
+    given = args.opts[::2]
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            merge_file(cfg, path)
+            given = given + merge_file(cfg, path)
     apply_flags(cfg, args)
     merge_options(cfg, args.opts)
     check_name(cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
     check_name(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "DATASET.NAME")
     check_values(cfg)
+    warn_of_other_nodes(given, cfg.TRAINER.NAME, getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", ""))
     cfg.freeze()
     return cfg
 
@@ -134,7 +136,10 @@ def run(args: argparse.Namespace) -> None:
         trainer.test()
     elif not args.no_train:
         trainer.train()
-    path = recorder.write(cfg, len(trainer.dm.dataset.val if cfg.TEST.SPLIT == "val" else trainer.dm.dataset.test))
+    evaluated = f"{args.model_dir} epoch {args.load_epoch or 'last'}" if args.eval_only and args.model_dir else ""
+    path = recorder.write(
+        cfg, evaluated, len(trainer.dm.dataset.val if cfg.TEST.SPLIT == "val" else trainer.dm.dataset.test)
+    )
     if path:
         print(f"Result: {path}")
 

@@ -65,7 +65,14 @@ def run(argv: list[str] | None = None) -> None:
         UserError: if a split has no images, and on all that train.py refuses.
     """
     own, rest = parse(argv)
-    cfg = train.setup_cfg(train.parse_args(["--trainer", "ZeroshotCLIP", *rest]), shots=-1)
+    args = train.parse_args(rest)
+    for flag in ("trainer", "model_dir", "resume"):
+        if getattr(args, flag):
+            raise UserError(
+                f"--{flag.replace('_', '-')} has no meaning here: features are those of CLIP without prompts"
+            )
+    args.trainer = "ZeroshotCLIP"
+    cfg = train.setup_cfg(args, shots=-1)
     if cfg.SEED >= 0:
         train.set_random_seed(cfg.SEED)
     trainer = train.build_trainer(cfg)

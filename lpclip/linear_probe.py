@@ -148,9 +148,13 @@ def run(argv: list[str] | None = None) -> None:
         at_least(f"--{name}", getattr(args, name), 1)
     folder = Path(args.feature_dir) / args.dataset
     splits = {name: read_split(folder / f"{name}.npz") for name in ("train", "val", "test")}
-    rows = []
+    fewest = min(np.unique(splits["train"].labels, return_counts=True)[1])
     for shots in args.shots:
         at_least("--shots", shots, 1)
+        if shots > fewest:
+            raise UserError(f"--shots {shots}: a class has only {fewest} training images; leave that number out")
+    rows = []
+    for shots in args.shots:
         seeds = range(1, args.num_run + 1)
         runs = [
             accuracy_pct(splits, shots, seed, args.num_step) for seed in tqdm(seeds, desc=f"{shots} shots", leave=False)

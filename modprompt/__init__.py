@@ -1,4 +1,4 @@
-"""Prompt engine for a stock CLIP: schedules, encoders with prompts on both sides, and the learner of MPL.
+"""Prompt engine for a stock CLIP: schedules, encoders with prompts on both sides, and prompt learners.
 
 The modules of this package know nothing of Dassl; `modprompt.plugin` is the side that does.
 """

@@ -83,13 +83,13 @@ def close(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
     return feed_forward(block, x + F.linear(attended, out.weight, out.bias))
 
 
-def run_block(block: nn.Module, x: Tensor) -> Tensor:
-    """The block's output for sequences x (B, L, D), every token looking at every other."""
+def run_block(block: nn.Module, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+    """The block's output for sequences x (B, L, D); `mask` (L, L) is True where a token looks, None for everywhere."""
     batch, length, width = x.shape
     x = x.reshape(-1, width)
     heads = block.attn.num_heads
     qkv = project(block, block.ln_1(x)).view(batch, length, 3, heads, width // heads)
-    attended = attention(*qkv.unbind(2)).reshape(-1, width)
+    attended = attention(*qkv.unbind(2), mask).reshape(-1, width)
     return close(block, x, attended).view(batch, length, width)
 
 

@@ -11,6 +11,7 @@ from modprompt.files import read_tensors
 PREFIX = "prompt_learner."
 _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
 _CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
+_OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = "ZS_image_encoder."  # PromptSRC keeps CLIP's image encoder inside its learner
 
 
@@ -59,9 +60,9 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     plain = {key[7:] if key.startswith("module.") else key: value for key, value in plain.items()}
     deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT)}
     inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
-    learned = {**inner, **deep} or plain
-    if not inner and deep:  # a learner saved without its prefix beside deep prompts
-        learned.update({key: value for key, value in plain.items() if "." not in key and key != "logit_scale"})
+    if not inner:  # a learner saved without its prefix
+        inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
+    learned = {**inner, **deep}
     return {key: value for key, value in learned.items() if key not in _CLASS_TOKENS and not key.startswith(_FROZEN)}
 
 
@@ -82,7 +83,10 @@ def read_checkpoint(path: Union[str, Path]) -> dict:
     content = read_tensors(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
         raise UserError(f"{path} is not a checkpoint of a prompt learner")
-    return content if "state_dict" in content else {"state_dict": content}
+    content = content if "state_dict" in content else {"state_dict": content}
+    if not isinstance(content.get("made_with"), dict):
+        content["made_with"] = {}
+    return content
 
 
 def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
@@ -140,7 +144,7 @@ def load_learner(view: CheckpointView, path: Union[str, Path], made_with: Option
     state = content["state_dict"]
     theirs = {key: value for key, value in learner_part(state).items() if isinstance(value, Tensor)}
     _require_fit(view, theirs, path)
-    _require_made_with(content.get("made_with") or {}, made_with or {}, path)
+    _require_made_with(content["made_with"], made_with or {}, path)
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
     epoch = content.get("epoch", 0)
     return Loaded(epoch if isinstance(epoch, int) else 0, count_classes(state))

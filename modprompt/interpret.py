@@ -3,6 +3,7 @@
 Shapes: n tokens, C classes, T text width, W words of the vocabulary.
 """
 
+import re
 from typing import Dict, List, Mapping, NamedTuple, Tuple
 
 import torch
@@ -12,6 +13,7 @@ from modprompt.clip_package import import_clip
 from modprompt.errors import UserError
 
 _END_OF_WORD = "</w>"
+_TEXT_PROMPT = re.compile(r"ctx$|compound_prompts_text\.(\d+)$|text_encoder\..*\.(\d+)\.VPT_shallow$")
 
 
 class Word(NamedTuple):
@@ -26,21 +28,26 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
 
     Args:
         state_dict: a learner's tensors, without `prompt_learner.` in their names; see checkpoint.learner_part.
+
+    Raises:
+        UserError: if one of them is no tensor of that shape.
     """
     layers = {}
     for key, value in state_dict.items():
-        if key == "ctx":
-            layers[0] = value
-        elif key.startswith("compound_prompts_text."):
-            layers[int(key.split(".")[1]) + 1] = value
-        elif key.startswith("text_encoder.") and key.endswith(".VPT_shallow"):
-            layers[int(key.split(".")[-2])] = value
+        found = _TEXT_PROMPT.match(key)
+        if not found:
+            continue
+        if not isinstance(value, Tensor) or value.dim() not in (2, 3):
+            raise UserError(f"{key} is no learned prompt: expected a tensor of two or three dimensions")
+        deep, inside = found.groups()
+        layers[0 if key == "ctx" else int(inside) if inside else int(deep) + 1] = value
     return {layer: layers[layer].float() for layer in sorted(layers)}
 
 
 def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
     """Number of learned vision vectors: they live in another space, where there are no words."""
-    return sum(value.shape[0] for key, value in state_dict.items() if key.startswith("image_encoder."))
+    own = (value for key, value in state_dict.items() if key.startswith("image_encoder."))
+    return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
 
 
 def _readable(word: str, byte_decoder: Mapping[str, int]) -> str:

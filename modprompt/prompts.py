@@ -97,7 +97,8 @@ class PromptText(nn.Module):
         ids = tokenize(self.texts, classnames, clip_model.positional_embedding.shape[0])
         end = ids.argmax(dim=-1)
         ids = ids[:, : int(end.max()) + 1]
-        order = _reading_order(ids, n_ctx, position, classnames)
+        words = len(token_ids(self.texts[0])) - len(token_ids(readable(classnames[0]) + "."))  # tokens before a name
+        order = _reading_order(ids, n_ctx, words, position, classnames)
         self.shared = count_shared(_symbols(ids, n_ctx, own_context).gather(1, order), end)
         self.groups = group_by_length((end + 1 - self.shared).tolist())
         self.context_in_prefix = position == "end" and self.shared > n_ctx
@@ -154,14 +155,17 @@ def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:
     return symbols
 
 
-def _reading_order(ids: Tensor, n_ctx: int, position: str, classnames: Sequence[str]) -> Tensor:
-    """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context."""
+def _reading_order(ids: Tensor, n_ctx: int, words: int, position: str, classnames: Sequence[str]) -> Tensor:
+    """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context.
+
+    The name stands behind `words` tokens, of which the context takes the first n_ctx.
+    """
     order = torch.arange(ids.shape[1]).repeat(len(ids), 1)
     ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name
     if ahead == n_ctx:
         return order
     for row, classname in zip(order, classnames):
         name = len(token_ids(readable(classname)))
-        row[1 + ahead : 1 + ahead + name] = torch.arange(1 + n_ctx, 1 + n_ctx + name)
-        row[1 + ahead + name : 1 + n_ctx + name] = torch.arange(1 + ahead, 1 + n_ctx)
+        row[1 + ahead : 1 + ahead + name] = torch.arange(1 + words, 1 + words + name)
+        row[1 + ahead + name : 1 + words + name] = torch.arange(1 + ahead, 1 + words)
     return order

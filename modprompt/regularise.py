@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.model import Output
 from modprompt.zeroshot import FrozenCLIP
@@ -40,14 +39,9 @@ class SelfRegularisation:
         frozen: the CLIP without prompts.
         class_features: the frozen class features (C, E), normalised, float32.
         weights: of the losses on class features, on image features, and on logits.
-
-    Raises:
-        UserError: if a weight is negative.
     """
 
     def __init__(self, frozen: FrozenCLIP, class_features: Tensor, weights: Weights):
-        for name, weight in weights._asdict().items():
-            at_least(f"{name.upper()}_LOSS_WEIGHT", weight, 0)
         self.frozen = frozen
         self.class_features = class_features
         self.weights = weights

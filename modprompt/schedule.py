@@ -133,17 +133,18 @@ def shallow(layers: int, n_ctx: int, side: str = "vision") -> Schedule:
     return modular(layers, 1, n_ctx, 0, 0, side)
 
 
-def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: int) -> Schedule:
+def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: int, name: str = "N_CTX") -> Schedule:
     """A schedule written out in a config as [[remove, add], ...]; layers that are not written carry.
 
     Raises:
-        UserError: as Schedule, if there are more steps than layers, and if layer 0 does not add `first` tokens.
+        UserError: as Schedule, if there are more steps than layers, and if layer 0 does not add `first` tokens, a
+            number that the setting `name` gives.
     """
     if len(steps) > layers:
         raise UserError(f"{side} schedule: {len(steps)} steps given, but the model has {layers} {side} layers")
     schedule = Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
     if schedule[0].add != first:
-        raise UserError(f"{side} schedule, layer 0: must add N_CTX = {first} tokens, adds {schedule[0].add}")
+        raise UserError(f"{side} schedule, layer 0: must add {name} = {first} tokens, adds {schedule[0].add}")
     return schedule
 
 

@@ -36,12 +36,18 @@ arguments() {
   options=("$@")
 }
 
-# run_once DIR ARGUMENTS...: train.py with output folder DIR, unless its result is there (and not older than $MODEL's).
-# An unfinished run is resumed.
+# finished DIR: whether DIR has a result, of $MODEL and epoch $number if a model is evaluated, and not older than it
+finished() {
+  [[ -s $1/result.json ]] || return 1
+  [[ -n ${MODEL:-} ]] || return 0
+  [[ ! $MODEL/result.json -nt $1/result.json ]] && grep -qF "\"$MODEL epoch ${number:-last}\"" "$1/result.json"
+}
+
+# run_once DIR ARGUMENTS...: train.py with output folder DIR, unless it is finished. An unfinished run is resumed.
 run_once() {
   local dir=$1
   shift
-  if [[ -s $dir/result.json && ! ${MODEL:-/nonexistent}/result.json -nt $dir/result.json ]]; then
+  if finished "$dir"; then
     echo "Finished before: $dir/result.json (delete $dir to run again)"
     return
   fi

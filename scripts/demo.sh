@@ -7,6 +7,7 @@ case ${PYTHON:=python} in */*) PYTHON=$(cd "$(dirname "$PYTHON")" && pwd)/$(base
 OUT=${OUT:-$scripts/../output/demo}
 mkdir -p "$OUT/console"
 OUT=$(cd "$OUT" && pwd)
+unset TRAINER CFG SHOTS
 export scripts PYTHON OUT OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 # one FOLDER CFG SEED: train on the base classes, test on both halves; what it prints goes to a file

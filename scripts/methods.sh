@@ -2,7 +2,7 @@
 #
 # method FOLDER PROTOCOL: sets TRAINER, and CFG unless it is given
 method() {
-  local base few cross # configs for base-to-new, for few-shot, and for cross-data-set runs
+  local given=${TRAINER:-} base few cross # configs for base-to-new, for few-shot, and for cross-data-set runs
   case $1 in
     mpl) TRAINER=MPL base=vit_b4_c1_add2_rm1 cross=${base}_cross_datasets ;;
     coop) TRAINER=CoOp base=vit_b16_ctxv1 cross=vit_b16_ep50_ctxv1 ;;
@@ -15,16 +15,19 @@ method() {
       TRAINER=PromptSRC base=vit_b16_c2_ep20_batch4_4+4ctx cross=${base}_cross_datasets
       few=vit_b16_c2_ep50_batch4_4+4ctx_few_shot
       ;;
-    zsclip) TRAINER=${TRAINER:-ZeroshotCLIP} base=vit_b16 ;; # or TRAINER=ZeroshotCLIP2
+    zsclip) base=vit_b16 ;;
     *)
       echo "error: scripts/methods.sh has no method $1" >&2
       exit 2
       ;;
   esac
   case $2 in
-    zeroshot*) TRAINER=ZeroshotCLIP base=vit_b16 ;;
-    few_shot*) base=${few:-$base} ;;
-    xd_* | reproduce_xd*) base=${cross:-$base} ;;
+    few_shot | reproduce_few_shot) base=${few:-$base} ;;
+    xd_* | reproduce_xd) base=${cross:-$base} ;;
   esac
+  if [[ $1 = zsclip || $2 = zeroshot ]]; then
+    base=vit_b16
+    case $given in Zeroshot*) TRAINER=$given ;; *) TRAINER=ZeroshotCLIP ;; esac # or TRAINER=ZeroshotCLIP2
+  fi
   CFG=${CFG:-$base}
 }

@@ -9,6 +9,11 @@ protocol=$name
 for short in maple_xd maple ivlp lp vpt; do # reproduce_maple_xd.sh is reproduce_xd
   case $protocol in *_"$short") protocol=${protocol%_"$short"}${short#"${short%_xd}"} ;; esac
 done
+case $protocol in
+  reproduce_base2novel_setting) protocol=reproduce ;;
+  dev_train) protocol=few_shot_epochs ;;
+  dev_test) protocol=few_shot_test ;;
+esac
 SCRIPT=scripts/$(basename "$folder")/$name.sh
 if [[ ! -f $scripts/protocols/$protocol.sh ]]; then
   echo "error: $SCRIPT: there is no scripts/protocols/$protocol.sh" >&2

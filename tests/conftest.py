@@ -124,7 +124,7 @@ def eurosat_root(tmp_path):
     return write_eurosat(tmp_path / "data")
 
 
-SMALL_CONFIG = """
+BARE_CONFIG = """
 DATALOADER:
   TRAIN_X:
     BATCH_SIZE: 4
@@ -147,12 +147,17 @@ OPTIM:
   WARMUP_CONS_LR: 1e-5
 TRAIN:
   PRINT_FREQ: 1
+"""
+SMALL_CONFIG = (
+    BARE_CONFIG
+    + """
 TRAINER:
   MPL:
     N_CTX: 1
     PREC: "fp32"
     PROMPT_DEPTH: 3
 """
+)
 
 
 @pytest.fixture
@@ -185,6 +190,20 @@ def mpl_flags(eurosat_root, small_config, clip_file, tmp_path):
 def mpl_options(clip_file):
     """Trailing options that go with mpl_flags."""
     return ["MODEL.BACKBONE.PATH", str(clip_file), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
+
+
+@pytest.fixture
+def command(mpl_flags, mpl_options, tmp_path):
+    """Words of a run of a row of tests/methods.py, or of a trainer without settings; further options behind."""
+    (tmp_path / "bare.yaml").write_text(BARE_CONFIG)
+
+    def words(method, *more):
+        flags = [*mpl_flags]
+        flags[flags.index("MPL")] = getattr(method, "trainer", method)
+        flags[flags.index("--config-file") + 1] = str(tmp_path / "bare.yaml")
+        return [*flags, *mpl_options, *getattr(method, "words", ()), *map(str, more)]
+
+    return words
 
 
 def run_program(*arguments, **kwargs):

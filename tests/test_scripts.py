@@ -191,6 +191,40 @@ def test_ensemble_is_asked_for_by_name(typed):
     )
 
 
+def test_promptsrcs_two_numbers_are_shots_for_three_seeds(typed):
+    lines = typed("promptsrc/few_shot.sh", "imagenet", 4)
+    assert [f"--seed {seed} " in line and "NUM_SHOTS 4" in line for seed, line in enumerate(lines, 1)] == [True] * 3
+    (line,) = typed("promptsrc/few_shot.sh", "imagenet", 2, 8)
+    assert "--seed 2 " in line
+    assert "NUM_SHOTS 8" in line
+    lines = typed("promptsrc/reproduce_few_shot.sh", "dtd", 4, "weights", 50)
+    assert ["/weights/4shot/seed" in line and "--load-epoch 50 " in line for line in lines] == [True] * 3
+
+
+def test_mpls_dev_scripts(typed, tmp_path):
+    (line,) = typed("mpl/dev_train.sh", "dtd", 1, 3)
+    assert "/results/dtd/MPL/eval/vit_b4_c1_add2_rm1_16shots/seed1 " in line
+    assert line.endswith("DATASET.NUM_SHOTS 16 OPTIM.MAX_EPOCH 3")
+    (line,) = typed("mpl/dev_test.sh", "dtd", 1, 3)
+    assert f"--model-dir {tmp_path}/results/dtd/MPL/eval/vit_b4_c1_add2_rm1_16shots/seed1 --load-epoch 3 " in line
+
+
+def test_trainer_of_the_environment_counts_for_zero_shot_alone(typed):
+    (line,) = typed("zsclip/zeroshot.sh", "dtd", TRAINER="ZeroshotCLIP2")
+    assert "--trainer ZeroshotCLIP2 " in line
+    assert all("--trainer ZeroshotCLIP " in line for line in typed("zsclip/base2new.sh", "dtd", 1, TRAINER="CoOp"))
+    assert all("--trainer MaPLe " in line for line in typed("maple/base2new_train.sh", "dtd", 1, TRAINER="CoOp"))
+
+
+def test_result_of_another_model_is_not_taken_for_this_one(bash, clip_file):
+    """Published weights, then one's own, in the same folders: each is tested."""
+    assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file)).returncode == 0
+    backbone = ["MODEL.BACKBONE.PATH", clip_file]
+    assert "=> result" in bash("mpl/base2new_test.sh", "eurosat", 1, *backbone).stdout
+    assert bash("mpl/base2new_test.sh", "eurosat", 1, *backbone).stdout.startswith("Finished before: ")
+    assert bash("mpl/base2new_test.sh", "eurosat", 1, 9, *backbone).returncode == 2  # there is no epoch 9
+
+
 def test_link_without_a_protocol_is_refused(tmp_path):
     folder = tmp_path / "scripts" / "mpl"
     folder.mkdir(parents=True)

@@ -30,7 +30,7 @@ def _contexts(layers):
 
 
 def _require_same_clip(content: dict, clip_model, name: str) -> None:
-    stated = (content.get("made_with") or {}).get("the weights of CLIP")
+    stated = content["made_with"].get("the weights of CLIP")
     if stated not in (None, backbone.fingerprint(clip_model)):
         raise UserError(f"the checkpoint was made with another CLIP than {name}: see --backbone and --backbone-path")
 
@@ -46,7 +46,11 @@ def interpret(path: str, count: int, name: str, clip_path: str) -> list[tuple[in
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
     if not layers and not vision:
         raise UserError(f"{path} holds no learned prompts")
-    clip_model = backbone.load_clip(name, clip_path)
+    name = name or str(content.get("backbone") or "ViT-B/16")
+    try:
+        clip_model = backbone.load_clip(name, clip_path)
+    except UserError as error:
+        raise UserError(f"--backbone {name}, --backbone-path {clip_path or 'not given'}: {error}") from None
     _require_same_clip(content, clip_model, clip_path or name)
     if vision:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
@@ -84,7 +88,7 @@ def run(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("checkpoint", help="a file like model.pth.tar-5")
     add("topk", type=int, nargs="?", default=5, help="words per vector")
-    add("--backbone", default="ViT-B/16", help=f"the CLIP it was trained with, e.g. RN50 or {backbone.EMBEDDED}")
+    add("--backbone", default="", help="the CLIP it was trained with (default: what the file says, else ViT-B/16)")
     add("--backbone-path", default="", help="its weights on disk")
     add("--csv", default="", help="write the rows to this file too")
     args = parser.parse_args(argv)

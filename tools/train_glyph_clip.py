@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modprompt.blocks import run_block
+from modprompt.blocks import causal_after, run_block
 from modprompt.clip_package import import_clip
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families
 
@@ -122,7 +122,7 @@ def text_features(model: nn.Module, table: Tensor, words: Words, tokens: Tensor)
     tokens = tokens[:, :_CONTEXT]
     x = F.embedding(words.position[tokens], table) + model.positional_embedding[:_CONTEXT]
     for block in model.transformer.resblocks:
-        x = run_block(block, x, causal=True)
+        x = run_block(block, x, causal_after(_CONTEXT, _CONTEXT, x.device))
     x = model.ln_final(x)[torch.arange(len(x)), tokens.argmax(dim=-1)] @ model.text_projection
     return F.normalize(x, dim=-1)
 

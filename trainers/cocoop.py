@@ -7,7 +7,7 @@ from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.model import ConditionalCLIP
 from modprompt.plugin.config import register_defaults
 from modprompt.plugin.prompt_trainer import PromptTrainer
-from trainers.coop import coop_context, coop_schedules
+from trainers.coop import CoOp, coop_context, coop_schedules, warn_of_unused_n_ctx
 
 DEFAULTS = CfgNode()
 DEFAULTS.N_CTX = 16  # context tokens; with CTX_INIT, the number of its words
@@ -24,6 +24,12 @@ class CoCoOp(PromptTrainer):
     node_name = "COCOOP"
     checkpoint_prefix = ""
     model_class = ConditionalCLIP
+    not_in_checkpoints = CoOp.not_in_checkpoints
+
+    def check_cfg(self, cfg):
+        """Complain about choices before any work is done."""
+        super().check_cfg(cfg)
+        warn_of_unused_n_ctx("COCOOP", cfg.TRAINER.COCOOP, DEFAULTS.N_CTX)
 
     def build_learner(self, clip_model, classnames):
         """A context on the text side, and the network that moves it."""

@@ -32,6 +32,13 @@ def coop_context(node, clip_model, n_cls=None):
     return from_words(words, len(words.split()), clip_model) if words else random_context(node.N_CTX, clip_model, n_cls)
 
 
+def warn_of_unused_n_ctx(name, node, default):
+    """Warn if N_CTX was given beside a CTX_INIT of another number of words."""
+    words = len(readable(node.CTX_INIT).split())
+    if words and node.N_CTX not in (words, default):
+        warnings.warn(f"TRAINER.{name}.N_CTX {node.N_CTX} is not used: CTX_INIT has {words} words", stacklevel=3)
+
+
 def coop_schedules(trainer, clip_model, n_ctx) -> Schedules:
     """A context carried to the end, or SCHEDULE_TEXT; nothing on the vision side."""
     text_layers, vision_layers = layers_of(clip_model)
@@ -45,6 +52,7 @@ class CoOp(PromptTrainer):
 
     node_name = "COOP"
     checkpoint_prefix = ""
+    not_in_checkpoints = (*PromptTrainer.not_in_checkpoints, "N_CTX")  # it shows, and with CTX_INIT it is not used
 
     def check_cfg(self, cfg):
         """Complain about choices before any work is done."""
@@ -54,6 +62,7 @@ class CoOp(PromptTrainer):
             one_of("CLASS_TOKEN_POSITION", node.CLASS_TOKEN_POSITION, POSITIONS)
             if node.get("SCHEDULE_TEXT") and node.CLASS_TOKEN_POSITION != "end":
                 raise UserError("SCHEDULE_TEXT needs CLASS_TOKEN_POSITION end: deep prompts stand at the start")
+        warn_of_unused_n_ctx("COOP", node, DEFAULTS.N_CTX)
         if node.CSC and node.CTX_INIT:
             warnings.warn("TRAINER.COOP.CSC is not used: CTX_INIT gives all classes one context", stacklevel=2)
 

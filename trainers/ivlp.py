@@ -43,18 +43,18 @@ class IVLP(PromptTrainer):
         """Replacement on PROMPT_DEPTH_VISION layers, or SCHEDULE_VISION."""
         n_ctx, depth = self.settings.N_CTX_VISION, self.settings.PROMPT_DEPTH_VISION
         layers = layers_of(clip_model)[1]
-        if not depth and not self.settings.get("SCHEDULE_VISION", []):
+        if not depth and not self.setting("SCHEDULE_VISION"):
             return no_prompts(layers)
         self.require_vision_transformer(clip_model)
-        at_least("N_CTX_VISION", n_ctx, 1 if depth else 0)
-        written = self.written("vision", layers, n_ctx)
+        written = self.written("vision", layers, n_ctx, "N_CTX_VISION")
+        at_least("N_CTX_VISION", n_ctx, 0 if written else 1)
         return written or replacement(layers, depth, n_ctx, "vision", "PROMPT_DEPTH_VISION")
 
     def text_schedule(self, clip_model):
         """Replacement on PROMPT_DEPTH_TEXT layers, or SCHEDULE_TEXT."""
         n_ctx, depth = self.settings.N_CTX_TEXT, self.settings.PROMPT_DEPTH_TEXT
         layers = layers_of(clip_model)[0]
-        written = self.written("text", layers, n_ctx)
+        written = self.written("text", layers, n_ctx, "N_CTX_TEXT")
         return written or replacement(layers, depth, n_ctx, "text", "PROMPT_DEPTH_TEXT")
 
     def build_learner(self, clip_model, classnames):

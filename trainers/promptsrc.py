@@ -7,7 +7,7 @@ from modprompt.plugin.regularised_trainer import RegularisedTrainer, add_regular
 from trainers.ivlp import IVLP, ivlp_node
 
 DEFAULTS = ivlp_node(4)
-add_regularisation(DEFAULTS, text=25.0, image=10.0, logits=1.0, mean=15.0, std=1.0)
+add_regularisation(DEFAULTS, text=25, image=10, logits=1, mean=15, std=1)
 register_defaults("PROMPTSRC", DEFAULTS)
 
 
@@ -16,3 +16,4 @@ class PromptSRC(RegularisedTrainer, IVLP):
     """PromptSRC: IVLP's learner with self-regularisation."""
 
     node_name = "PROMPTSRC"
+    method = IVLP.node_name  # the same learner

@@ -112,7 +112,7 @@ class CoupledPromptLearner(nn.Module):
         projections = {key.split(".")[1] for key in state_dict if key.startswith("txt2img_proj.")}
         facts: Dict[str, object] = {"PROMPT_DEPTH": len(deep) + 1}
         if deep:
-            facts["N_ADD_OP"] = len(projections)
+            facts["the number of projections (N_ADD_OP)"] = len(projections)
         if "ctx" in state_dict:
             facts["N_CTX"] = state_dict["ctx"].shape[0]
             facts["the text width"] = state_dict["ctx"].shape[1]

@@ -53,6 +53,11 @@ def add_defaults(cfg: CfgNode) -> None:
     add_missing(cfg.TRAINER, defaults)
 
 
+def registered_default(name: str, key: str):
+    """The default of a setting of a method's node; None if the method has no such setting."""
+    return _NODES[name].get(key) if name in _NODES else None
+
+
 def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
     """Put the family's defaults, and a method's node, into the live node behind every later `get_cfg_default()`.
 

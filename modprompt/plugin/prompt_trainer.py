@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,8 @@ from modprompt.checks import one_of
 from modprompt.errors import UserError
 from modprompt.model import PromptedCLIP
 from modprompt.plugin.clip_trainer import CLIPTrainer
-from modprompt.plugin.run_folder import find_checkpoint
+from modprompt.plugin.config import registered_default
+from modprompt.plugin.run_folder import find_checkpoint, newest_checkpoint
 from modprompt.schedule import from_config
 
 # settings of a node that change how prompts are learned, not how they are used
@@ -31,13 +33,15 @@ TRAINING_ONLY = ("PREC", "TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "LOGITS_LOSS_W
 class PromptTrainer(CLIPTrainer):
     """Trains a prompt learner in front of a frozen CLIP.
 
-    A subclass has the four attributes below and a method build_learner.
+    A subclass has the first attributes below and a method build_learner.
     """
 
     node_name = ""  # the method's node under cfg.TRAINER
     checkpoint_name = "prompt_learner"  # folder of its checkpoints
     checkpoint_prefix = PREFIX  # of the learner's names in them
     model_class = PromptedCLIP
+    method = ""  # whose checkpoints it reads, if that is another node's
+    not_in_checkpoints = TRAINING_ONLY
 
     def build_learner(self, clip_model: nn.Module, classnames) -> nn.Module:
         """The method's prompt learner.
@@ -57,14 +61,22 @@ class PromptTrainer(CLIPTrainer):
         name = self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME
         backbone.require_vision_transformer(clip_model, name, type(self).__name__)
 
-    def written(self, side, layers, n_ctx):
+    def setting(self, key):
+        """A setting of the method; its default where the codebase's own node does not have it."""
+        return self.settings.get(key, registered_default(self.node_name, key))
+
+    def written(self, side, layers, n_ctx, name="N_CTX"):
         """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION writes out for a side's layers, or None.
 
         Raises:
-            UserError: as from_config.
+            UserError: as from_config; layer 0 must add n_ctx tokens, the setting `name`.
         """
-        steps = self.settings.get(f"SCHEDULE_{side.upper()}", [])
-        return from_config(steps, layers, side, n_ctx) if steps else None
+        key = f"SCHEDULE_{side.upper()}"
+        steps = self.setting(key)
+        try:
+            return from_config(steps, layers, side, n_ctx, name) if steps else None
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
 
     @contextlib.contextmanager
     def naming_the_node(self, node):
@@ -72,7 +84,7 @@ class PromptTrainer(CLIPTrainer):
         try:
             yield
         except UserError as error:
-            if str(error).split(" ", 1)[0] not in node:
+            if str(error).split(" ", 1)[0].rstrip(":") not in node:
                 raise
             raise UserError(f"TRAINER.{self.node_name}.{error}") from None
 
@@ -195,17 +207,25 @@ class PromptTrainer(CLIPTrainer):
         super().after_epoch()
 
     def made_with(self):
-        """What a checkpoint of this run fits only with: the method's settings and the CLIP, as {name: text}."""
-        node = {key: str(value) for key, value in self.settings.items() if key not in TRAINING_ONLY}
-        return {
-            **{f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()},
-            "the weights of CLIP": self.backbone_fingerprint,
-        }
+        """What a checkpoint of this run fits only with: method, settings, CLIP, as {name: text}."""
+        node = {key: str(value) for key, value in self.settings.items() if key not in self.not_in_checkpoints}
+        facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
+        facts.update({"the method": self.method or self.node_name, "the weights of CLIP": self.backbone_fingerprint})
+        ctx = getattr(self.model.prompt_learner, "ctx", None)
+        if ctx is not None and ctx.dim() == 3:
+            names = "\n".join(self.dm.dataset.classnames)
+            facts["the list of classes (CSC)"] = hashlib.sha256(names.encode()).hexdigest()[:12]
+        return facts
 
     def resume_settings(self):
         """What must be the same for a run to be gone on with: the settings, the CLIP and the training images."""
+        own = f"TRAINER.{self.node_name}."
         return {
-            **super().resume_settings(),
+            **{
+                key: value
+                for key, value in super().resume_settings().items()
+                if key == "TRAINER.NAME" or not key.startswith("TRAINER.") or key.startswith(own)
+            },
             "the weights of CLIP": self.backbone_fingerprint,
             "the training images": self.images_fingerprint,
         }
@@ -239,9 +259,31 @@ class PromptTrainer(CLIPTrainer):
                 "epoch": epoch + 1,
                 "val_result": None if val_result is None else float(val_result),
                 "made_with": self.made_with(),
+                "backbone": self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME,
                 "settings": settings,
             }
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
+
+    def resume_model_if_exist(self, directory):
+        """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.
+
+        Returns:
+            Number of finished epochs; 0 if there is no checkpoint.
+        """
+        epoch = 0
+        for name in self.get_model_names():
+            folder = os.path.join(directory, name)
+            if not os.path.isfile(os.path.join(folder, "checkpoint")):
+                print("No checkpoint found, train from scratch")
+                return 0
+            path = newest_checkpoint(folder)
+            epoch = self._load(self._models[name], path)
+            print(f'Found checkpoint "{path}": going on after epoch {epoch}, with a new optimiser')
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that no step was taken yet
+                for _ in range(epoch):
+                    self._scheds[name].step()
+        return epoch
 
     def load_model(self, directory, epoch=None):
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.

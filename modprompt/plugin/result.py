@@ -29,11 +29,12 @@ class ResultRecorder:
 
         trainer.evaluator.evaluate = recorded
 
-    def write(self, cfg, images: int) -> str:
+    def write(self, cfg, evaluated: str, images: int) -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 
         Args:
             cfg: the run's configuration.
+            evaluated: which checkpoint was tested, if the run did not train it.
             images: number of images tested.
 
         Returns:
@@ -49,6 +50,7 @@ class ResultRecorder:
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
             "split": cfg.TEST.SPLIT,
+            "evaluated": evaluated,
             "images": images,
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
             "elapsed_s": round(time.time() - self.started, 1),

@@ -1,6 +1,7 @@
 """Config files and command-line options merged into a configuration; mistakes come out as one line."""
 
 import difflib
+import warnings
 from pathlib import Path
 from typing import List, Sequence
 
@@ -34,8 +35,23 @@ def _get(cfg: CfgNode, key: str):
     return cfg
 
 
+def _weight(cfg: CfgNode, key: str, value):
+    """The value of a weight or an epoch of PromptSRC: whole in the family's files, but any number will do."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    if number.is_integer() and isinstance(_get(cfg, key), int):
+        return int(number)
+    *path, leaf = key.split(".")
+    _get(cfg, ".".join(path))[leaf] = float(_get(cfg, key))
+    return number
+
+
 def _fitting(cfg: CfgNode, key: str, value):
     """The value as yacs wants it: a whole number becomes a float where one is expected (OPTIM.LR 1)."""
+    if key.endswith("_LOSS_WEIGHT") or ".GPA_" in key:
+        return _weight(cfg, key, value)
     if isinstance(_get(cfg, key), float) and not isinstance(value, bool):
         try:
             return float(value)
@@ -73,8 +89,22 @@ def check_values(cfg: CfgNode) -> None:
         raise UserError("; ".join(faults))
 
 
-def merge_file(cfg: CfgNode, path: str) -> None:
-    """Merge a YAML file into cfg.
+def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str) -> None:
+    """Warn of settings of other methods' nodes, which a trainer that reads TRAINER.<own> does not see.
+
+    Args:
+        given: dotted keys from files and options.
+        trainer: its name.
+        own: its node; empty for a trainer that reads none.
+    """
+    parts = [key.split(".") for key in given if key.startswith("TRAINER.") and key.count(".") > 1]
+    others = sorted({f"TRAINER.{part[1]}" for part in parts if part[1] != own})
+    if own and others:
+        warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own} alone", stacklevel=2)
+
+
+def merge_file(cfg: CfgNode, path: str) -> List[str]:
+    """Merge a YAML file into cfg; gives the keys that it sets.
 
     Raises:
         UserError: if it is missing, no YAML, or sets an unknown key or a value of the wrong type.
@@ -95,6 +125,7 @@ def merge_file(cfg: CfgNode, path: str) -> None:
         )
     except (KeyError, ValueError, AssertionError) as error:
         raise UserError(f"{path}: {error.args[0] if error.args else error}") from None
+    return dotted_keys(given)
 
 
 def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:

@@ -1,4 +1,12 @@
 # Train and test on all classes of a data set with a number of shots.
-arguments "DATASET SEED [SHOTS] [KEY VALUE ...]" "$@"
-shots=${number:-16}
-run_once "$OUT/$dataset/$TRAINER/eval/${CFG}_${shots}shots/seed$seed" DATASET.NUM_SHOTS "$shots" ${options[@]+"${options[@]}"}
+text="DATASET SEED [SHOTS] [KEY VALUE ...]"
+if [[ $SCRIPT = scripts/promptsrc/* ]]; then # there, as in its repository, DATASET SHOTS is seeds 1 2 3
+  text="DATASET SHOTS | DATASET SEED SHOTS [KEY VALUE ...]"
+fi
+arguments "$text" "$@"
+seeds=$seed shots=${number:-16}
+if [[ $SCRIPT = scripts/promptsrc/* && -z $number ]]; then seeds="1 2 3" shots=$seed; fi
+for seed in $seeds; do
+  run_once "$OUT/$dataset/$TRAINER/eval/${CFG}_${shots}shots/seed$seed" \
+    DATASET.NUM_SHOTS "$shots" ${options[@]+"${options[@]}"}
+done

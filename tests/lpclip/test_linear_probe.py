@@ -95,7 +95,7 @@ def test_class_with_too_few_images_is_named():
         (["--dataset", "Nothing"], "no features at"),
         (["--dataset", "Digits", "--num_run", "0"], "--num_run must be at least 1"),
         (["--dataset", "Digits", "--shots", "0"], "--shots must be at least 1"),
-        (["--dataset", "Digits", "--shots", "5000"], "5000 shots are asked for"),
+        (["--dataset", "Digits", "--shots", "1", "5000"], "--shots 5000: a class has only "),
     ],
 )
 def test_bad_input_is_one_line(features, capsys, argv, message):
@@ -109,3 +109,9 @@ def test_damaged_features_are_named(tmp_path, capsys):
     (tmp_path / "Digits" / "train.npz").write_bytes(b"PK nothing")
     assert report(linear_probe.run, ["--dataset", "Digits", "--feature_dir", str(tmp_path)]) == 2
     assert "train.npz is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--trainer", "--model-dir"])
+def test_flags_of_training_are_refused(flag, capsys, tmp_path):
+    assert report(feat_extractor.run, [flag, "MPL", "--output-dir", str(tmp_path / "out")]) == 2
+    assert f"{flag} has no meaning here" in capsys.readouterr().err

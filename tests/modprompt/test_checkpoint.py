@@ -69,7 +69,7 @@ def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused(clip_mod
     [
         ({"depth": 2}, "PROMPT_DEPTH is 3 here and 2 in the file"),
         ({"n_ctx": 2}, "N_CTX is 1 here and 2 in the file"),
-        ({"n_add": 3}, "N_ADD_OP is 2 here and 3 in the file"),
+        ({"n_add": 3}, r"the number of projections \(N_ADD_OP\) is 2 here and 3 in the file"),
     ],
 )
 def test_checkpoint_of_another_setting_names_it(clip_model, tmp_path, other, message):
@@ -108,3 +108,26 @@ def test_truncated_checkpoint_is_one_line(clip_model, tmp_path):
     with pytest.raises(UserError, match="is not a whole PyTorch checkpoint") as raised:
         load_learner(view(build(clip_model)), path)
     assert "\n" not in str(raised.value)
+
+
+def test_learner_without_prefix_beside_deep_prompts_keeps_all_its_names():
+    from modprompt.checkpoint import learner_part
+
+    state = {
+        "ctx": torch.zeros(2, 4),
+        "meta_net.linear1.weight": torch.zeros(2, 4),
+        "text_encoder.transformer.resblocks.1.VPT_shallow": torch.zeros(2, 4),
+        "token_prefix": torch.zeros(3, 1, 4),
+    }
+    assert set(learner_part(state)) == set(state) - {"token_prefix"}
+    inside = {
+        "image_encoder.VPT": torch.zeros(2, 4),
+        "image_encoder.conv1.weight": torch.zeros(1),
+        "logit_scale": torch.zeros(()),
+    }
+    assert set(learner_part(inside)) == {"image_encoder.VPT"}
+
+
+def test_made_with_that_is_no_table_is_ignored(clip_model, tmp_path):
+    path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=5)
+    assert load_learner(view(build(clip_model)), path, {"the method": "MPL"}) == (5, 0)

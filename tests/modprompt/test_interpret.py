@@ -48,3 +48,15 @@ def test_bytes_of_the_vocabulary_are_letters():
     table[heart] = 1
     (text,), _ = vocabulary(table)
     assert "â" not in text
+
+
+@pytest.mark.parametrize(
+    "state", [{"ctx": torch.zeros(4)}, {"ctx": 3}, {"compound_prompts_text.0": torch.zeros(1, 2, 3, 4)}]
+)
+def test_what_is_no_prompt_is_named(state):
+    with pytest.raises(UserError, match="is no learned prompt"):
+        text_prompts(state)
+
+
+def test_other_names_are_not_read():
+    assert text_prompts({"compound_prompts_text.x": torch.zeros(1, 4), "ctx_other": torch.zeros(1, 4)}) == {}

@@ -98,3 +98,22 @@ def test_prompt_that_is_too_long_names_the_class(clip_model):
 def test_other_position_is_refused(clip_model):
     with pytest.raises(UserError, match="CLASS_TOKEN_POSITION must be one of end, middle, front, got 'start'"):
         build(clip_model, 1, "start")
+
+
+@pytest.mark.parametrize(("position", "ahead"), [("middle", 2), ("front", 0)])
+def test_name_moves_also_behind_words_of_several_tokens(clip_model, position, ahead):
+    """CTX_INIT "a low-res photo of" has four words and six tokens: the context takes four, the rest stays."""
+    from clip import clip
+
+    names, words = ["cat", "dog with a hat"], "a low-res photo of"
+    text = PromptText(class_texts(names, words), names, 4, clip_model, position)
+    ctx = torch.randn(4, 64)
+    (rows,) = sentences(text, ctx)
+
+    def embedded(sentence):
+        ids = clip.tokenize(sentence).long()[0]
+        return clip_model.token_embedding(ids)[1 : int(ids.argmax())]
+
+    for row, name in zip(rows, names):
+        inner = torch.cat([ctx[:ahead], embedded(name), ctx[ahead:], embedded(words)[4:], embedded(".")])
+        torch.testing.assert_close(row[1:-1], inner)

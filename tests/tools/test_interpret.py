@@ -10,12 +10,10 @@ from tools import interpret
 
 
 @pytest.fixture
-def run_folder(mpl_flags, mpl_options, tmp_path):
+def run_folder(command, tmp_path):
     def of(row):
         method = METHODS[row]
-        flags = [*mpl_flags]
-        flags[flags.index("MPL")] = method.trainer
-        assert train.main([*flags, *mpl_options, *method.words, "OPTIM.MAX_EPOCH", "1"]) == 0
+        assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
         return tmp_path / "out" / method.folder / "model.pth.tar-1"
 
     return of
@@ -56,6 +54,13 @@ def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, capsy
     assert train.report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file)]) == 0
     words = [line.split()[4] for line in capsys.readouterr().out.splitlines()]
     assert words == ["a", "photo", "of", "a"]
+
+
+def test_clip_that_is_not_there_is_asked_for_by_this_programs_flags(run_folder, tmp_path, capsys):
+    path = run_folder("coop_end")  # it says which file it was made with
+    capsys.readouterr()
+    assert train.report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "gone.pt")]) == 2
+    assert "--backbone-path" in capsys.readouterr().err
 
 
 def test_another_clip_is_refused(run_folder, tmp_path, capsys):

@@ -6,24 +6,13 @@ import pytest
 import torch
 
 import train
+from modprompt.plugin.settings import merge_options
 from modprompt.prompts import readable, token_ids
 from modprompt.templates import DIVERSE
 from tests import plain_neighbours as plain
-from tests.conftest import random_clip
+from tests.conftest import ROOT, random_clip
 from tests.methods import METHODS
 from tests.test_train import refusal
-
-
-@pytest.fixture
-def command(mpl_flags, mpl_options):
-    """Words of a run of a method; further options behind."""
-
-    def words(method, *more, trainer=None):
-        flags = [*mpl_flags]
-        flags[flags.index("MPL")] = trainer or method.trainer
-        return [*flags, *mpl_options, *method.words, *map(str, more)]
-
-    return words
 
 
 def saved(tmp_path, method, epoch=2):
@@ -164,13 +153,146 @@ def test_checkpoint_of_the_reference_is_evaluated_on_other_classes(row, command,
             clip_model = random_clip(1, text_layers=4, vision_layers=4)
             path = tmp_path / folder / method.folder / "model.pth.tar-2"
             reference_checkpoint(path, state, method, clip_model, classes=37)
-        words = command(method, "DATASET.SUBSAMPLE_CLASSES", "new")
+        classes = "base" if "csc" in row else "new"  # contexts of single classes belong to these
+        words = command(method, "DATASET.SUBSAMPLE_CLASSES", classes)
         words[words.index("--output-dir") + 1] = str(tmp_path / f"new_{folder}")
         assert train.main(["--eval-only", "--model-dir", str(tmp_path / folder), *words]) == 0
         results.append(json.loads((tmp_path / f"new_{folder}" / "result.json").read_text())["accuracy_pct"])
     assert results[0] == results[1]
     told = "Dropped the class tokens of 37 classes" in capsys.readouterr().out
     assert told == (method.node != "VPT")
+
+
+def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_path):
+    method = METHODS["cocoop"]
+    deep = ["TRAINER.COCOOP.SCHEDULE_TEXT", "[[0,3],[3,3],[0,1]]", "OPTIM.MAX_EPOCH", 1]
+    assert train.main(command(method, *deep)) == 0
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *command(method, *deep)]) == 0
+
+
+def test_contexts_of_single_classes_do_not_fit_other_classes(command, tmp_path, capsys):
+    method = METHODS["coop_middle_csc"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    words = command(method, "DATASET.SUBSAMPLE_CLASSES", "new")  # as many, but others
+    line = refusal(capsys, "--eval-only", "--model-dir", tmp_path / "out", *words)
+    assert "was made with other settings: the list of classes (CSC)" in line
+
+
+def test_checkpoint_of_another_method_is_refused(command, tmp_path, capsys):
+    """MPL and MaPLe of depth 1 have the same tensors; IVLP and PromptSRC are the same learner."""
+    shallow = {"PROMPT_DEPTH": 1, "N_CTX": 2}
+    words = {}
+    for row in ("mpl", "maple"):
+        method = METHODS[row]
+        more = [word for key, value in shallow.items() for word in (f"TRAINER.{method.node}.{key}", value)]
+        words[row] = command(method, *more, "OPTIM.MAX_EPOCH", 1)
+    assert train.main(words["mpl"]) == 0
+    line = refusal(capsys, "--eval-only", "--model-dir", tmp_path / "out", *words["maple"])
+    assert "the method is MAPLE here and MPL in the file" in line
+
+    source = command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)
+    source[source.index("--output-dir") + 1] = str(tmp_path / "src")
+    assert train.main(source) == 0
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "src"), *command(METHODS["ivlp"])]) == 0
+
+
+def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, capsys):
+    csc, plain = METHODS["coop_middle_csc"], METHODS["coop_end"]
+    assert train.main(command(csc, "OPTIM.MAX_EPOCH", 1)) == 0
+    words = command(plain)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    line = refusal(capsys, "--resume", tmp_path / "out", *words)
+    assert "does not fit this model" in line
+    same_shape = command(plain, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front", "OPTIM.MAX_EPOCH", 1)
+    same_shape[same_shape.index("--output-dir") + 1] = str(tmp_path / "front")
+    assert train.main(same_shape) == 0
+    line = refusal(capsys, "--resume", tmp_path / "front", *words)
+    assert "TRAINER.COOP.CLASS_TOKEN_POSITION is end here and front in the file" in line
+
+
+def test_resuming_from_a_finished_run_goes_on_at_its_rate(command, tmp_path, capsys):
+    method = METHODS["coop_end"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 2)) == 0
+    words = command(method, "OPTIM.MAX_EPOCH", 4)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    capsys.readouterr()
+    assert train.main(["--resume", str(tmp_path / "out"), *words]) == 0
+    out = capsys.readouterr().out
+    assert "going on after epoch 2, with a new optimiser" in out
+    assert "epoch [3/4]" in out
+    assert "epoch [2/4]" not in out
+    whole = command(method, "OPTIM.MAX_EPOCH", 4)
+    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
+    assert train.main(whole) == 0
+    rates = [
+        [line.split(" lr ")[1].split()[0] for line in text.splitlines() if line.startswith("epoch [4/4]")]
+        for text in (out, capsys.readouterr().out)
+    ]
+    assert rates[0] == rates[1]
+
+
+def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
+    method = METHODS["promptsrc"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    words = command(method, "OPTIM.MAX_EPOCH", 2)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    line = refusal(capsys, "--resume", tmp_path / "out", *words)
+    assert "the average over epochs (GPA) lacks epochs 1 to 1" in line
+    assert not (tmp_path / "second" / method.folder).exists()
+
+
+def test_teachers_are_computed_for_training_alone(command, tmp_path, monkeypatch):
+    import modprompt.plugin.regularised_trainer as regularised
+
+    calls, plainly = [], regularised.mean_class_features
+    monkeypatch.setattr(regularised, "mean_class_features", lambda *a: calls.append(1) or plainly(*a))
+    words = command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)
+    assert train.main(["--no-train", *words]) == 0
+    assert calls == []
+    assert train.main(words) == 0
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
+    assert calls == [1]
+
+
+def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
+    """As in a codebase that makes its own PROMPTSRC node, without a weight for the logits."""
+    from trainers.promptsrc import PromptSRC
+
+    seen, build = Recorder(monkeypatch), PromptSRC.build_model
+
+    def lacking(self):
+        self.cfg.defrost()
+        for key in ("LOGITS_LOSS_WEIGHT", "SCHEDULE_TEXT", "SCHEDULE_VISION"):
+            del self.cfg.TRAINER.PROMPTSRC[key]
+        build(self)
+
+    monkeypatch.setattr(PromptSRC, "build_model", lacking)
+    assert train.main(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)) == 0
+    assert seen.trainer.regularisation.weights == (25, 10, 1)
+
+
+def test_config_files_merge_in_plain_yacs_and_weights_may_be_any_number():
+    from dassl.config import get_cfg_default
+
+    for name in ("MPL/vit_b4_c1_add2_rm1_selfreg_ep20", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"):
+        cfg = get_cfg_default()
+        cfg.merge_from_file(str(ROOT / "configs/trainers" / f"{name}.yaml"))
+        merge_options(cfg, ["TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT", "2.5", "TRAINER.PROMPTSRC.GPA_STD", "0.5"])
+        assert (cfg.TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT, cfg.TRAINER.PROMPTSRC.GPA_STD) == (2.5, 0.5)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_settings_of_another_method_are_warned_of(command, capsys):
+    words = command(METHODS["coop_end"], "TRAINER.MAPLE.N_CTX", 7)
+    assert train.main(["--no-train", *words]) == 0
+    assert "TRAINER.MAPLE is set, but CoOp reads TRAINER.COOP alone" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_average_that_is_not_tested_is_warned_of(command, capsys):
+    words = command(METHODS["promptsrc"], "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", 1)
+    assert train.main(words) == 0
+    assert "the average over epochs (GPA) is not what is tested" in capsys.readouterr().err
 
 
 def test_contexts_of_single_classes_do_not_fit_another_number_of_classes(command, tmp_path, capsys):
@@ -222,8 +344,15 @@ BAD = [
     ("ivlp", {"PROMPT_DEPTH_VISION": 5}, "TRAINER.IVLP.PROMPT_DEPTH_VISION must be from 1 to 4"),
     ("ivlp", {"N_CTX_VISION": 0}, "TRAINER.IVLP.N_CTX_VISION must be at least 1, got 0"),
     ("vpt", {"PROMPT_DEPTH_VISION": 0}, "TRAINER.VPT.PROMPT_DEPTH_VISION must be at least 1"),
-    ("promptsrc", {"GPA_STD": -1}, "TRAINER.PROMPTSRC.GPA_STD must be more than 0, got -1"),
-    ("promptsrc", {"TEXT_LOSS_WEIGHT": -1}, "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT must be at least 0"),
+    ("promptsrc", {"GPA_STD": -1}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got -1"),
+    ("promptsrc", {"TEXT_LOSS_WEIGHT": -1}, "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT must be a number from 0 up"),
+    ("promptsrc", {"GPA_STD": "nan"}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got nan"),
+    (
+        "coop_end",
+        {"SCHEDULE_TEXT": "[0,1]"},
+        "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected [remove, add]",
+    ),
+    ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: must add N_CTX_VISION = 2 tokens, adds 4"),
     ("mpl", {"N_ADD_OP": 0}, "TRAINER.MPL.N_ADD_OP must be at least 1"),
     ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: must add N_CTX = 1 tokens, adds 2"),
 ]
@@ -242,6 +371,8 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
     [
         ("maple", {"N_CTX": 5}, "CTX_INIT is not used: N_CTX is 5, and only a context of at most 4 tokens"),
         ("coop_middle_csc", {"CTX_INIT": "a photo"}, "TRAINER.COOP.CSC is not used: CTX_INIT gives all classes one"),
+        ("coop_front_words", {"N_CTX": 7}, "TRAINER.COOP.N_CTX 7 is not used: CTX_INIT has 4 words"),
+        ("cocoop", {"CTX_INIT": "a photo"}, "TRAINER.COCOOP.N_CTX 3 is not used: CTX_INIT has 2 words"),
     ],
 )
 def test_setting_that_is_not_used_is_warned_of(row, settings, message, command, capsys):

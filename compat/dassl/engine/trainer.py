@@ -264,7 +264,7 @@ class SimpleTrainer(TrainerBase):
             if directory and training_state.exists(directory):
                 return self._resume_state(directory)
         if has_checkpoint(own, self._models) and self._finished(own):
-            return super().resume_model_if_exist(own)
+            return self.resume_model_if_exist(own)
         if not other:
             return 0
         if not has_checkpoint(other, self._models):

@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import torch
+from dassl.config import cfg_default
 from dassl.utils.checkpoints import load_checkpoint, save_whole
 
 FILE_NAME = "training_state.pth.tar"
@@ -40,7 +41,8 @@ def _restore_random(states):
 _FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
-    "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.EVALUATOR",
+    "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "MODEL.COMPILE", "MODEL.TEXT_CHUNK",
+    "DATALOADER.KEEP_IMAGES",
 }  # fmt: skip
 
 
@@ -59,12 +61,14 @@ def settings_of(cfg):
 
 
 def require_same(mine, theirs, folder):
-    """Raise ValueError, naming what differs, unless a folder's run was made with these settings."""
-    changed = [
-        f"{key} {theirs.get(key, 'unset')} -> {mine.get(key, 'unset')}"
-        for key in sorted(set(mine) | set(theirs))
-        if mine.get(key) != theirs.get(key)
-    ]
+    """Raise ValueError, naming what differs, unless a folder's run was made with these settings.
+
+    A setting that one of the two does not know yet has its default there.
+    """
+    defaults = settings_of(cfg_default)
+    known = [key for key in sorted(set(mine) | set(theirs)) if key not in _FREE]
+    pairs = [(key, *(side.get(key, defaults.get(key, "unset")) for side in (theirs, mine))) for key in known]
+    changed = [f"{key} {old} -> {new}" for key, old, new in pairs if old != new]
     if changed:
         raise ValueError(
             f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): "

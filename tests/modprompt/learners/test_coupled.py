@@ -157,7 +157,7 @@ def test_describe_reads_the_settings_from_a_state_dict(clip_model):
     learner = build(clip_model, n_ctx=2, n_add=2, depth=3, n_rm=1)
     assert learner.describe(learner.state_dict()) == {
         "PROMPT_DEPTH": 3,
-        "N_ADD_OP": 2,
+        "the number of projections (N_ADD_OP)": 2,
         "N_CTX": 2,
         "the text width": 64,
         "the vision width": 128,

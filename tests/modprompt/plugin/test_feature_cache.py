@@ -8,7 +8,7 @@ from tests.methods import METHODS
 
 
 @pytest.fixture
-def evaluate(mpl_flags, mpl_options, tmp_path, monkeypatch):
+def evaluate(command, tmp_path, monkeypatch):
     """Trains a method once, then evaluates it with kept features; gives accuracy and number of images encoded."""
     from modprompt.encoders import VisionEncoder
 
@@ -18,19 +18,14 @@ def evaluate(mpl_flags, mpl_options, tmp_path, monkeypatch):
     )
 
     def run(row, *more, cache=True):
-        if row == "zeroshot":
-            words, how = [], "ZeroshotCLIP"
-        else:
-            words, how = METHODS[row].words, METHODS[row].trainer
-        flags = [*mpl_flags, "--eval-only", "--model-dir", str(tmp_path / "out")]
-        flags[flags.index("MPL")] = how
-        if row != "zeroshot" and not (tmp_path / "out").exists():
-            trained = [word for word in flags if word != "--eval-only"]
-            assert train.main([*trained, *mpl_options, *words, "OPTIM.MAX_EPOCH", "1"]) == 0
-        flags[flags.index("--output-dir") + 1] = str(tmp_path / "tested")
+        method = METHODS.get(row, "ZeroshotCLIP")
+        if row in METHODS and not (tmp_path / "out").exists():
+            assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
         count.clear()
-        kept = ["TEST.FEATURE_CACHE", str(tmp_path / "features")] if cache else []
-        assert train.main([*flags, *mpl_options, *words, *kept, *map(str, more)]) == 0
+        kept = ["TEST.FEATURE_CACHE", tmp_path / "features"] if cache else []
+        words = command(method, *kept, *more)
+        words[words.index("--output-dir") + 1] = str(tmp_path / "tested")
+        assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
         return json.loads((tmp_path / "tested" / "result.json").read_text())["accuracy_pct"], sum(count)
 
     return run

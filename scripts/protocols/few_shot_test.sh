@@ -1,0 +1,5 @@
+# Test a run of few_shot.sh or dev_train.sh again; without EPOCHS, its last checkpoint.
+arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
+run=${CFG}_${SHOTS:-16}shots/seed$seed
+MODEL=$OUT/$dataset/$TRAINER/eval/$run
+test_once "$OUT/$dataset/$TRAINER/train/$run" DATASET.NUM_SHOTS "${SHOTS:-16}" ${options[@]+"${options[@]}"}
