@@ -16,10 +16,12 @@ _FROZEN = "ZS_image_encoder."  # PromptSRC keeps CLIP's image encoder inside its
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint said: its epoch (0 if it has none) and of how many classes it held tokens (0 if of none)."""
+    """What a checkpoint said: its epoch (0 if it has none), of how many classes it held tokens (0 if of none), and what
+    its class names add up to ("" if it does not say)."""
 
     epoch: int
     classes: int
+    class_list: str
 
 
 class CheckpointView(nn.Module):
@@ -135,7 +137,7 @@ def load_learner(view: CheckpointView, path: Union[str, Path], made_with: Option
         made_with: what a checkpoint that says what it was made with must have been made with.
 
     Returns:
-        The epoch of the checkpoint, and the number of classes it was made for, if it says so.
+        The epoch of the checkpoint, and what it says of its classes.
 
     Raises:
         UserError: if the file is not a whole checkpoint or does not fit; what differs is named.
@@ -147,4 +149,5 @@ def load_learner(view: CheckpointView, path: Union[str, Path], made_with: Option
     _require_made_with(content["made_with"], made_with or {}, path)
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
     epoch = content.get("epoch", 0)
-    return Loaded(epoch if isinstance(epoch, int) else 0, count_classes(state))
+    class_list = content.get("class_list", "")
+    return Loaded(epoch if isinstance(epoch, int) else 0, count_classes(state), str(class_list))

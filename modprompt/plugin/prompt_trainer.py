@@ -211,11 +211,12 @@ class PromptTrainer(CLIPTrainer):
         node = {key: str(value) for key, value in self.settings.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
         facts.update({"the method": self.method or self.node_name, "the weights of CLIP": self.backbone_fingerprint})
-        ctx = getattr(self.model.prompt_learner, "ctx", None)
-        if ctx is not None and ctx.dim() == 3:
-            names = "\n".join(self.dm.dataset.classnames)
-            facts["the list of classes (CSC)"] = hashlib.sha256(names.encode()).hexdigest()[:12]
         return facts
+
+    @property
+    def class_list(self):
+        """Twelve hex digits that tell one list of class names from another."""
+        return hashlib.sha256("\n".join(self.dm.dataset.classnames).encode()).hexdigest()[:12]
 
     def resume_settings(self):
         """What must be the same for a run to be gone on with: the settings, the CLIP and the training images."""
@@ -259,6 +260,7 @@ class PromptTrainer(CLIPTrainer):
                 "epoch": epoch + 1,
                 "val_result": None if val_result is None else float(val_result),
                 "made_with": self.made_with(),
+                "class_list": self.class_list,
                 "backbone": self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME,
                 "settings": settings,
             }
@@ -312,4 +314,7 @@ class PromptTrainer(CLIPTrainer):
                 f"Dropped the class tokens of {loaded.classes} classes in {path}: "
                 f"prompts are made of the {len(self.dm.dataset.classnames)} class names of this run"
             )
+        if view.learner.ctx.dim() == 3 and loaded.class_list != self.class_list:
+            other = "were learned for other classes" if loaded.class_list else "may have been learned for other classes"
+            warnings.warn(f"the contexts of single classes (CSC) in {path} {other} than this run's", stacklevel=2)
         return loaded.epoch
