@@ -24,7 +24,7 @@ QUALITIES = "annual brown golden red church school fire water bell passion sport
 class Case(NamedTuple):
     """One measurement.
 
-    side: "ours" or "plain".
+    side: "ours", "plain", or the folder of a checkout of the official MPL repository.
     method: "MPL" (the reference setting) or "CoCoOp".
     classes: their number.
     batch: images at a time.
@@ -75,12 +75,33 @@ def build(case: Case):
     if case.precision == "bf16":
         cast_products(clip_model, torch.bfloat16)
         stream = torch.float32
-    model = PromptedCLIP if case.method == "MPL" else ConditionalCLIP
-    return model(learner, clip_model, stream), learner
+    model_class = PromptedCLIP if case.method == "MPL" else ConditionalCLIP
+    model = model_class(learner, clip_model, stream)
+    model.limit_text()
+    return model, learner
+
+
+def reference_stepper(case: Case):
+    """One training step of the checkout that the case's side names."""
+    from benchmarks.reference import reference_model
+
+    model = reference_model(case.side, vit_b16().state_dict(), class_names(case.classes)).train()
+    optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
+    images, labels = torch.randn(case.batch, 3, 224, 224), torch.arange(case.batch) % case.classes
+
+    def step():
+        loss = model(images, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
 
 
 def stepper(case: Case):
     """A function that does one training step, or one whole evaluation."""
+    if case.side not in ("ours", "plain"):
+        return reference_stepper(case)
     model, learner = build(case)
     optimiser = torch.optim.SGD(learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
     images, labels = torch.randn(case.batch, 3, 224, 224), torch.arange(case.batch) % case.classes

@@ -1,0 +1,63 @@
+"""Both sides of the benchmarks compute the same, and the table says what was measured."""
+
+import pytest
+import torch
+
+from benchmarks import speed
+from benchmarks.cases import Case, class_names, needed_flops
+from benchmarks.plain import PlainCLIP
+from benchmarks.reference import reference_model
+from modprompt.context import from_words
+from modprompt.errors import UserError
+from modprompt.learners.conditional import ConditionalPromptLearner
+from modprompt.model import ConditionalCLIP, PromptedCLIP
+from modprompt.schedule import Schedules, no_prompts, shallow
+from tests.conftest import random_clip
+from tests.modprompt.learners.test_coupled import build
+
+NAMES = ["cat", "dog with a hat", "sea or lake"]
+
+
+def test_plain_side_has_our_logits(clip_model):
+    learner = build(clip_model, names=NAMES)
+    images = torch.randn(2, 3, 32, 32)
+    ours, plain = PromptedCLIP(learner, clip_model)(images), PlainCLIP(learner, clip_model, NAMES)(images)
+    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
+
+
+def test_plain_cocoop_has_our_logits(clip_model):
+    schedules = Schedules(shallow(3, 4, "text"), no_prompts(3))
+    context = from_words("a photo of a", 4, clip_model)
+    learner = ConditionalPromptLearner(NAMES, clip_model, schedules, context)
+    images = torch.randn(2, 3, 32, 32)
+    ours, plain = ConditionalCLIP(learner, clip_model)(images), PlainCLIP(learner, clip_model, NAMES)(images)
+    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
+
+
+def test_class_names_are_different_and_always_the_same():
+    assert len(set(class_names(21000))) == 21000
+    assert class_names(50) == class_names(21000)[:50]
+
+
+def test_table_holds_every_ratio(monkeypatch):
+    def measured(case, repeats, threads):
+        return {"seconds": [6.0 if case.side == "plain" else 2.0] * repeats, "peak_gib": 1.0}
+
+    monkeypatch.setattr(speed, "in_a_process", measured)
+    monkeypatch.setattr(speed, "matrix_peak", lambda threads: 100e9)
+    monkeypatch.setattr(speed, "needed_flops", lambda case: 160e9)
+    text, numbers = speed.table(2, quick=False, reference="")
+    assert "| step time, plain / ours, 50 classes | 3.00 | >= 3.0 | 6.00 / 2.00 s |" in text
+    assert "| share of the matrix-product peak, 5 classes, fp32 | 0.80 | >= 0.8 | 80 / 100 GFLOP/s |" in text
+    assert numbers["peak_flops"] == 100e9
+    assert text.count("\n") == 2 + 8
+
+
+def test_flops_are_counted_for_steps_of_mpl_alone():
+    with pytest.raises(ValueError, match="counted for training steps of MPL alone"):
+        needed_flops(Case("ours", "CoCoOp"))
+
+
+def test_folder_that_is_no_checkout_is_refused(tmp_path):
+    with pytest.raises(UserError, match="there is no trainers/mpl.py"):
+        reference_model(str(tmp_path), random_clip().state_dict(), NAMES)
