@@ -22,11 +22,11 @@ def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tenso
     """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`, `new` (n, D) after them."""
     if not remove and new is None:
         return x
-    parts = [x[..., : start + present - remove, :]]
-    if new is not None:
-        parts.append(new.to(x.dtype).expand(*x.shape[:-2], -1, -1))
-    parts.append(x[..., start + present :, :])
-    return torch.cat(parts, dim=-2)
+    kept = start + present - remove
+    # one split, not two slices: its gradient is put together in one pass
+    head, _, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
+    parts = [head, tail] if new is None else [head, new.to(x.dtype).expand(*x.shape[:-2], -1, -1), tail]
+    return torch.cat([part for part in parts if part.shape[-2]], dim=-2)
 
 
 class VisionEncoder(nn.Module):

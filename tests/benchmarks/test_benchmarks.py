@@ -44,8 +44,7 @@ def test_table_holds_every_ratio(monkeypatch):
         return {"seconds": [6.0 if case.side == "plain" else 2.0] * repeats, "peak_gib": 1.0}
 
     monkeypatch.setattr(speed, "in_a_process", measured)
-    monkeypatch.setattr(speed, "matrix_peak", lambda threads: 100e9)
-    monkeypatch.setattr(speed, "needed_flops", lambda case: 160e9)
+    monkeypatch.setattr(speed, "matrix_share", lambda threads: (0.8, 160e9, 2.0, 100e9))
     text, numbers = speed.table(2, quick=False, reference="")
     assert "| step time, plain / ours, 50 classes | 3.00 | >= 3.0 | 6.00 / 2.00 s |" in text
     assert "| share of the matrix-product peak, 5 classes, fp32 | 0.80 | >= 0.8 | 80 / 100 GFLOP/s |" in text
