@@ -10,6 +10,7 @@ from() { case $2 in /*) echo "$2" ;; *) echo "$1/$2" ;; esac; } # path $2 as see
 if [[ -n ${DATA:-} ]]; then DATA=$(from "$PWD" "$DATA"); else DATA=$project/data; fi
 if [[ -n ${OUT:-} ]]; then OUT=$(from "$PWD" "$OUT"); else OUT=$project/output; fi
 PYTHON=${PYTHON:-python}
+MODEL= number= # set by protocols that evaluate a model, not by the environment
 configs=$TRAINER
 case $TRAINER in Zeroshot*) configs=CoOp ;; esac # they take their images and backbones from CoOp's files
 case $CFG in

@@ -1,4 +1,4 @@
-"""What trainers of prompt-learning methods share: precision, one step, checkpoints, evaluation.
+"""What trainers of prompt-learning methods share: precision, one step, evaluation.
 
 A method's own file gives its config node and its learner, and little else (see trainers/coop.py).
 """
@@ -7,41 +7,32 @@ import contextlib
 import functools
 import hashlib
 import os
-import warnings
 
 import torch
 import torch.nn.functional as F
-from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import count_num_param, save_checkpoint
+from dassl.utils import count_num_param
 from torch import nn
 
 from modprompt import backbone, precision
-from modprompt.checkpoint import PREFIX, CheckpointView, load_learner
+from modprompt.checkpoint import CheckpointView
 from modprompt.checks import one_of
 from modprompt.errors import UserError
 from modprompt.model import PromptedCLIP
 from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import registered_default
-from modprompt.plugin.run_folder import find_checkpoint, newest_checkpoint
+from modprompt.plugin.learner_checkpoints import LearnerCheckpoints
 from modprompt.schedule import from_config
 
-# settings of a node that change how prompts are learned, not how they are used
-TRAINING_ONLY = ("PREC", "TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "LOGITS_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
 
-
-class PromptTrainer(CLIPTrainer):
+class PromptTrainer(LearnerCheckpoints, CLIPTrainer):
     """Trains a prompt learner in front of a frozen CLIP.
 
-    A subclass has the first attributes below and a method build_learner.
+    A subclass has a node_name and a method build_learner, and where they differ the attributes of LearnerCheckpoints.
     """
 
     node_name = ""  # the method's node under cfg.TRAINER
-    checkpoint_name = "prompt_learner"  # folder of its checkpoints
-    checkpoint_prefix = PREFIX  # of the learner's names in them
     model_class = PromptedCLIP
-    method = ""  # whose checkpoints it reads, if that is another node's
-    not_in_checkpoints = TRAINING_ONLY
 
     def build_learner(self, clip_model: nn.Module, classnames) -> nn.Module:
         """The method's prompt learner.
@@ -206,18 +197,6 @@ class PromptTrainer(CLIPTrainer):
             )
         super().after_epoch()
 
-    def made_with(self):
-        """What a checkpoint of this run fits only with: method, settings, CLIP, as {name: text}."""
-        node = {key: str(value) for key, value in self.settings.items() if key not in self.not_in_checkpoints}
-        facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
-        facts.update({"the method": self.method or self.node_name, "the weights of CLIP": self.backbone_fingerprint})
-        return facts
-
-    @property
-    def class_list(self):
-        """Twelve hex digits that tell one list of class names from another."""
-        return hashlib.sha256("\n".join(self.dm.dataset.classnames).encode()).hexdigest()[:12]
-
     def resume_settings(self):
         """What must be the same for a run to be gone on with: the settings, the CLIP and the training images."""
         own = f"TRAINER.{self.node_name}."
@@ -245,76 +224,3 @@ class PromptTrainer(CLIPTrainer):
         """Take back the loss scale."""
         if self.scaler is not None and "scaler" in extras:
             self.scaler.load_state_dict(extras["scaler"])
-
-    def checkpoint_key(self, learner, name):
-        """A parameter's name in this method's checkpoints."""
-        key = learner.checkpoint_key(name)
-        return key if key.startswith(("image_encoder.", "text_encoder.")) else self.checkpoint_prefix + key
-
-    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
-        """Save the learner alone, without the optimiser: what is needed to use it."""
-        settings = self.resume_settings() if hasattr(TrainerX, "resume_settings") else {}
-        for name in self.get_model_names():
-            state = {
-                "state_dict": self._models[name].state_dict(),
-                "epoch": epoch + 1,
-                "val_result": None if val_result is None else float(val_result),
-                "made_with": self.made_with(),
-                "class_list": self.class_list,
-                "backbone": self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME,
-                "settings": settings,
-            }
-            save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
-
-    def resume_model_if_exist(self, directory):
-        """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.
-
-        Returns:
-            Number of finished epochs; 0 if there is no checkpoint.
-        """
-        epoch = 0
-        for name in self.get_model_names():
-            folder = os.path.join(directory, name)
-            if not os.path.isfile(os.path.join(folder, "checkpoint")):
-                print("No checkpoint found, train from scratch")
-                return 0
-            path = newest_checkpoint(folder)
-            epoch = self._load(self._models[name], path)
-            print(f'Found checkpoint "{path}": going on after epoch {epoch}, with a new optimiser')
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that no step was taken yet
-                for _ in range(epoch):
-                    self._scheds[name].step()
-        return epoch
-
-    def load_model(self, directory, epoch=None):
-        """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
-
-        Args:
-            directory: the output folder of a run.
-            epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
-
-        Raises:
-            UserError: if there is none or it does not fit.
-        """
-        if not directory:
-            raise UserError(
-                f"{type(self).__name__}: --eval-only needs --model-dir, the output folder of a training run "
-                "(MODEL.INIT_WEIGHTS names a single file)"
-            )
-        for name in self.get_model_names():
-            path = find_checkpoint(os.path.join(directory, name), epoch)
-            found = self._load(self._models[name], path)
-            print(f'Loading weights to {name} from "{path}" (epoch = {found})')
-
-    def _load(self, view, path):
-        loaded = load_learner(view, path, self.made_with())
-        if loaded.classes:
-            print(
-                f"Dropped the class tokens of {loaded.classes} classes in {path}: "
-                f"prompts are made of the {len(self.dm.dataset.classnames)} class names of this run"
-            )
-        if view.learner.ctx.dim() == 3 and loaded.class_list != self.class_list:
-            other = "were learned for other classes" if loaded.class_list else "may have been learned for other classes"
-            warnings.warn(f"the contexts of single classes (CSC) in {path} {other} than this run's", stacklevel=2)
-        return loaded.epoch
