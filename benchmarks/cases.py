@@ -81,16 +81,13 @@ def build(case: Case):
     return model, learner
 
 
-def reference_stepper(case: Case):
-    """One training step of the checkout that the case's side names."""
-    from benchmarks.reference import reference_model
-
-    model = reference_model(case.side, vit_b16().state_dict(), class_names(case.classes)).train()
-    optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
+def training_step(loss_of, learner, case: Case):
+    """A function that does one step of SGD on `loss_of(images, labels)`."""
+    optimiser = torch.optim.SGD(learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
     images, labels = torch.randn(case.batch, 3, 224, 224), torch.arange(case.batch) % case.classes
 
     def step():
-        loss = model(images, labels)
+        loss = loss_of(images, labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -101,16 +98,14 @@ def reference_stepper(case: Case):
 def stepper(case: Case):
     """A function that does one training step, or one whole evaluation."""
     if case.side not in ("ours", "plain"):
-        return reference_stepper(case)
-    model, learner = build(case)
-    optimiser = torch.optim.SGD(learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
-    images, labels = torch.randn(case.batch, 3, 224, 224), torch.arange(case.batch) % case.classes
+        from benchmarks.reference import reference_model
 
-    def step():
-        loss = F.cross_entropy(model(images), labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        model = reference_model(case.side, vit_b16().state_dict(), class_names(case.classes)).train()
+        return training_step(model, model.prompt_learner, case)
+    model, learner = build(case)
+    if not case.images:
+        return training_step(lambda images, labels: F.cross_entropy(model(images), labels), learner, case)
+    images = torch.randn(case.batch, 3, 224, 224)
 
     @torch.no_grad()
     def evaluate():
@@ -121,8 +116,6 @@ def stepper(case: Case):
         with model.fixed_text():
             evaluate()
 
-    if not case.images:
-        return step
     return evaluate if case.side == "plain" else evaluate_with_fixed_text
 
 

@@ -120,8 +120,9 @@ def table(threads: int, quick: bool, reference: str) -> tuple[str, dict]:
     planned = list(rows(quick, reference))
     for name, above, below, quantity, repeats, asked in tqdm(planned):
         missing = [case for case in dict.fromkeys((above, below)) if case not in known]
-        for case in missing * (ROUNDS if repeats >= ROUNDS else 1):  # in turn, since machines slow down and speed up
-            measured = in_a_process(case, max(1, repeats // ROUNDS) if repeats >= ROUNDS else repeats, threads)
+        rounds = ROUNDS if repeats >= ROUNDS else 1
+        for case in missing * rounds:  # in turn, since machines slow down and speed up
+            measured = in_a_process(case, repeats // rounds, threads)
             earlier = known.get(case, {"seconds": [], "peak_gib": 0.0})
             measured["seconds"] = earlier["seconds"] + measured["seconds"]
             measured["peak_gib"] = max(earlier["peak_gib"], measured["peak_gib"])

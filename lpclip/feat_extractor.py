@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import train
 from modprompt.errors import UserError
+from modprompt.files import write_arrays
+from modprompt.plugin.feature_cache import encode
 
 SPLITS = ("train", "val", "test")
 
 
-@torch.no_grad()
 def extract(trainer, images) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, E), not normalised, and labels (N,) of a list of images, with the transforms of a test."""
     cfg, tested = trainer.cfg, trainer.test_loader.dataset
@@ -32,22 +32,8 @@ def extract(trainer, images) -> tuple[np.ndarray, np.ndarray]:
         batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    features, labels = [], []
-    for batch in tqdm(loader):
-        features.append(trainer.model.encode_image(batch["img"].to(trainer.device)).float().cpu())
-        labels.append(batch["label"])
-    return torch.cat(features).numpy(), torch.cat(labels).numpy()
-
-
-def save(path: Path, features: np.ndarray, labels: np.ndarray) -> None:
-    """Write a split's features whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.stem}.part.npz")
-    try:
-        np.savez(aside, feature_list=features, label_list=labels)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    features, labels = encode(loader, trainer.encode_image)
+    return features.numpy(), labels.numpy()
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -83,7 +69,7 @@ def run(argv: list[str] | None = None) -> None:
             raise UserError(f"{cfg.DATASET.NAME} has no images in its split {split!r}; see --split")
         path = Path(own.output_dir) / cfg.DATASET.NAME / f"{split}.npz"
         features, labels = extract(trainer, images)
-        save(path, features, labels)
+        write_arrays(path, feature_list=features, label_list=labels)
         print(f"{path}: {features.shape[0]} images, {features.shape[1]} features each")
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from tqdm import tqdm
 
 from modprompt.checks import at_least
 from modprompt.errors import UserError
-from modprompt.files import write_json
+from modprompt.files import read_arrays, write_json
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
@@ -94,10 +93,9 @@ def read_split(path: Path) -> Split:
     if not path.is_file():
         raise UserError(f"no features at {path}: run `python -m lpclip.feat_extractor` first; see --feature_dir")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Split(arrays["feature_list"], arrays["label_list"])
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged ({error}): run `python -m lpclip.feat_extractor` again") from None
+        return Split(*read_arrays(path, "feature_list", "label_list"))
+    except UserError as error:
+        raise UserError(f"{error}: run `python -m lpclip.feat_extractor` again") from None
 
 
 def accuracy_pct(splits: dict[str, Split], shots: int, seed: int, steps: int) -> tuple[float, float]:

@@ -9,8 +9,9 @@ import pickle
 import types
 import zipfile
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Tuple, Union
 
+import numpy as np
 import torch
 
 from modprompt.errors import UserError
@@ -29,6 +30,35 @@ def write_whole(path: PathLike, text: str) -> None:
     finally:
         if aside.exists():
             aside.unlink()
+
+
+def write_arrays(path: PathLike, **arrays: np.ndarray) -> None:
+    """Write a .npz file that is either complete or not there, with its folders."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
+    try:
+        np.savez(str(aside), **arrays)
+        os.replace(aside, path)
+    finally:
+        if aside.exists():
+            aside.unlink()
+
+
+def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:
+    """The arrays of these names in a .npz file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is damaged or lacks one of them.
+    """
+    try:
+        with np.load(str(path), allow_pickle=False) as arrays:
+            return tuple(arrays[name] for name in names)
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged ({error})") from None
 
 
 def write_json(path: PathLike, content: Any) -> None:

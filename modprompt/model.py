@@ -14,6 +14,7 @@ from modprompt.checks import one_of
 from modprompt.encoders import TextEncoder, image_encoder
 from modprompt.errors import UserError
 from modprompt.memory import free_bytes, most_text_tokens
+from modprompt.prompts import Prompts
 
 COMPILE = ("", "default", "reduce-overhead", "aot_eager")
 
@@ -48,6 +49,7 @@ class PromptedCLIP(nn.Module):
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
         self._fixed_text: Optional[Tensor] = None
+        self._fixed_prompts: Optional[Prompts] = None
 
     def limit_text(self, classes: int = 0) -> None:
         """Compute the text side of so many classes at a time, or with 0 of as many as free memory allows.
@@ -101,8 +103,11 @@ class PromptedCLIP(nn.Module):
 
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W) (CLIP, arXiv 2103.00020): exp(logit_scale) * cosine."""
-        prompts = self.prompt_learner()
+        prompts = self._prompts()
         return self._output(self.image_encoder(image, prompts.vision_additions), prompts)
+
+    def _prompts(self) -> Prompts:
+        return self.prompt_learner() if self._fixed_prompts is None else self._fixed_prompts
 
     def _output(self, features: Tensor, prompts) -> Output:
         text, features = self._text_features(prompts), self._unit(features)  # (C, E), (B, E)
@@ -114,7 +119,7 @@ class PromptedCLIP(nn.Module):
 
     def of_features(self, features: Tensor) -> Output:
         """As `output`, of what encode_image gave; for learners without vision prompts."""
-        return self._output(features, self.prompt_learner())
+        return self._output(features, self._prompts())
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""
@@ -122,14 +127,15 @@ class PromptedCLIP(nn.Module):
 
     @contextlib.contextmanager
     def fixed_text(self):
-        """Within it the class features are computed once and kept: for evaluation, where prompts do not change."""
-        before = self._fixed_text
+        """Within it prompts and class features are computed once and kept: for evaluation, where they do not change."""
+        before = self._fixed_text, self._fixed_prompts
         with torch.no_grad():
-            self._fixed_text = self._text_features(self.prompt_learner())
+            self._fixed_prompts = self.prompt_learner()
+            self._fixed_text = self._text_features(self._fixed_prompts)
         try:
             yield
         finally:
-            self._fixed_text = before
+            self._fixed_text, self._fixed_prompts = before
 
 
 class ConditionalCLIP(PromptedCLIP):

@@ -97,8 +97,7 @@ class PromptText(nn.Module):
         ids = tokenize(self.texts, classnames, clip_model.positional_embedding.shape[0])
         end = ids.argmax(dim=-1)
         ids = ids[:, : int(end.max()) + 1]
-        words = len(token_ids(self.texts[0])) - len(token_ids(readable(classnames[0]) + "."))  # tokens before a name
-        order = _reading_order(ids, n_ctx, words, position, classnames)
+        order = _reading_order(ids, self.texts[0], n_ctx, position, classnames)
         self.shared = count_shared(_symbols(ids, n_ctx, own_context).gather(1, order), end)
         self.groups = group_by_length((end + 1 - self.shared).tolist())
         self.context_in_prefix = position == "end" and self.shared > n_ctx
@@ -110,9 +109,12 @@ class PromptText(nn.Module):
         for number, group in enumerate(self.groups):
             end = torch.tensor(group.lengths) - 1
             self.register_buffer(f"end_{number}", end, persistent=False)
+            classes = torch.tensor(group.classes)
             if self.context_in_prefix:
-                own = words[list(group.classes), self.shared : self.shared + group.length]
+                own = words[classes, self.shared : self.shared + group.length]
                 self.register_buffer(f"own_{number}", own[None].clone(), persistent=False)
+            else:
+                self.register_buffer(f"classes_{number}", classes, persistent=False)
         whole = words[:1, : self.shared].clone() if self.context_in_prefix else words
         self.register_buffer("words", whole, persistent=False)
         self.register_buffer("reading_order", None if self.context_in_prefix else order, persistent=False)
@@ -128,7 +130,10 @@ class PromptText(nn.Module):
         else:
             text = self._whole(ctx)
             prefix = text[:, 0, : self.shared]
-            own = [text[:, list(group.classes), self.shared : self.shared + group.length] for group in self.groups]
+            own = [
+                text[:, getattr(self, f"classes_{number}"), self.shared : self.shared + group.length]
+                for number, group in enumerate(self.groups)
+            ]
         suffixes = [
             Suffix(tokens, getattr(self, f"end_{number}"), min(group.lengths) < group.length)
             for number, (tokens, group) in enumerate(zip(own, self.groups))
@@ -155,15 +160,16 @@ def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:
     return symbols
 
 
-def _reading_order(ids: Tensor, n_ctx: int, words: int, position: str, classnames: Sequence[str]) -> Tensor:
+def _reading_order(ids: Tensor, first: str, n_ctx: int, position: str, classnames: Sequence[str]) -> Tensor:
     """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context.
 
-    The name stands behind `words` tokens, of which the context takes the first n_ctx.
+    The name stands behind the words that all prompts begin with, the `first` too; the context takes n_ctx of them.
     """
     order = torch.arange(ids.shape[1]).repeat(len(ids), 1)
     ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name
     if ahead == n_ctx:
         return order
+    words = len(token_ids(first)) - len(token_ids(readable(classnames[0]) + "."))  # tokens in front of a name
     for row, classname in zip(order, classnames):
         name = len(token_ids(readable(classname)))
         row[1 + ahead : 1 + ahead + name] = torch.arange(1 + words, 1 + words + name)

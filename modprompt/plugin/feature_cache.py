@@ -6,12 +6,14 @@ their sizes and times; whatever of these changes makes another file.
 
 import hashlib
 import os
-import zipfile
 from pathlib import Path
+from typing import Tuple
 
-import numpy as np
 import torch
 from tqdm import tqdm
+
+from modprompt.errors import UserError
+from modprompt.files import read_arrays, write_arrays
 
 
 def weights_digest(visual) -> str:
@@ -47,29 +49,26 @@ class FeatureBatches:
             yield {"img": self.features[part], "label": self.labels[part]}
 
 
+def encode(loader, encode_image) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU."""
+    batches = [
+        (encode_image(batch["img"]).float().cpu(), batch["label"]) for batch in tqdm(loader, desc="encoding images")
+    ]
+    features, labels = (torch.cat(parts) for parts in zip(*batches))
+    return features, labels
+
+
 def _read(path: Path):
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return torch.from_numpy(arrays["features"]), torch.from_numpy(arrays["labels"])
+        return tuple(map(torch.from_numpy, read_arrays(path, "features", "labels")))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+    except UserError:
         print(f"{path} is damaged: the images are encoded again")
         return None
 
 
-def _write(path: Path, features, labels) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-    try:
-        np.savez(str(aside), features=features.numpy(), labels=labels.numpy())
-        os.replace(aside, path)
-    finally:
-        if aside.exists():
-            aside.unlink()
-
-
-def feature_batches(folder, name, loader, visual, encode) -> FeatureBatches:
+def feature_batches(folder, name, loader, visual, encode_image) -> FeatureBatches:
     """The features of a loader's images, from disk or encoded now.
 
     Args:
@@ -77,16 +76,13 @@ def feature_batches(folder, name, loader, visual, encode) -> FeatureBatches:
         name: what the file's name begins with.
         loader: a loader of images in their order.
         visual: the image side of the CLIP.
-        encode: gives features (B, E) for images (B, 3, H, W) on the CPU.
+        encode_image: gives features (B, E) for images (B, 3, H, W) on the CPU.
     """
     path = Path(folder) / f"{name}_{weights_digest(visual)}_{data_digest(loader.dataset)}.npz"
     found = _read(path)
     if found is None:
-        batches = [
-            (encode(batch["img"]).float().cpu(), batch["label"]) for batch in tqdm(loader, desc="encoding images")
-        ]
-        found = tuple(torch.cat(parts) for parts in zip(*batches))
-        _write(path, *found)
+        found = encode(loader, encode_image)
+        write_arrays(path, features=found[0].numpy(), labels=found[1].numpy())
         print(f"Image features kept in {path}")
     else:
         print(f"Image features of {path}")
