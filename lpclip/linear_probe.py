@@ -24,6 +24,7 @@ from tqdm import tqdm
 from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.files import read_arrays, write_json
+from tools.figures import pyplot, save_figure
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
@@ -111,11 +112,7 @@ def accuracy_pct(splits: dict[str, Split], shots: int, seed: int, steps: int) ->
 
 def figure(rows: list[dict], dataset: str, path: Path) -> None:
     """Accuracy over shots, mean and deviation, as PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     fig, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
     shots = [row["shots"] for row in rows]
     axes.errorbar(
@@ -126,10 +123,7 @@ def figure(rows: list[dict], dataset: str, path: Path) -> None:
     axes.set_ylabel("accuracy (%)")
     axes.set_title(f"{dataset}: linear probe on CLIP features", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    aside = path.with_name(path.name + ".part.png")
-    fig.savefig(aside, dpi=150)
-    aside.replace(path)
-    plt.close(fig)
+    save_figure(fig, path)
 
 
 def run(argv: list[str] | None = None) -> None:

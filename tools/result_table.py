@@ -19,6 +19,7 @@ import numpy as np
 
 from modprompt.errors import UserError
 from modprompt.files import write_whole
+from tools.figures import pyplot, save_figure
 from tools.logs import read_run
 
 BASE_FOLDERS, NEW_FOLDER = ("train_base", "test_base"), "test_new"
@@ -151,11 +152,7 @@ def comma_separated(rows: list[Row]) -> str:
 
 def figure(rows: list[Row], path: Path) -> None:
     """A panel per data set: base, new and H of each method as points with deviations; incomplete ones are left out."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = pyplot()
     complete = [row for row in rows if row.cells]
     datasets = list(dict.fromkeys(row.dataset for row in complete))
     panels = [[row for row in complete if row.dataset == dataset] for dataset in datasets]
@@ -172,10 +169,7 @@ def figure(rows: list[Row], path: Path) -> None:
     all_axes[-1, 0].set_xlabel("accuracy (%), mean and standard deviation over seeds")
     handles, labels = all_axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, ncols=3, loc="outside upper center", fontsize=9, frameon=False)
-    aside = path.with_name(path.name + ".part.png")
-    fig.savefig(aside, dpi=150)
-    aside.replace(path)
-    plt.close(fig)
+    save_figure(fig, path)
 
 
 def _draw(axes, rows: list[Row]) -> None:

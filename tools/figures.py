@@ -1,0 +1,23 @@
+"""Pictures without a screen, written whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def pyplot():
+    """Matplotlib's pyplot, drawing to files alone; imported late, since it takes long."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def save_figure(figure, path: Path) -> None:
+    """Write a figure as PNG that is either complete or not there, and let go of it."""
+    aside = path.with_name(path.name + ".part.png")
+    figure.savefig(aside, dpi=150)
+    aside.replace(path)
+    pyplot().close(figure)
