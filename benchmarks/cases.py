@@ -11,6 +11,7 @@ from modprompt.clip_package import import_clip
 from modprompt.context import from_words, placeholders
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
+from modprompt.memory import keep_freed_memory
 from modprompt.model import ConditionalCLIP, PromptedCLIP
 from modprompt.precision import cast_products
 from modprompt.schedule import Schedules, modular, no_prompts, replacement, shallow
@@ -71,6 +72,7 @@ def build(case: Case):
         learner = ConditionalPromptLearner(names, clip_model, schedules, from_words("a photo of a", 4, clip_model))
     if case.side == "plain":
         return PlainCLIP(learner, clip_model, names), learner
+    keep_freed_memory()
     stream = None
     if case.precision == "bf16":
         cast_products(clip_model, torch.bfloat16)

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+
+import pytest
 import torch
 
 import modprompt.memory as memory
@@ -29,3 +33,38 @@ def test_unknown_memory_sets_no_limit(monkeypatch):
     monkeypatch.setattr(memory, "_CGROUPS", ())
     monkeypatch.setattr(memory, "_available", lambda: None)
     assert free_bytes(CPU) is None
+
+
+FAULTS = """
+import resource
+import torch
+from modprompt.memory import keep_freed_memory
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def use():
+    before = faults()
+    torch.ones(2**24)  # 64 MiB, freed at once
+    return faults() - before
+
+use()
+again = use()
+kept = keep_freed_memory()
+use()
+print(kept, again, use())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc")
+def test_freed_memory_is_kept_where_the_c_library_can():
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    kept, before, after = done.stdout.split()
+    if kept == "False":
+        pytest.skip("the C library is not glibc")
+    assert int(after) < int(before) / 10
+
+
+def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    assert memory.keep_freed_memory() is False
