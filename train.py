@@ -9,7 +9,6 @@ python train.py --trainer MPL --root data --seed 1 --output-dir output/run
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import traceback
@@ -30,6 +29,7 @@ from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import datasets.readers  # noqa: E402, F401
+import modprompt.plugin  # noqa: E402, F401 - mends Dassl
 import trainers.cocoop  # noqa: E402, F401
 import trainers.coop  # noqa: E402, F401
 import trainers.ivlp  # noqa: E402, F401
@@ -174,7 +174,6 @@ def close_log(console) -> None:
     """Give standard output back to the console and close the log file behind Dassl's logger."""
     log, sys.stdout = sys.stdout, console
     if log is not console:
-        log.console = io.StringIO()  # the real Dassl's logger closes its console when it goes
         log.close()
 
 

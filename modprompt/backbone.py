@@ -1,12 +1,13 @@
 """A stock CLIP by name, from a file, or the small one that ships with the package."""
 
 import hashlib
+import inspect
 import io
 import os
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Callable, Dict, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from modprompt.clip_package import import_clip
 from modprompt.errors import UserError
 from modprompt.files import is_jit_archive, read_tensors
 from modprompt.names import check_name
+from modprompt.precision import cast_products
 
 EMBEDDED = "glyph-clip"
 _EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
@@ -104,15 +106,43 @@ def build_clip(state_dict: Dict[str, Tensor]) -> nn.Module:
     """
     state_dict = {key: value for key, value in state_dict.items() if key not in _BOOKKEEPING}
     try:
-        expected = state_dict["positional_embedding"].clone()
         with redirect_stdout(io.StringIO()):
-            model = import_clip().build_model(state_dict)
+            model = _plain_model(import_clip().build_model, dict(state_dict))
     except (KeyError, IndexError, RuntimeError, AttributeError, AssertionError, TypeError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(f"these weights do not make up a CLIP ({reason}): check MODEL.BACKBONE") from None
-    if not torch.equal(model.positional_embedding.detach().to(expected.dtype), expected):
-        raise UserError("clip.build_model did not take over the weights: another `clip` package is in the way")
+    _require_weights(model, state_dict)
+    cast_products(model, torch.float16)  # some builds leave a part in float32
     return model
+
+
+_PLAIN_DESIGN = {"trainer": "CoOp", "vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
+
+
+def _plain_model(build_model: Callable, state_dict: Dict[str, Tensor]) -> nn.Module:
+    """A CLIP without prompts, from build_model(state_dict) or, as MaPLe has it, build_model(state_dict, design)."""
+    required = [
+        parameter
+        for parameter in inspect.signature(build_model).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    return build_model(state_dict, dict(_PLAIN_DESIGN)) if len(required) > 1 else build_model(state_dict)
+
+
+def _require_weights(model: nn.Module, state_dict: Dict[str, Tensor]) -> None:
+    """Raise UserError unless a model has the tensors of a state dict, by name and in value.
+
+    The family's build_model falls back to loading what fits, without a word.
+    """
+    where = f"the `clip` package at {os.path.dirname(import_clip().__file__)}"
+    built = model.state_dict()
+    odd = sorted(set(built) ^ set(state_dict))
+    if odd:
+        raise UserError(f"{where} does not build a plain CLIP: {odd[0]} is {'added' if odd[0] in built else 'missing'}")
+    last = next(name for name in reversed(list(built)) if name.endswith("mlp.c_proj.weight"))
+    for name in ("positional_embedding", "visual.conv1.weight", "text_projection", last):
+        if not torch.equal(built[name].half(), state_dict[name].to(built[name].device).half()):
+            raise UserError(f"{where} did not take over the weights: {name} differs")
 
 
 def load_clip(name: str, path: str = "") -> nn.Module:

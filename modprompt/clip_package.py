@@ -7,9 +7,12 @@ needs it, so it is stood in for while `clip` is being imported, and taken away a
 
 import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
 import types
+import warnings
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -36,6 +39,27 @@ def _pkg_resources_with_packaging():
             del pkg_resources.packaging
     else:
         yield
+
+
+def use_folder(folder) -> None:
+    """Have `clip` come from a codebase's own folder `clip`, if it has one, even where an installed one would win.
+
+    An installed package wins over a folder without __init__.py. A `clip` that was imported from elsewhere before stays,
+    with a warning.
+    """
+    own = Path(folder).resolve() / "clip"
+    if not (own / "clip.py").is_file():
+        return
+    loaded = sys.modules.get("clip.clip")
+    if loaded is not None:
+        if Path(loaded.__file__).resolve().parent != own:
+            warnings.warn(f"`clip` was imported from {Path(loaded.__file__).parent}, not from {own}", stacklevel=2)
+        return
+    spec = importlib.util.find_spec("clip")
+    if spec is None or spec.origin is None or Path(spec.origin).resolve().parent != own:
+        spec = importlib.machinery.ModuleSpec("clip", None, is_package=True)
+        spec.submodule_search_locations = [str(own)]
+        sys.modules["clip"] = importlib.util.module_from_spec(spec)
 
 
 def import_clip():

@@ -45,6 +45,28 @@ def write_arrays(path: PathLike, **arrays: np.ndarray) -> None:
             aside.unlink()
 
 
+def write_tensors(path: PathLike, content: Any) -> None:
+    """torch.save to a file that is either complete or not there, with its folders.
+
+    Raises:
+        OSError: if it cannot be written, e.g. on a full disk.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.part")
+    try:
+        with aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except RuntimeError as error:  # torch's word for a full disk
+        raise OSError(f"cannot write {path} ({str(error).splitlines()[0]}): is the disk full?") from None
+    finally:
+        if aside.exists():
+            aside.unlink()
+
+
 def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:
     """The arrays of these names in a .npz file.
 
@@ -109,29 +131,66 @@ class _TensorUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a checkpoint has no need of")
 
 
-_pickle_module = types.ModuleType("modprompt_tensor_pickle")
-_pickle_module.Unpickler = _TensorUnpickler
-_pickle_module.load = lambda file, **kwargs: _TensorUnpickler(file, **kwargs).load()
+class _RunUnpickler(_TensorUnpickler):
+    """Admits PyTorch's own optimisers and schedules too."""
+
+    def find_class(self, module, name):
+        if module.startswith("torch.optim."):
+            found = pickle.Unpickler.find_class(self, module, name)
+            if isinstance(found, type) and hasattr(found, "state_dict"):
+                return found
+        return super().find_class(module, name)
 
 
-def read_tensors(path: PathLike) -> Any:
+def _pickle_like(unpickler: type) -> types.ModuleType:
+    module = types.ModuleType(f"modprompt_{unpickler.__name__.strip('_')}")
+    module.Unpickler = unpickler
+    module.load = lambda file, **kwargs: unpickler(file, **kwargs).load()
+    return module
+
+
+_tensor_pickle, _run_pickle = _pickle_like(_TensorUnpickler), _pickle_like(_RunUnpickler)
+
+
+def read_tensors(path: PathLike, mapped: bool = True) -> Any:
     """The content of a file of torch.save, on the CPU; nothing but tensors and plain values is made from it.
+
+    Args:
+        path: the file.
+        mapped: read its pages when they are needed, where PyTorch can; the file must not be written over then.
 
     Raises:
         UserError: if the file is missing, cut off, no such file, or holds anything else; the reason is named.
     """
+    return _read(path, _tensor_pickle, "cpu", mapped)
+
+
+def _read(path: PathLike, pickle_module: types.ModuleType, map_location: Any, mapped: bool = False) -> Any:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
     known = inspect.signature(torch.load).parameters
     options = {"weights_only": False} if "weights_only" in known else {}
-    if "mmap" in known and zipfile.is_zipfile(path):
-        options["mmap"] = True  # pages are read when they are needed
+    if mapped and "mmap" in known and zipfile.is_zipfile(path):
+        options["mmap"] = True
     try:
-        return torch.load(str(path), map_location="cpu", pickle_module=_pickle_module, **options)
+        return torch.load(str(path), map_location=map_location, pickle_module=pickle_module, **options)
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{path} is not a whole PyTorch checkpoint ({reason[0][:160]})") from None
+
+
+def read_run(path: PathLike, map_location: Any = None) -> Any:
+    """The content of a Dassl checkpoint: as read_tensors, with optimisers and schedules as the objects they were.
+
+    Args:
+        path: the file.
+        map_location: as torch.load takes it.
+
+    Raises:
+        UserError: as read_tensors.
+    """
+    return _read(path, _run_pickle, map_location)
 
 
 def is_jit_archive(path: PathLike) -> bool:

@@ -62,7 +62,7 @@ def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> None:
     for module in clip_model.modules():
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
             module.to(dtype)
-        names = matrices if isinstance(module, nn.MultiheadAttention) else ("text_projection", "proj")
+        names = matrices if hasattr(module, "in_proj_weight") else ("text_projection", "proj")
         for name in names:
             tensor = getattr(module, name, None)
             if isinstance(tensor, torch.Tensor):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import train
+from modprompt.plugin import training_state
 from tests import plain_mpl
 from tests.conftest import random_clip
 from tests.test_train import losses, refusal
@@ -116,8 +117,6 @@ def test_finished_run_is_only_tested_again_and_not_continued_with_other_settings
 
 
 def test_run_killed_before_its_first_state_begins_anew(mpl_flags, mpl_options, tmp_path, capsys):
-    training_state = pytest.importorskip("dassl.utils.training_state")
-
     def killed(*args):
         raise KeyboardInterrupt
 

@@ -13,6 +13,7 @@ import torch
 
 import train
 from tests.conftest import ROOT, run_program
+from trainers.mpl import MPL
 
 LOSS = re.compile(r"epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* loss ([\d.]+) \(")
 
@@ -131,13 +132,11 @@ def test_killed_run_goes_on_with_the_losses_of_an_undisturbed_one(mpl_flags, mpl
 
 
 def test_state_of_other_settings_is_not_resumed(mpl_flags, mpl_options, tmp_path, capsys):
-    from dassl.engine import TrainerX
-
     def stop(self):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainerX, "after_train", stop)
+        patch.setattr(MPL, "after_train", stop)
         assert train.main([*mpl_flags, *mpl_options]) == 130
     capsys.readouterr()
     line = refusal(capsys, *mpl_flags, *mpl_options, "OPTIM.LR", "0.5")

@@ -1,13 +1,14 @@
 """Conditional Context Optimization (CoCoOp, arXiv 2203.05557): a context that moves with the image."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.model import ConditionalCLIP
 from modprompt.plugin.config import register_defaults
 from modprompt.plugin.prompt_trainer import PromptTrainer
-from trainers.coop import CoOp, coop_context, coop_schedules, warn_of_unused_n_ctx
+from modprompt.plugin.registration import register_trainer
+
+from .coop import CoOp, coop_context, coop_schedules, warn_of_unused_n_ctx
 
 DEFAULTS = CfgNode()
 DEFAULTS.N_CTX = 16  # context tokens; with CTX_INIT, the number of its words
@@ -17,7 +18,7 @@ DEFAULTS.SCHEDULE_TEXT = []  # [[remove, add], ...] per text layer, in place of 
 register_defaults("COCOOP", DEFAULTS)
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class CoCoOp(PromptTrainer):
     """CoCoOp: CoOp's context plus what a small network makes of the image's feature; also on ResNets."""
 

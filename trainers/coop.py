@@ -2,7 +2,6 @@
 
 import warnings
 
-from dassl.engine import TRAINER_REGISTRY
 from dassl.metrics import compute_accuracy
 from yacs.config import CfgNode
 
@@ -13,6 +12,7 @@ from modprompt.errors import UserError
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.plugin.config import register_defaults
 from modprompt.plugin.prompt_trainer import PromptTrainer
+from modprompt.plugin.registration import register_trainer
 from modprompt.prompts import POSITIONS, readable
 from modprompt.schedule import Schedules, no_prompts, shallow
 
@@ -46,7 +46,7 @@ def coop_schedules(trainer, clip_model, n_ctx) -> Schedules:
     return Schedules(text, no_prompts(vision_layers))
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class CoOp(PromptTrainer):
     """CoOp: one context for all classes, or one for each; also on ResNets."""
 

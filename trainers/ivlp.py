@@ -3,7 +3,6 @@
 PROMPT_DEPTH_VISION 0 with N_CTX_VISION 0 is deep language prompting, which runs on ResNets too.
 """
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.backbone import layers_of
@@ -12,6 +11,7 @@ from modprompt.context import words_or_random
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.plugin.config import register_defaults
 from modprompt.plugin.prompt_trainer import PromptTrainer
+from modprompt.plugin.registration import register_trainer
 from modprompt.schedule import Schedules, no_prompts, replacement
 
 
@@ -32,7 +32,7 @@ def ivlp_node(n_ctx: int) -> CfgNode:
 register_defaults("IVLP", ivlp_node(2))
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class IVLP(PromptTrainer):
     """IVLP: replacement on both sides, with parameters of their own."""
 

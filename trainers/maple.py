@@ -1,6 +1,5 @@
 """Multi-modal prompt learning (MaPLe, arXiv 2210.03117): text prompts per layer, vision prompts projected from them."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.backbone import layers_of
@@ -8,6 +7,7 @@ from modprompt.context import words_or_random
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.plugin.config import register_defaults
 from modprompt.plugin.prompt_trainer import PromptTrainer
+from modprompt.plugin.registration import register_trainer
 from modprompt.schedule import Schedules, replacement
 
 DEFAULTS = CfgNode()
@@ -20,7 +20,7 @@ DEFAULTS.SCHEDULE_VISION = []  # the same for the vision side
 register_defaults("MAPLE", DEFAULTS)
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class MaPLe(PromptTrainer):
     """MaPLe: replacement on both sides, one projection per layer."""
 

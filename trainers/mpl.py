@@ -1,6 +1,5 @@
 """Modular Prompt Learning (arXiv 2502.14125): prompts added, removed and carried from layer to layer."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.backbone import layers_of
@@ -8,6 +7,7 @@ from modprompt.checks import at_least
 from modprompt.context import placeholders
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.plugin.config import register_defaults
+from modprompt.plugin.registration import register_trainer
 from modprompt.plugin.regularised_trainer import RegularisedTrainer, add_regularisation
 from modprompt.schedule import Schedules, modular, replacement
 
@@ -24,7 +24,7 @@ add_regularisation(DEFAULTS)
 register_defaults("MPL", DEFAULTS)
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class MPL(RegularisedTrainer):
     """MPL: text prompts per layer, vision prompts projected from them by the modular schedule."""
 

@@ -1,17 +1,17 @@
 """Self-regulating prompts (PromptSRC, arXiv 2307.06948): IVLP held near the frozen CLIP, averaged over epochs."""
 
-from dassl.engine import TRAINER_REGISTRY
-
 from modprompt.plugin.config import register_defaults
+from modprompt.plugin.registration import register_trainer
 from modprompt.plugin.regularised_trainer import RegularisedTrainer, add_regularisation
-from trainers.ivlp import IVLP, ivlp_node
+
+from .ivlp import IVLP, ivlp_node
 
 DEFAULTS = ivlp_node(4)
 add_regularisation(DEFAULTS, text=25, image=10, logits=1, mean=15, std=1)
 register_defaults("PROMPTSRC", DEFAULTS)
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class PromptSRC(RegularisedTrainer, IVLP):
     """PromptSRC: IVLP's learner with self-regularisation."""
 

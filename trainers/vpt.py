@@ -1,6 +1,5 @@
 """Visual prompt tuning (VPT, arXiv 2203.12119) of CLIP: vision prompts alone, fixed class prompts."""
 
-from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.backbone import layers_of
@@ -8,8 +7,10 @@ from modprompt.checks import at_least
 from modprompt.context import no_context
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.plugin.config import register_defaults
+from modprompt.plugin.registration import register_trainer
 from modprompt.schedule import Schedules, no_prompts
-from trainers.ivlp import IVLP
+
+from .ivlp import IVLP
 
 DEFAULTS = CfgNode()
 DEFAULTS.N_CTX_VISION = 2  # prompt tokens in front of each layer
@@ -20,7 +21,7 @@ DEFAULTS.SCHEDULE_VISION = []  # [[remove, add], ...] per vision layer, in place
 register_defaults("VPT", DEFAULTS)
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class VPT(IVLP):
     """VPT: IVLP's vision side; class features are computed once."""
 

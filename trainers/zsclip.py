@@ -2,17 +2,17 @@
 
 import torch
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 
 from modprompt import templates
 from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import register_defaults
+from modprompt.plugin.registration import register_trainer
 from modprompt.zeroshot import FrozenCLIP
 
 register_defaults()  # they have no settings of their own
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class ZeroshotCLIP(CLIPTrainer):
     """CLIP with the data set's prompt template."""
 
@@ -51,7 +51,7 @@ class ZeroshotCLIP(CLIPTrainer):
         return self.clip_model.logit_scale.exp() * features @ self.class_features.t()
 
 
-@TRAINER_REGISTRY.register(force=True)
+@register_trainer
 class ZeroshotCLIP2(ZeroshotCLIP):
     """CLIP with an ensemble: seven selected templates, and the data set's own unless it is ImageNet."""
 

@@ -5,8 +5,10 @@ import warnings
 import torch
 from dassl.engine import TrainerX
 from torch import nn
+from tqdm import tqdm
 
 from modprompt import backbone
+from modprompt.memory import keep_freed_memory
 from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
 from modprompt.plugin.feature_cache import feature_batches
 
@@ -31,6 +33,8 @@ class CLIPTrainer(TrainerX):
         """The CLIP that the config names, checked against INPUT.SIZE."""
         cfg = self.cfg
         warn_of_pixel_statistics(cfg)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         path = cfg.MODEL.BACKBONE.PATH
         print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
         clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
@@ -49,20 +53,39 @@ class CLIPTrainer(TrainerX):
 
     @torch.no_grad()
     def test(self, split=None, **kwargs):
-        """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them."""
+        """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them.
+
+        Args:
+            split: "val" or "test"; without it TEST.SPLIT. Without validation images it is "test".
+            kwargs: what some Dassl adds, not read.
+
+        Returns:
+            The first result of the evaluator: accuracy in percent.
+        """
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
+        print(f"Evaluate on the *{split}* set")
+        for batch in tqdm(self._test_batches(split)):
+            images, labels = self.parse_batch_test(batch)
+            self.evaluator.process(self.model_inference(images), labels)
+        results = self.evaluator.evaluate()
+        if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
+            for name, value in results.items():
+                self.write_scalar(f"{split}/{name}", value, self.epoch)
+        return next(iter(results.values()))
+
+    def _test_batches(self, split):
+        loader = self.val_loader if split == "val" else self.test_loader
         folder = self.cfg.TEST.get("FEATURE_CACHE", "")
         if not folder or self.prompts_images:
-            return super().test(split)
-        split = split or self.cfg.TEST.SPLIT
-        which = "val_loader" if split == "val" and self.val_loader is not None else "test_loader"
-        loader = getattr(self, which)
+            return loader
         name = f"{self.cfg.DATASET.NAME}_{split}"
-        kept = feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image)
-        setattr(self, which, kept)
-        try:
-            return super().test(split)
-        finally:
-            setattr(self, which, loader)
+        return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image)
+
+    def parse_batch_test(self, batch):
+        """(images, labels) on the device."""
+        return batch["img"].to(self.device), batch["label"].to(self.device)
 
     def model_inference(self, input):
         """Logits (B, C) of a test batch.

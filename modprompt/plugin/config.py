@@ -3,6 +3,7 @@
 Keys are only ever added where they are missing: a codebase may have made some of them itself.
 """
 
+import functools
 from typing import Dict, Optional
 
 from dassl.config import cfg_default
@@ -68,3 +69,24 @@ def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
     if name:
         _NODES[name] = node
     add_defaults(cfg_default)
+    for merge in ("merge_from_file", "merge_from_list"):
+        _complete_before(merge)
+
+
+def _complete_before(merge: str) -> None:
+    """Have a configuration get the keys that it lacks before something is merged into it.
+
+    Some codebases take all other trainers' nodes out of Dassl's defaults, or have defaults of their own.
+    """
+    plain = getattr(CfgNode, merge)
+    if hasattr(plain, "completes"):
+        return
+
+    @functools.wraps(plain)
+    def completed(self, *args, **kwargs):
+        if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
+            add_defaults(self)
+        return plain(self, *args, **kwargs)
+
+    completed.completes = True
+    setattr(CfgNode, merge, completed)

@@ -2,14 +2,12 @@
 
 import hashlib
 import os
+import shutil
 import warnings
-
-from dassl.engine import TrainerX
-from dassl.utils import save_checkpoint
 
 from modprompt.checkpoint import PREFIX, load_learner
 from modprompt.errors import UserError
-from modprompt.plugin.run_folder import find_checkpoint, newest_checkpoint
+from modprompt.plugin.run_folder import find_checkpoint, newest_checkpoint, save_checkpoint
 
 # settings of a node that change how prompts are learned, not how they are used
 TRAINING_ONLY = ("PREC", "TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "LOGITS_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
@@ -42,7 +40,7 @@ class LearnerCheckpoints:
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Save the learner alone, without the optimiser: what is needed to use it."""
-        settings = self.resume_settings() if hasattr(TrainerX, "resume_settings") else {}
+        settings = self.resume_settings()
         for name in self.get_model_names():
             state = {
                 "state_dict": self._models[name].state_dict(),
@@ -53,7 +51,10 @@ class LearnerCheckpoints:
                 "backbone": self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME,
                 "settings": settings,
             }
-            save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
+            folder = os.path.join(directory, name)
+            path = save_checkpoint(state, folder, model_name)
+            if is_best:
+                shutil.copy(path, os.path.join(folder, "model-best.pth.tar"))
 
     def resume_model_if_exist(self, directory):
         """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.

@@ -10,7 +10,7 @@ import os
 
 import torch
 import torch.nn.functional as F
-from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.optim import build_optimizer
 from dassl.utils import count_num_param
 from torch import nn
 
@@ -18,14 +18,16 @@ from modprompt import backbone, precision
 from modprompt.checkpoint import CheckpointView
 from modprompt.checks import one_of
 from modprompt.errors import UserError
+from modprompt.lr_schedule import build_lr_scheduler
 from modprompt.model import PromptedCLIP
 from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import registered_default
 from modprompt.plugin.learner_checkpoints import LearnerCheckpoints
+from modprompt.plugin.resuming import ResumableRun
 from modprompt.schedule import from_config
 
 
-class PromptTrainer(LearnerCheckpoints, CLIPTrainer):
+class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
     """Trains a prompt learner in front of a frozen CLIP.
 
     A subclass has a node_name and a method build_learner, and where they differ the attributes of LearnerCheckpoints.

@@ -1,9 +1,13 @@
 """Checkpoints in a run's output folder."""
 
 import os
-from typing import List
+from typing import Iterable, List
 
+from modprompt.checkpoint import read_checkpoint
 from modprompt.errors import UserError
+from modprompt.files import write_tensors, write_whole
+
+POINTER = "checkpoint"  # the file that names the newest
 
 
 def _epoch_of(name: str) -> int:
@@ -22,7 +26,7 @@ def newest_checkpoint(folder: str) -> str:
         UserError: if there is none; those that are there are named.
     """
     names, wanted = _checkpoints(folder), "model.pth.tar-..."
-    pointer = os.path.join(folder, "checkpoint")
+    pointer = os.path.join(folder, POINTER)
     if os.path.isfile(pointer):
         with open(pointer, encoding="utf-8", errors="replace") as file:
             wanted = file.readline().strip() or wanted
@@ -31,6 +35,44 @@ def newest_checkpoint(folder: str) -> str:
     if wanted not in names:
         raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
     return os.path.join(folder, wanted)
+
+
+def has_checkpoint(directory: str, names: Iterable[str]) -> bool:
+    """Whether a run's folder names a newest checkpoint of every model of these names."""
+    names = list(names)
+    return bool(names) and all(os.path.isfile(os.path.join(directory, name, POINTER)) for name in names)
+
+
+def newest_state(folder: str) -> dict:
+    """The content of the checkpoint that the file `checkpoint` of a model's folder names.
+
+    Raises:
+        UserError: if either is damaged.
+    """
+    try:
+        path = newest_checkpoint(folder)
+    except UserError:
+        raise UserError(
+            f"{os.path.join(folder, POINTER)} does not name a checkpoint beside it: delete {folder} to start anew"
+        ) from None
+    content = read_checkpoint(path)
+    if not isinstance(content.get("epoch"), int):
+        raise UserError(f"{path} is not a checkpoint of a training run: it has no epoch")
+    return content
+
+
+def save_checkpoint(state: dict, folder: str, name: str = "") -> str:
+    """Save `state` whole as model.pth.tar-<epoch>, or `name`, in a model's folder, and name it in `checkpoint`.
+
+    Returns:
+        The path.
+    """
+    name = name or f"model.pth.tar-{state['epoch']}"
+    path = os.path.join(folder, name)
+    write_tensors(path, state)
+    write_whole(os.path.join(folder, POINTER), name + "\n")
+    print(f"Checkpoint saved to {path}")
+    return path
 
 
 def find_checkpoint(folder: str, epoch=None) -> str:

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import shutil
 import time
 from collections import OrderedDict
 
@@ -14,18 +13,11 @@ from dassl.utils import (
     AverageMeter,
     MetricMeter,
     load_checkpoint,
-    newest_checkpoint,
     resume_from_checkpoint,
     save_checkpoint,
     tolist_if_not,
-    training_state,
 )
 from tqdm import tqdm
-
-
-def has_checkpoint(directory, names):
-    """Whether a folder has a newest checkpoint of every model of these names."""
-    return bool(names) and all(os.path.isfile(os.path.join(directory, name, "checkpoint")) for name in names)
 
 
 class TrainerBase:
@@ -42,10 +34,6 @@ class TrainerBase:
         self._models[name] = model
         self._optims[name] = optim
         self._scheds[name] = sched
-
-    def resume_settings(self):
-        """What must be the same for a run to be gone on with, as {name: text}."""
-        return {}
 
     def get_model_names(self, names=None):
         """All names, or the given ones after a check."""
@@ -65,7 +53,6 @@ class TrainerBase:
                 "optimizer": None if optim is None else optim.state_dict(),
                 "scheduler": None if sched is None else sched.state_dict(),
                 "val_result": None if val_result is None else float(val_result),
-                "settings": self.resume_settings(),
             }
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
 
@@ -75,7 +62,7 @@ class TrainerBase:
         Returns:
             Number of finished epochs; 0 if there is nothing to go on from.
         """
-        if not has_checkpoint(directory, self._models):
+        if not all(os.path.isfile(os.path.join(directory, name, "checkpoint")) for name in self._models):
             print("No checkpoint found, train from scratch")
             return 0
         print(f"Found checkpoint at {directory} (will resume training)")
@@ -208,8 +195,6 @@ class SimpleTrainer(TrainerBase):
         self.cfg = cfg
         self.best_result = -np.inf
         self.build_data_loader()
-        if cfg.TEST.FINAL_MODEL == "best_val" and self.val_loader is None:
-            raise ValueError(f"TEST.FINAL_MODEL best_val: {cfg.DATASET.NAME} has no validation images to choose by")
         self.build_model()
         self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
@@ -237,67 +222,9 @@ class SimpleTrainer(TrainerBase):
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self):
-        """Resume, and start the clock."""
-        self.start_epoch = self._resume()
+        """Go on from the checkpoints in RESUME or OUTPUT_DIR, and start the clock."""
+        self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
         self.time_start = time.time()
-
-    def resume_settings(self):
-        """What must be the same for a run to be gone on with, as {name: text}."""
-        return training_state.settings_of(self.cfg)
-
-    def extra_state(self):
-        """What else the trainer must remember between epochs: tensors and plain values."""
-        return {}
-
-    def load_extra_state(self, extras):
-        """Take back what extra_state gave."""
-
-    def _resume(self):
-        """Number of epochs that are done.
-
-        In this order: the state of an unfinished run in OUTPUT_DIR, or in RESUME; a finished run in OUTPUT_DIR, which
-        is only tested again; checkpoints in RESUME. Checkpoints of a run that was killed before its first state was
-        written are no ground to go on from exactly, so it begins anew.
-        """
-        own, other = self.cfg.OUTPUT_DIR, self.cfg.RESUME
-        for directory in (own, other):
-            if directory and training_state.exists(directory):
-                return self._resume_state(directory)
-        if has_checkpoint(own, self._models) and self._finished(own):
-            return self.resume_model_if_exist(own)
-        if not other:
-            return 0
-        if not has_checkpoint(other, self._models):
-            raise ValueError(f"RESUME: there is no run to go on from in {other}")
-        return self.resume_model_if_exist(other)
-
-    def _resume_state(self, directory):
-        epoch, self.best_result, extras = training_state.load(
-            directory, self.resume_settings(), self._models, self._optims, self._scheds
-        )
-        self.load_extra_state(extras)
-        print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
-        if directory != self.cfg.OUTPUT_DIR:
-            self._take_over_best(directory)
-        return epoch
-
-    def _take_over_best(self, directory):
-        for name in self._models:
-            best = os.path.join(directory, name, "model-best.pth.tar")
-            if os.path.isfile(best):
-                os.makedirs(os.path.join(self.cfg.OUTPUT_DIR, name), exist_ok=True)
-                shutil.copy(best, os.path.join(self.cfg.OUTPUT_DIR, name))
-
-    def _finished(self, directory):
-        """Whether a folder holds a finished training; one with other settings is an error."""
-        for name in self._models:
-            checkpoint = newest_checkpoint(os.path.join(directory, name))
-            if "settings" in checkpoint:
-                training_state.require_same(self.resume_settings(), checkpoint["settings"], directory)
-            if checkpoint["epoch"] < self.max_epoch:
-                return False
-        print(f"{directory} is trained already ({self.max_epoch} epochs): nothing to train, testing again")
-        return True
 
     def after_train(self):
         """Test the last model, or the best on the validation set."""
@@ -309,11 +236,10 @@ class SimpleTrainer(TrainerBase):
             else:
                 print("Deploy the last-epoch model")
             self.test()
-        training_state.remove(self.output_dir)
         print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.time_start))}")
 
     def after_epoch(self):
-        """Validate if asked for, save if it is time to, and leave the state to go on from."""
+        """Validate if asked for, and save if it is time to."""
         finished = self.epoch + 1
         if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
             result = self.test(split="val")
@@ -323,16 +249,6 @@ class SimpleTrainer(TrainerBase):
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if finished == self.max_epoch or (frequency > 0 and finished % frequency == 0):
             self.save_model(self.epoch, self.output_dir)
-        training_state.save(
-            self.output_dir,
-            self.resume_settings(),
-            finished,
-            self._models,
-            self._optims,
-            self._scheds,
-            self.best_result,
-            self.extra_state(),
-        )
 
     @torch.no_grad()
     def test(self, split=None):

@@ -3,11 +3,10 @@ import random
 import numpy as np
 import pytest
 import torch
+from dassl.config import get_cfg_default
+from dassl.optim import build_lr_scheduler
 
-pytest.importorskip("dassl.utils.training_state", reason="the real Dassl has no training state")
-from dassl.config import get_cfg_default  # noqa: E402
-from dassl.optim import build_lr_scheduler  # noqa: E402
-from dassl.utils import training_state  # noqa: E402
+from modprompt.plugin import training_state
 
 
 def make(seed):

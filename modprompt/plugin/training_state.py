@@ -1,6 +1,7 @@
 """The state of a run between two epochs, in one whole file: models, optimisers, schedules, random numbers.
 
 It is what a killed run goes on from; it is written over after every epoch and removed when the run has its result.
+Whichever Dassl runs it, the file is the same.
 """
 
 import os
@@ -9,7 +10,9 @@ import random
 import numpy as np
 import torch
 from dassl.config import cfg_default
-from dassl.utils.checkpoints import load_checkpoint, save_whole
+
+from modprompt.errors import UserError
+from modprompt.files import read_tensors, write_tensors
 
 FILE_NAME = "training_state.pth.tar"
 
@@ -61,7 +64,7 @@ def settings_of(cfg):
 
 
 def require_same(mine, theirs, folder):
-    """Raise ValueError, naming what differs, unless a folder's run was made with these settings.
+    """Raise UserError, naming what differs, unless a folder's run was made with these settings.
 
     A setting that one of the two does not know yet has its default there.
     """
@@ -70,7 +73,7 @@ def require_same(mine, theirs, folder):
     pairs = [(key, *(side.get(key, defaults.get(key, "unset")) for side in (theirs, mine))) for key in known]
     changed = [f"{key} {old} -> {new}" for key, old, new in pairs if old != new]
     if changed:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): "
             "use another --output-dir, or delete that folder to start anew"
         )
@@ -88,7 +91,7 @@ def save(directory, settings, epoch, models, optims, scheds, best_result, extras
         "random": _random_states(),
         "extras": extras or {},
     }
-    save_whole(states, os.path.join(directory, FILE_NAME))
+    write_tensors(os.path.join(directory, FILE_NAME), states)
 
 
 def exists(directory):
@@ -109,15 +112,15 @@ def load(directory, settings, models, optims, scheds):
         (finished epochs, best validation result so far, extras).
 
     Raises:
-        ValueError: if the file is damaged, or the run was made with other settings; they are named.
+        UserError: if the file is damaged, or the run was made with other settings; they are named.
     """
     path = os.path.join(directory, FILE_NAME)
     try:
-        states = load_checkpoint(path)
+        states = read_tensors(path, mapped=False)  # it is written over while the run goes on
         epoch, best, extras = int(states["epoch"]), float(states["best_result"]), states["extras"]
         theirs = dict(states["settings"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it to start the training anew") from None
+        raise UserError(f"{path} is damaged ({error}): delete it to start the training anew") from None
     require_same(settings, theirs, directory)
     for name, state in states["models"].items():
         models[name].load_state_dict(state)

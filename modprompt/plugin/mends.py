@@ -1,0 +1,116 @@
+"""What breaks in the real Dassl (0.5.0 and 0.6.3) on a current PyTorch and numpy, mended at run time.
+
+No file of Dassl is touched, and each mend is made only where it is needed:
+
+- 0.6.3 imports the package `wilds` for data sets that nobody here uses: an empty one stands in if it is not installed.
+- The warm-up schedules hand PyTorch an argument `verbose`, which PyTorch 2.7 took away.
+- `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
+  schedule as an object. They are read by an unpickler that admits tensors, plain values and PyTorch's optimisers alone.
+- The logger closes the console when it is thrown away.
+- RandAugment and AutoAugment use `np.int`, which numpy 1.24 took away.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+from typing import List
+
+import numpy as np
+import torch
+
+
+class _With:
+    """A module with some names replaced, for one importer alone."""
+
+    def __init__(self, module, **names):
+        self.__dict__.update(names, _module=module)
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+
+def _stand_in_for_wilds() -> List[str]:
+    if importlib.util.find_spec("wilds") is not None:
+        return []
+
+    def get_dataset(*args, **kwargs):
+        raise ImportError("this data set needs the package wilds: pip install wilds")
+
+    module = types.ModuleType("wilds")
+    module.get_dataset = get_dataset
+    module.__spec__ = importlib.util.spec_from_loader("wilds", loader=None)
+    sys.modules["wilds"] = module
+    return ["wilds is not installed: an empty module stands in for it"]
+
+
+def _mend_warmup() -> List[str]:
+    from dassl.optim import lr_scheduler
+
+    base = getattr(lr_scheduler, "_BaseWarmupScheduler", None)
+    scheduler = torch.optim.lr_scheduler.LambdaLR.__mro__[1]  # LRScheduler, or _LRScheduler before PyTorch 2.0
+    if base is None or "verbose" in inspect.signature(scheduler.__init__).parameters:
+        return []
+
+    def init(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbose=False):
+        self.successor, self.warmup_epoch = successor, warmup_epoch
+        scheduler.__init__(self, optimizer, last_epoch)
+
+    base.__init__ = init
+    return ["warm-up schedules: `verbose` is not handed to PyTorch, which no longer takes it"]
+
+
+def _mend_loading() -> List[str]:
+    try:
+        torchtools = importlib.import_module("dassl.utils.torchtools")
+    except ImportError:  # the small Dassl reads weights only
+        return []
+    if "weights_only" not in inspect.signature(torch.load).parameters or isinstance(torchtools.torch, _With):
+        return []
+    from modprompt.files import read_run
+
+    torchtools.torch = _With(torch, load=lambda path, map_location=None, **_: read_run(path, map_location))
+    return ["load_checkpoint: reads Dassl's own checkpoints, but no other objects"]
+
+
+def _mend_logger() -> List[str]:
+    from dassl.utils import Logger
+
+    if "self.console.close" not in inspect.getsource(Logger.close):
+        return []
+
+    def close(self):
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    Logger.close = close
+    return ["the logger: does not close the console"]
+
+
+def _mend_numpy() -> List[str]:
+    if "int" in vars(np):
+        return []
+    done = []
+    for name in ("randaugment", "autoaugment"):
+        try:
+            module = importlib.import_module(f"dassl.data.transforms.{name}")
+        except ImportError:
+            continue
+        if isinstance(getattr(module, "np", None), types.ModuleType):
+            module.np = _With(np, int=int)
+            done = ["RandAugment and AutoAugment: np.int is int"]
+    return done
+
+
+_done: List[str] = []
+
+
+def apply() -> List[str]:
+    """Make the mends that are needed, once; a line for each that was made."""
+    if not _done:
+        _done.extend(_stand_in_for_wilds())
+        for mend in (_mend_warmup, _mend_loading, _mend_logger, _mend_numpy):
+            _done.extend(mend())
+    return list(_done)

@@ -1,0 +1,225 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from modprompt import install
+from tests.conftest import ROOT
+from tests.hosts.conftest import losses
+from tests.hosts.stand_in import git, run_in, write_host
+
+
+@pytest.fixture
+def host(tmp_path):
+    return write_host(tmp_path / "host")
+
+
+def run(host, *flags):
+    return install.main([str(host), *flags])
+
+
+def test_installed_trainer_runs_without_this_project_and_leaves_no_trace(host, workshop):
+    before = (host / "train.py").read_bytes()
+    assert run(host) == 0
+    program = (host / "train.py").read_text().splitlines()
+    at = program.index(install.LINE)
+    assert program[at - 1] == "import trainers.own"
+    done = run_in(host, "train.py", *workshop.words("MPL", "output/run"), installed=True)
+    assert done.returncode == 0, done.stderr
+    assert losses(done.stdout) == pytest.approx(workshop.losses, abs=1e-4)
+    own = run_in(host, "train.py", *workshop.words("OWN", "output/own"), installed=True)
+    assert own.returncode == 0, own.stderr
+    assert run(host, "--uninstall") == 0
+    assert (host / "train.py").read_bytes() == before
+    assert git(host, "status", "--porcelain", "--ignored").split() in ([], ["!!", "output/"]) or not [
+        line for line in git(host, "status", "--porcelain", "--ignored").splitlines() if "modprompt" in line
+    ]
+    assert git(host, "status", "--porcelain") == ""
+
+
+def test_codebase_with_an_mpl_keeps_it(tmp_path, workshop):
+    host = write_host(tmp_path / "host", own_mpl=True)
+    before = (host / "trainers" / "mpl.py").read_bytes()
+    assert run(host) == 0
+    assert (host / "trainers" / "mpl.py").read_bytes() == before
+    assert (host / "configs/trainers/ModMPL/vit_b4_c1_add2_rm1.yaml").is_file()
+    own = run_in(host, "train.py", *workshop.words("MPL", "output/own"), installed=True)
+    assert "own trainer MPL" in own.stdout
+    ours = run_in(host, "train.py", *workshop.words("ModMPL", "output/run"), installed=True)
+    assert losses(ours.stdout) == pytest.approx(workshop.losses, abs=1e-4)
+    assert run(host, "--uninstall") == 0
+    assert git(host, "status", "--porcelain") == ""
+
+
+def test_config_that_is_cleaned_first_gets_the_keys_back(tmp_path, workshop):
+    host = write_host(tmp_path / "host", clean=True, clip="design")
+    assert run(host) == 0
+    done = run_in(host, "train.py", *workshop.words("MPL", "output/run"), installed=True)
+    assert losses(done.stdout) == pytest.approx(workshop.losses, abs=1e-4)
+
+
+def test_second_run_changes_nothing(host, capsys):
+    assert run(host) == 0
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in host.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert run(host) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in host.rglob("*") if path.is_file()} == before
+
+
+def test_dry_run_shows_the_diff_and_writes_nothing(host, capsys):
+    assert run(host, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert f"+{install.LINE}" in out
+    assert "modprompt/trainers/mpl.py" in out
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+@pytest.mark.parametrize("eol", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_line_goes_in_and_out_byte_for_byte(eol, end):
+    for tail in (end, f"{eol}def main():{eol}    pass{end}"):
+        program = f"import a{eol}import trainers.b  # last{tail}".encode()
+        changed = install.with_line(program)
+        assert changed != program
+        assert install.LINE.encode() in changed.splitlines()
+        assert install.without_line(changed) == program
+
+
+def test_bundled_script_trains_and_tests(host, workshop):
+    assert run(host) == 0
+    (host / "configs" / "datasets").mkdir()
+    shutil.copy(workshop.folder / "squares.yaml", host / "configs" / "datasets")
+    options = ["MODEL.BACKBONE.PATH", str(workshop.weights), "INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3"]
+    options += ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "DATA": str(workshop.data), "OUT": "output"}
+    from tests.hosts.stand_in import dassl_folder
+
+    environment.update(PYTHONPATH=dassl_folder(), OMP_NUM_THREADS="1")
+    for name in ("base2new_train", "base2new_test"):
+        command = ["bash", f"scripts/mpl/{name}.sh", "squares", "1", *options]
+        done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "* accuracy:" in done.stdout
+    folder = "squares/shots_16/MPL/vit_b4_c1_add2_rm1/seed1"
+    assert (host / "output/base2new/train_base" / folder / "MultiModalPromptLearner").is_dir()
+    assert (host / "output/base2new/test_new" / folder / "log.txt").is_file()
+
+
+def refused(capsys, host, *flags):
+    assert run(host, *flags) == 2
+    return capsys.readouterr().err
+
+
+def test_file_that_is_not_its_own_is_named_and_kept(host, capsys):
+    (host / "scripts" / "mpl").mkdir(parents=True)
+    mine = host / "scripts" / "mpl" / "few_shot.sh"
+    mine.write_text("mine\n")
+    assert f"{mine} is there already and not this installer's" in refused(capsys, host)
+    assert mine.read_text() == "mine\n"
+    assert not (host / "modprompt").exists()
+
+
+def test_folder_that_is_no_codebase_gets_the_list(tmp_path, capsys):
+    assert "By hand:" in refused(capsys, tmp_path)
+    (tmp_path / "train.py").write_text("print('something else')\n")
+    assert "does not call dassl's build_trainer" in refused(capsys, tmp_path)
+    assert "there is no such folder" in refused(capsys, tmp_path / "nothing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train.py"]
+
+
+def test_this_project_itself_is_refused(capsys):
+    assert "is modprompt itself" in refused(capsys, ROOT)
+
+
+def test_uncommitted_changes_are_asked_about(host, capsys):
+    with (host / "train.py").open("a") as file:
+        file.write("# mine\n")
+    before = (host / "train.py").read_bytes()
+    assert "changes that are not committed" in refused(capsys, host)
+    assert (host / "train.py").read_bytes() == before
+    assert run(host, "--even-if-changed") == 0
+    assert run(host, "--uninstall") == 0
+    assert (host / "train.py").read_bytes() == before
+
+
+def test_train_that_is_no_python_is_told(host, capsys):
+    (host / "train.py").write_text("from dassl import build_trainer\nprint 'old'\n")
+    assert "train.py is not a Python program" in refused(capsys, host, "--even-if-changed")
+
+
+@pytest.mark.parametrize("after", [0, 1, 10, 60])
+def test_installation_that_cannot_be_written_is_taken_back(host, capsys, monkeypatch, after):
+    plain, count = install._write, []
+
+    def full(path, content):
+        count.append(path)
+        if len(count) == after + 1:
+            raise OSError(28, "No space left on device", str(path))
+        plain(path, content)
+
+    monkeypatch.setattr(install, "_write", full)
+    assert "No space left on device" in refused(capsys, host)
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+def test_installation_that_was_killed_is_finished_or_taken_out(host, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill_at(number):
+        plain, count = install._write, []
+
+        def write(path, content):
+            count.append(path)
+            if len(count) == number:
+                path.with_name(path.name + install.ASIDE).write_bytes(content[:3])
+                raise Killed
+            plain(path, content)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(install, "_write", write)
+            with pytest.raises(Killed):
+                run(host)
+
+    kill_at(20)
+    assert git(host, "status", "--porcelain", "--", "train.py") == ""  # still usable
+    assert run(host, "--uninstall") == 0
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+    kill_at(20)
+    assert run(host) == 0
+    assert not list(host.rglob(f"*{install.ASIDE}"))
+    assert run(host, "--uninstall") == 0
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+def test_changed_files_of_the_installation_are_kept_and_named(host, capsys):
+    assert run(host) == 0
+    (host / "scripts/mpl/few_shot.sh").write_text("changed\n")
+    assert "kept because they were changed: scripts/mpl/few_shot.sh" in refused(capsys, host, "--uninstall")
+    assert (host / "scripts/mpl/few_shot.sh").read_text() == "changed\n"
+    assert not (host / "modprompt").exists()
+    assert git(host, "diff", "--stat") == ""
+
+
+def test_uninstall_where_nothing_is_installed_and_damaged_list(host, capsys):
+    assert "nothing is installed" in refused(capsys, host, "--uninstall")
+    assert run(host) == 0
+    (host / install.MANIFEST).write_text("{")
+    assert "installed.json is damaged" in refused(capsys, host, "--uninstall")
+
+
+def test_older_installation_is_brought_up_to_date(host):
+    assert run(host) == 0
+    manifest = json.loads((host / install.MANIFEST).read_text())
+    (host / "modprompt" / "gone.py").write_text("old\n")
+    manifest["files"]["modprompt/gone.py"] = install._digest(b"old\n")
+    (host / install.MANIFEST).write_text(json.dumps(manifest))
+    (host / "modprompt" / "schedule.py").write_text("old\n")
+    assert run(host) == 0
+    assert not (host / "modprompt" / "gone.py").exists()
+    assert (host / "modprompt" / "schedule.py").read_bytes() == (ROOT / "modprompt" / "schedule.py").read_bytes()
+    assert run(host, "--uninstall") == 0
+    assert git(host, "status", "--porcelain") == ""
