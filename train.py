@@ -29,7 +29,6 @@ from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import datasets.readers  # noqa: E402, F401
-import modprompt.plugin  # noqa: E402, F401 - mends Dassl
 import trainers.cocoop  # noqa: E402, F401
 import trainers.coop  # noqa: E402, F401
 import trainers.ivlp  # noqa: E402, F401

@@ -34,8 +34,14 @@ from clip.model import CLIP, convert_weights  # noqa: E402
 torch.set_num_threads(2)
 
 
-def pytest_report_header():
-    return f"dassl: {getattr(dassl, '__version__', '?')} at {dassl.__file__}; torch {torch.__version__}"
+DASSL_IS_OURS = Path(dassl.__file__).resolve().is_relative_to(ROOT)
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(
+        f"on Dassl {getattr(dassl, '__version__', '?')}, {'the small one of this project' if DASSL_IS_OURS else dassl.__file__}; "
+        f"PyTorch {torch.__version__}, Python {sys.version.split()[0]}"
+    )
 
 
 def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision_width=128, resolution=32, patch=16):

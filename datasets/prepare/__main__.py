@@ -17,20 +17,20 @@ import compat  # noqa: E402
 
 compat.add_to_path()
 
-from dassl.utils import check_availability  # noqa: E402
 
 import datasets.readers  # noqa: E402, F401
 from datasets.prepare.check import check  # noqa: E402
 from datasets.prepare.layout import prepare  # noqa: E402
 from datasets.prepare.recipes import RECIPES  # noqa: E402
 from modprompt.errors import UserError  # noqa: E402
+from modprompt.names import check_name  # noqa: E402
 
 
 def _names(given: list[str]) -> list[str]:
     if given == ["all"]:
         return list(RECIPES)
     for name in given:
-        check_availability(name, list(RECIPES))
+        check_name(name, list(RECIPES), "data set")
     return given
 
 

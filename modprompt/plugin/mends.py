@@ -7,6 +7,7 @@ No file of Dassl is touched, and each mend is made only where it is needed:
 - `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
   schedule as an object. They are read by an unpickler that admits tensors, plain values and PyTorch's optimisers alone.
 - The logger closes the console when it is thrown away.
+- RAdam calls `add_` with its arguments in an order that PyTorch no longer takes: PyTorch's own RAdam is used.
 - RandAugment and AutoAugment use `np.int`, which numpy 1.24 took away.
 """
 
@@ -15,6 +16,7 @@ import importlib.util
 import inspect
 import sys
 import types
+import warnings
 from typing import List
 
 import numpy as np
@@ -59,6 +61,24 @@ def _mend_warmup() -> List[str]:
 
     base.__init__ = init
     return ["warm-up schedules: `verbose` is not handed to PyTorch, which no longer takes it"]
+
+
+def _mend_radam() -> List[str]:
+    from dassl.optim import optimizer
+
+    own = getattr(optimizer, "RAdam", None)
+    if own is None or own is getattr(torch.optim, "RAdam", own):
+        return []
+    parameter = torch.zeros(1, requires_grad=True)
+    parameter.grad = torch.ones(1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            own([parameter], lr=0.1).step()
+    except TypeError:
+        optimizer.RAdam = torch.optim.RAdam
+        return ["OPTIM.NAME radam: PyTorch's own, since Dassl's does not run on this PyTorch"]
+    return []
 
 
 def _mend_loading() -> List[str]:
@@ -111,6 +131,6 @@ def apply() -> List[str]:
     """Make the mends that are needed, once; a line for each that was made."""
     if not _done:
         _done.extend(_stand_in_for_wilds())
-        for mend in (_mend_warmup, _mend_loading, _mend_logger, _mend_numpy):
+        for mend in (_mend_warmup, _mend_radam, _mend_loading, _mend_logger, _mend_numpy):
             _done.extend(mend())
     return list(_done)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from dassl.config import get_cfg_default
-from dassl.optim import build_lr_scheduler
 
+from modprompt.lr_schedule import build_lr_scheduler
 from modprompt.plugin import training_state
 
 
