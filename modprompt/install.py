@@ -314,8 +314,11 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("--even-if-changed", action="store_true", help="also with uncommitted changes in train.py")
     try:
         run(parser.parse_args(argv))
-    except (UserError, OSError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {error.filename} ({error.strerror}); train.py is as it was", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing is left behind", file=sys.stderr)

@@ -40,7 +40,7 @@ def build_optimizer(model, optim_cfg, param_groups=None):
         "adam": (torch.optim.Adam, betas),
         "amsgrad": (torch.optim.Adam, {**betas, "amsgrad": True}),
         "adamw": (torch.optim.AdamW, betas),
-        "radam": (torch.optim.RAdam, betas),
+        "radam": (getattr(torch.optim, "RAdam", None), betas),  # PyTorch 1.10
         "rmsprop": (torch.optim.RMSprop, {**momentum, "alpha": optim_cfg.RMSPROP_ALPHA}),
         "sgd": (torch.optim.SGD, {**momentum, "dampening": optim_cfg.SGD_DAMPNING, "nesterov": optim_cfg.SGD_NESTEROV}),
     }

@@ -26,7 +26,7 @@ def save_whole(obj, fpath):
 
 
 def _without_module(state_dict):
-    return {str(key).removeprefix("module."): value for key, value in state_dict.items()}
+    return {key[7:] if str(key).startswith("module.") else str(key): value for key, value in state_dict.items()}
 
 
 def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True, model_name=""):

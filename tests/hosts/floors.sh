@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The stand-in tests in environments of their own: the oldest Python and PyTorch that go into hosts, and the newest served.
+#
+#   bash tests/hosts/floors.sh [FOLDER]    environments are made in FOLDER (default: a temporary one) and kept there
+#
+# PYTHON38, PYTHON_NEW: the interpreters (default: python3.8, python3.13 or python3.12). One that is missing is said.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+folder=${1:-$(mktemp -d)}
+others="pytest yacs scikit-learn scipy tqdm Pillow clip-anytorch packaging PyYAML matplotlib gdown"
+failed=0
+
+floor() { # floor NAME INTERPRETER PACKAGES...
+  local name=$1 interpreter=$2 python=$folder/$1/bin/python
+  shift 2
+  if ! command -v "$interpreter" >/dev/null; then
+    echo "NOT RUN: $name: there is no $interpreter" >&2
+    failed=1
+    return
+  fi
+  if [[ ! -f $folder/$name/.ready ]]; then
+    "$interpreter" -m venv "$folder/$name"
+    "$python" -m pip install --quiet --upgrade pip
+    # shellcheck disable=SC2086
+    "$python" -m pip install --quiet "$@" $others
+    touch "$folder/$name/.ready"
+  fi
+  echo "== $name"
+  # old versions of libraries warn of each other: warnings are no errors here
+  "$python" -m pytest -q -W ignore tests/hosts || failed=1
+}
+
+floor oldest "${PYTHON38:-python3.8}" torch==1.9.0 torchvision==0.10.0 "numpy<1.24"
+newest=${PYTHON_NEW:-$(command -v python3.13 || command -v python3.12 || echo python3.13)}
+floor newest "$newest" torch torchvision numpy
+exit $failed
