@@ -55,7 +55,7 @@ def pytorch() -> List[Finding]:
     """PyTorch and its device."""
     try:
         import torch
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
         return [Finding("PyTorch", f"does not import ({error})", "install it: pip install torch torchvision", True)]
     found = [Finding("PyTorch", f"{torch.__version__} at {Path(torch.__file__).parent}")]
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (1, 9):
@@ -141,7 +141,7 @@ def _installed_clip_shadows(folder: Path) -> str:
 def codebase(folder: Path) -> List[Finding]:
     """The codebase in a folder."""
     if not (folder / "train.py").is_file():
-        return [Finding("codebase", f"no train.py in {folder}", "start this in a codebase's folder")]
+        return [Finding("codebase", f"no train.py in {folder}", "start this in a codebase's folder", True)]
     state = "with MPL installed" if (folder / "modprompt" / "installed.json").is_file() else ""
     own = "it has an MPL of its own; ours is --trainer ModMPL" if (folder / "trainers" / "mpl.py").is_file() else ""
     from modprompt.shipped import trainers_folder
@@ -175,12 +175,12 @@ def data(root: Path) -> List[Finding]:
 def examine(folder: Path, root: Path) -> List[Finding]:
     """All findings; where one is fatal the later ones that need it are left out."""
     steps: List[Callable[[], List[Finding]]] = [
-        python, pytorch, packages, lambda: codebase(folder), dassl, lambda: clip(folder), trainer,
+        python, pytorch, packages, dassl, lambda: clip(folder), trainer, lambda: codebase(folder),
     ]  # fmt: skip
-    found = []
+    found: List[Finding] = []
     for step in steps:
         found += step()
-        if found[-1].fatal:
+        if any(finding.fatal for finding in found):
             break
     return [*found, *data(root)]
 

@@ -113,6 +113,8 @@ class _TensorUnpickler(pickle.Unpickler):
     """Admits tensors, plain containers and numpy scalars; optimiser objects come out empty; all else is refused."""
 
     def find_class(self, module, name):
+        if "." in name:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, a part of something else")
         module = "builtins" if module == "__builtin__" else module  # its name in old pickles
         if (module, name) in _ADMITTED:
             return _ADMITTED[module, name]
@@ -131,13 +133,16 @@ class _TensorUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which a checkpoint has no need of")
 
 
+_TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1])  # LRScheduler, in all versions
+
+
 class _RunUnpickler(_TensorUnpickler):
-    """Admits PyTorch's own optimisers and schedules too."""
+    """Admits PyTorch's and Dassl's own optimisers and schedules too."""
 
     def find_class(self, module, name):
-        if module.startswith("torch.optim."):
+        if module.startswith(("torch.optim.", "dassl.optim.")) and "." not in name:
             found = pickle.Unpickler.find_class(self, module, name)
-            if isinstance(found, type) and hasattr(found, "state_dict"):
+            if isinstance(found, type) and issubclass(found, _TRAINS) and found.__module__ == module:
                 return found
         return super().find_class(module, name)
 
@@ -169,6 +174,8 @@ def _read(path: PathLike, pickle_module: types.ModuleType, map_location: Any, ma
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}")
+    if is_jit_archive(path):  # torch.load would run it
+        raise UserError(f"{path} is a TorchScript archive, not a checkpoint")
     known = inspect.signature(torch.load).parameters
     options = {"weights_only": False} if "weights_only" in known else {}
     if mapped and "mmap" in known and zipfile.is_zipfile(path):

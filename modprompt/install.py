@@ -23,7 +23,9 @@ from modprompt import shipped
 from modprompt.errors import UserError
 
 MANIFEST = "modprompt/installed.json"
-LINE = "import modprompt.trainers.mpl  # MPL; `python -m modprompt.install . --uninstall` takes this line out"
+STATEMENT = "import modprompt.trainers.mpl"
+LINE = f"{STATEMENT}  # MPL; `python -m modprompt.install . --uninstall` takes this line out"
+AGAIN = "A first installation was taken back; else the same command, or --uninstall, goes on from here"
 ASIDE = ".modprompt-part"
 SCRIPTS = ("base2new_train", "base2new_test", "few_shot", "xd_train", "xd_test")
 BY_HAND = """{folder} does not look like a codebase of the CoOp family ({reason}). By hand:
@@ -81,11 +83,10 @@ def files_for(host: Host) -> Dict[str, bytes]:
     """What belongs into a codebase, by path in it."""
     package, name = Path(__file__).resolve().parent, "ModMPL" if host.has_mpl else "MPL"
     files = {}
-    for path in sorted(package.rglob("*")):
+    for path in _package_files(package):
         inside = path.relative_to(package)
-        if path.is_file() and "__pycache__" not in inside.parts and inside.parts[0] not in ("trainers", "configs"):
+        if inside.parts[0] not in ("trainers", "configs"):
             files[f"modprompt/{inside.as_posix()}"] = path.read_bytes()
-    files.pop(MANIFEST, None)
     for module in ("__init__", "mpl"):
         files[f"modprompt/trainers/{module}.py"] = (shipped.trainers_folder() / f"{module}.py").read_bytes()
     for path in shipped.config_files():
@@ -94,6 +95,14 @@ def files_for(host: Host) -> Dict[str, bytes]:
     for protocol in SCRIPTS:
         files[f"scripts/{name.lower()}/{protocol}.sh"] = script
     return files
+
+
+def _package_files(package: Path) -> List[Path]:
+    """The engine's files; of a copy in a codebase those that were installed, not what a user put beside them."""
+    manifest = read_manifest(package.parent)
+    if manifest is not None:
+        return sorted(package.parent / path for path in manifest["files"] if path.startswith("modprompt/"))
+    return sorted(path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 def with_line(program: bytes) -> bytes:
@@ -111,11 +120,19 @@ def with_line(program: bytes) -> bytes:
     if not imports:
         raise UserError("train.py imports nothing: put the import line in by hand: import modprompt.trainers.mpl")
     last = max(node.end_lineno for node in (ours or imports))
+    for node in tree.body:  # a statement may share the line, and go on behind it
+        if node.lineno <= last:
+            last = max(last, node.end_lineno)
     lines = program.splitlines(keepends=True)
     eol = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
     head = b"".join(lines[:last])
     line = LINE.encode() + eol if head.endswith((b"\n", b"\r")) else eol + LINE.encode()
     return head + line + b"".join(lines[last:])
+
+
+def has_line(program: bytes) -> bool:
+    """Whether a train.py imports the trainer, in a line of its own that is no comment."""
+    return any(line.startswith(STATEMENT.encode()) for line in program.splitlines())
 
 
 def _modules(node) -> List[str]:
@@ -124,18 +141,17 @@ def _modules(node) -> List[str]:
 
 def without_line(program: bytes) -> bytes:
     """A train.py without the line, byte for byte as it was."""
-    line = LINE.encode()
-    for present in (line + b"\r\n", line + b"\n"):
-        if present in program:
-            return program.replace(present, b"", 1)
-    for present in (b"\r\n" + line, b"\n" + line):
-        if program.endswith(present):
-            return program[: -len(present)]
-    return program
+    lines = program.splitlines(keepends=True)
+    kept = [line for line in lines if not line.strip().startswith(STATEMENT.encode())]
+    if len(kept) < len(lines) and not lines[-1].endswith((b"\n", b"\r")) and kept and kept[-1] is not lines[-1]:
+        kept[-1] = kept[-1].rstrip(b"\r\n")  # the line was put behind a last one without an end
+    return b"".join(kept)
 
 
 def read_manifest(folder: Path) -> Optional[dict]:
-    """What an earlier installation wrote: {"files": {path: digest}, "folders": [...]}; None if there was none.
+    """What an earlier installation wrote, None if there was none.
+
+    {"files": {path: digest}, "folders": [...], "earlier": {path: digest before, of an update that was cut off}}.
 
     Raises:
         UserError: if the file is damaged.
@@ -145,12 +161,17 @@ def read_manifest(folder: Path) -> Optional[dict]:
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        return {"files": dict(manifest["files"]), "folders": list(manifest["folders"])}
+        return {
+            "files": dict(manifest["files"]),
+            "folders": list(manifest["folders"]),
+            "earlier": dict(manifest.get("earlier", {})),
+        }
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path} is damaged: delete {folder / 'modprompt'} and the import line in train.py") from None
+        raise UserError(f"{path} is damaged: --uninstall first") from None
 
 
 def _write(path: Path, content: bytes) -> None:
+    path = path.resolve()  # a link stays one
     aside = path.with_name(path.name + ASIDE)
     try:
         aside.write_bytes(content)
@@ -181,27 +202,46 @@ def _uncommitted(folder: Path) -> bool:
 
 def check(host: Host, files: Dict[str, bytes], manifest: Optional[dict], even_if_changed: bool) -> None:
     """Raise UserError if installing would touch what belongs to the user."""
-    own = set(manifest["files"]) if manifest else set()
-    foreign = [path for path in files if path not in own and (host.folder / path).exists()]
+    own = manifest["files"] if manifest else {}
+    differing = [path for path in files if (host.folder / path).exists() and not _same(host.folder / path, files[path])]
+    foreign = [path for path in differing if path not in own]
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise UserError(f"{host.folder / foreign[0]}{more} is there already and not this installer's: move it away")
-    has_line = LINE.encode() in host.program
-    if not has_line and not even_if_changed and _uncommitted(host.folder):
+    edited = [path for path in differing if not _as_installed(host.folder, path, manifest)]
+    if edited:
+        raise UserError(
+            f"{host.folder / edited[0]} was changed since the installation: move it away, then install again"
+        )
+    if not has_line(host.program) and not even_if_changed and _uncommitted(host.folder):
         raise UserError(
             f"{host.folder / 'train.py'} has changes that are not committed: commit them, or add --even-if-changed "
             "(one line is added, and taken out again by --uninstall)"
         )
 
 
-def show(host: Host, files: Dict[str, bytes], program: bytes) -> None:
+def show(host: Host, files: Dict[str, bytes], manifest: Optional[dict], program: bytes) -> None:
     """Print what would change."""
+    for path in _obsolete(host.folder, files, manifest):
+        print(f"remove {path}")
     for path, content in sorted(files.items()):
         target = host.folder / path
         state = "same" if target.is_file() and target.read_bytes() == content else "write"
-        print(f"{state:<6}{path} ({len(content):,} bytes)")
+        print(f"{state:<7}{path} ({len(content):,} bytes)")
     before, after = (text.decode(errors="replace").splitlines(keepends=True) for text in (host.program, program))
     sys.stdout.writelines(difflib.unified_diff(before, after, "a/train.py", "b/train.py"))
+
+
+def _as_installed(folder: Path, path: str, manifest: dict) -> bool:
+    digest = _digest((folder / path).read_bytes())
+    return digest in (manifest["files"].get(path), manifest.get("earlier", {}).get(path))
+
+
+def _obsolete(folder: Path, files: Dict[str, bytes], manifest: Optional[dict]) -> List[str]:
+    """Files of an earlier installation that belong to this one no more and are as they were installed."""
+    earlier = manifest["files"] if manifest else {}
+    present = [path for path in earlier if path not in files and (folder / path).is_file()]
+    return [path for path in present if _as_installed(folder, path, manifest)]
 
 
 def install(host: Host, files: Dict[str, bytes], manifest: Optional[dict]) -> int:
@@ -211,34 +251,33 @@ def install(host: Host, files: Dict[str, bytes], manifest: Optional[dict]) -> in
         OSError: if something cannot be written; a first installation is taken back then.
     """
     folder = host.folder
-    has_line = LINE.encode() in host.program
-    program = host.program if has_line else with_line(host.program)
     differing = [path for path in files if not _same(folder / path, files[path])]
-    gone = [path for path in (manifest or {"files": {}})["files"] if path not in files]
-    if not differing and not gone and has_line:
+    obsolete = _obsolete(folder, files, manifest)
+    complete = manifest is not None and set(manifest["files"]) == set(files) and has_line(host.program)
+    if complete and not differing:
         return 0
-    folders = _missing_folders(folder, files)
-    owned = {**(manifest["files"] if manifest else {}), **{path: _digest(content) for path, content in files.items()}}
-    kept = {"files": owned, "folders": sorted({*folders, *(manifest["folders"] if manifest else [])})}
+    missing = _missing_folders(folder, files)
+    new = {path: _digest(content) for path, content in files.items()}
+    folders = sorted({"modprompt", *missing, *(manifest["folders"] if manifest else [])})
+    earlier = manifest["files"] if manifest else {}
+    owned = {"files": {**earlier, **new}, "folders": folders, "earlier": earlier}
     try:
-        for name in folders:
-            (folder / name).mkdir()
-        _write(folder / MANIFEST, json.dumps(kept, indent=1).encode())  # first: what is written from now on is ours
+        (folder / "modprompt").mkdir(exist_ok=True)
+        _write(folder / MANIFEST, json.dumps(owned, indent=1).encode())  # first: what is written from now on is ours
+        for name in missing:
+            (folder / name).mkdir(exist_ok=True)
         for path in differing:
             _write(folder / path, files[path])
-        for path in gone:
-            if (folder / path).is_file():
-                (folder / path).unlink()
-        if gone:
-            kept["files"] = {path: owned[path] for path in files}
-            _write(folder / MANIFEST, json.dumps(kept, indent=1).encode())
-        if not has_line:
-            _write(folder / "train.py", program)
+        for path in obsolete:
+            (folder / path).unlink()
+        _write(folder / MANIFEST, json.dumps({"files": new, "folders": folders}, indent=1).encode())
+        if not has_line(host.program):
+            _write(folder / "train.py", with_line(host.program))
     except (OSError, KeyboardInterrupt):
         if manifest is None:
-            remove(folder, kept)
+            remove(folder, owned)
         raise
-    return len(differing) + len(gone) + (not has_line)
+    return len(differing) + len(obsolete) + (not has_line(host.program))
 
 
 def _same(path: Path, content: bytes) -> bool:
@@ -246,17 +285,23 @@ def _same(path: Path, content: bytes) -> bool:
 
 
 def remove(folder: Path, manifest: dict) -> List[str]:
-    """Take an installation out; returns the files that were changed since and are therefore kept."""
+    """Take an installation out, its list last; returns the files that were changed since and are therefore kept."""
     program = folder / "train.py"
-    if program.is_file() and LINE.encode() in program.read_bytes():
+    if program.is_file() and without_line(program.read_bytes()) != program.read_bytes():
         _write(program, without_line(program.read_bytes()))
     present = [path for path in manifest["files"] if (folder / path).is_file()]
-    changed = [path for path in present if _digest((folder / path).read_bytes()) != manifest["files"][path]]
-    asides = [path + ASIDE for path in (*manifest["files"], MANIFEST, "train.py")]
-    for path in {*present, *asides, MANIFEST} - set(changed):
+    changed = [path for path in present if not _as_installed(folder, path, manifest)]
+    asides = [path + ASIDE for path in (*manifest["files"], MANIFEST)]
+    for path in [*(set(present) - set(changed)), *asides]:
         if (folder / path).exists():
             (folder / path).unlink()
-    _remove_empty(folder, manifest["folders"])
+    aside = program.resolve().with_name(program.resolve().name + ASIDE)
+    if aside.exists():
+        aside.unlink()
+    _remove_empty(folder, [name for name in manifest["folders"] if name != "modprompt"])
+    if (folder / MANIFEST).exists():
+        (folder / MANIFEST).unlink()
+    _remove_empty(folder, ["modprompt"])
     return changed
 
 
@@ -269,18 +314,33 @@ def _remove_empty(folder: Path, names: List[str]) -> None:
             (folder / name).rmdir()
 
 
+def _installed_or_likely(folder: Path) -> dict:
+    """What an installation wrote: from its list, or where that is lost what this version would write."""
+    try:
+        manifest = read_manifest(folder)
+    except UserError:
+        manifest = None
+    if manifest is not None:
+        return manifest
+    host = read_host(folder)
+    if not has_line(host.program) and not (folder / "modprompt").is_dir():
+        raise UserError(f"nothing is installed in {folder}: it has no {MANIFEST}")
+    files = files_for(host)
+    folders = {parent.as_posix() for path in files for parent in Path(path).parents if parent != Path()}
+    return {"files": {path: _digest(content) for path, content in files.items()}, "folders": sorted(folders)}
+
+
 def uninstall(folder: Path) -> None:
     """Put every byte of a codebase back.
 
     Raises:
         UserError: if nothing is installed there, or files of the installation were changed; those are kept.
     """
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise UserError(f"nothing is installed in {folder}: it has no {MANIFEST}")
-    changed = remove(folder, manifest)
+    changed = remove(folder, _installed_or_likely(folder))
     if changed:
         raise UserError(f"taken out, but kept because they were changed: {', '.join(changed)}")
+    if STATEMENT.encode() in (folder / "train.py").read_bytes():
+        raise UserError(f"taken out, but {folder / 'train.py'} still names modprompt.trainers.mpl: see there")
     print(f"{folder} is as it was")
 
 
@@ -295,7 +355,7 @@ def run(args) -> None:
     files = files_for(host)
     check(host, files, manifest, args.even_if_changed)
     if args.dry_run:
-        show(host, files, host.program if LINE.encode() in host.program else with_line(host.program))
+        show(host, files, manifest, host.program if has_line(host.program) else with_line(host.program))
         return
     written = install(host, files, manifest)
     name = "ModMPL" if host.has_mpl else "MPL"
@@ -317,11 +377,13 @@ def main(argv: Optional[List[str]] = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # nobody reads on
+        return 0
     except OSError as error:
-        print(f"error: cannot write {error.filename} ({error.strerror}); train.py is as it was", file=sys.stderr)
+        print(f"error: cannot write {error.filename} ({error.strerror}). {AGAIN}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; nothing is left behind", file=sys.stderr)
+        print(f"interrupted. {AGAIN}", file=sys.stderr)
         return 130
     return 0
 

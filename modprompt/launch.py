@@ -20,7 +20,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 def put_host_first(folder: Path) -> None:
     """Module names such as trainers, datasets and clip are the codebase's, whatever else is on the path."""
-    kept = [entry for entry in sys.path if Path(entry or ".").resolve() not in (_ROOT, folder)]
+    checkout = _ROOT if (_ROOT / "train.py").is_file() else None  # else it is where all packages are
+    kept = [entry for entry in sys.path if Path(entry or ".").resolve() not in (checkout, folder)]
     sys.path[:] = [str(folder), *kept]
 
 
@@ -34,7 +35,8 @@ def with_shipped_config(words: List[str]) -> List[str]:
             continue
         if not joined:
             value = words[at + 1] if at + 1 < len(words) else ""
-        if value and not Path(value).is_file() and Path(value).name in shipped:
+        ours = Path(value).parent.name in ("", "MPL", "ModMPL") and Path(value).name in shipped
+        if ours and not Path(value).is_file():
             found = shipped[Path(value).name]
             print(f"{value} is not in this codebase; taken from modprompt: {found}")
             if joined:
@@ -78,7 +80,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
+        print("interrupted; a run of MPL goes on after its last whole epoch when it is started again", file=sys.stderr)
         return 130
     return 0
 

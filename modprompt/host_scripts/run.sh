@@ -11,6 +11,8 @@
 # A run that was stopped goes on when it is started again.
 set -euo pipefail
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+from() { case $2 in "" | /*) echo "$2" ;; *) echo "$1/$2" ;; esac; } # path $2 as seen from folder $1
+DATA=$(from "$PWD" "${DATA:-}") OUT=$(from "$PWD" "${OUT:-}")
 cd "$folder/../.."
 name=$(basename "${BASH_SOURCE[0]}" .sh)
 case $(basename "$folder") in modmpl) TRAINER=ModMPL ;; *) TRAINER=MPL ;; esac

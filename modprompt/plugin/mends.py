@@ -86,7 +86,8 @@ def _mend_loading() -> List[str]:
         torchtools = importlib.import_module("dassl.utils.torchtools")
     except ImportError:  # the small Dassl reads weights only
         return []
-    if "weights_only" not in inspect.signature(torch.load).parameters or isinstance(torchtools.torch, _With):
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < (2, 6) or isinstance(torchtools.torch, _With):
         return []
     from modprompt.files import read_run
 

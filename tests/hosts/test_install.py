@@ -208,7 +208,98 @@ def test_uninstall_where_nothing_is_installed_and_damaged_list(host, capsys):
     assert "nothing is installed" in refused(capsys, host, "--uninstall")
     assert run(host) == 0
     (host / install.MANIFEST).write_text("{")
-    assert "installed.json is damaged" in refused(capsys, host, "--uninstall")
+    assert "installed.json is damaged: --uninstall first" in refused(capsys, host)
+    assert run(host, "--uninstall") == 0
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+def test_engine_that_was_deleted_by_hand_can_be_put_back_or_taken_out(host):
+    for repair in ((), ("--uninstall",)):
+        assert run(host) == 0
+        shutil.rmtree(host / "modprompt")
+        assert run(host, *repair) == 0
+        assert (host / "modprompt").exists() == (not repair)
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+def test_files_that_the_user_changed_are_not_written_over(host, capsys):
+    assert run(host) == 0
+    config = host / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"
+    config.write_text(config.read_text() + "SEED: 1\n")
+    assert f"{config} was changed since the installation" in refused(capsys, host)
+    assert config.read_text().endswith("SEED: 1\n")
+    (host / "trainers" / "mpl.py").write_text("")  # from now on the files are called ModMPL
+    assert run(host) == 0
+    assert config.is_file()
+    assert not (host / "scripts" / "mpl" / "few_shot.sh").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("import trainers.own\n{line}\nx = 1\n", "import trainers.own\nx = 1\n"),
+        ("import trainers.own\n# {line}\nx = 1\n", "import trainers.own\n# {line}\nx = 1\n"),
+        (
+            "import trainers.own\n\ndef main():\n    {line}\n    x = 1\n",
+            "import trainers.own\n\ndef main():\n    x = 1\n",
+        ),
+        ("import trainers.own\nimport modprompt.trainers.mpl\nx = 1\n", "import trainers.own\nx = 1\n"),
+    ],
+)
+def test_line_that_was_moved_or_shortened_is_taken_out_as_a_line(before, after):
+    before, after = (text.format(line=install.LINE) for text in (before, after))
+    assert install.without_line(before.encode()).decode() == after
+
+
+def test_line_stands_behind_a_statement_that_shares_the_imports_line():
+    program = b"import trainers.own; x = (1,\n 2)\ny = 3\n"
+    changed = install.with_line(program)
+    compile(changed, "train.py", "exec")
+    assert changed.splitlines()[2] == install.LINE.encode()
+
+
+def test_train_that_is_a_link_stays_one(host):
+    (host / "train.py").rename(host / "real.py")
+    (host / "train.py").symlink_to("real.py")
+    git(host, "add", "-A")
+    git(host, "commit", "-qm", "link")
+    assert run(host) == 0
+    assert (host / "train.py").is_symlink()
+    assert run(host, "--uninstall") == 0
+    assert (host / "train.py").is_symlink()
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+@pytest.mark.parametrize("number", [1, 5, 40])
+def test_uninstall_that_was_killed_is_finished(host, monkeypatch, number):
+    from pathlib import Path
+
+    assert run(host) == 0
+    plain, count = Path.unlink, []
+
+    def unlink(self, *args):
+        count.append(self)
+        if len(count) == number:
+            raise SystemExit
+        plain(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(SystemExit):
+            run(host, "--uninstall")
+    assert run(host, "--uninstall") == 0
+    assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+def test_copy_in_a_codebase_can_bring_itself_up_to_date_and_take_itself_out(host):
+    assert run(host) == 0
+    (host / "modprompt" / "notes.txt").write_text("mine\n")
+    again = run_in(host, "-m", "modprompt.install", ".", installed=True)
+    assert "nothing to do" in again.stdout, again.stderr
+    out = run_in(host, "-m", "modprompt.install", ".", "--uninstall", installed=True)
+    assert out.returncode == 0, out.stderr
+    assert git(host, "status", "--porcelain") == "?? modprompt/\n"
+    assert (host / "modprompt" / "notes.txt").read_text() == "mine\n"
 
 
 def test_older_installation_is_brought_up_to_date(host):
@@ -218,6 +309,8 @@ def test_older_installation_is_brought_up_to_date(host):
     manifest["files"]["modprompt/gone.py"] = install._digest(b"old\n")
     (host / install.MANIFEST).write_text(json.dumps(manifest))
     (host / "modprompt" / "schedule.py").write_text("old\n")
+    manifest["files"]["modprompt/schedule.py"] = install._digest(b"old\n")
+    (host / install.MANIFEST).write_text(json.dumps(manifest))
     assert run(host) == 0
     assert not (host / "modprompt" / "gone.py").exists()
     assert (host / "modprompt" / "schedule.py").read_bytes() == (ROOT / "modprompt" / "schedule.py").read_bytes()

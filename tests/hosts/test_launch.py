@@ -103,3 +103,27 @@ def test_unfinished_run_goes_on_after_its_last_epoch(workshop, tmp_path):
     rest = run_in(host, *start, *workshop.words("MPL", "output/run"))
     assert "resuming after epoch 1" in rest.stdout
     assert losses(killed.stdout) + losses(rest.stdout) == pytest.approx(workshop.losses, abs=1e-4)
+
+
+def test_installed_package_keeps_its_neighbours_on_the_path(tmp_path, monkeypatch):
+    from modprompt import launch
+
+    (tmp_path / "site").mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path / "site"), str(tmp_path / "other")])
+    monkeypatch.setattr(launch, "_ROOT", tmp_path / "site")
+    launch.put_host_first(tmp_path / "host")
+    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "site", "other")]
+    (tmp_path / "site" / "train.py").touch()  # a checkout: its trainers and datasets are not the codebase's
+    launch.put_host_first(tmp_path / "host")
+    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "other")]
+
+
+def test_other_methods_configs_are_not_replaced(tmp_path, monkeypatch):
+    from modprompt.launch import with_shipped_config
+
+    monkeypatch.chdir(tmp_path)
+    words = ["--config-file", "configs/trainers/CoOp/vit_b4_c1_add2_rm1.yaml"]
+    assert with_shipped_config(words) == words
+    replaced = with_shipped_config(["--config-file=configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"])[0]
+    assert replaced.endswith("vit_b4_c1_add2_rm1.yaml")
+    assert replaced.startswith("--config-file=/")

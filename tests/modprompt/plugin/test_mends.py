@@ -4,6 +4,7 @@ import inspect
 import io
 import os
 import types
+import warnings
 
 import dassl.optim.lr_scheduler
 import dassl.optim.optimizer
@@ -113,3 +114,23 @@ def test_anything_else_is_refused(read, tmp_path, monkeypatch):
 def test_functions_of_the_optimisers_modules_do_not_come_out(tmp_path):
     torch.save({"epoch": torch.optim.swa_utils.update_bn}, tmp_path / "file")
     assert read_run(tmp_path / "file")["epoch"] is not torch.optim.swa_utils.update_bn
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("read", [read_run, read_tensors])
+def test_archives_of_torchscript_are_not_run(read, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.Linear(1, 1)).save(str(tmp_path / "file"))
+    with pytest.raises(UserError, match="TorchScript archive, not a checkpoint"):
+        read(tmp_path / "file")
+
+
+def test_parts_of_other_modules_are_refused(tmp_path):
+    import pickle
+
+    from modprompt.files import _RunUnpickler
+
+    content = b"\x80\x04\x8c\x15torch.optim.optimizer\x8c\x0ftorch.nn.Linear\x93."
+    with pytest.raises(pickle.UnpicklingError, match="a part of something else"):
+        _RunUnpickler(io.BytesIO(content)).load()
