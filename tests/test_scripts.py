@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
@@ -23,7 +24,15 @@ def bash(eurosat_root, clip_file, tmp_path):
             timeout=300,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "DATA": "data", "OUT": "results", "CFG": "./only_for_tests.yaml", "SHOTS": "2", **env},
+            env={
+                **os.environ,
+                "PYTHON": sys.executable,
+                "DATA": "data",
+                "OUT": "results",
+                "CFG": "./only_for_tests.yaml",
+                "SHOTS": "2",
+                **env,
+            },
         )
 
     return run

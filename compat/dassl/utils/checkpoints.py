@@ -5,24 +5,8 @@ import pickle
 import warnings
 
 import torch
-from dassl.utils.tools import mkdir_if_missing
 
-
-def save_whole(obj, fpath):
-    """torch.save to a file that is either complete or not there."""
-    mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
-    aside = f"{fpath}.part"
-    try:
-        with open(aside, "wb") as file:
-            torch.save(obj, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, fpath)
-    except RuntimeError as error:  # torch's word for a full disk
-        raise OSError(f"cannot write {fpath} ({str(error).splitlines()[0]}): is the disk full?") from None
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
+from modprompt.files import write_tensors
 
 
 def _without_module(state_dict):
@@ -43,14 +27,14 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
         state = {**state, "state_dict": _without_module(state["state_dict"])}
     name = model_name or f"model.pth.tar-{state['epoch']}"
     fpath = os.path.join(save_dir, name)
-    save_whole(state, fpath)
+    write_tensors(fpath, state)
     print(f"Checkpoint saved to {fpath}")
     pointer = os.path.join(save_dir, "checkpoint")
     with open(pointer + ".part", "w", encoding="utf-8") as file:
         file.write(name + "\n")
     os.replace(pointer + ".part", pointer)
     if is_best:
-        save_whole(state, os.path.join(save_dir, "model-best.pth.tar"))
+        write_tensors(os.path.join(save_dir, "model-best.pth.tar"), state)
 
 
 def load_checkpoint(fpath):
