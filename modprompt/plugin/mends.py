@@ -7,7 +7,7 @@ No file of Dassl is touched, and each mend is made only where it is needed:
 - `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
   schedule as an object. They are read by an unpickler that admits tensors, plain values and PyTorch's optimisers alone.
 - The logger closes the console when it is thrown away.
-- RAdam calls `add_` with its arguments in an order that PyTorch no longer takes: PyTorch's own RAdam is used.
+- RAdam calls `add_` in a way that PyTorch has deprecated: where it no longer runs, PyTorch's own RAdam is used.
 - RandAugment and AutoAugment use `np.int`, which numpy 1.24 took away.
 """
 
