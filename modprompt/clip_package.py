@@ -13,6 +13,7 @@ import sys
 import types
 import warnings
 from pathlib import Path
+from typing import Optional
 
 
 @contextlib.contextmanager
@@ -41,22 +42,33 @@ def _pkg_resources_with_packaging():
         yield
 
 
+def own_folder(folder) -> Optional[Path]:
+    """The folder `clip` of a codebase, if it has one."""
+    own = Path(folder).resolve() / "clip"
+    return own if (own / "clip.py").is_file() else None
+
+
+def found_in() -> Optional[Path]:
+    """The folder of the `clip` package that an import would find; None if there is none, or it has no __init__.py."""
+    spec = importlib.util.find_spec("clip")
+    return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
+
+
 def use_folder(folder) -> None:
     """Have `clip` come from a codebase's own folder `clip`, if it has one, even where an installed one would win.
 
     An installed package wins over a folder without __init__.py. A `clip` that was imported from elsewhere before stays,
     with a warning.
     """
-    own = Path(folder).resolve() / "clip"
-    if not (own / "clip.py").is_file():
+    own = own_folder(folder)
+    if own is None:
         return
     loaded = sys.modules.get("clip.clip")
     if loaded is not None:
         if Path(loaded.__file__).resolve().parent != own:
             warnings.warn(f"`clip` was imported from {Path(loaded.__file__).parent}, not from {own}", stacklevel=2)
         return
-    spec = importlib.util.find_spec("clip")
-    if spec is None or spec.origin is None or Path(spec.origin).resolve().parent != own:
+    if found_in() != own:
         spec = importlib.machinery.ModuleSpec("clip", None, is_package=True)
         spec.submodule_search_locations = [str(own)]
         sys.modules["clip"] = importlib.util.module_from_spec(spec)

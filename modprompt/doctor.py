@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
+from modprompt.install import MANIFEST
+
 # what the real Dassl and the clip package ask for when they are imported: module, and its name for pip
 NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
 OF_DASSL = {
@@ -108,7 +110,8 @@ def clip(folder: Path) -> List[Finding]:
     """Which clip package."""
     from modprompt import clip_package
 
-    elsewhere = _installed_clip_shadows(folder)
+    own = clip_package.own_folder(folder)
+    elsewhere = clip_package.found_in() if own is not None and "clip" not in sys.modules else None
     clip_package.use_folder(folder)
     try:
         module = clip_package.import_clip()
@@ -117,7 +120,7 @@ def clip(folder: Path) -> List[Finding]:
         advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
         return [Finding("clip", f"does not import ({error})", advice, True)]
     found = [Finding("clip", str(Path(module.__file__).parent))]
-    if elsewhere:
+    if elsewhere not in (None, own):
         found[0] = found[0]._replace(
             advice=f"without the launcher {elsewhere} would win over this folder's clip, which has no __init__.py: "
             "use python -m modprompt.launch, or pip uninstall that one"
@@ -128,21 +131,11 @@ def clip(folder: Path) -> List[Finding]:
     return [*found, Finding("weights", f"{cache}: {', '.join(weights) or 'none'}", advice)]
 
 
-def _installed_clip_shadows(folder: Path) -> str:
-    own = folder / "clip"
-    if not (own / "clip.py").is_file() or "clip" in sys.modules:
-        return ""
-    spec = importlib.util.find_spec("clip")
-    if spec is None or spec.origin is None or Path(spec.origin).resolve().parent == own.resolve():
-        return ""
-    return str(Path(spec.origin).parent)
-
-
 def codebase(folder: Path) -> List[Finding]:
     """The codebase in a folder."""
     if not (folder / "train.py").is_file():
         return [Finding("codebase", f"no train.py in {folder}", "start this in a codebase's folder", True)]
-    state = "with MPL installed" if (folder / "modprompt" / "installed.json").is_file() else ""
+    state = "with MPL installed" if (folder / MANIFEST).is_file() else ""
     own = "it has an MPL of its own; ours is --trainer ModMPL" if (folder / "trainers" / "mpl.py").is_file() else ""
     from modprompt.shipped import trainers_folder
 

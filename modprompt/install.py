@@ -185,9 +185,8 @@ def _write(path: Path, content: bytes) -> None:
             aside.unlink()
 
 
-def _missing_folders(folder: Path, paths) -> List[str]:
-    wanted = {parent for path in paths for parent in Path(path).parents if parent != Path()}
-    return sorted(parent.as_posix() for parent in wanted if not (folder / parent).is_dir())
+def _folders_of(paths) -> List[str]:
+    return sorted({parent.as_posix() for path in paths for parent in Path(path).parents if parent != Path()})
 
 
 def _uncommitted(folder: Path) -> bool:
@@ -225,8 +224,7 @@ def show(host: Host, files: Dict[str, bytes], manifest: Optional[dict], program:
     for path in _obsolete(host.folder, files, manifest):
         print(f"remove {path}")
     for path, content in sorted(files.items()):
-        target = host.folder / path
-        state = "same" if target.is_file() and target.read_bytes() == content else "write"
+        state = "same" if _same(host.folder / path, content) else "write"
         print(f"{state:<7}{path} ({len(content):,} bytes)")
     before, after = (text.decode(errors="replace").splitlines(keepends=True) for text in (host.program, program))
     sys.stdout.writelines(difflib.unified_diff(before, after, "a/train.py", "b/train.py"))
@@ -256,7 +254,7 @@ def install(host: Host, files: Dict[str, bytes], manifest: Optional[dict]) -> in
     complete = manifest is not None and set(manifest["files"]) == set(files) and has_line(host.program)
     if complete and not differing:
         return 0
-    missing = _missing_folders(folder, files)
+    missing = [name for name in _folders_of(files) if not (folder / name).is_dir()]
     new = {path: _digest(content) for path, content in files.items()}
     folders = sorted({"modprompt", *missing, *(manifest["folders"] if manifest else [])})
     earlier = manifest["files"] if manifest else {}
@@ -326,8 +324,7 @@ def _installed_or_likely(folder: Path) -> dict:
     if not has_line(host.program) and not (folder / "modprompt").is_dir():
         raise UserError(f"nothing is installed in {folder}: it has no {MANIFEST}")
     files = files_for(host)
-    folders = {parent.as_posix() for path in files for parent in Path(path).parents if parent != Path()}
-    return {"files": {path: _digest(content) for path, content in files.items()}, "folders": sorted(folders)}
+    return {"files": {path: _digest(content) for path, content in files.items()}, "folders": _folders_of(files)}
 
 
 def uninstall(folder: Path) -> None:
