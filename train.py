@@ -37,6 +37,7 @@ import trainers.mpl  # noqa: E402, F401
 import trainers.promptsrc  # noqa: E402, F401
 import trainers.vpt  # noqa: E402, F401
 import trainers.zsclip  # noqa: E402, F401
+from modprompt.given import given, pairs, read_settings  # noqa: E402
 from modprompt.names import check_name  # noqa: E402
 from modprompt.plugin.result import ResultRecorder  # noqa: E402
 from modprompt.plugin.settings import check_values, merge_file, merge_options, warn_of_other_nodes  # noqa: E402
@@ -104,18 +105,34 @@ def setup_cfg(args: argparse.Namespace, shots: int = 16):
     """
     use_embedded_default(args, shots)
     cfg = get_cfg_default()
-    given = args.opts[::2]
+    keys = args.opts[::2]
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            given = given + merge_file(cfg, path)
+            keys = keys + merge_file(cfg, path)
     apply_flags(cfg, args)
     merge_options(cfg, args.opts)
     check_name(cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
     check_name(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "DATASET.NAME")
     check_values(cfg)
-    warn_of_other_nodes(given, cfg.TRAINER.NAME, getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", ""))
+    warn_of_other_nodes(keys, cfg.TRAINER.NAME, getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", ""))
     cfg.freeze()
     return cfg
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, str]:
+    """What files, flags and options set, over Dassl's and the method's defaults (see modprompt/given.py)."""
+    files = [read_settings(path) for path in (args.dataset_config_file, args.config_file) if path]
+    flags = {
+        "TRAINER.NAME": args.trainer,
+        "SEED": args.seed,
+        "MODEL.BACKBONE.NAME": args.backbone,
+        "MODEL.HEAD.NAME": args.head,
+        "DATASET.SOURCE_DOMAINS": args.source_domains,
+        "DATASET.TARGET_DOMAINS": args.target_domains,
+        "INPUT.TRANSFORMS": args.transforms,
+    }
+    flags = {key: value for key, value in flags.items() if value not in ("", None)}
+    return given([*files, flags, dict(pairs(args.opts))])
 
 
 def run(args: argparse.Namespace) -> None:
@@ -136,9 +153,7 @@ def run(args: argparse.Namespace) -> None:
     elif not args.no_train:
         trainer.train()
     evaluated = f"{args.model_dir} epoch {args.load_epoch or 'last'}" if args.eval_only and args.model_dir else ""
-    path = recorder.write(
-        cfg, evaluated, len(trainer.dm.dataset.val if cfg.TEST.SPLIT == "val" else trainer.dm.dataset.test)
-    )
+    path = recorder.write(cfg, evaluated, given_settings(args))
     if path:
         print(f"Result: {path}")
 

@@ -1,35 +1,20 @@
-"""Files that appear whole, and checkpoints that are read without running what is in them."""
+"""Arrays and tensors in files that appear whole, and checkpoints that are read without running what is in them."""
 
 import codecs
 import collections
 import inspect
-import json
 import os
 import pickle
 import types
 import zipfile
 from pathlib import Path
-from typing import Any, Tuple, Union
+from typing import Any, Tuple
 
 import numpy as np
 import torch
 
 from modprompt.errors import UserError
-
-PathLike = Union[str, Path]
-
-
-def write_whole(path: PathLike, text: str) -> None:
-    """Write a text file that is either complete or not there, with its folders."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        if aside.exists():
-            aside.unlink()
+from modprompt.text_files import PathLike
 
 
 def write_arrays(path: PathLike, **arrays: np.ndarray) -> None:
@@ -81,11 +66,6 @@ def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:
         raise
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged ({error})") from None
-
-
-def write_json(path: PathLike, content: Any) -> None:
-    """Write JSON (indented by 2) whole."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 class _Inert:

@@ -16,8 +16,8 @@ from modprompt import backbone
 from modprompt.checkpoint import learner_part, read_checkpoint
 from modprompt.checks import at_least
 from modprompt.errors import UserError
-from modprompt.files import write_whole
 from modprompt.interpret import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
+from modprompt.text_files import write_whole
 
 
 def _contexts(layers):

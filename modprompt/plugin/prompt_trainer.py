@@ -5,8 +5,6 @@ A method's own file gives its config node and its learner, and little else (see 
 
 import contextlib
 import functools
-import hashlib
-import os
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +21,7 @@ from modprompt.model import PromptedCLIP
 from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import registered_default
 from modprompt.plugin.learner_checkpoints import LearnerCheckpoints
+from modprompt.plugin.result import images_hash
 from modprompt.plugin.resuming import ResumableRun
 from modprompt.schedule import from_config
 
@@ -215,8 +214,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
     @functools.cached_property
     def images_fingerprint(self):
         """Twelve hex digits that tell one list of training images from another, wherever they lie."""
-        images = "".join(f"{os.path.basename(image.impath)} {image.label} " for image in self.dm.dataset.train_x)
-        return hashlib.sha256(images.encode()).hexdigest()[:12]
+        return images_hash(self.dm.dataset.train_x)
 
     def extra_state(self):
         """The loss scale."""

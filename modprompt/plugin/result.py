@@ -1,14 +1,58 @@
 """The result of a run as data: result.json, written whole at the end of a test, the mark of a finished run."""
 
+import hashlib
 import os
 import platform
+import sys
 import time
 
+import dassl
 import torch
+import torchvision
 
-from modprompt.files import write_json
+from modprompt.given import settings_hash
+from modprompt.text_files import write_json
 
 FILE_NAME = "result.json"
+
+
+def images_hash(*lists):
+    """Twelve hex digits that tell lists of images (None: no list) from others, wherever the images lie."""
+    texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+
+
+def prompts_hash(learner):
+    """Twelve hex digits of a learner's parameters, name by name: what was trained, and what a test tested."""
+    digest = hashlib.sha256()
+    for name, value in sorted(learner.named_parameters()):
+        bits = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode() + bits.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _of_learner(trainer):
+    """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
+    learner = getattr(getattr(trainer, "model", None), "prompt_learner", None)
+    if learner is None:
+        return {}
+    sides = learner.schedules._asdict()
+    return {
+        "prompts_hash": prompts_hash(learner),
+        "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
+    }
+
+
+def peak_memory_gib(on_cuda):
+    """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 where nobody knows)."""
+    if on_cuda:
+        return torch.cuda.max_memory_allocated() / 2**30
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
 class ResultRecorder:
@@ -19,6 +63,7 @@ class ResultRecorder:
     """
 
     def __init__(self, trainer):
+        self.trainer = trainer
         self.results = None
         self.started = time.time()
         evaluate = trainer.evaluator.evaluate
@@ -29,34 +74,47 @@ class ResultRecorder:
 
         trainer.evaluator.evaluate = recorded
 
-    def write(self, cfg, evaluated: str, images: int) -> str:
+    def write(self, cfg, evaluated: str, given) -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 
         Args:
             cfg: the run's configuration.
             evaluated: which checkpoint was tested, if the run did not train it.
-            images: number of images tested.
+            given: the settings that files and options gave, as modprompt.given has them.
 
         Returns:
             The path of the file, or "" if nothing was tested.
         """
         if self.results is None:
             return ""
+        dataset, on_cuda = self.trainer.dm.dataset, torch.cuda.is_available() and cfg.USE_CUDA
+        tested = dataset.val if cfg.TEST.SPLIT == "val" and dataset.val else dataset.test
         content = {
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
             "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
+            "backbone_hash": getattr(self.trainer, "backbone_fingerprint", ""),
             "seed": cfg.SEED,
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
             "split": cfg.TEST.SPLIT,
+            "split_hash": images_hash(dataset.train_x, dataset.val, dataset.test),
             "evaluated": evaluated,
-            "images": images,
+            "images": len(tested),
+            "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
+            **_of_learner(self.trainer),
             "elapsed_s": round(time.time() - self.started, 1),
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() and cfg.USE_CUDA else "cpu",
-            "python": platform.python_version(),
-            "torch": torch.__version__,
+            "peak_gib": round(peak_memory_gib(on_cuda), 3),
+            "device": torch.cuda.get_device_name() if on_cuda else "cpu",
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "torchvision": torchvision.__version__,
+                "dassl": getattr(dassl, "__version__", "unknown"),
+            },
+            "config_hash": settings_hash(given),
+            "settings": dict(given),
         }
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, content)

@@ -2,13 +2,12 @@
 
 import difflib
 import warnings
-from pathlib import Path
 from typing import List, Sequence
 
-import yaml
 from yacs.config import CfgNode
 
 from modprompt.errors import UserError
+from modprompt.given import pairs, read_settings
 
 
 def dotted_keys(node: CfgNode, prefix: str = "") -> List[str]:
@@ -109,23 +108,14 @@ def merge_file(cfg: CfgNode, path: str) -> List[str]:
     Raises:
         UserError: if it is missing, no YAML, or sets an unknown key or a value of the wrong type.
     """
-    if not Path(path).is_file():
-        near = sorted(p.name for p in Path(path).parent.glob("*.yaml")) if Path(path).parent.is_dir() else []
-        raise UserError(f"no config file {path}" + (f"; there is: {', '.join(near)}" if near else ""))
-    try:
-        with open(path, encoding="utf-8") as file:
-            given = CfgNode.load_cfg(file)
-    except (yaml.YAMLError, AssertionError, AttributeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a YAML config ({' '.join(str(error).split())[:120]})") from None
-    for key in dotted_keys(given):
+    given = read_settings(path)
+    for key in given:
         _check_key(cfg, key, path)
     try:
-        cfg.merge_from_list(
-            [word for key in dotted_keys(given) for word in (key, _fitting(cfg, key, _get(given, key)))]
-        )
+        cfg.merge_from_list([word for key, value in given.items() for word in (key, _fitting(cfg, key, value))])
     except (KeyError, ValueError, AssertionError) as error:
         raise UserError(f"{path}: {error.args[0] if error.args else error}") from None
-    return dotted_keys(given)
+    return list(given)
 
 
 def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
@@ -134,9 +124,7 @@ def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
     Raises:
         UserError: on an odd number of words, an unknown key or a value of the wrong type.
     """
-    if len(options) % 2:
-        raise UserError(f"options come as KEY VALUE pairs; the last, {options[-1]!r}, stands alone")
-    for key, value in zip(options[0::2], options[1::2]):
+    for key, value in pairs(options):
         _check_key(cfg, key, "command line")
         try:
             cfg.merge_from_list([key, _fitting(cfg, key, value)])

@@ -13,6 +13,7 @@ from dassl.config import cfg_default
 
 from modprompt.errors import UserError
 from modprompt.files import read_tensors, write_tensors
+from modprompt.given import FREE, changes
 
 FILE_NAME = "training_state.pth.tar"
 
@@ -40,15 +41,6 @@ def _restore_random(states):
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
 
 
-# what decides no number of the training
-_FREE = {
-    "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
-    "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
-    "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "MODEL.COMPILE", "MODEL.TEXT_CHUNK",
-    "DATALOADER.KEEP_IMAGES",
-}  # fmt: skip
-
-
 def settings_of(cfg):
     """What decides the numbers of a training, as {dotted key: text}."""
 
@@ -57,7 +49,7 @@ def settings_of(cfg):
             name = f"{prefix}{key}"
             if hasattr(value, "items"):
                 yield from walk(value, name + ".")
-            elif name not in _FREE:
+            elif name not in FREE:
                 yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
 
     return dict(walk(cfg, ""))
@@ -69,9 +61,9 @@ def require_same(mine, theirs, folder):
     A setting that one of the two does not know yet has its default there.
     """
     defaults = settings_of(cfg_default)
-    known = [key for key in sorted(set(mine) | set(theirs)) if key not in _FREE]
-    pairs = [(key, *(side.get(key, defaults.get(key, "unset")) for side in (theirs, mine))) for key in known]
-    changed = [f"{key} {old} -> {new}" for key, old, new in pairs if old != new]
+    keys = (set(mine) | set(theirs)) - FREE
+    old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
+    changed = changes(old, new)
     if changed:
         raise UserError(
             f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): "

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.files import is_jit_archive, read_tensors, write_whole
+from modprompt.files import is_jit_archive, read_tensors
+from modprompt.text_files import write_whole
 
 
 class Evil:
