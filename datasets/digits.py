@@ -65,6 +65,7 @@ class Digits(FamilyDataset):
     dataset_dir = "digits"
     image_folder = "images"
     split_file = "split_digits.json"
+    makes_itself = True
 
     def find(self, root):
         """The folder, written at first use."""

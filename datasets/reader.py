@@ -47,6 +47,7 @@ class FamilyDataset(DatasetBase):
     image_folder = ""  # folder of the images under dataset_dir
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
     names_repeat = False  # whether several labels may have one class name
+    makes_itself = False  # whether the images are written at first use
 
     def __init__(self, cfg):
         self.cfg = cfg

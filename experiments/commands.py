@@ -1,0 +1,43 @@
+"""A run as a command of train.py, and the settings that its result must show: both from the same three sources."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+from experiments.protocols import Job
+from experiments.spec import ROOT, dataset_config
+from modprompt.given import as_text, given, read_settings, settings_hash
+
+
+def command(job: Job, out: Path, data: Path) -> list[str]:
+    """The words that run a job: interpreter, train.py, flags, options; all paths are absolute."""
+    words = [sys.executable, str(ROOT / "train.py"), "--root", str(data), "--trainer", job.method.trainer]
+    words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
+    words += ["--dataset-config-file", str(dataset_config(job.dataset))]
+    if job.tests:
+        words += ["--eval-only", *(["--model-dir", str(out / job.parent)] if job.parent else [])]
+    return words + [word for pair in (*job.method.options, *job.options) for word in pair]
+
+
+@functools.lru_cache(maxsize=None)
+def _of_files(dataset: str, config: Path, options: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return given([read_settings(str(dataset_config(dataset))), read_settings(str(config)), dict(options)])
+
+
+def expected(job: Job) -> dict[str, str]:
+    """The settings that the result of a job must show, as train.py records them.
+
+    Raises:
+        UserError: if a config file is gone or no YAML.
+    """
+    settings = dict(_of_files(job.dataset, job.method.config, job.method.options))
+    settings.update((key, as_text(text)) for key, text in job.options)
+    settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
+    return settings
+
+
+def expected_hash(job: Job) -> str:
+    """The hash of the expected settings."""
+    return settings_hash(expected(job))

@@ -1,0 +1,166 @@
+"""Run what is not finished of an experiment: the trainings and tests of all its data sets, methods and seeds.
+
+    python -m experiments.run digits               on this machine: one run per GPU, or some at once on the CPU
+    python -m experiments.run base2new --dry-run   what would run
+    python -m experiments.run base2new --status    how far another shell's runner is
+    python -m experiments.run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
+
+FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C ends the runs; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Sequence
+
+import yaml
+
+from experiments import arguments, local, protocols, slurm, state, status
+from experiments.check import check
+from experiments.commands import command
+from experiments.present import present
+from experiments.protocols import Job
+from experiments.runner import Launcher, Runner, Summary
+from experiments.spec import Experiment
+from modprompt.errors import UserError
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("file", help="experiment file, or its name in configs/experiments")
+    arguments.add_common(parser)
+    arguments.add_data(parser)
+    add("--present", action="store_true", help="leave out data sets that are not under --data")
+    add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
+    add("--status", action="store_true", help="print how the runs stand")
+    add("--redo-stale", action="store_true", help="put results of other settings aside and run again")
+    add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
+    add("--jobs", type=int, default=None, help="runs at a time (default: one per GPU; without one, per core up to 4)")
+    add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings of a job, over the file's")
+    add("--cancel", action="store_true", help="take this experiment's runs out of the Slurm queue")
+    args = parser.parse_args(argv)
+    if args.jobs is not None and args.jobs < 1:
+        parser.error("--jobs must be at least 1")
+    return args
+
+
+def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
+    """The launcher that the command line asks for.
+
+    Raises:
+        UserError: as slurm.SubmitLauncher.
+    """
+    if args.launcher == "local":
+        return local.LocalLauncher(local.slots(args.jobs, local.gpus(), local.usable_cores()))
+    given = {}
+    for word in args.slurm:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"--slurm: KEY=VALUE is expected, got {word!r}")
+        given[key] = yaml.safe_load(value)
+    settings = {**slurm.DEFAULTS, **experiment.slurm, **given}
+    cluster = str(settings.pop("cluster", "slurm"))
+    return slurm.SubmitLauncher(args.out / "slurm" / experiment.name, settings, args.jobs, cluster)
+
+
+def dry_run(jobs: Sequence[Job], out: Path, data: Path) -> None:
+    """Print every run that is not finished, with its command, and the number of those that are."""
+    states = [(job, state.of(job, out)) for job in jobs]
+    for job, stands in states:
+        if stands.name != state.FINISHED:
+            after = f", after {job.parent}" if job.parent else ""
+            print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
+            print(shlex.join(command(job, out, data)))
+    finished = sum(stands.name == state.FINISHED for _, stands in states)
+    print(f"# {len(jobs) - finished} of {len(jobs)} runs would start, {finished} are finished")
+
+
+def put_stale_aside(jobs: Sequence[Job], out: Path) -> None:
+    """Rename the folders of runs whose results are of other settings; nothing is deleted."""
+    for job in jobs:
+        if state.of(job, out).name == state.STALE:
+            folder = out / job.folder
+            aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
+            folder.rename(aside)
+            print(f"put aside: {aside}")
+
+
+def tell(summary: Summary, total: int) -> None:
+    """Print what a runner leaves."""
+    for kind in ("failed", "stale", "blocked"):
+        for job, why in getattr(summary, kind):
+            print(f"{kind}: {job.title}: {why}")
+    print(f"{summary.finished} of {total} runs are finished")
+    if summary.failed:
+        print("The same command tries failed runs again; job/console.txt in a run's folder has all that it said")
+    if summary.stale:
+        print("Results of other settings are not used; --redo-stale puts them aside and runs again")
+
+
+def _interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code of a checked command line: 0 if all runs are finished, else 1.
+
+    Raises:
+        UserError: on a fault in the experiment.
+    """
+    experiment = arguments.experiment_of(args)
+    if args.present:
+        names = present(experiment.datasets, args.data)
+        lacking = [name for name in experiment.datasets if name not in names]
+        if lacking:
+            print(f"Not under {args.data}: {', '.join(lacking)}")
+        if not names:
+            raise UserError(f"--present: no data set of {experiment.name} is under {args.data}")
+        experiment = experiment._replace(datasets=tuple(names))
+    jobs = protocols.jobs(experiment)
+    if args.status:
+        print("\n".join(status.lines(jobs, args.out)))
+        return 0
+    if args.cancel:
+        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
+        return 0
+    for warning in check(jobs, args.out, args.data):
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.dry_run:
+        dry_run(jobs, args.out, args.data)
+        return 0
+    if args.redo_stale:
+        put_stale_aside(jobs, args.out)
+    launcher = launcher_of(args, experiment)
+    try:
+        summary = Runner(jobs, args.out, args.data, launcher).run()
+    except KeyboardInterrupt:
+        left = "runs go on in the queue (--cancel takes them out)" if launcher.stays else "the runs are ended"
+        print(f"stopped: {left}; the same command goes on", file=sys.stderr)
+        return 130
+    tell(summary, len(jobs))
+    return 0 if summary.complete else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0 all finished, 1 not all, 2 after one line on what is wrong, 130 stopped."""
+    args = parse(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        return 130
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""One run under its lock, from start to end: the same program for every launcher.
+
+A run that ends badly leaves job/failure.json with its last line. One that was asked to stop leaves nothing: it goes on
+with the next start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import lock, state
+from experiments.commands import command, expected_hash
+from experiments.protocols import Job
+from modprompt.text_files import write_json
+
+DONE, FAILED, BUSY = 0, 1, 75
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Task(NamedTuple):
+    """What a worker must know of a run, in plain words: it may start on another machine.
+
+    folder: absolute folder of the results.
+    command: the words of the command.
+    settings_hash: what the result must show.
+    parent: absolute folder of the training whose model is tested; empty if none is.
+    """
+
+    folder: str
+    command: tuple[str, ...]
+    settings_hash: str
+    parent: str
+
+
+def task_of(job: Job, out: Path, data: Path) -> Task:
+    """The task of a job."""
+    parent = str(out / job.parent) if job.parent else ""
+    return Task(str(out / job.folder), tuple(command(job, out, data)), expected_hash(job), parent)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a console that says something; a progress bar's line is what it shows last."""
+    with contextlib.suppress(OSError):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            text = file.read().decode("utf-8", errors="replace")
+        lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
+        return lines[-1][:300] if lines else ""
+    return ""
+
+
+def _put_old_log_aside(folder: Path) -> None:
+    """Name an earlier start's log.txt after its time, so that log.txt is the newest: parsers read it alone."""
+    log = folder / "log.txt"
+    with contextlib.suppress(FileNotFoundError):
+        stamp = time.strftime("-%Y-%m-%d-%H-%M-%S", time.localtime(log.stat().st_mtime))
+        aside, number = log.with_name(log.name + stamp), 0
+        while aside.exists():
+            number += 1
+            aside = log.with_name(f"{log.name}{stamp}-{number}")
+        log.rename(aside)
+
+
+def _deaf_to_user_signals() -> None:
+    """In the child: these mean "make room" to the worker, which ends the child itself."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class Worker:
+    """Runs a task, and can be stopped while it does.
+
+    Args:
+        task: what to run.
+    """
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.folder = Path(task.folder)
+        self.child: subprocess.Popen | None = None
+
+    def finished(self) -> bool:
+        """Whether the task's result is there."""
+        parent = Path(self.task.parent) if self.task.parent else None
+        return state.is_finished(self.folder, self.task.settings_hash, parent)
+
+    def run(self) -> int:
+        """DONE, FAILED, or BUSY if the run is somebody else's at the moment."""
+        held = lock.take(self.folder / state.LOCK)
+        if held is None:
+            return BUSY
+        try:
+            if self.finished():
+                return DONE
+            (self.folder / state.FAILURE).unlink(missing_ok=True)
+            _put_old_log_aside(self.folder)
+            code = self._run_child(held)
+            if self.finished():
+                return DONE
+            if -code not in _STOPS and code != 130:  # 130: train.py was interrupted
+                self._record(code)
+            return FAILED
+        finally:
+            os.close(held)
+
+    def _run_child(self, held: int) -> int:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        with (self.folder / state.CONSOLE).open("wb") as console:
+            self.child = subprocess.Popen(
+                self.task.command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=[held],  # the lock lives as long as the run, even if this process is killed
+                preexec_fn=_deaf_to_user_signals,
+            )
+            return self.child.wait()
+
+    def _record(self, code: int) -> None:
+        line = last_line(self.folder / state.CONSOLE)
+        if code < 0:
+            name = signal.Signals(-code).name
+            line = f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
+        elif code == 0:
+            line = f"ended without a result; before: {line}"
+        facts: dict[str, Any] = {"line": line, "exit": code, "host": socket.gethostname(), "time_s": int(time.time())}
+        write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """End the child; what it has saved after its last whole epoch stays."""
+        if self.child is None or self.child.poll() is not None:
+            return
+        self.child.terminate()
+        try:
+            self.child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the task that the first argument holds as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", help="fields of a Task as JSON")
+    parser.add_argument("--cores", default="", help="cores to run on, e.g. 0,1")
+    args = parser.parse_args(argv)
+    if args.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
+    fields = json.loads(args.task)
+    return Worker(Task(**{**fields, "command": tuple(fields["command"])})).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
