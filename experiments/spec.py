@@ -93,15 +93,11 @@ class Experiment(NamedTuple):
     datasets: tuple[str, ...]
     source: str
     shots: tuple[int, ...]
+    seeds: tuple[int, ...]  # of all methods together
     methods: tuple[Method, ...]
     highlight: str
     notes: str
     slurm: dict[str, Any]
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds of all methods, sorted."""
-        return tuple(sorted({seed for method in self.methods for seed in method.seeds}))
 
     @property
     def grid_keys(self) -> tuple[str, ...]:
@@ -227,6 +223,10 @@ class _Reader:
         return names
 
 
+def _all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:
+    return tuple(sorted({seed for method in methods for seed in method.seeds}))
+
+
 def find(name: str) -> Path:
     """The experiment file of a path, or of a name in configs/experiments.
 
@@ -254,7 +254,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     """
     reader = _Reader(path)
     content = reader.content()
-    reader.known(content, tuple(k for k in Experiment._fields if k != "name") + ("options", "seeds"), "")
+    reader.known(content, tuple(k for k in Experiment._fields if k != "name") + ("options",), "")
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + _nearest(protocol, PROTOCOLS))
@@ -275,6 +275,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
         datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
         source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
         shots=reader.numbers(content.get("shots", [1, 2, 4, 8, 16] if protocol == "few_shot" else 16), "shots", 1),
+        seeds=_all_seeds(methods),
         methods=tuple(methods),
         highlight=str(content.get("highlight", methods[-1].family)),
         notes=str(content.get("notes", "")).strip(),
@@ -326,6 +327,7 @@ def narrowed(experiment: Experiment, *, datasets=(), methods=(), seeds=()) -> Ex
         raise UserError(f"--seeds: no method of {experiment.name} that is left has one of them")
     return experiment._replace(
         datasets=tuple(name for name in experiment.datasets if name in (datasets or experiment.datasets)),
+        seeds=_all_seeds(kept),
         methods=tuple(kept),
         highlight=experiment.highlight if experiment.highlight in {m.family for m in kept} else kept[-1].family,
     )

@@ -1,4 +1,4 @@
-"""Results out of the family's log files: ours, and those of CoOp-like codebases."""
+"""Results out of the log files of CoOp-family codebases."""
 
 from __future__ import annotations
 

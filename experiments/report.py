@@ -1,0 +1,105 @@
+"""Tables and figures of an experiment's finished runs: Markdown, CSV, LaTeX, PNG, and one HTML page with all of it.
+
+    python -m experiments.report base2new
+    python -m experiments.report base2new --with theirs=/path/to/MaPLe/output
+    python -m experiments.report /path/to/CoOp/output --protocol few_shot
+
+FILE is an experiment file, the name of one in configs/experiments, or an output folder of a CoOp-family codebase, whose
+log files are read. Missing runs are listed and never averaged over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments import arguments, figures, page, render, table
+from experiments.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
+from experiments.spec import PROTOCOLS, Experiment
+from modprompt.errors import UserError
+from modprompt.text_files import write_whole
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
+    arguments.add_common(parser)
+    add(
+        "--with",
+        dest="trees",
+        nargs="+",
+        default=[],
+        metavar="[LABEL=]FOLDER",
+        help="other output trees, by their logs",
+    )
+    add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
+    add("--protocol", choices=PROTOCOLS, default="base2new", help="of an output folder's runs")
+    add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
+    return parser.parse_args(argv)
+
+
+def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
+    """The experiment and all its results.
+
+    Raises:
+        UserError: on a fault in the file or a folder without runs.
+    """
+    trees = list(args.trees)
+    if Path(args.file).is_dir():
+        experiment = experiment_of_tree(
+            Path(args.file), args.protocol, tuple(args.seeds or (1, 2, 3)), tuple(args.shots)
+        )
+        results = of_experiment(experiment, Path(args.file))
+        trees.insert(0, f"logs={args.file}")
+    else:
+        experiment = arguments.experiment_of(args)
+        results = of_experiment(experiment, args.out)
+    for word in trees:
+        label, equals, folder = word.partition("=")
+        root = Path(folder if equals else word)
+        add_tree(results, experiment, root, label if equals else root.absolute().name)
+    return experiment, results
+
+
+def write(experiment: Experiment, results: Results, folder: Path) -> str:
+    """Write all files of a report into a folder, each whole; returns the Markdown."""
+    sections = table.sections(experiment, results)
+    about = render.caption(experiment.seeds)
+    notes = {
+        "Not averaged over": table.lacking(results),
+        "Warnings": warnings(results),
+        "Published figures": render.sources(sections),
+        "Notes": [note for note in (experiment.notes, table.note_of(experiment)) if note],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = figures.draw(experiment, results, sections, folder)
+    text = render.markdown(sections, experiment.title, about, notes)
+    write_whole(folder / "report.md", text)
+    write_whole(folder / "report.csv", render.comma_separated(sections))
+    write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
+    write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
+    return text
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the tables and write the report; 1 if a run is lacking, 2 after one line on what is wrong."""
+    args = parse(argv)
+    try:
+        experiment, results = gather(args)
+        folder = args.to or args.out / "reports" / experiment.name
+        print(write(experiment, results, folder))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write the report ({error})", file=sys.stderr)
+        return 2
+    print(f"Written to {folder}: index.html, report.md, report.csv, report.tex and figures")
+    return 1 if table.lacking(results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
