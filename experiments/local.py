@@ -113,12 +113,11 @@ class LocalLauncher:
 
     def _start(self, task: Task, slot: Slot) -> LocalHandle:
         cores = ",".join(map(str, slot.cores))
-        threads = str(len(slot.cores))
+        threads = os.environ.get("OMP_NUM_THREADS", str(len(slot.cores)))
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
             **({"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}),
         }
         words = [sys.executable, "-m", "experiments.worker", json.dumps(task._asdict()), "--cores", cores]

@@ -1,16 +1,10 @@
-"""Which data sets of an experiment lie under the data root.
-
-python -m experiments.present base2new --data data
-"""
+"""Which data sets lie under the data root."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
-from typing import Sequence
 
-from experiments import arguments, spec
+from experiments.spec import Experiment, dataset_config
 from modprompt.errors import UserError
 from modprompt.given import read_settings
 
@@ -24,31 +18,24 @@ def is_present(dataset: str, data: Path) -> bool:
 
     import datasets.readers  # noqa: F401 - registers them
 
-    reader = DATASET_REGISTRY.get(read_settings(str(spec.dataset_config(dataset)))["DATASET.NAME"])
+    reader = DATASET_REGISTRY.get(read_settings(str(dataset_config(dataset)))["DATASET.NAME"])
     if getattr(reader, "makes_itself", False):
         return True
     return (data / reader.dataset_dir / reader.image_folder).is_dir()
 
 
-def present(names: Sequence[str], data: Path) -> list[str]:
-    """Those of the data sets that are there."""
-    return [name for name in names if is_present(name, data)]
+def only_present(experiment: Experiment, data: Path) -> Experiment:
+    """The experiment without the data sets that are not under the data root; those are printed.
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Print the names, one a line; 1 if there is none."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", help="experiment file, or its name in configs/experiments")
-    arguments.add_data(parser)
-    args = parser.parse_args(argv)
-    try:
-        names = present(spec.read(spec.find(args.file)).datasets, args.data)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(names))
-    return 0 if names else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        UserError: if none is there, or the source of a cross protocol is not.
+    """
+    if experiment.source and not is_present(experiment.source, data):
+        raise UserError(f"--present: the source {experiment.source} is not under {data}")
+    names = tuple(name for name in experiment.datasets if is_present(name, data))
+    if not names:
+        raise UserError(f"--present: no data set of {experiment.name} is under {data}; set DATA, or give --data")
+    lacking = [name for name in experiment.datasets if name not in names]
+    if lacking:
+        print(f"Not under {data}: {', '.join(lacking)}")
+    return experiment._replace(datasets=names)

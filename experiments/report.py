@@ -41,6 +41,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def folder_of(experiment: Experiment, out: Path) -> Path:
+    """Where an experiment's report goes."""
+    return out / "reports" / experiment.name
+
+
 def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
     """The experiment and all its results.
 
@@ -64,8 +69,8 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
     return experiment, results
 
 
-def write(experiment: Experiment, results: Results, folder: Path) -> str:
-    """Write all files of a report into a folder, each whole; returns the Markdown."""
+def write(experiment: Experiment, results: Results, folder: Path) -> None:
+    """Write all files of a report into a folder, each whole, and print the tables."""
     sections = table.sections(experiment, results)
     about = render.caption(experiment.seeds)
     notes = {
@@ -81,7 +86,8 @@ def write(experiment: Experiment, results: Results, folder: Path) -> str:
     write_whole(folder / "report.csv", render.comma_separated(sections))
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
     write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
-    return text
+    print(text)
+    print(f"Written to {folder}: index.html, report.md, report.csv, report.tex and figures")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,15 +95,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         experiment, results = gather(args)
-        folder = args.to or args.out / "reports" / experiment.name
-        print(write(experiment, results, folder))
+        write(experiment, results, args.to or folder_of(experiment, args.out))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: cannot write the report ({error})", file=sys.stderr)
         return 2
-    print(f"Written to {folder}: index.html, report.md, report.csv, report.tex and figures")
     return 1 if table.lacking(results) else 0
 
 

@@ -23,7 +23,7 @@ import yaml
 from experiments import arguments, local, protocols, slurm, state, status
 from experiments.check import check
 from experiments.commands import command
-from experiments.present import present
+from experiments.present import only_present
 from experiments.protocols import Job
 from experiments.runner import Launcher, Runner, Summary
 from experiments.spec import Experiment
@@ -38,6 +38,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     arguments.add_common(parser)
     arguments.add_data(parser)
     add("--present", action="store_true", help="leave out data sets that are not under --data")
+    add("--report", action="store_true", help="write the report behind the last run, as experiments.report does")
     add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
     add("--status", action="store_true", help="print how the runs stand")
     add("--redo-stale", action="store_true", help="put results of other settings aside and run again")
@@ -108,33 +109,12 @@ def _interrupt(number, frame):
     raise KeyboardInterrupt
 
 
-def run(args: argparse.Namespace) -> int:
-    """Exit code of a checked command line: 0 if all runs are finished, else 1.
+def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job]) -> int:
+    """Run what is not finished; 0 if all runs are finished then, else 1, and 130 if stopped.
 
     Raises:
-        UserError: on a fault in the experiment.
+        UserError: if there is nowhere to run.
     """
-    experiment = arguments.experiment_of(args)
-    if args.present:
-        names = present(experiment.datasets, args.data)
-        lacking = [name for name in experiment.datasets if name not in names]
-        if lacking:
-            print(f"Not under {args.data}: {', '.join(lacking)}")
-        if not names:
-            raise UserError(f"--present: no data set of {experiment.name} is under {args.data}")
-        experiment = experiment._replace(datasets=tuple(names))
-    jobs = protocols.jobs(experiment)
-    if args.status:
-        print("\n".join(status.lines(jobs, args.out)))
-        return 0
-    if args.cancel:
-        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
-        return 0
-    for warning in check(jobs, args.out, args.data):
-        print(f"warning: {warning}", file=sys.stderr)
-    if args.dry_run:
-        dry_run(jobs, args.out, args.data)
-        return 0
     if args.redo_stale:
         put_stale_aside(jobs, args.out)
     launcher = launcher_of(args, experiment)
@@ -145,7 +125,36 @@ def run(args: argparse.Namespace) -> int:
         print(f"stopped: {left}; the same command goes on", file=sys.stderr)
         return 130
     tell(summary, len(jobs))
+    if args.report:
+        from experiments import report  # late: it brings matplotlib
+
+        report.write(experiment, report.of_experiment(experiment, args.out), report.folder_of(experiment, args.out))
     return 0 if summary.complete else 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what a command line asks for; its exit code.
+
+    Raises:
+        UserError: on a fault in the experiment.
+    """
+    experiment = arguments.experiment_of(args)
+    if args.present:
+        experiment = only_present(experiment, args.data)
+    jobs = protocols.jobs(experiment)
+    if args.status:
+        print("\n".join(status.lines(jobs, args.out)))
+        return 0
+    if args.cancel:
+        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
+        return 0
+    unfinished = [job for job in jobs if state.of(job, args.out).name != state.FINISHED]
+    for warning in check(unfinished, args.out, args.data) if unfinished else ():
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.dry_run:
+        dry_run(jobs, args.out, args.data)
+        return 0
+    return start(args, experiment, jobs)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,7 +29,10 @@ class Work:
         self.worker: Worker | None = None
 
     def __call__(self) -> int:
-        """Run the task; the worker's answer."""
+        """Run the task on the cores that it was given; the worker's answer."""
+        threads = os.environ.get("SLURM_CPUS_PER_TASK")
+        if threads:
+            os.environ.setdefault("OMP_NUM_THREADS", threads)
         self.worker = Worker(self.task)
         return self.worker.run()
 

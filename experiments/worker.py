@@ -77,6 +77,20 @@ def _deaf_to_user_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _has_ended(pid: int, patience_s: float) -> bool:
+    """Whether a child has ended, or does so within some time; it is not reaped."""
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+        except ChildProcessError:  # reaped already
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.05)
+
+
 class Worker:
     """Runs a task, and can be stopped while it does.
 
@@ -138,15 +152,18 @@ class Worker:
         write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
 
     def stop(self, grace_s: float = 10.0) -> None:
-        """End the child; what it has saved after its last whole epoch stays."""
-        if self.child is None or self.child.poll() is not None:
+        """End the child; what it has saved after its last whole epoch stays.
+
+        Called from signal handlers too, in the middle of a `wait`: so nothing of Popen that takes its lock.
+        """
+        if self.child is None:
             return
-        self.child.terminate()
-        try:
-            self.child.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if _has_ended(self.child.pid, 0.0):
+                return
+            os.kill(self.child.pid, number)
+            if _has_ended(self.child.pid, grace_s):
+                return
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ protocol=$name
 for short in maple_xd maple ivlp lp vpt; do # reproduce_maple_xd.sh is reproduce_xd
   case $protocol in *_"$short") protocol=${protocol%_"$short"}${short#"${short%_xd}"} ;; esac
 done
+if [[ $name = reproduce ]]; then protocol=table; fi # reproduce_maple and the like test published checkpoints
 case $protocol in
   reproduce_base2novel_setting) protocol=reproduce ;;
   dev_train) protocol=few_shot_epochs ;;
