@@ -15,7 +15,7 @@ from modprompt.schedule import Schedule
 from tools.figures import pyplot, save_figure
 
 COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd")
-_MOST_BARS = 12  # methods that one figure of bars or curves can show
+_MOST = 12  # methods whose bars or curves can be told apart, data set by data set
 
 
 class Figure(NamedTuple):
@@ -46,9 +46,20 @@ def _tidy(axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _top_legend(fig, axes, n: int) -> None:
+def _legend_columns(width: float, labels: Sequence[str]) -> int:
+    """Columns of a legend that fit into a figure's width in inches."""
+    return max(1, min(len(labels), int(width / (0.5 + 0.085 * max(map(len, labels))))))
+
+
+def _legend_height(width: float, labels: Sequence[str]) -> float:
+    """Inches that the legend takes above the panels."""
+    return 0.3 + 0.19 * -(-len(labels) // _legend_columns(width, labels))
+
+
+def _top_legend(fig, axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    fig.legend(handles, labels, ncols=min(n, 5), loc="outside upper center", fontsize=9, frameon=False)
+    columns = _legend_columns(fig.get_figwidth(), labels)
+    fig.legend(handles, labels, ncols=columns, loc="outside upper center", fontsize=9, frameon=False)
 
 
 def _points(experiment: Experiment, sections: Sequence[Section]) -> dict[str, dict[str, dict[str, Cell]]]:
@@ -69,13 +80,14 @@ def bars(experiment: Experiment, sections: Sequence[Section], path: Path) -> str
     plt, panels, labels = pyplot(), _points(experiment, sections), _labels(sections)
     places = list(dict.fromkeys(place for panel in panels.values() for cells in panel.values() for place in cells))
     width = 0.8 / max(len(labels), 1)
-    fig, all_axes = plt.subplots(
-        len(panels),
-        figsize=(max(6.0, 1.2 + len(places) * (0.35 + 0.16 * len(labels))), 2.4 * len(panels) + 0.6),
-        layout="constrained",
-        squeeze=False,
-    )
-    for axes, (panel, methods) in zip(all_axes[:, 0], panels.items()):
+    group = 0.35 + 0.16 * len(labels)  # inches
+    if len(places) * group < 3:  # few groups: panels side by side
+        shape, width, height = (1, len(panels)), 2.6 * len(panels) + 0.4, 2.6
+    else:
+        shape, width, height = (len(panels), 1), max(6.0, 1.2 + len(places) * group), 2.4 * len(panels)
+    size = (width, height + _legend_height(width, labels))
+    fig, all_axes = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)
+    for axes, (panel, methods) in zip(all_axes.flat, panels.items()):
         lowest = min(cell.mean for cells in methods.values() for cell in cells.values())
         for number, label in enumerate(labels):
             cells = methods.get(label, {})
@@ -87,7 +99,7 @@ def bars(experiment: Experiment, sections: Sequence[Section], path: Path) -> str
         axes.set_xticks(range(len(places)), places, rotation=25 if len(places) > 4 else 0, fontsize=8)
         axes.set_ylabel(f"{panel} (%)", fontsize=9)
         _tidy(axes)
-    _top_legend(fig, all_axes[0, 0], len(labels))
+    _top_legend(fig, all_axes[0, 0])
     save_figure(fig, path)
     return "Accuracy on each data set; bars are means over seeds, whiskers standard deviations. The axis is cut."
 
@@ -100,7 +112,7 @@ def gains(experiment: Experiment, results: Results, sections: Sequence[Section],
     """Horizontal bars: what a method gains over zero-shot CLIP on each data set, sorted, best on top."""
     baseline = _baseline(results)
     mine = next((line.label for line in results.lines if line.family == experiment.highlight), None)
-    if baseline is None or mine is None or mine == baseline.label or experiment.protocol == "few_shot":
+    if baseline is None or mine in (None, baseline.label):
         return ""
     found = {}
     for panel, methods in _points(experiment, sections).items():
@@ -130,17 +142,18 @@ def gains(experiment: Experiment, results: Results, sections: Sequence[Section],
     return f"What {mine} gains over {baseline.label} (zero-shot), in points of accuracy, sorted."
 
 
-def curves(experiment: Experiment, results: Results, sections: Sequence[Section], path: Path) -> str:
+def curves(sections: Sequence[Section], path: Path) -> str:
     """Accuracy over shots, a panel for each data set and the average; zero-shot CLIP is a level line."""
-    if experiment.protocol != "few_shot":
-        return ""
     plt, labels = pyplot(), _labels(sections)
-    drawn = [section for section in sections if any(any(cells) for cells in _measured(section).values())]
+    shown = sections if len(labels) <= _MOST else sections[-1:]  # so many curves are read on the average alone
+    drawn = [section for section in shown if any(any(cells) for cells in _measured(section).values())]
+    if not drawn:
+        return ""
     across = min(4, len(drawn))
     down = -(-len(drawn) // across)
-    fig, all_axes = plt.subplots(
-        down, across, figsize=(3.2 * across + 0.6, 2.5 * down + 0.7), layout="constrained", squeeze=False
-    )
+    width, each = (3.2 * across + 0.6, 2.5) if len(drawn) > 1 else (6.4, 4.0)
+    size = (width, each * down + _legend_height(width, labels))
+    fig, all_axes = plt.subplots(down, across, figsize=size, layout="constrained", squeeze=False)
     shots = [column for column in drawn[0].columns if column != "0"]
     for axes in all_axes.flat[len(drawn) :]:
         axes.set_axis_off()
@@ -156,7 +169,7 @@ def curves(experiment: Experiment, results: Results, sections: Sequence[Section]
         _tidy(axes)
     fig.supxlabel("training images per class", fontsize=9)
     fig.supylabel("accuracy (%)", fontsize=9)
-    _top_legend(fig, all_axes[0, 0], len(labels))
+    _top_legend(fig, all_axes[0, 0])
     save_figure(fig, path)
     return "Accuracy over the number of shots; whiskers are standard deviations over seeds."
 
@@ -191,14 +204,18 @@ def heat_maps(experiment: Experiment, results: Results, sections: Sequence[Secti
     across = list(dict.fromkeys(point[columns_key] for point in points.values()))
     columns = [column for column in section.columns if column != "0"]
     plt, measured = pyplot(), _measured(section)
+    side_by_side = min(3, len(columns))
+    down = -(-len(columns) // side_by_side)
     fig, all_axes = plt.subplots(
-        1,
-        len(columns),
-        figsize=((0.9 + 0.75 * len(across)) * len(columns) + 0.5, 1.5 + 0.5 * len(rows)),
+        down,
+        side_by_side,
+        figsize=((0.9 + 0.7 * len(across)) * side_by_side + 0.5, (1.4 + 0.45 * len(rows)) * down),
         layout="constrained",
         squeeze=False,
     )
-    for axes, column in zip(all_axes[0], columns):
+    for axes in all_axes.flat[len(columns) :]:
+        axes.set_axis_off()
+    for axes, column in zip(all_axes.flat, columns):
         values = np.full((len(rows), len(across)), np.nan)
         for label, point in points.items():
             cell = measured[label][section.columns.index(column)]
@@ -235,39 +252,41 @@ def token_counts(results: Results) -> dict[str, dict[str, tuple[int, ...]]]:
     return found
 
 
-def tokens(experiment: Experiment, results: Results, sections: Sequence[Section], path: Path) -> str:
-    """Prompt tokens in front of each layer, both sides, for each method that has any."""
-    counts = token_counts(results)
-    labels = list(counts)
-    if not labels:
+def tokens(results: Results, path: Path) -> str:
+    """Prompt tokens in front of each layer, both sides; a line for each schedule, whoever has it."""
+    methods: dict[tuple[tuple[str, tuple[int, ...]], ...], list[str]] = {}
+    for label, sides in token_counts(results).items():
+        methods.setdefault(tuple(sides.items()), []).append(label)
+    if not methods:
         return ""
-    plt = pyplot()
-    fig, all_axes = plt.subplots(1, 2, figsize=(8.2, 2.8), layout="constrained", sharey=True)
+    names = [labels[0] + (f" (and {len(labels) - 1} more)" if len(labels) > 1 else "") for labels in methods.values()]
+    size = (8.2, 2.6 + _legend_height(8.2, names))
+    fig, all_axes = pyplot().subplots(1, 2, figsize=size, layout="constrained", sharey=True)
     for axes, side in zip(all_axes, ("text", "vision")):
-        for number, label in enumerate(labels):
-            steps = counts[label][side]
-            # drawn a little apart, so that equal schedules are seen
-            shifted = np.array(steps) + (number - (len(labels) - 1) / 2) * 0.08
-            axes.step(range(len(steps)), shifted, where="mid", color=colour(number), label=label, lw=1.6)
+        for number, (sides, label) in enumerate(zip(methods, names)):
+            counts = np.array(dict(sides)[side])
+            apart = (number - (len(methods) - 1) / 2) * min(0.08, 0.6 / len(methods))  # equal lines are seen
+            axes.step(range(len(counts)), counts + apart, where="mid", color=colour(number), label=label, lw=1.6)
         axes.set_xlabel(f"{side} layer", fontsize=9)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.get_major_locator().set_params(integer=True)
         _tidy(axes)
+    all_axes[0].set_ylim(bottom=-0.5)
     all_axes[0].set_ylabel("prompt tokens", fontsize=9)
-    _top_legend(fig, all_axes[0], len(labels))
+    _top_legend(fig, all_axes[0])
     save_figure(fig, path)
     return "Prompt tokens that enter each layer: what a method's schedule removes, adds and carries."
 
 
 def draw(experiment: Experiment, results: Results, sections: Sequence[Section], folder: Path) -> list[Figure]:
     """Draw every figure that has something to show into a folder; older ones that have nothing any more go."""
-    few = len(_labels(sections)) <= _MOST_BARS
+    compares = len(_labels(sections)) <= _MOST and experiment.protocol != "few_shot" and not experiment.grid_keys
     wanted: dict[str, Callable[[Path], str]] = {
-        "bars.png": lambda path: bars(experiment, sections, path) if few and experiment.protocol != "few_shot" else "",
-        "gains.png": lambda path: gains(experiment, results, sections, path),
-        "curves.png": lambda path: curves(experiment, results, sections, path),
+        "bars.png": lambda path: bars(experiment, sections, path) if compares else "",
+        "gains.png": lambda path: gains(experiment, results, sections, path) if compares else "",
+        "curves.png": lambda path: curves(sections, path) if experiment.protocol == "few_shot" else "",
         "ablation.png": lambda path: heat_maps(experiment, results, sections, path),
-        "tokens.png": lambda path: tokens(experiment, results, sections, path),
+        "tokens.png": lambda path: tokens(results, path),
     }
     drawn = []
     for name, make in wanted.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 from html import escape
 from pathlib import Path
 from typing import Sequence
@@ -30,6 +31,11 @@ thead th { border-bottom: 2px solid var(--line); }
 .std { opacity: .65; font-size: .85em; }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+@media (max-width: 34rem) {
+  th, td { padding: .3rem .45rem; }
+  .std { display: block; }
+  .wide img { max-width: none; width: 40rem; }
+}
 figcaption, .about, li { font-size: .9rem; overflow-wrap: anywhere; }
 """
 
@@ -54,10 +60,13 @@ def _table(section: Section) -> str:
 
 
 def _figure(figure: Figure, folder: Path) -> str:
-    data = base64.b64encode((folder / figure.name).read_bytes()).decode()
-    caption = escape(figure.caption)
+    content = (folder / figure.name).read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of a PNG
+    data, caption = base64.b64encode(content).decode(), escape(figure.caption)
+    kind = "scroll wide" if width > 1.8 * height else "scroll"  # a wide one is scrolled on a phone, not shrunk
     return (
-        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        f'<figure><div class="{kind}"><img alt="{caption}" width="{width // 2}" height="{height // 2}" '
+        f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
     )
 
 

@@ -18,11 +18,15 @@ def cell_text(cell: Cell | None, plus_minus: str = "+-") -> str:
     return f"{cell.mean:.2f}" + ("" if cell.std is None else f" {plus_minus} {cell.std:.2f}")
 
 
-def caption(seeds: Sequence[int]) -> str:
+def caption(protocol: str, seeds: Sequence[int]) -> str:
     """What the numbers are."""
+    over = (
+        f"mean and standard deviation over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    )
+    columns = " Columns: training images per class." if protocol == "few_shot" else ""
     return (
-        f"Accuracy in percent, mean and standard deviation over seeds {', '.join(map(str, seeds))}; "
-        "best of the measured in bold; - : a run is missing, or the number is not known."
+        f"Accuracy in percent, {over}; best of the measured in bold; "
+        f"- : a run is missing, or the number is not known.{columns}"
     )
 
 

@@ -72,7 +72,7 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
 def write(experiment: Experiment, results: Results, folder: Path) -> None:
     """Write all files of a report into a folder, each whole, and print the tables."""
     sections = table.sections(experiment, results)
-    about = render.caption(experiment.seeds)
+    about = render.caption(experiment.protocol, experiment.seeds)
     notes = {
         "Not averaged over": table.lacking(results),
         "Warnings": warnings(results),
