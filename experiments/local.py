@@ -90,7 +90,8 @@ class LocalLauncher:
     """
 
     poll_s = 0.25
-    stays = False  # whether runs go on when the runner stops
+    patience_s = 0.0
+    stays = False
 
     def __init__(self, places: Sequence[Slot]):
         self.places = list(places)

@@ -28,7 +28,8 @@ class Launcher(Protocol):
     """Where runs are started; see local.py and slurm.py."""
 
     poll_s: float
-    stays: bool
+    patience_s: float  # how long a run's files may take to be seen here
+    stays: bool  # whether runs go on when the runner stops
 
     def free(self) -> int:
         """How many runs can be started now."""
@@ -75,6 +76,7 @@ class Runner:
         self.waiting: dict[str, Job] = {}  # by folder, as all below
         self.running: dict[str, tuple[Job, Handle]] = {}
         self.finished: set[str] = set()
+        self.ended: dict[str, float] = {}  # when a run was first found to have ended without a word
         self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale" or "blocked", and why
         self._sort_in()
         self.screen = progress.Screen(len(self.jobs), len(self.finished))
@@ -115,18 +117,23 @@ class Runner:
         for folder, (job, handle) in list(self.running.items()):
             if handle.alive():
                 continue
+            stands = state.of(job, self.out)
+            if stands.name == state.WAITING and not handle.busy() and self._may_still_show(folder):
+                continue
             del self.running[folder]
-            if handle.busy():
-                self.waiting = {folder: job, **self.waiting}
+            if stands.name == state.FINISHED:
+                self._finish(job, stands)
+            elif stands.name == state.RUNNING or handle.busy():
+                self.waiting = {folder: job, **self.waiting}  # somebody else's, or of a worker that was killed
             else:
-                self._end(job)
+                self._lose(job, stands)
 
-    def _end(self, job: Job) -> None:
-        """A run of ours is over."""
-        stands = state.of(job, self.out)
-        if stands.name == state.FINISHED:
-            self._finish(job, stands)
-            return
+    def _may_still_show(self, folder: str) -> bool:
+        """Whether a run that has ended may have files that another machine's disk does not show yet."""
+        first = self.ended.setdefault(folder, time.monotonic())
+        return time.monotonic() - first < self.launcher.patience_s
+
+    def _lose(self, job: Job, stands: state.State) -> None:
         why = stands.why or f"stopped; before: {last_line(self.out / job.folder / state.CONSOLE)}"
         self.lost[job.folder] = (job, "failed", why)
         self.screen.event(f"failed: {job.title}: {why}")

@@ -84,6 +84,7 @@ class SubmitLauncher:
     """
 
     stays = True
+    patience_s = 60.0  # NFS shows a file of another machine within that
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], parallel: int | None, cluster: str = "slurm"):
         try:

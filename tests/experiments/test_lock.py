@@ -1,0 +1,40 @@
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+
+import pytest
+
+from experiments import lock
+from modprompt.errors import UserError
+
+
+def test_lock_is_one_processs_at_a_time(tmp_path):
+    path = tmp_path / "job" / "lock"
+    assert not lock.is_held(path)
+    file = lock.take(path)
+    assert lock.is_held(path)
+    assert lock.take(path, patience_s=0.1) is None
+    os.close(file)
+    assert not lock.is_held(path)
+    os.close(lock.take(path))
+
+
+def test_lock_lives_as_long_as_a_child_that_inherited_it(tmp_path):
+    path = tmp_path / "lock"
+    file = lock.take(path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[file]) as child:
+        os.close(file)
+        assert lock.is_held(path)
+        child.kill()
+    assert not lock.is_held(path)
+
+
+def test_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UserError, match="has no file locks: give another --out"):
+        lock.take(tmp_path / "lock")

@@ -1,0 +1,89 @@
+"""How a run stands is told by its files alone."""
+
+import json
+import os
+
+import pytest
+
+from experiments import lock, state
+from tests.experiments.fakes import edit, finish
+
+
+@pytest.fixture
+def trained(jobs):
+    """(training, test) of MPL, seed 1."""
+    return jobs[4], jobs[5]
+
+
+def test_never_started(jobs, tmp_path):
+    assert state.of(jobs[0], tmp_path) == state.State("waiting")
+
+
+def test_finished(jobs, tmp_path):
+    finish(jobs[0], tmp_path, 80.0)
+    stands = state.of(jobs[0], tmp_path)
+    assert (stands.name, stands.result["accuracy_pct"]) == ("finished", 80.0)
+
+
+def test_result_cut_in_half_is_no_result(jobs, tmp_path):
+    path = finish(jobs[0], tmp_path, 80.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert state.of(jobs[0], tmp_path) == state.State("waiting", "result.json is damaged")
+
+
+@pytest.mark.parametrize("value", [None, "90", True, -1, 101, float("nan")])
+def test_accuracy_that_is_none_is_no_result(jobs, tmp_path, value):
+    edit(finish(jobs[0], tmp_path, 80.0), accuracy_pct=value)
+    stands = state.of(jobs[0], tmp_path)
+    assert stands.name == "waiting"
+    assert stands.why.startswith("result.json is damaged (accuracy_pct")
+
+
+@pytest.mark.parametrize("text", ["[]", "7", '"x"', ""])
+def test_result_that_is_no_object_is_no_result(jobs, tmp_path, text):
+    finish(jobs[0], tmp_path, 80.0).write_text(text)
+    assert state.of(jobs[0], tmp_path).why == "result.json is damaged"
+
+
+def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path):
+    path = finish(jobs[0], tmp_path, 80.0)
+    settings = {**json.loads(path.read_text())["settings"], "OPTIM.LR": "0.5"}
+    edit(path, settings=settings, config_hash="other")
+    stands = state.of(jobs[0], tmp_path)
+    assert stands.name == "stale"
+    assert "made with other settings: OPTIM.LR 0.5 -> 0.0" in stands.why
+
+
+def test_result_of_an_earlier_version_is_stale(jobs, tmp_path):
+    path = finish(jobs[0], tmp_path, 80.0)
+    content = json.loads(path.read_text())
+    del content["settings"], content["config_hash"]
+    path.write_text(json.dumps(content))
+    assert state.of(jobs[0], tmp_path).why == "made by an earlier version, which did not record its settings"
+
+
+def test_test_of_a_model_that_was_trained_again_is_outdated(trained, tmp_path):
+    train, test = trained
+    path = finish(train, tmp_path, 80.0)
+    finish(test, tmp_path, 70.0)
+    assert state.of(test, tmp_path).name == "finished"
+    edit(path, prompts_hash="another")
+    assert state.of(test, tmp_path) == state.State("waiting", "its training has made another model since")
+    path.unlink()
+    assert state.of(test, tmp_path).name == "finished"  # nothing contradicts it
+
+
+def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
+    folder = tmp_path / jobs[0].folder
+    file = lock.take(folder / state.LOCK)
+    (folder / state.FAILURE).write_text('{"line": "before"}')
+    assert state.of(jobs[0], tmp_path).name == "running"
+    os.close(file)
+    assert state.of(jobs[0], tmp_path) == state.State("failed", "before")
+
+
+def test_failure_does_not_outlive_a_result(jobs, tmp_path):
+    finish(jobs[0], tmp_path, 80.0)
+    (tmp_path / jobs[0].folder / "job").mkdir()
+    (tmp_path / jobs[0].folder / state.FAILURE).write_text('{"line": "before"}')
+    assert state.of(jobs[0], tmp_path).name == "finished"
