@@ -120,6 +120,8 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
     runs = [run for run in trees.discover(root, experiment.protocol) if run.dataset in results.datasets]
     if experiment.protocol != "few_shot":
         runs = [run for run in runs if run.shots in (*experiment.shots, 0)]
+    if "0" not in results.columns and any(run.column == "0" for run in runs):
+        results.columns = ("0", *results.columns)  # its zero-shot runs have a column of their own
     runs = [run for run in runs if run.column in results.columns]
     if not runs:
         raise UserError(f"--with: {root} has no {experiment.protocol} run of these data sets and shots")

@@ -1,0 +1,197 @@
+"""The command: what it prints and leaves, on real runs of the small CLIP, killed and stopped at any time."""
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from experiments import protocols, run, spec, state
+from tests.conftest import ROOT, SMALL_CONFIG
+from tests.experiments import kills
+from tests.experiments.conftest import FILE, starts
+from tests.experiments.fakes import edit, finish
+
+
+@pytest.fixture
+def real(eurosat_root, clip_file, tmp_path):
+    """An experiment of real runs, a training of twelve epochs and its test: the words of its command."""
+    (tmp_path / "small.yaml").write_text(SMALL_CONFIG.replace("MAX_EPOCH: 2", "MAX_EPOCH: 12"))
+    (tmp_path / "real.yaml").write_text(
+        "protocol: base2new\ndatasets: [eurosat]\nshots: 8\nseeds: [1]\n"
+        f"options: {{MODEL.BACKBONE.PATH: {clip_file}}}\nmethods:\n  MPL: {{trainer: MPL, config: ./small.yaml}}\n"
+    )
+    return [str(tmp_path / "real.yaml"), "--data", str(eurosat_root)]
+
+
+def test_killed_experiment_reports_what_an_undisturbed_one_does(real, tmp_path, monkeypatch):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert kills.start(real[0], whole, *real[1:]).wait() == 0
+    folder = killed / protocols.jobs(spec.read(tmp_path / "real.yaml"))[0].folder
+    for trained in (True, False):  # once in the middle of the training, once at any time
+        process = kills.start(real[0], killed, *real[1:])
+        if trained:
+            end = time.monotonic() + 60
+            while not (folder / "training_state.pth.tar").exists() and process.poll() is None:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+        else:
+            time.sleep(2.0)
+        assert kills.kill_all(killed) >= 1
+        process.wait()
+    assert kills.start(real[0], killed, *real[1:]).wait() == 0
+    resumed = [path for path in folder.glob("log.txt*") if "resuming after epoch" in path.read_text()]
+    assert resumed
+    one, other = kills.report(real[0], whole), kills.report(real[0], killed)
+    assert one == other
+    assert "| MPL |" in one["report.md"].decode()
+    test = protocols.jobs(spec.read(tmp_path / "real.yaml"))[1]
+    results = [state.read_json(out / test.folder / "result.json") for out in (whole, killed)]
+    assert results[0]["prompts_hash"] == results[1]["prompts_hash"]
+
+
+def test_ctrl_c_ends_all_runs_and_the_states_stay_true(real, tmp_path):
+    out = tmp_path / "out"
+    process = kills.start(real[0], out, *real[1:])
+    job = protocols.jobs(spec.read(tmp_path / "real.yaml"))[0]
+    end = time.monotonic() + 60
+    while not (out / job.folder / "training_state.pth.tar").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert kills.processes_of(out) == []
+    assert "stopped: the runs are ended; the same command goes on" in (out / "runner.txt").read_text()
+    assert state.of(job, out) == state.State("waiting")
+
+
+@pytest.fixture
+def small(tmp_path, quick):
+    (tmp_path / "small.yaml").write_text(FILE)
+    return [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
+
+
+def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path, capsys):
+    finish(jobs[0], tmp_path / "out", 50.0)
+    edit(finish(jobs[1], tmp_path / "out", 50.0), config_hash="other", settings={})
+    assert run.main([*small, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "# 7 of 8 runs would start, 1 are finished"
+    assert lines[0].startswith("# stale (made with other settings: ")
+    assert f"# waiting: {jobs[5].title}, after {jobs[5].parent}" in lines
+    assert any(
+        line.startswith(f"{sys.executable} {ROOT}/train.py --root {tmp_path}/data --trainer MPL") for line in lines
+    )
+    assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
+
+
+def test_everything_and_the_report(small, jobs, tmp_path, capsys):
+    assert run.main([*small, "--report"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("8 of 8 runs are finished\n# small\n")
+    assert f"finished: {jobs[0].title}: 50.00%" in err
+    assert (tmp_path / "out/reports/small/index.html").exists()
+    assert run.main([*small, "--status"]) == 0
+    assert capsys.readouterr().out == "8 finished, of 8 runs\n"
+
+
+def test_failures_end_with_1_and_say_where_to_look(small, quick, capsys):
+    quick("ZeroshotCLIP/glyph/seed2", error="broken")
+    assert run.main(small) == 1
+    out = capsys.readouterr().out
+    assert "failed: CLIP, digits base, seed 2 (test): error: broken" in out
+    assert "6 of 8 runs are finished" in out
+    assert "job/console.txt" in out
+
+
+def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, tmp_path, capsys):
+    path = edit_all = finish(jobs[0], tmp_path / "out", 99.0)
+    edit(edit_all, config_hash="other", settings={"OPTIM.LR": "7"})
+    assert run.main(small) == 1
+    out = capsys.readouterr().out
+    assert "stale: CLIP, digits base, seed 1 (test): made with other settings: " in out
+    assert "--redo-stale" in out
+    assert run.main([*small, "--redo-stale"]) == 0
+    (aside,) = path.parent.parent.glob("seed1.stale-*")
+    assert state.read_json(aside / "result.json")["accuracy_pct"] == 99.0
+    assert state.read_json(path)["accuracy_pct"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        (
+            FILE.replace("trainer: MPL, config: glyph", "trainer: MPLE, config: ../configs/trainers/MPL/glyph.yaml"),
+            [],
+            None,
+        ),
+        (
+            FILE + "options: {OPTIM.RL: 1}\n",
+            [],
+            "method CLIP: command line: there is no config key 'OPTIM.RL'; did you mean 'OPTIM.LR'",
+        ),
+        (FILE + "options: {OPTIM.MAX_EPOCH: many}\n", [], "method CLIP: command line, OPTIM.MAX_EPOCH: "),
+        (
+            FILE.replace(
+                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.PREC: [fp32, fp99]}"
+            ),
+            [],
+            "method MPL PREC fp99: TRAINER.MPL.PREC must be one of",
+        ),
+        (FILE, ["--options", "OPTIM.LR"], "'OPTIM.LR', stands alone"),
+        (FILE, ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
+        (FILE, ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
+        (FILE.replace("[digits]", "[eurosat]"), ["--present"], "--present: no data set of small is under"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line_before_anything_runs(small, jobs, tmp_path, capsys, text, words, message):
+    if message is None:  # a trainer that nobody has registered
+        text = text.replace("../configs", str(ROOT / "configs"))
+        message = "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'"
+    (tmp_path / "small.yaml").write_text(text)
+    assert run.main([*small, *words]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
+
+
+def test_data_sets_that_are_not_there_are_left_out_and_named(small, tmp_path, eurosat_root, capsys):
+    (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
+    words = [*small, "--present", "--data", str(eurosat_root), "--dry-run"]
+    assert run.main(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Not under {eurosat_root}: dtd\n")
+    assert "# 16 of 16 runs would start" in out
+
+
+def test_live_lines_on_a_terminal(real, tmp_path):
+    """A line for the running run, with its epoch, and a bar over all; on a real terminal."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    words = [sys.executable, "-m", "experiments.run", *real, "--out", str(tmp_path / "out")]
+    with subprocess.Popen(words, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as process:
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                part = os.read(master, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            seen += part
+        assert process.wait() == 0
+    os.close(master)
+    text = seen.decode(errors="replace")
+    assert "MPL, eurosat base, seed 1 (train): epoch " in text
+    assert "all runs: 100%" in text
+    assert "2 of 2 runs are finished" in text
