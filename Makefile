@@ -1,4 +1,4 @@
-# make demo   everything from nothing: environment, data, every method on seeds 1 2 3, table and figure
+# make demo   everything from nothing: environment, data, every method on seeds 1 2 3, tables and figures
 # make test   the tests
 # make lint   ruff
 #

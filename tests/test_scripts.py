@@ -113,7 +113,10 @@ def test_only_links_stand_in_the_folders_of_methods():
     }
 
 
-@pytest.mark.parametrize("path", LINKS, ids=lambda p: f"{p.parent.name}/{p.name}")
+WITH_ARGUMENTS = [path for path in LINKS if path.name != "reproduce.sh"]
+
+
+@pytest.mark.parametrize("path", WITH_ARGUMENTS, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_method_script_explains_itself(path):
     done = subprocess.run(["bash", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -241,3 +244,24 @@ def test_link_without_a_protocol_is_refused(tmp_path):
     done = subprocess.run(["bash", str(folder / "nonsense.sh")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "there is no scripts/protocols/nonsense.sh" in done.stderr
+
+
+def test_table_of_the_paper_is_an_experiment(typed, tmp_path):
+    (line,) = typed("mpl/reproduce.sh", "--methods", "CLIP", "MPL", DATA="data")
+    assert line == (
+        f"experiments.run base2new --present --report --data {tmp_path}/data --out {tmp_path}/results --methods CLIP MPL"
+    )
+
+
+def test_table_of_the_paper_is_over_the_data_sets_that_are_there(bash):
+    done = bash("mpl/reproduce.sh", "--dry-run")
+    assert done.returncode == 0, done.stdout
+    assert "caltech101, dtd, fgvc_aircraft" in done.stdout.splitlines()[0]
+    assert (
+        done.stdout.splitlines()[-1] == "# 50 of 50 runs would start, 0 are finished"
+    )  # 8 methods x 3 seeds x 2, CLIP x 2
+
+
+def test_demo_is_an_experiment(typed, tmp_path):
+    (line,) = typed("demo.sh", JOBS="3")
+    assert line == "experiments.run demo --report --jobs 3"

@@ -60,3 +60,13 @@ def test_flops_are_counted_for_steps_of_mpl_alone():
 def test_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no trainers/mpl.py"):
         reference_model(str(tmp_path), random_clip().state_dict(), NAMES)
+
+
+def test_thousands_of_runs_are_all_finished(tmp_path):
+    from benchmarks import experiments as thousands
+    from experiments import protocols, spec, status
+
+    file, runs = thousands.make(tmp_path)
+    jobs = protocols.jobs(spec.read(file))
+    assert runs == len(jobs) >= 3000
+    assert status.lines(jobs, tmp_path / "output") == [f"{runs} finished, of {runs} runs"]
