@@ -12,7 +12,7 @@ from modprompt.errors import UserError
 
 
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
-    """Read the settings of one job of each method and data set as train.py does.
+    """Read the settings of one job of each method and data set as train.py does, and have its trainer look at them.
 
     Returns:
         Warnings, each once.

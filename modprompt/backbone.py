@@ -20,6 +20,14 @@ from modprompt.precision import cast_products
 
 EMBEDDED = "glyph-clip"
 _EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
+# layers of the text and of the vision side, by name, for what is told before the weights are there
+LAYERS = {
+    EMBEDDED: (8, 8),
+    "ViT-B/32": (12, 12),
+    "ViT-B/16": (12, 12),
+    "ViT-L/14": (12, 24),
+    "ViT-L/14@336px": (12, 24),
+}
 _BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
 _RUN_EMBEDDED = f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {EMBEDDED}, runs the embedded model"
 

@@ -80,11 +80,16 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
                 raise
             raise UserError(f"TRAINER.{self.node_name}.{error}") from None
 
+    def schedules(self, text_layers, vision_layers):
+        """The schedules of both sides, for a method that can tell them without a model; else None."""
+
     def check_cfg(self, cfg):
-        """Complain about PREC before any work is done."""
-        node = cfg.TRAINER[self.node_name]
-        with self.naming_the_node(node):
-            one_of("PREC", node.PREC, precision.CHOICES)
+        """Complain about PREC, and the schedule of a CLIP whose layers are known, before any work is done."""
+        self.cfg = cfg  # Dassl sets it behind this check
+        with self.naming_the_node(self.settings):
+            one_of("PREC", self.settings.PREC, precision.CHOICES)
+            if not cfg.MODEL.BACKBONE.get("PATH") and cfg.MODEL.BACKBONE.NAME in backbone.LAYERS:
+                self.schedules(*backbone.LAYERS[cfg.MODEL.BACKBONE.NAME])
 
     def build_model(self):
         """CLIP, learner, optimiser; only the learner is trained, saved and registered."""

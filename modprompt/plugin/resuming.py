@@ -107,7 +107,9 @@ class ResumableRun:
 
     def after_train(self):
         """Test the last model, or the best on the validation set."""
-        print("Finish training")
+        print(
+            "Finish training\nFinished training"
+        )  # CoOp's log parser waits for the first line, MaPLe's for the second
         if not self.cfg.TEST.NO_TEST:
             if self.cfg.TEST.FINAL_MODEL == "best_val":
                 print("Deploy the model with the best val performance")

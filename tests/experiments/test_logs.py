@@ -1,7 +1,11 @@
 """Results out of log files: those of any codebase of the family, and of crashed runs."""
 
+import json
+import re
+
 import pytest
 
+import train
 from experiments.logs import newest_log, read_log, read_run
 from tests.experiments.fakes import write_log
 
@@ -46,3 +50,14 @@ def test_newest_log_counts(tmp_path):
 def test_folder_without_a_log_is_missing(tmp_path):
     assert read_run(tmp_path).reason == "missing (no log)"
     assert read_run(tmp_path / "none").reason == "missing"
+
+
+@pytest.mark.parametrize("end_signal", ["Finish training", "Finished training", "=> result"])
+def test_our_log_is_read_by_the_familys_parsers(mpl_flags, mpl_options, tmp_path, end_signal):
+    """Their rule: an accuracy counts in a line behind one that is the end signal (CoOp's, MaPLe's, --test-log)."""
+    assert train.main([*mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "1"]) == 0
+    lines = [line.strip() for line in (tmp_path / "out" / "log.txt").read_text().splitlines()]
+    behind = lines[lines.index(end_signal) :]
+    (found,) = [re.search(r"\* accuracy: ([\.\deE+-]+)%", line) for line in behind if "* accuracy" in line]
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert float(found[1]) == pytest.approx(result["accuracy_pct"], abs=0.05)

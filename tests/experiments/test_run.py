@@ -1,5 +1,6 @@
 """The command: what it prints and leaves, on real runs of the small CLIP, killed and stopped at any time."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -13,63 +14,84 @@ import time
 import pytest
 
 from experiments import protocols, run, spec, state
-from tests.conftest import ROOT, SMALL_CONFIG
+from tests.conftest import ROOT, SMALL_CONFIG, write_eurosat
 from tests.experiments import kills
 from tests.experiments.conftest import FILE, starts
 from tests.experiments.fakes import edit, finish
 
 
-@pytest.fixture
-def real(eurosat_root, clip_file, tmp_path):
-    """An experiment of real runs, a training of twelve epochs and its test: the words of its command."""
-    (tmp_path / "small.yaml").write_text(SMALL_CONFIG.replace("MAX_EPOCH: 2", "MAX_EPOCH: 12"))
-    (tmp_path / "real.yaml").write_text(
+@pytest.fixture(scope="module")
+def real(clip_file, tmp_path_factory):
+    """An experiment of real runs, a training of twelve epochs and its test: (folder, words of its command)."""
+    folder = tmp_path_factory.mktemp("real")
+    write_eurosat(folder / "data")
+    (folder / "small.yaml").write_text(SMALL_CONFIG.replace("MAX_EPOCH: 2", "MAX_EPOCH: 12"))
+    (folder / "real.yaml").write_text(
         "protocol: base2new\ndatasets: [eurosat]\nshots: 8\nseeds: [1]\n"
         f"options: {{MODEL.BACKBONE.PATH: {clip_file}}}\nmethods:\n  MPL: {{trainer: MPL, config: ./small.yaml}}\n"
     )
-    return [str(tmp_path / "real.yaml"), "--data", str(eurosat_root)]
+    return folder, [str(folder / "real.yaml"), "--data", str(folder / "data")]
 
 
-def test_killed_experiment_reports_what_an_undisturbed_one_does(real, tmp_path, monkeypatch):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert kills.start(real[0], whole, *real[1:]).wait() == 0
-    folder = killed / protocols.jobs(spec.read(tmp_path / "real.yaml"))[0].folder
-    for trained in (True, False):  # once in the middle of the training, once at any time
-        process = kills.start(real[0], killed, *real[1:])
-        if trained:
-            end = time.monotonic() + 60
-            while not (folder / "training_state.pth.tar").exists() and process.poll() is None:
-                assert time.monotonic() < end
-                time.sleep(0.01)
-        else:
-            time.sleep(2.0)
-        assert kills.kill_all(killed) >= 1
-        process.wait()
-    assert kills.start(real[0], killed, *real[1:]).wait() == 0
-    resumed = [path for path in folder.glob("log.txt*") if "resuming after epoch" in path.read_text()]
-    assert resumed
-    one, other = kills.report(real[0], whole), kills.report(real[0], killed)
-    assert one == other
-    assert "| MPL |" in one["report.md"].decode()
-    test = protocols.jobs(spec.read(tmp_path / "real.yaml"))[1]
-    results = [state.read_json(out / test.folder / "result.json") for out in (whole, killed)]
-    assert results[0]["prompts_hash"] == results[1]["prompts_hash"]
+@pytest.fixture(scope="module")
+def undisturbed(real):
+    """(Output folder, what a terminal of 120 columns was sent) of an undisturbed runner."""
+    folder, words = real
+    out = folder / "undisturbed"
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    words = [sys.executable, "-m", "experiments.run", *words, "--out", str(out)]
+    seen = b""
+    with subprocess.Popen(words, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as process:
+        os.close(slave)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(master, 4096):
+                seen += part
+        assert process.wait() == 0, seen
+    os.close(master)
+    return out, seen.decode(errors="replace")
 
 
-def test_ctrl_c_ends_all_runs_and_the_states_stay_true(real, tmp_path):
-    out = tmp_path / "out"
-    process = kills.start(real[0], out, *real[1:])
-    job = protocols.jobs(spec.read(tmp_path / "real.yaml"))[0]
-    end = time.monotonic() + 60
-    while not (out / job.folder / "training_state.pth.tar").exists():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+def test_live_lines_on_a_terminal(undisturbed):
+    _, text = undisturbed
+    assert "MPL, eurosat base, seed 1 (train): epoch " in text
+    assert "all runs: 100%" in text
+    assert "2 of 2 runs are finished" in text
+
+
+def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real, undisturbed):
+    (folder, words), (whole, _) = real, undisturbed
+    out = folder / "killed"
+    train, test = protocols.jobs(spec.read(folder / "real.yaml"))
+
+    def in_the_middle_of_training(process, condition):
+        end = time.monotonic() + 60
+        while not condition():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    process = kills.start(words[0], out, *words[1:])
+    in_the_middle_of_training(process, lambda: (out / train.folder / "training_state.pth.tar").exists())
+    assert kills.kill_all(out) >= 2
+    process.wait()
+    assert state.of(train, out) == state.State("waiting")
+
+    process = kills.start(words[0], out, *words[1:])
+    log = out / train.folder / "log.txt"
+    in_the_middle_of_training(process, lambda: log.exists() and "resuming after epoch" in log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert kills.processes_of(out) == []
+    assert state.of(train, out) == state.State("waiting")
     assert "stopped: the runs are ended; the same command goes on" in (out / "runner.txt").read_text()
-    assert state.of(job, out) == state.State("waiting")
+
+    assert kills.start(words[0], out, *words[1:]).wait() == 0
+    one, other = kills.report(words[0], whole), kills.report(words[0], out)
+    assert one == other
+    assert "| MPL |" in one["report.md"].decode()
+    results = [state.read_json(where / test.folder / "result.json") for where in (whole, out)]
+    assert results[0]["prompts_hash"] == results[1]["prompts_hash"]
 
 
 @pytest.fixture
@@ -145,6 +167,20 @@ def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, 
             [],
             "method MPL PREC fp99: TRAINER.MPL.PREC must be one of",
         ),
+        (
+            FILE.replace(
+                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.N_RM_OP: [1, 2]}"
+            ),
+            [],
+            "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2 prompt tokens, but only 1 reach it",
+        ),
+        (
+            FILE.replace(
+                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.PROMPT_DEPTH: [9]}"
+            ),
+            [],
+            "method MPL PROMPT_DEPTH 9: TRAINER.MPL.PROMPT_DEPTH must be from 1 to 8",
+        ),
         (FILE, ["--options", "OPTIM.LR"], "'OPTIM.LR', stands alone"),
         (FILE, ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
         (FILE, ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
@@ -171,27 +207,3 @@ def test_data_sets_that_are_not_there_are_left_out_and_named(small, tmp_path, eu
     out = capsys.readouterr().out
     assert out.startswith(f"Not under {eurosat_root}: dtd\n")
     assert "# 16 of 16 runs would start" in out
-
-
-def test_live_lines_on_a_terminal(real, tmp_path):
-    """A line for the running run, with its epoch, and a bar over all; on a real terminal."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    words = [sys.executable, "-m", "experiments.run", *real, "--out", str(tmp_path / "out")]
-    with subprocess.Popen(words, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as process:
-        os.close(slave)
-        seen = b""
-        while True:
-            try:
-                part = os.read(master, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            seen += part
-        assert process.wait() == 0
-    os.close(master)
-    text = seen.decode(errors="replace")
-    assert "MPL, eurosat base, seed 1 (train): epoch " in text
-    assert "all runs: 100%" in text
-    assert "2 of 2 runs are finished" in text
