@@ -78,6 +78,7 @@ class Runner:
         self.finished: set[str] = set()
         self.ended: dict[str, float] = {}  # when a run was first found to have ended without a word
         self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale" or "blocked", and why
+        self.began = time.time()
         self._sort_in()
         self.screen = progress.Screen(len(self.jobs), len(self.finished))
 
@@ -141,6 +142,11 @@ class Runner:
     def _finish(self, job: Job, stands: state.State) -> None:
         self.finished.add(job.folder)
         self.screen.event(f"finished: {job.title}: {stands.result['accuracy_pct']:.2f}%")
+        for child in self.jobs:  # its model may be another one than they were tested on
+            of_this = child.parent == job.folder and child.folder in self.finished
+            if of_this and state.of(child, self.out).name != state.FINISHED:
+                self.finished.remove(child.folder)
+                self.waiting[child.folder] = child
         self.screen.finished(len(self.finished))
 
     def _start(self) -> None:
@@ -170,6 +176,10 @@ class Runner:
         if stands.name == state.FINISHED:  # by another runner
             del self.waiting[job.folder]
             self._finish(job, stands)
+        elif stands.name == state.FAILED and stands.failed_s > self.began:  # another runner's start, not an earlier one
+            del self.waiting[job.folder]
+            self._lose(job, stands)
+            return False
         return stands.name not in (state.FINISHED, state.RUNNING)
 
     def _show(self) -> None:

@@ -28,11 +28,12 @@ FINISHED, RUNNING, FAILED, STALE, WAITING = "finished", "running", "failed", "st
 
 
 class State(NamedTuple):
-    """A run's state, the reason for it in a line, and its result if it has a whole one."""
+    """A run's state, the reason for it in a line, its result if it has a whole one, and when it failed (Unix time)."""
 
     name: str
     why: str = ""
     result: dict[str, Any] | None = None
+    failed_s: float = 0.0
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -106,5 +107,5 @@ def of(job: Job, out: Path) -> State:
         return State(RUNNING)
     failure = read_json(folder / FAILURE)
     if failure is not None and state.name == WAITING:
-        return State(FAILED, str(failure.get("line", "")))
+        return State(FAILED, str(failure.get("line", "")), failed_s=float(failure.get("time_s", 0.0)))
     return state

@@ -148,7 +148,7 @@ class Worker:
             line = f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
         elif code == 0:
             line = f"ended without a result; before: {line}"
-        facts: dict[str, Any] = {"line": line, "exit": code, "host": socket.gethostname(), "time_s": int(time.time())}
+        facts: dict[str, Any] = {"line": line, "exit": code, "host": socket.gethostname(), "time_s": time.time()}
         write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
 
     def stop(self, grace_s: float = 10.0) -> None:

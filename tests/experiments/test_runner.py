@@ -95,6 +95,25 @@ def test_two_runners_do_not_run_a_job_twice(quick, jobs, tmp_path):
     assert counts(jobs, tmp_path) == [1] * 8
 
 
+def test_two_runners_do_not_run_a_failing_job_twice(quick, jobs, tmp_path):
+    quick(seconds=0.3, error="broken")
+    one, other = (
+        runner.Runner(jobs[:1], tmp_path, tmp_path, local.LocalLauncher(local.slots(1, [], local.usable_cores())))
+        for _ in range(2)
+    )
+    for summary in (one.run(), other.run()):
+        assert [why for _, why in summary.failed] == ["error: broken"]
+    assert counts(jobs[:1], tmp_path) == [1]
+
+
+def test_test_of_a_model_that_changes_while_the_runner_runs_is_tested_again(quick, jobs, tmp_path):
+    train, test = jobs[4:6]
+    finish(train, tmp_path, 50.0).write_text("cut")
+    finish(test, tmp_path, 50.0, prompts_hash="of an older model")
+    assert run([train, test], tmp_path) == runner.Summary(2, [], [], [])
+    assert counts([train, test], tmp_path) == [1, 1]
+
+
 def started(job, out):
     end = time.monotonic() + 20
     while not starts(out / job.folder):

@@ -52,6 +52,7 @@ def test_embedded_model_is_small_and_has_eight_layers_a_side():
     model = backbone.load_clip(backbone.EMBEDDED)
     assert len(model.transformer.resblocks) >= 8
     assert len(model.visual.transformer.resblocks) >= 8
+    assert backbone.LAYERS[backbone.EMBEDDED] == backbone.layers_of(model)
     assert model.vocab_size == 49408
 
 
