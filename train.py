@@ -138,6 +138,7 @@ def given_settings(args: argparse.Namespace) -> dict[str, str]:
 def run(args: argparse.Namespace) -> None:
     """Build the trainer, train or evaluate it, and leave result.json."""
     cfg = setup_cfg(args)
+    settings = given_settings(args)  # now: the files may be edited while the run runs
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
@@ -153,7 +154,7 @@ def run(args: argparse.Namespace) -> None:
     elif not args.no_train:
         trainer.train()
     evaluated = f"{args.model_dir} epoch {args.load_epoch or 'last'}" if args.eval_only and args.model_dir else ""
-    path = recorder.write(cfg, evaluated, given_settings(args))
+    path = recorder.write(cfg, evaluated, settings)
     if path:
         print(f"Result: {path}")
 

@@ -13,3 +13,9 @@ runner.py      what is started when
 results.py, logs.py, trees.py   what came out: ours, and that of other codebases' log files
 table.py, render.py, figures.py, page.py   a report
 """
+
+import sys
+from pathlib import Path
+
+# before the working directory, which may be a codebase with a train.py and datasets of its own
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

@@ -25,7 +25,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _absolute(path: str | Path) -> Path:
-    return Path(path).expanduser().absolute()
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:  # of a user whom nobody knows
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -17,13 +17,18 @@ def command(job: Job, out: Path, data: Path) -> list[str]:
     words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
     words += ["--dataset-config-file", str(dataset_config(job.dataset))]
     if job.tests:
-        words += ["--eval-only", *(["--model-dir", str(out / job.parent)] if job.parent else [])]
+        words += ["--eval-only", *(["--model-dir", str(out / job.parent.folder)] if job.parent else [])]
     return words + [word for pair in (*job.method.options, *job.options) for word in pair]
 
 
 @functools.lru_cache(maxsize=None)
-def _of_files(dataset: str, config: Path, options: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    return given([read_settings(str(dataset_config(dataset))), read_settings(str(config)), dict(options)])
+def _of_files(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Settings of files and options; the files come with the time of their last change."""
+    return given([*(read_settings(path) for path, _ in files), dict(options)])
+
+
+def _stamped(path: Path) -> tuple[str, int]:
+    return str(path), path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def expected(job: Job) -> dict[str, str]:
@@ -32,7 +37,8 @@ def expected(job: Job) -> dict[str, str]:
     Raises:
         UserError: if a config file is gone or no YAML.
     """
-    settings = dict(_of_files(job.dataset, job.method.config, job.method.options))
+    files = tuple(_stamped(path) for path in (dataset_config(job.dataset), job.method.config))
+    settings = dict(_of_files(files, job.method.options))
     settings.update((key, as_text(text)) for key, text in job.options)
     settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
     return settings

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import functools
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from experiments.results import Line, Results
 from experiments.spec import CROSS, Experiment, short_names
-from experiments.table import AVERAGE, Cell, Section
+from experiments.table import Cell, Section
 from modprompt.schedule import Schedule
 from tools.figures import pyplot, save_figure
 
@@ -23,6 +25,12 @@ class Figure(NamedTuple):
 
     name: str
     caption: str
+
+
+def shown(text: str) -> str:
+    """A name as matplotlib draws it as it is: no formulas in it, and not hidden by its first letter."""
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def colour(number: int) -> str:
@@ -94,9 +102,9 @@ def bars(experiment: Experiment, sections: Sequence[Section], path: Path) -> str
             at = [places.index(place) + (number - (len(labels) - 1) / 2) * width for place in cells]
             errors = [cell.std or 0 for cell in cells.values()]
             means = [cell.mean for cell in cells.values()]
-            axes.bar(at, means, width, yerr=errors, color=colour(number), label=label, error_kw={"lw": 0.8})
+            axes.bar(at, means, width, yerr=errors, color=colour(number), label=shown(label), error_kw={"lw": 0.8})
         axes.set_ylim(max(0, np.floor(lowest / 10) * 10 - 10), 100)
-        axes.set_xticks(range(len(places)), places, rotation=25 if len(places) > 4 else 0, fontsize=8)
+        axes.set_xticks(range(len(places)), list(map(shown, places)), rotation=25 if len(places) > 4 else 0, fontsize=8)
         axes.set_ylabel(f"{panel} (%)", fontsize=9)
         _tidy(axes)
     _top_legend(fig, all_axes[0, 0])
@@ -132,7 +140,7 @@ def gains(experiment: Experiment, results: Results, sections: Sequence[Section],
             range(len(places)), values, color=[COLOURS[2] if gain >= 0 else COLOURS[3] for gain in values]
         )
         axes.bar_label(drawn, [f"{gain:+.2f}" for gain in values], fontsize=8, padding=2)
-        axes.set_yticks(range(len(places)), [place for place, _ in places], fontsize=8)
+        axes.set_yticks(range(len(places)), [shown(place) for place, _ in places], fontsize=8)
         axes.axvline(0, color="0.3", lw=0.8)
         axes.margins(x=0.25)
         axes.set_title(panel, fontsize=10)
@@ -145,8 +153,8 @@ def gains(experiment: Experiment, results: Results, sections: Sequence[Section],
 def curves(sections: Sequence[Section], path: Path) -> str:
     """Accuracy over shots, a panel for each data set and the average; zero-shot CLIP is a level line."""
     plt, labels = pyplot(), _labels(sections)
-    shown = sections if len(labels) <= _MOST else sections[-1:]  # so many curves are read on the average alone
-    drawn = [section for section in shown if any(any(cells) for cells in _measured(section).values())]
+    panels = sections if len(labels) <= _MOST else sections[-1:]  # so many curves are read on the average alone
+    drawn = [section for section in panels if any(any(cells) for cells in _measured(section).values())]
     if not drawn:
         return ""
     across = min(4, len(drawn))
@@ -165,7 +173,7 @@ def curves(sections: Sequence[Section], path: Path) -> str:
         axes.set_xticks([int(shot) for shot in shots], shots, fontsize=8)
         axes.tick_params(axis="y", labelsize=8)
         axes.minorticks_off()
-        axes.set_title(AVERAGE if section.key == AVERAGE else section.title, fontsize=9)
+        axes.set_title(shown(section.key), fontsize=9)
         _tidy(axes)
     fig.supxlabel("training images per class", fontsize=9)
     fig.supylabel("accuracy (%)", fontsize=9)
@@ -176,7 +184,7 @@ def curves(sections: Sequence[Section], path: Path) -> str:
 
 def _curve(axes, label: str, number: int, cells: dict[str, Cell | None], shots: Sequence[str]) -> None:
     if cells.get("0") is not None:
-        axes.axhline(cells["0"].mean, color=colour(number), ls="--", lw=1.2, label=label)
+        axes.axhline(cells["0"].mean, color=colour(number), ls="--", lw=1.2, label=shown(label))
         return
     there = [(int(shot), cells[shot]) for shot in shots if cells.get(shot) is not None]
     axes.errorbar(
@@ -188,18 +196,17 @@ def _curve(axes, label: str, number: int, cells: dict[str, Cell | None], shots: 
         ms=3,
         lw=1.3,
         capsize=2,
-        label=label,
+        label=shown(label),
     )
 
 
-def heat_maps(experiment: Experiment, results: Results, sections: Sequence[Section], path: Path) -> str:
+def heat_maps(family: str, keys: Sequence[str], results: Results, sections: Sequence[Section], path: Path) -> str:
     """A grid's numbers, averaged over data sets: a map for each column; one axis alone is one row of each map."""
-    keys = experiment.grid_keys
-    if not keys or len(keys) > 2 or not sections:
+    if len(keys) > 2 or not sections:
         return ""
     section, names = sections[-1], short_names(keys)
     rows_key, columns_key = (keys if len(keys) == 2 else ("", *keys))[:2]
-    points = {line.label: dict(line.point) for line in results.lines if line.point}
+    points = {line.label: dict(line.point) for line in results.lines if line.point and line.family == family}
     rows = list(dict.fromkeys(point.get(rows_key, "") for point in points.values()))
     across = list(dict.fromkeys(point[columns_key] for point in points.values()))
     columns = [column for column in section.columns if column != "0"]
@@ -228,7 +235,8 @@ def heat_maps(experiment: Experiment, results: Results, sections: Sequence[Secti
         axes.set_ylabel(names.get(rows_key, ""), fontsize=8)
         axes.set_title(f"{column} (%)", fontsize=10)
     save_figure(fig, path)
-    return f"Mean accuracy over {' and '.join(names.values())}, {section.title}; empty fields are not finished."
+    over = " and ".join(names.values())
+    return f"{family}: mean accuracy over {over}, {section.title}; empty fields are not finished."
 
 
 def _map(axes, values: np.ndarray) -> None:
@@ -246,9 +254,10 @@ def token_counts(results: Results) -> dict[str, dict[str, tuple[int, ...]]]:
     found: dict[str, dict[str, tuple[int, ...]]] = {}
     for line, _, _, _, outcome in results.all():
         schedules = (outcome.result or {}).get("schedules")
-        if line.label in found or not isinstance(schedules, dict):
-            continue
-        found[line.label] = {side: Schedule(ast.literal_eval(text), side).counts for side, text in schedules.items()}
+        if line.label not in found and schedules is not None:
+            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, SyntaxError):  # edited by hand
+                sides = {side: Schedule(ast.literal_eval(schedules[side]), side).counts for side in ("text", "vision")}
+                found[line.label] = sides
     return found
 
 
@@ -259,7 +268,9 @@ def tokens(results: Results, path: Path) -> str:
         methods.setdefault(tuple(sides.items()), []).append(label)
     if not methods:
         return ""
-    names = [labels[0] + (f" (and {len(labels) - 1} more)" if len(labels) > 1 else "") for labels in methods.values()]
+    names = [
+        shown(labels[0]) + (f" (and {len(labels) - 1} more)" if len(labels) > 1 else "") for labels in methods.values()
+    ]
     size = (8.2, 2.6 + _legend_height(8.2, names))
     fig, all_axes = pyplot().subplots(1, 2, figsize=size, layout="constrained", sharey=True)
     for axes, side in zip(all_axes, ("text", "vision")):
@@ -280,14 +291,18 @@ def tokens(results: Results, path: Path) -> str:
 
 def draw(experiment: Experiment, results: Results, sections: Sequence[Section], folder: Path) -> list[Figure]:
     """Draw every figure that has something to show into a folder; older ones that have nothing any more go."""
-    compares = len(_labels(sections)) <= _MOST and experiment.protocol != "few_shot" and not experiment.grid_keys
+    compares = len(_labels(sections)) <= _MOST and experiment.protocol != "few_shot" and not experiment.grids
     wanted: dict[str, Callable[[Path], str]] = {
         "bars.png": lambda path: bars(experiment, sections, path) if compares else "",
         "gains.png": lambda path: gains(experiment, results, sections, path) if compares else "",
         "curves.png": lambda path: curves(sections, path) if experiment.protocol == "few_shot" else "",
-        "ablation.png": lambda path: heat_maps(experiment, results, sections, path),
         "tokens.png": lambda path: tokens(results, path),
     }
+    for number, (family, keys) in enumerate(experiment.grids.items()):
+        name = f"ablation{number or ''}.png"
+        wanted[name] = functools.partial(heat_maps, family, keys, results, sections)
+    for old in set(folder.glob("ablation*.png")) - {folder / name for name in wanted}:
+        old.unlink()
     drawn = []
     for name, make in wanted.items():
         caption = make(folder / name) if _labels(sections) else ""

@@ -108,8 +108,10 @@ class LocalLauncher:
         places = list(self.places)
         for slot in taken:
             places.remove(slot)
-        started = [self._start(task, slot) for task, slot in zip(tasks, places)]
-        self.handles += started
+        started = []
+        for task, slot in zip(tasks, places):
+            started.append(self._start(task, slot))
+            self.handles.append(started[-1])
         return started
 
     def _start(self, task: Task, slot: Slot) -> LocalHandle:

@@ -53,7 +53,7 @@ def take(path: Path, patience_s: float = 2.0) -> int | None:
 
 def is_held(path: Path) -> bool:
     """Whether some process holds the lock of a file."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         file = os.open(path, os.O_RDONLY)
         try:
             return not _try(file, fcntl.LOCK_SH, path)

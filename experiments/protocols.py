@@ -23,7 +23,7 @@ class Job(NamedTuple):
     dataset: whose images are tested.
     column: the column of the table that its accuracy fills.
     folder: of its results, below the output folder.
-    parent: folder of the training whose model is tested; empty if none is.
+    parent: the training whose model is tested, if there is one.
     tests: whether nothing is trained.
     options: settings of the protocol, (key, text) pairs.
     """
@@ -33,7 +33,7 @@ class Job(NamedTuple):
     column: str
     seed: int
     folder: str
-    parent: str
+    parent: Job | None
     tests: bool
     options: tuple[tuple[str, str], ...]
 
@@ -50,19 +50,21 @@ def _base2new(experiment: Experiment) -> Iterator[Job]:
         for method in experiment.methods:
             for seed in method.seeds:
                 tail = f"{dataset}/shots_{shots}/{method.trainer}/{method.folder}/seed{seed}"
-                parent = f"base2new/train_base/{tail}" if method.trains else ""
+                training = None
                 for half in ("base", "new"):
                     trains = method.trains and half == "base"
-                    yield Job(
+                    job = Job(
                         method,
                         dataset,
                         half,
                         seed,
-                        folder=parent if trains else f"base2new/test_{half}/{tail}",
-                        parent="" if trains else parent,
+                        folder=f"base2new/{'train' if trains else 'test'}_{half}/{tail}",
+                        parent=training,
                         tests=not trains,
                         options=(("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half)),
                     )
+                    training = job if trains else training
+                    yield job
 
 
 def _cross(experiment: Experiment) -> Iterator[Job]:
@@ -70,19 +72,21 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
     for method in experiment.methods:
         for seed in method.seeds:
             run = f"{method.trainer}/{method.folder}_{shots}shots/seed{seed}"
-            parent = f"crossdataset/{experiment.source}/{run}" if method.trains else ""
+            training = None
             for dataset in (experiment.source, *experiment.datasets):
                 trains = method.trains and dataset == experiment.source
-                yield Job(
+                job = Job(
                     method,
                     dataset,
                     "accuracy",
                     seed,
-                    folder=parent if trains else f"crossdataset/evaluation/{dataset}/{run}",
-                    parent="" if trains else parent,
+                    folder=f"crossdataset/{dataset if trains else f'evaluation/{dataset}'}/{run}",
+                    parent=training,
                     tests=not trains,
                     options=(("DATASET.NUM_SHOTS", str(shots)),) if trains else (),
                 )
+                training = job if trains else training
+                yield job
 
 
 def _few_shot(experiment: Experiment) -> Iterator[Job]:
@@ -96,7 +100,7 @@ def _few_shot(experiment: Experiment) -> Iterator[Job]:
                         str(shots),
                         seed,
                         folder=f"{dataset}/{method.trainer}/eval/{method.folder}_{shots}shots/seed{seed}",
-                        parent="",
+                        parent=None,
                         tests=not method.trains,
                         options=(("DATASET.NUM_SHOTS", str(shots)),) if method.trains else (),
                     )

@@ -5,7 +5,7 @@
     python -m experiments.report /path/to/CoOp/output --protocol few_shot
 
 FILE is an experiment file, the name of one in configs/experiments, or an output folder of a CoOp-family codebase, whose
-log files are read. Missing runs are listed and never averaged over.
+log files are read (./digits is a folder, digits the experiment). Missing runs are listed and never averaged over.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments import arguments, figures, page, render, table
+from experiments import arguments, figures, page, render, spec, table
 from experiments.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
 from experiments.spec import PROTOCOLS, Experiment
 from modprompt.errors import UserError
@@ -53,10 +53,8 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
         UserError: on a fault in the file or a folder without runs.
     """
     trees = list(args.trees)
-    if Path(args.file).is_dir():
-        experiment = experiment_of_tree(
-            Path(args.file), args.protocol, tuple(args.seeds or (1, 2, 3)), tuple(args.shots)
-        )
+    if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
+        experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
         results = of_experiment(experiment, Path(args.file))
         trees.insert(0, f"logs={args.file}")
     else:
@@ -64,8 +62,9 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
         results = of_experiment(experiment, args.out)
     for word in trees:
         label, equals, folder = word.partition("=")
-        root = Path(folder if equals else word)
-        add_tree(results, experiment, root, label if equals else root.absolute().name)
+        labelled = equals and not Path(word).is_dir()
+        root = Path(folder if labelled else word)
+        add_tree(results, experiment, root, label if labelled else root.absolute().name)
     return experiment, results
 
 
@@ -79,12 +78,11 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
         "Published figures": render.sources(sections),
         "Notes": [note for note in (experiment.notes, table.note_of(experiment)) if note],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = figures.draw(experiment, results, sections, folder)
     text = render.markdown(sections, experiment.title, about, notes)
     write_whole(folder / "report.md", text)
     write_whole(folder / "report.csv", render.comma_separated(sections))
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
+    drawn = figures.draw(experiment, results, sections, folder)
     write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
     print(text)
     print(f"Written to {folder}: index.html, report.md, report.csv, report.tex and figures")
@@ -100,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: cannot write the report ({error})", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 1 if table.lacking(results) else 0
 

@@ -117,7 +117,8 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
     """
     if not root.is_dir():
         raise UserError(f"--with: there is no folder {root}")
-    runs = [run for run in trees.discover(root, experiment.protocol) if run.dataset in results.datasets]
+    runs = trees.discover(root, experiment.protocol, experiment.source)
+    runs = [run for run in runs if run.dataset in results.datasets]
     if experiment.protocol != "few_shot":
         runs = [run for run in runs if run.shots in (*experiment.shots, 0)]
     if "0" not in results.columns and any(run.column == "0" for run in runs):
@@ -128,6 +129,8 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
     for (trainer, config), own in _by_method(runs).items():
         alone = sum(run_trainer == trainer for run_trainer, _ in _by_method(runs)) == 1
         name = f"{trainer} ({label})" if alone else f"{trainer} {config} ({label})"
+        if name in {line.label for line in results.lines}:
+            raise UserError(f"--with: there is a method {name!r} already; call the folders' runs LABEL=FOLDER")
         trains = not trainer.startswith("Zeroshot")
         seeds = experiment.seeds if trains else tuple(sorted({run.seed for run in own}))
         results.lines.append(Line(name, name, seeds, trains=trains))
@@ -143,7 +146,7 @@ def _by_method(runs: Sequence[trees.Found]) -> dict[tuple[str, str], list[trees.
 
 
 def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots: tuple[int, ...]) -> Experiment:
-    """An experiment without methods of its own: the data sets and shots that a tree has.
+    """An experiment without methods of its own: the data sets that a tree has, and seeds and shots unless given.
 
     Raises:
         UserError: if the tree has no run of the protocol.
@@ -152,10 +155,8 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
     if not runs:
         raise UserError(f"no {protocol} run below {root}: expected folders of the family's scripts with log.txt files")
     datasets = sorted({run.dataset for run in runs})
-    source = ""
-    if protocol in CROSS:
-        source = "imagenet" if "imagenet" in datasets else datasets[0]
-        datasets.remove(source)
+    source = "imagenet" if protocol in CROSS else ""
+    datasets = [name for name in datasets if name != source]
     found = tuple(sorted({run.shots for run in runs if run.shots})) or (16,)
     if protocol != "few_shot" and len(shots or found) > 1:
         raise UserError(f"{root} has runs of {', '.join(map(str, found))} shots: choose with --shots")
@@ -166,7 +167,7 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
         datasets=tuple(datasets),
         source=source,
         shots=shots or found,
-        seeds=seeds,
+        seeds=seeds or tuple(sorted({run.seed for run in runs if not run.trainer.startswith("Zeroshot")})) or (1,),
         methods=(),
         highlight="",
         notes="",
@@ -180,8 +181,9 @@ def warnings(results: Results) -> list[str]:
     for line, dataset, _, seed, outcome in results.all():
         if outcome.result is None:
             continue
-        images = ("images", dataset, outcome.result.get("classes"), outcome.result.get("shots"), seed)
-        weights = ("weights", outcome.result.get("settings", {}).get("MODEL.BACKBONE.NAME", ""))
+        half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
+        images = ("images", dataset, half, shots, seed)
+        weights = ("weights", str(outcome.result.get("settings", {}).get("MODEL.BACKBONE.NAME", "")))
         for key, value in ((images, "split_hash"), (weights, "backbone_hash")):
             found.setdefault(key, {}).setdefault(str(outcome.result.get(value)), []).append(line.label)
     texts = []

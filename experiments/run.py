@@ -11,6 +11,8 @@ FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C en
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import shlex
 import signal
 import sys
@@ -20,7 +22,7 @@ from typing import Sequence
 
 import yaml
 
-from experiments import arguments, local, protocols, slurm, state, status
+from experiments import arguments, local, lock, protocols, slurm, state, status
 from experiments.check import check
 from experiments.commands import command
 from experiments.present import only_present
@@ -65,10 +67,14 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
         key, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"--slurm: KEY=VALUE is expected, got {word!r}")
-        given[key] = yaml.safe_load(value)
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--slurm: {key}: {value!r} is no value") from None
     settings = {**slurm.DEFAULTS, **experiment.slurm, **given}
     cluster = str(settings.pop("cluster", "slurm"))
-    return slurm.SubmitLauncher(args.out / "slurm" / experiment.name, settings, args.jobs, cluster)
+    name = re.sub(r"[^\w.-]+", "_", experiment.name)
+    return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
 
 
 def dry_run(jobs: Sequence[Job], out: Path, data: Path) -> None:
@@ -76,11 +82,33 @@ def dry_run(jobs: Sequence[Job], out: Path, data: Path) -> None:
     states = [(job, state.of(job, out)) for job in jobs]
     for job, stands in states:
         if stands.name != state.FINISHED:
-            after = f", after {job.parent}" if job.parent else ""
+            after = f", after {job.parent.folder}" if job.parent else ""
             print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
             print(shlex.join(command(job, out, data)))
     finished = sum(stands.name == state.FINISHED for _, stands in states)
     print(f"# {len(jobs) - finished} of {len(jobs)} runs would start, {finished} are finished")
+
+
+def require_usable(out: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        UserError: if it cannot be written, or has no file locks.
+    """
+    path = out / ".lock"
+    try:
+        held = lock.take(path)
+        if held is not None:
+            os.close(held)
+    except OSError as error:
+        raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
+
+
+def stop_on_signals(runner: Runner) -> None:
+    """Have Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: runner.stop.set())
 
 
 def put_stale_aside(jobs: Sequence[Job], out: Path) -> None:
@@ -105,21 +133,20 @@ def tell(summary: Summary, total: int) -> None:
         print("Results of other settings are not used; --redo-stale puts them aside and runs again")
 
 
-def _interrupt(number, frame):
-    raise KeyboardInterrupt
-
-
 def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job]) -> int:
     """Run what is not finished; 0 if all runs are finished then, else 1, and 130 if stopped.
 
     Raises:
         UserError: if there is nowhere to run.
     """
+    require_usable(args.out)
     if args.redo_stale:
         put_stale_aside(jobs, args.out)
     launcher = launcher_of(args, experiment)
+    runner = Runner(jobs, args.out, args.data, launcher)
+    stop_on_signals(runner)
     try:
-        summary = Runner(jobs, args.out, args.data, launcher).run()
+        summary = runner.run()
     except KeyboardInterrupt:
         left = "runs go on in the queue (--cancel takes them out)" if launcher.stays else "the runs are ended"
         print(f"stopped: {left}; the same command goes on", file=sys.stderr)
@@ -160,8 +187,6 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 all finished, 1 not all, 2 after one line on what is wrong, 130 stopped."""
     args = parse(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
         return run(args)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ Runners on one output folder work side by side: a run that another one has is wa
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple, Protocol, Sequence
@@ -79,6 +80,7 @@ class Runner:
         self.ended: dict[str, float] = {}  # when a run was first found to have ended without a word
         self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale" or "blocked", and why
         self.began = time.time()
+        self.stop = threading.Event()  # for signal handlers: looked at where nothing is half done
         self._sort_in()
         self.screen = progress.Screen(len(self.jobs), len(self.finished))
 
@@ -100,15 +102,19 @@ class Runner:
             self.running[job.folder] = (job, handle)
 
     def run(self) -> Summary:
-        """Run until nothing is left that can be; what a KeyboardInterrupt leaves is true and can be gone on with."""
+        """Run until nothing is left that can be.
+
+        Raises:
+            KeyboardInterrupt: once `stop` is set; what is left then is true and can be gone on with.
+        """
         try:
             while self.waiting or self.running:
                 self.launcher.poll()
                 self._collect()
                 self._start()
                 self._show()
-                if self.waiting or self.running:
-                    time.sleep(self.launcher.poll_s)
+                if (self.waiting or self.running) and self.stop.wait(self.launcher.poll_s):
+                    raise KeyboardInterrupt
         finally:
             self.launcher.close()
             self.screen.close()
@@ -124,7 +130,7 @@ class Runner:
             del self.running[folder]
             if stands.name == state.FINISHED:
                 self._finish(job, stands)
-            elif stands.name == state.RUNNING or handle.busy():
+            elif stands.name == state.RUNNING or (stands.name == state.WAITING and handle.busy()):
                 self.waiting = {folder: job, **self.waiting}  # somebody else's, or of a worker that was killed
             else:
                 self._lose(job, stands)
@@ -135,15 +141,16 @@ class Runner:
         return time.monotonic() - first < self.launcher.patience_s
 
     def _lose(self, job: Job, stands: state.State) -> None:
+        kind = "stale" if stands.name == state.STALE else "failed"
         why = stands.why or f"stopped; before: {last_line(self.out / job.folder / state.CONSOLE)}"
-        self.lost[job.folder] = (job, "failed", why)
-        self.screen.event(f"failed: {job.title}: {why}")
+        self.lost[job.folder] = (job, kind, why)
+        self.screen.event(f"{kind}: {job.title}: {why}")
 
     def _finish(self, job: Job, stands: state.State) -> None:
         self.finished.add(job.folder)
         self.screen.event(f"finished: {job.title}: {stands.result['accuracy_pct']:.2f}%")
         for child in self.jobs:  # its model may be another one than they were tested on
-            of_this = child.parent == job.folder and child.folder in self.finished
+            of_this = child.parent == job and child.folder in self.finished
             if of_this and state.of(child, self.out).name != state.FINISHED:
                 self.finished.remove(child.folder)
                 self.waiting[child.folder] = child
@@ -165,18 +172,18 @@ class Runner:
 
     def _is_ready(self, job: Job) -> bool:
         """Whether a waiting run can be started now; one that never can, or is finished by now, waits no longer."""
-        if job.parent in self.lost:
-            _, _, why = self.lost[job.parent]
+        if job.parent and job.parent.folder in self.lost:
+            _, _, why = self.lost[job.parent.folder]
             del self.waiting[job.folder]
             self.lost[job.folder] = (job, "blocked", f"its training has not finished ({why})")
             return False
-        if job.parent and job.parent not in self.finished:
+        if job.parent and job.parent.folder not in self.finished:
             return False
         stands = state.of(job, self.out)
         if stands.name == state.FINISHED:  # by another runner
             del self.waiting[job.folder]
             self._finish(job, stands)
-        elif stands.name == state.FAILED and stands.failed_s > self.began:  # another runner's start, not an earlier one
+        elif stands.name == state.STALE or stands.failed_s > self.began:  # so another runner has left it meanwhile
             del self.waiting[job.folder]
             self._lose(job, stands)
             return False

@@ -65,8 +65,9 @@ class SubmittedHandle:
 
     def busy(self) -> bool:
         """Whether it ended because somebody else has the run."""
-        with contextlib.suppress(Exception):  # no answer is left, or an error is
-            return self.job is not None and self.job.result() == BUSY
+        with contextlib.suppress(Exception):  # an error is left
+            if self.job is not None and self.job.paths.result_pickle.exists():  # else asking would wait for it
+                return self.job.result() == BUSY
         return False
 
 
@@ -96,9 +97,9 @@ class SubmitLauncher:
         try:
             self.executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=100)
             limit = {"slurm_array_parallelism": parallel} if parallel else {}
-            requeue = {"slurm_additional_parameters": {"requeue": True}}
             given = {key: value for key, value in settings.items() if value not in (None, 0)}
-            self.executor.update_parameters(name=f"modprompt-{folder.name}", **requeue, **limit, **given)
+            given["slurm_additional_parameters"] = {"requeue": True, **given.get("slurm_additional_parameters", {})}
+            self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **given})
         except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
             raise UserError(f"--launcher slurm: {' '.join(str(error).split())[:300]}") from None
         self._queue: set[str] | None = set()

@@ -28,8 +28,7 @@ import re
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
-import yaml
-
+from experiments import strict_yaml
 from modprompt.errors import UserError
 from modprompt.given import FREE, as_text
 
@@ -37,7 +36,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = ROOT / "configs" / "experiments"
 PROTOCOLS = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")
 CROSS = ("cross_dataset", "domain_generalisation")
-OF_PROTOCOL = ("SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR")
+OF_PROTOCOL = (
+    "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
+)  # fmt: skip
 
 
 class Method(NamedTuple):
@@ -70,8 +71,9 @@ class Method(NamedTuple):
         return self.config.stem + "".join(f"-{_short(name, value)}" for name, value in self._named())
 
     def _named(self):
-        names = short_names([key for key, _ in self.options])
-        return [(names[key], value) for key, value in self.options if key not in FREE]
+        deciding = [(key, value) for key, value in self.options if key not in FREE]
+        names = short_names([key for key, _ in deciding])
+        return [(names[key], value) for key, value in deciding]
 
 
 def _short(name: str, value: str) -> str:
@@ -100,9 +102,9 @@ class Experiment(NamedTuple):
     slurm: dict[str, Any]
 
     @property
-    def grid_keys(self) -> tuple[str, ...]:
-        """The dotted keys of the grid, if there is one."""
-        return next((tuple(key for key, _ in method.point) for method in self.methods if method.point), ())
+    def grids(self) -> dict[str, tuple[str, ...]]:
+        """The dotted keys of the grid of every method that has one."""
+        return {method.family: tuple(key for key, _ in method.point) for method in self.methods if method.point}
 
 
 def dataset_config(name: str) -> Path:
@@ -126,9 +128,9 @@ class _Reader:
 
     def content(self) -> dict:
         try:
-            content = yaml.safe_load(self.path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise self.fault("", f"is no YAML ({' '.join(str(error).split())[:120]})") from None
+            content = strict_yaml.load(self.path)
+        except ValueError as error:
+            raise self.fault("", f"is no YAML to go by ({' '.join(str(error).split())[:120]})") from None
         return self.mapping(content, "")
 
     def mapping(self, value: Any, place: str) -> dict:
@@ -163,10 +165,10 @@ class _Reader:
         options = {}
         for key, item in self.mapping(value or {}, place).items():
             if key in OF_PROTOCOL:
-                raise self.fault(place, f"{key} is set by the protocol; see datasets, shots, seeds and trainer")
+                raise self.fault(place, f"{key} is not to be set here; see datasets, shots, seeds and trainer")
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
-            options[key] = as_text(item)
+            options[key] = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
         return options
 
     def grid(self, value: Any, place: str) -> dict[str, list[str]]:
@@ -198,6 +200,9 @@ class _Reader:
         config = self.config(str(self.needed(content, "config", place)), trainer, place)
         own = {**shared, **self.options(content.get("options"), place + ": options"), **last}
         axes = self.grid(content.get("grid"), place + ": grid")
+        for key in axes:
+            if key in own:
+                raise self.fault(place, f"{key} is an axis of the grid and set to {own[key]} as an option too")
         seeds = self.numbers(content["seeds"], place + ": seeds", 0) if "seeds" in content else seeds
         names = short_names(list(axes))
         for values in itertools.product(*axes.values()):
@@ -270,7 +275,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
         raise reader.fault("source", f"protocol {protocol} has none")
     experiment = Experiment(
         name=path.stem,
-        title=str(content.get("title", path.stem)),
+        title=str(content.get("title") or path.stem),
         protocol=protocol,
         datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
         source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
@@ -278,8 +283,8 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
         seeds=_all_seeds(methods),
         methods=tuple(methods),
         highlight=str(content.get("highlight", methods[-1].family)),
-        notes=str(content.get("notes", "")).strip(),
-        slurm=reader.mapping(content.get("slurm", {}), "slurm"),
+        notes=str(content.get("notes") or "").strip(),
+        slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
     )
     _check_whole(reader, experiment)
     return experiment
@@ -293,8 +298,6 @@ def _check_whole(reader: _Reader, experiment: Experiment) -> None:
     families = {method.family for method in experiment.methods}
     if experiment.highlight not in families:
         raise reader.fault("highlight", f"there is no method {experiment.highlight!r}" + _nearest("", sorted(families)))
-    if len({tuple(k for k, _ in method.point) for method in experiment.methods if method.point}) > 1:
-        raise reader.fault("methods", "all grids of a file must have the same keys")
     seen: dict[tuple[str, str], str] = {}
     for method in experiment.methods:
         other = seen.setdefault((method.trainer, method.folder), method.label)

@@ -3,7 +3,7 @@
 finished    result.json is whole, of these settings, and of the model that its training now has
 running     somebody holds the lock
 failed      its last start ended with an error
-stale       its result was made with other settings
+stale       its result was made with other settings, or its training was
 waiting     anything else: never started, stopped, or its result is damaged or of an earlier model
 """
 
@@ -40,7 +40,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None if there is none or it is damaged."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -53,20 +53,23 @@ def read_result(folder: Path) -> tuple[dict[str, Any] | None, str]:
         return None, f"{RESULT} is damaged" if path.exists() else ""
     accuracy = result.get("accuracy_pct")
     if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)) or not 0 <= accuracy <= 100:
-        return None, f"{RESULT} is damaged (accuracy_pct {accuracy!r})"
+        return None, f"{RESULT} is damaged (accuracy_pct {str(accuracy)[:20]})"
+    if not isinstance(result.get("settings", {}), dict):
+        return None, f"{RESULT} is damaged (settings)"
     return result, ""
 
 
-def _outdated(result: dict[str, Any], parent: Path | None) -> bool:
-    """Whether a test is of another model than the one that its training now has."""
-    trained = read_json(parent / RESULT) if parent else None
+def _outdated(result: dict[str, Any], trained: dict[str, Any] | None) -> bool:
+    """Whether a test is of another model than the one that its training, if it has a result, now has."""
     return trained is not None and trained.get("prompts_hash") != result.get("prompts_hash")
 
 
 def is_finished(folder: Path, settings_hash: str, parent: Path | None) -> bool:
     """Whether a run's folder has a whole result of these settings, and of the model in its parent's folder."""
     result, _ = read_result(folder)
-    return result is not None and result.get("config_hash") == settings_hash and not _outdated(result, parent)
+    if result is None or result.get("config_hash") != settings_hash:
+        return False
+    return parent is None or not _outdated(result, read_result(parent)[0])
 
 
 def _staleness(job: Job, result: dict[str, Any]) -> str:
@@ -80,11 +83,6 @@ def _staleness(job: Job, result: dict[str, Any]) -> str:
     return f"made with other settings: {'; '.join(differing[:3])}{more}"
 
 
-def parent_of(job: Job, out: Path) -> Path | None:
-    """The folder of the training whose model a run tests."""
-    return out / job.parent if job.parent else None
-
-
 def of_result(job: Job, out: Path) -> State:
     """A run's state by its result alone: finished, stale or waiting."""
     result, why = read_result(out / job.folder)
@@ -93,7 +91,12 @@ def of_result(job: Job, out: Path) -> State:
     stale = _staleness(job, result)
     if stale:
         return State(STALE, stale, result)
-    if _outdated(result, parent_of(job, out)):
+    if job.parent is None:
+        return State(FINISHED, "", result)
+    training = of_result(job.parent, out)
+    if training.name == STALE:
+        return State(STALE, f"its training was {training.why}", result)
+    if _outdated(result, training.result):
         return State(WAITING, "its training has made another model since")
     return State(FINISHED, "", result)
 

@@ -173,6 +173,6 @@ def lacking(results: Results) -> list[str]:
 def note_of(experiment: Experiment) -> str:
     """What is known of published figures that stand in no cell; for the paper's own data sets and methods alone."""
     known = _published()
-    if experiment.grid_keys or set(experiment.datasets) != set(known["averages_of"].get(experiment.protocol, ())):
+    if experiment.grids or set(experiment.datasets) != set(known["averages_of"].get(experiment.protocol, ())):
         return ""
     return known["notes"].get(experiment.protocol, "")

@@ -42,30 +42,37 @@ def _folders(root: Path) -> Iterator[tuple[str, Path]]:
             yield Path(where).relative_to(root).as_posix(), Path(where)
 
 
-def _match(path: str, protocol: str) -> tuple[re.Match, str] | None:
+def _match(path: str, protocol: str, source: str) -> tuple[re.Match, str] | None:
     """The parts of a path, and the column that its run fills in a protocol's table."""
     if protocol == "base2new":
         found = _BASE2NEW.search(path)
         return (found, "new" if found["folder"] == "test_new" else "base") if found else None
-    tested = _TESTED.search(path) or _TESTED_MPL.search(path)
+    tested, trained = _TESTED.search(path) or _TESTED_MPL.search(path), _TRAINED.search(path)
     if protocol in CROSS:
-        found = tested or _TRAINED.search(path) or _ZERO_SHOT.search(path)
+        if trained and not tested and trained["dataset"] != source:  # a few-shot run of that data set
+            return None
+        found = tested or trained or _ZERO_SHOT.search(path)
         return (found, "accuracy") if found else None
-    found = None if tested else _TRAINED.search(path)
+    found = None if tested or "crossdataset" in path.split("/") else trained
     if found:
         return found, found["shots"]
     found = _ZERO_SHOT.search(path)
     return (found, "0") if found else None
 
 
-def discover(root: Path, protocol: str) -> list[Found]:
+def discover(root: Path, protocol: str, source: str = "imagenet") -> list[Found]:
     """The runs of a protocol below an output folder, in the order of their paths.
+
+    Args:
+        root: the folder.
+        protocol: what the runs are of.
+        source: what those of the cross protocols were trained on.
 
     A base accuracy is taken from train_base, and from test_base only where that has none.
     """
     found: dict[tuple, Found] = {}
     for path, folder in _folders(root):
-        match = _match(path, protocol)
+        match = _match(path, protocol, source)
         if match is None:
             continue
         parts, column = match[0].groupdict(), match[1]

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from experiments import lock, state
 from experiments.commands import command, expected_hash
 from experiments.protocols import Job
+from modprompt.errors import UserError
 from modprompt.text_files import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
@@ -44,7 +45,7 @@ class Task(NamedTuple):
 
 def task_of(job: Job, out: Path, data: Path) -> Task:
     """The task of a job."""
-    parent = str(out / job.parent) if job.parent else ""
+    parent = str(out / job.parent.folder) if job.parent else ""
     return Task(str(out / job.folder), tuple(command(job, out, data)), expected_hash(job), parent)
 
 
@@ -175,7 +176,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
     fields = json.loads(args.task)
-    return Worker(Task(**{**fields, "command": tuple(fields["command"])})).run()
+    try:
+        return Worker(Task(**{**fields, "command": tuple(fields["command"])})).run()
+    except (UserError, OSError) as error:  # no place for a word in the run's folder
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
 
 
 if __name__ == "__main__":

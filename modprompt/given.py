@@ -42,7 +42,7 @@ def read_settings(path: str) -> Dict[str, Any]:
         raise UserError(f"no config file {path}" + (f"; there is: {', '.join(near)}" if near else ""))
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path} is not a YAML config ({' '.join(str(error).split())[:120]})") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")

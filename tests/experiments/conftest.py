@@ -70,7 +70,7 @@ def quick(monkeypatch):
         more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
         words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job)), json.dumps(more)]
         return Task(
-            str(out / job.folder), tuple(words), expected_hash(job), str(out / job.parent) if job.parent else ""
+            str(out / job.folder), tuple(words), expected_hash(job), str(out / job.parent.folder) if job.parent else ""
         )
 
     monkeypatch.setattr(runner, "task_of", task_of)

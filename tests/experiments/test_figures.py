@@ -64,7 +64,8 @@ def test_heat_map_has_every_point_of_the_grid_and_leaves_unfinished_ones_empty(e
         return 50.0 + 10 * int(point.get("TRAINER.MPL.N_ADD_OP", 0)) + int(point.get("TRAINER.MPL.N_RM_OP", 0))
 
     fill(found, tmp_path, accuracy)
-    figures.heat_maps(found, *gather(found, tmp_path), tmp_path / "a.png")
+    (family, keys), (gathered, sections) = next(iter(found.grids.items())), gather(found, tmp_path)
+    figures.heat_maps(family, keys, gathered, sections, tmp_path / "a.png")
     axes = drawn["a.png"].axes[0]
     values = axes.images[0].get_array()
     assert values[0].tolist() == pytest.approx([60.0, 61.0])

@@ -15,10 +15,10 @@ from tests.experiments.conftest import FILE
 
 
 def test_base_to_new(jobs):
-    assert [(job.folder, job.parent, job.tests, job.column) for job in jobs if job.seed == 1] == [
-        ("base2new/test_base/digits/shots_16/ZeroshotCLIP/glyph/seed1", "", True, "base"),
-        ("base2new/test_new/digits/shots_16/ZeroshotCLIP/glyph/seed1", "", True, "new"),
-        ("base2new/train_base/digits/shots_16/MPL/glyph/seed1", "", False, "base"),
+    assert [(job.folder, job.parent and job.parent.folder, job.tests, job.column) for job in jobs if job.seed == 1] == [
+        ("base2new/test_base/digits/shots_16/ZeroshotCLIP/glyph/seed1", None, True, "base"),
+        ("base2new/test_new/digits/shots_16/ZeroshotCLIP/glyph/seed1", None, True, "new"),
+        ("base2new/train_base/digits/shots_16/MPL/glyph/seed1", None, False, "base"),
         (
             "base2new/test_new/digits/shots_16/MPL/glyph/seed1",
             "base2new/train_base/digits/shots_16/MPL/glyph/seed1",
@@ -81,8 +81,8 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     text = f"protocol: {protocol}\ndatasets: [eurosat]\nseeds: [1]\nmethods:\n  MPL: {{trainer: MPL, config: vit_b4_c1_add2_rm1{cross}}}\n"
     job = protocols.jobs(experiment(text))[number]
     if job.parent:
-        (tmp_path / "out" / job.parent).mkdir(parents=True)
-        (tmp_path / "out" / job.parent / "result.json").write_text("{}")
+        (tmp_path / "out" / job.parent.folder).mkdir(parents=True)
+        (tmp_path / "out" / job.parent.folder / "result.json").write_text("{}")
     clean = {key: value for key, value in os.environ.items() if key not in ("CFG", "TRAINER", "SHOTS")}
     words = subprocess.run(
         ["bash", str(ROOT / "scripts" / script), *arguments],

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from experiments import protocols, report, spec
-from tests.experiments.fakes import finish, write_log
+from tests.experiments.fakes import edit, finish, write_log
 from tests.experiments.test_table import TWO, by_hand, fill
 
 
@@ -167,3 +167,78 @@ def test_results_beside_the_experiments_are_not_taken(two, tmp_path, capsys):
     finish(job, tmp_path / "out", 1.0)
     assert report.main(two) == 0
     assert "| MPL | **90.00 +- 4.08**" in capsys.readouterr().out
+
+
+def test_two_trees_of_one_name_are_not_mixed(two, tmp_path, capsys):
+    one, other = theirs(tmp_path / "a/output"), theirs(tmp_path / "b/output")
+    assert report.main([*two, "--with", str(one), str(other)]) == 2
+    assert "there is a method 'MaPLe (output)' already; call the folders' runs LABEL=FOLDER" in capsys.readouterr().err
+    assert report.main([*two, "--with", f"a={one}", f"b={other}"]) == 1
+
+
+def test_seeds_of_a_folder_are_those_that_it_has(tmp_path, capsys):
+    for seed in (4, 7):
+        for half in ("train_base", "test_new"):
+            write_log(tmp_path / f"tree/base2new/{half}/dtd/shots_16/MaPLe/vit/seed{seed}", 800)
+    assert report.main([str(tmp_path / "tree"), "--out", str(tmp_path / "out")]) == 0
+    assert "over seeds 4, 7" in capsys.readouterr().out
+
+
+def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    theirs(tmp_path / "lr=1")
+    assert report.main([*two, "--with", "lr=1"]) == 1
+    assert "| MaPLe (lr=1) |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"settings": [1]},
+        {"schedules": {"text": "garbage", "vision": "[[0, 1]]"}},
+        {"schedules": {"text": 5}},
+        {"schedules": {}},
+        {"schedules": [1]},
+        {"schedules": {"text": "[[5, 0]]", "vision": "[[0, 1]]"}},
+        {"classes": ["a"], "shots": {"b": 1}},
+        {"split_hash": [1], "backbone_hash": {}},
+    ],
+    ids=str,
+)
+def test_result_that_was_edited_by_hand_spoils_no_report(two, tmp_path, fields):
+    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-2]
+    edit(tmp_path / "out" / job.folder / "result.json", **fields)
+    assert report.main(two) in (0, 1)
+    assert (folder(tmp_path) / "index.html").exists()
+
+
+def test_result_that_is_nested_too_deep_is_damaged(two, tmp_path, capsys):
+    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
+    (tmp_path / "out" / job.folder / "result.json").write_text("[" * 100_000)
+    assert report.main(two) == 1
+    assert "new seed 3: waiting: result.json is damaged" in capsys.readouterr().out
+
+
+def test_names_that_matplotlib_would_take_for_something_else(experiment, tmp_path):
+    found = experiment(TWO.replace("  MaPLe:", "  _a $\\foo$ b_%:"), "two")
+    fill(found, tmp_path / "out", by_hand)
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    found = experiment(TWO.replace("  MaPLe:", "  _a:").replace("  MPL:", "  _b:").replace("  CLIP:", "  _c:"), "three")
+    fill(found, tmp_path / "out", by_hand)
+    assert report.main([str(tmp_path / "three.yaml"), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_every_grid_has_a_map_of_its_own(experiment, tmp_path):
+    grid = "    grid: {OPTIM.LR: [0.1, 0.2]}\n"
+    text = TWO.split("  MaPLe")[0] + "  A:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n" + grid
+    text += "  B:\n    trainer: CoOp\n    config: vit_b16\n" + grid
+    found = experiment(text, "grids")
+    fill(found, tmp_path / "out", by_hand)
+    (folder(tmp_path, "grids")).mkdir(parents=True)
+    (folder(tmp_path, "grids") / "ablation7.png").write_bytes(b"of an earlier report")
+    assert report.main([str(tmp_path / "grids.yaml"), "--out", str(tmp_path / "out")]) == 0
+    maps = sorted(path.name for path in folder(tmp_path, "grids").glob("ablation*.png"))
+    assert maps == ["ablation.png", "ablation1.png"]
+    page = (folder(tmp_path, "grids") / "index.html").read_text()
+    assert "A: mean accuracy over LR" in page
+    assert "B: mean accuracy over LR" in page

@@ -107,7 +107,7 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "# 7 of 8 runs would start, 1 are finished"
     assert lines[0].startswith("# stale (made with other settings: ")
-    assert f"# waiting: {jobs[5].title}, after {jobs[5].parent}" in lines
+    assert f"# waiting: {jobs[5].title}, after {jobs[5].parent.folder}" in lines
     assert any(
         line.startswith(f"{sys.executable} {ROOT}/train.py --root {tmp_path}/data --trainer MPL") for line in lines
     )
@@ -207,3 +207,56 @@ def test_data_sets_that_are_not_there_are_left_out_and_named(small, tmp_path, eu
     out = capsys.readouterr().out
     assert out.startswith(f"Not under {eurosat_root}: dtd\n")
     assert "# 16 of 16 runs would start" in out
+
+
+def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(small, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert run.main(small) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: --out: cannot write into {tmp_path / 'out'} (")
+    assert err.count("\n") == 1
+
+
+def test_value_of_slurm_that_is_none(small, capsys):
+    assert run.main([*small, "--launcher", "slurm", "--slurm", "timeout_min=[1"]) == 2
+    assert capsys.readouterr().err == "error: --slurm: timeout_min: '[1' is no value\n"
+
+
+def test_home_of_nobody(small, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run.main([small[0], "--out", "~nobodyatall/x"])
+    assert caught.value.code == 2
+    assert "argument --out: ~nobodyatall/x: " in capsys.readouterr().err
+
+
+def test_working_directory_with_a_train_py_and_datasets_of_its_own(small, tmp_path):
+    """As in any checkout of the family."""
+    (tmp_path / "train.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/__init__.py").write_text("raise SystemExit('not this one')")
+    words = [sys.executable, "-m", "experiments.run", *small, "--dry-run", "--present"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "# 8 of 8 runs would start" in done.stdout
+
+
+def test_nohup_is_kept(real, tmp_path):
+    folder, words = real
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "experiments.run", *words, "--out", str(out)]
+    with subprocess.Popen(
+        ["nohup", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        console = out / protocols.jobs(spec.read(folder / "real.yaml"))[0].folder / state.CONSOLE
+        end = time.monotonic() + 60
+        while not console.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.7)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(30) == 130
+    assert kills.processes_of(out) == []

@@ -60,7 +60,9 @@ def test_stale_result_is_neither_used_nor_run_over(quick, jobs, tmp_path):
     before = path.read_bytes()
     summary = run(jobs, tmp_path)
     assert [job.folder for job, _ in summary.stale] == [jobs[4].folder]
-    assert [job.folder for job, _ in summary.blocked] == [jobs[5].folder]
+    assert [(job.folder, why[:37]) for job, why in summary.blocked] == [
+        (jobs[5].folder, "its training has not finished (made w")
+    ]
     assert summary.finished == 6
     assert path.read_bytes() == before
 
@@ -142,6 +144,17 @@ def test_run_whose_worker_was_killed_is_waited_for(quick, jobs, tmp_path):
     assert counts(jobs[:1], tmp_path) == [1]
 
 
+def test_request_to_stop_ends_the_runs_between_steps(quick, jobs, tmp_path):
+    quick(seconds=60)
+    launcher = local.LocalLauncher(local.slots(2, [], local.usable_cores()))
+    one = runner.Runner(jobs, tmp_path, tmp_path, launcher)
+    one.stop.set()
+    with pytest.raises(KeyboardInterrupt):
+        one.run()
+    assert not any(handle.alive() for handle in launcher.handles)
+    assert [state.of(job, tmp_path).name for job in jobs] == ["waiting"] * 8
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_whatever_ends_the_runner_ends_its_runs(quick, jobs, tmp_path, monkeypatch, error):
     quick(seconds=60)
@@ -150,3 +163,12 @@ def test_whatever_ends_the_runner_ends_its_runs(quick, jobs, tmp_path, monkeypat
     with pytest.raises(error):
         one.run()
     assert [state.of(job, tmp_path).name for job in jobs] == ["waiting"] * 8
+
+
+def test_result_that_becomes_stale_meanwhile_is_not_run_over(quick, jobs, tmp_path):
+    one = runner.Runner(jobs[:1], tmp_path, tmp_path, local.LocalLauncher(local.slots(1, [], local.usable_cores())))
+    path = finish(jobs[0], tmp_path, 80.0)  # another runner's, of other settings
+    edit(path, config_hash="other", settings={"OPTIM.LR": "1"})
+    summary = one.run()
+    assert [job.folder for job, _ in summary.stale] == [jobs[0].folder]
+    assert counts(jobs[:1], tmp_path) == [0]

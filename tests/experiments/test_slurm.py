@@ -144,3 +144,28 @@ def test_submitted_runs_find_this_package(tmp_path, monkeypatch, quick, jobs):
     assert os.environ["PYTHONPATH"].endswith(f"{os.pathsep}/somewhere")
     wait_for(lambda: not handle.alive())
     assert state.of(jobs[0], tmp_path).name == "finished"
+
+
+def test_runner_outlives_runs_that_are_taken_out_of_the_queue_before_they_start(quick, jobs, tmp_path, cluster):
+    quick(seconds=60)
+    one = runner.Runner(jobs[:4], tmp_path, tmp_path, launcher_of(tmp_path, "slurm", cpus_per_task=os.cpu_count()))
+    one._start()  # one runs, the others wait for its cores
+    wait_for(lambda: any(starts(tmp_path / job.folder) for job in jobs[:4]))
+    slurm.cancel([tmp_path / job.folder for job in jobs[:4]])
+    began = time.monotonic()
+    assert len(one.run().failed) == 4
+    assert time.monotonic() - began < 30
+
+
+def test_parameters_of_sbatch_itself(quick, jobs, tmp_path, cluster):
+    launcher = launcher_of(tmp_path, "slurm", slurm_additional_parameters={"nice": 7})
+    (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
+    assert (
+        "Nice=7 "
+        in subprocess.run(["scontrol", "show", "job", handle.job_id], capture_output=True, text=True, check=True).stdout
+    )
+    assert (
+        "Requeue=1"
+        in subprocess.run(["scontrol", "show", "job", handle.job_id], capture_output=True, text=True, check=True).stdout
+    )
+    wait_for(lambda: state.of(jobs[0], tmp_path).name == "finished")

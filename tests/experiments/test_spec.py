@@ -30,7 +30,7 @@ def test_grid_is_every_combination_and_names_its_folders(experiment):
         "Grid N_ADD_OP 2, N_RM_OP 1",
     ]
     assert grid[1].folder == "glyph-LR0.1-N_ADD_OP1-N_RM_OP1"
-    assert found.grid_keys == ("TRAINER.MPL.N_ADD_OP", "TRAINER.MPL.N_RM_OP")
+    assert found.grids == {"Grid": ("TRAINER.MPL.N_ADD_OP", "TRAINER.MPL.N_RM_OP")}
 
 
 def test_options_of_the_method_win_over_those_of_the_file_and_the_command_line_over_both(tmp_path):
@@ -66,7 +66,7 @@ FAULTS = [
     (FILE + "shots: many\n", "shots: different whole numbers from 1 up"),
     (FILE + "source: imagenet\n", "source: protocol base2new has none"),
     (FILE + "highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
-    (FILE + "options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS is set by the protocol"),
+    (FILE + "options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS is not to be set here"),
     (FILE + "options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
     (FILE.replace("config: glyph}", "config: glyph, grid: {OPTIM.LR: 0.1}}"), "grid: OPTIM.LR: a list of values"),
     (
@@ -75,6 +75,17 @@ FAULTS = [
     ),
     (FILE + "  Again: {trainer: MPL, config: glyph}\n", "methods: MPL and Again are the same runs"),
     (FILE.replace("protocol: base2new", "protocol: cross_dataset\nsource: digits"), "datasets: digits is the source"),
+    (
+        FILE + "  CLIP: {trainer: CoOp, config: glyph}\n",
+        "is no YAML to go by .the key 'CLIP' stands twice, the second time in line 8",
+    ),
+    (FILE + "  1: {trainer: CoOp, config: glyph}\n  '1': {trainer: VPT, config: glyph}\n", "the key '1' stands twice"),
+    (FILE + "title: 2025-02-30\n", "is no YAML"),
+    (FILE + "options: {RESUME: x}\n", "options: RESUME is not to be set here"),
+    (
+        FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 3}, grid: {OPTIM.LR: [1, 2]}}"),
+        "OPTIM.LR is an axis of the grid and set to 3 as an option too",
+    ),
     ("methods: [", "is no YAML"),
     ("- a", "KEY: VALUE pairs are expected"),
     (FILE.replace("methods:", "methods: {}\nnotes:"), "methods is missing"),
@@ -140,3 +151,26 @@ def test_ready_files_cover_the_paper():
     assert (len(base2new.datasets), base2new.seeds, base2new.shots) == (11, (1, 2, 3), (16,))
     assert spec.read(spec.FILES / "few_shot.yaml").shots == (1, 2, 4, 8, 16)
     assert len(spec.read(spec.FILES / "cross_dataset.yaml").datasets) == 10
+
+
+def test_keys_without_a_value_have_their_defaults(experiment):
+    found = experiment(FILE + "title:\nnotes:\noptions:\nslurm:\n")
+    assert (found.title, found.notes, found.slurm) == ("small", "", {})
+
+
+def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
+    import train
+    from experiments.commands import command, expected
+
+    found = experiment(FILE + "options: {INPUT.TRANSFORMS: [random_flip, normalize], TRAIN.PRINT_FREQ: 3}\n")
+    job = protocols.jobs(found)[0]
+    args = train.parse_args(command(job, tmp_path, tmp_path)[2:])
+    assert train.setup_cfg(args).INPUT.TRANSFORMS == ("random_flip", "normalize")
+    assert train.given_settings(args) == expected(job)
+    assert expected(job)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"
+
+
+def test_option_that_decides_nothing_names_no_folder(experiment):
+    options = {"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9, "MODEL.BACKBONE.PATH": "x.pt"}
+    found = experiment(FILE + f"options: {options}\n")
+    assert found.methods[1].folder == "glyph-BATCH_SIZE8"

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from experiments import lock, state
+from experiments import lock, protocols, state
 from tests.experiments.fakes import edit, finish
 
 
@@ -87,3 +87,30 @@ def test_failure_does_not_outlive_a_result(jobs, tmp_path):
     (tmp_path / jobs[0].folder / "job").mkdir()
     (tmp_path / jobs[0].folder / state.FAILURE).write_text('{"line": "before"}')
     assert state.of(jobs[0], tmp_path).name == "finished"
+
+
+def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
+    """Also where the training's own data set is what has changed."""
+    text = "protocol: cross_dataset\nsource: imagenet\ndatasets: [dtd]\nseeds: [1]\n"
+    train, test = protocols.jobs(experiment(text + "methods:\n  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}\n"))
+    path = finish(train, tmp_path, 80.0)
+    finish(test, tmp_path, 70.0)
+    assert state.of(test, tmp_path).name == "finished"
+    edit(path, config_hash="other", settings={**json.loads(path.read_text())["settings"], "DATASET.NAME": "Else"})
+    assert state.of(test, tmp_path)[:2] == (
+        "stale",
+        "its training was made with other settings: DATASET.NAME Else -> ImageNet",
+    )
+
+
+def test_edited_config_is_noticed_by_a_process_that_has_read_it(experiment, tmp_path):
+    from tests.experiments.conftest import FILE
+
+    config = tmp_path / "mine.yaml"
+    config.write_text("OPTIM:\n  LR: 1\n")
+    job = protocols.jobs(experiment(FILE.replace("MPL, config: glyph", "MPL, config: mine.yaml")))[4]
+    finish(job, tmp_path, 80.0)
+    assert state.of(job, tmp_path).name == "finished"
+    config.write_text("OPTIM:\n  LR: 2\n")
+    os.utime(config, ns=(1, 1))
+    assert state.of(job, tmp_path).why == "made with other settings: OPTIM.LR 1 -> 2"

@@ -52,3 +52,15 @@ def test_runs_of_another_protocol_and_put_aside_are_left_alone(tmp_path):
         write_log(tmp_path / path, 500)
     assert trees.discover(tmp_path, "few_shot") == []
     assert trees.discover(tmp_path, "base2new") == []
+
+
+def test_few_shot_runs_are_no_cross_data_set_runs_and_the_other_way_round(tmp_path):
+    for path in ("imagenet", "caltech101"):
+        write_log(tmp_path / path / "CoOp/vit_16shots/nctx16/seed1", 500)
+    write_log(tmp_path / "evaluation/CoOp/vit_16shots/nctx16/caltech101/seed1", 500)
+    write_log(tmp_path / "crossdataset/imagenet/MPL/cfg_16shots/seed1", 500)
+    found = trees.discover(tmp_path, "cross_dataset")
+    folders = [run.folder.relative_to(tmp_path).parts[0] for run in found]
+    assert sorted(folders) == ["crossdataset", "evaluation", "imagenet"]
+    found = trees.discover(tmp_path, "few_shot")
+    assert sorted((run.dataset, run.trainer) for run in found) == [("caltech101", "CoOp"), ("imagenet", "CoOp")]

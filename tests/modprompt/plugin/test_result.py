@@ -74,3 +74,17 @@ def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(comma
 def test_zero_shot_has_no_prompts(command, tmp_path):
     assert train.main(command("ZeroshotCLIP")) == 0
     assert not {"prompts_hash", "schedules"} & set(result(tmp_path / "out"))
+
+
+def test_settings_are_those_that_the_run_began_with(mpl_flags, mpl_options, tmp_path, monkeypatch):
+    from trainers.mpl import MPL
+
+    config = tmp_path / "small.yaml"
+
+    def edited(self):
+        config.write_text(config.read_text().replace("LR: 0.0035", "LR: 0.5"))
+
+    monkeypatch.setattr(MPL, "before_epoch", edited)
+    assert train.main([*mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "1"]) == 0
+    assert "LR: 0.5" in config.read_text()
+    assert result(tmp_path / "out")["settings"]["OPTIM.LR"] == "0.0035"
