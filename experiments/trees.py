@@ -12,14 +12,14 @@ from experiments.spec import CROSS
 _METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>\d+)shots(?P<more>/nctx[^/]*)?"
 _SEED = r"seed(?P<seed>\d+)(?:_[^/]*)?$"
 _DATASET = r"(?P<dataset>[^/]+)"
-_ZERO_SHOT = re.compile(r"(?:^|/)(?P<trainer>ZeroshotCLIP2?)/(?P<config>[^/]+)/(?P<dataset>[^/]+)$")
+_ZERO_SHOT = re.compile(r"^(?P<trainer>ZeroshotCLIP2?)/(?P<config>[^/]+)/(?P<dataset>[^/]+)$")
 _BASE2NEW = re.compile(
-    r"(?:^|/)base2new/(?P<folder>train_base|test_base|test_new)/(?P<dataset>[^/]+)/shots_(?P<shots>\d+)/"
+    r"^base2new/(?P<folder>train_base|test_base|test_new)/(?P<dataset>[^/]+)/shots_(?P<shots>\d+)/"
     r"(?P<trainer>[^/]+)/(?P<config>[^/]+)/" + _SEED
 )
-_TESTED = re.compile(rf"(?:^|/)evaluation/{_METHOD}/{_DATASET}/{_SEED}")  # CoOp, MaPLe, PromptSRC
-_TESTED_MPL = re.compile(rf"(?:^|/)crossdataset/evaluation/{_DATASET}/{_METHOD}/{_SEED}")
-_TRAINED = re.compile(rf"(?:^|/){_DATASET}/{_METHOD}/{_SEED}")
+_TESTED = re.compile(rf"^evaluation/{_METHOD}/{_DATASET}/{_SEED}")  # CoOp, MaPLe, PromptSRC
+_TESTED_MPL = re.compile(rf"^crossdataset/evaluation/{_DATASET}/{_METHOD}/{_SEED}")
+_TRAINED = re.compile(rf"^(?:few_shot/|crossdataset/)?{_DATASET}/{_METHOD}/{_SEED}")
 
 
 class Found(NamedTuple):
@@ -53,7 +53,7 @@ def _match(path: str, protocol: str, source: str) -> tuple[re.Match, str] | None
             return None
         found = tested or trained or _ZERO_SHOT.search(path)
         return (found, "accuracy") if found else None
-    found = None if tested or "crossdataset" in path.split("/") else trained
+    found = None if tested or path.startswith("crossdataset/") else trained
     if found:
         return found, found["shots"]
     found = _ZERO_SHOT.search(path)

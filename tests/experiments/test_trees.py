@@ -64,3 +64,12 @@ def test_few_shot_runs_are_no_cross_data_set_runs_and_the_other_way_round(tmp_pa
     assert sorted(folders) == ["crossdataset", "evaluation", "imagenet"]
     found = trees.discover(tmp_path, "few_shot")
     assert sorted((run.dataset, run.trainer) for run in found) == [("caltech101", "CoOp"), ("imagenet", "CoOp")]
+
+
+def test_output_folders_inside_another_are_not_mixed_into_it(tmp_path):
+    for top in ("", "demo"):
+        write_log(tmp_path / top / "base2new/test_new/dtd/shots_16/MaPLe/cfg/seed1", 500)
+        write_log(tmp_path / top / "dtd/MPL/eval/cfg_2shots/seed1", 500)
+    for protocol in ("base2new", "few_shot"):
+        (found,) = trees.discover(tmp_path, protocol)
+        assert "demo" not in found.folder.relative_to(tmp_path).parts
