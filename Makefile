@@ -16,7 +16,7 @@ demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
 
 test: $(ready)
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest -n 2 --dist loadfile
 
 lint: $(ready)
 	$(run) -m ruff check .
