@@ -11,6 +11,12 @@ export PATH=$PATH:/usr/sbin:/sbin
 
 stop() {
   local name
+  export SLURM_CONF=$folder/slurm.conf
+  timeout 10 scancel --user="$(id -un)" 2>/dev/null || true
+  for _ in $(seq 30); do # the runs end before the daemons that watch them
+    [[ -n $(timeout 10 squeue --noheader 2>/dev/null) ]] || break
+    sleep 0.5
+  done
   for name in slurmd slurmctld munged; do
     [[ -f $folder/$name.pid ]] && kill "$(cat "$folder/$name.pid")" 2>/dev/null || true
   done
