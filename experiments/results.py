@@ -8,7 +8,7 @@ from typing import Any, Iterable, NamedTuple, Sequence
 from experiments import state, trees
 from experiments.logs import read_run
 from experiments.protocols import columns, jobs
-from experiments.spec import CROSS, Experiment
+from experiments.spec import CROSS, Experiment, trains
 from modprompt.errors import UserError
 
 
@@ -131,9 +131,9 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
         name = f"{trainer} ({label})" if alone else f"{trainer} {config} ({label})"
         if name in {line.label for line in results.lines}:
             raise UserError(f"--with: there is a method {name!r} already; call the folders' runs LABEL=FOLDER")
-        trains = not trainer.startswith("Zeroshot")
-        seeds = experiment.seeds if trains else tuple(sorted({run.seed for run in own}))
-        results.lines.append(Line(name, name, seeds, trains=trains))
+        learns = trains(trainer)
+        seeds = experiment.seeds if learns else tuple(sorted({run.seed for run in own}))
+        results.lines.append(Line(name, name, seeds, trains=learns))
         for run in own:
             results.add(name, run.dataset, run.column, run.seed, _outcome_of_log(run.folder))
 
@@ -167,7 +167,7 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
         datasets=tuple(datasets),
         source=source,
         shots=shots or found,
-        seeds=seeds or tuple(sorted({run.seed for run in runs if not run.trainer.startswith("Zeroshot")})) or (1,),
+        seeds=seeds or tuple(sorted({run.seed for run in runs if trains(run.trainer)})) or (1,),
         methods=(),
         highlight="",
         notes="",

@@ -22,7 +22,6 @@ slurm: {timeout_min: 120}       # submitit's settings of a job
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from experiments import strict_yaml
 from modprompt.errors import UserError
 from modprompt.given import FREE, as_text
+from modprompt.names import known_names
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ROOT / "configs" / "experiments"
@@ -39,6 +39,11 @@ CROSS = ("cross_dataset", "domain_generalisation")
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
+
+
+def trains(trainer: str) -> bool:
+    """Whether a trainer has something to train; zero-shot ones are known by their name, as in the scripts."""
+    return not trainer.startswith("Zeroshot")
 
 
 class Method(NamedTuple):
@@ -62,8 +67,8 @@ class Method(NamedTuple):
 
     @property
     def trains(self) -> bool:
-        """Whether there is something to train; zero-shot trainers are known by their name, as in the scripts."""
-        return not self.trainer.startswith("Zeroshot")
+        """Whether there is something to train."""
+        return trains(self.trainer)
 
     @property
     def folder(self) -> str:
@@ -112,11 +117,6 @@ def dataset_config(name: str) -> Path:
     return ROOT / "configs" / "datasets" / f"{name}.yaml"
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    return (f"; did you mean {near[0]!r}?" if near else "") + f" (known: {', '.join(known)})"
-
-
 class _Reader:
     """Reads parts of an experiment file; every complaint begins with the file and the place in it."""
 
@@ -141,7 +141,7 @@ class _Reader:
     def known(self, content: Mapping, keys: Sequence[str], place: str) -> None:
         for key in content:
             if key not in keys:
-                raise self.fault(place, f"there is no key {key!r}" + _nearest(key, keys))
+                raise self.fault(place, f"there is no key {key!r}" + known_names(key, keys))
 
     def needed(self, content: Mapping, key: str, place: str) -> Any:
         if content.get(key) in (None, "", [], {}):
@@ -185,11 +185,11 @@ class _Reader:
         if "/" in word or word.endswith(".yaml"):
             path = (self.path.parent / word).resolve()
         else:
-            folder = "CoOp" if trainer.startswith("Zeroshot") else trainer  # whose images and backbones they take
+            folder = trainer if trains(trainer) else "CoOp"  # whose images and backbones they take
             path = ROOT / "configs" / "trainers" / folder / f"{word}.yaml"
         if not path.is_file():
             there = sorted(p.stem for p in path.parent.glob("*.yaml"))
-            raise self.fault(place, f"there is no config {path}" + (_nearest(path.stem, there) if there else ""))
+            raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
         return path
 
     def method(self, label: str, value: Any, seeds: tuple[int, ...], shared: dict[str, str], last: dict[str, str]):
@@ -224,7 +224,7 @@ class _Reader:
         there = sorted(path.stem for path in (ROOT / "configs" / "datasets").glob("*.yaml"))
         for name in names:
             if name not in there:
-                raise self.fault(place, f"there is no data set {name!r}" + _nearest(name, there))
+                raise self.fault(place, f"there is no data set {name!r}" + known_names(name, there))
         return names
 
 
@@ -244,7 +244,7 @@ def find(name: str) -> Path:
     named = FILES / f"{path.stem}.yaml"
     if str(path) in (path.stem, path.name) and named.is_file():
         return named
-    raise UserError(f"no experiment file {name}" + _nearest(path.stem, sorted(p.stem for p in FILES.glob("*.yaml"))))
+    raise UserError(f"no experiment file {name}" + known_names(path.stem, [p.stem for p in FILES.glob("*.yaml")]))
 
 
 def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
@@ -262,7 +262,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     reader.known(content, tuple(k for k in Experiment._fields if k != "name") + ("options",), "")
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
-        raise reader.fault("protocol", f"there is no {protocol!r}" + _nearest(protocol, PROTOCOLS))
+        raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
     seeds = reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0)
     shared = reader.options(content.get("options"), "options")
     last = reader.options(dict(options or {}), "command line")
@@ -297,7 +297,9 @@ def _check_whole(reader: _Reader, experiment: Experiment) -> None:
         raise reader.fault("datasets", f"{experiment.source} is the source; it is tested anyway")
     families = {method.family for method in experiment.methods}
     if experiment.highlight not in families:
-        raise reader.fault("highlight", f"there is no method {experiment.highlight!r}" + _nearest("", sorted(families)))
+        raise reader.fault(
+            "highlight", f"there is no method {experiment.highlight!r}" + known_names("", sorted(families))
+        )
     seen: dict[tuple[str, str], str] = {}
     for method in experiment.methods:
         other = seen.setdefault((method.trainer, method.folder), method.label)
@@ -319,7 +321,9 @@ def narrowed(experiment: Experiment, *, datasets=(), methods=(), seeds=()) -> Ex
     ):
         for word in given:
             if word not in known:
-                raise UserError(f"{what}: {experiment.name} has no {word!r}" + _nearest(word, [str(k) for k in known]))
+                raise UserError(
+                    f"{what}: {experiment.name} has no {word!r}" + known_names(str(word), [str(k) for k in known])
+                )
     kept = [
         method._replace(seeds=tuple(seed for seed in method.seeds if seed in (seeds or method.seeds)))
         for method in experiment.methods
