@@ -39,7 +39,7 @@ class CLIPTrainer(TrainerX):
         print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
         clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
         backbone.require_input_size(clip_model, *cfg.INPUT.SIZE)
-        self.backbone_fingerprint = backbone.fingerprint(clip_model)
+        self.backbone_fingerprint = clip_model.fingerprint
         return clip_model
 
     def encode_image(self, image):
