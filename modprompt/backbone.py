@@ -6,7 +6,7 @@ import os
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,11 @@ def _download(name: str) -> Dict[str, Tensor]:
     return read_file(Path(path))
 
 
+def known() -> List[str]:
+    """Names of CLIPs: the embedded one and those of the `clip` package."""
+    return [EMBEDDED, *import_clip().available_models()]
+
+
 def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
     """State dict of a CLIP.
 
@@ -100,7 +105,7 @@ def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
         return read_file(Path(os.path.expanduser(path)))
     if name == EMBEDDED:
         return read_embedded()
-    check_name(name, [EMBEDDED, *import_clip().available_models()], "MODEL.BACKBONE.NAME")
+    check_name(name, known(), "MODEL.BACKBONE.NAME")
     return _download(name)
 
 

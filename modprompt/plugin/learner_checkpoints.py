@@ -49,7 +49,8 @@ class LearnerCheckpoints:
                 "val_result": None if val_result is None else float(val_result),
                 "made_with": plain(self.made_with()),
                 "class_list": self.class_list,
-                "backbone": self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME,
+                "backbone": self.cfg.MODEL.BACKBONE.NAME,
+                "backbone_file": self.cfg.MODEL.BACKBONE.PATH,  # for people: nothing opens it
                 "settings": settings,
             }
             folder = os.path.join(directory, name)
