@@ -22,6 +22,7 @@ from experiments import lock, state
 from experiments.commands import command, expected_hash
 from experiments.protocols import Job
 from modprompt.errors import UserError
+from modprompt.programs import left_as_found
 from modprompt.text_files import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
@@ -167,6 +168,7 @@ class Worker:
                 return
 
 
+@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Run the task that the first argument holds as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
