@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 
-def generators() -> dict:
-    """The states of the generators that a seed sets, as values that can be compared."""
+def generators_and_warnings() -> dict:
+    """What pytest and its plugins keep for every test, but a program must keep itself, as values that can be compared."""
     return {
+        "warnings": (list(warnings.filters), warnings.showwarning, warnings.formatwarning),
         "random": random.getstate(),
         "numpy": repr(np.random.get_state(legacy=False)),
         "torch": torch.get_rng_state().numpy().tobytes(),
@@ -33,9 +34,12 @@ def settings() -> dict:
         "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook),
         "environment": {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"},
         "working directory": os.getcwd(),  # noqa: PTH109
-        "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "signal handlers": {
+            number.name: signal.getsignal(number)
+            for number in signal.Signals
+            if number != signal.SIGCHLD  # PyTorch's, for good, once a loader has had workers
+        },
         "cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,
-        "warnings": (list(warnings.filters), warnings.showwarning, warnings.formatwarning),
         "logging": (root.level, list(root.handlers), logging.root.manager.disable),
         "torch": (
             torch.get_num_threads(),
@@ -52,4 +56,18 @@ def settings() -> dict:
 
 def changes(before: dict, after: dict) -> list[str]:
     """The parts that differ, each with what it was and is."""
-    return [f"{name}: {before[name]!r} -> {after[name]!r}"[:600] for name in before if before[name] != after[name]]
+    found = []
+    for name, was in before.items():
+        now = after[name]
+        if was == now:
+            continue
+        if isinstance(was, dict):
+            keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+            was, now = ({key: part[key] for key in keys if key in part} for part in (was, now))
+        elif isinstance(was, (list, tuple)):
+            was, now = (
+                [item for item in was if item not in now] or was,
+                [item for item in now if item not in was] or now,
+            )
+        found.append(f"{name}: {str(was)[:400]} -> {str(now)[:400]}")
+    return found

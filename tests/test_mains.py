@@ -19,12 +19,12 @@ from modprompt.plugin.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 from tests.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
 from tests.hosts.stand_in import run_in
-from tests.process_state import changes, generators, settings
+from tests.process_state import changes, generators_and_warnings, settings
 from tools import interpret, train_glyph_clip
 
 
 def state():
-    return {**settings(), **generators()}
+    return {**settings(), **generators_and_warnings()}
 
 
 def ended(program, *words):
@@ -175,16 +175,16 @@ sys.exit(3)
 """
 FOREIGN = """
 import sys
-from tests.process_state import changes, generators, settings
+from tests.process_state import changes, generators_and_warnings, settings
 from modprompt import {name} as program
 sys.argv = ["program"]
-before = {{**settings(), **generators()}}
+before = {{**settings(), **generators_and_warnings()}}
 try:
     code = program.main({words!r})
 except SystemExit as error:
     code = error.code
 assert code == {code}, code
-found = changes(before, {{**settings(), **generators()}})
+found = changes(before, {{**settings(), **generators_and_warnings()}})
 assert not found, found
 """
 
