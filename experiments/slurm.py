@@ -153,7 +153,7 @@ class SubmitLauncher:
 
 def submitted_as(folder: Path) -> str | None:
     """The Slurm id under which a run was last submitted."""
-    queued = state.read_json(folder / state.QUEUED) or {}
+    queued = read_json(folder / state.QUEUED) or {}
     return str(queued["job_id"]) if queued.get("cluster") == "slurm" and "job_id" in queued else None
 
 
