@@ -17,7 +17,7 @@ from modprompt.checkpoint import learner_part, read_checkpoint
 from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.interpret import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
-from modprompt.text_files import write_whole
+from modprompt.storage.text import write_whole
 
 
 def _contexts(layers):

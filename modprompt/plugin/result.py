@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from modprompt.given import settings_hash
-from modprompt.text_files import write_json
+from modprompt.storage.text import write_json
 
 FILE_NAME = "result.json"
 

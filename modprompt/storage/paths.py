@@ -36,7 +36,7 @@ def inside(root: PathLike, name: object, source: PathLike) -> Path:
     """
     if not is_inside(name):
         raise UserError(
-            f"{source} names the path {str(name)[:120]!r}, which would be outside {root}: it is not followed"
+            f"{source} names the path {str(name)[:120]!r}, outside of {root}: not followed"
         )
     return Path(root) / str(name)
 

@@ -35,7 +35,7 @@ def test_relative_paths_are_inside(tmp_path, name):
 @pytest.mark.parametrize("place", [inside, inside_without_links])
 def test_all_else_is_refused_in_one_line(tmp_path, name, place):
     assert not is_inside(name)
-    with pytest.raises(UserError, match="list.json names the path .* outside .* it is not followed") as raised:
+    with pytest.raises(UserError, match="list.json names the path .* outside of .* not followed") as raised:
         place(tmp_path, name, "list.json")
     assert "\n" not in str(raised.value)
 
