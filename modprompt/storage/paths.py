@@ -35,9 +35,7 @@ def inside(root: PathLike, name: object, source: PathLike) -> Path:
         UserError: if it is no relative path, or has `..` in it.
     """
     if not is_inside(name):
-        raise UserError(
-            f"{source} names the path {str(name)[:120]!r}, outside of {root}: not followed"
-        )
+        raise UserError(f"{source} names the path {str(name)[:120]!r}, outside of {root}: not followed")
     return Path(root) / str(name)
 
 
