@@ -1,7 +1,7 @@
 """What runs were made of, CLIP files, splits and few-shot lists, held against what is there now.
 
-Hashing a CLIP takes seconds, so its hash is noted beside the results, with the file's size and time: a note counts while
-these are the file's. What cannot be compared is said, and is no reason to run again.
+Hashing a CLIP takes seconds, so its hash is noted beside the results, with the file's size and time: a note counts as
+long as these are the file's. What cannot be compared is said, and is no reason to run again.
 """
 
 from __future__ import annotations

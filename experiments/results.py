@@ -184,8 +184,8 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
 
 
 def _rule(digest: str) -> str:
-    """What tells hashes of one rule from those of another, which cannot be compared; shown to nobody."""
-    return "" if ":" in digest else "\0"
+    """What tells hashes of one rule from those of another, which cannot be compared."""
+    return digest.partition(":")[0] if ":" in digest else ""
 
 
 def warnings(results: Results) -> list[str]:
@@ -203,9 +203,9 @@ def warnings(results: Results) -> list[str]:
         ):
             found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = []
-    for (what, *where), hashes in found.items():
+    for (what, *where, _), hashes in found.items():
         if len(hashes) > 1:
             methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
-            place = " ".join(str(word) for word in where if word.strip("\0"))
+            place = " ".join(str(word) for word in where if word)
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")
     return texts

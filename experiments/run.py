@@ -152,7 +152,6 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
     Raises:
         UserError: if there is nowhere to run.
     """
-    require_usable(args.out)
     if args.redo_stale:
         put_stale_aside(jobs, args.out, inputs)
     launcher = launcher_of(args, experiment)
@@ -168,7 +167,9 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
     if args.report:
         from experiments import report  # late: it brings matplotlib
 
-        report.write(experiment, report.of_experiment(experiment, args.out, inputs), report.folder_of(experiment, args.out))
+        report.write(
+            experiment, report.of_experiment(experiment, args.out, inputs), report.folder_of(experiment, args.out)
+        )
     return 0 if summary.complete else 1
 
 
@@ -189,7 +190,9 @@ def run(args: argparse.Namespace) -> int:
     if args.cancel:
         print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
         return 0
-    inputs.note_clips(jobs)
+    if not args.dry_run:
+        require_usable(args.out)
+        inputs.note_clips(jobs)
     unfinished = [job for job in jobs if state.of(job, args.out, inputs).name != state.FINISHED]
     for warning in check(unfinished, args.out, args.data) if unfinished else ():
         print(f"warning: {warning}", file=sys.stderr)

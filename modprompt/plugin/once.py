@@ -22,7 +22,7 @@ ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: wha
 
 
 def require_folder_agrees(cfg) -> None:
-    """Raise UserError if the output folder's name states other shots, another seed or other classes than the run has."""
+    """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
     classes = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
     same.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
