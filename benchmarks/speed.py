@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from benchmarks.cases import Case, needed_flops, stepper
 from modprompt.programs import left_as_found
-from modprompt.text_files import write_json, write_whole
+from modprompt.storage.text import write_json, write_whole
 
 ROUNDS = 5  # of both sides of a figure with as many repeats or more
 RESULTS = Path(__file__).parent / "results"

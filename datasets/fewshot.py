@@ -16,7 +16,7 @@ from typing import NamedTuple
 from datasets.family_pickle import read_family_pickle
 from datasets.images import Image, relative
 from modprompt.errors import UserError
-from modprompt.text_files import write_json
+from modprompt.storage.text import write_json
 
 VAL_SHOTS = 4  # at most, per class
 

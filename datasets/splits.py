@@ -17,7 +17,7 @@ from dassl.utils import listdir_nohidden
 
 from datasets.images import Image, relative
 from modprompt.errors import UserError
-from modprompt.text_files import write_whole
+from modprompt.storage.text import write_whole
 
 PARTS = ("train", "val", "test")
 

@@ -10,8 +10,9 @@ from typing import Sequence
 
 from tqdm import tqdm
 
-from experiments import lock, state
+from experiments import state
 from experiments.worker import last_line
+from modprompt.runs import folder as run_folder
 
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
@@ -34,7 +35,7 @@ def summary(line: str) -> str:
 
 def of_run(folder: Path) -> str:
     """Progress of a run that was started."""
-    if not lock.is_held(folder / state.LOCK):
+    if not run_folder.is_held(folder):
         return "waiting to start"
     return summary(last_line(folder / state.CONSOLE)) or "starting"
 

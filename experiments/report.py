@@ -18,7 +18,7 @@ from experiments import arguments, figures, page, render, spec, table
 from experiments.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
 from experiments.spec import PROTOCOLS, Experiment
 from modprompt.errors import UserError
-from modprompt.text_files import write_whole
+from modprompt.storage.text import write_whole
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

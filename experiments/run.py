@@ -23,7 +23,7 @@ from typing import Sequence
 
 import yaml
 
-from experiments import arguments, local, lock, protocols, slurm, state, status
+from experiments import arguments, local, protocols, slurm, state, status
 from experiments.check import check
 from experiments.commands import command
 from experiments.present import only_present
@@ -32,6 +32,7 @@ from experiments.runner import Launcher, Runner, Summary
 from experiments.spec import Experiment
 from modprompt.errors import UserError
 from modprompt.programs import left_as_found
+from modprompt.storage import lock
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -95,13 +96,15 @@ def require_usable(out: Path) -> None:
     """Make the output folder.
 
     Raises:
-        UserError: if it cannot be written, or has no file locks.
+        UserError: if it cannot be written.
     """
     path = out / ".lock"
     try:
         held = lock.take(path)
         if held is not None:
             os.close(held)
+    except lock.NoLocks as error:
+        print(f"warning: {out}: {error.strerror}: let one runner alone work there", file=sys.stderr)
     except OSError as error:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 

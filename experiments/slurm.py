@@ -16,7 +16,7 @@ from experiments.spec import ROOT
 from experiments.worker import BUSY, Task, Worker
 from modprompt.errors import UserError
 from modprompt.programs import left_as_found
-from modprompt.text_files import write_json
+from modprompt.storage.text import write_json
 
 DEFAULTS = {"timeout_min": 240, "cpus_per_task": 8, "gpus_per_node": 1, "mem_gb": 32}
 _ARRAY = 1000  # Slurm's default MaxArraySize is 1001

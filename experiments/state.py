@@ -13,13 +13,12 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import lock
 from experiments.commands import expected, expected_hash
 from experiments.protocols import Job
 from modprompt.given import changes
+from modprompt.runs import folder as run_folder
 
 RESULT = "result.json"
-LOCK = "job/lock"
 CONSOLE = "job/console.txt"
 FAILURE = "job/failure.json"
 QUEUED = "job/queued.json"
@@ -106,7 +105,7 @@ def of(job: Job, out: Path) -> State:
     state, folder = of_result(job, out), out / job.folder
     if state.name == FINISHED:
         return state
-    if lock.is_held(folder / LOCK):
+    if run_folder.is_held(folder):
         return State(RUNNING)
     failure = read_json(folder / FAILURE)
     if failure is not None and state.name == WAITING:

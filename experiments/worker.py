@@ -18,12 +18,13 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import lock, state
+from experiments import state
 from experiments.commands import command, expected_hash
 from experiments.protocols import Job
 from modprompt.errors import UserError
 from modprompt.programs import left_as_found
-from modprompt.text_files import write_json
+from modprompt.runs import folder as run_folder
+from modprompt.storage.text import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -112,8 +113,9 @@ class Worker:
 
     def run(self) -> int:
         """DONE, FAILED, or BUSY if the run is somebody else's at the moment."""
-        held = lock.take(self.folder / state.LOCK)
-        if held is None:
+        try:
+            held = run_folder.take(self.folder)
+        except run_folder.Busy:
             return BUSY
         try:
             if self.finished():
@@ -127,10 +129,11 @@ class Worker:
                 self._record(code)
             return FAILED
         finally:
-            os.close(held)
+            if held is not None:
+                os.close(held)
 
-    def _run_child(self, held: int) -> int:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    def _run_child(self, held: int | None) -> int:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **run_folder.handing_over(held)}
         with (self.folder / state.CONSOLE).open("wb") as console:
             self.child = subprocess.Popen(
                 self.task.command,
@@ -138,7 +141,7 @@ class Worker:
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                pass_fds=[held],  # the lock lives as long as the run, even if this process is killed
+                pass_fds=[] if held is None else [held],  # it lives as long as the run, even if this process is killed
                 preexec_fn=_deaf_to_user_signals,
             )
             return self.child.wait()

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.files import read_arrays
-from modprompt.text_files import write_json
+from modprompt.storage.text import write_json
 from tools.figures import pyplot, save_figure
 
 SHOTS = (1, 2, 4, 8, 16)

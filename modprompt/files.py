@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from modprompt.errors import UserError
-from modprompt.text_files import PathLike
+from modprompt.storage.text import PathLike
 
 
 def write_arrays(path: PathLike, **arrays: np.ndarray) -> None:

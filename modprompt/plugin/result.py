@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from modprompt.given import settings_hash
-from modprompt.text_files import write_json
+from modprompt.storage.text import write_json
 
 FILE_NAME = "result.json"
 
@@ -93,7 +93,7 @@ class ResultRecorder:
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
             "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
-            "backbone_hash": getattr(self.trainer, "backbone_fingerprint", ""),
+            "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
             "seed": cfg.SEED,
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,

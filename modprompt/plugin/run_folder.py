@@ -6,7 +6,7 @@ from typing import Iterable, List
 from modprompt.checkpoint import read_checkpoint
 from modprompt.errors import UserError
 from modprompt.files import write_tensors
-from modprompt.text_files import write_whole
+from modprompt.storage.text import write_whole
 
 POINTER = "checkpoint"  # the file that names the newest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.commands import expected, expected_hash
 from experiments.protocols import Job
-from modprompt.text_files import write_json
+from modprompt.storage.text import write_json
 
 
 def finish(job: Job, out: Path, accuracy: float, **more) -> Path:

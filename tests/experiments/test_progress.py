@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from experiments import lock, progress, state, status
+from experiments import progress, state, status
+from modprompt.runs import folder as run_folder
 from tests.experiments.fakes import edit, finish
 
 
@@ -52,7 +53,7 @@ def test_screen_on_a_terminal_has_a_line_per_run_and_a_bar(monkeypatch, capsys):
 def test_status_is_told_from_the_files(jobs, tmp_path):
     finish(jobs[0], tmp_path, 50.0)
     edit(finish(jobs[1], tmp_path, 50.0), config_hash="other", settings={})
-    held = lock.take(tmp_path / jobs[2].folder / state.LOCK)
+    held = run_folder.take(tmp_path / jobs[2].folder)
     (tmp_path / jobs[2].folder / state.CONSOLE).write_text("epoch [2/5] batch [20/40] loss 1.0 (1.0)\n")
     (tmp_path / jobs[3].folder / "job").mkdir(parents=True)
     (tmp_path / jobs[3].folder / state.FAILURE).write_text('{"line": "error: broken"}')

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from experiments import lock, protocols, state
+from experiments import protocols, state
+from modprompt.runs import folder as run_folder
 from tests.experiments.fakes import edit, finish
 
 
@@ -75,7 +76,7 @@ def test_test_of_a_model_that_was_trained_again_is_outdated(trained, tmp_path):
 
 def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
     folder = tmp_path / jobs[0].folder
-    file = lock.take(folder / state.LOCK)
+    file = run_folder.take(folder)
     (folder / state.FAILURE).write_text('{"line": "before"}')
     assert state.of(jobs[0], tmp_path).name == "running"
     os.close(file)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from experiments import lock, state, worker
+from experiments import state, worker
+from modprompt.runs import folder as run_folder
 from tests.conftest import ROOT
 from tests.experiments.conftest import has_ended, starts
 from tests.experiments.fakes import finish
@@ -59,8 +60,8 @@ def test_failure_is_recorded_with_its_last_line_until_the_next_start(task, jobs,
 
 
 def test_run_of_somebody_else_is_left_alone(task, jobs, tmp_path, monkeypatch):
-    monkeypatch.setattr(lock.take, "__defaults__", (0.1,))
-    held = lock.take(folder_of(jobs, tmp_path) / state.LOCK)
+    monkeypatch.setattr(run_folder.take, "__defaults__", (0.1,))
+    held = run_folder.take(folder_of(jobs, tmp_path))
     assert worker.Worker(task()).run() == worker.BUSY
     assert starts(folder_of(jobs, tmp_path)) == 0
     os.close(held)

@@ -8,7 +8,7 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.files import is_jit_archive, read_tensors
-from modprompt.text_files import write_whole
+from modprompt.storage.text import write_whole
 
 
 class Evil:

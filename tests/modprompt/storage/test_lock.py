@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from experiments import lock
-from modprompt.errors import UserError
+from modprompt.storage import lock
 
 
 def test_lock_is_one_processs_at_a_time(tmp_path):
@@ -36,5 +35,13 @@ def test_file_system_without_locks_is_named(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(UserError, match="has no file locks: give another --out"):
+    with pytest.raises(lock.NoLocks, match="has no file locks"):
         lock.take(tmp_path / "lock")
+    assert not lock.is_held(tmp_path / "lock")
+
+
+def test_link_is_no_lock(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="lock"):
+        lock.take(tmp_path / "lock")
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,74 @@
+"""One process at a time. A lock ends with the last process that holds it, however that ends."""
+
+import contextlib
+import errno
+import os
+import time
+from pathlib import Path
+from typing import Optional
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
+_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class NoLocks(OSError):
+    """The file system, or the system, has no file locks."""
+
+
+def _try(file: int, exclusive: bool, path) -> bool:
+    if fcntl is None:
+        raise NoLocks(errno.ENOLCK, "this system has no file locks", str(path))
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise NoLocks(error.errno, "the file system has no file locks", str(path)) from None
+        raise
+    return True
+
+
+def take(path, patience_s: float = 2.0) -> Optional[int]:
+    """Take the lock of a file, made with its folders, for this process and the children that inherit it.
+
+    Args:
+        path: the file.
+        patience_s: how long to try: whoever asks `is_held` holds it for a moment.
+
+    Returns:
+        The open file, or None if somebody else has the lock.
+
+    Raises:
+        NoLocks: if there are no locks there.
+        OSError: if the file cannot be made.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(str(path), os.O_RDWR | os.O_CREAT | _OPEN, 0o666)
+    try:
+        end = time.monotonic() + patience_s
+        while not _try(file, True, path):
+            if time.monotonic() > end:
+                os.close(file)
+                return None
+            time.sleep(0.05)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def is_held(path) -> bool:
+    """Whether some process holds the lock of a file; never where there are no locks."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, NoLocks):
+        file = os.open(str(path), os.O_RDONLY | _OPEN)
+        try:
+            return not _try(file, False, path)
+        finally:
+            os.close(file)
+    return False

@@ -1,0 +1,51 @@
+"""Files that are either complete or not there: written aside under a name that nobody can foresee, then renamed."""
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+from typing import BinaryIO, Iterator, Union
+
+PathLike = Union[str, Path]
+_PART = re.compile(r"\..+\.[0-9a-f]{16}\.part(\.npz)?")
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+@contextlib.contextmanager
+def part_of(path: PathLike, durable: bool = False) -> Iterator[BinaryIO]:
+    """A new file, open for bytes, that takes the place of `path` if the block ends well and is gone otherwise.
+
+    Folders are made. A link at `path` is replaced, not followed.
+
+    Args:
+        path: where the file goes.
+        durable: it must survive a power cut as soon as the block has ended.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    descriptor = os.open(str(aside), _NEW, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(str(aside), str(path))
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            aside.unlink()
+        raise
+
+
+def remove_parts(folder: PathLike) -> int:
+    """Remove what killed writers left in a folder; only for whoever holds its lock. Returns how many there were."""
+    removed = 0
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for entry in os.scandir(str(folder)):
+            if _PART.fullmatch(entry.name) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                os.unlink(entry.path)
+                removed += 1
+    return removed

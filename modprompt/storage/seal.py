@@ -1,0 +1,48 @@
+"""A hash of its content in a JSON record, so that a flipped bit is noticed.
+
+It stands under the key `modprompt`, beside the record's version: {..., "modprompt": {"version": 1, "hash": "..."}}.
+"""
+
+import hashlib
+import json
+from typing import Any, Dict, Mapping
+
+from modprompt.errors import UserError
+
+KEY = "modprompt"
+
+
+def content_hash(content: Any) -> str:
+    """SHA-256 (hex) of plain values, the same however the JSON was laid out."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _without_hash(content: Mapping[str, Any]) -> Dict[str, Any]:
+    facts = {key: value for key, value in content[KEY].items() if key != "hash"}
+    return {**content, KEY: facts}
+
+
+def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> Dict[str, Any]:
+    """A record with its version, further facts about it, and a hash of all of that.
+
+    Args:
+        content: the record, of plain values.
+        version: of the record's form.
+        facts: what else stands under `modprompt`.
+    """
+    marked = {**content, KEY: {"version": version, **facts}}
+    return {**marked, KEY: {**marked[KEY], "hash": content_hash(marked)}}
+
+
+def check_seal(content: Mapping[str, Any], path, what_to_do: str = "delete it to make it anew") -> bool:
+    """Whether a record that was read carries a hash, and then the right one.
+
+    Raises:
+        UserError: if its content is not what was written.
+    """
+    if not isinstance(content.get(KEY), dict):
+        return False
+    if content[KEY].get("hash") != content_hash(_without_hash(content)):
+        raise UserError(f"{path} is damaged or was changed by hand (its hash is of another content): {what_to_do}")
+    return True
