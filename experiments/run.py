@@ -11,6 +11,7 @@ FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C en
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -30,6 +31,7 @@ from experiments.protocols import Job
 from experiments.runner import Launcher, Runner, Summary
 from experiments.spec import Experiment
 from modprompt.errors import UserError
+from modprompt.programs import left_as_found
 from modprompt.storage import lock
 
 
@@ -107,11 +109,18 @@ def require_usable(out: Path) -> None:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 
 
-def stop_on_signals(runner: Runner) -> None:
-    """Have Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: runner.stop.set())
+@contextlib.contextmanager
+def stopped_by_signals(runner: Runner):
+    """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
+    earlier = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                earlier[number] = signal.signal(number, lambda *_: runner.stop.set())
+        yield
+    finally:  # else whatever this process forks later would not end when asked to
+        for number, handler in earlier.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: set by no Python code
 
 
 def put_stale_aside(jobs: Sequence[Job], out: Path) -> None:
@@ -147,9 +156,9 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job])
         put_stale_aside(jobs, args.out)
     launcher = launcher_of(args, experiment)
     runner = Runner(jobs, args.out, args.data, launcher)
-    stop_on_signals(runner)
     try:
-        summary = runner.run()
+        with stopped_by_signals(runner):
+            summary = runner.run()
     except KeyboardInterrupt:
         left = "runs go on in the queue (--cancel takes them out)" if launcher.stays else "the runs are ended"
         print(f"stopped: {left}; the same command goes on", file=sys.stderr)
@@ -187,6 +196,7 @@ def run(args: argparse.Namespace) -> int:
     return start(args, experiment, jobs)
 
 
+@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 all finished, 1 not all, 2 after one line on what is wrong, 130 stopped."""
     args = parse(argv)

@@ -22,6 +22,7 @@ from experiments import state
 from experiments.commands import command, expected_hash
 from experiments.protocols import Job
 from modprompt.errors import UserError
+from modprompt.programs import left_as_found
 from modprompt.runs import folder as run_folder
 from modprompt.storage.text import write_json
 
@@ -170,6 +171,7 @@ class Worker:
                 return
 
 
+@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Run the task that the first argument holds as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)

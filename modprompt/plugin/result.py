@@ -93,7 +93,7 @@ class ResultRecorder:
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
             "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
-            "backbone_hash": getattr(self.trainer, "backbone_fingerprint", ""),
+            "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
             "seed": cfg.SEED,
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,

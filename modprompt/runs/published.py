@@ -1,0 +1,25 @@
+"""What is known of the family's published splits: facts, compared with what a run reads.
+
+Where the split file's hash is not known, the lists of 16 shots that seeds 1, 2 and 3 draw from it are.
+"""
+
+# SHA-256 of the split files, by data set
+SPLIT_SHA256 = {
+    "Caltech101": "52ce83205ff8ff8a1a18119aad6376120ae35c36e783a984bc560cbf10e73fa5",
+    "DescribableTextures": "f26ebeccd2b58e68d70f07a0dc39fe49bf7b69024bac34396b954dfd87969c38",
+    "EuroSAT": "541503a77d0b26b735d85ec7a3e672804fe0aa466c2e5f07da772cc6c0af8ad2",
+    "OxfordFlowers": "2f50c42fc1a17ca13c271cb4269b1347bdb43d2be672e34f74a4e4cbfbcca794",
+    "OxfordPets": "d7f3ffe65b3919f95132e51422894ae18686b83c331fd8c0adcdc3dc2de6301e",
+    "StanfordCars": "40acee7aa65c8e4727a32d90e884b7c3f8960b523422317e163f7af65432959d",
+    "UCF101": "d78cb834f7c5792ceaff2c5ee2d7c76a9e4086e48a3a6b01232989d29cbefdd8",
+}
+
+SHOTS = 16
+# first 12 digits of SHA-256 over lines "path TAB label TAB class name", training/validation, by data set and seed
+FEW_SHOT_SHA256 = {
+    "FGVCAircraft": {1: "fb8763bf7c6e/de2373913857", 2: "364c7d0d90b7/af4decfc56ed", 3: "f740dc0bebde/9108d013d0bc"},
+    "Food101": {1: "c99ec199b131/05ded50572b5", 2: "234bc61f35c6/80d029515a68", 3: "088adedb7595/3ca86e4ebe3f"},
+    "SUN397": {1: "9ac7879bf032/d0507aca242a", 2: "b833ee23fd9b/007510f5ad0d", 3: "c4696081a08a/e363170e396c"},
+}
+
+DIGITS_SHA256 = "575c920c6089031ec9183b6fd0a4c50b65d54648d5c928e8ac303e28e7a5e10e"  # the split this project makes
