@@ -27,7 +27,8 @@ _STREAMED, _UTF8, _LEVEL = (
 _STORED, _DEFLATED = 0, 8
 _ALL_ONES = 0xFFFFFFFF
 _MOST_MEMBERS = 200_000
-_BLOCK = 4 << 20
+_BLOCK = 256 << 10
+_ALONE = 4 << 20  # bytes that one thread checks faster than several
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -198,7 +199,7 @@ def verify(content: Bytes, members: Iterable[Member]) -> None:
         Refused: if one is damaged.
     """
     largest_first = sorted(members, key=lambda member: -member.size)
-    if sum(member.size for member in largest_first) < _BLOCK or _THREADS == 1:
+    if sum(member.size for member in largest_first) < _ALONE or _THREADS == 1:
         for member in largest_first:
             _verify(content, member)
         return
