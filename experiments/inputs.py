@@ -55,6 +55,12 @@ def _notes(out: Path) -> dict[str, Any]:
         return {}
 
 
+def _files(result: dict[str, Any]) -> dict[str, str] | None:
+    """The files that a result has recorded; None if it has not said."""
+    files = result.get("files")
+    return files if isinstance(files, dict) else None
+
+
 class Inputs:
     """The CLIPs and data sets of an experiment as they are now.
 
@@ -94,12 +100,12 @@ class Inputs:
         return find_recorded(self.data, name)
 
     def _has_data(self, result: dict[str, Any]) -> bool:
-        files = result.get("files") or {}
+        files = _files(result) or {}
         return self.data is not None and all((self.data / str(name).split("/")[0]).exists() for name in files)
 
     def changes(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What a job's result was made of and is other now, as far as it can be told."""
-        found = same.differing_files(result.get("files") or {}, self._find) if self._has_data(result) else []
+        found = same.differing_files(_files(result) or {}, self._find) if self._has_data(result) else []
         clip = clip_of(job)
         digest = None if clip is None else self._hash(clip)
         recorded = str(result.get("backbone_hash") or "")
@@ -113,6 +119,6 @@ class Inputs:
         found = []
         if ":" not in str(result.get("backbone_hash") or "") or (clip is not None and self._hash(clip) is None):
             found.append("CLIP")
-        if "files" not in result or not self._has_data(result):
+        if _files(result) is None or not self._has_data(result):
             found.append("split and few-shot list")
         return found
