@@ -34,11 +34,17 @@ class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
     def __init__(self, cfg):
-        if os.environ.get(once.ONCE):
-            once.require_folder_agrees(cfg)
-        if cfg.OUTPUT_DIR:
-            run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
-        super().__init__(cfg)
+        with once.one_line():
+            if os.environ.get(once.ONCE):
+                once.require_folder_agrees(cfg)
+            if cfg.OUTPUT_DIR:
+                run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
+            super().__init__(cfg)
+
+    def train(self):
+        """Train, resuming if there is something to resume, then test."""
+        with once.one_line():
+            super().train()
 
     def load_clip(self) -> nn.Module:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""

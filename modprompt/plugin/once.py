@@ -4,8 +4,10 @@ A finished run has the same settings, CLIP, split, few-shot list and, where it i
 passes for it.
 """
 
+import contextlib
 import hashlib
 import os
+import sys
 from typing import Callable, Mapping, Optional
 
 from dassl.config import cfg_default
@@ -19,6 +21,18 @@ from modprompt.runs import result as results
 from modprompt.runs import same
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
+
+
+@contextlib.contextmanager
+def one_line():
+    """For scripts in other codebases, whose programs know nothing of UserError: its line, and exit code 2."""
+    try:
+        yield
+    except (UserError, FloatingPointError) as error:
+        if not os.environ.get(ONCE):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def require_folder_agrees(cfg) -> None:
