@@ -7,9 +7,16 @@ from typing import Any
 
 import yaml
 
+from modprompt.storage.opening import read_text
+
 
 class _Loader(yaml.SafeLoader):
-    pass
+    """Without aliases: a few of them can stand for more than fits into memory."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name): write the value out")
+        return super().compose_node(parent, index)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
@@ -34,6 +41,6 @@ def load(path: Path) -> Any:
         ValueError: if it is no YAML, or a key stands twice; the message says where.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(read_text(path, 1 << 24), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None

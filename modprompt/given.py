@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 import yaml
 
 from modprompt.errors import UserError
+from modprompt.storage.opening import read_text
 
 # what decides no number of a training
 FREE = {
@@ -20,6 +21,15 @@ FREE = {
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "MODEL.COMPILE", "MODEL.TEXT_CHUNK",
     "DATALOADER.KEEP_IMAGES",
 }  # fmt: skip
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases: a few of them can stand for more settings than fit into memory."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*name): write the value out")
+        return super().compose_node(parent, index)
 
 
 def _flat(node: Mapping, prefix: str = "") -> Dict[str, Any]:
@@ -37,12 +47,14 @@ def read_settings(path: str) -> Dict[str, Any]:
         UserError: if it is missing (its neighbours are named) or no YAML config.
     """
     file = Path(path)
-    if not file.is_file():
+    if not file.exists():
         near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
         raise UserError(f"no config file {path}" + (f"; there is: {', '.join(near)}" if near else ""))
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
+        content = yaml.load(read_text(file, 1 << 22), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except UserError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a YAML config ({' '.join(str(error).split())[:120]})") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")

@@ -195,7 +195,7 @@ def _require_ours(folder: Path, name: object, is_ours: bool) -> None:
     """Raise ForeignList unless a path of the list is one that an installer writes to."""
     if not is_inside(name) or name == MANIFEST or not is_ours:
         raise ForeignList(
-            f"{folder / MANIFEST} names {str(name)[:120]!r}, which no installation writes: nothing is done by this list; "
+            f"{folder / MANIFEST} names {str(name)[:120]!r}, which no installation writes: nothing is done by it; "
             "delete that file, and --uninstall takes out what this version installs"
         )
 

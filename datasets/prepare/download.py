@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
+import os
+import stat
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm import tqdm
 
 from modprompt.errors import UserError
+from modprompt.storage.lock import NoLocks, take_folder
+from modprompt.storage.opening import open_regular
+from modprompt.storage.paths import is_link
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
@@ -20,7 +28,7 @@ _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, Ti
 def digest_of(path: Path, kind: str) -> str:
     """Hex digest (md5, sha256) of a file."""
     digest = hashlib.new(kind)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -40,29 +48,57 @@ def verify(path: Path, digest: str) -> None:
         raise UserError(f"{path.name}: {kind} is {found}, published is {expected}")
 
 
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One download at a time in a folder."""
+    try:
+        lock = take_folder(folder)
+    except NoLocks as error:
+        print(f"warning: {error.strerror}: do not start a second download into {folder} beside this one")
+        lock = -1
+    if lock is None:
+        raise UserError(f"another download into {folder} is at work: wait for it, then run again")
+    try:
+        yield
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _open_part(part: Path) -> BinaryIO:
+    """A part, made if it is not there, open at its end; never through a link."""
+    file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise UserError(f"{part} is no file")
+    os.lseek(file, 0, os.SEEK_END)
+    return os.fdopen(file, "r+b")
+
+
 def _append(url: str, part: Path) -> None:
     """Download what is missing of `part`; from the start if the server does not resume."""
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "modprompt", **({"Range": f"bytes={have}-"} if have else {})}
-    )
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to send
-            return
-        raise
-    with response:
-        resumed = response.status == 206
-        left = response.headers.get("Content-Length")
-        total = int(left) + (have if resumed else 0) if left else None
-        name = part.name.removesuffix(".part")
-        with part.open("ab" if resumed else "wb") as file, tqdm(
-            total=total, initial=have if resumed else 0, unit="B", unit_scale=True, desc=name
-        ) as bar:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
+    with _open_part(part) as file:
+        have = file.seek(0, os.SEEK_END)
+        request = urllib.request.Request(
+            url, headers={"User-Agent": "modprompt", **({"Range": f"bytes={have}-"} if have else {})}
+        )
+        try:
+            response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and have:  # nothing is left to send
+                return
+            raise
+        with response:
+            have = have if response.status == 206 else 0
+            file.truncate(file.seek(have))
+            left = response.headers.get("Content-Length")
+            total = int(left) + have if left else None
+            with tqdm(
+                total=total, initial=have, unit="B", unit_scale=True, desc=part.name.removesuffix(".part")
+            ) as bar:
+                while chunk := response.read(_CHUNK):
+                    file.write(chunk)
+                    bar.update(len(chunk))
             arrived = file.tell()
     if total is not None and arrived < total:
         raise http.client.IncompleteRead(b"", total - arrived)
@@ -91,9 +127,17 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
     Raises:
         UserError: if it cannot be had, the disk is full, or its digest is wrong (then it is removed).
     """
+    with _alone(target.parent):
+        if not target.exists():  # else another process was faster
+            _download(target, url, drive, digest)
+
+
+def _download(target: Path, url: str, drive: str, digest: str) -> None:
     part = target.with_name(target.name + ".part")
     source = url or f"https://drive.google.com/file/d/{drive}"
     by_hand = f"fetch {source} by hand and put it at {target}"
+    if is_link(part):
+        raise UserError(f"{target.name}: {part} is a link, and nothing is written through it: remove it and run again")
     try:
         if url:
             _append(url, part)

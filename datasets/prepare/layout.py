@@ -9,6 +9,7 @@ from datasets.prepare.download import download, verify
 from datasets.prepare.recipes import Archive, ByHand, File, Recipe
 from datasets.prepare.unpack import unpack
 from modprompt.errors import UserError
+from modprompt.storage.paths import inside_without_links
 
 _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone when the tree is complete
 
@@ -32,15 +33,15 @@ def _say_if_different(target: Path, digest: str) -> None:
 def _get_archive(step: Archive, folder: Path) -> None:
     if all((folder / target).exists() for target in step.moves.values()):
         return
-    work = folder / _WORK
+    work = inside_without_links(folder, _WORK, "the layout")
     work.mkdir(exist_ok=True)
-    archive = work / step.name
+    archive = inside_without_links(work, step.name, "the layout")
     if not archive.exists():
         try:
             download(archive, url=step.url, drive=step.drive, digest=step.digest)
         except UserError as error:
             raise UserError(f"{error} ({step.note})" if step.note else str(error)) from None
-    unpacked = work / f"{step.name}.unpacked"
+    unpacked = inside_without_links(work, f"{step.name}.unpacked", "the layout")
     if unpacked.exists():  # left by a killed run
         shutil.rmtree(unpacked)
     unpack(archive, unpacked)

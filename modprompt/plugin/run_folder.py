@@ -6,6 +6,7 @@ from typing import Iterable, List
 from modprompt.checkpoint import read_checkpoint
 from modprompt.errors import UserError
 from modprompt.files import write_tensors
+from modprompt.storage.opening import read_bytes
 from modprompt.storage.text import write_whole
 
 POINTER = "checkpoint"  # the file that names the newest
@@ -29,8 +30,8 @@ def newest_checkpoint(folder: str) -> str:
     names, wanted = _checkpoints(folder), "model.pth.tar-..."
     pointer = os.path.join(folder, POINTER)
     if os.path.isfile(pointer):
-        with open(pointer, encoding="utf-8", errors="replace") as file:
-            wanted = file.readline().strip() or wanted
+        lines = read_bytes(pointer, 1 << 16).decode("utf-8", "replace").splitlines() or [""]
+        wanted = lines[0].strip() or wanted
     else:
         wanted = max(names, key=_epoch_of, default=wanted)
     if wanted not in names:

@@ -92,6 +92,28 @@ def read_run(path: PathLike, map_location: Any = None) -> Any:
     return _alive(content, {})
 
 
+def read_plain(path: PathLike, map_location: Any = None) -> Any:
+    """The content of a checkpoint that holds tensors and plain values alone.
+
+    Args:
+        path: the file.
+        map_location: as torch.load takes it.
+
+    Raises:
+        UserError: as read_tensors, or if it holds an optimiser or schedule as an object.
+    """
+
+    def load(content: Bytes) -> Any:
+        file = _only_checkpoint(content)
+        if any(name.startswith(OPTIMISERS) for name in file.checked.names):
+            raise Refused(
+                "it holds a schedule as an object: no run goes on from it, MODEL.INIT_WEIGHTS takes its weights"
+            )
+        return _load(content, file, False, map_location)
+
+    return _read(path, load, False)
+
+
 def _only_checkpoint(content: Bytes) -> TorchFile:
     file = take_apart(content)
     if file.is_torchscript:

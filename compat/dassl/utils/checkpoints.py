@@ -1,12 +1,14 @@
 """Checkpoints: written whole (aside, then renamed), read without running what is in them."""
 
 import os
-import pickle
 import warnings
 
 import torch
 
-from modprompt.files import write_tensors
+from modprompt.errors import UserError
+from modprompt.storage.opening import read_text
+from modprompt.storage.tensors import read_plain, write_tensors
+from modprompt.storage.text import write_whole
 
 
 def _without_module(state_dict):
@@ -30,9 +32,7 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
     write_tensors(fpath, state)
     print(f"Checkpoint saved to {fpath}")
     pointer = os.path.join(save_dir, "checkpoint")
-    with open(pointer + ".part", "w", encoding="utf-8") as file:
-        file.write(name + "\n")
-    os.replace(pointer + ".part", pointer)
+    write_whole(pointer, name + "\n")
     if is_best:
         write_tensors(os.path.join(save_dir, "model-best.pth.tar"), state)
 
@@ -48,17 +48,7 @@ def load_checkpoint(fpath):
         raise ValueError("load_checkpoint: no file given")
     if not os.path.exists(fpath):
         raise FileNotFoundError(f"no checkpoint at {fpath}")
-    try:
-        return torch.load(fpath, map_location=None if torch.cuda.is_available() else "cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" not in str(error):
-            raise ValueError(f"{fpath} is not a whole checkpoint") from None
-        raise ValueError(
-            f"{fpath} holds more than tensors and plain values, so a run cannot be resumed from it; "
-            "MODEL.INIT_WEIGHTS starts from its weights"
-        ) from None
-    except Exception:
-        raise ValueError(f"{fpath} is not a whole checkpoint") from None
+    return read_plain(fpath, None if torch.cuda.is_available() else "cpu")
 
 
 def newest_checkpoint(fdir):
@@ -69,11 +59,10 @@ def newest_checkpoint(fdir):
     """
     pointer = os.path.join(fdir, "checkpoint")
     try:
-        with open(pointer, encoding="utf-8") as file:
-            name = file.readline().strip()
-    except (OSError, UnicodeDecodeError):
+        name = read_text(pointer, 1 << 16).split("\n")[0].strip()
+    except (OSError, UserError):
         name = ""
-    if not name or not os.path.isfile(os.path.join(fdir, name)):
+    if not name or name != os.path.basename(name) or not os.path.isfile(os.path.join(fdir, name)):
         raise ValueError(f"{pointer} does not name a checkpoint beside it: delete {fdir} to start anew")
     content = load_checkpoint(os.path.join(fdir, name))
     if not isinstance(content, dict) or not {"state_dict", "epoch"} <= set(content):

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from modprompt.storage.opening import read_text
+from modprompt.storage.text import write_whole
+
 
 def mkdir_if_missing(dirname):
     """Make a folder, with its parents, unless it exists."""
@@ -27,17 +30,13 @@ def check_isfile(fpath):
 
 def read_json(fpath):
     """The content of a JSON file."""
-    with open(fpath, encoding="utf-8") as file:
-        return json.load(file)
+    return json.loads(read_text(fpath))
 
 
 def write_json(obj, fpath):
     """Write a JSON file (indented by 4) whole: aside first, then renamed."""
     mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
-    aside = f"{fpath}.{os.getpid()}.part"
-    with open(aside, "w", encoding="utf-8") as file:
-        json.dump(obj, file, indent=4, separators=(",", ": "))
-    os.replace(aside, fpath)
+    write_whole(fpath, json.dumps(obj, indent=4, separators=(",", ": ")))
 
 
 def read_image(path):

@@ -210,13 +210,7 @@ def test_full_disk_while_downloading_is_one_line_and_can_be_resumed(server, tmp_
             super().write(data[:100])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    path_class = type(tmp_path)
-    plain = path_class.open
-    monkeypatch.setattr(
-        path_class,
-        "open",
-        lambda self, mode="r", *a, **k: Full(self, mode) if "a" in mode or "w" in mode else plain(self, mode, *a, **k),
-    )
+    monkeypatch.setattr(download_module, "_open_part", lambda part: Full(part, "w+"))
     with pytest.raises(UserError, match="f: cannot write .*No space left on device.*run again to resume") as raised:
         download(tmp_path / "f", url=server.url("f"), digest=md5(content))
     assert "\n" not in str(raised.value)
