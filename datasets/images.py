@@ -39,7 +39,7 @@ def why_undecodable(path: str) -> str:
         with PILImage.open(path) as image:
             image.load()
     except Exception as error:  # decoders raise all kinds
-        return " ".join(str(error).split())[:80] or type(error).__name__
+        return " ".join(str(error).replace(f" {path!r}", "").split())[:80] or type(error).__name__
     return ""
 
 
