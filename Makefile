@@ -1,5 +1,5 @@
 # make demo   everything from nothing: environment, data, every method on seeds 1 2 3, tables and figures
-# make test   the tests
+# make test   the tests, in a random order; make test SLOW=1 with the slow cases
 # make lint   ruff
 #
 # PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made.
@@ -16,7 +16,7 @@ demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
 
 test: $(ready)
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest -n 2 --dist loadfile
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest -n 2 --dist worksteal $(if $(SLOW),--slow)
 
 lint: $(ready)
 	$(run) -m ruff check .

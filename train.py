@@ -41,6 +41,7 @@ from modprompt.given import given, pairs, read_settings  # noqa: E402
 from modprompt.names import check_name  # noqa: E402
 from modprompt.plugin.result import ResultRecorder  # noqa: E402
 from modprompt.plugin.settings import check_values, merge_file, merge_options, warn_of_other_nodes  # noqa: E402
+from modprompt.programs import left_as_found  # noqa: E402
 
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
@@ -192,6 +193,7 @@ def close_log(console) -> None:
         log.close()
 
 
+@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
     args = parse_args(argv)

@@ -25,6 +25,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.cases import Case, needed_flops, stepper
+from modprompt.programs import left_as_found
 from modprompt.storage.text import write_json, write_whole
 
 ROUNDS = 5  # of both sides of a figure with as many repeats or more
@@ -141,6 +142,7 @@ def table(threads: int, quick: bool, reference: str) -> tuple[str, dict]:
     return "\n".join(lines), {"measurements": numbers, "peak_flops": peak, "needed_flops": flops}
 
 
+@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -11,6 +11,7 @@ FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C en
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shlex
@@ -25,11 +26,13 @@ import yaml
 from experiments import arguments, local, protocols, slurm, state, status
 from experiments.check import check
 from experiments.commands import command
+from experiments.inputs import Inputs
 from experiments.present import only_present
 from experiments.protocols import Job
 from experiments.runner import Launcher, Runner, Summary
 from experiments.spec import Experiment
 from modprompt.errors import UserError
+from modprompt.programs import left_as_found
 from modprompt.storage import lock
 
 
@@ -78,9 +81,9 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
     return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
 
 
-def dry_run(jobs: Sequence[Job], out: Path, data: Path) -> None:
+def dry_run(jobs: Sequence[Job], out: Path, data: Path, inputs: Inputs) -> None:
     """Print every run that is not finished, with its command, and the number of those that are."""
-    states = [(job, state.of(job, out)) for job in jobs]
+    states = [(job, state.of(job, out, inputs)) for job in jobs]
     for job, stands in states:
         if stands.name != state.FINISHED:
             after = f", after {job.parent.folder}" if job.parent else ""
@@ -107,17 +110,24 @@ def require_usable(out: Path) -> None:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 
 
-def stop_on_signals(runner: Runner) -> None:
-    """Have Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda *_: runner.stop.set())
+@contextlib.contextmanager
+def stopped_by_signals(runner: Runner):
+    """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
+    earlier = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                earlier[number] = signal.signal(number, lambda *_: runner.stop.set())
+        yield
+    finally:  # else whatever this process forks later would not end when asked to
+        for number, handler in earlier.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: set by no Python code
 
 
-def put_stale_aside(jobs: Sequence[Job], out: Path) -> None:
+def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
     """Rename the folders of runs whose results are of other settings; nothing is deleted."""
     for job in jobs:
-        if state.of(job, out).name == state.STALE:
+        if state.of(job, out, inputs).name == state.STALE:
             folder = out / job.folder
             aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
             folder.rename(aside)
@@ -136,7 +146,7 @@ def tell(summary: Summary, total: int) -> None:
         print("Results of other settings are not used; --redo-stale puts them aside and runs again")
 
 
-def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job]) -> int:
+def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job], inputs: Inputs) -> int:
     """Run what is not finished; 0 if all runs are finished then, else 1, and 130 if stopped.
 
     Raises:
@@ -144,12 +154,12 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job])
     """
     require_usable(args.out)
     if args.redo_stale:
-        put_stale_aside(jobs, args.out)
+        put_stale_aside(jobs, args.out, inputs)
     launcher = launcher_of(args, experiment)
-    runner = Runner(jobs, args.out, args.data, launcher)
-    stop_on_signals(runner)
+    runner = Runner(jobs, args.out, args.data, launcher, inputs)
     try:
-        summary = runner.run()
+        with stopped_by_signals(runner):
+            summary = runner.run()
     except KeyboardInterrupt:
         left = "runs go on in the queue (--cancel takes them out)" if launcher.stays else "the runs are ended"
         print(f"stopped: {left}; the same command goes on", file=sys.stderr)
@@ -158,7 +168,7 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job])
     if args.report:
         from experiments import report  # late: it brings matplotlib
 
-        report.write(experiment, report.of_experiment(experiment, args.out), report.folder_of(experiment, args.out))
+        report.write(experiment, report.of_experiment(experiment, args.out, inputs), report.folder_of(experiment, args.out))
     return 0 if summary.complete else 1
 
 
@@ -172,21 +182,24 @@ def run(args: argparse.Namespace) -> int:
     if args.present:
         experiment = only_present(experiment, args.data)
     jobs = protocols.jobs(experiment)
+    inputs = Inputs(args.out, args.data)
     if args.status:
-        print("\n".join(status.lines(jobs, args.out)))
+        print("\n".join(status.lines(jobs, args.out, inputs)))
         return 0
     if args.cancel:
         print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
         return 0
-    unfinished = [job for job in jobs if state.of(job, args.out).name != state.FINISHED]
+    inputs.note_clips(jobs)
+    unfinished = [job for job in jobs if state.of(job, args.out, inputs).name != state.FINISHED]
     for warning in check(unfinished, args.out, args.data) if unfinished else ():
         print(f"warning: {warning}", file=sys.stderr)
     if args.dry_run:
-        dry_run(jobs, args.out, args.data)
+        dry_run(jobs, args.out, args.data, inputs)
         return 0
-    return start(args, experiment, jobs)
+    return start(args, experiment, jobs, inputs)
 
 
+@left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 all finished, 1 not all, 2 after one line on what is wrong, 130 stopped."""
     args = parse(argv)

@@ -15,6 +15,7 @@ from experiments import state
 from experiments.spec import ROOT
 from experiments.worker import BUSY, Task, Worker
 from modprompt.errors import UserError
+from modprompt.programs import left_as_found
 from modprompt.storage.text import write_json
 
 DEFAULTS = {"timeout_min": 240, "cpus_per_task": 8, "gpus_per_node": 1, "mem_gb": 32}
@@ -115,11 +116,11 @@ class SubmitLauncher:
         Raises:
             UserError: with what sbatch says, if it takes none.
         """
-        path = os.environ.get("PYTHONPATH", "")
-        if str(ROOT) not in path.split(os.pathsep):  # what is submitted imports this package
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), path]))
         try:
-            with self.executor.batch():
+            with left_as_found(), self.executor.batch():
+                path = os.environ.get("PYTHONPATH", "")
+                if str(ROOT) not in path.split(os.pathsep):  # what is submitted imports this package
+                    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), path]))
                 jobs = [self.executor.submit(Work(task)) for task in tasks]
             ids = [job.job_id for job in jobs]
         except Exception as error:
@@ -152,7 +153,7 @@ class SubmitLauncher:
 
 def submitted_as(folder: Path) -> str | None:
     """The Slurm id under which a run was last submitted."""
-    queued = state.read_json(folder / state.QUEUED) or {}
+    queued = read_json(folder / state.QUEUED) or {}
     return str(queued["job_id"]) if queued.get("cluster") == "slurm" and "job_id" in queued else None
 
 

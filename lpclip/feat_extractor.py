@@ -20,6 +20,7 @@ import train
 from modprompt.errors import UserError
 from modprompt.files import write_arrays
 from modprompt.plugin.feature_cache import encode
+from modprompt.programs import left_as_found
 
 SPLITS = ("train", "val", "test")
 
@@ -44,6 +45,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args(argv)
 
 
+@left_as_found()
 def run(argv: list[str] | None = None) -> None:
     """Extract and save the splits that are asked for.
 

@@ -1,18 +1,18 @@
 """A stock CLIP by name, from a file, or the small one that ships with the package."""
 
-import hashlib
 import inspect
 import io
 import os
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip_package import import_clip
+from modprompt.clips.fingerprint import fingerprint
 from modprompt.errors import UserError
 from modprompt.files import is_jit_archive, read_tensors
 from modprompt.names import check_name
@@ -86,6 +86,11 @@ def _download(name: str) -> Dict[str, Tensor]:
     return read_file(Path(path))
 
 
+def known() -> List[str]:
+    """Names of CLIPs: the embedded one and those of the `clip` package."""
+    return [EMBEDDED, *import_clip().available_models()]
+
+
 def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
     """State dict of a CLIP.
 
@@ -100,7 +105,7 @@ def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
         return read_file(Path(os.path.expanduser(path)))
     if name == EMBEDDED:
         return read_embedded()
-    check_name(name, [EMBEDDED, *import_clip().available_models()], "MODEL.BACKBONE.NAME")
+    check_name(name, known(), "MODEL.BACKBONE.NAME")
     return _download(name)
 
 
@@ -154,8 +159,11 @@ def _require_weights(model: nn.Module, state_dict: Dict[str, Tensor]) -> None:
 
 
 def load_clip(name: str, path: str = "") -> nn.Module:
-    """A stock CLIP by name or from a file; see read_state_dict."""
-    return build_clip(read_state_dict(name, path))
+    """A stock CLIP by name or from a file; see read_state_dict. Its `fingerprint` tells it from all others."""
+    state_dict = read_state_dict(name, path)
+    clip_model = build_clip(state_dict)
+    clip_model.fingerprint = fingerprint(state_dict, clip_model)
+    return clip_model
 
 
 def layers_of(clip_model: nn.Module) -> Tuple[int, int]:
@@ -181,11 +189,3 @@ def require_input_size(clip_model: nn.Module, *sides: int) -> None:
             f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model takes images of "
             f"{resolution} x {resolution} pixels: set INPUT.SIZE ({resolution}, {resolution})"
         )
-
-
-def fingerprint(clip_model: nn.Module) -> str:
-    """Twelve hex digits that tell one set of CLIP weights from another, whatever precision they are kept in."""
-    digest = hashlib.sha256()
-    for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
-        digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]

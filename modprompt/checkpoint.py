@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from modprompt.errors import UserError
 from modprompt.files import read_tensors
+from modprompt.runs.versioned import understood
 
 PREFIX = "prompt_learner."
 _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
@@ -119,6 +120,7 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path) -> No
 
 
 def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path) -> None:
+    expected = understood(stated, expected, path)
     other = [
         f"{name} is {value} here and {stated[name]} in the file"
         for name, value in expected.items()

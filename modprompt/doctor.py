@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
 from modprompt.install import MANIFEST
+from modprompt.programs import left_as_found
 
 # what the real Dassl and the clip package ask for when they are imported: module, and its name for pip
 NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
@@ -178,6 +179,7 @@ def examine(folder: Path, root: Path) -> List[Finding]:
     return [*found, *data(root)]
 
 
+@left_as_found()
 def main(argv: Optional[List[str]] = None) -> int:
     """Print the report. Exit code 0, or 1 if MPL cannot run as it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

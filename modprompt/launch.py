@@ -13,6 +13,7 @@ from typing import List, Optional
 
 from modprompt import clip_package
 from modprompt.errors import UserError
+from modprompt.programs import left_as_found
 from modprompt.shipped import config_files, import_trainer
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +64,7 @@ def prepare(folder: Path) -> None:
     import_trainer("mpl")
 
 
+@left_as_found()
 def main(argv: Optional[List[str]] = None) -> int:
     """Exit code: that of the program, or 2 after one line on what is wrong, or 130 when interrupted."""
     words = sys.argv[1:] if argv is None else argv

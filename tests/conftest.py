@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ["OMP_NUM_THREADS"] = "1"  # of the programs that tests start, too: threads that wait for a core take it all
 
 import compat  # noqa: E402
 
@@ -31,17 +34,71 @@ import_clip()
 
 from clip.model import CLIP, convert_weights  # noqa: E402
 
-torch.set_num_threads(2)
+from tests import process_state  # noqa: E402
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("suite")
 
 
 DASSL_IS_OURS = ROOT in Path(dassl.__file__).resolve().parents
+SLOW_S = 360  # limit of a slow case; pyproject.toml has that of the others, and one above all limits
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the cases marked slow, too")
+
+
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave slow cases out, unless they are asked for, by --slow, -m or name; give them time."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    for item in slow:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_S))
+    asked_for = config.option.slow or config.option.markexpr or any("::" in word for word in config.args)
+    if slow and not asked_for:
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=slow)
+        config.stash[LEFT_OUT] = len(slow)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["left_out"] = len(slow)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node, error):
+    left_out = getattr(node, "workeroutput", {}).get("left_out", 0)
+    node.config.stash[LEFT_OUT] = max(left_out, node.config.stash.get(LEFT_OUT, 0))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What was not run and why, how to repeat the order, and on what all ran."""
+    reasons = Counter(
+        report.longrepr[2].replace("Skipped: ", "", 1) for report in terminalreporter.stats.get("skipped", [])
+    )
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"skipped: {count}, {reason}")
+    if config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"left out: {config.stash[LEFT_OUT]} slow cases (--slow, make test SLOW=1)")
+    if isinstance(getattr(config.option, "randomly_seed", None), int):
+        terminalreporter.write_line(f"order and draws of --randomly-seed={config.option.randomly_seed}")
     terminalreporter.write_line(
         f"on Dassl {getattr(dassl, '__version__', '?')}, {'the small one of this project' if DASSL_IS_OURS else dassl.__file__}; "
         f"PyTorch {torch.__version__}, Python {sys.version.split()[0]}"
     )
+
+
+@pytest.fixture(autouse=True)
+def _process_is_kept():
+    """Every test draws from generators of its own seed, whatever ran before, and leaves the process as it found it."""
+    torch.manual_seed(0)
+    before = process_state.settings()
+    yield
+    left = process_state.changes(before, process_state.settings())
+    if left:
+        pytest.fail("\n".join(["the test has changed its process for all that follow:", *left]), pytrace=False)
 
 
 def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision_width=128, resolution=32, patch=16):

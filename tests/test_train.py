@@ -6,13 +6,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 
 import train
-from tests.conftest import DASSL_IS_OURS, ROOT, run_program
+from tests.conftest import DASSL_IS_OURS, ROOT, SMALL_CONFIG, run_program, write_eurosat
 from trainers.mpl import MPL
 
 LOSS = re.compile(r"epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* loss ([\d.]+) \(")
@@ -87,33 +86,42 @@ def start(arguments):
     )
 
 
+@pytest.fixture(scope="module")
+def undisturbed(clip_file, tmp_path_factory):
+    """Words of a run of four epochs but for its output folder, and the folder of one that was left alone."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "small.yaml").write_text(SMALL_CONFIG)
+    words = ["--root", write_eurosat(folder / "data"), "--seed", "1", "--trainer", "MPL"]
+    words += ["--config-file", folder / "small.yaml"]
+    words += ["--dataset-config-file", ROOT / "configs/datasets/eurosat.yaml", "MODEL.BACKBONE.PATH", clip_file]
+    words += ["DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "4"]
+    done = run_program("--output-dir", folder / "whole", *words)  # also makes the split and the few-shot cache
+    assert done.returncode == 0, done.stderr
+    return words, folder / "whole"
+
+
 @pytest.mark.parametrize(
     ("mark", "run_again"),  # the line at which the run is killed, and the epochs that the next start may then run
     [
-        ("epoch [1/4] batch [3/", [[1, 2, 3, 4]]),
+        pytest.param("epoch [1/4] batch [3/", [[1, 2, 3, 4]], marks=pytest.mark.slow),
         ("epoch [3/4] batch [2/", [[3, 4]]),
         ("Checkpoint saved", [[4], []]),  # the state of epoch 4 is written right after
-        ("Evaluate on", [[]]),
+        pytest.param("Evaluate on", [[]], marks=pytest.mark.slow),
     ],
 )
-def test_killed_run_goes_on_with_the_losses_of_an_undisturbed_one(mpl_flags, mpl_options, tmp_path, mark, run_again):
-    arguments = [*mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "4"]
-    undisturbed = [*arguments]
-    undisturbed[undisturbed.index("--output-dir") + 1] = str(tmp_path / "whole")
-    prepare = run_program(*undisturbed)  # also makes the split and the few-shot cache
-    assert prepare.returncode == 0, prepare.stderr
-    expected = losses((tmp_path / "whole" / "log.txt").read_text())
+def test_killed_run_goes_on_with_the_losses_of_an_undisturbed_one(undisturbed, tmp_path, mark, run_again):
+    words, whole = undisturbed
+    arguments = ["--output-dir", tmp_path / "out", *words]
+    expected = losses((whole / "log.txt").read_text())
 
-    process = start(arguments)
-    for line in process.stdout:
-        if mark in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stdout.close()
+    with start(arguments) as process:
+        for line in process.stdout:
+            if mark in line:
+                process.send_signal(signal.SIGKILL)
+                break
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "out" / "result.json").exists()
 
-    time.sleep(1.1)  # logs are told apart by the second
     again = run_program(*arguments)
     assert again.returncode == 0, again.stderr
     if "[1/4]" not in mark:
@@ -122,11 +130,12 @@ def test_killed_run_goes_on_with_the_losses_of_an_undisturbed_one(mpl_flags, mpl
     epochs = sorted({epoch for epoch, _ in found})
     assert epochs in run_again
     assert found == {key: loss for key, loss in expected.items() if key[0] in epochs}
-    whole, resumed = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "out"))
-    assert whole["accuracy_pct"] == resumed["accuracy_pct"]
+    folders = (whole, tmp_path / "out")
+    one, resumed = (json.loads((folder / "result.json").read_text()) for folder in folders)
+    assert one["accuracy_pct"] == resumed["accuracy_pct"]
     weights = [
-        torch.load(tmp_path / name / "MultiModalPromptLearner" / "model.pth.tar-4", weights_only=True)["state_dict"]
-        for name in ("whole", "out")
+        torch.load(folder / "MultiModalPromptLearner" / "model.pth.tar-4", weights_only=True)["state_dict"]
+        for folder in folders
     ]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 

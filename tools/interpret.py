@@ -17,6 +17,7 @@ from modprompt.checkpoint import learner_part, read_checkpoint
 from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.interpret import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
+from modprompt.runs.versioned import understood
 from modprompt.storage.text import write_whole
 
 
@@ -29,9 +30,21 @@ def _contexts(layers):
             yield from ((layer, number, one) for number, one in enumerate(vectors))
 
 
-def _require_same_clip(content: dict, clip_model, name: str) -> None:
-    stated = content["made_with"].get("the weights of CLIP")
-    if stated not in (None, backbone.fingerprint(clip_model)):
+def _stated_name(content: dict, path: str) -> str:
+    """The CLIP that a checkpoint names; a file that it names is never opened on its word.
+
+    Raises:
+        UserError: if it names none, but a file.
+    """
+    name, file = (str(content.get(key) or "") for key in ("backbone", "backbone_file"))
+    if file or (name and name not in backbone.known()):
+        raise UserError(f"{path} was made with a CLIP from a file ({file or name}): give it with --backbone-path")
+    return name or "ViT-B/16"
+
+
+def _require_same_clip(content: dict, clip_model, name: str, path: str) -> None:
+    stated = {"the weights of CLIP": content["made_with"].get("the weights of CLIP", clip_model.fingerprint)}
+    if understood(stated, {"the weights of CLIP": clip_model.fingerprint}, path) != stated:
         raise UserError(f"the checkpoint was made with another CLIP than {name}: see --backbone and --backbone-path")
 
 
@@ -46,12 +59,13 @@ def interpret(path: str, count: int, name: str, clip_path: str) -> list[tuple[in
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
     if not layers and not vision:
         raise UserError(f"{path} holds no learned prompts")
-    name = name or str(content.get("backbone") or "ViT-B/16")
+    if not name and not clip_path:
+        name = _stated_name(content, path)
     try:
         clip_model = backbone.load_clip(name, clip_path)
     except UserError as error:
         raise UserError(f"--backbone {name}, --backbone-path {clip_path or 'not given'}: {error}") from None
-    _require_same_clip(content, clip_model, clip_path or name)
+    _require_same_clip(content, clip_model, clip_path or name, path)
     if vision:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
     texts, embeddings = vocabulary(clip_model.token_embedding.weight.detach())

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from modprompt.blocks import causal_after, run_block
 from modprompt.clip_package import import_clip
+from modprompt.programs import left_as_found
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families
 
 TEMPLATES = (
@@ -252,6 +253,7 @@ def train(args: argparse.Namespace) -> None:
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
 
 
+@left_as_found()
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the small CLIP on rendered type.")
     parser.add_argument("--out", type=Path, default=Path("modprompt/models/glyph_clip.npz"))

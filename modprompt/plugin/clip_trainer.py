@@ -8,9 +8,11 @@ from torch import nn
 from tqdm import tqdm
 
 from modprompt import backbone
+from modprompt.clips.words import require_known_words
 from modprompt.memory import keep_freed_memory
 from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
 from modprompt.plugin.feature_cache import feature_batches
+from modprompt.runs import folder as run_folder
 
 
 def warn_of_pixel_statistics(cfg) -> None:
@@ -27,10 +29,15 @@ def warn_of_pixel_statistics(cfg) -> None:
 
 
 class CLIPTrainer(TrainerX):
-    """A trainer around a CLIP: loads it by name or path, checks the image size."""
+    """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
+
+    def __init__(self, cfg):
+        if cfg.OUTPUT_DIR:
+            run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
+        super().__init__(cfg)
 
     def load_clip(self) -> nn.Module:
-        """The CLIP that the config names, checked against INPUT.SIZE."""
+        """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
         cfg = self.cfg
         warn_of_pixel_statistics(cfg)
         if self.device.type == "cpu":
@@ -39,7 +46,8 @@ class CLIPTrainer(TrainerX):
         print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
         clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
         backbone.require_input_size(clip_model, *cfg.INPUT.SIZE)
-        self.backbone_fingerprint = backbone.fingerprint(clip_model)
+        require_known_words(self.dm.dataset.classnames, clip_model)
+        self.backbone_fingerprint = clip_model.fingerprint
         return clip_model
 
     def encode_image(self, image):

@@ -8,6 +8,7 @@ import warnings
 from modprompt.checkpoint import PREFIX, load_learner
 from modprompt.errors import UserError
 from modprompt.plugin.run_folder import find_checkpoint, newest_checkpoint, save_checkpoint
+from modprompt.runs.versioned import plain
 
 # settings of a node that change how prompts are learned, not how they are used
 TRAINING_ONLY = ("PREC", "TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "LOGITS_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
@@ -40,15 +41,16 @@ class LearnerCheckpoints:
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Save the learner alone, without the optimiser: what is needed to use it."""
-        settings = self.resume_settings()
+        settings = plain(self.resume_settings())
         for name in self.get_model_names():
             state = {
                 "state_dict": self._models[name].state_dict(),
                 "epoch": epoch + 1,
                 "val_result": None if val_result is None else float(val_result),
-                "made_with": self.made_with(),
+                "made_with": plain(self.made_with()),
                 "class_list": self.class_list,
-                "backbone": self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME,
+                "backbone": self.cfg.MODEL.BACKBONE.NAME,
+                "backbone_file": self.cfg.MODEL.BACKBONE.PATH,  # for people: nothing opens it
                 "settings": settings,
             }
             folder = os.path.join(directory, name)
@@ -95,6 +97,7 @@ class LearnerCheckpoints:
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
             found = self._load(self._models[name], path)
+            self.loaded_checkpoint = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
     def _load(self, view, path):

@@ -14,6 +14,7 @@ from dassl.config import cfg_default
 from modprompt.errors import UserError
 from modprompt.files import read_tensors, write_tensors
 from modprompt.given import FREE, changes
+from modprompt.runs.versioned import plain, understood
 
 FILE_NAME = "training_state.pth.tar"
 
@@ -60,7 +61,7 @@ def require_same(mine, theirs, folder):
 
     A setting that one of the two does not know yet has its default there.
     """
-    defaults = settings_of(cfg_default)
+    mine, defaults = understood(theirs, mine, folder), settings_of(cfg_default)
     keys = (set(mine) | set(theirs)) - FREE
     old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
     changed = changes(old, new)
@@ -75,7 +76,7 @@ def save(directory, settings, epoch, models, optims, scheds, best_result, extras
     """Write the state after `epoch` finished epochs; `extras` is what else a trainer must remember."""
     states = {
         "epoch": epoch,
-        "settings": settings,
+        "settings": plain(settings),
         "best_result": float(best_result),
         "models": {name: model.state_dict() for name, model in models.items()},
         "optims": {name: optim.state_dict() for name, optim in optims.items() if optim is not None},

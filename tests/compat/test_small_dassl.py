@@ -206,10 +206,11 @@ def test_existing_log_gets_a_neighbour(tmp_path, monkeypatch, capsys):
     import sys
 
     (tmp_path / "log.txt").write_text("old")
-    monkeypatch.setattr(sys, "stdout", sys.stdout)
-    setup_logger(str(tmp_path))
-    print("hello")
-    sys.stdout.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", sys.stdout)
+        setup_logger(str(tmp_path))
+        print("hello")
+        sys.stdout.close()
     logs = sorted(path.name for path in tmp_path.iterdir())
     assert len(logs) == 2
     assert logs[1].startswith("log.txt-")

@@ -1,6 +1,5 @@
 import hashlib
 import json
-import multiprocessing
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import datasets.digits  # noqa: F401 - registers
 import trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from datasets.digits import CLASS_NAMES, write_digits
 from modprompt.errors import UserError
+from tests.datasets.at_once import lists_at_once
 
 
 def cfg_for(root, subsample="all", shots=-1):
@@ -58,16 +58,9 @@ def test_base_and_new_are_the_halves_by_value(tmp_path):
     assert {item.label for item in new.test} == set(range(5))
 
 
-def read(root):
-    dataset = build_dataset(cfg_for(root, shots=4))
-    return [item.impath for item in dataset.train_x]
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_several_processes_may_start_at_once(tmp_path):
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        lists = pool.map(read, [tmp_path] * 4)
-    assert all(len(paths) == 40 for paths in lists)
+    lists = lists_at_once("Digits", tmp_path, 4, processes=4)
+    assert all(len(train) == 40 for train, _, _ in lists)
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import pickle
 import random
@@ -21,6 +20,7 @@ import trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.errors import UserError
 from tests.conftest import ROOT
 from tests.datasets import trees
+from tests.datasets.at_once import lists_at_once
 
 RECORDED = json.loads((Path(__file__).parent / "reference_lists.json").read_text())
 PUBLISHED = Path(os.environ.get("SPLITS", ROOT.parent / "shared" / "data" / "splits"))
@@ -130,21 +130,9 @@ def test_published_splits_give_the_published_few_shot_lists(module, tmp_path, mo
                 assert "/".join(d.hexdigest()[:12] for d in digests) == PUBLISHED_HASHES[module][seed - 1]
 
 
-def read_when_all_are_ready(root, barrier):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasets.splits.listdir_nohidden", sorted_listing)
-        barrier.wait(60)
-        dataset = read("EuroSAT", root, 2, seed=1)
-    return [facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)]
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_twenty_processes_at_once_end_with_the_same_lists(tmp_path):
     trees.eurosat(tmp_path)
-    context = multiprocessing.get_context("fork")  # torch is imported already
-    with context.Manager() as manager, context.Pool(20) as pool:
-        barrier = manager.Barrier(20)
-        lists = pool.starmap(read_when_all_are_ready, [(tmp_path, barrier)] * 20, chunksize=1)
+    lists = lists_at_once("EuroSAT", tmp_path, 2, processes=20)
     assert all(one == lists[0] for one in lists)
     assert len(lists[0][0]) == 10
     cache = tmp_path / "eurosat" / "split_fewshot"
@@ -154,7 +142,7 @@ def test_twenty_processes_at_once_end_with_the_same_lists(tmp_path):
     shutil.rmtree(cache)
     (tmp_path / "eurosat" / "split_zhou_EuroSAT.json").unlink()
     alone = read("EuroSAT", tmp_path, 2, seed=1)  # and they are the lists of a single process
-    assert facts(alone.train_x, tmp_path) == lists[0][0]
+    assert [list(row) for row in facts(alone.train_x, tmp_path)] == lists[0][0]
 
 
 def family_cache(path, items):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from experiments import local, state
-from tests.experiments.conftest import has_ended
+from tests.experiments.conftest import has_ended, starts
 
 
 def test_cores_are_shared_evenly():
@@ -40,7 +40,7 @@ def test_gpus_are_those_that_may_be_used(monkeypatch, tmp_path):
 
 
 def wait(handles):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while any(handle.alive() for handle in handles) and time.monotonic() < end:
         time.sleep(0.02)
 
@@ -66,13 +66,13 @@ def test_closing_ends_all_that_was_started(quick, jobs, tmp_path, how):
     launcher = local.LocalLauncher([local.Slot((0,))])
     (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
     folder = tmp_path / jobs[0].folder
-    end = time.monotonic() + 20
-    while not (folder / "starts.txt").exists() and time.monotonic() < end:
+    end = time.monotonic() + 60
+    while not starts(folder) and time.monotonic() < end:
         time.sleep(0.02)
     child = int((folder / "starts.txt").read_text())
     launcher.close(grace_s=5.0 if how == "asked" else 0.0)
     assert not handle.alive()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while state.of(jobs[0], tmp_path).name == "running" and time.monotonic() < deadline:
         time.sleep(0.02)
     assert state.of(jobs[0], tmp_path) == state.State("waiting")

@@ -92,7 +92,7 @@ def test_two_runners_do_not_run_a_job_twice(quick, jobs, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(100)
     assert summaries == [runner.Summary(8, [], [], [])] * 2
     assert counts(jobs, tmp_path) == [1] * 8
 
@@ -117,7 +117,7 @@ def test_test_of_a_model_that_changes_while_the_runner_runs_is_tested_again(quic
 
 
 def started(job, out):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not starts(out / job.folder):
         assert time.monotonic() < end
         time.sleep(0.02)

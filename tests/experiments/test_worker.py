@@ -31,7 +31,7 @@ def folder_of(jobs, tmp_path):
     return tmp_path / jobs[4].folder
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
@@ -123,7 +123,7 @@ def test_signal_in_the_middle_of_waiting_ends_the_child(task, jobs, tmp_path):
         child = int((folder / "starts.txt").read_text())
         os.kill(child, signal.SIGUSR2)  # the cluster signals the whole run; the child leaves it to the worker
         process.send_signal(signal.SIGUSR2)
-        assert process.wait(20) == 7
+        assert process.wait(60) == 7
     assert has_ended(child)
     assert state.of(jobs[4], tmp_path) == state.State("waiting")
 

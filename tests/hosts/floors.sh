@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 folder=${1:-$(mktemp -d)}
-others="pytest yacs scikit-learn scipy tqdm Pillow clip-anytorch packaging PyYAML matplotlib gdown"
+others="pytest pytest-timeout hypothesis yacs scikit-learn scipy tqdm Pillow clip-anytorch packaging PyYAML matplotlib gdown"
 failed=0
 
 floor() { # floor NAME INTERPRETER PACKAGES...

@@ -1,0 +1,1 @@
+"""Which CLIP a model is, and what it knows; nothing of prompts."""

@@ -1,0 +1,69 @@
+"""Which CLIP a run was made with: one hash of all its weights and of what its tensors do not show."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.runs.versioned import Versioned
+
+VERSION = "2"
+_THREADS = 4  # hashing and casting run beside each other
+_BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    """A tensor's values in their shortest exact form, so that a half tensor and its float copy are one."""
+    if not tensor.is_floating_point():
+        return tensor.long()
+    if tensor.dtype == torch.float16:
+        return tensor
+    wide = tensor.float()
+    short = wide.half()
+    return short if torch.equal(short.float(), wide) else wide
+
+
+def _digest(name: str, tensor: Tensor) -> bytes:
+    exact = _exact(tensor.detach().cpu()).contiguous()
+    digest = hashlib.sha256(f"{name} {exact.dtype} {tuple(exact.shape)}\n".encode())
+    digest.update(exact.flatten().numpy().data)
+    return digest.digest()
+
+
+def _shape(clip_model: nn.Module) -> str:
+    """Activation and heads of both sides: no tensor shows them."""
+    facts = []
+    for side in (clip_model.transformer, clip_model.visual):
+        for part in side.modules():
+            heads = getattr(part, "num_heads", None)
+            if heads is not None:
+                facts.append(f"{heads} heads")
+            if isinstance(part, nn.Sequential) and hasattr(part, "gelu"):
+                facts.append(type(part.gelu).__name__)
+    return " ".join(facts)
+
+
+def fingerprint(state_dict: Mapping[str, Tensor], clip_model: nn.Module) -> Versioned:
+    """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits.
+
+    Args:
+        state_dict: its weights as they were read, before any cast.
+        clip_model: the stock model that was built of them.
+
+    Returns:
+        The hash; its `old` is what version 1 had, which two tensors decide.
+    """
+    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in _BOOKKEEPING)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = list(pool.map(lambda pair: _digest(*pair), named))
+    whole = hashlib.sha256(_shape(clip_model).encode() + b"".join(digests)).hexdigest()
+    return Versioned(f"{VERSION}:{whole[:24]}", old=_of_two_tensors(clip_model))
+
+
+def _of_two_tensors(clip_model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
+        digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]

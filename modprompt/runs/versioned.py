@@ -1,0 +1,55 @@
+"""Hashes that say by which rule they were made, so that those of an earlier rule are still understood."""
+
+import warnings
+from typing import Dict, Mapping
+
+from modprompt.errors import UserError
+
+
+class Versioned(str):
+    """A hash with the version of its rule in front, "2:..."; `old` is what the rule before gave, without a version."""
+
+    old: str
+
+    def __new__(cls, text: str, old: str = ""):
+        made = super().__new__(cls, text)
+        made.old = old
+        return made
+
+
+def plain(values: Mapping[str, str]) -> Dict[str, str]:
+    """Values, by name, as they are written into files: nothing but text."""
+    return {name: str(value) for name, value in values.items()}
+
+
+def in_the_form_of(recorded: str, mine: str) -> str:
+    """My hash by the rule of a recorded one, for comparison; a text that is no Versioned stays as it is.
+
+    Raises:
+        UserError: if the recorded one is of a rule that is not known yet.
+    """
+    if not isinstance(mine, Versioned):
+        return mine
+    version, colon, _ = str(recorded).partition(":")
+    if not colon:
+        return mine.old or mine
+    if version.isdigit() and int(version) > int(mine.partition(":")[0]):
+        raise UserError(f"a hash of version {version} ({recorded[:20]}) was made by a newer modprompt: update this one")
+    return mine
+
+
+def proves_less(recorded: str, mine: str) -> bool:
+    """Whether a recorded hash is of the rule before, which sees less than mine does."""
+    return isinstance(mine, Versioned) and ":" not in str(recorded) and bool(mine.old)
+
+
+def understood(recorded: Mapping[str, str], mine: Mapping[str, str], where) -> Dict[str, str]:
+    """My values, by name, in the form of recorded ones; a warning names those that are of the rule before.
+
+    Raises:
+        UserError: as in_the_form_of.
+    """
+    for name, value in mine.items():
+        if proves_less(recorded.get(name, ":"), value):
+            warnings.warn(f"{where} holds {name} by an earlier rule, which proves less than today's", stacklevel=3)
+    return {name: in_the_form_of(recorded.get(name, ":"), value) for name, value in mine.items()}

@@ -1,0 +1,196 @@
+"""Every program of the project leaves the process that it runs in as it found it, also when it fails."""
+
+import json
+import random
+import signal
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import train
+from benchmarks import speed
+from datasets.prepare.__main__ import main as prepare
+from experiments import report, run, worker
+from lpclip import feat_extractor, linear_probe
+from modprompt import install
+from modprompt.plugin.prompt_trainer import PromptTrainer
+from tests.conftest import ROOT
+from tests.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
+from tests.hosts.stand_in import run_in
+from tests.process_state import changes, generators_and_warnings, settings
+from tools import interpret, train_glyph_clip
+
+
+def state():
+    return {**settings(), **generators_and_warnings()}
+
+
+def ended(program, *words):
+    """What a program's call comes to: its exit code, or the name of the error that came out."""
+    try:
+        return program(*words) or 0
+    except Exception as error:
+        return type(error).__name__
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def _train(request):
+    return train.main, [*request.getfixturevalue("mpl_flags"), *request.getfixturevalue("mpl_options")]
+
+
+def training(request, monkeypatch, tmp_path):
+    program, words = _train(request)
+    return program, [*words, "OPTIM.MAX_EPOCH", "1"], 0
+
+
+def training_that_is_interrupted(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(PromptTrainer, "after_epoch", interrupted)
+    return (*_train(request), 130)
+
+
+def training_that_breaks(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(PromptTrainer, "loss", lambda self: None)
+    return (*_train(request), "TypeError")
+
+
+def training_of_an_unknown_method(request, monkeypatch, tmp_path):
+    return train.main, ["--trainer", "MLP"], 2
+
+
+def _experiment(request, tmp_path):
+    request.getfixturevalue("quick")
+    (tmp_path / "small.yaml").write_text(FILE.replace("[1, 2]", "[1]"))
+    return [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]
+
+
+def runs(request, monkeypatch, tmp_path):
+    return run.main, [*_experiment(request, tmp_path), "--jobs", "4"], 0
+
+
+def runs_that_are_stopped(request, monkeypatch, tmp_path):
+    monkeypatch.setattr("experiments.local.LocalLauncher.start", lambda *_: signal.raise_signal(signal.SIGTERM) or [])
+    return run.main, _experiment(request, tmp_path), 130
+
+
+def runs_that_break(request, monkeypatch, tmp_path):
+    monkeypatch.setattr("experiments.local.LocalLauncher.start", lambda *_: [][0])
+    return run.main, _experiment(request, tmp_path), "IndexError"
+
+
+def a_report(request, monkeypatch, tmp_path):
+    return report.main, _experiment(request, tmp_path), 1
+
+
+def a_worker(request, monkeypatch, tmp_path):
+    task = {"folder": str(tmp_path / "run"), "command": ["false"], "settings_hash": "x", "parent": ""}
+    return worker.main, [json.dumps(task), "--cores", "0"], worker.FAILED
+
+
+def features(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        feat_extractor, "extract", lambda trainer, images: (torch.rand(2, 3).numpy(), torch.ones(2).numpy())
+    )
+    return feat_extractor.run, ["--root", str(tmp_path), "--output-dir", str(tmp_path / "f"), "--seed", "3"], 0
+
+
+def a_probe(request, monkeypatch, tmp_path):
+    (tmp_path / "D").mkdir()
+    arrays = {"feature_list": np.eye(8, 4, dtype=np.float32), "label_list": np.arange(8) % 2}
+    for split in ("train", "val", "test"):
+        np.savez(tmp_path / "D" / f"{split}.npz", **arrays)
+    words = ["--dataset", "D", "--feature_dir", str(tmp_path), "--num_run", "1", "--num_step", "1", "--shots", "1"]
+    return linear_probe.run, words, 0
+
+
+def words_of_a_checkpoint(request, monkeypatch, tmp_path):
+    torch.save([1], tmp_path / "file")
+    return interpret.run, [str(tmp_path / "file")], "UserError"
+
+
+def a_glyph_clip(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["train_glyph_clip", "--out", str(tmp_path / "clip.npz"), "--minutes", "0"])
+    monkeypatch.setattr(train_glyph_clip, "families", lambda: {}["none here"])
+    return train_glyph_clip.main, None, "KeyError"
+
+
+def data(request, monkeypatch, tmp_path):
+    return prepare, ["EuroSAT", "--check", "--root", str(tmp_path)], 1
+
+
+def an_installation(request, monkeypatch, tmp_path):
+    return install.main, [str(ROOT)], 2
+
+
+def a_measurement(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "stepper", lambda case: lambda: None)
+    return speed.main, ["--one", json.dumps([{"side": "ours"}, 1, torch.get_num_threads() + 1])], 0
+
+
+CASES = {
+    "train.py": [training, training_that_is_interrupted, training_that_breaks, training_of_an_unknown_method],
+    "experiments/run.py": [runs, runs_that_are_stopped, runs_that_break],
+    "experiments/report.py": [a_report],
+    "experiments/worker.py": [a_worker],
+    "lpclip/feat_extractor.py": [features],
+    "lpclip/linear_probe.py": [a_probe],
+    "tools/interpret.py": [words_of_a_checkpoint],
+    "tools/train_glyph_clip.py": [a_glyph_clip],
+    "datasets/prepare/__main__.py": [data],
+    "modprompt/install.py": [an_installation],
+    "benchmarks/speed.py": [a_measurement],
+}
+IN_A_PROCESS_OF_THEIR_OWN = {"modprompt/launch.py", "modprompt/doctor.py"}  # below: they register trainers once more
+CHILDREN_ALONE = {"benchmarks/startup.py", "benchmarks/experiments.py"}  # they start programs and set nothing
+
+
+def test_no_program_is_forgotten():
+    paths = [path for path in ROOT.rglob("*.py") if not {".venv", "tests", "build"} & {*path.relative_to(ROOT).parts}]
+    found = {str(path.relative_to(ROOT)) for path in paths if '\nif __name__ == "__main__":' in path.read_text()}
+    assert found == {*CASES, *IN_A_PROCESS_OF_THEIR_OWN, *CHILDREN_ALONE}
+
+
+@pytest.mark.parametrize("case", [case for cases in CASES.values() for case in cases], ids=lambda case: case.__name__)
+def test_program_leaves_its_process_as_it_found_it(case, request, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    program, words, code = case(request, monkeypatch, tmp_path)
+    random.random()
+    before = state()
+    assert ended(program, *([] if words is None else [words])) == code
+    assert changes(before, state()) == []
+
+
+SCRIPT = """
+import os, random, sys, warnings
+random.seed(1)
+os.environ["OF_THE_SCRIPT"] = "1"
+sys.path.insert(0, "/of/the/script")
+sys.stdout = open(os.devnull, "w")
+warnings.simplefilter("ignore")
+sys.exit(3)
+"""
+FOREIGN = """
+import sys
+from tests.process_state import changes, generators_and_warnings, settings
+from modprompt import {name} as program
+sys.argv = ["program"]
+before = {{**settings(), **generators_and_warnings()}}
+try:
+    code = program.main({words!r})
+except SystemExit as error:
+    code = error.code
+assert code == {code}, code
+found = changes(before, {{**settings(), **generators_and_warnings()}})
+assert not found, found
+"""
+
+
+@pytest.mark.parametrize(("name", "words", "code"), [("launch", ["script.py", "--flag"], 3), ("doctor", [], 1)])
+def test_program_for_other_codebases_leaves_its_process_as_it_found_it(name, words, code, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = run_in(tmp_path, "-c", FOREIGN.format(name=name, words=words, code=code))
+    assert done.returncode == 0, done.stderr
