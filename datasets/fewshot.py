@@ -65,6 +65,9 @@ class FewShotCache:
         image_dir: what image paths are relative to.
         shots: images per class, at least 1.
         seed: the run's seed; part of the file name only, the generator is seeded elsewhere.
+
+    Attributes:
+        path: of the file that is written, or was read.
     """
 
     def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int) -> None:
@@ -94,6 +97,7 @@ class FewShotCache:
             found = None if names is None else self._found(names, pools)
             if found is not None:
                 print(f"Loading the few-shot lists of {path}")
+                self.path = path
                 return found
             print(f"{path} does not belong to the present split: not used")
         for error in damaged:

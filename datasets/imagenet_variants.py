@@ -41,6 +41,7 @@ class ImageNetVariant(DatasetBase):
         if self.selected_on == runs.HELD_OUT:
             raise UserError(f"{name} has test images alone, and none to choose by: {WITHOUT_VALIDATION}")
         images = self.list_images(read_classnames(self.listing))
+        self.record_files: dict[str, str] = {}
         found = split_hash(Split([], None, images), self.image_dir)
         self.split_facts = {"name": name, "status": runs.NOT_KNOWN, "hash": found}
         data = datums(images)

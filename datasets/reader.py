@@ -9,7 +9,7 @@ from dassl.data.datasets import DatasetBase
 from datasets.fewshot import VAL_SHOTS, FewShotCache, few_shot, hashes_of_seed
 from datasets.images import Image, datums
 from datasets.splits import Split, read_split, split_folders, split_hash, write_split
-from datasets.storage import Storage
+from datasets.storage import Storage, recorded_name
 from datasets.subsample import subsample_classes
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
@@ -21,15 +21,12 @@ WITHOUT_VALIDATION = (
 
 
 def selected_on(cfg, own_validation: bool) -> str:
-    """By which images a run on this project's readers chooses; a choice on the test images is said."""
+    """By which images a run on this project's readers chooses; empty if it does not."""
     if not runs.chooses_by_validation(cfg):
         return ""
     if own_validation:
         return runs.VALIDATION
-    if not cfg.DATASET.get("VAL_FROM_TEST", False):
-        return runs.HELD_OUT
-    print(f"note: {cfg.DATASET.NAME} has no validation images: what is chosen is selected on test")
-    return runs.TEST
+    return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 
 def find_images(root: Path, dataset_dir: str, image_folder: str, name: str) -> Path:
@@ -64,6 +61,7 @@ class FamilyDataset(DatasetBase):
         few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
         own_validation: whether it has validation images of its own.
         selected_on: what a choice by validation is made on; empty if nothing chooses.
+        record_files: split file and few-shot list, as {name in results: path}.
 
     Raises:
         UserError: if the root or the images are missing, or the data do not fit the rules.
@@ -80,12 +78,15 @@ class FamilyDataset(DatasetBase):
         self.folder = self.find(Path(cfg.DATASET.ROOT or "."))
         self.image_dir = self.folder / self.image_folder
         self.storage = Storage(self.folder)
+        self.record_files: dict[str, str] = {}
         with self.storage.lock():
             split = self.read_or_make_split()
             train, val, test = split
             self.few_shot_hash = ""
             if cfg.DATASET.NUM_SHOTS >= 1:
-                train, val = few_shot(train, val, cache=self.cache())
+                cache = self.cache()
+                train, val = few_shot(train, val, cache=cache)
+                self._record(cache.path)
                 self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
         self._check_labels(train, val, test)
         self.own_validation = runs.own_validation(split)
@@ -159,6 +160,7 @@ class FamilyDataset(DatasetBase):
         if path is not None:
             print(f"Reading split from {path}")
             found = read_split(path, self.image_dir, names_repeat=self.names_repeat)
+            self._record(path)
             self.check_against_folder(found.split, path)
             self.state_split(found.split, found.hash, found.ours)
             return found.split
@@ -168,8 +170,13 @@ class FamilyDataset(DatasetBase):
             return split
         path = self.storage.own / self.split_file
         self.state_split(split, write_split(split, path, self.image_dir), ours=True)
+        self._record(path)
         print(f"Saved split to {path}")
         return split
+
+    def _record(self, path: Path) -> None:
+        root = Path(self.cfg.DATASET.ROOT or ".").expanduser().absolute()
+        self.record_files[recorded_name(path, self.storage, root)] = str(path)
 
     def state_split(self, split: Split, found: str, ours: bool) -> None:
         """Keep what is known of a split whose hash was found."""

@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from modprompt.runs import published
+from modprompt.runs.versioned import Versioned
 
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 
-_NOW = "2:"  # the version in front of a hash; the first version had none
+_NOW = "2:"  # the version in front of a hash; the first version had none (see versioned.py)
 _READERS = 8  # files that are read at a time
 
 
@@ -84,18 +85,6 @@ def old_images_hash(*lists: Optional[Sequence]) -> str:
     """The hash of the first version: file names and labels alone, twelve hex digits."""
     texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
-
-
-def is_old(recorded: str) -> bool:
-    """Whether a recorded hash is of the first version, which other pictures under the same names would have too."""
-    return len(recorded) == 12 and not recorded.strip("0123456789abcdef")
-
-
-def same_images(recorded: str, *lists: Optional[Sequence], root: str = "", first_by_content: bool = False) -> bool:
-    """Whether these are the images of a recorded hash, by the rule of its version (see is_old)."""
-    if is_old(recorded):
-        return recorded == old_images_hash(*lists)
-    return recorded == images_hash(*lists, root=root, first_by_content=first_by_content)
 
 
 def list_hash(images: Iterable, root: str) -> str:
@@ -174,9 +163,9 @@ def _some(group: List, number: int, rng: random.Random) -> List:
     return rng.sample(group, min(number, len(group)))
 
 
-def training_images_hash(dataset: Any, cfg: Any) -> str:
-    """The hash of a data set's training images, few-shot lists by content; computed once."""
-    return _once(dataset, cfg, "train_x")
+def training_images_hash(dataset: Any, cfg: Any) -> Versioned:
+    """The hash of a data set's training images, few-shot lists by content; computed once. It knows the old one too."""
+    return Versioned(_once(dataset, cfg, "train_x"), old_images_hash(dataset.train_x))
 
 
 def all_images_hash(dataset: Any, cfg: Any) -> str:

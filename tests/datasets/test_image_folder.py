@@ -1,6 +1,3 @@
-import json
-import random
-
 import pytest
 
 import datasets.image_folder  # noqa: F401 - registers
