@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.files import read_arrays, write_arrays
+from modprompt.storage.seal import arrays_hash
 
 
 def weights_digest(visual) -> str:
@@ -34,15 +35,6 @@ def data_digest(dataset) -> str:
         facts = os.stat(item.impath)
         digest.update(f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
-
-
-def arrays_hash(what: str, *arrays: np.ndarray) -> str:
-    """SHA-256 (hex) of arrays and of what they stand for."""
-    digest = hashlib.sha256(what.encode())
-    for array in arrays:
-        digest.update(f"\n{array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 class FeatureBatches:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import train
-from modprompt.plugin.feature_cache import arrays_hash
+from modprompt.storage.seal import arrays_hash
 from tests.methods import METHODS
 
 
