@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import warnings
 from pathlib import Path
 
+from modprompt.storage import lock
+from modprompt.storage.parts import remove_parts
 from modprompt.storage.paths import is_inside
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
 
 
 def cache_of(folder: Path) -> Path:
@@ -58,14 +56,21 @@ class Storage:
 
     @contextlib.contextmanager
     def lock(self):
-        """One process at a time: of several that start at once the first makes the files, the others find them."""
-        self.own.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
+        """One process at a time: of several that start at once the first makes the files, the others find them.
+
+        Whoever has it clears away what killed writers left.
+        """
+        lists = self.own / "split_fewshot"
+        lists.mkdir(parents=True, exist_ok=True)
+        try:
+            file = lock.take(lists / ".lock", patience_s=float("inf"))
+        except lock.NoLocks as error:
+            warnings.warn(f"{self.own}: {error.strerror}: start no second run on a new data set", stacklevel=2)
             yield
             return
-        folder = self.own / "split_fewshot"
-        folder.mkdir(exist_ok=True)
-        with (folder / ".lock").open("w") as file:
-            with contextlib.suppress(OSError):  # a file system without locks; files still appear whole
-                fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            for folder in (self.own, lists):
+                remove_parts(folder)
             yield
+        finally:
+            os.close(file)

@@ -15,6 +15,7 @@ from modprompt.plugin import once
 from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
 from modprompt.plugin.feature_cache import feature_batches
 from modprompt.runs import folder as run_folder
+from modprompt.runs import images
 
 
 def warn_of_pixel_statistics(cfg) -> None:
@@ -40,6 +41,8 @@ class CLIPTrainer(TrainerX):
             if cfg.OUTPUT_DIR:
                 run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
             super().__init__(cfg)
+        if images.selected_on(self.dm.dataset, cfg) == images.TEST:
+            print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
 
     def train(self):
         """Train, resuming if there is something to resume, then test."""
