@@ -54,6 +54,7 @@ class FamilyDataset(DatasetBase):
         self.folder = self.find(Path(cfg.DATASET.ROOT or "."))
         self.image_dir = self.folder / self.image_folder
         self.storage = Storage(self.folder)
+        self.record_files: dict[str, str] = {}  # split file and few-shot list by the names that results give them
         with self.storage.lock():
             train, val, test = self.read_or_make_split()
             if cfg.DATASET.NUM_SHOTS >= 1:

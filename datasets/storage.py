@@ -7,10 +7,34 @@ import hashlib
 import os
 from pathlib import Path
 
+from modprompt.storage.paths import is_inside
+
 try:
     import fcntl
 except ImportError:  # not on Windows
     fcntl = None
+
+
+def cache_of(folder: Path) -> Path:
+    """Where the files of a data set go whose folder is read-only."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    return cache / "modprompt" / f"{folder.name}-{place}"
+
+
+def recorded_name(path: Path, storage: Storage, root: Path) -> str:
+    """The name that results give a split file or few-shot list: its path below the root of the data sets."""
+    inner = path.relative_to(storage.own if storage.own in path.parents else storage.folder)
+    return (storage.folder.relative_to(root) / inner).as_posix()
+
+
+def find_recorded(root: Path, name: str) -> str | None:
+    """The path of a file that a result names; None if it is not there."""
+    if not is_inside(name):
+        return None
+    first, _, rest = name.partition("/")
+    places = (root / name, cache_of(root / first) / rest, cache_of(root) / name)
+    return next((str(path) for path in places if path.is_file()), None)
 
 
 class Storage:
@@ -25,9 +49,7 @@ class Storage:
         if os.access(folder, os.W_OK):
             self.own = folder
         else:
-            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-            self.own = cache / "modprompt" / f"{folder.name}-{place}"
+            self.own = cache_of(folder)
             print(f"{folder} is read-only: split and few-shot lists are kept in {self.own}")
 
     def find(self, name: str) -> Path | None:

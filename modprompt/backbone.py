@@ -3,7 +3,6 @@
 import inspect
 import io
 import os
-import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 from modprompt.clip_package import import_clip
 from modprompt.clips.fingerprint import fingerprint
 from modprompt.errors import UserError
-from modprompt.files import is_jit_archive, read_tensors
 from modprompt.names import check_name
 from modprompt.precision import cast_products
+from modprompt.storage.arrays import read_all_arrays
+from modprompt.storage.tensors import read_weights
 
 EMBEDDED = "glyph-clip"
 _EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
@@ -34,42 +34,33 @@ _RUN_EMBEDDED = f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME 
 
 def read_embedded() -> Dict[str, Tensor]:
     """State dict of the embedded model; words that its training never used have zero embeddings."""
-    import numpy as np
-
     try:
-        with _EMBEDDED_FILE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if not name.startswith("token_emb")}
-            rows = torch.from_numpy(arrays["token_embedding.rows"])
-            table = rows.new_zeros(int(arrays["token_embedding.size"]), rows.shape[1])
-            table[torch.from_numpy(arrays["token_embedding.ids"]).long()] = rows
+        arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(_EMBEDDED_FILE).items()}
+        rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
+        table = rows.new_zeros(size, rows.shape[1])
+        table[arrays.pop("token_embedding.ids").long()] = rows
     except Exception:
         raise UserError(f"the embedded model {_EMBEDDED_FILE} is missing or damaged: check it out again") from None
-    state["token_embedding.weight"] = table
-    return state
+    return {**arrays, "token_embedding.weight": table}
 
 
 def read_file(path: Path) -> Dict[str, Tensor]:
     """State dict of a CLIP on disk: a TorchScript archive as OpenAI publishes them, or a saved state dict.
 
+    Nothing in the file is run.
+
     Raises:
         UserError: if it is missing, damaged, or not a CLIP.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"MODEL.BACKBONE.PATH: no file at {path}; {_RUN_EMBEDDED}")
-    if is_jit_archive(path):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that TorchScript is deprecated; these archives are what there is
-                state = torch.jit.load(str(path), map_location="cpu").state_dict()
-        except RuntimeError as error:
-            raise UserError(f"{path} is not a whole TorchScript archive ({str(error).splitlines()[0][:120]})") from None
-    else:
-        state = read_tensors(path)
+    state = read_weights(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
     missing = [key for key in ("text_projection", "positional_embedding", "ln_final.weight") if key not in state]
     if missing:
         raise UserError(f"{path} is not the state dict of a CLIP: it has no {missing[0]}")
-    return dict(state)
+    # in a TorchScript archive the causal masks stand beside the weights; each model makes its own
+    return {key: value for key, value in state.items() if not str(key).endswith(".attn_mask")}
 
 
 def _download(name: str) -> Dict[str, Tensor]:
@@ -77,7 +68,7 @@ def _download(name: str) -> Dict[str, Tensor]:
     cache = Path(os.path.expanduser("~/.cache/clip"))
     url = clip._MODELS[name]
     try:
-        path = clip._download(url, str(cache))
+        path = clip._download(url, str(cache))  # checked by the sha256 in its address
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"no weights for {name}: {cache / os.path.basename(url)} is not there and the download failed ({error}); "

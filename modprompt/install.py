@@ -10,23 +10,32 @@ out by --uninstall. modprompt/installed.json in the codebase lists what belongs 
 
 import argparse
 import ast
+import contextlib
 import difflib
 import hashlib
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional
 
 from modprompt import shipped
 from modprompt.errors import UserError
+from modprompt.storage.lock import NoLocks, take_folder
+from modprompt.storage.opening import read_text
+from modprompt.storage.parts import part_of, remove_parts
+from modprompt.storage.paths import inside, inside_without_links, is_inside, is_link
 
 MANIFEST = "modprompt/installed.json"
 STATEMENT = "import modprompt.trainers.mpl"
 LINE = f"{STATEMENT}  # MPL; `python -m modprompt.install . --uninstall` takes this line out"
 AGAIN = "A first installation was taken back; else the same command, or --uninstall, goes on from here"
-ASIDE = ".modprompt-part"
+OLD_ASIDE = ".modprompt-part"  # of files that versions before this one left when they were killed
+# what an installer writes to: a list that names anything else is not followed
+ROOMS = ("modprompt", "configs/trainers/MPL", "configs/trainers/ModMPL", "scripts/mpl", "scripts/modmpl")
 SCRIPTS = ("base2new_train", "base2new_test", "few_shot", "xd_train", "xd_test")
 BY_HAND = """{folder} does not look like a codebase of the CoOp family ({reason}). By hand:
   1. copy {package} to {folder}/modprompt,
@@ -155,34 +164,86 @@ def read_manifest(folder: Path) -> Optional[dict]:
 
     Raises:
         UserError: if the file is damaged.
+        ForeignList: if it names what no installer writes.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        return {
+        manifest = json.loads(read_text(path))
+        found = {
             "files": dict(manifest["files"]),
             "folders": list(manifest["folders"]),
             "earlier": dict(manifest.get("earlier", {})),
         }
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path} is damaged: --uninstall first") from None
+    for name in (*found["files"], *found["earlier"]):
+        _require_ours(folder, name, any(f"{name}".startswith(f"{room}/") for room in ROOMS))
+    for name in found["folders"]:
+        _require_ours(
+            folder, name, any(f"{room}/".startswith(f"{name}/") or f"{name}/".startswith(f"{room}/") for room in ROOMS)
+        )
+    return found
+
+
+class ForeignList(UserError):
+    """A list of installed files that no installer wrote."""
+
+
+def _require_ours(folder: Path, name: object, is_ours: bool) -> None:
+    """Raise ForeignList unless a path of the list is one that an installer writes to."""
+    if not is_inside(name) or name == MANIFEST or not is_ours:
+        raise ForeignList(
+            f"{folder / MANIFEST} names {str(name)[:120]!r}, which no installation writes: nothing is done by this list; "
+            "delete that file, and --uninstall takes out what this version installs"
+        )
+
+
+def require_no_links(folder: Path, names: Iterable[str]) -> None:
+    """Raise UserError if a file of an installation, or a folder on the way to it, is a link."""
+    for name in names:
+        inside_without_links(folder, name, folder / MANIFEST)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One installer at a time in a codebase."""
+    try:
+        lock = take_folder(folder)
+    except NoLocks as error:
+        print(f"warning: {error.strerror}: do not start a second installation beside this one", file=sys.stderr)
+        lock = -1
+    if lock is None:
+        raise UserError(f"another installation is at work in {folder}: wait for it, then run again")
+    try:
+        yield
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed installations left beside the files of these names; only for whoever is alone there."""
+    for name in (*names, MANIFEST):
+        path = inside(folder, name, folder / MANIFEST)
+        remove_parts(path.parent, (path.name,))
+        old = path.with_name(path.name + OLD_ASIDE)
+        if old.exists():
+            old.unlink()
+    program = (folder / "train.py").resolve()
+    remove_parts(program.parent, (program.name,))
+    if program.with_name(program.name + OLD_ASIDE).exists():
+        program.with_name(program.name + OLD_ASIDE).unlink()
 
 
 def _write(path: Path, content: bytes) -> None:
-    path = path.resolve()  # a link stays one
-    aside = path.with_name(path.name + ASIDE)
-    try:
-        aside.write_bytes(content)
-        if path.exists():
-            shutil.copymode(str(path), str(aside))
-        elif path.suffix == ".sh":
-            aside.chmod(0o755)
-        aside.replace(path)
-    finally:
-        if aside.exists():
-            aside.unlink()
+    path = path.resolve() if path.name == "train.py" else path  # a linked train.py stays a link
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o755 if path.suffix == ".sh" else None
+    with part_of(path) as file:
+        file.write(content)
+        if mode is not None and hasattr(os, "fchmod"):
+            os.fchmod(file.fileno(), mode)
 
 
 def _folders_of(paths) -> List[str]:
@@ -202,6 +263,7 @@ def _uncommitted(folder: Path) -> bool:
 def check(host: Host, files: Dict[str, bytes], manifest: Optional[dict], even_if_changed: bool) -> None:
     """Raise UserError if installing would touch what belongs to the user."""
     own = manifest["files"] if manifest else {}
+    require_no_links(host.folder, {**own, **files})
     differing = [path for path in files if (host.folder / path).exists() and not _same(host.folder / path, files[path])]
     foreign = [path for path in differing if path not in own]
     if foreign:
@@ -253,6 +315,7 @@ def install(host: Host, files: Dict[str, bytes], manifest: Optional[dict]) -> in
     obsolete = _obsolete(folder, files, manifest)
     complete = manifest is not None and set(manifest["files"]) == set(files) and has_line(host.program)
     if complete and not differing:
+        _remove_leftovers(folder, files)
         return 0
     missing = [name for name in _folders_of(files) if not (folder / name).is_dir()]
     new = {path: _digest(content) for path, content in files.items()}
@@ -261,6 +324,7 @@ def install(host: Host, files: Dict[str, bytes], manifest: Optional[dict]) -> in
     owned = {"files": {**earlier, **new}, "folders": folders, "earlier": earlier}
     try:
         (folder / "modprompt").mkdir(exist_ok=True)
+        _remove_leftovers(folder, owned["files"])
         _write(folder / MANIFEST, json.dumps(owned, indent=1).encode())  # first: what is written from now on is ours
         for name in missing:
             (folder / name).mkdir(exist_ok=True)
@@ -279,23 +343,24 @@ def install(host: Host, files: Dict[str, bytes], manifest: Optional[dict]) -> in
 
 
 def _same(path: Path, content: bytes) -> bool:
-    return path.is_file() and path.read_bytes() == content
+    return not is_link(path) and path.is_file() and path.read_bytes() == content
 
 
 def remove(folder: Path, manifest: dict) -> List[str]:
-    """Take an installation out, its list last; returns the files that were changed since and are therefore kept."""
+    """Take an installation out, its list last; returns the files that were changed since and are therefore kept.
+
+    Raises:
+        UserError: if the way to one leads through a link; nothing is removed then.
+    """
+    require_no_links(folder, (*manifest["files"], *manifest["folders"], MANIFEST))
     program = folder / "train.py"
     if program.is_file() and without_line(program.read_bytes()) != program.read_bytes():
         _write(program, without_line(program.read_bytes()))
     present = [path for path in manifest["files"] if (folder / path).is_file()]
     changed = [path for path in present if not _as_installed(folder, path, manifest)]
-    asides = [path + ASIDE for path in (*manifest["files"], MANIFEST)]
-    for path in [*(set(present) - set(changed)), *asides]:
-        if (folder / path).exists():
-            (folder / path).unlink()
-    aside = program.resolve().with_name(program.resolve().name + ASIDE)
-    if aside.exists():
-        aside.unlink()
+    for path in set(present) - set(changed):
+        (folder / path).unlink()
+    _remove_leftovers(folder, manifest["files"])
     _remove_empty(folder, [name for name in manifest["folders"] if name != "modprompt"])
     if (folder / MANIFEST).exists():
         (folder / MANIFEST).unlink()
@@ -306,7 +371,7 @@ def remove(folder: Path, manifest: dict) -> List[str]:
 def _remove_empty(folder: Path, names: List[str]) -> None:
     for name in sorted(names, key=len, reverse=True):
         cache = folder / name / "__pycache__"
-        if cache.is_dir():
+        if cache.is_dir() and not is_link(cache):
             shutil.rmtree(str(cache))
         if (folder / name).is_dir() and not any((folder / name).iterdir()):
             (folder / name).rmdir()
@@ -316,6 +381,8 @@ def _installed_or_likely(folder: Path) -> dict:
     """What an installation wrote: from its list, or where that is lost what this version would write."""
     try:
         manifest = read_manifest(folder)
+    except ForeignList:
+        raise
     except UserError:
         manifest = None
     if manifest is not None:
@@ -344,9 +411,15 @@ def uninstall(folder: Path) -> None:
 def run(args) -> None:
     """Do what the arguments ask for."""
     folder = Path(args.folder).resolve()
-    if args.uninstall:
-        uninstall(folder)
-        return
+    with _alone(folder) if folder.is_dir() and not args.dry_run else contextlib.nullcontext():
+        if args.uninstall:
+            uninstall(folder)
+        else:
+            put_in(folder, args)
+
+
+def put_in(folder: Path, args) -> None:
+    """Install into a codebase, or show what that would change."""
     host = read_host(folder)
     manifest = read_manifest(folder)
     files = files_for(host)

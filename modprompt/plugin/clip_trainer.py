@@ -1,5 +1,6 @@
 """What all trainers share, those that train nothing too: loading CLIP, checking images and logits."""
 
+import os
 import warnings
 
 import torch
@@ -10,6 +11,7 @@ from tqdm import tqdm
 from modprompt import backbone
 from modprompt.clips.words import require_known_words
 from modprompt.memory import keep_freed_memory
+from modprompt.plugin import once
 from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
 from modprompt.plugin.feature_cache import feature_batches
 from modprompt.runs import folder as run_folder
@@ -32,6 +34,8 @@ class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
     def __init__(self, cfg):
+        if os.environ.get(once.ONCE):
+            once.require_folder_agrees(cfg)
         if cfg.OUTPUT_DIR:
             run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
         super().__init__(cfg)

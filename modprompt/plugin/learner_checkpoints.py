@@ -97,6 +97,7 @@ class LearnerCheckpoints:
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
             found = self._load(self._models[name], path)
+            self.loaded_checkpoint = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
     def _load(self, view, path):

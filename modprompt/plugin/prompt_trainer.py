@@ -21,8 +21,8 @@ from modprompt.model import PromptedCLIP
 from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import registered_default
 from modprompt.plugin.learner_checkpoints import LearnerCheckpoints
-from modprompt.plugin.result import images_hash
 from modprompt.plugin.resuming import ResumableRun
+from modprompt.runs.images import old_images_hash as images_hash
 from modprompt.schedule import from_config
 
 

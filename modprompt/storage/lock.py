@@ -49,7 +49,27 @@ def take(path, patience_s: float = 2.0) -> Optional[int]:
         OSError: if the file cannot be made.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(str(path), os.O_RDWR | os.O_CREAT | _OPEN, 0o666)
+    return _hold(os.open(str(path), os.O_RDWR | os.O_CREAT | _OPEN, 0o666), path, patience_s)
+
+
+def take_folder(folder, patience_s: float = 2.0) -> Optional[int]:
+    """As `take`, with the lock of a folder itself: nothing is made in it, and nothing is left.
+
+    Raises:
+        NoLocks: if there are no locks of folders there.
+        OSError: if the folder cannot be opened.
+    """
+    if fcntl is None:
+        raise NoLocks(errno.ENOLCK, "this system has no file locks", str(folder))
+    try:
+        return _hold(os.open(str(folder), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)), folder, patience_s)
+    except OSError as error:
+        if error.errno in (errno.EBADF, errno.EINVAL):  # network file systems that lock files open for writing alone
+            raise NoLocks(error.errno, "the file system has no locks of folders", str(folder)) from None
+        raise
+
+
+def _hold(file: int, path, patience_s: float) -> Optional[int]:
     try:
         end = time.monotonic() + patience_s
         while not _try(file, True, path):

@@ -6,10 +6,10 @@ import re
 import secrets
 import stat
 from pathlib import Path
-from typing import BinaryIO, Iterator, Union
+from typing import BinaryIO, Container, Iterator, Optional, Union
 
 PathLike = Union[str, Path]
-_PART = re.compile(r"\..+\.[0-9a-f]{16}\.part(\.npz)?")
+_PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.part(\.npz)?")
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -40,12 +40,20 @@ def part_of(path: PathLike, durable: bool = False) -> Iterator[BinaryIO]:
         raise
 
 
-def remove_parts(folder: PathLike) -> int:
-    """Remove what killed writers left in a folder; only for whoever holds its lock. Returns how many there were."""
+def remove_parts(folder: PathLike, names: Optional[Container[str]] = None) -> int:
+    """Remove what killed writers left in a folder; only for whoever holds its lock. Returns how many there were.
+
+    Args:
+        folder: the folder.
+        names: of the files whose parts are meant; without it all.
+    """
     removed = 0
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(str(folder)):
-            if _PART.fullmatch(entry.name) and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            found = _PART.fullmatch(entry.name)
+            if not found or not (names is None or found.group("name") in names):
+                continue
+            if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
                 os.unlink(entry.path)
                 removed += 1
     return removed

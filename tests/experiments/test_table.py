@@ -173,9 +173,9 @@ def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
     fill(found, tmp_path, by_hand)
     assert results.warnings(sections_of(found, tmp_path)[1]) == []
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
-    edit(tmp_path / job.folder / "result.json", split_hash="other")
+    edit(tmp_path / job.folder / "result.json", images_hash="2:other")
     (text,) = results.warnings(sections_of(found, tmp_path)[1])
     assert text == "not comparable, made with different images (eurosat base 16 1): CLIP, MaPLe / MPL"
-    edit(tmp_path / job.folder / "result.json", split_hash=f"eurosat1{job.options}", backbone_hash="other")
+    edit(tmp_path / job.folder / "result.json", images_hash=f"2:eurosat1{job.options}", backbone_hash="2:other")
     (text,) = results.warnings(sections_of(found, tmp_path)[1])
     assert text.startswith("not comparable, made with different weights (ViT-B/16): CLIP, MaPLe, MPL / MPL")

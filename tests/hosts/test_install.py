@@ -175,7 +175,7 @@ def test_installation_that_was_killed_is_finished_or_taken_out(host, monkeypatch
         def write(path, content):
             count.append(path)
             if len(count) == number:
-                path.with_name(path.name + install.ASIDE).write_bytes(content[:3])
+                path.with_name(f".{path.name}.{number:016x}.part").write_bytes(content[:3])
                 raise Killed
             plain(path, content)
 
@@ -190,7 +190,7 @@ def test_installation_that_was_killed_is_finished_or_taken_out(host, monkeypatch
     assert git(host, "status", "--porcelain", "--ignored") == ""
     kill_at(20)
     assert run(host) == 0
-    assert not list(host.rglob(f"*{install.ASIDE}"))
+    assert not list(host.rglob(".*.part"))
     assert run(host, "--uninstall") == 0
     assert git(host, "status", "--porcelain", "--ignored") == ""
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.files import is_jit_archive, read_tensors
-from modprompt.storage.text import write_whole
+from modprompt.storage.tensors import read_tensors
 
 
 class Evil:
@@ -58,24 +57,3 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     (tmp_path / "p.pth").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(UserError):
         read_tensors(tmp_path / "p.pth")
-
-
-def test_write_whole_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
-    write_whole(tmp_path / "deep" / "a.txt", "old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_whole(tmp_path / "deep" / "a.txt", "new")
-    assert (tmp_path / "deep" / "a.txt").read_text() == "old"
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.txt"]
-
-
-def test_jit_archives_are_told_from_state_dicts(tmp_path, clip_file):
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "j.pt"))
-    assert is_jit_archive(tmp_path / "j.pt")
-    assert not is_jit_archive(clip_file)
-    (tmp_path / "t").write_text("text")
-    assert not is_jit_archive(tmp_path / "t")

@@ -1,0 +1,60 @@
+"""numpy's .npz files, written whole, and read with every byte checked."""
+
+import io
+from pathlib import Path
+from typing import Dict, Tuple, Union
+
+import numpy as np
+
+from modprompt.errors import UserError
+from modprompt.storage.archives import read_member, read_members
+from modprompt.storage.opening import Bytes, Refused, open_regular
+from modprompt.storage.parts import part_of
+
+PathLike = Union[str, Path]
+_MOST_UNPACKED = 1 << 30  # bytes of a packed array; those of ours are not packed
+
+
+def write_arrays(path: PathLike, **arrays: np.ndarray) -> None:
+    """Write a .npz file that is either complete or not there, with its folders."""
+    with part_of(path) as file:
+        np.savez(file, **arrays)
+
+
+def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:
+    """The arrays of these names in a .npz file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is damaged or lacks one of them.
+    """
+    found = read_all_arrays(path, *names)
+    return tuple(found[name] for name in names)
+
+
+def read_all_arrays(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
+    """The arrays of a .npz file by name; with names those alone.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is damaged or lacks one of them.
+    """
+    with open_regular(path) as file:
+        try:
+            return _read(Bytes(file), names)
+        except Exception as error:  # numpy raises many kinds
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"{path} is damaged ({lines[0][:160]})") from None
+
+
+def _read(content: Bytes, names: Tuple[str, ...]) -> Dict[str, np.ndarray]:
+    members = {name[:-4] if name.endswith(".npy") else name: member for name, member in read_members(content).items()}
+    missing = [name for name in names if name not in members]
+    if missing:
+        raise Refused(f"it has no {missing[0]}")
+    arrays = {}
+    for name in names or members:
+        member = members[name]
+        text = read_member(content, member, _MOST_UNPACKED if member.deflated else content.size)
+        arrays[name] = np.lib.format.read_array(io.BytesIO(text), allow_pickle=False)
+    return arrays

@@ -1,0 +1,118 @@
+"""Regular files, opened without waiting: a pipe or a device given as a file is refused, not hung on."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import BinaryIO, Optional, Union
+
+from modprompt.errors import UserError
+
+PathLike = Union[str, Path]
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Refused(ValueError):
+    """What a file holds is not what its kind may hold; the text says what, and whoever knows the path adds it."""
+
+
+def _require_regular(mode: int, path: PathLike) -> None:
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a device or the like"
+        raise UserError(f"{path} is {kind}, not a file: give a regular file")
+
+
+def open_regular(path: PathLike) -> BinaryIO:
+    """A regular file, open to read bytes; links are followed.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UserError: if it is anything else, or may not be read.
+    """
+    try:
+        _require_regular(os.stat(str(path)).st_mode, path)  # to open a device can do something
+        file = os.open(str(path), _FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"no file at {path}") from None
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path} ({reason})") from None
+    try:
+        _require_regular(os.fstat(file).st_mode, path)  # it may have been exchanged since
+    except UserError:
+        os.close(file)
+        raise
+    return os.fdopen(file, "rb")
+
+
+def read_bytes(path: PathLike, most: int = 1 << 30) -> bytes:
+    """All of a regular file.
+
+    Args:
+        path: the file.
+        most: bytes that such a file can have.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UserError: as `open_regular`, or if it is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UserError(f"{path} is larger than {most:,} bytes, which no such file is")
+    return content
+
+
+def read_text(path: PathLike, most: int = 1 << 28) -> str:
+    """All of a regular file of UTF-8 text, lines ended by a plain newline.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UserError: as `read_bytes`, or if it is no UTF-8.
+    """
+    try:
+        text = read_bytes(path, most).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: it is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+class Bytes:
+    """Bytes to read at any place: of a text in memory, or of an open file, from several threads.
+
+    Args:
+        content: bytes, or an open file; a file that is written over while it is read gives what is there then.
+    """
+
+    def __init__(self, content: Union[bytes, BinaryIO]):
+        self.memory: Optional[bytes] = content if isinstance(content, bytes) else None
+        self.file: Optional[int] = None if self.memory is not None else content.fileno()
+        self.size = len(self.memory) if self.memory is not None else os.fstat(self.file).st_size
+        self._lock = threading.Lock()
+
+    def read(self, start: int, count: int) -> bytes:
+        """`count` bytes from `start` on.
+
+        Raises:
+            Refused: if there are not as many.
+        """
+        if start < 0 or count < 0 or start + count > self.size:
+            raise Refused("it is cut off")
+        content = self._read(start, count)
+        while len(content) < count:
+            more = self._read(start + len(content), count - len(content))
+            if not more:
+                raise Refused("it was cut off while it was read")
+            content += more
+        return content
+
+    def _read(self, start: int, count: int) -> bytes:
+        if self.memory is not None:
+            return self.memory[start : start + count]
+        if hasattr(os, "pread"):
+            return os.pread(self.file, count, start)
+        with self._lock:
+            os.lseek(self.file, start, os.SEEK_SET)
+            return os.read(self.file, count)

@@ -1,0 +1,64 @@
+"""Paths that a file names: relative, without `..`, and inside the folder they belong to."""
+
+import os
+import stat
+from pathlib import Path, PureWindowsPath
+from typing import List, Union
+
+from modprompt.errors import UserError
+
+PathLike = Union[str, Path]
+
+
+def _parts(name: object) -> List[str]:
+    """The parts of a relative path; none if it is no such path."""
+    if not isinstance(name, str) or "\0" in name or name.startswith(("/", "\\")) or PureWindowsPath(name).drive:
+        return []
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    return [] if ".." in parts else parts
+
+
+def is_inside(name: object) -> bool:
+    """Whether a text is a relative path without `..`, on any system; it reads no disk."""
+    return bool(_parts(name))
+
+
+def inside(root: PathLike, name: object, source: PathLike) -> Path:
+    """The path below a folder that a file names, to read from: links are followed.
+
+    Args:
+        root: the folder.
+        name: what the file says.
+        source: the file, for the message.
+
+    Raises:
+        UserError: if it is no relative path, or has `..` in it.
+    """
+    if not is_inside(name):
+        raise UserError(f"{source} names the path {str(name)[:120]!r}, outside of {root}: not followed")
+    return Path(root) / str(name)
+
+
+def inside_without_links(root: PathLike, name: object, source: PathLike) -> Path:
+    """As `inside`, to write to or to delete: no folder on the way below `root`, nor the path itself, may be a link.
+
+    Raises:
+        UserError: as `inside`, or on a link; it is named.
+    """
+    path = inside(root, name, source)
+    at = Path(root)
+    for part in _parts(name):
+        at = at / part
+        if is_link(at):
+            raise UserError(f"{at} is a link: nothing is written or deleted through it; put the real thing there")
+    return path
+
+
+def is_link(path: PathLike) -> bool:
+    """Whether a path is a symbolic link, or on Windows a junction."""
+    try:
+        found = os.lstat(str(path))
+    except (OSError, ValueError):
+        return False
+    reparse = getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0x400)
+    return stat.S_ISLNK(found.st_mode) or bool(getattr(found, "st_file_attributes", 0) & reparse)

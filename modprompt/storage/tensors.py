@@ -1,0 +1,170 @@
+"""Files of torch.save, written whole; they and TorchScript archives are read without running what is in them.
+
+The bytes that are checked are those that are loaded: a file is read once, or if it is large mapped, its pages read when
+they are needed from the open file that was checked. Whoever writes over a mapped file in place changes what is read;
+all writers here put a new file in its place instead.
+"""
+
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, Dict, Union
+
+import torch
+
+from modprompt.errors import UserError
+from modprompt.storage import torchscript
+from modprompt.storage.archives import is_archive
+from modprompt.storage.opening import Bytes, Refused, open_regular
+from modprompt.storage.parts import part_of
+from modprompt.storage.torch_files import TorchFile, take_apart
+from modprompt.storage.unpickling import MAKERS, OPTIMISERS, Kept, maker, stand_in, unpickle
+
+PathLike = Union[str, Path]
+_MAPPED_FROM = 16 << 20  # bytes; a smaller file is read at once
+_OPEN_FILES = "/proc/self/fd"  # where the system names open files: only there the file that was checked can be mapped
+_LOADING = threading.Lock()  # PyTorch keeps one list of safe names for all threads
+_TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1])  # LRScheduler, in all versions
+
+
+def _takes_names() -> bool:
+    """Whether PyTorch's restricted loader takes (object, name) pairs, and runs no TorchScript: since 2.6."""
+    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 6)
+
+
+def write_tensors(path: PathLike, content: Any) -> None:
+    """torch.save to a file that is either complete or not there, with its folders.
+
+    Raises:
+        OSError: if it cannot be written, e.g. on a full disk.
+    """
+    try:
+        with part_of(path, durable=True) as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # torch's word for a full disk
+        raise OSError(f"cannot write {path} ({str(error).splitlines()[0]}): is the disk full?") from None
+
+
+def read_tensors(path: PathLike, mapped: bool = True) -> Any:
+    """The content of a file of torch.save, on the CPU; nothing but tensors and plain values is made from it.
+
+    Optimisers and schedules in it come out empty.
+
+    Args:
+        path: the file.
+        mapped: read the pages of a large file when they are needed; it must not be written over then.
+
+    Raises:
+        UserError: if the file is missing, cut off, damaged, no such file, or holds anything else; the reason is named.
+    """
+    return _read(path, lambda content: _load(content, _only_checkpoint(content), False, "cpu"), mapped)
+
+
+def read_weights(path: PathLike) -> Any:
+    """As `read_tensors`; of a TorchScript archive its tensors by name.
+
+    Raises:
+        UserError: as `read_tensors`.
+    """
+
+    def load(content: Bytes) -> Any:
+        file = take_apart(content)
+        return torchscript.read(file.text, file.flats()) if file.is_torchscript else _load(content, file, False, "cpu")
+
+    return _read(path, load, True)
+
+
+def read_run(path: PathLike, map_location: Any = None) -> Any:
+    """The content of a Dassl checkpoint: as read_tensors, with optimisers and schedules as the objects they were.
+
+    They are made from their attributes when the file has been read, if they are PyTorch's or Dassl's own classes.
+
+    Args:
+        path: the file.
+        map_location: as torch.load takes it.
+
+    Raises:
+        UserError: as read_tensors.
+    """
+    content = _read(path, lambda content: _load(content, _only_checkpoint(content), True, map_location), False)
+    return _alive(content, {})
+
+
+def _only_checkpoint(content: Bytes) -> TorchFile:
+    file = take_apart(content)
+    if file.is_torchscript:
+        raise Refused("it is a TorchScript archive, not a checkpoint")
+    return file
+
+
+def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool) -> Any:
+    try:
+        file = open_regular(path)
+    except FileNotFoundError:
+        raise UserError(f"no checkpoint at {path}") from None
+    with file:
+        try:
+            return load(_content(file, mapped))
+        except Exception as error:  # loaders raise many kinds
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"{path} is not a whole PyTorch checkpoint ({lines[0][:160]})") from None
+
+
+def _content(file: BinaryIO, mapped: bool) -> Bytes:
+    if mapped and os.fstat(file.fileno()).st_size >= _MAPPED_FROM and os.path.exists(f"{_OPEN_FILES}/{file.fileno()}"):
+        content = Bytes(file)
+        if is_archive(content):
+            return content
+    return Bytes(file.read())
+
+
+def _load(content: Bytes, file: TorchFile, kept: bool, map_location: Any) -> Any:
+    """The content of a file: by PyTorch's restricted loader if that can be told what names stand for, else by ours."""
+    if not _takes_names():
+        return unpickle(file.text, lambda module, name: maker(module, name, kept), file.flats())
+    names = file.checked.names
+    pairs = [(MAKERS[name], name) for name in names if name in MAKERS]
+    pairs += [(stand_in(name, kept), name) for name in names if name.startswith(OPTIMISERS)]
+    options = {"map_location": map_location, "weights_only": True}
+    with _LOADING, torch.serialization.safe_globals(pairs):
+        if content.memory is None:
+            return torch.load(f"{_OPEN_FILES}/{content.file}", mmap=True, **options)
+        return torch.load(io.BytesIO(content.memory), **options)
+
+
+def _alive(item: Any, done: Dict[int, Any]) -> Any:
+    """The same content with optimisers and schedules in the place of their stand-ins."""
+    if id(item) in done:
+        return done[id(item)]
+    if isinstance(item, dict):
+        done[id(item)] = item
+        for key in item:
+            item[key] = _alive(item[key], done)
+    elif isinstance(item, list):
+        done[id(item)] = item
+        item[:] = [_alive(part, done) for part in item]
+    elif type(item) is tuple:
+        done[id(item)] = tuple(_alive(part, done) for part in item)
+    elif isinstance(item, Kept):
+        done[id(item)] = _object_of(item, done)
+    return done.get(id(item), item)
+
+
+def _object_of(stand: Kept, done: Dict[int, Any]) -> Any:
+    """The optimiser or schedule that a stand-in stands for; the stand-in if it is nothing of that kind."""
+    module, _, name = stand.name.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    if not (isinstance(found, type) and issubclass(found, _TRAINS) and found.__module__ == module):
+        return stand
+    state = _alive(stand.state, done)
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise UserError(f"{stand.name} in it has no attributes by name")
+    made = found.__new__(found)
+    setter = getattr(made, "__setstate__", None)
+    if setter is not None:
+        setter(state)
+    else:
+        made.__dict__.update(state)
+    return made

@@ -1,0 +1,214 @@
+"""What the names in a checkpoint's pickle stand for here: tensors, plain containers, and inert stand-ins.
+
+Functions and classes of PyTorch, numpy and Dassl are never handed to a pickle: each name gives something of this file.
+It serves PyTorch's own restricted loader as safe globals, and our unpickler where that loader takes none by name.
+"""
+
+import collections
+import io
+import mmap
+import pickle
+from typing import Any, Callable, Dict, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modprompt.storage.opening import Bytes, Refused
+from modprompt.storage.pickles import ITEM_SIZES, Storage
+
+OPTIMISERS = ("torch.optim.", "dassl.optim.")
+_NUMPY_TYPES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "BFloat16Storage": "i2",  # numpy has none of its own
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "ComplexDoubleStorage": "c16",
+    "ComplexFloatStorage": "c8",
+}
+
+
+class StandIn:
+    """Stands for an optimiser or schedule object in an old checkpoint: takes any state, does nothing."""
+
+    __slots__ = ()
+
+    def __new__(cls, *args, **kwargs):
+        """Whatever it is made with."""
+        return object.__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+class Kept(StandIn):
+    """A stand-in that keeps its state; a subclass names what it stands for."""
+
+    __slots__ = ("state",)
+    name = ""
+
+    def __new__(cls, *args, **kwargs):
+        """As StandIn."""
+        made = object.__new__(cls)
+        made.state = {}
+        return made
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class NumpyType:
+    """numpy's dtype of plain numbers and texts, by its name."""
+
+    def __init__(self, name, align=False, copy=False):
+        self.dtype = np.dtype(name)
+        if self.dtype.kind not in "biufcSU" or self.dtype.itemsize > 1 << 16:
+            raise Refused(f"it has a numpy value of the type {str(name)[:40]!r}")
+
+    def __setstate__(self, state):
+        """(version, byte order, ...) of plain types."""
+        if state[1] not in ("<", "|", "=") or any(part is not None for part in state[2:5]):
+            raise Refused("it has a numpy value of a type that is not plain")
+
+
+def numpy_scalar(kind: NumpyType, content: bytes) -> Any:
+    """A single value of numpy."""
+    if not isinstance(kind, NumpyType) or not isinstance(content, bytes) or len(content) != kind.dtype.itemsize:
+        raise Refused("it has a numpy value that is not whole")
+    return np.frombuffer(content, kind.dtype)[0]
+
+
+def _plain_dict(*_: Any) -> Dict:
+    return {}
+
+
+def _counter(values: Mapping = ()) -> collections.Counter:
+    return collections.Counter(dict(values))
+
+
+def _bytes(text: str, _: str) -> bytes:
+    return text.encode("latin1")
+
+
+def _tensor(flat: Tensor, offset: int, size, stride, requires_grad: Any = False, *_: Any) -> Tensor:
+    """A view of a flat tensor that is a storage."""
+    tensor = torch.as_strided(flat, tuple(size), tuple(stride), offset)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _parameter(tensor: Tensor, requires_grad: Any, _: Any) -> torch.nn.Parameter:
+    return torch.nn.Parameter(tensor.detach(), bool(requires_grad))
+
+
+MAKERS: Dict[str, Any] = {  # by names that PyTorch's loader does not know
+    "collections.defaultdict": _plain_dict,
+    "builtins.dict": _plain_dict,
+    "numpy.dtype": NumpyType,
+    "numpy.core.multiarray.scalar": numpy_scalar,
+    "numpy._core.multiarray.scalar": numpy_scalar,
+}
+_OWN_MAKERS: Dict[str, Any] = {
+    **MAKERS,
+    "collections.OrderedDict": collections.OrderedDict,
+    "collections.Counter": _counter,
+    "builtins.set": set,
+    "_codecs.encode": _bytes,
+    "torch.Size": torch.Size,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": _parameter,
+}
+
+
+def is_storage(module: str, name: str) -> bool:
+    """Whether a name is that of a storage."""
+    return module in ("torch", "torch.storage") and name in ITEM_SIZES
+
+
+def admits(module: str, name: str) -> bool:
+    """Whether a checkpoint may ask for a name.
+
+    Raises:
+        Refused: for a name with a dot in it.
+    """
+    if "." in name:
+        raise Refused(f"it asks for {module}.{name}, a part of something else")
+    full = f"{module}.{name}"
+    is_type = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
+    return full in _OWN_MAKERS or full.startswith(OPTIMISERS) or is_type or is_storage(module, name)
+
+
+def stand_in(name: str, kept: bool) -> type:
+    """The class that an optimiser or schedule comes out as."""
+    return type("Kept", (Kept,), {"__slots__": (), "name": name}) if kept else StandIn
+
+
+def maker(module: str, name: str, kept: bool = False) -> Any:
+    """What a name of a checkpoint stands for."""
+    module = "builtins" if module == "__builtin__" else module
+    full = f"{module}.{name}"
+    if full in _OWN_MAKERS:
+        return _OWN_MAKERS[full]
+    if is_storage(module, name):
+        return name
+    if full.startswith(OPTIMISERS):
+        return stand_in(full, kept)
+    if admits(module, name):
+        return getattr(torch, name)  # a dtype
+    raise Refused(f"it asks for {full}, which a checkpoint has no need of")
+
+
+class _Unpickler(pickle.Unpickler):
+    """Gives a pickle what `make` has for its names, and flat tensors for its storages."""
+
+    def __init__(self, text: bytes, make: Callable[[str, str], Any], flats: Mapping[str, Tensor]):
+        super().__init__(io.BytesIO(text), encoding="utf-8")
+        self.make, self.flats = make, flats
+
+    def find_class(self, module, name):
+        return self.make(module, name)
+
+    def persistent_load(self, pid):
+        return self.flats[pid[2]]
+
+
+def unpickle(text: bytes, make: Callable[[str, str], Any], flats: Mapping[str, Tensor]) -> Any:
+    """What a pickle holds, once `pickles.check` has let it pass.
+
+    Args:
+        text: the pickle.
+        make: gives what a name (module, name) stands for.
+        flats: the storages by key, each a flat tensor.
+    """
+    return _Unpickler(text, make, flats).load()
+
+
+class Flats:
+    """Storages of a file as flat tensors, mapped where the file is: pages are read when they are needed."""
+
+    def __init__(self, content: Bytes):
+        self._content = content
+        self._map = None
+        if content.file is not None and content.size:
+            self._map = mmap.mmap(content.file, 0, access=mmap.ACCESS_COPY)
+
+    def read(self, storage: Storage, start: int) -> Tensor:
+        """The elements (numel,) of a storage whose bytes begin at `start`."""
+        kind = np.dtype(_NUMPY_TYPES[storage.kind])
+        if not storage.numel:
+            flat = np.empty(0, kind)
+        elif self._map is None or start % kind.itemsize:
+            flat = np.frombuffer(bytearray(self._content.read(start, storage.size)), kind)
+        else:
+            flat = np.frombuffer(self._map, kind, storage.numel, start)
+        tensor = torch.from_numpy(flat)
+        return tensor.view(torch.bfloat16) if storage.kind == "BFloat16Storage" else tensor
