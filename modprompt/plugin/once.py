@@ -5,7 +5,6 @@ passes for it.
 """
 
 import contextlib
-import hashlib
 import os
 import sys
 from typing import Callable, Mapping, Optional
@@ -19,6 +18,7 @@ from modprompt.plugin.run_folder import find_checkpoint
 from modprompt.plugin.training_state import settings_of
 from modprompt.runs import result as results
 from modprompt.runs import same
+from modprompt.storage.text import sha256_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
 
@@ -41,15 +41,6 @@ def require_folder_agrees(cfg) -> None:
     same.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
 
-def file_digest(path: str) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _tests_another_model(result: Mapping, evaluated: str, model_dir: str, epoch: Optional[int]) -> bool:
     if result.get("evaluated", "") != evaluated:
         return True
@@ -58,7 +49,7 @@ def _tests_another_model(result: Mapping, evaluated: str, model_dir: str, epoch:
         return bool(evaluated)  # an earlier version did not say
     folder = os.path.join(model_dir, os.path.basename(os.path.dirname(str(tested.get("name", "")))))
     try:
-        return file_digest(find_checkpoint(folder, epoch)) != tested.get("hash")
+        return sha256_of(find_checkpoint(folder, epoch)) != tested.get("hash")
     except (UserError, OSError):
         return True
 

@@ -11,12 +11,11 @@ import torch
 import torchvision
 
 from modprompt.given import settings_hash
-from modprompt.plugin.once import file_digest
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, VERSION
 from modprompt.runs.same import file_hash
 from modprompt.storage.seal import sealed
-from modprompt.storage.text import write_json
+from modprompt.storage.text import sha256_of, write_json
 
 
 def prompts_hash(learner):
@@ -43,7 +42,7 @@ def _of_learner(trainer):
 def _of_checkpoint(trainer, evaluated):
     """Name and hash of the checkpoint that a run has tested and not made; nothing if it tested its own."""
     path = getattr(trainer, "loaded_checkpoint", "") if evaluated else ""
-    return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": file_digest(path)}} if path else {}
+    return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}} if path else {}
 
 
 def peak_memory_gib(on_cuda):
