@@ -18,11 +18,10 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 from tests.datasets import trees
+from tests.killing import KILLED, in_child
 
 MANY = 60  # points from which on not all are taken, nor both orders
 RUNS = ((2, 4), (1, 2), (2, 1))  # seed, shots
-CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink")
-KILLED = 77
 
 
 def kill_points(scratch, *modules: str) -> dict[str, tuple[int, list[str]]]:
@@ -45,37 +44,6 @@ def _make(module: str, root: Path) -> str:
     return name
 
 
-def _writes(event: str, arguments) -> bool:
-    if event == "open":
-        _, mode, flags = arguments
-        return bool(set(mode or "") & set("wax+")) or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-    return event in CHANGES
-
-
-def _in_child(work, kill_at: int, counted: Path) -> int:
-    """Fork; the child does `work` and ends in front of its `kill_at`-th change (0: never). Returns its exit code."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    seen = 0
-
-    def hook(event, arguments):
-        nonlocal seen
-        if _writes(event, arguments):
-            seen += 1
-            if seen == kill_at:
-                os._exit(KILLED)
-
-    sys.addaudithook(hook)
-    code = 1
-    try:
-        work()
-        total, code = seen, 0
-        counted.write_text(str(total))
-    finally:
-        os._exit(code)
-
-
 def _lists(name: str, root: Path, seed: int, shots: int) -> list:
     from tests.datasets.test_readers import facts, read
 
@@ -91,7 +59,7 @@ def _campaign(module: str, scratch: Path) -> tuple[int, list[str]]:
     clean = {run: _lists(name, scratch / "clean", *run) for run in RUNS}
 
     def killed(root, kill_at):
-        return _in_child(lambda: _lists(name, root, *RUNS[0]), kill_at, scratch / "counted")
+        return in_child(lambda: _lists(name, root, *RUNS[0]), kill_at, scratch / "counted")
 
     shutil.copytree(scratch / "whole", scratch / "counting")
     assert killed(scratch / "counting", 0) == 0

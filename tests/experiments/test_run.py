@@ -60,6 +60,7 @@ def test_live_lines_on_a_terminal(undisturbed):
     assert "2 of 2 runs are finished" in text
 
 
+@pytest.mark.timeout(360)  # eight starts of train.py one behind the other
 def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real, undisturbed):
     (folder, words), (whole, _) = real, undisturbed
     out = folder / "killed"
