@@ -57,8 +57,8 @@ def generator() -> random.Random:
     return random.Random(SPLIT_SEED)
 
 
-def existing(image_dir: Path, name: str, label: int, classname: str, *, where: str) -> Image:
-    """An image that a file lists.
+def existing(image_dir: Path, name: str, label: int, classname: str, *, where: str, anew: str = "") -> Image:
+    """An image that a file lists; `anew` is what else there is to do if it is gone.
 
     Raises:
         UserError: if it is missing, or its path leads out of the image folder; the file that lists it (`where`) is
@@ -68,7 +68,7 @@ def existing(image_dir: Path, name: str, label: int, classname: str, *, where: s
         raise UserError(f"{where} lists {name!r}: a path must be relative, without `..`, below {image_dir}")
     impath = os.path.join(image_dir, name)
     if not os.path.isfile(impath):
-        raise UserError(f"{where} lists {name}, but there is no {impath}: complete the images")
+        raise UserError(f"{where} lists {name}, but there is no {impath}: complete the images{anew}")
     return Image(impath, label, classname)
 
 
@@ -117,7 +117,10 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(f"{path} is not a whole split file ({error}): fetch it again, or {_ANEW}") from None
     _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
-    split = Split(*([existing(image_dir, *row, where=f"{path} ({part})") for row in rows[part]] for part in PARTS))
+    anew = f", or {_ANEW}" if KEY in content else ""
+    split = Split(
+        *([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
+    )
     return SplitFile(split, _hash_of(raw, rows), KEY in content)
 
 

@@ -1,16 +1,22 @@
 """Validation where a data set has no validation images of its own."""
 
+import json
 import random
 import shutil
 
 import pytest
+import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 
 import datasets.readers  # noqa: F401 - registers
+import train
 import trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.errors import UserError
+from modprompt.runs.images import old_images_hash
+from tests.conftest import ROOT
 from tests.datasets import trees
+from tests.methods import METHODS
 
 
 def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False):
@@ -97,6 +103,54 @@ def test_validation_images_of_ones_own_stay(tmp_path):
     assert dataset.own_validation
     assert dataset.selected_on == "validation"
     assert paths(dataset.val) == paths(read(tmp_path, "EuroSAT", final="last_step").val)
+
+
+@pytest.fixture
+def own_run(command, tmp_path):
+    """Words of a training on own folders without val, which chooses the best epoch; further options behind."""
+    for part, size in (("train", 6), ("test", 3)):
+        trees.pictures(tmp_path / "own" / part, {"a": size, "b": size})
+
+    def words(*more):
+        flags = command(METHODS["mpl"], "OPTIM.MAX_EPOCH", 2, "TEST.FINAL_MODEL", "best_val", *more)
+        flags[flags.index("--root") + 1] = str(tmp_path / "own")
+        flags[flags.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+        return [*flags, "DATASET.SUBSAMPLE_CLASSES", "all"]
+
+    return words, tmp_path / "out"
+
+
+@pytest.mark.parametrize("from_test", [False, True])
+def test_result_and_log_say_what_was_chosen_on(own_run, from_test):
+    words, out = own_run
+    assert train.main(words("DATASET.VAL_FROM_TEST", from_test)) == 0
+    result, log = json.loads((out / "result.json").read_text()), (out / "log.txt").read_text()
+    assert result["selected_on"] == ("test" if from_test else "held out")
+    assert result["split"]["status"] == "not known"
+    assert ("held out to choose by" in log) is not from_test
+    assert ("what is chosen is selected on test" in log) is from_test
+
+
+@pytest.mark.filterwarnings("always:.*by an earlier rule:UserWarning")
+def test_finished_training_of_an_earlier_version_is_known_by_the_old_hash(own_run, capsys):
+    words, out = own_run
+    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 0
+    (path,) = out.glob("*/model.pth.tar-2")
+    checkpoint = torch.load(path, weights_only=True)
+    new = checkpoint["settings"]["the training images"]
+    dataset = read(out.parent / "own", "ImageFolder", shots=4, final="last_step")
+    checkpoint["settings"]["the training images"] = old_images_hash(dataset.train_x)
+    torch.save(checkpoint, path)
+    capsys.readouterr()
+    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 0
+    said = capsys.readouterr()
+    assert "is trained already (2 epochs): nothing to train" in said.out
+    assert said.err.count("holds the training images by an earlier rule, which proves less than today's") == 1
+    assert new.startswith("2:")
+    checkpoint["settings"]["the training images"] = "0" * 12
+    torch.save(checkpoint, path)
+    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 2
+    assert "holds a run with other settings (the training images 000000000000 -> " in capsys.readouterr().err
 
 
 def test_own_folders_without_val_hold_out_too(tmp_path):

@@ -76,7 +76,9 @@ def test_class_folder_that_came_later_is_refused_with_the_way_out(own):
 def test_image_that_was_removed_is_named(own):
     root, _ = own
     (root / "dog" / "image_0003.png").unlink()
-    with pytest.raises(UserError, match=r"lists dog/image_0003.png, but there is no .*complete the images"):
+    with pytest.raises(
+        UserError, match=r"lists dog/image_0003.png, but there is no .*: complete the images, or delete it to split"
+    ):
         read("ImageFolder", root)
 
 
