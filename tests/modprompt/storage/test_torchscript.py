@@ -97,9 +97,7 @@ def with_pickle(raw, change):
 def test_tensors_of_a_gpu_come_onto_the_cpu(tmp_path):
     stream = io.BytesIO()
     torch.jit.save(made("twice"), stream)
-    raw = with_pickle(
-        stream.getvalue(), lambda text: text.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0")
-    )
+    raw = with_pickle(stream.getvalue(), lambda text: text.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
     assert b"cuda:0" in raw
     (tmp_path / "archive.pt").write_bytes(raw)
     found = read_weights(tmp_path / "archive.pt")
@@ -129,7 +127,9 @@ def test_archive_whose_code_would_write_a_file_writes_none(tmp_path):
     assert canary.exists()  # else this test could not fail
 
 
-@pytest.mark.parametrize("tail", [b"PK\5\6" + bytes(18), bytes(18), b"x", b"PK\5\6" + bytes(18) + b"PK\5\6" + bytes(18)])
+@pytest.mark.parametrize(
+    "tail", [b"PK\5\6" + bytes(18), bytes(18), b"x", b"PK\5\6" + bytes(18) + b"PK\5\6" + bytes(18)]
+)
 def test_what_is_behind_an_archives_end_does_not_change_what_it_is(tmp_path, tail):
     path, canary = tmp_path / "archive.pt", tmp_path / "canary"
     path.write_bytes(hostile.writing_archive(canary) + tail)
