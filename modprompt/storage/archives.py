@@ -25,6 +25,7 @@ _STREAMED, _UTF8, _LEVEL = (
     0x0006,
 )  # flags: sizes stand behind the data; names are UTF-8; deflate's level
 _STORED, _DEFLATED = 0, 8
+_FOLDER = 0x10  # attribute of folders, for which PyTorch's reader gives memory that nobody has written to
 _ALL_ONES = 0xFFFFFFFF
 _MOST_MEMBERS = 200_000
 _BLOCK = 256 << 10
@@ -124,9 +125,9 @@ def _read_directory(content: Bytes) -> Tuple[List[_Entry], int]:
 
 def _read_entry(text: bytes, at: int) -> Tuple[_Entry, int]:
     fields = _ENTRY.unpack_from(text, at)
-    mark, _, _, flags, method, _, _, crc, stored_size, size, name, extra, comment, disk, _, _, header = fields
+    mark, _, _, flags, method, _, _, crc, stored_size, size, name, extra, comment, disk, _, outside, header = fields
     start, end = at + _ENTRY.size + name, at + _ENTRY.size + name + extra
-    if mark != b"PK\1\2" or comment or disk or end > len(text):
+    if mark != b"PK\1\2" or comment or disk or end > len(text) or outside & _FOLDER:
         raise Refused("its directory is damaged")
     size, stored_size, header = _wide(text[start:end], size, stored_size, header)
     return _Entry(text[at + _ENTRY.size : start], flags, method, crc, stored_size, size, header), end

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from modprompt.errors import UserError
+
 
 def text(word: str) -> bytes:
     """A text, as a pickle of protocol 2 has it."""
@@ -259,3 +261,11 @@ def pipe(path: Path) -> Path:
     """A pipe that nobody writes into."""
     os.mkfifo(path)
     return path
+
+
+def attempt(read, path):
+    """What a reader makes of a file, and without it the one line that it says."""
+    try:
+        return read(path), ""
+    except UserError as error:
+        return None, str(error)

@@ -1,0 +1,173 @@
+"""Hostile files and flipped bits, drawn from a seed: a few here, all of the campaign where slow cases are asked for."""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import time
+
+import pytest
+import torch
+
+from modprompt import backbone
+from modprompt.checkpoint import read_checkpoint
+from modprompt.errors import UserError
+from modprompt.storage import tensors
+from modprompt.storage.tensors import read_run, read_tensors, read_weights
+from tests.conftest import random_clip
+from tests.modprompt.storage import hostile
+
+LIMIT_S = 20
+READERS = {
+    "checkpoint": read_checkpoint,
+    "training state": lambda path: read_tensors(path, mapped=False),
+    "CLIP file": backbone.read_file,
+    "Dassl's checkpoint": read_run,
+}
+pytestmark = pytest.mark.filterwarnings("ignore")  # TorchScript is made for the files
+
+
+@pytest.fixture(params=["PyTorch's loader", "ours"])
+def loader(request, monkeypatch):
+    """Each of the two loaders; PyTorch's where it takes names."""
+    if request.param == "ours":
+        monkeypatch.setattr(tensors, "_takes_names", lambda: False)
+    elif not tensors._takes_names():
+        pytest.skip("this PyTorch's loader takes no names")
+    return request.param
+
+
+def attack(folder, seeds):
+    """Hand drawn files to every reader; counts of what came of it."""
+    target, path, outcome, longest = folder / "canary", folder / "file", collections.Counter(), 0.0
+    for seed in seeds:
+        path.write_bytes(hostile.draw(target, random.Random(seed)))
+        for name, read in READERS.items():
+            start = time.monotonic()
+            content, line = hostile.attempt(read, path)
+            assert len(str(content)) < 10_000, seed
+            assert "\n" not in line, seed
+            assert len(line) < 400, seed
+            outcome["refused in a line" if line else "read as plain values"] += 1
+            longest = max(longest, time.monotonic() - start)
+            assert sorted(os.listdir(folder)) == ["file"], (seed, name)
+    assert longest < LIMIT_S
+    return outcome, longest
+
+
+def test_hostile_files_are_refused_or_read_as_plain_values(tmp_path, loader):
+    outcome, _ = attack(tmp_path, range(40))
+    assert outcome["refused in a line"] > 100
+
+
+@pytest.mark.slow
+def test_campaign_of_hostile_files(tmp_path, loader, capsys):
+    outcome, longest = attack(tmp_path, range(300))
+    with capsys.disabled():
+        print(f"\nhostile files, {loader}: 300 for {len(READERS)} readers: {dict(outcome)}; longest {longest:.2f} s")
+
+
+def plain(item):
+    """A content in a form that compares by value, bit by bit."""
+    if isinstance(item, torch.Tensor):
+        return str(item.dtype), tuple(item.shape), item.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    if isinstance(item, dict):
+        return {key: plain(value) for key, value in item.items()}
+    return [plain(part) for part in item] if isinstance(item, (list, tuple)) else item
+
+
+def clip_archive(path):
+    model = random_clip(text_layers=1, vision_layers=1, vision_width=64)
+    inputs = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 77, dtype=torch.long))
+    torch.jit.save(torch.jit.trace(model, inputs, check_trace=False), str(path))
+
+
+def write_files(folder, old=False):
+    """One file of each kind, with its reader."""
+    torch.manual_seed(0)
+    learner = {f"prompt_learner.{name}": torch.randn(2, 64).half() for name in "abcd"}
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.randn(3))], lr=0.1, momentum=0.9)
+    run = {"state_dict": learner, "epoch": 5, "val_result": 93.7, "made_with": {"a": "1"}, "settings": {"b": "2"}}
+    state = {
+        "epoch": 3,
+        "models": {"m": learner},
+        "optims": {"m": optimiser.state_dict()},
+        "random": torch.get_rng_state(),
+    }
+    clip = {
+        "text_projection": torch.randn(8, 8),
+        "positional_embedding": torch.randn(4),
+        "ln_final.weight": torch.ones(4),
+    }
+    contents = {"checkpoint": run, "training state": state, "CLIP file": clip}
+    for name, content in contents.items():
+        torch.save(content, folder / name, _use_new_zipfile_serialization=not old)
+    if not old:
+        clip_archive(folder / "TorchScript")
+    return {name: READERS.get(name, backbone.read_file) for name in (*contents, *([] if old else ["TorchScript"]))}
+
+
+def flips(folder, count, old=False):
+    """Flip one bit at a time, spread over the kinds; half of them in what is not tensors."""
+    rng, outcome = random.Random(0), collections.Counter()
+    for name, read in write_files(folder, old).items():
+        path = folder / name
+        raw = path.read_bytes()
+        expected = plain(read(path))
+        small = [0, len(raw) - 2000] if len(raw) > 1 << 20 else [0]
+        for number in range(count // (3 if old else 4)):
+            at = rng.choice(small) + rng.randrange(min(2000, len(raw))) if number % 2 else rng.randrange(len(raw))
+            at = min(at, len(raw) - 1)
+            bit = 1 << rng.randrange(8)
+            path.write_bytes(raw[:at] + bytes([raw[at] ^ bit]) + raw[at + 1 :])
+            content, line = hostile.attempt(read, path)
+            assert "\n" not in line
+            same = bool(line) or plain(content) == expected
+            assert same or old, (name, at, bit)
+            outcome["found" if line else "harmless" if same else "other values"] += 1
+        path.unlink()
+    return outcome
+
+
+def test_flipped_bits_are_found_or_change_nothing(tmp_path, loader):
+    outcome = flips(tmp_path, 60)
+    assert outcome["other values"] == 0
+    assert outcome["found"] > 40
+
+
+@pytest.mark.slow
+def test_campaign_of_flipped_bits(tmp_path, loader, capsys):
+    outcome, old = flips(tmp_path, 300), flips(tmp_path, 300, old=True)
+    with capsys.disabled():
+        print(f"\nflipped bits, {loader}: 300 over {{.pth.tar, training_state, CLIP, TorchScript}}: {dict(outcome)}")
+        print(f"apart, files from before PyTorch 1.6, which carry no checksum: {dict(old)}")
+
+
+def test_every_bit_of_a_small_archives_frame_is_found_or_changes_nothing(tmp_path, loader):
+    """Headers, names, padding, directory and end: what no CRC covers."""
+    path = tmp_path / "file"
+    torch.save({"a": torch.arange(3)}, path)
+    raw, expected = path.read_bytes(), plain(read_tensors(path))
+    start = raw.index(b"PK\1\2")
+    for at in [*range(0, 120), *range(start, len(raw))]:
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ (1 << at % 8)]) + raw[at + 1 :])
+        content, line = hostile.attempt(read_tensors, path)
+        assert "\n" not in line
+        assert line or plain(content) == expected, at
+
+
+def test_large_files_are_mapped_and_checked(tmp_path, loader, monkeypatch):
+    monkeypatch.setattr(tensors, "_MAPPED_FROM", 1000)
+    path = tmp_path / "file"
+    torch.save({"a": torch.arange(5000), "b": torch.ones(7).half()}, path)
+    found = read_weights(path)
+    assert torch.equal(found["a"], torch.arange(5000))
+    moved = path.rename(tmp_path / "old")  # a new file in its place changes nothing
+    torch.save({"a": torch.zeros(5000)}, path)
+    assert torch.equal(found["a"], torch.arange(5000))
+    raw = bytearray(moved.read_bytes())
+    raw[raw.index(torch.arange(100, 120).numpy().tobytes())] ^= 1
+    moved.write_bytes(bytes(raw))
+    with pytest.raises(UserError, match="is damaged: its bytes do not have the CRC"):
+        read_weights(moved)

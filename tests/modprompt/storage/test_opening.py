@@ -1,0 +1,97 @@
+"""Pipes, devices and folders given as files: one line, at once."""
+
+import os
+
+import numpy as np
+import pytest
+
+from modprompt import backbone, install
+from modprompt.checkpoint import read_checkpoint
+from modprompt.errors import UserError
+from modprompt.given import read_settings
+from modprompt.plugin import training_state
+from modprompt.plugin.run_folder import newest_checkpoint
+from modprompt.storage.arrays import read_arrays
+from modprompt.storage.opening import open_regular, read_bytes, read_text
+from modprompt.storage.tensors import read_run, read_tensors, read_weights
+from tests.hosts.stand_in import write_host
+
+READERS = {
+    "checkpoint": read_checkpoint,
+    "tensors": read_tensors,
+    "run": read_run,
+    "weights": read_weights,
+    "CLIP": backbone.read_file,
+    "arrays": read_arrays,
+    "config": lambda path: read_settings(str(path)),
+    "text": read_text,
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "device", "folder"])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_what_is_no_file_is_refused_at_once(tmp_path, read, kind):
+    path = tmp_path / "file"
+    if "pipe" in kind:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to("pipe")
+        path = tmp_path / "pipe" if kind == "pipe" else path
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match="not a file: give a regular file") as raised:
+        read(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.timeout(60)
+def test_pipes_beside_a_run_or_in_a_codebase_hold_nobody_up(tmp_path, capsys):
+    os.mkfifo(tmp_path / "checkpoint")
+    with pytest.raises(UserError, match="no model.pth.tar"):
+        newest_checkpoint(str(tmp_path))
+    os.mkfifo(tmp_path / training_state.FILE_NAME)
+    with pytest.raises(UserError, match="not a file: give a regular file"):
+        training_state.load(str(tmp_path), {}, {}, {}, {})
+    host = write_host(tmp_path / "host")
+    (host / "modprompt").mkdir()
+    os.mkfifo(host / install.MANIFEST)
+    assert install.main([str(host), "--uninstall"]) in (0, 2)
+    assert len(capsys.readouterr().err.splitlines()) <= 1
+
+
+def test_missing_files_stay_missing_files(tmp_path):
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(FileNotFoundError):
+            open_regular(path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "file" / "below")
+
+
+def test_links_are_followed_to_read_and_too_large_files_are_not_read(tmp_path):
+    (tmp_path / "real").write_bytes(b"a\r\nb\r")
+    (tmp_path / "link").symlink_to("real")
+    assert read_text(tmp_path / "link") == "a\nb\n"
+    with pytest.raises(UserError, match="larger than 3 bytes"):
+        read_bytes(tmp_path / "link", 3)
+    (tmp_path / "real").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_text(tmp_path / "link")
+
+
+def test_yaml_whose_aliases_explode_is_refused(tmp_path):
+    lines = ["a: &a [x, x]"] + [f"{now}: &{now} [*{before}, *{before}]" for before, now in zip("abcdefgh", "bcdefghi")]
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="c.yaml is not a YAML config .*it has an alias"):
+        read_settings(str(tmp_path / "c.yaml"))
+
+
+def test_pointer_leads_to_no_checkpoint_elsewhere(tmp_path):
+    (tmp_path / "run").mkdir()
+    np.savez(tmp_path / "model-other")
+    for word in ("../model-other.npz", str(tmp_path / "model-other.npz"), "", "model/../../model-other.npz"):
+        (tmp_path / "run" / "checkpoint").write_text(word)
+        with pytest.raises(UserError, match="there is: nothing"):
+            newest_checkpoint(str(tmp_path / "run"))
