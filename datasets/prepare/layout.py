@@ -9,7 +9,7 @@ from datasets.prepare.download import download, verify
 from datasets.prepare.recipes import Archive, ByHand, File, Recipe
 from datasets.prepare.unpack import unpack
 from modprompt.errors import UserError
-from modprompt.storage.paths import inside_without_links
+from modprompt.storage.paths import inside_without_links, is_link
 
 _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone when the tree is complete
 
@@ -98,7 +98,7 @@ def prepare(recipe: Recipe, root: Path) -> list[str]:
         except UserError as error:
             failed.append(str(error))
     work = folder / _WORK
-    if work.exists() and not any(work.iterdir()):
+    if work.is_dir() and not is_link(work) and not any(work.iterdir()):
         work.rmdir()
     if failed:
         raise UserError(" | ".join([*failed, *by_hand]))

@@ -335,3 +335,84 @@ def test_older_installation_is_brought_up_to_date(host):
     assert (host / "modprompt" / "schedule.py").read_bytes() == (ROOT / "modprompt" / "schedule.py").read_bytes()
     assert run(host, "--uninstall") == 0
     assert git(host, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("name", ["../outside", "modprompt/../../outside", "{outside}", "data/mine.txt", "train.py", 5])
+def test_list_that_names_what_no_installer_writes_is_not_followed(host, tmp_path, capsys, name):
+    assert run(host) == 0
+    outside, mine = tmp_path / "outside", host / "data" / "mine.txt"
+    mine.parent.mkdir()
+    for path in (outside, mine):
+        path.write_bytes(b"mine")
+    name = name.format(outside=outside) if isinstance(name, str) else name
+    good = (host / install.MANIFEST).read_text()
+    for part in ("files", "folders", "earlier"):
+        manifest = {"earlier": {}, **json.loads(good)}
+        if part == "folders":
+            manifest[part].append(name)
+        else:
+            manifest[part][str(name)] = install._digest(b"mine")
+        (host / install.MANIFEST).write_text(json.dumps(manifest))
+        before = sorted(path for path in host.rglob("*"))
+        for flags in (["--uninstall"], []):
+            said = refused(capsys, host, *flags)
+            assert "installed.json names" in said
+            assert len(said.splitlines()) == 1
+        assert sorted(path for path in host.rglob("*")) == before
+        assert (outside.read_bytes(), mine.read_bytes()) == (b"mine", b"mine")
+    (host / install.MANIFEST).unlink()  # as the line says
+    assert run(host, "--uninstall") == 0
+    assert git(host, "diff", "--stat") == ""
+
+
+@pytest.mark.parametrize("link", ["modprompt", "configs", "scripts/mpl", "modprompt/schedule.py", "modprompt/plugin"])
+def test_links_are_not_written_or_deleted_through(host, tmp_path, capsys, link):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("mine")
+    for installed in (False, True):
+        if installed:
+            assert run(host) == 0
+            path = host / link
+            moved = tmp_path / "moved"
+            path.rename(moved)
+        path = host / link
+        if path.is_dir() and not installed:
+            path.rename(tmp_path / "own")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(elsewhere)
+        for flags in ([], ["--uninstall"]) if installed else ([],):
+            said = refused(capsys, host, *flags)
+            assert f"{path} is a link: nothing is written or deleted through it" in said
+        assert [entry.name for entry in elsewhere.iterdir()] == ["mine.txt"]
+        path.unlink()
+        if not installed and (tmp_path / "own").exists():
+            (tmp_path / "own").rename(path)
+    moved.rename(path)
+    assert run(host, "--uninstall") == 0
+    assert git(host, "diff", "--stat") == ""
+
+
+def test_one_installer_at_a_time_and_only_it_removes_what_killed_ones_left(host, capsys):
+    import os
+
+    from modprompt.storage.lock import take_folder
+
+    left = host / f".train.py.{7:016x}.part"
+    left.write_text("half")
+    mine = host / "configs" / f".mine.{7:016x}.part"
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("another program's")
+    lock = take_folder(host)
+    try:
+        for flags in ([], ["--uninstall"]):
+            assert "another installation is at work" in refused(capsys, host, *flags)
+        assert left.exists()
+    finally:
+        os.close(lock)
+    assert run(host) == 0
+    assert not left.exists()
+    assert mine.exists()
+    assert run(host, "--uninstall") == 0
+    mine.unlink()
+    assert git(host, "status", "--porcelain", "--ignored") == ""

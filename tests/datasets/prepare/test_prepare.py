@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import shutil
 import tarfile
 import threading
@@ -455,3 +456,88 @@ def test_root_that_cannot_be_made_is_one_line(tmp_path, capsys):
     assert main(["StanfordCars", "--root", str(tmp_path / "file")]) == 1
     assert "StanfordCars: cannot make" in capsys.readouterr().err
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("inner/link", (tarfile.SYMTYPE, "images")),
+        ("inner/hard", (tarfile.LNKTYPE, "inner/list.txt")),
+        ("inner/pipe", (tarfile.FIFOTYPE, "")),
+        ("inner/device", (tarfile.BLKTYPE, "")),
+    ],
+)
+def test_links_pipes_and_devices_are_not_unpacked_even_inside(tmp_path, name, content):
+    (tmp_path / "a.tar.gz").write_bytes(tar_of({**GOOD, name: content}))
+    with pytest.raises(UserError, match="a.tar.gz is refused: its member .* is neither file nor folder"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+@pytest.mark.parametrize("make", [tar_of, zip_of])
+def test_archive_that_would_fill_the_disk_is_refused(tmp_path, make, monkeypatch):
+    from datasets.prepare import unpack as module
+
+    monkeypatch.setattr(module, "_LEAST_ROOM", 1000)
+    content = make({"a": bytes(10_000_000)})
+    if make is zip_of:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("a", bytes(10_000_000))
+        content = stream.getvalue()
+    (tmp_path / "archive").write_bytes(content)
+    with pytest.raises(UserError, match="archive is refused: it would unpack to more than 200 times its size"):
+        unpack(tmp_path / "archive", tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_encrypted_member_and_pipe_are_one_line(tmp_path):
+    raw = bytearray(zip_of({"a": b"x"}))
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        raw[raw.index(mark) + offset] |= 1
+    (tmp_path / "a.zip").write_bytes(raw)
+    with pytest.raises(UserError, match="a.zip is not a whole archive .*encrypted"):
+        unpack(tmp_path / "a.zip", tmp_path / "folder")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="not a file"):
+        unpack(tmp_path / "pipe", tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_part_that_is_a_link_or_a_pipe_is_not_written_to(server, tmp_path):
+    server.files["f"] = b"0123456789"
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "f.part").symlink_to("mine")
+    with pytest.raises(UserError, match="f: .*f.part is a link, and nothing is written through it"):
+        download(tmp_path / "f", url=server.url("f"))
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    (tmp_path / "f.part").unlink()
+    os.mkfifo(tmp_path / "f.part")
+    with pytest.raises(UserError, match="f.part"):
+        download(tmp_path / "f", url=server.url("f"))
+    assert server.requests == []
+
+
+def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(server, tmp_path):
+    from modprompt.storage.lock import take_folder
+
+    server.files["f"] = b"0123456789"
+    lock = take_folder(tmp_path)
+    try:
+        with pytest.raises(UserError, match="another download into .* is at work"):
+            download(tmp_path / "f", url=server.url("f"))
+    finally:
+        os.close(lock)
+    (tmp_path / "f").write_bytes(b"there already")
+    download(tmp_path / "f", url=server.url("f"))
+    assert (tmp_path / "f").read_bytes() == b"there already"
+    assert server.requests == []
+
+
+def test_work_folder_that_is_a_link_is_refused(server, tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set" / ".prepare").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=".prepare is a link: nothing is written or deleted through it"):
+        prepare(recipe(server, tar_of(GOOD)), tmp_path)
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -1,4 +1,3 @@
-import os
 import zipfile
 
 import numpy as np
@@ -17,7 +16,7 @@ def test_arrays_come_back_by_name(tmp_path):
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert y == 2.5
     assert read_all_arrays(tmp_path / "deep" / "a.npz")["z"].tolist() == ["ä", "b"]
-    assert os.listdir(tmp_path / "deep") == ["a.npz"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.npz"]
 
 
 def test_packed_arrays_of_others_are_read(tmp_path):
