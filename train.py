@@ -9,6 +9,7 @@ python train.py --trainer MPL --root data --seed 1 --output-dir output/run
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import traceback
@@ -37,11 +38,14 @@ import trainers.mpl  # noqa: E402, F401
 import trainers.promptsrc  # noqa: E402, F401
 import trainers.vpt  # noqa: E402, F401
 import trainers.zsclip  # noqa: E402, F401
+from datasets.storage import find_recorded  # noqa: E402
 from modprompt.given import given, pairs, read_settings  # noqa: E402
 from modprompt.names import check_name  # noqa: E402
+from modprompt.plugin.once import describe_model, finished_before  # noqa: E402
 from modprompt.plugin.result import ResultRecorder  # noqa: E402
 from modprompt.plugin.settings import check_values, merge_file, merge_options, warn_of_other_nodes  # noqa: E402
 from modprompt.programs import left_as_found  # noqa: E402
+from modprompt.runs import folder as run_folder  # noqa: E402
 
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
@@ -62,6 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--trainer", default="", help="name of the trainer, e.g. MPL")
     add("--backbone", default="", help="name of the CLIP, e.g. ViT-B/16")
     add("--head", default="", help="name of the head")
+    add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
     add("--model-dir", default="", help="output folder of the run to evaluate")
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
@@ -136,10 +141,26 @@ def given_settings(args: argparse.Namespace) -> dict[str, str]:
     return given([*files, flags, dict(pairs(args.opts))])
 
 
+def is_finished(args: argparse.Namespace, cfg, settings: dict[str, str]) -> bool:
+    """Whether --once finds the run in its output folder, finished; see modprompt/plugin/once.py."""
+    tests = args.eval_only or not getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
+    root = Path(cfg.DATASET.ROOT).expanduser().absolute()
+    find = functools.partial(find_recorded, root)
+    return finished_before(cfg, settings, tests, find, args.model_dir if args.eval_only else "", args.load_epoch)
+
+
 def run(args: argparse.Namespace) -> None:
     """Build the trainer, train or evaluate it, and leave result.json."""
     cfg = setup_cfg(args)
     settings = given_settings(args)  # now: the files may be edited while the run runs
+    if args.once and is_finished(args, cfg, settings):
+        return
+    with run_folder.hold(cfg.OUTPUT_DIR):
+        run_held(args, cfg, settings)
+
+
+def run_held(args: argparse.Namespace, cfg, settings: dict[str, str]) -> None:
+    """The run itself, its output folder being this process's."""
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
@@ -154,7 +175,7 @@ def run(args: argparse.Namespace) -> None:
         trainer.test()
     elif not args.no_train:
         trainer.train()
-    evaluated = f"{args.model_dir} epoch {args.load_epoch or 'last'}" if args.eval_only and args.model_dir else ""
+    evaluated = describe_model(args.model_dir, args.load_epoch) if args.eval_only else ""
     path = recorder.write(cfg, evaluated, settings)
     if path:
         print(f"Result: {path}")

@@ -6,7 +6,6 @@ tried without a download.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,7 +15,9 @@ import numpy as np
 from dassl.data.datasets import DATASET_REGISTRY
 from PIL import Image
 
+from datasets.images import Image as Listed
 from datasets.reader import FamilyDataset
+from datasets.splits import Split, write_split
 from modprompt.errors import UserError
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -37,18 +38,18 @@ def write_digits(folder: Path) -> None:
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(f"Digits: cannot write {folder} ({error.strerror}): give another --root") from None
-    split: dict[str, list] = {"train": [], "val": [], "test": []}
+    split = Split([], [], [])
     seen = [0] * 10
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target.tolist())):
         name = f"{CLASS_NAMES[label]}/{number:04d}.png"
         path = aside / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.round(pixels * 255 / 16).astype(np.uint8)).save(path)  # 0 to 16 -> 0 to 255
-        split[_PART_OF_TEN[seen[label] % 10]].append([name, label, CLASS_NAMES[label]])
+        getattr(split, _PART_OF_TEN[seen[label] % 10]).append(Listed(str(path), label, CLASS_NAMES[label]))
         seen[label] += 1
-    for items in split.values():
-        items.sort(key=lambda item: (item[1], item[0]))
-    (aside / Digits.split_file).write_text(json.dumps(split, indent=4, separators=(",", ": ")), encoding="utf-8")
+    for images in split:
+        images.sort(key=lambda image: (image.label, image.impath))
+    write_split(split, aside / Digits.split_file, aside / "images", made_by="by place in the class")
     aside.chmod(0o755)
     try:
         os.rename(aside, folder)

@@ -1,13 +1,13 @@
 """Few-shot sampling with Python's random, and a cache of what was drawn.
 
 One cache file serves all, base and new, so that the runs of one seed share their images. It names images relative to
-the image folder and is used only while the split it was drawn from is the same. The family's own pickles are read too.
+the image folder, carries a hash of its content, and is used only while the split it was drawn from is the same. The
+family's own pickles are read too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -15,9 +15,14 @@ from typing import NamedTuple
 
 from datasets.family_pickle import read_family_pickle
 from datasets.images import Image, relative
+from datasets.splits import read_record
 from modprompt.errors import UserError
+from modprompt.runs.images import by_label, list_hash
+from modprompt.storage.paths import is_inside
+from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
 
+_VERSION = 1
 VAL_SHOTS = 4  # at most, per class
 
 
@@ -28,17 +33,19 @@ class FewShot(NamedTuple):
     val: list[Image] | None
 
 
-def sample(images: list, shots: int) -> list:
+def sample(images: list, shots: int, rng=random) -> list:
     """`shots` random images of each label, labels in order of first appearance.
 
     A label with fewer images is taken whole, without a draw.
+
+    Args:
+        images: what is drawn from.
+        shots: images of each label.
+        rng: the generator; a run's own is Python's global one.
     """
-    groups: dict[int, list] = {}
-    for image in images:
-        groups.setdefault(image.label, []).append(image)
     chosen = []
-    for group in groups.values():
-        chosen += random.sample(group, shots) if len(group) >= shots else group
+    for group in by_label(images).values():
+        chosen += rng.sample(group, shots) if len(group) >= shots else group
     return chosen
 
 
@@ -58,6 +65,9 @@ class FewShotCache:
         image_dir: what image paths are relative to.
         shots: images per class, at least 1.
         seed: the run's seed; part of the file name only, the generator is seeded elsewhere.
+
+    Attributes:
+        path: of the file that is written, or was read.
     """
 
     def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int) -> None:
@@ -67,31 +77,52 @@ class FewShotCache:
         self.path = folders[-1] / f"{name}.json"
         self.image_dir = image_dir
         self.shots = shots
+        self.seed = seed
 
     def read(self, pools: dict[str, list[Image]], key: str) -> dict[str, list[Image]] | None:
-        """The cached lists if they belong to the lists (of this fingerprint) they would be drawn from, else None."""
+        """The cached lists if they belong to the lists (of this fingerprint) they would be drawn from, else None.
+
+        Raises:
+            UserError: if a file of ours is damaged and this run could not draw the same lists again.
+        """
+        damaged = []
         for path, read in self.candidates:
             if not path.is_file():
                 continue
-            names = read(path, key, pools)
+            try:
+                names = read(path, key, pools)
+            except UserError as error:
+                damaged.append(error)
+                continue
             found = None if names is None else self._found(names, pools)
             if found is not None:
                 print(f"Loading the few-shot lists of {path}")
+                self.path = path
                 return found
             print(f"{path} does not belong to the present split: not used")
+        for error in damaged:
+            self._redraw(error)
         return None
 
     def write(self, drawn: dict[str, list[Image]], key: str) -> None:
-        """Write the lists, whole, with the fingerprint of those they were drawn from."""
+        """Write the lists, whole and sealed, with the fingerprint of those they were drawn from."""
         names = {part: [relative(image, self.image_dir) for image in images] for part, images in drawn.items()}
-        write_json(self.path, {"split": key, **names})
+        write_json(self.path, sealed({"split": key, **names}, _VERSION, generator="random", seed=self.seed))
+
+    def _redraw(self, error):
+        """Say that a file is damaged, if what is drawn now is what it held: from a generator that was just seeded."""
+        if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
+            raise error
+        print(f"{error} (done: drawn anew from seed {self.seed})")
 
     def _own(self, path, key, pools):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) and content.get("split") == key else None
+        content, _ = read_record(path, "few-shot list", "delete it to draw anew")
+        for part in pools:
+            listed = content.get(part)
+            odd = [name for name in listed if not is_inside(name)] if isinstance(listed, list) else []
+            if odd:
+                raise UserError(f"{path} ({part}) lists {odd[0]!r}: a path must be relative, without `..`")
+        return content if content.get("split") == key else None
 
     def _family(self, path, key, pools):
         """A pickle of the family, only if every image in it has the present label."""
@@ -120,6 +151,13 @@ class FewShotCache:
             if Counter(image.label for image in found[part]) != drawn:
                 return None
         return found
+
+
+def hashes_of_seed(split, shots: int, seed: int, image_dir: Path) -> str:
+    """The hashes, "training/validation", of the lists that a fresh generator of this seed draws from a split."""
+    rng = random.Random(seed)
+    lists = sample(split.train, shots, rng), sample(split.val or [], min(shots, VAL_SHOTS), rng)
+    return "/".join(list_hash(images, str(image_dir)) for images in lists)
 
 
 def few_shot(train: list[Image], val: list[Image] | None, *, cache: FewShotCache) -> FewShot:

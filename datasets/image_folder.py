@@ -4,7 +4,8 @@
     ROOT/{train,val,test}/<class>/*.jpg      taken as they are; without val, or without test, the other serves as both
 
 ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
-Files are sorted, so that a seed gives the same lists on every machine.
+Files are sorted, so that a seed gives the same lists on every machine. When a split is made, every image is decoded
+once; when it is read again, the folder must still be the one that it was made of.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from datasets.images import Image
+from datasets.images import Image, relative, require_decodable
 from datasets.listings import read_lines
 from datasets.reader import FamilyDataset
 from datasets.splits import Split, class_folders, split_groups
 from modprompt.errors import UserError
+from modprompt.runs.images import by_label
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", "split_fewshot")
@@ -35,10 +37,9 @@ class ImageFolder(FamilyDataset):
     def make_split(self):
         """The split of the folders, or of the images by chance."""
         if not (self.folder / "train").is_dir():
-            groups = {}
-            for image in self._list(self.folder, class_folders(self.folder, _NOT_CLASSES)):
-                groups.setdefault(image.label, []).append(image)
-            return split_groups(groups, str(self.folder))
+            images = self._list(self.folder, class_folders(self.folder, _NOT_CLASSES))
+            require_decodable(images, str(self.folder))
+            return split_groups(by_label(images), str(self.folder))
         classes = class_folders(self.folder / "train")
         parts = {part: self._part(part, classes) for part in ("train", "val", "test")}
         if not parts["test"] and not parts["val"]:
@@ -46,6 +47,32 @@ class ImageFolder(FamilyDataset):
         if not parts["test"]:
             return Split(parts["train"], None, parts["val"])
         return Split(parts["train"], parts["val"] or None, parts["test"])
+
+    def check_against_folder(self, split, path):
+        """Complain of class folders that came later and of other class names; say how many images came later.
+
+        Raises:
+            UserError: on such a folder or name.
+        """
+        anew = f"delete {path} to split anew"
+        listed = {relative(image, self.image_dir): image for part in split for image in part}
+        named = {name.partition("/")[0]: image.classname for name, image in listed.items()}
+        folders = class_folders(self.folder, _NOT_CLASSES)
+        new = [folder for folder in folders if folder not in named]
+        if new:
+            raise UserError(f"the class folder {self.folder / new[0]} came after the split: move it away, or {anew}")
+        names = self._names(folders)
+        for folder in folders:
+            if names.get(folder, folder) != named[folder]:
+                raise UserError(
+                    f"{self.folder / folder} is {names.get(folder, folder)!r} by its name or classnames.txt, but "
+                    f"{named[folder]!r} in the split: name it as it was, or {anew}"
+                )
+        later = [one for one in self._list(self.folder, folders) if relative(one, self.image_dir) not in listed]
+        if later:
+            print(
+                f"{len(later)} images came after the split and are not used, e.g. {later[0].impath}: {anew} with them"
+            )
 
     def _part(self, part, classes):
         folder = self.folder / part

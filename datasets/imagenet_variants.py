@@ -8,23 +8,26 @@ from dassl.data.datasets import DatasetBase
 
 from datasets.images import Image, datums, folder_images
 from datasets.listings import read_classnames
-from datasets.reader import find_images
-from datasets.splits import class_folders
+from datasets.reader import WITHOUT_VALIDATION, find_images, selected_on
+from datasets.splits import Split, class_folders, split_hash
 from modprompt.errors import UserError
+from modprompt.runs import images as runs
 
 
 class ImageNetVariant(DatasetBase):
     """Test images in class folders; the same list stands for training, which gives the class names.
 
     Args:
-        cfg: DATASET.ROOT is read.
+        cfg: DATASET.ROOT is read, and of TEST what chooses by validation images.
 
     Raises:
-        UserError: if images or class names are missing.
+        UserError: if images or class names are missing, or a run is to choose by validation images.
     """
 
     dataset_dir = ""
     image_folder = ""
+    own_validation = False
+    few_shot_hash = ""
     ignore = ()  # entries of the image folder that are no classes
 
     def __init__(self, cfg):
@@ -33,8 +36,21 @@ class ImageNetVariant(DatasetBase):
         )
         self.image_dir = self.folder / self.image_folder
         self.listing = self.folder / "classnames.txt"
-        data = datums(self.list_images(read_classnames(self.listing)))
-        super().__init__(train_x=data, test=data)
+        name = type(self).__name__
+        self.selected_on = selected_on(cfg, own_validation=False)
+        if self.selected_on == runs.HELD_OUT:
+            raise UserError(f"{name} has test images alone, and none to choose by: {WITHOUT_VALIDATION}")
+        images = self.list_images(read_classnames(self.listing))
+        self.record_files: dict[str, str] = {}
+        found = split_hash(Split([], None, images), self.image_dir)
+        self.split_facts = {"name": name, "status": runs.NOT_KNOWN, "hash": found}
+        data = datums(images)
+        super().__init__(train_x=data, val=data if self.selected_on else None, test=data)
+
+    @property
+    def image_root(self) -> str:
+        """The folder that image paths are relative to."""
+        return str(self.image_dir)
 
     def list_images(self, names: dict[str, str]) -> list[Image]:
         """All images, labelled by the place of their wnid among the sorted folders."""

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
 from dassl.data.datasets import Datum
 from dassl.utils import listdir_nohidden
+from PIL import Image as PILImage
+from tqdm import tqdm
+
+from modprompt.errors import UserError
+
+_MANY = 1000  # images from which on a progress bar is shown
 
 
 class Image(NamedTuple):
@@ -23,6 +31,36 @@ def relative(image: Image, image_dir: Path) -> str:
     folder = f"{image_dir}{os.sep}"
     path = image.impath[len(folder) :] if image.impath.startswith(folder) else os.path.relpath(image.impath, image_dir)
     return path.replace(os.sep, "/")
+
+
+def why_undecodable(path: str) -> str:
+    """Why an image cannot be decoded; empty if it can."""
+    try:
+        with PILImage.open(path) as image:
+            image.load()
+    except Exception as error:  # decoders raise all kinds
+        return " ".join(str(error).replace(f" {path!r}", "").split())[:80] or type(error).__name__
+    return ""
+
+
+def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
+    """(path, reason) of the images that cannot be decoded, each file read once, several at a time."""
+    paths = list(dict.fromkeys(image.impath for image in images))
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        bar = tqdm(total=len(paths), desc="reading images", unit="image", disable=len(paths) < _MANY)
+        found = [bar.update() or reason for reason in pool.map(why_undecodable, paths)]
+        bar.close()
+    return [(path, reason) for path, reason in zip(paths, found) if reason]
+
+
+def require_decodable(images: Iterable[Image], what: str) -> None:
+    """Raise UserError, naming a few, if there are images that cannot be decoded."""
+    bad = undecodable(images)
+    if bad:
+        few = ", ".join(f"{path} ({reason})" for path, reason in bad[:3])
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise UserError(f"{what}: {len(bad)} images cannot be decoded: {few}{more}: mend or remove them")
 
 
 def folder_images(folder: str | Path, label: int, classname: str) -> list[Image]:

@@ -5,12 +5,34 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import warnings
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
+from modprompt.storage import lock
+from modprompt.storage.parts import remove_parts
+from modprompt.storage.paths import is_inside
+
+
+def cache_of(folder: Path) -> Path:
+    """Where the files of a data set go whose folder is read-only."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    return cache / "modprompt" / f"{folder.name}-{place}"
+
+
+def recorded_name(path: Path, storage: Storage, root: Path) -> str:
+    """The name that results give a split file or few-shot list: its path below the root of the data sets."""
+    inner = path.relative_to(storage.own if storage.own in path.parents else storage.folder)
+    return (storage.folder.relative_to(root) / inner).as_posix()
+
+
+def find_recorded(root: Path, name: str) -> str | None:
+    """The path of a file that a result names; None if it is not there."""
+    if not is_inside(name):
+        return None
+    first, _, rest = name.partition("/")
+    places = (root / name, cache_of(root / first) / rest, cache_of(root) / name)
+    return next((str(path) for path in places if path.is_file()), None)
 
 
 class Storage:
@@ -25,9 +47,7 @@ class Storage:
         if os.access(folder, os.W_OK):
             self.own = folder
         else:
-            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
-            self.own = cache / "modprompt" / f"{folder.name}-{place}"
+            self.own = cache_of(folder)
             print(f"{folder} is read-only: split and few-shot lists are kept in {self.own}")
 
     def find(self, name: str) -> Path | None:
@@ -36,14 +56,21 @@ class Storage:
 
     @contextlib.contextmanager
     def lock(self):
-        """One process at a time: of several that start at once the first makes the files, the others find them."""
-        self.own.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
+        """One process at a time: of several that start at once the first makes the files, the others find them.
+
+        Whoever has it clears away what killed writers left.
+        """
+        lists = self.own / "split_fewshot"
+        lists.mkdir(parents=True, exist_ok=True)
+        try:
+            file = lock.take(lists / ".lock", patience_s=float("inf"))
+        except lock.NoLocks as error:
+            warnings.warn(f"{self.own}: {error.strerror}: start no second run on a new data set", stacklevel=2)
             yield
             return
-        folder = self.own / "split_fewshot"
-        folder.mkdir(exist_ok=True)
-        with (folder / ".lock").open("w") as file:
-            with contextlib.suppress(OSError):  # a file system without locks; files still appear whole
-                fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            for folder in (self.own, lists):
+                remove_parts(folder)
             yield
+        finally:
+            os.close(file)

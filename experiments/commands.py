@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.protocols import Job
 from experiments.spec import ROOT, dataset_config
-from modprompt.given import as_text, given, read_settings, settings_hash
+from modprompt.given import as_text, given, read_settings
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -24,15 +24,16 @@ def command(job: Job, out: Path, data: Path) -> list[str]:
 @functools.lru_cache(maxsize=None)
 def _of_files(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Settings of files and options; the files come with the time of their last change."""
-    return given([*(read_settings(path) for path, _ in files), dict(options)])
+    layers = [*(read_settings(path) for path, _ in files), dict(options)]
+    return {key: as_text(value) for layer in layers for key, value in layer.items()}
 
 
 def _stamped(path: Path) -> tuple[str, int]:
     return str(path), path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def expected(job: Job) -> dict[str, str]:
-    """The settings that the result of a job must show, as train.py records them.
+def effective(job: Job) -> dict[str, str]:
+    """All settings that a job's files and options give.
 
     Raises:
         UserError: if a config file is gone or no YAML.
@@ -44,6 +45,10 @@ def expected(job: Job) -> dict[str, str]:
     return settings
 
 
-def expected_hash(job: Job) -> str:
-    """The hash of the expected settings."""
-    return settings_hash(expected(job))
+def expected(job: Job) -> dict[str, str]:
+    """The settings that the result of a job must show, as train.py records them.
+
+    Raises:
+        UserError: if a config file is gone or no YAML.
+    """
+    return given([effective(job)])

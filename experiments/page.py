@@ -59,6 +59,10 @@ def _table(section: Section) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
+def _about(section: Section) -> str:
+    return f'<p class="about">{escape(section.about)}</p>' if section.about else ""
+
+
 def _figure(figure: Figure, folder: Path) -> str:
     content = (folder / figure.name).read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of a PNG
@@ -95,7 +99,7 @@ def page(
     """
     ordered = [*sections[-1:], *sections[:-1]]
     links = "".join(f'<a href="#{escape(section.key)}">{escape(section.key)}</a>' for section in ordered)
-    tables = [f'<h2 id="{escape(s.key)}">{escape(s.title)}</h2>{_table(s)}' for s in ordered]
+    tables = [f'<h2 id="{escape(s.key)}">{escape(s.title)}</h2>{_about(s)}{_table(s)}' for s in ordered]
     drawn = '<h2 id="figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures) if figures else ""
     if figures:
         links += '<a href="#figures">figures</a>'

@@ -37,7 +37,9 @@ def of_run(folder: Path) -> str:
     """Progress of a run that was started."""
     if not run_folder.is_held(folder):
         return "waiting to start"
-    return summary(last_line(folder / state.CONSOLE)) or "starting"
+    consoles = [path for path in (folder / state.CONSOLE, folder / "log.txt") if path.is_file()]  # a script's: the log
+    newest = max(consoles, key=lambda path: path.stat().st_mtime_ns, default=folder / state.CONSOLE)
+    return summary(last_line(newest)) or "starting"
 
 
 class Screen:

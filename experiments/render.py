@@ -89,11 +89,12 @@ def latex(sections: Sequence[Section], title: str, about: str) -> str:
     lines = ["% needs \\usepackage{booktabs}"]
     for section in sections:
         best = section.best()
+        images = f" ({section.about})" if section.about else ""
         lines += [
             "",
             r"\begin{table}[t]",
             r"\centering",
-            rf"\caption{{{latex_text(f'{title}: {section.title}. {about}')}}}",
+            rf"\caption{{{latex_text(f'{title}: {section.title}{images}. {about}')}}}",
         ]
         lines += [rf"\begin{{tabular}}{{l{'c' * len(section.columns)}}}", r"\toprule"]
         lines += [" & ".join(["Method", *map(latex_text, section.columns)]) + r" \\", r"\midrule"]
@@ -113,7 +114,13 @@ def markdown(sections: Sequence[Section], title: str, about: str, notes: dict[st
     """All sections, then lists by their titles: what is lacking, warnings, sources."""
     lines = [f"# {title}", "", about]
     for section in sections:
-        lines += ["", f"## {section.title}", "", markdown_table(section)]
+        lines += [
+            "",
+            f"## {section.title}",
+            *(["", section.about] if section.about else []),
+            "",
+            markdown_table(section),
+        ]
     for heading, texts in notes.items():
         lines += _list(heading, texts)
     return "\n".join(lines) + "\n"

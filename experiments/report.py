@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from experiments import arguments, figures, page, render, spec, table
+from experiments.inputs import Inputs
 from experiments.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
 from experiments.spec import PROTOCOLS, Experiment
 from modprompt.errors import UserError
@@ -27,6 +28,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
     arguments.add_common(parser)
+    arguments.add_data(parser)
     add(
         "--with",
         dest="trees",
@@ -59,7 +61,7 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
         trees.insert(0, f"logs={args.file}")
     else:
         experiment = arguments.experiment_of(args)
-        results = of_experiment(experiment, args.out)
+        results = of_experiment(experiment, args.out, Inputs(args.out, args.data))
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Iterable, NamedTuple, Sequence
 
 from experiments import state, trees
+from experiments.inputs import Inputs
 from experiments.logs import read_run
 from experiments.protocols import columns, jobs
 from experiments.spec import CROSS, Experiment, trains
@@ -80,8 +81,15 @@ class Results:
                             yield line, dataset, column, seed, outcome
 
 
-def of_experiment(experiment: Experiment, out: Path) -> Results:
-    """The results of an experiment's runs below an output folder; what is stale, failed or running has no number."""
+def of_experiment(experiment: Experiment, out: Path, inputs: Inputs | None = None) -> Results:
+    """The results of an experiment's runs below an output folder; what is stale, failed or running has no number.
+
+    Args:
+        experiment: what was to be run.
+        out: the output folder.
+        inputs: what results are held against.
+    """
+    inputs = inputs or Inputs(out, None)
     lines = [
         Line(method.label, method.family, method.seeds, method.point, method.published, method.trains)
         for method in experiment.methods
@@ -89,7 +97,7 @@ def of_experiment(experiment: Experiment, out: Path) -> Results:
     datasets = (experiment.source,) * bool(experiment.source) + experiment.datasets
     results = Results(lines, columns(experiment), datasets)
     for job in jobs(experiment):
-        stands = state.of(job, out)
+        stands = state.of(job, out, inputs)
         if stands.name == state.FINISHED:
             outcome = Outcome(stands.result["accuracy_pct"], "", stands.result)
         else:
@@ -175,6 +183,11 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
     )
 
 
+def _rule(digest: str) -> str:
+    """What tells hashes of one rule from those of another, which cannot be compared."""
+    return digest.partition(":")[0] if ":" in digest else ""
+
+
 def warnings(results: Results) -> list[str]:
     """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP."""
     found: dict[tuple, dict[str, list[str]]] = {}
@@ -182,12 +195,15 @@ def warnings(results: Results) -> list[str]:
         if outcome.result is None:
             continue
         half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
-        images = ("images", dataset, half, shots, seed)
-        weights = ("weights", str(outcome.result.get("settings", {}).get("MODEL.BACKBONE.NAME", "")))
-        for key, value in ((images, "split_hash"), (weights, "backbone_hash")):
-            found.setdefault(key, {}).setdefault(str(outcome.result.get(value)), []).append(line.label)
+        images = str(outcome.result.get("images_hash") or outcome.result.get("split_hash"))
+        weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
+        for key, value in (
+            (("images", dataset, half, shots, seed, _rule(images)), images),
+            (("weights", str(clip.get("MODEL.BACKBONE.NAME", "")), _rule(weights)), weights),
+        ):
+            found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = []
-    for (what, *where), hashes in found.items():
+    for (what, *where, _), hashes in found.items():
         if len(hashes) > 1:
             methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
             place = " ".join(str(word) for word in where if word)

@@ -26,6 +26,7 @@ import yaml
 from experiments import arguments, local, protocols, slurm, state, status
 from experiments.check import check
 from experiments.commands import command
+from experiments.inputs import Inputs
 from experiments.present import only_present
 from experiments.protocols import Job
 from experiments.runner import Launcher, Runner, Summary
@@ -80,9 +81,9 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
     return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
 
 
-def dry_run(jobs: Sequence[Job], out: Path, data: Path) -> None:
+def dry_run(jobs: Sequence[Job], out: Path, data: Path, inputs: Inputs) -> None:
     """Print every run that is not finished, with its command, and the number of those that are."""
-    states = [(job, state.of(job, out)) for job in jobs]
+    states = [(job, state.of(job, out, inputs)) for job in jobs]
     for job, stands in states:
         if stands.name != state.FINISHED:
             after = f", after {job.parent.folder}" if job.parent else ""
@@ -123,10 +124,10 @@ def stopped_by_signals(runner: Runner):
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: set by no Python code
 
 
-def put_stale_aside(jobs: Sequence[Job], out: Path) -> None:
+def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
     """Rename the folders of runs whose results are of other settings; nothing is deleted."""
     for job in jobs:
-        if state.of(job, out).name == state.STALE:
+        if state.of(job, out, inputs).name == state.STALE:
             folder = out / job.folder
             aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
             folder.rename(aside)
@@ -145,17 +146,16 @@ def tell(summary: Summary, total: int) -> None:
         print("Results of other settings are not used; --redo-stale puts them aside and runs again")
 
 
-def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job]) -> int:
+def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job], inputs: Inputs) -> int:
     """Run what is not finished; 0 if all runs are finished then, else 1, and 130 if stopped.
 
     Raises:
         UserError: if there is nowhere to run.
     """
-    require_usable(args.out)
     if args.redo_stale:
-        put_stale_aside(jobs, args.out)
+        put_stale_aside(jobs, args.out, inputs)
     launcher = launcher_of(args, experiment)
-    runner = Runner(jobs, args.out, args.data, launcher)
+    runner = Runner(jobs, args.out, args.data, launcher, inputs)
     try:
         with stopped_by_signals(runner):
             summary = runner.run()
@@ -167,7 +167,9 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job])
     if args.report:
         from experiments import report  # late: it brings matplotlib
 
-        report.write(experiment, report.of_experiment(experiment, args.out), report.folder_of(experiment, args.out))
+        report.write(
+            experiment, report.of_experiment(experiment, args.out, inputs), report.folder_of(experiment, args.out)
+        )
     return 0 if summary.complete else 1
 
 
@@ -181,19 +183,23 @@ def run(args: argparse.Namespace) -> int:
     if args.present:
         experiment = only_present(experiment, args.data)
     jobs = protocols.jobs(experiment)
+    inputs = Inputs(args.out, args.data)
     if args.status:
-        print("\n".join(status.lines(jobs, args.out)))
+        print("\n".join(status.lines(jobs, args.out, inputs)))
         return 0
     if args.cancel:
         print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
         return 0
-    unfinished = [job for job in jobs if state.of(job, args.out).name != state.FINISHED]
+    if not args.dry_run:
+        require_usable(args.out)
+        inputs.note_clips(jobs)
+    unfinished = [job for job in jobs if state.of(job, args.out, inputs).name != state.FINISHED]
     for warning in check(unfinished, args.out, args.data) if unfinished else ():
         print(f"warning: {warning}", file=sys.stderr)
     if args.dry_run:
-        dry_run(jobs, args.out, args.data)
+        dry_run(jobs, args.out, args.data, inputs)
         return 0
-    return start(args, experiment, jobs)
+    return start(args, experiment, jobs, inputs)
 
 
 @left_as_found()

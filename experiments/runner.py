@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, Sequence
 
 from experiments import progress, state
+from experiments.inputs import Inputs
 from experiments.protocols import Job
 from experiments.worker import Task, last_line, task_of
 
@@ -70,10 +71,12 @@ class Runner:
         out: output folder.
         data: folder of the data sets.
         launcher: where they run.
+        inputs: what results are held against.
     """
 
-    def __init__(self, jobs: Sequence[Job], out: Path, data: Path, launcher: Launcher):
+    def __init__(self, jobs: Sequence[Job], out: Path, data: Path, launcher: Launcher, inputs: Inputs | None = None):
         self.jobs, self.out, self.data, self.launcher = list(jobs), out, data, launcher
+        self.inputs = inputs
         self.waiting: dict[str, Job] = {}  # by folder, as all below
         self.running: dict[str, tuple[Job, Handle]] = {}
         self.finished: set[str] = set()
@@ -86,7 +89,7 @@ class Runner:
 
     def _sort_in(self) -> None:
         for job in self.jobs:
-            stands = state.of(job, self.out)
+            stands = state.of(job, self.out, self.inputs)
             if stands.name == state.FINISHED:
                 self.finished.add(job.folder)
             elif stands.name == state.STALE:
@@ -124,7 +127,7 @@ class Runner:
         for folder, (job, handle) in list(self.running.items()):
             if handle.alive():
                 continue
-            stands = state.of(job, self.out)
+            stands = state.of(job, self.out, self.inputs)
             if stands.name == state.WAITING and not handle.busy() and self._may_still_show(folder):
                 continue
             del self.running[folder]
@@ -151,7 +154,7 @@ class Runner:
         self.screen.event(f"finished: {job.title}: {stands.result['accuracy_pct']:.2f}%")
         for child in self.jobs:  # its model may be another one than they were tested on
             of_this = child.parent == job and child.folder in self.finished
-            if of_this and state.of(child, self.out).name != state.FINISHED:
+            if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
                 self.finished.remove(child.folder)
                 self.waiting[child.folder] = child
         self.screen.finished(len(self.finished))
@@ -179,7 +182,7 @@ class Runner:
             return False
         if job.parent and job.parent.folder not in self.finished:
             return False
-        stands = state.of(job, self.out)
+        stands = state.of(job, self.out, self.inputs)
         if stands.name == state.FINISHED:  # by another runner
             del self.waiting[job.folder]
             self._finish(job, stands)

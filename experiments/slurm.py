@@ -16,6 +16,7 @@ from experiments.spec import ROOT
 from experiments.worker import BUSY, Task, Worker
 from modprompt.errors import UserError
 from modprompt.programs import left_as_found
+from modprompt.runs.result import read_json
 from modprompt.storage.text import write_json
 
 DEFAULTS = {"timeout_min": 240, "cpus_per_task": 8, "gpus_per_node": 1, "mem_gb": 32}
@@ -153,7 +154,7 @@ class SubmitLauncher:
 
 def submitted_as(folder: Path) -> str | None:
     """The Slurm id under which a run was last submitted."""
-    queued = state.read_json(folder / state.QUEUED) or {}
+    queued = read_json(folder / state.QUEUED) or {}
     return str(queued["job_id"]) if queued.get("cluster") == "slurm" and "job_id" in queued else None
 
 

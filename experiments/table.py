@@ -31,12 +31,13 @@ class Row(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A table: one data set, or the average over all, or all data sets in the columns."""
+    """A table: one data set, or the average over all, or all data sets in the columns; `about` says which splits."""
 
     title: str
     key: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    about: str = ""
 
     def best(self) -> set[tuple[int, int]]:
         """(row, column) of the highest means as printed, published rows aside; none where only one row has a number."""
@@ -119,6 +120,16 @@ def _base2new_cells(base: list[float] | None, new: list[float] | None) -> tuple[
     return _cell(base), _cell(new), _h_cell(base, new)
 
 
+def images_of(results: Results, dataset: str) -> str:
+    """What runs say of a data set's split, and of what they chose on; empty if none says anything."""
+    found = [outcome.result for _, name, _, _, outcome in results.all() if name == dataset and outcome.result]
+    splits = {one["split"].get("status") for one in found if isinstance(one.get("split"), dict)} - {None, ""}
+    chosen = {one.get("selected_on") for one in found} - {None, ""}
+    texts = [f"split: {', '.join(sorted(map(str, splits)))}"] if splits else []
+    texts += [f"selected on {', '.join(sorted(map(str, chosen)))}"] if chosen else []
+    return "; ".join(texts)
+
+
 def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
     """A section for each data set, and one for the average over several."""
     halves = experiment.protocol == "base2new"
@@ -135,7 +146,8 @@ def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
         return _average([results.values(line, dataset, column) for dataset in results.datasets])
 
     def of_dataset(dataset):
-        return section(dataset, dataset, lambda line, column: results.values(line, dataset, column))
+        made = section(dataset, dataset, lambda line, column: results.values(line, dataset, column))
+        return made._replace(about=images_of(results, dataset))
 
     sections = [of_dataset(dataset) for dataset in results.datasets]
     if len(results.datasets) > 1:
@@ -152,7 +164,9 @@ def _of_all_datasets(experiment: Experiment, results: Results) -> list[Section]:
         return [*map(_cell, values), _cell(_average(values[1:]))]
 
     rows = _rows(experiment, results, AVERAGE, columns, cells)
-    return [Section(f"trained on {experiment.source}, tested on", AVERAGE, columns, rows)]
+    known = {dataset: images_of(results, dataset) for dataset in results.datasets}
+    about = "; ".join(f"{dataset} {text}" for dataset, text in known.items() if text)
+    return [Section(f"trained on {experiment.source}, tested on", AVERAGE, columns, rows, about)]
 
 
 def sections(experiment: Experiment, results: Results) -> list[Section]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import state
-from experiments.commands import command, expected_hash
+from experiments.commands import command, expected
 from experiments.protocols import Job
 from modprompt.errors import UserError
 from modprompt.programs import left_as_found
@@ -35,20 +35,22 @@ class Task(NamedTuple):
 
     folder: absolute folder of the results.
     command: the words of the command.
-    settings_hash: what the result must show.
+    settings: what the result must show.
+    tests: whether nothing is trained.
     parent: absolute folder of the training whose model is tested; empty if none is.
     """
 
     folder: str
     command: tuple[str, ...]
-    settings_hash: str
+    settings: dict[str, str]
+    tests: bool
     parent: str
 
 
 def task_of(job: Job, out: Path, data: Path) -> Task:
     """The task of a job."""
     parent = str(out / job.parent.folder) if job.parent else ""
-    return Task(str(out / job.folder), tuple(command(job, out, data)), expected_hash(job), parent)
+    return Task(str(out / job.folder), tuple(command(job, out, data)), expected(job), job.tests, parent)
 
 
 def last_line(path: Path) -> str:
@@ -109,7 +111,7 @@ class Worker:
     def finished(self) -> bool:
         """Whether the task's result is there."""
         parent = Path(self.task.parent) if self.task.parent else None
-        return state.is_finished(self.folder, self.task.settings_hash, parent)
+        return state.is_finished(self.folder, self.task.settings, self.task.tests, parent)
 
     def run(self) -> int:
         """DONE, FAILED, or BUSY if the run is somebody else's at the moment."""

@@ -3,8 +3,10 @@
     python -m lpclip.feat_extractor --root data --dataset-config-file configs/datasets/oxford_pets.yaml
         --config-file configs/trainers/CoOp/rn50_val.yaml --output-dir clip_feat
 
-writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N). Without any
-file it takes the embedded model and the digits. The flags are those of train.py.
+writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N, own_validation,
+and a hash of all that). Without any file it takes the embedded model and the digits. The flags are those of train.py. A
+data set without validation images of its own gets no val.npz, unless DATASET.VAL_FROM_TEST True asks for its test
+images.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from modprompt.errors import UserError
 from modprompt.files import write_arrays
 from modprompt.plugin.feature_cache import encode
 from modprompt.programs import left_as_found
+from modprompt.runs.images import own_validation
+from modprompt.storage.seal import arrays_hash
 
 SPLITS = ("train", "val", "test")
 
@@ -61,18 +65,31 @@ def run(argv: list[str] | None = None) -> None:
             )
     args.trainer = "ZeroshotCLIP"
     cfg = train.setup_cfg(args, shots=-1)
+    cfg.defrost()
+    cfg.OUTPUT_DIR = ""  # no run is written, so no run's folder is held
+    cfg.freeze()
     if cfg.SEED >= 0:
         train.set_random_seed(cfg.SEED)
     trainer = train.build_trainer(cfg)
     dataset = trainer.dm.dataset
-    for split in (own.split,) if own.split else SPLITS:
+    wanted, has_val = (own.split,) if own.split else SPLITS, own_validation(dataset)
+    if "val" in wanted and not has_val and not cfg.DATASET.VAL_FROM_TEST:
+        print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
+        (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
+        wanted = tuple(split for split in wanted if split != "val")
+    for split in wanted:
         images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]
         if not images:
             raise UserError(f"{cfg.DATASET.NAME} has no images in its split {split!r}; see --split")
-        path = Path(own.output_dir) / cfg.DATASET.NAME / f"{split}.npz"
-        features, labels = extract(trainer, images)
-        write_arrays(path, feature_list=features, label_list=labels)
-        print(f"{path}: {features.shape[0]} images, {features.shape[1]} features each")
+        write(Path(own.output_dir) / cfg.DATASET.NAME / f"{split}.npz", *extract(trainer, images), has_val)
+
+
+def write(path: Path, features: np.ndarray, labels: np.ndarray, has_val: bool) -> None:
+    """Write a split's features (N, E) and labels (N,), and whether the data set has validation images of its own."""
+    own = np.array(has_val)
+    seal = np.array(arrays_hash(path.stem, features, labels, own))
+    write_arrays(path, feature_list=features, label_list=labels, own_validation=own, seal=seal)
+    print(f"{path}: {features.shape[0]} images, {features.shape[1]} features each")
 
 
 if __name__ == "__main__":

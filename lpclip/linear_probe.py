@@ -5,7 +5,8 @@
 For 1, 2, 4, 8 and 16 shots and each seed 1..num_run: so many training images of each class (and at most 4 of
 validation) are drawn, a logistic regression is fitted for C = 1e6 .. 1e-6 in steps of 100, and its best C is refined by
 num_step bisections of log10 C, always towards the better of both ends on validation. Written beside the features:
-linear_probe.json (all accuracies) and linear_probe.png.
+linear_probe.json (all accuracies) and linear_probe.png. A data set without validation images of its own has C chosen on
+training images that were not drawn, as many, or with --val-from-test on its test images, as the family does.
 """
 
 from __future__ import annotations
@@ -24,12 +25,22 @@ from tqdm import tqdm
 from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.files import read_arrays
+from modprompt.runs.images import HELD_OUT, TEST, VALIDATION, hold_out
+from modprompt.storage.seal import arrays_hash
 from modprompt.storage.text import write_json
 from tools.figures import pyplot, save_figure
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
+_SAYS = {HELD_OUT: "training images that are held out", TEST: "test"}
 EXPONENTS = (6, 4, 2, 0, -2, -4, -6)  # of C, in this order: of equals the first counts
+
+
+class Place(NamedTuple):
+    """An image of a split, by its place in place of a path."""
+
+    impath: str
+    label: int
 
 
 class Split(NamedTuple):
@@ -38,8 +49,8 @@ class Split(NamedTuple):
     features: np.ndarray
     labels: np.ndarray
 
-    def few(self, shots: int, rng: np.random.RandomState, or_all: bool = False) -> Split:
-        """`shots` images of each class, in the order of labels; with `or_all` fewer where a class has fewer.
+    def draw(self, shots: int, rng: np.random.RandomState, or_all: bool = False) -> list[int]:
+        """Places of `shots` images of each class, in the order of labels; with `or_all` fewer where a class has fewer.
 
         Raises:
             UserError: if a class has fewer.
@@ -50,7 +61,27 @@ class Split(NamedTuple):
             if len(there) < shots and not or_all:
                 raise UserError(f"class {label} has {len(there)} training images, but {shots} shots are asked for")
             chosen.extend(rng.choice(there, size=min(shots, len(there)), replace=False))
-        return Split(self.features[chosen], self.labels[chosen])
+        return chosen
+
+    def at(self, places: list[int]) -> Split:
+        """The images at these places."""
+        return Split(self.features[places], self.labels[places])
+
+    def few(self, shots: int, rng: np.random.RandomState, or_all: bool = False) -> Split:
+        """The images that `draw` chooses."""
+        return self.at(self.draw(shots, rng, or_all))
+
+    def held_out(self, taken: list[int], number: int, seed: int) -> Split:
+        """Up to `number` images of each class that were not taken, by a generator of their own.
+
+        Raises:
+            UserError: if all were taken.
+        """
+        places = [Place(str(place), int(label)) for place, label in enumerate(self.labels)]
+        found = hold_out(places, [places[place] for place in taken], number, seed)
+        if not found:
+            raise UserError("all training images are drawn, and none is left to choose C by: give fewer --shots")
+        return self.at([int(place.impath) for place in found])
 
 
 class Probe:
@@ -92,20 +123,64 @@ def read_split(path: Path) -> Split:
     Raises:
         UserError: if they are missing or damaged.
     """
+    again = "run `python -m lpclip.feat_extractor` again"
     if not path.is_file():
         raise UserError(f"no features at {path}: run `python -m lpclip.feat_extractor` first; see --feature_dir")
     try:
-        return Split(*read_arrays(path, "feature_list", "label_list"))
+        features, labels = read_arrays(path, "feature_list", "label_list")
     except UserError as error:
-        raise UserError(f"{error}: run `python -m lpclip.feat_extractor` again") from None
+        raise UserError(f"{error}: {again}") from None
+    if features.ndim != 2 or labels.shape != features.shape[:1] or not np.isfinite(features).all():
+        raise UserError(f"{path} is damaged (no finite N x E features with N labels): {again}")
+    try:
+        own, seal = read_arrays(path, "own_validation", "seal")
+    except UserError:
+        print(f"{path} is of an earlier version, without a hash of its content")
+        return Split(features, labels)
+    if str(seal) != arrays_hash(path.stem, features, labels, own):
+        raise UserError(f"{path} is damaged (its hash is of other content): {again}")
+    return Split(features, labels)
+
+
+def _has_own_validation(folder: Path) -> bool:
+    try:
+        return bool(read_arrays(folder / "train.npz", "own_validation")[0])
+    except UserError:
+        return True  # an earlier version did not say
+
+
+def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
+    """Splits by name; "val" is lacking where only the test images could stand for it and they are not asked for.
+
+    Raises:
+        UserError: as read_split.
+    """
+    splits = {name: read_split(folder / f"{name}.npz") for name in ("train", "test")}
+    if (folder / "val.npz").is_file() or _has_own_validation(folder):
+        splits["val"] = read_split(folder / "val.npz")
+    elif val_from_test:
+        splits["val"] = splits["test"]
+    if selected_on(splits) == TEST and not val_from_test:
+        del splits["val"]
+    return splits
+
+
+def selected_on(splits: dict[str, Split]) -> str:
+    """By which images C is chosen."""
+    if "val" not in splits:
+        return HELD_OUT
+    return TEST if np.array_equal(splits["val"].features, splits["test"].features) else VALIDATION
 
 
 def accuracy_pct(splits: dict[str, Split], shots: int, seed: int, steps: int) -> tuple[float, float]:
     """Test accuracy in percent of one probe, and its C."""
     rng = np.random.RandomState(seed)
-    train = splits["train"].few(shots, rng)
-    val = splits["val"].few(min(shots, MOST_VAL_SHOTS), rng, or_all=True)
-    probe = Probe(train, val)
+    drawn, n_val = splits["train"].draw(shots, rng), min(shots, MOST_VAL_SHOTS)
+    if "val" in splits:
+        val = splits["val"].few(n_val, rng, or_all=True)
+    else:
+        val = splits["train"].held_out(drawn, n_val, seed)
+    probe = Probe(splits["train"].at(drawn), val)
     exponent = probe.search(steps)
     test = splits["test"]
     return float(100 * np.mean(probe.fitted(exponent).predict(test.features) == test.labels)), 10.0**exponent
@@ -136,11 +211,15 @@ def run(argv: list[str] | None = None) -> None:
     add("--num_step", "--num-step", type=int, default=8, help="bisections")
     add("--num_run", "--num-run", type=int, default=10, help="seeds")
     add("--shots", type=int, nargs="+", default=SHOTS, help="training images per class")
+    add("--val-from-test", action="store_true", help="choose C on the test images where no others are for validation")
     args = parser.parse_args(argv)
     for name in ("num_step", "num_run"):
         at_least(f"--{name}", getattr(args, name), 1)
     folder = Path(args.feature_dir) / args.dataset
-    splits = {name: read_split(folder / f"{name}.npz") for name in ("train", "val", "test")}
+    splits = read_splits(folder, args.val_from_test)
+    chosen_on = selected_on(splits)
+    if chosen_on != VALIDATION:
+        print(f"{args.dataset} has no validation images of its own: C is selected on {_SAYS[chosen_on]}")
     fewest = min(np.unique(splits["train"].labels, return_counts=True)[1])
     for shots in args.shots:
         at_least("--shots", shots, 1)
@@ -164,7 +243,8 @@ def run(argv: list[str] | None = None) -> None:
             f"{args.dataset}, {shots:2} shots: {row['mean_pct']:.2f} +- {row['std_pct']:.2f} % (seeds 1 to {len(runs)})"
         )
         rows.append(row)
-    write_json(folder / "linear_probe.json", {"dataset": args.dataset, "num_step": args.num_step, "rows": rows})
+    facts = {"dataset": args.dataset, "num_step": args.num_step, "selected_on": chosen_on, "rows": rows}
+    write_json(folder / "linear_probe.json", facts)
     figure(rows, args.dataset, folder / "linear_probe.png")
     print(f"Written to {folder}: linear_probe.json, linear_probe.png")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.clip_package import import_clip
 from modprompt.clips.fingerprint import fingerprint
+from modprompt.clips.published import warn_of_impostor
 from modprompt.errors import UserError
 from modprompt.names import check_name
 from modprompt.precision import cast_products
@@ -93,7 +94,9 @@ def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
         UserError: on an unknown name or weights that cannot be had; it says what to do.
     """
     if path:
-        return read_file(Path(os.path.expanduser(path)))
+        file = Path(os.path.expanduser(path))
+        warn_of_impostor(file)
+        return read_file(file)
     if name == EMBEDDED:
         return read_embedded()
     check_name(name, known(), "MODEL.BACKBONE.NAME")

@@ -37,22 +37,12 @@ arguments() {
   options=("$@")
 }
 
-# finished DIR: whether DIR has a result, of $MODEL and epoch $number if a model is evaluated, and not older than it
-finished() {
-  [[ -s $1/result.json ]] || return 1
-  [[ -n ${MODEL:-} ]] || return 0
-  [[ ! $MODEL/result.json -nt $1/result.json ]] && grep -qF "\"$MODEL epoch ${number:-last}\"" "$1/result.json"
-}
-
-# run_once DIR ARGUMENTS...: train.py with output folder DIR, unless it is finished. An unfinished run is resumed.
+# run_once DIR ARGUMENTS...: train.py with output folder DIR, unless this very run is finished there (--once); a finished
+# run with other settings, CLIP, split or few-shot list is an error. An unfinished run is resumed.
 run_once() {
   local dir=$1
   shift
-  if finished "$dir"; then
-    echo "Finished before: $dir/result.json (delete $dir to run again)"
-    return
-  fi
-  "$PYTHON" "$project/train.py" --root "$DATA" --trainer "$TRAINER" --seed "$seed" --output-dir "$dir" \
+  "$PYTHON" "$project/train.py" --once --root "$DATA" --trainer "$TRAINER" --seed "$seed" --output-dir "$dir" \
     --config-file "$config" \
     --dataset-config-file "$project/configs/datasets/$dataset.yaml" "$@"
 }

@@ -13,6 +13,8 @@ import warnings
 import numpy as np
 import torch
 
+from modprompt.runs import folder
+
 
 def generators_and_warnings() -> dict:
     """What pytest and its plugins keep for every test, but a program must keep itself, as values that can be compared."""
@@ -37,9 +39,11 @@ def settings() -> dict:
         "signal handlers": {
             number.name: signal.getsignal(number)
             for number in signal.Signals
-            if number != signal.SIGCHLD  # PyTorch's, for good, once a loader has had workers
+            # SIGCHLD is PyTorch's, for good, once a loader has had workers; SIGALRM is pytest-timeout's
+            if number not in (signal.SIGCHLD, signal.SIGALRM)
         },
         "cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,
+        "folders held": dict(folder._held),
         "logging": (root.level, list(root.handlers), logging.root.manager.disable),
         "torch": (
             torch.get_num_threads(),

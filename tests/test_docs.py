@@ -2,11 +2,15 @@
 
 import importlib
 import re
+import sys
 
 import pytest
 import torch
+from dassl.config import cfg_default
+from dassl.engine import TRAINER_REGISTRY
 
 import train
+from modprompt.plugin import config
 from tests.conftest import ROOT
 from tests.test_train import losses
 
@@ -20,6 +24,11 @@ def growing(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         importlib.import_module("growing_example")
+    yield
+    registered = next(table for table in vars(TRAINER_REGISTRY).values() if isinstance(table, dict))
+    for table, name in ((registered, "Growing"), (config._NODES, "GROWING"), (cfg_default.TRAINER, "GROWING")):
+        del table[name]
+    del sys.modules["growing_example"]
 
 
 def test_example_is_a_whole_method_in_under_80_lines(command, tmp_path, capsys):

@@ -87,8 +87,8 @@ def a_report(request, monkeypatch, tmp_path):
 
 
 def a_worker(request, monkeypatch, tmp_path):
-    task = {"folder": str(tmp_path / "run"), "command": ["false"], "settings_hash": "x", "parent": ""}
-    return worker.main, [json.dumps(task), "--cores", "0"], worker.FAILED
+    task = worker.Task(str(tmp_path / "run"), ("false",), {}, tests=False, parent="")
+    return worker.main, [json.dumps(task._asdict()), "--cores", "0"], worker.FAILED
 
 
 def features(request, monkeypatch, tmp_path):

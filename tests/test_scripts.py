@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from tests.conftest import ROOT, SMALL_CONFIG
+from tests.conftest import ROOT, SMALL_CONFIG, random_clip
 
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.sh"))
 
@@ -47,7 +48,8 @@ def test_base_to_new_runs_once_and_resumes_what_has_no_result(bash, clip_file, t
     assert train.returncode == 0, train.stdout
     folder = tmp_path / "results/base2new/train_base/eurosat/shots_2/MPL/only_for_tests/seed1"
     assert (folder / "result.json").is_file()
-    assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file)).stdout.startswith("Finished before: ")
+    again = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file))
+    assert again.stdout.splitlines()[-1].startswith("Finished before: ")
 
     (folder / "result.json").unlink()
     early = bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file)
@@ -61,9 +63,35 @@ def test_base_to_new_runs_once_and_resumes_what_has_no_result(bash, clip_file, t
     assert test.returncode == 0, test.stdout
     result = tmp_path / "results/base2new/test_new/eurosat/shots_2/MPL/only_for_tests/seed1/result.json"
     assert result.is_file()
-    assert bash("mpl/base2new_test.sh", "eurosat", 1).stdout.startswith("Finished before: ")
-    os.utime(result, (0, 0))  # as if the model had been trained again since
-    assert "=> result" in bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file).stdout
+    before = result.read_bytes()
+    again = bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file)
+    assert again.stdout.splitlines()[-1].startswith("Finished before: ")
+    assert result.read_bytes() == before
+
+
+def test_finished_run_with_other_options_is_refused(bash, clip_file, tmp_path):
+    """Never the old number for a new question."""
+    assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file), "OPTIM.LR", "0.001").returncode == 0
+    folder = tmp_path / "results/base2new/train_base/eurosat/shots_2/MPL/only_for_tests/seed1"
+    other = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file), "OPTIM.LR", "0.01")
+    assert other.returncode == 2
+    assert other.stdout.splitlines()[-1] == (
+        f"error: {folder} holds a finished run that is another one (OPTIM.LR 0.001 -> 0.01): "
+        "give another output folder, or delete it to run again"
+    )
+    torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
+    clip = bash("mpl/base2new_train.sh", "eurosat", 1, *options(tmp_path / "other.pt"), "OPTIM.LR", "0.001")
+    assert clip.returncode == 2
+    assert "another one (CLIP 2:" in clip.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("DATASET.NUM_SHOTS", "4"), ("SEED", "2"), ("DATASET.SUBSAMPLE_CLASSES", "all")]
+)
+def test_option_must_agree_with_the_folder_that_the_script_names(bash, clip_file, key, value):
+    done = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file), key, value)
+    assert done.returncode == 2
+    assert f"error: {key} is {value}, but the output folder is for " in done.stdout
 
 
 def test_cross_data_set_runs(bash, clip_file, tmp_path):
@@ -233,7 +261,7 @@ def test_result_of_another_model_is_not_taken_for_this_one(bash, clip_file):
     assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file)).returncode == 0
     backbone = ["MODEL.BACKBONE.PATH", clip_file]
     assert "=> result" in bash("mpl/base2new_test.sh", "eurosat", 1, *backbone).stdout
-    assert bash("mpl/base2new_test.sh", "eurosat", 1, *backbone).stdout.startswith("Finished before: ")
+    assert "\nFinished before: " in "\n" + bash("mpl/base2new_test.sh", "eurosat", 1, *backbone).stdout
     assert bash("mpl/base2new_test.sh", "eurosat", 1, 9, *backbone).returncode == 2  # there is no epoch 9
 
 

@@ -5,41 +5,53 @@ from __future__ import annotations
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
-from PIL import Image as PILImage
-from tqdm import tqdm
 
 from datasets.imagenet_variants import ImageNetVariant
+from datasets.images import undecodable
 from datasets.listings import read_classnames
 from datasets.prepare.recipes import Archive, Recipe
-from datasets.splits import PARTS, Split, read_split
+from datasets.splits import PARTS, Split, read_split, split_hash
+from datasets.storage import Storage
 from modprompt.errors import UserError
+from modprompt.runs import images as runs
+from modprompt.runs import published
 
 
-def _split_of(name: str, folder: Path) -> Split:
-    """The lists that the reader would have, with nothing written."""
+def _split_of(name: str, folder: Path) -> tuple[Split, str, Path | None]:
+    """The lists that the reader would have, with nothing written; what the split is; its file, if there is one."""
     reader_class = DATASET_REGISTRY.get(name)
     reader = reader_class.__new__(reader_class)
     reader.folder, reader.image_dir = folder, folder / reader_class.image_folder
     if isinstance(reader, ImageNetVariant):
         reader.listing = folder / "classnames.txt"
-        return Split([], None, reader.list_images(read_classnames(reader.listing)))
-    split_file = folder / reader_class.split_file
-    if reader_class.split_file and split_file.is_file():
-        return read_split(split_file, reader.image_dir, names_repeat=reader.names_repeat)
-    reader.cfg = None
-    return reader.make_split()
+        return Split([], None, reader.list_images(read_classnames(reader.listing))), runs.NOT_KNOWN, None
+    path = Storage(folder).find(reader_class.split_file) if reader_class.split_file else None
+    if path is not None:
+        found = read_split(path, reader.image_dir, names_repeat=reader.names_repeat)
+        split = found.split
+        reader.state_split(*found)
+    else:
+        reader.cfg = None
+        split = reader.make_split()
+        reader.state_split(split, split_hash(split, reader.image_dir), ours=bool(reader_class.split_file))
+    return split, reader.split_facts["status"], path
 
 
-def _unreadable(split: Split) -> list[str]:
-    bad = []
-    paths = dict.fromkeys(image.impath for images in split if images for image in images)
-    for path in tqdm(paths, desc="reading images", unit="image"):
-        try:
-            with PILImage.open(path) as image:
-                image.load()
-        except Exception as error:
-            bad.append(f"unreadable image {path} ({' '.join(str(error).split())[:80]})")
-    return bad
+_SAYS = {
+    runs.PUBLISHED: "the published one",
+    runs.OURS: "drawn by this project",
+    runs.NOT_KNOWN: "not known: neither a published one nor drawn by this project",
+}
+
+
+def _faults_of_split(name: str, status: str, path: Path | None) -> list[str]:
+    """Say what the split is; a fault if it is not the published one where one is known."""
+    known = name in published.SPLIT_SHA256 or name in published.FEW_SHOT_SHA256
+    if known and status != runs.PUBLISHED and path is not None:
+        way = f"move {path} away, then run `python -m datasets.prepare {name}` for the published one"
+        return [f"split: {_SAYS[status]}, so that numbers cannot be compared with papers: {way}"]
+    print(f"{name} split: {_SAYS[status]}" + ("" if known else "; no published one is known"))
+    return []
 
 
 def _missing(recipe: Recipe, folder: Path) -> list[str]:
@@ -63,13 +75,18 @@ def check(name: str, recipe: Recipe, root: Path, *, images: bool = True) -> list
         return [f"missing: {folder}"]
     faults = _missing(recipe, folder)
     try:
-        split = _split_of(name, folder)
+        split, status, path = _split_of(name, folder)
     except (UserError, OSError) as error:
         return [*faults, str(error)]
-    for part, found, published in zip(PARTS, split, recipe.sizes):
+    faults += _faults_of_split(name, status, path)
+    if not runs.own_validation(split):
+        print(f"{name} val: it has no validation images of its own")
+    for part, found, size in zip(PARTS, split, recipe.sizes):
         n_found = len(found or [])
-        if published is not None and n_found != published:
-            faults.append(f"{part}: {n_found:,} images, published are {published:,}")
+        if size is not None and n_found != size:
+            faults.append(f"{part}: {n_found:,} images, published are {size:,}")
         elif n_found:
-            print(f"{name} {part}: {n_found:,} images" + (" (as published)" if published else ""))
-    return faults + (_unreadable(split) if images else [])
+            as_published = " (as published)" if status == runs.PUBLISHED else ""
+            print(f"{name} {part}: {n_found:,} images{as_published}")
+    listed = (image for part in split for image in part or [])
+    return faults + ([f"unreadable image {bad[0]} ({bad[1]})" for bad in undecodable(listed)] if images else [])

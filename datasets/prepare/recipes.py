@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Union
 
+from modprompt.runs.published import SPLIT_SHA256
+
 
 class File(NamedTuple):
     """One file of the tree.
@@ -71,19 +73,10 @@ class Recipe(NamedTuple):
 
 _ROBOTS = "https://www.robots.ox.ac.uk/~vgg/data"
 _CLASSNAMES = File("classnames.txt", drive="1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF")
-_SPLIT_SHA256 = {
-    "Caltech101": "52ce83205ff8ff8a1a18119aad6376120ae35c36e783a984bc560cbf10e73fa5",
-    "DescribableTextures": "f26ebeccd2b58e68d70f07a0dc39fe49bf7b69024bac34396b954dfd87969c38",
-    "EuroSAT": "541503a77d0b26b735d85ec7a3e672804fe0aa466c2e5f07da772cc6c0af8ad2",
-    "OxfordFlowers": "2f50c42fc1a17ca13c271cb4269b1347bdb43d2be672e34f74a4e4cbfbcca794",
-    "OxfordPets": "d7f3ffe65b3919f95132e51422894ae18686b83c331fd8c0adcdc3dc2de6301e",
-    "StanfordCars": "40acee7aa65c8e4727a32d90e884b7c3f8960b523422317e163f7af65432959d",
-    "UCF101": "d78cb834f7c5792ceaff2c5ee2d7c76a9e4086e48a3a6b01232989d29cbefdd8",
-}
 
 
 def _split(name: str, drive: str) -> File:
-    digest = _SPLIT_SHA256.get(name)
+    digest = SPLIT_SHA256.get(name)
     return File(f"split_zhou_{name}.json", drive=drive, digest=f"sha256:{digest}" if digest else "")
 
 

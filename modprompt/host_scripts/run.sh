@@ -14,6 +14,7 @@ folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 from() { case $2 in "" | /*) echo "$2" ;; *) echo "$1/$2" ;; esac; } # path $2 as seen from folder $1
 DATA=$(from "$PWD" "${DATA:-}") OUT=$(from "$PWD" "${OUT:-}")
 cd "$folder/../.."
+export MODPROMPT_ONCE=1 # options must agree with what a folder's name states: shots, seed, classes
 name=$(basename "${BASH_SOURCE[0]}" .sh)
 case $(basename "$folder") in modmpl) TRAINER=ModMPL ;; *) TRAINER=MPL ;; esac
 CFG=${CFG:-vit_b4_c1_add2_rm1}

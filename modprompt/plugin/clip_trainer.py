@@ -1,5 +1,6 @@
 """What all trainers share, those that train nothing too: loading CLIP, checking images and logits."""
 
+import os
 import warnings
 
 import torch
@@ -10,9 +11,11 @@ from tqdm import tqdm
 from modprompt import backbone
 from modprompt.clips.words import require_known_words
 from modprompt.memory import keep_freed_memory
+from modprompt.plugin import once
 from modprompt.plugin.config import CLIP_MEAN, CLIP_STD
 from modprompt.plugin.feature_cache import feature_batches
 from modprompt.runs import folder as run_folder
+from modprompt.runs import images
 
 
 def warn_of_pixel_statistics(cfg) -> None:
@@ -32,9 +35,19 @@ class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
     def __init__(self, cfg):
-        if cfg.OUTPUT_DIR:
-            run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
-        super().__init__(cfg)
+        with once.one_line():
+            if os.environ.get(once.ONCE):
+                once.require_folder_agrees(cfg)
+            if cfg.OUTPUT_DIR:
+                run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
+            super().__init__(cfg)
+        if images.selected_on(self.dm.dataset, cfg) == images.TEST:
+            print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
+
+    def train(self):
+        """Train, resuming if there is something to resume, then test."""
+        with once.one_line():
+            super().train()
 
     def load_clip(self) -> nn.Module:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""

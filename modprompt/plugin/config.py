@@ -32,6 +32,8 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.DATASET = CfgNode()
     defaults.DATASET.SUBSAMPLE_CLASSES = "all"
     defaults.DATASET.REFERENCE_NAMES = False  # Caltech256: class names cut at hyphens, as the reference has them
+    # without validation images choose on the test images, as the family does, and not on held-out training images
+    defaults.DATASET.VAL_FROM_TEST = False
     defaults.TEST = CfgNode()
     defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
     defaults.MODEL = CfgNode()

@@ -1,7 +1,8 @@
 """Image features on disk, so that a sweep of text-side methods encodes a test set once.
 
 A file is known by the weights of the image side, the type they multiply in, the transform, and the list of images with
-their sizes and times; whatever of these changes makes another file.
+their sizes and times; whatever of these changes makes another file. It is used if it is the one that was written for
+just these, hash and all; otherwise the images are encoded again.
 """
 
 import hashlib
@@ -9,11 +10,13 @@ import os
 from pathlib import Path
 from typing import Tuple
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.files import read_arrays, write_arrays
+from modprompt.storage.seal import arrays_hash
 
 
 def weights_digest(visual) -> str:
@@ -58,14 +61,30 @@ def encode(loader, encode_image) -> Tuple[torch.Tensor, torch.Tensor]:
     return features, labels
 
 
-def _read(path: Path):
+def _fault(features, labels, stands_for: str, seal: str, dataset) -> str:
+    """Why features are not those of a data set's images; empty if they are."""
+    if seal != arrays_hash(stands_for, features, labels):
+        return "its hash is of other content"
+    if features.ndim != 2 or len(features) != len(dataset.data_source):
+        return f"it has {len(features)} rows for {len(dataset.data_source)} images"
+    if labels.tolist() != [item.label for item in dataset.data_source]:
+        return "its labels are others"
+    return "" if np.isfinite(features).all() else "not all of its numbers are finite"
+
+
+def _read(path: Path, stands_for: str, dataset):
+    """Features and labels in a file, or None, with a line if there is a file that does not fit."""
     try:
-        return tuple(map(torch.from_numpy, read_arrays(path, "features", "labels")))
+        features, labels, seal = read_arrays(path, "features", "labels", "seal")
+        fault = _fault(features, labels, stands_for, str(seal), dataset)
     except FileNotFoundError:
         return None
-    except UserError:
-        print(f"{path} is damaged: the images are encoded again")
-        return None
+    except UserError as error:
+        fault = str(error)
+    if not fault:
+        return torch.from_numpy(features), torch.from_numpy(labels)
+    print(f"{path} does not fit the images ({fault.replace(f'{path} ', '')}): the images are encoded again")
+    return None
 
 
 def feature_batches(folder, name, loader, visual, encode_image) -> FeatureBatches:
@@ -78,11 +97,14 @@ def feature_batches(folder, name, loader, visual, encode_image) -> FeatureBatche
         visual: the image side of the CLIP.
         encode_image: gives features (B, E) for images (B, 3, H, W) on the CPU.
     """
-    path = Path(folder) / f"{name}_{weights_digest(visual)}_{data_digest(loader.dataset)}.npz"
-    found = _read(path)
+    stands_for = f"{weights_digest(visual)}_{data_digest(loader.dataset)}"
+    path = Path(folder) / f"{name}_{stands_for}.npz"
+    found = _read(path, stands_for, loader.dataset)
     if found is None:
         found = encode(loader, encode_image)
-        write_arrays(path, features=found[0].numpy(), labels=found[1].numpy())
+        features, labels = (tensor.numpy() for tensor in found)
+        seal = arrays_hash(stands_for, features, labels)
+        write_arrays(path, features=features, labels=labels, seal=np.array(seal))
         print(f"Image features kept in {path}")
     else:
         print(f"Image features of {path}")

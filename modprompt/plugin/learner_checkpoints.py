@@ -7,6 +7,7 @@ import warnings
 
 from modprompt.checkpoint import PREFIX, load_learner
 from modprompt.errors import UserError
+from modprompt.plugin.once import one_line
 from modprompt.plugin.run_folder import find_checkpoint, newest_checkpoint, save_checkpoint
 from modprompt.runs.versioned import plain
 
@@ -89,6 +90,10 @@ class LearnerCheckpoints:
         Raises:
             UserError: if there is none or it does not fit.
         """
+        with one_line():
+            self._load_model(directory, epoch)
+
+    def _load_model(self, directory, epoch):
         if not directory:
             raise UserError(
                 f"{type(self).__name__}: --eval-only needs --model-dir, the output folder of a training run "
@@ -97,6 +102,7 @@ class LearnerCheckpoints:
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
             found = self._load(self._models[name], path)
+            self.loaded_checkpoint = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
     def _load(self, view, path):

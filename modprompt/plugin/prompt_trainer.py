@@ -21,8 +21,8 @@ from modprompt.model import PromptedCLIP
 from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import registered_default
 from modprompt.plugin.learner_checkpoints import LearnerCheckpoints
-from modprompt.plugin.result import images_hash
 from modprompt.plugin.resuming import ResumableRun
+from modprompt.runs.images import HELD_OUT, selected_on, training_images_hash
 from modprompt.schedule import from_config
 
 
@@ -214,12 +214,18 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             },
             "the weights of CLIP": self.backbone_fingerprint,
             "the training images": self.images_fingerprint,
+            **self._held_out(),
         }
+
+    def _held_out(self):
+        """That a best epoch is chosen by held-out training images: earlier versions did so by test images."""
+        held_out = selected_on(self.dm.dataset, self.cfg) == HELD_OUT
+        return {"the images to choose by": "held out of training"} if held_out else {}
 
     @functools.cached_property
     def images_fingerprint(self):
-        """Twelve hex digits that tell one list of training images from another, wherever they lie."""
-        return images_hash(self.dm.dataset.train_x)
+        """A hash that tells one list of training images from another, wherever they lie."""
+        return training_images_hash(self.dm.dataset, self.cfg)
 
     def extra_state(self):
         """The loss scale."""

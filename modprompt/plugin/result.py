@@ -11,15 +11,11 @@ import torch
 import torchvision
 
 from modprompt.given import settings_hash
-from modprompt.storage.text import write_json
-
-FILE_NAME = "result.json"
-
-
-def images_hash(*lists):
-    """Twelve hex digits that tell lists of images (None: no list) from others, wherever the images lie."""
-    texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+from modprompt.runs.images import facts_of
+from modprompt.runs.result import FILE_NAME, VERSION
+from modprompt.runs.same import file_hash
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import sha256_of, write_json
 
 
 def prompts_hash(learner):
@@ -41,6 +37,12 @@ def _of_learner(trainer):
         "prompts_hash": prompts_hash(learner),
         "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
     }
+
+
+def _of_checkpoint(trainer, evaluated):
+    """Name and hash of the checkpoint that a run has tested and not made; nothing if it tested its own."""
+    path = getattr(trainer, "loaded_checkpoint", "") if evaluated else ""
+    return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}} if path else {}
 
 
 def peak_memory_gib(on_cuda):
@@ -94,12 +96,15 @@ class ResultRecorder:
             "dataset": cfg.DATASET.NAME,
             "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
             "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
+            "clip": {"name": cfg.MODEL.BACKBONE.NAME, "file": cfg.MODEL.BACKBONE.PATH},
             "seed": cfg.SEED,
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
-            "split": cfg.TEST.SPLIT,
-            "split_hash": images_hash(dataset.train_x, dataset.val, dataset.test),
+            "tested_on": cfg.TEST.SPLIT,
+            **facts_of(dataset, cfg),
+            "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
+            **_of_checkpoint(self.trainer, evaluated),
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
@@ -117,5 +122,5 @@ class ResultRecorder:
             "settings": dict(given),
         }
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
-        write_json(path, content)
+        write_json(path, sealed(content, VERSION))
         return path

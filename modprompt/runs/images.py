@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from modprompt.runs import published
+from modprompt.runs.versioned import Versioned
 
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 
-_NOW = "2:"  # the version in front of a hash; the first version had none
+_NOW = "2:"  # the version in front of a hash; the first version had none (see versioned.py)
 _READERS = 8  # files that are read at a time
 
 
@@ -86,18 +87,6 @@ def old_images_hash(*lists: Optional[Sequence]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def is_old(recorded: str) -> bool:
-    """Whether a recorded hash is of the first version, which other pictures under the same names would have too."""
-    return len(recorded) == 12 and not recorded.strip("0123456789abcdef")
-
-
-def same_images(recorded: str, *lists: Optional[Sequence], root: str = "", first_by_content: bool = False) -> bool:
-    """Whether these are the images of a recorded hash, by the rule of its version (see is_old)."""
-    if is_old(recorded):
-        return recorded == old_images_hash(*lists)
-    return recorded == images_hash(*lists, root=root, first_by_content=first_by_content)
-
-
 def list_hash(images: Iterable, root: str) -> str:
     """Twelve hex digits of a list's paths, labels and class names, as few-shot lists were published by their hashes."""
     return _digits(f"{below(one.impath, root)}\t{one.label}\t{one.classname}\n" for one in images)[:12]
@@ -119,7 +108,7 @@ def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int
         known = published.FEW_SHOT_SHA256[name]
         if all(few_shot(published.SHOTS, seed) == hashes for seed, hashes in known.items()):
             return PUBLISHED
-    return OURS if ours else NOT_KNOWN
+    return OURS if ours or split_hash == published.DIGITS_SHA256 else NOT_KNOWN
 
 
 def own_validation(dataset: Any) -> bool:
@@ -174,9 +163,9 @@ def _some(group: List, number: int, rng: random.Random) -> List:
     return rng.sample(group, min(number, len(group)))
 
 
-def training_images_hash(dataset: Any, cfg: Any) -> str:
-    """The hash of a data set's training images, few-shot lists by content; computed once."""
-    return _once(dataset, cfg, "train_x")
+def training_images_hash(dataset: Any, cfg: Any) -> Versioned:
+    """The hash of a data set's training images, few-shot lists by content; computed once. It knows the old one too."""
+    return Versioned(_once(dataset, cfg, "train_x"), old_images_hash(dataset.train_x))
 
 
 def all_images_hash(dataset: Any, cfg: Any) -> str:

@@ -46,3 +46,12 @@ def check_seal(content: Mapping[str, Any], path, what_to_do: str = "delete it to
     if content[KEY].get("hash") != content_hash(_without_hash(content)):
         raise UserError(f"{path} is damaged or was changed by hand (its hash is of another content): {what_to_do}")
     return True
+
+
+def arrays_hash(what: str, *arrays) -> str:
+    """SHA-256 (hex) of NumPy arrays and of what they stand for, to be kept beside them."""
+    digest = hashlib.sha256(what.encode())
+    for array in arrays:
+        digest.update(f"\n{array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

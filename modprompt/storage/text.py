@@ -1,5 +1,6 @@
-"""Text and JSON files that appear whole."""
+"""Text and JSON files that appear whole; the hash of any file."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Union
@@ -7,6 +8,19 @@ from typing import Any, Union
 from modprompt.storage.parts import part_of
 
 PathLike = Union[str, Path]
+
+
+def sha256_of(path: PathLike) -> str:
+    """SHA-256 (hex) of a file's bytes.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_whole(path: PathLike, text: str) -> None:

@@ -69,4 +69,6 @@ def test_thousands_of_runs_are_all_finished(tmp_path):
     file, runs = thousands.make(tmp_path)
     jobs = protocols.jobs(spec.read(file))
     assert runs == len(jobs) >= 3000
-    assert status.lines(jobs, tmp_path / "output") == [f"{runs} finished, of {runs} runs"]
+    first, unseen = status.lines(jobs, tmp_path / "output")
+    assert first == f"{runs} finished, of {runs} runs"
+    assert unseen == f"not compared with what is there now: split and few-shot list of {runs} finished runs"  # no data

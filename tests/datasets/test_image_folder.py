@@ -3,11 +3,11 @@ import pytest
 import datasets.image_folder  # noqa: F401 - registers
 from modprompt.errors import UserError
 from tests.datasets.test_readers import read
-from tests.datasets.trees import folders, lines
+from tests.datasets.trees import folders, lines, pictures
 
 
 def test_class_folders_are_split_and_the_split_is_kept(tmp_path):
-    folders(tmp_path, {"cat": 10, "dog": 7})
+    pictures(tmp_path, {"cat": 10, "dog": 7})
     (tmp_path / "cat" / "notes.txt").write_text("no image")
     first = read("ImageFolder", tmp_path)
     assert (len(first.train_x), len(first.val), len(first.test)) == (9, 3, 5)
@@ -54,3 +54,57 @@ def test_two_folders_of_one_name_are_refused(tmp_path):
     lines(tmp_path / "classnames.txt", ["a dog", "b dog"])
     with pytest.raises(UserError, match="classnames.txt, line 2: expected another name: 'dog' is taken"):
         read("ImageFolder", tmp_path)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder of one's own images whose split is made, and its split file."""
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    read("ImageFolder", tmp_path)
+    return tmp_path, tmp_path / "split_ImageFolder.json"
+
+
+def test_class_folder_that_came_later_is_refused_with_the_way_out(own):
+    root, path = own
+    pictures(root, {"bird": 5})
+    with pytest.raises(UserError, match="the class folder .*bird came after the split: move it away, or delete .*json"):
+        read("ImageFolder", root)
+    path.unlink()
+    assert read("ImageFolder", root).classnames == ["bird", "cat", "dog"]
+
+
+def test_image_that_was_removed_is_named(own):
+    root, _ = own
+    (root / "dog" / "image_0003.png").unlink()
+    with pytest.raises(
+        UserError, match=r"lists dog/image_0003.png, but there is no .*: complete the images, or delete it to split"
+    ):
+        read("ImageFolder", root)
+
+
+def test_images_that_came_later_are_told_and_not_used(own, capsys):
+    root, _ = own
+    before = [item.impath for item in read("ImageFolder", root).test]
+    pictures(root, {"dog": 2}, start=6)
+    capsys.readouterr()
+    assert [item.impath for item in read("ImageFolder", root).test] == before
+    assert "2 images came after the split and are not used, e.g. " in capsys.readouterr().out
+
+
+def test_class_names_that_changed_are_refused(own):
+    root, _ = own
+    lines(root / "classnames.txt", ["cat tabby"])
+    with pytest.raises(UserError, match="cat is 'tabby' by .* but 'cat' in the split: name it as it was, or delete"):
+        read("ImageFolder", root)
+
+
+def test_images_that_cannot_be_decoded_are_named_before_a_split_is_made(tmp_path):
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    whole = (tmp_path / "dog" / "image_0001.png").read_bytes()
+    (tmp_path / "dog" / "image_0001.png").write_bytes(whole[:45])
+    for number in range(4):
+        (tmp_path / "cat" / f"image_000{number}.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"5 images cannot be decoded: .*cat/image_0000.png .* and 2 more") as raised:
+        read("ImageFolder", tmp_path)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "split_ImageFolder.json").exists()

@@ -58,7 +58,7 @@ def test_folder_split_golden_permutation(tmp_path, monkeypatch, seed):
         for name in names:
             (tmp_path / folder / name).write_bytes(b"x")
     monkeypatch.setattr("datasets.splits.listdir_nohidden", lambda path: list(listing.get(Path(path).name, listing)))
-    random.seed(seed)
+    monkeypatch.setattr("datasets.splits.SPLIT_SEED", seed)
     split = split_folders(tmp_path, rename={"a": "a", "b": "bee"}.get)
     first, second = (permutation.split() for permutation in FOLDER_GOLDEN[seed])
 
@@ -88,10 +88,11 @@ def facts(items):
 def test_split_file_keeps_order_and_paths(tmp_path, pictures):
     write_split((pictures[:10], pictures[10:12], pictures[12:]), tmp_path / "s.json", tmp_path)
     content = json.loads((tmp_path / "s.json").read_text())
-    assert list(content) == ["train", "val", "test"]
+    assert list(content) == ["train", "val", "test", "modprompt"]
     assert content["val"] == [["0/10.jpg", 0, "class_0"], ["1/11.jpg", 1, "class_1"]]
     again = read_split(tmp_path / "s.json", tmp_path)
-    assert [facts(part) for part in again] == [facts(pictures[:10]), facts(pictures[10:12]), facts(pictures[12:])]
+    assert again.ours
+    assert [facts(part) for part in again.split] == [facts(pictures[:10]), facts(pictures[10:12]), facts(pictures[12:])]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +185,7 @@ def test_cache_of_the_right_key_but_wrong_content_is_drawn_anew(pictures, tmp_pa
     else:
         wrong = {"unknown image": ["gone.jpg"], "null": None, "empty": [], "not a name": [["0/0.jpg"]]}
         content["train"] = wrong[fault]
+    del content["modprompt"]
     path.write_text(json.dumps(content))
     assert draw(pictures, tmp_path) == first
 

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 
 def touch(path: Path) -> None:
@@ -19,6 +20,14 @@ def touch(path: Path) -> None:
 def lines(path: Path, rows) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{row}\n" for row in rows))
+
+
+def pictures(root: Path, sizes: dict[str, int], start=0) -> None:
+    """Class folders of images that can be decoded, no two the same."""
+    for label, (name, size) in enumerate(sizes.items()):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(start, start + size):
+            Image.new("L", (3, 2), (16 * label + number) % 256).save(root / name / f"image_{number:04d}.png")
 
 
 def folders(root: Path, sizes: dict[str, int], suffix=".jpg") -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from experiments import protocols, runner, spec
-from experiments.commands import expected, expected_hash
+from experiments.commands import expected
 from experiments.worker import Task
+from modprompt.given import settings_hash
+from tests.experiments.fakes import embedded_clip
 
 PROGRAM = """
 import json, os, sys, time
@@ -22,7 +24,7 @@ if "error" in more:
     sys.exit("error: " + more["error"])
 with open(os.path.join(folder, "log.txt"), "w") as file:
     file.write("=> result\\n* accuracy: 50.0%\\n")
-content = {"accuracy_pct": 50.0, "prompts_hash": more["prompts"], "settings": settings, "config_hash": more["hash"],
+content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "prompts_hash": more["prompts"], "settings": settings, "config_hash": more["hash"],
            "cores": sorted(os.sched_getaffinity(0)), "threads": os.environ.get("OMP_NUM_THREADS"),
            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
 with open(os.path.join(folder, "result.part"), "w") as file:
@@ -66,12 +68,16 @@ def quick(monkeypatch):
     def task_of(job, out, data):
         import json
 
-        more = {"hash": expected_hash(job), "prompts": f"{job.method.label}{job.seed}", **behaviour.get("", {})}
+        more = {
+            "hash": settings_hash(expected(job)),
+            "clip": embedded_clip(),
+            "prompts": f"{job.method.label}{job.seed}",
+            **behaviour.get("", {}),
+        }
         more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
         words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job)), json.dumps(more)]
-        return Task(
-            str(out / job.folder), tuple(words), expected_hash(job), str(out / job.parent.folder) if job.parent else ""
-        )
+        parent = str(out / job.parent.folder) if job.parent else ""
+        return Task(str(out / job.folder), tuple(words), expected(job), job.tests, parent)
 
     monkeypatch.setattr(runner, "task_of", task_of)
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
-from experiments.commands import expected, expected_hash
+from experiments.commands import expected
 from experiments.protocols import Job
+from modprompt import backbone
+from modprompt.given import settings_hash
+from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
+
+
+@functools.lru_cache(maxsize=None)
+def embedded_clip() -> str:
+    """The hash of the embedded CLIP, which all experiments of these tests have."""
+    return str(backbone.load_clip(backbone.EMBEDDED).fingerprint)
 
 
 def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
@@ -22,18 +32,19 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
         "seed": job.seed,
         "shots": int(settings.get("DATASET.NUM_SHOTS", -1)),
         "classes": settings.get("DATASET.SUBSAMPLE_CLASSES", "all"),
-        "split_hash": f"{job.dataset}{job.seed}{job.options}",
-        "backbone_hash": "clip",
+        "images_hash": f"2:{job.dataset}{job.seed}{job.options}",
+        "backbone_hash": embedded_clip(),
+        "files": {},
         "images": 1000,
         "correct": round(10 * accuracy),
         "accuracy_pct": accuracy,
         "macro_f1_pct": accuracy,
         **trained,
-        "config_hash": expected_hash(job),
+        "config_hash": settings_hash(settings),
         "settings": settings,
         **more,
     }
-    write_json(path, content)
+    write_json(path, sealed(content, 2))
     return path
 
 
@@ -51,5 +62,6 @@ def write_log(folder: Path, correct: int, total: int = 1000, *, trained: bool = 
 
 
 def edit(path: Path, **fields) -> None:
-    """Change fields of a result.json."""
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    """Change fields of a result.json, which stays as whole as train.py would have left it."""
+    content = {key: value for key, value in json.loads(path.read_text()).items() if key != "modprompt"}
+    path.write_text(json.dumps(sealed({**content, **fields}, 2)))

@@ -201,7 +201,7 @@ def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, caps
         {"schedules": [1]},
         {"schedules": {"text": "[[5, 0]]", "vision": "[[0, 1]]"}},
         {"classes": ["a"], "shots": {"b": 1}},
-        {"split_hash": [1], "backbone_hash": {}},
+        {"images_hash": [1], "backbone_hash": {}},
     ],
     ids=str,
 )

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from experiments import protocols, run, spec, state
+from modprompt.runs.result import read_json
 from tests.conftest import ROOT, SMALL_CONFIG, write_eurosat
 from tests.experiments import kills
 from tests.experiments.conftest import FILE, starts
@@ -59,6 +60,7 @@ def test_live_lines_on_a_terminal(undisturbed):
     assert "2 of 2 runs are finished" in text
 
 
+@pytest.mark.timeout(360)  # eight starts of train.py one behind the other
 def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real, undisturbed):
     (folder, words), (whole, _) = real, undisturbed
     out = folder / "killed"
@@ -90,7 +92,7 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
     one, other = kills.report(words[0], whole), kills.report(words[0], out)
     assert one == other
     assert "| MPL |" in one["report.md"].decode()
-    results = [state.read_json(where / test.folder / "result.json") for where in (whole, out)]
+    results = [read_json(where / test.folder / "result.json") for where in (whole, out)]
     assert results[0]["prompts_hash"] == results[1]["prompts_hash"]
 
 
@@ -142,8 +144,8 @@ def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, 
     assert "--redo-stale" in out
     assert run.main([*small, "--redo-stale"]) == 0
     (aside,) = path.parent.parent.glob("seed1.stale-*")
-    assert state.read_json(aside / "result.json")["accuracy_pct"] == 99.0
-    assert state.read_json(path)["accuracy_pct"] == 50.0
+    assert read_json(aside / "result.json")["accuracy_pct"] == 99.0
+    assert read_json(path)["accuracy_pct"] == 50.0
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_pa
         assert json.loads((tmp_path / jobs[0].folder / "result.json").read_text())["threads"] == "1"
 
 
+@pytest.mark.slow
 def test_run_that_is_killed_by_a_signal_is_queued_again_and_goes_on(quick, jobs, tmp_path, cluster):
     quick(seconds=4)
     folder, launcher = tmp_path / jobs[0].folder, launcher_of(tmp_path, "slurm")
@@ -76,6 +77,7 @@ def test_run_that_is_killed_by_a_signal_is_queued_again_and_goes_on(quick, jobs,
     wait_for(lambda: state.of(jobs[0], tmp_path).name == "finished")
 
 
+@pytest.mark.slow
 def test_runner_that_left_its_runs_in_the_queue_is_followed_by_one_that_takes_them_over(quick, jobs, tmp_path, cluster):
     quick(seconds=2)
     first = runner.Runner(jobs[:2], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
@@ -88,6 +90,7 @@ def test_runner_that_left_its_runs_in_the_queue_is_followed_by_one_that_takes_th
     assert [starts(tmp_path / job.folder) for job in jobs[:2]] == [1, 1]
 
 
+@pytest.mark.slow
 def test_runs_are_taken_out_of_the_queue(quick, jobs, tmp_path, cluster):
     quick(seconds=60)
     folders = [tmp_path / job.folder for job in jobs[:3]]
@@ -98,6 +101,7 @@ def test_runs_are_taken_out_of_the_queue(quick, jobs, tmp_path, cluster):
     assert all(state.of(job, tmp_path).name == "waiting" for job in jobs[:3])
 
 
+@pytest.mark.slow
 def test_run_that_vanishes_from_the_queue_is_a_failure(quick, jobs, tmp_path, cluster):
     quick(seconds=60)
     one = runner.Runner(jobs[:1], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
@@ -119,11 +123,13 @@ def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(quick, jobs, t
         slurm.cancel([tmp_path])
 
 
+@pytest.mark.slow
 def test_parameter_that_submitit_does_not_know_is_named(tmp_path, cluster):
     with pytest.raises(UserError, match="--launcher slurm: .*timeout_minutes"):
         slurm.SubmitLauncher(tmp_path / "x", {"timeout_minutes": 3}, None)
 
 
+@pytest.mark.slow
 def test_partition_that_is_not_there_is_told_as_sbatch_tells_it(quick, jobs, tmp_path, cluster):
     launcher = launcher_of(tmp_path, "slurm", slurm_partition="nowhere")
     with pytest.raises(UserError, match="the cluster takes no runs: .*[Pp]artition"):
@@ -147,6 +153,7 @@ def test_submitted_runs_find_this_package(tmp_path, monkeypatch, quick, jobs):
     assert state.of(jobs[0], tmp_path).name == "finished"
 
 
+@pytest.mark.slow
 def test_runner_outlives_runs_that_are_taken_out_of_the_queue_before_they_start(quick, jobs, tmp_path, cluster):
     quick(seconds=60)
     one = runner.Runner(jobs[:4], tmp_path, tmp_path, launcher_of(tmp_path, "slurm", cpus_per_task=os.cpu_count()))
@@ -158,6 +165,7 @@ def test_runner_outlives_runs_that_are_taken_out_of_the_queue_before_they_start(
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_parameters_of_sbatch_itself(quick, jobs, tmp_path, cluster):
     launcher = launcher_of(tmp_path, "slurm", slurm_additional_parameters={"nice": 7})
     (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])

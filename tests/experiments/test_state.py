@@ -58,7 +58,7 @@ def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path)
 def test_result_of_an_earlier_version_is_stale(jobs, tmp_path):
     path = finish(jobs[0], tmp_path, 80.0)
     content = json.loads(path.read_text())
-    del content["settings"], content["config_hash"]
+    del content["settings"], content["config_hash"], content["modprompt"]
     path.write_text(json.dumps(content))
     assert state.of(jobs[0], tmp_path).why == "made by an earlier version, which did not record its settings"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments import protocols, results, spec, table
+from experiments import page, protocols, render, results, spec, table
 from tests.experiments.fakes import edit, finish
 
 TWO = """
@@ -173,9 +173,30 @@ def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
     fill(found, tmp_path, by_hand)
     assert results.warnings(sections_of(found, tmp_path)[1]) == []
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
-    edit(tmp_path / job.folder / "result.json", split_hash="other")
+    edit(tmp_path / job.folder / "result.json", images_hash="2:other")
     (text,) = results.warnings(sections_of(found, tmp_path)[1])
     assert text == "not comparable, made with different images (eurosat base 16 1): CLIP, MaPLe / MPL"
-    edit(tmp_path / job.folder / "result.json", split_hash=f"eurosat1{job.options}", backbone_hash="other")
+    edit(tmp_path / job.folder / "result.json", images_hash=f"2:eurosat1{job.options}", backbone_hash="2:other")
     (text,) = results.warnings(sections_of(found, tmp_path)[1])
     assert text.startswith("not comparable, made with different weights (ViT-B/16): CLIP, MaPLe, MPL / MPL")
+
+
+def test_split_stands_beside_its_data_set(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    assert {section.about for section in sections_of(found, tmp_path)[0].values()} == {""}
+    for job in protocols.jobs(found):
+        status = "published" if job.dataset == "dtd" else "ours"
+        edit(tmp_path / job.folder / "result.json", split={"name": "Some", "status": status, "hash": "0"})
+    edit(tmp_path / job.folder / "result.json", selected_on="test")
+    sections = sections_of(found, tmp_path)[0]
+    abouts = {key: section.about for key, section in sections.items()}
+    expected = {"eurosat": "split: ours", "dtd": "split: published", "average": ""}
+    expected[job.dataset] += "; selected on test"
+    assert abouts == expected
+    text = render.markdown(list(sections.values()), "Title", "about", {})
+    assert f"## {job.dataset}\n\n{expected[job.dataset]}\n\n| method |" in text
+    assert f"{job.dataset} ({expected[job.dataset]}). about" in render.latex(list(sections.values()), "Title", "about")
+    assert f'<p class="about">{expected[job.dataset]}</p>' in page.page(
+        list(sections.values()), [], tmp_path, "Title", "about", {}
+    )

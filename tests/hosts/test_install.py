@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from modprompt import install
+from modprompt.runs import folder as run_folder
 from tests.conftest import ROOT
 from tests.hosts.conftest import losses
 from tests.hosts.stand_in import git, run_in, write_host
@@ -106,6 +107,24 @@ def test_bundled_script_trains_and_tests(host, workshop):
     folder = "squares/shots_16/MPL/vit_b4_c1_add2_rm1/seed1"
     assert (host / "output/base2new/train_base" / folder / "MultiModalPromptLearner").is_dir()
     assert (host / "output/base2new/test_new" / folder / "log.txt").is_file()
+
+    def refusal(*more):
+        words = ["bash", "scripts/mpl/base2new_train.sh", "squares", "1", *options, *more]
+        done = subprocess.run(words, cwd=host, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2, done.stdout + done.stderr
+        return done.stderr.splitlines()[-1]
+
+    trained = str(host / "output/base2new/train_base" / folder)
+    assert refusal("OPTIM.LR", "0.5").startswith(
+        f"error: {trained} holds a run with other settings (OPTIM.LR 0.0035 ->"
+    )
+    assert refusal("DATASET.NUM_SHOTS", "4").startswith(
+        "error: DATASET.NUM_SHOTS is 4, but the output folder is for 16"
+    )
+    with run_folder.hold(host / trained):
+        assert refusal() == (
+            f"error: another run is at work in {trained}: wait for its end, or give another --output-dir"
+        )
 
 
 def refused(capsys, host, *flags):

@@ -7,6 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from lpclip import feat_extractor, linear_probe
 from lpclip.linear_probe import Probe, Split
 from modprompt.errors import UserError
+from tests.conftest import ROOT
+from tests.datasets import trees
 from train import report
 
 
@@ -115,3 +117,79 @@ def test_damaged_features_are_named(tmp_path, capsys):
 def test_flags_of_training_are_refused(flag, capsys, tmp_path):
     assert report(feat_extractor.run, [flag, "MPL", "--output-dir", str(tmp_path / "out")]) == 2
     assert f"{flag} has no meaning here" in capsys.readouterr().err
+
+
+def write_features(folder, has_val, *names):
+    splits = {"train": blobs(9), "val": blobs(5, seed=1), "test": blobs(6, seed=2)}
+    for name in names:
+        feat_extractor.write(folder / "Own" / f"{name}.npz", *splits[name], has_val)
+    return splits
+
+
+def probe(folder, *more):
+    flags = ["--dataset", "Own", "--feature_dir", str(folder), "--num_step", "2", "--num_run", "2", "--shots", "2"]
+    return report(linear_probe.run, [*flags, *more])
+
+
+def test_without_validation_images_c_is_chosen_on_training_images_that_are_held_out(tmp_path, capsys):
+    write_features(tmp_path, False, "train", "test")
+    assert probe(tmp_path) == 0
+    assert "Own has no validation images of its own: C is selected on training images" in capsys.readouterr().out
+    facts = json.loads((tmp_path / "Own" / "linear_probe.json").read_text())
+    assert facts["selected_on"] == "held out"
+    assert probe(tmp_path, "--shots", "9") == 2
+    assert "none is left to choose C by: give fewer --shots" in capsys.readouterr().err
+
+
+def test_test_images_choose_c_only_if_they_are_asked_to(tmp_path, capsys):
+    splits = write_features(tmp_path, False, "train", "test")
+    np.savez(tmp_path / "Own" / "val.npz", feature_list=splits["test"].features, label_list=splits["test"].labels)
+    chosen = []
+    for more in ((), ("--val-from-test",)):
+        assert probe(tmp_path, *more) == 0
+        chosen.append(json.loads((tmp_path / "Own" / "linear_probe.json").read_text())["selected_on"])
+    assert chosen == ["held out", "test"]
+    assert "C is selected on test" in capsys.readouterr().out
+
+
+def test_held_out_images_are_none_that_were_drawn_and_draw_nothing_else():
+    train = blobs(6)
+    drawn = train.draw(4, np.random.RandomState(3))
+    held = train.held_out(drawn, 4, seed=3)
+    assert np.array_equal(held.labels, np.repeat(np.arange(3), 2))
+    taken = {row.tobytes() for row in train.features[drawn]}
+    assert not taken & {row.tobytes() for row in held.features}
+    assert np.array_equal(held.features, train.held_out(drawn, 4, seed=3).features)
+    assert not np.array_equal(held.features, train.held_out(drawn, 1, seed=3).features)
+
+
+def test_features_with_own_validation_need_them(tmp_path, capsys):
+    write_features(tmp_path, True, "train", "test")
+    assert probe(tmp_path) == 2
+    assert "no features at" in capsys.readouterr().err
+    write_features(tmp_path, True, "val")
+    assert probe(tmp_path) == 0
+
+
+def test_features_that_were_changed_are_refused(tmp_path, capsys):
+    write_features(tmp_path, True, "train", "val", "test")
+    arrays = dict(np.load(tmp_path / "Own" / "test.npz"))
+    arrays["label_list"][0] = 2
+    np.savez(tmp_path / "Own" / "test.npz", **arrays)
+    assert probe(tmp_path) == 2
+    assert "test.npz is damaged (its hash is of other content)" in capsys.readouterr().err
+
+
+def test_extractor_writes_no_validation_features_of_test_images(tmp_path, capsys):
+    for part, size in (("train", 4), ("test", 2)):
+        trees.pictures(tmp_path / "data" / part, {"a": size, "b": size})
+    (tmp_path / "out" / "ImageFolder").mkdir(parents=True)
+    (tmp_path / "out" / "ImageFolder" / "val.npz").write_bytes(b"of an earlier version")
+    flags = ["--output-dir", str(tmp_path / "out"), "--root", str(tmp_path / "data")]
+    flags += ["--config-file", str(ROOT / "configs/trainers/CoOp/glyph.yaml")]
+    flags += ["--dataset-config-file", str(ROOT / "configs/datasets/image_folder.yaml")]
+    assert report(feat_extractor.run, flags) == 0
+    assert "ImageFolder has no validation images of its own" in capsys.readouterr().out
+    assert sorted(p.name for p in (tmp_path / "out" / "ImageFolder").iterdir()) == ["test.npz", "train.npz"]
+    assert report(feat_extractor.run, [*flags, "DATASET.VAL_FROM_TEST", "True"]) == 0
+    assert (tmp_path / "out" / "ImageFolder" / "val.npz").is_file()

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import http.server
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -22,6 +23,7 @@ from datasets.prepare.layout import prepare
 from datasets.prepare.recipes import RECIPES, Archive, ByHand, File, Recipe
 from datasets.prepare.unpack import unpack
 from modprompt.errors import UserError
+from modprompt.runs.published import SPLIT_SHA256
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -356,7 +358,10 @@ def eurosat_recipe(server, eurosat_root, monkeypatch):
     archive = zip_of(
         {f"2750/{p.relative_to(folder / '2750')}": p.read_bytes() for p in (folder / "2750").rglob("*.jpg")}
     )
-    split = (folder / "split_zhou_EuroSAT.json").read_bytes()
+    content = json.loads((folder / "split_zhou_EuroSAT.json").read_text())
+    del content["modprompt"]
+    split = json.dumps(content, indent=4, separators=(",", ": ")).encode()
+    monkeypatch.setitem(SPLIT_SHA256, "EuroSAT", hashlib.sha256(split).hexdigest())
     server.files.update({"EuroSAT.zip": archive, "split": split})
     one = Recipe(
         "eurosat",
@@ -380,6 +385,7 @@ def test_command_downloads_checks_and_is_read_by_the_reader(eurosat_recipe, tmp_
     before = tree(root)
     assert main(["EuroSAT", "--root", str(root), "--check"]) == 0
     out = capsys.readouterr().out
+    assert "EuroSAT split: the published one" in out
     assert "EuroSAT train: 60 images (as published)" in out
     assert "EuroSAT: complete" in out
     assert tree(root) == before
@@ -405,6 +411,25 @@ def test_check_names_what_is_missing_miscounted_and_unreadable(eurosat_recipe, t
     assert "missing: " in err
     assert "split_zhou_EuroSAT.json" in err
     assert tree(root) == before
+
+
+@pytest.mark.parametrize("drawn", ["here", "by somebody"])
+def test_check_does_not_take_a_home_made_split_for_the_published_one(eurosat_recipe, eurosat_root, capsys, drawn):
+    path = eurosat_root / "eurosat" / "split_zhou_EuroSAT.json"
+    content = json.loads(path.read_text())
+    if drawn == "by somebody":
+        del content["modprompt"]
+        content["train"].reverse()
+        path.write_text(json.dumps(content))
+    elif drawn == "here":
+        SPLIT_SHA256["EuroSAT"] = "0" * 64  # put back by the fixture
+    assert main(["EuroSAT", "--root", str(eurosat_root), "--check", "--no-images"]) == 1
+    said = capsys.readouterr()
+    what = "drawn by this project" if drawn == "here" else "not known"
+    assert f"EuroSAT: split: {what}" in said.err
+    assert "so that numbers cannot be compared with papers: move" in said.err
+    assert "EuroSAT: incomplete" in said.out
+    assert "as published" not in said.out
 
 
 def test_check_counts_data_sets_without_a_split_file(tmp_path, capsys):

@@ -1,9 +1,11 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 import train
+from modprompt.storage.seal import arrays_hash
 from tests.methods import METHODS
 
 
@@ -66,5 +68,30 @@ def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
     (file,) = (tmp_path / "features").iterdir()
     file.write_bytes(b"PK nothing")
     assert evaluate("zeroshot") == (accuracy, images)
-    assert "is damaged: the images are encoded again" in capsys.readouterr().out
+    assert ".npz does not fit the images (is damaged" in capsys.readouterr().out
+    assert evaluate("zeroshot") == (accuracy, 0)
+
+
+@pytest.mark.parametrize("fault", ["rows", "labels", "other numbers", "not finite", "no seal", "of another list"])
+def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, capsys, fault):
+    accuracy, images = evaluate("zeroshot")
+    (file,) = (tmp_path / "features").iterdir()
+    whole = dict(np.load(file))
+    arrays = {name: value.copy() for name, value in whole.items()}
+    stands_for = "of_another" if fault == "of another list" else file.stem.split("_", 2)[2]
+    if fault == "rows":
+        arrays["features"] = arrays["features"][:-1]
+    elif fault == "labels":
+        arrays["labels"] = arrays["labels"][::-1].copy()
+    elif fault in ("other numbers", "not finite"):
+        arrays["features"][3, 4] = 7 if fault == "other numbers" else np.nan
+    if fault not in ("other numbers", "no seal"):  # as a program with a fault would have written it
+        arrays["seal"] = np.array(arrays_hash(stands_for, arrays["features"], arrays["labels"]))
+    elif fault == "no seal":
+        del arrays["seal"]
+    np.savez(file, **arrays)
+    assert evaluate("zeroshot") == (accuracy, images)
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if "does not fit the images (" in line]) == 1
+    assert all(np.array_equal(value, whole[name]) for name, value in np.load(file).items())
     assert evaluate("zeroshot") == (accuracy, 0)

@@ -18,7 +18,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
     assert train.main([*mpl_flags, *mpl_options]) == 0
     found = result(tmp_path / "out")
     assert (found["trainer"], found["dataset"], found["seed"], found["shots"]) == ("MPL", "EuroSAT", 1, 4)
-    assert (found["classes"], found["split"], found["images"], found["evaluated"]) == ("base", "test", 20, "")
+    assert (found["classes"], found["tested_on"], found["images"], found["evaluated"]) == ("base", "test", 20, "")
     assert found["correct"] == pytest.approx(found["accuracy_pct"] * 20 / 100)
     assert 0 <= found["macro_f1_pct"] <= 100
     assert found["elapsed_s"] > 0
@@ -55,7 +55,7 @@ def test_test_has_the_hash_of_the_prompts_that_were_trained(row, command, tmp_pa
     trained, tested = result(tmp_path / "out"), result(tmp_path / "test")
     assert trained["prompts_hash"] == tested["prompts_hash"]
     assert tested["evaluated"] == f"{tmp_path / 'out'} epoch last"
-    assert (trained["split_hash"] == tested["split_hash"]) is (half == "base")
+    assert (trained["images_hash"] == tested["images_hash"]) is (half == "base")
 
 
 def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(command, tmp_path):
@@ -66,7 +66,7 @@ def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(comma
         words = to(command(METHODS.get(method, method)), tmp_path / str(number))
         words[words.index("--seed") + 1] = str(seed)
         assert train.main([*words, "OPTIM.MAX_EPOCH", "1", "DATASET.SUBSAMPLE_CLASSES", half]) == 0
-        hashes.append(result(tmp_path / str(number))["split_hash"])
+        hashes.append(result(tmp_path / str(number))["images_hash"])
     assert hashes[0] == hashes[1]
     assert len(set(hashes)) == 3
 

@@ -1,0 +1,44 @@
+"""Killing a piece of work, as by SIGKILL, in front of its k-th change to the disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Callable
+
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink")
+KILLED = 77
+
+
+def _writes(event: str, arguments) -> bool:
+    if event == "open":
+        _, mode, flags = arguments
+        return bool(set(mode or "") & set("wax+")) or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return event in CHANGES
+
+
+def in_child(work: Callable[[], object], kill_at: int, counted: Path) -> int:
+    """Fork; the child does `work` and ends in front of its `kill_at`-th opening for writing, renaming, removing or
+    making of a folder (0: never). Returns its exit code: KILLED, or 0 with the number of changes in the file `counted`.
+    """
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    seen = 0
+
+    def hook(event, arguments):
+        nonlocal seen
+        if _writes(event, arguments):
+            seen += 1
+            if seen == kill_at:
+                os._exit(KILLED)
+
+    sys.addaudithook(hook)
+    code = 1
+    try:
+        work()
+        total, code = seen, 0
+        counted.write_text(str(total))
+    finally:
+        os._exit(code)

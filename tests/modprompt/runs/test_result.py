@@ -1,0 +1,42 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modprompt.runs import result
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import write_json
+
+CONTENT = {"accuracy_pct": 93.79, "correct": 1685, "settings": {"SEED": "1"}, "trainer": "MPL"}
+
+
+def test_whole_result_is_read_and_one_of_the_first_version_too(tmp_path):
+    assert result.read(tmp_path) == (None, "")
+    write_json(tmp_path / "result.json", sealed(CONTENT, result.VERSION))
+    assert result.read(tmp_path).result["accuracy_pct"] == 93.79
+    write_json(tmp_path / "result.json", CONTENT)
+    assert result.read(tmp_path).result == CONTENT
+
+
+def test_result_that_was_changed_is_none(tmp_path):
+    changed = {**sealed(CONTENT, result.VERSION), "accuracy_pct": 95.1}
+    write_json(tmp_path / "result.json", changed)
+    assert result.read(tmp_path) == (None, "result.json is damaged (its hash is of another content)")
+
+
+@pytest.mark.parametrize("value", [True, "90", None, -1, 101, float("nan")])
+def test_accuracy_must_be_a_percentage(tmp_path, value):
+    write_json(tmp_path / "result.json", {**CONTENT, "accuracy_pct": value})
+    assert result.read(tmp_path).why.startswith("result.json is damaged (accuracy_pct")
+
+
+@given(st.data())
+def test_no_flipped_bit_gives_another_number(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("flip")
+    raw = bytearray((json.dumps(sealed(CONTENT, result.VERSION), indent=2) + "\n").encode())
+    bit = data.draw(st.integers(0, 8 * len(raw) - 1))
+    raw[bit // 8] ^= 1 << bit % 8
+    (folder / "result.json").write_bytes(raw)
+    found, why = result.read(folder)
+    assert (found is None and why) or {key: found[key] for key in CONTENT} == CONTENT

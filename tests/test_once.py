@@ -1,0 +1,114 @@
+"""--once: a finished run is one of the same settings, CLIP, split, few-shot list and model; nothing else passes for it."""
+
+import json
+import os
+
+import pytest
+import torch
+
+import train
+from modprompt.runs import folder as run_folder
+from tests.conftest import random_clip
+from tests.test_runs import to
+from tests.test_train import refusal
+
+
+@pytest.fixture
+def words(mpl_flags, mpl_options):
+    """A short training with --once; further options behind."""
+
+    def make(*more):
+        return ["--once", *mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "1", *more]
+
+    return make
+
+
+@pytest.fixture
+def finished(words, tmp_path, capsys):
+    """The folder of a run that was finished before."""
+    assert train.main(words()) == 0
+    capsys.readouterr()
+    return tmp_path / "out"
+
+
+def test_same_run_is_not_run_again(finished, words, capsys):
+    before = (finished / "result.json").read_bytes()
+    assert train.main(words("OPTIM.LR", "35e-4", "TRAIN.PRINT_FREQ", "7")) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"Finished before: {finished / 'result.json'} (delete {finished} to run again)"
+    )
+    assert (finished / "result.json").read_bytes() == before
+
+
+def test_setting_that_is_given_as_its_default_changes_nothing(finished, words, capsys):
+    assert train.main(words("OPTIM.MOMENTUM", "0.9")) == 0
+    assert "Finished before: " in capsys.readouterr().out
+
+
+def test_other_setting_is_named(finished, words, capsys):
+    assert "is another one (OPTIM.LR 0.0035 -> 0.01): give another output folder" in refusal(
+        capsys, *words("OPTIM.LR", "0.01")
+    )
+
+
+def test_workers_count_for_a_training_and_not_for_a_test(finished, words, mpl_flags, tmp_path, capsys):
+    assert "DATALOADER.NUM_WORKERS 0 -> 1" in refusal(capsys, *words("DATALOADER.NUM_WORKERS", "1"))
+    test = to(words(), tmp_path / "test")
+    test[1:1] = ["--eval-only", "--model-dir", str(finished)]
+    assert train.main(test) == 0
+    assert "=> result" in capsys.readouterr().out
+    assert train.main([*test, "DATALOADER.NUM_WORKERS", "1"]) == 0
+    assert "Finished before: " in capsys.readouterr().out
+
+
+def test_test_of_a_model_that_changed_is_run_again(finished, words, tmp_path, capsys):
+    test = to(words(), tmp_path / "test")
+    test[1:1] = ["--eval-only", "--model-dir", str(finished)]
+    assert train.main(test) == 0
+    path = finished / "MultiModalPromptLearner" / "model.pth.tar-1"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["prompt_learner.ctx"] += 1
+    torch.save(content, path)
+    capsys.readouterr()
+    assert train.main(test) == 0
+    out = capsys.readouterr().out
+    assert "has the result of another model: testing again" in out
+    assert "=> result" in out
+
+
+def test_other_weights_at_the_same_path_are_named(finished, words, clip_file, tmp_path, capsys):
+    other = tmp_path / "other.pt"
+    torch.save(random_clip(3, text_layers=4, vision_layers=4).state_dict(), other)
+    assert "is another one (CLIP 2:" in refusal(capsys, *words("MODEL.BACKBONE.PATH", str(other)))
+
+
+@pytest.mark.parametrize("name", ["split_zhou_EuroSAT.json", "split_fewshot/shot_4-seed_1.json"])
+def test_other_split_or_list_is_named(name, finished, words, eurosat_root, capsys):
+    path = eurosat_root / "eurosat" / name
+    content = json.loads(path.read_text())
+    content["train"] = content["train"][::-1]
+    path.write_text(json.dumps(content))
+    assert f"is another one (eurosat/{name} is another one now)" in refusal(capsys, *words())
+    path.unlink()
+    assert f"is another one (eurosat/{name} is not there any more)" in refusal(capsys, *words())
+
+
+def test_damaged_result_is_run_again(finished, words, capsys):
+    path = finished / "result.json"
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    assert train.main(words()) == 0
+    out = capsys.readouterr().out
+    assert "result.json is damaged (its hash is of another content): running again" in out
+    assert "is trained already" in out
+    assert json.loads(path.read_text())["seed"] == 1
+
+
+def test_folder_at_work_gets_one_line_and_nothing_is_written_into_it(words, tmp_path, capsys):
+    folder = tmp_path / "out"
+    taken = run_folder.take(folder)
+    try:
+        line = refusal(capsys, *words())
+    finally:
+        os.close(taken)
+    assert f"another run is at work in {folder}: wait for its end, or give another --output-dir" in line
+    assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == ["job/lock"]
