@@ -15,7 +15,7 @@ _MOST_NAMED = 5
 def _known_tokens(name: str, clip_model: nn.Module) -> Tuple[int, ...]:
     """Tokens of a class name, _UNKNOWN in place of those whose embedding is zero."""
     table = clip_model.token_embedding.weight
-    return tuple(token if bool(table[token].any()) else _UNKNOWN for token in token_ids(readable(name)))
+    return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in token_ids(readable(name)))
 
 
 def require_known_words(names: Sequence[str], clip_model: nn.Module) -> None:
