@@ -18,11 +18,14 @@ from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
 
 
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
+
+
 def prompts_hash(learner):
     """Twelve hex digits of a learner's parameters, name by name: what was trained, and what a test tested."""
     digest = hashlib.sha256()
     for name, value in sorted(learner.named_parameters()):
-        bits = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+        bits = value.detach().cpu().contiguous().view(_WHOLE[value.element_size()])  # numpy has no bfloat16
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode() + bits.numpy().tobytes())
     return digest.hexdigest()[:12]
 
@@ -90,7 +93,8 @@ class ResultRecorder:
         if self.results is None:
             return ""
         dataset, on_cuda = self.trainer.dm.dataset, torch.cuda.is_available() and cfg.USE_CUDA
-        tested = dataset.val if cfg.TEST.SPLIT == "val" and dataset.val else dataset.test
+        by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
+        tested = dataset.val if by_validation else dataset.test
         content = {
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
@@ -100,7 +104,7 @@ class ResultRecorder:
             "seed": cfg.SEED,
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
-            "tested_on": cfg.TEST.SPLIT,
+            "tested_on": "val" if by_validation else "test",
             **facts_of(dataset, cfg),
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
