@@ -20,10 +20,10 @@ import torch
 
 import train
 from modprompt.errors import UserError
-from modprompt.files import write_arrays
 from modprompt.plugin.feature_cache import encode
 from modprompt.programs import left_as_found
 from modprompt.runs.images import own_validation
+from modprompt.storage.arrays import write_arrays
 from modprompt.storage.seal import arrays_hash
 
 SPLITS = ("train", "val", "test")

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from modprompt.checks import at_least
 from modprompt.errors import UserError
-from modprompt.files import read_arrays
 from modprompt.runs.images import HELD_OUT, TEST, VALIDATION, hold_out
+from modprompt.storage.arrays import read_arrays
 from modprompt.storage.seal import arrays_hash
 from modprompt.storage.text import write_json
 from tools.figures import pyplot, save_figure

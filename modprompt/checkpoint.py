@@ -6,8 +6,8 @@ from typing import Callable, Dict, Mapping, NamedTuple, Optional, Union
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
-from modprompt.files import read_tensors
 from modprompt.runs.versioned import understood
+from modprompt.storage.tensors import read_tensors
 
 PREFIX = "prompt_learner."
 _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from modprompt.errors import UserError
-from modprompt.files import read_arrays, write_arrays
+from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.seal import arrays_hash
 
 

@@ -89,7 +89,7 @@ def _mend_loading() -> List[str]:
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < (2, 6) or isinstance(torchtools.torch, _With):
         return []
-    from modprompt.files import read_run
+    from modprompt.storage.tensors import read_run
 
     torchtools.torch = _With(torch, load=lambda path, map_location=None, **_: read_run(path, map_location))
     return ["load_checkpoint: reads Dassl's own checkpoints, but no other objects"]

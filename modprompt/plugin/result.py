@@ -17,7 +17,6 @@ from modprompt.runs.same import file_hash
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
 
-
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
 
 

@@ -5,8 +5,8 @@ from typing import Iterable, List
 
 from modprompt.checkpoint import read_checkpoint
 from modprompt.errors import UserError
-from modprompt.files import write_tensors
 from modprompt.storage.opening import read_bytes
+from modprompt.storage.tensors import write_tensors
 from modprompt.storage.text import write_whole
 
 POINTER = "checkpoint"  # the file that names the newest

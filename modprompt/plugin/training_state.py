@@ -12,9 +12,9 @@ import torch
 from dassl.config import cfg_default
 
 from modprompt.errors import UserError
-from modprompt.files import read_tensors, write_tensors
 from modprompt.given import FREE, changes
 from modprompt.runs.versioned import plain, understood
+from modprompt.storage.tensors import read_tensors, write_tensors
 
 FILE_NAME = "training_state.pth.tar"
 

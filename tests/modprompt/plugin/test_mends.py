@@ -14,8 +14,8 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from modprompt.errors import UserError
-from modprompt.files import read_run, read_tensors
 from modprompt.plugin import mends
+from modprompt.storage.tensors import read_run, read_tensors
 
 Scheduler = LambdaLR.__mro__[1]
 
