@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip_package import import_clip
-from modprompt.clips.fingerprint import fingerprint
+from modprompt.clips.fingerprint import hashing
 from modprompt.clips.published import warn_of_impostor
 from modprompt.errors import UserError
 from modprompt.names import check_name
@@ -155,8 +155,9 @@ def _require_weights(model: nn.Module, state_dict: Dict[str, Tensor]) -> None:
 def load_clip(name: str, path: str = "") -> nn.Module:
     """A stock CLIP by name or from a file; see read_state_dict. Its `fingerprint` tells it from all others."""
     state_dict = read_state_dict(name, path)
-    clip_model = build_clip(state_dict)
-    clip_model.fingerprint = fingerprint(state_dict, clip_model)
+    with hashing(state_dict) as fingerprint_of:
+        clip_model = build_clip(state_dict)
+        clip_model.fingerprint = fingerprint_of(clip_model)
     return clip_model
 
 

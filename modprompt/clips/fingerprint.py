@@ -1,8 +1,9 @@
 """Which CLIP a run was made with: one hash of all its weights and of what its tensors do not show."""
 
+import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Mapping
+from typing import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,20 @@ def _shape(clip_model: nn.Module) -> str:
     return " ".join(facts)
 
 
+@contextlib.contextmanager
+def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[nn.Module], Versioned]]:
+    """Hash weights while the block builds a model of them; gives what makes the model's `fingerprint`."""
+    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in _BOOKKEEPING)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = pool.map(lambda pair: _digest(*pair), named)
+
+        def finish(clip_model: nn.Module) -> Versioned:
+            whole = hashlib.sha256(_shape(clip_model).encode() + b"".join(digests)).hexdigest()
+            return Versioned(f"{VERSION}:{whole[:24]}", old=_of_two_tensors(clip_model))
+
+        yield finish
+
+
 def fingerprint(state_dict: Mapping[str, Tensor], clip_model: nn.Module) -> Versioned:
     """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits.
 
@@ -55,11 +70,8 @@ def fingerprint(state_dict: Mapping[str, Tensor], clip_model: nn.Module) -> Vers
     Returns:
         The hash; its `old` is what version 1 had, which two tensors decide.
     """
-    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in _BOOKKEEPING)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        digests = list(pool.map(lambda pair: _digest(*pair), named))
-    whole = hashlib.sha256(_shape(clip_model).encode() + b"".join(digests)).hexdigest()
-    return Versioned(f"{VERSION}:{whole[:24]}", old=_of_two_tensors(clip_model))
+    with hashing(state_dict) as finish:
+        return finish(clip_model)
 
 
 def _of_two_tensors(clip_model: nn.Module) -> str:
