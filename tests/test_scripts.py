@@ -9,6 +9,8 @@ import torch
 
 from tests.conftest import ROOT, SMALL_CONFIG, random_clip
 
+pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
+
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.sh"))
 
 

@@ -11,6 +11,8 @@ from tests.conftest import ROOT
 from tests.hosts.conftest import losses
 from tests.hosts.stand_in import git, run_in, write_host
 
+pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
+
 
 @pytest.fixture
 def host(tmp_path):

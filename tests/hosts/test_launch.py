@@ -3,6 +3,8 @@ import pytest
 from tests.hosts.conftest import losses
 from tests.hosts.stand_in import git, run_in, write_host
 
+pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
+
 KINDS = {
     "plain": {},
     "design": {"clip": "design"},
