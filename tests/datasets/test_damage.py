@@ -265,3 +265,24 @@ def test_any_bytes_in_a_pickle_are_refused_or_paths_below_the_images(tmp_path_fa
             assert isinstance(label, int)
             assert not name.startswith("/")
             assert ".." not in name.split("/")
+
+
+def test_family_pickle_of_numbers_with_one_hash_is_refused(tmp_path):
+    numbers = [(i * ((1 << 61) - 1)).to_bytes(10, "little", signed=True) for i in range(1, 20_000)]
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02}(" + b"".join(b"\x8a\x0a" + n + b"N" for n in numbers) + b"u.")
+    with pytest.raises(UserError, match="a number that is no label"):
+        read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
+
+
+def test_family_pickle_in_which_many_small_operations_follow_each_other(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02}X\x05\x00\x00\x00train](" + b"N" * 10_000 + b"es.")
+    with pytest.raises(UserError, match="it lists something that is no image"):
+        read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
+
+
+def test_state_that_a_family_pickle_gives_to_many_images_is_not_copied(tmp_path):
+    from datasets import family_pickle
+
+    record = family_pickle._Record()
+    record.__setstate__({"_impath": "a", "_label": 1, "more": 2})
+    assert vars(record) == {"_impath": "a", "_label": 1}
