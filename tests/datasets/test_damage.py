@@ -286,3 +286,19 @@ def test_state_that_a_family_pickle_gives_to_many_images_is_not_copied(tmp_path)
     record = family_pickle._Record()
     record.__setstate__({"_impath": "a", "_label": 1, "more": 2})
     assert vars(record) == {"_impath": "a", "_label": 1}
+
+
+def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch):
+    from dassl.utils import read_image
+
+    from datasets.images import why_undecodable
+
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
+    with pytest.raises(ValueError, match="a.jpg .it is PostScript"):
+        read_image(str(tmp_path / "a.jpg"))
+    assert why_undecodable(str(tmp_path / "a.jpg")) == "it is PostScript"
+    assert not (tmp_path / "ran").exists()
