@@ -21,11 +21,17 @@ _FIXED = re.compile(
     rb"(?:[\x94\x93\x81\x88\x89)}\](0NRabesu]|h.|q.|K.|M..|j.{4}|J.{4}|G.{8}|\x80.|\x95.{8}){1,4096}", flags=re.DOTALL
 )
 _LONGEST_PATH = 4096
+_LONGEST_NUMBER = 7  # bytes; longer ones can be chosen so that all of them have one hash
 _TEXT = {b"\x8c": 1, b"X": 4, b"\x8a": 1, b"r": 0}  # size of the length in front of a text or a long number
 
 
 class _Record:
-    """Takes a Datum's state: the attributes _impath, _label, _domain and _classname."""
+    """Takes what is needed of a Datum's state (_impath, _label, _domain, _classname), however large it is."""
+
+    _impath, _label = None, None
+
+    def __setstate__(self, state: dict) -> None:
+        self._impath, self._label = state.get("_impath"), state.get("_label")
 
 
 class _DatumUnpickler(pickle.Unpickler):
@@ -43,7 +49,9 @@ def _check_operations(data: bytes) -> None:
     at = 0
     while True:
         found = _FIXED.match(data, at)
-        at = found.end() if found else at
+        if found:
+            at = found.end()
+            continue
         operation = data[at : at + 1]
         if operation == b".":
             return
@@ -55,6 +63,8 @@ def _check_operations(data: bytes) -> None:
             at += 5
         elif operation in _TEXT:
             size = _TEXT[operation]
+            if operation == b"\x8a" and data[at + 1] > _LONGEST_NUMBER:
+                raise ValueError("it has a number that is no label")
             at += 1 + size + int.from_bytes(data[at + 1 : at + 1 + size], "little")
         else:
             raise ValueError(f"its operation {operation!r} at byte {at} is not one of a list of images")

@@ -37,6 +37,8 @@ def why_undecodable(path: str) -> str:
     """Why an image cannot be decoded; empty if it can."""
     try:
         with PILImage.open(path) as image:
+            if image.format == "EPS":  # a program, which Pillow has Ghostscript run
+                return "it is PostScript"
             image.load()
     except Exception as error:  # decoders raise all kinds
         return " ".join(str(error).replace(f" {path!r}", "").split())[:80] or type(error).__name__

@@ -12,11 +12,12 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from experiments import state
 from experiments.commands import command, expected
@@ -74,6 +75,14 @@ def _put_old_log_aside(folder: Path) -> None:
             number += 1
             aside = log.with_name(f"{log.name}{stamp}-{number}")
         log.rename(aside)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A file to write anew; a link or a pipe that stands there, as a foreign tree may have it, goes."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
+    return path.open("wb")
 
 
 def _deaf_to_user_signals() -> None:
@@ -136,7 +145,7 @@ class Worker:
 
     def _run_child(self, held: int | None) -> int:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **run_folder.handing_over(held)}
-        with (self.folder / state.CONSOLE).open("wb") as console:
+        with _new_file(self.folder / state.CONSOLE) as console:
             self.child = subprocess.Popen(
                 self.task.command,
                 stdin=subprocess.DEVNULL,

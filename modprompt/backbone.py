@@ -29,6 +29,8 @@ LAYERS = {
     "ViT-L/14": (12, 24),
     "ViT-L/14@336px": (12, 24),
 }
+_MOST_POSITIONS = 8192  # a text's mask has their square
+_ROOM = 64 << 20  # bytes of tensors that a file may have more than four times its own
 _BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
 _RUN_EMBEDDED = f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {EMBEDDED}, runs the embedded model"
 
@@ -60,8 +62,23 @@ def read_file(path: Path) -> Dict[str, Tensor]:
     missing = [key for key in ("text_projection", "positional_embedding", "ln_final.weight") if key not in state]
     if missing:
         raise UserError(f"{path} is not the state dict of a CLIP: it has no {missing[0]}")
+    _require_as_large_as_stored(state, path)
     # in a TorchScript archive the causal masks stand beside the weights; each model makes its own
     return {key: value for key, value in state.items() if not str(key).endswith(".attn_mask")}
+
+
+def _require_as_large_as_stored(state: Dict[str, Tensor], path: Path) -> None:
+    """Raise UserError if a small file would make a model that does not fit into memory.
+
+    Tensors of a file may share their numbers, or repeat one of them; those of a model do not.
+    """
+    tensors = [value for value in state.values() if isinstance(value, Tensor)]
+    size = sum(value.numel() * value.element_size() for value in tensors)
+    if size > 4 * path.stat().st_size + _ROOM:
+        raise UserError(f"{path} is not the state dict of a CLIP: its tensors are far larger than the file")
+    positions = state["positional_embedding"]
+    if isinstance(positions, Tensor) and positions.dim() and positions.shape[0] > _MOST_POSITIONS:
+        raise UserError(f"{path} is not the state dict of a CLIP: it has {positions.shape[0]:,} positions in a text")
 
 
 def _download(name: str) -> Dict[str, Tensor]:

@@ -293,6 +293,8 @@ def show(host: Host, files: Dict[str, bytes], manifest: Optional[dict], program:
 
 
 def _as_installed(folder: Path, path: str, manifest: dict) -> bool:
+    if not (folder / path).is_file():  # a pipe would be waited for
+        return False
     digest = _digest((folder / path).read_bytes())
     return digest in (manifest["files"].get(path), manifest.get("earlier", {}).get(path))
 

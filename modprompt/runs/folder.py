@@ -1,14 +1,16 @@
 """A run's output folder belongs to one process at a time, and to the children that it hands its lock to."""
 
 import contextlib
+import errno
 import os
 import warnings
 from pathlib import Path
-from typing import Dict, Iterator, Mapping, Optional
+from typing import Dict, Iterator, Mapping, Optional, Set
 
 from modprompt.errors import UserError
 from modprompt.storage import lock
 from modprompt.storage.parts import remove_parts
+from modprompt.storage.paths import is_link
 
 LOCK = "job/lock"
 HANDED = "MODPROMPT_LOCK"  # in the environment: the number of the open lock that a parent hands over
@@ -19,6 +21,28 @@ class Busy(UserError):
 
 
 _held: Dict[str, Optional[int]] = {}  # by real path: what this process holds; None where there are no locks
+_handed: Set[int] = set()  # open locks that a parent has handed over
+
+
+def _let_go() -> None:
+    """In a forked child (a data loader's worker outlives a killed run by seconds): the lock is not its own."""
+    for file in (*_held.values(), *_handed):
+        if file is not None:
+            with contextlib.suppress(OSError):
+                os.close(file)
+    _held.clear()
+    _handed.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+class _PartsOfCheckpoints:
+    """Names of the files in a run's inner folders; those of others, kept there too, are not the run's."""
+
+    def __contains__(self, name: str) -> bool:
+        return name == "checkpoint" or name.startswith("model")
 
 
 def path_of(folder) -> Path:
@@ -27,8 +51,22 @@ def path_of(folder) -> Path:
 
 
 def is_held(folder) -> bool:
-    """Whether some process runs in a folder."""
-    return lock.is_held(path_of(folder))
+    """Whether some process runs in a folder.
+
+    Raises:
+        UserError: if its lock cannot be looked at, e.g. because it is a link.
+    """
+    path = path_of(folder)
+    try:
+        return lock.is_held(path)
+    except OSError as error:
+        raise UserError(f"cannot tell whether a run is at work in {folder}: {path} {_why_not(error)}") from None
+
+
+def _why_not(error: OSError) -> str:
+    if error.errno in (errno.ELOOP, getattr(errno, "EMLINK", errno.ELOOP)):  # as systems say it of O_NOFOLLOW
+        return "is a link: remove it"
+    return f"cannot be opened ({error.strerror})"
 
 
 def handing_over(file: Optional[int]) -> Mapping[str, str]:
@@ -41,9 +79,13 @@ def _is_handed_over(path: Path) -> bool:
     if not number.isdigit():
         return False
     try:
-        return os.path.samestat(os.fstat(int(number)), path.stat())
-    except OSError:
+        same = os.path.samestat(os.fstat(int(number)), path.stat())
+    except (OSError, OverflowError):
         return False
+    if same and lock.is_mine(int(number)):
+        _handed.add(int(number))
+        return True
+    return False
 
 
 def take(folder, patience_s: float = 2.0) -> Optional[int]:
@@ -62,11 +104,15 @@ def take(folder, patience_s: float = 2.0) -> Optional[int]:
         warnings.warn(f"{folder}: {error.strerror}, so nothing keeps two runs apart there", stacklevel=2)
         return None
     except OSError as error:
+        if is_link(path_of(folder)):
+            raise UserError(f"--output-dir: {path_of(folder)} {_why_not(error)}") from None
         raise UserError(f"--output-dir: cannot write into {folder} ({error.strerror})") from None
     if file is None:
         raise Busy(f"another run is at work in {folder}: wait for its end, or give another --output-dir")
-    for place in (folder, *(entry.path for entry in os.scandir(str(folder)) if entry.is_dir(follow_symlinks=False))):
-        remove_parts(place)
+    remove_parts(folder)
+    for entry in os.scandir(str(folder)):
+        if entry.is_dir(follow_symlinks=False) and not path_of(entry.path).exists():  # else it is another run's
+            remove_parts(entry.path, None if entry.name == "job" else _PartsOfCheckpoints())
     return file
 
 

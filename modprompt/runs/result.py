@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 from modprompt.errors import UserError
+from modprompt.storage.opening import read_bytes
 from modprompt.storage.seal import check_seal
 
 FILE_NAME = "result.json"
@@ -21,8 +22,8 @@ class Read(NamedTuple):
 def read_json(path) -> Optional[Dict[str, Any]]:
     """The object in a JSON file; None if there is none or it is damaged."""
     try:
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(read_bytes(path))
+    except (OSError, ValueError, RecursionError):  # UserError is a ValueError
         return None
     return content if isinstance(content, dict) else None
 

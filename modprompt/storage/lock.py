@@ -13,7 +13,7 @@ except ImportError:  # not on Windows
     fcntl = None
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
-_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait
 
 
 class NoLocks(OSError):
@@ -81,6 +81,13 @@ def _hold(file: int, path, patience_s: float) -> Optional[int]:
         os.close(file)
         raise
     return file
+
+
+def is_mine(file: int) -> bool:
+    """Whether an open lock that was inherited is held by it, or is now: not if somebody else has it."""
+    with contextlib.suppress(OSError):
+        return _try(file, True, file)
+    return False
 
 
 def is_held(path) -> bool:

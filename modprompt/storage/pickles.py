@@ -14,6 +14,8 @@ MOST_BYTES = 64 << 20  # of a pickle; storages are not in it
 _MOST_STEPS = 2_000_000
 _MOST_DEPTH = 100
 _LEAST_ROOM = 64 << 20  # bytes that a tensor made larger by strides of 0 may take in any file
+_REPEATS = 1 << 60  # whole numbers from here on can be chosen so that all of them have one hash
+_LONGEST_TYPE = 32  # characters of the name of one of numpy's types
 _SCALARS = (str, int, float, bool, bytes, type(None))
 ITEM_SIZES = {
     "DoubleStorage": 8,
@@ -71,7 +73,15 @@ class _Node:
 
 
 def _is_key(item: Any) -> bool:
+    if isinstance(item, int):
+        return abs(item) < _REPEATS
     return isinstance(item, _SCALARS) or item.kind == "tensor"  # a tensor's hash is its identity
+
+
+def _cost(items: Sequence[Any]) -> int:
+    """Steps that a loader takes to copy these values: one for each thing in them, or for some bytes."""
+    copied = (len(item.children) if isinstance(item, _Node) else _width(item) // 16 for item in items)
+    return len(items) + sum(copied)
 
 
 def _of(item: Any, *kinds: str) -> bool:
@@ -198,17 +208,19 @@ class _Pass:
         if len(items) % 2:
             raise Refused("it has a key without a value")
         if not all(_is_key(key) for key in items[::2]):
-            raise Refused("it has a key that is neither text nor a number")
+            raise Refused("it has a key that is neither text nor a number of usual size")
         self.top("dict").children.extend(items)
 
     def new(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
         if not _of(kind, "name") or not _of(arguments, "tuple"):
             raise Refused("it makes something of what is no class")
+        self.steps += _cost(arguments.children)
         self.push(_Node("object", [arguments], kind.value))
 
     def build(self) -> None:
         state = self.stack.pop()
+        self.steps += _cost([state])
         self.top("object", "dict").children.append(state)
         if self.stack[-1].kind == "dict" and not _of(state, "dict"):
             raise Refused("it sets the attributes of a table to something that is no table")
@@ -226,6 +238,7 @@ class _Pass:
         arguments, made_by = self.stack.pop(), self.stack.pop()
         if not _of(made_by, "name") or not _of(arguments, "tuple"):
             raise Refused("it calls something that is no name")
+        self.steps += _cost(arguments.children)
         make = _CALLS.get(made_by.value)
         made = _Node("object", [arguments], made_by.value) if make is None else make(arguments.children, self.rules)
         if made is _NO:
@@ -306,8 +319,14 @@ def _plain_dict(arguments: List[Any], _: Rules) -> Any:
 
 
 def _set(arguments: List[Any], _: Rules) -> Any:
-    plain = all(_of(item, "list") and all(isinstance(child, _SCALARS) for child in item.children) for item in arguments)
-    return _Node("object", arguments) if plain and len(arguments) == 1 else _NO
+    plain = all(_of(item, "list") and not any(_of(child, "tensor") for child in item.children) for item in arguments)
+    fit = plain and len(arguments) == 1 and all(map(_is_key, arguments[0].children))
+    return _Node("object", arguments) if fit else _NO
+
+
+def _numpy_type(arguments: List[Any], _: Rules) -> Any:
+    named = bool(arguments) and isinstance(arguments[0], (str, bytes)) and len(arguments[0]) <= _LONGEST_TYPE
+    return _Node("object", arguments, "numpy.dtype") if named else _NO
 
 
 def _size(arguments: List[Any], _: Rules) -> Any:
@@ -336,6 +355,7 @@ _CALLS: Dict[str, Callable[[List[Any], Rules], Any]] = {
     "builtins.set": _set,
     "torch.Size": _size,
     "_codecs.encode": _bytes,
+    "numpy.dtype": _numpy_type,
     "torch.jit._pickle.restore_type_tag": _first,
 }
 

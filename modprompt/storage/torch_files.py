@@ -78,6 +78,8 @@ def _old_file(content: Bytes) -> TorchFile:
     text = content.read(0, content.size)
     if text[257:262] == b"ustar":
         raise Refused("it is a tar archive, as PyTorch wrote before 0.1.10: those are not read")
+    if text[:1] != b"\x80":
+        raise Refused("it is none of PyTorch's files: PyTorch writes zip archives, and pickles before 1.6")
     nothing = Rules(lambda *_: False, lambda _: False, len(text))
     parts = [check(text, nothing)]
     if parts[0].root != _MAGIC:

@@ -265,3 +265,40 @@ def test_any_bytes_in_a_pickle_are_refused_or_paths_below_the_images(tmp_path_fa
             assert isinstance(label, int)
             assert not name.startswith("/")
             assert ".." not in name.split("/")
+
+
+def test_family_pickle_of_numbers_with_one_hash_is_refused(tmp_path):
+    numbers = [(i * ((1 << 61) - 1)).to_bytes(10, "little", signed=True) for i in range(1, 20_000)]
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02}(" + b"".join(b"\x8a\x0a" + n + b"N" for n in numbers) + b"u.")
+    with pytest.raises(UserError, match="a number that is no label"):
+        read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
+
+
+def test_family_pickle_in_which_many_small_operations_follow_each_other(tmp_path):
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02}X\x05\x00\x00\x00train](" + b"N" * 10_000 + b"es.")
+    with pytest.raises(UserError, match="it lists something that is no image"):
+        read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
+
+
+def test_state_that_a_family_pickle_gives_to_many_images_is_not_copied(tmp_path):
+    from datasets import family_pickle
+
+    record = family_pickle._Record()
+    record.__setstate__({"_impath": "a", "_label": 1, "more": 2})
+    assert vars(record) == {"_impath": "a", "_label": 1}
+
+
+def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch):
+    from dassl.utils import read_image
+
+    from datasets.images import why_undecodable
+
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
+    with pytest.raises(ValueError, match="a.jpg .it is PostScript"):
+        read_image(str(tmp_path / "a.jpg"))
+    assert why_undecodable(str(tmp_path / "a.jpg")) == "it is PostScript"
+    assert not (tmp_path / "ran").exists()

@@ -136,3 +136,12 @@ def test_run_goes_on_and_keeps_its_lock_when_the_worker_is_killed(task, jobs, tm
         process.kill()
     assert state.of(jobs[4], tmp_path).name == "running"
     wait_for(lambda: state.of(jobs[4], tmp_path).name == "finished")
+
+
+def test_console_is_not_written_through_a_link(task, jobs, tmp_path):
+    console = folder_of(jobs, tmp_path) / state.CONSOLE
+    console.parent.mkdir(parents=True)
+    console.symlink_to(tmp_path / "elsewhere")
+    assert worker.Worker(task()).run() == worker.DONE
+    assert not (tmp_path / "elsewhere").exists()
+    assert "epoch [1/2]" in console.read_text()

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -418,3 +419,11 @@ def test_one_installer_at_a_time_and_only_it_removes_what_killed_ones_left(host,
     assert run(host, "--uninstall") == 0
     mine.unlink()
     assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+def test_pipe_in_the_place_of_an_installed_file_is_not_waited_for(host, capsys):
+    assert run(host) == 0
+    pipe = host / "modprompt" / "errors.py"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    assert f"{pipe} was changed since the installation" in refused(capsys, host)

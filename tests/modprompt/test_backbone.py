@@ -124,3 +124,16 @@ def test_damaged_embedded_model_is_one_line(tmp_path, monkeypatch, content):
     monkeypatch.setattr(backbone, "_EMBEDDED_FILE", path)
     with pytest.raises(UserError, match="embedded model .* is missing or damaged"):
         backbone.load_clip(backbone.EMBEDDED)
+
+
+def test_small_file_of_a_model_that_fits_into_no_memory_is_refused(tmp_path):
+    state = dict(backbone.read_embedded())
+    layer = {key: value for key, value in state.items() if ".resblocks.0." in key}
+    many = {key.replace(".0.", f".{n}.", 1): value for n in range(8, 4000) for key, value in layer.items()}
+    torch.save({**state, **many}, tmp_path / "many.pt")  # tensors that are one are written once
+    positions = state["positional_embedding"][:1].expand(20_000, -1)
+    torch.save({**state, "positional_embedding": positions}, tmp_path / "long.pt")
+    with pytest.raises(UserError, match="many.pt is not .*: its tensors are far larger than the file"):
+        backbone.load_clip("", str(tmp_path / "many.pt"))
+    with pytest.raises(UserError, match="long.pt is not .*: it has 20,000 positions in a text"):
+        backbone.load_clip("", str(tmp_path / "long.pt"))

@@ -48,6 +48,8 @@ def read_image(path):
     """
     try:
         with Image.open(path) as image:
+            if image.format == "EPS":  # whatever its name says: it is a program, which Pillow has Ghostscript run
+                raise ValueError("it is PostScript")
             return image.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"image not found: {path}") from None

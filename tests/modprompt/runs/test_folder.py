@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 
@@ -72,3 +73,57 @@ def test_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="--output-dir: cannot write into .*file"), folder.hold(tmp_path / "file"):
         pass
+
+
+def test_parts_of_runs_in_inner_folders_are_theirs(tmp_path):
+    inner = tmp_path / "run"
+    features = tmp_path / "features" / ".Digits_test.npz.0123456789abcdef.part"
+    with folder.hold(inner):
+        left = [inner / ".training_state.pth.tar.0123456789abcdef.part", features]
+        for path in left:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("being written")
+        with folder.hold(tmp_path):
+            assert all(path.exists() for path in left)
+
+
+def test_forked_child_does_not_keep_the_lock(tmp_path):
+    """Workers of data loaders outlive a run that was killed by seconds; it can be started again at once."""
+    here, there = os.pipe()
+    with folder.hold(tmp_path):
+        child = os.fork()
+        if not child:
+            os.write(there, b".")
+            signal.pause()
+    try:
+        os.read(here, 1)  # else it may not have come so far
+        assert not folder.is_held(tmp_path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(here)
+        os.close(there)
+
+
+def test_open_lock_file_that_somebody_else_has_locked_is_no_lock(tmp_path):
+    with folder.hold(tmp_path):
+        opened = os.open(folder.path_of(tmp_path), os.O_RDWR)
+        environment = {**os.environ, **folder.handing_over(opened)}
+        assert run_python(HOLD, str(tmp_path), pass_fds=[opened], env=environment).returncode == 1
+        os.close(opened)
+
+
+def test_lock_that_is_a_link_is_named(tmp_path):
+    folder.path_of(tmp_path).parent.mkdir()
+    folder.path_of(tmp_path).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="job/lock is a link: remove it"):
+        folder.take(tmp_path)
+    with pytest.raises(UserError, match="job/lock is a link: remove it"):
+        folder.is_held(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_lock_that_is_a_pipe_is_not_waited_for(tmp_path):
+    folder.path_of(tmp_path).parent.mkdir()
+    os.mkfifo(folder.path_of(tmp_path))
+    assert not folder.is_held(tmp_path)

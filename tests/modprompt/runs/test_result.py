@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -40,3 +41,8 @@ def test_no_flipped_bit_gives_another_number(tmp_path_factory, data):
     (folder / "result.json").write_bytes(raw)
     found, why = result.read(folder)
     assert (found is None and why) or {key: found[key] for key in CONTENT} == CONTENT
+
+
+def test_pipe_is_no_result_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "result.json")
+    assert result.read(tmp_path) == (None, "result.json is damaged")

@@ -1,6 +1,7 @@
 import os
 import pickle
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.storage.tensors import read_tensors
+from tests.modprompt.storage import hostile
 
 
 class Evil:
@@ -57,3 +59,55 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     (tmp_path / "p.pth").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(UserError):
         read_tensors(tmp_path / "p.pth")
+
+
+def _number(value):
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(raw)]) + raw
+
+
+_COLLIDING = [_number(i * ((1 << 61) - 1)) for i in range(1, 30_000)]  # one hash for all: 6 s for a table of them
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        hostile.table(*(number + b"N" for number in _COLLIDING)),
+        hostile.call("builtins", "set", b"](" + b"".join(_COLLIDING) + b"e"),
+        hostile.call("numpy", "dtype", hostile.text(",".join(["i4"] * 2_000_000)), b"\x89", b"\x88"),
+        # copies of one large thing that nothing refers to
+        b"](" + b"K\x01" * 60_000 + b"eq\x00" + (hostile.name("builtins", "set") + b"h\x00\x85R") * 3000 + b"}",
+        b"(" + b"K\x01" * 60_000 + b"tq\x00" + (hostile.name("torch", "Size") + b"h\x00\x85R") * 30_000 + b"}",
+        hostile.text("a" * 1_000_000)
+        + b"q\x00"
+        + (hostile.name("_codecs", "encode") + b"h\x00" + hostile.text("latin1") + b"\x86R") * 3000
+        + b"}",
+        b"}q\x00("
+        + b"".join(b"M" + i.to_bytes(2, "little") + b"N" for i in range(60_000))
+        + b"u"
+        + hostile.call("collections", "OrderedDict")
+        + b"h\x00b" * 100_000
+        + b"}",
+    ],
+    ids=["keys", "set", "numpy type", "copies", "sizes", "bytes", "attributes"],
+)
+def test_small_file_that_would_keep_a_loader_busy_is_refused_at_once(tmp_path, body):
+    (tmp_path / "a.pth.tar").write_bytes(hostile.archive(body))
+    start = time.process_time()
+    with pytest.raises(UserError, match="a.pth.tar is not a whole PyTorch checkpoint"):
+        read_tensors(tmp_path / "a.pth.tar")
+    assert time.process_time() - start < 5
+
+
+def test_identities_of_parameters_are_keys(tmp_path):
+    """As optimisers had them before PyTorch 1.5."""
+    state = {"state": {140_234_567_890_123: {"step": 1}, 0: {}, -1: {}}}
+    torch.save(state, tmp_path / "a.pth.tar")
+    assert read_tensors(tmp_path / "a.pth.tar") == state
+
+
+def test_safetensors_are_said_to_be_no_file_of_pytorch(tmp_path):
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(UserError, match="it is none of PyTorch's files"):
+        read_tensors(tmp_path / "a.safetensors")
