@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
+import train
+
 loaders = pytest.importorskip("dassl.data.loaders")
 assert dassl
 
@@ -51,7 +53,6 @@ def test_same_samples_and_the_same_stream_as_with_new_workers(drop_last):
 def test_runs_with_workers_have_the_losses_of_runs_with_new_ones(mpl_flags, mpl_options, tmp_path, monkeypatch):
     import dassl.data.data_manager as data_manager
 
-    import train
     from tests.test_train import losses
 
     found = []
@@ -68,7 +69,6 @@ def test_runs_with_workers_have_the_losses_of_runs_with_new_ones(mpl_flags, mpl_
 
 
 def test_kept_images_change_nothing(mpl_flags, mpl_options, tmp_path):
-    import train
     from tests.test_train import losses
 
     found = []
