@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import warnings
 
 from modprompt.checkpoint import PREFIX, load_learner
@@ -10,6 +9,7 @@ from modprompt.errors import UserError
 from modprompt.plugin.once import one_line
 from modprompt.plugin.run_folder import find_checkpoint, newest_checkpoint, save_checkpoint
 from modprompt.runs.versioned import plain
+from modprompt.storage.parts import copy_whole
 
 # settings of a node that change how prompts are learned, not how they are used
 TRAINING_ONLY = ("PREC", "TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "LOGITS_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
@@ -57,7 +57,7 @@ class LearnerCheckpoints:
             folder = os.path.join(directory, name)
             path = save_checkpoint(state, folder, model_name)
             if is_best:
-                shutil.copy(path, os.path.join(folder, "model-best.pth.tar"))
+                copy_whole(path, os.path.join(folder, "model-best.pth.tar"))
 
     def resume_model_if_exist(self, directory):
         """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.

@@ -5,12 +5,12 @@ Takes the place of the Dassl hooks around the epochs, so that it is the same wit
 
 import datetime
 import os
-import shutil
 import time
 
 from modprompt.errors import UserError
 from modprompt.plugin import training_state
 from modprompt.plugin.run_folder import has_checkpoint, newest_state
+from modprompt.storage.parts import copy_whole
 
 
 class ResumableRun:
@@ -69,8 +69,7 @@ class ResumableRun:
         for name in self._models:
             best = os.path.join(directory, name, "model-best.pth.tar")
             if os.path.isfile(best):
-                os.makedirs(os.path.join(self.cfg.OUTPUT_DIR, name), exist_ok=True)
-                shutil.copy(best, os.path.join(self.cfg.OUTPUT_DIR, name))
+                copy_whole(best, os.path.join(self.cfg.OUTPUT_DIR, name, os.path.basename(best)))
 
     def _finished(self, directory):
         """Whether a folder holds a finished training; one with other settings is an error."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from pathlib import Path
 from typing import BinaryIO, Container, Iterator, Optional, Union
@@ -38,6 +39,12 @@ def part_of(path: PathLike, durable: bool = False) -> Iterator[BinaryIO]:
         with contextlib.suppress(FileNotFoundError):
             aside.unlink()
         raise
+
+
+def copy_whole(source: PathLike, path: PathLike) -> None:
+    """Copy a file to one that is either complete or not there."""
+    with open(source, "rb") as original, part_of(path) as file:
+        shutil.copyfileobj(original, file)
 
 
 def remove_parts(folder: PathLike, names: Optional[Container[str]] = None) -> int:
