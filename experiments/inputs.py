@@ -111,14 +111,19 @@ class Inputs:
         recorded = str(result.get("backbone_hash") or "")
         if digest is not None and ":" in recorded:  # those of version 1 are told by a program that builds the CLIP
             found += same.differing_clip(recorded, digest)
+        weights, recorded = effective(job).get("MODEL.INIT_WEIGHTS"), result.get("init_weights")
+        if weights and isinstance(recorded, str):
+            found += same.differing_files({weights: recorded}, str)
         return found
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
-        """What of a finished job cannot be compared: "CLIP", "split and few-shot list"."""
+        """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""
         clip = clip_of(job)
         found = []
         if ":" not in str(result.get("backbone_hash") or "") or (clip is not None and self._hash(clip) is None):
             found.append("CLIP")
         if _files(result) is None or not self._has_data(result):
             found.append("split and few-shot list")
+        elif isinstance(result.get("split"), dict) and not same.has_split_file(_files(result)):
+            found.append("split")
         return found

@@ -82,6 +82,25 @@ def test_another_split_makes_results_stale(jobs, tmp_path):
     assert state.of(jobs[0], tmp_path, Inputs(tmp_path, tmp_path / "elsewhere")).name == "finished"
 
 
+def test_other_initial_weights_make_results_stale(experiment, tmp_path):
+    weights = tmp_path / "init.pth.tar"
+    weights.write_bytes(b"one")
+    job = protocols.jobs(experiment(FILE + f"options: {{MODEL.INIT_WEIGHTS: '{weights}'}}\n"))[0]
+    finish(job, tmp_path, 80.0, init_weights=file_hash(weights))
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
+    weights.write_bytes(b"another")
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {weights} is another one now"
+
+
+def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
+    inputs = Inputs(tmp_path, tmp_path)
+    result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
+    (tmp_path / "own").mkdir()
+    assert "split" in inputs.not_compared(jobs[0], result)
+    result["files"]["own/split_ImageFolder.json"] = "c"
+    assert "split" not in inputs.not_compared(jobs[0], result)
+
+
 def test_what_is_not_compared_is_said(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0)
     finish(jobs[1], tmp_path, 80.0, backbone_hash="old")
