@@ -126,3 +126,20 @@ def test_looking_needs_no_pytorch(tmp_path):
 
     code = "import sys, experiments.status, experiments.results; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_less(job, clip, tmp_path):
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips([job])
+    finish(job, tmp_path, 80.0, backbone_hash=backbone.load_clip("", str(clip())).fingerprint.old, files=None)
+    inputs.note_clips([job])
+    assert state.of(job, tmp_path, inputs).name == "finished"
+    assert status.lines([job], tmp_path, inputs)[1:] == [
+        "not compared with what is there now: "
+        "CLIP by today's rule (an earlier one, which proves less, agrees) of 1 finished runs",
+        "not compared with what is there now: split and few-shot list of 1 finished runs",
+    ]
+    os.utime(clip(2), ns=(1, 1))
+    again = Inputs(tmp_path, None)
+    again.note_clips([job])
+    assert state.of(job, tmp_path, again).name == "stale"
