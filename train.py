@@ -25,7 +25,7 @@ compat.add_to_path()
 
 import torch  # noqa: E402
 from dassl.config import get_cfg_default  # noqa: E402
-from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
@@ -46,6 +46,7 @@ from modprompt.plugin.result import ResultRecorder  # noqa: E402
 from modprompt.plugin.settings import check_values, merge_file, merge_options, warn_of_other_nodes  # noqa: E402
 from modprompt.programs import left_as_found  # noqa: E402
 from modprompt.runs import folder as run_folder  # noqa: E402
+from modprompt.runs import result as results  # noqa: E402
 
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
@@ -145,8 +146,25 @@ def is_finished(args: argparse.Namespace, cfg, settings: dict[str, str]) -> bool
     """Whether --once finds the run in its output folder, finished; see modprompt/plugin/once.py."""
     tests = args.eval_only or not getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     root = Path(cfg.DATASET.ROOT).expanduser().absolute()
-    find = functools.partial(find_recorded, root)
-    return finished_before(cfg, settings, tests, find, args.model_dir if args.eval_only else "", args.load_epoch)
+    find, model_dir = functools.partial(find_recorded, root), args.model_dir if args.eval_only else ""
+    return finished_before(cfg, settings, tests, find, lambda: split_of(build_dataset(cfg)), model_dir, args.load_epoch)
+
+
+def split_of(dataset) -> str:
+    """The hash of a data set's split; empty if its reader does not tell it."""
+    return getattr(dataset, "split_facts", {}).get("hash", "")
+
+
+def warn_of_another_split(dataset, model_dir: str) -> None:
+    """Warn if a model was trained on another split of the data set that it is tested on."""
+    trained = (results.read(model_dir).result or {}).get("split")
+    mine = getattr(dataset, "split_facts", None)
+    if mine and isinstance(trained, dict) and trained.get("name") == mine["name"] and trained["hash"] != mine["hash"]:
+        warnings.warn(
+            f"{model_dir} was trained on another split of {mine['name']} than it is tested on: "
+            "it may have seen some of the images",
+            stacklevel=2,
+        )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -172,6 +190,7 @@ def run_held(args: argparse.Namespace, cfg, settings: dict[str, str]) -> None:
     recorder = ResultRecorder(trainer)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        warn_of_another_split(trainer.dm.dataset, args.model_dir)
         trainer.test()
     elif not args.no_train:
         trainer.train()

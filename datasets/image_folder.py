@@ -37,7 +37,11 @@ class ImageFolder(FamilyDataset):
     def make_split(self):
         """The split of the folders, or of the images by chance."""
         if not (self.folder / "train").is_dir():
-            images = self._list(self.folder, class_folders(self.folder, _NOT_CLASSES))
+            classes = class_folders(self.folder, _NOT_CLASSES)
+            images = self._list(self.folder, classes)
+            empty = sorted(set(range(len(classes))) - {image.label for image in images})
+            if empty:
+                raise UserError(f"the class folder {self.folder / classes[empty[0]]} has no images: move it away")
             require_decodable(images, str(self.folder))
             return split_groups(by_label(images), str(self.folder))
         classes = class_folders(self.folder / "train")

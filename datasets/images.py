@@ -50,10 +50,9 @@ def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
     paths = list(dict.fromkeys(image.impath for image in images))
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        bar = tqdm(total=len(paths), desc="reading images", unit="image", disable=len(paths) < _MANY)
-        found = [bar.update() or reason for reason in pool.map(why_undecodable, paths)]
-        bar.close()
-    return [(path, reason) for path, reason in zip(paths, found) if reason]
+        reasons = pool.map(why_undecodable, paths)
+        bar = tqdm(reasons, total=len(paths), desc="reading images", unit="image", disable=len(paths) < _MANY)
+        return [(path, reason) for path, reason in zip(paths, bar) if reason]
 
 
 def require_decodable(images: Iterable[Image], what: str) -> None:

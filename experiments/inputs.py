@@ -15,6 +15,7 @@ from experiments.protocols import Job
 from experiments.spec import ROOT
 from modprompt.runs import same
 from modprompt.runs.result import read_json
+from modprompt.runs.versioned import Versioned
 from modprompt.storage.seal import check_seal, sealed
 from modprompt.storage.text import write_json
 
@@ -73,11 +74,11 @@ class Inputs:
         self.out, self.data = out, data
         self.notes = _notes(out)
 
-    def _hash(self, clip: Clip) -> str | None:
+    def _hash(self, clip: Clip) -> Versioned | None:
         note = self.notes.get(str(clip.file.absolute()))
-        if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file):
+        if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file) or "old" not in note:
             return None
-        return str(note.get("hash"))
+        return Versioned(str(note.get("hash")), str(note["old"]))
 
     def note_clips(self, jobs: Sequence[Job]) -> None:
         """Hash the CLIP files of jobs that are not noted as they are now.
@@ -91,8 +92,8 @@ class Inputs:
             from modprompt.backbone import load_clip  # late: it brings PyTorch
 
             stamp = _stamp(clip.file)
-            digest = str(load_clip(clip.name, clip.path).fingerprint)
-            self.notes[str(clip.file.absolute())] = {"stamp": stamp, "hash": digest}
+            found = load_clip(clip.name, clip.path).fingerprint
+            self.notes[str(clip.file.absolute())] = {"stamp": stamp, "hash": str(found), "old": found.old}
         if unknown:
             write_json(self.out / NOTES, sealed({"clips": self.notes}, 1))
 
@@ -109,16 +110,24 @@ class Inputs:
         clip = clip_of(job)
         digest = None if clip is None else self._hash(clip)
         recorded = str(result.get("backbone_hash") or "")
-        if digest is not None and ":" in recorded:  # those of version 1 are told by a program that builds the CLIP
+        if digest is not None:
             found += same.differing_clip(recorded, digest)
+        weights, recorded = effective(job).get("MODEL.INIT_WEIGHTS"), result.get("init_weights")
+        if weights and isinstance(recorded, str):
+            found += same.differing_files({weights: recorded}, str)
         return found
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
-        """What of a finished job cannot be compared: "CLIP", "split and few-shot list"."""
-        clip = clip_of(job)
+        """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""
+        clip, recorded = clip_of(job), str(result.get("backbone_hash") or "")
+        digest = None if clip is None else self._hash(clip)
         found = []
-        if ":" not in str(result.get("backbone_hash") or "") or (clip is not None and self._hash(clip) is None):
+        if not recorded or (digest is None and (clip is not None or ":" not in recorded)):
             found.append("CLIP")
+        elif ":" not in recorded:
+            found.append("CLIP by today's rule (an earlier one, which proves less, agrees)")
         if _files(result) is None or not self._has_data(result):
             found.append("split and few-shot list")
+        elif isinstance(result.get("split"), dict) and not same.has_split_file(_files(result)):
+            found.append("split")
         return found

@@ -14,8 +14,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments import arguments, figures, page, render, spec, table
+from experiments import arguments, figures, page, render, spec, state, status, table
 from experiments.inputs import Inputs
+from experiments.protocols import jobs
 from experiments.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
 from experiments.spec import PROTOCOLS, Experiment
 from modprompt.errors import UserError
@@ -61,7 +62,10 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
         trees.insert(0, f"logs={args.file}")
     else:
         experiment = arguments.experiment_of(args)
-        results = of_experiment(experiment, args.out, Inputs(args.out, args.data))
+        inputs, runs = Inputs(args.out, args.data), jobs(experiment)
+        results = of_experiment(experiment, args.out, inputs)
+        for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in runs], inputs):
+            print(f"warning: {line}", file=sys.stderr)
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()

@@ -164,6 +164,8 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
         print(f"stopped: {left}; the same command goes on", file=sys.stderr)
         return 130
     tell(summary, len(jobs))
+    for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in jobs], inputs):
+        print(f"warning: {line}", file=sys.stderr)
     if args.report:
         from experiments import report  # late: it brings matplotlib
 

@@ -4,9 +4,9 @@
         --config-file configs/trainers/CoOp/rn50_val.yaml --output-dir clip_feat
 
 writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N, own_validation,
-and a hash of all that). Without any file it takes the embedded model and the digits. The flags are those of train.py. A
-data set without validation images of its own gets no val.npz, unless DATASET.VAL_FROM_TEST True asks for its test
-images.
+made_of, and a hash of all that). Without any file it takes the embedded model and the digits. The flags are those of
+train.py. A data set without validation images of its own gets no val.npz, unless DATASET.VAL_FROM_TEST True asks for
+its test images.
 """
 
 from __future__ import annotations
@@ -77,18 +77,27 @@ def run(argv: list[str] | None = None) -> None:
         print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
         wanted = tuple(split for split in wanted if split != "val")
+    made_of = f"CLIP {trainer.backbone_fingerprint}, split {train.split_of(dataset)}"
     for split in wanted:
         images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]
         if not images:
             raise UserError(f"{cfg.DATASET.NAME} has no images in its split {split!r}; see --split")
-        write(Path(own.output_dir) / cfg.DATASET.NAME / f"{split}.npz", *extract(trainer, images), has_val)
+        write(Path(own.output_dir) / cfg.DATASET.NAME / f"{split}.npz", *extract(trainer, images), has_val, made_of)
 
 
-def write(path: Path, features: np.ndarray, labels: np.ndarray, has_val: bool) -> None:
-    """Write a split's features (N, E) and labels (N,), and whether the data set has validation images of its own."""
-    own = np.array(has_val)
-    seal = np.array(arrays_hash(path.stem, features, labels, own))
-    write_arrays(path, feature_list=features, label_list=labels, own_validation=own, seal=seal)
+def write(path: Path, features: np.ndarray, labels: np.ndarray, has_val: bool, made_of: str) -> None:
+    """Write a split's features (N, E) and labels (N,).
+
+    Args:
+        path: the file.
+        features: of the images.
+        labels: of the images.
+        has_val: whether the data set has validation images of its own.
+        made_of: the CLIP and the split, by their hashes: features of another one do not go with these.
+    """
+    own, source = np.array(has_val), np.array(made_of)
+    seal = np.array(arrays_hash(path.stem, features, labels, own, source))
+    write_arrays(path, feature_list=features, label_list=labels, own_validation=own, made_of=source, seal=seal)
     print(f"{path}: {features.shape[0]} images, {features.shape[1]} features each")
 
 

@@ -133,11 +133,11 @@ def read_split(path: Path) -> Split:
     if features.ndim != 2 or labels.shape != features.shape[:1] or not np.isfinite(features).all():
         raise UserError(f"{path} is damaged (no finite N x E features with N labels): {again}")
     try:
-        own, seal = read_arrays(path, "own_validation", "seal")
+        own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal")
     except UserError:
         print(f"{path} is of an earlier version, without a hash of its content")
         return Split(features, labels)
-    if str(seal) != arrays_hash(path.stem, features, labels, own):
+    if str(seal) != arrays_hash(path.stem, features, labels, own, made_of):
         raise UserError(f"{path} is damaged (its hash is of other content): {again}")
     return Split(features, labels)
 
@@ -147,6 +147,13 @@ def _has_own_validation(folder: Path) -> bool:
         return bool(read_arrays(folder / "train.npz", "own_validation")[0])
     except UserError:
         return True  # an earlier version did not say
+
+
+def _made_of(path: Path) -> str:
+    try:
+        return str(read_arrays(path, "made_of")[0])
+    except (UserError, FileNotFoundError):
+        return ""  # an earlier version did not say; or the test images stand for validation
 
 
 def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
@@ -162,6 +169,11 @@ def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
         splits["val"] = splits["test"]
     if selected_on(splits) == TEST and not val_from_test:
         del splits["val"]
+    if len({_made_of(folder / f"{name}.npz") for name in splits} - {""}) > 1:
+        raise UserError(
+            f"the features in {folder} are of different CLIPs or splits of the data set: "
+            "run `python -m lpclip.feat_extractor` again, without --split"
+        )
     return splits
 
 

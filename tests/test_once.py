@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 
 import pytest
 import torch
 
 import train
+from modprompt.backbone import load_clip
 from modprompt.runs import folder as run_folder
-from tests.conftest import random_clip
+from tests.conftest import ROOT, random_clip
+from tests.datasets import trees
 from tests.test_runs import to
 from tests.test_train import refusal
 
@@ -91,6 +94,82 @@ def test_other_split_or_list_is_named(name, finished, words, eurosat_root, capsy
     assert f"is another one (eurosat/{name} is another one now)" in refusal(capsys, *words())
     path.unlink()
     assert f"is another one (eurosat/{name} is not there any more)" in refusal(capsys, *words())
+
+
+def test_test_of_another_model_is_no_finished_training(finished, words, tmp_path, capsys):
+    test = to(words(), tmp_path / "test")
+    assert train.main(["--eval-only", "--model-dir", str(finished), *test]) == 0
+    assert f"is another one (it is a test of {finished} epoch last)" in refusal(capsys, *test)
+
+
+def test_other_initial_weights_at_the_same_path_are_named(finished, words, tmp_path, capsys):
+    path = tmp_path / "init.pth.tar"
+    shutil.copy(finished / "MultiModalPromptLearner" / "model.pth.tar-1", path)
+    again = to(words("MODEL.INIT_WEIGHTS", str(path)), tmp_path / "again")
+    assert train.main(again) == 0
+    assert train.main(again) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["prompt_learner.ctx"] += 1
+    torch.save(content, path)
+    assert f"is another one ({path} is another one now)" in refusal(capsys, *again)
+
+
+def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
+    for part, size in (("train", 6), ("test", 3)):
+        trees.pictures(tmp_path / "own" / part, {"a": size, "b": size})
+    flags = words("DATASET.SUBSAMPLE_CLASSES", "all")
+    flags[flags.index("--root") + 1] = str(tmp_path / "own")
+    flags[flags.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+    assert train.main(flags) == 0
+    assert train.main(flags) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    trees.pictures(tmp_path / "own" / "test", {"a": 1, "b": 0}, start=3)
+    assert "is another one (the images, which have no split file, are others now)" in refusal(capsys, *flags)
+
+
+def rewritten(folder, **fields):
+    """Give a result.json other fields, None to take one out, as a version without a hash of it left them."""
+    path = folder / "result.json"
+    content = {**json.loads(path.read_text()), "modprompt": None, **fields}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+@pytest.mark.filterwarnings("always:.*is of an earlier version:UserWarning")
+def test_result_of_an_earlier_version_is_taken_with_a_line(finished, words, clip_file, capsys):
+    old = load_clip("", str(clip_file)).fingerprint.old
+    rewritten(finished, files=None, backbone_hash=old)
+    assert train.main(words()) == 0
+    said = capsys.readouterr()
+    assert "Finished before: " in said.out
+    assert (
+        f"{finished} is of an earlier version: its split and few-shot list cannot be compared; "
+        "its CLIP is compared by an earlier rule, which proves less"
+    ) in said.err
+    rewritten(finished, backbone_hash="0" * 12)
+    assert "is another one (CLIP 000000000000 -> 2:" in refusal(capsys, *words())
+
+
+@pytest.mark.parametrize("files", [[1], {"eurosat/split.json": 1}])
+def test_result_with_odd_files_is_run_again(files, finished, words, capsys):
+    rewritten(finished, files=files)
+    assert train.main(words()) == 0
+    assert "result.json is damaged (files): running again" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("always:.*another split:UserWarning")
+def test_test_on_another_split_than_the_model_was_trained_on_is_warned_of(
+    finished, words, eurosat_root, tmp_path, capsys
+):
+    test = ["--eval-only", "--model-dir", str(finished), *to(words(), tmp_path / "test")]
+    assert train.main(test) == 0
+    assert "was trained on another split" not in capsys.readouterr().err
+    path = eurosat_root / "eurosat" / "split_zhou_EuroSAT.json"
+    content = json.loads(path.read_text())
+    del content["modprompt"]
+    path.write_text(json.dumps({**content, "train": content["test"], "test": content["train"]}))
+    assert train.main(["--eval-only", "--model-dir", str(finished), *to(words(), tmp_path / "other")]) == 0
+    assert f"{finished} was trained on another split of EuroSAT than it is tested on" in capsys.readouterr().err
 
 
 def test_damaged_result_is_run_again(finished, words, capsys):

@@ -7,7 +7,8 @@ passes for it.
 import contextlib
 import os
 import sys
-from typing import Callable, Mapping, Optional
+import warnings
+from typing import Callable, List, Mapping, Optional
 
 from dassl.config import cfg_default
 
@@ -18,6 +19,7 @@ from modprompt.plugin.run_folder import find_checkpoint
 from modprompt.plugin.training_state import settings_of
 from modprompt.runs import result as results
 from modprompt.runs import same
+from modprompt.runs.versioned import proves_less
 from modprompt.storage.text import sha256_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
@@ -54,11 +56,37 @@ def _tests_another_model(result: Mapping, evaluated: str, model_dir: str, epoch:
         return True
 
 
+def _differing_inputs(cfg, result: Mapping, find: Callable, split_now: Callable[[], str]) -> List[str]:
+    """Which of a result's split, few-shot list and initial weights are other ones now."""
+    files, split = result.get("files"), result.get("split")
+    found = same.differing_files(files or {}, find)
+    if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
+        found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
+    path, recorded = cfg.MODEL.INIT_WEIGHTS, result.get("init_weights")
+    if path and isinstance(recorded, str):
+        found += same.differing_files({path: recorded}, str)
+    return found
+
+
+def _warn_of_what_is_unknown(cfg, result: Mapping, mine: str) -> None:
+    """Warn of what a result of an earlier version has not recorded, or by a rule that proves less."""
+    recorded = str(result.get("backbone_hash") or "")
+    lacks = [] if result.get("files") is not None else ["its split and few-shot list"]
+    lacks += [] if recorded else ["its CLIP"]
+    lacks += ["its initial weights"] if cfg.MODEL.INIT_WEIGHTS and not result.get("init_weights") else []
+    texts = [f"{' and '.join(lacks)} cannot be compared"] if lacks else []
+    if recorded and proves_less(recorded, mine):
+        texts.append("its CLIP is compared by an earlier rule, which proves less")
+    if texts:
+        warnings.warn(f"{cfg.OUTPUT_DIR} is of an earlier version: {'; '.join(texts)}", stacklevel=3)
+
+
 def finished_before(
     cfg,
     settings: Mapping[str, str],
     tests: bool,
     find: Callable[[str], Optional[str]],
+    split_now: Callable[[], str],
     model_dir: str = "",
     epoch: Optional[int] = None,
 ) -> bool:
@@ -69,6 +97,7 @@ def finished_before(
         settings: those that files and options gave.
         tests: whether the run only tests.
         find: gives the path of a recorded split file or few-shot list.
+        split_now: reads the data set and gives its split's hash, for those without a split file.
         model_dir: whose model is tested; empty if none is.
         epoch: of which epoch; None for the best or last.
 
@@ -85,10 +114,14 @@ def finished_before(
         raise same.told(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     found = same.differing_settings(result["settings"], settings, tests, defaults)
-    found = found or same.differing_files(result.get("files", {}), find)
-    found = found or same.differing_clip(str(result.get("backbone_hash", "")), _fingerprint(cfg))
+    if not tests and result.get("evaluated"):
+        found.append(f"it is a test of {result['evaluated']}")
+    found = found or _differing_inputs(cfg, result, find, split_now)
+    mine = "" if found else _fingerprint(cfg)
+    found = found or same.differing_clip(str(result.get("backbone_hash") or ""), mine)
     if found:
         raise same.told(cfg.OUTPUT_DIR, found)
+    _warn_of_what_is_unknown(cfg, result, mine)
     evaluated = describe_model(model_dir, epoch)
     if tests and _tests_another_model(result, evaluated, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")

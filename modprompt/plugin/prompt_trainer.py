@@ -24,6 +24,7 @@ from modprompt.plugin.learner_checkpoints import LearnerCheckpoints
 from modprompt.plugin.resuming import ResumableRun
 from modprompt.runs.images import HELD_OUT, selected_on, training_images_hash
 from modprompt.schedule import from_config
+from modprompt.storage.text import sha256_of
 
 
 class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
@@ -113,6 +114,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         view = CheckpointView(learner, functools.partial(self.checkpoint_key, learner))
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(view, cfg.MODEL.INIT_WEIGHTS)
+            self.init_weights_hash = sha256_of(cfg.MODEL.INIT_WEIGHTS)
             print(f"Loaded the initial prompts from {cfg.MODEL.INIT_WEIGHTS}")
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
         self.optim = build_optimizer(list(learner.parameters()), self._optim_cfg())

@@ -47,6 +47,12 @@ def _of_checkpoint(trainer, evaluated):
     return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}} if path else {}
 
 
+def _of_initial_weights(trainer):
+    """Hash of the file MODEL.INIT_WEIGHTS; nothing where there was none."""
+    found = getattr(trainer, "init_weights_hash", "")
+    return {"init_weights": found} if found else {}
+
+
 def peak_memory_gib(on_cuda):
     """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 where nobody knows)."""
     if on_cuda:
@@ -108,6 +114,7 @@ class ResultRecorder:
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
             **_of_checkpoint(self.trainer, evaluated),
+            **_of_initial_weights(self.trainer),
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},

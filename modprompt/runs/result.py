@@ -43,4 +43,7 @@ def read(folder) -> Read:
         return Read(None, f"{FILE_NAME} is damaged (accuracy_pct {str(accuracy)[:20]})")
     if not isinstance(result.get("settings", {}), dict):
         return Read(None, f"{FILE_NAME} is damaged (settings)")
+    files = result.get("files") or {}
+    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
+        return Read(None, f"{FILE_NAME} is damaged (files)")
     return Read(result)

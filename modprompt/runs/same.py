@@ -18,6 +18,7 @@ from modprompt.storage.seal import content_hash
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
+_EVALUATION = re.compile(r"/crossdataset/evaluation/|/evaluation/[^/]+/[^/]+shots/nctx")
 _CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
 
 
@@ -49,7 +50,7 @@ def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> N
     path = os.path.abspath(folder).replace(os.sep, "/")
     wanted = {"DATASET.NUM_SHOTS": str(shots), "SEED": str(seed), "DATASET.SUBSAMPLE_CLASSES": classes}
     for (key, value), pattern in zip(wanted.items(), (_SHOTS, _SEED, _CLASSES)):
-        if pattern is _SHOTS and "/evaluation/" in path:  # there it is the model that had these shots
+        if pattern is _SHOTS and _EVALUATION.search(path):  # there it is the model that had these shots
             continue
         stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
         if stated and stated[-1] != value:
@@ -99,6 +100,11 @@ def differing_files(recorded: Mapping[str, str], find: Callable[[str], Optional[
         except OSError as error:
             found.append(f"{name} cannot be read ({error.strerror})")
     return found
+
+
+def has_split_file(recorded: Mapping[str, str]) -> bool:
+    """Whether a split file is among a run's recorded files; a split that folders or listings make has none."""
+    return any(name.rpartition("/")[2].startswith("split_") for name in recorded)
 
 
 def differing_clip(recorded: str, mine: str) -> List[str]:

@@ -1,6 +1,9 @@
+import functools
+
 import pytest
 
 import datasets.image_folder  # noqa: F401 - registers
+from datasets import images
 from modprompt.errors import UserError
 from tests.datasets.test_readers import read
 from tests.datasets.trees import folders, lines, pictures
@@ -107,4 +110,20 @@ def test_images_that_cannot_be_decoded_are_named_before_a_split_is_made(tmp_path
     with pytest.raises(UserError, match=r"5 images cannot be decoded: .*cat/image_0000.png .* and 2 more") as raised:
         read("ImageFolder", tmp_path)
     assert "\n" not in str(raised.value)
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+
+
+def test_many_images_that_can_all_be_decoded_are_no_fault(tmp_path, monkeypatch):
+    """With the progress bar that many images get, drawn at every one of them."""
+    monkeypatch.setattr(images, "_MANY", 1)
+    monkeypatch.setattr(images, "tqdm", functools.partial(images.tqdm, mininterval=0))
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    assert len(read("ImageFolder", tmp_path).train_x) == 7
+
+
+def test_class_folder_without_images_is_refused_before_a_split_is_made(tmp_path):
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(UserError, match="the class folder .*bird has no images: move it away"):
+        read("ImageFolder", tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()

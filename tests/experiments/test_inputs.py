@@ -82,6 +82,25 @@ def test_another_split_makes_results_stale(jobs, tmp_path):
     assert state.of(jobs[0], tmp_path, Inputs(tmp_path, tmp_path / "elsewhere")).name == "finished"
 
 
+def test_other_initial_weights_make_results_stale(experiment, tmp_path):
+    weights = tmp_path / "init.pth.tar"
+    weights.write_bytes(b"one")
+    job = protocols.jobs(experiment(FILE + f"options: {{MODEL.INIT_WEIGHTS: '{weights}'}}\n"))[0]
+    finish(job, tmp_path, 80.0, init_weights=file_hash(weights))
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
+    weights.write_bytes(b"another")
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {weights} is another one now"
+
+
+def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
+    inputs = Inputs(tmp_path, tmp_path)
+    result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
+    (tmp_path / "own").mkdir()
+    assert "split" in inputs.not_compared(jobs[0], result)
+    result["files"]["own/split_ImageFolder.json"] = "c"
+    assert "split" not in inputs.not_compared(jobs[0], result)
+
+
 def test_what_is_not_compared_is_said(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0)
     finish(jobs[1], tmp_path, 80.0, backbone_hash="old")
@@ -107,3 +126,20 @@ def test_looking_needs_no_pytorch(tmp_path):
 
     code = "import sys, experiments.status, experiments.results; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_less(job, clip, tmp_path):
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips([job])
+    finish(job, tmp_path, 80.0, backbone_hash=backbone.load_clip("", str(clip())).fingerprint.old, files=None)
+    inputs.note_clips([job])
+    assert state.of(job, tmp_path, inputs).name == "finished"
+    assert status.lines([job], tmp_path, inputs)[1:] == [
+        "not compared with what is there now: "
+        "CLIP by today's rule (an earlier one, which proves less, agrees) of 1 finished runs",
+        "not compared with what is there now: split and few-shot list of 1 finished runs",
+    ]
+    os.utime(clip(2), ns=(1, 1))
+    again = Inputs(tmp_path, None)
+    again.note_clips([job])
+    assert state.of(job, tmp_path, again).name == "stale"

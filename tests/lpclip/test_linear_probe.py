@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -119,10 +120,10 @@ def test_flags_of_training_are_refused(flag, capsys, tmp_path):
     assert f"{flag} has no meaning here" in capsys.readouterr().err
 
 
-def write_features(folder, has_val, *names):
+def write_features(folder, has_val, *names, made_of="CLIP 2:a, split b"):
     splits = {"train": blobs(9), "val": blobs(5, seed=1), "test": blobs(6, seed=2)}
     for name in names:
-        feat_extractor.write(folder / "Own" / f"{name}.npz", *splits[name], has_val)
+        feat_extractor.write(folder / "Own" / f"{name}.npz", *splits[name], has_val, made_of)
     return splits
 
 
@@ -178,6 +179,18 @@ def test_features_that_were_changed_are_refused(tmp_path, capsys):
     np.savez(tmp_path / "Own" / "test.npz", **arrays)
     assert probe(tmp_path) == 2
     assert "test.npz is damaged (its hash is of other content)" in capsys.readouterr().err
+
+
+def test_features_of_different_clips_or_splits_are_refused(tmp_path, capsys):
+    write_features(tmp_path, True, "train", "val", "test")
+    write_features(tmp_path, True, "test", made_of="CLIP 2:other, split b")
+    assert probe(tmp_path) == 2
+    assert "are of different CLIPs or splits of the data set: run `python -m lpclip" in capsys.readouterr().err
+
+
+def test_extractor_says_what_features_are_made_of(features):
+    (made_of,) = {str(np.load(features / "Digits" / f"{name}.npz")["made_of"]) for name in ("train", "val", "test")}
+    assert re.fullmatch("CLIP 2:[0-9a-f]{24}, split [0-9a-f]{64}", made_of)
 
 
 def test_extractor_writes_no_validation_features_of_test_images(tmp_path, capsys):

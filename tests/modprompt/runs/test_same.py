@@ -32,6 +32,8 @@ def test_what_a_side_lacks_has_its_default():
         ("/out/eurosat/CoOp/rn50_4shots/nctx16_cscTrue_ctpend/seed3", 8, 3, "all", "NUM_SHOTS is 8"),
         ("/out/eurosat/MPL/eval/vit_8shots/seed3", 8, 3, "all", ""),
         ("/out/crossdataset/evaluation/dtd/MPL/vit_16shots/seed3", -1, 3, "all", ""),
+        ("/out/evaluation/CoOp/rn50_16shots/nctx16_cscFalse_ctpend/dtd/seed3", -1, 3, "all", ""),
+        (f"/home/me/evaluation{FOLDER}", 4, 1, "base", "NUM_SHOTS is 4"),  # no word of ours
         ("/shots_4/out/eurosat/shots_16/seed1", 16, 1, "all", ""),  # the innermost one counts
         ("/home/me/my_run", 3, 4, "base", ""),
         ("", 3, 4, "base", ""),
