@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from modprompt.errors import UserError
+from modprompt.storage.opening import read_bytes
 from modprompt.storage.paths import is_inside
 
 # operations whose argument is in a fixed number of bytes: memo, marks, numbers, empty containers, filling them, Datum
@@ -77,7 +78,7 @@ def read_family_pickle(path: Path, image_dir: Path) -> dict[str, list[tuple[str,
         UserError: if it is damaged, or holds anything but lists of Datum below a folder of the image folder's name.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         _check_operations(data)
         content = _DatumUnpickler(io.BytesIO(data)).load()
         if not isinstance(content, dict):

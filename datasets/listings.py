@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple
 
 from modprompt.errors import UserError
+from modprompt.storage.opening import read_text
 
 
 class Line(NamedTuple):
@@ -27,10 +28,10 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
         UserError: if the file is missing or no text.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise UserError(f"annotation file missing: {path}" + (f"; {how_to_get}" if how_to_get else "")) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UserError(f"cannot read {path} ({error})") from None
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():

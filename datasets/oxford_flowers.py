@@ -8,6 +8,7 @@ from datasets.listings import read_mat
 from datasets.reader import FamilyDataset
 from datasets.splits import existing, split_groups
 from modprompt.errors import UserError
+from modprompt.storage.opening import read_text
 
 
 @DATASET_REGISTRY.register()
@@ -34,7 +35,7 @@ class OxfordFlowers(FamilyDataset):
     def _names(self):
         path = self.folder / "cat_to_name.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(read_text(path))
         except FileNotFoundError:
             raise UserError(f"annotation file missing: {path}") from None
         except ValueError as error:

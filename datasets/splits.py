@@ -21,6 +21,7 @@ from dassl.utils import listdir_nohidden
 from datasets.images import Image, relative
 from modprompt.errors import UserError
 from modprompt.runs.published import SPLIT_SHA256
+from modprompt.storage.opening import read_bytes
 from modprompt.storage.paths import is_inside
 from modprompt.storage.seal import KEY, check_seal, sealed
 from modprompt.storage.text import write_whole
@@ -84,7 +85,7 @@ def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any],
         UserError: if it cannot be read, is no JSON object, or carries a seal that is broken.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path)
         content = json.loads(raw.decode("utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror})") from None

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets.family_pickle import read_family_pickle
+from datasets.listings import read_lines
+from datasets.splits import read_split
 from modprompt.errors import UserError
 from modprompt.plugin.feature_cache import feature_batches
 from tests.datasets import trees
@@ -302,3 +304,16 @@ def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch)
         read_image(str(tmp_path / "a.jpg"))
     assert why_undecodable(str(tmp_path / "a.jpg")) == "it is PostScript"
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["listing.txt", "split.json", "few.pkl"])
+def test_pipe_in_a_files_place_is_not_waited_for(name, tmp_path):
+    path = tmp_path / name
+    os.mkfifo(path)
+    readers = {
+        "listing.txt": lambda: list(read_lines(path)),
+        "split.json": lambda: read_split(path, tmp_path),
+        "few.pkl": lambda: read_family_pickle(path, tmp_path),
+    }
+    with pytest.raises(UserError, match=name):
+        readers[name]()
