@@ -209,9 +209,11 @@ def one_line(error: BaseException) -> str:
 
 
 def report(program, *args) -> int:
-    """Run a program; turn what a user can put right into one line and an exit code."""
+    """Run a program; turn warnings, and what a user can put right, into one line each, and this into an exit code."""
     try:
-        program(*args)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+            program(*args)
     except EXPECTED as error:
         if os.environ.get("MODPROMPT_TRACEBACK"):
             traceback.print_exc()
@@ -238,12 +240,10 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
     args = parse_args(argv)
     console = sys.stdout
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        try:
-            return report(run, args)
-        finally:
-            close_log(console)
+    try:
+        return report(run, args)
+    finally:
+        close_log(console)
 
 
 if __name__ == "__main__":

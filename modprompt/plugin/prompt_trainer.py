@@ -18,11 +18,12 @@ from modprompt.checks import one_of
 from modprompt.errors import UserError
 from modprompt.lr_schedule import build_lr_scheduler
 from modprompt.model import PromptedCLIP
+from modprompt.plugin import training_state
 from modprompt.plugin.clip_trainer import CLIPTrainer
 from modprompt.plugin.config import registered_default
 from modprompt.plugin.learner_checkpoints import LearnerCheckpoints
 from modprompt.plugin.resuming import ResumableRun
-from modprompt.runs.images import HELD_OUT, selected_on, training_images_hash
+from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
 from modprompt.schedule import from_config
 from modprompt.storage.text import sha256_of
 
@@ -216,13 +217,16 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             },
             "the weights of CLIP": self.backbone_fingerprint,
             "the training images": self.images_fingerprint,
-            **self._held_out(),
+            **self._chosen_by(),
         }
 
-    def _held_out(self):
-        """That a best epoch is chosen by held-out training images: earlier versions did so by test images."""
-        held_out = selected_on(self.dm.dataset, self.cfg) == HELD_OUT
-        return {"the images to choose by": "held out of training"} if held_out else {}
+    def _chosen_by(self):
+        """By which images a best epoch is chosen, where they are not the test images."""
+        dataset = self.dm.dataset
+        kind = selected_on(dataset, self.cfg)
+        if kind not in (HELD_OUT, VALIDATION) or self.cfg.TEST.FINAL_MODEL != "best_val":
+            return {}
+        return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
 
     @functools.cached_property
     def images_fingerprint(self):

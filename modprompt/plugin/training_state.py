@@ -13,10 +13,12 @@ from dassl.config import cfg_default
 
 from modprompt.errors import UserError
 from modprompt.given import FREE, changes
+from modprompt.runs.images import VALIDATION
 from modprompt.runs.versioned import plain, understood
 from modprompt.storage.tensors import read_tensors, write_tensors
 
 FILE_NAME = "training_state.pth.tar"
+CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
 def _random_states():
@@ -62,6 +64,8 @@ def require_same(mine, theirs, folder):
     A setting that one of the two does not know yet has its default there.
     """
     mine, defaults = understood(theirs, mine, folder), settings_of(cfg_default)
+    if mine.get(CHOSEN_BY, "").startswith(VALIDATION):  # an earlier version did not say, but had no others to take
+        theirs = {CHOSEN_BY: mine[CHOSEN_BY], **theirs}
     keys = (set(mine) | set(theirs)) - FREE
     old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
     changed = changes(old, new)

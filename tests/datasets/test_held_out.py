@@ -13,6 +13,7 @@ import datasets.readers  # noqa: F401 - registers
 import train
 import trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.errors import UserError
+from modprompt.plugin.training_state import require_same
 from modprompt.runs.images import old_images_hash
 from tests.conftest import ROOT
 from tests.datasets import trees
@@ -159,3 +160,30 @@ def test_own_folders_without_val_hold_out_too(tmp_path):
     dataset = read(tmp_path, "ImageFolder")
     assert all("/train/" in path for path in paths(dataset.val))
     assert len(dataset.val) == 4
+
+
+@pytest.mark.parametrize("own_val", [True, False])
+def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_run, own_val, capsys):
+    words, out = own_run
+    root = out.parent / "own"
+    if own_val:
+        trees.pictures(root / "val", {"a": 2, "b": 2})
+    assert train.main(words()) == 0
+    (path,) = out.glob("*/model.pth.tar-2")
+    chosen_by = torch.load(path, weights_only=True)["settings"]["the images to choose by"]
+    assert chosen_by.startswith("validation 2:" if own_val else "held out 2:")
+    capsys.readouterr()
+    assert train.main(words()) == 0
+    assert "is trained already" in capsys.readouterr().out
+    trees.pictures(root / ("val" if own_val else "train"), {"a": 3, "b": 3}, start=20)
+    assert train.main(words()) == 2
+    assert "holds a run with other settings (the " in capsys.readouterr().err
+
+
+def test_run_of_an_earlier_version_that_chose_on_its_own_validation_images_goes_on():
+    mine = {"SEED": "1", "the images to choose by": "validation 2:a"}
+    require_same(mine, {"SEED": "1"}, "out")
+    with pytest.raises(UserError, match="the images to choose by validation 2:b -> validation 2:a"):
+        require_same(mine, {**mine, "the images to choose by": "validation 2:b"}, "out")
+    with pytest.raises(UserError, match="the images to choose by unset -> held out 2:a"):
+        require_same({"SEED": "1", "the images to choose by": "held out 2:a"}, {"SEED": "1"}, "out")
