@@ -121,6 +121,7 @@ def setup_cfg(args: argparse.Namespace, shots: int = 16):
     check_name(cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
     check_name(cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "DATASET.NAME")
     check_values(cfg)
+    cfg.TEST.ONLY = args.eval_only or not getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     warn_of_other_nodes(keys, cfg.TRAINER.NAME, getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", ""))
     cfg.freeze()
     return cfg
@@ -144,10 +145,11 @@ def given_settings(args: argparse.Namespace) -> dict[str, str]:
 
 def is_finished(args: argparse.Namespace, cfg, settings: dict[str, str]) -> bool:
     """Whether --once finds the run in its output folder, finished; see modprompt/plugin/once.py."""
-    tests = args.eval_only or not getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     root = Path(cfg.DATASET.ROOT).expanduser().absolute()
     find, model_dir = functools.partial(find_recorded, root), args.model_dir if args.eval_only else ""
-    return finished_before(cfg, settings, tests, find, lambda: split_of(build_dataset(cfg)), model_dir, args.load_epoch)
+    return finished_before(
+        cfg, settings, cfg.TEST.ONLY, find, lambda: split_of(build_dataset(cfg)), model_dir, args.load_epoch
+    )
 
 
 def split_of(dataset) -> str:
@@ -159,7 +161,12 @@ def warn_of_another_split(dataset, model_dir: str) -> None:
     """Warn if a model was trained on another split of the data set that it is tested on."""
     trained = (results.read(model_dir).result or {}).get("split")
     mine = getattr(dataset, "split_facts", None)
-    if mine and isinstance(trained, dict) and trained.get("name") == mine["name"] and trained["hash"] != mine["hash"]:
+    if (
+        mine
+        and isinstance(trained, dict)
+        and trained.get("name") == mine["name"]
+        and trained.get("hash") != mine["hash"]
+    ):
         warnings.warn(
             f"{model_dir} was trained on another split of {mine['name']} than it is tested on: "
             "it may have seen some of the images",
@@ -195,7 +202,7 @@ def run_held(args: argparse.Namespace, cfg, settings: dict[str, str]) -> None:
     elif not args.no_train:
         trainer.train()
     evaluated = describe_model(args.model_dir, args.load_epoch) if args.eval_only else ""
-    path = recorder.write(cfg, evaluated, settings)
+    path = recorder.write(cfg, evaluated, settings, args.model_dir if evaluated else "")
     if path:
         print(f"Result: {path}")
 

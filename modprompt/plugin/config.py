@@ -35,6 +35,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     # without validation images choose on the test images, as the family does, and not on held-out training images
     defaults.DATASET.VAL_FROM_TEST = False
     defaults.TEST = CfgNode()
+    defaults.TEST.ONLY = False  # set where nothing is trained, by --eval-only or a zero-shot trainer: nothing is chosen
     defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows

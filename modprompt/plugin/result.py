@@ -11,6 +11,7 @@ import torch
 import torchvision
 
 from modprompt.given import settings_hash
+from modprompt.runs import result as results
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, VERSION
 from modprompt.runs.same import file_hash
@@ -39,6 +40,15 @@ def _of_learner(trainer):
         "prompts_hash": prompts_hash(learner),
         "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
     }
+
+
+def _facts(dataset, cfg, model_dir):
+    """What is known of the images; a tested model was chosen by those that its own run has named."""
+    facts = facts_of(dataset, cfg)
+    trained = results.read(model_dir).result if model_dir else None
+    if trained and not facts["selected_on"]:
+        facts["selected_on"] = str(trained.get("selected_on", ""))
+    return facts
 
 
 def _of_checkpoint(trainer, evaluated):
@@ -84,13 +94,14 @@ class ResultRecorder:
 
         trainer.evaluator.evaluate = recorded
 
-    def write(self, cfg, evaluated: str, given) -> str:
+    def write(self, cfg, evaluated: str, given, model_dir: str = "") -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 
         Args:
             cfg: the run's configuration.
             evaluated: which checkpoint was tested, if the run did not train it.
             given: the settings that files and options gave, as modprompt.given has them.
+            model_dir: the folder of the run that trained it.
 
         Returns:
             The path of the file, or "" if nothing was tested.
@@ -110,7 +121,7 @@ class ResultRecorder:
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
             "tested_on": "val" if by_validation else "test",
-            **facts_of(dataset, cfg),
+            **_facts(dataset, cfg, model_dir),
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
             **_of_checkpoint(self.trainer, evaluated),

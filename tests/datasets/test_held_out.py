@@ -132,6 +132,20 @@ def test_result_and_log_say_what_was_chosen_on(own_run, from_test):
     assert ("what is chosen is selected on test" in log) is from_test
 
 
+def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen_by(own_run, tmp_path, capsys):
+    words, out = own_run
+    assert train.main(words()) == 0
+    test = words("DATASET.NUM_SHOTS", -1)  # nothing could be held out
+    test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
+    capsys.readouterr()
+    assert train.main(["--eval-only", "--model-dir", str(out), *test]) == 0
+    assert "held out" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == "held out"
+    test[test.index("--trainer") + 1] = "ZeroshotCLIP"
+    assert train.main(test) == 0
+    assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == ""
+
+
 @pytest.mark.filterwarnings("always:.*by an earlier rule:UserWarning")
 def test_finished_training_of_an_earlier_version_is_known_by_the_old_hash(own_run, capsys):
     words, out = own_run
