@@ -48,12 +48,17 @@ def kill_all(out: Path) -> int:
     return len(killed)
 
 
+def _with_interrupts() -> None:
+    """In the child: a shell has what it starts in the background ignore Ctrl-C, and a runner keeps to that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def start(name: str, out: Path, *more: str) -> subprocess.Popen:
     """A runner of an experiment, its words going to a file."""
     words = [sys.executable, "-m", "experiments.run", name, "--out", str(out), *more]
     out.mkdir(parents=True, exist_ok=True)
     with (out / "runner.txt").open("ab") as console:
-        return subprocess.Popen(words, cwd=ROOT, stdout=console, stderr=subprocess.STDOUT)
+        return subprocess.Popen(words, cwd=ROOT, stdout=console, stderr=subprocess.STDOUT, preexec_fn=_with_interrupts)
 
 
 def report(name: str, out: Path, *more: str) -> dict[str, bytes]:
