@@ -124,7 +124,7 @@ def own_validation(dataset: Any) -> bool:
 
 def chooses_by_validation(cfg: Any) -> bool:
     """Whether a run chooses by validation images, or measures on them so that somebody else can."""
-    chooses = cfg.TEST.FINAL_MODEL == "best_val" and not cfg.TEST.get("ONLY", False)
+    chooses = cfg.TEST.FINAL_MODEL == "best_val" and not getattr(cfg.TEST, "ONLY", False)
     return chooses or cfg.TEST.SPLIT == "val"
 
 

@@ -245,7 +245,7 @@ def test_hostile_pickle_is_refused_at_once(tmp_path, name):
     started = time.monotonic()
     with pytest.raises(UserError, match="a.pkl is not a few-shot cache of the family") as error:
         read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert "\n" not in str(error.value)
 
 
