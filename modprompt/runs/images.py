@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 
 from modprompt.runs import published
 from modprompt.runs.versioned import Versioned
+from modprompt.storage.text import sha256_of
 
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
@@ -43,11 +44,7 @@ def below(path: str, root: str) -> str:
 
 
 def _content(image: Any) -> str:
-    digest = hashlib.sha256()
-    with open(image.impath, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(image.impath)
 
 
 def _size(image: Any) -> str:
