@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.protocols import Job
 from experiments.spec import ROOT, dataset_config
-from modprompt.given import as_text, given, read_settings
+from modprompt.given import FREE, as_text, read_settings
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -51,4 +51,4 @@ def expected(job: Job) -> dict[str, str]:
     Raises:
         UserError: if a config file is gone or no YAML.
     """
-    return given([effective(job)])
+    return {key: text for key, text in effective(job).items() if key not in FREE}
