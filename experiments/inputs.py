@@ -112,10 +112,7 @@ class Inputs:
         recorded = str(result.get("backbone_hash") or "")
         if digest is not None:
             found += same.differing_clip(recorded, digest)
-        weights, recorded = effective(job).get("MODEL.INIT_WEIGHTS"), result.get("init_weights")
-        if weights and isinstance(recorded, str):
-            found += same.differing_files({weights: recorded}, str)
-        return found
+        return found + same.differing_weights(result.get("init_weights"), effective(job).get("MODEL.INIT_WEIGHTS", ""))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""

@@ -62,10 +62,7 @@ def _differing_inputs(cfg, result: Mapping, find: Callable, split_now: Callable[
     found = same.differing_files(files or {}, find)
     if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
         found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
-    path, recorded = cfg.MODEL.INIT_WEIGHTS, result.get("init_weights")
-    if path and isinstance(recorded, str):
-        found += same.differing_files({path: recorded}, str)
-    return found
+    return found + same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
 
 
 def _warn_of_what_is_unknown(cfg, result: Mapping, mine: str) -> None:

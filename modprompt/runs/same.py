@@ -107,6 +107,11 @@ def has_split_file(recorded: Mapping[str, str]) -> bool:
     return any(name.rpartition("/")[2].startswith("split_") for name in recorded)
 
 
+def differing_weights(recorded: object, path: str) -> List[str]:
+    """Whether the initial weights that a run gives are other ones than those that it has recorded, if it has."""
+    return differing_files({path: recorded}, str) if path and isinstance(recorded, str) else []
+
+
 def differing_clip(recorded: str, mine: str) -> List[str]:
     """Whether a run's CLIP is another one, by the hash that it has recorded.
 
