@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.plain import PlainCLIP
-from modprompt.clip_package import import_clip
-from modprompt.context import from_words, placeholders
+from modprompt.clips.cast import cast_products
+from modprompt.clips.package import import_clip
+from modprompt.engine.context import from_words, placeholders
+from modprompt.engine.memory import keep_freed_memory
+from modprompt.engine.model import ConditionalCLIP, PromptedCLIP
+from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement, shallow
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
-from modprompt.memory import keep_freed_memory
-from modprompt.model import ConditionalCLIP, PromptedCLIP
-from modprompt.precision import cast_products
-from modprompt.schedule import Schedules, modular, no_prompts, replacement, shallow
 
 NOUNS = (
     "crop land forest river highway pasture lake retriever tree frog panda organ bus engine tower pepper hammer violin"

@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from experiments import protocols, spec
-from tests.experiments.fakes import finish
+from modprompt.experiments.plan import protocols, spec
+from modprompt.places import ROOT
+from tests.modprompt.experiments.fakes import finish
 
 FILE = """
 title: Three thousand runs
@@ -48,7 +49,7 @@ def make(folder: Path) -> tuple[Path, int]:
 def seconds(*words: str) -> float:
     """Wall time of a command, its interpreter's start included."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, cwd=spec.ROOT)
+    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
     return time.perf_counter() - began
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from modprompt.prompts import class_texts, embed_ids, tokenize
+from modprompt.engine.prompts import class_texts, embed_ids, tokenize
 
 
 class PlainCLIP(nn.Module):

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-import compat
-from modprompt.clip_package import import_clip
+from modprompt.clips.package import import_clip
+from modprompt.compat import find as compat
 from modprompt.errors import UserError
 
 
@@ -48,7 +48,7 @@ def reference_model(directory: str, state_dict, classnames):
     nn.Module.half = torch.Tensor.half = lambda self, *args, **kwargs: self
     from clip import clip
 
-    from trainers.mpl import CustomCLIP
+    from modprompt.trainers.mpl import CustomCLIP
 
     details = {"trainer": "MPL", "vision_depth": 0, "vision_ctx": 0, "language_depth": 0, "language_ctx": 0}
     clip_model = clip.build_model(dict(state_dict), {**details, "n_ctx": 1, "n_rm_op": 1}).float()

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from benchmarks.cases import vit_b16
-from modprompt.precision import cast_products
+from modprompt.clips.cast import cast_products
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"

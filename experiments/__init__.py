@@ -1,21 +1,7 @@
-"""A paper's tables from one command: sweeps of train.py over data sets, methods and seeds, and what came of them.
-
-python -m experiments.run FILE       runs what is not finished; stop it and start it at will
-python -m experiments.report FILE    tables (Markdown, CSV, LaTeX), figures and one HTML page of what is finished
-
-spec.py        an experiment file, checked
-protocols.py   which runs a protocol is made of, and which table they fill
-commands.py    a run as a command of train.py, and the settings that its result must show
-state.py       how a run stands, told by the files in its folder and by its lock
-worker.py      one run under its lock: the same program for every launcher
-local.py, slurm.py   launchers
-runner.py      what is started when
-results.py, logs.py, trees.py   what came out: ours, and that of other codebases' log files
-table.py, render.py, figures.py, page.py   a report
-"""
+"""Fronts: `python -m experiments.run` and `python -m experiments.report` in a checkout."""
 
 import sys
 from pathlib import Path
 
-# before the working directory, which may be a codebase with a train.py and datasets of its own
+# before the working directory, which may be a codebase with packages of these names
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import train
+from modprompt.cli import train
 from modprompt.errors import UserError
-from modprompt.plugin.feature_cache import encode
 from modprompt.programs import left_as_found
 from modprompt.runs.images import own_validation
 from modprompt.storage.arrays import write_arrays
 from modprompt.storage.seal import arrays_hash
+from modprompt.trainers.feature_cache import encode
 
 SPLITS = ("train", "val", "test")
 

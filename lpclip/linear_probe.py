@@ -26,9 +26,9 @@ from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.runs.images import HELD_OUT, TEST, VALIDATION, hold_out
 from modprompt.storage.arrays import read_arrays
+from modprompt.storage.pictures import pyplot, save_figure
 from modprompt.storage.seal import arrays_hash
 from modprompt.storage.text import write_json
-from tools.figures import pyplot, save_figure
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
@@ -262,6 +262,6 @@ def run(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from train import report
+    from modprompt.cli.train import report
 
     sys.exit(report(run))

@@ -1,8 +1,8 @@
-"""Prompt engine for a stock CLIP: schedules, encoders with prompts on both sides, and prompt learners.
+"""Modular prompt learning for CLIP, and its neighbours, as a library and a plugin for the Dassl/CoOp family."""
 
-The modules of this package know nothing of Dassl; `modprompt.plugin` is the side that does.
-"""
-
+from modprompt import moved
 from modprompt.errors import UserError
+
+moved.enter()
 
 __all__ = ["UserError"]

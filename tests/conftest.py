@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"  # of the programs that tests start, too: threads that wait for a core take it all
 
-import compat  # noqa: E402
+from modprompt.compat import find as compat  # noqa: E402
 
 compat.add_to_path()
 
@@ -28,7 +28,7 @@ import dassl  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402, F401 - loaded before any test measures
 
-from modprompt.clip_package import import_clip  # noqa: E402
+from modprompt.clips.package import import_clip  # noqa: E402
 
 import_clip()
 

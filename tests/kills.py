@@ -53,7 +53,7 @@ def _words(scratch: Path, root: Path) -> list[str]:
 
 def campaign(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:
     """As `kills`, in this process, which must not have trained."""
-    import train
+    from modprompt.cli import train
 
     _prepare(scratch)
 

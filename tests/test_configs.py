@@ -2,7 +2,7 @@
 
 import pytest
 
-import train
+from modprompt.cli import train
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "experiments")

@@ -9,8 +9,8 @@ import torch
 from dassl.config import cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
-import train
-from modprompt.plugin import config
+from modprompt.cli import train
+from modprompt.trainers import nodes as config
 from tests.conftest import ROOT
 from tests.test_train import losses
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.context import from_words, no_context, random_context
+from modprompt.engine.context import from_words, no_context, random_context
+from modprompt.engine.model import ConditionalCLIP, PromptedCLIP
+from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.model import ConditionalCLIP, PromptedCLIP
-from modprompt.schedule import Schedule, Schedules
 from tests.conftest import random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-import train
 from benchmarks import speed
-from datasets.prepare.__main__ import main as prepare
-from experiments import report, run, worker
 from lpclip import feat_extractor, linear_probe
-from modprompt import install
-from modprompt.plugin.prompt_trainer import PromptTrainer
+from modprompt.cli import train
+from modprompt.data.prepare.__main__ import main as prepare
+from modprompt.experiments.reporting import report
+from modprompt.experiments.running import run, worker
+from modprompt.hosts import install
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
-from tests.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
-from tests.hosts.stand_in import run_in
+from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
+from tests.modprompt.hosts.stand_in import run_in
 from tests.process_state import changes, generators_and_warnings, settings
 from tools import interpret, train_glyph_clip
 
@@ -73,12 +74,14 @@ def runs(request, monkeypatch, tmp_path):
 
 
 def runs_that_are_stopped(request, monkeypatch, tmp_path):
-    monkeypatch.setattr("experiments.local.LocalLauncher.start", lambda *_: signal.raise_signal(signal.SIGTERM) or [])
+    monkeypatch.setattr(
+        "modprompt.experiments.running.local.LocalLauncher.start", lambda *_: signal.raise_signal(signal.SIGTERM) or []
+    )
     return run.main, _experiment(request, tmp_path), 130
 
 
 def runs_that_break(request, monkeypatch, tmp_path):
-    monkeypatch.setattr("experiments.local.LocalLauncher.start", lambda *_: [][0])
+    monkeypatch.setattr("modprompt.experiments.running.local.LocalLauncher.start", lambda *_: [][0])
     return run.main, _experiment(request, tmp_path), "IndexError"
 
 
@@ -135,12 +138,13 @@ CASES = {
     "train.py": [training, training_that_is_interrupted, training_that_breaks, training_of_an_unknown_method],
     "experiments/run.py": [runs, runs_that_are_stopped, runs_that_break],
     "experiments/report.py": [a_report],
-    "experiments/worker.py": [a_worker],
+    "modprompt/experiments/running/worker.py": [a_worker],
     "lpclip/feat_extractor.py": [features],
     "lpclip/linear_probe.py": [a_probe],
     "tools/interpret.py": [words_of_a_checkpoint],
     "tools/train_glyph_clip.py": [a_glyph_clip],
     "datasets/prepare/__main__.py": [data],
+    "modprompt/data/prepare/__main__.py": [data],
     "modprompt/install.py": [an_installation],
     "benchmarks/speed.py": [a_measurement],
 }

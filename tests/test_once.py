@@ -7,11 +7,11 @@ import shutil
 import pytest
 import torch
 
-import train
-from modprompt.backbone import load_clip
+from modprompt.cli import train
+from modprompt.clips.build import load_clip
 from modprompt.runs import folder as run_folder
 from tests.conftest import ROOT, random_clip
-from tests.datasets import trees
+from tests.modprompt.data import trees
 from tests.test_runs import to
 from tests.test_train import refusal
 

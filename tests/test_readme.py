@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-import train
+from modprompt.cli import train
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -68,6 +68,6 @@ def test_every_path_in_the_text_exists():
 
 
 def test_table_of_the_schedule_is_the_real_one():
-    from modprompt.schedule import modular
+    from modprompt.engine.schedule import modular
 
     assert modular(12, depth=9, first=1, remove=1, add=2).table() in README

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-import train
-from modprompt.plugin import training_state
+from modprompt.cli import train
+from modprompt.trainers import training_state
+from modprompt.trainers.mpl import MPL
 from tests import plain_mpl
 from tests.conftest import random_clip
 from tests.test_train import losses, refusal
-from trainers.mpl import MPL
 
 
 def to(flags, folder):
@@ -94,7 +94,7 @@ def test_initial_prompts_are_loaded(mpl_flags, mpl_options, tmp_path):
 
 
 def test_evaluation_computes_class_features_once(mpl_flags, mpl_options, monkeypatch):
-    from modprompt.encoders import TextEncoder
+    from modprompt.engine.encoders import TextEncoder
 
     calls, plain = [], TextEncoder.forward
     monkeypatch.setattr(TextEncoder, "forward", lambda self, *a: calls.append(1) or plain(self, *a))

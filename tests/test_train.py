@@ -10,9 +10,9 @@ import sys
 import pytest
 import torch
 
-import train
+from modprompt.cli import train
+from modprompt.trainers.mpl import MPL
 from tests.conftest import DASSL_IS_OURS, ROOT, SMALL_CONFIG, run_program, write_eurosat
-from trainers.mpl import MPL
 
 LOSS = re.compile(r"epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* loss ([\d.]+) \(")
 
@@ -205,7 +205,7 @@ def test_missing_image_is_named(mpl_flags, mpl_options, eurosat_root, capsys):
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_flags, mpl_options, tmp_path, capsys):
-    from modprompt.plugin.prompt_trainer import PromptTrainer
+    from modprompt.trainers.prompt_trainer import PromptTrainer
 
     plain = PromptTrainer.loss
 

@@ -12,13 +12,13 @@ import csv
 import io
 import sys
 
-from modprompt import backbone
-from modprompt.checkpoint import learner_part, read_checkpoint
 from modprompt.checks import at_least
+from modprompt.clips import build as backbone
 from modprompt.errors import UserError
-from modprompt.interpret import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
-from modprompt.runs.versioned import understood
+from modprompt.learners.view import learner_part, read_checkpoint
 from modprompt.storage.text import write_whole
+from modprompt.storage.versioned import understood
+from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
 
 
 def _contexts(layers):
@@ -116,6 +116,6 @@ def run(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from train import report
+    from modprompt.cli.train import report
 
     sys.exit(report(run))

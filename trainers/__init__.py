@@ -1,1 +1,1 @@
-"""Trainers of this project; importing one registers it and its config defaults."""
+"""Fronts of the trainers in modprompt/trainers; importing one registers it."""

@@ -1,19 +1,3 @@
-"""Self-regulating prompts (PromptSRC, arXiv 2307.06948): IVLP held near the frozen CLIP, averaged over epochs."""
+"""See modprompt/trainers/promptsrc.py."""
 
-from modprompt.plugin.config import register_defaults
-from modprompt.plugin.registration import register_trainer
-from modprompt.plugin.regularised_trainer import RegularisedTrainer, add_regularisation
-
-from .ivlp import IVLP, ivlp_node
-
-DEFAULTS = ivlp_node(4)
-add_regularisation(DEFAULTS, text=25, image=10, logits=1, mean=15, std=1)
-register_defaults("PROMPTSRC", DEFAULTS)
-
-
-@register_trainer
-class PromptSRC(RegularisedTrainer, IVLP):
-    """PromptSRC: IVLP's learner with self-regularisation."""
-
-    node_name = "PROMPTSRC"
-    method = IVLP.node_name  # the same learner
+from modprompt.trainers.promptsrc import PromptSRC  # noqa: F401

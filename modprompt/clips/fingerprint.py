@@ -8,7 +8,7 @@ from typing import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from modprompt.runs.versioned import Versioned
+from modprompt.storage.versioned import Versioned
 
 VERSION = "2"
 _THREADS = 4  # hashing and casting run beside each other

@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Dict
 
-from modprompt.clip_package import import_clip
+from modprompt.clips.package import import_clip
 from modprompt.storage.text import sha256_of
 
 

@@ -5,8 +5,8 @@ from typing import Dict, Sequence, Tuple
 
 from torch import nn
 
+from modprompt.clips.tokens import readable, token_ids
 from modprompt.errors import UserError
-from modprompt.prompts import readable, token_ids
 
 _UNKNOWN = -1
 _MOST_NAMED = 5

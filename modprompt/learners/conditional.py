@@ -8,10 +8,10 @@ from typing import Sequence
 
 from torch import Tensor, nn
 
-from modprompt.context import Context
+from modprompt.engine.context import Context
+from modprompt.engine.prompts import Prompts
+from modprompt.engine.schedule import Schedules
 from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.prompts import Prompts
-from modprompt.schedule import Schedules
 
 REDUCTION = 16  # the network's hidden width is 1/16 of the joint width
 

@@ -9,9 +9,9 @@ from typing import Dict, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.context import Context
-from modprompt.prompts import Additions, Prompts, PromptText, class_texts
-from modprompt.schedule import Schedules
+from modprompt.engine.context import Context
+from modprompt.engine.prompts import Additions, Prompts, PromptText, class_texts
+from modprompt.engine.schedule import Schedules
 
 
 class CoupledPromptLearner(nn.Module):

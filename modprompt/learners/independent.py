@@ -8,9 +8,9 @@ from typing import Dict, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.context import Context
-from modprompt.prompts import Additions, Prompts, PromptText, class_texts
-from modprompt.schedule import Schedule, Schedules
+from modprompt.engine.context import Context
+from modprompt.engine.prompts import Additions, Prompts, PromptText, class_texts
+from modprompt.engine.schedule import Schedule, Schedules
 
 
 def _drawn(schedule: Schedule, first_layer: int, width: int) -> nn.ParameterDict:

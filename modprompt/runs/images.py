@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from modprompt.runs import published
-from modprompt.runs.versioned import Versioned
 from modprompt.storage.text import sha256_of
+from modprompt.storage.versioned import Versioned
 
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"

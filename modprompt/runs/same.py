@@ -11,9 +11,9 @@ import re
 from typing import Callable, Collection, List, Mapping, Optional
 
 from modprompt.errors import UserError
-from modprompt.given import FREE, changes
-from modprompt.runs.versioned import in_the_form_of
+from modprompt.runs.settings import FREE, changes
 from modprompt.storage.seal import content_hash
+from modprompt.storage.versioned import in_the_form_of
 
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")

@@ -7,11 +7,11 @@ from benchmarks import speed
 from benchmarks.cases import Case, class_names, needed_flops
 from benchmarks.plain import PlainCLIP
 from benchmarks.reference import reference_model
-from modprompt.context import from_words
+from modprompt.engine.context import from_words
+from modprompt.engine.model import ConditionalCLIP, PromptedCLIP
+from modprompt.engine.schedule import Schedules, no_prompts, shallow
 from modprompt.errors import UserError
 from modprompt.learners.conditional import ConditionalPromptLearner
-from modprompt.model import ConditionalCLIP, PromptedCLIP
-from modprompt.schedule import Schedules, no_prompts, shallow
 from tests.conftest import random_clip
 from tests.modprompt.learners.test_coupled import build
 
@@ -64,7 +64,8 @@ def test_folder_that_is_no_checkout_is_refused(tmp_path):
 
 def test_thousands_of_runs_are_all_finished(tmp_path):
     from benchmarks import experiments as thousands
-    from experiments import protocols, spec, status
+    from modprompt.experiments.plan import protocols, spec
+    from modprompt.experiments.running import status
 
     file, runs = thousands.make(tmp_path)
     jobs = protocols.jobs(spec.read(file))

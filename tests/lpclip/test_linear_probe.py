@@ -7,10 +7,10 @@ from sklearn.linear_model import LogisticRegression
 
 from lpclip import feat_extractor, linear_probe
 from lpclip.linear_probe import Probe, Split
+from modprompt.cli.train import report
 from modprompt.errors import UserError
 from tests.conftest import ROOT
-from tests.datasets import trees
-from train import report
+from tests.modprompt.data import trees
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
-from modprompt.model import PromptedCLIP
 from modprompt.programs import left_as_found
 from tests.conftest import random_clip
 from tests.modprompt.learners.test_coupled import build

@@ -3,7 +3,7 @@ import csv
 import pytest
 import torch
 
-import train
+from modprompt.cli import train
 from tests.conftest import random_clip
 from tests.methods import METHODS
 from tools import interpret
@@ -71,7 +71,7 @@ def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, 
     old = {**content, "backbone": str(clip_file)}  # as the first version wrote it
     del old["backbone_file"]
     torch.save(old, tmp_path / "old.pth.tar")
-    monkeypatch.setattr("modprompt.backbone.load_clip", None)
+    monkeypatch.setattr("modprompt.clips.build.load_clip", None)
     for file in (path, tmp_path / "old.pth.tar"):
         capsys.readouterr()
         assert train.report(interpret.run, [str(file)]) == 2

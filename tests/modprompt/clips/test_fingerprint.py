@@ -3,10 +3,10 @@ import hashlib
 import pytest
 import torch
 
-from modprompt import backbone
+from modprompt.clips import build as backbone
 from modprompt.clips.fingerprint import fingerprint
 from modprompt.errors import UserError
-from modprompt.runs.versioned import Versioned, in_the_form_of, proves_less, understood
+from modprompt.storage.versioned import Versioned, in_the_form_of, proves_less, understood
 from tests.conftest import random_clip
 
 

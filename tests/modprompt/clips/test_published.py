@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 
-from modprompt.clip_package import import_clip
+from modprompt.clips.package import import_clip
 from modprompt.clips.published import hashes, warn_of_impostor
 
 

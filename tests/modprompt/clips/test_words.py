@@ -2,7 +2,7 @@ import warnings
 
 import pytest
 
-from modprompt import backbone
+from modprompt.clips import build as backbone
 from modprompt.clips.words import require_known_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip

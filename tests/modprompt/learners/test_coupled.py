@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.backbone import layers_of
-from modprompt.context import placeholders
+from modprompt.clips.build import layers_of
+from modprompt.engine.context import placeholders
+from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.schedule import Schedules, from_config, modular, replacement
 from modprompt.errors import UserError
 from modprompt.learners.coupled import CoupledPromptLearner
-from modprompt.model import PromptedCLIP
-from modprompt.schedule import Schedules, from_config, modular, replacement
 from tests import plain_mpl
 from tests.conftest import random_clip
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from modprompt.backbone import layers_of
-from modprompt.context import no_context, random_context, words_or_random
+from modprompt.clips.build import layers_of
+from modprompt.engine.context import no_context, random_context, words_or_random
+from modprompt.engine.schedule import Schedules, no_prompts, replacement, shallow
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.schedule import Schedules, no_prompts, replacement, shallow
 from tests import plain_neighbours as plain
 
 NAMES = ["Annual Crop Land", "Forest", "sea_or_lake"]

@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.runs import images as runs
 from modprompt.runs import published
-from modprompt.runs.versioned import in_the_form_of, proves_less
+from modprompt.storage.versioned import in_the_form_of, proves_less
 
 Item = namedtuple("Item", "impath label classname")
 

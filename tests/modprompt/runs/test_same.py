@@ -4,7 +4,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.runs import same
-from modprompt.runs.versioned import Versioned
+from modprompt.storage.versioned import Versioned
 
 FOLDER = "/out/base2new/train_base/eurosat/shots_16/MPL/vit/seed1"
 

@@ -9,9 +9,9 @@ import time
 import pytest
 import torch
 
-from modprompt import backbone
-from modprompt.checkpoint import read_checkpoint
+from modprompt.clips import build as backbone
 from modprompt.errors import UserError
+from modprompt.learners.view import read_checkpoint
 from modprompt.storage import tensors
 from modprompt.storage.tensors import read_run, read_tensors, read_weights
 from tests.conftest import random_clip

@@ -5,16 +5,17 @@ import os
 import numpy as np
 import pytest
 
-from modprompt import backbone, install
-from modprompt.checkpoint import read_checkpoint
+from modprompt.clips import build as backbone
 from modprompt.errors import UserError
-from modprompt.given import read_settings
-from modprompt.plugin import training_state
-from modprompt.plugin.run_folder import newest_checkpoint
+from modprompt.hosts import install
+from modprompt.learners.view import read_checkpoint
+from modprompt.runs.settings import read_settings
 from modprompt.storage.arrays import read_arrays
 from modprompt.storage.opening import open_regular, read_bytes, read_text
 from modprompt.storage.tensors import read_run, read_tensors, read_weights
-from tests.hosts.stand_in import write_host
+from modprompt.trainers import training_state
+from modprompt.trainers.run_folder import newest_checkpoint
+from tests.modprompt.hosts.stand_in import write_host
 
 READERS = {
     "checkpoint": read_checkpoint,

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 import torch
 
-from modprompt import backbone
+from modprompt.clips import build as backbone
 from modprompt.errors import UserError
 from modprompt.storage.tensors import read_tensors, read_weights
 from tests.conftest import random_clip

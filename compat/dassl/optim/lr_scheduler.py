@@ -1,5 +1,0 @@
-"""Learning-rate schedules by epoch, each with an optional warm-up."""
-
-from modprompt.lr_schedule import build_lr_scheduler
-
-__all__ = ["build_lr_scheduler"]

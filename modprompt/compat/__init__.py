@@ -1,0 +1,1 @@
+"""Dassl: found, mended, or stood in for by the small one of this project."""

@@ -1,0 +1,179 @@
+"""Few-shot sampling with Python's random, and a cache of what was drawn.
+
+One cache file serves all, base and new, so that the runs of one seed share their images. It names images relative to
+the image folder, carries a hash of its content, and is used only while the split it was drawn from is the same. The
+family's own pickles are read too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from modprompt.data.family_pickle import read_family_pickle
+from modprompt.data.images import Image, relative
+from modprompt.data.splits import read_record
+from modprompt.errors import UserError
+from modprompt.runs.images import by_label, list_hash
+from modprompt.storage.paths import is_inside
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import write_json
+
+_VERSION = 1
+VAL_SHOTS = 4  # at most, per class
+
+
+class FewShot(NamedTuple):
+    """Few-shot training and validation lists; val is None where only training images are drawn."""
+
+    train: list[Image]
+    val: list[Image] | None
+
+
+def sample(images: list, shots: int, rng=random) -> list:
+    """`shots` random images of each label, labels in order of first appearance.
+
+    A label with fewer images is taken whole, without a draw.
+
+    Args:
+        images: what is drawn from.
+        shots: images of each label.
+        rng: the generator; a run's own is Python's global one.
+    """
+    chosen = []
+    for group in by_label(images).values():
+        chosen += rng.sample(group, shots) if len(group) >= shots else group
+    return chosen
+
+
+def fingerprint(lists: list[list[Image]], image_dir: Path) -> str:
+    """SHA-256 (hex) of the paths and labels that can be drawn, in order."""
+    digest = hashlib.sha256()
+    for images in lists:
+        digest.update("".join(f"{relative(image, image_dir)}\t{image.label}\n" for image in images).encode() + b"\n")
+    return digest.hexdigest()
+
+
+class FewShotCache:
+    """The cache files of one number of shots and one seed.
+
+    Args:
+        folders: where they are looked for; the last is where they are written.
+        image_dir: what image paths are relative to.
+        shots: images per class, at least 1.
+        seed: the run's seed; part of the file name only, the generator is seeded elsewhere.
+
+    Attributes:
+        path: of the file that is written, or was read.
+    """
+
+    def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int) -> None:
+        name = f"shot_{shots}-seed_{seed}"
+        self.candidates = [(folder / f"{name}.json", self._own) for folder in folders]
+        self.candidates += [(folder / f"{name}.pkl", self._family) for folder in folders]
+        self.path = folders[-1] / f"{name}.json"
+        self.image_dir = image_dir
+        self.shots = shots
+        self.seed = seed
+
+    def read(self, pools: dict[str, list[Image]], key: str) -> dict[str, list[Image]] | None:
+        """The cached lists if they belong to the lists (of this fingerprint) they would be drawn from, else None.
+
+        Raises:
+            UserError: if a file of ours is damaged and this run could not draw the same lists again.
+        """
+        damaged = []
+        for path, read in self.candidates:
+            if not path.is_file():
+                continue
+            try:
+                names = read(path, key, pools)
+            except UserError as error:
+                damaged.append(error)
+                continue
+            found = None if names is None else self._found(names, pools)
+            if found is not None:
+                print(f"Loading the few-shot lists of {path}")
+                self.path = path
+                return found
+            print(f"{path} does not belong to the present split: not used")
+        for error in damaged:
+            self._redraw(error)
+        return None
+
+    def write(self, drawn: dict[str, list[Image]], key: str) -> None:
+        """Write the lists, whole and sealed, with the fingerprint of those they were drawn from."""
+        names = {part: [relative(image, self.image_dir) for image in images] for part, images in drawn.items()}
+        write_json(self.path, sealed({"split": key, **names}, _VERSION, generator="random", seed=self.seed))
+
+    def _redraw(self, error):
+        """Say that a file is damaged, if what is drawn now is what it held: from a generator that was just seeded."""
+        if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
+            raise error
+        print(f"{error} (done: drawn anew from seed {self.seed})")
+
+    def _own(self, path, key, pools):
+        content, _ = read_record(path, "few-shot list", "delete it to draw anew")
+        for part in pools:
+            listed = content.get(part)
+            odd = [name for name in listed if not is_inside(name)] if isinstance(listed, list) else []
+            if odd:
+                raise UserError(f"{path} ({part}) lists {odd[0]!r}: a path must be relative, without `..`")
+        return content if content.get("split") == key else None
+
+    def _family(self, path, key, pools):
+        """A pickle of the family, only if every image in it has the present label."""
+        try:
+            lists = read_family_pickle(path, self.image_dir)
+        except UserError as error:
+            print(error)
+            return None
+        for part, pool in pools.items():
+            labels = {relative(image, self.image_dir): image.label for image in pool}
+            if any(labels.get(name) != label for name, label in lists.get(part, [])):
+                return None
+        return {part: [name for name, _ in rows] for part, rows in lists.items()}
+
+    def _found(self, names, pools):
+        """The images of these names, if there are as many of each label as would be drawn."""
+        found = {}
+        for part, pool in pools.items():
+            index = {relative(image, self.image_dir): image for image in pool}
+            listed = names.get(part)
+            if not isinstance(listed, list) or any(not isinstance(n, str) or n not in index for n in listed):
+                return None
+            found[part] = [index[name] for name in listed]
+            shots = self.shots if part == "train" else min(self.shots, VAL_SHOTS)
+            drawn = {label: min(n, shots) for label, n in Counter(image.label for image in pool).items()}
+            if Counter(image.label for image in found[part]) != drawn:
+                return None
+        return found
+
+
+def hashes_of_seed(split, shots: int, seed: int, image_dir: Path) -> str:
+    """The hashes, "training/validation", of the lists that a fresh generator of this seed draws from a split."""
+    rng = random.Random(seed)
+    lists = sample(split.train, shots, rng), sample(split.val or [], min(shots, VAL_SHOTS), rng)
+    return "/".join(list_hash(images, str(image_dir)) for images in lists)
+
+
+def few_shot(train: list[Image], val: list[Image] | None, *, cache: FewShotCache) -> FewShot:
+    """The few-shot lists of a seed: from the cache, else drawn (train first, then val) and cached.
+
+    Args:
+        train: training images; `cache.shots` of each class are drawn.
+        val: validation images; min(shots, 4) of each class are drawn; None draws none.
+        cache: where they are kept.
+    """
+    pools = {"train": train} if val is None else {"train": train, "val": val}
+    key = fingerprint(list(pools.values()), cache.image_dir)
+    lists = cache.read(pools, key)
+    if lists is None:
+        lists = {"train": sample(train, cache.shots)}
+        if val is not None:
+            lists["val"] = sample(val, min(cache.shots, VAL_SHOTS))
+        cache.write(lists, key)
+    return FewShot(lists["train"], lists.get("val"))

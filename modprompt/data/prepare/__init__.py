@@ -1,0 +1,11 @@
+"""Getting the data sets: download, verify, lay out, and check what is there.
+
+    python -m datasets.prepare EuroSAT DescribableTextures --root data
+    python -m datasets.prepare EuroSAT --root data --check
+
+recipes.py     where each data set comes from, and what the tree must hold
+download.py    one file, resumed where it broke off
+unpack.py      archives, none of whose members may land outside
+layout.py      from a recipe to the tree; never over a user's file
+check.py       what is missing, miscounted or unreadable in a tree
+"""

@@ -1,0 +1,69 @@
+"""Download and lay out data sets, or check those that are there.
+
+python -m datasets.prepare EuroSAT DescribableTextures --root data
+python -m datasets.prepare all --root data --check
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from modprompt.compat import find as compat  # noqa: E402
+
+compat.add_to_path()
+
+
+import modprompt.data.readers.all  # noqa: E402, F401
+from modprompt.checks import check_name  # noqa: E402
+from modprompt.data.prepare.check import check  # noqa: E402
+from modprompt.data.prepare.layout import prepare  # noqa: E402
+from modprompt.data.prepare.recipes import RECIPES  # noqa: E402
+from modprompt.errors import UserError  # noqa: E402
+
+
+def _names(given: list[str]) -> list[str]:
+    if given == ["all"]:
+        return list(RECIPES)
+    for name in given:
+        check_name(name, list(RECIPES), "data set")
+    return given
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0 if every data set named is complete, 1 if one is not, 2 on a wrong name."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of: {', '.join(RECIPES)}")
+    parser.add_argument(
+        "--root", type=Path, default=Path(os.environ.get("DATA", "data")), help="folder of the data sets"
+    )
+    parser.add_argument("--check", action="store_true", help="only look: what is missing, miscounted, unreadable")
+    parser.add_argument("--no-images", action="store_true", help="with --check: do not read the images themselves")
+    args = parser.parse_args(argv)
+    try:
+        names = _names(args.names)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    root, faulty = args.root.expanduser().absolute(), []
+    for name in names:
+        try:
+            if args.check:
+                faults = check(name, RECIPES[name], root, images=not args.no_images)
+            else:
+                faults = prepare(RECIPES[name], root)
+        except UserError as error:
+            faults = str(error).split(" | ")
+        for fault in faults:
+            print(f"{name}: {fault}", file=sys.stderr)
+        print(f"{name}: {'incomplete' if faults else 'complete'}")
+        faulty += [name] if faults else []
+    return 1 if faulty else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

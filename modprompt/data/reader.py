@@ -1,0 +1,194 @@
+"""The steps of a reader, in the order that fixes the random-number stream of the family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dassl.data.datasets import DatasetBase
+
+from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, hashes_of_seed
+from modprompt.data.images import Image, datums
+from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
+from modprompt.data.storage import Storage, recorded_name
+from modprompt.data.subsample import subsample_classes
+from modprompt.errors import UserError
+from modprompt.runs import images as runs
+
+# what else there is where nothing can be chosen by
+WITHOUT_VALIDATION = (
+    "TEST.FINAL_MODEL last_step with TEST.SPLIT test, or DATASET.VAL_FROM_TEST True to choose on the test images"
+)
+
+
+def selected_on(cfg, own_validation: bool) -> str:
+    """By which images a run on this project's readers chooses; empty if it does not."""
+    if not runs.chooses_by_validation(cfg):
+        return ""
+    if own_validation:
+        return runs.VALIDATION
+    return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
+
+
+def find_images(root: Path, dataset_dir: str, image_folder: str, name: str) -> Path:
+    """The folder of a data set under an existing root.
+
+    Raises:
+        UserError: if the root, or the images under it, are missing.
+    """
+    root = root.expanduser().absolute()
+    folder = root / dataset_dir
+    if not root.is_dir():
+        raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts")
+    if not (folder / image_folder).is_dir():
+        raise UserError(
+            f"{name}: there is no {folder / image_folder}; run `python -m datasets.prepare {name} --root {root}`"
+        )
+    return folder
+
+
+class FamilyDataset(DatasetBase):
+    """A data set of the family: split file (or a new split), few-shot lists, base or new classes.
+
+    A subclass states its folders and split file, and how to split where the file is absent (`make_split`).
+
+    Args:
+        cfg: DATASET.ROOT, NUM_SHOTS, SUBSAMPLE_CLASSES, VAL_FROM_TEST and SEED are read; of TEST what chooses by
+            validation images.
+
+    Attributes:
+        image_root: the folder that image paths are relative to.
+        split_facts: name, status and hash of the split.
+        few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
+        own_validation: whether it has validation images of its own.
+        selected_on: what a choice by validation is made on; empty if nothing chooses.
+        record_files: split file and few-shot list, as {name in results: path}.
+
+    Raises:
+        UserError: if the root or the images are missing, or the data do not fit the rules.
+    """
+
+    dataset_dir = ""  # folder under DATASET.ROOT
+    image_folder = ""  # folder of the images under dataset_dir
+    split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
+    names_repeat = False  # whether several labels may have one class name
+    makes_itself = False  # whether the images are written at first use
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+        self.folder = self.find(Path(cfg.DATASET.ROOT or "."))
+        self.image_dir = self.folder / self.image_folder
+        self.storage = Storage(self.folder)
+        self.record_files: dict[str, str] = {}
+        with self.storage.lock():
+            split = self.read_or_make_split()
+            train, val, test = split
+            self.few_shot_hash = ""
+            if cfg.DATASET.NUM_SHOTS >= 1:
+                cache = self.cache()
+                train, val = few_shot(train, val, cache=cache)
+                self._record(cache.path)
+                self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
+        self._check_labels(train, val, test)
+        self.own_validation = runs.own_validation(split)
+        held_out = self._held_out(split, train)
+        val = val if held_out is None else held_out
+        half = cfg.DATASET.SUBSAMPLE_CLASSES
+        if val is None:  # the test images serve as validation images too
+            train, test = subsample_classes(train, test, subsample=half)
+            test = val = datums(test)
+        else:
+            train, val, test = subsample_classes(train, val, test, subsample=half)
+            val, test = datums(val), datums(test)
+        super().__init__(train_x=datums(train), val=val, test=test)
+
+    @property
+    def image_root(self) -> str:
+        """The folder that image paths are relative to."""
+        return str(self.image_dir)
+
+    def _held_out(self, split: Split, train: list[Image]) -> list[Image] | None:
+        """Training images to choose by, where something chooses and there are no validation images.
+
+        Raises:
+            UserError: if all training images are used, so that none can be held out.
+        """
+        cfg = self.cfg
+        self.selected_on = selected_on(cfg, self.own_validation)
+        if self.selected_on != runs.HELD_OUT:
+            return None
+        per_class = min(cfg.DATASET.NUM_SHOTS, VAL_SHOTS)
+        images = runs.hold_out(split.train, train, per_class, cfg.SEED) if per_class >= 1 else []
+        if not images:
+            raise UserError(
+                f"{cfg.DATASET.NAME} has no validation images, and all training images are used: give fewer "
+                f"DATASET.NUM_SHOTS, so that some are held out to choose by, or {WITHOUT_VALIDATION}"
+            )
+        lacking = len({image.label for image in train} - {image.label for image in images})
+        some = f", none of {lacking} classes that have no more" if lacking else ""
+        print(
+            f"{cfg.DATASET.NAME} has no validation images: {len(images)} training images are held out to choose by "
+            f"(up to {per_class} a class{some})"
+        )
+        return images
+
+    def find(self, root: Path) -> Path:
+        """The data set's folder under an existing root."""
+        return find_images(root, self.dataset_dir, self.image_folder, type(self).__name__)
+
+    def _check_labels(self, *lists: list | None) -> None:
+        """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
+        train = {image.label for image in lists[0]}
+        where = f"{type(self).__name__} in {self.folder}"
+        if not train:
+            raise UserError(f"{where}: there is no training image")
+        if train != set(range(len(train))):
+            gap = min(set(range(len(train))) - train)
+            raise UserError(f"{where}: training labels must be 0 to {len(train) - 1}, but there is no {gap}")
+        for images in lists[1:]:
+            unknown = {image.label for image in images or []} - train
+            if unknown:
+                raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
+
+    def cache(self) -> FewShotCache:
+        """The few-shot cache of this run."""
+        folders = list(dict.fromkeys(folder / "split_fewshot" for folder in (self.folder, self.storage.own)))
+        return FewShotCache(folders, self.image_dir, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
+
+    def read_or_make_split(self) -> Split:
+        """The split of the split file; where there is none, a new one, which is then written."""
+        path = self.storage.find(self.split_file) if self.split_file else None
+        if path is not None:
+            print(f"Reading split from {path}")
+            found = read_split(path, self.image_dir, names_repeat=self.names_repeat)
+            self._record(path)
+            self.check_against_folder(found.split, path)
+            self.state_split(found.split, found.hash, found.ours)
+            return found.split
+        split = self.make_split()
+        if not self.split_file:
+            self.state_split(split, split_hash(split, self.image_dir), ours=False)
+            return split
+        path = self.storage.own / self.split_file
+        self.state_split(split, write_split(split, path, self.image_dir), ours=True)
+        self._record(path)
+        print(f"Saved split to {path}")
+        return split
+
+    def _record(self, path: Path) -> None:
+        root = Path(self.cfg.DATASET.ROOT or ".").expanduser().absolute()
+        self.record_files[recorded_name(path, self.storage, root)] = str(path)
+
+    def state_split(self, split: Split, found: str, ours: bool) -> None:
+        """Keep what is known of a split whose hash was found."""
+        name = type(self).__name__
+        status = runs.split_status(
+            name, found, ours, lambda shots, seed: hashes_of_seed(split, shots, seed, self.image_dir)
+        )
+        self.split_facts = {"name": name, "status": status, "hash": found}
+
+    def check_against_folder(self, split: Split, path: Path) -> None:
+        """Hook: complain if the folder is not the one that its split file was made of."""
+
+    def make_split(self) -> Split:
+        """A new split, the same whoever makes it; from class folders unless a subclass knows better."""
+        return split_folders(self.image_dir)

@@ -1,0 +1,112 @@
+"""ImageFolder: a folder of class folders as a data set, for one's own images.
+
+    ROOT/<class>/*.jpg                       split in half, a fifth and the rest; the split is written beside them
+    ROOT/{train,val,test}/<class>/*.jpg      taken as they are; without val, or without test, the other serves as both
+
+ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
+Files are sorted, so that a seed gives the same lists on every machine. When a split is made, every image is decoded
+once; when it is read again, the folder must still be the one that it was made of.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from modprompt.data.images import Image, relative, require_decodable
+from modprompt.data.listings import read_lines
+from modprompt.data.reader import FamilyDataset
+from modprompt.data.splits import Split, class_folders, split_groups
+from modprompt.errors import UserError
+from modprompt.runs.images import by_label
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", "split_fewshot")
+
+
+@DATASET_REGISTRY.register()
+class ImageFolder(FamilyDataset):
+    """The class folders in DATASET.ROOT itself."""
+
+    @property
+    def split_file(self):
+        """A split is written only where the folders are not split already."""
+        return "" if (self.folder / "train").is_dir() else "split_ImageFolder.json"
+
+    def make_split(self):
+        """The split of the folders, or of the images by chance."""
+        if not (self.folder / "train").is_dir():
+            classes = class_folders(self.folder, _NOT_CLASSES)
+            images = self._list(self.folder, classes)
+            empty = sorted(set(range(len(classes))) - {image.label for image in images})
+            if empty:
+                raise UserError(f"the class folder {self.folder / classes[empty[0]]} has no images: move it away")
+            require_decodable(images, str(self.folder))
+            return split_groups(by_label(images), str(self.folder))
+        classes = class_folders(self.folder / "train")
+        parts = {part: self._part(part, classes) for part in ("train", "val", "test")}
+        if not parts["test"] and not parts["val"]:
+            raise UserError(f"{self.folder} has train/ but neither test/ nor val/ with images")
+        if not parts["test"]:
+            return Split(parts["train"], None, parts["val"])
+        return Split(parts["train"], parts["val"] or None, parts["test"])
+
+    def check_against_folder(self, split, path):
+        """Complain of class folders that came later and of other class names; say how many images came later.
+
+        Raises:
+            UserError: on such a folder or name.
+        """
+        anew = f"delete {path} to split anew"
+        listed = {relative(image, self.image_dir): image for part in split for image in part}
+        named = {name.partition("/")[0]: image.classname for name, image in listed.items()}
+        folders = class_folders(self.folder, _NOT_CLASSES)
+        new = [folder for folder in folders if folder not in named]
+        if new:
+            raise UserError(f"the class folder {self.folder / new[0]} came after the split: move it away, or {anew}")
+        names = self._names(folders)
+        for folder in folders:
+            if names.get(folder, folder) != named[folder]:
+                raise UserError(
+                    f"{self.folder / folder} is {names.get(folder, folder)!r} by its name or classnames.txt, but "
+                    f"{named[folder]!r} in the split: name it as it was, or {anew}"
+                )
+        later = [one for one in self._list(self.folder, folders) if relative(one, self.image_dir) not in listed]
+        if later:
+            print(
+                f"{len(later)} images came after the split and are not used, e.g. {later[0].impath}: {anew} with them"
+            )
+
+    def _part(self, part, classes):
+        folder = self.folder / part
+        if not folder.is_dir():
+            return []
+        unknown = sorted(set(class_folders(folder)) - set(classes))
+        if unknown:
+            raise UserError(f"{folder / unknown[0]} is a class that {self.folder / 'train'} does not have")
+        return self._list(folder, classes)
+
+    def _list(self, folder: Path, classes: list[str]) -> list[Image]:
+        names = self._names(classes)
+        return [
+            Image(str(path), label, names.get(name, name))
+            for label, name in enumerate(classes)
+            if (folder / name).is_dir()
+            for path in sorted((folder / name).iterdir())
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        ]
+
+    def _names(self, classes: list[str]) -> dict[str, str]:
+        path = self.folder / "classnames.txt"
+        names: dict[str, str] = {}
+        if not path.is_file():
+            return names
+        for line in read_lines(path):
+            folder, _, name = line.text.partition(" ")
+            if folder not in classes or not name:
+                raise line.bad("a class folder, a space and its name")
+            if name in names.values():
+                raise line.bad(f"another name: {name!r} is taken")
+            names[folder] = name
+        return names

@@ -1,0 +1,62 @@
+"""What the test-only variants of ImageNet share: no training, no few-shot lists, no base and new classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dassl.data.datasets import DatasetBase
+
+from modprompt.data.images import Image, datums, folder_images
+from modprompt.data.listings import read_classnames
+from modprompt.data.reader import WITHOUT_VALIDATION, find_images, selected_on
+from modprompt.data.splits import Split, class_folders, split_hash
+from modprompt.errors import UserError
+from modprompt.runs import images as runs
+
+
+class ImageNetVariant(DatasetBase):
+    """Test images in class folders; the same list stands for training, which gives the class names.
+
+    Args:
+        cfg: DATASET.ROOT is read, and of TEST what chooses by validation images.
+
+    Raises:
+        UserError: if images or class names are missing, or a run is to choose by validation images.
+    """
+
+    dataset_dir = ""
+    image_folder = ""
+    own_validation = False
+    few_shot_hash = ""
+    ignore = ()  # entries of the image folder that are no classes
+
+    def __init__(self, cfg):
+        self.folder = find_images(
+            Path(cfg.DATASET.ROOT or "."), self.dataset_dir, self.image_folder, type(self).__name__
+        )
+        self.image_dir = self.folder / self.image_folder
+        self.listing = self.folder / "classnames.txt"
+        name = type(self).__name__
+        self.selected_on = selected_on(cfg, own_validation=False)
+        if self.selected_on == runs.HELD_OUT:
+            raise UserError(f"{name} has test images alone, and none to choose by: {WITHOUT_VALIDATION}")
+        images = self.list_images(read_classnames(self.listing))
+        self.record_files: dict[str, str] = {}
+        found = split_hash(Split([], None, images), self.image_dir)
+        self.split_facts = {"name": name, "status": runs.NOT_KNOWN, "hash": found}
+        data = datums(images)
+        super().__init__(train_x=data, val=data if self.selected_on else None, test=data)
+
+    @property
+    def image_root(self) -> str:
+        """The folder that image paths are relative to."""
+        return str(self.image_dir)
+
+    def list_images(self, names: dict[str, str]) -> list[Image]:
+        """All images, labelled by the place of their wnid among the sorted folders."""
+        images = []
+        for label, wnid in enumerate(class_folders(self.image_dir, self.ignore)):
+            if wnid not in names:
+                raise UserError(f"{self.listing} has no class name for the folder {self.image_dir / wnid}")
+            images += folder_images(self.image_dir / wnid, label, names[wnid])
+        return images

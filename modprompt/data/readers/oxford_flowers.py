@@ -1,0 +1,42 @@
+"""Oxford Flowers: 8,189 images of 102 flowers (Nilsback and Zisserman 2008); the official split is not used."""
+
+import json
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from modprompt.data.listings import read_mat
+from modprompt.data.reader import FamilyDataset
+from modprompt.data.splits import existing, split_groups
+from modprompt.errors import UserError
+from modprompt.storage.opening import read_text
+
+
+@DATASET_REGISTRY.register()
+class OxfordFlowers(FamilyDataset):
+    """Oxford Flowers under ROOT/oxford_flowers."""
+
+    dataset_dir = "oxford_flowers"
+    image_folder = "jpg"
+    split_file = "split_zhou_OxfordFlowers.json"
+
+    def make_split(self):
+        """Images grouped by label in order of first appearance, each group split in half, a fifth and the rest."""
+        label_file = self.folder / "imagelabels.mat"
+        names = self._names()
+        groups = {}
+        for number, label in enumerate(read_mat(label_file, "labels")[0].tolist(), start=1):
+            if str(label) not in names:
+                raise UserError(f"{self.folder / 'cat_to_name.json'} has no name for label {label}: fetch it again")
+            file_name = f"image_{number:05d}.jpg"
+            image = existing(self.image_dir, file_name, label - 1, names[str(label)], where=str(label_file))
+            groups.setdefault(label, []).append(image)
+        return split_groups(groups, str(self.image_dir))
+
+    def _names(self):
+        path = self.folder / "cat_to_name.json"
+        try:
+            return json.loads(read_text(path))
+        except FileNotFoundError:
+            raise UserError(f"annotation file missing: {path}") from None
+        except ValueError as error:
+            raise UserError(f"{path} is not whole ({error}): fetch it again") from None

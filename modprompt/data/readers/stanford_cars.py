@@ -1,0 +1,41 @@
+"""Stanford Cars: 16,185 images of 196 models (Krause et al. 2013)."""
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from modprompt.data.listings import read_mat
+from modprompt.data.reader import FamilyDataset
+from modprompt.data.splits import Split, existing, split_trainval
+from modprompt.errors import UserError
+
+
+@DATASET_REGISTRY.register()
+class StanfordCars(FamilyDataset):
+    """Stanford Cars under ROOT/stanford_cars."""
+
+    dataset_dir = "stanford_cars"
+    split_file = "split_zhou_StanfordCars.json"
+
+    def make_split(self):
+        """The official training list, of which a fifth of each class is val, and the official test list."""
+        names = [_year_first(str(name[0])) for name in read_mat(self.folder / "devkit/cars_meta.mat", "class_names")[0]]
+        trainval = self._read("devkit/cars_train_annos.mat", "cars_train", names)
+        test = self._read("cars_test_annos_withlabels.mat", "cars_test", names)
+        return Split(*split_trainval(trainval, str(self.image_dir)), test)
+
+    def _read(self, file_name, image_folder, names):
+        path = self.folder / file_name
+        images = []
+        for number, row in enumerate(read_mat(path, "annotations")[0], start=1):
+            try:
+                name, label = str(row["fname"][0]), int(row["class"][0, 0]) - 1
+                classname = names[label]
+            except (KeyError, IndexError, ValueError):
+                raise UserError(f"{path}: annotation {number} has no file name or no class of cars_meta.mat") from None
+            images.append(existing(self.image_dir, f"{image_folder}/{name}", label, classname, where=str(path)))
+        return images
+
+
+def _year_first(name):
+    """`AM General Hummer SUV 2000` as `2000 AM General Hummer SUV`."""
+    model, _, year = name.rpartition(" ")
+    return f"{year} {model}"

@@ -1,0 +1,283 @@
+"""Train/val/test splits: read from a split file, or made by one of the family's two rules.
+
+A split file is JSON, {"train": [[path, label, class name], ...], "val": ..., "test": ...}, with paths relative to the
+image folder. Files of a folder come in the system's order, as in the reference. Shuffles are Python's random in the
+reference's order, but from a generator of their own: whichever run makes a split, it is the same, and no draw of that
+run moves. A split of ours carries a hash of its content under `modprompt`, which other readers do not look at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from json.encoder import encode_basestring_ascii as json_text
+from pathlib import Path
+from typing import Any, Callable, Collection, Iterable, NamedTuple
+
+from dassl.utils import listdir_nohidden
+
+from modprompt.data.images import Image, relative
+from modprompt.errors import UserError
+from modprompt.runs.published import SPLIT_SHA256
+from modprompt.storage.opening import read_bytes
+from modprompt.storage.paths import is_inside
+from modprompt.storage.seal import KEY, check_seal, sealed
+from modprompt.storage.text import write_whole
+
+PARTS = ("train", "val", "test")
+SPLIT_SEED = 1  # of the generator that makes splits
+_VERSION = 1
+_ANEW = "delete it to split anew"
+
+
+class Split(NamedTuple):
+    """Three lists of images; val is None where the data set has no validation images of its own."""
+
+    train: list[Image]
+    val: list[Image] | None
+    test: list[Image]
+
+
+class SplitFile(NamedTuple):
+    """What a split file holds.
+
+    split: the lists.
+    hash: SHA-256 of the split in the form of the published files.
+    ours: whether this project made it.
+    """
+
+    split: Split
+    hash: str
+    ours: bool
+
+
+def generator() -> random.Random:
+    """A generator for one split, which no other draw shares."""
+    return random.Random(SPLIT_SEED)
+
+
+def existing(image_dir: Path, name: str, label: int, classname: str, *, where: str, anew: str = "") -> Image:
+    """An image that a file lists; `anew` is what else there is to do if it is gone.
+
+    Raises:
+        UserError: if it is missing, or its path leads out of the image folder; the file that lists it (`where`) is
+            named.
+    """
+    if not is_inside(name):
+        raise UserError(f"{where} lists {name!r}: a path must be relative, without `..`, below {image_dir}")
+    impath = os.path.join(image_dir, name)
+    if not os.path.isfile(impath):
+        raise UserError(f"{where} lists {name}, but there is no {impath}: complete the images{anew}")
+    return Image(impath, label, classname)
+
+
+def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any], bytes]:
+    """A JSON object that may carry our seal, and the file's bytes.
+
+    Args:
+        path: the file.
+        what: it should be, e.g. "split file".
+        what_to_do: if it is damaged.
+
+    Raises:
+        UserError: if it cannot be read, is no JSON object, or carries a seal that is broken.
+    """
+    try:
+        raw = read_bytes(path)
+        content = json.loads(raw.decode("utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not a whole {what} ({error}): fetch it again, or {what_to_do}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a whole {what} (it is no object): fetch it again, or {what_to_do}")
+    strange = [key for key, value in content.items() if isinstance(value, dict) and "hash" in value and key != KEY]
+    if strange or (KEY in content and not isinstance(content[KEY], dict)):
+        raise UserError(f"{path} is damaged or was changed by hand (its seal is no seal): {what_to_do}")
+    check_seal(content, path, what_to_do)
+    return content, raw
+
+
+def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> SplitFile:
+    """The split of a file, its order kept.
+
+    Args:
+        path: the split file.
+        image_dir: what its paths are relative to.
+        names_repeat: whether several labels may have one class name.
+
+    Raises:
+        UserError: if the file is not a whole split file, is a damaged one of ours, gives one label two names or two
+            labels one name, or lists a missing image or a path that leads elsewhere.
+    """
+    content, raw = read_record(path, "split file", _ANEW)
+    try:
+        rows = {part: [(str(name), int(label), str(cname)) for name, label, cname in content[part]] for part in PARTS}
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UserError(f"{path} is not a whole split file ({error}): fetch it again, or {_ANEW}") from None
+    _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
+    anew = f", or {_ANEW}" if KEY in content else ""
+    split = Split(
+        *([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
+    )
+    return SplitFile(split, _hash_of(raw, rows), KEY in content)
+
+
+def _hash_of(raw: bytes, rows: dict[str, list]) -> str:
+    found = hashlib.sha256(raw).hexdigest()
+    return found if found in SPLIT_SHA256.values() else hashlib.sha256(_form(rows).encode("ascii")).hexdigest()
+
+
+def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) -> None:
+    names: dict[int, str] = {}
+    labels: dict[str, int] = {}
+    for label, classname in sorted(pairs):
+        if label in names:
+            raise UserError(f"{path}: label {label} is called both {names[label]!r} and {classname!r}")
+        if classname in labels and not names_repeat:
+            raise UserError(f"{path}: {classname!r} is the name of both label {labels[classname]} and label {label}")
+        names[label], labels[classname] = classname, label
+
+
+def _form(rows: dict[str, list]) -> str:
+    """A split in the form of the published files: JSON, four spaces deep. The json module takes seconds for it."""
+    indent = "\n" + 12 * " "
+
+    def one(row) -> str:
+        name, label, classname = row
+        return f"        [{indent}{json_text(name)},{indent}{label},{indent}{json_text(classname)}\n        ]"
+
+    parts = []
+    for part, items in rows.items():
+        listed = "[\n" + ",\n".join(map(one, items)) + "\n    ]" if items else "[]"
+        parts.append(f"    {json_text(part)}: {listed}")
+    return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def rows_of(split: Split, image_dir: Path) -> dict[str, list]:
+    """{part: [[path, label, class name], ...]} of a split, as in a file."""
+    return {
+        part: [[relative(image, image_dir), image.label, image.classname] for image in images or []]
+        for part, images in zip(PARTS, split)
+    }
+
+
+def split_hash(split: Split, image_dir: Path) -> str:
+    """SHA-256 of a split in the form of the published files."""
+    return hashlib.sha256(_form(rows_of(split, image_dir)).encode("ascii")).hexdigest()
+
+
+def listing_hash(names: Iterable[str]) -> str:
+    """SHA-256 of the relative paths of images, in whatever order they were found."""
+    return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "") -> str:
+    """Write a split file, whole and sealed, with paths relative to the image folder; returns the split's hash."""
+    rows = rows_of(split, image_dir)
+    form = _form(rows)
+    facts = {
+        "generator": made_by or f"random.Random({SPLIT_SEED})",
+        "split": hashlib.sha256(form.encode("ascii")).hexdigest(),
+        "listing": listing_hash(row[0] for part in PARTS for row in rows[part]),
+    }
+    seal = json.dumps(sealed(rows, _VERSION, **facts)[KEY], indent=4).replace("\n", "\n    ")
+    write_whole(path, f'{form[:-2]},\n    "{KEY}": {seal}\n}}')
+    return facts["split"]
+
+
+def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
+    """Names of the class folders, sorted by code point; a name's position is its label.
+
+    Raises:
+        UserError: if there is none, or a file stands among them.
+    """
+    folders = sorted(name for name in listdir_nohidden(str(image_dir)) if name not in ignore)
+    if not folders:
+        raise UserError(f"{image_dir} has no class folder: put the images there")
+    for folder in folders:
+        if not (image_dir / folder).is_dir():
+            raise UserError(f"{image_dir / folder} stands among the class folders but is no folder: move it away")
+    return folders
+
+
+def _thirds(names: list[str], what: str) -> tuple[list[str], list[str], list[str]]:
+    """Half, a fifth and the rest (Python's round: half to even)."""
+    n_train, n_val = round(len(names) * 0.5), round(len(names) * 0.2)
+    if min(n_train, n_val, len(names) - n_train - n_val) < 1:
+        raise UserError(f"{what} has {len(names)} images; a train/val/test split needs at least 4")
+    return names[:n_train], names[n_train : n_train + n_val], names[n_train + n_val :]
+
+
+def split_groups(groups: dict[int, list[Image]], what: str) -> Split:
+    """One shuffle per group, then half, a fifth and the rest; groups in their order.
+
+    Raises:
+        UserError: if a group is too small for three non-empty parts.
+    """
+    split, rng = Split([], [], []), generator()
+    for label, images in groups.items():
+        rng.shuffle(images)
+        for part, chosen in zip(split, _thirds(images, f"{what}: label {label}")):
+            part.extend(chosen)
+    return split
+
+
+def split_folders(
+    image_dir: Path,
+    *,
+    ignore: Collection[str] = (),
+    rename: Callable[[str], str] = str,
+    keep: Callable[[str], bool] = lambda name: True,
+) -> Split:
+    """Half, a fifth and the rest of each class folder, after one shuffle per class.
+
+    Args:
+        image_dir: the folder of class folders.
+        ignore: folders that are no classes.
+        rename: class name of a folder.
+        keep: which files are images; the parts are counted before the others are dropped.
+
+    Raises:
+        UserError: if a folder has too few images, holds a folder, or something among the folders is no folder.
+    """
+    split, rng = Split([], [], []), generator()
+    for label, folder in enumerate(class_folders(image_dir, ignore)):
+        names = listdir_nohidden(str(image_dir / folder))
+        rng.shuffle(names)
+        sizes = [len(part) for part in _thirds(names, str(image_dir / folder))]
+        names = [name for name in names if keep(name)]
+        bounds = (0, sizes[0], sizes[0] + sizes[1], len(names))
+        classname = rename(folder)
+        for part, low, high in zip(split, bounds, bounds[1:]):
+            part.extend(_file(image_dir, folder, name, label, classname) for name in names[low:high])
+    return split
+
+
+def _file(image_dir: Path, folder: str, name: str, label: int, classname: str) -> Image:
+    impath = os.path.join(image_dir, folder, name)
+    if not os.path.isfile(impath):
+        raise UserError(f"{impath} stands among the images but is no file: move it away")
+    return Image(impath, label, classname)
+
+
+def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[Image]]:
+    """Train and val of a list: per label, in order of first appearance, one shuffle; the first fifth is val.
+
+    Raises:
+        UserError: if a label has fewer than 3 images, so that its fifth is none.
+    """
+    groups: dict[int, list[int]] = {}
+    for position, image in enumerate(trainval):
+        groups.setdefault(image.label, []).append(position)
+    train, val, rng = [], [], generator()
+    for label, positions in groups.items():
+        n_val = round(len(positions) * 0.2)
+        if n_val < 1:
+            raise UserError(f"{what}: label {label} has {len(positions)} images; a train/val split needs at least 3")
+        rng.shuffle(positions)
+        val += [trainval[position] for position in positions[:n_val]]
+        train += [trainval[position] for position in positions[n_val:]]
+    return train, val

@@ -1,0 +1,1 @@
+"""Prompt tokens through two frozen encoders: schedules, class prompts, encoders, the model."""

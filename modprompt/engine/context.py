@@ -1,0 +1,98 @@
+"""What a context starts from: words, random vectors, or placeholders.
+
+Shapes: n context tokens, C classes, T text width.
+"""
+
+import warnings
+from typing import NamedTuple, Optional
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.checks import at_least
+from modprompt.clips.tokens import readable, token_ids
+from modprompt.errors import UserError
+
+LONGEST_FROM_WORDS = 4  # MaPLe and its relatives start from words only up to this many tokens
+
+
+class Context(NamedTuple):
+    """The words in front of a class name, and the initial vectors (n, T), or (C, n, T), of their first n tokens."""
+
+    prefix: str
+    vectors: Tensor
+
+    @property
+    def n_ctx(self) -> int:
+        """Number of context tokens."""
+        return self.vectors.shape[-2]
+
+
+def _of_prefix(prefix: str, n_ctx: int, clip_model: nn.Module) -> Context:
+    ids = torch.tensor(token_ids(prefix)[:n_ctx], dtype=torch.long)
+    with torch.no_grad():
+        return Context(prefix, clip_model.token_embedding(ids).type(clip_model.dtype))
+
+
+def no_context(words: str, clip_model: nn.Module) -> Context:
+    """Fixed words, nothing to learn."""
+    return _of_prefix(readable(words), 0, clip_model)
+
+
+def from_words(words: str, n_ctx: int, clip_model: nn.Module, name: str = "N_CTX") -> Context:
+    """The embeddings of the first `n_ctx` tokens of `words`.
+
+    Raises:
+        UserError: if `n_ctx` is less than 1 or more than `words` has tokens: it would eat the class name.
+    """
+    at_least(name, n_ctx, 1)
+    words = readable(words)
+    there = len(token_ids(words))
+    if n_ctx > there:
+        raise UserError(
+            f"{name} must be at most {there}, the number of tokens of CTX_INIT {words!r}, got {n_ctx}: the context "
+            f"would take the place of the class name; lower {name}, or write more words"
+        )
+    return _of_prefix(words, n_ctx, clip_model)
+
+
+def random_context(n_ctx: int, clip_model: nn.Module, n_cls: Optional[int] = None, name: str = "N_CTX") -> Context:
+    """Normal vectors, std 0.02, one set for all classes or with `n_cls` one for each; drawn in the model's type.
+
+    Raises:
+        UserError: if `n_ctx` is less than 1.
+    """
+    at_least(name, n_ctx, 1)
+    shape = (n_ctx, clip_model.ln_final.weight.shape[0])
+    vectors = torch.empty(*(shape if n_cls is None else (n_cls, *shape)), dtype=clip_model.dtype)
+    nn.init.normal_(vectors, std=0.02)
+    return Context(" ".join(["X"] * n_ctx), vectors)
+
+
+def words_or_random(words: str, n_ctx: int, clip_model: nn.Module, name: str = "N_CTX") -> Context:
+    """MaPLe's rule (arXiv 2210.03117): from `words` if there are any and n_ctx is at most 4, else random.
+
+    Words that are not used, because n_ctx is more, are warned of.
+
+    Raises:
+        UserError: as from_words and random_context; `name` is the setting that n_ctx comes from.
+    """
+    if readable(words) and n_ctx <= LONGEST_FROM_WORDS:
+        return from_words(words, n_ctx, clip_model, name)
+    if readable(words):
+        warnings.warn(
+            f"CTX_INIT is not used: {name} is {n_ctx}, and only a context of at most {LONGEST_FROM_WORDS} tokens "
+            "starts from words; this one starts from random vectors",
+            stacklevel=2,
+        )
+    return random_context(n_ctx, clip_model, name=name)
+
+
+def placeholders(words: str, n_ctx: int, clip_model: nn.Module) -> Context:
+    """MPL's: `n_ctx` times "X" in front of `words`; the context starts from the embedding of "X".
+
+    Raises:
+        UserError: if `n_ctx` is less than 1.
+    """
+    at_least("N_CTX", n_ctx, 1)
+    return _of_prefix(" ".join(["X"] * n_ctx + [readable(words)]).strip(), n_ctx, clip_model)

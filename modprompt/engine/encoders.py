@@ -1,0 +1,234 @@
+"""CLIP's two encoders, run from a stock model's own weights with prompt tokens put in by a schedule.
+
+Both take one tensor of new tokens per layer (or None) and the schedule says how many of the present prompt tokens go
+first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.03117).
+
+Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
+"""
+
+from typing import List, Optional
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from modprompt.engine.blocks import attention, causal_after, close, project, run_block, run_last_block
+from modprompt.engine.packing import Suffix, TextTokens, split
+from modprompt.engine.prompts import Additions
+from modprompt.engine.schedule import Schedule
+
+
+def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
+    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`, `new` (n, D) after them."""
+    if not remove and new is None:
+        return x
+    kept = start + present - remove
+    # one split, not two slices: its gradient is put together in one pass
+    head, _, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
+    parts = [head, tail] if new is None else [head, new.to(x.dtype).expand(*x.shape[:-2], -1, -1), tail]
+    return torch.cat([part for part in parts if part.shape[-2]], dim=-2)
+
+
+class VisionEncoder(nn.Module):
+    """Image features of a CLIP vision transformer; prompt tokens stand at the end of the sequence.
+
+    Args:
+        visual: the image side of a stock CLIP.
+        schedule: of the vision side.
+        stream: type of the tokens between products; None for that of the weights.
+    """
+
+    def __init__(self, visual: nn.Module, schedule: Schedule, stream: Optional[torch.dtype] = None):
+        super().__init__()
+        self.visual = visual
+        self.schedule = schedule
+        self.stream = stream
+
+    def _embed(self, image: Tensor) -> Tensor:
+        visual = self.visual
+        x = visual.conv1(image.to(visual.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, patches, D)
+        x = x.to(self.stream or x.dtype)
+        first = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
+        return torch.cat([first, x], dim=1) + visual.positional_embedding.to(x.dtype)
+
+    def forward(self, image: Tensor, additions: Additions) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer."""
+        visual, blocks = self.visual, self.visual.transformer.resblocks
+        x = self._embed(image)
+        start, present = x.shape[1], 0
+        for layer, (block, step) in enumerate(zip(blocks, self.schedule)):
+            x = _renew(x, start, present, step.remove, additions[layer])
+            present += step.add - step.remove
+            if layer == 0:
+                x = visual.ln_pre(x)
+            x = run_block(block, x) if layer + 1 < len(blocks) else run_last_block(block, x)  # last: (B, D)
+        return visual.ln_post(x).to(visual.proj.dtype) @ visual.proj
+
+
+class ResNetEncoder(nn.Module):
+    """Image features of a CLIP ResNet, which has no layers for prompts."""
+
+    def __init__(self, visual: nn.Module):
+        super().__init__()
+        self.visual = visual
+
+    def forward(self, image: Tensor, additions: Additions) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W); `additions` is not read."""
+        return self.visual(image.type(self.visual.conv1.weight.dtype))
+
+
+def image_encoder(visual: nn.Module, schedule: Schedule, stream: Optional[torch.dtype] = None) -> nn.Module:
+    """The encoder for the image side of a stock CLIP; on a ResNet the schedule is that of no layers."""
+    return VisionEncoder(visual, schedule, stream) if hasattr(visual, "transformer") else ResNetEncoder(visual)
+
+
+class _Packed:
+    """Tokens of the shared prefix (B, P, D) and of groups of classes (B, c, L, D), also as one (N, D) tensor."""
+
+    def __init__(self, parts: List[Tensor], flat: Optional[Tensor] = None):
+        self.shapes = [part.shape[:-1] for part in parts]
+        self._parts = parts
+        self.flat = torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]) if flat is None else flat
+
+    def like(self, flat: Tensor) -> "_Packed":
+        """Other tokens of the same shapes, given as (N, D)."""
+        return _Packed(self.cut(flat), flat)
+
+    def cut(self, flat: Tensor) -> List[Tensor]:
+        """(N, D') cut into parts (B, P, D'), (B, c, L, D'), ..."""
+        sizes = [shape.numel() for shape in self.shapes]
+        return [x.view(*shape, -1) for x, shape in zip(flat.split(sizes), self.shapes)]
+
+    @property
+    def prefix(self) -> Tensor:
+        """(B, P, D)."""
+        return self._parts[0]
+
+    @property
+    def suffixes(self) -> List[Tensor]:
+        """(B, c, L, D) of each group."""
+        return self._parts[1:]
+
+
+def _behind(prefix: Tensor, own: Tensor) -> Tensor:
+    """Keys or values (B * c, P + L, H, d) of classes: the prefix's (B, P, H, d), then their own (B, c, L, H, d)."""
+    batch, count = own.shape[:2]
+    shared = prefix[:, None].expand(batch, count, *prefix.shape[1:])
+    return torch.cat([shared, own], dim=2).flatten(0, 1)
+
+
+def _run_packed(block: nn.Module, x: _Packed) -> _Packed:
+    """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
+    heads = block.attn.num_heads
+    qkv = project(block, block.ln_1(x.flat))
+    parts = [part.view(*part.shape[:-1], 3, heads, -1).unbind(-3) for part in x.cut(qkv)]
+    (query, key, value), *own = parts
+    device = query.device
+    attended = [attention(query, key, value, causal_after(query.shape[1], query.shape[1], device))]
+    for q, k, v in own:
+        length = q.shape[2]
+        mask = causal_after(length, key.shape[1] + length, device)
+        attended.append(attention(q.flatten(0, 1), _behind(key, k), _behind(value, v), mask))
+    flat = torch.cat([part.reshape(-1, x.flat.shape[-1]) for part in attended])
+    return x.like(close(block, x.flat, flat))
+
+
+def _run_last_packed(block: nn.Module, x: _Packed, suffixes: List[Suffix], moved: int) -> Tensor:
+    """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
+    heads, width = block.attn.num_heads, x.flat.shape[-1]
+    h = block.ln_1(x.flat)
+    (key, value), *own = (part.view(*part.shape[:-1], 2, heads, -1).unbind(-3) for part in x.cut(project(block, h, 1)))
+    rows, attended = [], []
+    for tokens, normal, (k, v), suffix in zip(x.suffixes, x.cut(h)[1:], own, suffixes):
+        batch, count, length = k.shape[:3]
+        end = suffix.end + moved
+        numbers = torch.arange(count, device=end.device)
+        query = project(block, normal[:, numbers, end], 0, 1).view(batch * count, 1, heads, -1)
+        mask = None
+        if suffix.padded:
+            keys = torch.arange(key.shape[1] + length, device=end.device)
+            seen = keys <= key.shape[1] + end[:, None]  # (c, P + L)
+            mask = seen.repeat(batch, 1)[:, None, None, :]  # (B * c, 1, 1, P + L)
+        out = attention(query, _behind(key, k), _behind(value, v), mask)
+        attended.append(out.reshape(batch, count, width))
+        rows.append(tokens[:, numbers, end])
+    x_end, out = torch.cat(rows, dim=1), torch.cat(attended, dim=1)  # (B, C, D)
+    return close(block, x_end.reshape(-1, width), out.reshape(-1, width)).view(x_end.shape)
+
+
+class TextEncoder(nn.Module):
+    """Class features of CLIP's text transformer; prompt tokens stand behind the start token.
+
+    The tokens of layer 0 are part of the embedded prompts, so they get a positional embedding as words do. What all
+    classes share is computed once, and of the last layer only what is read.
+
+    Args:
+        clip_model: a stock CLIP.
+        schedule: of the text side.
+        stream: type of the tokens between products; None for that of the embeddings.
+        most_tokens: own tokens of classes that are computed at a time; with more, gradients recompute each chunk.
+    """
+
+    def __init__(
+        self,
+        clip_model: nn.Module,
+        schedule: Schedule,
+        stream: Optional[torch.dtype] = None,
+        most_tokens: Optional[int] = None,
+    ):
+        super().__init__()
+        self.transformer = clip_model.transformer
+        self.positional_embedding = clip_model.positional_embedding
+        self.ln_final = clip_model.ln_final
+        self.text_projection = clip_model.text_projection
+        self.schedule = schedule
+        self.stream = stream
+        self.most_tokens = most_tokens
+
+    def forward(self, text: TextTokens, additions: Additions) -> Tensor:
+        """Features (B, C, E), B = 1 unless images have prompts of their own.
+
+        Args:
+            text: the embedded class prompts.
+            additions: one (n, D) tensor or None per layer; layer 0's is not read.
+        """
+        if self.most_tokens is None:
+            chunks = [text.suffixes]
+        else:
+            chunks = split(text.suffixes, max(1, self.most_tokens // text.prefix.shape[0]))
+        if len(chunks) == 1:
+            features = self._features(text, chunks[0], additions)
+        elif torch.is_grad_enabled():
+            parts = [checkpoint(self._features, text, chunk, additions, use_reentrant=False) for chunk in chunks]
+            features = torch.cat(parts, dim=1)
+        else:
+            features = torch.cat([self._features(text, chunk, additions) for chunk in chunks], dim=1)
+        return features[:, text.order]
+
+    def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions) -> Tensor:
+        """Features (B, c, E) of the classes of a chunk."""
+        blocks = self.transformer.resblocks
+        x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
+        present = self.schedule[0].add
+        for layer, (block, step) in enumerate(zip(blocks, self.schedule)):
+            if layer > 0 and (step.remove or step.add):
+                x = self._recompose(x, present, step.remove, additions[layer], text.context_in_prefix)
+                present += step.add - step.remove
+            if layer + 1 < len(blocks):
+                x = _run_packed(block, x)
+        moved = 0 if text.context_in_prefix else present - self.schedule[0].add  # how far the schedule moved the ends
+        last = _run_last_packed(blocks[-1], x, suffixes, moved)  # (B, c, D)
+        return self.ln_final(last).to(self.text_projection.dtype) @ self.text_projection
+
+    def _embed(self, prefix: Tensor, suffixes: List[Tensor]) -> _Packed:
+        stream = self.stream or prefix.dtype
+        position = self.positional_embedding.to(stream)
+        shared = prefix.shape[1]
+        own = [x.to(stream) + position[shared : shared + x.shape[2]] for x in suffixes]
+        return _Packed([prefix.to(stream) + position[:shared], *own])
+
+    @staticmethod
+    def _recompose(x: _Packed, present: int, remove: int, new: Optional[Tensor], in_prefix: bool) -> _Packed:
+        if in_prefix:
+            return _Packed([_renew(x.prefix, 1, present, remove, new), *x.suffixes])
+        return _Packed([x.prefix, *(_renew(own, 0, present, remove, new) for own in x.suffixes)])

@@ -1,0 +1,61 @@
+"""What PREC means on a device: the type of CLIP's weights and of the products with them, and loss scaling."""
+
+from typing import NamedTuple, Optional
+
+import torch
+
+from modprompt.checks import one_of
+
+CHOICES = ("fp16", "fp32", "amp", "bf16")
+
+
+class Precision(NamedTuple):
+    """How a model runs.
+
+    half_weights: CLIP's weights stay fp16, as `build_model` made them, and so does all that is computed.
+    products: type that CLIP's matrices are cast to, beside a float32 learner and float32 sums; None keeps float32.
+    scale_loss: whether the loss is scaled against fp16 underflow.
+    note: one line to tell the user, or "".
+    """
+
+    half_weights: bool
+    products: Optional[torch.dtype]
+    scale_loss: bool
+    note: str
+
+    @property
+    def stream(self) -> Optional[torch.dtype]:
+        """Type of the tokens between products; None for that of the weights."""
+        return None if self.products is None else torch.float32
+
+
+def resolve(prec: str, device: torch.device) -> Precision:
+    """The meaning of "fp32", "amp", "bf16" or "fp16" on a device.
+
+    fp16 runs without loss scaling, as the reference does. amp and bf16 keep the learner, normalisations and sums in
+    float32 and multiply in half precision: CLIP's matrices are cast once, since they are not trained. amp means fp16
+    with a scaled loss on CUDA and bfloat16 on a CPU; bf16 means bfloat16. On a CPU fp16, whose products are hundreds of
+    times slower there, runs as fp32.
+
+    Raises:
+        UserError: on another value.
+    """
+    one_of("PREC", prec, CHOICES)
+    on_cpu = device.type == "cpu"
+    if prec == "fp32":
+        return Precision(False, None, False, "")
+    if prec == "bf16":
+        return Precision(False, torch.bfloat16, False, "")
+    if prec == "amp":
+        if on_cpu:
+            return Precision(False, torch.bfloat16, False, "PREC amp on a CPU: the products run in bfloat16")
+        return Precision(False, torch.float16, True, "")
+    if on_cpu:
+        return Precision(False, None, False, "PREC fp16 runs as fp32 on a CPU, where half precision is slower")
+    return Precision(True, None, False, "")
+
+
+def grad_scaler():
+    """A loss scaler for CUDA, under the name this PyTorch has for it."""
+    amp = getattr(torch, "amp", None)
+    return amp.GradScaler("cuda") if hasattr(amp, "GradScaler") else torch.cuda.amp.GradScaler()

@@ -1,0 +1,168 @@
+"""Class prompts: as text (`X X a photo of a golden retriever.`), as tokens, as embeddings with a place for the context.
+
+Shapes: B images, C classes, L tokens, T text width, n context tokens.
+"""
+
+from typing import List, NamedTuple, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.checks import one_of
+from modprompt.clips.package import import_clip
+from modprompt.clips.tokens import readable, token_ids
+from modprompt.engine.packing import Suffix, TextTokens, count_shared, group_by_length, order_of
+from modprompt.errors import UserError
+
+POSITIONS = ("end", "middle", "front")  # of the class name
+Additions = List[Optional[Tensor]]  # per layer: new prompt tokens (n, width of the side), or None
+
+
+class Prompts(NamedTuple):
+    """What the encoders read: class prompts, and per layer the tokens to add on each side."""
+
+    text: TextTokens
+    text_additions: Additions
+    vision_additions: Additions
+
+
+def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 77) -> Tensor:
+    """Token ids (C, context_length) of prompts.
+
+    Raises:
+        UserError: if a prompt is longer than the context; the label that goes with it is named.
+    """
+    clip = import_clip()
+    rows = []
+    for text, label in zip(texts, map(readable, labels)):
+        try:
+            rows.append(clip.tokenize(text, context_length=context_length))
+        except RuntimeError:
+            raise UserError(
+                f"the prompt of class {label!r} is longer than the model's {context_length} text tokens: {text!r}; "
+                "shorten CTX_INIT or the class name, or lower N_CTX"
+            ) from None
+    return torch.cat(rows).long()
+
+
+def embed_ids(ids: Tensor, clip_model: nn.Module) -> Tensor:
+    """Embeddings of token ids by the frozen table, in the model's type."""
+    table = clip_model.token_embedding
+    with torch.no_grad():
+        return table(ids.to(table.weight.device)).type(clip_model.dtype)
+
+
+def class_texts(classnames: Sequence[str], prefix: str) -> List[str]:
+    """Prompts `prefix name.` of all classes."""
+    return [f"{prefix} {readable(name)}.".strip() for name in classnames]
+
+
+class PromptText(nn.Module):
+    """The frozen part of class prompts, into which a context of n tokens is put; no parameters.
+
+    Args:
+        texts: the prompts of C classes; their first n tokens give way to the context.
+        classnames: the names of the classes.
+        n_ctx: number of context tokens n; 0 keeps every word.
+        clip_model: a stock CLIP.
+        position: where the class name stands: "end" (behind the context), "middle" (behind its first half) or "front".
+        own_context: whether every class has a context of its own.
+
+    Raises:
+        UserError: on another position, or a prompt longer than the text context.
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[str],
+        classnames: Sequence[str],
+        n_ctx: int,
+        clip_model: nn.Module,
+        position: str = "end",
+        own_context: bool = False,
+    ):
+        super().__init__()
+        one_of("CLASS_TOKEN_POSITION", position, POSITIONS)
+        self.n_ctx = n_ctx
+        self.texts = list(texts)
+        ids = tokenize(self.texts, classnames, clip_model.positional_embedding.shape[0])
+        end = ids.argmax(dim=-1)
+        ids = ids[:, : int(end.max()) + 1]
+        order = _reading_order(ids, self.texts[0], n_ctx, position, classnames)
+        self.shared = count_shared(_symbols(ids, n_ctx, own_context).gather(1, order), end)
+        self.groups = group_by_length((end + 1 - self.shared).tolist())
+        self.context_in_prefix = position == "end" and self.shared > n_ctx
+        self.register_buffer("order", order_of(self.groups), persistent=False)
+        self._keep(embed_ids(ids, clip_model), order)
+
+    def _keep(self, words: Tensor, order: Tensor) -> None:
+        """Buffers of the embedded words (C, L, T): in parts where the context is shared, whole where it is not."""
+        for number, group in enumerate(self.groups):
+            end = torch.tensor(group.lengths) - 1
+            self.register_buffer(f"end_{number}", end, persistent=False)
+            classes = torch.tensor(group.classes)
+            if self.context_in_prefix:
+                own = words[classes, self.shared : self.shared + group.length]
+                self.register_buffer(f"own_{number}", own[None].clone(), persistent=False)
+            else:
+                self.register_buffer(f"classes_{number}", classes, persistent=False)
+        whole = words[:1, : self.shared].clone() if self.context_in_prefix else words
+        self.register_buffer("words", whole, persistent=False)
+        self.register_buffer("reading_order", None if self.context_in_prefix else order, persistent=False)
+
+    def forward(self, ctx: Tensor) -> TextTokens:
+        """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""
+        if self.context_in_prefix:
+            ctx = ctx[:, 0] if ctx.dim() == 4 else ctx.reshape(1, *ctx.shape[-2:])  # (B, n, T)
+            batch = ctx.shape[0]
+            words = self.words.expand(batch, -1, -1)
+            prefix = torch.cat([words[:, :1], ctx, words[:, 1 + self.n_ctx :]], dim=1)
+            own = [getattr(self, f"own_{number}").expand(batch, -1, -1, -1) for number in range(len(self.groups))]
+        else:
+            text = self._whole(ctx)
+            prefix = text[:, 0, : self.shared]
+            own = [
+                text[:, getattr(self, f"classes_{number}"), self.shared : self.shared + group.length]
+                for number, group in enumerate(self.groups)
+            ]
+        suffixes = [
+            Suffix(tokens, getattr(self, f"end_{number}"), min(group.lengths) < group.length)
+            for number, (tokens, group) in enumerate(zip(own, self.groups))
+        ]
+        return TextTokens(prefix, suffixes, self.order, self.context_in_prefix)
+
+    def _whole(self, ctx: Tensor) -> Tensor:
+        """Whole prompts (B, C, L, T)."""
+        n_cls = self.words.shape[0]
+        ctx = ctx.expand(*ctx.shape[:-3], n_cls, -1, -1)
+        ctx = ctx.reshape(-1, *ctx.shape[-3:])  # (B, C, n, T)
+        words = self.words.expand(ctx.shape[0], -1, -1, -1)
+        text = torch.cat([words[:, :, :1], ctx, words[:, :, 1 + self.n_ctx :]], dim=2)
+        return text.gather(2, self.reading_order[None, :, :, None].expand_as(text))
+
+
+def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:
+    """Token ids (C, L), the context's places numbered below 0: alike in all classes unless they have their own."""
+    symbols = ids.clone()
+    places = torch.arange(n_ctx)
+    symbols[:, 1 : 1 + n_ctx] = -1 - places
+    if own_context:
+        symbols[:, 1 : 1 + n_ctx] -= n_ctx * torch.arange(len(ids))[:, None]
+    return symbols
+
+
+def _reading_order(ids: Tensor, first: str, n_ctx: int, position: str, classnames: Sequence[str]) -> Tensor:
+    """(C, L): where each token of a prompt comes from, when the name's tokens move before a part of the context.
+
+    The name stands behind the words that all prompts begin with, the `first` too; the context takes n_ctx of them.
+    """
+    order = torch.arange(ids.shape[1]).repeat(len(ids), 1)
+    ahead = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]  # context tokens in front of the name
+    if ahead == n_ctx:
+        return order
+    words = len(token_ids(first)) - len(token_ids(readable(classnames[0]) + "."))  # tokens in front of a name
+    for row, classname in zip(order, classnames):
+        name = len(token_ids(readable(classname)))
+        row[1 + ahead : 1 + ahead + name] = torch.arange(1 + words, 1 + words + name)
+        row[1 + ahead + name : 1 + words + name] = torch.arange(1 + ahead, 1 + words)
+    return order

@@ -1,0 +1,57 @@
+"""Flags that the commands of this package share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from modprompt.experiments.plan import spec
+from modprompt.places import ROOT
+from modprompt.runs.settings import pairs
+
+
+def _from_environment(name: str, default: str) -> Path:
+    return Path(os.environ.get(name) or ROOT / default)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """--data."""
+    parser.add_argument(
+        "--data",
+        type=_absolute,
+        default=_absolute(_from_environment("DATA", "data")),
+        help="folder of the data sets (default: $DATA, or data in the project)",
+    )
+
+
+def _absolute(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:  # of a user whom nobody knows
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from None
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What says which runs are meant: --out, parts of the experiment, and KEY VALUE options of every run."""
+    add = parser.add_argument
+    add(
+        "--out",
+        type=_absolute,
+        default=_absolute(_from_environment("OUT", "output")),
+        help="output folder of all runs (default: $OUT, or output in the project)",
+    )
+    add("--datasets", nargs="+", default=[], metavar="NAME", help="only these data sets of the file")
+    add("--methods", nargs="+", default=[], metavar="NAME", help="only these methods of the file")
+    add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="only these seeds of the file")
+    add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run, over those of the file")
+
+
+def experiment_of(args: argparse.Namespace) -> spec.Experiment:
+    """The experiment that the arguments mean.
+
+    Raises:
+        UserError: as spec.find, spec.read and spec.narrowed.
+    """
+    whole = spec.read(spec.find(args.file), dict(pairs(args.options)))
+    return spec.narrowed(whole, datasets=args.datasets, methods=args.methods, seeds=args.seeds)

@@ -1,0 +1,113 @@
+"""A report as one HTML page that needs nothing beside it and is readable on a phone."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from html import escape
+from pathlib import Path
+from typing import Sequence
+
+from modprompt.experiments.reporting.figures import Figure
+from modprompt.experiments.reporting.render import cell_text
+from modprompt.experiments.reporting.table import Section
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --best: #1f7a3f; }
+@media (prefers-color-scheme: dark) { :root { --best: #6fd08c; } }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 64rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+nav { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .9rem; }
+nav a { padding: .3rem 0; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+thead th { border-bottom: 2px solid var(--line); }
+.best { font-weight: 700; color: var(--best); }
+.published { font-style: italic; background: var(--soft); }
+.std { opacity: .65; font-size: .85em; }
+figure { margin: 1rem 0; }
+figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+@media (max-width: 34rem) {
+  th, td { padding: .3rem .45rem; }
+  .std { display: block; }
+  .wide img { max-width: none; width: 40rem; }
+}
+figcaption, .about, li { font-size: .9rem; overflow-wrap: anywhere; }
+"""
+
+
+def _cell(cell, best: bool) -> str:
+    text = escape(cell_text(cell, "±"))
+    if cell is not None and cell.std is not None:
+        mean, _, rest = text.partition(" ")
+        text = f'{mean} <span class="std">{rest}</span>'
+    return f'<td class="best">{text}</td>' if best else f"<td>{text}</td>"
+
+
+def _table(section: Section) -> str:
+    best = section.best()
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("method", *section.columns))
+    rows = []
+    for number, row in enumerate(section.rows):
+        cells = "".join(_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells))
+        kind = f' class="published" title="{escape(row.source)}"' if row.source else ""
+        rows.append(f"<tr{kind}><td>{escape(row.label)}</td>{cells}</tr>")
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _about(section: Section) -> str:
+    return f'<p class="about">{escape(section.about)}</p>' if section.about else ""
+
+
+def _figure(figure: Figure, folder: Path) -> str:
+    content = (folder / figure.name).read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of a PNG
+    data, caption = base64.b64encode(content).decode(), escape(figure.caption)
+    kind = "scroll wide" if width > 1.8 * height else "scroll"  # a wide one is scrolled on a phone, not shrunk
+    return (
+        f'<figure><div class="{kind}"><img alt="{caption}" width="{width // 2}" height="{height // 2}" '
+        f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
+    )
+
+
+def _list(heading: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<h2>{escape(heading)}</h2><ul>{items}</ul>" if lines else ""
+
+
+def page(
+    sections: Sequence[Section],
+    figures: Sequence[Figure],
+    folder: Path,
+    title: str,
+    about: str,
+    notes: dict[str, Sequence[str]],
+) -> str:
+    """The page: the average first, then figures, then each data set, then lists of what is lacking and of sources.
+
+    Args:
+        sections: the tables; the average, if there is one, is the last.
+        figures: drawn into `folder`.
+        folder: where they are.
+        title: of the page.
+        about: what the numbers are.
+        notes: lists by their headings.
+    """
+    ordered = [*sections[-1:], *sections[:-1]]
+    links = "".join(f'<a href="#{escape(section.key)}">{escape(section.key)}</a>' for section in ordered)
+    tables = [f'<h2 id="{escape(s.key)}">{escape(s.title)}</h2>{_about(s)}{_table(s)}' for s in ordered]
+    drawn = '<h2 id="figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures) if figures else ""
+    if figures:
+        links += '<a href="#figures">figures</a>'
+    lists = "".join(_list(heading, lines) for heading, lines in notes.items())
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
+        f'<p class="about">{escape(about)}</p><nav>{links}</nav>'
+        f"{tables[0] if tables else ''}{drawn}{''.join(tables[1:])}{lists}</body></html>\n"
+    )

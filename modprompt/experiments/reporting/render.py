@@ -1,0 +1,126 @@
+"""A report's tables as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Sequence
+
+from modprompt.experiments.reporting.table import Cell, Row, Section
+
+EMPTY = "-"
+
+
+def cell_text(cell: Cell | None, plus_minus: str = "+-") -> str:
+    """A cell's mean and deviation; a dash where there is no number."""
+    if cell is None:
+        return EMPTY
+    return f"{cell.mean:.2f}" + ("" if cell.std is None else f" {plus_minus} {cell.std:.2f}")
+
+
+def caption(protocol: str, seeds: Sequence[int]) -> str:
+    """What the numbers are."""
+    over = (
+        f"mean and standard deviation over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    )
+    columns = " Columns: training images per class." if protocol == "few_shot" else ""
+    return (
+        f"Accuracy in percent, {over}; best of the measured in bold; "
+        f"- : a run is missing, or the number is not known.{columns}"
+    )
+
+
+def sources(sections: Sequence[Section]) -> list[str]:
+    """Where published rows stand, each once."""
+    found = [f"{row.label}: {row.source}" for section in sections for row in section.rows if row.source]
+    return list(dict.fromkeys(found))
+
+
+def markdown_table(section: Section) -> str:
+    """One section."""
+    best = section.best()
+    lines = [f"| {' | '.join(['method', *section.columns])} |", f"|{' --- |' * (len(section.columns) + 1)}"]
+    for number, row in enumerate(section.rows):
+        texts = [cell_text(cell) for cell in row.cells]
+        texts = [f"**{text}**" if (number, column) in best else text for column, text in enumerate(texts)]
+        label = f"*{row.label}*" if row.source else row.label
+        lines.append(f"| {' | '.join([label.replace('|', '/'), *texts])} |")
+    return "\n".join(lines)
+
+
+def comma_separated(sections: Sequence[Section]) -> str:
+    """All sections in one table, a row for each method and section; cells without a number are empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = sections[0].columns if sections else ()
+    names = [f"{column}_{what}_pct" for column in columns for what in ("mean", "std")]
+    writer.writerow(["table", "method", *names, "published_in"])
+    for section in sections:
+        for row in section.rows:
+            writer.writerow([section.key, row.label, *_numbers(row), row.source])
+    return out.getvalue()
+
+
+def _numbers(row: Row) -> list[str]:
+    pairs = [(None, None) if cell is None else cell for cell in row.cells]
+    return ["" if number is None else f"{number:.4f}" for pair in pairs for number in pair]
+
+
+_LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+
+
+def latex_text(text: str) -> str:
+    """Text with LaTeX's own characters escaped."""
+    return text.translate(_LATEX)
+
+
+def _latex_cell(cell: Cell | None, best: bool) -> str:
+    if cell is None:
+        return "--"
+    mean = rf"\textbf{{{cell.mean:.2f}}}" if best else f"{cell.mean:.2f}"
+    return mean if cell.std is None else rf"{mean} {{\scriptsize $\pm$ {cell.std:.2f}}}"
+
+
+def latex(sections: Sequence[Section], title: str, about: str) -> str:
+    r"""A table for each section, with booktabs: \usepackage{booktabs} and \input this file."""
+    lines = ["% needs \\usepackage{booktabs}"]
+    for section in sections:
+        best = section.best()
+        images = f" ({section.about})" if section.about else ""
+        lines += [
+            "",
+            r"\begin{table}[t]",
+            r"\centering",
+            rf"\caption{{{latex_text(f'{title}: {section.title}{images}. {about}')}}}",
+        ]
+        lines += [rf"\begin{{tabular}}{{l{'c' * len(section.columns)}}}", r"\toprule"]
+        lines += [" & ".join(["Method", *map(latex_text, section.columns)]) + r" \\", r"\midrule"]
+        for number, row in enumerate(section.rows):
+            cells = [_latex_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells)]
+            label = latex_text(row.label)
+            lines.append(" & ".join([rf"\textit{{{label}}}" if row.source else label, *cells]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _list(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"{title}:", "", *(f"- {line}" for line in lines)] if lines else []
+
+
+def markdown(sections: Sequence[Section], title: str, about: str, notes: dict[str, Sequence[str]]) -> str:
+    """All sections, then lists by their titles: what is lacking, warnings, sources."""
+    lines = [f"# {title}", "", about]
+    for section in sections:
+        lines += [
+            "",
+            f"## {section.title}",
+            *(["", section.about] if section.about else []),
+            "",
+            markdown_table(section),
+        ]
+    for heading, texts in notes.items():
+        lines += _list(heading, texts)
+    return "\n".join(lines) + "\n"

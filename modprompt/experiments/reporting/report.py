@@ -1,0 +1,111 @@
+"""Tables and figures of an experiment's finished runs: Markdown, CSV, LaTeX, PNG, and one HTML page with all of it.
+
+    python -m experiments.report base2new
+    python -m experiments.report base2new --with theirs=/path/to/MaPLe/output
+    python -m experiments.report /path/to/CoOp/output --protocol few_shot
+
+FILE is an experiment file, the name of one in configs/experiments, or an output folder of a CoOp-family codebase, whose
+log files are read (./digits is a folder, digits the experiment). Missing runs are listed and never averaged over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import arguments, spec
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.protocols import jobs
+from modprompt.experiments.plan.spec import PROTOCOLS, Experiment
+from modprompt.experiments.reporting import figures, page, render, table
+from modprompt.experiments.reporting.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
+from modprompt.experiments.running import state, status
+from modprompt.storage.text import write_whole
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
+    arguments.add_common(parser)
+    arguments.add_data(parser)
+    add(
+        "--with",
+        dest="trees",
+        nargs="+",
+        default=[],
+        metavar="[LABEL=]FOLDER",
+        help="other output trees, by their logs",
+    )
+    add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
+    add("--protocol", choices=PROTOCOLS, default="base2new", help="of an output folder's runs")
+    add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
+    return parser.parse_args(argv)
+
+
+def folder_of(experiment: Experiment, out: Path) -> Path:
+    """Where an experiment's report goes."""
+    return out / "reports" / experiment.name
+
+
+def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
+    """The experiment and all its results.
+
+    Raises:
+        UserError: on a fault in the file or a folder without runs.
+    """
+    trees = list(args.trees)
+    if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
+        experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
+        results = of_experiment(experiment, Path(args.file))
+        trees.insert(0, f"logs={args.file}")
+    else:
+        experiment = arguments.experiment_of(args)
+        inputs, runs = Inputs(args.out, args.data), jobs(experiment)
+        results = of_experiment(experiment, args.out, inputs)
+        for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in runs], inputs):
+            print(f"warning: {line}", file=sys.stderr)
+    for word in trees:
+        label, equals, folder = word.partition("=")
+        labelled = equals and not Path(word).is_dir()
+        root = Path(folder if labelled else word)
+        add_tree(results, experiment, root, label if labelled else root.absolute().name)
+    return experiment, results
+
+
+def write(experiment: Experiment, results: Results, folder: Path) -> None:
+    """Write all files of a report into a folder, each whole, and print the tables."""
+    sections = table.sections(experiment, results)
+    about = render.caption(experiment.protocol, experiment.seeds)
+    notes = {
+        "Not averaged over": table.lacking(results),
+        "Warnings": warnings(results),
+        "Published figures": render.sources(sections),
+        "Notes": [note for note in (experiment.notes, table.note_of(experiment)) if note],
+    }
+    text = render.markdown(sections, experiment.title, about, notes)
+    write_whole(folder / "report.md", text)
+    write_whole(folder / "report.csv", render.comma_separated(sections))
+    write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
+    drawn = figures.draw(experiment, results, sections, folder)
+    write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
+    print(text)
+    print(f"Written to {folder}: index.html, report.md, report.csv, report.tex and figures")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the tables and write the report; 1 if a run is lacking, 2 after one line on what is wrong."""
+    args = parse(argv)
+    try:
+        experiment, results = gather(args)
+        write(experiment, results, args.to or folder_of(experiment, args.out))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 1 if table.lacking(results) else 0

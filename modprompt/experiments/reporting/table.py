@@ -1,0 +1,192 @@
+"""The numbers of a report: sections of rows and columns, from results and what was published."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+import yaml
+
+from modprompt.experiments.plan.spec import CROSS, Experiment
+from modprompt.experiments.reporting.results import Line, Results
+
+AVERAGE = "average"
+
+
+class Cell(NamedTuple):
+    """Mean and standard deviation (n in the denominator) over seeds, in percent; no deviation of a single number."""
+
+    mean: float
+    std: float | None = None
+
+
+class Row(NamedTuple):
+    """A method's cells, None where there is no number; a published row has a source."""
+
+    label: str
+    cells: tuple[Cell | None, ...]
+    source: str = ""
+
+
+class Section(NamedTuple):
+    """A table: one data set, or the average over all, or all data sets in the columns; `about` says which splits."""
+
+    title: str
+    key: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    about: str = ""
+
+    def best(self) -> set[tuple[int, int]]:
+        """(row, column) of the highest means as printed, published rows aside; none where only one row has a number."""
+        best = set()
+        for column in range(len(self.columns)):
+            means = {
+                number: round(row.cells[column].mean, 2)
+                for number, row in enumerate(self.rows)
+                if not row.source and row.cells[column] is not None
+            }
+            if len(means) > 1:
+                best |= {(number, column) for number, mean in means.items() if mean == max(means.values())}
+        return best
+
+
+def harmonic_mean(base_pct: float, new_pct: float) -> float:
+    """2bn / (b + n) of base and new accuracy in percent (CoCoOp, arXiv 2203.05557); 0 if both are 0.
+
+    Raises:
+        ValueError: if an accuracy is outside 0 to 100.
+    """
+    for value in (base_pct, new_pct):
+        if not 0 <= value <= 100:
+            raise ValueError(f"an accuracy must be from 0 to 100, got {value}")
+    total = base_pct + new_pct
+    return 2 * base_pct * new_pct / total if total else 0.0
+
+
+def _cell(values: Sequence[float] | None) -> Cell | None:
+    if values is None:
+        return None
+    return Cell(float(np.mean(values)), float(np.std(values)) if len(values) > 1 else None)
+
+
+def _h_cell(base: Sequence[float] | None, new: Sequence[float] | None) -> Cell | None:
+    """H of the mean base and mean new accuracy, as papers print it; its deviation is that of the seeds' own H."""
+    if base is None or new is None:
+        return None
+    own = [harmonic_mean(b, n) for b, n in zip(base, new)]
+    mean = harmonic_mean(float(np.mean(base)), float(np.mean(new)))
+    return Cell(mean, float(np.std(own)) if len(own) > 1 else None)
+
+
+def _average(all_values: Sequence[Sequence[float] | None]) -> list[float] | None:
+    """For each seed the mean over data sets; None if a number is lacking."""
+    if not all_values or any(values is None for values in all_values):
+        return None
+    return [float(mean) for mean in np.mean(np.array(all_values), axis=0)]
+
+
+@functools.lru_cache(maxsize=1)
+def _published() -> dict[str, Any]:
+    return yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+
+
+def _published_row(experiment: Experiment, line: Line, dataset: str, columns: Sequence[str]) -> Row | None:
+    """The published row of a method on a data set or on average, in these columns; None if nothing is known."""
+    known, protocol = _published(), experiment.protocol
+    if known["shots"] not in experiment.shots or len(experiment.shots) > 1 or not line.published:
+        return None
+    if dataset == AVERAGE and set(experiment.datasets) != set(known["averages_of"].get(protocol, ())):
+        return None
+    for row in known["rows"]:
+        if (row["protocol"], row["dataset"], row["method"]) == (protocol, dataset, line.published):
+            cells = tuple(Cell(row[column]) if column in row else None for column in columns)
+            return Row(f"{line.label}, published", cells, row["source"])
+    return None
+
+
+def _rows(experiment: Experiment, results: Results, dataset: str, columns: Sequence[str], cells_of) -> tuple[Row, ...]:
+    rows = []
+    for line in results.lines:
+        rows.append(Row(line.label, tuple(cells_of(line))))
+        published = _published_row(experiment, line, dataset, columns)
+        rows += [published] if published else []
+    return tuple(rows)
+
+
+def _base2new_cells(base: list[float] | None, new: list[float] | None) -> tuple[Cell | None, ...]:
+    return _cell(base), _cell(new), _h_cell(base, new)
+
+
+def images_of(results: Results, dataset: str) -> str:
+    """What runs say of a data set's split, and of what they chose on; empty if none says anything."""
+    found = [outcome.result for _, name, _, _, outcome in results.all() if name == dataset and outcome.result]
+    splits = {one["split"].get("status") for one in found if isinstance(one.get("split"), dict)} - {None, ""}
+    chosen = {one.get("selected_on") for one in found} - {None, ""}
+    texts = [f"split: {', '.join(sorted(map(str, splits)))}"] if splits else []
+    texts += [f"selected on {', '.join(sorted(map(str, chosen)))}"] if chosen else []
+    return "; ".join(texts)
+
+
+def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
+    """A section for each data set, and one for the average over several."""
+    halves = experiment.protocol == "base2new"
+    columns = (*results.columns, "H") if halves else results.columns
+
+    def section(title: str, key: str, values_of) -> Section:
+        def cells(line):
+            values = [values_of(line, column) for column in results.columns]
+            return _base2new_cells(*values) if halves else [_cell(one) for one in values]
+
+        return Section(title, key, columns, _rows(experiment, results, key, columns, cells))
+
+    def average(line, column):
+        return _average([results.values(line, dataset, column) for dataset in results.datasets])
+
+    def of_dataset(dataset):
+        made = section(dataset, dataset, lambda line, column: results.values(line, dataset, column))
+        return made._replace(about=images_of(results, dataset))
+
+    sections = [of_dataset(dataset) for dataset in results.datasets]
+    if len(results.datasets) > 1:
+        sections.append(section(f"average over {len(results.datasets)} data sets", AVERAGE, average))
+    return sections
+
+
+def _of_all_datasets(experiment: Experiment, results: Results) -> list[Section]:
+    """One section: a column for the source, for each target, and for the average over the targets."""
+    columns = (*results.datasets, AVERAGE)
+
+    def cells(line):
+        values = [results.values(line, dataset, "accuracy") for dataset in results.datasets]
+        return [*map(_cell, values), _cell(_average(values[1:]))]
+
+    rows = _rows(experiment, results, AVERAGE, columns, cells)
+    known = {dataset: images_of(results, dataset) for dataset in results.datasets}
+    about = "; ".join(f"{dataset} {text}" for dataset, text in known.items() if text)
+    return [Section(f"trained on {experiment.source}, tested on", AVERAGE, columns, rows, about)]
+
+
+def sections(experiment: Experiment, results: Results) -> list[Section]:
+    """The tables of a report."""
+    make = _of_all_datasets if experiment.protocol in CROSS else _by_dataset
+    return make(experiment, results)
+
+
+def lacking(results: Results) -> list[str]:
+    """Every run that has no number, grouped by reason, one line for each method, data set and reason."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for line, dataset, column, seed, outcome in results.all():
+        if outcome.accuracy_pct is None:
+            grouped.setdefault((line.label, dataset, outcome.reason), []).append(f"{column} seed {seed}")
+    return [f"{label}, {dataset}: {', '.join(runs)}: {reason}" for (label, dataset, reason), runs in grouped.items()]
+
+
+def note_of(experiment: Experiment) -> str:
+    """What is known of published figures that stand in no cell; for the paper's own data sets and methods alone."""
+    known = _published()
+    if experiment.grids or set(experiment.datasets) != set(known["averages_of"].get(experiment.protocol, ())):
+        return ""
+    return known["notes"].get(experiment.protocol, "")

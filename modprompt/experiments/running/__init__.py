@@ -1,0 +1,1 @@
+"""How the runs of an experiment are started, watched and ended."""

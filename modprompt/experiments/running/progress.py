@@ -1,0 +1,89 @@
+"""Progress: one live line per running run and an overall bar; without a terminal, a line per event."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Sequence
+
+from tqdm import tqdm
+
+from modprompt.experiments.running import state
+from modprompt.experiments.running.worker import last_line
+from modprompt.runs import folder as run_folder
+
+_EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
+_LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
+_ETA = re.compile(r"\beta ([\d:]+(?: days?, [\d:]+)?)")
+_BAR = re.compile(r"(\d+)%\|")
+_ROWS = 8  # lines of running runs that are shown at most
+
+
+def summary(line: str) -> str:
+    """What the last line of a console says of a run's progress."""
+    if epoch := _EPOCH.search(line):
+        loss, eta = _LOSS.search(line), _ETA.search(line)
+        words = [f"epoch {epoch[1]}/{epoch[2]}", f"batch {epoch[3]}/{epoch[4]}"]
+        words += [f"loss {loss[1]}"] if loss else []
+        return ", ".join(words + ([f"eta {eta[1]}"] if eta else []))
+    if bar := _BAR.search(line):
+        return f"testing, {bar[1]}%"
+    return line[:60]
+
+
+def of_run(folder: Path) -> str:
+    """Progress of a run that was started."""
+    if not run_folder.is_held(folder):
+        return "waiting to start"
+    consoles = [path for path in (folder / state.CONSOLE, folder / "log.txt") if path.is_file()]  # a script's: the log
+    newest = max(consoles, key=lambda path: path.stat().st_mtime_ns, default=folder / state.CONSOLE)
+    return summary(last_line(newest)) or "starting"
+
+
+class Screen:
+    """The lines of a runner on a terminal, or its events elsewhere.
+
+    Args:
+        total: number of runs.
+        done: how many of them are finished.
+    """
+
+    def __init__(self, total: int, done: int):
+        self.live = sys.stderr.isatty()
+        self.bar = tqdm(
+            total=total, initial=done, unit="run", desc="all runs", disable=not self.live, dynamic_ncols=True
+        )
+        self.rows: list[tqdm] = []
+
+    def event(self, text: str) -> None:
+        """A line that stays."""
+        if self.live:
+            tqdm.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def finished(self, done: int) -> None:
+        """How many runs are finished by now."""
+        self.bar.n = done
+        self.bar.refresh()
+
+    def show(self, lines: Sequence[str]) -> None:
+        """The live lines."""
+        if not self.live:
+            return
+        lines = list(lines)
+        if len(lines) > _ROWS:
+            lines[_ROWS - 1 :] = [f"... and {len(lines) - _ROWS + 1} more"]
+        while len(self.rows) < len(lines):
+            self.rows.append(tqdm(total=0, bar_format="{desc}", position=len(self.rows) + 1, leave=False))
+        width = shutil.get_terminal_size().columns - 1
+        for row, line in zip(self.rows, [*lines, *[""] * len(self.rows)]):
+            row.set_description_str(line[:width])
+
+    def close(self) -> None:
+        """Take the live lines away."""
+        for row in self.rows:
+            row.close()
+        self.bar.close()

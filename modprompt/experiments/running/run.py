@@ -1,0 +1,218 @@
+"""Run what is not finished of an experiment: the trainings and tests of all its data sets, methods and seeds.
+
+    python -m experiments.run digits               on this machine: one run per GPU, or some at once on the CPU
+    python -m experiments.run base2new --dry-run   what would run
+    python -m experiments.run base2new --status    how far another shell's runner is
+    python -m experiments.run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
+
+FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C ends the runs; the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Sequence
+
+import yaml
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import arguments, protocols
+from modprompt.experiments.plan.check import check
+from modprompt.experiments.plan.commands import command
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.present import only_present
+from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.spec import Experiment
+from modprompt.experiments.running import local, slurm, state, status
+from modprompt.experiments.running.runner import Launcher, Runner, Summary
+from modprompt.programs import left_as_found
+from modprompt.storage import lock
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("file", help="experiment file, or its name in configs/experiments")
+    arguments.add_common(parser)
+    arguments.add_data(parser)
+    add("--present", action="store_true", help="leave out data sets that are not under --data")
+    add("--report", action="store_true", help="write the report behind the last run, as experiments.report does")
+    add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
+    add("--status", action="store_true", help="print how the runs stand")
+    add("--redo-stale", action="store_true", help="put results of other settings aside and run again")
+    add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
+    add("--jobs", type=int, default=None, help="runs at a time (default: one per GPU; without one, per core up to 4)")
+    add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings of a job, over the file's")
+    add("--cancel", action="store_true", help="take this experiment's runs out of the Slurm queue")
+    args = parser.parse_args(argv)
+    if args.jobs is not None and args.jobs < 1:
+        parser.error("--jobs must be at least 1")
+    return args
+
+
+def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
+    """The launcher that the command line asks for.
+
+    Raises:
+        UserError: as slurm.SubmitLauncher.
+    """
+    if args.launcher == "local":
+        return local.LocalLauncher(local.slots(args.jobs, local.gpus(), local.usable_cores()))
+    given = {}
+    for word in args.slurm:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"--slurm: KEY=VALUE is expected, got {word!r}")
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--slurm: {key}: {value!r} is no value") from None
+    settings = {**slurm.DEFAULTS, **experiment.slurm, **given}
+    cluster = str(settings.pop("cluster", "slurm"))
+    name = re.sub(r"[^\w.-]+", "_", experiment.name)
+    return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
+
+
+def dry_run(jobs: Sequence[Job], out: Path, data: Path, inputs: Inputs) -> None:
+    """Print every run that is not finished, with its command, and the number of those that are."""
+    states = [(job, state.of(job, out, inputs)) for job in jobs]
+    for job, stands in states:
+        if stands.name != state.FINISHED:
+            after = f", after {job.parent.folder}" if job.parent else ""
+            print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
+            print(shlex.join(command(job, out, data)))
+    finished = sum(stands.name == state.FINISHED for _, stands in states)
+    print(f"# {len(jobs) - finished} of {len(jobs)} runs would start, {finished} are finished")
+
+
+def require_usable(out: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    path = out / ".lock"
+    try:
+        held = lock.take(path)
+        if held is not None:
+            os.close(held)
+    except lock.NoLocks as error:
+        print(f"warning: {out}: {error.strerror}: let one runner alone work there", file=sys.stderr)
+    except OSError as error:
+        raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def stopped_by_signals(runner: Runner):
+    """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
+    earlier = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                earlier[number] = signal.signal(number, lambda *_: runner.stop.set())
+        yield
+    finally:  # else whatever this process forks later would not end when asked to
+        for number, handler in earlier.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: set by no Python code
+
+
+def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
+    """Rename the folders of runs whose results are of other settings; nothing is deleted."""
+    for job in jobs:
+        if state.of(job, out, inputs).name == state.STALE:
+            folder = out / job.folder
+            aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
+            folder.rename(aside)
+            print(f"put aside: {aside}")
+
+
+def tell(summary: Summary, total: int) -> None:
+    """Print what a runner leaves."""
+    for kind in ("failed", "stale", "blocked"):
+        for job, why in getattr(summary, kind):
+            print(f"{kind}: {job.title}: {why}")
+    print(f"{summary.finished} of {total} runs are finished")
+    if summary.failed:
+        print("The same command tries failed runs again; job/console.txt in a run's folder has all that it said")
+    if summary.stale:
+        print("Results of other settings are not used; --redo-stale puts them aside and runs again")
+
+
+def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job], inputs: Inputs) -> int:
+    """Run what is not finished; 0 if all runs are finished then, else 1, and 130 if stopped.
+
+    Raises:
+        UserError: if there is nowhere to run.
+    """
+    if args.redo_stale:
+        put_stale_aside(jobs, args.out, inputs)
+    launcher = launcher_of(args, experiment)
+    runner = Runner(jobs, args.out, args.data, launcher, inputs)
+    try:
+        with stopped_by_signals(runner):
+            summary = runner.run()
+    except KeyboardInterrupt:
+        left = "runs go on in the queue (--cancel takes them out)" if launcher.stays else "the runs are ended"
+        print(f"stopped: {left}; the same command goes on", file=sys.stderr)
+        return 130
+    tell(summary, len(jobs))
+    for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in jobs], inputs):
+        print(f"warning: {line}", file=sys.stderr)
+    if args.report:
+        from modprompt.experiments.reporting import report  # late: it brings matplotlib
+
+        report.write(
+            experiment, report.of_experiment(experiment, args.out, inputs), report.folder_of(experiment, args.out)
+        )
+    return 0 if summary.complete else 1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what a command line asks for; its exit code.
+
+    Raises:
+        UserError: on a fault in the experiment.
+    """
+    experiment = arguments.experiment_of(args)
+    if args.present:
+        experiment = only_present(experiment, args.data)
+    jobs = protocols.jobs(experiment)
+    inputs = Inputs(args.out, args.data)
+    if args.status:
+        print("\n".join(status.lines(jobs, args.out, inputs)))
+        return 0
+    if args.cancel:
+        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs taken out of the queue")
+        return 0
+    if not args.dry_run:
+        require_usable(args.out)
+        inputs.note_clips(jobs)
+    unfinished = [job for job in jobs if state.of(job, args.out, inputs).name != state.FINISHED]
+    for warning in check(unfinished, args.out, args.data) if unfinished else ():
+        print(f"warning: {warning}", file=sys.stderr)
+    if args.dry_run:
+        dry_run(jobs, args.out, args.data, inputs)
+        return 0
+    return start(args, experiment, jobs, inputs)
+
+
+@left_as_found()
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0 all finished, 1 not all, 2 after one line on what is wrong, 130 stopped."""
+    args = parse(argv)
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        return 130
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,204 @@
+"""What is started when: every run that is not finished, once its training is, as many at a time as there is room.
+
+Runners on one output folder work side by side: a run that another one has is waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple, Protocol, Sequence
+
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.running import progress, state
+from modprompt.experiments.running.worker import Task, last_line, task_of
+
+
+class Handle(Protocol):
+    """A run that a launcher has started."""
+
+    def alive(self) -> bool:
+        """Whether it waits or runs."""
+
+    def busy(self) -> bool:
+        """Whether it ended because somebody else has the run."""
+
+
+class Launcher(Protocol):
+    """Where runs are started; see local.py and slurm.py."""
+
+    poll_s: float
+    patience_s: float  # how long a run's files may take to be seen here
+    stays: bool  # whether runs go on when the runner stops
+
+    def free(self) -> int:
+        """How many runs can be started now."""
+
+    def start(self, tasks: Sequence[Task]) -> Sequence[Handle]:
+        """Start at most `free()` runs."""
+
+    def poll(self) -> None:
+        """Find out what has become of all runs."""
+
+    def adopt(self, folder: Path) -> Handle | None:
+        """A run that an earlier runner has started and left."""
+
+    def close(self) -> None:
+        """End what does not stay."""
+
+
+class Summary(NamedTuple):
+    """What a runner leaves: numbers of finished runs, and the others with the reason."""
+
+    finished: int
+    failed: list[tuple[Job, str]]
+    stale: list[tuple[Job, str]]
+    blocked: list[tuple[Job, str]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all runs are finished."""
+        return not (self.failed or self.stale or self.blocked)
+
+
+class Runner:
+    """Brings all jobs of an experiment to their end.
+
+    Args:
+        jobs: in the order in which they are started, each behind its training.
+        out: output folder.
+        data: folder of the data sets.
+        launcher: where they run.
+        inputs: what results are held against.
+    """
+
+    def __init__(self, jobs: Sequence[Job], out: Path, data: Path, launcher: Launcher, inputs: Inputs | None = None):
+        self.jobs, self.out, self.data, self.launcher = list(jobs), out, data, launcher
+        self.inputs = inputs
+        self.waiting: dict[str, Job] = {}  # by folder, as all below
+        self.running: dict[str, tuple[Job, Handle]] = {}
+        self.finished: set[str] = set()
+        self.ended: dict[str, float] = {}  # when a run was first found to have ended without a word
+        self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale" or "blocked", and why
+        self.began = time.time()
+        self.stop = threading.Event()  # for signal handlers: looked at where nothing is half done
+        self._sort_in()
+        self.screen = progress.Screen(len(self.jobs), len(self.finished))
+
+    def _sort_in(self) -> None:
+        for job in self.jobs:
+            stands = state.of(job, self.out, self.inputs)
+            if stands.name == state.FINISHED:
+                self.finished.add(job.folder)
+            elif stands.name == state.STALE:
+                self.lost[job.folder] = (job, "stale", stands.why)
+            else:
+                self._wait_or_adopt(job)
+
+    def _wait_or_adopt(self, job: Job) -> None:
+        handle = self.launcher.adopt(self.out / job.folder)
+        if handle is None:
+            self.waiting[job.folder] = job
+        else:
+            self.running[job.folder] = (job, handle)
+
+    def run(self) -> Summary:
+        """Run until nothing is left that can be.
+
+        Raises:
+            KeyboardInterrupt: once `stop` is set; what is left then is true and can be gone on with.
+        """
+        try:
+            while self.waiting or self.running:
+                self.launcher.poll()
+                self._collect()
+                self._start()
+                self._show()
+                if (self.waiting or self.running) and self.stop.wait(self.launcher.poll_s):
+                    raise KeyboardInterrupt
+        finally:
+            self.launcher.close()
+            self.screen.close()
+        return self._summary()
+
+    def _collect(self) -> None:
+        for folder, (job, handle) in list(self.running.items()):
+            if handle.alive():
+                continue
+            stands = state.of(job, self.out, self.inputs)
+            if stands.name == state.WAITING and not handle.busy() and self._may_still_show(folder):
+                continue
+            del self.running[folder]
+            if stands.name == state.FINISHED:
+                self._finish(job, stands)
+            elif stands.name == state.RUNNING or (stands.name == state.WAITING and handle.busy()):
+                self.waiting = {folder: job, **self.waiting}  # somebody else's, or of a worker that was killed
+            else:
+                self._lose(job, stands)
+
+    def _may_still_show(self, folder: str) -> bool:
+        """Whether a run that has ended may have files that another machine's disk does not show yet."""
+        first = self.ended.setdefault(folder, time.monotonic())
+        return time.monotonic() - first < self.launcher.patience_s
+
+    def _lose(self, job: Job, stands: state.State) -> None:
+        kind = "stale" if stands.name == state.STALE else "failed"
+        why = stands.why or f"stopped; before: {last_line(self.out / job.folder / state.CONSOLE)}"
+        self.lost[job.folder] = (job, kind, why)
+        self.screen.event(f"{kind}: {job.title}: {why}")
+
+    def _finish(self, job: Job, stands: state.State) -> None:
+        self.finished.add(job.folder)
+        self.screen.event(f"finished: {job.title}: {stands.result['accuracy_pct']:.2f}%")
+        for child in self.jobs:  # its model may be another one than they were tested on
+            of_this = child.parent == job and child.folder in self.finished
+            if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
+                self.finished.remove(child.folder)
+                self.waiting[child.folder] = child
+        self.screen.finished(len(self.finished))
+
+    def _start(self) -> None:
+        free, chosen = self.launcher.free(), []
+        for job in list(self.waiting.values()):
+            if len(chosen) >= free:
+                break
+            if self._is_ready(job):
+                chosen.append(job)
+        if not chosen:
+            return
+        handles = self.launcher.start([task_of(job, self.out, self.data) for job in chosen])
+        for job, handle in zip(chosen, handles):
+            del self.waiting[job.folder]
+            self.running[job.folder] = (job, handle)
+
+    def _is_ready(self, job: Job) -> bool:
+        """Whether a waiting run can be started now; one that never can, or is finished by now, waits no longer."""
+        if job.parent and job.parent.folder in self.lost:
+            _, _, why = self.lost[job.parent.folder]
+            del self.waiting[job.folder]
+            self.lost[job.folder] = (job, "blocked", f"its training has not finished ({why})")
+            return False
+        if job.parent and job.parent.folder not in self.finished:
+            return False
+        stands = state.of(job, self.out, self.inputs)
+        if stands.name == state.FINISHED:  # by another runner
+            del self.waiting[job.folder]
+            self._finish(job, stands)
+        elif stands.name == state.STALE or stands.failed_s > self.began:  # so another runner has left it meanwhile
+            del self.waiting[job.folder]
+            self._lose(job, stands)
+            return False
+        return stands.name not in (state.FINISHED, state.RUNNING)
+
+    def _show(self) -> None:
+        folders = {folder: job for folder, (job, _) in self.running.items()}
+        self.screen.show([f"{job.title}: {progress.of_run(self.out / folder)}" for folder, job in folders.items()])
+
+    def _summary(self) -> Summary:
+        of_kind = {
+            kind: [(job, why) for job, what, why in self.lost.values() if what == kind]
+            for kind in ("failed", "stale", "blocked")
+        }
+        return Summary(len(self.finished), **of_kind)

@@ -1,0 +1,173 @@
+"""Runs on a Slurm cluster through submitit: arrays, a time limit, and requeueing after preemption or that limit.
+
+The runner may stop while runs are queued or running; the next one takes them over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from modprompt.errors import UserError
+from modprompt.experiments.running import state
+from modprompt.experiments.running.worker import BUSY, Task, Worker
+from modprompt.places import ROOT
+from modprompt.programs import left_as_found
+from modprompt.runs.result import read_json
+from modprompt.storage.text import write_json
+
+DEFAULTS = {"timeout_min": 240, "cpus_per_task": 8, "gpus_per_node": 1, "mem_gb": 32}
+_ARRAY = 1000  # Slurm's default MaxArraySize is 1001
+
+
+class Work:
+    """A task as submitit calls it, and what to do when the cluster wants the place back."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.worker: Worker | None = None
+
+    def __call__(self) -> int:
+        """Run the task on the cores that it was given; the worker's answer."""
+        threads = os.environ.get("SLURM_CPUS_PER_TASK")
+        if threads:
+            os.environ.setdefault("OMP_NUM_THREADS", threads)
+        self.worker = Worker(self.task)
+        return self.worker.run()
+
+    def checkpoint(self):
+        """End the run after its last whole epoch; submitit puts it into the queue again."""
+        from submitit.helpers import DelayedSubmission
+
+        if self.worker is not None:
+            self.worker.stop()
+        return DelayedSubmission(Work(self.task))
+
+
+def queue() -> set[str] | None:
+    """Ids of this user's jobs in the queue, array tasks one by one; None if Slurm does not answer."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        words = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+        return set(subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.split())
+    return None
+
+
+class SubmittedHandle:
+    """A submitted run."""
+
+    def __init__(self, launcher: SubmitLauncher, job_id: str, job: Any = None):
+        self.launcher, self.job_id, self.job = launcher, job_id, job
+
+    def alive(self) -> bool:
+        """Whether it waits or runs."""
+        return self.launcher.is_alive(self)
+
+    def busy(self) -> bool:
+        """Whether it ended because somebody else has the run."""
+        with contextlib.suppress(Exception):  # an error is left
+            if self.job is not None and self.job.paths.result_pickle.exists():  # else asking would wait for it
+                return self.job.result() == BUSY
+        return False
+
+
+class SubmitLauncher:
+    """Submits workers with submitit.
+
+    Args:
+        folder: where submitit keeps its files, on a disk that all nodes see.
+        settings: submitit's parameters of a job, e.g. timeout_min, slurm_partition; over DEFAULTS.
+        parallel: how many runs of an array at a time; None for no limit.
+        cluster: "slurm", or "local" for submitit's stand-in on this machine.
+
+    Raises:
+        UserError: if there is no submitit or no Slurm here, or a parameter is unknown.
+    """
+
+    stays = True
+    patience_s = 60.0  # NFS shows a file of another machine within that
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], parallel: int | None, cluster: str = "slurm"):
+        try:
+            import submitit
+        except ImportError:
+            raise UserError("--launcher slurm needs submitit: pip install submitit") from None
+        self.cluster, self.poll_s = cluster, 5.0 if cluster == "slurm" else 0.5
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=100)
+            limit = {"slurm_array_parallelism": parallel} if parallel else {}
+            given = {key: value for key, value in settings.items() if value not in (None, 0)}
+            given["slurm_additional_parameters"] = {"requeue": True, **given.get("slurm_additional_parameters", {})}
+            self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **given})
+        except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
+            raise UserError(f"--launcher slurm: {' '.join(str(error).split())[:300]}") from None
+        self._queue: set[str] | None = set()
+        self.poll()
+
+    def free(self) -> int:
+        """How many runs can be submitted: as many as there are."""
+        return _ARRAY
+
+    def start(self, tasks: Sequence[Task]) -> list[SubmittedHandle]:
+        """Submit tasks as one array.
+
+        Raises:
+            UserError: with what sbatch says, if it takes none.
+        """
+        try:
+            with left_as_found(), self.executor.batch():
+                path = os.environ.get("PYTHONPATH", "")
+                if str(ROOT) not in path.split(os.pathsep):  # what is submitted imports this package
+                    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), path]))
+                jobs = [self.executor.submit(Work(task)) for task in tasks]
+            ids = [job.job_id for job in jobs]
+        except Exception as error:
+            raise UserError(f"the cluster takes no runs: {' '.join(str(error).split())[-300:]}") from None
+        for task, job_id in zip(tasks, ids):
+            write_json(Path(task.folder) / state.QUEUED, {"cluster": self.cluster, "job_id": job_id})
+        return [SubmittedHandle(self, job_id, job) for job_id, job in zip(ids, jobs)]
+
+    def poll(self) -> None:
+        """Ask the queue once for all runs."""
+        if self.cluster == "slurm":
+            self._queue = queue()
+
+    def is_alive(self, handle: SubmittedHandle) -> bool:
+        """Whether a run waits or runs; if Slurm does not answer, it is thought to."""
+        if self.cluster != "slurm":
+            return not handle.job.done()
+        return self._queue is None or handle.job_id in self._queue
+
+    def adopt(self, folder: Path) -> SubmittedHandle | None:
+        """A run that an earlier runner has submitted and that is still in the queue."""
+        job_id = submitted_as(folder)
+        if self.cluster != "slurm" or job_id is None or self._queue is None or job_id not in self._queue:
+            return None
+        return SubmittedHandle(self, job_id)
+
+    def close(self) -> None:
+        """Leave the runs in the queue."""
+
+
+def submitted_as(folder: Path) -> str | None:
+    """The Slurm id under which a run was last submitted."""
+    queued = read_json(folder / state.QUEUED) or {}
+    return str(queued["job_id"]) if queued.get("cluster") == "slurm" and "job_id" in queued else None
+
+
+def cancel(folders: Sequence[Path]) -> int:
+    """Take the runs of these folders out of the queue; how many there were.
+
+    Raises:
+        UserError: if Slurm does not answer.
+    """
+    there = queue()
+    if there is None:
+        raise UserError("--cancel: Slurm does not answer (squeue)")
+    ids = [job_id for job_id in map(submitted_as, folders) if job_id in there]
+    for start in range(0, len(ids), 100):
+        subprocess.run(["scancel", *ids[start : start + 100]], check=False)
+    return len(ids)

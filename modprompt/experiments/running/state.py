@@ -1,0 +1,100 @@
+"""How a run stands, told by the files in its folder and by its lock; nothing is remembered that could be untrue.
+
+finished    result.json is whole, of these settings, this CLIP and these images, and of the model that its training has
+running     somebody holds the lock
+failed      its last start ended with an error
+stale       its result was made with other settings, another CLIP, split or few-shot list, or its training was
+waiting     anything else: never started, stopped, or its result is damaged or of an earlier model
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple
+
+from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.protocols import Job
+from modprompt.runs import folder as run_folder
+from modprompt.runs import result as results
+from modprompt.runs import same
+
+CONSOLE = "job/console.txt"
+FAILURE = "job/failure.json"
+QUEUED = "job/queued.json"
+
+FINISHED, RUNNING, FAILED, STALE, WAITING = "finished", "running", "failed", "stale", "waiting"
+
+
+class State(NamedTuple):
+    """A run's state, the reason for it in a line, its result if it has a whole one, and when it failed (Unix time)."""
+
+    name: str
+    why: str = ""
+    result: dict[str, Any] | None = None
+    failed_s: float = 0.0
+
+
+def _outdated(result: dict[str, Any], trained: dict[str, Any] | None) -> bool:
+    """Whether a test is of another model than the one that its training, if it has a result, now has."""
+    return trained is not None and trained.get("prompts_hash") != result.get("prompts_hash")
+
+
+def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None) -> bool:
+    """Whether a run's folder has a whole result of these settings, and of the model in its parent's folder."""
+    result = results.read(folder).result
+    if result is None or _other_settings(result, settings, tests):
+        return False
+    return parent is None or not _outdated(result, results.read(parent).result)
+
+
+def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
+    recorded = result.get("settings")
+    if not isinstance(recorded, dict):
+        return "made by an earlier version, which did not record its settings"
+    differing = same.differing_settings(recorded, settings, tests)
+    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+    return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""
+
+
+def _staleness(job: Job, result: dict[str, Any], inputs: Inputs | None) -> str:
+    settings = _other_settings(result, expected(job), job.tests)
+    changed = [] if settings or inputs is None else inputs.changes(job, result)
+    return settings or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
+
+
+def of_result(job: Job, out: Path, inputs: Inputs | None = None) -> State:
+    """A run's state by its result alone: finished, stale or waiting."""
+    result, why = results.read(out / job.folder)
+    if result is None:
+        return State(WAITING, why)
+    stale = _staleness(job, result, inputs)
+    if stale:
+        return State(STALE, stale, result)
+    if job.parent is None:
+        return State(FINISHED, "", result)
+    training = of_result(job.parent, out, inputs)
+    if training.name == STALE:
+        return State(STALE, f"its training was {training.why}", result)
+    if _outdated(result, training.result):
+        return State(WAITING, "its training has made another model since")
+    return State(FINISHED, "", result)
+
+
+def of(job: Job, out: Path, inputs: Inputs | None = None) -> State:
+    """How a run stands below an output folder.
+
+    Args:
+        job: the run.
+        out: the output folder.
+        inputs: what results are held against; None to look at their settings alone.
+    """
+    state, folder = of_result(job, out, inputs), out / job.folder
+    if state.name == FINISHED:
+        return state
+    if run_folder.is_held(folder):
+        return State(RUNNING)
+    failure = results.read_json(folder / FAILURE)
+    if failure is not None and state.name == WAITING:
+        return State(FAILED, str(failure.get("line", "")), failed_s=float(failure.get("time_s", 0.0)))
+    return state

@@ -1,0 +1,41 @@
+"""How all runs of an experiment stand, from any shell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Sequence
+
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.running import progress, state
+
+_MARKS = {state.FINISHED: "finished", state.RUNNING: "running", state.FAILED: "failed", state.STALE: "stale"}
+
+
+def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[str]:
+    """Numbers of runs by state, then every run that is neither finished nor merely waiting, and what is not compared.
+
+    Args:
+        jobs: the runs.
+        out: output folder.
+        inputs: what their results are held against.
+    """
+    inputs = inputs or Inputs(out, None)
+    states = [(job, state.of(job, out, inputs)) for job in jobs]
+    names = (state.FINISHED, state.RUNNING, state.WAITING, state.FAILED, state.STALE)
+    counts = {name: sum(stands.name == name for _, stands in states) for name in names}
+    text = [", ".join(f"{count} {name}" for name, count in counts.items() if count) + f", of {len(jobs)} runs"]
+    for job, stands in states:
+        if stands.name == state.RUNNING:
+            text.append(f"running: {job.title}: {progress.of_run(out / job.folder)}")
+        elif stands.name in (state.FAILED, state.STALE) or stands.why:
+            text.append(f"{stands.name}: {job.title}: {stands.why}")
+    return text + not_compared(states, inputs)
+
+
+def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> list[str]:
+    """A line for each kind of input that finished runs were not held against."""
+    finished = [(job, stands.result) for job, stands in states if stands.name == state.FINISHED]
+    counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
+    return [f"not compared with what is there now: {kind} of {n} finished runs" for kind, n in sorted(counts.items())]

@@ -1,0 +1,203 @@
+"""One run under its lock, from start to end: the same program for every launcher.
+
+A run that ends badly leaves job/failure.json with its last line. One that was asked to stop leaves nothing: it goes on
+with the next start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan.commands import command, expected
+from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.running import state
+from modprompt.programs import left_as_found
+from modprompt.runs import folder as run_folder
+from modprompt.storage.text import write_json
+
+DONE, FAILED, BUSY = 0, 1, 75
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Task(NamedTuple):
+    """What a worker must know of a run, in plain words: it may start on another machine.
+
+    folder: absolute folder of the results.
+    command: the words of the command.
+    settings: what the result must show.
+    tests: whether nothing is trained.
+    parent: absolute folder of the training whose model is tested; empty if none is.
+    """
+
+    folder: str
+    command: tuple[str, ...]
+    settings: dict[str, str]
+    tests: bool
+    parent: str
+
+
+def task_of(job: Job, out: Path, data: Path) -> Task:
+    """The task of a job."""
+    parent = str(out / job.parent.folder) if job.parent else ""
+    return Task(str(out / job.folder), tuple(command(job, out, data)), expected(job), job.tests, parent)
+
+
+def last_line(path: Path) -> str:
+    """The last line of a console that says something; a progress bar's line is what it shows last."""
+    with contextlib.suppress(OSError):
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 8192))
+            text = file.read().decode("utf-8", errors="replace")
+        lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
+        return lines[-1][:300] if lines else ""
+    return ""
+
+
+def _put_old_log_aside(folder: Path) -> None:
+    """Name an earlier start's log.txt after its time, so that log.txt is the newest: parsers read it alone."""
+    log = folder / "log.txt"
+    with contextlib.suppress(FileNotFoundError):
+        stamp = time.strftime("-%Y-%m-%d-%H-%M-%S", time.localtime(log.stat().st_mtime))
+        aside, number = log.with_name(log.name + stamp), 0
+        while aside.exists():
+            number += 1
+            aside = log.with_name(f"{log.name}{stamp}-{number}")
+        log.rename(aside)
+
+
+def _new_file(path: Path) -> BinaryIO:
+    """A file to write anew; a link or a pipe that stands there, as a foreign tree may have it, goes."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
+    return path.open("wb")
+
+
+def _deaf_to_user_signals() -> None:
+    """In the child: these mean "make room" to the worker, which ends the child itself."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _has_ended(pid: int, patience_s: float) -> bool:
+    """Whether a child has ended, or does so within some time; it is not reaped."""
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+        except ChildProcessError:  # reaped already
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.05)
+
+
+class Worker:
+    """Runs a task, and can be stopped while it does.
+
+    Args:
+        task: what to run.
+    """
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.folder = Path(task.folder)
+        self.child: subprocess.Popen | None = None
+
+    def finished(self) -> bool:
+        """Whether the task's result is there."""
+        parent = Path(self.task.parent) if self.task.parent else None
+        return state.is_finished(self.folder, self.task.settings, self.task.tests, parent)
+
+    def run(self) -> int:
+        """DONE, FAILED, or BUSY if the run is somebody else's at the moment."""
+        try:
+            held = run_folder.take(self.folder)
+        except run_folder.Busy:
+            return BUSY
+        try:
+            if self.finished():
+                return DONE
+            (self.folder / state.FAILURE).unlink(missing_ok=True)
+            _put_old_log_aside(self.folder)
+            code = self._run_child(held)
+            if self.finished():
+                return DONE
+            if -code not in _STOPS and code != 130:  # 130: train.py was interrupted
+                self._record(code)
+            return FAILED
+        finally:
+            if held is not None:
+                os.close(held)
+
+    def _run_child(self, held: int | None) -> int:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **run_folder.handing_over(held)}
+        with _new_file(self.folder / state.CONSOLE) as console:
+            self.child = subprocess.Popen(
+                self.task.command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=[] if held is None else [held],  # it lives as long as the run, even if this process is killed
+                preexec_fn=_deaf_to_user_signals,
+            )
+            return self.child.wait()
+
+    def _record(self, code: int) -> None:
+        line = last_line(self.folder / state.CONSOLE)
+        if code < 0:
+            name = signal.Signals(-code).name
+            line = f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
+        elif code == 0:
+            line = f"ended without a result; before: {line}"
+        facts: dict[str, Any] = {"line": line, "exit": code, "host": socket.gethostname(), "time_s": time.time()}
+        write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """End the child; what it has saved after its last whole epoch stays.
+
+        Called from signal handlers too, in the middle of a `wait`: so nothing of Popen that takes its lock.
+        """
+        if self.child is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if _has_ended(self.child.pid, 0.0):
+                return
+            os.kill(self.child.pid, number)
+            if _has_ended(self.child.pid, grace_s):
+                return
+
+
+@left_as_found()
+def main(argv: list[str] | None = None) -> int:
+    """Run the task that the first argument holds as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", help="fields of a Task as JSON")
+    parser.add_argument("--cores", default="", help="cores to run on, e.g. 0,1")
+    args = parser.parse_args(argv)
+    if args.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
+    fields = json.loads(args.task)
+    try:
+        return Worker(Task(**{**fields, "command": tuple(fields["command"])})).run()
+    except (UserError, OSError) as error:  # no place for a word in the run's folder
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

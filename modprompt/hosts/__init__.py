@@ -1,0 +1,1 @@
+"""MPL in other codebases: install, launch, doctor."""

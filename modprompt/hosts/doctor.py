@@ -1,0 +1,197 @@
+"""Which Dassl, clip, PyTorch, device and data are in use and from where, what is wrong with them, and what to do.
+
+    cd CODEBASE && python -m modprompt.doctor [--root DATA]
+
+The first thing to run, and to send along, when something does not work. Exit code 1 if anything keeps MPL from running.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Callable, List, NamedTuple, Optional
+
+from modprompt.hosts.install import MANIFEST
+from modprompt.places import ROOT
+from modprompt.programs import left_as_found
+
+# what the real Dassl and the clip package ask for when they are imported: module, and its name for pip
+NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
+OF_DASSL = {
+    "sklearn": "scikit-learn",
+    "scipy": "scipy",
+    "tabulate": "tabulate",
+    "tensorboard": "tensorboard",
+    "gdown": "gdown",
+    "pandas": "pandas",
+}
+OF_CLIP = {"ftfy": "ftfy", "regex": "regex", "packaging": "packaging"}
+
+
+class Finding(NamedTuple):
+    """One line of the report: a word for what is looked at, what there is, and what to do ("" if all is well).
+
+    fatal: whether MPL cannot run as it is.
+    """
+
+    what: str
+    state: str
+    advice: str = ""
+    fatal: bool = False
+
+
+def _present(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return module in sys.modules
+
+
+def python() -> List[Finding]:
+    """The interpreter."""
+    return [Finding("Python", f"{platform.python_version()} at {sys.executable}")]
+
+
+def pytorch() -> List[Finding]:
+    """PyTorch and its device."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
+        return [Finding("PyTorch", f"does not import ({error})", "install it: pip install torch torchvision", True)]
+    found = [Finding("PyTorch", f"{torch.__version__} at {Path(torch.__file__).parent}")]
+    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < (1, 9):
+        found[0] = found[0]._replace(advice="1.9 is the oldest that runs this", fatal=True)
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info() if hasattr(torch.cuda, "mem_get_info") else (0, 0)
+        memory = f", {free / 2**30:.1f} of {total / 2**30:.1f} GiB free" if total else ""
+        found.append(Finding("device", f"{torch.cuda.get_device_name()}{memory}"))
+    else:
+        advice = "this PyTorch has CUDA, but sees no GPU" if torch.version.cuda else ""
+        found.append(Finding("device", f"CPU, {torch.get_num_threads()} threads", advice))
+    return found
+
+
+def packages() -> List[Finding]:
+    """What else must import."""
+    missing = [name for module, name in NEEDED.items() if not _present(module)]
+    if missing:
+        return [Finding("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}", True)]
+    return [Finding("packages", ", ".join(NEEDED.values()))]
+
+
+def dassl() -> List[Finding]:
+    """Which Dassl, and what was mended in it."""
+    if not _present("dassl"):
+        return [
+            Finding(
+                "Dassl",
+                "not found",
+                "install the one that this codebase asks for, or put its folder on PYTHONPATH: "
+                "PYTHONPATH=/path/to/Dassl.pytorch",
+                True,
+            )
+        ]
+    missing = [name for module, name in OF_DASSL.items() if not _present(module)]
+    try:
+        from modprompt.compat import mends
+    except ImportError as error:
+        advice = f"pip install {' '.join(missing)}" if missing else "see the message"
+        return [Finding("Dassl", f"does not import ({error})", advice, True)]
+    module = importlib.import_module("dassl")
+    version = getattr(module, "__version__", "of unknown version")
+    return [
+        Finding("Dassl", f"{version} at {Path(module.__file__).parent}"),
+        *(Finding("mended", line) for line in mends.apply()),
+    ]
+
+
+def clip(folder: Path) -> List[Finding]:
+    """Which clip package."""
+    from modprompt.clips import package as clip_package
+
+    own = clip_package.own_folder(folder)
+    elsewhere = clip_package.found_in() if own is not None and "clip" not in sys.modules else None
+    clip_package.use_folder(folder)
+    try:
+        module = clip_package.import_clip()
+    except ImportError as error:
+        missing = [name for name_of, name in OF_CLIP.items() if not _present(name_of)]
+        advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
+        return [Finding("clip", f"does not import ({error})", advice, True)]
+    found = [Finding("clip", str(Path(module.__file__).parent))]
+    if elsewhere not in (None, own):
+        found[0] = found[0]._replace(
+            advice=f"without the launcher {elsewhere} would win over this folder's clip, which has no __init__.py: "
+            "use python -m modprompt.launch, or pip uninstall that one"
+        )
+    cache = Path("~/.cache/clip").expanduser()
+    weights = sorted(path.name for path in cache.glob("*.pt")) if cache.is_dir() else []
+    advice = "" if weights else "downloaded at the first use of a name; or give MODEL.BACKBONE.PATH"
+    return [*found, Finding("weights", f"{cache}: {', '.join(weights) or 'none'}", advice)]
+
+
+def codebase(folder: Path) -> List[Finding]:
+    """The codebase in a folder."""
+    if not (folder / "train.py").is_file():
+        return [Finding("codebase", f"no train.py in {folder}", "start this in a codebase's folder", True)]
+    state = "with MPL installed" if (folder / MANIFEST).is_file() else ""
+    own = "it has an MPL of its own; ours is --trainer ModMPL" if (folder / "trainers" / "mpl.py").is_file() else ""
+    if folder.resolve() == ROOT:
+        return [Finding("codebase", f"{folder}, this project")]
+    return [Finding("codebase", " ".join(filter(None, (str(folder), state))), own)]
+
+
+def trainer() -> List[Finding]:
+    """Whether the trainer enters Dassl's registry."""
+
+    try:
+        importlib.import_module("modprompt.trainers.mpl")
+        from dassl.engine import TRAINER_REGISTRY
+    except Exception as error:
+        return [Finding("trainer", f"MPL does not import ({type(error).__name__}: {error})", "report this", True)]
+    names = [name for name in ("MPL", "ModMPL") if name in TRAINER_REGISTRY.registered_names()]
+    return [Finding("trainer", f"{' and '.join(names)} in Dassl's registry")]
+
+
+def data(root: Path) -> List[Finding]:
+    """The data sets in a folder."""
+    if not root.is_dir():
+        return [Finding("data", f"no folder {root}", "give it with --root, or set DATA")]
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [Finding("data", f"{root.resolve()}: {', '.join(names) or 'empty'}", "" if names else "no data set in it")]
+
+
+def examine(folder: Path, root: Path) -> List[Finding]:
+    """All findings; where one is fatal the later ones that need it are left out."""
+    steps: List[Callable[[], List[Finding]]] = [
+        python, pytorch, packages, dassl, lambda: clip(folder), trainer, lambda: codebase(folder),
+    ]  # fmt: skip
+    found: List[Finding] = []
+    for step in steps:
+        found += step()
+        if any(finding.fatal for finding in found):
+            break
+    return [*found, *data(root)]
+
+
+@left_as_found()
+def main(argv: Optional[List[str]] = None) -> int:
+    """Print the report. Exit code 0, or 1 if MPL cannot run as it is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
+    args = parser.parse_args(argv)
+    folder = Path.cwd()
+    sys.path.insert(0, str(folder))
+    if (folder / "compat" / "dassl").is_dir() and not _present("dassl"):
+        sys.path.append(str(folder / "compat"))
+    found = examine(folder, Path(args.root))
+    for finding in found:
+        print(f"{finding.what:<10}{finding.state}")
+        if finding.advice:
+            print(f"{'':<10}-> {finding.advice}")
+    fatal = any(finding.fatal for finding in found)
+    print("MPL cannot run here as it is: see the arrows" if fatal else "MPL can run here")
+    return int(fatal)

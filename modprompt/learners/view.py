@@ -1,0 +1,155 @@
+"""Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
+
+from pathlib import Path
+from typing import Callable, Dict, Mapping, NamedTuple, Optional, Union
+
+from torch import Tensor, nn
+
+from modprompt.errors import UserError
+from modprompt.storage.tensors import read_tensors
+from modprompt.storage.versioned import understood
+
+PREFIX = "prompt_learner."
+_DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
+_CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
+_OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
+_FROZEN = "ZS_image_encoder."  # PromptSRC keeps CLIP's image encoder inside its learner
+
+
+class Loaded(NamedTuple):
+    """What a checkpoint said: its epoch (0 if it has none), of how many classes it held tokens (0 if of none), and what
+    its class names add up to ("" if it does not say)."""
+
+    epoch: int
+    classes: int
+    class_list: str
+
+
+class CheckpointView(nn.Module):
+    """A learner's own parameters, under the names that checkpoints of its method give them.
+
+    Args:
+        learner: the learner.
+        key: gives the dotted name in a checkpoint for a parameter's name in the learner.
+    """
+
+    def __init__(self, learner: nn.Module, key: Callable[[str], str]):
+        super().__init__()
+        self.__dict__["learner"] = learner  # not a submodule: its parameters are entered below
+        self.names = {}
+        for name, parameter in learner.named_parameters():
+            *path, leaf = key(name).split(".")
+            owner = self
+            for part in path:
+                if part not in owner._modules:
+                    owner.add_module(part, nn.Module())
+                owner = owner._modules[part]
+            owner.register_parameter(leaf, parameter)
+            self.names[_bare(key(name))] = name
+
+    def train(self, mode: bool = True):
+        """Set the learner's mode."""
+        self.learner.train(mode)
+        return super().train(mode)
+
+
+def _bare(key: str) -> str:
+    return key[len(PREFIX) :] if key.startswith(PREFIX) else key
+
+
+def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP."""
+    plain = {str(key): value for key, value in state_dict.items()}
+    plain = {key[7:] if key.startswith("module.") else key: value for key, value in plain.items()}
+    deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT)}
+    inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
+    if not inner:  # a learner saved without its prefix
+        inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
+    learned = {**inner, **deep}
+    return {key: value for key, value in learned.items() if key not in _CLASS_TOKENS and not key.startswith(_FROZEN)}
+
+
+def count_classes(state_dict: Mapping[str, Tensor]) -> int:
+    """Number of classes whose tokens a checkpoint holds; 0 if it holds none."""
+    for key, value in state_dict.items():
+        if str(key).endswith(_CLASS_TOKENS[1]) and isinstance(value, Tensor):
+            return value.shape[0]
+    return 0
+
+
+def read_checkpoint(path: Union[str, Path]) -> dict:
+    """The content of a checkpoint file, with its tensors under "state_dict".
+
+    Raises:
+        UserError: if the file is not a whole checkpoint.
+    """
+    content = read_tensors(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
+        raise UserError(f"{path} is not a checkpoint of a prompt learner")
+    content = content if "state_dict" in content else {"state_dict": content}
+    if not isinstance(content.get("made_with"), dict):
+        content["made_with"] = {}
+    return content
+
+
+def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
+    for key in mine:
+        if key not in theirs:
+            return f"{key} is missing in the file"
+        if theirs[key].shape != mine[key].shape:
+            return f"{key} is {tuple(mine[key].shape)} here and {tuple(theirs[key].shape)} in the file"
+    extra = [key for key in theirs if key not in mine]
+    return f"the file also has {extra[0]}" if extra else ""
+
+
+def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path) -> None:
+    mine = {key: view.learner.get_parameter(name) for key, name in view.names.items()}
+    if not set(mine) & set(theirs):
+        raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine))}")
+    difference = _differences(mine, theirs)
+    if difference:
+        describe = view.learner.describe
+        here = describe(dict(view.learner.named_parameters()))
+        there = describe({view.names.get(key, key): value for key, value in theirs.items()})
+        settings = [
+            f"{name} is {here[name]} here and {there.get(name)} in the file"
+            for name in here
+            if here[name] != there.get(name)
+        ]
+        raise UserError(f"{path} does not fit this model: {'; '.join(settings) or difference}")
+
+
+def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path) -> None:
+    expected = understood(stated, expected, path)
+    other = [
+        f"{name} is {value} here and {stated[name]} in the file"
+        for name, value in expected.items()
+        if stated.get(name, value) != value
+    ]
+    if other:
+        raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
+
+
+def load_learner(view: CheckpointView, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None) -> Loaded:
+    """Load a checkpoint into a prompt learner; class tokens in it are dropped.
+
+    Args:
+        view: the learner; its `describe` gives the settings that show in a state dict, for the message.
+        path: a checkpoint file, ours or the reference's.
+        made_with: what a checkpoint that says what it was made with must have been made with.
+
+    Returns:
+        The epoch of the checkpoint, and what it says of its classes.
+
+    Raises:
+        UserError: if the file is not a whole checkpoint or does not fit; what differs is named.
+    """
+    content = read_checkpoint(path)
+    state = content["state_dict"]
+    theirs = {key: value for key, value in learner_part(state).items() if isinstance(value, Tensor)}
+    _require_fit(view, theirs, path)
+    _require_made_with(content["made_with"], made_with or {}, path)
+    view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
+    epoch = content.get("epoch", 0)
+    class_list = content.get("class_list", "")
+    return Loaded(epoch if isinstance(epoch, int) else 0, count_classes(state), str(class_list))

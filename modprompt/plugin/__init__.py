@@ -1,8 +1,0 @@
-"""The Dassl side: config defaults, and the trainer that prompt-learning methods share.
-
-Importing it mends what keeps the real Dassl from running on a current PyTorch (mends.py).
-"""
-
-from modprompt.plugin import mends
-
-mends.apply()

@@ -1,0 +1,128 @@
+"""What all trainers share, those that train nothing too: loading CLIP, checking images and logits."""
+
+import os
+import warnings
+
+import torch
+from dassl.engine import TrainerX
+from torch import nn
+from tqdm import tqdm
+
+from modprompt.clips import build as backbone
+from modprompt.clips.words import require_known_words
+from modprompt.engine.memory import keep_freed_memory
+from modprompt.runs import folder as run_folder
+from modprompt.runs import images
+from modprompt.trainers import once
+from modprompt.trainers.feature_cache import feature_batches
+from modprompt.trainers.nodes import CLIP_MEAN, CLIP_STD
+
+
+def warn_of_pixel_statistics(cfg) -> None:
+    """Warn if images are not normalised as CLIP was trained: usually a sign of a missing --config-file."""
+    given = [*cfg.INPUT.PIXEL_MEAN, *cfg.INPUT.PIXEL_STD]
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
+        warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
+    elif any(abs(a - b) > 1e-3 for a, b in zip(given, [*CLIP_MEAN, *CLIP_STD])):
+        warnings.warn(
+            "INPUT.PIXEL_MEAN and PIXEL_STD are not CLIP's (0.481 0.458 0.408, 0.269 0.261 0.276): "
+            "is the trainer's --config-file missing?",
+            stacklevel=2,
+        )
+
+
+class CLIPTrainer(TrainerX):
+    """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
+
+    def __init__(self, cfg):
+        with once.one_line():
+            if os.environ.get(once.ONCE):
+                once.require_folder_agrees(cfg)
+            if cfg.OUTPUT_DIR:
+                run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
+            super().__init__(cfg)
+        if images.selected_on(self.dm.dataset, cfg) == images.TEST:
+            print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
+
+    def train(self):
+        """Train, resuming if there is something to resume, then test."""
+        with once.one_line():
+            super().train()
+
+    def load_clip(self) -> nn.Module:
+        """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
+        cfg = self.cfg
+        warn_of_pixel_statistics(cfg)
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        path = cfg.MODEL.BACKBONE.PATH
+        print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
+        clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
+        backbone.require_input_size(clip_model, *cfg.INPUT.SIZE)
+        require_known_words(self.dm.dataset.classnames, clip_model)
+        self.backbone_fingerprint = clip_model.fingerprint
+        return clip_model
+
+    def encode_image(self, image):
+        """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""
+        return self.model.encode_image(image.to(self.device))
+
+    @property
+    def prompts_images(self):
+        """Whether the image side has prompts, so that its features change with them."""
+        return False
+
+    @torch.no_grad()
+    def test(self, split=None, **kwargs):
+        """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them.
+
+        Args:
+            split: "val" or "test"; without it TEST.SPLIT. Without validation images it is "test".
+            kwargs: what some Dassl adds, not read.
+
+        Returns:
+            The first result of the evaluator: accuracy in percent.
+        """
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
+        print(f"Evaluate on the *{split}* set")
+        for batch in tqdm(self._test_batches(split)):
+            images, labels = self.parse_batch_test(batch)
+            self.evaluator.process(self.model_inference(images), labels)
+        results = self.evaluator.evaluate()
+        if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
+            for name, value in results.items():
+                self.write_scalar(f"{split}/{name}", value, self.epoch)
+        return next(iter(results.values()))
+
+    def _test_batches(self, split):
+        loader = self.val_loader if split == "val" else self.test_loader
+        folder = self.cfg.TEST.get("FEATURE_CACHE", "")
+        if not folder or self.prompts_images:
+            return loader
+        name = f"{self.cfg.DATASET.NAME}_{split}"
+        return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image)
+
+    def parse_batch_test(self, batch):
+        """(images, labels) on the device."""
+        return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    def model_inference(self, input):
+        """Logits (B, C) of a test batch.
+
+        Raises:
+            FloatingPointError: if they are not finite: there is no prediction in them.
+        """
+        logits = self.logits(input) if input.dim() == 4 else self.logits_of(input)
+        if not torch.isfinite(logits).all():
+            raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
+        return logits
+
+    def logits(self, image):
+        """Logits (B, C) of images (B, 3, H, W)."""
+        return self.model(image)
+
+    def logits_of(self, features):
+        """Logits (B, C) of what encode_image gave for B images."""
+        return self.model.of_features(features).logits

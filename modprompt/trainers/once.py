@@ -1,0 +1,136 @@
+"""Whether the run that a configuration asks for is finished already, so that scripts start nothing twice.
+
+A finished run has the same settings, CLIP, split, few-shot list and, where it is a test, the same model. Nothing else
+passes for it.
+"""
+
+import contextlib
+import os
+import sys
+import warnings
+from typing import Callable, List, Mapping, Optional
+
+from dassl.config import cfg_default
+
+from modprompt.clips import build as backbone
+from modprompt.errors import UserError
+from modprompt.runs import result as results
+from modprompt.runs import same
+from modprompt.runs.settings import as_text
+from modprompt.storage.text import sha256_of
+from modprompt.storage.versioned import proves_less
+from modprompt.trainers.run_folder import find_checkpoint
+from modprompt.trainers.training_state import settings_of
+
+ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
+
+
+@contextlib.contextmanager
+def one_line():
+    """For scripts in other codebases, whose programs know nothing of UserError: its line, and exit code 2."""
+    try:
+        yield
+    except (UserError, FloatingPointError) as error:
+        if not os.environ.get(ONCE):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def require_folder_agrees(cfg) -> None:
+    """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
+    classes = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+    same.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
+
+
+def _tests_another_model(result: Mapping, evaluated: str, model_dir: str, epoch: Optional[int]) -> bool:
+    if result.get("evaluated", "") != evaluated:
+        return True
+    tested = result.get("checkpoint")
+    if not isinstance(tested, dict):
+        return bool(evaluated)  # an earlier version did not say
+    folder = os.path.join(model_dir, os.path.basename(os.path.dirname(str(tested.get("name", "")))))
+    try:
+        return sha256_of(find_checkpoint(folder, epoch)) != tested.get("hash")
+    except (UserError, OSError):
+        return True
+
+
+def _differing_inputs(cfg, result: Mapping, find: Callable, split_now: Callable[[], str]) -> List[str]:
+    """Which of a result's split, few-shot list and initial weights are other ones now."""
+    files, split = result.get("files"), result.get("split")
+    found = same.differing_files(files or {}, find)
+    if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
+        found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
+    return found + same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
+
+
+def _warn_of_what_is_unknown(cfg, result: Mapping, mine: str) -> None:
+    """Warn of what a result of an earlier version has not recorded, or by a rule that proves less."""
+    recorded = str(result.get("backbone_hash") or "")
+    lacks = [] if result.get("files") is not None else ["its split and few-shot list"]
+    lacks += [] if recorded else ["its CLIP"]
+    lacks += ["its initial weights"] if cfg.MODEL.INIT_WEIGHTS and not result.get("init_weights") else []
+    texts = [f"{' and '.join(lacks)} cannot be compared"] if lacks else []
+    if recorded and proves_less(recorded, mine):
+        texts.append("its CLIP is compared by an earlier rule, which proves less")
+    if texts:
+        warnings.warn(f"{cfg.OUTPUT_DIR} is of an earlier version: {'; '.join(texts)}", stacklevel=3)
+
+
+def finished_before(
+    cfg,
+    settings: Mapping[str, str],
+    tests: bool,
+    find: Callable[[str], Optional[str]],
+    split_now: Callable[[], str],
+    model_dir: str = "",
+    epoch: Optional[int] = None,
+) -> bool:
+    """Whether cfg.OUTPUT_DIR holds the very run that is asked for, finished; a line says so.
+
+    Args:
+        cfg: the run's configuration.
+        settings: those that files and options gave.
+        tests: whether the run only tests.
+        find: gives the path of a recorded split file or few-shot list.
+        split_now: reads the data set and gives its split's hash, for those without a split file.
+        model_dir: whose model is tested; empty if none is.
+        epoch: of which epoch; None for the best or last.
+
+    Raises:
+        UserError: if it holds a finished run that is another one, or its name states other shots, seed or classes.
+    """
+    require_folder_agrees(cfg)
+    result, why = results.read(cfg.OUTPUT_DIR)
+    if result is None:
+        if why:
+            print(f"{cfg.OUTPUT_DIR}: {why}: running again")
+        return False
+    if not isinstance(result.get("settings"), dict):
+        raise same.told(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
+    defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
+    found = same.differing_settings(result["settings"], settings, tests, defaults)
+    if not tests and result.get("evaluated"):
+        found.append(f"it is a test of {result['evaluated']}")
+    found = found or _differing_inputs(cfg, result, find, split_now)
+    mine = "" if found else _fingerprint(cfg)
+    found = found or same.differing_clip(str(result.get("backbone_hash") or ""), mine)
+    if found:
+        raise same.told(cfg.OUTPUT_DIR, found)
+    _warn_of_what_is_unknown(cfg, result, mine)
+    evaluated = describe_model(model_dir, epoch)
+    if tests and _tests_another_model(result, evaluated, model_dir, epoch):
+        print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
+        return False
+    print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)} (delete {cfg.OUTPUT_DIR} to run again)")
+    return True
+
+
+def describe_model(model_dir: str, epoch: Optional[int]) -> str:
+    """Which model a test tests, as result.json has it; empty if it loads none."""
+    return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
+
+
+def _fingerprint(cfg) -> str:
+    return backbone.load_clip(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("PATH", "")).fingerprint

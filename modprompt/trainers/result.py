@@ -1,0 +1,147 @@
+"""The result of a run as data: result.json, written whole at the end of a test, the mark of a finished run."""
+
+import hashlib
+import os
+import platform
+import sys
+import time
+
+import dassl
+import torch
+import torchvision
+
+from modprompt.runs import result as results
+from modprompt.runs.images import facts_of
+from modprompt.runs.result import FILE_NAME, VERSION
+from modprompt.runs.same import file_hash
+from modprompt.runs.settings import settings_hash
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import sha256_of, write_json
+
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
+
+
+def prompts_hash(learner):
+    """Twelve hex digits of a learner's parameters, name by name: what was trained, and what a test tested."""
+    digest = hashlib.sha256()
+    for name, value in sorted(learner.named_parameters()):
+        bits = value.detach().cpu().contiguous().view(_WHOLE[value.element_size()])  # numpy has no bfloat16
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode() + bits.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _of_learner(trainer):
+    """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
+    learner = getattr(getattr(trainer, "model", None), "prompt_learner", None)
+    if learner is None:
+        return {}
+    sides = learner.schedules._asdict()
+    return {
+        "prompts_hash": prompts_hash(learner),
+        "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
+    }
+
+
+def _facts(dataset, cfg, model_dir):
+    """What is known of the images; a tested model was chosen by those that its own run has named."""
+    facts = facts_of(dataset, cfg)
+    trained = results.read(model_dir).result if model_dir else None
+    if trained and not facts["selected_on"]:
+        facts["selected_on"] = str(trained.get("selected_on", ""))
+    return facts
+
+
+def _of_checkpoint(trainer, evaluated):
+    """Name and hash of the checkpoint that a run has tested and not made; nothing if it tested its own."""
+    path = getattr(trainer, "loaded_checkpoint", "") if evaluated else ""
+    return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}} if path else {}
+
+
+def _of_initial_weights(trainer):
+    """Hash of the file MODEL.INIT_WEIGHTS; nothing where there was none."""
+    found = getattr(trainer, "init_weights_hash", "")
+    return {"init_weights": found} if found else {}
+
+
+def peak_memory_gib(on_cuda):
+    """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 where nobody knows)."""
+    if on_cuda:
+        return torch.cuda.max_memory_allocated() / 2**30
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
+
+
+class ResultRecorder:
+    """Keeps what a trainer's evaluator returned last.
+
+    Args:
+        trainer: a trainer with an `evaluator`.
+    """
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+        self.results = None
+        self.started = time.time()
+        evaluate = trainer.evaluator.evaluate
+
+        def recorded():
+            self.results = evaluate()
+            return self.results
+
+        trainer.evaluator.evaluate = recorded
+
+    def write(self, cfg, evaluated: str, given, model_dir: str = "") -> str:
+        """Write result.json into cfg.OUTPUT_DIR.
+
+        Args:
+            cfg: the run's configuration.
+            evaluated: which checkpoint was tested, if the run did not train it.
+            given: the settings that files and options gave, as runs/settings.py has them.
+            model_dir: the folder of the run that trained it.
+
+        Returns:
+            The path of the file, or "" if nothing was tested.
+        """
+        if self.results is None:
+            return ""
+        dataset, on_cuda = self.trainer.dm.dataset, torch.cuda.is_available() and cfg.USE_CUDA
+        by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
+        tested = dataset.val if by_validation else dataset.test
+        content = {
+            "trainer": cfg.TRAINER.NAME,
+            "dataset": cfg.DATASET.NAME,
+            "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
+            "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
+            "clip": {"name": cfg.MODEL.BACKBONE.NAME, "file": cfg.MODEL.BACKBONE.PATH},
+            "seed": cfg.SEED,
+            "shots": cfg.DATASET.NUM_SHOTS,
+            "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+            "tested_on": "val" if by_validation else "test",
+            **_facts(dataset, cfg, model_dir),
+            "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
+            "evaluated": evaluated,
+            **_of_checkpoint(self.trainer, evaluated),
+            **_of_initial_weights(self.trainer),
+            "images": len(tested),
+            "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
+            **{f"{name}_pct": float(value) for name, value in self.results.items()},
+            **_of_learner(self.trainer),
+            "elapsed_s": round(time.time() - self.started, 1),
+            "peak_gib": round(peak_memory_gib(on_cuda), 3),
+            "device": torch.cuda.get_device_name() if on_cuda else "cpu",
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "torchvision": torchvision.__version__,
+                "dassl": getattr(dassl, "__version__", "unknown"),
+            },
+            "config_hash": settings_hash(given),
+            "settings": dict(given),
+        }
+        path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
+        write_json(path, sealed(content, VERSION))
+        return path

@@ -1,0 +1,122 @@
+"""A training run that can be killed at any time: it goes on exactly, and never with other settings.
+
+Takes the place of the Dassl hooks around the epochs, so that it is the same with every Dassl.
+"""
+
+import datetime
+import os
+import time
+
+from modprompt.errors import UserError
+from modprompt.storage.parts import copy_whole
+from modprompt.trainers import training_state
+from modprompt.trainers.run_folder import has_checkpoint, newest_state
+
+
+class ResumableRun:
+    """The part of a trainer that starts, saves, resumes and ends a run; it stands in front of TrainerX."""
+
+    def resume_settings(self):
+        """What must be the same for a run to be gone on with, as {name: text}."""
+        return training_state.settings_of(self.cfg)
+
+    def extra_state(self):
+        """What else the trainer must remember between epochs: tensors and plain values."""
+        return {}
+
+    def load_extra_state(self, extras):
+        """Take back what extra_state gave."""
+
+    def before_train(self):
+        """Resume, and start the clock."""
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and self.val_loader is None:
+            raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
+        self.start_epoch = self._resume()
+        if hasattr(self, "init_writer"):  # not every Dassl has TensorBoard
+            self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        self.time_start = time.time()
+
+    def _resume(self):
+        """Number of epochs that are done.
+
+        In this order: the state of an unfinished run in OUTPUT_DIR, or in RESUME; a finished run in OUTPUT_DIR, which
+        is only tested again; checkpoints in RESUME. Checkpoints of a run that was killed before its first state was
+        written are no ground to go on from exactly, so it begins anew.
+        """
+        own, other = self.cfg.OUTPUT_DIR, self.cfg.RESUME
+        for directory in (own, other):
+            if directory and training_state.exists(directory):
+                return self._resume_state(directory)
+        if has_checkpoint(own, self._models) and self._finished(own):
+            return self.resume_model_if_exist(own)
+        if not other:
+            return 0
+        if not has_checkpoint(other, self._models):
+            raise UserError(f"RESUME: there is no run to go on from in {other}")
+        return self.resume_model_if_exist(other)
+
+    def _resume_state(self, directory):
+        epoch, self.best_result, extras = training_state.load(
+            directory, self.resume_settings(), self._models, self._optims, self._scheds
+        )
+        self.load_extra_state(extras)
+        print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
+        if directory != self.cfg.OUTPUT_DIR:
+            self._take_over_best(directory)
+        return epoch
+
+    def _take_over_best(self, directory):
+        for name in self._models:
+            best = os.path.join(directory, name, "model-best.pth.tar")
+            if os.path.isfile(best):
+                copy_whole(best, os.path.join(self.cfg.OUTPUT_DIR, name, os.path.basename(best)))
+
+    def _finished(self, directory):
+        """Whether a folder holds a finished training; one with other settings is an error."""
+        for name in self._models:
+            checkpoint = newest_state(os.path.join(directory, name))
+            if "settings" in checkpoint:
+                training_state.require_same(self.resume_settings(), checkpoint["settings"], directory)
+            if checkpoint["epoch"] < self.max_epoch:
+                return False
+        print(f"{directory} is trained already ({self.max_epoch} epochs): nothing to train, testing again")
+        return True
+
+    def after_epoch(self):
+        """Validate if asked for, save if it is time to, and leave the state to go on from."""
+        finished = self.epoch + 1
+        if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
+            result = self.test(split="val")
+            if result > self.best_result:
+                self.best_result = result
+                self.save_model(self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar")
+        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
+        if finished == self.max_epoch or (frequency > 0 and finished % frequency == 0):
+            self.save_model(self.epoch, self.output_dir)
+        training_state.save(
+            self.output_dir,
+            self.resume_settings(),
+            finished,
+            self._models,
+            self._optims,
+            self._scheds,
+            self.best_result,
+            self.extra_state(),
+        )
+
+    def after_train(self):
+        """Test the last model, or the best on the validation set."""
+        print(
+            "Finish training\nFinished training"
+        )  # CoOp's log parser waits for the first line, MaPLe's for the second
+        if not self.cfg.TEST.NO_TEST:
+            if self.cfg.TEST.FINAL_MODEL == "best_val":
+                print("Deploy the model with the best val performance")
+                self.load_model(self.output_dir)
+            else:
+                print("Deploy the last-epoch model")
+            self.test()
+        training_state.remove(self.output_dir)
+        print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.time_start))}")
+        if hasattr(self, "close_writer"):
+            self.close_writer()

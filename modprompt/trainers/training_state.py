@@ -1,0 +1,129 @@
+"""The state of a run between two epochs, in one whole file: models, optimisers, schedules, random numbers.
+
+It is what a killed run goes on from; it is written over after every epoch and removed when the run has its result.
+Whichever Dassl runs it, the file is the same.
+"""
+
+import os
+import random
+
+import numpy as np
+import torch
+from dassl.config import cfg_default
+
+from modprompt.errors import UserError
+from modprompt.runs.images import VALIDATION
+from modprompt.runs.settings import FREE, changes
+from modprompt.storage.tensors import read_tensors, write_tensors
+from modprompt.storage.versioned import plain, understood
+
+FILE_NAME = "training_state.pth.tar"
+CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
+
+
+def _random_states():
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    version, words, gauss_next = random.getstate()
+    states = {
+        "python": [version, list(words), gauss_next],
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def _restore_random(states):
+    version, words, gauss_next = states["python"]
+    random.setstate((version, tuple(words), gauss_next))
+    kind, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(states["torch"].cpu())
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+def settings_of(cfg):
+    """What decides the numbers of a training, as {dotted key: text}."""
+
+    def walk(node, prefix):
+        for key, value in node.items():
+            name = f"{prefix}{key}"
+            if hasattr(value, "items"):
+                yield from walk(value, name + ".")
+            elif name not in FREE:
+                yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
+
+    return dict(walk(cfg, ""))
+
+
+def require_same(mine, theirs, folder):
+    """Raise UserError, naming what differs, unless a folder's run was made with these settings.
+
+    A setting that one of the two does not know yet has its default there.
+    """
+    mine, defaults = understood(theirs, mine, folder), settings_of(cfg_default)
+    if mine.get(CHOSEN_BY, "").startswith(VALIDATION):  # an earlier version did not say, but had no others to take
+        theirs = {CHOSEN_BY: mine[CHOSEN_BY], **theirs}
+    keys = (set(mine) | set(theirs)) - FREE
+    old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
+    changed = changes(old, new)
+    if changed:
+        raise UserError(
+            f"{folder} holds a run with other settings ({'; '.join(changed[:4])}): "
+            "use another --output-dir, or delete that folder to start anew"
+        )
+
+
+def save(directory, settings, epoch, models, optims, scheds, best_result, extras=None):
+    """Write the state after `epoch` finished epochs; `extras` is what else a trainer must remember."""
+    states = {
+        "epoch": epoch,
+        "settings": plain(settings),
+        "best_result": float(best_result),
+        "models": {name: model.state_dict() for name, model in models.items()},
+        "optims": {name: optim.state_dict() for name, optim in optims.items() if optim is not None},
+        "scheds": {name: sched.state_dict() for name, sched in scheds.items() if sched is not None},
+        "random": _random_states(),
+        "extras": extras or {},
+    }
+    write_tensors(os.path.join(directory, FILE_NAME), states)
+
+
+def exists(directory):
+    """Whether the folder holds a training state."""
+    return os.path.exists(os.path.join(directory, FILE_NAME))
+
+
+def remove(directory):
+    """Remove the training state, if there is one."""
+    if exists(directory):
+        os.remove(os.path.join(directory, FILE_NAME))
+
+
+def load(directory, settings, models, optims, scheds):
+    """Put everything back as it was.
+
+    Returns:
+        (finished epochs, best validation result so far, extras).
+
+    Raises:
+        UserError: if the file is damaged, or the run was made with other settings; they are named.
+    """
+    path = os.path.join(directory, FILE_NAME)
+    try:
+        states = read_tensors(path, mapped=False)  # it is written over while the run goes on
+        epoch, best, extras = int(states["epoch"]), float(states["best_result"]), states["extras"]
+        theirs = dict(states["settings"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it to start the training anew") from None
+    require_same(settings, theirs, directory)
+    for name, state in states["models"].items():
+        models[name].load_state_dict(state)
+    for name, state in states["optims"].items():
+        optims[name].load_state_dict(state)
+    for name, state in states["scheds"].items():
+        scheds[name].load_state_dict(state)
+    _restore_random(states["random"])
+    return epoch, best, extras

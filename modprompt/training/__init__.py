@@ -1,0 +1,1 @@
+"""What training needs beside the engine: regularisation, the frozen teacher, rates."""

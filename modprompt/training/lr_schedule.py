@@ -1,0 +1,104 @@
+"""Learning-rate schedules by epoch: single_step, multi_step, cosine, each with an optional warm-up.
+
+The numbers are those of Dassl's schedules. Those of the real Dassl hand an argument to PyTorch that it no longer takes
+(2.7), and their state holds a live object, which no checkpoint may hold; so every Dassl gets these.
+"""
+
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
+
+from modprompt.checks import check_name
+from modprompt.errors import UserError
+
+
+class WarmupScheduler:
+    """A warm-up in front of another schedule, which starts at its own epoch 0 when the warm-up is over.
+
+    Its state is plain numbers, so that a checkpoint of it needs no trust.
+
+    Args:
+        optimizer: the optimiser.
+        successor: the schedule that follows.
+        warmup_epoch: epochs of warm-up.
+        rate: learning rate in warm-up epoch k for a group with base rate r, as rate(k, r).
+    """
+
+    def __init__(self, optimizer, successor, warmup_epoch, rate):
+        self.optimizer = optimizer
+        self.successor = successor
+        self.warmup_epoch = warmup_epoch
+        self.last_epoch = 0
+        self._rate = rate
+        self._apply()
+
+    def _apply(self):
+        if self.last_epoch >= self.warmup_epoch:
+            rates = self.successor.get_last_lr()
+        else:
+            rates = [self._rate(self.last_epoch, base) for base in self.successor.base_lrs]
+        for group, rate in zip(self.optimizer.param_groups, rates):
+            group["lr"] = rate
+        self._last_lr = rates
+
+    def step(self, epoch=None):
+        """Go on by one epoch."""
+        if self.last_epoch >= self.warmup_epoch:
+            self.successor.step()
+            self._last_lr = self.successor.get_last_lr()
+        else:
+            self.last_epoch += 1
+            self._apply()
+
+    def get_last_lr(self):
+        """The rate of each parameter group now."""
+        return self._last_lr
+
+    def state_dict(self):
+        """The position in both schedules."""
+        return {
+            "last_epoch": self.last_epoch,
+            "_last_lr": list(self._last_lr),
+            "successor": self.successor.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict):
+        """Go to a saved position; the optimiser's own state carries its rates."""
+        self.last_epoch = state_dict["last_epoch"]
+        self._last_lr = state_dict["_last_lr"]
+        self.successor.load_state_dict(state_dict["successor"])
+
+
+def _main_schedule(optimizer, cfg):
+    if cfg.LR_SCHEDULER == "cosine":
+        return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))
+    if cfg.LR_SCHEDULER == "multi_step":
+        if not isinstance(cfg.STEPSIZE, (list, tuple)):
+            raise UserError(f"OPTIM.STEPSIZE must be a list for multi_step, got {cfg.STEPSIZE!r}")
+        return MultiStepLR(optimizer, milestones=list(cfg.STEPSIZE), gamma=cfg.GAMMA)
+    size = cfg.STEPSIZE[-1] if isinstance(cfg.STEPSIZE, (list, tuple)) and cfg.STEPSIZE else cfg.STEPSIZE
+    if not isinstance(size, int):
+        raise UserError(f"OPTIM.STEPSIZE must be a whole number for single_step, got {size!r}")
+    return StepLR(optimizer, step_size=size if size > 0 else cfg.MAX_EPOCH, gamma=cfg.GAMMA)
+
+
+def build_lr_scheduler(optimizer, optim_cfg):
+    """The schedule that optim_cfg asks for; `step()` once per epoch.
+
+    Raises:
+        UserError: on an unknown LR_SCHEDULER or WARMUP_TYPE.
+    """
+    check_name(optim_cfg.LR_SCHEDULER, ["single_step", "multi_step", "cosine"], "OPTIM.LR_SCHEDULER")
+    scheduler = _main_schedule(optimizer, optim_cfg)
+    if optim_cfg.WARMUP_EPOCH <= 0:
+        return scheduler
+    if not optim_cfg.WARMUP_RECOUNT:
+        scheduler.last_epoch = optim_cfg.WARMUP_EPOCH
+    check_name(optim_cfg.WARMUP_TYPE, ["constant", "linear"], "OPTIM.WARMUP_TYPE")
+
+    def constant(epoch, base):
+        return optim_cfg.WARMUP_CONS_LR
+
+    def linear(epoch, base):
+        return base * epoch / optim_cfg.WARMUP_EPOCH if epoch else optim_cfg.WARMUP_MIN_LR
+
+    rate = constant if optim_cfg.WARMUP_TYPE == "constant" else linear
+    return WarmupScheduler(optimizer, scheduler, optim_cfg.WARMUP_EPOCH, rate)

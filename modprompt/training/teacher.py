@@ -1,0 +1,49 @@
+"""CLIP without prompts to learn: class features from templates, image features as they are.
+
+Shapes: C classes, E joint width.
+"""
+
+from typing import Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clips.build import layers_of
+from modprompt.clips.tokens import readable
+from modprompt.engine.encoders import TextEncoder, image_encoder
+from modprompt.engine.prompts import PromptText
+from modprompt.engine.schedule import no_prompts
+
+
+class FrozenCLIP(nn.Module):
+    """A stock CLIP's image encoder, and class features from a template.
+
+    Args:
+        clip_model: a stock CLIP; its parameters are frozen here.
+        stream: type of the tokens between products; None for that of the weights.
+    """
+
+    def __init__(self, clip_model: nn.Module, stream: Optional[torch.dtype] = None):
+        super().__init__()
+        clip_model.requires_grad_(False)
+        self.clip_model = clip_model
+        self.text_layers, self.vision_layers = layers_of(clip_model)
+        self.image_encoder = image_encoder(clip_model.visual, no_prompts(self.vision_layers), stream)
+        self.text_encoder = TextEncoder(clip_model, no_prompts(self.text_layers, "text"), stream)
+
+    @torch.no_grad()
+    def encode_image(self, image: Tensor) -> Tensor:
+        """(B, E) of images (B, 3, H, W), not normalised."""
+        return self.image_encoder(image, [None] * self.vision_layers)
+
+    @torch.no_grad()
+    def class_features(self, classnames: Sequence[str], template: str) -> Tensor:
+        """(C, E) of class names put into a template like "a photo of a {}.", not normalised.
+
+        Raises:
+            UserError: if a prompt is longer than the text context.
+        """
+        texts = [template.replace("{}", readable(name)) for name in classnames]
+        fixed = PromptText(texts, classnames, 0, self.clip_model).to(self.clip_model.logit_scale.device)
+        nothing = fixed.words.new_empty(0, fixed.words.shape[-1])
+        return self.text_encoder(fixed(nothing), [None] * self.text_layers)[0]

@@ -1,0 +1,82 @@
+"""Learned text prompts as words: the nearest rows of CLIP's token table, as in CoOp's paper (arXiv 2109.01134, 4.3).
+
+Shapes: n tokens, C classes, T text width, W words of the vocabulary.
+"""
+
+import re
+from typing import Dict, List, Mapping, NamedTuple, Tuple
+
+import torch
+from torch import Tensor
+
+from modprompt.clips.package import import_clip
+from modprompt.errors import UserError
+
+_END_OF_WORD = "</w>"
+_TEXT_PROMPT = re.compile(r"ctx$|compound_prompts_text\.(\d+)$|text_encoder\..*\.(\d+)\.VPT_shallow$")
+
+
+class Word(NamedTuple):
+    """A word (or "part-" of one) and its Euclidean distance from a learned vector."""
+
+    text: str
+    distance: float
+
+
+def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
+    """The learned text vectors of a checkpoint by layer: (n, T), or (C, n, T) for contexts of single classes.
+
+    Args:
+        state_dict: a learner's tensors, without `prompt_learner.` in their names; see checkpoint.learner_part.
+
+    Raises:
+        UserError: if one of them is no tensor of that shape.
+    """
+    layers = {}
+    for key, value in state_dict.items():
+        found = _TEXT_PROMPT.match(key)
+        if not found:
+            continue
+        if not isinstance(value, Tensor) or value.dim() not in (2, 3):
+            raise UserError(f"{key} is no learned prompt: expected a tensor of two or three dimensions")
+        deep, inside = found.groups()
+        layers[0 if key == "ctx" else int(inside) if inside else int(deep) + 1] = value
+    return {layer: layers[layer].float() for layer in sorted(layers)}
+
+
+def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
+    """Number of learned vision vectors: they live in another space, where there are no words."""
+    own = (value for key, value in state_dict.items() if key.startswith("image_encoder."))
+    return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
+
+
+def _readable(word: str, byte_decoder: Mapping[str, int]) -> str:
+    if word.startswith("<|"):
+        return word
+    whole = word.endswith(_END_OF_WORD)
+    letters = word[: -len(_END_OF_WORD)] if whole else word
+    text = bytes(byte_decoder[letter] for letter in letters).decode("utf-8", errors="replace")
+    return text if whole else text + "-"
+
+
+def vocabulary(token_embedding: Tensor) -> Tuple[List[str], Tensor]:
+    """The words and their embeddings (W, T); rows of zeros, which a small model may have, are no words."""
+    tokenizer = import_clip()._tokenizer
+    decoder = tokenizer.decoder
+    ids = [i for i in torch.nonzero(token_embedding.abs().sum(dim=1))[:, 0].tolist() if i in decoder]
+    return [_readable(decoder[i], tokenizer.byte_decoder) for i in ids], token_embedding[ids].float()
+
+
+def nearest_words(vectors: Tensor, texts: List[str], embeddings: Tensor, count: int) -> List[List[Word]]:
+    """For each of n vectors (n, T) the `count` nearest words, nearest first.
+
+    Raises:
+        UserError: if the vectors have another width than the embeddings (W, T).
+    """
+    if vectors.shape[-1] != embeddings.shape[-1]:
+        raise UserError(
+            f"the checkpoint's text width is {vectors.shape[-1]}, that of this CLIP is {embeddings.shape[-1]}: "
+            "name the CLIP it was trained with"
+        )
+    distances, ids = torch.cdist(vectors, embeddings).topk(min(count, len(texts)), dim=1, largest=False)
+    return [[Word(texts[i], d) for i, d in zip(row_ids, row)] for row_ids, row in zip(ids.tolist(), distances.tolist())]

@@ -1,0 +1,137 @@
+"""Each mend on a stand-in of what it mends; the whole suite also runs on the real Dassl (docs/hosts.md)."""
+
+import inspect
+import io
+import os
+import types
+import warnings
+
+import dassl.optim.lr_scheduler
+import dassl.optim.optimizer
+import dassl.utils
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
+
+from modprompt.compat import mends
+from modprompt.errors import UserError
+from modprompt.storage.tensors import read_run, read_tensors
+
+Scheduler = LambdaLR.__mro__[1]
+
+
+class OldWarmup(Scheduler):
+    """As Dassl's: one argument more than PyTorch takes."""
+
+    def __init__(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbose=False):
+        self.successor = successor
+        self.warmup_epoch = warmup_epoch
+        super().__init__(optimizer, last_epoch, verbose, None)
+
+    def get_lr(self):
+        return [0.5 for _ in self.base_lrs]
+
+
+@pytest.fixture
+def optimiser():
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+
+def test_warmup_is_built_without_verbose(optimiser, monkeypatch):
+    class Warmup(OldWarmup):
+        pass
+
+    monkeypatch.setattr(dassl.optim.lr_scheduler, "_BaseWarmupScheduler", Warmup, raising=False)
+    if "verbose" in inspect.signature(Scheduler.__init__).parameters:
+        assert mends._mend_warmup() == []
+        return
+    with pytest.raises(TypeError):
+        Warmup(optimiser, None, 1)
+    assert len(mends._mend_warmup()) == 1
+    successor = CosineAnnealingLR(optimiser, 2)
+    schedule = Warmup(optimiser, successor, 1)
+    assert (schedule.successor, schedule.warmup_epoch) == (successor, 1)
+    assert optimiser.param_groups[0]["lr"] == 0.5
+
+
+def test_logger_leaves_the_console_open(tmp_path, monkeypatch):
+    class Logger:
+        def __init__(self):
+            self.console, self.file = io.StringIO(), (tmp_path / "log").open("w")
+
+        def close(self):
+            self.console.close()
+            self.file.close()
+
+    monkeypatch.setattr(dassl.utils, "Logger", Logger)
+    assert len(mends._mend_logger()) == 1
+    logger = Logger()
+    console, file = logger.console, logger.file
+    logger.close()
+    assert not console.closed
+    assert file.closed
+
+
+def test_radam_that_does_not_run_is_replaced(monkeypatch):
+    class Old(torch.optim.SGD):
+        def step(self, closure=None):
+            raise TypeError("add_() received an invalid combination of arguments")
+
+    monkeypatch.setattr(dassl.optim.optimizer, "RAdam", Old, raising=False)
+    assert len(mends._mend_radam()) == 1
+    assert dassl.optim.optimizer.RAdam is torch.optim.RAdam
+
+
+def test_one_importer_sees_another_name_and_nobody_else():
+    module = types.SimpleNamespace(a=1, b=2)
+    seen = mends._With(module, a=10)
+    assert (seen.a, seen.b, module.a) == (10, 2, 1)
+
+
+def test_run_with_a_schedule_in_it_is_read_as_it_was(optimiser, tmp_path):
+    path = tmp_path / "model.pth.tar-1"
+    torch.save({"epoch": 1, "scheduler": {"successor": CosineAnnealingLR(optimiser, 2)}}, path)
+    found = read_run(path)["scheduler"]["successor"]
+    assert isinstance(found, CosineAnnealingLR)
+    assert found.T_max == 2
+    assert not hasattr(read_tensors(path)["scheduler"]["successor"], "T_max")
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harmed",)
+
+
+@pytest.mark.parametrize("read", [read_run, read_tensors])
+def test_anything_else_is_refused(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"epoch": Harmful()}, tmp_path / "file")
+    with pytest.raises(UserError, match="mkdir"):
+        read(tmp_path / "file")
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_functions_of_the_optimisers_modules_do_not_come_out(tmp_path):
+    torch.save({"epoch": torch.optim.swa_utils.update_bn}, tmp_path / "file")
+    assert read_run(tmp_path / "file")["epoch"] is not torch.optim.swa_utils.update_bn
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("read", [read_run, read_tensors])
+def test_archives_of_torchscript_are_not_run(read, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.Linear(1, 1)).save(str(tmp_path / "file"))
+    with pytest.raises(UserError, match="TorchScript archive, not a checkpoint"):
+        read(tmp_path / "file")
+
+
+@pytest.mark.parametrize("read", [read_run, read_tensors])
+def test_parts_of_other_modules_are_refused(read, tmp_path):
+    with (tmp_path / "file").open("wb") as file:
+        torch.save({"epoch": 1}, file, _use_new_zipfile_serialization=False)
+    old = (tmp_path / "file").read_bytes()
+    place = old.index(b"}q\x00X\x05\x00\x00\x00epoch")
+    (tmp_path / "file").write_bytes(old[:place] + b"ctorch.optim.optimizer\ntorch.nn.Linear\n." + old[place:])
+    with pytest.raises(UserError, match="a part of something else"):
+        read(tmp_path / "file")

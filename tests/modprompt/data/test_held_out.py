@@ -1,0 +1,203 @@
+"""Validation where a data set has no validation images of its own."""
+
+import json
+import random
+import shutil
+
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from dassl.data.datasets import build_dataset
+
+import modprompt.data.readers.all  # noqa: F401 - registers
+import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
+from modprompt.cli import train
+from modprompt.errors import UserError
+from modprompt.runs.images import old_images_hash
+from modprompt.trainers.training_state import require_same
+from tests.conftest import ROOT
+from tests.methods import METHODS
+from tests.modprompt.data import trees
+
+
+def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False):
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), 1
+    cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
+    cfg.DATASET.VAL_FROM_TEST = val_from_test
+    cfg.TEST.FINAL_MODEL, cfg.TEST.SPLIT = final, split
+    random.seed(1)
+    return build_dataset(cfg)
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    trees.imagenet(tmp_path)
+    return tmp_path
+
+
+def paths(items):
+    return [item.impath for item in items]
+
+
+@pytest.mark.parametrize(("final", "split"), [("best_val", "test"), ("last_step", "val")])
+def test_training_images_that_were_not_drawn_are_held_out(imagenet, capsys, final, split):
+    plain = read(imagenet, final="last_step")
+    assert plain.val is plain.test
+    assert plain.selected_on == ""
+    state = random.getstate()
+    shutil.rmtree(imagenet / "imagenet" / "split_fewshot")
+    dataset = read(imagenet, final=final, split=split)
+    assert paths(dataset.train_x) == paths(plain.train_x)
+    assert paths(dataset.test) == paths(plain.test)
+    assert all("/images/train/" in path for path in paths(dataset.val))
+    assert not set(paths(dataset.val)) & set(paths(dataset.train_x))
+    assert [item.label for item in dataset.val] == [0, 1, 1, 2, 2, 3, 3, 4, 4]  # of the first class one is left
+    assert dataset.selected_on == "held out"
+    assert not dataset.own_validation
+    assert random.getstate() == state
+    assert (
+        "ImageNet has no validation images: 9 training images are held out to choose by (up to 2 a class)"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(("half", "labels"), [("base", [0, 1, 1, 2, 2]), ("new", [0, 0, 1, 1])])
+def test_held_out_images_are_those_of_the_half_labelled_anew(imagenet, half, labels):
+    whole = set(paths(read(imagenet).val))
+    dataset = read(imagenet, half=half)
+    assert [item.label for item in dataset.val] == labels
+    assert set(paths(dataset.val)) < whole
+
+
+def test_at_most_four_images_a_class_are_held_out(imagenet):
+    labels = [item.label for item in read(imagenet, shots=8).val]
+    assert labels == [2] * 4 + [3] * 4 + [4] * 4  # 3 and 8 images are all drawn
+
+
+@pytest.mark.parametrize("shots", [-1, 30])
+def test_nothing_can_be_held_out_where_all_images_are_used(imagenet, shots):
+    with pytest.raises(UserError, match="all training images are used: give fewer DATASET.NUM_SHOTS, .*VAL_FROM_TEST"):
+        read(imagenet, shots=shots)
+    assert read(imagenet, shots=shots, final="last_step").val is not None
+
+
+def test_familys_way_is_a_setting(imagenet):
+    dataset = read(imagenet, val_from_test=True)
+    assert dataset.val is dataset.test
+    assert dataset.selected_on == "test"
+
+
+def test_variants_have_nothing_to_choose_by(tmp_path):
+    trees.imagenet_a(tmp_path)
+    assert read(tmp_path, "ImageNetA", final="last_step").val is None
+    with pytest.raises(UserError, match="ImageNetA has test images alone, and none to choose by: TEST.FINAL_MODEL"):
+        read(tmp_path, "ImageNetA", split="val", final="last_step")
+    dataset = read(tmp_path, "ImageNetA", val_from_test=True)
+    assert paths(dataset.val) == paths(dataset.test)
+    assert dataset.selected_on == "test"
+
+
+def test_validation_images_of_ones_own_stay(tmp_path):
+    trees.eurosat(tmp_path)
+    dataset = read(tmp_path, "EuroSAT")
+    assert dataset.own_validation
+    assert dataset.selected_on == "validation"
+    assert paths(dataset.val) == paths(read(tmp_path, "EuroSAT", final="last_step").val)
+
+
+@pytest.fixture
+def own_run(command, tmp_path):
+    """Words of a training on own folders without val, which chooses the best epoch; further options behind."""
+    for part, size in (("train", 6), ("test", 3)):
+        trees.pictures(tmp_path / "own" / part, {"a": size, "b": size})
+
+    def words(*more):
+        flags = command(METHODS["mpl"], "OPTIM.MAX_EPOCH", 2, "TEST.FINAL_MODEL", "best_val", *more)
+        flags[flags.index("--root") + 1] = str(tmp_path / "own")
+        flags[flags.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+        return [*flags, "DATASET.SUBSAMPLE_CLASSES", "all"]
+
+    return words, tmp_path / "out"
+
+
+@pytest.mark.parametrize("from_test", [False, True])
+def test_result_and_log_say_what_was_chosen_on(own_run, from_test):
+    words, out = own_run
+    assert train.main(words("DATASET.VAL_FROM_TEST", from_test)) == 0
+    result, log = json.loads((out / "result.json").read_text()), (out / "log.txt").read_text()
+    assert result["selected_on"] == ("test" if from_test else "held out")
+    assert result["split"]["status"] == "not known"
+    assert ("held out to choose by" in log) is not from_test
+    assert ("what is chosen is selected on test" in log) is from_test
+
+
+def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen_by(own_run, tmp_path, capsys):
+    words, out = own_run
+    assert train.main(words()) == 0
+    test = words("DATASET.NUM_SHOTS", -1)  # nothing could be held out
+    test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
+    capsys.readouterr()
+    assert train.main(["--eval-only", "--model-dir", str(out), *test]) == 0
+    assert "held out" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == "held out"
+    test[test.index("--trainer") + 1] = "ZeroshotCLIP"
+    assert train.main(test) == 0
+    assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == ""
+
+
+@pytest.mark.filterwarnings("always:.*by an earlier rule:UserWarning")
+def test_finished_training_of_an_earlier_version_is_known_by_the_old_hash(own_run, capsys):
+    words, out = own_run
+    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 0
+    (path,) = out.glob("*/model.pth.tar-2")
+    checkpoint = torch.load(path, weights_only=True)
+    new = checkpoint["settings"]["the training images"]
+    dataset = read(out.parent / "own", "ImageFolder", shots=4, final="last_step")
+    checkpoint["settings"]["the training images"] = old_images_hash(dataset.train_x)
+    torch.save(checkpoint, path)
+    capsys.readouterr()
+    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 0
+    said = capsys.readouterr()
+    assert "is trained already (2 epochs): nothing to train" in said.out
+    assert said.err.count("holds the training images by an earlier rule, which proves less than today's") == 1
+    assert new.startswith("2:")
+    checkpoint["settings"]["the training images"] = "0" * 12
+    torch.save(checkpoint, path)
+    assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 2
+    assert "holds a run with other settings (the training images 000000000000 -> " in capsys.readouterr().err
+
+
+def test_own_folders_without_val_hold_out_too(tmp_path):
+    for part in ("train", "test"):
+        trees.folders(tmp_path / part, {"a": 6, "b": 4})
+    dataset = read(tmp_path, "ImageFolder")
+    assert all("/train/" in path for path in paths(dataset.val))
+    assert len(dataset.val) == 4
+
+
+@pytest.mark.parametrize("own_val", [True, False])
+def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_run, own_val, capsys):
+    words, out = own_run
+    root = out.parent / "own"
+    if own_val:
+        trees.pictures(root / "val", {"a": 2, "b": 2})
+    assert train.main(words()) == 0
+    (path,) = out.glob("*/model.pth.tar-2")
+    chosen_by = torch.load(path, weights_only=True)["settings"]["the images to choose by"]
+    assert chosen_by.startswith("validation 2:" if own_val else "held out 2:")
+    capsys.readouterr()
+    assert train.main(words()) == 0
+    assert "is trained already" in capsys.readouterr().out
+    trees.pictures(root / ("val" if own_val else "train"), {"a": 3, "b": 3}, start=20)
+    assert train.main(words()) == 2
+    assert "holds a run with other settings (the " in capsys.readouterr().err
+
+
+def test_run_of_an_earlier_version_that_chose_on_its_own_validation_images_goes_on():
+    mine = {"SEED": "1", "the images to choose by": "validation 2:a"}
+    require_same(mine, {"SEED": "1"}, "out")
+    with pytest.raises(UserError, match="the images to choose by validation 2:b -> validation 2:a"):
+        require_same(mine, {**mine, "the images to choose by": "validation 2:b"}, "out")
+    with pytest.raises(UserError, match="the images to choose by unset -> held out 2:a"):
+        require_same({"SEED": "1", "the images to choose by": "held out 2:a"}, {"SEED": "1"}, "out")

@@ -1,0 +1,129 @@
+import functools
+
+import pytest
+
+import modprompt.data.readers.image_folder  # noqa: F401 - registers
+from modprompt.data import images
+from modprompt.errors import UserError
+from tests.modprompt.data.test_readers import read
+from tests.modprompt.data.trees import folders, lines, pictures
+
+
+def test_class_folders_are_split_and_the_split_is_kept(tmp_path):
+    pictures(tmp_path, {"cat": 10, "dog": 7})
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    first = read("ImageFolder", tmp_path)
+    assert (len(first.train_x), len(first.val), len(first.test)) == (9, 3, 5)
+    assert first.classnames == ["cat", "dog"]
+    again = read("ImageFolder", tmp_path, draw=5)
+    assert [i.impath for i in again.test] == [i.impath for i in first.test]
+
+
+def test_folders_that_are_split_are_taken_as_they_are(tmp_path):
+    for part, size in (("train", 5), ("val", 2), ("test", 3)):
+        folders(tmp_path / part, {"a": size, "b": size})
+    lines(tmp_path / "classnames.txt", ["a tabby cat", "b dog"])
+    dataset = read("ImageFolder", tmp_path, 2)
+    assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (4, 4, 6)
+    assert dataset.classnames == ["tabby cat", "dog"]
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val")])
+def test_missing_val_or_test_is_served_by_the_other(tmp_path, parts):
+    for part in parts:
+        folders(tmp_path / part, {"a": 3, "b": 4})
+    dataset = read("ImageFolder", tmp_path, 2, "new")
+    assert dataset.val is dataset.test
+    assert len(dataset.test) == 4
+    assert dataset.classnames == ["b"]
+
+
+def test_faults_are_named(tmp_path):
+    folders(tmp_path / "train", {"a": 3})
+    with pytest.raises(UserError, match="has train/ but neither test/ nor val/"):
+        read("ImageFolder", tmp_path)
+    folders(tmp_path / "test", {"zebra": 3})
+    with pytest.raises(UserError, match="test/zebra is a class that .*train does not have"):
+        read("ImageFolder", tmp_path)
+    (tmp_path / "test" / "zebra").rename(tmp_path / "test" / "a")
+    lines(tmp_path / "classnames.txt", ["b dog"])
+    with pytest.raises(UserError, match="classnames.txt, line 1: expected a class folder"):
+        read("ImageFolder", tmp_path)
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path):
+    folders(tmp_path, {"a": 5, "b": 5})
+    lines(tmp_path / "classnames.txt", ["a dog", "b dog"])
+    with pytest.raises(UserError, match="classnames.txt, line 2: expected another name: 'dog' is taken"):
+        read("ImageFolder", tmp_path)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder of one's own images whose split is made, and its split file."""
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    read("ImageFolder", tmp_path)
+    return tmp_path, tmp_path / "split_ImageFolder.json"
+
+
+def test_class_folder_that_came_later_is_refused_with_the_way_out(own):
+    root, path = own
+    pictures(root, {"bird": 5})
+    with pytest.raises(UserError, match="the class folder .*bird came after the split: move it away, or delete .*json"):
+        read("ImageFolder", root)
+    path.unlink()
+    assert read("ImageFolder", root).classnames == ["bird", "cat", "dog"]
+
+
+def test_image_that_was_removed_is_named(own):
+    root, _ = own
+    (root / "dog" / "image_0003.png").unlink()
+    with pytest.raises(
+        UserError, match=r"lists dog/image_0003.png, but there is no .*: complete the images, or delete it to split"
+    ):
+        read("ImageFolder", root)
+
+
+def test_images_that_came_later_are_told_and_not_used(own, capsys):
+    root, _ = own
+    before = [item.impath for item in read("ImageFolder", root).test]
+    pictures(root, {"dog": 2}, start=6)
+    capsys.readouterr()
+    assert [item.impath for item in read("ImageFolder", root).test] == before
+    assert "2 images came after the split and are not used, e.g. " in capsys.readouterr().out
+
+
+def test_class_names_that_changed_are_refused(own):
+    root, _ = own
+    lines(root / "classnames.txt", ["cat tabby"])
+    with pytest.raises(UserError, match="cat is 'tabby' by .* but 'cat' in the split: name it as it was, or delete"):
+        read("ImageFolder", root)
+
+
+def test_images_that_cannot_be_decoded_are_named_before_a_split_is_made(tmp_path):
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    whole = (tmp_path / "dog" / "image_0001.png").read_bytes()
+    (tmp_path / "dog" / "image_0001.png").write_bytes(whole[:45])
+    for number in range(4):
+        (tmp_path / "cat" / f"image_000{number}.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"5 images cannot be decoded: .*cat/image_0000.png .* and 2 more") as raised:
+        read("ImageFolder", tmp_path)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+
+
+def test_many_images_that_can_all_be_decoded_are_no_fault(tmp_path, monkeypatch):
+    """With the progress bar that many images get, drawn at every one of them."""
+    monkeypatch.setattr(images, "_MANY", 1)
+    monkeypatch.setattr(images, "tqdm", functools.partial(images.tqdm, mininterval=0))
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    assert len(read("ImageFolder", tmp_path).train_x) == 7
+
+
+def test_class_folder_without_images_is_refused_before_a_split_is_made(tmp_path):
+    pictures(tmp_path, {"cat": 8, "dog": 6})
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(UserError, match="the class folder .*bird has no images: move it away"):
+        read("ImageFolder", tmp_path)
+    assert not (tmp_path / "split_ImageFolder.json").exists()

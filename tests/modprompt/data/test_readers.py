@@ -1,0 +1,407 @@
+"""All sixteen readers against lists recorded from the reference's readers on the same trees (record_reference.py)."""
+
+import hashlib
+import json
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from dassl.config import get_cfg_default
+from dassl.data.datasets import build_dataset
+
+import modprompt.data.readers.all  # noqa: F401 - registers
+import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
+from modprompt.errors import UserError
+from tests.conftest import ROOT
+from tests.modprompt.data import trees
+from tests.modprompt.data.at_once import lists_at_once
+
+RECORDED = json.loads((Path(__file__).parent / "reference_lists.json").read_text())
+PUBLISHED = Path(os.environ.get("SPLITS", ROOT.parent / "shared" / "data" / "splits"))
+
+
+def sorted_listing(path, sort=False):
+    return sorted(entry.name for entry in Path(path).iterdir() if not entry.name.startswith("."))
+
+
+@pytest.fixture(autouse=True)
+def listing_is_sorted(monkeypatch):
+    """The system's order is what the reference uses; the recorded lists were made with sorted folders."""
+    for module in ("splits", "images"):
+        monkeypatch.setattr(f"modprompt.data.{module}.listdir_nohidden", sorted_listing)
+
+
+def read(name, root, shots=-1, half="all", seed=trees.SEED, draw=None, **more):
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), seed
+    cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
+    for key, value in more.items():
+        cfg.DATASET[key] = value
+    random.seed(seed if draw is None else draw)
+    return build_dataset(cfg)
+
+
+def facts(items, root):
+    return None if items is None else [(os.path.relpath(i.impath, root), i.label, i.classname) for i in items]
+
+
+def recorded(key):
+    case = RECORDED["cases"][key]
+    return [
+        None if rows is None else [(RECORDED["files"][n], label, case["names"][str(label)]) for n, label in rows]
+        for rows in case["lists"]
+    ]
+
+
+CASES = sorted({key.rsplit(" ", 2)[0] for key in RECORDED["cases"]})
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_lists_are_the_references_item_by_item(case, tmp_path, monkeypatch):
+    """A first run, which makes the split, has the lists that the reference draws when the split is there already."""
+    monkeypatch.setattr("modprompt.data.splits.SPLIT_SEED", trees.SEED)  # of the runs that made the recorded splits
+    module, how = case.split(" ", 1)
+    make, name, folder, split_file = trees.DATA_SETS[module]
+    make(tmp_path)
+    if how == "split file":
+        read(name, tmp_path, REFERENCE_NAMES=True)
+    combinations = [key.rsplit(" ", 2)[1:] for key in RECORDED["cases"] if key.rsplit(" ", 2)[0] == case]
+    assert len(combinations) == (1 if module in ("imagenet_a", "imagenet_r", "imagenet_sketch", "imagenetv2") else 12)
+    for shots, half in combinations:
+        if how == "raw" and split_file and (tmp_path / folder / split_file).exists():
+            (tmp_path / folder / split_file).unlink()
+        shutil.rmtree(tmp_path / folder / "split_fewshot", ignore_errors=True)
+        dataset = read(name, tmp_path, int(shots), half, REFERENCE_NAMES=True)
+        found = [facts(items, tmp_path) for items in (dataset.train_x, dataset.val, dataset.test)]
+        drawn_from = f"{module} split file" if split_file and int(shots) >= 1 else case
+        assert found == recorded(f"{drawn_from} {shots} {half}"), (shots, half)
+
+
+def test_all_sixteen_are_recorded():
+    assert len({case.split()[0] for case in CASES}) == 16
+
+
+# SHA-256 (first 12 digits) of the published few-shot lists, 16 shots, train/val, seeds 1 2 3
+PUBLISHED_HASHES = {
+    "dtd": ["e68a838b6118/db2f413512df", "64fd4ab4ff76/3eb6af8be1b1", "9e7fd36cc876/6fd7fd6a24bf"],
+    "eurosat": ["fb965711a4e0/48dcd282bd56", "ec14d4a64bcc/65ebc8e1efa6", "dea33da9f963/908821ded886"],
+    "oxford_flowers": ["8c3b75a3aef3/a6261b635c0c", "c3b74b70b239/a789d3104493", "cd3b3a535fa4/c6a81eb6671a"],
+    "oxford_pets": ["542b878e99d3/4473770df985", "da4e58b46e1f/75a354768a14", "49f663616ecf/4e988fcfb725"],
+}
+PUBLISHED_SIZES = {
+    "dtd": (2820, 1128, 1692),
+    "eurosat": (13500, 5400, 8100),
+    "oxford_flowers": (4093, 1633, 2463),
+    "oxford_pets": (2944, 736, 3669),
+}
+
+
+@pytest.mark.parametrize("module", list(PUBLISHED_HASHES))
+def test_published_splits_give_the_published_few_shot_lists(module, tmp_path, monkeypatch):
+    _, name, folder, split_file = trees.DATA_SETS[module]
+    if not (PUBLISHED / split_file).is_file():
+        pytest.skip(f"no published split file at {PUBLISHED / split_file}")
+    image_folder = {"dtd": "images", "eurosat": "2750", "oxford_flowers": "jpg", "oxford_pets": "images"}[module]
+    image_dir = tmp_path / folder / image_folder
+    image_dir.mkdir(parents=True)
+    shutil.copy(PUBLISHED / split_file, tmp_path / folder / split_file)
+    monkeypatch.setattr(os.path, "isfile", lambda path: True)  # tens of thousands of images, all taken to be there
+    full = read(name, tmp_path)
+    assert (len(full.train_x), len(full.val), len(full.test)) == PUBLISHED_SIZES[module]
+    monkeypatch.undo()
+    for seed in (1, 2, 3):
+        for shots in (1, 2, 4, 8, 16):
+            with monkeypatch.context() as patch:
+                patch.setattr(os.path, "isfile", lambda path: True)
+                patch.setattr("modprompt.data.fewshot.FewShotCache.read", lambda self, pools, key: None)
+                dataset = read(name, tmp_path, shots, seed=seed)
+            assert len(dataset.train_x) == shots * full.num_classes
+            if shots == 16:
+                digests = [
+                    hashlib.sha256("".join("\t".join(map(str, row)) + "\n" for row in facts(items, image_dir)).encode())
+                    for items in (dataset.train_x, dataset.val)
+                ]
+                assert "/".join(d.hexdigest()[:12] for d in digests) == PUBLISHED_HASHES[module][seed - 1]
+
+
+def test_twenty_processes_at_once_end_with_the_same_lists(tmp_path):
+    trees.eurosat(tmp_path)
+    lists = lists_at_once("EuroSAT", tmp_path, 2, processes=20)
+    assert all(one == lists[0] for one in lists)
+    assert len(lists[0][0]) == 10
+    cache = tmp_path / "eurosat" / "split_fewshot"
+    assert sorted(path.name for path in cache.iterdir()) == [".lock", "shot_2-seed_1.json"]
+    assert len(json.loads((cache / "shot_2-seed_1.json").read_text())["train"]) == 10
+    random.seed(1)
+    shutil.rmtree(cache)
+    (tmp_path / "eurosat" / "split_zhou_EuroSAT.json").unlink()
+    alone = read("EuroSAT", tmp_path, 2, seed=1)  # and they are the lists of a single process
+    assert [list(row) for row in facts(alone.train_x, tmp_path)] == lists[0][0]
+
+
+def family_cache(path, items):
+    """A cache as the reference writes it: pickled Datum objects with absolute paths of another root."""
+    module = types.ModuleType("dassl.data.datasets.base_dataset")
+    record = type("Datum", (), {"__module__": module.__name__})
+    module.Datum = record
+
+    def datum(impath, label, classname):
+        one = record()
+        one.__dict__.update(_impath=impath, _label=label, _domain=0, _classname=classname)
+        return one
+
+    content = {part: [datum(*row) for row in rows] for part, rows in items.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    real = sys.modules["dassl.data.datasets.base_dataset"]
+    sys.modules["dassl.data.datasets.base_dataset"] = module
+    try:
+        path.write_bytes(pickle.dumps(content, protocol=5))
+    finally:
+        sys.modules["dassl.data.datasets.base_dataset"] = real
+
+
+@pytest.fixture
+def eurosat_split(tmp_path):
+    trees.eurosat(tmp_path)
+    return read("EuroSAT", tmp_path), tmp_path / "eurosat" / "split_fewshot" / "shot_2-seed_9.pkl"
+
+
+def elsewhere(items):
+    return [(f"/somebodys/disk/eurosat/2750/{i.impath.split('/2750/')[1]}", i.label, i.classname) for i in items]
+
+
+def two_of_each(items):
+    chosen = []
+    for label in sorted({item.label for item in items}):
+        chosen += [item for item in items if item.label == label][:2]
+    return chosen
+
+
+def test_cache_of_the_family_is_used_if_it_agrees(eurosat_split, tmp_path, capsys):
+    full, path = eurosat_split
+    train, val = two_of_each(full.train_x), two_of_each(full.val)
+    family_cache(path, {"train": elsewhere(train), "val": elsewhere(val)})
+    state = random.getstate()
+    dataset = read("EuroSAT", tmp_path, 2, seed=9)
+    assert [i.impath for i in dataset.train_x] == [i.impath for i in train]
+    assert [i.impath for i in dataset.val] == [i.impath for i in val]
+    assert "Loading the few-shot lists of" in capsys.readouterr().out
+    random.setstate(state)
+
+
+@pytest.mark.parametrize("fault", ["test image", "other label", "too few", "foreign class", "cut off"])
+def test_cache_of_the_family_that_does_not_agree_is_not_used(eurosat_split, tmp_path, capsys, fault):
+    full, path = eurosat_split
+    train, val = elsewhere(two_of_each(full.train_x)), elsewhere(two_of_each(full.val))
+    if fault == "test image":
+        train[0] = elsewhere(full.test)[0]
+    elif fault == "other label":
+        train[0] = (train[0][0], 3, train[0][2])
+    elif fault == "too few":
+        train = train[1:]
+    family_cache(path, {"train": train, "val": val})
+    if fault == "cut off":
+        path.write_bytes(path.read_bytes()[:100])
+    elif fault == "foreign class":
+        path.write_bytes(pickle.dumps({"train": [subprocess.Popen], "val": []}))
+    dataset = read("EuroSAT", tmp_path, 2, seed=9)
+    assert len(dataset.train_x) == 10
+    assert {i.impath for i in dataset.train_x} <= {i.impath for i in full.train_x}
+    out = capsys.readouterr().out
+    assert "shot_2-seed_9.pkl does not belong to the present split: not used" in out
+    assert (path.parent / "shot_2-seed_9.json").is_file()
+
+
+def test_nothing_of_a_pickle_is_run(tmp_path):
+    from modprompt.data.family_pickle import read_family_pickle
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'mark'}",)
+
+    (tmp_path / "e.pkl").write_bytes(pickle.dumps({"train": [Evil()]}))
+    with pytest.raises(UserError, match="is not one of a list of images"):
+        read_family_pickle(tmp_path / "e.pkl", tmp_path)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_read_only_root_keeps_its_files_elsewhere(tmp_path, monkeypatch, capsys):
+    trees.eurosat(tmp_path / "data")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "data" / "eurosat"
+    plain = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and plain(path, mode))
+    before = sorted(path.name for path in folder.iterdir())
+    first = read("EuroSAT", tmp_path / "data", 2, "base")
+    assert sorted(path.name for path in folder.iterdir()) == before == ["2750"]
+    assert (
+        f"{folder} is read-only: split and few-shot lists are kept in {tmp_path / 'cache'}" in capsys.readouterr().out
+    )
+    again = read("EuroSAT", tmp_path / "data", 2, "base", draw=99)
+    assert facts(again.train_x, tmp_path) == facts(first.train_x, tmp_path)
+
+
+def test_caltech256_names_are_whole_unless_the_references_are_asked_for(tmp_path):
+    trees.caltech256(tmp_path)
+    assert read("Caltech256", tmp_path).classnames == ["american-flag", "bat", "motorbikes", "t-shirt", "clutter"]
+    (tmp_path / "caltech-256" / "split_huang_Caltech256.json").unlink()
+    reference = read("Caltech256", tmp_path, REFERENCE_NAMES=True).classnames
+    assert reference == ["american", "bat", "motorbikes", "t", "clutter"]
+
+
+def test_imagenet_labels_do_not_shift_where_val_lacks_a_folder(tmp_path):
+    trees.imagenet(tmp_path)
+    shutil.rmtree(tmp_path / "imagenet/images/val/n01443537")
+    assert sorted({item.label for item in read("ImageNet", tmp_path).test}) == [0, 2, 3, 4]
+
+
+def test_order_of_imagenets_preprocessed_pickle_decides(tmp_path, capsys):
+    trees.imagenet(tmp_path)
+    plain = read("ImageNet", tmp_path)
+
+    def listed(items):
+        return [(f"/x/imagenet/images/{i.impath.split('/images/')[1]}", i.label, i.classname) for i in items]
+
+    path = tmp_path / "imagenet" / "preprocessed.pkl"
+    family_cache(path, {"train": listed(plain.train_x[::-1]), "test": listed(plain.test)})
+    again = read("ImageNet", tmp_path)
+    assert facts(again.train_x, tmp_path) == facts(plain.train_x[::-1], tmp_path)
+    (tmp_path / "imagenet/images/train/n01440764/n01440764_0.JPEG").unlink()
+    capsys.readouterr()
+    read("ImageNet", tmp_path)
+    assert "does not list the images that are there now: not used" in capsys.readouterr().out
+
+
+def broken(text):
+    return lambda path: path.write_text(text)
+
+
+REFUSED = [
+    # data set, file to spoil (relative to ROOT), how (None removes it), message
+    ("fgvc_aircraft", "fgvc_aircraft/variants.txt", None, "annotation file missing: .*variants.txt"),
+    ("fgvc_aircraft", "fgvc_aircraft/images/1000.jpg", None, r"train.txt, line 1, lists 1000.jpg, but there is no"),
+    (
+        "fgvc_aircraft",
+        "fgvc_aircraft/images_variant_val.txt",
+        broken("1 Concorde\n"),
+        "val.txt, line 1: expected an image",
+    ),
+    ("oxford_pets", "oxford_pets/annotations/test.txt", broken("# list\n"), "test.txt, line 1: expected an image name"),
+    ("oxford_pets", "oxford_pets/annotations/trainval.txt", None, "annotation file missing: .*trainval.txt"),
+    ("sun397", "sun397/Training_01.txt", broken("\n/z/nowhere/x.jpg\n"), "Training_01.txt, line 2: expected a slash"),
+    ("sun397", "sun397/ClassName.txt", None, "annotation file missing: .*ClassName.txt"),
+    (
+        "ucf101",
+        "ucf101/ucfTrainTestlist/classInd.txt",
+        broken("ApplyEyeMakeup\n"),
+        "classInd.txt, line 1: expected a number",
+    ),
+    (
+        "ucf101",
+        "ucf101/ucfTrainTestlist/testlist01.txt",
+        broken("v_Yo.avi\n"),
+        "testlist01.txt, line 1: expected action/",
+    ),
+    ("stanford_cars", "stanford_cars/devkit/cars_meta.mat", None, "annotation file missing: .*cars_meta.mat"),
+    ("stanford_cars", "stanford_cars/devkit/cars_meta.mat", broken("x"), "cars_meta.mat is not a whole MATLAB file"),
+    ("stanford_cars", "stanford_cars/cars_test/00002.jpg", None, "withlabels.mat lists cars_test/00002.jpg"),
+    ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('{"1": "a'), "cat_to_name.json is not whole"),
+    ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('{"1": "a"}'), "has no name for label 3"),
+    ("oxford_flowers", "oxford_flowers/imagelabels.mat", None, "annotation file missing: .*imagelabels.mat"),
+    ("imagenet", "imagenet/classnames.txt", broken("n01440764\n"), "classnames.txt, line 1: expected a wnid"),
+    (
+        "imagenet",
+        "imagenet/classnames.txt",
+        broken("n01440764 tench\n"),
+        "has no class name for the folder .*n01443537",
+    ),
+    ("imagenet_a", "imagenet-adversarial/classnames.txt", None, "annotation file missing"),
+    ("imagenet_sketch", "imagenet-sketch/images/stray.txt", broken("x"), "stray.txt stands among the class folders"),
+    (
+        "caltech101",
+        "caltech-101/101_ObjectCategories/stray.txt",
+        broken("x"),
+        "stray.txt stands among the class folders",
+    ),
+    (
+        "caltech256",
+        "caltech-256/256_ObjectCategories/misc/1.jpg",
+        broken("x"),
+        "needs at least 4|'misc' is not named like",
+    ),
+    ("dtd", "dtd/images/waffled/sub/x.jpg", broken("x"), "waffled/sub stands among the images but is no file"),
+    (
+        "food101",
+        "food-101/images/cake/1.jpg",
+        broken("x"),
+        "cake has 1 images; a train/val/test split needs at least 4",
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "file", "how", "message"), REFUSED, ids=[f"{c[0]}-{c[3][:30]}" for c in REFUSED])
+def test_bad_data_are_one_line(module, file, how, message, tmp_path):
+    make, name, *_ = trees.DATA_SETS[module]
+    make(tmp_path)
+    path = tmp_path / file
+    if how is None:
+        path.unlink()
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        how(path)
+    with pytest.raises(UserError, match=message) as raised:
+        read(name, tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_flat_imagenet_validation_folder_says_what_is_wrong(tmp_path):
+    trees.imagenet(tmp_path)
+    shutil.rmtree(tmp_path / "imagenet/images/val")
+    trees.touch(tmp_path / "imagenet/images/val/ILSVRC2012_val_00000001.JPEG")
+    with pytest.raises(
+        UserError, match="val has no class folders: the images must be sorted into folders named by wnid"
+    ):
+        read("ImageNet", tmp_path)
+
+
+def test_imagenetv2_with_a_missing_folder_is_named(tmp_path):
+    trees.imagenetv2(tmp_path)
+    shutil.rmtree(tmp_path / "imagenetv2/imagenetv2-matched-frequency-format-val/7")
+    with pytest.raises(UserError, match="there is no folder .*/7: complete the images"):
+        read("ImageNetV2", tmp_path)
+
+
+def unsealed(path, change=str):
+    """Make a split file of ours somebody else's, changed."""
+    content = json.loads(path.read_text())
+    content.pop("modprompt", None)
+    path.write_text(change(json.dumps(content)))
+
+
+def test_two_names_of_one_label_are_refused(tmp_path):
+    trees.eurosat(tmp_path)
+    read("EuroSAT", tmp_path)
+    path = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
+    unsealed(path, lambda text: text.replace('"Forest"', '"Wood"', 1))
+    with pytest.raises(UserError, match="label 1 is called both 'Forest' and 'Wood'"):
+        read("EuroSAT", tmp_path)
+
+
+def test_two_labels_of_one_name_are_refused(tmp_path):
+    trees.eurosat(tmp_path)
+    read("EuroSAT", tmp_path)
+    path = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
+    unsealed(path, lambda text: text.replace('"Forest"', '"Sea or Lake"'))
+    with pytest.raises(UserError, match="'Sea or Lake' is the name of both label 1 and label 4"):
+        read("EuroSAT", tmp_path)
+
+
+def test_missing_data_set_points_to_prepare(tmp_path):
+    with pytest.raises(UserError, match=r"python -m datasets.prepare UCF101 --root"):
+        read("UCF101", tmp_path)

@@ -1,0 +1,207 @@
+"""The shared rules of the readers against golden vectors, which were obtained from the reference implementation."""
+
+import json
+import random
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from modprompt.data.fewshot import FewShotCache, few_shot, sample
+from modprompt.data.images import Image
+from modprompt.data.splits import read_split, split_folders, write_split
+from modprompt.data.subsample import subsample_classes
+from modprompt.errors import UserError
+
+Item = namedtuple("Item", "id label")
+
+TRAIN = [Item(i, label) for i, label in enumerate([2] * 6 + [0] * 3 + [1] * 30 + [2] * 2 + [0])]
+VAL = [Item(i, label) for i, label in enumerate([1] * 5 + [2] * 2 + [0] * 7)]
+GOLDEN = {
+    (1, 2): ("2 4 6 7 12 24", "3 4 6 5 7 10"),
+    (1, 4): ("2 4 0 40 6 7 8 41 29 21 34 15", "0 3 4 1 5 6 10 11 7 13"),
+    (1, 16): ("0 1 2 3 4 5 39 40 6 7 8 41 13 27 36 34 33 11 17 12 24 23 30 21 15 31 28 9", "3 4 2 0 5 6 12 10 9 8"),
+    (2, 2): ("0 40 6 7 35 14", "2 4 5 6 11 12"),
+    (2, 8): ("0 40 39 2 1 4 3 5 6 7 8 41 28 15 38 10 27 30 14 22", "3 2 4 1 5 6 11 9 7 13"),
+    (3, 4): ("3 4 39 1 8 41 7 6 28 9 38 35", "3 2 4 0 5 6 8 12 10 11"),
+}
+
+
+@pytest.mark.parametrize(("seed", "shots"), list(GOLDEN))
+def test_few_shot_golden_vectors(seed, shots):
+    random.seed(seed)
+    train, val = sample(TRAIN, shots), sample(VAL, min(shots, 4))
+    ids = tuple(" ".join(str(item.id) for item in items) for items in (train, val))
+    assert ids == GOLDEN[seed, shots]
+
+
+def test_training_images_are_drawn_before_validation_images(tmp_path):
+    train = [Image(f"{tmp_path}/t{item.id}", item.label, "") for item in TRAIN]
+    val = [Image(f"{tmp_path}/v{item.id}", item.label, "") for item in VAL]
+    random.seed(1)
+    drawn = few_shot(train, val, cache=FewShotCache([tmp_path], tmp_path, 4, 1))
+    ids = tuple(" ".join(image.impath.rpartition("/")[2][1:] for image in images) for images in drawn)
+    assert ids == GOLDEN[1, 4]
+
+
+FOLDER_GOLDEN = {
+    1: ("6 8 9 7 5 3 0 4 1 2", "2 5 4 3 0 1 6"),
+    2: ("5 9 3 4 6 7 2 8 1 0", "5 2 3 1 6 0 4"),
+}
+
+
+@pytest.mark.parametrize("seed", list(FOLDER_GOLDEN))
+def test_folder_split_golden_permutation(tmp_path, monkeypatch, seed):
+    listing = {"a": [f"{i}.jpg" for i in range(10)], "b": [f"{i}.jpg" for i in range(7)]}
+    for folder, names in listing.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).write_bytes(b"x")
+    monkeypatch.setattr(
+        "modprompt.data.splits.listdir_nohidden", lambda path: list(listing.get(Path(path).name, listing))
+    )
+    monkeypatch.setattr("modprompt.data.splits.SPLIT_SEED", seed)
+    split = split_folders(tmp_path, rename={"a": "a", "b": "bee"}.get)
+    first, second = (permutation.split() for permutation in FOLDER_GOLDEN[seed])
+
+    def ids(items, label):
+        return [item.impath.rsplit("/", 1)[1][:-4] for item in items if item.label == label]
+
+    assert [ids(part, 0) for part in split] == [first[:5], first[5:7], first[7:]]
+    assert [ids(part, 1) for part in split] == [second[:4], second[4:5], second[5:]]
+    assert {item.classname for item in split.test} == {"a", "bee"}
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    items = []
+    for number in range(20):
+        path = tmp_path / f"{number % 5}" / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+        items.append(Image(str(path), number % 5, f"class_{number % 5}"))
+    return items
+
+
+def facts(items):
+    return [(item.impath, item.label, item.classname) for item in items]
+
+
+def test_split_file_keeps_order_and_paths(tmp_path, pictures):
+    write_split((pictures[:10], pictures[10:12], pictures[12:]), tmp_path / "s.json", tmp_path)
+    content = json.loads((tmp_path / "s.json").read_text())
+    assert list(content) == ["train", "val", "test", "modprompt"]
+    assert content["val"] == [["0/10.jpg", 0, "class_0"], ["1/11.jpg", 1, "class_1"]]
+    again = read_split(tmp_path / "s.json", tmp_path)
+    assert again.ours
+    assert [facts(part) for part in again.split] == [facts(pictures[:10]), facts(pictures[10:12]), facts(pictures[12:])]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"train": [["a", 0', '{"train": []}', "[]", '{"train": [["a"]], "val": [], "test": []}']
+)
+def test_broken_split_file_is_one_line(tmp_path, text):
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(UserError, match="s.json is not a whole split file") as raised:
+        read_split(tmp_path / "s.json", tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_listed_image_that_is_missing_is_named(tmp_path):
+    (tmp_path / "s.json").write_text('{"train": [["gone.jpg", 0, "a"]], "val": [], "test": []}')
+    with pytest.raises(UserError, match=r"s.json \(train\) lists gone.jpg, but there is no"):
+        read_split(tmp_path / "s.json", tmp_path)
+
+
+def test_folder_with_too_few_images_and_stray_file_are_named(tmp_path):
+    with pytest.raises(UserError, match="has no class folder"):
+        split_folders(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match="a has 1 images; a train/val/test split needs at least 4"):
+        split_folders(tmp_path)
+    (tmp_path / "0.txt").write_text("")
+    with pytest.raises(UserError, match="0.txt stands among the class folders"):
+        split_folders(tmp_path)
+
+
+@pytest.mark.parametrize(("half", "labels"), [("base", {0, 1, 2}), ("new", {3, 4})])
+def test_halves_are_counted_anew(pictures, half, labels):
+    train, test = subsample_classes(pictures, pictures[::-1], subsample=half)
+    names = {f"class_{label}" for label in labels}
+    assert {item.classname for item in train} == names == {item.classname for item in test}
+    assert {item.label for item in train} == set(range(len(labels)))
+    assert [item.impath for item in test] == [item.impath for item in pictures[::-1] if item.label in labels]
+
+
+def test_all_classes_are_left_alone(pictures):
+    assert subsample_classes(pictures, subsample="all")[0] is pictures
+
+
+def test_unknown_half_is_refused(pictures):
+    with pytest.raises(UserError, match="must be one of all, base, new, got 'Base'"):
+        subsample_classes(pictures, subsample="Base")
+
+
+def cache(tmp_path, seed=1, shots=2):
+    return FewShotCache([tmp_path / "split_fewshot"], tmp_path, shots, seed)
+
+
+def draw(pictures, tmp_path, seed=1, val=None):
+    random.seed(seed)
+    return few_shot(pictures[:15], pictures[15:] if val is None else val, cache=cache(tmp_path, seed))
+
+
+def test_second_run_reads_the_cache_without_a_draw(pictures, tmp_path, capsys):
+    first = draw(pictures, tmp_path)
+    random.seed(77)
+    state = random.getstate()
+    assert few_shot(pictures[:15], pictures[15:], cache=cache(tmp_path)) == first
+    assert random.getstate() == state
+    assert "Loading the few-shot lists" in capsys.readouterr().out
+
+
+def test_cache_of_another_split_is_not_used(pictures, tmp_path, capsys):
+    draw(pictures, tmp_path)
+    again = draw(pictures, tmp_path, val=pictures[16:])
+    assert pictures[15] not in again.val
+    assert "does not belong to the present split" in capsys.readouterr().out
+
+
+def test_cache_cut_off_is_drawn_anew(pictures, tmp_path):
+    first = draw(pictures, tmp_path)
+    path = tmp_path / "split_fewshot" / "shot_2-seed_1.json"
+    whole = path.read_text()
+    path.write_text(whole[:50])
+    assert draw(pictures, tmp_path) == first
+    assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("fault", ["unknown image", "no train", "null", "empty", "not a name"])
+def test_cache_of_the_right_key_but_wrong_content_is_drawn_anew(pictures, tmp_path, fault):
+    first = draw(pictures, tmp_path)
+    path = tmp_path / "split_fewshot" / "shot_2-seed_1.json"
+    content = json.loads(path.read_text())
+    if fault == "no train":
+        del content["train"]
+    else:
+        wrong = {"unknown image": ["gone.jpg"], "null": None, "empty": [], "not a name": [["0/0.jpg"]]}
+        content["train"] = wrong[fault]
+    del content["modprompt"]
+    path.write_text(json.dumps(content))
+    assert draw(pictures, tmp_path) == first
+
+
+def test_moved_data_keep_their_cache(pictures, tmp_path):
+    first = draw(pictures, tmp_path)
+    moved = tmp_path.with_name(tmp_path.name + "-moved")
+    tmp_path.rename(moved)
+    items = [image._replace(impath=image.impath.replace(str(tmp_path), str(moved))) for image in pictures]
+    random.seed(5)
+    again = few_shot(items[:15], items[15:], cache=cache(moved))
+    assert [i.impath.replace(str(moved), str(tmp_path)) for i in again.train] == [i.impath for i in first.train]
+
+
+def test_half_without_a_class_is_refused(pictures):
+    with pytest.raises(UserError, match="of 1 class\\(es\\) that half is empty"):
+        subsample_classes([image for image in pictures if image.label == 0], subsample="new")

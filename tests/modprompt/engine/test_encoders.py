@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+import modprompt.engine.blocks as blocks
+from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
+from modprompt.engine.prompts import PromptText, class_texts
+from modprompt.engine.schedule import Schedule, from_config
+from tests.conftest import random_clip
+
+NAMES = ["cat", "a very long name of a thing", "x_y", "dog"]
+
+
+def no_prompts(layers):
+    return Schedule([(0, 0)] * layers)
+
+
+def fixed(clip_model, names=NAMES):
+    text = PromptText(class_texts(names, "a photo of a"), names, 0, clip_model)
+    return text, text(torch.empty(0, 64))
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "resolution", "patch"), [(1, 64, 32, 16), (3, 128, 48, 8), (2, 192, 28, 14)]
+)
+def test_vision_encoder_without_prompts_is_clips_own(layers, width, resolution, patch):
+    clip_model = random_clip(vision_layers=layers, vision_width=width, resolution=resolution, patch=patch)
+    images = torch.randn(2, 3, resolution, resolution)
+    ours = VisionEncoder(clip_model.visual, no_prompts(layers))(images, [None] * layers)
+    torch.testing.assert_close(ours, clip_model.encode_image(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("most_tokens", [None, 1, 9])
+def test_text_encoder_without_prompts_is_clips_own(layers, most_tokens):
+    from clip import clip
+
+    clip_model = random_clip(text_layers=layers)
+    text, tokens = fixed(clip_model)
+    encoder = TextEncoder(clip_model, no_prompts(layers), most_tokens=most_tokens)
+    expected = clip_model.encode_text(clip.tokenize(text.texts))
+    with torch.no_grad():
+        (alone,) = encoder(tokens, [None] * layers)
+    torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(encoder(tokens, [None] * layers)[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_without_the_fused_kernel_is_the_same(monkeypatch):
+    query, key, value = torch.randn(2, 3, 4, 8), torch.randn(2, 5, 4, 8), torch.randn(2, 5, 4, 8)
+    for mask in (None, blocks.causal_after(3, 5, "cpu")):
+        fused = blocks.attention(query, key, value, mask)
+        with monkeypatch.context() as patch:
+            patch.setattr(blocks, "_FUSED", False)
+            torch.testing.assert_close(blocks.attention(query, key, value, mask), fused, atol=1e-5, rtol=1e-5)
+
+
+def test_frozen_mlp_has_the_gradients_of_the_modules(clip_model):
+    block = clip_model.visual.transformer.resblocks[0].requires_grad_(False)
+    x = torch.randn(7, 128, requires_grad=True)
+    blocks.feed_forward(block, x).square().sum().backward()
+    mine, x.grad = x.grad, None
+    (x + block.mlp(block.ln_2(x))).square().sum().backward()
+    torch.testing.assert_close(mine, x.grad, atol=1e-4, rtol=1e-5)
+
+
+def test_other_activations_and_trained_weights_run_as_they_are(clip_model):
+    block = clip_model.visual.transformer.resblocks[0].requires_grad_(False)
+    block.mlp.gelu = torch.nn.ReLU()
+    x = torch.randn(7, 128)
+    torch.testing.assert_close(blocks.feed_forward(block, x), x + block.mlp(block.ln_2(x)))
+    trained = clip_model.visual.transformer.resblocks[1].requires_grad_(True)
+    blocks.feed_forward(trained, x).sum().backward()
+    assert trained.mlp.c_fc.weight.grad.abs().sum() > 0
+
+
+def test_text_schedule_may_grow_and_shrink_and_reads_the_right_end(clip_model):
+    """Whole sequences through the blocks' own forward, layer by layer, against the encoder."""
+    from clip import clip
+
+    names = ["cat", "dog with a hat"]
+    text = PromptText(class_texts(names, "X X a photo of a"), names, 2, clip_model)
+    ids = clip.tokenize(text.texts).long()
+    words, end = clip_model.token_embedding(ids), ids.argmax(1)
+    schedule = from_config([[0, 2], [1, 3], [4, 1]], 3, "text", 2)
+    new = [None, torch.randn(3, 64), torch.randn(1, 64)]
+    x = words + clip_model.positional_embedding
+    steps = [
+        lambda x: x,
+        lambda x: torch.cat([x[:, :2], new[1].expand(2, -1, -1), x[:, 3:]], 1),  # start, 1 kept | 3 new | the rest
+        lambda x: torch.cat([x[:, :1], new[2].expand(2, -1, -1), x[:, 5:]], 1),  # start | 1 new | the rest
+    ]
+    for step, block in zip(steps, clip_model.transformer.resblocks):
+        x = step(x)
+        block.attn_mask = torch.full((x.shape[1], x.shape[1]), float("-inf")).triu_(1)
+        x = block(x.permute(1, 0, 2)).permute(1, 0, 2)
+    x = clip_model.ln_final(x) @ clip_model.text_projection
+    expected = torch.stack([x[c, end[c] - 1] for c in range(2)])  # 2 prompt tokens became 1
+    (ours,) = TextEncoder(clip_model, schedule)(text(words[0, 1:3]), new)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_resnets_have_their_own_encoder(resnet_file):
+    from modprompt.clips.build import load_clip
+
+    visual = load_clip("", str(resnet_file)).float().visual
+    encoder = image_encoder(visual, no_prompts(0))
+    assert isinstance(encoder, ResNetEncoder)
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(encoder(images, []), visual(images))
+
+
+def test_half_precision_weights_run(clip_model, half_weights):
+    half_weights(clip_model)
+    out = VisionEncoder(clip_model.visual, no_prompts(3))(torch.randn(1, 3, 32, 32), [None] * 3)
+    assert out.dtype == torch.float16
+    assert torch.isfinite(out).all()
+    _, tokens = fixed(clip_model)
+    out = TextEncoder(clip_model, no_prompts(3))(tokens, [None] * 3)
+    assert out.dtype == torch.float16
+    assert torch.isfinite(out).all()

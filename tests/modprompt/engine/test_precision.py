@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from modprompt.clips.cast import cast_products
+from modprompt.engine.precision import resolve
+from modprompt.errors import UserError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_fp32_is_plain_everywhere():
+    for device in (CPU, CUDA):
+        assert resolve("fp32", device) == (False, None, False, "")
+        assert resolve("fp32", device).stream is None
+
+
+def test_amp_is_bfloat16_on_a_cpu_and_scaled_fp16_on_cuda():
+    assert resolve("amp", CPU)[:3] == (False, torch.bfloat16, False)
+    assert resolve("amp", CUDA)[:3] == (False, torch.float16, True)
+    assert resolve("amp", CUDA).stream == torch.float32
+
+
+def test_bf16_needs_no_loss_scale_anywhere():
+    for device in (CPU, CUDA):
+        assert resolve("bf16", device)[:3] == (False, torch.bfloat16, False)
+
+
+def test_fp16_keeps_half_weights_on_cuda_and_says_that_it_is_fp32_on_a_cpu():
+    assert resolve("fp16", CUDA) == (True, None, False, "")
+    on_cpu = resolve("fp16", CPU)
+    assert not on_cpu.half_weights
+    assert "runs as fp32 on a CPU" in on_cpu.note
+
+
+def test_unknown_precision_names_the_choices():
+    with pytest.raises(UserError, match="PREC must be one of fp16, fp32, amp, bf16, got 'fp8'"):
+        resolve("fp8", CPU)
+
+
+def test_matrices_are_cast_as_clip_casts_them_and_nothing_else(clip_model, half_weights):
+    import copy
+
+    theirs = copy.deepcopy(clip_model)
+    half_weights(theirs)
+    cast_products(clip_model, torch.bfloat16)
+    for (name, mine), (_, other) in zip(clip_model.state_dict().items(), theirs.state_dict().items()):
+        assert (mine.dtype == torch.bfloat16) == (other.dtype == torch.float16), name

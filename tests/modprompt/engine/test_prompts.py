@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from modprompt.engine.prompts import PromptText, class_texts
+from modprompt.errors import UserError
+
+NAMES = ["cat", "dog with a hat", "x_y", "cat"]
+
+
+def build(clip_model, n_ctx, position="end", own=False, prefix=None):
+    prefix = " ".join(["X"] * n_ctx) if prefix is None else prefix
+    return PromptText(class_texts(NAMES, prefix), NAMES, n_ctx, clip_model, position, own)
+
+
+def sentences(prompt_text, ctx):
+    """The prompts of all classes (B lists of C tensors (L, T)), put together from what is shared and what is not."""
+    text = prompt_text(ctx)
+    rows = []
+    for image in range(text.prefix.shape[0]):
+        laid = [
+            torch.cat([text.prefix[image], tokens[image, number, : end[number] + 1]])
+            for tokens, end, _ in text.suffixes
+            for number in range(tokens.shape[1])
+        ]
+        rows.append([laid[place] for place in text.order.tolist()])
+    return rows
+
+
+def written_out(clip_model, ctx, ahead):
+    """The same by hand: start, context up to `ahead`, name, the rest of the context, stop and end."""
+    from clip import clip
+
+    def embedded(words):
+        ids = clip.tokenize(words).long()[0]
+        return clip_model.token_embedding(ids)[: int(ids.argmax()) + 1]
+
+    rows = []
+    for number, name in enumerate(NAMES):
+        own = ctx[number] if ctx.dim() == 3 else ctx
+        words = embedded(name.replace("_", " "))
+        rows.append(torch.cat([words[:1], own[:ahead], words[1:-1], own[ahead:], embedded(".")[1:]]))
+    return rows
+
+
+def test_underscores_read_as_spaces():
+    assert class_texts(NAMES, "a photo of a")[2] == "a photo of a x y."
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("position", "ahead"), [("end", 3), ("middle", 1), ("front", 0)])
+def test_class_name_stands_where_it_should(clip_model, position, ahead, own):
+    ctx = torch.randn(len(NAMES), 3, 64) if own else torch.randn(3, 64)
+    (rows,) = sentences(build(clip_model, 3, position, own), ctx)
+    for row, expected in zip(rows, written_out(clip_model, ctx, ahead)):
+        torch.testing.assert_close(row, expected)
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_contexts_of_images(clip_model, position):
+    prompt_text, moved = build(clip_model, 2, position), torch.randn(5, 1, 2, 64)
+    together = sentences(prompt_text, moved)
+    for rows, ctx in zip(together, moved):
+        (alone,) = sentences(prompt_text, ctx[0])
+        assert all(torch.equal(one, two) for one, two in zip(rows, alone))
+
+
+def test_what_is_shared(clip_model):
+    """Start, context and words in front of the name; only what is really alike where contexts or names come first."""
+    assert build(clip_model, 2, prefix="X X a photo of a").shared == 1 + 2 + 4
+    assert build(clip_model, 4, "middle").shared == 1 + 2
+    assert build(clip_model, 4, "front").shared == 1
+    assert build(clip_model, 4, own=True).shared == 1
+
+
+def test_names_that_begin_alike_share_more(clip_model):
+    names = ["red fox", "red panda"]
+    assert PromptText(class_texts(names, "a photo of a"), names, 4, clip_model).shared == 1 + 4 + 1
+
+
+def test_one_class_shares_all_but_its_end(clip_model):
+    prompt_text = PromptText(class_texts(["cat"], "X"), ["cat"], 1, clip_model)
+    assert prompt_text.shared == 4  # start, context, cat, stop
+    ((row,),) = sentences(prompt_text, torch.zeros(1, 64))
+    assert len(row) == 5
+
+
+def test_without_a_context_the_words_stay(clip_model):
+    (rows,) = sentences(build(clip_model, 0, prefix="a photo of a"), torch.empty(0, 64))
+    assert [len(row) for row in rows] == [8, 11, 9, 8]
+
+
+def test_prompt_that_is_too_long_names_the_class(clip_model):
+    names = ["cat", "endless " + "word " * 90]
+    with pytest.raises(UserError, match="prompt of class 'endless word.*longer than the model's 77 text tokens"):
+        PromptText(class_texts(names, "X"), names, 1, clip_model)
+
+
+def test_other_position_is_refused(clip_model):
+    with pytest.raises(UserError, match="CLASS_TOKEN_POSITION must be one of end, middle, front, got 'start'"):
+        build(clip_model, 1, "start")
+
+
+@pytest.mark.parametrize(("position", "ahead"), [("middle", 2), ("front", 0)])
+def test_name_moves_also_behind_words_of_several_tokens(clip_model, position, ahead):
+    """CTX_INIT "a low-res photo of" has four words and six tokens: the context takes four, the rest stays."""
+    from clip import clip
+
+    names, words = ["cat", "dog with a hat"], "a low-res photo of"
+    text = PromptText(class_texts(names, words), names, 4, clip_model, position)
+    ctx = torch.randn(4, 64)
+    (rows,) = sentences(text, ctx)
+
+    def embedded(sentence):
+        ids = clip.tokenize(sentence).long()[0]
+        return clip_model.token_embedding(ids)[1 : int(ids.argmax())]
+
+    for row, name in zip(rows, names):
+        inner = torch.cat([ctx[:ahead], embedded(name), ctx[ahead:], embedded(words)[4:], embedded(".")])
+        torch.testing.assert_close(row[1:-1], inner)

@@ -1,0 +1,103 @@
+"""Experiments of runs that take no time: their command is a small program that behaves like train.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.running import runner
+from modprompt.experiments.running.worker import Task
+from modprompt.runs.settings import settings_hash
+from tests.modprompt.experiments.fakes import embedded_clip
+
+PROGRAM = """
+import json, os, sys, time
+folder, settings, more = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+with open(os.path.join(folder, "starts.txt"), "a") as file:
+    file.write(f"{os.getpid()}\\n")
+print("epoch [1/2] batch [3/4] time 0.1 (0.1) data 0.0 (0.0) loss 0.5000 (0.6000) lr 1.0000e-05 eta 0:00:07")
+time.sleep(more.get("seconds", 0.1))
+if "error" in more:
+    sys.exit("error: " + more["error"])
+with open(os.path.join(folder, "log.txt"), "w") as file:
+    file.write("=> result\\n* accuracy: 50.0%\\n")
+content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "prompts_hash": more["prompts"], "settings": settings, "config_hash": more["hash"],
+           "cores": sorted(os.sched_getaffinity(0)), "threads": os.environ.get("OMP_NUM_THREADS"),
+           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+with open(os.path.join(folder, "result.part"), "w") as file:
+    json.dump(content, file)
+os.replace(os.path.join(folder, "result.part"), os.path.join(folder, "result.json"))
+"""
+
+FILE = """
+protocol: base2new
+datasets: [digits]
+seeds: [1, 2]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: glyph}
+  MPL: {trainer: MPL, config: glyph}
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Makes an experiment of a YAML text."""
+
+    def make(text=FILE, name="small"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(text)
+        return spec.read(path)
+
+    return make
+
+
+@pytest.fixture
+def jobs(experiment):
+    """The eight runs of FILE."""
+    return protocols.jobs(experiment())
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Has a runner start the small program in place of train.py; gives a function that sets how a folder behaves."""
+    behaviour: dict[str, dict] = {}
+
+    def task_of(job, out, data):
+        import json
+
+        more = {
+            "hash": settings_hash(expected(job)),
+            "clip": embedded_clip(),
+            "prompts": f"{job.method.label}{job.seed}",
+            **behaviour.get("", {}),
+        }
+        more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
+        words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job)), json.dumps(more)]
+        parent = str(out / job.parent.folder) if job.parent else ""
+        return Task(str(out / job.folder), tuple(words), expected(job), job.tests, parent)
+
+    monkeypatch.setattr(runner, "task_of", task_of)
+
+    def behave(part="", **how):
+        behaviour[part] = how
+
+    behave.task_of = task_of
+    return behave
+
+
+def starts(folder: Path) -> int:
+    """How often the small program was started in a run's folder."""
+    path = folder / "starts.txt"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has asked for its exit code has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,67 @@
+"""Results of runs that were never run, as train.py would write them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+from modprompt.clips import build as backbone
+from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan.protocols import Job
+from modprompt.runs.settings import settings_hash
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import write_json
+
+
+@functools.lru_cache(maxsize=None)
+def embedded_clip() -> str:
+    """The hash of the embedded CLIP, which all experiments of these tests have."""
+    return str(backbone.load_clip(backbone.EMBEDDED).fingerprint)
+
+
+def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
+    """Write result.json of a job; the path. Keywords replace or add fields."""
+    settings = expected(job)
+    path = out / job.folder / "result.json"
+    trained = {} if job.method.trains is False else {"prompts_hash": f"{job.method.label}{job.seed}"}
+    if job.method.trainer == "MPL":
+        trained["schedules"] = {"text": "[[0, 1], [1, 1], [0, 0]]", "vision": "[[0, 1], [1, 2], [0, 0]]"}
+    content = {
+        "trainer": job.method.trainer,
+        "seed": job.seed,
+        "shots": int(settings.get("DATASET.NUM_SHOTS", -1)),
+        "classes": settings.get("DATASET.SUBSAMPLE_CLASSES", "all"),
+        "images_hash": f"2:{job.dataset}{job.seed}{job.options}",
+        "backbone_hash": embedded_clip(),
+        "files": {},
+        "images": 1000,
+        "correct": round(10 * accuracy),
+        "accuracy_pct": accuracy,
+        "macro_f1_pct": accuracy,
+        **trained,
+        "config_hash": settings_hash(settings),
+        "settings": settings,
+        **more,
+    }
+    write_json(path, sealed(content, 2))
+    return path
+
+
+def write_log(folder: Path, correct: int, total: int = 1000, *, trained: bool = False, finished: bool = True) -> None:
+    """A log.txt as codebases of the family leave it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "epoch [1/1] batch [1/1] loss 1.0\n" if trained else ""
+    text += "Finish training\n" if trained and finished else ""
+    if finished:
+        accuracy = 100 * correct / total
+        text += (
+            f"=> result\n* total: {total:,}\n* correct: {correct:,}\n* accuracy: {accuracy:.1f}%\n* macro_f1: 1.0%\n"
+        )
+    (folder / "log.txt").write_text(text)
+
+
+def edit(path: Path, **fields) -> None:
+    """Change fields of a result.json, which stays as whole as train.py would have left it."""
+    content = {key: value for key, value in json.loads(path.read_text()).items() if key != "modprompt"}
+    path.write_text(json.dumps(sealed({**content, **fields}, 2)))

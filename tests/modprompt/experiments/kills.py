@@ -1,0 +1,107 @@
+"""Kill an experiment at random moments, runner and all, and compare its report with an undisturbed run's.
+
+    python -m tests.modprompt.experiments.kills digits FOLDER --kills 5
+
+FOLDER/undisturbed is run first if it is not finished. Prints what was killed, and ends with 1 if a byte of a report's
+tables or figures differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+
+def processes_of(out: Path) -> list[int]:
+    """All processes whose command line names an output folder: runner, workers, runs and their loaders."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if any(str(out).encode() in word for word in words):
+                    found.append(int(entry.name))
+    return found
+
+
+def kill_all(out: Path) -> int:
+    """SIGKILL to all of them until none is left; how many there were."""
+    killed: set[int] = set()
+    while there := processes_of(out):
+        for pid in there:
+            killed.add(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+        for pid in list(there):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+    return len(killed)
+
+
+def _with_interrupts() -> None:
+    """In the child: a shell has what it starts in the background ignore Ctrl-C, and a runner keeps to that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def start(name: str, out: Path, *more: str) -> subprocess.Popen:
+    """A runner of an experiment, its words going to a file."""
+    words = [sys.executable, "-m", "experiments.run", name, "--out", str(out), *more]
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "runner.txt").open("ab") as console:
+        return subprocess.Popen(words, cwd=ROOT, stdout=console, stderr=subprocess.STDOUT, preexec_fn=_with_interrupts)
+
+
+def report(name: str, out: Path, *more: str) -> dict[str, bytes]:
+    """The files of an experiment's report."""
+    words = [sys.executable, "-m", "experiments.report", name, "--out", str(out), *more]
+    subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    return {path.name: path.read_bytes() for path in sorted((out / "reports" / Path(name).stem).iterdir())}
+
+
+def disturbed(name: str, out: Path, kills: int, most_s: float, *more: str) -> None:
+    """Run an experiment to its end, killed `kills` times, each within `most_s` seconds of its start."""
+    for number in range(kills):
+        moment = random.uniform(2.0, most_s)
+        runner = start(name, out, *more)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = runner.wait(moment)
+            print(f"kill {number + 1}: over before {moment:.1f} s (exit code {code})")
+            continue
+        print(f"kill {number + 1}: after {moment:.1f} s, {kill_all(out)} processes", flush=True)
+        runner.wait()
+    assert start(name, out, *more).wait() == 0, f"see {out}/runner.txt"
+
+
+def main() -> int:
+    """1 if the reports differ."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="experiment")
+    parser.add_argument("folder", type=Path, help="where both runs go")
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--most", type=float, default=25.0, help="the latest moment of a kill, seconds after a start")
+    parser.add_argument("--seed", type=int, default=None, help="of the moments")
+    args = parser.parse_args()
+    random.seed(args.seed)
+    whole, killed = args.folder.absolute() / "undisturbed", args.folder.absolute() / "killed"
+    began = time.monotonic()
+    assert start(args.name, whole).wait() == 0, f"see {whole}/runner.txt"
+    print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
+    disturbed(args.name, killed, args.kills, args.most)
+    one, other = report(args.name, whole), report(args.name, killed)
+    differing = sorted(name for name in set(one) | set(other) if one.get(name) != other.get(name))
+    print(f"report: {len(one)} files, differing: {', '.join(differing) or 'none'}")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

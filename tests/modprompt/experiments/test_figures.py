@@ -1,0 +1,85 @@
+"""What the figures say, told by what is handed to them."""
+
+import pytest
+
+from modprompt.experiments.reporting import figures, results, table
+from tests.modprompt.experiments.test_table import TWO, by_hand, fill
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Keeps figures instead of writing them."""
+    kept = {}
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: kept.setdefault(path.name, figure))
+    return kept
+
+
+def gather(found, out):
+    gathered = results.of_experiment(found, out)
+    return gathered, table.sections(found, gathered)
+
+
+def test_gain_over_zero_shot_is_sorted(experiment, tmp_path, drawn):
+    found = experiment(TWO)
+    gain = {"eurosat": 5.0, "dtd": -2.0}
+    fill(found, tmp_path, lambda job: 60.0 + (gain[job.dataset] if job.method.label == "MPL" else 0.0))
+    caption = figures.gains(found, *gather(found, tmp_path), tmp_path / "gains.png")
+    assert caption.startswith("What MPL gains over CLIP")
+    axes = drawn["gains.png"].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["dtd", "average", "eurosat"]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([-2.0, 1.5, 5.0])
+
+
+def test_bars_are_a_group_per_data_set(experiment, tmp_path, drawn):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    figures.bars(found, gather(found, tmp_path)[1], tmp_path / "bars.png")
+    base, new, h = drawn["bars.png"].axes
+    assert (base.get_ylabel(), new.get_ylabel(), h.get_ylabel()) == ("base (%)", "new (%)", "H (%)")
+    assert [label.get_text() for label in base.get_xticklabels()] == ["eurosat", "dtd", "average"]
+    assert sorted(bar.get_height() for bar in base.patches) == pytest.approx([65, 70, 70, 75, 80, 80, 85, 90, 90])
+
+
+def test_curves_have_zero_shot_as_a_level_line(experiment, tmp_path, drawn):
+    found = experiment(TWO.replace("base2new", "few_shot\nshots: [1, 4]"))
+    fill(found, tmp_path, lambda job: 50.0 + int(job.column))
+    figures.curves(gather(found, tmp_path)[1], tmp_path / "curves.png")
+    axes = [axes for axes in drawn["curves.png"].axes if axes.get_title()]
+    assert [one.get_title() for one in axes] == ["eurosat", "dtd", "average"]
+    lines = {line.get_label(): line for line in axes[0].lines if line.get_label() == "CLIP"}
+    assert list(lines["CLIP"].get_ydata()) == [50.0, 50.0]
+    points = next(container for container in axes[0].containers if container.get_label() == "MPL")
+    assert list(points.lines[0].get_xdata()) == [1, 4]
+    assert list(points.lines[0].get_ydata()) == [51.0, 54.0]
+
+
+def test_heat_map_has_every_point_of_the_grid_and_leaves_unfinished_ones_empty(experiment, tmp_path, drawn):
+    grid = "    grid: {TRAINER.MPL.N_ADD_OP: [1, 3], TRAINER.MPL.N_RM_OP: [0, 1]}\n"
+    found = experiment(TWO.split("  MaPLe")[0] + "  MPL:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n" + grid)
+
+    def accuracy(job):
+        point = dict(job.method.point)
+        if point == {"TRAINER.MPL.N_ADD_OP": "3", "TRAINER.MPL.N_RM_OP": "1"}:
+            return None
+        return 50.0 + 10 * int(point.get("TRAINER.MPL.N_ADD_OP", 0)) + int(point.get("TRAINER.MPL.N_RM_OP", 0))
+
+    fill(found, tmp_path, accuracy)
+    (family, keys), (gathered, sections) = next(iter(found.grids.items())), gather(found, tmp_path)
+    figures.heat_maps(family, keys, gathered, sections, tmp_path / "a.png")
+    axes = drawn["a.png"].axes[0]
+    values = axes.images[0].get_array()
+    assert values[0].tolist() == pytest.approx([60.0, 61.0])
+    assert values[1, 0] == pytest.approx(80.0)
+    assert bool(values.mask[1, 1]) if hasattr(values, "mask") else values[1, 1] != values[1, 1]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("N_RM_OP", "N_ADD_OP")
+    assert sorted(text.get_text() for text in axes.texts) == ["60.00", "61.00", "80.00"]
+
+
+def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path, drawn):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    gathered, _ = gather(found, tmp_path)
+    assert figures.token_counts(gathered) == {"MPL": {"text": (1, 1, 1), "vision": (1, 2, 2)}}
+    figures.tokens(gathered, tmp_path / "tokens.png")
+    text, vision = drawn["tokens.png"].axes
+    assert list(vision.lines[0].get_ydata()) == pytest.approx([1, 2, 2])

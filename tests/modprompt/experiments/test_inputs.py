@@ -1,0 +1,146 @@
+"""Results are held against the CLIP, split and few-shot list that are there now."""
+
+import json
+import os
+import sys
+
+import pytest
+import torch
+
+from modprompt.clips import build as backbone
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.inputs import NOTES, Inputs
+from modprompt.experiments.running import state, status
+from modprompt.runs.same import file_hash
+from tests.conftest import random_clip
+from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import edit, finish
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Writes a small CLIP of some seed to one path; gives the path."""
+    path = tmp_path / "clip.pt"
+
+    def write(seed=1):
+        torch.save(random_clip(seed, text_layers=1, vision_layers=1).state_dict(), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def job(experiment, clip):
+    """A zero-shot run on a CLIP from a file."""
+    return protocols.jobs(experiment(FILE + f"options: {{MODEL.BACKBONE.PATH: '{clip()}'}}\n"))[0]
+
+
+def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_path):
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips([job])
+    finish(job, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(clip())).fingerprint))
+    inputs.note_clips([job])
+    assert state.of(job, tmp_path, inputs).name == "finished"
+    clip(2)
+    os.utime(clip(2), ns=(1, 1))
+    again = Inputs(tmp_path, None)
+    assert again.not_compared(job, {"backbone_hash": "2:x", "files": {}}) == ["CLIP", "split and few-shot list"]
+    assert state.of(job, tmp_path, again).name == "finished"  # nobody has hashed it yet, which is said
+    again.note_clips([job])
+    stands = state.of(job, tmp_path, again)
+    assert stands.name == "stale"
+    assert stands.why.startswith("made of other inputs: CLIP 2:")
+
+
+def test_noted_clip_is_not_hashed_again(job, tmp_path, monkeypatch):
+    Inputs(tmp_path, None).note_clips([job])
+    monkeypatch.setattr(backbone, "load_clip", None)
+    Inputs(tmp_path, None).note_clips([job])
+
+
+def test_damaged_notes_are_made_anew(job, tmp_path):
+    Inputs(tmp_path, None).note_clips([job])
+    content = json.loads((tmp_path / NOTES).read_text())
+    whole = next(iter(content["clips"].values()))["hash"]
+    next(iter(content["clips"].values()))["hash"] = "2:other"
+    (tmp_path / NOTES).write_text(json.dumps(content))
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips([job])
+    assert next(iter(inputs.notes.values()))["hash"] == whole
+
+
+def test_another_split_makes_results_stale(jobs, tmp_path):
+    data, split = tmp_path / "data", tmp_path / "data" / "digits" / "split_digits.json"
+    split.parent.mkdir(parents=True)
+    split.write_text('{"train": []}')
+    finish(jobs[0], tmp_path, 80.0, files={"digits/split_digits.json": file_hash(split)})
+    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, data)).name == "finished"
+    split.write_text('{"train": [1]}')
+    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, data))[:2] == (
+        "stale",
+        "made of other inputs: digits/split_digits.json is another one now",
+    )
+    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, tmp_path / "elsewhere")).name == "finished"
+
+
+def test_other_initial_weights_make_results_stale(experiment, tmp_path):
+    weights = tmp_path / "init.pth.tar"
+    weights.write_bytes(b"one")
+    job = protocols.jobs(experiment(FILE + f"options: {{MODEL.INIT_WEIGHTS: '{weights}'}}\n"))[0]
+    finish(job, tmp_path, 80.0, init_weights=file_hash(weights))
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
+    weights.write_bytes(b"another")
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {weights} is another one now"
+
+
+def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
+    inputs = Inputs(tmp_path, tmp_path)
+    result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
+    (tmp_path / "own").mkdir()
+    assert "split" in inputs.not_compared(jobs[0], result)
+    result["files"]["own/split_ImageFolder.json"] = "c"
+    assert "split" not in inputs.not_compared(jobs[0], result)
+
+
+def test_what_is_not_compared_is_said(jobs, tmp_path):
+    finish(jobs[0], tmp_path, 80.0)
+    finish(jobs[1], tmp_path, 80.0, backbone_hash="old")
+    edit(tmp_path / jobs[1].folder / "result.json", files=None)
+    lines = status.lines(jobs[:2], tmp_path, Inputs(tmp_path, tmp_path / "nowhere"))
+    assert lines == [
+        "2 finished, of 2 runs",
+        "not compared with what is there now: CLIP of 2 finished runs",
+        "not compared with what is there now: split and few-shot list of 1 finished runs",
+    ]
+
+
+def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
+    (tmp_path / "secret.json").write_text("{}")
+    (tmp_path / "data").mkdir()
+    finish(jobs[0], tmp_path, 80.0, files={"../secret.json": file_hash(tmp_path / "secret.json")})
+    stands = state.of(jobs[0], tmp_path, Inputs(tmp_path, tmp_path / "data"))
+    assert stands.why == "made of other inputs: ../secret.json is not there any more"
+
+
+def test_looking_needs_no_pytorch(tmp_path):
+    import subprocess
+
+    code = "import sys, modprompt.experiments.running.status, modprompt.experiments.reporting.results; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_less(job, clip, tmp_path):
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips([job])
+    finish(job, tmp_path, 80.0, backbone_hash=backbone.load_clip("", str(clip())).fingerprint.old, files=None)
+    inputs.note_clips([job])
+    assert state.of(job, tmp_path, inputs).name == "finished"
+    assert status.lines([job], tmp_path, inputs)[1:] == [
+        "not compared with what is there now: "
+        "CLIP by today's rule (an earlier one, which proves less, agrees) of 1 finished runs",
+        "not compared with what is there now: split and few-shot list of 1 finished runs",
+    ]
+    os.utime(clip(2), ns=(1, 1))
+    again = Inputs(tmp_path, None)
+    again.note_clips([job])
+    assert state.of(job, tmp_path, again).name == "stale"

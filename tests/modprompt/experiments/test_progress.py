@@ -1,0 +1,65 @@
+import os
+
+import pytest
+
+from modprompt.experiments.running import progress, state, status
+from modprompt.runs import folder as run_folder
+from tests.modprompt.experiments.fakes import edit, finish
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "epoch [2/5] batch [20/40] time 0.1 (0.1) data 0.0 (0.0) loss 1.2500 (1.4000) lr 1.0000e-05 eta 0:01:02",
+            "epoch 2/5, batch 20/40, loss 1.2500, eta 0:01:02",
+        ),
+        (
+            "epoch [2/5][20/40]\ttime 0.1 (0.1)\teta 0:01:02\tloss 1.25 (1.4)",
+            "epoch 2/5, batch 20/40, loss 1.25, eta 0:01:02",
+        ),
+        ("epoch [1/9] batch [1/2] loss nan (nan) eta 2 days, 3:04:05", "epoch 1/9, batch 1/2, loss nan, eta 2"),
+        (" 50%|#####     | 3/6 [00:01<00:01,  2.00it/s]", "testing, 50%"),
+        ("Loading CLIP (backbone: ViT-B/16)", "Loading CLIP (backbone: ViT-B/16)"),
+    ],
+)
+def test_last_line_in_few_words(line, expected):
+    assert progress.summary(line).startswith(expected)
+
+
+def test_screen_without_a_terminal_tells_events_alone(capsys):
+    screen = progress.Screen(3, 1)
+    screen.show(["a run: epoch 1/2"])
+    screen.event("finished: a run")
+    screen.finished(2)
+    screen.close()
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "finished: a run\n")
+
+
+def test_screen_on_a_terminal_has_a_line_per_run_and_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    screen = progress.Screen(30, 1)
+    screen.show([f"run {number}: epoch 1/2" for number in range(20)])
+    screen.finished(2)
+    screen.close()
+    err = capsys.readouterr().err
+    assert "run 6: epoch 1/2" in err
+    assert "... and 13 more" in err
+    assert "run 7" not in err
+    assert "2/30" in err
+
+
+def test_status_is_told_from_the_files(jobs, tmp_path):
+    finish(jobs[0], tmp_path, 50.0)
+    edit(finish(jobs[1], tmp_path, 50.0), config_hash="other", settings={})
+    held = run_folder.take(tmp_path / jobs[2].folder)
+    (tmp_path / jobs[2].folder / state.CONSOLE).write_text("epoch [2/5] batch [20/40] loss 1.0 (1.0)\n")
+    (tmp_path / jobs[3].folder / "job").mkdir(parents=True)
+    (tmp_path / jobs[3].folder / state.FAILURE).write_text('{"line": "error: broken"}')
+    first, *lines = status.lines(jobs, tmp_path)
+    os.close(held)
+    assert first == "1 finished, 1 running, 4 waiting, 1 failed, 1 stale, of 8 runs"
+    assert lines[0].startswith(f"stale: {jobs[1].title}: made with other settings: ")
+    assert lines[1] == f"running: {jobs[2].title}: epoch 2/5, batch 20/40, loss 1.0"
+    assert lines[2] == f"failed: {jobs[3].title}: error: broken"

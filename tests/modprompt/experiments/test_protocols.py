@@ -1,0 +1,122 @@
+"""The runs of a protocol have the folders of the scripts, and settings that train.py records alike."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from modprompt.cli import train
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan.commands import command, expected
+from tests.conftest import ROOT
+from tests.modprompt.experiments.conftest import FILE
+
+
+def test_base_to_new(jobs):
+    assert [(job.folder, job.parent and job.parent.folder, job.tests, job.column) for job in jobs if job.seed == 1] == [
+        ("base2new/test_base/digits/shots_16/ZeroshotCLIP/glyph/seed1", None, True, "base"),
+        ("base2new/test_new/digits/shots_16/ZeroshotCLIP/glyph/seed1", None, True, "new"),
+        ("base2new/train_base/digits/shots_16/MPL/glyph/seed1", None, False, "base"),
+        (
+            "base2new/test_new/digits/shots_16/MPL/glyph/seed1",
+            "base2new/train_base/digits/shots_16/MPL/glyph/seed1",
+            True,
+            "new",
+        ),
+    ]
+
+
+def test_cross_data_set(experiment):
+    text = FILE.replace("base2new", "cross_dataset\nsource: imagenet").replace("[digits]", "[eurosat, dtd]")
+    text = (
+        text.replace("[1, 2]", "[1]")
+        .replace("glyph", "vit_b16")
+        .replace("MPL, config: vit_b16", "MPL, config: vit_b4_c1_add2_rm1")
+    )
+    found = experiment(text)
+    jobs = protocols.jobs(found)
+    assert [(job.dataset, job.folder.split("/MPL")[0], bool(job.parent)) for job in jobs[3:]] == [
+        ("imagenet", "crossdataset/imagenet", False),
+        ("eurosat", "crossdataset/evaluation/eurosat", True),
+        ("dtd", "crossdataset/evaluation/dtd", True),
+    ]
+    assert [job.folder.split("/")[1] for job in jobs[:3]] == ["evaluation"] * 3
+    assert all(job.folder.endswith("_16shots/seed1") for job in jobs)
+    assert protocols.columns(found) == ("accuracy",)
+
+
+def test_few_shot(experiment):
+    text = FILE.replace("base2new", "few_shot\nshots: [1, 4]").replace("[1, 2]", "[1]")
+    found = experiment(text)
+    assert [(job.folder, job.column, job.tests) for job in protocols.jobs(found)] == [
+        ("digits/ZeroshotCLIP/eval/glyph_0shots/seed1", "0", True),
+        ("digits/MPL/eval/glyph_1shots/seed1", "1", False),
+        ("digits/MPL/eval/glyph_4shots/seed1", "4", False),
+    ]
+    assert protocols.columns(found) == ("0", "1", "4")
+
+
+def fake_python(tmp_path):
+    fake = tmp_path / "fake"
+    fake.write_text('#!/bin/sh\nshift\necho "$@"\n')
+    fake.chmod(0o755)
+    return str(fake)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "protocol", "number"),
+    [
+        ("mpl/base2new_train.sh", ("eurosat", "1"), "base2new", 0),
+        ("mpl/base2new_test.sh", ("eurosat", "1"), "base2new", 1),
+        ("mpl/few_shot.sh", ("eurosat", "1", "16"), "few_shot\nshots: 16", 0),
+        ("mpl/xd_train.sh", ("imagenet", "1"), "cross_dataset", 0),
+        ("mpl/xd_test.sh", ("eurosat", "1"), "cross_dataset", 1),
+    ],
+)
+def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, arguments, protocol, number):
+    """A run of a script is finished for an experiment: same folder, same settings."""
+    cross = "_cross_datasets" if "cross" in protocol else ""
+    text = f"protocol: {protocol}\ndatasets: [eurosat]\nseeds: [1]\nmethods:\n  MPL: {{trainer: MPL, config: vit_b4_c1_add2_rm1{cross}}}\n"
+    job = protocols.jobs(experiment(text))[number]
+    if job.parent:
+        (tmp_path / "out" / job.parent.folder).mkdir(parents=True)
+        (tmp_path / "out" / job.parent.folder / "result.json").write_text("{}")
+    clean = {key: value for key, value in os.environ.items() if key not in ("CFG", "TRAINER", "SHOTS")}
+    words = subprocess.run(
+        ["bash", str(ROOT / "scripts" / script), *arguments],
+        env={**clean, "PYTHON": fake_python(tmp_path), "OUT": str(tmp_path / "out"), "DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    ours = train.parse_args(command(job, tmp_path / "out", tmp_path)[2:])
+    theirs = train.parse_args(words)
+    assert (theirs.output_dir, theirs.model_dir, theirs.eval_only) == (ours.output_dir, ours.model_dir, ours.eval_only)
+    assert train.given_settings(theirs) == train.given_settings(ours) == expected(job)
+
+
+@pytest.mark.parametrize(
+    "name", ["base2new", "cross_dataset", "domain_generalisation", "few_shot", "ablation_operations"]
+)
+def test_expected_settings_are_those_that_train_records(name, tmp_path):
+    found = spec.narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
+    for job in protocols.jobs(found):
+        assert expected(job) == train.given_settings(train.parse_args(command(job, tmp_path, tmp_path)[2:]))
+
+
+def test_run_is_recorded_as_it_was_expected(experiment, tmp_path, eurosat_root):
+    """A real run: what it writes is finished for the experiment."""
+    found = experiment(FILE.replace("[1, 2]", "[1]"))
+    job = protocols.jobs(found)[0]
+    subprocess.run(command(job, tmp_path, tmp_path), check=True, capture_output=True)
+    result = json.loads((tmp_path / job.folder / "result.json").read_text())
+    assert result["settings"] == expected(job)
+
+
+def test_command_has_absolute_paths_and_options_last(jobs, tmp_path):
+    words = command(jobs[2], tmp_path / "out", tmp_path / "data")
+    assert words[0] == sys.executable
+    assert words[-4:] == ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    assert words[words.index("--output-dir") + 1] == str(tmp_path / "out" / jobs[2].folder)

@@ -1,0 +1,245 @@
+"""A report's files, from our results and from other codebases' logs."""
+
+import csv
+import re
+
+import pytest
+
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.reporting import report
+from tests.modprompt.experiments.fakes import edit, finish, write_log
+from tests.modprompt.experiments.test_table import TWO, by_hand, fill
+
+
+@pytest.fixture
+def two(experiment, tmp_path):
+    found = experiment(TWO, "two")
+    fill(found, tmp_path / "out", by_hand)
+    return [str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]
+
+
+def folder(tmp_path, name="two"):
+    return tmp_path / "out" / "reports" / name
+
+
+def test_files_are_written_and_printed(two, tmp_path, capsys):
+    assert report.main(two) == 0
+    text = (folder(tmp_path) / "report.md").read_text()
+    assert text in capsys.readouterr().out
+    assert "| MPL | **90.00 +- 4.08** | **60.00 +- 4.08** | **72.00 +- 4.25** |" in text
+    assert "| *MaPLe, published* | 94.07 | 73.23 | 82.35 |" in text
+    assert "- MaPLe, published: MaPLe issue 28, quoting its paper" in text
+    rows = list(csv.DictReader((folder(tmp_path) / "report.csv").read_text().splitlines()))
+    assert [row["table"] for row in rows] == ["eurosat"] * 4 + ["dtd"] * 3 + ["average"] * 3
+    assert (float(rows[3]["base_mean_pct"]), rows[0]["base_std_pct"]) == (90.0, "")
+    for name in ("bars.png", "gains.png", "tokens.png"):
+        assert (folder(tmp_path) / name).read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in folder(tmp_path).iterdir()) == [
+        "bars.png",
+        "gains.png",
+        "index.html",
+        "report.csv",
+        "report.md",
+        "report.tex",
+        "tokens.png",
+    ]
+
+
+def test_same_results_give_the_same_bytes(two, tmp_path):
+    report.main(two)
+    first = {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()}
+    report.main(two)
+    assert {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()} == first
+
+
+def test_latex_is_booktabs_with_escaped_words(two, tmp_path):
+    report.main(two)
+    text = (folder(tmp_path) / "report.tex").read_text()
+    assert text.count(r"\begin{tabular}{lccc}") == text.count(r"\toprule") == text.count(r"\end{table}") == 3
+    assert r"MPL & \textbf{90.00} {\scriptsize $\pm$ 4.08} &" in text
+    assert r"CLIP & 85.00 & 55.00 & 66.79 \\" in text
+    assert not re.search(r"(?<!\\)_", text)
+
+
+def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
+    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
+    (tmp_path / "out" / job.folder / "result.json").unlink()
+    assert report.main(two) == 1
+    text = (folder(tmp_path) / "report.md").read_text()
+    assert "Not averaged over:\n\n- MPL, dtd: new seed 3: waiting" in text
+    assert "| MPL | **70.00 +- 4.08** | - | - |" in text  # the base of dtd is whole
+
+
+def test_nothing_finished_is_a_report_of_what_is_missing(experiment, tmp_path):
+    experiment(TWO, "two")
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 1
+    assert not list(folder(tmp_path).glob("*.png"))
+    assert "MPL, dtd: base seed 1, base seed 2, base seed 3" in (folder(tmp_path) / "report.md").read_text()
+
+
+def test_figures_that_have_nothing_to_show_any_more_go(two, tmp_path):
+    report.main(two)
+    assert report.main([*two, "--methods", "MaPLe", "MPL"]) == 0
+    assert not (folder(tmp_path) / "gains.png").exists()  # no zero-shot to gain over
+
+
+def theirs(root):
+    """An output folder as MaPLe's scripts leave it, one run crashed."""
+    for dataset in ("eurosat", "dtd"):
+        for seed in (1, 2, 3):
+            tail = f"{dataset}/shots_16/MaPLe/vit/seed{seed}"
+            write_log(root / "base2new/train_base" / tail, 800 + seed, trained=True)
+            write_log(root / "base2new/test_new" / tail, 700, finished=(dataset, seed) != ("dtd", 3))
+    return root
+
+
+def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
+    assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple')}"]) == 1
+    text = capsys.readouterr().out
+    assert "| MaPLe (theirs) | 80.20 +- 0.08 | **70.00 +- 0.00** | **74.75 +- 0.04** |" in text
+    assert "| MaPLe (theirs) | **80.20 +- 0.08** | - | - |" in text
+    assert "- MaPLe (theirs), dtd: new seed 3: unfinished (empty log)" in text
+
+
+def test_output_folder_alone_is_reported_from_its_logs(tmp_path, capsys):
+    root = theirs(tmp_path / "maple")
+    assert report.main([str(root), "--out", str(tmp_path / "out"), "--seeds", "1", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "# Results of maple" in out
+    assert "| MaPLe (logs) | 80.15 +- 0.05 | 70.00 +- 0.00 | 74.73 +- 0.02 |" in out
+    assert "## average over 2 data sets" in out
+
+
+def test_few_shot_folder_of_coop(tmp_path, capsys):
+    for shots in (1, 16):
+        for seed in (1, 2, 3):
+            path = f"dtd/CoOp/rn50_{shots}shots/nctx16_cscFalse_ctpend/seed{seed}"
+            write_log(tmp_path / "coop" / path, 600 + shots, trained=True)
+    write_log(tmp_path / "coop/ZeroshotCLIP/rn50/dtd", 500)
+    assert report.main([str(tmp_path / "coop"), "--protocol", "few_shot", "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "| CoOp (logs) | - | 60.10 +- 0.00 | 61.60 +- 0.00 |" in out
+    assert "| ZeroshotCLIP (logs) | 50.00 | - | - |" in out
+    assert (folder(tmp_path, "coop") / "curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "no experiment file nothing"),
+        (["two.yaml", "--with", "nowhere"], "--with: there is no folder nowhere"),
+        (["two.yaml", "--with", "empty"], "--with: empty has no base2new run of these data sets and shots"),
+        (["empty"], "no base2new run below empty"),
+        (["two.yaml", "--options", "A"], "'A', stands alone"),
+    ],
+)
+def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert report.main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_grid_has_a_heat_map(experiment, tmp_path):
+    found = experiment(
+        TWO
+        + "  Grid:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n    grid: {TRAINER.MPL.N_ADD_OP: [1, 3], TRAINER.MPL.N_RM_OP: [0, 1]}\n",
+        "grid",
+    )
+    fill(found, tmp_path / "out", lambda job: None if job.method.label.endswith("3, N_RM_OP 1") else by_hand(job))
+    assert report.main([str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "out")]) == 1
+    assert (folder(tmp_path, "grid") / "ablation.png").exists()
+    assert not (folder(tmp_path, "grid") / "bars.png").exists()
+
+
+def test_cross_protocol_has_bars_and_gains(experiment, tmp_path):
+    found = experiment(TWO.replace("base2new", "cross_dataset\nsource: imagenet"), "cross")
+    fill(found, tmp_path / "out", lambda job: 50.0 + job.seed)
+    assert report.main([str(tmp_path / "cross.yaml"), "--out", str(tmp_path / "out")]) == 0
+    assert {path.name for path in folder(tmp_path, "cross").glob("*.png")} == {"bars.png", "gains.png", "tokens.png"}
+
+
+def test_results_beside_the_experiments_are_not_taken(two, tmp_path, capsys):
+    """A variant's run in the same tree has its own folder and does not mix."""
+    job = protocols.jobs(spec.read(tmp_path / "two.yaml", {"OPTIM.LR": "0.5"}))[-1]
+    finish(job, tmp_path / "out", 1.0)
+    assert report.main(two) == 0
+    assert "| MPL | **90.00 +- 4.08**" in capsys.readouterr().out
+
+
+def test_two_trees_of_one_name_are_not_mixed(two, tmp_path, capsys):
+    one, other = theirs(tmp_path / "a/output"), theirs(tmp_path / "b/output")
+    assert report.main([*two, "--with", str(one), str(other)]) == 2
+    assert "there is a method 'MaPLe (output)' already; call the folders' runs LABEL=FOLDER" in capsys.readouterr().err
+    assert report.main([*two, "--with", f"a={one}", f"b={other}"]) == 1
+
+
+def test_seeds_of_a_folder_are_those_that_it_has(tmp_path, capsys):
+    for seed in (4, 7):
+        for half in ("train_base", "test_new"):
+            write_log(tmp_path / f"tree/base2new/{half}/dtd/shots_16/MaPLe/vit/seed{seed}", 800)
+    assert report.main([str(tmp_path / "tree"), "--out", str(tmp_path / "out")]) == 0
+    assert "over seeds 4, 7" in capsys.readouterr().out
+
+
+def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    theirs(tmp_path / "lr=1")
+    assert report.main([*two, "--with", "lr=1"]) == 1
+    assert "| MaPLe (lr=1) |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"settings": [1]},
+        {"schedules": {"text": "garbage", "vision": "[[0, 1]]"}},
+        {"schedules": {"text": 5}},
+        {"schedules": {}},
+        {"schedules": [1]},
+        {"schedules": {"text": "[[5, 0]]", "vision": "[[0, 1]]"}},
+        {"classes": ["a"], "shots": {"b": 1}},
+        {"images_hash": [1], "backbone_hash": {}},
+    ],
+    ids=str,
+)
+def test_result_that_was_edited_by_hand_spoils_no_report(two, tmp_path, fields):
+    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-2]
+    edit(tmp_path / "out" / job.folder / "result.json", **fields)
+    assert report.main(two) in (0, 1)
+    assert (folder(tmp_path) / "index.html").exists()
+
+
+def test_result_that_is_nested_too_deep_is_damaged(two, tmp_path, capsys):
+    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
+    (tmp_path / "out" / job.folder / "result.json").write_text("[" * 100_000)
+    assert report.main(two) == 1
+    assert "new seed 3: waiting: result.json is damaged" in capsys.readouterr().out
+
+
+def test_names_that_matplotlib_would_take_for_something_else(experiment, tmp_path):
+    found = experiment(TWO.replace("  MaPLe:", "  _a $\\foo$ b_%:"), "two")
+    fill(found, tmp_path / "out", by_hand)
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    found = experiment(TWO.replace("  MaPLe:", "  _a:").replace("  MPL:", "  _b:").replace("  CLIP:", "  _c:"), "three")
+    fill(found, tmp_path / "out", by_hand)
+    assert report.main([str(tmp_path / "three.yaml"), "--out", str(tmp_path / "out")]) == 0
+
+
+def test_every_grid_has_a_map_of_its_own(experiment, tmp_path):
+    grid = "    grid: {OPTIM.LR: [0.1, 0.2]}\n"
+    text = TWO.split("  MaPLe")[0] + "  A:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n" + grid
+    text += "  B:\n    trainer: CoOp\n    config: vit_b16\n" + grid
+    found = experiment(text, "grids")
+    fill(found, tmp_path / "out", by_hand)
+    (folder(tmp_path, "grids")).mkdir(parents=True)
+    (folder(tmp_path, "grids") / "ablation7.png").write_bytes(b"of an earlier report")
+    assert report.main([str(tmp_path / "grids.yaml"), "--out", str(tmp_path / "out")]) == 0
+    maps = sorted(path.name for path in folder(tmp_path, "grids").glob("ablation*.png"))
+    assert maps == ["ablation.png", "ablation1.png"]
+    page = (folder(tmp_path, "grids") / "index.html").read_text()
+    assert "A: mean accuracy over LR" in page
+    assert "B: mean accuracy over LR" in page

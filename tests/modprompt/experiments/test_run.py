@@ -1,0 +1,274 @@
+"""The command: what it prints and leaves, on real runs of the small CLIP, killed and stopped at any time."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.running import run, state
+from modprompt.runs.result import read_json
+from tests.conftest import ROOT, SMALL_CONFIG, write_eurosat
+from tests.modprompt.experiments import kills
+from tests.modprompt.experiments.conftest import FILE, starts
+from tests.modprompt.experiments.fakes import edit, finish
+
+
+@pytest.fixture(scope="module")
+def real(clip_file, tmp_path_factory):
+    """An experiment of real runs, a training of forty epochs and its test: (folder, words of its command)."""
+    folder = tmp_path_factory.mktemp("real")
+    write_eurosat(folder / "data")
+    (folder / "small.yaml").write_text(SMALL_CONFIG.replace("MAX_EPOCH: 2", "MAX_EPOCH: 40"))
+    (folder / "real.yaml").write_text(
+        "protocol: base2new\ndatasets: [eurosat]\nshots: 8\nseeds: [1]\n"
+        f"options: {{MODEL.BACKBONE.PATH: {clip_file}}}\nmethods:\n  MPL: {{trainer: MPL, config: ./small.yaml}}\n"
+    )
+    return folder, [str(folder / "real.yaml"), "--data", str(folder / "data")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(real):
+    """(Output folder, what a terminal of 120 columns was sent) of an undisturbed runner."""
+    folder, words = real
+    out = folder / "undisturbed"
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    words = [sys.executable, "-m", "experiments.run", *words, "--out", str(out)]
+    seen = b""
+    with subprocess.Popen(words, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as process:
+        os.close(slave)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(master, 4096):
+                seen += part
+        assert process.wait() == 0, seen
+    os.close(master)
+    return out, seen.decode(errors="replace")
+
+
+def test_live_lines_on_a_terminal(undisturbed):
+    _, text = undisturbed
+    assert "MPL, eurosat base, seed 1 (train): epoch " in text
+    assert "all runs: 100%" in text
+    assert "2 of 2 runs are finished" in text
+
+
+@pytest.mark.timeout(360)  # eight starts of train.py one behind the other
+def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real, undisturbed):
+    (folder, words), (whole, _) = real, undisturbed
+    out = folder / "killed"
+    train, test = protocols.jobs(spec.read(folder / "real.yaml"))
+
+    def in_the_middle_of_training(process, condition):
+        end = time.monotonic() + 60
+        while not condition():
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    def ends_as_waiting():  # the lock goes a moment behind the name of a process
+        end = time.monotonic() + 5
+        while state.of(train, out).name == state.RUNNING and time.monotonic() < end:
+            time.sleep(0.01)
+        assert state.of(train, out) == state.State("waiting")
+
+    process = kills.start(words[0], out, *words[1:])
+    in_the_middle_of_training(process, lambda: (out / train.folder / "training_state.pth.tar").exists())
+    assert kills.kill_all(out) >= 2
+    process.wait()
+    ends_as_waiting()
+
+    process = kills.start(words[0], out, *words[1:])
+    log = out / train.folder / "log.txt"
+    in_the_middle_of_training(process, lambda: log.exists() and "resuming after epoch" in log.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert kills.processes_of(out) == []
+    ends_as_waiting()
+    assert "stopped: the runs are ended; the same command goes on" in (out / "runner.txt").read_text()
+
+    assert kills.start(words[0], out, *words[1:]).wait() == 0
+    one, other = kills.report(words[0], whole), kills.report(words[0], out)
+    assert one == other
+    assert "| MPL |" in one["report.md"].decode()
+    results = [read_json(where / test.folder / "result.json") for where in (whole, out)]
+    assert results[0]["prompts_hash"] == results[1]["prompts_hash"]
+
+
+@pytest.fixture
+def small(tmp_path, quick):
+    (tmp_path / "small.yaml").write_text(FILE)
+    return [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
+
+
+def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path, capsys):
+    finish(jobs[0], tmp_path / "out", 50.0)
+    edit(finish(jobs[1], tmp_path / "out", 50.0), config_hash="other", settings={})
+    assert run.main([*small, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "# 7 of 8 runs would start, 1 are finished"
+    assert lines[0].startswith("# stale (made with other settings: ")
+    assert f"# waiting: {jobs[5].title}, after {jobs[5].parent.folder}" in lines
+    assert any(
+        line.startswith(f"{sys.executable} {ROOT}/train.py --root {tmp_path}/data --trainer MPL") for line in lines
+    )
+    assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
+
+
+def test_everything_and_the_report(small, jobs, tmp_path, capsys):
+    assert run.main([*small, "--report"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("8 of 8 runs are finished\n# small\n")
+    assert f"finished: {jobs[0].title}: 50.00%" in err
+    assert (tmp_path / "out/reports/small/index.html").exists()
+    assert run.main([*small, "--status"]) == 0
+    assert capsys.readouterr().out == "8 finished, of 8 runs\n"
+
+
+def test_failures_end_with_1_and_say_where_to_look(small, quick, capsys):
+    quick("ZeroshotCLIP/glyph/seed2", error="broken")
+    assert run.main(small) == 1
+    out = capsys.readouterr().out
+    assert "failed: CLIP, digits base, seed 2 (test): error: broken" in out
+    assert "6 of 8 runs are finished" in out
+    assert "job/console.txt" in out
+
+
+def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, tmp_path, capsys):
+    path = edit_all = finish(jobs[0], tmp_path / "out", 99.0)
+    edit(edit_all, config_hash="other", settings={"OPTIM.LR": "7"})
+    assert run.main(small) == 1
+    out = capsys.readouterr().out
+    assert "stale: CLIP, digits base, seed 1 (test): made with other settings: " in out
+    assert "--redo-stale" in out
+    assert run.main([*small, "--redo-stale"]) == 0
+    (aside,) = path.parent.parent.glob("seed1.stale-*")
+    assert read_json(aside / "result.json")["accuracy_pct"] == 99.0
+    assert read_json(path)["accuracy_pct"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        (
+            FILE.replace("trainer: MPL, config: glyph", "trainer: MPLE, config: ../configs/trainers/MPL/glyph.yaml"),
+            [],
+            None,
+        ),
+        (
+            FILE + "options: {OPTIM.RL: 1}\n",
+            [],
+            "method CLIP: command line: there is no config key 'OPTIM.RL'; did you mean 'OPTIM.LR'",
+        ),
+        (FILE + "options: {OPTIM.MAX_EPOCH: many}\n", [], "method CLIP: command line, OPTIM.MAX_EPOCH: "),
+        (
+            FILE.replace(
+                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.PREC: [fp32, fp99]}"
+            ),
+            [],
+            "method MPL PREC fp99: TRAINER.MPL.PREC must be one of",
+        ),
+        (
+            FILE.replace(
+                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.N_RM_OP: [1, 2]}"
+            ),
+            [],
+            "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2 prompt tokens, but only 1 reach it",
+        ),
+        (
+            FILE.replace(
+                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.PROMPT_DEPTH: [9]}"
+            ),
+            [],
+            "method MPL PROMPT_DEPTH 9: TRAINER.MPL.PROMPT_DEPTH must be from 1 to 8",
+        ),
+        (FILE, ["--options", "OPTIM.LR"], "'OPTIM.LR', stands alone"),
+        (FILE, ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
+        (FILE, ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
+        (FILE.replace("[digits]", "[eurosat]"), ["--present"], "--present: no data set of small is under"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line_before_anything_runs(small, jobs, tmp_path, capsys, text, words, message):
+    if message is None:  # a trainer that nobody has registered
+        text = text.replace("../configs", str(ROOT / "configs"))
+        message = "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'"
+    (tmp_path / "small.yaml").write_text(text)
+    assert run.main([*small, *words]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
+
+
+def test_data_sets_that_are_not_there_are_left_out_and_named(small, tmp_path, eurosat_root, capsys):
+    (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
+    words = [*small, "--present", "--data", str(eurosat_root), "--dry-run"]
+    assert run.main(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"Not under {eurosat_root}: dtd\n")
+    assert "# 16 of 16 runs would start" in out
+
+
+def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(small, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert run.main(small) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: --out: cannot write into {tmp_path / 'out'} (")
+    assert err.count("\n") == 1
+
+
+def test_value_of_slurm_that_is_none(small, capsys):
+    assert run.main([*small, "--launcher", "slurm", "--slurm", "timeout_min=[1"]) == 2
+    assert capsys.readouterr().err == "error: --slurm: timeout_min: '[1' is no value\n"
+
+
+def test_home_of_nobody(small, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run.main([small[0], "--out", "~nobodyatall/x"])
+    assert caught.value.code == 2
+    assert "argument --out: ~nobodyatall/x: " in capsys.readouterr().err
+
+
+def test_working_directory_with_a_train_py_and_datasets_of_its_own(small, tmp_path):
+    """As in any checkout of the family."""
+    (tmp_path / "train.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/__init__.py").write_text("raise SystemExit('not this one')")
+    words = [sys.executable, "-m", "experiments.run", *small, "--dry-run", "--present"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "# 8 of 8 runs would start" in done.stdout
+
+
+def test_nohup_is_kept(real, tmp_path):
+    folder, words = real
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "experiments.run", *words, "--out", str(out)]
+    with subprocess.Popen(
+        ["nohup", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        console = out / protocols.jobs(spec.read(folder / "real.yaml"))[0].folder / state.CONSOLE
+        end = time.monotonic() + 60
+        while not console.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        while "epoch [2/" not in console.read_text():  # several of the runner's steps later
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(30) == 130
+    assert kills.processes_of(out) == []

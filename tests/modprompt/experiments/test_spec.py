@@ -1,0 +1,177 @@
+"""An experiment file is read as it is meant, and every fault in it is named with its place."""
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols, spec
+from modprompt.places import ROOT
+from tests.modprompt.experiments.conftest import FILE
+
+
+def test_defaults_and_values(experiment):
+    found = experiment()
+    assert (found.name, found.protocol, found.datasets, found.shots) == ("small", "base2new", ("digits",), (16,))
+    assert (found.seeds, found.highlight, found.source) == ((1, 2), "MPL", "")
+    clip, mpl = found.methods
+    assert (clip.trains, mpl.trains, mpl.folder) == (False, True, "glyph")
+    assert mpl.config == ROOT / "configs/trainers/MPL/glyph.yaml"
+    assert clip.config.parent.name == "CoOp"
+
+
+def test_grid_is_every_combination_and_names_its_folders(experiment):
+    found = experiment(
+        FILE + "    \n  Grid:\n    trainer: MPL\n    config: glyph\n    options: {OPTIM.LR: 0.1, TRAIN.PRINT_FREQ: 5}\n"
+        "    grid: {TRAINER.MPL.N_ADD_OP: [1, 2], TRAINER.MPL.N_RM_OP: [0, 1]}\n"
+    )
+    grid = found.methods[2:]
+    assert [method.label for method in grid] == [
+        "Grid N_ADD_OP 1, N_RM_OP 0",
+        "Grid N_ADD_OP 1, N_RM_OP 1",
+        "Grid N_ADD_OP 2, N_RM_OP 0",
+        "Grid N_ADD_OP 2, N_RM_OP 1",
+    ]
+    assert grid[1].folder == "glyph-LR0.1-N_ADD_OP1-N_RM_OP1"
+    assert found.grids == {"Grid": ("TRAINER.MPL.N_ADD_OP", "TRAINER.MPL.N_RM_OP")}
+
+
+def test_options_of_the_method_win_over_those_of_the_file_and_the_command_line_over_both(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 2}}") + "options: {OPTIM.LR: 1, A.B: 7}\n"
+    )
+    assert dict(spec.read(path).methods[1].options) == {"OPTIM.LR": "2", "A.B": "7"}
+    assert dict(spec.read(path, {"OPTIM.LR": "3"}).methods[1].options) == {"OPTIM.LR": "3", "A.B": "7"}
+
+
+def test_keys_with_one_last_part_are_written_whole():
+    assert spec.short_names(["A.X", "B.X", "C.Y"]) == {"A.X": "A.X", "B.X": "B.X", "C.Y": "Y"}
+
+
+FAULTS = [
+    (
+        FILE.replace("protocol: base2new", "protocol: base2now"),
+        "protocol: there is no 'base2now'; did you mean 'base2new'",
+    ),
+    (FILE.replace("[digits]", "[digit]"), "datasets: there is no data set 'digit'; did you mean 'digits'"),
+    (FILE.replace("[digits]", "[digits, digits]"), "datasets: a name stands twice"),
+    (FILE.replace("datasets", "dataset"), "there is no key 'dataset'; did you mean 'datasets'"),
+    (
+        FILE.replace("config: glyph}", "config: glyf}"),
+        "methods: CLIP: there is no config .*glyf.yaml; did you mean 'glyph'",
+    ),
+    (FILE.replace("trainer: MPL", "trainr: MPL"), "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
+    (FILE.replace("trainer: MPL, ", ""), "methods: MPL: trainer is missing"),
+    (FILE.replace("[1, 2]", "[1, -2]"), "seeds: different whole numbers from 0 up"),
+    (FILE.replace("[1, 2]", "[1, 1]"), "seeds: different whole numbers"),
+    (FILE + "shots: [1, 2]\n", "shots: protocol base2new takes one number"),
+    (FILE + "shots: many\n", "shots: different whole numbers from 1 up"),
+    (FILE + "source: imagenet\n", "source: protocol base2new has none"),
+    (FILE + "highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
+    (FILE + "options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS is not to be set here"),
+    (FILE + "options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
+    (FILE.replace("config: glyph}", "config: glyph, grid: {OPTIM.LR: 0.1}}"), "grid: OPTIM.LR: a list of values"),
+    (
+        FILE.replace("config: glyph}", "config: glyph, grid: {OPTIM.LR: [1, 1.0]}}"),
+        "grid: OPTIM.LR: a value stands twice",
+    ),
+    (FILE + "  Again: {trainer: MPL, config: glyph}\n", "methods: MPL and Again are the same runs"),
+    (FILE.replace("protocol: base2new", "protocol: cross_dataset\nsource: digits"), "datasets: digits is the source"),
+    (
+        FILE + "  CLIP: {trainer: CoOp, config: glyph}\n",
+        "is no YAML to go by .the key 'CLIP' stands twice, the second time in line 8",
+    ),
+    (FILE + "  1: {trainer: CoOp, config: glyph}\n  '1': {trainer: VPT, config: glyph}\n", "the key '1' stands twice"),
+    (FILE + "title: 2025-02-30\n", "is no YAML"),
+    (FILE + "options: {RESUME: x}\n", "options: RESUME is not to be set here"),
+    (
+        FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 3}, grid: {OPTIM.LR: [1, 2]}}"),
+        "OPTIM.LR is an axis of the grid and set to 3 as an option too",
+    ),
+    ("methods: [", "is no YAML"),
+    ("- a", "KEY: VALUE pairs are expected"),
+    (FILE.replace("methods:", "methods: {}\nnotes:"), "methods is missing"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS, ids=[message[:30] for _, message in FAULTS])
+def test_fault_is_named_with_file_and_place(experiment, tmp_path, text, message):
+    with pytest.raises(UserError, match=message) as caught:
+        experiment(text)
+    assert str(caught.value).startswith(str(tmp_path / "small.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_file_is_found_by_path_or_name(tmp_path):
+    assert spec.find("digits") == spec.FILES / "digits.yaml" == spec.find("digits.yaml")
+    own = tmp_path / "digits.yaml"
+    own.write_text(FILE)
+    assert spec.find(str(own)) == own
+    with pytest.raises(UserError, match="no experiment file base2now; did you mean 'base2new'"):
+        spec.find("base2now")
+
+
+def test_config_of_ones_own_is_found_beside_the_file(experiment, tmp_path):
+    (tmp_path / "mine.yaml").write_text("OPTIM:\n  LR: 1\n")
+    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", "{trainer: MPL, config: mine.yaml}"))
+    assert found.methods[1].config == tmp_path / "mine.yaml"
+
+
+def test_parts_of_an_experiment(experiment):
+    found = experiment()
+    part = spec.narrowed(found, methods=["CLIP"], seeds=[2])
+    assert [(m.label, m.seeds) for m in part.methods] == [("CLIP", (2,))]
+    assert (part.seeds, part.highlight) == ((2,), "CLIP")
+    for what in ({"methods": ["CLOP"]}, {"seeds": [3]}, {"datasets": ["dtd"]}):
+        with pytest.raises(UserError, match="small has no"):
+            spec.narrowed(found, **what)
+    other = experiment(
+        FILE.replace("{trainer: ZeroshotCLIP, config: glyph}", "{trainer: ZeroshotCLIP, config: glyph, seeds: [5]}")
+    )
+    with pytest.raises(UserError, match="no method of small that is left"):
+        spec.narrowed(other, methods=["CLIP"], seeds=[1])
+
+
+READY = sorted(spec.FILES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_ready_file_is_whole_and_accepted_by_train(path, tmp_path):
+    from modprompt.experiments.plan.check import check
+
+    found = spec.read(path)
+    jobs = protocols.jobs(found)
+    assert len({job.folder for job in jobs}) == len(jobs)
+    check(jobs, tmp_path, tmp_path)
+
+
+def test_ready_files_cover_the_paper():
+    names = {path.stem for path in READY}
+    assert {"base2new", "cross_dataset", "domain_generalisation", "few_shot", "digits"} <= names
+    assert {"ablation_operations", "ablation_depth", "ablation_context"} <= names
+    base2new = spec.read(spec.FILES / "base2new.yaml")
+    assert (len(base2new.datasets), base2new.seeds, base2new.shots) == (11, (1, 2, 3), (16,))
+    assert spec.read(spec.FILES / "few_shot.yaml").shots == (1, 2, 4, 8, 16)
+    assert len(spec.read(spec.FILES / "cross_dataset.yaml").datasets) == 10
+
+
+def test_keys_without_a_value_have_their_defaults(experiment):
+    found = experiment(FILE + "title:\nnotes:\noptions:\nslurm:\n")
+    assert (found.title, found.notes, found.slurm) == ("small", "", {})
+
+
+def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
+    from modprompt.cli import train
+    from modprompt.experiments.plan.commands import command, expected
+
+    found = experiment(FILE + "options: {INPUT.TRANSFORMS: [random_flip, normalize], TRAIN.PRINT_FREQ: 3}\n")
+    job = protocols.jobs(found)[0]
+    args = train.parse_args(command(job, tmp_path, tmp_path)[2:])
+    assert train.setup_cfg(args).INPUT.TRANSFORMS == ("random_flip", "normalize")
+    assert train.given_settings(args) == expected(job)
+    assert expected(job)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"
+
+
+def test_option_that_decides_nothing_names_no_folder(experiment):
+    options = {"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9, "MODEL.BACKBONE.PATH": "x.pt"}
+    found = experiment(FILE + f"options: {options}\n")
+    assert found.methods[1].folder == "glyph-BATCH_SIZE8"

@@ -1,0 +1,118 @@
+"""How a run stands is told by its files alone."""
+
+import json
+import os
+
+import pytest
+
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.running import state
+from modprompt.runs import folder as run_folder
+from tests.modprompt.experiments.fakes import edit, finish
+
+
+@pytest.fixture
+def trained(jobs):
+    """(training, test) of MPL, seed 1."""
+    return jobs[4], jobs[5]
+
+
+def test_never_started(jobs, tmp_path):
+    assert state.of(jobs[0], tmp_path) == state.State("waiting")
+
+
+def test_finished(jobs, tmp_path):
+    finish(jobs[0], tmp_path, 80.0)
+    stands = state.of(jobs[0], tmp_path)
+    assert (stands.name, stands.result["accuracy_pct"]) == ("finished", 80.0)
+
+
+def test_result_cut_in_half_is_no_result(jobs, tmp_path):
+    path = finish(jobs[0], tmp_path, 80.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert state.of(jobs[0], tmp_path) == state.State("waiting", "result.json is damaged")
+
+
+@pytest.mark.parametrize("value", [None, "90", True, -1, 101, float("nan")])
+def test_accuracy_that_is_none_is_no_result(jobs, tmp_path, value):
+    edit(finish(jobs[0], tmp_path, 80.0), accuracy_pct=value)
+    stands = state.of(jobs[0], tmp_path)
+    assert stands.name == "waiting"
+    assert stands.why.startswith("result.json is damaged (accuracy_pct")
+
+
+@pytest.mark.parametrize("text", ["[]", "7", '"x"', ""])
+def test_result_that_is_no_object_is_no_result(jobs, tmp_path, text):
+    finish(jobs[0], tmp_path, 80.0).write_text(text)
+    assert state.of(jobs[0], tmp_path).why == "result.json is damaged"
+
+
+def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path):
+    path = finish(jobs[0], tmp_path, 80.0)
+    settings = {**json.loads(path.read_text())["settings"], "OPTIM.LR": "0.5"}
+    edit(path, settings=settings, config_hash="other")
+    stands = state.of(jobs[0], tmp_path)
+    assert stands.name == "stale"
+    assert "made with other settings: OPTIM.LR 0.5 -> 0.0" in stands.why
+
+
+def test_result_of_an_earlier_version_is_stale(jobs, tmp_path):
+    path = finish(jobs[0], tmp_path, 80.0)
+    content = json.loads(path.read_text())
+    del content["settings"], content["config_hash"], content["modprompt"]
+    path.write_text(json.dumps(content))
+    assert state.of(jobs[0], tmp_path).why == "made by an earlier version, which did not record its settings"
+
+
+def test_test_of_a_model_that_was_trained_again_is_outdated(trained, tmp_path):
+    train, test = trained
+    path = finish(train, tmp_path, 80.0)
+    finish(test, tmp_path, 70.0)
+    assert state.of(test, tmp_path).name == "finished"
+    edit(path, prompts_hash="another")
+    assert state.of(test, tmp_path) == state.State("waiting", "its training has made another model since")
+    path.unlink()
+    assert state.of(test, tmp_path).name == "finished"  # nothing contradicts it
+
+
+def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
+    folder = tmp_path / jobs[0].folder
+    file = run_folder.take(folder)
+    (folder / state.FAILURE).write_text('{"line": "before"}')
+    assert state.of(jobs[0], tmp_path).name == "running"
+    os.close(file)
+    assert state.of(jobs[0], tmp_path) == state.State("failed", "before")
+
+
+def test_failure_does_not_outlive_a_result(jobs, tmp_path):
+    finish(jobs[0], tmp_path, 80.0)
+    (tmp_path / jobs[0].folder / "job").mkdir()
+    (tmp_path / jobs[0].folder / state.FAILURE).write_text('{"line": "before"}')
+    assert state.of(jobs[0], tmp_path).name == "finished"
+
+
+def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
+    """Also where the training's own data set is what has changed."""
+    text = "protocol: cross_dataset\nsource: imagenet\ndatasets: [dtd]\nseeds: [1]\n"
+    train, test = protocols.jobs(experiment(text + "methods:\n  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}\n"))
+    path = finish(train, tmp_path, 80.0)
+    finish(test, tmp_path, 70.0)
+    assert state.of(test, tmp_path).name == "finished"
+    edit(path, config_hash="other", settings={**json.loads(path.read_text())["settings"], "DATASET.NAME": "Else"})
+    assert state.of(test, tmp_path)[:2] == (
+        "stale",
+        "its training was made with other settings: DATASET.NAME Else -> ImageNet",
+    )
+
+
+def test_edited_config_is_noticed_by_a_process_that_has_read_it(experiment, tmp_path):
+    from tests.modprompt.experiments.conftest import FILE
+
+    config = tmp_path / "mine.yaml"
+    config.write_text("OPTIM:\n  LR: 1\n")
+    job = protocols.jobs(experiment(FILE.replace("MPL, config: glyph", "MPL, config: mine.yaml")))[4]
+    finish(job, tmp_path, 80.0)
+    assert state.of(job, tmp_path).name == "finished"
+    config.write_text("OPTIM:\n  LR: 2\n")
+    os.utime(config, ns=(1, 1))
+    assert state.of(job, tmp_path).why == "made with other settings: OPTIM.LR 1 -> 2"

@@ -1,0 +1,203 @@
+"""Means, deviations and averages are the papers', and nothing is averaged over a run that is not there."""
+
+import numpy as np
+import pytest
+
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.reporting import page, render, results, table
+from tests.modprompt.experiments.fakes import edit, finish
+
+TWO = """
+protocol: base2new
+datasets: [eurosat, dtd]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
+  MaPLe: {trainer: MaPLe, config: vit_b16_c2_ep5_batch4_2ctx}
+  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}
+"""
+
+
+def fill(found, out, accuracy):
+    """Finish every run with what accuracy(job) gives; None leaves it out."""
+    for job in protocols.jobs(found):
+        value = accuracy(job)
+        if value is not None:
+            finish(job, out, value)
+
+
+def sections_of(found, out):
+    gathered = results.of_experiment(found, out)
+    return {section.key: section for section in table.sections(found, gathered)}, gathered
+
+
+def row(section, label):
+    return dict(zip(section.columns, next(row for row in section.rows if row.label == label).cells))
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "expected"), [(80.0, 60.0, 68.571), (50.0, 50.0, 50.0), (90.0, 0.0, 0.0), (0, 0, 0)]
+)
+def test_harmonic_mean_matches_hand_computation(base, new, expected):
+    assert table.harmonic_mean(base, new) == pytest.approx(expected, abs=1e-3)
+
+
+def test_harmonic_mean_rejects_an_accuracy_above_100():
+    with pytest.raises(ValueError, match="0 to 100"):
+        table.harmonic_mean(101.0, 50.0)
+
+
+def by_hand(job):
+    base = {"eurosat": 80.0, "dtd": 60.0}[job.dataset] + 5 * job.seed
+    return base if job.column == "base" else base - 30
+
+
+def test_mean_and_deviation_over_seeds(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    sections, _ = sections_of(found, tmp_path)
+    mpl = row(sections["eurosat"], "MPL")
+    assert mpl["base"] == pytest.approx((90.0, np.sqrt(50 / 3)))
+    assert mpl["new"] == pytest.approx((60.0, np.sqrt(50 / 3)))
+    assert mpl["H"].mean == pytest.approx(table.harmonic_mean(90, 60))
+    own = [table.harmonic_mean(b, b - 30) for b in (85, 90, 95)]
+    assert mpl["H"].std == pytest.approx(np.std(own))
+    assert row(sections["eurosat"], "CLIP")["base"] == (85.0, None)  # one seed has no deviation
+
+
+def test_average_is_over_data_sets_seed_by_seed(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, lambda job: by_hand(job) + (3 * job.seed if job.dataset == "dtd" else 0))
+    sections, _ = sections_of(found, tmp_path)
+    base = [(85 + 68) / 2, (90 + 76) / 2, (95 + 84) / 2]
+    mpl = row(sections["average"], "MPL")
+    assert mpl["base"] == pytest.approx((np.mean(base), np.std(base)))
+    assert mpl["H"].mean == pytest.approx(table.harmonic_mean(np.mean(base), np.mean(base) - 30))
+
+
+def test_missing_runs_are_listed_and_never_averaged_over(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(
+        found,
+        tmp_path,
+        lambda job: (
+            None if (job.method.label, job.dataset, job.seed, job.column) == ("MPL", "dtd", 2, "new") else by_hand(job)
+        ),
+    )
+    stale = next(job for job in protocols.jobs(found) if job.method.label == "MaPLe" and job.dataset == "eurosat")
+    edit(finish(stale, tmp_path, 99.0), config_hash="other", settings={})
+    sections, gathered = sections_of(found, tmp_path)
+    assert row(sections["dtd"], "MPL")["base"] is not None
+    assert row(sections["dtd"], "MPL")["new"] is row(sections["dtd"], "MPL")["H"] is None
+    assert row(sections["average"], "MPL")["new"] is row(sections["average"], "MPL")["H"] is None
+    assert row(sections["eurosat"], "MaPLe")["base"] is None
+    assert row(sections["average"], "CLIP")["H"] is not None
+    lacking = table.lacking(gathered)
+    assert lacking[0].startswith("MaPLe, eurosat: base seed 1: stale: made with other settings")
+    assert lacking[1].startswith("MaPLe, eurosat: new seed 1: stale: its training was made with other settings")
+    assert lacking[2] == "MPL, dtd: new seed 2: waiting"
+    assert len(lacking) == 3
+
+
+def test_best_is_among_the_measured_as_printed(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, lambda job: 70.001 if job.method.label == "MPL" else 70.0 if job.column == "base" else 60.0)
+    sections, _ = sections_of(found, tmp_path)
+    section = sections["eurosat"]
+    labels = [row.label for row in section.rows]
+    assert labels == ["CLIP", "MaPLe", "MaPLe, published", "MPL"]
+    best = {(labels[number], section.columns[column]) for number, column in section.best()}
+    assert best == {("CLIP", "base"), ("MaPLe", "base"), ("MPL", "base"), ("MPL", "new"), ("MPL", "H")}
+
+
+def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
+    found = experiment(TWO)
+    sections, _ = sections_of(found, tmp_path)
+    assert row(sections["eurosat"], "MaPLe, published")["H"] == table.Cell(82.35)
+    assert all(not r.source for r in sections["average"].rows)  # two data sets are not the eleven
+    assert not table.note_of(found)
+    whole = spec.read(spec.FILES / "base2new.yaml")
+    sections, _ = sections_of(whole, tmp_path)
+    assert row(sections["average"], "CoOp, published") == {
+        "base": (82.69, None),
+        "new": (63.22, None),
+        "H": (71.66, None),
+    }
+    assert not [r for r in sections["average"].rows if r.label == "MPL, published"]  # unknown cells stay empty
+    assert "10.7% on EuroSAT" in table.note_of(whole)
+    other = whole._replace(shots=(4,))
+    assert not any(
+        r.source for section in table.sections(other, results.of_experiment(other, tmp_path)) for r in section.rows
+    )
+
+
+def test_published_figures_are_consistent():
+    known = table._published()
+    for entry in known["rows"]:
+        assert entry["source"]
+        if {"base", "new", "H"} <= set(entry):
+            assert table.harmonic_mean(entry["base"], entry["new"]) == pytest.approx(entry["H"], abs=0.02)
+
+
+CROSS = TWO.replace("base2new", "cross_dataset\nsource: imagenet")
+
+
+def test_cross_data_set_averages_the_targets_alone(experiment, tmp_path):
+    found = experiment(CROSS)
+    fill(found, tmp_path, lambda job: {"imagenet": 10.0, "eurosat": 50.0, "dtd": 70.0}[job.dataset] + job.seed)
+    (section,) = sections_of(found, tmp_path)[0].values()
+    assert section.columns == ("imagenet", "eurosat", "dtd", "average")
+    cells = row(section, "MPL")
+    assert cells["imagenet"].mean == pytest.approx(12)
+    assert cells["average"] == pytest.approx((62, np.std([1, 2, 3])))
+
+
+def test_published_cross_data_set_average(tmp_path):
+    whole = spec.read(spec.FILES / "cross_dataset.yaml")
+    (section,) = sections_of(whole, tmp_path)[0].values()
+    cells = row(section, "MPL, published")
+    assert cells["average"] == table.Cell(66.25)
+    assert all(cell is None for column, cell in cells.items() if column != "average")
+
+
+def test_few_shot_columns(experiment, tmp_path):
+    found = experiment(TWO.replace("base2new", "few_shot\nshots: [1, 4]"))
+    fill(found, tmp_path, lambda job: 50.0 + int(job.column))
+    sections, gathered = sections_of(found, tmp_path)
+    assert sections["dtd"].columns == ("0", "1", "4")
+    assert [cell and cell.mean for cell in row(sections["dtd"], "MPL").values()] == [None, 51.0, 54.0]
+    assert [cell and cell.mean for cell in row(sections["average"], "CLIP").values()] == [50.0, None, None]
+    assert table.lacking(gathered) == []  # what is not asked for is not lacking
+
+
+def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    assert results.warnings(sections_of(found, tmp_path)[1]) == []
+    job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
+    edit(tmp_path / job.folder / "result.json", images_hash="2:other")
+    (text,) = results.warnings(sections_of(found, tmp_path)[1])
+    assert text == "not comparable, made with different images (eurosat base 16 1): CLIP, MaPLe / MPL"
+    edit(tmp_path / job.folder / "result.json", images_hash=f"2:eurosat1{job.options}", backbone_hash="2:other")
+    (text,) = results.warnings(sections_of(found, tmp_path)[1])
+    assert text.startswith("not comparable, made with different weights (ViT-B/16): CLIP, MaPLe, MPL / MPL")
+
+
+def test_split_stands_beside_its_data_set(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    assert {section.about for section in sections_of(found, tmp_path)[0].values()} == {""}
+    for job in protocols.jobs(found):
+        status = "published" if job.dataset == "dtd" else "ours"
+        edit(tmp_path / job.folder / "result.json", split={"name": "Some", "status": status, "hash": "0"})
+    edit(tmp_path / job.folder / "result.json", selected_on="test")
+    sections = sections_of(found, tmp_path)[0]
+    abouts = {key: section.about for key, section in sections.items()}
+    expected = {"eurosat": "split: ours", "dtd": "split: published", "average": ""}
+    expected[job.dataset] += "; selected on test"
+    assert abouts == expected
+    text = render.markdown(list(sections.values()), "Title", "about", {})
+    assert f"## {job.dataset}\n\n{expected[job.dataset]}\n\n| method |" in text
+    assert f"{job.dataset} ({expected[job.dataset]}). about" in render.latex(list(sections.values()), "Title", "about")
+    assert f'<p class="about">{expected[job.dataset]}</p>' in page.page(
+        list(sections.values()), [], tmp_path, "Title", "about", {}
+    )

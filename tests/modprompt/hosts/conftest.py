@@ -1,0 +1,49 @@
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.modprompt.hosts.stand_in import DATASET, run_in, write_data, write_weights
+
+OURS = """
+import sys
+sys.path[:0] = [{root!r}, {folder!r}]
+from modprompt.compat import find
+find.add_to_path()
+import modprompt.trainers
+import squares
+import train
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+class Workshop:
+    """Data, weights and words of a run, and the losses of this project's own train.py on them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = write_data(folder / "data")
+        self.weights = write_weights(folder)
+        (folder / "squares.py").write_text(DATASET)
+        (folder / "squares.yaml").write_text('DATASET:\n  NAME: "Squares"\n')
+        (folder / "ours.py").write_text(OURS.format(root=str(ROOT), folder=str(folder)))
+        done = run_in(folder, "ours.py", *self.words("MPL", folder / "ours"))
+        assert done.returncode == 0, done.stderr
+        self.losses = losses(done.stdout)
+
+    def words(self, trainer, out, *more):
+        """Flags of a run of a trainer into a folder; further words go in front of the options."""
+        config = self.folder / ("own.yaml" if trainer == "OWN" else "mpl.yaml")
+        flags = ["--root", self.data, "--seed", 1, "--trainer", trainer, "--output-dir", out, "--config-file", config]
+        flags += ["--dataset-config-file", self.folder / "squares.yaml", *more]
+        return [*flags, *([] if trainer == "OWN" else ["MODEL.BACKBONE.PATH", self.weights])]
+
+
+def losses(text):
+    """The losses in a log, in order."""
+    return [float(value) for value in re.findall(r"loss ([0-9.]+) \(", text)]
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    return Workshop(tmp_path_factory.mktemp("workshop"))

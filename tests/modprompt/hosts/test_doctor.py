@@ -1,0 +1,35 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.modprompt.hosts.stand_in import run_in, write_host
+
+
+def test_report_names_what_is_in_use(tmp_path):
+    host = write_host(tmp_path / "host", own_mpl=True)
+    (tmp_path / "data" / "eurosat").mkdir(parents=True)
+    done = run_in(host, "-m", "modprompt.doctor", "--root", tmp_path / "data")
+    assert done.returncode == 0, done.stdout
+    for words in ("PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", "eurosat", "ours is --trainer ModMPL"):
+        assert words in done.stdout
+    assert done.stdout.rstrip().endswith("MPL can run here")
+
+
+def test_installed_clip_that_would_win_is_named(tmp_path):
+    host = write_host(tmp_path / "host", package=False)
+    done = run_in(host, "-m", "modprompt.doctor")
+    assert f"clip      {host / 'clip'}" in done.stdout
+    assert "would win over this folder's clip, which has no __init__.py" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["yacs", "dassl"])
+def test_missing_package_is_named_and_the_exit_code_says_so(module, tmp_path):
+    block = f"import sys; sys.modules[{module!r}] = None; sys.argv = ['doctor']; from modprompt.doctor import main; sys.exit(main())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "MPL cannot run here as it is: see the arrows" in done.stdout
+    assert ("pip install yacs" if module == "yacs" else "PYTHONPATH=") in done.stdout

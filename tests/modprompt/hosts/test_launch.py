@@ -1,0 +1,131 @@
+import pytest
+
+from tests.modprompt.hosts.conftest import losses
+from tests.modprompt.hosts.stand_in import git, run_in, write_host
+
+pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
+
+KINDS = {
+    "plain": {},
+    "design": {"clip": "design"},
+    "odd block": {"clip": "odd_block"},
+    "cleaned config": {"clean": True},
+    "shadowed clip": {"package": False},
+    "old clip": {"old_clip": True},
+    "own MPL": {"own_mpl": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mpl_trains_in_an_untouched_codebase_with_our_losses(kind, workshop, tmp_path):
+    host = write_host(tmp_path / "host", **KINDS[kind])
+    name = "ModMPL" if kind == "own MPL" else "MPL"
+    done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words(name, "output/run"))
+    assert done.returncode == 0, done.stderr
+    assert losses(done.stdout) == pytest.approx(workshop.losses, abs=1e-4)
+    assert len(workshop.losses) == 10
+    assert "* accuracy:" in done.stdout
+    assert git(host, "status", "--porcelain") == ""
+
+
+def test_checkpoint_is_evaluated_and_a_finished_run_only_tested(workshop, tmp_path):
+    host = write_host(tmp_path / "host", clip="design")
+    start = ("-m", "modprompt.launch", "train.py")
+    trained = run_in(host, *start, *workshop.words("MPL", "output/run"))
+    evaluated = run_in(host, *start, *workshop.words("MPL", "output/eval", "--eval-only", "--model-dir", "output/run"))
+    again = run_in(host, *start, *workshop.words("MPL", "output/run"))
+    lines = [[line for line in done.stdout.splitlines() if "correct" in line] for done in (trained, evaluated, again)]
+    assert lines[0] == lines[1] == lines[2] != []
+    assert "nothing to train, testing again" in again.stdout
+
+
+def test_own_trainers_keep_their_names(workshop, tmp_path):
+    host = write_host(tmp_path / "host", own_mpl=True)
+    for name in ("OWN", "MPL"):
+        done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words(name, f"output/{name}"))
+        assert done.returncode == 0, done.stderr
+        assert f"own trainer {name}" in done.stdout
+    assert "modprompt's is --trainer ModMPL" in done.stdout
+
+
+def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    words = workshop.words("MPL", "output/run")
+    words[words.index("--config-file") + 1] = "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"
+    options = [
+        "INPUT.SIZE",
+        "(32, 32)",
+        "TRAINER.MPL.PROMPT_DEPTH",
+        "3",
+        "OPTIM.MAX_EPOCH",
+        "1",
+        "DATALOADER.NUM_WORKERS",
+        "0",
+    ]
+    done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *options)
+    assert done.returncode == 0, done.stderr
+    assert "is not in this codebase; taken from modprompt: " in done.stdout
+
+
+def test_build_model_that_loses_weights_is_told(workshop, tmp_path):
+    host = write_host(tmp_path / "host", clip="loses_weights")
+    done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words("MPL", "output/run"))
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: the `clip` package at ")
+    assert "did not take over the weights" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "Run a codebase's own train.py"),
+        (["nothing.py"], "error: there is no "),
+    ],
+)
+def test_wrong_use_is_one_line(words, line, tmp_path):
+    done = run_in(tmp_path, "-m", "modprompt.launch", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(line)
+
+
+def test_unfinished_run_goes_on_after_its_last_epoch(workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    start = ("-m", "modprompt.launch", "train.py")
+    stop = "raise KeyboardInterrupt  # as Ctrl-C would\n"
+    plain = (host / "datasets" / "squares.py").read_text()
+    (host / "datasets" / "squares.py").write_text(
+        plain
+        + "\nfrom dassl.engine import TrainerX\n\ndef stop(self):\n    if self.epoch == 1:\n        "
+        + stop
+        + "\nTrainerX.before_epoch = stop\n"
+    )
+    killed = run_in(host, *start, *workshop.words("MPL", "output/run"))
+    assert killed.returncode == 130
+    (host / "datasets" / "squares.py").write_text(plain)
+    rest = run_in(host, *start, *workshop.words("MPL", "output/run"))
+    assert "resuming after epoch 1" in rest.stdout
+    assert losses(killed.stdout) + losses(rest.stdout) == pytest.approx(workshop.losses, abs=1e-4)
+
+
+def test_installed_package_keeps_its_neighbours_on_the_path(tmp_path, monkeypatch):
+    from modprompt.hosts import launch
+
+    (tmp_path / "site").mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path / "site"), str(tmp_path / "other")])
+    monkeypatch.setattr(launch, "_ROOT", tmp_path / "site")
+    launch.put_host_first(tmp_path / "host")
+    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "site", "other")]
+    (tmp_path / "site" / "train.py").touch()  # a checkout: its trainers and datasets are not the codebase's
+    launch.put_host_first(tmp_path / "host")
+    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "other")]
+
+
+def test_other_methods_configs_are_not_replaced(tmp_path, monkeypatch):
+    from modprompt.hosts.launch import with_shipped_config
+
+    monkeypatch.chdir(tmp_path)
+    words = ["--config-file", "configs/trainers/CoOp/vit_b4_c1_add2_rm1.yaml"]
+    assert with_shipped_config(words) == words
+    replaced = with_shipped_config(["--config-file=configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"])[0]
+    assert replaced.endswith("vit_b4_c1_add2_rm1.yaml")
+    assert replaced.startswith("--config-file=/")

@@ -1,0 +1,503 @@
+"""Every trainer that learns prompts, on the rows of tests/methods.py."""
+
+import json
+
+import pytest
+import torch
+
+from modprompt.cli import train
+from modprompt.clips.tokens import readable, token_ids
+from modprompt.methods.templates import DIVERSE
+from modprompt.trainers.settings import merge_options
+from tests import plain_neighbours as plain
+from tests.conftest import ROOT, random_clip
+from tests.methods import METHODS
+from tests.test_train import refusal
+
+
+def saved(tmp_path, method, epoch=2):
+    return torch.load(tmp_path / "out" / method.folder / f"model.pth.tar-{epoch}", weights_only=True)
+
+
+def bare(name):
+    return name.removeprefix("prompt_learner.")
+
+
+class Recorder:
+    """What a training run saw: the trainer, its first parameters, and every batch with its loss."""
+
+    def __init__(self, monkeypatch):
+        from modprompt.trainers.prompt_trainer import PromptTrainer
+
+        self.batches, self.trainer = [], None
+        step = PromptTrainer.forward_backward
+
+        def recorded(trainer, batch):
+            if self.trainer is None:
+                self.trainer = trainer
+                (view,) = trainer._models.values()
+                self.start = {bare(key): value.detach().clone() for key, value in view.state_dict().items()}
+            summary = step(trainer, batch)
+            self.batches.append((batch["img"].clone(), batch["label"].clone(), summary["loss"]))
+            return summary
+
+        monkeypatch.setattr(PromptTrainer, "forward_backward", recorded)
+
+    def facts(self):
+        """(clip_model, tokens, class-name lengths, class names) of the run."""
+        from clip import clip
+
+        names = [readable(name) for name in self.trainer.dm.dataset.classnames]
+        texts = self.trainer.model.prompt_learner.prompt_text.texts
+        tokens = torch.cat([clip.tokenize(text) for text in texts]).long()
+        return self.trainer.clip_model, tokens, [len(token_ids(name)) for name in names], names
+
+
+def descend(loss_of, start, batches):
+    """SGD with momentum written out: two epochs at 1e-5 and 0.0035. Gives the parameters after each epoch."""
+    params = {name: value.clone().requires_grad_(True) for name, value in start.items()}
+    speed = {name: torch.zeros_like(value) for name, value in params.items()}
+    after = []
+    for number, (images, labels, seen) in enumerate(batches):
+        loss = loss_of(params, images, labels)
+        assert seen == pytest.approx(loss.item(), abs=1e-4), number
+        gradients = torch.autograd.grad(loss, list(params.values()))
+        with torch.no_grad():
+            for (name, value), gradient in zip(params.items(), gradients):
+                speed[name] = 0.9 * speed[name] + gradient + 5e-4 * value
+                value -= (1e-5 if number < len(batches) // 2 else 0.0035) * speed[name]
+        if number + 1 in (len(batches) // 2, len(batches)):
+            after.append({name: value.detach().clone() for name, value in params.items()})
+    return after
+
+
+@pytest.mark.parametrize("row", [row for row in METHODS if row != "promptsrc"])
+def test_two_epochs_equal_the_plain_implementation(row, command, tmp_path, monkeypatch, capsys):
+    method, seen = METHODS[row], Recorder(monkeypatch)
+    assert train.main(command(method)) == 0
+    assert f"Parameters to be updated: {method.parameters:,} in " in capsys.readouterr().out
+    clip_model, tokens, lengths, _ = seen.facts()
+
+    def loss_of(params, images, labels):
+        logits = method.logits(clip_model, params, tokens, images, lengths)
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    *_, last = descend(loss_of, seen.start, seen.batches)
+    state = saved(tmp_path, method)["state_dict"]
+    assert {bare(key) for key in state} == set(last)
+    for key, value in state.items():
+        assert key == bare(key) or key.startswith(method.prefix)
+        torch.testing.assert_close(value, last[bare(key)], atol=1e-5, rtol=1e-4)
+
+
+def test_promptsrc_equals_the_plain_losses_and_ends_with_the_average(command, tmp_path, monkeypatch, capsys):
+    method, seen = METHODS["promptsrc"], Recorder(monkeypatch)
+    assert train.main(command(method)) == 0
+    out = capsys.readouterr().out
+    assert f"Parameters to be updated: {method.parameters:,} in " in out
+    assert "Using GPA model for final inference..." in out
+    clip_model, tokens, lengths, names = seen.facts()
+    with torch.no_grad():
+        frozen_text = plain.mean_template_features(clip_model, names, DIVERSE)
+
+    def loss_of(params, images, labels):
+        return plain.promptsrc_loss(clip_model, params, tokens, images, labels, lengths, frozen_text, (25, 10, 1))
+
+    first, second = descend(loss_of, seen.start, seen.batches)
+    density = [torch.exp(torch.tensor(-0.5 * (epoch - 2.0) ** 2)) for epoch in (1, 2)]
+    weights = [value / sum(density) for value in density]
+    for key, value in saved(tmp_path, method)["state_dict"].items():
+        expected = weights[0] * first[bare(key)] + weights[1] * second[bare(key)]
+        torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("row", METHODS)
+def test_gradients_reach_the_learner_and_nothing_else(row, command, monkeypatch):
+    method, seen = METHODS[row], Recorder(monkeypatch)
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    (image, label, _), model = seen.batches[0], seen.trainer.model
+    model.zero_grad(set_to_none=True)
+    seen.trainer.loss(model.output(image), image, label).backward()
+    own = dict(model.prompt_learner.named_parameters(prefix="prompt_learner"))
+    assert own
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None and parameter.grad.abs().sum() > 0) == (name in own), name
+
+
+def reference_checkpoint(path, state, method, clip_model, classes):
+    """A file as the reference writes it: with class tokens, mostly with all of CLIP, and for PromptSRC with it twice."""
+    state = dict(state)
+    if method.node != "VPT":
+        state[method.prefix + "token_prefix"] = torch.zeros(classes, 1, 64)
+        state[method.prefix + "token_suffix"] = torch.zeros(classes, 70, 64)
+    if method.prefix:
+        state.update({f"image_encoder.{key}": value for key, value in clip_model.visual.state_dict().items()})
+        state.update({f"text_encoder.transformer.{k}": v for k, v in clip_model.transformer.state_dict().items()})
+        state["logit_scale"] = clip_model.logit_scale.detach()
+    if method.node == "PROMPTSRC":
+        inner = clip_model.visual.state_dict()
+        state.update({f"prompt_learner.ZS_image_encoder.{key}": value for key, value in inner.items()})
+    torch.save({"state_dict": state, "epoch": 2, "optimizer": None, "scheduler": None, "val_result": None}, path)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.parametrize("row", METHODS)
+def test_checkpoint_of_the_reference_is_evaluated_on_other_classes(row, command, tmp_path, capsys):
+    method = METHODS[row]
+    assert train.main(command(method)) == 0
+    capsys.readouterr()
+    state = saved(tmp_path, method)["state_dict"]
+    results = []
+    for folder in ("out", "published"):
+        if folder == "published":
+            (tmp_path / folder / method.folder).mkdir(parents=True)
+            clip_model = random_clip(1, text_layers=4, vision_layers=4)
+            path = tmp_path / folder / method.folder / "model.pth.tar-2"
+            reference_checkpoint(path, state, method, clip_model, classes=37)
+        words = command(method, "DATASET.SUBSAMPLE_CLASSES", "new")
+        words[words.index("--output-dir") + 1] = str(tmp_path / f"new_{folder}")
+        assert train.main(["--eval-only", "--model-dir", str(tmp_path / folder), *words]) == 0
+        results.append(json.loads((tmp_path / f"new_{folder}" / "result.json").read_text())["accuracy_pct"])
+    assert results[0] == results[1]
+    told = "Dropped the class tokens of 37 classes" in capsys.readouterr().out
+    assert told == (method.node != "VPT")
+
+
+def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_path):
+    method = METHODS["cocoop"]
+    deep = ["TRAINER.COCOOP.SCHEDULE_TEXT", "[[0,3],[3,3],[0,1]]", "OPTIM.MAX_EPOCH", 1]
+    assert train.main(command(method, *deep)) == 0
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *command(method, *deep)]) == 0
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_contexts_of_single_classes_on_other_classes_are_warned_of(command, tmp_path, capsys):
+    method = METHODS["coop_middle_csc"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    flags = ["--eval-only", "--model-dir", str(tmp_path / "out")]
+    assert train.main([*flags, *command(method)]) == 0
+    assert "(CSC)" not in capsys.readouterr().err
+    assert train.main([*flags, *command(method, "DATASET.SUBSAMPLE_CLASSES", "new")]) == 0  # as many, but others
+    assert "were learned for other classes than this run's" in capsys.readouterr().err
+
+
+def test_checkpoint_of_another_method_is_refused(command, tmp_path, capsys):
+    """MPL and MaPLe of depth 1 have the same tensors; IVLP and PromptSRC are the same learner."""
+    shallow = {"PROMPT_DEPTH": 1, "N_CTX": 2}
+    words = {}
+    for row in ("mpl", "maple"):
+        method = METHODS[row]
+        more = [word for key, value in shallow.items() for word in (f"TRAINER.{method.node}.{key}", value)]
+        words[row] = command(method, *more, "OPTIM.MAX_EPOCH", 1)
+    assert train.main(words["mpl"]) == 0
+    line = refusal(capsys, "--eval-only", "--model-dir", tmp_path / "out", *words["maple"])
+    assert "the method is MAPLE here and MPL in the file" in line
+
+    source = command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)
+    source[source.index("--output-dir") + 1] = str(tmp_path / "src")
+    assert train.main(source) == 0
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "src"), *command(METHODS["ivlp"])]) == 0
+
+
+def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, capsys):
+    csc, plain = METHODS["coop_middle_csc"], METHODS["coop_end"]
+    assert train.main(command(csc, "OPTIM.MAX_EPOCH", 1)) == 0
+    words = command(plain)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    line = refusal(capsys, "--resume", tmp_path / "out", *words)
+    assert "does not fit this model" in line
+    same_shape = command(plain, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front", "OPTIM.MAX_EPOCH", 1)
+    same_shape[same_shape.index("--output-dir") + 1] = str(tmp_path / "front")
+    assert train.main(same_shape) == 0
+    line = refusal(capsys, "--resume", tmp_path / "front", *words)
+    assert "TRAINER.COOP.CLASS_TOKEN_POSITION is end here and front in the file" in line
+
+
+def test_resuming_from_a_finished_run_goes_on_at_its_rate(command, tmp_path, capsys):
+    method = METHODS["coop_end"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 2)) == 0
+    words = command(method, "OPTIM.MAX_EPOCH", 4)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    capsys.readouterr()
+    assert train.main(["--resume", str(tmp_path / "out"), *words]) == 0
+    out = capsys.readouterr().out
+    assert "going on after epoch 2, with a new optimiser" in out
+    assert "epoch [3/4]" in out
+    assert "epoch [2/4]" not in out
+    whole = command(method, "OPTIM.MAX_EPOCH", 4)
+    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
+    assert train.main(whole) == 0
+    rates = [
+        [line.split(" lr ")[1].split()[0] for line in text.splitlines() if line.startswith("epoch [4/4]")]
+        for text in (out, capsys.readouterr().out)
+    ]
+    assert rates[0] == rates[1]
+
+
+def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
+    method = METHODS["promptsrc"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    words = command(method, "OPTIM.MAX_EPOCH", 2)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    line = refusal(capsys, "--resume", tmp_path / "out", *words)
+    assert "the average over epochs (GPA) lacks epochs 1 to 1" in line
+    assert not (tmp_path / "second" / method.folder).exists()
+
+
+def test_teachers_are_computed_for_training_alone(command, tmp_path, monkeypatch):
+    import modprompt.trainers.regularised_trainer as regularised
+
+    calls, plainly = [], regularised.mean_class_features
+    monkeypatch.setattr(regularised, "mean_class_features", lambda *a: calls.append(1) or plainly(*a))
+    words = command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)
+    assert train.main(["--no-train", *words]) == 0
+    assert calls == []
+    assert train.main(words) == 0
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
+    assert calls == [1]
+
+
+def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
+    """As in a codebase that makes its own PROMPTSRC node, without a weight for the logits."""
+    from modprompt.trainers.promptsrc import PromptSRC
+
+    seen, build = Recorder(monkeypatch), PromptSRC.build_model
+
+    def lacking(self):
+        self.cfg.defrost()
+        for key in ("LOGITS_LOSS_WEIGHT", "SCHEDULE_TEXT", "SCHEDULE_VISION"):
+            del self.cfg.TRAINER.PROMPTSRC[key]
+        build(self)
+
+    monkeypatch.setattr(PromptSRC, "build_model", lacking)
+    assert train.main(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)) == 0
+    assert seen.trainer.regularisation.weights == (25, 10, 1)
+
+
+def test_config_files_merge_in_plain_yacs_and_weights_may_be_any_number():
+    from dassl.config import get_cfg_default
+
+    for name in ("MPL/vit_b4_c1_add2_rm1_selfreg_ep20", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"):
+        cfg = get_cfg_default()
+        cfg.merge_from_file(str(ROOT / "configs/trainers" / f"{name}.yaml"))
+        merge_options(cfg, ["TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT", "2.5", "TRAINER.PROMPTSRC.GPA_STD", "0.5"])
+        assert (cfg.TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT, cfg.TRAINER.PROMPTSRC.GPA_STD) == (2.5, 0.5)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_settings_of_another_method_are_warned_of(command, capsys):
+    words = command(METHODS["coop_end"], "TRAINER.MAPLE.N_CTX", 7)
+    assert train.main(["--no-train", *words]) == 0
+    assert "TRAINER.MAPLE is set, but CoOp reads TRAINER.COOP alone" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_average_that_is_not_tested_is_warned_of(command, capsys):
+    words = command(METHODS["promptsrc"], "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", 1)
+    assert train.main(words) == 0
+    assert "the average over epochs (GPA) is not what is tested" in capsys.readouterr().err
+
+
+def test_contexts_of_single_classes_do_not_fit_another_number_of_classes(command, tmp_path, capsys):
+    method = METHODS["coop_middle_csc"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    words = command(method, "DATASET.SUBSAMPLE_CLASSES", "all")
+    line = refusal(capsys, "--eval-only", "--model-dir", tmp_path / "out", *words)
+    assert "classes with a context of their own (CSC) is 10 here and 5 in the file" in line
+
+
+def test_text_side_in_chunks_has_the_same_losses(command, tmp_path, monkeypatch):
+    results = []
+    for chunk in (0, 2):
+        seen = Recorder(monkeypatch)
+        words = command(METHODS["maple"], "MODEL.TEXT_CHUNK", chunk)
+        words[words.index("--output-dir") + 1] = str(tmp_path / f"chunk{chunk}")
+        assert train.main(words) == 0
+        lengths = [group.length for group in seen.trainer.model.prompt_learner.prompt_text.groups]
+        assert chunk == 0 or seen.trainer.model.text_encoder.most_tokens == 2 * max(lengths)
+        results.append([loss for *_, loss in seen.batches])
+        monkeypatch.undo()
+    assert results[0] == pytest.approx(results[1], abs=1e-5)
+
+
+BAD = [
+    (
+        "coop_end",
+        {"CLASS_TOKEN_POSITION": "start"},
+        "TRAINER.COOP.CLASS_TOKEN_POSITION must be one of end, middle, front",
+    ),
+    ("coop_end", {"N_CTX": 0}, "TRAINER.COOP.N_CTX must be at least 1, got 0"),
+    ("coop_end", {"PREC": "fp8"}, "TRAINER.COOP.PREC must be one of fp16, fp32, amp, bf16, got 'fp8'"),
+    (
+        "coop_front_words",
+        {"SCHEDULE_TEXT": "[[0,4],[4,4]]"},
+        "TRAINER.COOP.SCHEDULE_TEXT needs CLASS_TOKEN_POSITION end",
+    ),
+    ("coop_end", {"N_CTX": 80}, "prompt of class 'Annual Crop Land' is longer than the model's 77 text tokens"),
+    ("cocoop", {"N_CTX": -1}, "TRAINER.COCOOP.N_CTX must be at least 1, got -1"),
+    (
+        "maple",
+        {"N_CTX": 4, "CTX_INIT": "a photo"},
+        "TRAINER.MAPLE.N_CTX must be at most 2, the number of tokens of CTX_INIT",
+    ),
+    ("maple", {"PROMPT_DEPTH": 0}, "TRAINER.MAPLE.PROMPT_DEPTH must be from 1 to 4"),
+    ("maple", {"SCHEDULE_VISION": "[[0,2],[3,1]]"}, "vision schedule, layer 1: removes 3 prompt tokens, but only 2"),
+    ("ivlp", {"N_CTX_TEXT": 3, "CTX_INIT": "photo"}, "TRAINER.IVLP.N_CTX_TEXT must be at most 1"),
+    ("ivlp", {"PROMPT_DEPTH_TEXT": 0}, "TRAINER.IVLP.PROMPT_DEPTH_TEXT must be from 1 to 4"),
+    ("ivlp", {"PROMPT_DEPTH_VISION": 5}, "TRAINER.IVLP.PROMPT_DEPTH_VISION must be from 1 to 4"),
+    ("ivlp", {"N_CTX_VISION": 0}, "TRAINER.IVLP.N_CTX_VISION must be at least 1, got 0"),
+    ("vpt", {"PROMPT_DEPTH_VISION": 0}, "TRAINER.VPT.PROMPT_DEPTH_VISION must be at least 1"),
+    ("promptsrc", {"GPA_STD": -1}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got -1"),
+    ("promptsrc", {"TEXT_LOSS_WEIGHT": -1}, "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT must be a number from 0 up"),
+    ("promptsrc", {"GPA_STD": "nan"}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got nan"),
+    (
+        "coop_end",
+        {"SCHEDULE_TEXT": "[0,1]"},
+        "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected [remove, add]",
+    ),
+    ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: must add N_CTX_VISION = 2 tokens, adds 4"),
+    ("mpl", {"N_ADD_OP": 0}, "TRAINER.MPL.N_ADD_OP must be at least 1"),
+    ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: must add N_CTX = 1 tokens, adds 2"),
+]
+
+
+@pytest.mark.parametrize(("row", "settings", "message"), BAD, ids=[f"{case[0]}-{case[1]}" for case in BAD])
+def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, command, capsys):
+    method = METHODS[row]
+    more = [word for key, value in settings.items() for word in (f"TRAINER.{method.node}.{key}", value)]
+    assert message in refusal(capsys, *command(method, *more))
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.parametrize(
+    ("row", "settings", "message"),
+    [
+        ("maple", {"N_CTX": 5}, "CTX_INIT is not used: N_CTX is 5, and only a context of at most 4 tokens"),
+        ("coop_middle_csc", {"CTX_INIT": "a photo"}, "TRAINER.COOP.CSC is not used: CTX_INIT gives all classes one"),
+        ("coop_front_words", {"N_CTX": 7}, "TRAINER.COOP.N_CTX 7 is not used: CTX_INIT has 4 words"),
+        ("cocoop", {"CTX_INIT": "a photo"}, "TRAINER.COCOOP.N_CTX 3 is not used: CTX_INIT has 2 words"),
+    ],
+)
+def test_setting_that_is_not_used_is_warned_of(row, settings, message, command, capsys):
+    method = METHODS[row]
+    more = [word for key, value in settings.items() for word in (f"TRAINER.{method.node}.{key}", value)]
+    assert train.main(["--no-train", *command(method, *more)]) == 0
+    assert f"warning: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("row", METHODS)
+def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resnet_file, capsys):
+    method = METHODS[row]
+    depth = [
+        word for key in method.options if key == "PROMPT_DEPTH_TEXT" for word in (f"TRAINER.{method.node}.{key}", 2)
+    ]
+    words = command(method, "MODEL.BACKBONE.PATH", resnet_file, "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
+    if method.trainer in ("CoOp", "CoCoOp") or row == "language_prompting":
+        assert train.main(words) == 0
+        return
+    line = refusal(capsys, *words)
+    assert f"{method.trainer} puts prompts into a vision transformer, but {resnet_file} is a ResNet" in line
+
+
+def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):
+    seen = Recorder(monkeypatch)
+    words = command(METHODS["coop_end"], "MODEL.BACKBONE.PATH", resnet_file, "INPUT.SIZE", "(64, 64)")
+    assert train.main(words) == 0
+    stored = torch.load(resnet_file, weights_only=True)
+    for name, value in seen.trainer.clip_model.visual.state_dict().items():
+        torch.testing.assert_close(value, stored[f"visual.{name}"], atol=1e-3, rtol=1e-3)  # once half
+
+
+SCHEDULES = [
+    ("coop_end", {"SCHEDULE_TEXT": "[[0,4],[2,1],[0,0],[1,3]]"}, {"text": (4, 3, 3, 5)}),
+    ("cocoop", {"SCHEDULE_TEXT": "[[0,3],[3,3]]"}, {"text": (3, 3, 3, 3)}),
+    ("maple", {"SCHEDULE_VISION": "[[0,2],[1,4],[1,4]]"}, {"text": (2, 2, 2, 2), "vision": (2, 5, 8, 8)}),
+    (
+        "ivlp",
+        {"SCHEDULE_TEXT": "[[0,2],[0,1]]", "SCHEDULE_VISION": "[[0,3],[1,2]]"},
+        {"text": (2, 3, 3, 3), "vision": (3, 4, 4, 4)},
+    ),
+    ("vpt", {"SCHEDULE_VISION": "[[0,2],[1,2],[1,2]]"}, {"vision": (2, 3, 4, 4)}),
+    ("promptsrc", {"SCHEDULE_VISION": "[[0,3],[1,2]]"}, {"text": (2, 2, 2, 2), "vision": (3, 4, 4, 4)}),
+]
+
+
+@pytest.mark.parametrize(("row", "settings", "counts"), SCHEDULES, ids=[case[0] for case in SCHEDULES])
+def test_operations_of_mpl_run_in_every_method(row, settings, counts, command, monkeypatch):
+    method, seen = METHODS[row], Recorder(monkeypatch)
+    more = [word for key, value in settings.items() for word in (f"TRAINER.{method.node}.{key}", value)]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1, *more)) == 0
+    model = seen.trainer.model
+    image, label, _ = seen.batches[0]
+    for side, expected in counts.items():
+        assert getattr(model.prompt_learner.schedules, side).counts == expected
+    model.zero_grad(set_to_none=True)
+    seen.trainer.loss(model.output(image), image, label).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.prompt_learner.parameters())
+
+
+def test_mpls_schedule_written_out_for_maple_is_mpls_vision_side(command, monkeypatch):
+    """MaPLe with [1, 2 * 2] per layer has MPL's schedule and, with a second projection, MPL's parameters."""
+    seen = Recorder(monkeypatch)
+    more = ["TRAINER.MAPLE.SCHEDULE_VISION", "[[0,2],[1,4],[1,4]]", "OPTIM.MAX_EPOCH", 1]
+    assert train.main(command(METHODS["maple"], *more)) == 0
+    names = set(seen.start)
+    assert {"compound_prompt_projections.1.weight", "txt2img_proj.1.1.weight"} <= names
+    assert seen.trainer.model.prompt_learner.schedules.vision.counts == (2, 5, 8, 8)
+
+
+def test_regularised_run_that_was_stopped_goes_on_with_its_average(command, tmp_path, monkeypatch):
+    from modprompt.trainers.promptsrc import PromptSRC
+
+    method = METHODS["promptsrc"]
+    words = command(method, "OPTIM.MAX_EPOCH", 3)
+    whole = [*words]
+    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
+    assert train.main(whole) == 0
+
+    def stop(self):
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PromptSRC, "before_epoch", stop)
+        assert train.main(words) == 130
+    assert train.main(words) == 0
+    one, two = (
+        torch.load(tmp_path / name / method.folder / "model.pth.tar-3", weights_only=True)["state_dict"]
+        for name in ("whole", "out")
+    )
+    assert all(torch.equal(value, two[key]) for key, value in one.items())
+
+
+def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch):
+    """Its loss minus the plain cross entropy is what the engine's regularisation gives, and it is not nothing."""
+    seen, method = Recorder(monkeypatch), METHODS["mpl"]
+    weights = {"TEXT_LOSS_WEIGHT": 25, "IMAGE_LOSS_WEIGHT": 10, "LOGITS_LOSS_WEIGHT": 1, "GPA_MEAN": 1, "GPA_STD": 2}
+    more = [word for key, value in weights.items() for word in (f"TRAINER.MPL.{key}", value)]
+    assert train.main(command(method, *more)) == 0
+    clip_model, tokens, lengths, names = seen.facts()
+    images, labels, loss = seen.batches[0]
+    logits = method.logits(clip_model, seen.start, tokens, images, lengths)
+    with torch.no_grad():
+        teacher = clip_model.encode_image(images)
+        teacher = teacher / teacher.norm(dim=-1, keepdim=True)
+        frozen = plain.mean_template_features(clip_model, names, DIVERSE)
+        from tests import plain_mpl
+
+        text = plain_mpl.text_features(clip_model, seen.start, tokens, n_ctx=1, depth=3)
+        image = plain_mpl.image_features(clip_model, seen.start, images, n_add=2, n_rm=1, depth=3)
+        text, image = (x / x.norm(dim=-1, keepdim=True) for x in (text, image))
+        goal = torch.log_softmax(clip_model.logit_scale.exp() * teacher @ frozen.T, 1)
+        expected = torch.nn.functional.cross_entropy(logits, labels)
+        extra = 25 * (text - frozen).abs().mean() + 10 * (image - teacher).abs().mean()
+        extra += (goal.exp() * (goal - torch.log_softmax(logits, 1))).sum() / logits.numel()
+    assert extra > 0.1
+    assert loss == pytest.approx((expected + extra).item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["amp", "fp16", "bf16"])
+@pytest.mark.parametrize("row", ["coop_end", "cocoop", "maple", "ivlp", "vpt", "promptsrc"])
+def test_other_precisions_train_on_a_cpu(row, precision, command):
+    method = METHODS[row]
+    assert train.main(command(method, f"TRAINER.{method.node}.PREC", precision, "OPTIM.MAX_EPOCH", 1)) == 0

@@ -1,0 +1,90 @@
+"""result.json says all that decides a result."""
+
+import json
+
+import pytest
+
+from modprompt.cli import train
+from modprompt.runs.settings import settings_hash
+from tests.methods import METHODS
+from tests.test_runs import to
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
+    assert train.main([*mpl_flags, *mpl_options]) == 0
+    found = result(tmp_path / "out")
+    assert (found["trainer"], found["dataset"], found["seed"], found["shots"]) == ("MPL", "EuroSAT", 1, 4)
+    assert (found["classes"], found["tested_on"], found["images"], found["evaluated"]) == ("base", "test", 20, "")
+    assert found["correct"] == pytest.approx(found["accuracy_pct"] * 20 / 100)
+    assert 0 <= found["macro_f1_pct"] <= 100
+    assert found["elapsed_s"] > 0
+    assert 0.05 < found["peak_gib"] < 24
+    assert found["schedules"] == {
+        "text": "[[0, 1], [1, 1], [1, 1], [0, 0]]",
+        "vision": "[[0, 1], [1, 2], [1, 2], [0, 0]]",
+    }
+    assert set(found["versions"]) == {"python", "torch", "torchvision", "dassl"}
+    assert found["config_hash"] == settings_hash(found["settings"])
+    assert found["settings"]["DATASET.NUM_SHOTS"] == "4"
+    assert found["settings"]["OPTIM.LR"] == "0.0035"
+    assert not {"DATASET.ROOT", "OUTPUT_DIR", "MODEL.BACKBONE.PATH"} & set(found["settings"])
+
+
+def test_hash_of_the_settings_is_that_of_what_was_asked_not_of_how(mpl_flags, mpl_options, tmp_path):
+    hashes = []
+    for number, more in enumerate(([], ["OPTIM.LR", "35e-4", "TRAIN.PRINT_FREQ", "9"], ["OPTIM.LR", "0.003"])):
+        folder = tmp_path / str(number)
+        assert train.main([*to(mpl_flags, folder), *mpl_options, "OPTIM.MAX_EPOCH", "1", *more]) == 0
+        hashes.append(result(folder)["config_hash"])
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize("row", METHODS)
+def test_test_has_the_hash_of_the_prompts_that_were_trained(row, command, tmp_path):
+    method = METHODS[row]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    words = to(command(method, "OPTIM.MAX_EPOCH", 1), tmp_path / "test")
+    half = "new" if "CSC" not in method.options else "base"
+    where = words.index("--dataset-config-file")
+    words[where:where] = ["--eval-only", "--model-dir", str(tmp_path / "out")]
+    assert train.main([*words, "DATASET.SUBSAMPLE_CLASSES", half]) == 0
+    trained, tested = result(tmp_path / "out"), result(tmp_path / "test")
+    assert trained["prompts_hash"] == tested["prompts_hash"]
+    assert tested["evaluated"] == f"{tmp_path / 'out'} epoch last"
+    assert (trained["images_hash"] == tested["images_hash"]) is (half == "base")
+
+
+def test_hash_of_the_images_depends_on_seed_and_half_and_not_on_the_method(command, tmp_path):
+    hashes = []
+    for number, (method, seed, half) in enumerate(
+        (("ZeroshotCLIP", 1, "base"), ("mpl", 1, "base"), ("mpl", 2, "base"), ("ZeroshotCLIP", 1, "new"))
+    ):
+        words = to(command(METHODS.get(method, method)), tmp_path / str(number))
+        words[words.index("--seed") + 1] = str(seed)
+        assert train.main([*words, "OPTIM.MAX_EPOCH", "1", "DATASET.SUBSAMPLE_CLASSES", half]) == 0
+        hashes.append(result(tmp_path / str(number))["images_hash"])
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 3
+
+
+def test_zero_shot_has_no_prompts(command, tmp_path):
+    assert train.main(command("ZeroshotCLIP")) == 0
+    assert not {"prompts_hash", "schedules"} & set(result(tmp_path / "out"))
+
+
+def test_settings_are_those_that_the_run_began_with(mpl_flags, mpl_options, tmp_path, monkeypatch):
+    from modprompt.trainers.mpl import MPL
+
+    config = tmp_path / "small.yaml"
+
+    def edited(self):
+        config.write_text(config.read_text().replace("LR: 0.0035", "LR: 0.5"))
+
+    monkeypatch.setattr(MPL, "before_epoch", edited)
+    assert train.main([*mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "1"]) == 0
+    assert "LR: 0.5" in config.read_text()
+    assert result(tmp_path / "out")["settings"]["OPTIM.LR"] == "0.0035"

@@ -1,0 +1,42 @@
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.trainers.run_folder import find_checkpoint
+
+
+def make(folder, *names, pointer=None):
+    for name in names:
+        (folder / name).write_bytes(b"")
+    if pointer is not None:
+        (folder / "checkpoint").write_text(pointer)
+    return str(folder)
+
+
+def test_best_comes_before_newest(tmp_path):
+    folder = make(tmp_path, "model-best.pth.tar", "model.pth.tar-5", pointer="model.pth.tar-5\n")
+    assert find_checkpoint(folder).endswith("model-best.pth.tar")
+    assert find_checkpoint(folder, 5).endswith("model.pth.tar-5")
+
+
+def test_pointer_names_the_newest(tmp_path):
+    assert find_checkpoint(make(tmp_path, "model.pth.tar-2", "model.pth.tar-5", pointer="model.pth.tar-2")).endswith(
+        "-2"
+    )
+
+
+def test_without_a_pointer_the_highest_epoch_counts_as_in_published_folders(tmp_path):
+    assert find_checkpoint(make(tmp_path, "model.pth.tar-9", "model.pth.tar-50")).endswith("-50")
+
+
+def test_what_is_missing_is_named_with_what_is_there(tmp_path):
+    with pytest.raises(UserError, match="no model.pth.tar-7 in .*; there is: model.pth.tar-5"):
+        find_checkpoint(make(tmp_path, "model.pth.tar-5", "model.pth.tar-6.part"), 7)
+    with pytest.raises(UserError, match="there is: nothing"):
+        find_checkpoint(str(_empty(tmp_path)))
+    with pytest.raises(UserError, match="there is no folder"):
+        find_checkpoint(str(tmp_path / "nothing"))
+
+
+def _empty(folder):
+    (folder / "empty").mkdir()
+    return folder / "empty"

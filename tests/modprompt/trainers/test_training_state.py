@@ -1,0 +1,69 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from dassl.config import get_cfg_default
+
+from modprompt.trainers import training_state
+from modprompt.training.lr_schedule import build_lr_scheduler
+
+
+def make(seed):
+    cfg = get_cfg_default()
+    cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.WARMUP_EPOCH = "cosine", 1
+    torch.manual_seed(seed)
+    model = torch.nn.Linear(3, 1)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    return cfg, {"m": model}, {"m": optimiser}, {"m": build_lr_scheduler(optimiser, cfg.OPTIM)}
+
+
+def train(models, optims, scheds):
+    noise = torch.rand(1) + float(np.random.rand()) + random.random()
+    optims["m"].zero_grad()
+    (models["m"](torch.rand(4, 3)) * noise).sum().backward()
+    optims["m"].step()
+    scheds["m"].step()
+
+
+def test_run_goes_on_exactly_where_it_was(tmp_path):
+    cfg, *parts = make(1)
+    for _ in range(2):
+        train(*parts)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 2, *parts, -np.inf, {"x": 3})
+    train(*parts)
+    expected = parts[0]["m"].weight.detach().clone(), parts[1]["m"].param_groups[0]["lr"]
+
+    cfg, *again = make(99)
+    random.seed(5)
+    np.random.seed(5)
+    assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *again) == (2, -np.inf, {"x": 3})
+    train(*again)
+    assert torch.equal(again[0]["m"].weight, expected[0])
+    assert again[1]["m"].param_groups[0]["lr"] == expected[1]
+
+
+def test_other_settings_are_refused_and_named(tmp_path):
+    cfg, *parts = make(1)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    cfg.OPTIM.LR = 0.5
+    cfg.OUTPUT_DIR, cfg.DATALOADER.TEST.BATCH_SIZE = "elsewhere", 7  # these decide no number
+    with pytest.raises(ValueError, match=r"other settings \(OPTIM.LR 0.0003 -> 0.5\)"):
+        training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
+
+
+def test_damaged_state_is_named(tmp_path):
+    cfg, *parts = make(1)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    path = tmp_path / training_state.FILE_NAME
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="training_state.pth.tar is damaged .*: delete it to start the training anew"):
+        training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
+
+
+def test_state_is_removed_once(tmp_path):
+    cfg, *parts = make(1)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    training_state.remove(str(tmp_path))
+    training_state.remove(str(tmp_path))
+    assert not training_state.exists(str(tmp_path))
