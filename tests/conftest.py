@@ -25,6 +25,7 @@ from modprompt.compat import find as compat  # noqa: E402
 compat.add_to_path()
 
 import dassl  # noqa: E402
+import sklearn  # noqa: E402, F401 - sets two variables of the environment, once
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402, F401 - loaded before any test measures
 

@@ -29,7 +29,7 @@ from dassl.utils import (
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(
-    not __import__("dassl").__file__.endswith("compat/dassl/__init__.py"), reason="the real Dassl is installed"
+    not __import__("dassl").__file__.endswith("stand_in/dassl/__init__.py"), reason="the real Dassl is installed"
 )
 
 
@@ -273,5 +273,5 @@ def test_package_is_found_last():
     count = [sys.executable, "-c", "import sys; print(len(sys.path))"]
     plain = int(subprocess.run(count, cwd=ROOT, capture_output=True, text=True).stdout)
     lines = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    assert lines[0] == str(ROOT / "compat")
+    assert lines[0] == str(ROOT / "modprompt" / "compat" / "stand_in")
     assert int(lines[1]) == plain + 1  # once
