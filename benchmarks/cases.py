@@ -11,7 +11,7 @@ from modprompt.clips.cast import cast_products
 from modprompt.clips.package import import_clip
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
-from modprompt.engine.model import ConditionalCLIP, PromptedCLIP
+from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement, shallow
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
@@ -77,8 +77,7 @@ def build(case: Case):
     if case.precision == "bf16":
         cast_products(clip_model, torch.bfloat16)
         stream = torch.float32
-    model_class = PromptedCLIP if case.method == "MPL" else ConditionalCLIP
-    model = model_class(learner, clip_model, stream)
+    model = PromptedCLIP(learner, clip_model, stream)
     model.limit_text()
     return model, learner
 
@@ -114,11 +113,8 @@ def stepper(case: Case):
         for _ in range(case.images // case.batch):
             model(images)
 
-    def evaluate_with_fixed_text():
-        with model.fixed_text():
-            evaluate()
-
-    return evaluate if case.side == "plain" else evaluate_with_fixed_text
+    model.eval()
+    return evaluate
 
 
 def needed_flops(case: Case) -> float:

@@ -2,27 +2,27 @@
 
 import difflib
 import math
-from typing import Sequence
+from typing import Any, Collection, Sequence
 
-from modprompt.errors import UserError
+from modprompt.errors import SettingError
 
 
-def at_least(name: str, value, least) -> None:
-    """Raise UserError unless value >= least."""
+def at_least(name: str, value: float, least: float) -> None:
+    """Raise SettingError unless value >= least."""
     if value < least:
-        raise UserError(f"{name} must be at least {least}, got {value}")
+        raise SettingError([(name, f" must be at least {least}, got {value}")])
 
 
-def finite_at_least(name: str, value, least) -> None:
-    """Raise UserError unless value is a finite number >= least."""
+def finite_at_least(name: str, value: float, least: float) -> None:
+    """Raise SettingError unless value is a finite number >= least."""
     if not math.isfinite(value) or value < least:
-        raise UserError(f"{name} must be a number from {least} up, got {value}")
+        raise SettingError([(name, f" must be a number from {least} up, got {value}")])
 
 
-def one_of(name: str, value, allowed: Sequence) -> None:
-    """Raise UserError unless `value` is one of `allowed`."""
+def one_of(name: str, value: Any, allowed: Collection) -> None:
+    """Raise SettingError unless `value` is one of `allowed`."""
     if value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        raise SettingError([(name, f" must be one of {', '.join(map(str, allowed))}, got {value!r}")])
 
 
 def known_names(name: str, known: Sequence[str]) -> str:
@@ -34,8 +34,8 @@ def known_names(name: str, known: Sequence[str]) -> str:
 
 
 def check_name(name: str, known: Sequence[str], setting: str) -> None:
-    """Raise UserError unless `name` is known; the nearest one is proposed."""
+    """Raise SettingError unless `name` is known; the nearest one is proposed."""
     if name in known:
         return
     what = f"there is no {name!r}" if name else "no name is given"
-    raise UserError(f"{setting}: {what}{known_names(name, known)}")
+    raise SettingError([(setting, f": {what}{known_names(name, known)}")])

@@ -1,5 +1,26 @@
-"""The one exception for what a user can put right: its message is one line that says what, where and what to do."""
+"""The exceptions for what a user can put right: their message is one line that says what, where and what to do."""
+
+from typing import Sequence, Tuple
 
 
 class UserError(ValueError):
     """A wrong setting, file or argument. Programs print the message alone and exit with code 2."""
+
+
+class SettingError(UserError):
+    """Faults of settings, one or several; the message of each begins with its setting's name.
+
+    Args:
+        faults: (name, what is behind it) of each; the two make up the message.
+    """
+
+    def __init__(self, faults: Sequence[Tuple[str, str]]):
+        self.faults = tuple(faults)
+        super().__init__("; ".join(name + text for name, text in self.faults))
+
+    def __reduce__(self) -> tuple:
+        return SettingError, (self.faults,)
+
+    def under(self, node: str) -> "SettingError":
+        """The same with full names: N_CTX becomes TRAINER.COOP.N_CTX; dotted ones are full already."""
+        return SettingError([(name if "." in name else f"{node}.{name}", text) for name, text in self.faults])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from modprompt.engine.context import from_words, no_context, random_context
-from modprompt.engine.model import ConditionalCLIP, PromptedCLIP
+from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
@@ -120,7 +120,7 @@ def compare(kind, seed, most_tokens=None):
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
-    model = (ConditionalCLIP if kind == "conditional" else PromptedCLIP)(learner, clip_model)
+    model = PromptedCLIP(learner, clip_model)
     model.text_encoder.most_tokens = most_tokens
     images = torch.randn(rng.randint(1, 3), 3, 32, 32)
     labels = torch.tensor([rng.randrange(len(names)) for _ in images])

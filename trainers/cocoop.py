@@ -1,3 +1,5 @@
-"""See modprompt/trainers/cocoop.py."""
+"""The trainer of CoCoOp; see modprompt/methods/cocoop.py."""
 
-from modprompt.trainers.cocoop import CoCoOp  # noqa: F401
+from modprompt.trainers.registration import register
+
+CoCoOp = register("CoCoOp", __name__)

@@ -1,3 +1,5 @@
-"""See modprompt/trainers/coop.py."""
+"""The trainer of CoOp; see modprompt/methods/coop.py."""
 
-from modprompt.trainers.coop import CoOp  # noqa: F401
+from modprompt.trainers.registration import register
+
+CoOp = register("CoOp", __name__)

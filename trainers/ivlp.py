@@ -1,3 +1,5 @@
-"""See modprompt/trainers/ivlp.py."""
+"""The trainer of IVLP; see modprompt/methods/ivlp.py."""
 
-from modprompt.trainers.ivlp import IVLP  # noqa: F401
+from modprompt.trainers.registration import register
+
+IVLP = register("IVLP", __name__)

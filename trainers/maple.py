@@ -1,3 +1,5 @@
-"""See modprompt/trainers/maple.py."""
+"""The trainer of MaPLe; see modprompt/methods/maple.py."""
 
-from modprompt.trainers.maple import MaPLe  # noqa: F401
+from modprompt.trainers.registration import register
+
+MaPLe = register("MaPLe", __name__)

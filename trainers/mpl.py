@@ -1,3 +1,3 @@
-"""See modprompt/trainers/mpl.py."""
+"""The trainer of MPL; see modprompt/methods/mpl.py."""
 
 from modprompt.trainers.mpl import MPL  # noqa: F401

@@ -1,3 +1,5 @@
-"""See modprompt/trainers/promptsrc.py."""
+"""The trainer of PromptSRC; see modprompt/methods/promptsrc.py."""
 
-from modprompt.trainers.promptsrc import PromptSRC  # noqa: F401
+from modprompt.trainers.registration import register
+
+PromptSRC = register("PromptSRC", __name__)

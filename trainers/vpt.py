@@ -1,3 +1,5 @@
-"""See modprompt/trainers/vpt.py."""
+"""The trainer of VPT; see modprompt/methods/vpt.py."""
 
-from modprompt.trainers.vpt import VPT  # noqa: F401
+from modprompt.trainers.registration import register
+
+VPT = register("VPT", __name__)

@@ -1,3 +1,6 @@
-"""See modprompt/trainers/zsclip.py."""
+"""The trainers of zero-shot CLIP; see modprompt/methods/zeroshot.py."""
 
-from modprompt.trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2  # noqa: F401
+from modprompt.trainers.registration import register
+
+ZeroshotCLIP = register("ZeroshotCLIP", __name__)
+ZeroshotCLIP2 = register("ZeroshotCLIP2", __name__)

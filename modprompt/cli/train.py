@@ -27,14 +27,6 @@ from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import modprompt.data.readers.all  # noqa: E402, F401
-import modprompt.trainers.cocoop  # noqa: E402, F401
-import modprompt.trainers.coop  # noqa: E402, F401
-import modprompt.trainers.ivlp  # noqa: E402, F401
-import modprompt.trainers.maple  # noqa: E402, F401
-import modprompt.trainers.mpl  # noqa: E402, F401
-import modprompt.trainers.promptsrc  # noqa: E402, F401
-import modprompt.trainers.vpt  # noqa: E402, F401
-import modprompt.trainers.zsclip  # noqa: E402, F401
 from modprompt.checks import check_name  # noqa: E402
 from modprompt.data.storage import find_recorded  # noqa: E402
 from modprompt.places import ROOT  # noqa: E402
@@ -43,8 +35,11 @@ from modprompt.runs import folder as run_folder  # noqa: E402
 from modprompt.runs import result as results  # noqa: E402
 from modprompt.runs.settings import given, pairs, read_settings  # noqa: E402
 from modprompt.trainers.once import describe_model, finished_before  # noqa: E402
+from modprompt.trainers.registration import register_all  # noqa: E402
 from modprompt.trainers.result import ResultRecorder  # noqa: E402
 from modprompt.trainers.settings import check_values, merge_file, merge_options, warn_of_other_nodes  # noqa: E402
+
+register_all()
 
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 

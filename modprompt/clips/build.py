@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import check_name
 from modprompt.clips.cast import cast_products
+from modprompt.clips.facts import note
 from modprompt.clips.fingerprint import hashing
 from modprompt.clips.package import import_clip
 from modprompt.clips.published import warn_of_impostor
@@ -170,11 +171,15 @@ def _require_weights(model: nn.Module, state_dict: Dict[str, Tensor]) -> None:
 
 
 def load_clip(name: str, path: str = "") -> nn.Module:
-    """A stock CLIP by name or from a file; see read_state_dict. Its `fingerprint` tells it from all others."""
+    """A stock CLIP by name or from a file; see read_state_dict. Its `fingerprint` tells it from all others.
+
+    What is known of it is noted on it; see facts.py.
+    """
     state_dict = read_state_dict(name, path)
     with hashing(state_dict) as fingerprint_of:
         clip_model = build_clip(state_dict)
         clip_model.fingerprint = fingerprint_of(clip_model)
+    note(clip_model, "" if path else name, os.path.basename(path))
     return clip_model
 
 

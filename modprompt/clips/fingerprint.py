@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterator, Mapping
+from typing import Callable, Iterator, Mapping, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,18 @@ def _shape(clip_model: nn.Module) -> str:
             if isinstance(part, nn.Sequential) and hasattr(part, "gelu"):
                 facts.append(type(part.gelu).__name__)
     return " ".join(facts)
+
+
+def shape_of(clip_model: nn.Module) -> Tuple[str, Tuple[int, ...]]:
+    """The activation's name, and the number of heads of the text side and of the vision side; 0 where there is none."""
+    heads, names = [], set()
+    for side in (clip_model.transformer, clip_model.visual):
+        parts = list(side.modules())
+        heads.append(next((part.num_heads for part in parts if hasattr(part, "num_heads")), 0))
+        names |= {
+            type(part.gelu).__name__ for part in parts if isinstance(part, nn.Sequential) and hasattr(part, "gelu")
+        }
+    return " ".join(sorted(names)), tuple(heads)
 
 
 @contextlib.contextmanager

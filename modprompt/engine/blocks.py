@@ -60,8 +60,9 @@ class _FrozenMLP(torch.autograd.Function):
     def backward(ctx, grad):
         # 1.702 of the way in and 1 / 1.702 of the way out cancel
         hidden, weight_in, weight_out = ctx.saved_tensors
-        grad = torch.ops.aten.silu_backward(torch.mm(grad, weight_out), hidden)
-        return torch.mm(grad, weight_in), None, None, None, None
+        kind = hidden.dtype  # under autocast not the weights' own
+        grad = torch.ops.aten.silu_backward(torch.mm(grad.to(kind), weight_out.to(kind)), hidden)
+        return torch.mm(grad, weight_in.to(kind)), None, None, None, None
 
 
 def _is_quick(mlp: nn.Module) -> bool:

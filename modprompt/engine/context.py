@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import at_least
 from modprompt.clips.tokens import readable, token_ids
-from modprompt.errors import UserError
+from modprompt.errors import SettingError
 
 LONGEST_FROM_WORDS = 4  # MaPLe and its relatives start from words only up to this many tokens
 
@@ -49,10 +49,11 @@ def from_words(words: str, n_ctx: int, clip_model: nn.Module, name: str = "N_CTX
     words = readable(words)
     there = len(token_ids(words))
     if n_ctx > there:
-        raise UserError(
-            f"{name} must be at most {there}, the number of tokens of CTX_INIT {words!r}, got {n_ctx}: the context "
+        text = (
+            f" must be at most {there}, the number of tokens of CTX_INIT {words!r}, got {n_ctx}: the context "
             f"would take the place of the class name; lower {name}, or write more words"
         )
+        raise SettingError([(name, text)])
     return _of_prefix(words, n_ctx, clip_model)
 
 

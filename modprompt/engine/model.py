@@ -3,8 +3,7 @@
 Shapes: B images, C classes, E joint width.
 """
 
-import contextlib
-from typing import NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 from modprompt.checks import one_of
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import free_bytes, most_text_tokens
+from modprompt.engine.packing import TextTokens
+from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import Prompts
 from modprompt.errors import UserError
 
@@ -30,12 +31,27 @@ class Output(NamedTuple):
     text: Tensor
 
 
+class _Kept(NamedTuple):
+    """Prompts and class features of one state of all that they are made of."""
+
+    state: Tuple
+    prompts: Prompts
+    text: Tensor
+
+
+def _state(tensors: List[Tensor]) -> Tuple:
+    """Changes whenever a tensor is written in place, moved, cast or replaced; writes through `.data` do not show."""
+    return tuple((x.data_ptr(), None if x.is_inference() else x._version, x.dtype, x.device) for x in tensors)
+
+
 class PromptedCLIP(nn.Module):
     """Logits of images over class prompts; only the prompt learner has trainable parameters.
 
+    Class features that cannot change from call to call are kept: those that nothing learns, and in eval mode without
+    gradients all. They are computed anew as soon as a parameter has changed.
+
     Args:
-        prompt_learner: a module whose call gives Prompts; its `schedules` are those of both sides, and `trains_text`
-            says whether class features change in training (if not they are computed once).
+        prompt_learner: a Learner: its call gives Prompts, and its attributes say what it can do.
         clip_model: a stock CLIP; its parameters are frozen here.
         stream: type of the tokens between products and of all that comes after; None for that of the weights.
     """
@@ -48,8 +64,17 @@ class PromptedCLIP(nn.Module):
         self.text_encoder = TextEncoder(clip_model, prompt_learner.schedules.text, stream)
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
-        self._fixed_text: Optional[Tensor] = None
-        self._fixed_prompts: Optional[Prompts] = None
+        self.compiled = ""  # how the encoders are
+        self._calls: Dict[str, Any] = {}  # compiled encoders, by name
+        self._kept: Optional[_Kept] = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        # what is compiled belongs to this very object and process; the copy compiles anew when it is called
+        return {**self.__dict__, "_calls": {}, "_kept": None}
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products; None for that of the weights."""
+        self.stream = self.image_encoder.stream = self.text_encoder.stream = stream
 
     def limit_text(self, classes: int = 0) -> None:
         """Compute the text side of so many classes at a time, or with 0 of as many as free memory allows.
@@ -76,83 +101,89 @@ class PromptedCLIP(nn.Module):
             UserError: on another word, or where PyTorch has no compiler.
         """
         one_of("MODEL.COMPILE", how, COMPILE)
-        if not how:
-            return
-        if not hasattr(torch, "compile"):
+        if how and not hasattr(torch, "compile"):
             raise UserError(f"MODEL.COMPILE {how}: this PyTorch ({torch.__version__}) has no torch.compile")
-        settings = {"backend": how} if how == "aot_eager" else {"mode": how}
-        for encoder in (self.image_encoder, self.text_encoder):
-            encoder.forward = torch.compile(encoder.forward, **settings)
+        self.compiled, self._calls = how, {}
 
-    def train(self, mode: bool = True):
-        """Set the learner's mode; CLIP is frozen, the batch statistics of a ResNet too."""
+    def _run(self, name: str, *inputs: Any) -> Tensor:
+        """The output of the encoder of this name."""
+        encoder = getattr(self, name)
+        if not self.compiled:
+            return encoder(*inputs)
+        if name not in self._calls:
+            settings = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
+            self._calls[name] = torch.compile(encoder.forward, **settings)
+        return self._calls[name](*inputs)
+
+    def train(self, mode: bool = True) -> "PromptedCLIP":
+        """Set the learner's mode and forget what is kept; CLIP is frozen, the batch statistics of a ResNet too."""
         self.training = mode
+        self._kept = None
         self.prompt_learner.train(mode)
         return self
 
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.stream or features.dtype), dim=-1)
 
-    def _text_features(self, prompts) -> Tensor:
-        if self._fixed_text is not None:
-            return self._fixed_text
-        text = self._unit(self.text_encoder(prompts.text, prompts.text_additions))[0]
-        if not self.prompt_learner.trains_text:
-            self._fixed_text = text
-        return text
+    def _encode_text(self, text: TextTokens, prompts: Prompts) -> Tensor:
+        return self._unit(self._run("text_encoder", text, prompts.text_additions))  # (1 or B, C, E)
+
+    def _class_features(self, prompts: Prompts) -> Tensor:
+        if not getattr(self.prompt_learner, "ensemble", False):
+            return self._encode_text(prompts.text, prompts)[0]
+        each = [self._encode_text(text, prompts)[0] for text in prompts.text]
+        return F.normalize(sum(each) / len(each), dim=-1)
+
+    def _fixed(self) -> bool:
+        """Whether class features need not be made anew at every call."""
+        return not self.prompt_learner.trains_text or not (self.training or torch.is_grad_enabled())
+
+    def _current(self) -> Tuple[Prompts, Tensor]:
+        """The prompts and class features (C, E) of this moment."""
+        if not self._fixed():
+            prompts = self.prompt_learner()
+            return prompts, self._class_features(prompts)
+        made_of = (self.prompt_learner.parameters(), self.prompt_learner.buffers(), self.text_encoder.parameters())
+        state = (self.stream, autocast_type(self.logit_scale.device), *_state([x for part in made_of for x in part]))
+        if self._kept is None or self._kept.state != state:
+            with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
+                prompts = self.prompt_learner()
+                self._kept = _Kept(state, prompts, self._class_features(prompts))
+        if torch.is_grad_enabled():  # the vision side may learn
+            return self.prompt_learner(), self._kept.text
+        return self._kept.prompts, self._kept.text
+
+    def _logits(self, features: Tensor, text: Tensor) -> Output:
+        features = self._unit(features)  # (B, E)
+        return Output(self.logit_scale.exp() * features @ text.t(), features, text)
 
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W) (CLIP, arXiv 2103.00020): exp(logit_scale) * cosine."""
-        prompts = self._prompts()
-        return self._output(self.image_encoder(image, prompts.vision_additions), prompts)
-
-    def _prompts(self) -> Prompts:
-        return self.prompt_learner() if self._fixed_prompts is None else self._fixed_prompts
-
-    def _output(self, features: Tensor, prompts) -> Output:
-        text, features = self._text_features(prompts), self._unit(features)  # (C, E), (B, E)
-        return Output(self.logit_scale.exp() * features @ text.t(), features, text)
+        if getattr(self.prompt_learner, "needs_image", False):
+            return self._of_each(self.encode_image(image))
+        prompts, text = self._current()
+        return self._logits(self._run("image_encoder", image, prompts.vision_additions), text)
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W) without vision prompts, not normalised."""
-        return self.image_encoder(image, [None] * len(self.prompt_learner.schedules.vision))
+        """Features (B, E) of images (B, 3, H, W), not normalised; with the vision prompts, if the learner has any."""
+        vision = self.prompt_learner.schedules.vision
+        additions = self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
+        return self._run("image_encoder", image, additions)
 
     def of_features(self, features: Tensor) -> Output:
         """As `output`, of what encode_image gave; for learners without vision prompts."""
-        return self._output(features, self._prompts())
+        if getattr(self.prompt_learner, "needs_image", False):
+            return self._of_each(features)
+        return self._logits(features, self._current()[1])
+
+    def _of_each(self, features: Tensor) -> Output:
+        """Of image features (B, E), where each image has class prompts of its own."""
+        features = self._unit(features)
+        prompts = self.prompt_learner(features)
+        text = self._encode_text(prompts.text, prompts)  # (B, C, E)
+        logits = self.logit_scale.exp() * (text @ features[:, :, None])[:, :, 0]  # (B, C)
+        return Output(logits, features, text)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""
         return self.output(image).logits
-
-    @contextlib.contextmanager
-    def fixed_text(self):
-        """Within it prompts and class features are computed once and kept: for evaluation, where they do not change."""
-        before = self._fixed_text, self._fixed_prompts
-        with torch.no_grad():
-            self._fixed_prompts = self.prompt_learner()
-            self._fixed_text = self._text_features(self._fixed_prompts)
-        try:
-            yield
-        finally:
-            self._fixed_text, self._fixed_prompts = before
-
-
-class ConditionalCLIP(PromptedCLIP):
-    """A prompted CLIP whose class prompts depend on the image; the learner's call takes image features."""
-
-    def output(self, image: Tensor) -> Output:
-        """Logits and features of images (B, 3, H, W); every image has class features of its own."""
-        return self.of_features(self.encode_image(image))
-
-    def of_features(self, features: Tensor) -> Output:
-        """As `output`, of what encode_image gave."""
-        features = self._unit(features)  # (B, E)
-        prompts = self.prompt_learner(features)
-        text = self._unit(self.text_encoder(prompts.text, prompts.text_additions))  # (B, C, E)
-        logits = self.logit_scale.exp() * (text @ features[:, :, None])[:, :, 0]  # (B, C)
-        return Output(logits, features, text)
-
-    def fixed_text(self):
-        """Nothing can be kept: class features differ from image to image."""
-        return contextlib.nullcontext()

@@ -59,3 +59,16 @@ def grad_scaler():
     """A loss scaler for CUDA, under the name this PyTorch has for it."""
     amp = getattr(torch, "amp", None)
     return amp.GradScaler("cuda") if hasattr(amp, "GradScaler") else torch.cuda.amp.GradScaler()
+
+
+def autocast_type(device: torch.device) -> Optional[torch.dtype]:
+    """The type that torch.autocast, where it is on, gives to products on a device; None where it is off."""
+    try:
+        on = torch.is_autocast_enabled(device.type)  # PyTorch 2.4 and newer
+    except TypeError:
+        on = torch.is_autocast_enabled() if device.type == "cuda" else torch.is_autocast_cpu_enabled()
+    if not on:
+        return None
+    if hasattr(torch, "get_autocast_dtype"):
+        return torch.get_autocast_dtype(device.type)
+    return torch.get_autocast_gpu_dtype() if device.type == "cuda" else torch.get_autocast_cpu_dtype()

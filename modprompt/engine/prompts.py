@@ -3,7 +3,7 @@
 Shapes: B images, C classes, L tokens, T text width, n context tokens.
 """
 
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,12 @@ Additions = List[Optional[Tensor]]  # per layer: new prompt tokens (n, width of 
 
 
 class Prompts(NamedTuple):
-    """What the encoders read: class prompts, and per layer the tokens to add on each side."""
+    """What the encoders read: class prompts, and per layer the tokens to add on each side.
 
-    text: TextTokens
+    An ensemble's text is a list, the prompts of a template each.
+    """
+
+    text: Union[TextTokens, List[TextTokens]]
     text_additions: Additions
     vision_additions: Additions
 

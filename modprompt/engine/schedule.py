@@ -9,7 +9,7 @@ What is not removed is carried on by the layer before. Every method of the famil
 
 from typing import NamedTuple, Sequence, Tuple
 
-from modprompt.errors import UserError
+from modprompt.errors import SettingError, UserError
 
 
 class Step(NamedTuple):
@@ -90,6 +90,13 @@ class Schedule(tuple):
         return "\n".join(f"{name:<14}" + "".join(f"{n:>4}" for n in numbers) for name, numbers in rows)
 
 
+class Shape(NamedTuple):
+    """Number of transformer layers of a CLIP's sides; a ResNet has no vision layers."""
+
+    text_layers: int
+    vision_layers: int
+
+
 class Schedules(NamedTuple):
     """The schedules of both sides of a model."""
 
@@ -151,4 +158,4 @@ def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: i
 def check_depth(depth: int, layers: int, name: str = "PROMPT_DEPTH") -> None:
     """Raise UserError unless 1 <= depth <= layers."""
     if not 1 <= depth <= layers:
-        raise UserError(f"{name} must be from 1 to {layers}, the number of layers of this model, got {depth}")
+        raise SettingError([(name, f" must be from 1 to {layers}, the number of layers of this model, got {depth}")])

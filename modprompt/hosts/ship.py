@@ -5,11 +5,11 @@ from typing import List
 
 from modprompt.places import PACKAGE, ROOT
 
-GROUND = ("__init__", "checks", "errors", "moved", "places", "programs", "doctor", "install", "launch")
+GROUND = ("__init__", "checks", "errors", "fields", "moved", "places", "programs", "doctor", "install", "launch")
 ROOMS = ("clips", "engine", "hosts", "learners", "methods", "runs", "storage", "training", "use")  # whole
 TRAINERS = (
     "__init__", "clip_trainer", "feature_cache", "learner_checkpoints", "mpl", "nodes", "once", "prompt_trainer",
-    "registration", "regularised_trainer", "result", "resuming", "run_folder", "settings", "training_state",
+    "registration", "frozen_trainer", "own_style", "result", "resuming", "run_folder", "settings", "training_state",
 )  # fmt: skip
 
 

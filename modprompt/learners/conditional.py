@@ -22,6 +22,9 @@ class ConditionalPromptLearner(IndependentPromptLearner):
     Args and Raises as IndependentPromptLearner.
     """
 
+    needs_image = True
+    in_clip_type = ("ctx", "meta_net.")
+
     def __init__(self, classnames: Sequence[str], clip_model: nn.Module, schedules: Schedules, context: Context):
         joint = clip_model.text_projection.shape[1]
         linear1 = nn.Linear(joint, joint // REDUCTION)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.engine.context import Context
-from modprompt.engine.prompts import Additions, Prompts, PromptText, class_texts
+from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedules
+from modprompt.learners.base import Learner
 
 
-class CoupledPromptLearner(nn.Module):
+class CoupledPromptLearner(Learner):
     """Learnable text prompts and their projections; names, initial values and order of draws are the reference's.
 
     In front of layer i the text side adds `compound_prompts_text[i-1]`; the vision side adds its projections by
@@ -34,14 +35,12 @@ class CoupledPromptLearner(nn.Module):
         UserError: if a class prompt is longer than the text context.
     """
 
-    trains_text = True
+    in_clip_type = ("ctx", "proj.")
 
     def __init__(self, classnames: Sequence[str], clip_model: nn.Module, schedules: Schedules, context: Context):
-        super().__init__()
+        super().__init__(schedules, context.prefix)
         text_width = clip_model.ln_final.weight.shape[0]
         vision_width = clip_model.visual.conv1.weight.shape[0]
-        self.schedules = schedules
-        self.prefix = context.prefix
         self.proj = nn.Linear(text_width, vision_width).to(clip_model.dtype)
         self.ctx = nn.Parameter(context.vectors)
         rows = self._source_rows(context.n_ctx)
@@ -55,8 +54,7 @@ class CoupledPromptLearner(nn.Module):
             nn.ModuleDict({str(layer - 1): copy.deepcopy(shared) for layer in layers})
             for layers in self._projected_layers(rows)
         )
-        texts = class_texts(classnames, context.prefix)
-        self.prompt_text = PromptText(texts, classnames, context.n_ctx, clip_model)
+        self.put_in(classnames, clip_model)
 
     def _source_rows(self, n_ctx: int) -> Dict[int, int]:
         """Number of deep text vectors per layer, for the layers (from 1) that have any."""
@@ -99,11 +97,6 @@ class CoupledPromptLearner(nn.Module):
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""
         return Prompts(self.prompt_text(self.ctx), self._text_additions(), self._vision_additions())
-
-    @staticmethod
-    def checkpoint_key(name: str) -> str:
-        """A parameter's name in checkpoints of the family: its own."""
-        return name
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:

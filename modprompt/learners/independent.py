@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.engine.context import Context
-from modprompt.engine.prompts import Additions, Prompts, PromptText, class_texts
+from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
+from modprompt.learners.base import Learner
 
 
 def _drawn(schedule: Schedule, first_layer: int, width: int) -> nn.ParameterDict:
@@ -27,7 +28,7 @@ def _per_layer(prompts: nn.ParameterDict, layers: int) -> Additions:
     return [own.get(str(layer)) for layer in range(layers)]
 
 
-class IndependentPromptLearner(nn.Module):
+class IndependentPromptLearner(Learner):
     """A context on the text side, and vectors of their own for every deeper layer and for the vision side.
 
     Random draws after those of the context: vision prompts by layer, then deep text prompts by layer.
@@ -51,23 +52,16 @@ class IndependentPromptLearner(nn.Module):
         context: Context,
         position: str = "end",
     ):
-        super().__init__()
-        self.schedules = schedules
-        self.prefix = context.prefix
+        super().__init__(schedules, context.prefix)
+        self.position = position
         if context.n_ctx:
             self.ctx = nn.Parameter(context.vectors)
         else:
             self.register_buffer("ctx", context.vectors, persistent=False)
         self.vision_prompts = _drawn(schedules.vision, 0, clip_model.visual.conv1.weight.shape[0])
         self.text_prompts = _drawn(schedules.text, 1, clip_model.ln_final.weight.shape[0])
-        own = context.vectors.dim() == 3
-        texts = class_texts(classnames, context.prefix)
-        self.prompt_text = PromptText(texts, classnames, context.n_ctx, clip_model, position, own)
-
-    @property
-    def trains_text(self) -> bool:
-        """Whether class features change in training."""
-        return bool(self.schedules.text.depth)
+        self.trains_text = bool(schedules.text.depth)
+        self.put_in(classnames, clip_model)
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""

@@ -11,23 +11,29 @@ from modprompt.storage.versioned import plain
 from modprompt.trainers.once import one_line
 from modprompt.trainers.run_folder import find_checkpoint, newest_checkpoint, save_checkpoint
 
-# settings of a node that change how prompts are learned, not how they are used
-TRAINING_ONLY = ("PREC", "TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "LOGITS_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
-
 
 class LearnerCheckpoints:
     """The part of a prompt trainer that saves, loads and resumes; its models are CheckpointViews."""
 
-    checkpoint_name = "prompt_learner"  # folder of its checkpoints
-    checkpoint_prefix = PREFIX  # of the learner's names in them
-    method = ""  # whose checkpoints it reads, if that is another node's
-    not_in_checkpoints = TRAINING_ONLY
+    checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
+
+    @property
+    def checkpoint_name(self):
+        """Folder of its checkpoints."""
+        return self.method.folder
+
+    @property
+    def not_in_checkpoints(self):
+        """Settings that a checkpoint need not share."""
+        return ("PREC", *(one.key for one in self.method.settings() if not one.compared))
 
     def made_with(self):
         """What a checkpoint of this run fits only with: method, settings, CLIP, as {name: text}."""
         node = {key: str(value) for key, value in self.settings.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
-        facts.update({"the method": self.method or self.node_name, "the weights of CLIP": self.backbone_fingerprint})
+        facts.update(
+            {"the method": self.method.learner_of or self.node_name, "the weights of CLIP": self.backbone_fingerprint}
+        )
         return facts
 
     @property
@@ -36,7 +42,7 @@ class LearnerCheckpoints:
         return hashlib.sha256("\n".join(self.dm.dataset.classnames).encode()).hexdigest()[:12]
 
     def checkpoint_key(self, learner, name):
-        """A parameter's name in this method's checkpoints."""
+        """A parameter's name in checkpoints of a trainer without a method_class."""
         key = learner.checkpoint_key(name)
         return key if key.startswith(("image_encoder.", "text_encoder.")) else self.checkpoint_prefix + key
 

@@ -1,16 +1,19 @@
-"""Config keys of a method, known as soon as its trainer is imported, so that no codebase needs an edit.
+"""Config keys of a method, known as soon as its trainer is registered, so that no codebase needs an edit.
 
 Keys are only ever added where they are missing: a codebase may have made some of them itself.
 """
 
 import functools
-from typing import Dict, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, TypeVar
 
 from dassl.config import cfg_default
 from yacs.config import CfgNode
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+from modprompt.clips.facts import MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
+from modprompt.clips.facts import STD as CLIP_STD  # noqa: F401
+from modprompt.fields import Configured, as_config
+
+C = TypeVar("C", bound=Configured)
 
 
 def add_missing(node: CfgNode, defaults: CfgNode) -> None:
@@ -45,11 +48,28 @@ def add_family_defaults(cfg: CfgNode) -> None:
     add_missing(cfg, defaults)
 
 
+def node_of(cls: Type[Configured]) -> CfgNode:
+    """The config node of a method: its settings' defaults by key, and PREC, which says how a run computes."""
+    node = CfgNode({one.key: as_config(one.default) for one in cls.settings()})
+    node.PREC = "fp16"  # fp16, fp32, amp or bf16
+    return node
+
+
+def method_of(cls: Type[C], node: Mapping[str, Any]) -> C:
+    """A method with the settings of its node; what a codebase's own node lacks has its default.
+
+    Raises:
+        SettingError: on a value that does not fit.
+    """
+    return cls.of({one.key: node[one.key] for one in cls.settings() if one.key in node})
+
+
 _NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
+_FLOATS: Dict[str, Tuple[str, ...]] = {}  # by node: settings that may be any number, whose default looks whole
 
 
 def add_defaults(cfg: CfgNode) -> None:
-    """Add to a configuration, in place, the family's keys and the nodes of all imported trainers, where missing."""
+    """Add to a configuration, in place, the family's keys and the nodes of all registered trainers, where missing."""
     add_family_defaults(cfg)
     defaults = CfgNode()
     for name, node in _NODES.items():
@@ -57,13 +77,21 @@ def add_defaults(cfg: CfgNode) -> None:
     add_missing(cfg.TRAINER, defaults)
 
 
-def registered_default(name: str, key: str):
+def registered_default(name: str, key: str) -> Any:
     """The default of a setting of a method's node; None if the method has no such setting."""
     return _NODES[name].get(key) if name in _NODES else None
 
 
+def register_method(cls: Type[Configured]) -> None:
+    """Put a method's node, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
+    name = cls.node.rpartition(".")[2]
+    if name:
+        _FLOATS[name] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
+    register_defaults(name, node_of(cls) if name else None)
+
+
 def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
-    """Put the family's defaults, and a method's node, into the live node behind every later `get_cfg_default()`.
+    """As register_method, for a node that was written by hand.
 
     Args:
         name: of the node under TRAINER; empty for a trainer without settings.
@@ -72,24 +100,50 @@ def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
     if name:
         _NODES[name] = node
     add_defaults(cfg_default)
-    for merge in ("merge_from_file", "merge_from_list"):
-        _complete_before(merge)
+    for merge in ("merge_from_file", "merge_from_list", "merge_from_other_cfg"):
+        _prepare_before(merge)
 
 
-def _complete_before(merge: str) -> None:
-    """Have a configuration get the keys that it lacks before something is merged into it.
+def _prepare_before(merge: str) -> None:
+    """Have a configuration get the keys that it lacks, and numbers their own type, before something is merged into it.
 
     Some codebases take all other trainers' nodes out of Dassl's defaults, or have defaults of their own.
     """
     plain = getattr(CfgNode, merge)
-    if hasattr(plain, "completes"):
+    if hasattr(plain, "prepares"):
         return
 
     @functools.wraps(plain)
-    def completed(self, *args, **kwargs):
+    def prepared(self: CfgNode, given: Any) -> Any:
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)
-        return plain(self, *args, **kwargs)
+            for name, key, value in _numbers(given):
+                _make_room(self.TRAINER[name], key, value)
+        return plain(self, given)
 
-    completed.completes = True
-    setattr(CfgNode, merge, completed)
+    prepared.prepares = True
+    setattr(CfgNode, merge, prepared)
+
+
+def _numbers(given: Any) -> Iterator[Tuple[str, str, Any]]:
+    """(node, key, value) of each setting of a method that may be any number, among what is merged."""
+    if isinstance(given, (list, tuple)):
+        for name, value in zip(given[0::2], given[1::2]):
+            parts = str(name).split(".")
+            if len(parts) == 3 and parts[0] == "TRAINER" and parts[2] in _FLOATS.get(parts[1], ()):
+                yield parts[1], parts[2], value
+    elif isinstance(given, CfgNode) and isinstance(given.get("TRAINER"), CfgNode):
+        for name, node in given.TRAINER.items():
+            if isinstance(node, CfgNode):
+                yield from ((name, key, value) for key, value in node.items() if key in _FLOATS.get(name, ()))
+
+
+def _make_room(node: CfgNode, key: str, value: Any) -> None:
+    """Have yacs, which wants the type of the value that is there, take this number for a setting."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return
+    fits = int if isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdigit()) else float
+    if key in node:
+        node[key] = fits(0)  # what is merged takes its place at once

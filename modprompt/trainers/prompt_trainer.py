@@ -1,102 +1,104 @@
-"""What trainers of prompt-learning methods share: precision, one step, evaluation.
+"""The trainer of all methods that learn prompts: settings, one step, evaluation. It knows no method by name."""
 
-A method's own file gives its config node and its learner, and little else (see trainers/coop.py).
-"""
-
-import contextlib
 import functools
+import warnings
+from typing import Any, Dict, List, Optional, Tuple, Type
 
 import torch
-import torch.nn.functional as F
+from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
 from dassl.utils import count_num_param
-from torch import nn
+from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clips import build as backbone
-from modprompt.clips.cast import cast_products
 from modprompt.engine import precision
-from modprompt.engine.model import PromptedCLIP
-from modprompt.engine.schedule import from_config
-from modprompt.errors import UserError
+from modprompt.engine.model import Output
+from modprompt.engine.schedule import Schedule, Shape, from_config
+from modprompt.errors import SettingError, UserError
 from modprompt.learners.view import CheckpointView
+from modprompt.methods.base import Method
 from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import training_state
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
-from modprompt.trainers.nodes import registered_default
+from modprompt.trainers.nodes import method_of, registered_default
 from modprompt.trainers.resuming import ResumableRun
 from modprompt.training.lr_schedule import build_lr_scheduler
 
 
 class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
-    """Trains a prompt learner in front of a frozen CLIP.
+    """Trains a method's prompts in front of a frozen CLIP.
 
-    A subclass has a node_name and a method build_learner, and where they differ the attributes of LearnerCheckpoints.
+    A trainer is this class with a method_class (trainers/registration.py makes them); one of the version before has a
+    node_name and a `build_learner` instead (trainers/own_style.py).
     """
 
+    method_class: Optional[Type[Method]] = None
     node_name = ""  # the method's node under cfg.TRAINER
-    model_class = PromptedCLIP
 
-    def build_learner(self, clip_model: nn.Module, classnames) -> nn.Module:
-        """The method's prompt learner.
-
-        Raises:
-            UserError: if a setting does not fit; the message begins with its name.
-        """
+    def build_learner(self, clip_model: nn.Module, classnames: List[str]) -> nn.Module:
+        """The prompt learner of a trainer without a method_class."""
         raise NotImplementedError
 
     @property
-    def settings(self):
+    def settings(self) -> Any:
         """The method's node of the config."""
         return self.cfg.TRAINER[self.node_name]
 
-    def require_vision_transformer(self, clip_model):
+    def make_method(self) -> Method:
+        """The method that the config asks for.
+
+        Raises:
+            SettingError: on a setting that does not fit.
+        """
+        if self.method_class is not None:
+            return method_of(self.method_class, self.settings)
+        from modprompt.trainers.own_style import OwnStyle
+
+        given = {one.field: self.setting(one.key) for one in OwnStyle.settings()}
+        return OwnStyle(**{field: value for field, value in given.items() if value is not None}, trainer=self)
+
+    def require_vision_transformer(self, clip_model: nn.Module) -> None:
         """Raise UserError if the CLIP is a ResNet."""
         name = self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME
         backbone.require_vision_transformer(clip_model, name, type(self).__name__)
 
-    def setting(self, key):
+    def setting(self, key: str) -> Any:
         """A setting of the method; its default where the codebase's own node does not have it."""
         return self.settings.get(key, registered_default(self.node_name, key))
 
-    def written(self, side, layers, n_ctx, name="N_CTX"):
+    def written(self, side: str, layers: int, n_ctx: int, name: str = "N_CTX") -> Optional[Schedule]:
         """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION writes out for a side's layers, or None.
 
         Raises:
-            UserError: as from_config; layer 0 must add n_ctx tokens, the setting `name`.
+            SettingError: as from_config; layer 0 must add n_ctx tokens, the setting `name`.
         """
-        key = f"SCHEDULE_{side.upper()}"
-        steps = self.setting(key)
+        steps = self.setting(f"SCHEDULE_{side.upper()}")
         try:
             return from_config(steps, layers, side, n_ctx, name) if steps else None
         except UserError as error:
-            raise UserError(f"{key}: {error}") from None
+            raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
 
-    @contextlib.contextmanager
-    def naming_the_node(self, node):
-        """Complete setting names at the head of an error's message: N_CTX becomes TRAINER.COOP.N_CTX."""
-        try:
-            yield
-        except UserError as error:
-            if str(error).split(" ", 1)[0].rstrip(":") not in node:
-                raise
-            raise UserError(f"TRAINER.{self.node_name}.{error}") from None
-
-    def schedules(self, text_layers, vision_layers):
-        """The schedules of both sides, for a method that can tell them without a model; else None."""
-
-    def check_cfg(self, cfg):
-        """Complain about PREC, and the schedule of a CLIP whose layers are known, before any work is done."""
+    def check_cfg(self, cfg: Any) -> None:
+        """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
         self.cfg = cfg  # Dassl sets it behind this check
-        with self.naming_the_node(self.settings):
+        try:
             one_of("PREC", self.settings.PREC, precision.CHOICES)
+            self.method = self.make_method()
             if not cfg.MODEL.BACKBONE.get("PATH") and cfg.MODEL.BACKBONE.NAME in backbone.LAYERS:
-                self.schedules(*backbone.LAYERS[cfg.MODEL.BACKBONE.NAME])
+                self.method.schedules(Shape(*backbone.LAYERS[cfg.MODEL.BACKBONE.NAME]))
+        except SettingError as error:
+            raise error.under(f"TRAINER.{self.node_name}") from None
+        if self.method.averages() and cfg.TEST.FINAL_MODEL == "best_val":
+            warnings.warn(
+                "the average over epochs (GPA) is not what is tested: FINAL_MODEL best_val takes one epoch's prompts",
+                stacklevel=2,
+            )
 
-    def build_model(self):
-        """CLIP, learner, optimiser; only the learner is trained, saved and registered."""
+    def build_model(self) -> None:
+        """CLIP, prompts, optimiser; only the prompts are trained, saved and registered."""
         cfg = self.cfg
         self.precision = precision.resolve(self.settings.PREC, self.device)
         if self.precision.note:
@@ -104,17 +106,17 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         self.clip_model = clip_model = self.load_clip()
         if not self.precision.half_weights:
             clip_model.float()
-        with self.naming_the_node(self.settings):
-            learner = self.build_learner(clip_model, self.dm.dataset.classnames)
+        names, dataset, epochs = self.dm.dataset.classnames, cfg.DATASET.NAME, cfg.OPTIM.MAX_EPOCH
+        try:
+            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs)
+        except SettingError as error:
+            raise error.under(f"TRAINER.{self.node_name}") from None
+        learner = self.model.prompt_learner
         self._tell_of(learner)
-        clip_model.requires_grad_(False)
-        self.before_cast(clip_model.to(self.device))
-        if self.precision.products is not None:
-            cast_products(clip_model, self.precision.products)
-        self.model = self.model_class(learner, clip_model, self.precision.stream).to(self.device)
+        self.model.to(self.device).cast(self.settings.PREC)
         self.model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0))
         self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
-        view = CheckpointView(learner, functools.partial(self.checkpoint_key, learner))
+        view = CheckpointView(learner, functools.partial(self.method.key, learner))
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(view, cfg.MODEL.INIT_WEIGHTS)
             self.init_weights_hash = sha256_of(cfg.MODEL.INIT_WEIGHTS)
@@ -125,32 +127,49 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
 
-    def before_cast(self, clip_model):
-        """Hook: CLIP is on the device, its matrices not yet in the type that PREC gives them."""
-
     @staticmethod
-    def _tell_of(learner):
+    def _tell_of(learner: nn.Module) -> None:
         print(f'Initial context: "{learner.prefix}"')
         for schedule in learner.schedules:
             if schedule.depth:
                 print(schedule.table())
         print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
 
-    def _optim_cfg(self):
+    def _optim_cfg(self) -> Any:
         optim_cfg = self.cfg.OPTIM.clone()
         optim_cfg.defrost()
         optim_cfg.STAGED_LR = False
         return optim_cfg
 
-    def loss(self, output, image, label):
+    def before_train(self) -> None:
+        """Resume.
+
+        Raises:
+            UserError: if earlier epochs are not in the average, because a run was resumed without its state.
+        """
+        super().before_train()
+        average = self.model.average
+        if self.start_epoch < self.max_epoch and average is not None and average.epochs != self.start_epoch:
+            raise UserError(
+                f"the average over epochs (GPA) lacks epochs 1 to {self.start_epoch}: this run would go on from a "
+                "checkpoint, which does not hold it; start anew in another --output-dir, or set GPA_STD 0"
+            )
+
+    def set_model_mode(self, mode: str = "train", names: Optional[List[str]] = None) -> None:
+        """Set the mode of the prompts and of the model around them."""
+        super().set_model_mode(mode, names)
+        self.model.train(mode == "train")
+
+    def loss(self, output: Output, image: Tensor, label: Tensor) -> Tensor:
         """Loss of a batch: Output, images (B, 3, H, W), labels (B,)."""
-        return F.cross_entropy(output.logits.float(), label)
+        return self.model.objective.loss(output, image, label)
 
-    def summary(self, output, label, loss):
-        """What the log says of a step, as numbers by name."""
-        return {"loss": loss.item()}
+    def summary(self, output: Output, label: Tensor, loss: Tensor) -> Dict[str, float]:
+        """What the log says of a step, as numbers by name; accuracy on the batch in percent."""
+        accuracy = {"acc": compute_accuracy(output.logits, label)[0].item()} if self.method.log_accuracy else {}
+        return {"loss": loss.item(), **accuracy}
 
-    def forward_backward(self, batch):
+    def forward_backward(self, batch: Any) -> Dict[str, float]:
         """One step on a batch.
 
         Raises:
@@ -169,7 +188,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             self.update_lr()
         return self.summary(output, label, loss)
 
-    def _update(self, loss):
+    def _update(self, loss: Tensor) -> None:
         self.optim.zero_grad()
         if self.scaler is None:
             loss.backward()
@@ -179,28 +198,23 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             self.scaler.step(self.optim)
             self.scaler.update()
 
-    def parse_batch_train(self, batch):
+    def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
         """(images, labels) on the device."""
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
     @property
-    def prompts_images(self):
+    def prompts_images(self) -> bool:
         """Whether the learner has vision prompts."""
         return bool(self.model.prompt_learner.schedules.vision.depth)
 
-    @torch.no_grad()
-    def test(self, split=None, **kwargs):
-        """Evaluate; class features are computed once."""
-        self.set_model_mode("eval")
-        with self.model.fixed_text():
-            return super().test(split)
-
-    def after_epoch(self):
-        """Save and validate as asked for, unless the last step spoilt the prompts.
+    def after_epoch(self) -> None:
+        """Do what the method does, save and validate as asked for, unless the last step spoilt the prompts.
 
         Raises:
             FloatingPointError: if a parameter is not finite; nothing is saved then.
         """
+        if self.model.end_epoch():
+            print("Using GPA model for final inference...")
         if not all(torch.isfinite(parameter).all() for parameter in self.model.prompt_learner.parameters()):
             raise FloatingPointError(
                 f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "
@@ -208,7 +222,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             )
         super().after_epoch()
 
-    def resume_settings(self):
+    def resume_settings(self) -> Dict[str, str]:
         """What must be the same for a run to be gone on with: the settings, the CLIP and the training images."""
         own = f"TRAINER.{self.node_name}."
         return {
@@ -222,7 +236,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             **self._chosen_by(),
         }
 
-    def _chosen_by(self):
+    def _chosen_by(self) -> Dict[str, str]:
         """By which images a best epoch is chosen, where they are not the test images."""
         dataset = self.dm.dataset
         kind = selected_on(dataset, self.cfg)
@@ -231,15 +245,18 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
 
     @functools.cached_property
-    def images_fingerprint(self):
+    def images_fingerprint(self) -> str:
         """A hash that tells one list of training images from another, wherever they lie."""
         return training_images_hash(self.dm.dataset, self.cfg)
 
-    def extra_state(self):
-        """The loss scale."""
-        return {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
+    def extra_state(self) -> Dict[str, Any]:
+        """The loss scale, and the average over epochs."""
+        scaler = {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
+        return {**scaler, **({} if self.model.average is None else {"average": self.model.average.state_dict()})}
 
-    def load_extra_state(self, extras):
-        """Take back the loss scale."""
+    def load_extra_state(self, extras: Any) -> None:
+        """Take back the loss scale and the average."""
         if self.scaler is not None and "scaler" in extras:
             self.scaler.load_state_dict(extras["scaler"])
+        if self.model.average is not None and "average" in extras:
+            self.model.average.load_state_dict(extras["average"])

@@ -4,7 +4,11 @@ import functools
 
 from dassl.engine import TRAINER_REGISTRY
 
+from modprompt.methods.table import METHODS, ZERO_SHOT, row_of
 from modprompt.trainers.clip_trainer import CLIPTrainer
+from modprompt.trainers.frozen_trainer import FrozenTrainer
+from modprompt.trainers.nodes import register_method
+from modprompt.trainers.prompt_trainer import PromptTrainer
 
 PREFIX = "Mod"  # in front of a name that the codebase has taken
 
@@ -18,6 +22,53 @@ def _enter(name, trainer):
     renamed = type(name, (trainer,), {"__module__": trainer.__module__, "__doc__": trainer.__doc__})
     TRAINER_REGISTRY.register(force=True)(renamed)
     print(f"This codebase has a trainer {trainer.__name__} of its own; modprompt's is --trainer {name}")
+
+
+def register(name: str, module: str = "") -> type:
+    """Enter the trainer of a method of methods/table.py, and the method's config node.
+
+    Args:
+        name: of the method.
+        module: where the trainer is said to be; the module of its front.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        SettingError: if there is no such method.
+    """
+    row = row_of(name)
+    return register_method_as_trainer(row.method, FrozenTrainer if row.kind == ZERO_SHOT else PromptTrainer, module)
+
+
+def register_own(method: type) -> type:
+    """Class decorator for a method of your own: enter a trainer of its name, and its config node."""
+    register_method_as_trainer(method, PromptTrainer, method.__module__)
+    return method
+
+
+def register_method_as_trainer(method: type, base: type, module: str = "") -> type:
+    """A trainer of a method, entered under its name.
+
+    Args:
+        method: a Method.
+        base: the trainer that it is a kind of.
+        module: where it is said to be.
+
+    Returns:
+        The trainer.
+    """
+    register_method(method)
+    names = {"method_class": method, "__doc__": method.__doc__, "__module__": module or __name__}
+    if method.node_name():
+        names["node_name"] = method.node_name()
+    return register_trainer(type(method.__name__, (base,), names))
+
+
+def register_all() -> None:
+    """Enter the trainers of all methods."""
+    for row in METHODS:
+        register(row.name)
 
 
 def register_trainer(trainer):

@@ -33,7 +33,7 @@ def prompts_hash(learner):
 def _of_learner(trainer):
     """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
     learner = getattr(getattr(trainer, "model", None), "prompt_learner", None)
-    if learner is None:
+    if learner is None or not list(learner.parameters()):
         return {}
     sides = learner.schedules._asdict()
     return {

@@ -8,7 +8,7 @@ from benchmarks.cases import Case, class_names, needed_flops
 from benchmarks.plain import PlainCLIP
 from benchmarks.reference import reference_model
 from modprompt.engine.context import from_words
-from modprompt.engine.model import ConditionalCLIP, PromptedCLIP
+from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, no_prompts, shallow
 from modprompt.errors import UserError
 from modprompt.learners.conditional import ConditionalPromptLearner
@@ -30,7 +30,7 @@ def test_plain_cocoop_has_our_logits(clip_model):
     context = from_words("a photo of a", 4, clip_model)
     learner = ConditionalPromptLearner(NAMES, clip_model, schedules, context)
     images = torch.randn(2, 3, 32, 32)
-    ours, plain = ConditionalCLIP(learner, clip_model)(images), PlainCLIP(learner, clip_model, NAMES)(images)
+    ours, plain = PromptedCLIP(learner, clip_model)(images), PlainCLIP(learner, clip_model, NAMES)(images)
     torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
 
 

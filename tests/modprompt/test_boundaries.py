@@ -8,7 +8,7 @@ from modprompt.hosts import ship
 from tests.conftest import ROOT
 
 FLOORS = (
-    {"errors", "checks", "programs", "places", "moved"},
+    {"errors", "checks", "fields", "programs", "places", "moved"},
     {"storage"},
     {"clips", "runs"},
     {"engine"},

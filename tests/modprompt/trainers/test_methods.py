@@ -1,6 +1,7 @@
 """Every trainer that learns prompts, on the rows of tests/methods.py."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -245,10 +246,10 @@ def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
 
 
 def test_teachers_are_computed_for_training_alone(command, tmp_path, monkeypatch):
-    import modprompt.trainers.regularised_trainer as regularised
+    from modprompt.methods import groups
 
-    calls, plainly = [], regularised.mean_class_features
-    monkeypatch.setattr(regularised, "mean_class_features", lambda *a: calls.append(1) or plainly(*a))
+    calls, plainly = [], groups.mean_class_features
+    monkeypatch.setattr(groups, "mean_class_features", lambda *a: calls.append(1) or plainly(*a))
     words = command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)
     assert train.main(["--no-train", *words]) == 0
     assert calls == []
@@ -259,19 +260,19 @@ def test_teachers_are_computed_for_training_alone(command, tmp_path, monkeypatch
 
 def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
     """As in a codebase that makes its own PROMPTSRC node, without a weight for the logits."""
-    from modprompt.trainers.promptsrc import PromptSRC
+    from trainers.promptsrc import PromptSRC
 
-    seen, build = Recorder(monkeypatch), PromptSRC.build_model
+    seen, check = Recorder(monkeypatch), PromptSRC.check_cfg
 
-    def lacking(self):
-        self.cfg.defrost()
+    def lacking(self, cfg):
+        cfg.defrost()
         for key in ("LOGITS_LOSS_WEIGHT", "SCHEDULE_TEXT", "SCHEDULE_VISION"):
-            del self.cfg.TRAINER.PROMPTSRC[key]
-        build(self)
+            del cfg.TRAINER.PROMPTSRC[key]
+        check(self, cfg)
 
-    monkeypatch.setattr(PromptSRC, "build_model", lacking)
+    monkeypatch.setattr(PromptSRC, "check_cfg", lacking)
     assert train.main(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)) == 0
-    assert seen.trainer.regularisation.weights == (25, 10, 1)
+    assert seen.trainer.method.weights() == (25, 10, 1)
 
 
 def test_config_files_merge_in_plain_yacs_and_weights_may_be_any_number():
@@ -396,7 +397,7 @@ def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resn
         assert train.main(words) == 0
         return
     line = refusal(capsys, *words)
-    assert f"{method.trainer} puts prompts into a vision transformer, but {resnet_file} is a ResNet" in line
+    assert f"{method.trainer} puts prompts into a vision transformer, but {Path(resnet_file).name} is a ResNet" in line
 
 
 def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):
@@ -447,7 +448,7 @@ def test_mpls_schedule_written_out_for_maple_is_mpls_vision_side(command, monkey
 
 
 def test_regularised_run_that_was_stopped_goes_on_with_its_average(command, tmp_path, monkeypatch):
-    from modprompt.trainers.promptsrc import PromptSRC
+    from trainers.promptsrc import PromptSRC
 
     method = METHODS["promptsrc"]
     words = command(method, "OPTIM.MAX_EPOCH", 3)

@@ -1,0 +1,86 @@
+"""What is known of a CLIP beside its weights: where it came from, how its images are made, which one it is."""
+
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
+
+from torch import nn
+
+from modprompt.clips.fingerprint import fingerprint, shape_of
+from modprompt.errors import UserError
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's models, per channel
+STD = (0.26862954, 0.26130258, 0.27577711)
+_PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
+
+
+class ClipFacts(NamedTuple):
+    """What a CLIP is.
+
+    name: as it was asked for; empty for a module from elsewhere.
+    file: base name of the file that it was read from; empty where the name says it.
+    size: side of its images in pixels.
+    mean, std: of its images' channels; empty for a module from elsewhere, whose images nobody described.
+    interpolation: how images are scaled.
+    activation, heads: what no tensor shows, as (text, vision).
+    fingerprint: of all its weights; see fingerprint.py.
+    """
+
+    name: str
+    file: str
+    size: int
+    mean: Tuple[float, ...]
+    std: Tuple[float, ...]
+    interpolation: str
+    activation: str
+    heads: Tuple[int, ...]
+    fingerprint: str
+
+    def as_record(self) -> Dict[str, Any]:
+        """Plain values for a file."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "ClipFacts":
+        """What a file says; nothing where it does not.
+
+        Raises:
+            UserError: on values of another type.
+        """
+        empty = cls("", "", 0, (), (), "", "", (), "")
+        found = {}
+        for key, default in empty._asdict().items():
+            value = record.get(key, default)
+            value = tuple(value) if isinstance(value, (list, tuple)) else value
+            if type(value) is not type(default):
+                raise UserError(f"what the file says of its CLIP is damaged ({key} {str(value)[:40]!r})")
+            found[key] = value
+        return cls(**found)
+
+
+def note(clip_model: nn.Module, name: str, file: str) -> None:
+    """Put what is known of a CLIP, built of weights whose `fingerprint` it has, on the module."""
+    facts = _of_module(clip_model)._replace(
+        name=name, file=file, mean=MEAN, std=STD, interpolation="bicubic", fingerprint=str(clip_model.fingerprint)
+    )
+    clip_model.__dict__[_PLACE] = facts
+
+
+def facts_of(clip_model: nn.Module) -> ClipFacts:
+    """What is known of a CLIP; of a module from elsewhere its input size and fingerprint, taken now if not before.
+
+    Its weights must still be what they were when it was built: a cast to a shorter type gives another fingerprint.
+    """
+    if _PLACE not in clip_model.__dict__:
+        found = fingerprint(clip_model.state_dict(), clip_model)
+        clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=str(found))
+    return clip_model.__dict__[_PLACE]
+
+
+def called(clip_model: nn.Module) -> str:
+    """What a message calls a CLIP."""
+    facts = clip_model.__dict__.get(_PLACE)
+    return (facts.file or facts.name) if facts is not None else "this CLIP"
+
+
+def _of_module(clip_model: nn.Module) -> ClipFacts:
+    activation, heads = shape_of(clip_model)
+    return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")

@@ -1,0 +1,172 @@
+"""Settings as frozen dataclasses: a field says its default, its meaning and its bounds once.
+
+Config nodes, --help, the docs and all checks are made from that. A setting's name in config files is its field's in
+capitals, unless the field says another.
+"""
+
+import dataclasses
+import math
+from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
+
+from modprompt.checks import check_name
+from modprompt.errors import SettingError
+
+Steps = Tuple[Tuple[int, int], ...]  # (remove, add) per layer, as a schedule is written out
+C = TypeVar("C", bound="Configured")
+
+
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    least: Optional[float] = None,
+    choices: Sequence[str] = (),
+    key: str = "",
+    compared: bool = True,
+) -> Any:
+    """A field of a Configured class.
+
+    Args:
+        default: its default; its type is that of the setting (a tuple is a schedule, written out).
+        meaning: what it is, in one line.
+        least: the smallest value; None for no bound.
+        choices: the values that there are; empty for any.
+        key: its name in config files, if that is not the field's in capitals.
+        compared: whether prompts learned under another value are refused; False for what changes learning alone.
+    """
+    facts = {"meaning": meaning, "least": least, "choices": tuple(choices), "key": key, "compared": compared}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+def changed(owner: type, field: str, default: Any) -> Any:
+    """A base class's field with another default."""
+    (there,) = [one for one in dataclasses.fields(owner) if one.name == field]
+    return dataclasses.field(default=default, metadata=there.metadata)
+
+
+class Setting(NamedTuple):
+    """What a class says of one of its settings."""
+
+    field: str
+    key: str
+    default: Any
+    meaning: str
+    least: Optional[float]
+    choices: Tuple[str, ...]
+    compared: bool
+
+    @property
+    def kind(self) -> str:
+        """What a value must be, in words."""
+        kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+        return kinds.get(type(self.default), "a list of [remove, add] pairs")
+
+    def fitted(self, value: Any) -> Any:
+        """The value in the setting's own type: a whole number where one with a point is meant, lists as tuples.
+
+        Raises:
+            SettingError: if it is of another type or out of bounds.
+        """
+        value = self._typed(value)
+        if self.choices and value not in self.choices:
+            raise SettingError([(self.key, f" must be one of {', '.join(self.choices)}, got {value!r}")])
+        if isinstance(self.default, float) and not math.isfinite(value):
+            bound = "finite" if self.least is None else f"a number from {_plain(self.least)} up"
+            raise SettingError([(self.key, f" must be {bound}, got {value}")])
+        if self.least is not None and value < self.least:
+            bound = f"a number from {_plain(self.least)} up" if isinstance(self.default, float) else ""
+            raise SettingError([(self.key, f" must be {bound or f'at least {self.least}'}, got {_plain(value)}")])
+        return value
+
+    def _typed(self, value: Any) -> Any:
+        wanted = type(self.default)
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if wanted is tuple and isinstance(value, (list, tuple)):
+            return tuple(tuple(step) if isinstance(step, (list, tuple)) else step for step in value)
+        if type(value) is not wanted:
+            raise SettingError([(self.key, f" must be {self.kind}, got {value!r}")])
+        return value
+
+
+def _plain(value: float) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def as_config(value: Any) -> Any:
+    """A setting's value as configs have it: tuples as lists, whole numbers without a point."""
+    if isinstance(value, tuple):
+        return [as_config(item) for item in value]
+    return _plain(value)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Configured:
+    """Base of what has settings: a frozen dataclass of `setting` fields, checked when it is made, with a repr as code.
+
+    Raises:
+        SettingError: if a setting is of another type or out of bounds; all that are, are named.
+    """
+
+    node: ClassVar[str] = ""  # its place in a config, "TRAINER.MPL"
+
+    def __post_init__(self) -> None:
+        faults: List[Tuple[str, str]] = []
+        for one in self.settings():
+            try:
+                object.__setattr__(self, one.field, one.fitted(getattr(self, one.field)))
+            except SettingError as error:
+                faults += error.faults
+        if faults:
+            raise SettingError(faults)
+        self.check()
+
+    def check(self) -> None:
+        """Complain about settings that do not go together; each by itself is checked already.
+
+        Raises:
+            SettingError: if there are any.
+        """
+
+    @classmethod
+    def settings(cls) -> Tuple[Setting, ...]:
+        """All settings, the class's own first."""
+        own = [(field.name, field.default, field.metadata) for field in dataclasses.fields(cls) if field.metadata]
+        depth = {field: next(i for i, base in enumerate(cls.__mro__) if field in vars(base)) for field, _, _ in own}
+        own.sort(key=lambda one: depth[one[0]])
+        return tuple(
+            Setting(
+                name,
+                facts["key"] or name.upper(),
+                default,
+                facts["meaning"],
+                facts["least"],
+                facts["choices"],
+                facts["compared"],
+            )
+            for name, default, facts in own
+        )
+
+    @classmethod
+    def of(cls: Type[C], values: Mapping[str, Any]) -> C:
+        """One with the given values by field or config key; the rest are defaults.
+
+        Raises:
+            SettingError: on a value that does not fit, or an unknown name; the nearest is proposed.
+        """
+        known = {name: one.field for one in cls.settings() for name in (one.field, one.key)}
+        for name in values:
+            check_name(name, [one for one in known if one.isupper() == name.isupper()], cls.__name__)
+        return cls(**{known[name]: value for name, value in values.items()})
+
+    def as_config(self) -> Dict[str, Any]:
+        """All settings by config key, as configs have them."""
+        return {one.key: as_config(getattr(self, one.field)) for one in self.settings()}
+
+    def changed(self) -> Dict[str, Any]:
+        """The settings that differ from the defaults, by field."""
+        pairs = [(one, getattr(self, one.field)) for one in self.settings()]
+        return {one.field: as_config(value) for one, value in pairs if value != one.default}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"

@@ -1,0 +1,82 @@
+"""What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
+
+import copy
+from typing import Dict, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.engine.prompts import PromptText, class_texts
+from modprompt.engine.schedule import Schedules
+from modprompt.errors import UserError
+
+
+class Learner(nn.Module):
+    """A module whose call gives the Prompts of this moment; all that is trained is in it.
+
+    A subclass makes its parameters, in the order of its random draws, and calls `put_in`. What it can do beyond that it
+    says by the attributes below; the engine asks for these and for no name.
+    """
+
+    schedules: Schedules
+    trains_text = True  # whether class features change in training
+    needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
+    ensemble = False  # whether its prompts' `text` is a list, a template each, whose features are averaged
+
+    in_clip_type = (
+        "ctx",
+    )  # beginnings of the names of parameters that are made in CLIP's type; the others are float32
+
+    prompt_text: PromptText
+    position = "end"  # of the class name
+    ctx: Tensor  # (n, T), or (C, n, T) of single classes
+
+    def __init__(self, schedules: Schedules, prefix: str):
+        super().__init__()
+        self.schedules = schedules
+        self.prefix = prefix  # the words in front of a class name
+
+    @property
+    def bound(self) -> bool:
+        """Whether what is learned belongs to its classes (CSC)."""
+        return self.ctx.dim() == 3
+
+    def put_in(self, classnames: Sequence[str], clip_model: nn.Module) -> None:
+        """Take the class prompts of these names.
+
+        Raises:
+            UserError: if one is longer than the text context.
+        """
+        texts, n_ctx = class_texts(classnames, self.prefix), self.ctx.shape[-2]
+        self.prompt_text = PromptText(texts, classnames, n_ctx, clip_model, self.position, self.bound)
+
+    def for_classes(self, classnames: Sequence[str], clip_model: nn.Module) -> "Learner":
+        """The same parameters, shared, in front of other class names.
+
+        Raises:
+            UserError: if what is learned belongs to its classes, or a prompt is longer than the text context.
+        """
+        if self.bound:
+            raise UserError("these prompts belong to their classes (CSC): they cannot be put in front of other names")
+        other = copy.copy(self)
+        for kept in ("_parameters", "_buffers", "_modules"):
+            other.__dict__[kept] = copy.copy(self.__dict__[kept])
+        other.put_in(classnames, clip_model)
+        return other.to(next(self.buffers()).device) if len(list(self.buffers())) else other
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Cast, in place, what was made in CLIP's type, and all embedded words; the rest is float32."""
+        words = ("prompt_text", "texts")
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.to(dtype if name.startswith((*self.in_clip_type, *words)) else torch.float32)
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of the family: its own."""
+        return name
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        return {}

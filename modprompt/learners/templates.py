@@ -1,0 +1,52 @@
+"""Class prompts of templates, with nothing to learn: zero-shot CLIP and its ensembles."""
+
+from typing import Sequence
+
+import torch
+from torch import nn
+
+from modprompt.clips.tokens import readable
+from modprompt.engine.prompts import Prompts, PromptText
+from modprompt.engine.schedule import Schedules
+from modprompt.learners.base import Learner
+
+
+class TemplatePrompts(Learner):
+    """Class names in templates like "a photo of a {}."; a class's feature is the mean over them.
+
+    Args:
+        classnames: names of the C classes.
+        clip_model: a stock CLIP.
+        schedules: of both sides, without prompts.
+        templates: one or more.
+
+    Raises:
+        UserError: if a prompt is longer than the text context.
+    """
+
+    trains_text = False
+    ensemble = True
+    bound = False
+
+    def __init__(
+        self, classnames: Sequence[str], clip_model: nn.Module, schedules: Schedules, templates: Sequence[str]
+    ):
+        super().__init__(schedules, "")
+        self.templates = tuple(templates)
+        width = clip_model.ln_final.weight.shape[0]
+        self.register_buffer("ctx", torch.empty(0, width, dtype=clip_model.dtype), persistent=False)
+        self.put_in(classnames, clip_model)
+
+    def put_in(self, classnames: Sequence[str], clip_model: nn.Module) -> None:
+        """Take these class names into all templates."""
+        names = [readable(name) for name in classnames]
+        self.texts = nn.ModuleList(
+            PromptText([template.replace("{}", name) for name in names], classnames, 0, clip_model)
+            for template in self.templates
+        )
+        self.prompt_text = self.texts[0]
+
+    def forward(self) -> Prompts:
+        """The prompts of all templates."""
+        text, vision = self.schedules
+        return Prompts([prompts(self.ctx) for prompts in self.texts], [None] * len(text), [None] * len(vision))

@@ -1,0 +1,160 @@
+"""A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and goes on a CLIP."""
+
+import logging
+from dataclasses import dataclass
+from typing import ClassVar, Iterable, NamedTuple, Optional, Tuple
+
+import torch
+from torch import nn
+
+from modprompt.clips.build import layers_of, require_vision_transformer
+from modprompt.clips.facts import called
+from modprompt.clips.words import require_known_words
+from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import Configured, Steps
+from modprompt.learners.base import Learner
+from modprompt.methods.model import PromptedModel
+from modprompt.training.objective import CROSS_ENTROPY, Objective
+
+LOG = logging.getLogger("modprompt")
+
+
+class Classes(NamedTuple):
+    """What is told apart: class names in label order, and the data set's name, which may have a template of its own."""
+
+    names: Tuple[str, ...]
+    dataset: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Method(Configured):
+    """Base of all methods. A subclass is its fields, `schedules`, `learner`, and where it needs them the others."""
+
+    folder: ClassVar[str] = "prompt_learner"  # of its checkpoints in a run's folder
+    prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
+    learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
+    log_accuracy: ClassVar[bool] = False  # whether its trainer's log has the accuracy of each batch
+
+    @classmethod
+    def node_name(cls) -> str:
+        """Its node under TRAINER; empty if it has no settings."""
+        return cls.node.rpartition(".")[2]
+
+    @property
+    def wants_vision(self) -> bool:
+        """Whether it puts prompts into the vision side, which a ResNet cannot take."""
+        return False
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """The schedules of both sides for a CLIP of so many layers.
+
+        Raises:
+            SettingError: if a setting does not fit that CLIP.
+        """
+        raise NotImplementedError
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> Learner:
+        """The learner, newly drawn from PyTorch's generator.
+
+        Raises:
+            UserError: if a setting or a class name does not fit that CLIP.
+        """
+        raise NotImplementedError
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """What the method minimises; made at the first loss, for the model's classes."""
+        return CROSS_ENTROPY
+
+    def keeps_exact(self) -> bool:
+        """Whether the objective asks for features by CLIP's weights as they were before a cast."""
+        return False
+
+    def averages(self) -> bool:
+        """Whether it ends in an average over epochs, so that their number must be known."""
+        return False
+
+    def key(self, learner: nn.Module, name: str) -> str:
+        """The name in the family's checkpoints of a parameter of the learner."""
+        key = learner.checkpoint_key(name)
+        return key if key.startswith(("image_encoder.", "text_encoder.")) else self.prefix + key
+
+    def written(self, side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> Optional[Schedule]:
+        """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION writes out, or None.
+
+        Args:
+            side: "text" or "vision".
+            steps: as written.
+            layers: of that side.
+            n_ctx: what layer 0 must add.
+            name: the setting that gives n_ctx.
+
+        Raises:
+            SettingError: as from_config.
+        """
+        try:
+            return from_config(steps, layers, side, n_ctx, name) if steps else None
+        except UserError as error:
+            raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
+
+    @staticmethod
+    def classes_of(names: Iterable[str], dataset: str = "") -> Classes:
+        """Class names, checked.
+
+        Raises:
+            UserError: if there are none, or one is empty or no text.
+        """
+        if isinstance(names, str):
+            raise UserError(f"names must be a list of class names, got the text {names!r}")
+        classes = Classes(tuple(names), dataset)
+        if not classes.names:
+            raise UserError("names: no class names are given")
+        wrong = [name for name in classes.names if not isinstance(name, str) or not name.strip()]
+        if wrong:
+            raise UserError(f"names: a class name must be a text that is not empty, got {wrong[0]!r}")
+        return classes
+
+    def on(self, clip_model: nn.Module, names: Iterable[str], *, dataset: str = "", epochs: int = 0) -> PromptedModel:
+        """This method's prompts, newly drawn, in front of a CLIP.
+
+        Nothing is done to the CLIP but `requires_grad_(False)`. It is shared: casts and moves reach it too.
+
+        Args:
+            clip_model: a stock CLIP, of modprompt.load_clip or clip.load.
+            names: of the C classes, in label order.
+            dataset: name of the data set, for methods whose template depends on it.
+            epochs: number of epochs of the training, for methods that average over them.
+
+        Returns:
+            The model: an nn.Module from images (B, 3, H, W) to logits (B, C).
+
+        Raises:
+            UserError: if a setting or a class name does not fit that CLIP; a SettingError names the setting.
+        """
+        classes = self.classes_of(names, dataset)
+        _require_clip(clip_model)
+        require_known_words(classes.names, clip_model)
+        if self.wants_vision:
+            require_vision_transformer(clip_model, called(clip_model), type(self).__name__)
+        schedules = self.schedules(Shape(*layers_of(clip_model)))
+        learner = self.learner(clip_model, classes, schedules)
+        if any(parameter.requires_grad for parameter in clip_model.parameters()):
+            LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
+        return PromptedModel(self, learner, clip_model, classes, epochs)
+
+
+def _require_clip(clip_model: nn.Module) -> None:
+    parts = ("visual", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+    missing = [name for name in parts if not hasattr(clip_model, name)]
+    if missing:
+        what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
+        raise UserError(
+            f"{what} is not a model of the `clip` package (it has no {missing[0]}): "
+            "take modprompt.load_clip's or clip.load's first value"
+        )
+    kind = getattr(clip_model, "dtype", None)
+    if kind not in (torch.float32, torch.float16):
+        raise UserError(
+            f"this CLIP's matrices are {kind}: give it as float32 or as clip.load has it on CUDA, and cast the model "
+            "that .on() gives: .to(torch.bfloat16) means PREC bf16"
+        )

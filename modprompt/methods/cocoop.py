@@ -1,0 +1,21 @@
+"""Conditional Context Optimization (CoCoOp, arXiv 2203.05557): a context that moves with the image."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from modprompt.engine.schedule import Schedules
+from modprompt.learners.conditional import ConditionalPromptLearner
+from modprompt.methods.base import Classes
+from modprompt.methods.coop import OneContext
+
+
+@dataclass(frozen=True, repr=False)
+class CoCoOp(OneContext):
+    """CoCoOp: CoOp's context plus what a small network makes of the image's feature; also on ResNets."""
+
+    node = "TRAINER.COCOOP"
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> ConditionalPromptLearner:
+        """A context on the text side, and the network that moves it."""
+        return ConditionalPromptLearner(classes.names, clip_model, schedules, self.context(clip_model))

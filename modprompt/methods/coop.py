@@ -1,0 +1,84 @@
+"""Context Optimization (CoOp, arXiv 2109.01134): a learnable context in the place of a hand-written prompt."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Optional
+
+from torch import nn
+
+from modprompt.checks import at_least
+from modprompt.clips.tokens import readable
+from modprompt.engine.context import Context, from_words, random_context
+from modprompt.engine.prompts import POSITIONS
+from modprompt.engine.schedule import Schedules, Shape, no_prompts, shallow
+from modprompt.errors import SettingError
+from modprompt.fields import setting
+from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.methods.base import Classes
+from modprompt.methods.groups import LearnedText
+
+
+@dataclass(frozen=True, repr=False)
+class OneContext(LearnedText):
+    """A context of words or random vectors on the text side, carried to the end; nothing on the vision side."""
+
+    prefix = ""
+
+    # it shows in a checkpoint, and with CTX_INIT it is not used
+    n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", compared=False)
+    ctx_init: str = setting("", "words the context starts from")
+
+    def check(self) -> None:
+        """Warn if n_ctx was given beside a ctx_init of another number of words."""
+        words = len(readable(self.ctx_init).split())
+        default = next(one.default for one in self.settings() if one.field == "n_ctx")
+        if words and self.n_ctx not in (words, default):
+            text = f"{self.node}.N_CTX {self.n_ctx} is not used: CTX_INIT has {words} words"
+            warnings.warn(text, stacklevel=4)
+
+    def length(self) -> int:
+        """Number of context tokens."""
+        return len(readable(self.ctx_init).split()) or self.n_ctx
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """A context carried to the end, or schedule_text; nothing on the vision side."""
+        at_least("N_CTX", self.length(), 1)
+        text = self.written("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
+        return Schedules(text or shallow(shape.text_layers, self.length(), "text"), no_prompts(shape.vision_layers))
+
+    def context(self, clip_model: nn.Module, n_cls: Optional[int] = None) -> Context:
+        """All words of ctx_init, or n_ctx random vectors (for each of n_cls classes, if given).
+
+        Raises:
+            SettingError: if there are none.
+        """
+        words = readable(self.ctx_init)
+        if words:
+            return from_words(words, self.length(), clip_model)
+        return random_context(self.n_ctx, clip_model, n_cls)
+
+
+@dataclass(frozen=True, repr=False)
+class CoOp(OneContext):
+    """CoOp: one context for all classes, or one for each; also on ResNets."""
+
+    node = "TRAINER.COOP"
+    log_accuracy = True
+
+    csc: bool = setting(False, "a context of its own for each class")
+    class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)
+
+    def check(self) -> None:
+        """Complain about choices that do not go together."""
+        super().check()
+        if self.schedule_text and self.class_token_position != "end":
+            text = " needs CLASS_TOKEN_POSITION end: deep prompts stand at the start"
+            raise SettingError([("SCHEDULE_TEXT", text)])
+        if self.csc and self.ctx_init:
+            warnings.warn(f"{self.node}.CSC is not used: CTX_INIT gives all classes one context", stacklevel=4)
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+        """A context on the text side."""
+        context = self.context(clip_model, len(classes.names) if self.csc else None)
+        position = self.class_token_position
+        return IndependentPromptLearner(classes.names, clip_model, schedules, context, position)

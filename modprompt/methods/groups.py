@@ -1,0 +1,62 @@
+"""Groups of settings that methods share, each with what it does."""
+
+from dataclasses import dataclass
+
+from modprompt.fields import Steps, setting
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.templates import DIVERSE
+from modprompt.training.objective import Objective, Term
+from modprompt.training.regularise import SelfRegularisation, Weights, mean_class_features
+from modprompt.training.teacher import FrozenCLIP
+
+
+@dataclass(frozen=True, repr=False)
+class LearnedText(Method):
+    """Prompts on the text side, by the method's own rule or layer by layer."""
+
+    schedule_text: Steps = setting((), "[[remove, add], ...] per text layer, in place of the method's own rule")
+
+
+@dataclass(frozen=True, repr=False)
+class PromptsVision(Method):
+    """Prompts on the vision side, by the method's own rule or layer by layer."""
+
+    schedule_vision: Steps = setting((), "[[remove, add], ...] per vision layer, in place of the method's own rule")
+
+    @property
+    def wants_vision(self) -> bool:
+        """A ResNet has no layers for them."""
+        return True
+
+
+@dataclass(frozen=True, repr=False)
+class Regularised(Method):
+    """PromptSRC's self-regularisation (arXiv 2307.06948): three losses beside cross entropy, an average over epochs."""
+
+    text_loss_weight: float = setting(0.0, "of the distance to CLIP's class features", least=0, compared=False)
+    image_loss_weight: float = setting(0.0, "of the distance to CLIP's image features", least=0, compared=False)
+    logits_loss_weight: float = setting(0.0, "of the divergence from CLIP's logits", least=0, compared=False)
+    gpa_mean: float = setting(15.0, "epoch that weighs most in the average of prompts over epochs", compared=False)
+    gpa_std: float = setting(0.0, "its spread in epochs; 0 takes the last epoch's prompts", least=0, compared=False)
+
+    def weights(self) -> Weights:
+        """Of the three losses."""
+        return Weights(self.text_loss_weight, self.image_loss_weight, self.logits_loss_weight)
+
+    def keeps_exact(self) -> bool:
+        """The frozen class features are those of CLIP's exact weights."""
+        return any(self.weights())
+
+    def averages(self) -> bool:
+        """By gpa_mean and gpa_std, unless the spread is 0."""
+        return self.gpa_std > 0
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """What comes before, and what keeps features near the frozen ones."""
+        before = super().objective(model)
+        if not any(self.weights()):
+            return before
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
+        frozen = FrozenCLIP(model.clip_model, model.stream)
+        return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))

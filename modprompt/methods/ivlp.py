@@ -1,0 +1,62 @@
+"""Independent vision-language prompting (IVLP, arXiv 2210.03117): deep prompts on both sides, learned apart.
+
+prompt_depth_vision 0 with n_ctx_vision 0 is deep language prompting, which runs on ResNets too.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from modprompt.checks import at_least
+from modprompt.engine.context import words_or_random
+from modprompt.engine.schedule import Schedule, Schedules, Shape, no_prompts, replacement
+from modprompt.fields import setting
+from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.methods.base import Classes
+from modprompt.methods.groups import LearnedText, PromptsVision
+
+
+@dataclass(frozen=True, repr=False)
+class DeepVision(PromptsVision):
+    """Vision prompts with parameters of their own, replaced in front of each layer."""
+
+    n_ctx_vision: int = setting(2, "prompt tokens in front of each vision layer", least=0)
+    prompt_depth_vision: int = setting(9, "vision layers that receive prompts; 0 for none", least=0)
+
+    @property
+    def wants_vision(self) -> bool:
+        """Unless there are no layers for them."""
+        return bool(self.prompt_depth_vision or self.schedule_vision)
+
+    def vision_schedule(self, layers: int) -> Schedule:
+        """Replacement on prompt_depth_vision layers, or schedule_vision."""
+        if not self.wants_vision:
+            return no_prompts(layers)
+        n, depth = self.n_ctx_vision, self.prompt_depth_vision
+        written = self.written("vision", self.schedule_vision, layers, n, "N_CTX_VISION")
+        at_least("N_CTX_VISION", n, 0 if written else 1)
+        return written or replacement(layers, depth, n, "vision", "PROMPT_DEPTH_VISION")
+
+
+@dataclass(frozen=True, repr=False)
+class IVLP(LearnedText, DeepVision):
+    """IVLP: replacement on both sides, with parameters of their own."""
+
+    node = "TRAINER.IVLP"
+    folder = "VLPromptLearner"
+
+    n_ctx_text: int = setting(2, "context tokens, and prompt tokens in front of each deeper text layer", least=1)
+    ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX_TEXT is at most 4")
+    prompt_depth_text: int = setting(9, "text layers that receive prompts")
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Replacement on both sides, or what is written out."""
+        n, depth = self.n_ctx_text, self.prompt_depth_text
+        text = self.written("text", self.schedule_text, shape.text_layers, n, "N_CTX_TEXT")
+        text = text or replacement(shape.text_layers, depth, n, "text", "PROMPT_DEPTH_TEXT")
+        return Schedules(text, self.vision_schedule(shape.vision_layers))
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+        """A context and deep prompts on the text side, deep prompts on the vision side."""
+        context = words_or_random(self.ctx_init, self.n_ctx_text, clip_model, "N_CTX_TEXT")
+        return IndependentPromptLearner(classes.names, clip_model, schedules, context)

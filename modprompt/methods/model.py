@@ -1,0 +1,233 @@
+"""What a method's `.on()` gives: a plain module from images to logits, with the method's loss and its files.
+
+Shapes: B images, C classes.
+"""
+
+import copy
+import logging
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clips.cast import cast_products
+from modprompt.clips.facts import ClipFacts, called, facts_of
+from modprompt.clips.words import require_known_words
+from modprompt.engine import precision
+from modprompt.engine.model import Output, PromptedCLIP
+from modprompt.errors import UserError
+from modprompt.learners.base import Learner
+from modprompt.training.average import GaussianAverage
+from modprompt.training.objective import Objective
+
+if TYPE_CHECKING:
+    from modprompt.methods.base import Classes, Method
+
+LOG = logging.getLogger("modprompt")
+
+
+class PromptedModel(PromptedCLIP):
+    """A method's prompts in front of a frozen CLIP, which is shared, with the user and with models of other classes.
+
+    `half()`, `bfloat16()` (or `.to(torch.bfloat16)`) and `float()` mean what PREC fp16, bf16 and fp32 mean; other types
+    are refused. In eval mode, without gradients, class features are computed once, and anew when a parameter has
+    changed (through `.data` unseen; `.eval()` again forgets them).
+
+    Args:
+        method: whose it is.
+        learner: its prompts.
+        clip_model: a stock CLIP.
+        classes: what is told apart.
+        epochs: number of epochs of the training; 0 if it is not known.
+    """
+
+    def __init__(self, method: "Method", learner: Learner, clip_model: nn.Module, classes: "Classes", epochs: int = 0):
+        super().__init__(learner, clip_model)
+        self.method = method
+        self.classes = classes
+        self.epochs = epochs
+        self.average = (
+            GaussianAverage(epochs, method.gpa_mean, method.gpa_std) if epochs and method.averages() else None
+        )
+        # not a submodule: its parts that are run are there already
+        self.__dict__["clip_model"] = clip_model
+        self.products = clip_model.dtype  # type of the matrices as this model knows them
+        self._exact: Optional[nn.Module] = None
+        self._objective: Optional[Objective] = None
+
+    # ------------------------------------------------------------------ images in, logits or loss out
+
+    def output(self, image: Tensor) -> Output:
+        """Logits and features of images (B, 3, H, W).
+
+        Raises:
+            UserError: if the CLIP was cast behind this model's back, or the images have another size.
+        """
+        self._require_own_type()
+        size, sides = self.clip_model.visual.input_resolution, tuple(image.shape[-2:])
+        if sides != (size, size):
+            raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP takes {size} x {size}")
+        return super().output(image)
+
+    def forward(self, images: Tensor, labels: Optional[Tensor] = None) -> Tensor:
+        """Logits (B, C) of images (B, 3, H, W); with labels (B,) the loss, as DistributedDataParallel needs it."""
+        output = self.output(images)
+        return output.logits if labels is None else self.objective.loss(output, images, labels)
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The method's loss of a batch: images (B, 3, H, W), labels (B,)."""
+        return self(images, labels)
+
+    @property
+    def objective(self) -> Objective:
+        """What the method minimises, for these classes; made when it is first asked for."""
+        if self._objective is None:
+            self._objective = self.method.objective(self)
+            self._exact = None
+        return self._objective
+
+    def end_epoch(self) -> bool:
+        """Do what the method does between epochs; call it behind the last step of each.
+
+        Returns:
+            Whether the prompts are other ones now: behind the last epoch of a method that averages over epochs.
+
+        Raises:
+            UserError: if the method averages and does not know the number of epochs, or has had them all.
+        """
+        if self.average is None:
+            if self.method.averages():
+                raise UserError("GPA_STD averages over epochs: say how many, `.on(clip_model, names, epochs=N)`")
+            return False
+        self.average.add(dict(self.prompt_learner.named_parameters()))
+        if self.average.epochs < self.epochs:
+            return False
+        self.average.load_into(self.prompt_learner)
+        return True
+
+    # ------------------------------------------------------------------ which CLIP, which type
+
+    @property
+    def clip_facts(self) -> ClipFacts:
+        """What is known of its CLIP."""
+        return facts_of(self.clip_model)
+
+    def exact_clip(self) -> nn.Module:
+        """The CLIP in float32, with the weights that it had before any cast."""
+        if self._exact is not None:
+            return self._exact
+        exact = self.products == torch.float32
+        return self.clip_model if exact else copy.deepcopy(self.clip_model).float()
+
+    def cast(self, prec: str) -> None:
+        """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
+
+        Raises:
+            UserError: on another value.
+        """
+        how = precision.resolve(prec, self.logit_scale.device)
+        if how.note:
+            LOG.info(how.note)
+        clip_model, wanted = self.clip_model, torch.float16 if how.half_weights else how.products or torch.float32
+        if wanted != self.products:
+            facts_of(clip_model)  # while its weights are whole
+            if self._exact is None and self._objective is None and self.method.keeps_exact():
+                self._exact = self.exact_clip() if self.products != torch.float32 else copy.deepcopy(clip_model)
+            if self.products != torch.float32:
+                clip_model.float()
+            cast_products(clip_model, wanted)
+        self.products = wanted
+        if isinstance(self.prompt_learner, Learner):
+            self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
+        self.set_stream(how.stream)
+        self._kept = None
+
+    def _require_own_type(self) -> None:
+        mine, there = self.products, self.clip_model.dtype
+        if mine != there:
+            raise UserError(
+                f"{called(self.clip_model)} is {there} now, but this model was made or cast for {mine}: it is shared; "
+                "cast this model too (.float(), .half(), .to(torch.bfloat16))"
+            )
+
+    def half(self) -> "PromptedModel":
+        """PREC fp16, on CUDA.
+
+        Raises:
+            UserError: on a CPU, where half precision is slower than float32.
+        """
+        if self.logit_scale.device.type == "cpu":
+            raise UserError("half() on a CPU is slower than float32: move the model first, or take .to(torch.bfloat16)")
+        self.cast("fp16")
+        return self
+
+    def bfloat16(self) -> "PromptedModel":
+        """PREC bf16: products in bfloat16, all else float32."""
+        self.cast("bf16")
+        return self
+
+    def float(self) -> "PromptedModel":
+        """PREC fp32."""
+        self.cast("fp32")
+        return self
+
+    def double(self) -> "PromptedModel":
+        """Refused: UserError."""
+        return self.type(torch.float64)
+
+    def type(self, dst_type: Any) -> "PromptedModel":
+        """As half(), bfloat16() or float(); UserError on another type."""
+        casts = {torch.float32: self.float, torch.float16: self.half, torch.bfloat16: self.bfloat16}
+        if dst_type not in casts:
+            raise UserError(f"this model computes in float32, float16 or bfloat16, not in {dst_type}")
+        return casts[dst_type]()
+
+    def to(self, *args: Any, **kwargs: Any) -> "PromptedModel":
+        """As nn.Module.to; a type means what half(), bfloat16() or float() mean."""
+        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
+        if device is not None:
+            super().to(device, non_blocking=non_blocking)
+        return self if dtype is None else self.type(dtype)
+
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptedModel":
+        super()._apply(fn, *args, **kwargs)
+        self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
+        if self._exact is not None:
+            self._exact._apply(fn)
+        return self
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**super().__getstate__(), "_objective": None}
+
+    # ------------------------------------------------------------------ other classes, files, figures
+
+    def with_classes(self, names: Iterable[str], dataset: str = "") -> "PromptedModel":
+        """The same prompts in front of the same CLIP, neither copied, for other classes.
+
+        Args:
+            names: of the classes, in label order.
+            dataset: name of their data set; this model's if empty.
+
+        Raises:
+            UserError: if the prompts belong to their classes (CSC), or a name does not fit.
+        """
+        classes = self.method.classes_of(names, dataset or self.classes.dataset)
+        require_known_words(classes.names, self.clip_model)
+        learner = self.prompt_learner.for_classes(classes.names, self.clip_model)
+        other = PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
+        other.products = self.products
+        other.set_stream(self.stream)
+        other.text_encoder.most_tokens = self.text_encoder.most_tokens
+        other.compile_encoders(self.compiled)
+        return other.train(self.training)
+
+    def count_parameters(self) -> Dict[str, int]:
+        """How many there are, `trainable` and `all`."""
+        trainable = sum(one.numel() for one in self.prompt_learner.parameters() if one.requires_grad)
+        frozen = sum(one.numel() for one in self.clip_model.parameters())
+        return {"trainable": trainable, "all": trainable + frozen}
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many parameters are trained, of how many."""
+        trainable, total = self.count_parameters().values()
+        print(f"trainable: {trainable:,} of {total:,}, {100 * trainable / total:.4f}%")

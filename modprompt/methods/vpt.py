@@ -1,0 +1,35 @@
+"""Visual prompt tuning (VPT, arXiv 2203.12119) of CLIP: vision prompts alone, fixed class prompts."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from modprompt.checks import at_least
+from modprompt.engine.context import no_context
+from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.fields import changed, setting
+from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.methods.base import Classes
+from modprompt.methods.ivlp import DeepVision
+
+
+@dataclass(frozen=True, repr=False)
+class VPT(DeepVision):
+    """VPT: IVLP's vision side; class features are computed once."""
+
+    node = "TRAINER.VPT"
+
+    ctx_init: str = setting("a photo of a", "words in front of the class name; nothing is learned there")
+    prompt_depth_vision: int = changed(DeepVision, "prompt_depth_vision", 1)
+
+    def check(self) -> None:
+        """There is no VPT without vision prompts."""
+        at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Deep prompts on the vision side alone."""
+        return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+        """Deep prompts on the vision side."""
+        return IndependentPromptLearner(classes.names, clip_model, schedules, no_context(self.ctx_init, clip_model))

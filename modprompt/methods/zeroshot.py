@@ -1,0 +1,38 @@
+"""Zero-shot CLIP: the lines that every table starts from. Nothing is trained."""
+
+from dataclasses import dataclass
+from typing import List
+
+from torch import nn
+
+from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.learners.templates import TemplatePrompts
+from modprompt.methods import templates
+from modprompt.methods.base import Classes, Method
+
+
+@dataclass(frozen=True, repr=False)
+class ZeroshotCLIP(Method):
+    """CLIP with the data set's prompt template; also on ResNets."""
+
+    def templates(self, dataset: str) -> List[str]:
+        """The prompt templates for a data set."""
+        return [templates.OF_DATASETS.get(dataset, templates.DEFAULT)]
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """No prompts anywhere."""
+        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> TemplatePrompts:
+        """Class names in the templates."""
+        return TemplatePrompts(classes.names, clip_model, schedules, self.templates(classes.dataset))
+
+
+@dataclass(frozen=True, repr=False)
+class ZeroshotCLIP2(ZeroshotCLIP):
+    """CLIP with an ensemble: seven selected templates, and the data set's own unless it is ImageNet."""
+
+    def templates(self, dataset: str) -> List[str]:
+        """The prompt templates for a data set."""
+        own = [] if dataset == "ImageNet" else super().templates(dataset)
+        return [*templates.SELECTED, *own]

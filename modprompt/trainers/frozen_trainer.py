@@ -1,0 +1,30 @@
+"""The trainer of a method that trains nothing: it loads CLIP and tests."""
+
+from typing import Any, Optional, Type
+
+from modprompt.methods.base import Method
+from modprompt.trainers.clip_trainer import CLIPTrainer
+
+
+class FrozenTrainer(CLIPTrainer):
+    """Tests a method as it is."""
+
+    method_class: Type[Method]
+
+    def build_model(self) -> None:
+        """CLIP in single precision on a CPU, half on CUDA, and the prompts of all classes."""
+        self.clip_model = clip_model = self.load_clip().to(self.device)
+        if self.device.type == "cpu":
+            clip_model.float()
+        self.method = self.method_class()
+        self.model = self.method.on(clip_model, self.dm.dataset.classnames, dataset=self.cfg.DATASET.NAME)
+        self.model.to(self.device).eval()
+        chosen = self.model.prompt_learner.templates
+        print(f"Prompt templates ({len(chosen)}): {' | '.join(chosen)}")
+
+    def train(self) -> None:
+        """There is nothing to train: evaluate."""
+        self.test()
+
+    def load_model(self, directory: str, epoch: Optional[int] = None) -> Any:
+        """There is nothing to load."""

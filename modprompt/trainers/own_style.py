@@ -1,0 +1,51 @@
+"""Trainers as users wrote them for the version before: a node by hand, and a `build_learner`. They go with the next.
+
+See docs/own_trainer.md for how a method is written now.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from yacs.config import CfgNode
+
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.methods.base import Classes
+from modprompt.methods.groups import Regularised
+from modprompt.trainers.prompt_trainer import PromptTrainer
+
+
+@dataclass(frozen=True, repr=False)
+class OwnStyle(Regularised):
+    """The method of a trainer that builds its learner itself."""
+
+    trainer: Any = None
+
+    @property
+    def wants_vision(self) -> bool:
+        """The trainer looks at the CLIP itself."""
+        return False
+
+    def schedules(self, shape: Shape) -> Any:
+        """The learner has them."""
+        return None
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> Any:
+        """What the trainer builds."""
+        return self.trainer.build_learner(clip_model, list(classes.names))
+
+    def key(self, learner: nn.Module, name: str) -> str:
+        """As the trainer has it."""
+        return self.trainer.checkpoint_key(learner, name)
+
+
+class RegularisedTrainer(PromptTrainer):
+    """A PromptTrainer whose node has the settings of self-regularisation."""
+
+
+def add_regularisation(
+    node: CfgNode, text: float = 0, image: float = 0, logits: float = 0, mean: float = 15, std: float = 0
+) -> None:
+    """Add the settings of self-regularisation to a node, in place; all off without arguments."""
+    node.TEXT_LOSS_WEIGHT, node.IMAGE_LOSS_WEIGHT, node.LOGITS_LOSS_WEIGHT = text, image, logits
+    node.GPA_MEAN, node.GPA_STD = mean, std

@@ -1,0 +1,172 @@
+"""Class features are kept where they cannot change, and made anew when anything that they are made of has changed."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from modprompt.engine.context import no_context, placeholders
+from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement
+from modprompt.learners.coupled import CoupledPromptLearner
+from modprompt.learners.independent import IndependentPromptLearner
+
+NAMES = ["cat", "dog", "a golden retriever"]
+
+
+class Counted:
+    """How often a model runs its text encoder."""
+
+    def __init__(self, model):
+        self.calls = 0
+        model.text_encoder.register_forward_hook(self)
+
+    def __call__(self, *_):
+        self.calls += 1
+
+
+@pytest.fixture
+def model(clip_model):
+    schedules = Schedules(replacement(3, 2, 1, "text"), modular(3, 2, 1, 1, 2))
+    return PromptedCLIP(
+        CoupledPromptLearner(NAMES, clip_model, schedules, placeholders("a photo of a", 1, clip_model)), clip_model
+    )
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 32, 32)
+
+
+def test_eval_mode_computes_class_features_once_with_the_same_logits(model, images):
+    expected, counted = model(images).detach(), Counted(model)
+    model.eval()
+    with torch.no_grad():
+        assert all(torch.equal(model(images), expected) for _ in range(3))
+    with torch.inference_mode():
+        assert torch.equal(model(images), expected)
+    assert counted.calls == 1
+
+
+def test_no_gradient_is_lost_in_eval_mode(model, images):
+    model.eval()
+    with torch.no_grad():
+        model(images)
+    model(images).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.prompt_learner.parameters())
+
+
+def optimiser_step(model):
+    model.prompt_learner.ctx.grad = torch.ones_like(model.prompt_learner.ctx)
+    torch.optim.SGD([model.prompt_learner.ctx], lr=1.0).step()
+
+
+def loaded_state(model):
+    state = {name: value + 1 for name, value in model.prompt_learner.state_dict().items()}
+    model.prompt_learner.load_state_dict(state)
+
+
+def new_parameter(model):
+    model.prompt_learner.ctx = torch.nn.Parameter(model.prompt_learner.ctx.detach() + 1)
+
+
+def other_clip_weights(model):
+    with torch.no_grad():
+        model.text_encoder.text_projection.mul_(-1)
+
+
+@pytest.mark.parametrize("change", [optimiser_step, loaded_state, new_parameter, other_clip_weights])
+def test_class_features_are_made_anew_when_a_parameter_has_changed(model, images, change):
+    model.eval()
+    with torch.no_grad():
+        before = model(images)
+    change(model)
+    with torch.no_grad():
+        after = model(images)
+    assert not torch.equal(after, before)
+    model.train()
+    assert torch.equal(model(images).detach(), after)
+
+
+def test_writes_through_data_are_seen_after_eval(model, images):
+    model.eval()
+    with torch.no_grad():
+        before = model(images)
+        model.prompt_learner.ctx.data.add_(1)
+        model.eval()
+        assert not torch.equal(model(images), before)
+
+
+def test_autocast_and_its_absence_do_not_share_class_features(model, images):
+    model.eval()
+    with torch.no_grad():
+        exact = model(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            short = model(images)
+        assert short.dtype == torch.bfloat16 or not torch.equal(short.float(), exact)
+        assert torch.equal(model(images), exact)
+
+
+def test_training_under_autocast(model, images):
+    exact = model(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(images).float().sum()
+    loss.backward()
+    assert torch.isfinite(model.prompt_learner.ctx.grad).all()
+    assert loss.item() == pytest.approx(exact.sum().item(), rel=0.1, abs=1)
+
+
+def test_what_nothing_learns_is_computed_once_in_training_too(clip_model, images):
+    schedules = Schedules(no_prompts(3, "text"), replacement(3, 2, 2))
+    learner = IndependentPromptLearner(NAMES, clip_model, schedules, no_context("a photo of a", clip_model))
+    model = PromptedCLIP(learner, clip_model)
+    counted = Counted(model)
+    with torch.inference_mode():
+        model.eval()(images)
+    model.train()
+    for _ in range(2):
+        model(images).sum().backward()
+    assert counted.calls == 2  # in each mode
+    assert all(parameter.grad is not None for parameter in learner.parameters())
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch.compile
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize("how", ["", "aot_eager"])
+def test_copies_have_the_same_logits_and_are_their_own(model, images, twin, how):
+    model.compile_encoders(how)
+    model.eval()
+    with torch.no_grad():
+        expected = model(images)
+        other = twin(model)
+        assert torch.equal(other(images), expected)
+        with torch.no_grad():
+            other.prompt_learner.ctx.add_(1)
+        assert not torch.equal(other(images), expected)
+        assert torch.equal(model(images), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_whole_model_compiles(model, images):
+    compiled = torch.compile(model, backend="eager")
+    torch.testing.assert_close(compiled(images), model(images))
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(images), model(images))
+
+
+def test_image_features_have_the_vision_prompts(model, images, clip_model):
+    prompted = torch.nn.functional.normalize(model.encode_image(images), dim=-1)
+    torch.testing.assert_close(prompted, model.output(images).image)
+
+
+def test_words_alone_give_clips_logits(clip_model, images):
+    """With nothing learned it is the stock CLIP."""
+    from clip import clip
+
+    schedules = Schedules(no_prompts(3, "text"), no_prompts(3))
+    learner = IndependentPromptLearner(["cat", "dog"], clip_model, schedules, no_context("a photo of a", clip_model))
+    with torch.no_grad():
+        expected, _ = clip_model(images, clip.tokenize(["a photo of a cat.", "a photo of a dog."]))
+        torch.testing.assert_close(PromptedCLIP(learner, clip_model)(images), expected, atol=1e-4, rtol=1e-4)
