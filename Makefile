@@ -23,12 +23,8 @@ lint: $(ready)
 	$(run) -m ruff check .
 	$(run) -m ruff format --check .
 
-docs: $(VENV)/.docs
+docs: $(ready)
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
-
-$(VENV)/.docs: $(ready) pyproject.toml
-	$(run) -m pip install --quiet --editable ".[docs]"
-	touch $@
 
 $(ready): requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

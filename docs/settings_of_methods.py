@@ -7,20 +7,27 @@ import griffe
 
 
 class SettingsOfMethods(griffe.Extension):
-    """Reads settings of methods as what they say: the first argument is the default, the second the meaning."""
+    """Reads settings of methods as what they say, without running them.
+
+    Of `setting(default, meaning, ...)` the first argument is the default and the second the meaning; of
+    `changed(Owner, "field", default)` the third is the default, and Owner has the meaning.
+    """
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **kwargs: Any) -> None:
         """Take a field apart."""
         call = attr.value
-        if not isinstance(call, griffe.ExprCall) or str(call.function).rpartition(".")[2] != "setting":
+        if not isinstance(call, griffe.ExprCall) or attr.docstring is not None:
             return
-        default, meaning = call.arguments[:2]
-        attr.value = default
-        if attr.docstring is None:
-            attr.docstring = griffe.Docstring(_text(meaning), lineno=attr.lineno, endlineno=attr.endlineno, parent=attr)
+        function = str(call.function).rpartition(".")[2]
+        if function == "setting":
+            attr.value, meaning = call.arguments[0], _sentence(call.arguments[1])
+        elif function == "changed":
+            attr.value, meaning = call.arguments[2], f"As in `{call.arguments[0]}`, with another default."
+        else:
+            return
+        attr.docstring = griffe.Docstring(meaning, lineno=attr.lineno, endlineno=attr.endlineno, parent=attr)
 
 
-def _text(expression: Any) -> str:
-    """A string literal, its parts joined, as a sentence."""
-    text = str(ast.literal_eval(str(expression)))
+def _sentence(literal: Any) -> str:
+    text = str(ast.literal_eval(str(literal)))
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -201,17 +201,18 @@ def test_settings_are_read_with_default_and_meaning(tmp_path):
         "class M:\n"
         "    n: int = setting(2, 'tokens in front ' 'of a layer', least=1)\n"
         "    words: str = fields.setting('a photo', 'Words.')\n"
-        "    kept: int = setting(3, 'not this')\n"
-        '    """This."""\n'
+        "    again: float = changed(Other, 'again', 0.5)\n"
         "    other: int = 4\n"
+        "    made: tuple = tuple(range(3))\n"
     )
     extensions = griffe.load_extensions(str(DOCS / "settings_of_methods.py"))
     found = griffe.load("a_method", search_paths=[tmp_path], extensions=extensions, allow_inspection=False)["M"].members
     read = {name: (str(field.value), field.docstring and field.docstring.value) for name, field in found.items()}
     assert read["n"] == ("2", "Tokens in front of a layer.")
     assert read["words"] == ("'a photo'", "Words.")
-    assert read["kept"] == ("3", "This.")
+    assert read["again"] == ("0.5", "As in `Other`, with another default.")
     assert read["other"] == ("4", None)
+    assert read["made"] == ("tuple(range(3))", None)
 
 
 @pytest.mark.slow
