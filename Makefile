@@ -1,6 +1,7 @@
 # make demo   everything from nothing: environment, data, every method on seeds 1 2 3, tables and figures
 # make test   the tests, in a random order; make test SLOW=1 with the slow cases
 # make lint   ruff
+# make docs   the pages of docs/ and an API reference, into site/
 #
 # PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made.
 
@@ -10,7 +11,7 @@ VENV ?= .venv
 run := "$(CURDIR)/$(VENV)/bin/python"
 ready := $(VENV)/.ready
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
 
 demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
@@ -21,6 +22,9 @@ test: $(ready)
 lint: $(ready)
 	$(run) -m ruff check .
 	$(run) -m ruff format --check .
+
+docs: $(ready)
+	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
 
 $(ready): requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

@@ -1,23 +1,36 @@
-"""What the pages in docs/ show runs."""
+"""What the pages in docs/ show runs, what they name exists, and they make a site."""
 
+import ast
 import importlib
+import importlib.util
+import os
 import re
+import subprocess
 import sys
 
 import pytest
 import torch
+import yaml
 from dassl.config import cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
+import modprompt
 from modprompt.cli import train
 from modprompt.trainers import nodes as config
 from tests.conftest import ROOT
+from tests.modprompt.test_boundaries import FLOORS
 from tests.test_train import losses
+
+DOCS, PACKAGE = ROOT / "docs", ROOT / "modprompt"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+NEED_METHODS = pytest.mark.skipif(
+    not (PACKAGE / "methods" / "base.py").exists(), reason="the methods without Dassl are not there yet"
+)
 
 EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL).group(1)
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def growing(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
     (folder / "growing_example.py").write_text(EXAMPLE)
@@ -31,6 +44,7 @@ def growing(tmp_path_factory):
     del sys.modules["growing_example"]
 
 
+@pytest.mark.usefixtures("growing")
 def test_example_is_a_whole_method_in_under_80_lines(command, tmp_path, capsys):
     assert len(EXAMPLE.splitlines()) < 80
     assert train.main(command("Growing", "TRAINER.GROWING.PROMPT_DEPTH", 3, "OPTIM.MAX_EPOCH", 3)) == 0
@@ -44,6 +58,184 @@ def test_example_is_a_whole_method_in_under_80_lines(command, tmp_path, capsys):
     assert [key for key in saved if key.startswith("image_encoder.")] == ["image_encoder.VPT", *deep]
 
 
+@pytest.mark.usefixtures("growing")
 def test_examples_depth_is_checked(command, capsys):
     assert train.main(command("Growing", "TRAINER.GROWING.PROMPT_DEPTH", 0)) == 2
     assert "error: TRAINER.GROWING.PROMPT_DEPTH" in capsys.readouterr().err
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(text):
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page):
+    """The anchors of a page's headings, as sites make them."""
+    heads = re.findall(r"^#+ (.+)$", prose(page.read_text()), flags=re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", head).strip().lower()) for head in heads}
+
+
+def dead_links(page):
+    """Relative links of a page that lead to no file or to no heading."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            yield link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    assert list(dead_links(page)) == []
+
+
+def test_dead_links_are_found(tmp_path):
+    (tmp_path / "other.md").write_text("# A heading, of two words\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Here\n[a](other.md#a-heading-of-two-words) [b](#here) [c](other.md#no) [d](no.md) [e](https://a.b)\n"
+    )
+    assert list(dead_links(page)) == ["other.md#no", "no.md"]
+
+
+def pages(all_of_them, *names):
+    """Pages as cases; those of the names need the methods to be there."""
+    return [
+        pytest.param(page, id=name_of(page), marks=[NEED_METHODS] * (name_of(page) in names)) for page in all_of_them
+    ]
+
+
+@pytest.mark.parametrize("page", pages(PAGES, "docs/architecture.md", "docs/own_trainer.md"))
+def test_files_that_a_page_names_exist(page):
+    folders = "modprompt|tests"
+    if page.name != "hosts.md":  # which names folders of other codebases
+        folders += "|scripts|configs|datasets|trainers|benchmarks|lpclip|tools|experiments"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)", prose(page.read_text()))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def nav(entries):
+    for entry in entries:
+        for page in entry.values() if isinstance(entry, dict) else [entry]:
+            yield from nav(page) if isinstance(page, list) else [page]
+
+
+def test_every_page_is_in_the_navigation():
+    entries = list(nav(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert sorted(entries) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+
+
+def test_every_room_has_its_page_of_reference():
+    lines = [line for page in (DOCS / "api").glob("*.md") for line in page.read_text().splitlines()]
+    shown = {line[len("::: modprompt.") :] for line in lines if line.startswith("::: ")}
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    ground = {path.stem for path in PACKAGE.glob("*.py")} & set(FLOORS[0])
+    assert shown == rooms - {"compat"} | {"compat.find", "compat.mends"} | ground  # not the small Dassl
+
+
+def test_floors_of_the_architecture_are_those_that_are_tested():
+    page = (DOCS / "architecture.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| ((?:`\w+` ?)+)\|", page, flags=re.MULTILINE)
+    shown = {int(floor): set(re.findall(r"\w+", rooms)) for floor, rooms in rows}
+    assert list(shown) == list(reversed(range(len(FLOORS))))
+    assert [shown[floor] - {"fields"} for floor in range(len(FLOORS))] == [set(rooms) - {"fields"} for rooms in FLOORS]
+
+
+def texts_of(path):
+    """All texts in a module, those with values in them with a 0 byte for each."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_messages_in_troubleshooting_are_those_of_the_code():
+    page = (DOCS / "troubleshooting.md").read_text()
+    blocks = re.findall(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    messages = [line for block in blocks for line in block.splitlines()]
+    texts = [text for path in PACKAGE.rglob("*.py") for text in texts_of(path)]
+
+    def is_said(message):
+        """Whether a text has the message's parts in their order, at its beginning or behind a value."""
+        pattern = re.compile(r"(^|\0|: )" + ".*".join(re.escape(part.strip()) for part in message.split("...")))
+        return any(pattern.search(text) for text in texts)
+
+    assert len(messages) > 25
+    assert [message for message in messages if not is_said(message)] == []
+
+
+SHOWING = [ROOT / "README.md", DOCS / "index.md", DOCS / "schedule.md"]
+
+
+@pytest.mark.parametrize("page", pages(SHOWING, "README.md", "docs/index.md"))
+def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    import torchvision
+
+    for name in ("zero", "one"):
+        (tmp_path / "my_images" / name).mkdir(parents=True)
+        for number in range(4):
+            picture = torchvision.transforms.functional.to_pil_image(torch.rand(3, 40, 36))
+            picture.save(tmp_path / "my_images" / name / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    found = {"images": torch.rand(2, 3, 32, 32), "labels": torch.tensor([0, 1])}
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), found)  # noqa: S102 - our own pages
+    assert blocks
+    if "logits" in found:
+        assert found["logits"].shape == (2, 2)
+        assert torch.isfinite(found["loss"])
+        assert isinstance(found["model"], torch.nn.Module)
+
+
+@NEED_METHODS
+def test_names_of_the_package_are_those_of_the_reference():
+    rows = re.findall(r"^\| (`.+?) \|", (DOCS / "api" / "index.md").read_text(), flags=re.MULTILINE)
+    shown = {name for row in rows for name in re.findall(r"`(?:modprompt\.)?(\w+)", row)}
+    assert shown == set(modprompt.__all__) | {"__version__"}
+
+
+def test_settings_are_read_with_default_and_meaning(tmp_path):
+    griffe = pytest.importorskip("griffe")
+    (tmp_path / "a_method.py").write_text(
+        "class M:\n"
+        "    n: int = setting(2, 'tokens in front ' 'of a layer', least=1)\n"
+        "    words: str = fields.setting('a photo', 'Words.')\n"
+        "    again: float = changed(Other, 'again', 0.5)\n"
+        "    other: int = 4\n"
+        "    made: tuple = tuple(range(3))\n"
+    )
+    extensions = griffe.load_extensions(str(DOCS / "settings_of_methods.py"))
+    found = griffe.load("a_method", search_paths=[tmp_path], extensions=extensions, allow_inspection=False)["M"].members
+    read = {name: (str(field.value), field.docstring and field.docstring.value) for name, field in found.items()}
+    assert read["n"] == ("2", "Tokens in front of a layer.")
+    assert read["words"] == ("'a photo'", "Words.")
+    assert read["again"] == ("0.5", "As in `Other`, with another default.")
+    assert read["other"] == ("4", None)
+    assert read["made"] == ("tuple(range(3))", None)
+
+
+@pytest.mark.slow
+def test_site_is_built_without_a_warning_and_asks_nobody(tmp_path):
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("mkdocs is not installed")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    loading = re.compile(
+        r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(?:https?:)?//[^\">]*|@import|url\(https?:"
+    )
+    built = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(built) > 20
+    assert [found for page in built for found in loading.findall(page.read_text())] == []
+    engine = (tmp_path / "site" / "api" / "engine.html").read_text()
+    assert 'id="modprompt.engine.schedule.Schedule"' in engine  # modules are found
