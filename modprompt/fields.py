@@ -95,7 +95,7 @@ def _plain(value: float) -> Any:
 
 def as_config(value: Any) -> Any:
     """A setting's value as configs have it: tuples as lists, whole numbers without a point."""
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return [as_config(item) for item in value]
     return _plain(value)
 

@@ -15,7 +15,8 @@ import sys
 from modprompt.checks import at_least
 from modprompt.clips import build as backbone
 from modprompt.errors import UserError
-from modprompt.learners.view import learner_part, read_checkpoint
+from modprompt.learners.view import learner_part
+from modprompt.runs.checkpoint import Checkpoint, read
 from modprompt.storage.text import write_whole
 from modprompt.storage.versioned import understood
 from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
@@ -30,20 +31,20 @@ def _contexts(layers):
             yield from ((layer, number, one) for number, one in enumerate(vectors))
 
 
-def _stated_name(content: dict, path: str) -> str:
+def _stated_name(content: Checkpoint, path: str) -> str:
     """The CLIP that a checkpoint names; a file that it names is never opened on its word.
 
     Raises:
         UserError: if it names none, but a file.
     """
-    name, file = (str(content.get(key) or "") for key in ("backbone", "backbone_file"))
+    name, file = (str(content.clip.get(key) or "") for key in ("name", "file"))
     if file or (name and name not in backbone.known()):
         raise UserError(f"{path} was made with a CLIP from a file ({file or name}): give it with --backbone-path")
     return name or "ViT-B/16"
 
 
-def _require_same_clip(content: dict, clip_model, name: str, path: str) -> None:
-    stated = {"the weights of CLIP": content["made_with"].get("the weights of CLIP", clip_model.fingerprint)}
+def _require_same_clip(content: Checkpoint, clip_model, name: str, path: str) -> None:
+    stated = {"the weights of CLIP": content.made_with.get("the weights of CLIP", clip_model.fingerprint)}
     if understood(stated, {"the weights of CLIP": clip_model.fingerprint}, path) != stated:
         raise UserError(f"the checkpoint was made with another CLIP than {name}: see --backbone and --backbone-path")
 
@@ -54,8 +55,8 @@ def interpret(path: str, count: int, name: str, clip_path: str) -> list[tuple[in
     Raises:
         UserError: if the file is no checkpoint of a prompt learner, or belongs to another CLIP.
     """
-    content = read_checkpoint(path)
-    learned = learner_part(content["state_dict"])
+    content = read(path)
+    learned = learner_part(content.state_dict)
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
     if not layers and not vision:
         raise UserError(f"{path} holds no learned prompts")

@@ -1,12 +1,13 @@
 """Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
 
 from pathlib import Path
-from typing import Callable, Dict, Mapping, NamedTuple, Optional, Union
+from typing import Callable, Dict, Mapping, Optional, Union
 
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
-from modprompt.storage.tensors import read_tensors
+from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint import Checkpoint
 from modprompt.storage.versioned import understood
 
 PREFIX = "prompt_learner."
@@ -14,15 +15,6 @@ _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some meth
 _CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = "ZS_image_encoder."  # PromptSRC keeps CLIP's image encoder inside its learner
-
-
-class Loaded(NamedTuple):
-    """What a checkpoint said: its epoch (0 if it has none), of how many classes it held tokens (0 if of none), and what
-    its class names add up to ("" if it does not say)."""
-
-    epoch: int
-    classes: int
-    class_list: str
 
 
 class CheckpointView(nn.Module):
@@ -77,21 +69,6 @@ def count_classes(state_dict: Mapping[str, Tensor]) -> int:
     return 0
 
 
-def read_checkpoint(path: Union[str, Path]) -> dict:
-    """The content of a checkpoint file, with its tensors under "state_dict".
-
-    Raises:
-        UserError: if the file is not a whole checkpoint.
-    """
-    content = read_tensors(path)
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
-        raise UserError(f"{path} is not a checkpoint of a prompt learner")
-    content = content if "state_dict" in content else {"state_dict": content}
-    if not isinstance(content.get("made_with"), dict):
-        content["made_with"] = {}
-    return content
-
-
 def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
     for key in mine:
         if key not in theirs:
@@ -104,8 +81,10 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
 
 def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path) -> None:
     mine = {key: view.learner.get_parameter(name) for key, name in view.names.items()}
+    if not mine and not theirs:
+        return
     if not set(mine) & set(theirs):
-        raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine))}")
+        raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
     difference = _differences(mine, theirs)
     if difference:
         describe = view.learner.describe
@@ -130,7 +109,9 @@ def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], p
         raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
 
 
-def load_learner(view: CheckpointView, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None) -> Loaded:
+def load_learner(
+    view: CheckpointView, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
+) -> Checkpoint:
     """Load a checkpoint into a prompt learner; class tokens in it are dropped.
 
     Args:
@@ -139,17 +120,14 @@ def load_learner(view: CheckpointView, path: Union[str, Path], made_with: Option
         made_with: what a checkpoint that says what it was made with must have been made with.
 
     Returns:
-        The epoch of the checkpoint, and what it says of its classes.
+        What the file says.
 
     Raises:
         UserError: if the file is not a whole checkpoint or does not fit; what differs is named.
     """
-    content = read_checkpoint(path)
-    state = content["state_dict"]
-    theirs = {key: value for key, value in learner_part(state).items() if isinstance(value, Tensor)}
+    content = checkpoint.read(path)
+    theirs = {key: value for key, value in learner_part(content.state_dict).items() if isinstance(value, Tensor)}
     _require_fit(view, theirs, path)
-    _require_made_with(content["made_with"], made_with or {}, path)
+    _require_made_with(content.made_with, made_with or {}, path)
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
-    epoch = content.get("epoch", 0)
-    class_list = content.get("class_list", "")
-    return Loaded(epoch if isinstance(epoch, int) else 0, count_classes(state), str(class_list))
+    return content

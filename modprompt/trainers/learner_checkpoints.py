@@ -1,15 +1,21 @@
 """Checkpoints of a prompt learner: saved alone, known by what they were made with, loaded from ours and others."""
 
-import hashlib
 import os
 import warnings
+from typing import Any, Dict, Optional, Tuple
+
+from torch import nn
 
 from modprompt.errors import UserError
-from modprompt.learners.view import PREFIX, load_learner
+from modprompt.fields import as_config
+from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
+from modprompt.methods.saving import describe, method_record
+from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_checkpoint
 from modprompt.storage.parts import copy_whole
+from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
 from modprompt.trainers.once import one_line
-from modprompt.trainers.run_folder import find_checkpoint, newest_checkpoint, save_checkpoint
+from modprompt.trainers.run_folder import save_checkpoint
 
 
 class LearnerCheckpoints:
@@ -18,54 +24,62 @@ class LearnerCheckpoints:
     checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
     @property
-    def checkpoint_name(self):
+    def checkpoint_name(self) -> str:
         """Folder of its checkpoints."""
         return self.method.folder
 
     @property
-    def not_in_checkpoints(self):
+    def not_in_checkpoints(self) -> Tuple[str, ...]:
         """Settings that a checkpoint need not share."""
         return ("PREC", *(one.key for one in self.method.settings() if not one.compared))
 
-    def made_with(self):
+    def made_with(self) -> Dict[str, str]:
         """What a checkpoint of this run fits only with: method, settings, CLIP, as {name: text}."""
         node = {key: str(value) for key, value in self.settings.items() if key not in self.not_in_checkpoints}
         facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
-        facts.update(
-            {"the method": self.method.learner_of or self.node_name, "the weights of CLIP": self.backbone_fingerprint}
-        )
+        learner = self.method.learner_of or self.node_name
+        facts.update({"the method": learner, "the weights of CLIP": self.backbone_fingerprint})
         return facts
 
-    @property
-    def class_list(self):
-        """Twelve hex digits that tell one list of class names from another."""
-        return hashlib.sha256("\n".join(self.dm.dataset.classnames).encode()).hexdigest()[:12]
-
-    def checkpoint_key(self, learner, name):
+    def checkpoint_key(self, learner: nn.Module, name: str) -> str:
         """A parameter's name in checkpoints of a trainer without a method_class."""
         key = learner.checkpoint_key(name)
         return key if key.startswith(("image_encoder.", "text_encoder.")) else self.checkpoint_prefix + key
 
-    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
-        """Save the learner alone, without the optimiser: what is needed to use it."""
-        settings = plain(self.resume_settings())
+    def method_record(self) -> Dict[str, Any]:
+        """What a file says of the method; with the settings of the config's node, which a codebase may have made."""
+        node = {key: as_config(value) for key, value in self.settings.items() if key != "PREC"}
+        if self.method_class is not None:
+            return {**method_record(self.method), "config": node}
+        own = {"name": type(self).__name__, "node": f"TRAINER.{self.node_name}", "learner": self.node_name}
+        return {**own, "settings": {}, "config": node}
+
+    def describe(self) -> Dict[str, Any]:
+        """What a checkpoint of this run says of itself."""
+        return describe(self.model, self.method_record(), {"settings": plain(self.resume_settings())})
+
+    def save_model(
+        self,
+        epoch: int,
+        directory: str,
+        is_best: bool = False,
+        val_result: Optional[float] = None,
+        model_name: str = "",
+    ) -> None:
+        """Save the learner alone, without the optimiser: what is needed to use it, and what says what it is."""
         for name in self.get_model_names():
             state = {
                 "state_dict": self._models[name].state_dict(),
                 "epoch": epoch + 1,
                 "val_result": None if val_result is None else float(val_result),
-                "made_with": plain(self.made_with()),
-                "class_list": self.class_list,
-                "backbone": self.cfg.MODEL.BACKBONE.NAME,
-                "backbone_file": self.cfg.MODEL.BACKBONE.PATH,  # for people: nothing opens it
-                "settings": settings,
+                KEY: self.describe(),
             }
             folder = os.path.join(directory, name)
             path = save_checkpoint(state, folder, model_name)
             if is_best:
-                copy_whole(path, os.path.join(folder, "model-best.pth.tar"))
+                copy_whole(path, os.path.join(folder, BEST))
 
-    def resume_model_if_exist(self, directory):
+    def resume_model_if_exist(self, directory: str) -> int:
         """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.
 
         Returns:
@@ -86,7 +100,7 @@ class LearnerCheckpoints:
                     self._scheds[name].step()
         return epoch
 
-    def load_model(self, directory, epoch=None):
+    def load_model(self, directory: str, epoch: Optional[int] = None) -> None:
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
 
         Args:
@@ -99,7 +113,7 @@ class LearnerCheckpoints:
         with one_line():
             self._load_model(directory, epoch)
 
-    def _load_model(self, directory, epoch):
+    def _load_model(self, directory: str, epoch: Optional[int]) -> None:
         if not directory:
             raise UserError(
                 f"{type(self).__name__}: --eval-only needs --model-dir, the output folder of a training run "
@@ -111,14 +125,15 @@ class LearnerCheckpoints:
             self.loaded_checkpoint = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
-    def _load(self, view, path):
-        loaded = load_learner(view, path, self.made_with())
-        if loaded.classes:
+    def _load(self, view: CheckpointView, path: str) -> int:
+        loaded, names = load_learner(view, path, self.made_with()), self.dm.dataset.classnames
+        classes = count_classes(loaded.state_dict)
+        if classes:
             print(
-                f"Dropped the class tokens of {loaded.classes} classes in {path}: "
-                f"prompts are made of the {len(self.dm.dataset.classnames)} class names of this run"
+                f"Dropped the class tokens of {classes} classes in {path}: "
+                f"prompts are made of the {len(names)} class names of this run"
             )
-        if view.learner.ctx.dim() == 3 and loaded.class_list != self.class_list:
+        if view.learner.ctx.dim() == 3 and loaded.class_list != class_list(names):
             other = "were learned for other classes" if loaded.class_list else "may have been learned for other classes"
             warnings.warn(f"the contexts of single classes (CSC) in {path} {other} than this run's", stacklevel=2)
         return loaded.epoch

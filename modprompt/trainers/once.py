@@ -19,7 +19,7 @@ from modprompt.runs import same
 from modprompt.runs.settings import as_text
 from modprompt.storage.text import sha256_of
 from modprompt.storage.versioned import proves_less
-from modprompt.trainers.run_folder import find_checkpoint
+from modprompt.runs.checkpoint import find_checkpoint
 from modprompt.trainers.training_state import settings_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here

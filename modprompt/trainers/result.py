@@ -10,6 +10,8 @@ import dassl
 import torch
 import torchvision
 
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.saving import classes_record, method_record
 from modprompt.runs import result as results
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, VERSION
@@ -40,6 +42,15 @@ def _of_learner(trainer):
         "prompts_hash": prompts_hash(learner),
         "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
     }
+
+
+def _of_model(trainer):
+    """What method, classes and CLIP a result is of, as a checkpoint says it."""
+    model = getattr(trainer, "model", None)
+    if not isinstance(model, PromptedModel):
+        return {}
+    method = trainer.method_record() if hasattr(trainer, "method_record") else method_record(model.method)
+    return {"method": method, "class_names": classes_record(model), "clip": model.clip_facts.as_record()}
 
 
 def _facts(dataset, cfg, model_dir):
@@ -116,7 +127,7 @@ class ResultRecorder:
             "dataset": cfg.DATASET.NAME,
             "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
             "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
-            "clip": {"name": cfg.MODEL.BACKBONE.NAME, "file": cfg.MODEL.BACKBONE.PATH},
+            **_of_model(self.trainer),
             "seed": cfg.SEED,
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,

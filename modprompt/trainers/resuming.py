@@ -75,9 +75,9 @@ class ResumableRun:
         """Whether a folder holds a finished training; one with other settings is an error."""
         for name in self._models:
             checkpoint = newest_state(os.path.join(directory, name))
-            if "settings" in checkpoint:
-                training_state.require_same(self.resume_settings(), checkpoint["settings"], directory)
-            if checkpoint["epoch"] < self.max_epoch:
+            if checkpoint.settings:
+                training_state.require_same(self.resume_settings(), checkpoint.settings, directory)
+            if checkpoint.epoch < self.max_epoch:
                 return False
         print(f"{directory} is trained already ({self.max_epoch} epochs): nothing to train, testing again")
         return True

@@ -5,6 +5,7 @@ import torch
 
 from modprompt.cli import train
 from tests.conftest import random_clip
+from tests.old_checkpoints import as_version_1
 from tests.methods import METHODS
 from tools import interpret
 
@@ -66,16 +67,17 @@ def test_clip_that_is_not_there_is_asked_for_by_this_programs_flags(run_folder, 
 def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, tmp_path, capsys, monkeypatch):
     path = run_folder("coop_end")  # it says which file it was made with
     content = torch.load(path, weights_only=True)
-    assert content["backbone_file"] == str(clip_file)
-    assert content["backbone"] == ""  # no name was given
-    old = {**content, "backbone": str(clip_file)}  # as the first version wrote it
+    clip = content["modprompt"]["clip"]
+    assert clip["file"] == clip_file.name
+    assert clip["name"] == ""
+    old = {**as_version_1(content), "backbone": clip_file.name}
     del old["backbone_file"]
     torch.save(old, tmp_path / "old.pth.tar")
     monkeypatch.setattr("modprompt.clips.build.load_clip", None)
     for file in (path, tmp_path / "old.pth.tar"):
         capsys.readouterr()
         assert train.report(interpret.run, [str(file)]) == 2
-        assert f"made with a CLIP from a file ({clip_file}): give it with --backbone-path" in capsys.readouterr().err
+        assert f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in capsys.readouterr().err
 
 
 def test_another_clip_is_refused(run_folder, tmp_path, capsys):

@@ -16,6 +16,7 @@ from modprompt.errors import UserError
 from modprompt.runs.images import old_images_hash
 from modprompt.trainers.training_state import require_same
 from tests.conftest import ROOT
+from tests.old_checkpoints import as_version_1
 from tests.methods import METHODS
 from tests.modprompt.data import trees
 
@@ -151,7 +152,7 @@ def test_finished_training_of_an_earlier_version_is_known_by_the_old_hash(own_ru
     words, out = own_run
     assert train.main(words("TEST.FINAL_MODEL", "last_step")) == 0
     (path,) = out.glob("*/model.pth.tar-2")
-    checkpoint = torch.load(path, weights_only=True)
+    checkpoint = as_version_1(torch.load(path, weights_only=True))
     new = checkpoint["settings"]["the training images"]
     dataset = read(out.parent / "own", "ImageFolder", shots=4, final="last_step")
     checkpoint["settings"]["the training images"] = old_images_hash(dataset.train_x)
@@ -184,7 +185,7 @@ def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_run, own_val,
         trees.pictures(root / "val", {"a": 2, "b": 2})
     assert train.main(words()) == 0
     (path,) = out.glob("*/model.pth.tar-2")
-    chosen_by = torch.load(path, weights_only=True)["settings"]["the images to choose by"]
+    chosen_by = torch.load(path, weights_only=True)["modprompt"]["run"]["settings"]["the images to choose by"]
     assert chosen_by.startswith("validation 2:" if own_val else "held out 2:")
     capsys.readouterr()
     assert train.main(words()) == 0

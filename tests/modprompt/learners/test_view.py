@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.learners.view import PREFIX, CheckpointView, load_learner
+from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
 from tests.conftest import random_clip
 from tests.modprompt.learners.test_coupled import build
 
@@ -40,7 +40,8 @@ def test_full_checkpoint_of_the_reference_loads(clip_model, tmp_path):
         scheduler={**successor, "successor": schedule},
         val_result=None,  # the reference pickles the schedule itself
     )
-    assert load_learner(view(other), path) == (5, 7, "")
+    loaded = load_learner(view(other), path)
+    assert (loaded.epoch, count_classes(loaded.state_dict), loaded.class_list, loaded.record) == (5, 7, "", {})
     for name, value in learner.state_dict().items():
         assert torch.equal(other.state_dict()[name], value)
 
@@ -59,7 +60,7 @@ def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused(clip_mod
     made_with = {"TRAINER.MPL.N_RM_OP": "1", "the weights of CLIP": "abc"}
     path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=made_with)
     learner = build(clip_model)
-    assert load_learner(view(learner), path, made_with) == (5, 0, "")
+    assert load_learner(view(learner), path, made_with).made_with == made_with
     with pytest.raises(UserError, match="made with other settings: TRAINER.MPL.N_RM_OP is 0 here and 1 in the file"):
         load_learner(view(learner), path, {**made_with, "TRAINER.MPL.N_RM_OP": "0"})
 
@@ -130,4 +131,4 @@ def test_learner_without_prefix_beside_deep_prompts_keeps_all_its_names():
 
 def test_made_with_that_is_no_table_is_ignored(clip_model, tmp_path):
     path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=5)
-    assert load_learner(view(build(clip_model)), path, {"the method": "MPL"}) == (5, 0, "")
+    assert load_learner(view(build(clip_model)), path, {"the method": "MPL"}).made_with == {}

@@ -11,7 +11,7 @@ import torch
 
 from modprompt.clips import build as backbone
 from modprompt.errors import UserError
-from modprompt.learners.view import read_checkpoint
+from modprompt.runs.checkpoint import read as read_checkpoint
 from modprompt.storage import tensors
 from modprompt.storage.tensors import read_run, read_tensors, read_weights
 from tests.conftest import random_clip

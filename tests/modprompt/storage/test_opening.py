@@ -8,7 +8,7 @@ import pytest
 from modprompt.clips import build as backbone
 from modprompt.errors import UserError
 from modprompt.hosts import install
-from modprompt.learners.view import read_checkpoint
+from modprompt.runs.checkpoint import read as read_checkpoint
 from modprompt.runs.settings import read_settings
 from modprompt.storage.arrays import read_arrays
 from modprompt.storage.opening import open_regular, read_bytes, read_text

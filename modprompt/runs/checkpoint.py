@@ -1,0 +1,157 @@
+"""A checkpoint of learned prompts: what it holds, ours of both versions and the family's; and which of a run's it is.
+
+Version 2, under the key `modprompt` beside the family's state_dict, epoch and val_result, says what the prompts are:
+method, schedules, classes, CLIP, and the run that made them. It holds plain values alone, and nothing in it is opened.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from torch import Tensor
+
+from modprompt.errors import UserError
+from modprompt.storage.opening import read_bytes
+from modprompt.storage.seal import KEY, check_seal, sealed
+from modprompt.storage.tensors import read_tensors
+
+VERSION = 2
+BEST = "model-best.pth.tar"
+POINTER = "checkpoint"  # the file that names the newest
+_PARTS = {"method": dict, "schedules": dict, "classes": dict, "clip": dict, "run": dict, "versions": dict}
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint says; empty where it does not.
+
+    state_dict: its tensors, under the family's names.
+    epoch: number of finished epochs.
+    made_with: what it fits only with, as {name: text}.
+    class_list: tells one list of class names from another; see class_list().
+    settings: of the run that made it, as {name: text}.
+    clip: what is known of its CLIP, as clips.ClipFacts makes it.
+    record: all of version 2; empty in older ones.
+    """
+
+    state_dict: Mapping[str, Tensor]
+    epoch: int
+    made_with: Dict[str, str]
+    class_list: str
+    settings: Dict[str, str]
+    clip: Dict[str, Any]
+    record: Dict[str, Any]
+
+
+def class_list(names: Sequence[str]) -> str:
+    """Twelve hex digits that tell one list of class names from another."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+
+
+def record(**parts: Dict[str, Any]) -> Dict[str, Any]:
+    """What a checkpoint holds under `modprompt`: method, schedules, classes, clip, versions and run, version and hash."""
+    return sealed({}, VERSION, **parts)[KEY]
+
+
+def read(path: Union[str, Path]) -> Checkpoint:
+    """The content of a checkpoint file.
+
+    Raises:
+        UserError: if the file is not a whole checkpoint, or of a newer version.
+    """
+    content = read_tensors(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
+        raise UserError(f"{path} is not a checkpoint of a prompt learner")
+    content = content if "state_dict" in content else {"state_dict": content}
+    epoch = content.get("epoch", 0)
+    head = content["state_dict"], epoch if isinstance(epoch, int) else 0
+    if isinstance(content.get(KEY), dict):
+        return Checkpoint(*head, *_of_record(content[KEY], path))
+    made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
+    name, file = (str(content.get(key) or "") for key in ("backbone", "backbone_file"))
+    clip = {"name": name, "file": file, "fingerprint": made_with.get("the weights of CLIP", "")}
+    return Checkpoint(*head, made_with, str(content.get("class_list", "")), settings, clip, {})
+
+
+def _texts(values: Any) -> Dict[str, str]:
+    return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def _of_record(found: Dict[str, Any], path: Union[str, Path]) -> Tuple:
+    version = found.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise UserError(f"{path} is of version {version}, made by a newer modprompt: update this one")
+    check_seal({KEY: found}, path, "take another copy of it")
+    wrong = [key for key, kind in _PARTS.items() if not isinstance(found.get(key, {}), kind)]
+    if wrong:
+        raise UserError(f"{path} is damaged (what it says of its {wrong[0]})")
+    parts = {key: found.get(key, {}) for key in _PARTS}
+    method, names = parts["method"], parts["classes"].get("names", [])
+    made_with = {f"{method.get('node')}.{key}": str(value) for key, value in method.get("config", {}).items()}
+    made_with["the method"] = str(method.get("learner", ""))
+    made_with["the weights of CLIP"] = str(parts["clip"].get("fingerprint", ""))
+    return made_with, class_list(names), _texts(parts["run"].get("settings")), parts["clip"], dict(found)
+
+
+# ---------------------------------------------------------------------- files of a run
+
+
+def _epoch_of(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdigit() else -1
+
+
+def _checkpoints(folder: str) -> List[str]:
+    return sorted(name for name in os.listdir(folder) if name.startswith("model") and not name.endswith(".part"))
+
+
+def newest_checkpoint(folder: str) -> str:
+    """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch.
+
+    Raises:
+        UserError: if there is none; those that are there are named.
+    """
+    names, wanted = _checkpoints(folder), "model.pth.tar-..."
+    pointer = os.path.join(folder, POINTER)
+    if os.path.isfile(pointer):
+        lines = read_bytes(pointer, 1 << 16).decode("utf-8", "replace").splitlines() or [""]
+        wanted = lines[0].strip() or wanted
+    else:
+        wanted = max(names, key=_epoch_of, default=wanted)
+    if wanted not in names:
+        raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
+    return os.path.join(folder, wanted)
+
+
+def find_checkpoint(folder: str, epoch: Optional[int] = None) -> str:
+    """Path of a model's checkpoint.
+
+    Args:
+        folder: the model's folder inside a run's output folder.
+        epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
+
+    Raises:
+        UserError: if there is none; those that are there are named.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
+    names = _checkpoints(folder)
+    wanted = BEST if epoch is None else f"model.pth.tar-{epoch}"
+    if epoch is None and wanted not in names:
+        return newest_checkpoint(folder)
+    if wanted not in names:
+        raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
+    return os.path.join(folder, wanted)
+
+
+def checkpoint_of_run(folder: Union[str, Path], epoch: Optional[int] = None) -> str:
+    """Path of the checkpoint of a run's output folder: the best, or without one the last, or of an epoch.
+
+    Raises:
+        UserError: if there is none, or of several models.
+    """
+    inner = [path for path in sorted(Path(folder).iterdir()) if path.is_dir() and _checkpoints(str(path))]
+    if len(inner) != 1:
+        there = ", ".join(path.name for path in inner) or "none"
+        raise UserError(f"{folder} must hold the checkpoints of one model, there is: {there}")
+    return find_checkpoint(str(inner[0]), epoch)
