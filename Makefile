@@ -2,13 +2,15 @@
 # make test   the tests, in a random order; make test SLOW=1 with the slow cases
 # make lint   ruff
 #
-# PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made.
+# PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
+# takes the exact versions that the README's figures were made with, and not the newest.
 
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?=
 
 run := "$(CURDIR)/$(VENV)/bin/python"
-ready := $(VENV)/.ready
+ready := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
 .PHONY: demo test lint
 
@@ -22,9 +24,10 @@ lint: $(ready)
 	$(run) -m ruff check .
 	$(run) -m ruff format --check .
 
-$(ready): requirements.txt
+$(ready): requirements.txt $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(run) -m pip install --quiet --upgrade pip
-	$(run) -m pip install --quiet --requirement requirements.txt
+	$(run) -m pip install --quiet --requirement requirements.txt $(addprefix --constraint ,$(CONSTRAINTS))
+	rm -f $(VENV)/.ready*
 	touch $@
