@@ -3,13 +3,15 @@
 # make lint   ruff
 # make docs   the pages of docs/ and an API reference, into site/
 #
-# PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made.
+# PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
+# takes the exact versions that the README's figures were made with, and not the newest.
 
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?=
 
 run := "$(CURDIR)/$(VENV)/bin/python"
-ready := $(VENV)/.ready
+ready := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
 .PHONY: demo test lint docs
 
@@ -26,9 +28,10 @@ lint: $(ready)
 docs: $(ready)
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
 
-$(ready): requirements.txt
+$(ready): requirements.txt $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(run) -m pip install --quiet --upgrade pip
-	$(run) -m pip install --quiet --requirement requirements.txt
+	$(run) -m pip install --quiet --requirement requirements.txt $(addprefix --constraint ,$(CONSTRAINTS))
+	rm -f $(VENV)/.ready*
 	touch $@

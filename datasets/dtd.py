@@ -1,1 +1,3 @@
+"""See modprompt/data/readers/dtd.py."""
+
 from modprompt.data.readers.dtd import DescribableTextures  # noqa: F401

@@ -1,1 +1,3 @@
+"""See modprompt/data/readers/ucf101.py."""
+
 from modprompt.data.readers.ucf101 import UCF101  # noqa: F401

@@ -3,6 +3,8 @@
 from modprompt import moved
 from modprompt.errors import UserError
 
+__version__ = "0.2.0"
+
 moved.enter()
 
 __all__ = ["UserError"]

@@ -1,6 +1,53 @@
-"""Where the files that go along with the package are."""
+"""Where the files that go along with the package are, and how its programs are started.
 
+In a checkout configs/ stands beside the package, data and output are in the checkout. In an installed package configs/
+is inside it, data and output are in the current folder. A codebase that this package was put into has MPL's config
+files inside the package, without folders.
+"""
+
+import os
+import sys
 from pathlib import Path
+from typing import Dict, List
 
 PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent  # the checkout
+ROOT = PACKAGE.parent  # the checkout, or the folder of installed packages
+_INSIDE = PACKAGE / "configs"
+
+
+def is_checkout() -> bool:
+    """Whether this package is used from a checkout (an editable installation is one too)."""
+    return not _INSIDE.is_dir()
+
+
+def configs() -> Path:
+    """The folder with trainers/, datasets/ and experiments/."""
+    return ROOT / "configs" if is_checkout() else _INSIDE
+
+
+def constraints() -> Path:
+    """The file with the exact versions that the README's figures were made with; codebases do not have it."""
+    return (ROOT if is_checkout() else PACKAGE) / "constraints.txt"
+
+
+def home() -> Path:
+    """The folder that data and output are in unless it is said."""
+    return ROOT if is_checkout() else Path.cwd()
+
+
+def program(*words: str) -> List[str]:
+    """The words that start a command of this package: `python -m modprompt ...`."""
+    return [sys.executable, "-m", "modprompt", *words]
+
+
+def environment() -> Dict[str, str]:
+    """What a process started from here needs in its environment so that it imports this very package.
+
+    PYTHONSAFEPATH keeps out the working directory, which may be a codebase with modprompt in it (Python 3.11 knows it).
+    """
+    found = {"PYTHONSAFEPATH": "1"}
+    path = os.environ.get("PYTHONPATH", "")
+    is_installed = ROOT.name in ("site-packages", "dist-packages")
+    if not is_installed and path.split(os.pathsep)[0] != str(ROOT):
+        found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), path]))
+    return found

@@ -4,4 +4,4 @@
 set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OUT=${OUT:-$project/output/demo}
-PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} exec "${PYTHON:-python}" -m experiments.run demo --report --jobs "${JOBS:-2}"
+PYTHONSAFEPATH=1 PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} exec "${PYTHON:-python}" -m modprompt experiment run demo --report --jobs "${JOBS:-2}"

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import speed
 from lpclip import feat_extractor, linear_probe
-from modprompt.cli import train
+from modprompt.cli import main, train
 from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run, worker
@@ -125,6 +125,10 @@ def data(request, monkeypatch, tmp_path):
     return prepare, ["EuroSAT", "--check", "--root", str(tmp_path)], 1
 
 
+def a_command(request, monkeypatch, tmp_path):
+    return main.main, ["install", str(ROOT)], 2
+
+
 def an_installation(request, monkeypatch, tmp_path):
     return install.main, [str(ROOT)], 2
 
@@ -145,6 +149,7 @@ CASES = {
     "tools/train_glyph_clip.py": [a_glyph_clip],
     "datasets/prepare/__main__.py": [data],
     "modprompt/data/prepare/__main__.py": [data],
+    "modprompt/__main__.py": [a_command],
     "modprompt/install.py": [an_installation],
     "benchmarks/speed.py": [a_measurement],
 }

@@ -1,1 +1,1 @@
-"""Front of modprompt/data/prepare."""
+"""Front of modprompt/data/prepare: `python -m datasets.prepare`."""

@@ -1,3 +1,5 @@
+"""See modprompt/data/prepare."""
+
 import sys
 
 from modprompt.data.prepare.__main__ import main

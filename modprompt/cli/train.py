@@ -27,9 +27,9 @@ from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import modprompt.data.readers.all  # noqa: E402, F401
+from modprompt import places  # noqa: E402
 from modprompt.checks import check_name  # noqa: E402
 from modprompt.data.storage import find_recorded  # noqa: E402
-from modprompt.places import ROOT  # noqa: E402
 from modprompt.programs import left_as_found  # noqa: E402
 from modprompt.runs import folder as run_folder  # noqa: E402
 from modprompt.runs import result as results  # noqa: E402
@@ -72,11 +72,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
     """Without any config file: the embedded model on the digits, seed 1."""
     folder = "CoOp" if args.trainer.startswith("Zeroshot") else args.trainer
-    config = ROOT / "configs" / "trainers" / folder / "glyph.yaml"
+    config = places.configs() / "trainers" / folder / "glyph.yaml"
     if args.config_file or args.dataset_config_file or not folder or not config.is_file():
         return
     args.config_file = str(config)
-    args.dataset_config_file = str(ROOT / "configs/datasets/digits.yaml")
+    args.dataset_config_file = str(places.configs() / "datasets" / "digits.yaml")
     args.seed = 1 if args.seed is None else args.seed
     args.output_dir = args.output_dir or str(Path("output") / "digits" / args.trainer / f"seed{args.seed}")
     args.opts = ["DATASET.NUM_SHOTS", str(shots), *args.opts]

@@ -41,7 +41,7 @@ def find_images(root: Path, dataset_dir: str, image_folder: str, name: str) -> P
         raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts")
     if not (folder / image_folder).is_dir():
         raise UserError(
-            f"{name}: there is no {folder / image_folder}; run `python -m datasets.prepare {name} --root {root}`"
+            f"{name}: there is no {folder / image_folder}; run `python -m modprompt prepare {name} --root {root}`"
         )
     return folder
 

@@ -1,7 +1,7 @@
 """A paper's tables from one command: sweeps of train.py over data sets, methods and seeds, and what came of them.
 
-python -m experiments.run FILE       runs what is not finished; stop it and start it at will
-python -m experiments.report FILE    tables (Markdown, CSV, LaTeX), figures and one HTML page of what is finished
+python -m modprompt experiment run FILE      runs what is not finished; stop it and start it at will
+python -m modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of what is done
 
 spec.py        an experiment file, checked
 protocols.py   which runs a protocol is made of, and which table they fill

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import List
 
-from modprompt.places import PACKAGE, ROOT
+from modprompt import places
+from modprompt.places import PACKAGE
 
 GROUND = ("__init__", "checks", "errors", "fields", "moved", "places", "programs", "doctor", "install", "launch")
 ROOMS = ("clips", "engine", "hosts", "learners", "methods", "runs", "storage", "training", "use")  # whole
@@ -25,8 +26,8 @@ def package_files() -> List[Path]:
 
 def configs_folder() -> Path:
     """The folder of MPL's config files."""
-    inside = PACKAGE / "configs"
-    return inside if inside.is_dir() else ROOT / "configs" / "trainers" / "MPL"
+    named = places.configs() / "trainers" / "MPL"
+    return named if named.is_dir() else places.configs()  # in a codebase
 
 
 def scripts_folder() -> Path:

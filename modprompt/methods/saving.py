@@ -72,7 +72,9 @@ def describe(
     schedules = model.prompt_learner.schedules._asdict().items()
     return checkpoint.record(
         method=dict(method or method_record(model.method)),
-        schedules={side: {"place": _PLACES[side], "steps": [list(step) for step in steps]} for side, steps in schedules},
+        schedules={
+            side: {"place": _PLACES[side], "steps": [list(step) for step in steps]} for side, steps in schedules
+        },
         classes=classes_record(model),
         clip=model.clip_facts.as_record(),
         versions={"modprompt": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
@@ -141,7 +143,9 @@ def _what(content: Checkpoint, method: Any, names: Any, path: str) -> Any:
     stated, classes = content.record.get("method", {}), content.record.get("classes", {})
     name = str(stated.get("name"))
     if name not in BY_NAME:
-        raise UserError(f"{path} is of a method {name!r} that this modprompt has not: load it with the trainer that made it")
+        raise UserError(
+            f"{path} is of a method {name!r} that this modprompt has not: load it with the trainer that made it"
+        )
     found = row_of(name).method.of(stated.get("settings", {}))
     return found, tuple(classes.get("names", ())), str(classes.get("dataset", ""))
 

@@ -16,10 +16,10 @@ from modprompt.clips import build as backbone
 from modprompt.errors import UserError
 from modprompt.runs import result as results
 from modprompt.runs import same
+from modprompt.runs.checkpoint import find_checkpoint
 from modprompt.runs.settings import as_text
 from modprompt.storage.text import sha256_of
 from modprompt.storage.versioned import proves_less
-from modprompt.runs.checkpoint import find_checkpoint
 from modprompt.trainers.training_state import settings_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import platform
 import sys
 import time
 
@@ -17,6 +16,7 @@ from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, VERSION
 from modprompt.runs.same import file_hash
 from modprompt.runs.settings import settings_hash
+from modprompt.runs.versions import versions
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
 
@@ -145,7 +145,7 @@ class ResultRecorder:
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",
             "versions": {
-                "python": platform.python_version(),
+                **versions(),
                 "torch": torch.__version__,
                 "torchvision": torchvision.__version__,
                 "dassl": getattr(dassl, "__version__", "unknown"),

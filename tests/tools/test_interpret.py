@@ -5,8 +5,8 @@ import torch
 
 from modprompt.cli import train
 from tests.conftest import random_clip
-from tests.old_checkpoints import as_version_1
 from tests.methods import METHODS
+from tests.old_checkpoints import as_version_1
 from tools import interpret
 
 
@@ -77,7 +77,9 @@ def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, 
     for file in (path, tmp_path / "old.pth.tar"):
         capsys.readouterr()
         assert train.report(interpret.run, [str(file)]) == 2
-        assert f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in capsys.readouterr().err
+        assert (
+            f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in capsys.readouterr().err
+        )
 
 
 def test_another_clip_is_refused(run_folder, tmp_path, capsys):

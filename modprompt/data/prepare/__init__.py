@@ -1,7 +1,7 @@
 """Getting the data sets: download, verify, lay out, and check what is there.
 
-    python -m datasets.prepare EuroSAT DescribableTextures --root data
-    python -m datasets.prepare EuroSAT --root data --check
+    python -m modprompt prepare EuroSAT DescribableTextures --root data
+    python -m modprompt prepare EuroSAT --root data --check
 
 recipes.py     where each data set comes from, and what the tree must hold
 download.py    one file, resumed where it broke off

@@ -1,7 +1,7 @@
 """Download and lay out data sets, or check those that are there.
 
-python -m datasets.prepare EuroSAT DescribableTextures --root data
-python -m datasets.prepare all --root data --check
+python -m modprompt prepare EuroSAT DescribableTextures --root data
+python -m modprompt prepare all --root data --check
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from modprompt.compat import find as compat  # noqa: E402
 

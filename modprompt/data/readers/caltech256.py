@@ -24,7 +24,7 @@ def class_name(folder: str, *, reference: bool) -> str:
     match = _FOLDER.match(folder)
     if match is None:
         raise UserError(f"Caltech256: the folder {folder!r} is not named like 007.bat: move it away")
-    return match["cut"] if reference else match["cut"] + match["rest"].removesuffix("-101")
+    return match["cut"] if reference else match["cut"] + re.sub(r"-101\Z", "", match["rest"])
 
 
 @DATASET_REGISTRY.register()

@@ -6,13 +6,13 @@ import argparse
 import os
 from pathlib import Path
 
+from modprompt import places
 from modprompt.experiments.plan import spec
-from modprompt.places import ROOT
 from modprompt.runs.settings import pairs
 
 
 def _from_environment(name: str, default: str) -> Path:
-    return Path(os.environ.get(name) or ROOT / default)
+    return Path(os.environ.get(name) or places.home() / default)
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=_absolute,
         default=_absolute(_from_environment("DATA", "data")),
-        help="folder of the data sets (default: $DATA, or data in the project)",
+        help="folder of the data sets (default: $DATA, or data in the project or, installed, in the current folder)",
     )
 
 
@@ -39,7 +39,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=_absolute,
         default=_absolute(_from_environment("OUT", "output")),
-        help="output folder of all runs (default: $OUT, or output in the project)",
+        help="output folder of all runs (default: $OUT, or output in the project or, installed, in the current folder)",
     )
     add("--datasets", nargs="+", default=[], metavar="NAME", help="only these data sets of the file")
     add("--methods", nargs="+", default=[], metavar="NAME", help="only these methods of the file")

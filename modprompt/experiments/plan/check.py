@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Sequence
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.commands import command
+from modprompt.experiments.plan.commands import flags
 from modprompt.experiments.plan.protocols import Job
 
 
@@ -30,7 +30,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
                 continue
             seen.add((job.method.label, job.dataset))
             try:
-                cfg = train.setup_cfg(train.parse_args(command(job, out, data)[2:]))
+                cfg = train.setup_cfg(train.parse_args(flags(job, out, data)))
                 trainer = train.TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
                 trainer.check_cfg(trainer.__new__(trainer), cfg)
             except ValueError as error:

@@ -1,20 +1,32 @@
-"""A run as a command of train.py, and the settings that its result must show: both from the same three sources."""
+"""A run as a command, and the settings that its result must show: both from the same three sources."""
 
 from __future__ import annotations
 
 import functools
-import sys
+import shlex
 from pathlib import Path
+from typing import Sequence
 
+from modprompt import places
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.plan.spec import dataset_config
-from modprompt.places import ROOT
 from modprompt.runs.settings import FREE, as_text, read_settings
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
-    """The words that run a job: interpreter, train.py, flags, options; all paths are absolute."""
-    words = [sys.executable, str(ROOT / "train.py"), "--root", str(data), "--trainer", job.method.trainer]
+    """The words that run a job, in any folder, in the environment that places.environment() completes."""
+    return places.program("train", *flags(job, out, data))
+
+
+def shown(words: Sequence[str]) -> str:
+    """A command as it can be typed into a shell, in a folder without a modprompt of its own."""
+    path = places.environment().get("PYTHONPATH")
+    return (f"PYTHONPATH={shlex.quote(path)} " if path else "") + shlex.join(words)
+
+
+def flags(job: Job, out: Path, data: Path) -> list[str]:
+    """The flags and options of a job, as train.py takes them; all paths are absolute."""
+    words = ["--root", str(data), "--trainer", job.method.trainer]
     words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
     words += ["--dataset-config-file", str(dataset_config(job.dataset))]
     if job.tests:

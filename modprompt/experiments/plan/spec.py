@@ -27,13 +27,13 @@ import re
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import strict_yaml
-from modprompt.places import ROOT
 from modprompt.runs.settings import FREE, as_text
 
-FILES = ROOT / "configs" / "experiments"
+FILES = places.configs() / "experiments"
 PROTOCOLS = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")
 CROSS = ("cross_dataset", "domain_generalisation")
 OF_PROTOCOL = (
@@ -114,7 +114,7 @@ class Experiment(NamedTuple):
 
 def dataset_config(name: str) -> Path:
     """The config file of a data set."""
-    return ROOT / "configs" / "datasets" / f"{name}.yaml"
+    return places.configs() / "datasets" / f"{name}.yaml"
 
 
 class _Reader:
@@ -186,7 +186,7 @@ class _Reader:
             path = (self.path.parent / word).resolve()
         else:
             folder = trainer if trains(trainer) else "CoOp"  # whose images and backbones they take
-            path = ROOT / "configs" / "trainers" / folder / f"{word}.yaml"
+            path = places.configs() / "trainers" / folder / f"{word}.yaml"
         if not path.is_file():
             there = sorted(p.stem for p in path.parent.glob("*.yaml"))
             raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
@@ -221,7 +221,7 @@ class _Reader:
 
     def datasets(self, value: Any, place: str) -> tuple[str, ...]:
         names = self.names(value, place)
-        there = sorted(path.stem for path in (ROOT / "configs" / "datasets").glob("*.yaml"))
+        there = sorted(path.stem for path in (places.configs() / "datasets").glob("*.yaml"))
         for name in names:
             if name not in there:
                 raise self.fault(place, f"there is no data set {name!r}" + known_names(name, there))

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
+from modprompt import places
 from modprompt.experiments.running.worker import BUSY, Task
-from modprompt.places import ROOT
 
 
 class Slot(NamedTuple):
@@ -119,7 +119,7 @@ class LocalLauncher:
         threads = os.environ.get("OMP_NUM_THREADS", str(len(slot.cores)))
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+            **places.environment(),
             "OMP_NUM_THREADS": threads,
             **({"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}),
         }

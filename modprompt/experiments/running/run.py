@@ -1,9 +1,9 @@
 """Run what is not finished of an experiment: the trainings and tests of all its data sets, methods and seeds.
 
-    python -m experiments.run digits               on this machine: one run per GPU, or some at once on the CPU
-    python -m experiments.run base2new --dry-run   what would run
-    python -m experiments.run base2new --status    how far another shell's runner is
-    python -m experiments.run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
+    python -m modprompt experiment run digits               on this machine: one run per GPU, or some on the CPU
+    python -m modprompt experiment run base2new --dry-run   what would run
+    python -m modprompt experiment status base2new          how far another shell's runner is
+    python -m modprompt experiment run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
 
 FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C ends the runs; the same command goes on.
 """
@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import os
 import re
-import shlex
 import signal
 import sys
 import time
@@ -26,7 +25,7 @@ import yaml
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
-from modprompt.experiments.plan.commands import command
+from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.present import only_present
 from modprompt.experiments.plan.protocols import Job
@@ -45,7 +44,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     arguments.add_common(parser)
     arguments.add_data(parser)
     add("--present", action="store_true", help="leave out data sets that are not under --data")
-    add("--report", action="store_true", help="write the report behind the last run, as experiments.report does")
+    add("--report", action="store_true", help="write the report behind the last run, as `experiment report` does")
     add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
     add("--status", action="store_true", help="print how the runs stand")
     add("--redo-stale", action="store_true", help="put results of other settings aside and run again")
@@ -89,7 +88,7 @@ def dry_run(jobs: Sequence[Job], out: Path, data: Path, inputs: Inputs) -> None:
         if stands.name != state.FINISHED:
             after = f", after {job.parent.folder}" if job.parent else ""
             print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
-            print(shlex.join(command(job, out, data)))
+            print(shown(command(job, out, data)))
     finished = sum(stands.name == state.FINISHED for _, stands in states)
     print(f"# {len(jobs) - finished} of {len(jobs)} runs would start, {finished} are finished")
 

@@ -11,10 +11,10 @@ import subprocess
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import BUSY, Task, Worker
-from modprompt.places import ROOT
 from modprompt.programs import left_as_found
 from modprompt.runs.result import read_json
 from modprompt.storage.text import write_json
@@ -119,9 +119,7 @@ class SubmitLauncher:
         """
         try:
             with left_as_found(), self.executor.batch():
-                path = os.environ.get("PYTHONPATH", "")
-                if str(ROOT) not in path.split(os.pathsep):  # what is submitted imports this package
-                    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), path]))
+                os.environ.update(places.environment())  # what is submitted imports this package
                 jobs = [self.executor.submit(Work(task)) for task in tasks]
             ids = [job.job_id for job in jobs]
         except Exception as error:

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.protocols import Job
@@ -144,7 +145,7 @@ class Worker:
                 os.close(held)
 
     def _run_child(self, held: int | None) -> int:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **run_folder.handing_over(held)}
+        environment = {**os.environ, **places.environment(), "PYTHONUNBUFFERED": "1", **run_folder.handing_over(held)}
         with _new_file(self.folder / state.CONSOLE) as console:
             self.child = subprocess.Popen(
                 self.task.command,

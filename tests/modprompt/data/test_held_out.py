@@ -16,9 +16,9 @@ from modprompt.errors import UserError
 from modprompt.runs.images import old_images_hash
 from modprompt.trainers.training_state import require_same
 from tests.conftest import ROOT
-from tests.old_checkpoints import as_version_1
 from tests.methods import METHODS
 from tests.modprompt.data import trees
+from tests.old_checkpoints import as_version_1
 
 
 def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False):

@@ -109,7 +109,8 @@ def small(tmp_path, quick):
     return [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
 
 
-def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path, capsys):
+def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     finish(jobs[0], tmp_path / "out", 50.0)
     edit(finish(jobs[1], tmp_path / "out", 50.0), config_hash="other", settings={})
     assert run.main([*small, "--dry-run"]) == 0
@@ -117,9 +118,8 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     assert lines[-1] == "# 7 of 8 runs would start, 1 are finished"
     assert lines[0].startswith("# stale (made with other settings: ")
     assert f"# waiting: {jobs[5].title}, after {jobs[5].parent.folder}" in lines
-    assert any(
-        line.startswith(f"{sys.executable} {ROOT}/train.py --root {tmp_path}/data --trainer MPL") for line in lines
-    )
+    begins = f"PYTHONPATH={ROOT} {sys.executable} -m modprompt train --root {tmp_path}/data --trainer MPL"
+    assert any(line.startswith(begins) for line in lines)
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 
 

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from modprompt.cli import train
 from modprompt.runs.settings import settings_hash
+from modprompt.runs.versions import versions
 from tests.methods import METHODS
 from tests.test_runs import to
 
@@ -27,7 +29,8 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
         "text": "[[0, 1], [1, 1], [1, 1], [0, 0]]",
         "vision": "[[0, 1], [1, 2], [1, 2], [0, 0]]",
     }
-    assert set(found["versions"]) == {"python", "torch", "torchvision", "dassl"}
+    assert set(found["versions"]) == {*versions(), "torch", "torchvision", "dassl"}
+    assert found["versions"]["torch"] == torch.__version__  # with what is behind the plus
     assert found["config_hash"] == settings_hash(found["settings"])
     assert found["settings"]["DATASET.NUM_SHOTS"] == "4"
     assert found["settings"]["OPTIM.LR"] == "0.0035"

@@ -1,0 +1,98 @@
+"""The command `modprompt`: train, prepare data, run experiments, and work in other codebases.
+
+Each command's own module is imported when it is called, so that help and reports bring no PyTorch.
+"""
+
+import importlib
+import sys
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from modprompt import __version__
+from modprompt.checks import check_name
+from modprompt.errors import UserError
+from modprompt.programs import left_as_found
+
+
+class Command(NamedTuple):
+    """A command: the module whose main it is, what it does, words behind those given, and the Python that it needs."""
+
+    module: str
+    does: str
+    more: Tuple[str, ...] = ()
+    python: Tuple[int, int] = (3, 8)
+
+
+COMMANDS: Dict[str, Command] = {
+    "train": Command("modprompt.cli.train", "train a method, or evaluate one"),
+    "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets", python=(3, 11)),
+    "experiment run": Command(
+        "modprompt.experiments.running.run", "run what is not finished of an experiment", python=(3, 11)
+    ),
+    "experiment report": Command(
+        "modprompt.experiments.reporting.report", "tables and figures of an experiment", python=(3, 11)
+    ),
+    "experiment status": Command(
+        "modprompt.experiments.running.run", "how the runs of an experiment stand", ("--status",), python=(3, 11)
+    ),
+    "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
+    "install": Command("modprompt.hosts.install", "put MPL into another codebase"),
+    "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),
+}
+
+
+def help_text(start: str = "") -> str:
+    """How the commands that begin with a word, or all of them, are called."""
+    lines = [f"  {name:<20}{command.does}" for name, command in COMMANDS.items() if name.startswith(start)]
+    usage = f"usage: modprompt [-h] [--version] {start or 'COMMAND'} ..."
+    return "\n".join([usage, "", *lines, "", "modprompt COMMAND --help has the flags of each"])
+
+
+def parse(words: List[str]) -> Tuple[str, List[str]]:
+    """The name of a command and the words behind it.
+
+    Raises:
+        UserError: if there is no such command.
+    """
+    groups = {name.split()[0] for name in COMMANDS if " " in name}
+    length = 2 if words[0] in groups else 1
+    check_name(words[0], [*groups, *(name for name in COMMANDS if " " not in name)], "modprompt")
+    name = " ".join(words[:length])
+    if name not in COMMANDS:
+        known = [one.split()[1] for one in COMMANDS if one.startswith(f"{words[0]} ")]
+        check_name("".join(words[1:2]), known, f"modprompt {words[0]}")
+    return name, words[length:]
+
+
+def run(name: str, words: List[str]) -> int:
+    """Hand words on to a command; its exit code.
+
+    Raises:
+        UserError: if this Python is too old for it.
+    """
+    command = COMMANDS[name]
+    if sys.version_info < command.python:
+        needed, found = (".".join(map(str, version[:2])) for version in (command.python, sys.version_info))
+        raise UserError(f"modprompt {name} needs Python {needed} or newer, this is {found}")
+    sys.argv[0] = f"modprompt {name}"  # what the command's own help calls it
+    return importlib.import_module(command.module).main([*words, *command.more])
+
+
+@left_as_found()
+def main(argv: Optional[List[str]] = None) -> int:
+    """Exit code: the command's, or 2 after one line on what is wrong."""
+    words = sys.argv[1:] if argv is None else argv
+    asks_help = [word in ("-h", "--help") for word in words[:2]]
+    if not words or asks_help[0]:
+        print(help_text(), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"modprompt {__version__}")
+        return 0
+    if words[0] == "experiment" and asks_help[1:] == [True]:
+        print(help_text("experiment"))
+        return 0
+    try:
+        return run(*parse(words))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

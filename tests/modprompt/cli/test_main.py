@@ -1,0 +1,108 @@
+import ast
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import modprompt
+from modprompt.cli import main
+from tests.conftest import ROOT
+from tests.modprompt.experiments.conftest import FILE
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """What a command's own main is called with, in place of it."""
+    calls = []
+    for command in main.COMMANDS.values():
+        module = importlib.import_module(command.module)
+        monkeypatch.setattr(
+            module, "main", lambda words, name=command.module: calls.append((name, words, sys.argv[0])) or 7
+        )
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "rest"),
+    [
+        (["train", "--trainer", "MPL"], "cli.train", ["--trainer", "MPL"]),
+        (["prepare", "all", "--check"], "data.prepare.__main__", ["all", "--check"]),
+        (["experiment", "run", "demo", "--jobs", "2"], "experiments.running.run", ["demo", "--jobs", "2"]),
+        (["experiment", "status", "demo"], "experiments.running.run", ["demo", "--status"]),
+        (["experiment", "report", "demo"], "experiments.reporting.report", ["demo"]),
+        (["doctor"], "hosts.doctor", []),
+        (["install", "x", "--dry-run"], "hosts.install", ["x", "--dry-run"]),
+        (["launch", "train.py", "--help"], "hosts.launch", ["train.py", "--help"]),
+    ],
+)
+def test_words_are_handed_on_and_the_exit_code_back(words, module, rest, called):
+    assert main.main(words) == 7
+    name = " ".join(words[: 2 if words[0] == "experiment" else 1])
+    assert called == [(f"modprompt.{module}", rest, f"modprompt {name}")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "error: modprompt: there is no 'trian'; did you mean 'train'?"),
+        (["run"], "error: modprompt: there is no 'run'"),
+        (["experiment"], "error: modprompt experiment: no name is given (known: report, run, status)"),
+        (["experiment", "stats"], "error: modprompt experiment: there is no 'stats'; did you mean 'status'?"),
+        (["experiment run"], "error: modprompt: there is no 'experiment run'"),
+    ],
+)
+def test_unknown_command_is_one_line(words, message, capsys):
+    assert main.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+def test_help_and_version(capsys):
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"modprompt {modprompt.__version__}\n"
+    assert main.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in main.COMMANDS)
+    assert main.main(["experiment", "--help"]) == 0
+    assert "\n  train " not in capsys.readouterr().out
+    assert main.main([]) == 2
+    assert capsys.readouterr() == ("", text)
+
+
+def test_older_python_is_told_in_one_line(called, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 2, "final", 0))
+    assert main.main(["experiment", "run", "demo"]) == 2
+    assert capsys.readouterr().err == "error: modprompt experiment run needs Python 3.11 or newer, this is 3.10\n"
+    assert main.main(["doctor"]) == 7
+
+
+def test_what_decides_that_parses_as_python_38():
+    for name in ("__main__", "__init__", "places", "cli/__init__", "cli/main", "cli/train"):
+        ast.parse((ROOT / "modprompt" / f"{name}.py").read_text(), feature_version=(3, 8))
+
+
+def test_help_reports_and_states_bring_no_pytorch(tmp_path):
+    (tmp_path / "small.yaml").write_text(FILE)
+    code = (
+        "import sys; from modprompt.cli.main import main\n"
+        "words = ['small.yaml', '--out', 'out']\n"
+        "codes = [main(['--help']), main(['--version']), main(['experiment', 'report', *words]), main(['experiment', 'status', *words])]\n"
+        "assert codes == [0, 0, 1, 0], codes\n"
+        "assert not {'torch', 'dassl', 'clip'} & set(sys.modules)\n"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 waiting, of 8 runs" in done.stdout
+
+
+def test_module_is_the_command():
+    words = [sys.executable, "-m", "modprompt", "experiment", "statu"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'status'" in done.stderr

@@ -1,0 +1,92 @@
+"""trainers/, datasets/, experiments/ and train.py hold no code, and nothing of ours needs to win their names."""
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY
+
+from modprompt.cli import train  # noqa: F401 - registers all
+from tests.conftest import ROOT
+
+FRONTS = [
+    *ROOT.glob("trainers/*.py"),
+    *ROOT.glob("datasets/**/*.py"),
+    *ROOT.glob("experiments/*.py"),
+    ROOT / "train.py",
+]
+PATH = "sys.path.insert(0, str(Path(__file__).resolve().parent"  # programs are also started from other folders
+EXIT = "if __name__ == '__main__':\n    sys.exit(main())"
+
+
+def named(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def registered(registry):
+    """Names in a registry of Dassl whose class is one of this package's."""
+    classes = {name: registry.get(name) for name in registry.registered_names()}
+    return {name: found for name, found in classes.items() if found.__module__.startswith("modprompt.")}
+
+
+@pytest.mark.parametrize("path", FRONTS, ids=named)
+def test_front_is_a_docstring_and_an_import(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    others = [one for one in tree.body[1:] if not isinstance(one, (ast.Import, ast.ImportFrom))]
+    texts = [ast.unparse(one) for one in others]
+    assert [text for text in texts if text != EXIT and not text.startswith(PATH)] == []
+
+
+@pytest.mark.parametrize(("registry", "room"), [(TRAINER_REGISTRY, "trainers"), (DATASET_REGISTRY, "datasets")])
+def test_whatever_is_registered_has_a_front(registry, room):
+    stems = [path.stem for path in (ROOT / room).glob("*.py") if path.stem != "__init__"]
+    fronts = {name: value for stem in stems for name, value in vars(importlib.import_module(f"{room}.{stem}")).items()}
+    ours = registered(registry)
+    assert len(ours) >= 9
+    assert {name: fronts.get(name) for name in ours} == ours
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A folder with packages of the names of ours that are on many machines, as Hugging Face's `datasets` is."""
+    folder = tmp_path_factory.mktemp("site")
+    for name in ("datasets", "trainers", "experiments", "tools", "compat", "configs"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise SystemExit('a foreign package was imported')\n")
+    return folder
+
+
+def ran(words, folder, *path):
+    """What a program comes to in a folder, with these folders in front of its path."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "program", [["-m", "modprompt", "train"], [ROOT / "train.py"]], ids=["-m modprompt", "train.py"]
+)
+def test_training_where_foreign_packages_have_the_names_of_ours(program, foreign, tmp_path):
+    words = [*program, "--trainer", "MPL", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
+    done = ran(words, tmp_path, foreign, ROOT)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["prepare", "experiment run", "experiment report"])
+def test_command_where_foreign_packages_have_the_names_of_ours(name, foreign, tmp_path):
+    done = ran(["-m", "modprompt", *name.split(), "--help"], tmp_path, foreign, ROOT)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: modprompt {name} " in done.stdout
+
+
+@pytest.mark.parametrize("module", ["datasets.prepare", "experiments.run", "experiments.report"])
+def test_fronts_win_in_the_checkout_itself(module, foreign):
+    done = ran(["-m", module, "--help"], ROOT, foreign)
+    assert done.returncode == 0, done.stderr
