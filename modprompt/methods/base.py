@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import ClassVar, Iterable, NamedTuple, Optional, Tuple
+from typing import ClassVar, Iterable, Optional
 
 import torch
 from torch import nn
@@ -14,17 +14,12 @@ from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
+from modprompt.methods.contract import Classes, classes_of
 from modprompt.methods.model import PromptedModel
+from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
 
 LOG = logging.getLogger("modprompt")
-
-
-class Classes(NamedTuple):
-    """What is told apart: class names in label order, and the data set's name, which may have a template of its own."""
-
-    names: Tuple[str, ...]
-    dataset: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +69,10 @@ class Method(Configured):
         """Whether it ends in an average over epochs, so that their number must be known."""
         return False
 
+    def average(self, epochs: int) -> Optional[GaussianAverage]:
+        """A new average over so many epochs; None if it has none."""
+        return None
+
     def key(self, learner: nn.Module, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
         key = learner.checkpoint_key(name)
@@ -97,23 +96,6 @@ class Method(Configured):
         except UserError as error:
             raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
 
-    @staticmethod
-    def classes_of(names: Iterable[str], dataset: str = "") -> Classes:
-        """Class names, checked.
-
-        Raises:
-            UserError: if there are none, or one is empty or no text.
-        """
-        if isinstance(names, str):
-            raise UserError(f"names must be a list of class names, got the text {names!r}")
-        classes = Classes(tuple(names), dataset)
-        if not classes.names:
-            raise UserError("names: no class names are given")
-        wrong = [name for name in classes.names if not isinstance(name, str) or not name.strip()]
-        if wrong:
-            raise UserError(f"names: a class name must be a text that is not empty, got {wrong[0]!r}")
-        return classes
-
     def on(self, clip_model: nn.Module, names: Iterable[str], *, dataset: str = "", epochs: int = 0) -> PromptedModel:
         """This method's prompts, newly drawn, in front of a CLIP.
 
@@ -131,7 +113,7 @@ class Method(Configured):
         Raises:
             UserError: if a setting or a class name does not fit that CLIP; a SettingError names the setting.
         """
-        classes = self.classes_of(names, dataset)
+        classes = classes_of(names, dataset)
         _require_clip(clip_model)
         require_known_words(classes.names, clip_model)
         if self.wants_vision:

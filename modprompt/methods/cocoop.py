@@ -6,7 +6,7 @@ from torch import nn
 
 from modprompt.engine.schedule import Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
-from modprompt.methods.base import Classes
+from modprompt.methods.contract import Classes
 from modprompt.methods.coop import OneContext
 
 

@@ -14,7 +14,7 @@ from modprompt.engine.schedule import Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods.base import Classes
+from modprompt.methods.contract import Classes
 from modprompt.methods.groups import LearnedText
 
 

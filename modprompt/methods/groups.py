@@ -1,11 +1,13 @@
 """Groups of settings that methods share, each with what it does."""
 
 from dataclasses import dataclass
+from typing import Optional
 
 from modprompt.fields import Steps, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.templates import DIVERSE
+from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import Objective, Term
 from modprompt.training.regularise import SelfRegularisation, Weights, mean_class_features
 from modprompt.training.teacher import FrozenCLIP
@@ -51,6 +53,10 @@ class Regularised(Method):
     def averages(self) -> bool:
         """By gpa_mean and gpa_std, unless the spread is 0."""
         return self.gpa_std > 0
+
+    def average(self, epochs: int) -> Optional[GaussianAverage]:
+        """A new average over so many epochs, unless the spread is 0."""
+        return GaussianAverage(epochs, self.gpa_mean, self.gpa_std) if self.averages() else None
 
     def objective(self, model: PromptedModel) -> Objective:
         """What comes before, and what keeps features near the frozen ones."""

@@ -12,7 +12,7 @@ from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
 from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods.base import Classes
+from modprompt.methods.contract import Classes
 from modprompt.methods.groups import LearnedText, PromptsVision
 
 

@@ -8,7 +8,7 @@ from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedules, Shape, replacement
 from modprompt.fields import setting
 from modprompt.learners.coupled import CoupledPromptLearner
-from modprompt.methods.base import Classes
+from modprompt.methods.contract import Classes
 from modprompt.methods.groups import LearnedText, PromptsVision
 
 

@@ -5,7 +5,8 @@ Shapes: B images, C classes.
 
 import copy
 import logging
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional
+from pathlib import Path
+from typing import Any, Dict, Iterable, Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,9 @@ from modprompt.engine import precision
 from modprompt.engine.model import Output, PromptedCLIP
 from modprompt.errors import UserError
 from modprompt.learners.base import Learner
-from modprompt.training.average import GaussianAverage
+from modprompt.methods.contract import Classes, ModelsMethod, classes_of
+from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.training.objective import Objective
-
-if TYPE_CHECKING:
-    from modprompt.methods.base import Classes, Method
 
 LOG = logging.getLogger("modprompt")
 
@@ -41,14 +40,14 @@ class PromptedModel(PromptedCLIP):
         epochs: number of epochs of the training; 0 if it is not known.
     """
 
-    def __init__(self, method: "Method", learner: Learner, clip_model: nn.Module, classes: "Classes", epochs: int = 0):
+    def __init__(
+        self, method: ModelsMethod, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int = 0
+    ):
         super().__init__(learner, clip_model)
         self.method = method
         self.classes = classes
         self.epochs = epochs
-        self.average = (
-            GaussianAverage(epochs, method.gpa_mean, method.gpa_std) if epochs and method.averages() else None
-        )
+        self.average = method.average(epochs) if epochs else None
         # not a submodule: its parts that are run are there already
         self.__dict__["clip_model"] = clip_model
         self.products = clip_model.dtype  # type of the matrices as this model knows them
@@ -211,7 +210,7 @@ class PromptedModel(PromptedCLIP):
         Raises:
             UserError: if the prompts belong to their classes (CSC), or a name does not fit.
         """
-        classes = self.method.classes_of(names, dataset or self.classes.dataset)
+        classes = classes_of(names, dataset or self.classes.dataset)
         require_known_words(classes.names, self.clip_model)
         learner = self.prompt_learner.for_classes(classes.names, self.clip_model)
         other = PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
@@ -220,6 +219,12 @@ class PromptedModel(PromptedCLIP):
         other.text_encoder.most_tokens = self.text_encoder.most_tokens
         other.compile_encoders(self.compiled)
         return other.train(self.training)
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it."""
+        record = describe(method_record(self.method), self.classes, self.clip_facts, self.prompt_learner)
+        epoch = 0 if self.average is None else self.average.epochs
+        write(path, view_of(self.method, self.prompt_learner).state_dict(), record, epoch)
 
     def count_parameters(self) -> Dict[str, int]:
         """How many there are, `trainable` and `all`."""

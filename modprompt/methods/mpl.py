@@ -8,7 +8,7 @@ from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import Schedules, Shape, modular, replacement
 from modprompt.fields import setting
 from modprompt.learners.coupled import CoupledPromptLearner
-from modprompt.methods.base import Classes
+from modprompt.methods.contract import Classes
 from modprompt.methods.groups import LearnedText, PromptsVision, Regularised
 
 

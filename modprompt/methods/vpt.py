@@ -9,7 +9,7 @@ from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting
 from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods.base import Classes
+from modprompt.methods.contract import Classes
 from modprompt.methods.ivlp import DeepVision
 
 

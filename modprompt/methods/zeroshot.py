@@ -8,7 +8,8 @@ from torch import nn
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.learners.templates import TemplatePrompts
 from modprompt.methods import templates
-from modprompt.methods.base import Classes, Method
+from modprompt.methods.base import Method
+from modprompt.methods.contract import Classes
 
 
 @dataclass(frozen=True, repr=False)

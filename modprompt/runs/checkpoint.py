@@ -49,7 +49,7 @@ def class_list(names: Sequence[str]) -> str:
 
 
 def record(**parts: Dict[str, Any]) -> Dict[str, Any]:
-    """What a checkpoint holds under `modprompt`: method, schedules, classes, clip, versions and run, version and hash."""
+    """What a checkpoint holds under `modprompt`: method, schedules, classes, clip, versions, run, version and hash."""
     return sealed({}, VERSION, **parts)[KEY]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from modprompt.errors import UserError
 from modprompt.fields import as_config
 from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
-from modprompt.methods.saving import describe, method_record
+from modprompt.methods.records import describe, method_record
 from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_checkpoint
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
@@ -56,7 +56,8 @@ class LearnerCheckpoints:
 
     def describe(self) -> Dict[str, Any]:
         """What a checkpoint of this run says of itself."""
-        return describe(self.model, self.method_record(), {"settings": plain(self.resume_settings())})
+        model, run = self.model, {"settings": plain(self.resume_settings())}
+        return describe(self.method_record(), model.classes, model.clip_facts, model.prompt_learner, run)
 
     def save_model(
         self,

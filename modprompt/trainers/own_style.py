@@ -10,7 +10,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from modprompt.engine.schedule import Schedules, Shape
-from modprompt.methods.base import Classes
+from modprompt.methods.contract import Classes
 from modprompt.methods.groups import Regularised
 from modprompt.trainers.prompt_trainer import PromptTrainer
 

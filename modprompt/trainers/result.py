@@ -10,7 +10,7 @@ import torch
 import torchvision
 
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.saving import classes_record, method_record
+from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import result as results
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, VERSION
@@ -50,7 +50,11 @@ def _of_model(trainer):
     if not isinstance(model, PromptedModel):
         return {}
     method = trainer.method_record() if hasattr(trainer, "method_record") else method_record(model.method)
-    return {"method": method, "class_names": classes_record(model), "clip": model.clip_facts.as_record()}
+    return {
+        "method": method,
+        "class_names": classes_record(model.classes, model.prompt_learner),
+        "clip": model.clip_facts.as_record(),
+    }
 
 
 def _facts(dataset, cfg, model_dir):

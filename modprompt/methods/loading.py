@@ -1,97 +1,24 @@
-"""Learned prompts as files that say what they are, and back."""
+"""A model back from a file that it was saved to, or from a run's folder."""
 
-import functools
-import platform
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import nn
 
-from modprompt import __version__
 from modprompt.checks import check_name
 from modprompt.clips import build
 from modprompt.clips.facts import ClipFacts, called, facts_of
 from modprompt.clips.load import load_clip
 from modprompt.errors import UserError
-from modprompt.fields import as_config
-from modprompt.learners.view import CheckpointView, load_learner
+from modprompt.learners.view import load_learner
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.records import made_with, view_of
 from modprompt.methods.table import BY_NAME, row_of
 from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run
-from modprompt.storage.seal import KEY
-from modprompt.storage.tensors import write_tensors
 from modprompt.storage.versioned import in_the_form_of, understood
-
-_PLACES = {"text": "behind_start", "vision": "before_ln_pre"}  # where a side's prompt tokens stand
-
-
-def view_of(model: PromptedModel) -> CheckpointView:
-    """A model's prompts under the names that the family's checkpoints give them."""
-    return CheckpointView(model.prompt_learner, functools.partial(model.method.key, model.prompt_learner))
-
-
-def made_with(method: Method, fingerprint: str) -> Dict[str, str]:
-    """What prompts of a method on a CLIP fit only with, as {name: text}."""
-    compared = [one.key for one in method.settings() if one.compared]
-    facts = {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in compared}
-    facts.update({"the method": method.learner_of or method.node_name(), "the weights of CLIP": fingerprint})
-    return facts
-
-
-def method_record(method: Method) -> Dict[str, Any]:
-    """What a file says of a method; `config` has its settings under their names in configs."""
-    return {
-        "name": type(method).__name__,
-        "node": method.node,
-        "learner": method.learner_of or method.node_name(),
-        "settings": {one.field: as_config(getattr(method, one.field)) for one in method.settings()},
-        "config": method.as_config(),
-    }
-
-
-def classes_record(model: PromptedModel) -> Dict[str, Any]:
-    """What a file says of a model's classes: names in label order, data set, templates."""
-    learner = model.prompt_learner
-    templates = getattr(learner, "templates", [f"{learner.prefix} {{}}.".strip()])
-    return {"names": list(model.classes.names), "dataset": model.classes.dataset, "templates": list(templates)}
-
-
-def describe(
-    model: PromptedModel, method: Optional[Mapping[str, Any]] = None, run: Optional[Mapping[str, Any]] = None
-) -> Dict[str, Any]:
-    """The record of a model: what its file says of it.
-
-    Args:
-        model: the model.
-        method: its method_record, if not that of its method.
-        run: what is known of the run that made it: plain values.
-    """
-    schedules = model.prompt_learner.schedules._asdict().items()
-    return checkpoint.record(
-        method=dict(method or method_record(model.method)),
-        schedules={
-            side: {"place": _PLACES[side], "steps": [list(step) for step in steps]} for side, steps in schedules
-        },
-        classes=classes_record(model),
-        clip=model.clip_facts.as_record(),
-        versions={"modprompt": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
-        run=dict(run or {}),
-    )
-
-
-def save(model: PromptedModel, path: Union[str, Path]) -> None:
-    """Save a model's prompts, without CLIP, whole or not at all.
-
-    Args:
-        model: the model.
-        path: the file; what is there is replaced.
-    """
-    epoch = model.average.epochs if model.average is not None else 0
-    state = view_of(model).state_dict()
-    write_tensors(str(path), {"state_dict": state, "epoch": epoch, "val_result": None, KEY: describe(model)})
 
 
 def load(
@@ -103,7 +30,7 @@ def load(
     epoch: Optional[int] = None,
     device: Union[str, torch.device, None] = None,
 ) -> PromptedModel:
-    """A model from a file that `save` or a run wrote, or from a run's output folder. No generator is drawn from.
+    """A model from a file that it was saved to, or from a run's output folder. No generator is drawn from.
 
     Args:
         path: the file or folder.
@@ -120,22 +47,25 @@ def load(
     file = checkpoint_of_run(path, epoch) if Path(path).is_dir() else str(path)
     content = checkpoint.read(file)
     method, names, dataset = _what(content, method, names, file)
-    clip_model = _clip_of(content, clip, device, file)
     with torch.random.fork_rng(devices=[]):
+        clip_model = _clip_of(content, clip, device, file)
         model = method.on(clip_model, names, dataset=dataset)
-    load_learner(view_of(model), file, made_with(method, _known_fingerprint(content, clip_model)))
+    view = view_of(method, model.prompt_learner)
+    load_learner(view, file, made_with(method, _known_fingerprint(content, clip_model)))
     if model.prompt_learner.bound and content.class_list != checkpoint.class_list(names):
         raise UserError(f"{file}: the contexts of single classes (CSC) were learned for other class names")
     return model.eval()
 
 
-def _what(content: Checkpoint, method: Any, names: Any, path: str) -> Any:
+def _what(
+    content: Checkpoint, method: Optional[Method], names: Optional[Sequence[str]], path: str
+) -> Tuple[Method, Tuple[str, ...], str]:
     """Method, class names and data set of a file."""
     if not content.record:
         if method is None or names is None:
             raise UserError(
-                f"{path} does not say what it is (it is the family's, or of our first version): give its method and class "
-                'names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'
+                f"{path} does not say what it is (it is the family's, or of our first version): give its method and "
+                'class names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'
             )
         return method, tuple(names), ""
     if method is not None or names is not None:
@@ -166,8 +96,8 @@ def _clip_of(content: Checkpoint, clip: Any, device: Any, path: str) -> nn.Modul
     known = getattr(clip, "fingerprint", mine)
     if facts.fingerprint and in_the_form_of(facts.fingerprint, known) != facts.fingerprint:
         raise UserError(
-            f"{path} was made with another CLIP than {called(clip)}: it names {facts.file or facts.name or 'none'} with "
-            f"fingerprint {facts.fingerprint}, this one's is {mine}"
+            f"{path} was made with another CLIP than {called(clip)}: it names {facts.file or facts.name or 'none'} "
+            f"with fingerprint {facts.fingerprint}, this one's is {mine}"
         )
     return clip
 

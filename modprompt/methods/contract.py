@@ -1,0 +1,67 @@
+"""What a model knows of its method, so that neither file needs the other."""
+
+from typing import Any, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
+
+from torch import nn
+
+from modprompt.errors import UserError
+from modprompt.fields import Setting
+from modprompt.training.average import GaussianAverage
+from modprompt.training.objective import Objective
+
+
+class Classes(NamedTuple):
+    """What is told apart: class names in label order, and the data set's name, which may have a template of its own."""
+
+    names: Tuple[str, ...]
+    dataset: str = ""
+
+
+class ModelsMethod(Protocol):
+    """The part of a Method (base.py) that models and records use."""
+
+    node: Any
+    learner_of: Any
+
+    @classmethod
+    def settings(cls) -> Tuple[Setting, ...]:
+        """All settings."""
+
+    @classmethod
+    def node_name(cls) -> str:
+        """Its node under TRAINER."""
+
+    def as_config(self) -> Dict[str, Any]:
+        """All settings by config key."""
+
+    def objective(self, model: Any) -> Objective:
+        """What it minimises."""
+
+    def keeps_exact(self) -> bool:
+        """Whether the objective asks for features by CLIP's weights as they were before a cast."""
+
+    def averages(self) -> bool:
+        """Whether it ends in an average over epochs."""
+
+    def average(self, epochs: int) -> Optional[GaussianAverage]:
+        """A new average over so many epochs; None if it has none."""
+
+    def key(self, learner: nn.Module, name: str) -> str:
+        """The name in the family's checkpoints of a parameter of the learner."""
+
+
+def classes_of(names: Iterable[str], dataset: str = "") -> Classes:
+    """Class names, checked.
+
+    Raises:
+        UserError: if there are none, or one is empty or no text.
+    """
+    if isinstance(names, str):
+        raise UserError(f"names must be a list of class names, got the text {names!r}")
+    classes = Classes(tuple(names), dataset)
+    if not classes.names:
+        raise UserError("names: no class names are given")
+    wrong = [name for name in classes.names if not isinstance(name, str) or not name.strip()]
+    if wrong:
+        raise UserError(f"names: a class name must be a text that is not empty, got {wrong[0]!r}")
+    return classes

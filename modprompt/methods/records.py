@@ -1,0 +1,89 @@
+"""Learned prompts as files that say what they are: method, classes, CLIP."""
+
+import functools
+import platform
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Union
+
+import torch
+
+from modprompt import __version__
+from modprompt.clips.facts import ClipFacts
+from modprompt.fields import as_config
+from modprompt.learners.base import Learner
+from modprompt.learners.view import CheckpointView
+from modprompt.methods.contract import Classes, ModelsMethod
+from modprompt.runs import checkpoint
+from modprompt.storage.seal import KEY
+from modprompt.storage.tensors import write_tensors
+
+_PLACES = {"text": "behind_start", "vision": "before_ln_pre"}  # where a side's prompt tokens stand
+
+
+def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
+    """Prompts under the names that the family's checkpoints give them."""
+    return CheckpointView(learner, functools.partial(method.key, learner))
+
+
+def made_with(method: ModelsMethod, fingerprint: str) -> Dict[str, str]:
+    """What prompts of a method on a CLIP fit only with, as {name: text}."""
+    compared = [one.key for one in method.settings() if one.compared]
+    facts = {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in compared}
+    facts.update({"the method": method.learner_of or method.node_name(), "the weights of CLIP": fingerprint})
+    return facts
+
+
+def method_record(method: ModelsMethod) -> Dict[str, Any]:
+    """What a file says of a method; `config` has its settings under their names in configs."""
+    return {
+        "name": type(method).__name__,
+        "node": method.node,
+        "learner": method.learner_of or method.node_name(),
+        "settings": {one.field: as_config(getattr(method, one.field)) for one in method.settings()},
+        "config": method.as_config(),
+    }
+
+
+def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
+    """What a file says of classes: names in label order, data set, templates."""
+    templates = getattr(learner, "templates", [f"{learner.prefix} {{}}.".strip()])
+    return {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
+
+
+def describe(
+    method: Mapping[str, Any],
+    classes: Classes,
+    clip: ClipFacts,
+    learner: Learner,
+    run: Optional[Mapping[str, Any]] = None,
+) -> Dict[str, Any]:
+    """The record of a model: what its file says of it.
+
+    Args:
+        method: its method_record.
+        classes: what it tells apart.
+        clip: which CLIP it stands in front of.
+        learner: its prompts.
+        run: what is known of the run that made it: plain values.
+    """
+    sides = learner.schedules._asdict().items()
+    return checkpoint.record(
+        method=dict(method),
+        schedules={side: {"place": _PLACES[side], "steps": [list(step) for step in steps]} for side, steps in sides},
+        classes=classes_record(classes, learner),
+        clip=clip.as_record(),
+        versions={"modprompt": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+        run=dict(run or {}),
+    )
+
+
+def write(path: Union[str, Path], state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
+    """Write a checkpoint, whole or not at all; what is there is replaced.
+
+    Args:
+        path: the file.
+        state: the tensors, under the family's names.
+        record: what describe() gave.
+        epoch: number of finished epochs.
+    """
+    write_tensors(str(path), {"state_dict": dict(state), "epoch": epoch, "val_result": None, KEY: dict(record)})
