@@ -3,7 +3,7 @@
 python -m experiments.run FILE       runs what is not finished; stop it and start it at will
 python -m experiments.report FILE    tables (Markdown, CSV, LaTeX), figures and one HTML page of what is finished
 
-spec.py        an experiment file, checked
+spec.py        an experiment file, read and checked; experiment.py, method.py: what it is then
 protocols.py   which runs a protocol is made of, and which table they fill
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       how a run stands, told by the files in its folder and by its lock

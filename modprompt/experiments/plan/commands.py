@@ -6,8 +6,8 @@ import functools
 import sys
 from pathlib import Path
 
+from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.plan.spec import dataset_config
 from modprompt.places import ROOT
 from modprompt.runs.settings import FREE, as_text, read_settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.spec import Experiment, dataset_config
+from modprompt.experiments.plan.experiment import Experiment, dataset_config
 from modprompt.runs.settings import read_settings
 
 

@@ -11,7 +11,8 @@ from typing import Callable, NamedTuple, Sequence
 import numpy as np
 
 from modprompt.engine.schedule import Schedule
-from modprompt.experiments.plan.spec import CROSS, Experiment, short_names
+from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.method import short_names
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.pictures import pyplot, save_figure

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
+from modprompt.experiments.plan.experiment import PROTOCOLS, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.plan.spec import PROTOCOLS, Experiment
 from modprompt.experiments.reporting import figures, page, render, table
 from modprompt.experiments.reporting.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
 from modprompt.experiments.running import state, status

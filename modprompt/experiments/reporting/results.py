@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Iterable, NamedTuple, Sequence
 
 from modprompt.errors import UserError
+from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.protocols import columns, jobs
-from modprompt.experiments.plan.spec import CROSS, Experiment, trains
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Sequence
 import numpy as np
 import yaml
 
-from modprompt.experiments.plan.spec import CROSS, Experiment
+from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.reporting.results import Line, Results
 
 AVERAGE = "average"

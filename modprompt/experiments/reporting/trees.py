@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
-from modprompt.experiments.plan.spec import CROSS
+from modprompt.experiments.plan.experiment import CROSS
 
 _METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>\d+)shots(?P<more>/nctx[^/]*)?"
 _SEED = r"seed(?P<seed>\d+)(?:_[^/]*)?$"

@@ -27,10 +27,10 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.present import only_present
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.plan.spec import Experiment
 from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found
