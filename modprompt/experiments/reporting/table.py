@@ -39,6 +39,10 @@ class Section(NamedTuple):
     rows: tuple[Row, ...]
     about: str = ""
 
+    def measured(self) -> dict[str, tuple[Cell | None, ...]]:
+        """Cells by method, published rows aside."""
+        return {row.label: row.cells for row in self.rows if not row.source}
+
     def best(self) -> set[tuple[int, int]]:
         """(row, column) of the highest means as printed, published rows aside; none where only one row has a number."""
         best = set()
@@ -51,6 +55,12 @@ class Section(NamedTuple):
             if len(means) > 1:
                 best |= {(number, column) for number, mean in means.items() if mean == max(means.values())}
         return best
+
+
+def measured_labels(sections: Sequence[Section]) -> list[str]:
+    """Methods that have a measured number anywhere, in order."""
+    rows = [row for section in sections for row in section.rows if not row.source]
+    return list(dict.fromkeys(row.label for row in rows if any(row.cells)))
 
 
 def harmonic_mean(base_pct: float, new_pct: float) -> float:
