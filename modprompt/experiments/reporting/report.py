@@ -60,13 +60,14 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
     trees = list(args.trees)
     if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
         experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
-        results = of_experiment(experiment, Path(args.file))
+        results = of_experiment(experiment, [])  # no runs of ours
         trees.insert(0, f"logs={args.file}")
     else:
         experiment = arguments.experiment_of(args)
-        inputs, runs = Inputs(args.out, args.data), jobs(experiment)
-        results = of_experiment(experiment, args.out, inputs)
-        for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in runs], inputs):
+        inputs = Inputs(args.out, args.data)
+        states = state.of_all(jobs(experiment), args.out, inputs)
+        results = of_experiment(experiment, states)
+        for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
     for word in trees:
         label, equals, folder = word.partition("=")

@@ -7,9 +7,8 @@ from typing import Any, Iterable, NamedTuple, Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.kinds import trains
-from modprompt.experiments.plan.protocols import columns, jobs
+from modprompt.experiments.plan.protocols import Job, columns
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state
@@ -83,23 +82,20 @@ class Results:
                             yield line, dataset, column, seed, outcome
 
 
-def of_experiment(experiment: Experiment, out: Path, inputs: Inputs | None = None) -> Results:
-    """The results of an experiment's runs below an output folder; what is stale, failed or running has no number.
+def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.State]]) -> Results:
+    """The results of an experiment's runs; what is stale, failed or running has no number.
 
     Args:
         experiment: what was to be run.
-        out: the output folder.
-        inputs: what results are held against.
+        states: its runs and how they stand.
     """
-    inputs = inputs or Inputs(out, None)
     lines = [
         Line(method.label, method.family, method.seeds, method.point, method.published, method.trains)
         for method in experiment.methods
     ]
     datasets = (experiment.source,) * bool(experiment.source) + experiment.datasets
     results = Results(lines, columns(experiment), datasets)
-    for job in jobs(experiment):
-        stands = state.of(job, out, inputs)
+    for job, stands in states:
         if stands.name == state.FINISHED:
             outcome = Outcome(stands.result["accuracy_pct"], "", stands.result)
         else:

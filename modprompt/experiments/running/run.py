@@ -82,16 +82,15 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
     return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
 
 
-def dry_run(jobs: Sequence[Job], out: Path, data: Path, inputs: Inputs) -> None:
+def dry_run(states: Sequence[tuple[Job, state.State]], out: Path, data: Path) -> None:
     """Print every run that is not finished, with its command, and the number of those that are."""
-    states = [(job, state.of(job, out, inputs)) for job in jobs]
     for job, stands in states:
         if stands.name != state.FINISHED:
             after = f", after {job.parent.folder}" if job.parent else ""
             print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
             print(shlex.join(command(job, out, data)))
     finished = sum(stands.name == state.FINISHED for _, stands in states)
-    print(f"# {len(jobs) - finished} of {len(jobs)} runs would start, {finished} are finished")
+    print(f"# {len(states) - finished} of {len(states)} runs would start, {finished} are finished")
 
 
 def require_usable(out: Path) -> None:
@@ -127,7 +126,7 @@ def stopped_by_signals(runner: Runner):
 
 def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
     """Rename the folders of runs whose results are of other settings; nothing is deleted."""
-    for job in jobs:
+    for job in jobs:  # one after the other: a test is looked at when its training has been put aside
         if state.of(job, out, inputs).name == state.STALE:
             folder = out / job.folder
             aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
@@ -165,14 +164,13 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
         print(f"stopped: {left}; the same command goes on", file=sys.stderr)
         return 130
     tell(summary, len(jobs))
-    for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in jobs], inputs):
+    states = state.of_all(jobs, args.out, inputs)
+    for line in status.not_compared(states, inputs):
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
         from modprompt.experiments.reporting import report  # late: it brings matplotlib
 
-        report.write(
-            experiment, report.of_experiment(experiment, args.out, inputs), report.folder_of(experiment, args.out)
-        )
+        report.write(experiment, report.of_experiment(experiment, states), report.folder_of(experiment, args.out))
     return 0 if summary.complete else 1
 
 
@@ -196,11 +194,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         require_usable(args.out)
         inputs.note_clips(jobs)
-    unfinished = [job for job in jobs if state.of(job, args.out, inputs).name != state.FINISHED]
+    states = state.of_all(jobs, args.out, inputs)
+    unfinished = [job for job, stands in states if stands.name != state.FINISHED]
     for warning in check(unfinished, args.out, args.data) if unfinished else ():
         print(f"warning: {warning}", file=sys.stderr)
     if args.dry_run:
-        dry_run(jobs, args.out, args.data, inputs)
+        dry_run(states, args.out, args.data)
         return 0
     return start(args, experiment, jobs, inputs)
 

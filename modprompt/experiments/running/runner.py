@@ -88,8 +88,7 @@ class Runner:
         self.screen = progress.Screen(len(self.jobs), len(self.finished))
 
     def _sort_in(self) -> None:
-        for job in self.jobs:
-            stands = state.of(job, self.out, self.inputs)
+        for job, stands in state.of_all(self.jobs, self.out, self.inputs):
             if stands.name == state.FINISHED:
                 self.finished.add(job.folder)
             elif stands.name == state.STALE:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from modprompt.experiments.reporting import accuracy_figures, grid_figure, results, table, token_figure
+from modprompt.experiments.reporting import accuracy_figures, grid_figure, table, token_figure
+from tests.modprompt.experiments.fakes import results_below
 from tests.modprompt.experiments.test_table import TWO, by_hand, fill
 
 
@@ -16,7 +17,7 @@ def drawn(monkeypatch, tmp_path):
 
 
 def gather(found, out):
-    gathered = results.of_experiment(found, out)
+    gathered = results_below(found, out)
     return gathered, table.sections(found, gathered)
 
 
