@@ -27,8 +27,6 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 DASSL = {"compat", "trainers", "data", "cli", "experiments"}  # rooms that know it
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
-
-
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 MOST_LINES = 300
 TOO_LONG = {"modprompt/hosts/install.py"}  # not yet
