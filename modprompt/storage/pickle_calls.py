@@ -27,7 +27,7 @@ def _tensor(arguments: List[Any], rules: Rules) -> Any:
         return _NO
     if not is_counts(sizes) or not is_counts(strides) or len(sizes.children) != len(strides.children):
         return _NO
-    flag, hooks, more = (*rest, *(None, None, None)[len(rest) :])
+    flag, hooks, more = [*rest, None, None, None][:3]
     if not is_flag(flag) or not (hooks is None or is_a(hooks, "dict")) or more is not None or len(sizes.children) > 64:
         return _NO
     numel, last = 1, offset

@@ -98,6 +98,15 @@ def _width(item: Any) -> int:
     return item.bit_length() // 3 + 4 if isinstance(item, int) else 24
 
 
+class _Open:
+    """A node that is being measured: its children that are left, and its width so far."""
+
+    __slots__ = ("left", "node", "width")
+
+    def __init__(self, node: Node):
+        self.node, self.left, self.width = node, iter(node.children), 8
+
+
 def measure(root: Any, most: int) -> None:
     """Refuse what is nested too deep, contains itself, or would be longer than `most` characters if it were printed.
 
@@ -106,23 +115,23 @@ def measure(root: Any, most: int) -> None:
     """
     widths: Dict[int, int] = {}  # of nodes that are done; the others on the way are in `path`
     entered = {id(root)}
-    path = [[root, iter(root.children), 8]] if isinstance(root, Node) else []
+    path = [_Open(root)] if isinstance(root, Node) else []
     while path:
-        node, left, _ = path[-1]
-        for child in left:
+        last = path[-1]
+        for child in last.left:
             if not isinstance(child, Node):
-                path[-1][2] += _width(child)
+                last.width += _width(child)
             elif id(child) in widths:
-                path[-1][2] += widths[id(child)]
+                last.width += widths[id(child)]
             elif id(child) in entered or len(path) == _MOST_DEPTH:
                 raise Refused("it contains itself, or is nested too deep")
             else:
                 entered.add(id(child))
-                path.append([child, iter(child.children), 8])
+                path.append(_Open(child))
                 break
-            if path[-1][2] > most:
+            if last.width > most:
                 raise Refused("it would be far longer than its file if it were written out")
         else:
-            widths[id(node)] = path.pop()[2]
+            widths[id(last.node)] = path.pop().width
             if path:
-                path[-1][2] += widths[id(node)]
+                path[-1].width += last.width

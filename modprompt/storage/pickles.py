@@ -76,7 +76,8 @@ class _Pass:
     def top(self, *kinds: str) -> Node:
         if not is_a(self.stack[-1], *kinds):
             raise Refused("it fills or changes something that cannot be filled")
-        return self.stack[-1]
+        node: Node = self.stack[-1]
+        return node
 
     def push(self, item: Any) -> None:
         self.stack.append(item)

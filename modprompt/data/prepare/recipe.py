@@ -34,7 +34,7 @@ class Archive(NamedTuple):
     """
 
     name: str
-    moves: dict
+    moves: dict[str, str]
     url: str = ""
     drive: str = ""
     digest: str = ""

@@ -45,7 +45,9 @@ def all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:
     return tuple(sorted({seed for method in methods for seed in method.seeds}))
 
 
-def narrowed(experiment: Experiment, *, datasets=(), methods=(), seeds=()) -> Experiment:
+def narrowed(
+    experiment: Experiment, *, datasets: Sequence[str] = (), methods: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> Experiment:
     """The experiment with some of its data sets, methods and seeds only; all where nothing is given.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
 from modprompt.runs.settings import FREE
@@ -39,10 +39,10 @@ class Method(NamedTuple):
         """The config's name, and behind it the options that decide numbers: what the family calls CFG."""
         return self.config.stem + "".join(f"-{_short(name, value)}" for name, value in self._named())
 
-    def _named(self):
+    def _named(self) -> Iterator[tuple[str, str]]:
         deciding = [(key, value) for key, value in self.options if key not in FREE]
         names = short_names([key for key, _ in deciding])
-        return [(names[key], value) for key, value in deciding]
+        return ((names[key], value) for key, value in deciding)
 
 
 def _short(name: str, value: str) -> str:

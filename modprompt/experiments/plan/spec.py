@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
@@ -50,24 +50,24 @@ class _Reader:
     def fault(self, place: str, what: str) -> UserError:
         return UserError(f"{self.path}: {place}: {what}" if place else f"{self.path}: {what}")
 
-    def content(self) -> dict:
+    def content(self) -> dict[str, Any]:
         try:
             content = strict_yaml.load(self.path)
         except ValueError as error:
             raise self.fault("", f"is no YAML to go by ({' '.join(str(error).split())[:120]})") from None
         return self.mapping(content, "")
 
-    def mapping(self, value: Any, place: str) -> dict:
+    def mapping(self, value: Any, place: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.fault(place, f"KEY: VALUE pairs are expected, got {value!r}")
         return {str(key): item for key, item in value.items()}
 
-    def known(self, content: Mapping, keys: Sequence[str], place: str) -> None:
+    def known(self, content: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
         for key in content:
             if key not in keys:
                 raise self.fault(place, f"there is no key {key!r}" + known_names(key, keys))
 
-    def needed(self, content: Mapping, key: str, place: str) -> Any:
+    def needed(self, content: Mapping[str, Any], key: str, place: str) -> Any:
         if content.get(key) in (None, "", [], {}):
             raise self.fault(place, f"{key} is missing")
         return content[key]
@@ -116,7 +116,9 @@ class _Reader:
             raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
         return path
 
-    def method(self, label: str, value: Any, seeds: tuple[int, ...], shared: dict[str, str], last: dict[str, str]):
+    def method(
+        self, label: str, value: Any, seeds: tuple[int, ...], shared: dict[str, str], last: dict[str, str]
+    ) -> Iterator[Method]:
         place = f"methods: {label}"
         content = self.mapping(value, place)
         self.known(content, ("trainer", "config", "options", "seeds", "grid", "published"), place)

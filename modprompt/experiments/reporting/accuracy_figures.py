@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from modprompt.experiments.reporting.figure_style import (
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.table import Cell, Section, measured_labels
 from modprompt.storage.pictures import pyplot, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def _points(experiment: Experiment, sections: Sequence[Section]) -> dict[str, dict[str, dict[str, Cell]]]:
@@ -134,11 +137,12 @@ def curves(sections: Sequence[Section], path: Path) -> str:
     return "Accuracy over the number of shots; whiskers are standard deviations over seeds."
 
 
-def _curve(axes, label: str, number: int, cells: dict[str, Cell | None], shots: Sequence[str]) -> None:
-    if cells.get("0") is not None:
-        axes.axhline(cells["0"].mean, color=colour(number), ls="--", lw=1.2, label=shown(label))
+def _curve(axes: Axes, label: str, number: int, cells: dict[str, Cell | None], shots: Sequence[str]) -> None:
+    zero_shot = cells.get("0")
+    if zero_shot is not None:
+        axes.axhline(zero_shot.mean, color=colour(number), ls="--", lw=1.2, label=shown(label))
         return
-    there = [(int(shot), cells[shot]) for shot in shots if cells.get(shot) is not None]
+    there = [(int(shot), cell) for shot in shots if (cell := cells.get(shot)) is not None]
     axes.errorbar(
         [shot for shot, _ in there],
         [cell.mean for _, cell in there],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd")
 MOST_METHODS = 12  # methods whose bars or curves can be told apart, data set by data set
@@ -19,7 +23,8 @@ def colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def tidy(axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Take away what needs no ink, and put levels behind what is drawn."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
@@ -35,7 +40,8 @@ def legend_height(width: float, labels: Sequence[str]) -> float:
     return 0.3 + 0.19 * -(-len(labels) // _legend_columns(width, labels))
 
 
-def top_legend(fig, axes) -> None:
+def top_legend(fig: Figure, axes: Axes) -> None:
+    """One legend above all panels, of what is drawn in one of them."""
     handles, labels = axes.get_legend_handles_labels()
     columns = _legend_columns(fig.get_figwidth(), labels)
     fig.legend(handles, labels, ncols=columns, loc="outside upper center", fontsize=9, frameon=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from modprompt.experiments.plan.method import short_names
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Section
 from modprompt.storage.pictures import pyplot, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 
 def heat_maps(family: str, keys: Sequence[str], results: Results, sections: Sequence[Section], path: Path) -> str:
@@ -52,7 +56,7 @@ def heat_maps(family: str, keys: Sequence[str], results: Results, sections: Sequ
     return f"{family}: mean accuracy over {over}, {section.title}; empty fields are not finished."
 
 
-def _map(axes, values: np.ndarray) -> None:
+def _map(axes: Axes, values: NDArray[np.float64]) -> None:
     known = values[~np.isnan(values)]
     low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
     axes.imshow(values, cmap="viridis", vmin=low, vmax=max(high, low + 1e-6), aspect="auto")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
@@ -81,7 +82,7 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     """Write all files of a report into a folder, each whole, and print the tables."""
     sections = table.sections(experiment, results)
     about = render.caption(experiment.protocol, experiment.seeds)
-    notes = {
+    notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Warnings": warnings(results),
         "Published figures": render.sources(sections),

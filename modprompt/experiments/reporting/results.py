@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
@@ -70,9 +70,10 @@ class Results:
     def values(self, line: Line, dataset: str, column: str) -> list[float] | None:
         """Accuracies in percent of all seeds, or None if one is lacking."""
         numbers = [outcome.accuracy_pct for outcome in self.outcomes(line, dataset, column).values()]
-        return None if None in numbers or not numbers else numbers
+        known = [number for number in numbers if number is not None]
+        return known if known and len(known) == len(numbers) else None
 
-    def all(self):
+    def all(self) -> Iterator[tuple[Line, str, str, int, Outcome]]:
         """(line, data set, column, seed, outcome) of every run that there should be."""
         for line in self.lines:
             for dataset in self.datasets:
@@ -97,7 +98,7 @@ def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.Stat
     results = Results(lines, columns(experiment), datasets)
     for job, stands in states:
         if stands.name == state.FINISHED:
-            outcome = Outcome(stands.result["accuracy_pct"], "", stands.result)
+            outcome = Outcome(stands.accuracy_pct, "", stands.result)
         else:
             outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
         results.add(job.method.label, job.dataset, job.column, job.seed, outcome)
@@ -188,7 +189,7 @@ def _rule(digest: str) -> str:
 
 def warnings(results: Results) -> list[str]:
     """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP."""
-    found: dict[tuple, dict[str, list[str]]] = {}
+    found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for line, dataset, _, seed, outcome in results.all():
         if outcome.result is None:
             continue

@@ -39,8 +39,8 @@ def tokens(results: Results, path: Path) -> str:
     size = (8.2, 2.6 + legend_height(8.2, names))
     fig, all_axes = pyplot().subplots(1, 2, figsize=size, layout="constrained", sharey=True)
     for axes, side in zip(all_axes, ("text", "vision")):
-        for number, (sides, label) in enumerate(zip(methods, names)):
-            counts = np.array(dict(sides)[side])
+        for number, (schedule, label) in enumerate(zip(methods, names)):
+            counts = np.array(dict(schedule)[side])
             apart = (number - (len(methods) - 1) / 2) * min(0.08, 0.6 / len(methods))  # equal lines are seen
             axes.step(range(len(counts)), counts + apart, where="mid", color=colour(number), label=label, lw=1.6)
         axes.set_xlabel(f"{side} layer", fontsize=9)

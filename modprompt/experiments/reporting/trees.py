@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 from modprompt.experiments.plan.experiment import CROSS
 from modprompt.experiments.plan.kinds import trains
@@ -76,7 +76,7 @@ def discover(root: Path, protocol: str, source: str = "imagenet") -> list[Found]
 
     A base accuracy is taken from train_base, and from test_base only where that has none.
     """
-    found: dict[tuple, Found] = {}
+    found: dict[tuple[Any, ...], Found] = {}
     for path, folder in _folders(root):
         match = _match(path, protocol, source)
         if match is None:

@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import yaml
 
@@ -111,7 +111,7 @@ def require_usable(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(runner: Runner):
+def stopped_by_signals(runner: Runner) -> Iterator[None]:
     """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
     earlier = {}
     try:
@@ -168,9 +168,9 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
     for line in status.not_compared(states, inputs):
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
-        from modprompt.experiments.reporting import report  # late: it brings matplotlib
+        from modprompt.experiments.reporting import report, results  # late: few need them, and they bring numpy
 
-        report.write(experiment, report.of_experiment(experiment, states), report.folder_of(experiment, args.out))
+        report.write(experiment, results.of_experiment(experiment, states), report.folder_of(experiment, args.out))
     return 0 if summary.complete else 1
 
 

@@ -34,6 +34,18 @@ class State(NamedTuple):
     result: dict[str, Any] | None = None
     failed_s: float = 0.0
 
+    @property
+    def accuracy_pct(self) -> float:
+        """Accuracy of a run that has a result, in percent.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        if self.result is None:
+            raise ValueError(f"a run that is {self.name} has no accuracy")
+        accuracy: float = self.result["accuracy_pct"]
+        return accuracy
+
 
 def _outdated(result: dict[str, Any], trained: dict[str, Any] | None) -> bool:
     """Whether a test is of another model than the one that its training, if it has a result, now has."""
