@@ -3,7 +3,7 @@
 python -m modprompt experiment run FILE      runs what is not finished; stop it and start it at will
 python -m modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of what is done
 
-spec.py        an experiment file, checked
+spec.py        an experiment file, read and checked; experiment.py, method.py: what it is then
 protocols.py   which runs a protocol is made of, and which table they fill
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       how a run stands, told by the files in its folder and by its lock

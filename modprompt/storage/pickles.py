@@ -6,52 +6,14 @@ name that is not admitted, and opcodes that PyTorch does not write. It decides n
 """
 
 import struct
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from modprompt.storage.opening import Refused
+from modprompt.storage.pickle_calls import Rules, called
+from modprompt.storage.pickle_values import Node, Storage, cost, is_a, is_key, measure, storage_of
 
 MOST_BYTES = 64 << 20  # of a pickle; storages are not in it
 _MOST_STEPS = 2_000_000
-_MOST_DEPTH = 100
-_LEAST_ROOM = 64 << 20  # bytes that a tensor made larger by strides of 0 may take in any file
-_REPEATS = 1 << 60  # whole numbers from here on can be chosen so that all of them have one hash
-_LONGEST_TYPE = 32  # characters of the name of one of numpy's types
-_SCALARS = (str, int, float, bool, bytes, type(None))
-ITEM_SIZES = {
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "LongStorage": 8,
-    "IntStorage": 4,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
-    "ComplexDoubleStorage": 16,
-    "ComplexFloatStorage": 8,
-}
-
-
-class Storage(NamedTuple):
-    """What a pickle says of a storage: its key in the file, its type's name, and its number of elements."""
-
-    key: str
-    kind: str
-    numel: int
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return self.numel * ITEM_SIZES[self.kind]
-
-
-class Rules(NamedTuple):
-    """What a pickle may do: names it may ask for, whether a storage fits the file, and the file's size in bytes."""
-
-    admits: Callable[[str, str], bool]
-    has: Callable[[Storage], bool]
-    file_size: int
 
 
 class Checked(NamedTuple):
@@ -61,39 +23,6 @@ class Checked(NamedTuple):
     names: List[str]
     storages: Dict[str, Storage]
     root: Any
-
-
-class _Node:
-    """Stands for what the loader would make: a container, a named thing, a storage or a tensor."""
-
-    __slots__ = ("children", "kind", "value")
-
-    def __init__(self, kind: str, children: Sequence[Any] = (), value: Any = None):
-        self.kind, self.children, self.value = kind, list(children), value
-
-
-def _is_key(item: Any) -> bool:
-    if isinstance(item, int):
-        return abs(item) < _REPEATS
-    return isinstance(item, _SCALARS) or item.kind == "tensor"  # a tensor's hash is its identity
-
-
-def _cost(items: Sequence[Any]) -> int:
-    """Steps that a loader takes to copy these values: one for each thing in them, or for some bytes."""
-    copied = (len(item.children) if isinstance(item, _Node) else _width(item) // 16 for item in items)
-    return len(items) + sum(copied)
-
-
-def _of(item: Any, *kinds: str) -> bool:
-    return isinstance(item, _Node) and item.kind in kinds
-
-
-def _is_counts(item: Any) -> bool:
-    return _of(item, "tuple") and all(type(child) is int and child >= 0 for child in item.children)
-
-
-def _is_flag(item: Any) -> bool:
-    return item is None or isinstance(item, bool)
 
 
 class _Pass:
@@ -117,7 +46,7 @@ class _Pass:
             code = self.take(1)[0]
             if code == 0x2E:  # STOP
                 root = self.stack.pop()
-                _measure(root, 4 * (self.at - start) + (4 << 20))
+                measure(root, 4 * (self.at - start) + (4 << 20))
                 return Checked(self.at, list(self.names), self.storages, root)
             step = _STEPS.get(code)
             if step is None:
@@ -144,10 +73,11 @@ class _Pass:
         items, self.stack = self.stack, self.marks.pop()
         return items
 
-    def top(self, *kinds: str) -> _Node:
-        if not _of(self.stack[-1], *kinds):
+    def top(self, *kinds: str) -> Node:
+        if not is_a(self.stack[-1], *kinds):
             raise Refused("it fills or changes something that cannot be filled")
-        return self.stack[-1]
+        node: Node = self.stack[-1]
+        return node
 
     def push(self, item: Any) -> None:
         self.stack.append(item)
@@ -178,7 +108,7 @@ class _Pass:
             raise Refused(f"it asks for {module}.{name}, which a checkpoint has no need of")
         full = f"{module}.{name}"
         self.names[full] = None
-        self.push(_Node("name", (), full))
+        self.push(Node("name", (), full))
 
     def put(self, shape: str) -> None:
         place = self.number(shape)
@@ -197,7 +127,7 @@ class _Pass:
             if len(items) < count:
                 raise Refused("its stack is empty")
             del self.stack[-count:]
-        self.push(_Node("tuple", items))
+        self.push(Node("tuple", items))
 
     def append(self, many: bool) -> None:
         items = self.above_mark() if many else [self.stack.pop()]
@@ -207,157 +137,39 @@ class _Pass:
         items = self.above_mark() if many else [self.stack.pop(), self.stack.pop()][::-1]
         if len(items) % 2:
             raise Refused("it has a key without a value")
-        if not all(_is_key(key) for key in items[::2]):
+        if not all(is_key(key) for key in items[::2]):
             raise Refused("it has a key that is neither text nor a number of usual size")
         self.top("dict").children.extend(items)
 
     def new(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
-        if not _of(kind, "name") or not _of(arguments, "tuple"):
+        if not is_a(kind, "name") or not is_a(arguments, "tuple"):
             raise Refused("it makes something of what is no class")
-        self.steps += _cost(arguments.children)
-        self.push(_Node("object", [arguments], kind.value))
+        self.steps += cost(arguments.children)
+        self.push(Node("object", [arguments], kind.value))
 
     def build(self) -> None:
         state = self.stack.pop()
-        self.steps += _cost([state])
+        self.steps += cost([state])
         self.top("object", "dict").children.append(state)
-        if self.stack[-1].kind == "dict" and not _of(state, "dict"):
+        if self.stack[-1].kind == "dict" and not is_a(state, "dict"):
             raise Refused("it sets the attributes of a table to something that is no table")
 
     def persistent(self) -> None:
         item = self.stack.pop()
-        storage = _storage_of(item)
+        storage = storage_of(item)
         if storage is None or self.storages.setdefault(storage.key, storage) != storage:
             raise Refused("it refers to something outside that is no storage")
         if not self.rules.has(storage):
             raise Refused(f"its storage {storage.key[:40]} is missing, or has another size than it says")
-        self.push(_Node("storage", (), storage))
+        self.push(Node("storage", (), storage))
 
     def reduce(self) -> None:
         arguments, made_by = self.stack.pop(), self.stack.pop()
-        if not _of(made_by, "name") or not _of(arguments, "tuple"):
+        if not is_a(made_by, "name") or not is_a(arguments, "tuple"):
             raise Refused("it calls something that is no name")
-        self.steps += _cost(arguments.children)
-        make = _CALLS.get(made_by.value)
-        made = _Node("object", [arguments], made_by.value) if make is None else make(arguments.children, self.rules)
-        if made is _NO:
-            raise Refused(f"it calls {made_by.value} with arguments that PyTorch does not write")
-        self.push(made)
-
-
-def _storage_of(item: Any) -> Optional[Storage]:
-    if not _of(item, "tuple") or len(item.children) not in (5, 6):
-        return None
-    word, kind, key, location, numel, *view = item.children
-    word, key, location = (part.decode("ascii") if isinstance(part, bytes) else part for part in (word, key, location))
-    if word != "storage" or not _of(kind, "name") or any(part is not None for part in view):
-        return None
-    module, _, name = kind.value.rpartition(".")
-    if module not in ("torch", "torch.storage") or name not in ITEM_SIZES or not isinstance(location, str):
-        return None
-    if not isinstance(key, str) or type(numel) is not int or numel < 0:
-        return None
-    return Storage(key, name, numel)
-
-
-_NO = object()  # calls that are not admitted give it
-
-
-def _tensor(arguments: List[Any], rules: Rules) -> Any:
-    """A view of a storage that stays inside it."""
-    if not 4 <= len(arguments) <= 7:
-        return _NO
-    storage, offset, sizes, strides, *rest = arguments
-    if not _of(storage, "storage") or type(offset) is not int or offset < 0:
-        return _NO
-    if not _is_counts(sizes) or not _is_counts(strides) or len(sizes.children) != len(strides.children):
-        return _NO
-    flag, hooks, more = (*rest, *(None, None, None)[len(rest) :])
-    if not _is_flag(flag) or not (hooks is None or _of(hooks, "dict")) or more is not None or len(sizes.children) > 64:
-        return _NO
-    numel, last = 1, offset
-    for size, stride in zip(sizes.children, strides.children):
-        numel *= size
-        last += (size - 1) * stride
-    item_size = ITEM_SIZES[storage.value.kind]
-    if numel and last >= storage.value.numel or numel * item_size > max(rules.file_size, _LEAST_ROOM):
-        raise Refused(f"it has a tensor that is larger than its storage {storage.value.key[:40]}")
-    return _Node("tensor")
-
-
-def _parameter(arguments: List[Any], _: Rules) -> Any:
-    if len(arguments) != 3 or not _of(arguments[0], "tensor") or not _is_flag(arguments[1]):
-        return _NO
-    return _Node("tensor") if _of(arguments[2], "dict") else _NO
-
-
-def _ordered(arguments: List[Any], _: Rules) -> Any:
-    """An OrderedDict: empty, or of [key, value] pairs as Python 2 wrote it."""
-    if not arguments:
-        return _Node("dict")
-    if len(arguments) != 1 or not _of(arguments[0], "list"):
-        return _NO
-    pairs = arguments[0].children
-    fit = all(_of(pair, "list", "tuple") and len(pair.children) == 2 and _is_key(pair.children[0]) for pair in pairs)
-    return _Node("dict", [item for pair in pairs for item in pair.children]) if fit else _NO
-
-
-def _counter(arguments: List[Any], _: Rules) -> Any:
-    if len(arguments) > 1 or not all(_of(argument, "dict") for argument in arguments):
-        return _NO
-    return _Node("dict", arguments[0].children if arguments else ())
-
-
-def _default_dict(arguments: List[Any], _: Rules) -> Any:
-    plain = all(argument is None or _of(argument, "name") for argument in arguments)
-    return _Node("dict") if plain and len(arguments) < 2 else _NO
-
-
-def _plain_dict(arguments: List[Any], _: Rules) -> Any:
-    return _NO if arguments else _Node("dict")
-
-
-def _set(arguments: List[Any], _: Rules) -> Any:
-    plain = all(_of(item, "list") and not any(_of(child, "tensor") for child in item.children) for item in arguments)
-    fit = plain and len(arguments) == 1 and all(map(_is_key, arguments[0].children))
-    return _Node("object", arguments) if fit else _NO
-
-
-def _numpy_type(arguments: List[Any], _: Rules) -> Any:
-    named = bool(arguments) and isinstance(arguments[0], (str, bytes)) and len(arguments[0]) <= _LONGEST_TYPE
-    return _Node("object", arguments, "numpy.dtype") if named else _NO
-
-
-def _size(arguments: List[Any], _: Rules) -> Any:
-    return _Node("object", arguments) if len(arguments) == 1 and _is_counts(arguments[0]) else _NO
-
-
-def _bytes(arguments: List[Any], _: Rules) -> Any:
-    """Bytes, which protocol 2 writes as text and the name of a codec."""
-    if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] not in ("latin1", "latin-1"):
-        return _NO
-    return arguments[0].encode("latin1")
-
-
-def _first(arguments: List[Any], _: Rules) -> Any:
-    return arguments[0] if arguments else _NO
-
-
-_CALLS: Dict[str, Callable[[List[Any], Rules], Any]] = {
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "collections.OrderedDict": _ordered,
-    "collections.Counter": _counter,
-    "collections.defaultdict": _default_dict,
-    "builtins.dict": _plain_dict,
-    "builtins.set": _set,
-    "torch.Size": _size,
-    "_codecs.encode": _bytes,
-    "numpy.dtype": _numpy_type,
-    "torch.jit._pickle.restore_type_tag": _first,
-}
+        self.steps += cost(arguments.children)
+        self.push(called(made_by.value, arguments, self.rules))
 
 
 def _step(name: str, *arguments: Any) -> Callable[[_Pass], None]:
@@ -373,7 +185,7 @@ def _number(shape: str) -> Callable[[_Pass], None]:
 
 
 def _empty(kind: str) -> Callable[[_Pass], None]:
-    return lambda run: run.push(_Node(kind))
+    return lambda run: run.push(Node(kind))
 
 
 _STEPS: Dict[int, Callable[[_Pass], None]] = {
@@ -410,38 +222,6 @@ _STEPS: Dict[int, Callable[[_Pass], None]] = {
     ord("]"): _empty("list"),
     ord("}"): _empty("dict"),
 }
-
-
-def _width(item: Any) -> int:
-    if isinstance(item, (str, bytes)):
-        return len(item) + 4
-    return item.bit_length() // 3 + 4 if isinstance(item, int) else 24
-
-
-def _measure(root: Any, most: int) -> None:
-    """Refuse what is nested too deep, contains itself, or would be longer than `most` characters if it were printed."""
-    widths: Dict[int, int] = {}  # of nodes that are done; the others on the way are in `path`
-    entered = {id(root)}
-    path = [[root, iter(root.children), 8]] if isinstance(root, _Node) else []
-    while path:
-        node, left, _ = path[-1]
-        for child in left:
-            if not isinstance(child, _Node):
-                path[-1][2] += _width(child)
-            elif id(child) in widths:
-                path[-1][2] += widths[id(child)]
-            elif id(child) in entered or len(path) == _MOST_DEPTH:
-                raise Refused("it contains itself, or is nested too deep")
-            else:
-                entered.add(id(child))
-                path.append([child, iter(child.children), 8])
-                break
-            if path[-1][2] > most:
-                raise Refused("it would be far longer than its file if it were written out")
-        else:
-            widths[id(node)] = path.pop()[2]
-            if path:
-                path[-1][2] += widths[id(node)]
 
 
 def check(text: bytes, rules: Rules, start: int = 0) -> Checked:

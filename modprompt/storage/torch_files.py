@@ -11,7 +11,9 @@ from torch import Tensor
 from modprompt.storage import torchscript
 from modprompt.storage.archives import Member, is_archive, read_member, read_members, verify
 from modprompt.storage.opening import Bytes, Refused
-from modprompt.storage.pickles import MOST_BYTES, Checked, Rules, Storage, check
+from modprompt.storage.pickle_calls import Rules
+from modprompt.storage.pickle_values import Storage
+from modprompt.storage.pickles import MOST_BYTES, Checked, check
 from modprompt.storage.unpickling import Flats, admits
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of files from before PyTorch 1.6

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from modprompt.storage.opening import Bytes, Refused
-from modprompt.storage.pickles import ITEM_SIZES, Storage
+from modprompt.storage.pickle_values import ITEM_SIZES, Storage
 
 OPTIMISERS = ("torch.optim.", "dassl.optim.")
 _NUMPY_TYPES = {

@@ -1,7 +1,10 @@
-"""Nothing imports what is above it, no room has a cycle, and all of it parses as Python 3.8 where it goes into hosts."""
+"""Nothing imports what is above it, in a circle, or PyTorch where it is not needed; what is below says nothing by itself."""
 
 import ast
+import subprocess
+import sys
 
+import graphlib
 import pytest
 
 from modprompt.hosts import ship
@@ -24,6 +27,11 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 DASSL = {"compat", "trainers", "data", "cli", "experiments"}  # rooms that know it
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+MOST_LINES = 300
+TOO_LONG = {"modprompt/hosts/install.py"}  # not yet
+PRINTING = {"trainers", "data", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {"__init__"}
+WITH_TORCH = {"storage": ("tensors", "torch_files", "torchscript", "unpickling"), "experiments": ("plan.check",)}
 
 
 def imported(tree):
@@ -65,3 +73,107 @@ def test_what_goes_into_hosts_is_python_38():
     for path in ship.package_files():
         if path.suffix == ".py":
             ast.parse(path.read_text(), feature_version=(3, 8))
+
+
+def lines_of_code():
+    """Python files of this project outside the tests, and how many lines each has."""
+    folders = [folder for folder in ROOT.glob("[!.]*/") if folder.name != "tests" and any(folder.glob("*.py"))]
+    files = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
+    return {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files}
+
+
+def test_no_file_is_long():
+    counted = lines_of_code()
+    assert {"train.py", "modprompt/compat/stand_in/dassl/engine/trainer.py", "experiments/run.py"} <= set(counted)
+    assert {path for path, lines in counted.items() if lines > MOST_LINES} <= TOO_LONG
+
+
+def imports_of(name):
+    """Modules of this package that a module imports anywhere in it; a package only where a name of its own is taken."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield from [inner] if inner in MODULES else [node.module] if node.module in MODULES else []
+
+
+def test_no_modules_import_each_other():
+    assert set(imports_of("modprompt.runs.same")) >= {"modprompt.storage.versioned"}
+    try:
+        graphlib.TopologicalSorter({name: set(imports_of(name)) for name in MODULES}).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+def modules_of(room, *names):
+    """Modules of a room: these, or all but those that need PyTorch."""
+    whole = [name for name in MODULES if name.startswith(f"modprompt.{room}.")]
+    needing = {f"modprompt.{room}.{name}" for name in WITH_TORCH.get(room, ())}
+    return [f"modprompt.{room}.{name}" for name in names] or [name for name in whole if name not in needing]
+
+
+TORCHLESS = {
+    "package": ["modprompt"],
+    "ground": [f"modprompt.{name}" for name in sorted(GROUND)],
+    "storage": modules_of("storage"),
+    "runs": modules_of("runs", "settings", "same", "result", "images", "folder", "published"),
+    "schedule": modules_of("engine", "schedule"),
+    "experiments": modules_of("experiments"),
+}
+CHILD = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    if "torch" in sys.modules:
+        sys.exit(f"{name} imports torch")
+"""
+
+
+@pytest.mark.parametrize("modules", TORCHLESS.values(), ids=TORCHLESS)
+def test_nothing_imports_torch_that_has_no_tensors(modules):
+    ended = subprocess.run([sys.executable, "-c", CHILD, *modules], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_child_notices_torch():
+    words = [sys.executable, "-c", CHILD, "modprompt.storage.text", "modprompt.storage.tensors"]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "modprompt.storage.tensors imports torch\n")
+
+
+def sayings(tree):
+    """(line, what) of calls that print, or log under another name than the package's."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == "print_trainable_parameters":
+            continue  # asked for by its name
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("print", "sys.stdout.write", "sys.stderr.write"):
+                yield node.lineno, called
+            if called.split(".")[-1] == "getLogger" and [ast.unparse(word) for word in node.args] != ["'modprompt'"]:
+                yield node.lineno, ast.unparse(node)
+        yield from sayings(node)
+
+
+QUIET = [path for path in FILES if path.relative_to(PACKAGE).with_suffix("").parts[0] not in PRINTING]
+
+
+@pytest.mark.parametrize("path", QUIET, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_what_a_library_says_is_logged(path):
+    assert list(sayings(ast.parse(path.read_text()))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def f():\n    if True:\n        print('x')", [(3, "print")]),
+        ("sys.stderr.write('x')", [(1, "sys.stderr.write")]),
+        ("logging.getLogger(__name__)", [(1, "logging.getLogger(__name__)")]),
+        ("logging.getLogger('modprompt').info('x')", []),
+        ("class M:\n    def print_trainable_parameters(self):\n        print('x')", []),
+    ],
+)
+def test_sayings_are_found(code, said):
+    assert list(sayings(ast.parse(code))) == said

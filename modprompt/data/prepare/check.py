@@ -8,7 +8,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.images import undecodable
 from modprompt.data.listings import read_classnames
-from modprompt.data.prepare.recipes import Archive, Recipe
+from modprompt.data.prepare.recipe import Archive, Recipe
 from modprompt.data.readers.imagenet_variants import ImageNetVariant
 from modprompt.data.splits import PARTS, Split, read_split, split_hash
 from modprompt.data.storage import Storage
@@ -55,7 +55,7 @@ def _faults_of_split(name: str, status: str, path: Path | None) -> list[str]:
 
 
 def _missing(recipe: Recipe, folder: Path) -> list[str]:
-    targets = []
+    targets: list[str] = []
     for step in recipe.steps:
         targets += step.moves.values() if isinstance(step, Archive) else [step.target]
     return [f"missing: {folder / target}" for target in targets if not (folder / target).exists()]

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from modprompt.data.prepare.download import download, verify
-from modprompt.data.prepare.recipes import Archive, ByHand, File, Recipe
+from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
 from modprompt.data.prepare.unpack import unpack
 from modprompt.errors import UserError
 from modprompt.storage.paths import inside_without_links, is_link

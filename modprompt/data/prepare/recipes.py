@@ -4,72 +4,8 @@ instructions; sizes are those of the published splits.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Union
-
+from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
 from modprompt.runs.published import SPLIT_SHA256
-
-
-class File(NamedTuple):
-    """One file of the tree.
-
-    Attributes:
-        target: its path below the data set's folder.
-        url: where it is downloaded from; or
-        drive: its id on Google Drive.
-        digest: "md5:..." or "sha256:..." of the published file, or "" if none is known.
-    """
-
-    target: str
-    url: str = ""
-    drive: str = ""
-    digest: str = ""
-
-
-class Archive(NamedTuple):
-    """An archive, parts of which become parts of the tree.
-
-    Attributes:
-        name: file name of the archive.
-        moves: {path inside the archive: path below the data set's folder}.
-        url: where it is downloaded from; or
-        drive: its id on Google Drive.
-        digest: "md5:..." or "sha256:..." of the published archive, or "" if none is known.
-        note: what to tell a user whose download fails.
-    """
-
-    name: str
-    moves: dict
-    url: str = ""
-    drive: str = ""
-    digest: str = ""
-    note: str = ""
-
-
-class ByHand(NamedTuple):
-    """What cannot be downloaded by a program: the original is dead, or asks for a registration.
-
-    Attributes:
-        target: path below the data set's folder that shows that it is there.
-        how: what to fetch and where to put it.
-    """
-
-    target: str
-    how: str
-
-
-class Recipe(NamedTuple):
-    """All steps of one data set.
-
-    Attributes:
-        folder: the data set's folder below the root.
-        steps: files, archives, and what to do by hand.
-        sizes: published number of (train, val, test) images; None where there is no such part or number.
-    """
-
-    folder: str
-    steps: tuple[Union[File, Archive, ByHand], ...]
-    sizes: tuple[int | None, int | None, int | None] = (None, None, None)
-
 
 _ROBOTS = "https://www.robots.ox.ac.uk/~vgg/data"
 _CLASSNAMES = File("classnames.txt", drive="1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.experiments.plan import spec
+from modprompt.experiments.plan.experiment import Experiment, narrowed
 from modprompt.runs.settings import pairs
 
 
@@ -47,11 +48,11 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run, over those of the file")
 
 
-def experiment_of(args: argparse.Namespace) -> spec.Experiment:
+def experiment_of(args: argparse.Namespace) -> Experiment:
     """The experiment that the arguments mean.
 
     Raises:
-        UserError: as spec.find, spec.read and spec.narrowed.
+        UserError: as spec.find, spec.read and narrowed.
     """
     whole = spec.read(spec.find(args.file), dict(pairs(args.options)))
-    return spec.narrowed(whole, datasets=args.datasets, methods=args.methods, seeds=args.seeds)
+    return narrowed(whole, datasets=args.datasets, methods=args.methods, seeds=args.seeds)

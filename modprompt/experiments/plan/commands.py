@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Sequence
 
 from modprompt import places
+from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.plan.spec import dataset_config
 from modprompt.runs.settings import FREE, as_text, read_settings
 
 

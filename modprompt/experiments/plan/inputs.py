@@ -92,13 +92,13 @@ class Inputs:
             from modprompt.clips.build import load_clip  # late: it brings PyTorch
 
             stamp = _stamp(clip.file)
-            found = load_clip(clip.name, clip.path).fingerprint
+            found: Any = load_clip(clip.name, clip.path).fingerprint
             self.notes[str(clip.file.absolute())] = {"stamp": stamp, "hash": str(found), "old": found.old}
         if unknown:
             write_json(self.out / NOTES, sealed({"clips": self.notes}, 1))
 
     def _find(self, name: str) -> str | None:
-        return find_recorded(self.data, name)
+        return None if self.data is None else find_recorded(self.data, name)
 
     def _has_data(self, result: dict[str, Any]) -> bool:
         files = _files(result) or {}
@@ -123,8 +123,9 @@ class Inputs:
             found.append("CLIP")
         elif ":" not in recorded:
             found.append("CLIP by today's rule (an earlier one, which proves less, agrees)")
-        if _files(result) is None or not self._has_data(result):
+        files = _files(result)
+        if files is None or not self._has_data(result):
             found.append("split and few-shot list")
-        elif isinstance(result.get("split"), dict) and not same.has_split_file(_files(result)):
+        elif isinstance(result.get("split"), dict) and not same.has_split_file(files):
             found.append("split")
         return found

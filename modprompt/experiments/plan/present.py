@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.spec import Experiment, dataset_config
+from modprompt.experiments.plan.experiment import Experiment, dataset_config
 from modprompt.runs.settings import read_settings
 
 
@@ -21,7 +21,8 @@ def is_present(dataset: str, data: Path) -> bool:
     reader = DATASET_REGISTRY.get(read_settings(str(dataset_config(dataset)))["DATASET.NAME"])
     if getattr(reader, "makes_itself", False):
         return True
-    return (data / reader.dataset_dir / reader.image_folder).is_dir()
+    images: Path = data / reader.dataset_dir / reader.image_folder
+    return images.is_dir()
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Iterator, NamedTuple
 
-from modprompt.experiments.plan.spec import CROSS, Experiment, Method
+from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.method import Method
 
 H = "H"  # harmonic mean of base and new
 

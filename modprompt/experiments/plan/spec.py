@@ -23,98 +23,22 @@ slurm: {timeout_min: 120}       # submitit's settings of a job
 from __future__ import annotations
 
 import itertools
-import re
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import strict_yaml
-from modprompt.runs.settings import FREE, as_text
+from modprompt.experiments.plan.experiment import CROSS, PROTOCOLS, Experiment, all_seeds
+from modprompt.experiments.plan.kinds import trains
+from modprompt.experiments.plan.method import Method, short_names
+from modprompt.runs.settings import as_text
 
 FILES = places.configs() / "experiments"
-PROTOCOLS = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")
-CROSS = ("cross_dataset", "domain_generalisation")
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
-
-
-def trains(trainer: str) -> bool:
-    """Whether a trainer has something to train; zero-shot ones are known by their name, as in the scripts."""
-    return not trainer.startswith("Zeroshot")
-
-
-class Method(NamedTuple):
-    """A trainer under a config and options.
-
-    label: what tables call it.
-    family: the method's name in the file; variants of a grid share it.
-    options: (key, text) pairs over the config.
-    point: its place in the grid, (key, text) pairs; empty without one.
-    published: its row in published.yaml.
-    """
-
-    label: str
-    family: str
-    trainer: str
-    config: Path
-    options: tuple[tuple[str, str], ...]
-    seeds: tuple[int, ...]
-    point: tuple[tuple[str, str], ...]
-    published: str
-
-    @property
-    def trains(self) -> bool:
-        """Whether there is something to train."""
-        return trains(self.trainer)
-
-    @property
-    def folder(self) -> str:
-        """The config's name, and behind it the options that decide numbers: what the family calls CFG."""
-        return self.config.stem + "".join(f"-{_short(name, value)}" for name, value in self._named())
-
-    def _named(self):
-        deciding = [(key, value) for key, value in self.options if key not in FREE]
-        names = short_names([key for key, _ in deciding])
-        return [(names[key], value) for key, value in deciding]
-
-
-def _short(name: str, value: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", f"{name}{value}").strip("_")[:60]
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted key, or the whole key where two would share it."""
-    last = [key.rpartition(".")[2] for key in keys]
-    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last)}
-
-
-class Experiment(NamedTuple):
-    """A checked experiment file."""
-
-    name: str
-    title: str
-    protocol: str
-    datasets: tuple[str, ...]
-    source: str
-    shots: tuple[int, ...]
-    seeds: tuple[int, ...]  # of all methods together
-    methods: tuple[Method, ...]
-    highlight: str
-    notes: str
-    slurm: dict[str, Any]
-
-    @property
-    def grids(self) -> dict[str, tuple[str, ...]]:
-        """The dotted keys of the grid of every method that has one."""
-        return {method.family: tuple(key for key, _ in method.point) for method in self.methods if method.point}
-
-
-def dataset_config(name: str) -> Path:
-    """The config file of a data set."""
-    return places.configs() / "datasets" / f"{name}.yaml"
 
 
 class _Reader:
@@ -126,24 +50,24 @@ class _Reader:
     def fault(self, place: str, what: str) -> UserError:
         return UserError(f"{self.path}: {place}: {what}" if place else f"{self.path}: {what}")
 
-    def content(self) -> dict:
+    def content(self) -> dict[str, Any]:
         try:
             content = strict_yaml.load(self.path)
         except ValueError as error:
             raise self.fault("", f"is no YAML to go by ({' '.join(str(error).split())[:120]})") from None
         return self.mapping(content, "")
 
-    def mapping(self, value: Any, place: str) -> dict:
+    def mapping(self, value: Any, place: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.fault(place, f"KEY: VALUE pairs are expected, got {value!r}")
         return {str(key): item for key, item in value.items()}
 
-    def known(self, content: Mapping, keys: Sequence[str], place: str) -> None:
+    def known(self, content: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
         for key in content:
             if key not in keys:
                 raise self.fault(place, f"there is no key {key!r}" + known_names(key, keys))
 
-    def needed(self, content: Mapping, key: str, place: str) -> Any:
+    def needed(self, content: Mapping[str, Any], key: str, place: str) -> Any:
         if content.get(key) in (None, "", [], {}):
             raise self.fault(place, f"{key} is missing")
         return content[key]
@@ -192,7 +116,9 @@ class _Reader:
             raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
         return path
 
-    def method(self, label: str, value: Any, seeds: tuple[int, ...], shared: dict[str, str], last: dict[str, str]):
+    def method(
+        self, label: str, value: Any, seeds: tuple[int, ...], shared: dict[str, str], last: dict[str, str]
+    ) -> Iterator[Method]:
         place = f"methods: {label}"
         content = self.mapping(value, place)
         self.known(content, ("trainer", "config", "options", "seeds", "grid", "published"), place)
@@ -226,10 +152,6 @@ class _Reader:
             if name not in there:
                 raise self.fault(place, f"there is no data set {name!r}" + known_names(name, there))
         return names
-
-
-def _all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:
-    return tuple(sorted({seed for method in methods for seed in method.seeds}))
 
 
 def find(name: str) -> Path:
@@ -280,7 +202,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
         datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
         source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
         shots=reader.numbers(content.get("shots", [1, 2, 4, 8, 16] if protocol == "few_shot" else 16), "shots", 1),
-        seeds=_all_seeds(methods),
+        seeds=all_seeds(methods),
         methods=tuple(methods),
         highlight=str(content.get("highlight", methods[-1].family)),
         notes=str(content.get("notes") or "").strip(),
@@ -305,36 +227,3 @@ def _check_whole(reader: _Reader, experiment: Experiment) -> None:
         other = seen.setdefault((method.trainer, method.folder), method.label)
         if other != method.label:
             raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder})")
-
-
-def narrowed(experiment: Experiment, *, datasets=(), methods=(), seeds=()) -> Experiment:
-    """The experiment with some of its data sets, methods and seeds only; all where nothing is given.
-
-    Raises:
-        UserError: if one of them is not in the experiment.
-    """
-    families = list(dict.fromkeys(method.family for method in experiment.methods))
-    for what, given, known in (
-        ("--datasets", datasets, experiment.datasets),
-        ("--methods", methods, families),
-        ("--seeds", seeds, experiment.seeds),
-    ):
-        for word in given:
-            if word not in known:
-                raise UserError(
-                    f"{what}: {experiment.name} has no {word!r}" + known_names(str(word), [str(k) for k in known])
-                )
-    kept = [
-        method._replace(seeds=tuple(seed for seed in method.seeds if seed in (seeds or method.seeds)))
-        for method in experiment.methods
-        if method.family in (methods or families)
-    ]
-    kept = [method for method in kept if method.seeds]
-    if not kept:
-        raise UserError(f"--seeds: no method of {experiment.name} that is left has one of them")
-    return experiment._replace(
-        datasets=tuple(name for name in experiment.datasets if name in (datasets or experiment.datasets)),
-        seeds=_all_seeds(kept),
-        methods=tuple(kept),
-        highlight=experiment.highlight if experiment.highlight in {m.family for m in kept} else kept[-1].family,
-    )

@@ -13,13 +13,13 @@ from modprompt.storage.opening import read_text
 class _Loader(yaml.SafeLoader):
     """Without aliases: a few of them can stand for more than fits into memory."""
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has an alias (*name): write the value out")
         return super().compose_node(parent, index)
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
     seen: set[str] = set()
     for key, (key_node, _) in zip(keys, node.value):

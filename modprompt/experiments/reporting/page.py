@@ -10,7 +10,7 @@ from typing import Sequence
 
 from modprompt.experiments.reporting.figures import Figure
 from modprompt.experiments.reporting.render import cell_text
-from modprompt.experiments.reporting.table import Section
+from modprompt.experiments.reporting.table import Cell, Section
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --best: #1f7a3f; }
@@ -40,7 +40,7 @@ figcaption, .about, li { font-size: .9rem; overflow-wrap: anywhere; }
 """
 
 
-def _cell(cell, best: bool) -> str:
+def _cell(cell: Cell | None, best: bool) -> str:
     text = escape(cell_text(cell, "±"))
     if cell is not None and cell.std is not None:
         mean, _, rest = text.partition(" ")

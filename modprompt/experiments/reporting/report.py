@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
+from modprompt.experiments.plan.experiment import PROTOCOLS, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.plan.spec import PROTOCOLS, Experiment
 from modprompt.experiments.reporting import figures, page, render, table
 from modprompt.experiments.reporting.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
 from modprompt.experiments.running import state, status
@@ -60,13 +61,14 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
     trees = list(args.trees)
     if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
         experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
-        results = of_experiment(experiment, Path(args.file))
+        results = of_experiment(experiment, [])  # no runs of ours
         trees.insert(0, f"logs={args.file}")
     else:
         experiment = arguments.experiment_of(args)
-        inputs, runs = Inputs(args.out, args.data), jobs(experiment)
-        results = of_experiment(experiment, args.out, inputs)
-        for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in runs], inputs):
+        inputs = Inputs(args.out, args.data)
+        states = state.of_all(jobs(experiment), args.out, inputs)
+        results = of_experiment(experiment, states)
+        for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
     for word in trees:
         label, equals, folder = word.partition("=")
@@ -80,7 +82,7 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     """Write all files of a report into a folder, each whole, and print the tables."""
     sections = table.sections(experiment, results)
     about = render.caption(experiment.protocol, experiment.seeds)
-    notes = {
+    notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Warnings": warnings(results),
         "Published figures": render.sources(sections),

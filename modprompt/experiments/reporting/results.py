@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.protocols import columns, jobs
-from modprompt.experiments.plan.spec import CROSS, Experiment, trains
+from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.kinds import trains
+from modprompt.experiments.plan.protocols import Job, columns
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state
@@ -70,9 +70,10 @@ class Results:
     def values(self, line: Line, dataset: str, column: str) -> list[float] | None:
         """Accuracies in percent of all seeds, or None if one is lacking."""
         numbers = [outcome.accuracy_pct for outcome in self.outcomes(line, dataset, column).values()]
-        return None if None in numbers or not numbers else numbers
+        known = [number for number in numbers if number is not None]
+        return known if known and len(known) == len(numbers) else None
 
-    def all(self):
+    def all(self) -> Iterator[tuple[Line, str, str, int, Outcome]]:
         """(line, data set, column, seed, outcome) of every run that there should be."""
         for line in self.lines:
             for dataset in self.datasets:
@@ -82,25 +83,22 @@ class Results:
                             yield line, dataset, column, seed, outcome
 
 
-def of_experiment(experiment: Experiment, out: Path, inputs: Inputs | None = None) -> Results:
-    """The results of an experiment's runs below an output folder; what is stale, failed or running has no number.
+def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.State]]) -> Results:
+    """The results of an experiment's runs; what is stale, failed or running has no number.
 
     Args:
         experiment: what was to be run.
-        out: the output folder.
-        inputs: what results are held against.
+        states: its runs and how they stand.
     """
-    inputs = inputs or Inputs(out, None)
     lines = [
         Line(method.label, method.family, method.seeds, method.point, method.published, method.trains)
         for method in experiment.methods
     ]
     datasets = (experiment.source,) * bool(experiment.source) + experiment.datasets
     results = Results(lines, columns(experiment), datasets)
-    for job in jobs(experiment):
-        stands = state.of(job, out, inputs)
+    for job, stands in states:
         if stands.name == state.FINISHED:
-            outcome = Outcome(stands.result["accuracy_pct"], "", stands.result)
+            outcome = Outcome(stands.accuracy_pct, "", stands.result)
         else:
             outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
         results.add(job.method.label, job.dataset, job.column, job.seed, outcome)
@@ -191,7 +189,7 @@ def _rule(digest: str) -> str:
 
 def warnings(results: Results) -> list[str]:
     """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP."""
-    found: dict[tuple, dict[str, list[str]]] = {}
+    found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for line, dataset, _, seed, outcome in results.all():
         if outcome.result is None:
             continue

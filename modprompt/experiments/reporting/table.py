@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 import yaml
 
-from modprompt.experiments.plan.spec import CROSS, Experiment
+from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.reporting.results import Line, Results
 
 AVERAGE = "average"
@@ -39,18 +39,28 @@ class Section(NamedTuple):
     rows: tuple[Row, ...]
     about: str = ""
 
+    def measured(self) -> dict[str, tuple[Cell | None, ...]]:
+        """Cells by method, published rows aside."""
+        return {row.label: row.cells for row in self.rows if not row.source}
+
     def best(self) -> set[tuple[int, int]]:
         """(row, column) of the highest means as printed, published rows aside; none where only one row has a number."""
         best = set()
         for column in range(len(self.columns)):
             means = {
-                number: round(row.cells[column].mean, 2)
+                number: round(cell.mean, 2)
                 for number, row in enumerate(self.rows)
-                if not row.source and row.cells[column] is not None
+                if not row.source and (cell := row.cells[column]) is not None
             }
             if len(means) > 1:
                 best |= {(number, column) for number, mean in means.items() if mean == max(means.values())}
         return best
+
+
+def measured_labels(sections: Sequence[Section]) -> list[str]:
+    """Methods that have a measured number anywhere, in order."""
+    rows = [row for section in sections for row in section.rows if not row.source]
+    return list(dict.fromkeys(row.label for row in rows if any(row.cells)))
 
 
 def harmonic_mean(base_pct: float, new_pct: float) -> float:
@@ -90,7 +100,8 @@ def _average(all_values: Sequence[Sequence[float] | None]) -> list[float] | None
 
 @functools.lru_cache(maxsize=1)
 def _published() -> dict[str, Any]:
-    return yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+    known: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+    return known
 
 
 def _published_row(experiment: Experiment, line: Line, dataset: str, columns: Sequence[str]) -> Row | None:
@@ -107,7 +118,13 @@ def _published_row(experiment: Experiment, line: Line, dataset: str, columns: Se
     return None
 
 
-def _rows(experiment: Experiment, results: Results, dataset: str, columns: Sequence[str], cells_of) -> tuple[Row, ...]:
+def _rows(
+    experiment: Experiment,
+    results: Results,
+    dataset: str,
+    columns: Sequence[str],
+    cells_of: Callable[[Line], Iterable[Cell | None]],
+) -> tuple[Row, ...]:
     rows = []
     for line in results.lines:
         rows.append(Row(line.label, tuple(cells_of(line))))
@@ -135,17 +152,17 @@ def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
     halves = experiment.protocol == "base2new"
     columns = (*results.columns, "H") if halves else results.columns
 
-    def section(title: str, key: str, values_of) -> Section:
-        def cells(line):
+    def section(title: str, key: str, values_of: Callable[[Line, str], list[float] | None]) -> Section:
+        def cells(line: Line) -> Iterable[Cell | None]:
             values = [values_of(line, column) for column in results.columns]
             return _base2new_cells(*values) if halves else [_cell(one) for one in values]
 
         return Section(title, key, columns, _rows(experiment, results, key, columns, cells))
 
-    def average(line, column):
+    def average(line: Line, column: str) -> list[float] | None:
         return _average([results.values(line, dataset, column) for dataset in results.datasets])
 
-    def of_dataset(dataset):
+    def of_dataset(dataset: str) -> Section:
         made = section(dataset, dataset, lambda line, column: results.values(line, dataset, column))
         return made._replace(about=images_of(results, dataset))
 
@@ -159,7 +176,7 @@ def _of_all_datasets(experiment: Experiment, results: Results) -> list[Section]:
     """One section: a column for the source, for each target, and for the average over the targets."""
     columns = (*results.datasets, AVERAGE)
 
-    def cells(line):
+    def cells(line: Line) -> Iterable[Cell | None]:
         values = [results.values(line, dataset, "accuracy") for dataset in results.datasets]
         return [*map(_cell, values), _cell(_average(values[1:]))]
 
@@ -189,4 +206,5 @@ def note_of(experiment: Experiment) -> str:
     known = _published()
     if experiment.grids or set(experiment.datasets) != set(known["averages_of"].get(experiment.protocol, ())):
         return ""
-    return known["notes"].get(experiment.protocol, "")
+    note: str = known["notes"].get(experiment.protocol, "")
+    return note

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
-from modprompt.experiments.plan.spec import CROSS
+from modprompt.experiments.plan.experiment import CROSS
+from modprompt.experiments.plan.kinds import trains
 
 _METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>\d+)shots(?P<more>/nctx[^/]*)?"
 _SEED = r"seed(?P<seed>\d+)(?:_[^/]*)?$"
 _DATASET = r"(?P<dataset>[^/]+)"
-_ZERO_SHOT = re.compile(r"^(?P<trainer>ZeroshotCLIP2?)/(?P<config>[^/]+)/(?P<dataset>[^/]+)$")
+_ALONE = re.compile(r"^(?P<trainer>[^/]+)/(?P<config>[^/]+)/(?P<dataset>[^/]+)$")  # neither shots nor seed
 _BASE2NEW = re.compile(
     r"^base2new/(?P<folder>train_base|test_base|test_new)/(?P<dataset>[^/]+)/shots_(?P<shots>\d+)/"
     r"(?P<trainer>[^/]+)/(?P<config>[^/]+)/" + _SEED
@@ -42,7 +43,12 @@ def _folders(root: Path) -> Iterator[tuple[str, Path]]:
             yield Path(where).relative_to(root).as_posix(), Path(where)
 
 
-def _match(path: str, protocol: str, source: str) -> tuple[re.Match, str] | None:
+def _zero_shot(path: str) -> re.Match[str] | None:
+    found = _ALONE.search(path)
+    return found if found and not trains(found["trainer"]) else None
+
+
+def _match(path: str, protocol: str, source: str) -> tuple[re.Match[str], str] | None:
     """The parts of a path, and the column that its run fills in a protocol's table."""
     if protocol == "base2new":
         found = _BASE2NEW.search(path)
@@ -51,12 +57,12 @@ def _match(path: str, protocol: str, source: str) -> tuple[re.Match, str] | None
     if protocol in CROSS:
         if trained and not tested and trained["dataset"] != source:  # a few-shot run of that data set
             return None
-        found = tested or trained or _ZERO_SHOT.search(path)
+        found = tested or trained or _zero_shot(path)
         return (found, "accuracy") if found else None
     found = None if tested or path.startswith("crossdataset/") else trained
     if found:
         return found, found["shots"]
-    found = _ZERO_SHOT.search(path)
+    found = _zero_shot(path)
     return (found, "0") if found else None
 
 
@@ -70,7 +76,7 @@ def discover(root: Path, protocol: str, source: str = "imagenet") -> list[Found]
 
     A base accuracy is taken from train_base, and from test_base only where that has none.
     """
-    found: dict[tuple, Found] = {}
+    found: dict[tuple[Any, ...], Found] = {}
     for path, folder in _folders(root):
         match = _match(path, protocol, source)
         if match is None:

@@ -65,7 +65,7 @@ def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int]) -> list[
 class LocalHandle:
     """A worker process and all that it has started."""
 
-    def __init__(self, process: subprocess.Popen, slot: Slot):
+    def __init__(self, process: subprocess.Popen[bytes], slot: Slot):
         self.process, self.slot = process, slot
 
     def alive(self) -> bool:

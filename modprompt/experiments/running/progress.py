@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from tqdm import tqdm
 
@@ -55,7 +55,7 @@ class Screen:
         self.bar = tqdm(
             total=total, initial=done, unit="run", desc="all runs", disable=not self.live, dynamic_ncols=True
         )
-        self.rows: list[tqdm] = []
+        self.rows: list[tqdm[Any]] = []
 
     def event(self, text: str) -> None:
         """A line that stays."""

@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import yaml
 
@@ -26,10 +26,10 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.present import only_present
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.plan.spec import Experiment
 from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found
@@ -81,16 +81,15 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
     return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
 
 
-def dry_run(jobs: Sequence[Job], out: Path, data: Path, inputs: Inputs) -> None:
+def dry_run(states: Sequence[tuple[Job, state.State]], out: Path, data: Path) -> None:
     """Print every run that is not finished, with its command, and the number of those that are."""
-    states = [(job, state.of(job, out, inputs)) for job in jobs]
     for job, stands in states:
         if stands.name != state.FINISHED:
             after = f", after {job.parent.folder}" if job.parent else ""
             print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
             print(shown(command(job, out, data)))
     finished = sum(stands.name == state.FINISHED for _, stands in states)
-    print(f"# {len(jobs) - finished} of {len(jobs)} runs would start, {finished} are finished")
+    print(f"# {len(states) - finished} of {len(states)} runs would start, {finished} are finished")
 
 
 def require_usable(out: Path) -> None:
@@ -111,7 +110,7 @@ def require_usable(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(runner: Runner):
+def stopped_by_signals(runner: Runner) -> Iterator[None]:
     """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
     earlier = {}
     try:
@@ -126,7 +125,7 @@ def stopped_by_signals(runner: Runner):
 
 def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
     """Rename the folders of runs whose results are of other settings; nothing is deleted."""
-    for job in jobs:
+    for job in jobs:  # one after the other: a test is looked at when its training has been put aside
         if state.of(job, out, inputs).name == state.STALE:
             folder = out / job.folder
             aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
@@ -164,14 +163,13 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
         print(f"stopped: {left}; the same command goes on", file=sys.stderr)
         return 130
     tell(summary, len(jobs))
-    for line in status.not_compared([(job, state.of(job, args.out, inputs)) for job in jobs], inputs):
+    states = state.of_all(jobs, args.out, inputs)
+    for line in status.not_compared(states, inputs):
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
-        from modprompt.experiments.reporting import report  # late: it brings matplotlib
+        from modprompt.experiments.reporting import report, results  # late: few need them, and they bring numpy
 
-        report.write(
-            experiment, report.of_experiment(experiment, args.out, inputs), report.folder_of(experiment, args.out)
-        )
+        report.write(experiment, results.of_experiment(experiment, states), report.folder_of(experiment, args.out))
     return 0 if summary.complete else 1
 
 
@@ -195,11 +193,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         require_usable(args.out)
         inputs.note_clips(jobs)
-    unfinished = [job for job in jobs if state.of(job, args.out, inputs).name != state.FINISHED]
+    states = state.of_all(jobs, args.out, inputs)
+    unfinished = [job for job, stands in states if stands.name != state.FINISHED]
     for warning in check(unfinished, args.out, args.data) if unfinished else ():
         print(f"warning: {warning}", file=sys.stderr)
     if args.dry_run:
-        dry_run(jobs, args.out, args.data, inputs)
+        dry_run(states, args.out, args.data)
         return 0
     return start(args, experiment, jobs, inputs)
 

@@ -88,8 +88,7 @@ class Runner:
         self.screen = progress.Screen(len(self.jobs), len(self.finished))
 
     def _sort_in(self) -> None:
-        for job in self.jobs:
-            stands = state.of(job, self.out, self.inputs)
+        for job, stands in state.of_all(self.jobs, self.out, self.inputs):
             if stands.name == state.FINISHED:
                 self.finished.add(job.folder)
             elif stands.name == state.STALE:
@@ -151,7 +150,7 @@ class Runner:
 
     def _finish(self, job: Job, stands: state.State) -> None:
         self.finished.add(job.folder)
-        self.screen.event(f"finished: {job.title}: {stands.result['accuracy_pct']:.2f}%")
+        self.screen.event(f"finished: {job.title}: {stands.accuracy_pct:.2f}%")
         for child in self.jobs:  # its model may be another one than they were tested on
             of_this = child.parent == job and child.folder in self.finished
             if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
@@ -160,7 +159,8 @@ class Runner:
         self.screen.finished(len(self.finished))
 
     def _start(self) -> None:
-        free, chosen = self.launcher.free(), []
+        free = self.launcher.free()
+        chosen: list[Job] = []
         for job in list(self.waiting.values()):
             if len(chosen) >= free:
                 break

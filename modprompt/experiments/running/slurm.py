@@ -9,7 +9,7 @@ import contextlib
 import os
 import subprocess
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 from modprompt import places
 from modprompt.errors import UserError
@@ -18,6 +18,9 @@ from modprompt.experiments.running.worker import BUSY, Task, Worker
 from modprompt.programs import left_as_found
 from modprompt.runs.result import read_json
 from modprompt.storage.text import write_json
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
 
 DEFAULTS = {"timeout_min": 240, "cpus_per_task": 8, "gpus_per_node": 1, "mem_gb": 32}
 _ARRAY = 1000  # Slurm's default MaxArraySize is 1001
@@ -38,7 +41,7 @@ class Work:
         self.worker = Worker(self.task)
         return self.worker.run()
 
-    def checkpoint(self):
+    def checkpoint(self) -> DelayedSubmission:
         """End the run after its last whole epoch; submitit puts it into the queue again."""
         from submitit.helpers import DelayedSubmission
 
@@ -69,7 +72,7 @@ class SubmittedHandle:
         """Whether it ended because somebody else has the run."""
         with contextlib.suppress(Exception):  # an error is left
             if self.job is not None and self.job.paths.result_pickle.exists():  # else asking would wait for it
-                return self.job.result() == BUSY
+                return bool(self.job.result() == BUSY)
         return False
 
 

@@ -10,7 +10,7 @@ waiting     anything else: never started, stopped, or its result is damaged or o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
@@ -33,6 +33,18 @@ class State(NamedTuple):
     why: str = ""
     result: dict[str, Any] | None = None
     failed_s: float = 0.0
+
+    @property
+    def accuracy_pct(self) -> float:
+        """Accuracy of a run that has a result, in percent.
+
+        Raises:
+            ValueError: if it has none.
+        """
+        if self.result is None:
+            raise ValueError(f"a run that is {self.name} has no accuracy")
+        accuracy: float = self.result["accuracy_pct"]
+        return accuracy
 
 
 def _outdated(result: dict[str, Any], trained: dict[str, Any] | None) -> bool:
@@ -63,8 +75,14 @@ def _staleness(job: Job, result: dict[str, Any], inputs: Inputs | None) -> str:
     return settings or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
 
 
-def of_result(job: Job, out: Path, inputs: Inputs | None = None) -> State:
-    """A run's state by its result alone: finished, stale or waiting."""
+def _by_result(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> State:
+    """A run's state by its result alone: finished, stale or waiting; `known` by folder holds what was read already."""
+    if job.folder not in known:
+        known[job.folder] = _read(job, out, inputs, known)
+    return known[job.folder]
+
+
+def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> State:
     result, why = results.read(out / job.folder)
     if result is None:
         return State(WAITING, why)
@@ -73,7 +91,7 @@ def of_result(job: Job, out: Path, inputs: Inputs | None = None) -> State:
         return State(STALE, stale, result)
     if job.parent is None:
         return State(FINISHED, "", result)
-    training = of_result(job.parent, out, inputs)
+    training = _by_result(job.parent, out, inputs, known)
     if training.name == STALE:
         return State(STALE, f"its training was {training.why}", result)
     if _outdated(result, training.result):
@@ -89,7 +107,23 @@ def of(job: Job, out: Path, inputs: Inputs | None = None) -> State:
         out: the output folder.
         inputs: what results are held against; None to look at their settings alone.
     """
-    state, folder = of_result(job, out, inputs), out / job.folder
+    return _of(job, out, inputs, {})
+
+
+def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
+    """How runs stand, each beside its job; every result is read once, also a training's that its tests are held to.
+
+    Args:
+        jobs: the runs.
+        out: the output folder.
+        inputs: what results are held against; None to look at their settings alone.
+    """
+    known: dict[str, State] = {}
+    return [(job, _of(job, out, inputs, known)) for job in jobs]
+
+
+def _of(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> State:
+    state, folder = _by_result(job, out, inputs, known), out / job.folder
     if state.name == FINISHED:
         return state
     if run_folder.is_held(folder):

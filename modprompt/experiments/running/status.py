@@ -22,7 +22,7 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
         inputs: what their results are held against.
     """
     inputs = inputs or Inputs(out, None)
-    states = [(job, state.of(job, out, inputs)) for job in jobs]
+    states = state.of_all(jobs, out, inputs)
     names = (state.FINISHED, state.RUNNING, state.WAITING, state.FAILED, state.STALE)
     counts = {name: sum(stands.name == name for _, stands in states) for name in names}
     text = [", ".join(f"{count} {name}" for name, count in counts.items() if count) + f", of {len(jobs)} runs"]
@@ -36,6 +36,6 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
 
 def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> list[str]:
     """A line for each kind of input that finished runs were not held against."""
-    finished = [(job, stands.result) for job, stands in states if stands.name == state.FINISHED]
+    finished = [(job, stands.result or {}) for job, stands in states if stands.name == state.FINISHED]
     counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
     return [f"not compared with what is there now: {kind} of {n} finished runs" for kind, n in sorted(counts.items())]

@@ -116,7 +116,7 @@ class Worker:
     def __init__(self, task: Task):
         self.task = task
         self.folder = Path(task.folder)
-        self.child: subprocess.Popen | None = None
+        self.child: subprocess.Popen[bytes] | None = None
 
     def finished(self) -> bool:
         """Whether the task's result is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.running import runner
 from modprompt.experiments.running.worker import Task
+from modprompt.runs import result
+from modprompt.runs.result import read as read_result
 from modprompt.runs.settings import settings_hash
 from tests.modprompt.experiments.fakes import embedded_clip
 
@@ -87,6 +90,19 @@ def quick(monkeypatch):
 
     behave.task_of = task_of
     return behave
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often the result in each folder is read from now on, by the folder's path."""
+    counted = Counter()
+
+    def read(folder):
+        counted[str(folder)] += 1
+        return read_result(folder)
+
+    monkeypatch.setattr(result, "read", read)
+    return counted
 
 
 def starts(folder: Path) -> int:

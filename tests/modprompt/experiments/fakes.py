@@ -8,7 +8,11 @@ from pathlib import Path
 
 from modprompt.clips import build as backbone
 from modprompt.experiments.plan.commands import expected
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.protocols import Job, jobs
+from modprompt.experiments.reporting.results import Results, of_experiment
+from modprompt.experiments.running import state
 from modprompt.runs.settings import settings_hash
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
@@ -46,6 +50,11 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
     }
     write_json(path, sealed(content, 2))
     return path
+
+
+def results_below(experiment: Experiment, out: Path) -> Results:
+    """What came of an experiment's runs below an output folder, held against no data sets."""
+    return of_experiment(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)))
 
 
 def write_log(folder: Path, correct: int, total: int = 1000, *, trained: bool = False, finished: bool = True) -> None:

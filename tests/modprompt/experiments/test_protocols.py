@@ -10,6 +10,7 @@ import pytest
 from modprompt.cli import train
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import command, expected
+from modprompt.experiments.plan.experiment import narrowed
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
 
@@ -101,7 +102,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     "name", ["base2new", "cross_dataset", "domain_generalisation", "few_shot", "ablation_operations"]
 )
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
-    found = spec.narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
+    found = narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
     for job in protocols.jobs(found):
         assert expected(job) == train.given_settings(train.parse_args(command(job, tmp_path, tmp_path)[2:]))
 

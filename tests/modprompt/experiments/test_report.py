@@ -45,6 +45,12 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     ]
 
 
+def test_every_result_is_read_once(two, tmp_path, reads):
+    assert report.main(two) == 0
+    jobs = protocols.jobs(spec.read(tmp_path / "two.yaml"))
+    assert dict(reads) == {str(tmp_path / "out" / job.folder): 1 for job in jobs}
+
+
 def test_same_results_give_the_same_bytes(two, tmp_path):
     report.main(two)
     first = {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()}

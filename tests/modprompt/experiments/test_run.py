@@ -133,6 +133,15 @@ def test_everything_and_the_report(small, jobs, tmp_path, capsys):
     assert capsys.readouterr().out == "8 finished, of 8 runs\n"
 
 
+def test_behind_the_last_run_every_result_is_read_once(small, jobs, tmp_path, reads, monkeypatch):
+    for job in jobs:
+        finish(job, tmp_path / "out", 50.0)
+    monkeypatch.setattr(run, "tell", lambda *_: reads.clear())
+    assert run.main([*small, "--report"]) == 0
+    assert dict(reads) == {str(tmp_path / "out" / job.folder): 1 for job in jobs}
+    assert (tmp_path / "out/reports/small/index.html").exists()
+
+
 def test_failures_end_with_1_and_say_where_to_look(small, quick, capsys):
     quick("ZeroshotCLIP/glyph/seed2", error="broken")
     assert run.main(small) == 1

@@ -43,10 +43,6 @@ def test_options_of_the_method_win_over_those_of_the_file_and_the_command_line_o
     assert dict(spec.read(path, {"OPTIM.LR": "3"}).methods[1].options) == {"OPTIM.LR": "3", "A.B": "7"}
 
 
-def test_keys_with_one_last_part_are_written_whole():
-    assert spec.short_names(["A.X", "B.X", "C.Y"]) == {"A.X": "A.X", "B.X": "B.X", "C.Y": "Y"}
-
-
 FAULTS = [
     (
         FILE.replace("protocol: base2new", "protocol: base2now"),
@@ -114,21 +110,6 @@ def test_config_of_ones_own_is_found_beside_the_file(experiment, tmp_path):
     (tmp_path / "mine.yaml").write_text("OPTIM:\n  LR: 1\n")
     found = experiment(FILE.replace("{trainer: MPL, config: glyph}", "{trainer: MPL, config: mine.yaml}"))
     assert found.methods[1].config == tmp_path / "mine.yaml"
-
-
-def test_parts_of_an_experiment(experiment):
-    found = experiment()
-    part = spec.narrowed(found, methods=["CLIP"], seeds=[2])
-    assert [(m.label, m.seeds) for m in part.methods] == [("CLIP", (2,))]
-    assert (part.seeds, part.highlight) == ((2,), "CLIP")
-    for what in ({"methods": ["CLOP"]}, {"seeds": [3]}, {"datasets": ["dtd"]}):
-        with pytest.raises(UserError, match="small has no"):
-            spec.narrowed(found, **what)
-    other = experiment(
-        FILE.replace("{trainer: ZeroshotCLIP, config: glyph}", "{trainer: ZeroshotCLIP, config: glyph, seeds: [5]}")
-    )
-    with pytest.raises(UserError, match="no method of small that is left"):
-        spec.narrowed(other, methods=["CLIP"], seeds=[1])
 
 
 READY = sorted(spec.FILES.glob("*.yaml"))

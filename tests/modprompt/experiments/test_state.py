@@ -105,6 +105,16 @@ def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
     )
 
 
+def test_all_runs_stand_as_each_alone_and_no_result_is_read_twice(jobs, tmp_path, reads):
+    train, test = next((job.parent, job) for job in jobs if job.parent)
+    finish(train, tmp_path, 80.0, prompts_hash="new")
+    finish(test, tmp_path, 70.0, prompts_hash="old")
+    found = state.of_all(jobs, tmp_path)
+    assert dict(reads) == {str(tmp_path / job.folder): 1 for job in jobs}
+    assert found == [(job, state.of(job, tmp_path)) for job in jobs]
+    assert dict(found)[test].why == "its training has made another model since"
+
+
 def test_edited_config_is_noticed_by_a_process_that_has_read_it(experiment, tmp_path):
     from tests.modprompt.experiments.conftest import FILE
 

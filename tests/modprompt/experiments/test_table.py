@@ -5,7 +5,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import page, render, results, table
-from tests.modprompt.experiments.fakes import edit, finish
+from tests.modprompt.experiments.fakes import edit, finish, results_below
 
 TWO = """
 protocol: base2new
@@ -26,7 +26,7 @@ def fill(found, out, accuracy):
 
 
 def sections_of(found, out):
-    gathered = results.of_experiment(found, out)
+    gathered = results_below(found, out)
     return {section.key: section for section in table.sections(found, gathered)}, gathered
 
 
@@ -125,9 +125,7 @@ def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
     assert not [r for r in sections["average"].rows if r.label == "MPL, published"]  # unknown cells stay empty
     assert "10.7% on EuroSAT" in table.note_of(whole)
     other = whole._replace(shots=(4,))
-    assert not any(
-        r.source for section in table.sections(other, results.of_experiment(other, tmp_path)) for r in section.rows
-    )
+    assert not any(r.source for section in table.sections(other, results_below(other, tmp_path)) for r in section.rows)
 
 
 def test_published_figures_are_consistent():

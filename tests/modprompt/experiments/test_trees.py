@@ -17,6 +17,7 @@ PATHS = [
     ("few_shot", "dtd/MPL/eval/cfg_2shots/seed1", ("MPL", "cfg", 2, "dtd", "2", 1)),
     ("few_shot", "few_shot/dtd/PromptSRC/cfg_8shots/seed1", ("PromptSRC", "cfg", 8, "dtd", "8", 1)),
     ("few_shot", "ZeroshotCLIP/rn50/dtd", ("ZeroshotCLIP", "rn50", 0, "dtd", "0", 0)),
+    ("few_shot", "ZeroshotCLIP2/rn50/dtd", ("ZeroshotCLIP2", "rn50", 0, "dtd", "0", 0)),
     ("cross_dataset", "imagenet/MaPLe/cfg_16shots/seed1", ("MaPLe", "cfg", 16, "imagenet", "accuracy", 1)),
     ("cross_dataset", "evaluation/MaPLe/cfg_16shots/dtd/seed1", ("MaPLe", "cfg", 16, "dtd", "accuracy", 1)),
     ("cross_dataset", "crossdataset/imagenet/MPL/cfg_16shots/seed1", ("MPL", "cfg", 16, "imagenet", "accuracy", 1)),
@@ -47,6 +48,7 @@ def test_runs_of_another_protocol_and_put_aside_are_left_alone(tmp_path):
     for path in (
         "evaluation/MaPLe/cfg_16shots/dtd/seed1",
         "x/y",
+        "CoOp/rn50/dtd",
         "base2new/test_new/dtd/shots_16/MaPLe/cfg/seed1.stale-2026",
     ):
         write_log(tmp_path / path, 500)

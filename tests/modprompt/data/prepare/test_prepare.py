@@ -20,7 +20,8 @@ from modprompt.data.prepare import download as download_module
 from modprompt.data.prepare.__main__ import main
 from modprompt.data.prepare.download import download
 from modprompt.data.prepare.layout import prepare
-from modprompt.data.prepare.recipes import RECIPES, Archive, ByHand, File, Recipe
+from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
+from modprompt.data.prepare.recipes import RECIPES
 from modprompt.data.prepare.unpack import unpack
 from modprompt.errors import UserError
 from modprompt.runs.published import SPLIT_SHA256

@@ -1,0 +1,80 @@
+"""What an experiment is once its file is read and checked, and its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+from modprompt import places
+from modprompt.checks import known_names
+from modprompt.errors import UserError
+from modprompt.experiments.plan.method import Method
+
+PROTOCOLS = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")
+CROSS = ("cross_dataset", "domain_generalisation")
+
+
+class Experiment(NamedTuple):
+    """A checked experiment file."""
+
+    name: str
+    title: str
+    protocol: str
+    datasets: tuple[str, ...]
+    source: str
+    shots: tuple[int, ...]
+    seeds: tuple[int, ...]  # of all methods together
+    methods: tuple[Method, ...]
+    highlight: str
+    notes: str
+    slurm: dict[str, Any]
+
+    @property
+    def grids(self) -> dict[str, tuple[str, ...]]:
+        """The dotted keys of the grid of every method that has one."""
+        return {method.family: tuple(key for key, _ in method.point) for method in self.methods if method.point}
+
+
+def dataset_config(name: str) -> Path:
+    """The config file of a data set."""
+    return places.configs() / "datasets" / f"{name}.yaml"
+
+
+def all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:
+    """The seeds of some methods together, in order."""
+    return tuple(sorted({seed for method in methods for seed in method.seeds}))
+
+
+def narrowed(
+    experiment: Experiment, *, datasets: Sequence[str] = (), methods: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> Experiment:
+    """The experiment with some of its data sets, methods and seeds only; all where nothing is given.
+
+    Raises:
+        UserError: if one of them is not in the experiment.
+    """
+    families = list(dict.fromkeys(method.family for method in experiment.methods))
+    for what, given, known in (
+        ("--datasets", datasets, experiment.datasets),
+        ("--methods", methods, families),
+        ("--seeds", seeds, experiment.seeds),
+    ):
+        for word in given:
+            if word not in known:
+                raise UserError(
+                    f"{what}: {experiment.name} has no {word!r}" + known_names(str(word), [str(k) for k in known])
+                )
+    kept = [
+        method._replace(seeds=tuple(seed for seed in method.seeds if seed in (seeds or method.seeds)))
+        for method in experiment.methods
+        if method.family in (methods or families)
+    ]
+    kept = [method for method in kept if method.seeds]
+    if not kept:
+        raise UserError(f"--seeds: no method of {experiment.name} that is left has one of them")
+    return experiment._replace(
+        datasets=tuple(name for name in experiment.datasets if name in (datasets or experiment.datasets)),
+        seeds=all_seeds(kept),
+        methods=tuple(kept),
+        highlight=experiment.highlight if experiment.highlight in {m.family for m in kept} else kept[-1].family,
+    )

@@ -1,0 +1,55 @@
+"""A method of an experiment: a trainer under a config and options, and what its runs and tables call it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Iterator, NamedTuple, Sequence
+
+from modprompt.experiments.plan.kinds import trains
+from modprompt.runs.settings import FREE
+
+
+class Method(NamedTuple):
+    """A trainer under a config and options.
+
+    label: what tables call it.
+    family: the method's name in the file; variants of a grid share it.
+    options: (key, text) pairs over the config.
+    point: its place in the grid, (key, text) pairs; empty without one.
+    published: its row in published.yaml.
+    """
+
+    label: str
+    family: str
+    trainer: str
+    config: Path
+    options: tuple[tuple[str, str], ...]
+    seeds: tuple[int, ...]
+    point: tuple[tuple[str, str], ...]
+    published: str
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is something to train."""
+        return trains(self.trainer)
+
+    @property
+    def folder(self) -> str:
+        """The config's name, and behind it the options that decide numbers: what the family calls CFG."""
+        return self.config.stem + "".join(f"-{_short(name, value)}" for name, value in self._named())
+
+    def _named(self) -> Iterator[tuple[str, str]]:
+        deciding = [(key, value) for key, value in self.options if key not in FREE]
+        names = short_names([key for key, _ in deciding])
+        return ((names[key], value) for key, value in deciding)
+
+
+def _short(name: str, value: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", f"{name}{value}").strip("_")[:60]
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key, or the whole key where two would share it."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last)}
