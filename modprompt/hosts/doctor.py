@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
-from modprompt.hosts.install import MANIFEST
+from modprompt.hosts.manifest import MANIFEST
 from modprompt.places import ROOT
 from modprompt.programs import left_as_found
 
