@@ -29,6 +29,7 @@ from modprompt.hosts.manifest import (
 )  # fmt: skip
 from modprompt.hosts.ship import files_for
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line
+from modprompt.hosts.which_clip import require_own_clip
 from modprompt.hosts.writing import install, is_same, no_longer, remove
 from modprompt.storage.lock import NoLocks, take_folder
 
@@ -90,6 +91,7 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
     """Install into a codebase, or show what that would change."""
     host = read_host(folder)
     installed = read_manifest(folder)
+    require_own_clip(folder)
     files = files_for(host.trainer)
     check(host, files, installed, even_if_changed)
     if dry_run:
