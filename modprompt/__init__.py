@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Dict, List
 
 from modprompt import moved
+from modprompt.clips import pkg_resources_mend
 from modprompt.errors import SettingError, UserError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ __all__ = [  # noqa: F822 - most are lazy
 ]
 
 moved.enter()
+pkg_resources_mend.enter()  # for whoever imports `clip` himself
 
 
 def __getattr__(name: str) -> Any:

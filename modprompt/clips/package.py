@@ -1,11 +1,5 @@
-"""The `clip` package that every CoOp-family codebase imports, made importable on a current setuptools.
+"""The `clip` package that every CoOp-family codebase imports: which one it is, and its parts."""
 
-The builds of OpenAI's package on PyPI open with `from pkg_resources import packaging`. setuptools 70 took that name
-away, later ones the whole module, and Python 3.12 environments come without setuptools. Nothing but a version check
-needs it, so it is stood in for while `clip` is being imported, and taken away again.
-"""
-
-import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -13,36 +7,10 @@ import sys
 import types
 import warnings
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional, Union
 
 
-@contextlib.contextmanager
-def _pkg_resources_with_packaging():
-    import packaging.version
-
-    try:
-        import pkg_resources
-    except ImportError:
-        pkg_resources = None
-    if pkg_resources is None:
-        stand_in = types.ModuleType("pkg_resources")
-        stand_in.packaging = packaging
-        sys.modules["pkg_resources"] = stand_in
-        try:
-            yield
-        finally:
-            sys.modules.pop("pkg_resources", None)
-    elif not hasattr(pkg_resources, "packaging"):
-        pkg_resources.packaging = packaging
-        try:
-            yield
-        finally:
-            del pkg_resources.packaging
-    else:
-        yield
-
-
-def own_folder(folder) -> Optional[Path]:
+def own_folder(folder: Union[str, Path]) -> Optional[Path]:
     """The folder `clip` of a codebase, if it has one."""
     own = Path(folder).resolve() / "clip"
     return own if (own / "clip.py").is_file() else None
@@ -54,11 +22,11 @@ def found_in() -> Optional[Path]:
     return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
 
 
-def use_folder(folder) -> None:
+def use_folder(folder: Union[str, Path]) -> None:
     """Have `clip` come from a codebase's own folder `clip`, if it has one, even where an installed one would win.
 
-    An installed package wins over a folder without __init__.py. A `clip` that was imported from elsewhere before stays,
-    with a warning.
+    An installed package wins over a folder without __init__.py, an import hook over any. A `clip` that was imported
+    from elsewhere before stays, with a warning.
     """
     own = own_folder(folder)
     if own is None:
@@ -69,12 +37,27 @@ def use_folder(folder) -> None:
             warnings.warn(f"`clip` was imported from {Path(loaded.__file__).parent}, not from {own}", stacklevel=2)
         return
     if found_in() != own:
+        _load_package(own)
+
+
+def _load_package(folder: Path) -> None:
+    """Make a folder the package `clip`, whatever an import would find; its __init__.py is run, if it has one."""
+    init = folder / "__init__.py"
+    if init.is_file():
+        spec = importlib.util.spec_from_file_location("clip", str(init), submodule_search_locations=[str(folder)])
+    else:
         spec = importlib.machinery.ModuleSpec("clip", None, is_package=True)
-        spec.submodule_search_locations = [str(own)]
-        sys.modules["clip"] = importlib.util.module_from_spec(spec)
+        spec.submodule_search_locations = [str(folder)]
+    sys.modules["clip"] = module = importlib.util.module_from_spec(spec)
+    if spec.loader is not None:
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules["clip"]
+            raise
 
 
-def import_clip():
+def import_clip() -> types.ModuleType:
     """The module `clip.clip` (tokenize, build_model, available_models) of the `clip` package on the path.
 
     Raises:
@@ -82,16 +65,10 @@ def import_clip():
     """
     if importlib.util.find_spec("clip") is None:
         raise ImportError("no `clip` package found: install it with `pip install clip-anytorch`")
-    try:
-        return importlib.import_module("clip.clip")
-    except ImportError as error:
-        if "pkg_resources" not in str(error):
-            raise
-    with _pkg_resources_with_packaging():
-        return importlib.import_module("clip.clip")
+    return importlib.import_module("clip.clip")
 
 
-def tokenizer():
+def tokenizer() -> Any:
     """A fresh byte-pair tokenizer of the `clip` package (49,408 tokens, lower-cased text)."""
     import_clip()
     return importlib.import_module("clip.simple_tokenizer").SimpleTokenizer()

@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional
 
-from modprompt.hosts.install import MANIFEST
+from modprompt.errors import UserError
+from modprompt.hosts.manifest import MANIFEST
+from modprompt.hosts.which_clip import require_own_clip
 from modprompt.places import ROOT
 from modprompt.programs import left_as_found
 
@@ -112,8 +114,6 @@ def clip(folder: Path) -> List[Finding]:
     """Which clip package."""
     from modprompt.clips import package as clip_package
 
-    own = clip_package.own_folder(folder)
-    elsewhere = clip_package.found_in() if own is not None and "clip" not in sys.modules else None
     clip_package.use_folder(folder)
     try:
         module = clip_package.import_clip()
@@ -122,11 +122,10 @@ def clip(folder: Path) -> List[Finding]:
         advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
         return [Finding("clip", f"does not import ({error})", advice, True)]
     found = [Finding("clip", str(Path(module.__file__).parent))]
-    if elsewhere not in (None, own):
-        found[0] = found[0]._replace(
-            advice=f"without the launcher {elsewhere} would win over this folder's clip, which has no __init__.py: "
-            "use python -m modprompt.launch, or pip uninstall that one"
-        )
+    try:
+        require_own_clip(folder)
+    except UserError as error:
+        found[0] = found[0]._replace(advice=str(error), fatal=True)
     cache = Path("~/.cache/clip").expanduser()
     weights = sorted(path.name for path in cache.glob("*.pt")) if cache.is_dir() else []
     advice = "" if weights else "downloaded at the first use of a name; or give MODEL.BACKBONE.PATH"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The stand-in tests in environments of their own: the oldest Python and PyTorch that go into hosts, and the newest served.
 #
-#   bash tests/hosts/floors.sh [FOLDER]    environments are made in FOLDER (default: a temporary one) and kept there
+#   bash tests/modprompt/hosts/floors.sh [FOLDER]    environments are made in FOLDER (default: a temporary one) and kept there
 #
 # PYTHON38, PYTHON_NEW: the interpreters (default: python3.8, python3.13 or python3.12). One that is missing is said.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 folder=${1:-$(mktemp -d)}
 others="pytest pytest-timeout hypothesis yacs scikit-learn scipy tqdm Pillow clip-anytorch packaging PyYAML matplotlib gdown"
 failed=0
@@ -27,7 +27,7 @@ floor() { # floor NAME INTERPRETER PACKAGES...
   fi
   echo "== $name"
   # old versions of libraries warn of each other: warnings are no errors here
-  "$python" -m pytest -q -W ignore tests/hosts || failed=1
+  "$python" -m pytest -q -W ignore tests/modprompt/hosts || failed=1
 }
 
 floor oldest "${PYTHON38:-python3.8}" torch==1.9.0 torchvision==0.10.0 "numpy<1.24"

@@ -219,9 +219,10 @@ def dassl_folder() -> str:
     return str(Path(dassl.__file__).resolve().parent.parent)
 
 
-def run_in(folder: Path, *words, installed=False) -> subprocess.CompletedProcess:
+def run_in(folder: Path, *words, installed=False, more_path=None) -> subprocess.CompletedProcess:
     """A Python program in a codebase's folder; modprompt is on the path unless it is installed there."""
     path = [dassl_folder()] if installed else [dassl_folder(), str(ROOT)]
+    path += [str(more_path)] if more_path else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, words)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)

@@ -1,7 +1,9 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import clip
 import pytest
 
 from tests.conftest import ROOT
@@ -18,11 +20,14 @@ def test_report_names_what_is_in_use(tmp_path):
     assert done.stdout.rstrip().endswith("MPL can run here")
 
 
-def test_installed_clip_that_would_win_is_named(tmp_path):
+def test_installed_clip_that_would_win_is_named_and_the_exit_code_says_so(tmp_path):
     host = write_host(tmp_path / "host", package=False)
     done = run_in(host, "-m", "modprompt.doctor")
+    assert done.returncode == 1, done.stderr
     assert f"clip      {host / 'clip'}" in done.stdout
-    assert "would win over this folder's clip, which has no __init__.py" in done.stdout
+    assert f"-> train.py would import {Path(clip.__file__).parent} in place of {host / 'clip'}" in done.stdout
+    assert "it has no __init__.py" in done.stdout
+    assert done.stdout.rstrip().endswith("MPL cannot run here as it is: see the arrows")
 
 
 @pytest.mark.parametrize("module", ["yacs", "dassl"])

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from modprompt.hosts import install
+from modprompt.hosts import install, train_line, writing
+from modprompt.hosts.manifest import MANIFEST, digest
 from modprompt.runs import folder as run_folder
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
@@ -28,7 +29,7 @@ def test_installed_trainer_runs_without_this_project_and_leaves_no_trace(host, w
     before = (host / "train.py").read_bytes()
     assert run(host) == 0
     program = (host / "train.py").read_text().splitlines()
-    at = program.index(install.LINE)
+    at = program.index(train_line.LINE)
     assert program[at - 1] == "import trainers.own"
     done = run_in(host, "train.py", *workshop.words("MPL", "output/run"), installed=True)
     assert done.returncode == 0, done.stderr
@@ -76,7 +77,7 @@ def test_second_run_changes_nothing(host, capsys):
 def test_dry_run_shows_the_diff_and_writes_nothing(host, capsys):
     assert run(host, "--dry-run") == 0
     out = capsys.readouterr().out
-    assert f"+{install.LINE}" in out
+    assert f"+{train_line.LINE}" in out
     assert "modprompt/trainers/mpl.py" in out
     assert git(host, "status", "--porcelain", "--ignored") == ""
 
@@ -86,10 +87,10 @@ def test_dry_run_shows_the_diff_and_writes_nothing(host, capsys):
 def test_line_goes_in_and_out_byte_for_byte(eol, end):
     for tail in (end, f"{eol}def main():{eol}    pass{end}"):
         program = f"import a{eol}import trainers.b  # last{tail}".encode()
-        changed = install.with_line(program)
+        changed = train_line.with_line(program)
         assert changed != program
-        assert install.LINE.encode() in changed.splitlines()
-        assert install.without_line(changed) == program
+        assert train_line.LINE.encode() in changed.splitlines()
+        assert train_line.without_line(changed) == program
 
 
 def test_bundled_script_trains_and_tests(host, workshop):
@@ -174,7 +175,7 @@ def test_train_that_is_no_python_is_told(host, capsys):
 
 @pytest.mark.parametrize("after", [0, 1, 10, 60])
 def test_installation_that_cannot_be_written_is_taken_back(host, capsys, monkeypatch, after):
-    plain, count = install._write, []
+    plain, count = writing._write, []
 
     def full(path, content):
         count.append(path)
@@ -182,7 +183,7 @@ def test_installation_that_cannot_be_written_is_taken_back(host, capsys, monkeyp
             raise OSError(28, "No space left on device", str(path))
         plain(path, content)
 
-    monkeypatch.setattr(install, "_write", full)
+    monkeypatch.setattr(writing, "_write", full)
     assert "No space left on device" in refused(capsys, host)
     assert git(host, "status", "--porcelain", "--ignored") == ""
 
@@ -192,7 +193,7 @@ def test_installation_that_was_killed_is_finished_or_taken_out(host, monkeypatch
         pass
 
     def kill_at(number):
-        plain, count = install._write, []
+        plain, count = writing._write, []
 
         def write(path, content):
             count.append(path)
@@ -202,7 +203,7 @@ def test_installation_that_was_killed_is_finished_or_taken_out(host, monkeypatch
             plain(path, content)
 
         with monkeypatch.context() as patch:
-            patch.setattr(install, "_write", write)
+            patch.setattr(writing, "_write", write)
             with pytest.raises(Killed):
                 run(host)
 
@@ -229,7 +230,7 @@ def test_changed_files_of_the_installation_are_kept_and_named(host, capsys):
 def test_uninstall_where_nothing_is_installed_and_damaged_list(host, capsys):
     assert "nothing is installed" in refused(capsys, host, "--uninstall")
     assert run(host) == 0
-    (host / install.MANIFEST).write_text("{")
+    (host / MANIFEST).write_text("{")
     assert "installed.json is damaged: --uninstall first" in refused(capsys, host)
     assert run(host, "--uninstall") == 0
     assert git(host, "status", "--porcelain", "--ignored") == ""
@@ -269,15 +270,15 @@ def test_files_that_the_user_changed_are_not_written_over(host, capsys):
     ],
 )
 def test_line_that_was_moved_or_shortened_is_taken_out_as_a_line(before, after):
-    before, after = (text.format(line=install.LINE) for text in (before, after))
-    assert install.without_line(before.encode()).decode() == after
+    before, after = (text.format(line=train_line.LINE) for text in (before, after))
+    assert train_line.without_line(before.encode()).decode() == after
 
 
 def test_line_stands_behind_a_statement_that_shares_the_imports_line():
     program = b"import trainers.own; x = (1,\n 2)\ny = 3\n"
-    changed = install.with_line(program)
+    changed = train_line.with_line(program)
     compile(changed, "train.py", "exec")
-    assert changed.splitlines()[2] == install.LINE.encode()
+    assert changed.splitlines()[2] == train_line.LINE.encode()
 
 
 def test_train_that_is_a_link_stays_one(host):
@@ -326,13 +327,13 @@ def test_copy_in_a_codebase_can_bring_itself_up_to_date_and_take_itself_out(host
 
 def test_older_installation_is_brought_up_to_date(host):
     assert run(host) == 0
-    manifest = json.loads((host / install.MANIFEST).read_text())
+    manifest = json.loads((host / MANIFEST).read_text())
     (host / "modprompt" / "gone.py").write_text("old\n")
-    manifest["files"]["modprompt/gone.py"] = install._digest(b"old\n")
-    (host / install.MANIFEST).write_text(json.dumps(manifest))
+    manifest["files"]["modprompt/gone.py"] = digest(b"old\n")
+    (host / MANIFEST).write_text(json.dumps(manifest))
     (host / "modprompt" / "engine" / "schedule.py").write_text("old\n")
-    manifest["files"]["modprompt/engine/schedule.py"] = install._digest(b"old\n")
-    (host / install.MANIFEST).write_text(json.dumps(manifest))
+    manifest["files"]["modprompt/engine/schedule.py"] = digest(b"old\n")
+    (host / MANIFEST).write_text(json.dumps(manifest))
     assert run(host) == 0
     assert not (host / "modprompt" / "gone.py").exists()
     assert (host / "modprompt" / "engine" / "schedule.py").read_bytes() == (
@@ -350,14 +351,14 @@ def test_list_that_names_what_no_installer_writes_is_not_followed(host, tmp_path
     for path in (outside, mine):
         path.write_bytes(b"mine")
     name = name.format(outside=outside) if isinstance(name, str) else name
-    good = (host / install.MANIFEST).read_text()
+    good = (host / MANIFEST).read_text()
     for part in ("files", "folders", "earlier"):
         manifest = {"earlier": {}, **json.loads(good)}
         if part == "folders":
             manifest[part].append(name)
         else:
-            manifest[part][str(name)] = install._digest(b"mine")
-        (host / install.MANIFEST).write_text(json.dumps(manifest))
+            manifest[part][str(name)] = digest(b"mine")
+        (host / MANIFEST).write_text(json.dumps(manifest))
         before = sorted(path for path in host.rglob("*"))
         for flags in (["--uninstall"], []):
             said = refused(capsys, host, *flags)
@@ -365,7 +366,7 @@ def test_list_that_names_what_no_installer_writes_is_not_followed(host, tmp_path
             assert len(said.splitlines()) == 1
         assert sorted(path for path in host.rglob("*")) == before
         assert (outside.read_bytes(), mine.read_bytes()) == (b"mine", b"mine")
-    (host / install.MANIFEST).unlink()  # as the line says
+    (host / MANIFEST).unlink()  # as the line says
     assert run(host, "--uninstall") == 0
     assert git(host, "diff", "--stat") == ""
 
