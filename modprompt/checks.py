@@ -8,7 +8,9 @@ from modprompt.errors import UserError
 
 
 def at_least(name: str, value, least) -> None:
-    """Raise UserError unless value >= least."""
+    """Raise UserError unless value >= least, and whole where it is counted from a whole number up."""
+    if isinstance(least, int) and isinstance(value, float) and not value.is_integer():
+        raise UserError(f"{name} must be a whole number, got {value}")
     if value < least:
         raise UserError(f"{name} must be at least {least}, got {value}")
 

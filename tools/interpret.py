@@ -16,6 +16,7 @@ from modprompt.checks import at_least
 from modprompt.clips import build as backbone
 from modprompt.errors import UserError
 from modprompt.learners.view import learner_part, read_checkpoint
+from modprompt.programs import report
 from modprompt.storage.text import write_whole
 from modprompt.storage.versioned import understood
 from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
@@ -116,6 +117,4 @@ def run(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from modprompt.cli.train import report
-
     sys.exit(report(run))

@@ -149,6 +149,6 @@ def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: i
 
 
 def check_depth(depth: int, layers: int, name: str = "PROMPT_DEPTH") -> None:
-    """Raise UserError unless 1 <= depth <= layers."""
-    if not 1 <= depth <= layers:
+    """Raise UserError unless depth is a whole number and 1 <= depth <= layers."""
+    if depth not in range(1, layers + 1):
         raise UserError(f"{name} must be from 1 to {layers}, the number of layers of this model, got {depth}")

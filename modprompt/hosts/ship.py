@@ -8,8 +8,8 @@ from modprompt.places import PACKAGE, ROOT
 GROUND = ("__init__", "checks", "errors", "moved", "places", "programs", "doctor", "install", "launch")
 ROOMS = ("clips", "engine", "hosts", "learners", "methods", "runs", "storage", "training", "use")  # whole
 TRAINERS = (
-    "__init__", "clip_trainer", "feature_cache", "learner_checkpoints", "mpl", "nodes", "once", "prompt_trainer",
-    "registration", "regularised_trainer", "result", "resuming", "run_folder", "settings", "training_state",
+    "__init__", "clip_trainer", "config", "feature_cache", "learner_checkpoints", "mpl", "nodes", "once",
+    "prompt_trainer", "registration", "regularised_trainer", "result", "resuming", "run_folder", "training_state",
 )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ import torch
 
 from modprompt.cli import train
 from modprompt.methods.templates import SELECTED
+from modprompt.runs.settings import Settings
+from modprompt.trainers.config import build
 from modprompt.trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
 from tests.conftest import ROOT
 
@@ -53,12 +55,8 @@ def test_features_are_the_mean_of_normalised_ones_also_the_second_time(monkeypat
 def test_imagenet_has_no_template_of_its_own_in_the_ensemble(mpl_flags, monkeypatch):
     trainer = ZeroshotCLIP2.__new__(ZeroshotCLIP2)
     for name, count in (("ImageNet", 7), ("ImageNetV2", 8), ("EuroSAT", 8)):
-        trainer.cfg = train.setup_cfg(
-            train.parse_args(
-                ["--trainer", "ZeroshotCLIP2", "--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
-                + ["DATASET.NAME", name]
-            )
-        )
+        files = [ROOT / "configs/datasets/eurosat.yaml"]
+        trainer.cfg = build(Settings.read(files, {"TRAINER.NAME": "ZeroshotCLIP2"}, ["DATASET.NAME", name]))
         assert len(trainer.templates()) == count
 
 
