@@ -105,7 +105,7 @@ def test_expected_settings_are_those_that_train_records(name, tmp_path):
     for job in protocols.jobs(found):
         read = settings_of(parse_args(command(job, tmp_path, tmp_path)[2:]))
         assert expected(job) == read.texts()
-        assert check.settings_of(job, tmp_path, tmp_path).given == read.given
+        assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
 
 
 def test_run_is_recorded_as_it_was_expected(experiment, tmp_path, eurosat_root):
