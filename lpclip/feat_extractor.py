@@ -18,13 +18,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from modprompt.cli import train
+from modprompt.cli import flags
+from modprompt.compat import find as compat
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found
+from modprompt.programs import left_as_found, report
 from modprompt.runs.images import own_validation
 from modprompt.storage.arrays import write_arrays
 from modprompt.storage.seal import arrays_hash
-from modprompt.trainers.feature_cache import encode
+
+compat.add_to_path()
+
+from dassl.engine import build_trainer  # noqa: E402
+from dassl.utils import set_random_seed  # noqa: E402
+
+from modprompt.trainers import config  # noqa: E402
+from modprompt.trainers.feature_cache import encode  # noqa: E402
+from modprompt.trainers.run import split_of  # noqa: E402
 
 SPLITS = ("train", "val", "test")
 
@@ -57,27 +66,28 @@ def run(argv: list[str] | None = None) -> None:
         UserError: if a split has no images, and on all that train.py refuses.
     """
     own, rest = parse(argv)
-    args = train.parse_args(rest)
+    args = flags.parse_args(rest)
     for flag in ("trainer", "model_dir", "resume"):
         if getattr(args, flag):
             raise UserError(
                 f"--{flag.replace('_', '-')} has no meaning here: features are those of CLIP without prompts"
             )
     args.trainer = "ZeroshotCLIP"
-    cfg = train.setup_cfg(args, shots=-1)
+    flags.import_modules(args.imports)
+    cfg = config.build(flags.settings_of(args, shots=-1), tests=args.eval_only)
     cfg.defrost()
     cfg.OUTPUT_DIR = ""  # no run is written, so no run's folder is held
     cfg.freeze()
     if cfg.SEED >= 0:
-        train.set_random_seed(cfg.SEED)
-    trainer = train.build_trainer(cfg)
+        set_random_seed(cfg.SEED)
+    trainer = build_trainer(cfg)
     dataset = trainer.dm.dataset
     wanted, has_val = (own.split,) if own.split else SPLITS, own_validation(dataset)
     if "val" in wanted and not has_val and not cfg.DATASET.VAL_FROM_TEST:
         print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
         wanted = tuple(split for split in wanted if split != "val")
-    made_of = f"CLIP {trainer.backbone_fingerprint}, split {train.split_of(dataset)}"
+    made_of = f"CLIP {trainer.backbone_fingerprint}, split {split_of(dataset)}"
     for split in wanted:
         images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]
         if not images:
@@ -102,4 +112,4 @@ def write(path: Path, features: np.ndarray, labels: np.ndarray, has_val: bool, m
 
 
 if __name__ == "__main__":
-    sys.exit(train.report(run))
+    sys.exit(report(run))

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from modprompt.checks import at_least
 from modprompt.errors import UserError
+from modprompt.programs import report
 from modprompt.runs.images import HELD_OUT, TEST, VALIDATION, hold_out
 from modprompt.storage.arrays import read_arrays
 from modprompt.storage.pictures import pyplot, save_figure
@@ -262,6 +263,4 @@ def run(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from modprompt.cli.train import report
-
     sys.exit(report(run))

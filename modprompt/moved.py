@@ -43,7 +43,7 @@ MOVED: Dict[str, Tuple[str, ...]] = {
     "modprompt.plugin.result": ("modprompt.trainers.result",),
     "modprompt.plugin.resuming": ("modprompt.trainers.resuming",),
     "modprompt.plugin.run_folder": ("modprompt.trainers.run_folder",),
-    "modprompt.plugin.settings": ("modprompt.trainers.settings",),
+    "modprompt.plugin.settings": ("modprompt.trainers.config",),
     "modprompt.plugin.training_state": ("modprompt.trainers.training_state",),
 }
 

@@ -1,10 +1,53 @@
-"""How a program runs in a process that is not its own: it leaves the process as it found it."""
+"""How a program ends, with one line on what a user can put right; and that it leaves its process as it found it."""
 
 import contextlib
 import os
 import random
 import sys
+import traceback
 import warnings
+from typing import Callable, TextIO
+
+EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error; of one that came out of a data-loader worker, the last line of what it says."""
+    text = str(error).strip() or type(error).__name__
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split())
+
+
+def report(program: Callable, *args) -> int:
+    """Run a program; turn warnings, and what a user can put right, into one line each, and this into an exit code.
+
+    Returns:
+        0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+            program(*args)
+    except EXPECTED as error:
+        if os.environ.get("MODPROMPT_TRACEBACK"):
+            traceback.print_exc()
+        message = f"error: {one_line(error)}"
+        print(message, file=sys.stderr)
+        if getattr(sys.stdout, "file", None) is not None:
+            sys.stdout.file.write(message + "\n")
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+def close_log(console: TextIO) -> None:
+    """Give standard output back to the console and close the log file behind Dassl's logger."""
+    log, sys.stdout = sys.stdout, console
+    if log is not console:
+        log.close()
 
 
 def _has_affinity() -> bool:

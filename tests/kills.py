@@ -53,6 +53,7 @@ def _words(scratch: Path, root: Path) -> list[str]:
 
 def campaign(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:
     """As `kills`, in this process, which must not have trained."""
+    import modprompt.trainers.run  # noqa: F401 - before a child counts what it does
     from modprompt.cli import train
 
     _prepare(scratch)

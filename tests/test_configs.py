@@ -2,7 +2,9 @@
 
 import pytest
 
-from modprompt.cli import train
+from modprompt.cli.flags import parse_args, settings_of
+from modprompt.trainers import run  # noqa: F401 - registers all
+from modprompt.trainers.config import build
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "experiments")
@@ -13,9 +15,8 @@ def load(path, *options):
     trainer = "MPL" if folder == "datasets" else folder
     dataset = str(path) if folder == "datasets" else str(ROOT / "configs/datasets/digits.yaml")
     config = [] if folder == "datasets" else ["--config-file", str(path)]
-    return train.setup_cfg(
-        train.parse_args(["--trainer", trainer, "--dataset-config-file", dataset, *config, *options])
-    )
+    words = ["--trainer", trainer, "--dataset-config-file", dataset, *config, *options]
+    return build(settings_of(parse_args(words)))
 
 
 KNOWN = {  # as users of the CoOp, MaPLe, PromptSRC and official MPL repositories know them

@@ -5,7 +5,9 @@ import shlex
 
 import pytest
 
-from modprompt.cli import train
+from modprompt.cli.flags import parse_args, settings_of
+from modprompt.trainers import run  # noqa: F401 - registers all
+from modprompt.trainers.config import build
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -25,7 +27,7 @@ def commands(*start):
 @pytest.mark.parametrize("command", commands("python", "train.py"), ids=" ".join)
 def test_train_commands_are_accepted(command, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert train.setup_cfg(train.parse_args(command[2:])).TRAINER.NAME == "MPL"
+    assert build(settings_of(parse_args(command[2:]))).TRAINER.NAME == "MPL"
 
 
 def test_other_programs_accept_what_is_written(monkeypatch):
@@ -35,7 +37,7 @@ def test_other_programs_accept_what_is_written(monkeypatch):
     (command,) = commands("python", "-m", "lpclip.feat_extractor")
     own, rest = feat_extractor.parse(command[3:])
     assert own.output_dir == "clip_feat"
-    assert train.setup_cfg(train.parse_args(["--trainer", "ZeroshotCLIP", *rest])).DATASET.NAME == "OxfordPets"
+    assert build(settings_of(parse_args(["--trainer", "ZeroshotCLIP", *rest]))).DATASET.NAME == "OxfordPets"
 
 
 def test_row_of_every_trainer_names_its_node():

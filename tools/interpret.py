@@ -16,6 +16,7 @@ from modprompt.checks import at_least
 from modprompt.clips import build as backbone
 from modprompt.errors import UserError
 from modprompt.learners.view import learner_part
+from modprompt.programs import report
 from modprompt.runs.checkpoint import Checkpoint, read
 from modprompt.storage.text import write_whole
 from modprompt.storage.versioned import understood
@@ -117,6 +118,4 @@ def run(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from modprompt.cli.train import report
-
     sys.exit(report(run))

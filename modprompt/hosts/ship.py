@@ -19,6 +19,7 @@ LEFT_OUT = (
     "compat/find.py",
     "compat/stand_in",
     *(f"methods/{name}.py" for name in ("cocoop", "coop", "ivlp", "maple", "promptsrc", "vpt", "zeroshot")),
+    "trainers/all.py",
     "trainers/run.py",
 )
 SCRIPTS = ("base2new_train", "base2new_test", "few_shot", "xd_train", "xd_test")

@@ -11,7 +11,7 @@ import re
 from typing import Callable, Collection, List, Mapping, Optional
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import FREE, changes
+from modprompt.runs.settings import FREE, differences
 from modprompt.storage.seal import content_hash
 from modprompt.storage.versioned import in_the_form_of
 
@@ -32,10 +32,8 @@ def differing_settings(
 ) -> List[str]:
     """What differs between two sets of given settings, as "KEY old -> new"; what a side lacks has its default."""
     passed = free(tests)
-    sides = [{key: value for key, value in side.items() if key not in passed} for side in (recorded, wanted)]
-    keys = set(sides[0]) | set(sides[1])
-    old, new = ({**{k: v for k, v in (defaults or {}).items() if k in keys}, **side} for side in sides)
-    return changes(old, new)
+    old, new = ({key: value for key, value in side.items() if key not in passed} for side in (recorded, wanted))
+    return differences(old, new, defaults)
 
 
 def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings as they were given, by config files and options, in one form however they were written; and their hash.
+"""Settings as they were given, by config files, flags and options: where from, in one form of text, and their hash.
 
 Two runs whose given settings have one hash, on the same images and CLIP, are the same run. Nothing heavy is imported
 here, so that thousands of results are compared in no time.
@@ -6,8 +6,9 @@ here, so that thousands of results are compared in no time.
 
 import ast
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import yaml
 
@@ -21,6 +22,20 @@ FREE = {
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "MODEL.COMPILE",
     "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES",
 }  # fmt: skip
+
+# settings that have a flag of train.py
+FLAGS = {
+    "DATASET.ROOT": "--root",
+    "OUTPUT_DIR": "--output-dir",
+    "RESUME": "--resume",
+    "SEED": "--seed",
+    "DATASET.SOURCE_DOMAINS": "--source-domains",
+    "DATASET.TARGET_DOMAINS": "--target-domains",
+    "INPUT.TRANSFORMS": "--transforms",
+    "TRAINER.NAME": "--trainer",
+    "MODEL.BACKBONE.NAME": "--backbone",
+    "MODEL.HEAD.NAME": "--head",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -105,3 +120,93 @@ def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not se
     both = sorted(set(old) | set(new))
     texts = [(key, old.get(key, unset), new.get(key, unset)) for key in both]
     return [f"{key} {before} -> {after}" for key, before, after in texts if before != after]
+
+
+def differences(
+    old: Mapping[str, str], new: Mapping[str, str], defaults: Optional[Mapping[str, str]] = None
+) -> List[str]:
+    """What differs between two sets of settings, as "KEY old -> new"; what a side lacks has its default."""
+    keys = set(old) | set(new)
+    known = {key: text for key, text in (defaults or {}).items() if key in keys}
+    return changes({**known, **old}, {**known, **new})
+
+
+class Given(NamedTuple):
+    """A setting's value, as a file or flag gives it or as an option's text, and who gave it."""
+
+    value: Any
+    source: str  # "file NAME", "flag --seed" or "option"
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it is a flag's value, which is no text that stands for another value."""
+        return self.source.startswith("flag ")
+
+    @property
+    def where(self) -> str:
+        """Its place in an error's message."""
+        kind, _, name = self.source.partition(" ")
+        return name if kind == "file" else "command line"
+
+
+@dataclass(frozen=True, eq=False)
+class Settings(Mapping[str, Given]):
+    """Settings by dotted key, later sources over earlier ones; who wants to know of a run's settings asks here.
+
+    Args:
+        given: all that the sources give, in their order, also what a later one gives again.
+    """
+
+    given: Tuple[Tuple[str, Given], ...] = ()
+    _last: Mapping[str, Given] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_last", dict(self.given))
+
+    @classmethod
+    def read(
+        cls, files: Iterable[str] = (), flags: Optional[Mapping[str, Any]] = None, options: Sequence[str] = ()
+    ) -> "Settings":
+        """What files, flags and options give, in this order; each file is opened once, here.
+
+        Args:
+            files: paths of YAML configs; empty ones are none.
+            flags: {key of FLAGS: value}; None and "" are flags that are not given.
+            options: KEY VALUE words.
+
+        Raises:
+            UserError: as read_settings and pairs.
+        """
+        found = [
+            (key, Given(value, f"file {path}"))
+            for path in map(str, filter(None, files))
+            for key, value in read_settings(path).items()
+        ]
+        found += [
+            (key, Given(value, f"flag {FLAGS[key]}"))
+            for key, value in (flags or {}).items()
+            if value is not None and value != ""
+        ]
+        found += [(key, Given(value, "option")) for key, value in pairs(options)]
+        return cls(tuple(found))
+
+    def __getitem__(self, key: str) -> Given:
+        return self._last[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._last)
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def texts(self) -> Dict[str, str]:
+        """What is stored, hashed and compared: the given settings but for FREE ones as text, sorted by key."""
+        return given([{key: found.value for key, found in self.items()}])
+
+    def source(self, key: str) -> str:
+        """Who gave a setting last; "default" if nobody did."""
+        return self._last[key].source if key in self._last else "default"
+
+    def sources(self) -> Dict[str, str]:
+        """Who gave each of the settings that texts() has."""
+        return {key: self.source(key) for key in self.texts()}

@@ -1,6 +1,7 @@
 """Trainers in Dassl's registry, beside those of a codebase that may have one of the same name."""
 
 import functools
+from typing import Dict
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -11,6 +12,7 @@ from modprompt.trainers.nodes import register_method
 from modprompt.trainers.prompt_trainer import PromptTrainer
 
 PREFIX = "Mod"  # in front of a name that the codebase has taken
+_entered: Dict[str, type] = {}  # by method
 
 
 def is_ours(trainer) -> bool:
@@ -25,7 +27,7 @@ def _enter(name, trainer):
 
 
 def register(name: str, module: str = "") -> type:
-    """Enter the trainer of a method of methods/table.py, and the method's config node.
+    """Enter the trainer of a method of methods/table.py, and the method's config node; once, however often it is asked.
 
     Args:
         name: of the method.
@@ -38,7 +40,10 @@ def register(name: str, module: str = "") -> type:
         SettingError: if there is no such method.
     """
     row = row_of(name)
-    return register_method_as_trainer(row.method, FrozenTrainer if row.kind == ZERO_SHOT else PromptTrainer, module)
+    if name not in _entered:
+        base = FrozenTrainer if row.kind == ZERO_SHOT else PromptTrainer
+        _entered[name] = register_method_as_trainer(row.method, base, module)
+    return _entered[name]
 
 
 def register_own(method: type) -> type:

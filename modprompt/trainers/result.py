@@ -15,7 +15,7 @@ from modprompt.runs import result as results
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, VERSION
 from modprompt.runs.same import file_hash
-from modprompt.runs.settings import settings_hash
+from modprompt.runs.settings import Settings, settings_hash
 from modprompt.runs.versions import versions
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
@@ -109,13 +109,13 @@ class ResultRecorder:
 
         trainer.evaluator.evaluate = recorded
 
-    def write(self, cfg, evaluated: str, given, model_dir: str = "") -> str:
+    def write(self, cfg, evaluated: str, settings: Settings, model_dir: str = "") -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 
         Args:
             cfg: the run's configuration.
             evaluated: which checkpoint was tested, if the run did not train it.
-            given: the settings that files and options gave, as runs/settings.py has them.
+            settings: what files, flags and options gave.
             model_dir: the folder of the run that trained it.
 
         Returns:
@@ -124,6 +124,7 @@ class ResultRecorder:
         if self.results is None:
             return ""
         dataset, on_cuda = self.trainer.dm.dataset, torch.cuda.is_available() and cfg.USE_CUDA
+        given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test
         content = {
@@ -155,7 +156,8 @@ class ResultRecorder:
                 "dassl": getattr(dassl, "__version__", "unknown"),
             },
             "config_hash": settings_hash(given),
-            "settings": dict(given),
+            "settings": given,
+            "sources": settings.sources(),
         }
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, sealed(content, VERSION))

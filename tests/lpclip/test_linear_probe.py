@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from lpclip import feat_extractor, linear_probe
 from lpclip.linear_probe import Probe, Split
-from modprompt.cli.train import report
 from modprompt.errors import UserError
+from modprompt.programs import report
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 

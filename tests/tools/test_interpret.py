@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from modprompt.cli import train
+from modprompt.programs import report
 from tests.conftest import random_clip
 from tests.methods import METHODS
 from tests.old_checkpoints import as_version_1
@@ -37,7 +38,7 @@ def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tm
     path = run_folder(row)
     capsys.readouterr()
     argv = [str(path), "3", "--backbone-path", str(clip_file), "--csv", str(tmp_path / "words.csv")]
-    assert train.report(interpret.run, argv) == 0
+    assert report(interpret.run, argv) == 0
     out = capsys.readouterr().out
     assert (f"{vision} learned vision prompts are left out" in out) == bool(vision)
     rows = list(csv.DictReader((tmp_path / "words.csv").read_text().splitlines()))
@@ -52,7 +53,7 @@ def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tm
 def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, capsys):
     path = run_folder("coop_front_words")  # one epoch at 1e-5 hardly moves it
     capsys.readouterr()
-    assert train.report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file)]) == 0
+    assert report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file)]) == 0
     words = [line.split()[4] for line in capsys.readouterr().out.splitlines()]
     assert words == ["a", "photo", "of", "a"]
 
@@ -60,7 +61,7 @@ def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, capsy
 def test_clip_that_is_not_there_is_asked_for_by_this_programs_flags(run_folder, tmp_path, capsys):
     path = run_folder("coop_end")
     capsys.readouterr()
-    assert train.report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "gone.pt")]) == 2
+    assert report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "gone.pt")]) == 2
     assert "--backbone-path" in capsys.readouterr().err
 
 
@@ -76,7 +77,7 @@ def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, 
     monkeypatch.setattr("modprompt.clips.build.load_clip", None)
     for file in (path, tmp_path / "old.pth.tar"):
         capsys.readouterr()
-        assert train.report(interpret.run, [str(file)]) == 2
+        assert report(interpret.run, [str(file)]) == 2
         assert (
             f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in capsys.readouterr().err
         )
@@ -86,7 +87,7 @@ def test_another_clip_is_refused(run_folder, tmp_path, capsys):
     path = run_folder("coop_end")
     torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     capsys.readouterr()
-    assert train.report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "other.pt")]) == 2
+    assert report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "other.pt")]) == 2
     assert "the checkpoint was made with another CLIP" in capsys.readouterr().err
 
 
@@ -99,5 +100,5 @@ def test_another_clip_is_refused(run_folder, tmp_path, capsys):
 )
 def test_other_files_are_refused(content, message, tmp_path, capsys):
     torch.save(content, tmp_path / "file")
-    assert train.report(interpret.run, [str(tmp_path / "file")]) == 2
+    assert report(interpret.run, [str(tmp_path / "file")]) == 2
     assert message in capsys.readouterr().err

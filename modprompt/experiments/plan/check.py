@@ -7,8 +7,28 @@ from pathlib import Path
 from typing import Sequence
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.commands import flags
+from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
+from modprompt.runs.settings import Settings
+
+
+def settings_of(job: Job, out: Path, data: Path) -> Settings:
+    """What the words of a job's command give."""
+    files = [str(dataset_config(job.dataset)), str(job.method.config)]
+    flags = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
+    flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
+    options = [word for pair in (*job.method.options, *job.options) for word in pair]
+    return Settings.read(files, flags, options)
+
+
+def _check_one(settings: Settings, tests: bool) -> None:
+    from dassl.engine import TRAINER_REGISTRY
+
+    from modprompt.trainers import config
+
+    cfg = config.build(settings, tests)
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    trainer.check_cfg(trainer.__new__(trainer), cfg)
 
 
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
@@ -18,9 +38,13 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
         Warnings, each once.
 
     Raises:
-        UserError: on an unknown trainer, key or value; the method is named.
+        UserError: on unknown trainers, keys or values; the method is named.
     """
-    from modprompt.cli import train
+    from modprompt.compat import find as compat
+
+    compat.add_to_path()
+    import modprompt.data.readers.all
+    import modprompt.trainers.all  # noqa: F401
 
     seen: set[tuple[str, str]] = set()
     with warnings.catch_warnings(record=True) as caught:
@@ -30,9 +54,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
                 continue
             seen.add((job.method.label, job.dataset))
             try:
-                cfg = train.setup_cfg(train.parse_args(flags(job, out, data)))
-                trainer = train.TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-                trainer.check_cfg(trainer.__new__(trainer), cfg)
+                _check_one(settings_of(job, out, data), job.tests)
             except ValueError as error:
                 raise UserError(f"method {job.method.label}: {error}") from None
     return list(dict.fromkeys(str(one.message) for one in caught if one.category is UserWarning))

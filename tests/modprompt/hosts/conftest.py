@@ -12,7 +12,7 @@ from modprompt.compat import find
 find.add_to_path()
 import modprompt.trainers
 import squares
-import train
+from modprompt.cli import train
 sys.exit(train.main(sys.argv[1:]))
 """
 

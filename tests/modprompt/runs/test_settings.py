@@ -1,7 +1,21 @@
+from pathlib import Path
+
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import as_text, changes, given, pairs, read_settings, settings_hash
+from modprompt.runs import settings as module
+from modprompt.runs.settings import (
+    FLAGS,
+    FREE,
+    Settings,
+    as_text,
+    changes,
+    differences,
+    given,
+    pairs,
+    read_settings,
+    settings_hash,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +85,92 @@ def test_options_are_pairs():
     assert pairs(["A", "1", "B", "2"]) == [("A", "1"), ("B", "2")]
     with pytest.raises(UserError, match="'B', stands alone"):
         pairs(["A", "1", "B"])
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "data.yaml").write_text("DATASET: {NAME: Digits, ROOT: /x}\nOPTIM: {LR: 0.1}\n")
+    (tmp_path / "method.yaml").write_text("OPTIM: {LR: 0.2, MAX_EPOCH: 5.0}\nINPUT: {SIZE: [32, 32]}\n")
+    return [str(tmp_path / "data.yaml"), "", str(tmp_path / "method.yaml")]
+
+
+def test_later_sources_lie_over_earlier_ones_and_are_named(files):
+    settings = Settings.read(files, {"SEED": 1, "OUTPUT_DIR": "out"}, ["SEED", "2", "OPTIM.MAX_EPOCH", "7"])
+    assert {key: found.value for key, found in settings.items()} == {
+        "DATASET.NAME": "Digits",
+        "DATASET.ROOT": "/x",
+        "OPTIM.LR": 0.2,
+        "OPTIM.MAX_EPOCH": "7",
+        "INPUT.SIZE": [32, 32],
+        "SEED": "2",
+        "OUTPUT_DIR": "out",
+    }
+    sources = {key: settings.source(key) for key in ("DATASET.NAME", "OPTIM.LR", "SEED", "OUTPUT_DIR", "OPTIM.NAME")}
+    assert sources == {
+        "DATASET.NAME": f"file {files[0]}",
+        "OPTIM.LR": f"file {files[2]}",
+        "SEED": "option",
+        "OUTPUT_DIR": "flag --output-dir",
+        "OPTIM.NAME": "default",
+    }
+    assert settings["OPTIM.LR"].where == files[2]
+    assert {settings[key].where for key in ("SEED", "OUTPUT_DIR")} == {"command line"}
+    assert [found.value for key, found in settings.given if key == "SEED"] == [1, "2"]
+
+
+def test_texts_are_what_was_given_without_what_decides_nothing(files):
+    settings = Settings.read(files, {"SEED": 1, "RESUME": "x"}, ["TRAIN.PRINT_FREQ", "9"])
+    assert settings.texts() == {
+        "DATASET.NAME": "Digits",
+        "INPUT.SIZE": "[32, 32]",
+        "OPTIM.LR": "0.2",
+        "OPTIM.MAX_EPOCH": "5",
+        "SEED": "1",
+    }
+    assert list(settings.texts()) == sorted(settings.texts()) == list(settings.sources())
+    assert not FREE & set(settings.texts())
+
+
+def test_one_thing_written_in_two_ways_has_the_same_texts(files):
+    options = ["DATASET.NAME", "Digits", "OPTIM.LR", "2e-1", "OPTIM.MAX_EPOCH", "5", "INPUT.SIZE", "(32, 32)"]
+    assert Settings.read(files).texts() == Settings.read(options=options).texts()
+
+
+def test_flags_that_are_not_given_are_none():
+    assert dict(Settings.read(flags=dict.fromkeys(FLAGS, ""))) == dict(Settings.read(flags=dict.fromkeys(FLAGS))) == {}
+    assert Settings.read(flags={"SEED": 0}).texts() == {"SEED": "0"}
+
+
+def test_settings_cannot_be_changed():
+    settings = Settings.read(options=["A", "1"])
+    with pytest.raises(TypeError):
+        settings["A"] = 2
+    with pytest.raises(AttributeError):
+        settings.given = ()
+    with pytest.raises(AttributeError):
+        settings["A"].value = 2
+
+
+def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch):
+    opened, plain = [], module.read_text
+    monkeypatch.setattr(module, "read_text", lambda path, *more: opened.append(str(path)) or plain(path, *more))
+    settings = Settings.read(files, {"SEED": 1}, ["A", "1"])
+    before = settings.texts(), settings.sources()
+    Path(files[0]).write_text("DATASET: {NAME: EuroSAT}\n")
+    assert (settings.texts(), settings.sources()) == before
+    assert opened == [files[0], files[2]]
+
+
+def test_what_cannot_be_read_is_refused(files, tmp_path):
+    with pytest.raises(UserError, match="no config file .*none.yaml; there is: data.yaml, method.yaml"):
+        Settings.read([str(tmp_path / "none.yaml")])
+    with pytest.raises(UserError, match="'B', stands alone"):
+        Settings.read(files, options=["A", "1", "B"])
+    with pytest.raises(KeyError):
+        Settings.read(flags={"OPTIM.LR": 1})  # has no flag
+
+
+def test_differences_count_what_a_side_lacks_as_its_default():
+    old, new = {"A": "1", "B": "2"}, {"A": "1", "C": "3", "D": "4"}
+    assert differences(old, new) == ["B 2 -> not set", "C not set -> 3", "D not set -> 4"]
+    assert differences(old, new, {"B": "2", "C": "5", "E": "6"}) == ["C 5 -> 3", "D not set -> 4"]

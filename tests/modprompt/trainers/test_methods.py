@@ -9,7 +9,7 @@ import torch
 from modprompt.cli import train
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.methods.templates import DIVERSE
-from modprompt.trainers.settings import merge_options
+from modprompt.trainers.config import merge_options
 from tests import plain_neighbours as plain
 from tests.conftest import ROOT, random_clip
 from tests.methods import METHODS

@@ -34,6 +34,10 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
     assert found["config_hash"] == settings_hash(found["settings"])
     assert found["settings"]["DATASET.NUM_SHOTS"] == "4"
     assert found["settings"]["OPTIM.LR"] == "0.0035"
+    assert set(found["sources"]) == set(found["settings"])
+    sources = {key: found["sources"][key] for key in ("SEED", "OPTIM.LR", "DATASET.NUM_SHOTS")}
+    config = mpl_flags[mpl_flags.index("--config-file") + 1]
+    assert sources == {"SEED": "flag --seed", "OPTIM.LR": f"file {config}", "DATASET.NUM_SHOTS": "option"}
     assert not {"DATASET.ROOT", "OUTPUT_DIR", "MODEL.BACKBONE.PATH"} & set(found["settings"])
 
 

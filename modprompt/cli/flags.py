@@ -1,0 +1,84 @@
+"""The flags of the CoOp family, for train.py and what takes the same; and the settings that they give."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from modprompt import places
+from modprompt.errors import UserError
+from modprompt.runs.settings import FLAGS, Settings
+
+
+def parse_args(argv: list[str] | None = None, description: str = "") -> argparse.Namespace:
+    """The family's flags, and ours."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--root", default="", help="folder of the data sets (default: $DATA or ./data)")
+    add("--output-dir", default="", help="folder of logs and checkpoints")
+    add("--resume", default="", help="folder to resume from, if not the output folder")
+    add("--seed", type=int, default=None, help="random seed, from 0 up; without it the run is not seeded")
+    add("--source-domains", nargs="+", help="source domains")
+    add("--target-domains", nargs="+", help="target domains")
+    add("--transforms", nargs="+", help="image transforms, in place of INPUT.TRANSFORMS")
+    add("--config-file", default="", help="YAML of the method")
+    add("--dataset-config-file", default="", help="YAML of the data set")
+    add("--trainer", default="", help="name of the trainer, e.g. MPL")
+    add("--backbone", default="", help="name of the CLIP, e.g. ViT-B/16")
+    add("--head", default="", help="name of the head")
+    add("--import", dest="imports", action="append", default=[], metavar="MODULE",
+        help="import this module first: a trainer or reader of yours that registers itself, in the current folder "
+        "or installed; may be given more than once")  # fmt: skip
+    add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")
+    add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
+    add("--model-dir", default="", help="output folder of the run to evaluate")
+    add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
+    add("--no-train", action="store_true", help="build everything, do not train")
+    add("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs of the configuration")
+    return parser.parse_args(argv)
+
+
+def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
+    """Without any config file: the embedded model on the digits, seed 1."""
+    folder = "CoOp" if args.trainer.startswith("Zeroshot") else args.trainer
+    config = places.configs() / "trainers" / folder / "glyph.yaml"
+    if args.config_file or args.dataset_config_file or not folder or not config.is_file():
+        return
+    args.config_file = str(config)
+    args.dataset_config_file = str(places.configs() / "datasets" / "digits.yaml")
+    args.seed = 1 if args.seed is None else args.seed
+    args.output_dir = args.output_dir or str(Path("output") / "digits" / args.trainer / f"seed{args.seed}")
+    args.opts = ["DATASET.NUM_SHOTS", str(shots), *args.opts]
+
+
+def settings_of(args: argparse.Namespace, shots: int = 16) -> Settings:
+    """What the data set's file, the method's file, the flags and the trailing options give, in this order.
+
+    Args:
+        args: what parse_args gave.
+        shots: training images per class where no file is given; -1 for all.
+
+    Raises:
+        UserError: as Settings.read.
+    """
+    use_embedded_default(args, shots)
+    flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
+    return Settings.read([args.dataset_config_file, args.config_file], flags, args.opts)
+
+
+def import_modules(names: list[str]) -> None:
+    """Import a user's modules, which register trainers or readers; the current folder is searched first.
+
+    Raises:
+        UserError: if one is not there, or imports something that is not.
+    """
+    here = str(Path.cwd())
+    if names and here not in sys.path:
+        sys.path.insert(0, here)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"--import {name}: {error} (searched first: {here})") from None

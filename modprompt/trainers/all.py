@@ -1,0 +1,5 @@
+"""Importing this registers the trainers of all methods."""
+
+from modprompt.trainers.registration import register_all
+
+register_all()

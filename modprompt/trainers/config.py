@@ -1,0 +1,219 @@
+"""From settings to the configuration of a run: defaults, one merge, all checks; mistakes come out as one line."""
+
+import copy
+import difflib
+import os
+import warnings
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
+
+from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from modprompt.checks import check_name
+from modprompt.errors import UserError
+from modprompt.runs.settings import Given, Settings
+
+
+class Fault(NamedTuple):
+    """What is wrong with a setting."""
+
+    key: str
+    text: str
+
+
+def dotted_keys(node: CfgNode, prefix: str = "") -> List[str]:
+    """All keys of a configuration that hold a value, as A.B.C."""
+    keys = []
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        keys += dotted_keys(value, name + ".") if isinstance(value, CfgNode) else [name]
+    return keys
+
+
+def _number(value: Any) -> Union[int, float, None]:
+    """The number that a value is or that its text says; None if there is none."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                pass
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def fitting(default: Any, value: Any) -> Any:
+    """A number or its text in the type of its setting's default; 0.5 for a whole one, and all else, as it is."""
+    number = _number(value)
+    if number is None or _number(default) is None or isinstance(default, str):
+        return value
+    try:
+        whole = isinstance(default, int) and isinstance(number, float) and number.is_integer()
+        return float(number) if isinstance(default, float) else int(number) if whole else number
+    except OverflowError:
+        return value
+
+
+def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
+    """Merge a known setting into cfg, in place; ValueError and the like if its type is wrong."""
+    *path, leaf = key.split(".")
+    node = cfg
+    for part in path:
+        node = node[part]
+    if given.is_flag:  # no text that yacs should read as Python: a folder may be called 1
+        node[leaf] = tuple(given.value) if isinstance(given.value, list) else given.value
+        return
+    value = fitting(node[leaf], copy.deepcopy(given.value))
+    of_method = path[:1] == ["TRAINER"] and len(path) > 1
+    if of_method and isinstance(value, float) and _number(node[leaf]) is not None:
+        node[leaf] = float(node[leaf])  # PromptSRC's weights are whole in the family's files, but any number will do
+    cfg.merge_from_list([key, value])
+
+
+def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
+    if key.startswith("--"):
+        return Fault(key, f"{where}: the flag {key} must stand before the KEY VALUE options")
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return Fault(key, f"{where}: there is no config key {key!r}{hint}")
+
+
+def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
+    """Merge settings into cfg, in place, and tell which do not fit."""
+    known, faults = dict.fromkeys(dotted_keys(cfg)), []
+    for key, given in settings.given:
+        if key not in known:
+            faults.append(_unknown(key, list(known), given.where))
+            if key.startswith("--"):
+                break  # what stands behind it are no pairs any more
+            continue
+        try:
+            _merge_one(cfg, key, given)
+        except (KeyError, ValueError, AssertionError) as error:
+            where = f"{given.where}, {key}" if given.where == "command line" else given.where
+            faults.append(Fault(key, f"{where}: {' '.join(str(error.args[0] if error.args else error).split())}"))
+    return list(dict.fromkeys(faults))
+
+
+def _are_numbers(values: Optional[Sequence], count: int) -> bool:
+    return values is not None and len(values) == count and all(_number(value) == value for value in values)
+
+
+def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
+    """Settings whose faults would otherwise show late or not at all."""
+    node, loader = cfg.INPUT, cfg.DATALOADER
+    rules = [
+        ("INPUT.SIZE", _are_numbers(node.SIZE, 2) and min(node.SIZE) > 0, "two numbers of pixels", node.SIZE),
+        ("INPUT.PIXEL_MEAN", _are_numbers(node.PIXEL_MEAN, 3), "three numbers", node.PIXEL_MEAN),
+        ("INPUT.PIXEL_STD", _are_numbers(node.PIXEL_STD, 3), "three numbers", node.PIXEL_STD),
+        ("INPUT.NO_TRANSFORM", not node.NO_TRANSFORM, "False for a CLIP", node.NO_TRANSFORM),
+        ("DATALOADER.K_TRANSFORMS", loader.K_TRANSFORMS == 1, "1", loader.K_TRANSFORMS),
+    ]
+    at_least_one = {
+        "DATALOADER.TRAIN_X.BATCH_SIZE": loader.TRAIN_X.BATCH_SIZE,
+        "DATALOADER.TEST.BATCH_SIZE": loader.TEST.BATCH_SIZE,
+        "OPTIM.MAX_EPOCH": cfg.OPTIM.MAX_EPOCH,
+        "TRAIN.PRINT_FREQ": cfg.TRAIN.PRINT_FREQ,
+    }
+    rules += [(key, (value or 0) > 0, "at least 1", value) for key, value in at_least_one.items()]
+    split, model = cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL
+    rules.append(("TEST.SPLIT", split in ("test", "val"), "test or val", split))
+    rules.append(("TEST.FINAL_MODEL", model in ("last_step", "best_val"), "last_step or best_val", model))
+    for key, fits, meaning, value in rules:
+        if not fits:
+            yield Fault(key, f"{key} must be {meaning}, got {value!r}")
+
+
+def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
+    """The trainer and the data set, if nobody has registered them."""
+    for key, name, registry, label in (
+        ("TRAINER.NAME", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"),
+        ("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY, "DATASET.NAME"),
+    ):
+        try:
+            check_name(name or "", registry.registered_names(), label)
+        except UserError as error:
+            yield Fault(key, str(error))
+
+
+def _complain(faults: Sequence[Fault]) -> None:
+    if faults:
+        raise UserError("; ".join(fault.text for fault in faults))
+
+
+def check_values(cfg: CfgNode) -> None:
+    """Raise UserError, with all findings at once, if settings have values that no run can have."""
+    _complain(list(_value_faults(cfg)))
+
+
+def _checked(cfg: CfgNode, settings: Settings) -> List[Fault]:
+    """Merge settings into cfg, in place; all faults of keys, types, names and values."""
+    faults = _merge_faults(cfg, settings)
+    found = [*_name_faults(cfg), *_value_faults(cfg)]
+    if faults:  # what was not merged has its default still, whose fault is not the user's
+        wrong = {fault.key for fault in faults}
+        found = [fault for fault in found if fault.key in settings and fault.key not in wrong]
+    return faults + [_placed(fault, settings) for fault in found]
+
+
+def _placed(fault: Fault, settings: Settings) -> Fault:
+    """A fault of a value that a file gives names the file."""
+    given: Optional[Given] = settings.get(fault.key)
+    from_file = given is not None and given.source.startswith("file ")
+    return fault._replace(text=f"{given.where}: {fault.text}") if from_file else fault
+
+
+def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str) -> None:
+    """Warn of settings of other methods' nodes, which a trainer that reads TRAINER.<own> does not see.
+
+    Args:
+        given: dotted keys from files and options.
+        trainer: its name.
+        own: its node; empty for a trainer that reads none.
+    """
+    parts = [key.split(".") for key in given if key.startswith("TRAINER.") and key.count(".") > 1]
+    others = sorted({f"TRAINER.{part[1]}" for part in parts if part[1] != own})
+    if own and others:
+        warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own} alone", stacklevel=2)
+
+
+def build(settings: Settings, tests: bool = False) -> CfgNode:
+    """The configuration of a run, frozen: the defaults of Dassl and the registered trainers, and settings over them.
+
+    Args:
+        settings: what files, flags and options give.
+        tests: whether the run only tests; a trainer that trains nothing never does else.
+
+    Raises:
+        UserError: with all unknown keys, wrong types, unknown names and impossible values.
+    """
+    cfg = get_cfg_default()
+    _complain(_checked(cfg, settings))
+    cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
+    own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
+    cfg.TEST.ONLY = tests or not own_node
+    warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node)
+    cfg.freeze()
+    return cfg
+
+
+def merge(cfg: CfgNode, settings: Settings) -> None:
+    """Merge settings into cfg, in place.
+
+    Raises:
+        UserError: with all unknown keys and wrong types.
+    """
+    _complain(_merge_faults(cfg, settings))
+
+
+def merge_file(cfg: CfgNode, path: str) -> List[str]:
+    """As merge, of a YAML file; gives the keys that it sets. For users' programs of the version before."""
+    settings = Settings.read([path])
+    merge(cfg, settings)
+    return list(settings)
+
+
+def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
+    """As merge, of KEY VALUE words. For users' programs of the version before."""
+    merge(cfg, Settings.read(options=options))

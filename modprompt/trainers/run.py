@@ -1,0 +1,121 @@
+"""A run: its trainer is built, trains or evaluates, and leaves result.json. All trainers and readers are registered."""
+
+import functools
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+import torch
+from dassl.data.datasets import build_dataset
+from dassl.engine import build_trainer
+from dassl.utils import collect_env_info, set_random_seed, setup_logger
+from yacs.config import CfgNode
+
+import modprompt.data.readers.all
+import modprompt.trainers.all  # noqa: F401
+from modprompt.data.storage import find_recorded
+from modprompt.runs import folder as run_folder
+from modprompt.runs import result as results
+from modprompt.runs.settings import Settings
+from modprompt.trainers import config
+from modprompt.trainers.once import describe_model, finished_before
+from modprompt.trainers.result import ResultRecorder
+
+
+class Mode(NamedTuple):
+    """What is done with a run's settings.
+
+    Attributes:
+        once: nothing, if the output folder holds this very run, finished.
+        eval_only: a test of the model in model_dir, no training.
+        model_dir: the output folder of the run to evaluate.
+        load_epoch: of which epoch; None for the best or last.
+        no_train: everything is built, nothing trained or tested.
+    """
+
+    once: bool = False
+    eval_only: bool = False
+    model_dir: str = ""
+    load_epoch: Optional[int] = None
+    no_train: bool = False
+
+    @property
+    def tested(self) -> str:
+        """The folder of the run whose model is tested; empty if the run tests its own."""
+        return self.model_dir if self.eval_only else ""
+
+
+def split_of(dataset: Any) -> str:
+    """The hash of a data set's split; empty if its reader does not tell it."""
+    return getattr(dataset, "split_facts", {}).get("hash", "")
+
+
+def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
+    """Whether the output folder holds the run, finished; see modprompt/trainers/once.py."""
+    find = functools.partial(find_recorded, Path(cfg.DATASET.ROOT).expanduser().absolute())
+    return finished_before(
+        cfg,
+        settings.texts(),
+        cfg.TEST.ONLY,
+        find,
+        lambda: split_of(build_dataset(cfg)),
+        mode.tested,
+        mode.load_epoch,
+    )
+
+
+def warn_of_another_split(dataset: Any, model_dir: str) -> None:
+    """Warn if a model was trained on another split of the data set that it is tested on."""
+    trained = (results.read(model_dir).result or {}).get("split")
+    mine = getattr(dataset, "split_facts", None)
+    if (
+        mine
+        and isinstance(trained, dict)
+        and trained.get("name") == mine["name"]
+        and trained.get("hash") != mine["hash"]
+    ):
+        warnings.warn(
+            f"{model_dir} was trained on another split of {mine['name']} than it is tested on: "
+            "it may have seen some of the images",
+            stacklevel=2,
+        )
+
+
+def run(settings: Settings, mode: Mode) -> None:
+    """Build the trainer, train or evaluate it, and leave result.json.
+
+    Args:
+        settings: read once, so that files may be edited while the run runs.
+        mode: what is done with them.
+
+    Raises:
+        UserError: if a setting, a file or the output folder does not fit.
+    """
+    cfg = config.build(settings, tests=mode.eval_only)
+    if mode.once and is_finished(cfg, settings, mode):
+        return
+    with run_folder.hold(cfg.OUTPUT_DIR):
+        run_held(cfg, settings, mode)
+
+
+def run_held(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
+    """The run itself, its output folder being this process's."""
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    setup_logger(cfg.OUTPUT_DIR)
+    print(f"Seed: {cfg.SEED if cfg.SEED >= 0 else 'none (numbers will differ from run to run)'}")
+    print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
+    if torch.cuda.is_available() and cfg.USE_CUDA:
+        torch.backends.cudnn.benchmark = True
+    trainer = build_trainer(cfg)
+    recorder = ResultRecorder(trainer)
+    if mode.eval_only:
+        trainer.load_model(mode.model_dir, epoch=mode.load_epoch)
+        warn_of_another_split(trainer.dm.dataset, mode.model_dir)
+        trainer.test()
+    elif not mode.no_train:
+        trainer.train()
+    evaluated = describe_model(mode.tested, mode.load_epoch)
+    path = recorder.write(cfg, evaluated, settings, mode.tested)
+    if path:
+        print(f"Result: {path}")

@@ -1,0 +1,114 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from modprompt.cli import flags
+from modprompt.errors import UserError
+from modprompt.runs.settings import FLAGS
+from tests.conftest import ROOT, run_program
+
+MODULE = """
+from dassl.data.datasets import DATASET_REGISTRY
+
+from modprompt.data.readers.digits import Digits
+from modprompt.trainers.mpl import MPL
+from modprompt.trainers.registration import register_trainer
+
+
+@register_trainer
+class Mine(MPL):
+    '''MPL by another name.'''
+
+
+@DATASET_REGISTRY.register()
+class MyDigits(Digits):
+    '''Digits by another name.'''
+"""
+
+
+def read(*words):
+    return flags.settings_of(flags.parse_args([str(word) for word in words]))
+
+
+def test_every_flag_of_a_setting_gives_it():
+    values = {"--seed": "3", "--transforms": "normalize"}
+    for key, flag in FLAGS.items():
+        settings = read(flag, values.get(flag, "x"))
+        assert list(settings) == [key]
+        assert settings.source(key) == f"flag {flag}"
+
+
+def test_no_flags_are_no_settings():
+    assert dict(read()) == {}
+    assert dict(read("--once", "--eval-only", "--no-train", "--model-dir", "x", "--load-epoch", 3)) == {}
+
+
+def test_order_of_files_is_data_set_then_method(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.yaml").write_text(f"OPTIM: {{NAME: {name}}}\n")
+    settings = read("--config-file", tmp_path / "b.yaml", "--dataset-config-file", tmp_path / "a.yaml")
+    assert settings["OPTIM.NAME"] == ("b", f"file {tmp_path / 'b.yaml'}")
+
+
+def test_trainer_alone_is_the_embedded_default_and_its_options_win():
+    settings = read("--trainer", "MPL")
+    assert settings["DATASET.NUM_SHOTS"].value == "16"
+    assert settings["OUTPUT_DIR"].value == "output/digits/MPL/seed1"
+    assert read("--trainer", "MPL", "--seed", 0)["SEED"].value == 0
+    assert read("--trainer", "MPL", "DATASET.NUM_SHOTS", "4")["DATASET.NUM_SHOTS"].value == "4"
+    assert list(read("--trainer", "Nothing")) == ["TRAINER.NAME"]
+
+
+def test_help_needs_no_torch_and_tells_of_imports():
+    script = "import sys; sys.modules['torch'] = None; from modprompt.cli.train import main; main(['--help'])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "--import MODULE" in done.stdout
+    assert "python train.py --trainer MPL" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "No module named 'not_there_at_all'"), ("import nobody_has_this", "No module named 'nobody_has_this'")],
+)
+def test_module_that_cannot_be_imported_is_one_line(content, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = "not_there_at_all" if content is None else "wants_another"
+    if content:
+        (tmp_path / f"{name}.py").write_text(content)
+    with pytest.raises(UserError) as raised:
+        flags.import_modules([name])
+    assert str(raised.value) == f"--import {name}: {why} (searched first: {tmp_path})"
+
+
+def test_fault_in_a_module_is_not_hidden(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "is_broken.py").write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        flags.import_modules(["is_broken"])
+
+
+def test_path_stays_as_it_is_where_nothing_is_imported(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    flags.import_modules([])
+    assert sys.path == before
+
+
+def test_module_of_the_current_folder_registers_trainer_and_reader(tmp_path):
+    (tmp_path / "mine.py").write_text(MODULE)
+    words = ["--trainer", "Mine", "--seed", 1, "--output-dir", "out", "--root", tmp_path / "data"]
+    words += ["--config-file", ROOT / "configs/trainers/MPL/glyph.yaml"]
+    options = ["DATASET.NAME", "MyDigits", "DATASET.NUM_SHOTS", 1, "OPTIM.MAX_EPOCH", 1]
+    done = run_program("--import", "mine", *words, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (result["trainer"], result["dataset"]) == ("Mine", "MyDigits")
+    without = run_program(*words, *options, cwd=tmp_path)
+    assert without.returncode == 2
+    assert without.stderr.startswith("error: --trainer: there is no 'Mine'")
+    assert "; DATASET.NAME: there is no 'MyDigits'" in without.stderr

@@ -1,0 +1,204 @@
+import importlib
+import math
+
+import pytest
+from dassl.config import get_cfg_default
+
+from modprompt.errors import UserError
+from modprompt.runs.settings import Settings
+from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
+
+RUN = {"TRAINER.NAME": "MPL"}
+DIGITS = ["DATASET.NAME", "Digits"]
+
+
+def build(*options, files=(), **flags):
+    return config.build(Settings.read(files, {**RUN, **flags}, [*DIGITS, *options]))
+
+
+def refusal(*options, files=(), **flags):
+    with pytest.raises(UserError) as raised:
+        build(*options, files=files, **flags)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text, name="c.yaml"):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_options_lie_over_flags_over_files_over_defaults(file):
+    one, other = file("SEED: 1\nOPTIM: {LR: 0.1, MAX_EPOCH: 7}\n"), file("OPTIM: {LR: 0.2}\n", "d.yaml")
+    settings = Settings.read([one, other], {**RUN, "SEED": 2}, [*DIGITS, "SEED", "3"])
+    cfg = config.build(settings)
+    assert (cfg.SEED, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH) == (3, 0.2, 7)
+    assert cfg.OPTIM.NAME == get_cfg_default().OPTIM.NAME
+
+
+def test_configuration_is_frozen_and_shares_nothing_with_the_settings(file):
+    settings = Settings.read([file("INPUT: {PIXEL_MEAN: [0.1, 0.2, 0.3]}\n")], RUN, DIGITS)
+    cfg = config.build(settings)
+    with pytest.raises(AttributeError):
+        cfg.SEED = 5
+    cfg.INPUT.PIXEL_MEAN.append(0.4)
+    assert config.build(settings).INPUT.PIXEL_MEAN == [0.1, 0.2, 0.3]
+
+
+def test_flag_is_no_text_that_stands_for_a_value():
+    cfg = build(OUTPUT_DIR="1", RESUME="(2,)", **{"INPUT.TRANSFORMS": ["normalize"]})
+    assert (cfg.OUTPUT_DIR, cfg.RESUME, cfg.INPUT.TRANSFORMS) == ("1", "(2,)", ("normalize",))
+
+
+def test_data_are_in_the_environments_folder_unless_somebody_says_where(monkeypatch):
+    monkeypatch.delenv("DATA", raising=False)
+    assert build().DATASET.ROOT == "data"
+    monkeypatch.setenv("DATA", "/of/the/environment")
+    assert build().DATASET.ROOT == "/of/the/environment"
+    assert build("DATASET.ROOT", "/x").DATASET.ROOT == "/x"
+
+
+def test_trainer_that_learns_nothing_only_tests():
+    assert config.build(Settings.read((), {"TRAINER.NAME": "ZeroshotCLIP"}, DIGITS)).TEST.ONLY
+    assert not build("TEST.ONLY", "True").TEST.ONLY  # --eval-only says it, and no option
+    assert config.build(Settings.read((), RUN, DIGITS), tests=True).TEST.ONLY
+
+
+@pytest.mark.parametrize(
+    ("default", "value", "fits"),
+    [
+        (0.1, "1", 1.0),
+        (0.1, 1, 1.0),
+        (0.1, "1e-3", 0.001),
+        (25, "10", 10),
+        (25, 10.0, 10),
+        (25, "2.5", 2.5),
+        (25, "9007199254740993", 9007199254740993),
+        (25, "many", "many"),
+        (25, None, None),
+        (25, True, True),
+        (0.1, True, True),
+        (0.1, 10**400, 10**400),
+        (True, 1, 1),
+        ("", "1", "1"),
+        ((1, 2), "(3, 4)", "(3, 4)"),
+    ],
+)
+def test_number_gets_the_type_of_the_default(default, value, fits):
+    found = config.fitting(default, value)
+    assert (found, type(found)) == (fits, type(fits))
+
+
+def test_number_that_is_not_finite_stays_what_it_is():
+    assert config.fitting(25, "inf") == math.inf
+    assert math.isnan(config.fitting(0.1, "nan"))
+
+
+def test_whole_default_of_a_method_takes_any_number_and_one_of_dassl_does_not(file):
+    path = file("TRAINER: {PROMPTSRC: {TEXT_LOSS_WEIGHT: 2.5, GPA_MEAN: 15.0, GPA_STD: 1}}\n")
+    cfg = get_cfg_default()
+    config.merge_file(cfg, path)
+    config.merge_options(cfg, ["TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT", "0.5", "OPTIM.LR", "1"])
+    node = cfg.TRAINER.PROMPTSRC
+    assert (node.TEXT_LOSS_WEIGHT, node.IMAGE_LOSS_WEIGHT, node.GPA_MEAN) == (2.5, 0.5, 15)
+    assert (type(node.GPA_MEAN), type(cfg.OPTIM.LR)) == (int, float)
+    with pytest.raises(UserError, match="command line, OPTIM.MAX_EPOCH: Type mismatch"):
+        config.merge_options(cfg, ["OPTIM.MAX_EPOCH", "2.5"])
+
+
+def test_schedule_can_be_given_on_the_command_line():
+    cfg = build("TRAINER.MPL.SCHEDULE_VISION", "[[0, 1], [1, 2]]")
+    assert cfg.TRAINER.MPL.SCHEDULE_VISION == [[0, 1], [1, 2]]
+
+
+def test_unknown_key_gets_the_nearest_and_its_place(file):
+    path = file("TRAINER:\n  MPL:\n    N_CONTEXT: 3\n")
+    line = f"{path}: there is no config key 'TRAINER.MPL.N_CONTEXT'; did you mean 'TRAINER.MPL.N_CTX'?"
+    assert refusal(files=[path]) == line
+    assert refusal("OPTIM.LRR", "1") == "command line: there is no config key 'OPTIM.LRR'; did you mean 'OPTIM.LR'?"
+    assert "there is no config key 'TRAINER.MPL'" in refusal("TRAINER.MPL", "{}")
+
+
+@pytest.mark.parametrize("value", ["many", "True", "(1, 2)"])
+def test_wrong_type_names_the_key_and_its_place(file, value):
+    assert refusal("OPTIM.MAX_EPOCH", value).startswith("command line, OPTIM.MAX_EPOCH: Type mismatch")
+    path = file(f"OPTIM: {{MAX_EPOCH: '{value}'}}\n")
+    line = refusal(files=[path])
+    assert line.startswith(f"{path}: ")
+    assert "OPTIM.MAX_EPOCH" in line
+
+
+def test_all_faults_are_told_at_once_each_with_its_place(file):
+    one = file("OPTIM: {LRR: 1, MAX_EPOCH: many}\nTEST: {SPLIT: train}\n")
+    line = refusal("TRAIN.PRINT", "5", "TRAIN.PRINT_FREQ", "0", files=[one], **{"TRAINER.NAME": "MLP"})
+    faults = line.split("; ")
+    assert [part for part in faults if part.startswith(one)] == [
+        f"{one}: there is no config key 'OPTIM.LRR'",
+        next(part for part in faults if "OPTIM.MAX_EPOCH" in part),
+        f"{one}: TEST.SPLIT must be test or val, got 'train'",
+    ]
+    for part in ("command line: there is no config key 'TRAIN.PRINT'", "--trainer: there is no 'MLP'"):
+        assert part in faults
+    assert "TRAIN.PRINT_FREQ must be at least 1, got 0" in faults
+
+
+def test_fault_is_not_told_twice_by_what_it_leaves_at_its_default():
+    with pytest.raises(UserError) as raised:
+        config.build(Settings.read((), RUN, ["DATASET.NAM", "Digits", "OPTIM.LRR", "1", "OPTIM.LRR", "1"]))
+    assert str(raised.value).count("there is no") == 2
+    with pytest.raises(UserError, match="DATASET.NAME: no name is given"):
+        config.build(Settings.read((), RUN))
+
+
+def test_value_that_a_later_source_takes_the_place_of_is_checked_too(file):
+    path = file("OPTIM: {MAX_EPOCH: many}\n")
+    assert path in refusal("OPTIM.MAX_EPOCH", "5", files=[path])
+
+
+def test_flag_among_the_options_ends_them():
+    line = refusal("OPTIM.LR", "0.1", "--eval-only", "OPTIM.NAME", "sgd", "X")
+    assert line == "command line: the flag --eval-only must stand before the KEY VALUE options"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meaning"),
+    [
+        ("INPUT.SIZE", "(0, 32)", "two numbers of pixels"),
+        ("OPTIM.MAX_EPOCH", "None", "at least 1"),
+        ("INPUT.SIZE", "None", "two numbers of pixels"),
+        ("INPUT.SIZE", "('a', 'b')", "two numbers of pixels"),
+        ("INPUT.PIXEL_STD", "[1, 2]", "three numbers"),
+        ("INPUT.PIXEL_MEAN", "['a', 'b', 'c']", "three numbers"),
+        ("INPUT.NO_TRANSFORM", "True", "False for a CLIP"),
+        ("DATALOADER.K_TRANSFORMS", "2", "1"),
+        ("DATALOADER.TEST.BATCH_SIZE", "0", "at least 1"),
+        ("TEST.FINAL_MODEL", "best", "last_step or best_val"),
+    ],
+)
+def test_value_that_no_run_can_have_is_named(key, value, meaning):
+    assert refusal(key, value).startswith(f"{key} must be {meaning}, got ")
+
+
+@pytest.mark.parametrize("key", ["N_CTX", "N_ADD_OP", "N_RM_OP", "PROMPT_DEPTH"])
+@pytest.mark.parametrize("value", ["1.5", "inf"])
+def test_count_of_a_method_is_a_whole_number(key, value, mpl_flags, mpl_options, capsys):
+    from modprompt.cli import train
+
+    assert train.main([*mpl_flags, *mpl_options, f"TRAINER.MPL.{key}", value]) == 2
+    assert f"error: TRAINER.MPL.{key} must be " in capsys.readouterr().err
+
+
+def test_settings_of_another_method_are_warned_of():
+    with pytest.warns(UserWarning, match="TRAINER.COOP is set, but MPL reads TRAINER.MPL alone"):
+        build("TRAINER.COOP.N_CTX", "4")
+
+
+def test_old_path_leads_here():
+    old = importlib.import_module("modprompt.plugin.settings")
+    for name in ("merge_file", "merge_options", "check_values", "dotted_keys", "warn_of_other_nodes"):
+        with pytest.warns(DeprecationWarning, match=f"modprompt.trainers.config.{name} now"):
+            assert getattr(old, name) is getattr(config, name)
