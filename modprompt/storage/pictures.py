@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def pyplot():
+def pyplot() -> ModuleType:
     """Matplotlib's pyplot, drawing to files alone; imported late, since it takes long."""
     import matplotlib
 
@@ -15,7 +20,7 @@ def pyplot():
     return plt
 
 
-def save_figure(figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG that is either complete or not there, and let go of it."""
     aside = path.with_name(path.name + ".part.png")
     figure.savefig(aside, dpi=150)
