@@ -13,11 +13,13 @@ import sys
 import types
 import warnings
 from pathlib import Path
-from typing import Optional
+from typing import Any, Iterator, Optional
+
+from modprompt.storage.opening import PathLike
 
 
 @contextlib.contextmanager
-def _pkg_resources_with_packaging():
+def _pkg_resources_with_packaging() -> Iterator[None]:
     import packaging.version
 
     try:
@@ -25,7 +27,7 @@ def _pkg_resources_with_packaging():
     except ImportError:
         pkg_resources = None
     if pkg_resources is None:
-        stand_in = types.ModuleType("pkg_resources")
+        stand_in: Any = types.ModuleType("pkg_resources")
         stand_in.packaging = packaging
         sys.modules["pkg_resources"] = stand_in
         try:
@@ -42,7 +44,7 @@ def _pkg_resources_with_packaging():
         yield
 
 
-def own_folder(folder) -> Optional[Path]:
+def own_folder(folder: PathLike) -> Optional[Path]:
     """The folder `clip` of a codebase, if it has one."""
     own = Path(folder).resolve() / "clip"
     return own if (own / "clip.py").is_file() else None
@@ -54,7 +56,7 @@ def found_in() -> Optional[Path]:
     return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
 
 
-def use_folder(folder) -> None:
+def use_folder(folder: PathLike) -> None:
     """Have `clip` come from a codebase's own folder `clip`, if it has one, even where an installed one would win.
 
     An installed package wins over a folder without __init__.py. A `clip` that was imported from elsewhere before stays,
@@ -65,8 +67,9 @@ def use_folder(folder) -> None:
         return
     loaded = sys.modules.get("clip.clip")
     if loaded is not None:
-        if Path(loaded.__file__).resolve().parent != own:
-            warnings.warn(f"`clip` was imported from {Path(loaded.__file__).parent}, not from {own}", stacklevel=2)
+        file = Path(str(loaded.__file__))
+        if file.resolve().parent != own:
+            warnings.warn(f"`clip` was imported from {file.parent}, not from {own}", stacklevel=2)
         return
     if found_in() != own:
         spec = importlib.machinery.ModuleSpec("clip", None, is_package=True)
@@ -74,7 +77,7 @@ def use_folder(folder) -> None:
         sys.modules["clip"] = importlib.util.module_from_spec(spec)
 
 
-def import_clip():
+def import_clip() -> types.ModuleType:
     """The module `clip.clip` (tokenize, build_model, available_models) of the `clip` package on the path.
 
     Raises:
@@ -91,7 +94,7 @@ def import_clip():
         return importlib.import_module("clip.clip")
 
 
-def tokenizer():
+def tokenizer() -> Any:
     """A fresh byte-pair tokenizer of the `clip` package (49,408 tokens, lower-cased text)."""
     import_clip()
     return importlib.import_module("clip.simple_tokenizer").SimpleTokenizer()
