@@ -8,7 +8,7 @@ Shapes: D width of a side, E joint width, L positions.
 
 from __future__ import annotations
 
-from typing import Callable, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +16,28 @@ from torch import Tensor, nn
 from modprompt.storage.versioned import Versioned
 
 
-class Norm(nn.LayerNorm):
+class Layer(nn.Module):
+    """A module that makes a tensor of a tensor."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Tensor) -> Tensor:
+            """What it makes of x."""
+
+
+class Norm(Layer):
     """A layer normalisation that gives back the type that it was given."""
 
-    __call__: Callable[[Tensor], Tensor]
+    weight: nn.Parameter
+    bias: nn.Parameter
 
 
-class MLP(nn.Sequential):
+class MLP(Layer):
     """The feed-forward part of a block: D to 4 D and back."""
 
     c_fc: nn.Linear
     gelu: nn.Module
     c_proj: nn.Linear
-    __call__: Callable[[Tensor], Tensor]
 
 
 class Block(nn.Module):
@@ -59,12 +68,11 @@ class VisionTransformer(nn.Module):
     proj: nn.Parameter
 
 
-class ResNet(nn.Module):
+class ResNet(Layer):
     """The image side of a CLIP without a vision transformer."""
 
     input_resolution: int
     conv1: nn.Conv2d
-    __call__: Callable[[Tensor], Tensor]
 
 
 class CLIP(nn.Module):
