@@ -55,7 +55,7 @@ def _faults_of_split(name: str, status: str, path: Path | None) -> list[str]:
 
 
 def _missing(recipe: Recipe, folder: Path) -> list[str]:
-    targets = []
+    targets: list[str] = []
     for step in recipe.steps:
         targets += step.moves.values() if isinstance(step, Archive) else [step.target]
     return [f"missing: {folder / target}" for target in targets if not (folder / target).exists()]
