@@ -14,7 +14,7 @@ from modprompt.trainers import nodes as config
 from tests.conftest import ROOT
 from tests.test_train import losses
 
-EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL).group(1)
+EXAMPLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL)[0]
 
 
 @pytest.fixture(scope="module", autouse=True)
