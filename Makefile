@@ -1,6 +1,6 @@
 # make demo   everything from nothing: environment, data, every method on seeds 1 2 3, tables and figures
 # make test   the tests, in a random order; make test SLOW=1 with the slow cases
-# make lint   ruff
+# make lint   ruff and mypy
 # make docs   the pages of docs/ and an API reference, into site/
 #
 # PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
@@ -24,6 +24,7 @@ test: $(ready)
 lint: $(ready)
 	$(run) -m ruff check .
 	$(run) -m ruff format --check .
+	$(run) -m mypy
 
 docs: $(ready)
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict

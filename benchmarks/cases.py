@@ -1,14 +1,17 @@
 """What is measured: models of ViT-B/16's size with random weights, one training step, one evaluation; and FLOPs."""
 
+import importlib
 import random
-from typing import NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
-from benchmarks.plain import PlainCLIP
+from benchmarks.plain import Learner, PlainCLIP
 from modprompt.clips.cast import cast_products
 from modprompt.clips.package import import_clip
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP
@@ -41,9 +44,10 @@ class Case(NamedTuple):
     precision: str = "fp32"
 
 
-def class_names(count: int) -> list:
+def class_names(count: int) -> List[str]:
     """Names of one to four words, different from each other up to some tens of thousands."""
-    rng, names = random.Random(0), {}
+    rng = random.Random(0)
+    names: Dict[str, None] = {}
     while len(names) < count:
         words = rng.sample(QUALITIES.split(), rng.choice((0, 1, 1, 2))) + rng.sample(
             NOUNS.split(), rng.choice((1, 1, 2))
@@ -52,21 +56,21 @@ def class_names(count: int) -> list:
     return list(names)
 
 
-def vit_b16():
+def vit_b16() -> CLIP:
     """A stock CLIP of ViT-B/16's size."""
     import_clip()
-    from clip.model import CLIP
-
     torch.manual_seed(0)
-    return CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12).eval().requires_grad_(False)
+    clip_model: CLIP = importlib.import_module("clip.model").CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12)
+    return clip_model.eval().requires_grad_(False)
 
 
-def build(case: Case):
+def build(case: Case) -> Tuple[Union[PlainCLIP, PromptedCLIP], Learner]:
     """The model of a case, and its learner."""
     clip_model, names = vit_b16(), class_names(case.classes)
     if case.method == "MPL":
         schedules = Schedules(replacement(12, 9, 1, "text"), modular(12, 9, 1, 1, 2))
-        learner = CoupledPromptLearner(names, clip_model, schedules, placeholders("a photo of a", 1, clip_model))
+        context = placeholders("a photo of a", 1, clip_model)
+        learner: Learner = CoupledPromptLearner(names, clip_model, schedules, context)
     else:
         schedules = Schedules(shallow(12, 4, "text"), no_prompts(12))
         learner = ConditionalPromptLearner(names, clip_model, schedules, from_words("a photo of a", 4, clip_model))
@@ -82,12 +86,12 @@ def build(case: Case):
     return model, learner
 
 
-def training_step(loss_of, learner, case: Case):
+def training_step(loss_of: Callable[[Tensor, Tensor], Tensor], learner: nn.Module, case: Case) -> Callable[[], None]:
     """A function that does one step of SGD on `loss_of(images, labels)`."""
     optimiser = torch.optim.SGD(learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
     images, labels = torch.randn(case.batch, 3, 224, 224), torch.arange(case.batch) % case.classes
 
-    def step():
+    def step() -> None:
         loss = loss_of(images, labels)
         optimiser.zero_grad()
         loss.backward()
@@ -96,20 +100,20 @@ def training_step(loss_of, learner, case: Case):
     return step
 
 
-def stepper(case: Case):
+def stepper(case: Case) -> Callable[[], None]:
     """A function that does one training step, or one whole evaluation."""
     if case.side not in ("ours", "plain"):
         from benchmarks.reference import reference_model
 
-        model = reference_model(case.side, vit_b16().state_dict(), class_names(case.classes)).train()
-        return training_step(model, model.prompt_learner, case)
+        reference = reference_model(case.side, vit_b16().state_dict(), class_names(case.classes)).train()
+        return training_step(reference, reference.get_submodule("prompt_learner"), case)
     model, learner = build(case)
     if not case.images:
         return training_step(lambda images, labels: F.cross_entropy(model(images), labels), learner, case)
     images = torch.randn(case.batch, 3, 224, 224)
 
     @torch.no_grad()
-    def evaluate():
+    def evaluate() -> None:
         for _ in range(case.images // case.batch):
             model(images)
 
@@ -136,7 +140,7 @@ def needed_flops(case: Case) -> float:
     return total + 2 * case.batch * 196 * 768 * 3 * 16 * 16
 
 
-def _side(layers: int, width: int, tokens: list, ends: int, pairs: list) -> float:
+def _side(layers: int, width: int, tokens: List[int], ends: int, pairs: List[int]) -> float:
     full = sum(2 * 2 * 12 * width**2 * n for n in tokens[:-1])
     last = 2 * 2 * width**2 * (2 * tokens[-1] + 10 * ends)
     attention = sum((2 + 5) * 2 * width * n for n in pairs[: layers - 1])

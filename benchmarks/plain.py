@@ -6,11 +6,18 @@ again with every batch. Same weights, same learners, same numbers.
 Shapes: B images, C classes, L tokens, D width.
 """
 
+from typing import Sequence, Union, cast
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from modprompt.engine.prompts import class_texts, embed_ids, tokenize
+from modprompt.clips.structure import CLIP, VisionTransformer
+from modprompt.engine.prompts import Additions, class_texts, embed_ids, tokenize
+from modprompt.learners.conditional import ConditionalPromptLearner
+from modprompt.learners.coupled import CoupledPromptLearner
+
+Learner = Union[CoupledPromptLearner, ConditionalPromptLearner]
 
 
 class PlainCLIP(nn.Module):
@@ -22,28 +29,29 @@ class PlainCLIP(nn.Module):
         classnames: names of the classes.
     """
 
-    def __init__(self, learner: nn.Module, clip_model: nn.Module, classnames):
+    def __init__(self, learner: Learner, clip_model: CLIP, classnames: Sequence[str]) -> None:
         super().__init__()
         self.learner, self.clip_model = learner, clip_model
+        self.visual = cast(VisionTransformer, clip_model.visual)  # these methods put prompts into it
         ids = tokenize(class_texts(classnames, learner.prefix), classnames)
         self.words, self.end = embed_ids(ids, clip_model), ids.argmax(dim=-1)  # (C, 77, T), (C,)
-        self.conditional = hasattr(learner, "meta_net")
 
-    def _text(self, ctx, deep) -> torch.Tensor:
+    def _text(self, ctx: Tensor, deep: Additions) -> Tensor:
         clip_model, n_ctx = self.clip_model, ctx.shape[0]
         ctx = ctx.expand(len(self.words), -1, -1)
         x = torch.cat([self.words[:, :1], ctx, self.words[:, 1 + n_ctx :]], dim=1) + clip_model.positional_embedding
         x = x.permute(1, 0, 2)  # (77, C, T)
         for layer, block in enumerate(clip_model.transformer.resblocks):
-            if layer and deep[layer] is not None:
-                new = deep[layer][:, None].expand(-1, x.shape[1], -1)
+            added = deep[layer]
+            if layer and added is not None:
+                new = added[:, None].expand(-1, x.shape[1], -1)
                 x = torch.cat([x[:1], new, x[1 + n_ctx :]])
             x = block(x)
         x = clip_model.ln_final(x.permute(1, 0, 2))
         return F.normalize(x[torch.arange(len(x)), self.end] @ clip_model.text_projection, dim=-1)
 
-    def _image(self, image, additions) -> torch.Tensor:
-        visual, schedule = self.clip_model.visual, self.learner.schedules.vision
+    def _image(self, image: Tensor, additions: Additions) -> Tensor:
+        visual, schedule = self.visual, self.learner.schedules.vision
         x = visual.conv1(image).flatten(2).permute(0, 2, 1)
         first = visual.class_embedding + torch.zeros(x.shape[0], 1, x.shape[-1])
         x = torch.cat([first, x], dim=1) + visual.positional_embedding
@@ -51,8 +59,8 @@ class PlainCLIP(nn.Module):
             dim = 1 if layer == 0 else 0
             if step.remove:
                 x = x[: x.shape[0] - step.remove]
-            if additions[layer] is not None:
-                new = additions[layer]
+            new = additions[layer]
+            if new is not None:
                 new = new.expand(x.shape[0], -1, -1) if layer == 0 else new[:, None].expand(-1, x.shape[1], -1)
                 x = torch.cat([x, new], dim=dim)
             if layer == 0:
@@ -61,14 +69,14 @@ class PlainCLIP(nn.Module):
         x = visual.ln_post(x.permute(1, 0, 2)[:, 0])
         return F.normalize(x @ visual.proj, dim=-1)
 
-    def forward(self, image) -> torch.Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""
         learner, scale = self.learner, self.clip_model.logit_scale.exp()
-        layers = len(self.clip_model.visual.transformer.resblocks)
-        if self.conditional:
+        layers = len(self.visual.transformer.resblocks)
+        if isinstance(learner, ConditionalPromptLearner):
             features = self._image(image, [None] * layers)
             shift = learner.meta_net(features)
-            text_layers = [None] * len(self.clip_model.transformer.resblocks)
+            text_layers: Additions = [None] * len(self.clip_model.transformer.resblocks)
             rows = [scale * self._text(learner.ctx + one, text_layers) @ f for one, f in zip(shift, features)]
             return torch.stack(rows)
         prompts = learner()

@@ -4,11 +4,13 @@ Its code is imported from the checkout and runs unchanged but for one thing: on 
 hundreds of times slower, so while it is built and run `.half()` does nothing.
 """
 
+import importlib
 import sys
 from pathlib import Path
+from typing import Any, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from modprompt.clips.package import import_clip
@@ -24,7 +26,11 @@ def _config() -> CfgNode:
     return cfg
 
 
-def reference_model(directory: str, state_dict, classnames):
+def _as_it_is(self: Any, *_: Any, **__: Any) -> Any:
+    return self
+
+
+def reference_model(directory: str, state_dict: Mapping[str, Tensor], classnames: Sequence[str]) -> nn.Module:
     """The checkout's model in its reference setting, in training mode; its call gives the loss of images and labels.
 
     Args:
@@ -45,14 +51,13 @@ def reference_model(directory: str, state_dict, classnames):
     for name in [name for name in sys.modules if name.split(".")[0] in ("clip", "trainers")]:
         del sys.modules[name]
     sys.path.insert(0, str(root))
-    nn.Module.half = torch.Tensor.half = lambda self, *args, **kwargs: self
-    from clip import clip
-
-    from modprompt.trainers.mpl import CustomCLIP
-
+    for kind in (nn.Module, torch.Tensor):
+        kind.half = _as_it_is  # type: ignore[method-assign]  # on purpose, for the whole process
+    clip = importlib.import_module("clip.clip")  # the checkout's, as the trainer
+    trainer = importlib.import_module("trainers.mpl")
     details = {"trainer": "MPL", "vision_depth": 0, "vision_ctx": 0, "language_depth": 0, "language_ctx": 0}
     clip_model = clip.build_model(dict(state_dict), {**details, "n_ctx": 1, "n_rm_op": 1}).float()
-    model = CustomCLIP(_config(), classnames, clip_model)
+    model: nn.Module = trainer.CustomCLIP(_config(), classnames, clip_model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("prompt_learner" in name)
     return model

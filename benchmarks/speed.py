@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, Iterator, Mapping, Tuple
 
 import torch
 from tqdm import tqdm
@@ -30,9 +31,10 @@ from modprompt.storage.text import write_json, write_whole
 
 ROUNDS = 5  # of both sides of a figure with as many repeats or more
 RESULTS = Path(__file__).parent / "results"
+Row = Tuple[str, Case, Case, str, int, str]
 
 
-def measure(case: Case, repeats: int, threads: int) -> dict:
+def measure(case: Case, repeats: int, threads: int) -> dict[str, Any]:
     """Seconds of each repeat after one that does not count, and peak memory of this process in GiB."""
     torch.set_num_threads(threads)
     run = stepper(case)
@@ -47,13 +49,14 @@ def measure(case: Case, repeats: int, threads: int) -> dict:
     return {"seconds": seconds, "peak_gib": peak_gib}
 
 
-def in_a_process(case: Case, repeats: int, threads: int) -> dict:
+def in_a_process(case: Case, repeats: int, threads: int) -> dict[str, Any]:
     """`measure` in a process of its own."""
     words = [sys.executable, "-m", "benchmarks.speed", "--one", json.dumps([case._asdict(), repeats, threads])]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     if done.returncode:
         raise RuntimeError(f"{case} failed: {done.stderr.strip().splitlines()[-1:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def matrix_peak(threads: int) -> float:
@@ -86,7 +89,7 @@ def matrix_share(threads: int) -> tuple[float, float, float, float]:
     return flops / step / peak, flops, step, peak
 
 
-def rows(quick: bool, reference: str):
+def rows(quick: bool, reference: str) -> Iterator[Row]:
     """(name, numerator case, denominator case, quantity, repeats of both, what is asked for)."""
     if reference:
         for classes in (5, 50):
@@ -101,22 +104,23 @@ def rows(quick: bool, reference: str):
         yield "peak memory and step time at 1000 classes, ours", many, many, "peak_gib", 2, "<= 6 GiB"
         sides = Case("ours", classes=200), Case("plain", classes=200)
         yield "peak memory, ours / plain, 200 classes", *sides, "peak_gib", 3, "<= 0.38"
-        sides = (Case(side, classes=200, batch=20, images=400) for side in ("plain", "ours"))
+        plain = Case("plain", classes=200, batch=20, images=400)
+        sides = plain, plain._replace(side="ours")
         yield "evaluation of 400 images, 200 classes, plain / ours", *sides, "seconds", 1, ">= 2.5"
-    sides = (Case(side, "CoCoOp", classes=50) for side in ("plain", "ours"))
+    sides = Case("plain", "CoCoOp", classes=50), Case("ours", "CoCoOp", classes=50)
     yield "CoCoOp step, batch 4, 50 classes, plain / ours", *sides, "seconds", 3, ">= 6"
     sides = Case("ours", precision="bf16"), Case("ours")
     yield "bf16 step / fp32 step, ours, 5 classes", *sides, "seconds", 15, "<= 0.6"
 
 
-def value(measured: dict, quantity: str) -> float:
+def value(measured: Mapping[str, Any], quantity: str) -> float:
     """A measurement's median seconds or its memory."""
-    return statistics.median(measured["seconds"]) if quantity == "seconds" else measured["peak_gib"]
+    return float(statistics.median(measured["seconds"]) if quantity == "seconds" else measured["peak_gib"])
 
 
-def table(threads: int, quick: bool, reference: str) -> tuple[str, dict]:
+def table(threads: int, quick: bool, reference: str) -> tuple[str, dict[str, Any]]:
     """The table, and all numbers."""
-    known: dict[Case, dict] = {}
+    known: dict[Case, dict[str, Any]] = {}
     lines = ["| figure | measured | asked for | the two sides |", "| --- | --- | --- | --- |"]
     planned = list(rows(quick, reference))
     for name, above, below, quantity, repeats, asked in tqdm(planned):

@@ -48,6 +48,7 @@ def seconds_to_first_step(folder: Path, weights: Path, number: int) -> float:
     start = time.perf_counter()
     program = [sys.executable, "-u", str(ROOT / "train.py"), *map(str, words)]
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("epoch [1/"):
                 taken = time.perf_counter() - start

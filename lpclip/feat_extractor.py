@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 import torch
@@ -35,10 +36,14 @@ from modprompt.trainers import config  # noqa: E402
 from modprompt.trainers.feature_cache import encode  # noqa: E402
 from modprompt.trainers.run import split_of  # noqa: E402
 
+if TYPE_CHECKING:
+    from dassl.data.datasets import Datum
+    from dassl.engine import TrainerX
+
 SPLITS = ("train", "val", "test")
 
 
-def extract(trainer, images) -> tuple[np.ndarray, np.ndarray]:
+def extract(trainer: TrainerX, images: Sequence[Datum]) -> tuple[np.ndarray, np.ndarray]:
     """Features (N, E), not normalised, and labels (N,) of a list of images, with the transforms of a test."""
     cfg, tested = trainer.cfg, trainer.test_loader.dataset
     loader = torch.utils.data.DataLoader(
@@ -65,6 +70,7 @@ def run(argv: list[str] | None = None) -> None:
     Raises:
         UserError: if a split has no images, and on all that train.py refuses.
     """
+
     own, rest = parse(argv)
     args = flags.parse_args(rest)
     for flag in ("trainer", "model_dir", "resume"):
@@ -82,7 +88,8 @@ def run(argv: list[str] | None = None) -> None:
         set_random_seed(cfg.SEED)
     trainer = build_trainer(cfg)
     dataset = trainer.dm.dataset
-    wanted, has_val = (own.split,) if own.split else SPLITS, own_validation(dataset)
+    wanted: tuple[str, ...] = (own.split,) if own.split else SPLITS
+    has_val = own_validation(dataset)
     if "val" in wanted and not has_val and not cfg.DATASET.VAL_FROM_TEST:
         print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version

@@ -15,7 +15,7 @@ import argparse
 import sys
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -56,7 +56,7 @@ class Split(NamedTuple):
         Raises:
             UserError: if a class has fewer.
         """
-        chosen = []
+        chosen: list[int] = []
         for label in np.unique(self.labels):
             there = np.where(self.labels == label)[0]
             if len(there) < shots and not or_all:
@@ -199,7 +199,7 @@ def accuracy_pct(splits: dict[str, Split], shots: int, seed: int, steps: int) ->
     return float(100 * np.mean(probe.fitted(exponent).predict(test.features) == test.labels)), 10.0**exponent
 
 
-def figure(rows: list[dict], dataset: str, path: Path) -> None:
+def figure(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
     """Accuracy over shots, mean and deviation, as PNG."""
     plt = pyplot()
     fig, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")

@@ -6,7 +6,7 @@ import importlib.machinery
 import sys
 import types
 import warnings
-from typing import Dict, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 # old path: where its names are now, looked up in this order
 MOVED: Dict[str, Tuple[str, ...]] = {
@@ -51,7 +51,7 @@ MOVED: Dict[str, Tuple[str, ...]] = {
 class _Old(types.ModuleType):
     """A module at an old path; each name is imported from its new module when it is asked for."""
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         for place in MOVED[self.__name__]:
@@ -64,17 +64,21 @@ class _Old(types.ModuleType):
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    def find_spec(self, fullname, path=None, target=None):
+    of_modprompt = True  # by which a finder is known, also one of another copy of this module
+
+    def find_spec(
+        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
+    ) -> Optional[importlib.machinery.ModuleSpec]:
         """A module for an old path, nothing for any other."""
         if fullname not in MOVED:
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname == "modprompt.plugin")
 
-    def create_module(self, spec):
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         """An empty module that looks up what is asked of it."""
         return _Old(spec.name)
 
-    def exec_module(self, module):
+    def exec_module(self, module: types.ModuleType) -> None:
         """Nothing to run, but what importing the whole old package did."""
         if module.__name__ == "modprompt.plugin":
             importlib.import_module("modprompt.trainers")
@@ -85,6 +89,4 @@ def enter() -> None:
     if not any(
         type(finder).__name__ == _Finder.__name__ and hasattr(finder, "of_modprompt") for finder in sys.meta_path
     ):
-        finder = _Finder()
-        finder.of_modprompt = True
-        sys.meta_path.insert(0, finder)
+        sys.meta_path.insert(0, _Finder())

@@ -68,6 +68,7 @@ def campaign(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:
     shutil.copytree(scratch / "whole", scratch / "undisturbed")
     assert run(scratch / "undisturbed", 0) == 0
     expected = result.read(scratch / "undisturbed" / "out").result
+    assert expected is not None
     total = int((scratch / "counted").read_text())
     points, faults = sorted(random.Random(number).sample(range(1, total + 1), number)), []
     for point in points:

@@ -49,7 +49,10 @@ def families() -> dict[str, list[Path]]:
     for module in pkgutil.iter_modules():
         if not module.name.startswith("fontpkg_"):
             continue
-        folder = Path(importlib.util.find_spec(module.name).origin).parent
+        spec = importlib.util.find_spec(module.name)
+        assert spec is not None
+        assert spec.origin is not None  # packages with an __init__.py are listed alone
+        folder = Path(spec.origin).parent
         files = sorted(path for path in folder.rglob("*") if path.suffix in (".ttf", ".otf"))
         found[module.name.removeprefix("fontpkg_")] = files[:: max(1, -(-len(files) // _PER_FAMILY))]
     if not found:
@@ -58,7 +61,7 @@ def families() -> dict[str, list[Path]]:
 
 
 def _bitmap(font: ImageFont.FreeTypeFont, character: str) -> Image.Image | None:
-    left, top, right, bottom = font.getbbox(character)
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(character))
     if right - left < 1 or bottom - top < 1:
         return None
     image = Image.new("L", (right - left, bottom - top))
@@ -71,7 +74,8 @@ def _fit(image: Image.Image) -> np.ndarray:
     scale = room / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     master = Image.new("L", (_MASTER, _MASTER))
-    master.paste(image.resize((width, height), Image.BICUBIC), ((_MASTER - width) // 2, (_MASTER - height) // 2))
+    sized = image.resize((width, height), Image.Resampling.BICUBIC)
+    master.paste(sized, ((_MASTER - width) // 2, (_MASTER - height) // 2))
     return np.asarray(master)
 
 
@@ -82,11 +86,13 @@ def render_font(path: Path) -> list[np.ndarray | None]:
     """
     font = ImageFont.truetype(str(path), 72)
     missing = _bitmap(font, "\ue0ff")
-    images = []
+    images: list[np.ndarray | None] = []
     for character in CHARACTERS:
         image = _bitmap(font, character)
-        lacks = image is None or (missing is not None and image.tobytes() == missing.tobytes())
-        images.append(None if lacks else _fit(image))
+        if image is None or (missing is not None and image.tobytes() == missing.tobytes()):
+            images.append(None)
+        else:
+            images.append(_fit(image))
     numerals = {image.tobytes() for image in images[:10] if image is not None}
     return images if len(numerals) == 10 else [None] * len(CHARACTERS)
 

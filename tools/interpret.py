@@ -11,9 +11,13 @@ import argparse
 import csv
 import io
 import sys
+from typing import Iterable, Iterator, List, Mapping, Tuple, Union
+
+from torch import Tensor
 
 from modprompt.checks import at_least
 from modprompt.clips import build as backbone
+from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.learners.view import learner_part
 from modprompt.programs import report
@@ -22,8 +26,10 @@ from modprompt.storage.text import write_whole
 from modprompt.storage.versioned import understood
 from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
 
+Row = Tuple[int, Union[int, str], int, List[Word]]  # layer, class (or ""), number of the token from 1, nearest words
 
-def _contexts(layers):
+
+def _contexts(layers: Mapping[int, Tensor]) -> Iterator[tuple[int, int | str, Tensor]]:
     """(layer, class or "", vectors (n, T)) of every learned text prompt."""
     for layer, vectors in layers.items():
         if vectors.dim() == 2:
@@ -44,13 +50,13 @@ def _stated_name(content: Checkpoint, path: str) -> str:
     return name or "ViT-B/16"
 
 
-def _require_same_clip(content: Checkpoint, clip_model, name: str, path: str) -> None:
+def _require_same_clip(content: Checkpoint, clip_model: CLIP, name: str, path: str) -> None:
     stated = {"the weights of CLIP": content.made_with.get("the weights of CLIP", clip_model.fingerprint)}
     if understood(stated, {"the weights of CLIP": clip_model.fingerprint}, path) != stated:
         raise UserError(f"the checkpoint was made with another CLIP than {name}: see --backbone and --backbone-path")
 
 
-def interpret(path: str, count: int, name: str, clip_path: str) -> list[tuple[int, object, int, list[Word]]]:
+def interpret(path: str, count: int, name: str, clip_path: str) -> list[Row]:
     """Rows of layer, class (or ""), number of the token from 1, nearest words.
 
     Raises:
@@ -71,14 +77,14 @@ def interpret(path: str, count: int, name: str, clip_path: str) -> list[tuple[in
     if vision:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
     texts, embeddings = vocabulary(clip_model.token_embedding.weight.detach())
-    rows = []
+    rows: list[Row] = []
     for layer, label, vectors in _contexts(layers):
         for number, words in enumerate(nearest_words(vectors, texts, embeddings, count), start=1):
             rows.append((layer, label, number, words))
     return rows
 
 
-def table(rows) -> str:
+def table(rows: Iterable[Row]) -> str:
     """The rows as text."""
     lines = []
     for layer, label, number, words in rows:
@@ -87,7 +93,7 @@ def table(rows) -> str:
     return "\n".join(lines)
 
 
-def comma_separated(rows) -> str:
+def comma_separated(rows: Iterable[Row]) -> str:
     """The rows as CSV, a line per word."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -15,6 +15,8 @@ import importlib
 import random
 import time
 from pathlib import Path
+from types import ModuleType
+from typing import Iterator, cast
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from modprompt.clips.package import import_clip
+from modprompt.clips.structure import CLIP, VisionTransformer
 from modprompt.engine.blocks import causal_after, run_block
 from modprompt.programs import left_as_found
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families
@@ -78,10 +81,9 @@ def caption(character: int, rng: random.Random) -> str:
     return text
 
 
-def build(width: int) -> nn.Module:
+def build(width: int) -> CLIP:
     """A CLIP with random weights: 8 layers of `width` on the image side, 8 of 64 on the text side, joint width 64."""
-    CLIP = importlib.import_module("clip.model").CLIP
-    return CLIP(
+    model: CLIP = importlib.import_module("clip.model").CLIP(
         embed_dim=64,
         image_resolution=32,
         vision_layers=8,
@@ -93,12 +95,13 @@ def build(width: int) -> nn.Module:
         transformer_heads=1,
         transformer_layers=8,
     )
+    return model
 
 
 class Words:
     """The tokens that captions can hold; only their embeddings are trained, all others stay zero."""
 
-    def __init__(self, clip) -> None:
+    def __init__(self, clip: ModuleType) -> None:
         texts = [text.format("") for text in (*TEMPLATES, *NUMERAL_NAMES, *LETTER_NAMES)]
         texts += [*NUMERALS, *CHARACTERS[36:], *FILLER]
         self.ids = torch.unique(clip.tokenize(texts).long())
@@ -107,9 +110,9 @@ class Words:
         self.position[self.ids] = torch.arange(len(self.ids))
 
 
-def image_features(model: nn.Module, images: Tensor) -> Tensor:
+def image_features(model: CLIP, images: Tensor) -> Tensor:
     """Normalised features (B, 64) of images (B, 3, 32, 32)."""
-    visual = model.visual
+    visual = cast(VisionTransformer, model.visual)  # as `build` makes it
     x = visual.conv1(images).flatten(2).transpose(1, 2)  # (B, 16, D)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
     x = visual.ln_pre(x)
@@ -118,7 +121,7 @@ def image_features(model: nn.Module, images: Tensor) -> Tensor:
     return F.normalize(visual.ln_post(x[:, 0]) @ visual.proj, dim=-1)
 
 
-def text_features(model: nn.Module, table: Tensor, words: Words, tokens: Tensor) -> Tensor:
+def text_features(model: CLIP, table: Tensor, words: Words, tokens: Tensor) -> Tensor:
     """Normalised features (C, 64) of captions given as token ids (C, 77)."""
     tokens = tokens[:, :_CONTEXT]
     x = F.embedding(words.position[tokens], table) + model.positional_embedding[:_CONTEXT]
@@ -148,13 +151,13 @@ def contrastive_loss(image: Tensor, text: Tensor, target: Tensor, scale: Tensor)
 class Batches:
     """Endless random (images, captions, targets): glyphs by weight, numerals for two in three."""
 
-    def __init__(self, glyphs: Glyphs, clip, size: int, seed: int) -> None:
+    def __init__(self, glyphs: Glyphs, clip: ModuleType, size: int, seed: int) -> None:
         self.glyphs, self.clip, self.size, self.rng = glyphs, clip, size, random.Random(seed)
         numeral = glyphs.characters < 10
         share = torch.where(numeral, 0.67 / glyphs.weights[numeral].sum(), 0.33 / glyphs.weights[~numeral].sum())
         self.share = glyphs.weights * share
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         while True:
             picked = torch.multinomial(self.share, self.size, replacement=True)
             images = normalise(colour(distort(self.glyphs.images[picked])))
@@ -171,7 +174,7 @@ def normalise(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
-def accuracy_pct(model: nn.Module, table: Tensor, words: Words, clip, glyphs: Glyphs) -> float:
+def accuracy_pct(model: CLIP, table: Tensor, words: Words, clip: ModuleType, glyphs: Glyphs) -> float:
     """Zero-shot accuracy on distorted numerals of the given glyphs, in percent."""
     numeral = glyphs.characters < 10
     tokens = clip.tokenize([f"a photo of the number {name}." for name in NUMERALS]).long()
@@ -183,7 +186,7 @@ def accuracy_pct(model: nn.Module, table: Tensor, words: Words, clip, glyphs: Gl
     return 100 * (image @ text.t()).argmax(dim=1).eq(glyphs.characters[numeral]).float().mean().item()
 
 
-def save(model: nn.Module, table: Tensor, words: Words, path: Path) -> None:
+def save(model: CLIP, table: Tensor, words: Words, path: Path) -> None:
     """The weights as a compressed npz of half-precision arrays; of the token embedding, the trained rows alone."""
     arrays = {name: value.detach().half().numpy() for name, value in model.state_dict().items()}
     del arrays["token_embedding.weight"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modprompt.checks import check_name
 from modprompt.clips.cast import cast_products
@@ -16,6 +16,7 @@ from modprompt.clips.facts import note
 from modprompt.clips.fingerprint import hashing
 from modprompt.clips.package import import_clip
 from modprompt.clips.published import warn_of_impostor
+from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.storage.arrays import read_all_arrays
 from modprompt.storage.tensors import read_weights
@@ -121,7 +122,7 @@ def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
     return _download(name)
 
 
-def build_clip(state_dict: Dict[str, Tensor]) -> nn.Module:
+def build_clip(state_dict: Dict[str, Tensor]) -> CLIP:
     """The stock model of a state dict, half-precision and in eval mode, as `clip.build_model` makes it.
 
     Its constructor draws from torch's generator before the weights are loaded; that is part of the seed's stream.
@@ -144,7 +145,7 @@ def build_clip(state_dict: Dict[str, Tensor]) -> nn.Module:
 _PLAIN_DESIGN = {"trainer": "CoOp", "vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
 
 
-def _plain_model(build_model: Callable, state_dict: Dict[str, Tensor]) -> nn.Module:
+def _plain_model(build_model: Callable[..., CLIP], state_dict: Dict[str, Tensor]) -> CLIP:
     """A CLIP without prompts, from build_model(state_dict) or, as MaPLe has it, build_model(state_dict, design)."""
     required = [
         parameter
@@ -154,12 +155,12 @@ def _plain_model(build_model: Callable, state_dict: Dict[str, Tensor]) -> nn.Mod
     return build_model(state_dict, dict(_PLAIN_DESIGN)) if len(required) > 1 else build_model(state_dict)
 
 
-def _require_weights(model: nn.Module, state_dict: Dict[str, Tensor]) -> None:
+def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
     """Raise UserError unless a model has the tensors of a state dict, by name and in value.
 
     The family's build_model falls back to loading what fits, without a word.
     """
-    where = f"the `clip` package at {os.path.dirname(import_clip().__file__)}"
+    where = f"the `clip` package at {os.path.dirname(str(import_clip().__file__))}"
     built = model.state_dict()
     odd = sorted(set(built) ^ set(state_dict))
     if odd:
@@ -170,7 +171,7 @@ def _require_weights(model: nn.Module, state_dict: Dict[str, Tensor]) -> None:
             raise UserError(f"{where} did not take over the weights: {name} differs")
 
 
-def load_clip(name: str, path: str = "") -> nn.Module:
+def load_clip(name: str, path: str = "") -> CLIP:
     """A stock CLIP by name or from a file; see read_state_dict. Its `fingerprint` tells it from all others.
 
     What is known of it is noted on it; see facts.py.
@@ -183,13 +184,13 @@ def load_clip(name: str, path: str = "") -> nn.Module:
     return clip_model
 
 
-def layers_of(clip_model: nn.Module) -> Tuple[int, int]:
+def layers_of(clip_model: CLIP) -> Tuple[int, int]:
     """Number of transformer layers of the text and of the vision side; a ResNet has none."""
     vision = getattr(clip_model.visual, "transformer", None)
     return len(clip_model.transformer.resblocks), 0 if vision is None else len(vision.resblocks)
 
 
-def require_vision_transformer(clip_model: nn.Module, name: str, method: str) -> None:
+def require_vision_transformer(clip_model: CLIP, name: str, method: str) -> None:
     """Raise UserError if the image side of a CLIP is a ResNet, which has no layers to put prompts into."""
     if not layers_of(clip_model)[1]:
         raise UserError(
@@ -198,7 +199,7 @@ def require_vision_transformer(clip_model: nn.Module, name: str, method: str) ->
         )
 
 
-def require_input_size(clip_model: nn.Module, *sides: int) -> None:
+def require_input_size(clip_model: CLIP, *sides: int) -> None:
     """Raise UserError unless images of these side lengths (pixels) fit the model."""
     resolution = clip_model.visual.input_resolution
     if any(side != resolution for side in sides):

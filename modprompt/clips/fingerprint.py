@@ -8,6 +8,7 @@ from typing import Callable, Iterator, Mapping, Tuple
 import torch
 from torch import Tensor, nn
 
+from modprompt.clips.structure import CLIP
 from modprompt.storage.versioned import Versioned
 
 VERSION = "2"
@@ -33,7 +34,7 @@ def _digest(name: str, tensor: Tensor) -> bytes:
     return digest.digest()
 
 
-def _shape(clip_model: nn.Module) -> str:
+def _shape(clip_model: CLIP) -> str:
     """Activation and heads of both sides: no tensor shows them."""
     facts = []
     for side in (clip_model.transformer, clip_model.visual):
@@ -59,20 +60,20 @@ def shape_of(clip_model: nn.Module) -> Tuple[str, Tuple[int, ...]]:
 
 
 @contextlib.contextmanager
-def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[nn.Module], Versioned]]:
+def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versioned]]:
     """Hash weights while the block builds a model of them; gives what makes the model's `fingerprint`."""
     named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in _BOOKKEEPING)
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = pool.map(lambda pair: _digest(*pair), named)
 
-        def finish(clip_model: nn.Module) -> Versioned:
+        def finish(clip_model: CLIP) -> Versioned:
             whole = hashlib.sha256(_shape(clip_model).encode() + b"".join(digests)).hexdigest()
             return Versioned(f"{VERSION}:{whole[:24]}", old=_of_two_tensors(clip_model))
 
         yield finish
 
 
-def fingerprint(state_dict: Mapping[str, Tensor], clip_model: nn.Module) -> Versioned:
+def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned:
     """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits.
 
     Args:
@@ -86,7 +87,7 @@ def fingerprint(state_dict: Mapping[str, Tensor], clip_model: nn.Module) -> Vers
         return finish(clip_model)
 
 
-def _of_two_tensors(clip_model: nn.Module) -> str:
+def _of_two_tensors(clip_model: CLIP) -> str:
     digest = hashlib.sha256()
     for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
         digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())

@@ -33,8 +33,9 @@ def use_folder(folder: Union[str, Path]) -> None:
         return
     loaded = sys.modules.get("clip.clip")
     if loaded is not None:
-        if Path(loaded.__file__).resolve().parent != own:
-            warnings.warn(f"`clip` was imported from {Path(loaded.__file__).parent}, not from {own}", stacklevel=2)
+        file = Path(str(loaded.__file__))
+        if file.resolve().parent != own:
+            warnings.warn(f"`clip` was imported from {file.parent}, not from {own}", stacklevel=2)
         return
     if found_in() != own:
         _load_package(own)

@@ -12,4 +12,5 @@ def readable(text: str) -> str:
 
 def token_ids(text: str) -> List[int]:
     """Tokens of a text, without the start and end tokens."""
-    return import_clip()._tokenizer.encode(text)
+    ids: List[int] = import_clip()._tokenizer.encode(text)
+    return ids

@@ -3,8 +3,7 @@
 import warnings
 from typing import Dict, Sequence, Tuple
 
-from torch import nn
-
+from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.errors import UserError
 
@@ -12,13 +11,13 @@ _UNKNOWN = -1
 _MOST_NAMED = 5
 
 
-def _known_tokens(name: str, clip_model: nn.Module) -> Tuple[int, ...]:
+def _known_tokens(name: str, clip_model: CLIP) -> Tuple[int, ...]:
     """Tokens of a class name, _UNKNOWN in place of those whose embedding is zero."""
     table = clip_model.token_embedding.weight
     return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in token_ids(readable(name)))
 
 
-def require_known_words(names: Sequence[str], clip_model: nn.Module) -> None:
+def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
     """Warn of class names with words that a CLIP has never seen.
 
     Raises:

@@ -17,7 +17,7 @@ import inspect
 import sys
 import types
 import warnings
-from typing import List
+from typing import Any, List, NoReturn
 
 import numpy as np
 import torch
@@ -26,10 +26,10 @@ import torch
 class _With:
     """A module with some names replaced, for one importer alone."""
 
-    def __init__(self, module, **names):
+    def __init__(self, module: types.ModuleType, **names: Any) -> None:
         self.__dict__.update(names, _module=module)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._module, name)
 
 
@@ -37,10 +37,10 @@ def _stand_in_for_wilds() -> List[str]:
     if importlib.util.find_spec("wilds") is not None:
         return []
 
-    def get_dataset(*args, **kwargs):
+    def get_dataset(*args: Any, **kwargs: Any) -> NoReturn:
         raise ImportError("this data set needs the package wilds: pip install wilds")
 
-    module = types.ModuleType("wilds")
+    module: Any = types.ModuleType("wilds")
     module.get_dataset = get_dataset
     module.__spec__ = importlib.util.spec_from_loader("wilds", loader=None)
     sys.modules["wilds"] = module
@@ -51,11 +51,13 @@ def _mend_warmup() -> List[str]:
     from dassl.optim import lr_scheduler
 
     base = getattr(lr_scheduler, "_BaseWarmupScheduler", None)
-    scheduler = torch.optim.lr_scheduler.LambdaLR.__mro__[1]  # LRScheduler, or _LRScheduler before PyTorch 2.0
+    scheduler: Any = torch.optim.lr_scheduler.LambdaLR.__mro__[1]  # LRScheduler, or _LRScheduler before PyTorch 2.0
     if base is None or "verbose" in inspect.signature(scheduler.__init__).parameters:
         return []
 
-    def init(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbose=False):
+    def init(
+        self: Any, optimizer: Any, successor: Any, warmup_epoch: int, last_epoch: int = -1, verbose: bool = False
+    ) -> None:
         self.successor, self.warmup_epoch = successor, warmup_epoch
         scheduler.__init__(self, optimizer, last_epoch)
 
@@ -83,7 +85,7 @@ def _mend_radam() -> List[str]:
 
 def _mend_loading() -> List[str]:
     try:
-        torchtools = importlib.import_module("dassl.utils.torchtools")
+        torchtools: Any = importlib.import_module("dassl.utils.torchtools")
     except ImportError:  # the small Dassl reads weights only
         return []
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
@@ -101,7 +103,7 @@ def _mend_logger() -> List[str]:
     if "self.console.close" not in inspect.getsource(Logger.close):
         return []
 
-    def close(self):
+    def close(self: Any) -> None:
         if self.file is not None:
             self.file.close()
             self.file = None
@@ -116,7 +118,7 @@ def _mend_numpy() -> List[str]:
     done = []
     for name in ("randaugment", "autoaugment"):
         try:
-            module = importlib.import_module(f"dassl.data.transforms.{name}")
+            module: Any = importlib.import_module(f"dassl.data.transforms.{name}")
         except ImportError:
             continue
         if isinstance(getattr(module, "np", None), types.ModuleType):

@@ -12,6 +12,7 @@ import io
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.storage.opening import read_bytes
@@ -29,19 +30,20 @@ _TEXT = {b"\x8c": 1, b"X": 4, b"\x8a": 1, b"r": 0}  # size of the length in fron
 class _Record:
     """Takes what is needed of a Datum's state (_impath, _label, _domain, _classname), however large it is."""
 
-    _impath, _label = None, None
+    _impath: Any = None
+    _label: Any = None
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self._impath, self._label = state.get("_impath"), state.get("_label")
 
 
 class _DatumUnpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> type[_Record]:
         if (module, name) == ("dassl.data.datasets.base_dataset", "Datum"):
             return _Record
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only Datum is admitted")
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("it refers to something outside of it")
 
 

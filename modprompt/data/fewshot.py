@@ -11,11 +11,12 @@ import hashlib
 import random
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 from modprompt.data.family_pickle import read_family_pickle
 from modprompt.data.images import Image, relative
-from modprompt.data.splits import read_record
+from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
 from modprompt.runs.images import by_label, list_hash
 from modprompt.storage.paths import is_inside
@@ -24,6 +25,8 @@ from modprompt.storage.text import write_json
 
 _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
+_Lists = Dict[str, List[Image]]  # by part
+_Names = Mapping[str, Any]  # lists of names by part, as a file has them
 
 
 class FewShot(NamedTuple):
@@ -33,7 +36,7 @@ class FewShot(NamedTuple):
     val: list[Image] | None
 
 
-def sample(images: list, shots: int, rng=random) -> list:
+def sample(images: list[Image], shots: int, rng: random.Random | ModuleType = random) -> list[Image]:
     """`shots` random images of each label, labels in order of first appearance.
 
     A label with fewer images is taken whole, without a draw.
@@ -43,7 +46,7 @@ def sample(images: list, shots: int, rng=random) -> list:
         shots: images of each label.
         rng: the generator; a run's own is Python's global one.
     """
-    chosen = []
+    chosen: list[Image] = []
     for group in by_label(images).values():
         chosen += rng.sample(group, shots) if len(group) >= shots else group
     return chosen
@@ -72,6 +75,7 @@ class FewShotCache:
 
     def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int) -> None:
         name = f"shot_{shots}-seed_{seed}"
+        self.candidates: list[tuple[Path, Callable[[Path, str, _Lists], Optional[_Names]]]]
         self.candidates = [(folder / f"{name}.json", self._own) for folder in folders]
         self.candidates += [(folder / f"{name}.pkl", self._family) for folder in folders]
         self.path = folders[-1] / f"{name}.json"
@@ -79,13 +83,13 @@ class FewShotCache:
         self.shots = shots
         self.seed = seed
 
-    def read(self, pools: dict[str, list[Image]], key: str) -> dict[str, list[Image]] | None:
+    def read(self, pools: _Lists, key: str) -> _Lists | None:
         """The cached lists if they belong to the lists (of this fingerprint) they would be drawn from, else None.
 
         Raises:
             UserError: if a file of ours is damaged and this run could not draw the same lists again.
         """
-        damaged = []
+        damaged: list[UserError] = []
         for path, read in self.candidates:
             if not path.is_file():
                 continue
@@ -100,22 +104,22 @@ class FewShotCache:
                 self.path = path
                 return found
             print(f"{path} does not belong to the present split: not used")
-        for error in damaged:
-            self._redraw(error)
+        for fault in damaged:
+            self._redraw(fault)
         return None
 
-    def write(self, drawn: dict[str, list[Image]], key: str) -> None:
+    def write(self, drawn: _Lists, key: str) -> None:
         """Write the lists, whole and sealed, with the fingerprint of those they were drawn from."""
         names = {part: [relative(image, self.image_dir) for image in images] for part, images in drawn.items()}
         write_json(self.path, sealed({"split": key, **names}, _VERSION, generator="random", seed=self.seed))
 
-    def _redraw(self, error):
+    def _redraw(self, error: UserError) -> None:
         """Say that a file is damaged, if what is drawn now is what it held: from a generator that was just seeded."""
         if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
             raise error
         print(f"{error} (done: drawn anew from seed {self.seed})")
 
-    def _own(self, path, key, pools):
+    def _own(self, path: Path, key: str, pools: _Lists) -> _Names | None:
         content, _ = read_record(path, "few-shot list", "delete it to draw anew")
         for part in pools:
             listed = content.get(part)
@@ -124,7 +128,7 @@ class FewShotCache:
                 raise UserError(f"{path} ({part}) lists {odd[0]!r}: a path must be relative, without `..`")
         return content if content.get("split") == key else None
 
-    def _family(self, path, key, pools):
+    def _family(self, path: Path, key: str, pools: _Lists) -> _Names | None:
         """A pickle of the family, only if every image in it has the present label."""
         try:
             lists = read_family_pickle(path, self.image_dir)
@@ -137,9 +141,9 @@ class FewShotCache:
                 return None
         return {part: [name for name, _ in rows] for part, rows in lists.items()}
 
-    def _found(self, names, pools):
+    def _found(self, names: _Names, pools: _Lists) -> _Lists | None:
         """The images of these names, if there are as many of each label as would be drawn."""
-        found = {}
+        found: _Lists = {}
         for part, pool in pools.items():
             index = {relative(image, self.image_dir): image for image in pool}
             listed = names.get(part)
@@ -153,7 +157,7 @@ class FewShotCache:
         return found
 
 
-def hashes_of_seed(split, shots: int, seed: int, image_dir: Path) -> str:
+def hashes_of_seed(split: Split, shots: int, seed: int, image_dir: Path) -> str:
     """The hashes, "training/validation", of the lists that a fresh generator of this seed draws from a split."""
     rng = random.Random(seed)
     lists = sample(split.train, shots, rng), sample(split.val or [], min(shots, VAL_SHOTS), rng)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.storage.opening import read_text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Line(NamedTuple):
@@ -38,7 +41,7 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
             yield Line(line.strip(), number, path)
 
 
-def read_mat(path: Path, key: str):
+def read_mat(path: Path, key: str) -> np.ndarray:
     """One variable of a MATLAB file.
 
     Raises:
@@ -47,7 +50,8 @@ def read_mat(path: Path, key: str):
     from scipy.io import loadmat
 
     try:
-        return loadmat(str(path))[key]
+        variable: np.ndarray = loadmat(str(path))[key]
+        return variable
     except FileNotFoundError:
         raise UserError(f"annotation file missing: {path}") from None
     except KeyError:

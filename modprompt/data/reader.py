@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dassl.data.datasets import DatasetBase
+from yacs.config import CfgNode
 
 from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, hashes_of_seed
 from modprompt.data.images import Image, datums
@@ -20,7 +21,7 @@ WITHOUT_VALIDATION = (
 )
 
 
-def selected_on(cfg, own_validation: bool) -> str:
+def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     """By which images a run on this project's readers chooses; empty if it does not."""
     if not runs.chooses_by_validation(cfg):
         return ""
@@ -73,7 +74,7 @@ class FamilyDataset(DatasetBase):
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written at first use
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode) -> None:
         self.cfg = cfg
         self.folder = self.find(Path(cfg.DATASET.ROOT or "."))
         self.image_dir = self.folder / self.image_folder
@@ -135,17 +136,17 @@ class FamilyDataset(DatasetBase):
         """The data set's folder under an existing root."""
         return find_images(root, self.dataset_dir, self.image_folder, type(self).__name__)
 
-    def _check_labels(self, *lists: list | None) -> None:
+    def _check_labels(self, train: list[Image], *others: list[Image] | None) -> None:
         """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
-        train = {image.label for image in lists[0]}
+        known = {image.label for image in train}
         where = f"{type(self).__name__} in {self.folder}"
-        if not train:
+        if not known:
             raise UserError(f"{where}: there is no training image")
-        if train != set(range(len(train))):
-            gap = min(set(range(len(train))) - train)
-            raise UserError(f"{where}: training labels must be 0 to {len(train) - 1}, but there is no {gap}")
-        for images in lists[1:]:
-            unknown = {image.label for image in images or []} - train
+        if known != set(range(len(known))):
+            gap = min(set(range(len(known))) - known)
+            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {gap}")
+        for images in others:
+            unknown = {image.label for image in images or []} - known
             if unknown:
                 raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
 

@@ -14,7 +14,7 @@ import os
 import random
 from json.encoder import encode_basestring_ascii as json_text
 from pathlib import Path
-from typing import Any, Callable, Collection, Iterable, NamedTuple
+from typing import Any, Callable, Collection, Iterable, Mapping, NamedTuple, Sequence, Tuple, TypeVar
 
 from dassl.utils import listdir_nohidden
 
@@ -30,6 +30,8 @@ PARTS = ("train", "val", "test")
 SPLIT_SEED = 1  # of the generator that makes splits
 _VERSION = 1
 _ANEW = "delete it to split anew"
+_Row = Tuple[str, int, str]  # path, label, class name
+_T = TypeVar("_T")
 
 
 class Split(NamedTuple):
@@ -125,7 +127,7 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
     return SplitFile(split, _hash_of(raw, rows), KEY in content)
 
 
-def _hash_of(raw: bytes, rows: dict[str, list]) -> str:
+def _hash_of(raw: bytes, rows: Mapping[str, Sequence[_Row]]) -> str:
     found = hashlib.sha256(raw).hexdigest()
     return found if found in SPLIT_SHA256.values() else hashlib.sha256(_form(rows).encode("ascii")).hexdigest()
 
@@ -141,11 +143,11 @@ def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) ->
         names[label], labels[classname] = classname, label
 
 
-def _form(rows: dict[str, list]) -> str:
+def _form(rows: Mapping[str, Sequence[_Row]]) -> str:
     """A split in the form of the published files: JSON, four spaces deep. The json module takes seconds for it."""
     indent = "\n" + 12 * " "
 
-    def one(row) -> str:
+    def one(row: _Row) -> str:
         name, label, classname = row
         return f"        [{indent}{json_text(name)},{indent}{label},{indent}{json_text(classname)}\n        ]"
 
@@ -156,10 +158,10 @@ def _form(rows: dict[str, list]) -> str:
     return "{\n" + ",\n".join(parts) + "\n}"
 
 
-def rows_of(split: Split, image_dir: Path) -> dict[str, list]:
-    """{part: [[path, label, class name], ...]} of a split, as in a file."""
+def rows_of(split: Split, image_dir: Path) -> dict[str, list[_Row]]:
+    """{part: [(path, label, class name), ...]} of a split, as in a file."""
     return {
-        part: [[relative(image, image_dir), image.label, image.classname] for image in images or []]
+        part: [(relative(image, image_dir), image.label, image.classname) for image in images or []]
         for part, images in zip(PARTS, split)
     }
 
@@ -203,12 +205,16 @@ def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
     return folders
 
 
-def _thirds(names: list[str], what: str) -> tuple[list[str], list[str], list[str]]:
+def _thirds(names: list[_T], what: str) -> tuple[list[_T], list[_T], list[_T]]:
     """Half, a fifth and the rest (Python's round: half to even)."""
     n_train, n_val = round(len(names) * 0.5), round(len(names) * 0.2)
     if min(n_train, n_val, len(names) - n_train - n_val) < 1:
         raise UserError(f"{what} has {len(names)} images; a train/val/test split needs at least 4")
     return names[:n_train], names[n_train : n_train + n_val], names[n_train + n_val :]
+
+
+def _no_images() -> tuple[list[Image], list[Image], list[Image]]:
+    return [], [], []
 
 
 def split_groups(groups: dict[int, list[Image]], what: str) -> Split:
@@ -217,12 +223,12 @@ def split_groups(groups: dict[int, list[Image]], what: str) -> Split:
     Raises:
         UserError: if a group is too small for three non-empty parts.
     """
-    split, rng = Split([], [], []), generator()
+    parts, rng = _no_images(), generator()
     for label, images in groups.items():
         rng.shuffle(images)
-        for part, chosen in zip(split, _thirds(images, f"{what}: label {label}")):
+        for part, chosen in zip(parts, _thirds(images, f"{what}: label {label}")):
             part.extend(chosen)
-    return split
+    return Split(*parts)
 
 
 def split_folders(
@@ -243,7 +249,7 @@ def split_folders(
     Raises:
         UserError: if a folder has too few images, holds a folder, or something among the folders is no folder.
     """
-    split, rng = Split([], [], []), generator()
+    parts, rng = _no_images(), generator()
     for label, folder in enumerate(class_folders(image_dir, ignore)):
         names = listdir_nohidden(str(image_dir / folder))
         rng.shuffle(names)
@@ -251,9 +257,9 @@ def split_folders(
         names = [name for name in names if keep(name)]
         bounds = (0, sizes[0], sizes[0] + sizes[1], len(names))
         classname = rename(folder)
-        for part, low, high in zip(split, bounds, bounds[1:]):
+        for part, low, high in zip(parts, bounds, bounds[1:]):
             part.extend(_file(image_dir, folder, name, label, classname) for name in names[low:high])
-    return split
+    return Split(*parts)
 
 
 def _file(image_dir: Path, folder: str, name: str, label: int, classname: str) -> Image:
@@ -272,7 +278,9 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
     groups: dict[int, list[int]] = {}
     for position, image in enumerate(trainval):
         groups.setdefault(image.label, []).append(position)
-    train, val, rng = [], [], generator()
+    train: list[Image] = []
+    val: list[Image] = []
+    rng = generator()
     for label, positions in groups.items():
         n_val = round(len(positions) * 0.2)
         if n_val < 1:

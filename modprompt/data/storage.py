@@ -7,6 +7,7 @@ import hashlib
 import os
 import warnings
 from pathlib import Path
+from typing import Iterator
 
 from modprompt.storage import lock
 from modprompt.storage.parts import remove_parts
@@ -55,7 +56,7 @@ class Storage:
         return next((folder / name for folder in (self.folder, self.own) if (folder / name).is_file()), None)
 
     @contextlib.contextmanager
-    def lock(self):
+    def lock(self) -> Iterator[None]:
         """One process at a time: of several that start at once the first makes the files, the others find them.
 
         Whoever has it clears away what killed writers left.
@@ -68,6 +69,7 @@ class Storage:
             warnings.warn(f"{self.own}: {error.strerror}: start no second run on a new data set", stacklevel=2)
             yield
             return
+        assert file is not None  # who waits for ever gets it
         try:
             for folder in (self.own, lists):
                 remove_parts(folder)

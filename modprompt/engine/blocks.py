@@ -9,17 +9,19 @@ sums in the stream's.
 Shapes: N tokens, B sequences, L tokens of each, D width, H heads, d = D / H.
 """
 
-from typing import Optional
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from modprompt.clips.structure import MLP, Block
 
 _FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
 _QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
-def project(block: nn.Module, x: Tensor, first: int = 0, last: int = 3) -> Tensor:
+def project(block: Block, x: Tensor, first: int = 0, last: int = 3) -> Tensor:
     """Queries, keys and values (0, 1, 2) from `first` up to `last` of normalised tokens x (..., D): (..., n * D)."""
     width = x.shape[-1]
     attn = block.attn
@@ -27,7 +29,7 @@ def project(block: nn.Module, x: Tensor, first: int = 0, last: int = 3) -> Tenso
     return F.linear(x.to(attn.in_proj_weight.dtype), attn.in_proj_weight[rows], attn.in_proj_bias[rows])
 
 
-def causal_after(queries: int, keys: int, device) -> Optional[Tensor]:
+def causal_after(queries: int, keys: int, device: torch.device) -> Optional[Tensor]:
     """Mask (queries, keys), True where query i, standing at position keys - queries + i, may look; None if all may."""
     if queries == 1:
         return None
@@ -51,13 +53,15 @@ class _FrozenMLP(torch.autograd.Function):
     """c_proj(QuickGELU(c_fc(x))) for x (N, D) with weights that are not trained; keeps one (N, 4D) tensor."""
 
     @staticmethod
-    def forward(ctx, x, weight_in, bias_in, weight_out, bias_out):
+    def forward(
+        ctx: Any, x: Tensor, weight_in: Tensor, bias_in: Tensor, weight_out: Tensor, bias_out: Tensor
+    ) -> Tensor:
         hidden = torch.addmm(bias_in, x, weight_in.t(), beta=_QUICK, alpha=_QUICK)
         ctx.save_for_backward(hidden, weight_in, weight_out)
         return torch.addmm(bias_out, F.silu(hidden), weight_out.t(), alpha=1 / _QUICK)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
         # 1.702 of the way in and 1 / 1.702 of the way out cancel
         hidden, weight_in, weight_out = ctx.saved_tensors
         kind = hidden.dtype  # under autocast not the weights' own
@@ -65,36 +69,39 @@ class _FrozenMLP(torch.autograd.Function):
         return torch.mm(grad, weight_in.to(kind)), None, None, None, None
 
 
-def _is_quick(mlp: nn.Module) -> bool:
+def _is_quick(mlp: MLP) -> bool:
     return type(getattr(mlp, "gelu", None)).__name__ == "QuickGELU" and not mlp.c_fc.weight.requires_grad
 
 
-def feed_forward(block: nn.Module, x: Tensor) -> Tensor:
+def feed_forward(block: Block, x: Tensor) -> Tensor:
     """x + mlp(ln_2(x)) of tokens x (N, D)."""
     mlp = block.mlp
     hidden = block.ln_2(x).to(mlp.c_fc.weight.dtype)
     if _is_quick(mlp):
-        return x + _FrozenMLP.apply(hidden, mlp.c_fc.weight, mlp.c_fc.bias, mlp.c_proj.weight, mlp.c_proj.bias)
+        weights = mlp.c_fc.weight, mlp.c_fc.bias, mlp.c_proj.weight, mlp.c_proj.bias
+        out: Tensor = _FrozenMLP.apply(hidden, *weights)  # type: ignore[no-untyped-call]  # torch's, without types
+        return x + out
     return x + mlp(hidden)
 
 
-def close(block: nn.Module, x: Tensor, attended: Tensor) -> Tensor:
+def close(block: Block, x: Tensor, attended: Tensor) -> Tensor:
     """The rest of a block after attention: x (N, D) plus the projection of `attended` (N, D), then the MLP."""
     out = block.attn.out_proj
     return feed_forward(block, x + F.linear(attended, out.weight, out.bias))
 
 
-def run_block(block: nn.Module, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
     """The block's output for sequences x (B, L, D); `mask` (L, L) is True where a token looks, None for everywhere."""
     batch, length, width = x.shape
     x = x.reshape(-1, width)
     heads = block.attn.num_heads
     qkv = project(block, block.ln_1(x)).view(batch, length, 3, heads, width // heads)
-    attended = attention(*qkv.unbind(2), mask).reshape(-1, width)
+    query, key, value = qkv.unbind(2)
+    attended = attention(query, key, value, mask).reshape(-1, width)
     return close(block, x, attended).view(batch, length, width)
 
 
-def run_last_block(block: nn.Module, x: Tensor) -> Tensor:
+def run_last_block(block: Block, x: Tensor) -> Tensor:
     """The block's output (B, D) for the first token of sequences x (B, L, D) alone."""
     batch, length, width = x.shape
     heads = block.attn.num_heads

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import at_least
+from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.errors import SettingError
 
@@ -28,18 +29,18 @@ class Context(NamedTuple):
         return self.vectors.shape[-2]
 
 
-def _of_prefix(prefix: str, n_ctx: int, clip_model: nn.Module) -> Context:
+def _of_prefix(prefix: str, n_ctx: int, clip_model: CLIP) -> Context:
     ids = torch.tensor(token_ids(prefix)[:n_ctx], dtype=torch.long)
     with torch.no_grad():
         return Context(prefix, clip_model.token_embedding(ids).type(clip_model.dtype))
 
 
-def no_context(words: str, clip_model: nn.Module) -> Context:
+def no_context(words: str, clip_model: CLIP) -> Context:
     """Fixed words, nothing to learn."""
     return _of_prefix(readable(words), 0, clip_model)
 
 
-def from_words(words: str, n_ctx: int, clip_model: nn.Module, name: str = "N_CTX") -> Context:
+def from_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
     """The embeddings of the first `n_ctx` tokens of `words`.
 
     Raises:
@@ -57,7 +58,7 @@ def from_words(words: str, n_ctx: int, clip_model: nn.Module, name: str = "N_CTX
     return _of_prefix(words, n_ctx, clip_model)
 
 
-def random_context(n_ctx: int, clip_model: nn.Module, n_cls: Optional[int] = None, name: str = "N_CTX") -> Context:
+def random_context(n_ctx: int, clip_model: CLIP, n_cls: Optional[int] = None, name: str = "N_CTX") -> Context:
     """Normal vectors, std 0.02, one set for all classes or with `n_cls` one for each; drawn in the model's type.
 
     Raises:
@@ -70,7 +71,7 @@ def random_context(n_ctx: int, clip_model: nn.Module, n_cls: Optional[int] = Non
     return Context(" ".join(["X"] * n_ctx), vectors)
 
 
-def words_or_random(words: str, n_ctx: int, clip_model: nn.Module, name: str = "N_CTX") -> Context:
+def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
     """MaPLe's rule (arXiv 2210.03117): from `words` if there are any and n_ctx is at most 4, else random.
 
     Words that are not used, because n_ctx is more, are warned of.
@@ -89,7 +90,7 @@ def words_or_random(words: str, n_ctx: int, clip_model: nn.Module, name: str = "
     return random_context(n_ctx, clip_model, name=name)
 
 
-def placeholders(words: str, n_ctx: int, clip_model: nn.Module) -> Context:
+def placeholders(words: str, n_ctx: int, clip_model: CLIP) -> Context:
     """MPL's: `n_ctx` times "X" in front of `words`; the context starts from the embedding of "X".
 
     Raises:

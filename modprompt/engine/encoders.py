@@ -6,12 +6,13 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
-from typing import List, Optional
+from typing import List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from modprompt.clips.structure import CLIP, Block, ResNet, VisionTransformer
 from modprompt.engine.blocks import attention, causal_after, close, project, run_block, run_last_block
 from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
@@ -38,7 +39,7 @@ class VisionEncoder(nn.Module):
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, visual: nn.Module, schedule: Schedule, stream: Optional[torch.dtype] = None):
+    def __init__(self, visual: VisionTransformer, schedule: Schedule, stream: Optional[torch.dtype] = None):
         super().__init__()
         self.visual = visual
         self.schedule = schedule
@@ -68,7 +69,7 @@ class VisionEncoder(nn.Module):
 class ResNetEncoder(nn.Module):
     """Image features of a CLIP ResNet, which has no layers for prompts."""
 
-    def __init__(self, visual: nn.Module):
+    def __init__(self, visual: ResNet):
         super().__init__()
         self.visual = visual
 
@@ -77,9 +78,13 @@ class ResNetEncoder(nn.Module):
         return self.visual(image.type(self.visual.conv1.weight.dtype))
 
 
-def image_encoder(visual: nn.Module, schedule: Schedule, stream: Optional[torch.dtype] = None) -> nn.Module:
+def image_encoder(
+    visual: Union[VisionTransformer, ResNet], schedule: Schedule, stream: Optional[torch.dtype] = None
+) -> Union[VisionEncoder, ResNetEncoder]:
     """The encoder for the image side of a stock CLIP; on a ResNet the schedule is that of no layers."""
-    return VisionEncoder(visual, schedule, stream) if hasattr(visual, "transformer") else ResNetEncoder(visual)
+    if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
+        return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
+    return ResNetEncoder(cast(ResNet, visual))
 
 
 class _Packed:
@@ -117,7 +122,7 @@ def _behind(prefix: Tensor, own: Tensor) -> Tensor:
     return torch.cat([shared, own], dim=2).flatten(0, 1)
 
 
-def _run_packed(block: nn.Module, x: _Packed) -> _Packed:
+def _run_packed(block: Block, x: _Packed) -> _Packed:
     """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
     heads = block.attn.num_heads
     qkv = project(block, block.ln_1(x.flat))
@@ -133,7 +138,7 @@ def _run_packed(block: nn.Module, x: _Packed) -> _Packed:
     return x.like(close(block, x.flat, flat))
 
 
-def _run_last_packed(block: nn.Module, x: _Packed, suffixes: List[Suffix], moved: int) -> Tensor:
+def _run_last_packed(block: Block, x: _Packed, suffixes: List[Suffix], moved: int) -> Tensor:
     """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     h = block.ln_1(x.flat)
@@ -171,7 +176,7 @@ class TextEncoder(nn.Module):
 
     def __init__(
         self,
-        clip_model: nn.Module,
+        clip_model: CLIP,
         schedule: Schedule,
         stream: Optional[torch.dtype] = None,
         most_tokens: Optional[int] = None,

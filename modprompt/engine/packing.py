@@ -6,7 +6,7 @@ end-of-text token reaches its feature.
 Shapes: C classes, L tokens, P shared tokens, T text width, B images that have prompts of their own (1 if none have).
 """
 
-from typing import List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import torch
 from torch import Tensor
@@ -59,10 +59,10 @@ def group_by_length(lengths: List[int], padding: float = PADDING) -> List[Group]
 
     Neighbouring lengths are joined while the tokens of all groups stay within 1 + padding times those there are.
     """
-    by_length = {}
+    by_length: Dict[int, List[int]] = {}
     for number, length in enumerate(lengths):
         by_length.setdefault(length, []).append(number)
-    runs = [[by_length[length], length] for length in sorted(by_length)]
+    runs = [(by_length[length], length) for length in sorted(by_length)]
     spare = int(padding * sum(lengths))
     while len(runs) > 1:
         costs = [(len(runs[i][0]) * (runs[i + 1][1] - runs[i][1]), i) for i in range(len(runs) - 1)]
@@ -70,7 +70,7 @@ def group_by_length(lengths: List[int], padding: float = PADDING) -> List[Group]
         if cost > spare:
             break
         spare -= cost
-        runs[i : i + 2] = [[runs[i][0] + runs[i + 1][0], runs[i + 1][1]]]
+        runs[i : i + 2] = [(runs[i][0] + runs[i + 1][0], runs[i + 1][1])]
     return [Group(tuple(numbers), tuple(lengths[n] for n in numbers), length) for numbers, length in runs]
 
 
@@ -84,7 +84,8 @@ def order_of(groups: List[Group]) -> Tensor:
 
 def split(suffixes: List[Suffix], most: int) -> List[List[Suffix]]:
     """Chunks of suffixes with at most `most` tokens (of one image) each, but at least one class; order is kept."""
-    chunks, room = [[]], most
+    chunks: List[List[Suffix]] = [[]]
+    room = most
     for suffix in suffixes:
         length, done, total = suffix.tokens.shape[2], 0, suffix.tokens.shape[1]
         while done < total:

@@ -55,10 +55,11 @@ def resolve(prec: str, device: torch.device) -> Precision:
     return Precision(True, None, False, "")
 
 
-def grad_scaler():
+def grad_scaler() -> "torch.amp.GradScaler":
     """A loss scaler for CUDA, under the name this PyTorch has for it."""
-    amp = getattr(torch, "amp", None)
-    return amp.GradScaler("cuda") if hasattr(amp, "GradScaler") else torch.cuda.amp.GradScaler()
+    if hasattr(torch, "amp") and hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler("cuda")
+    return torch.cuda.amp.GradScaler()
 
 
 def autocast_type(device: torch.device) -> Optional[torch.dtype]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clips.package import import_clip
+from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.engine.packing import Suffix, TextTokens, count_shared, group_by_length, order_of
 from modprompt.errors import UserError
@@ -48,11 +49,12 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
     return torch.cat(rows).long()
 
 
-def embed_ids(ids: Tensor, clip_model: nn.Module) -> Tensor:
+def embed_ids(ids: Tensor, clip_model: CLIP) -> Tensor:
     """Embeddings of token ids by the frozen table, in the model's type."""
     table = clip_model.token_embedding
     with torch.no_grad():
-        return table(ids.to(table.weight.device)).type(clip_model.dtype)
+        embedded: Tensor = table(ids.to(table.weight.device))
+        return embedded.type(clip_model.dtype)
 
 
 def class_texts(classnames: Sequence[str], prefix: str) -> List[str]:
@@ -75,12 +77,16 @@ class PromptText(nn.Module):
         UserError: on another position, or a prompt longer than the text context.
     """
 
+    order: Tensor
+    words: Tensor
+    reading_order: Optional[Tensor]
+
     def __init__(
         self,
         texts: Sequence[str],
         classnames: Sequence[str],
         n_ctx: int,
-        clip_model: nn.Module,
+        clip_model: CLIP,
         position: str = "end",
         own_context: bool = False,
     ):
@@ -136,6 +142,7 @@ class PromptText(nn.Module):
 
     def _whole(self, ctx: Tensor) -> Tensor:
         """Whole prompts (B, C, L, T)."""
+        assert self.reading_order is not None  # it is there where the context is not shared
         n_cls = self.words.shape[0]
         ctx = ctx.expand(*ctx.shape[:-3], n_cls, -1, -1)
         ctx = ctx.reshape(-1, *ctx.shape[-3:])  # (B, C, n, T)

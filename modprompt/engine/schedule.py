@@ -7,7 +7,7 @@ What is not removed is carried on by the layer before. Every method of the famil
     modular prompting (MPL, arXiv 2502.14125, section 2): remove some, add more
 """
 
-from typing import NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Sequence, Tuple, Type
 
 from modprompt.errors import SettingError, UserError
 
@@ -22,7 +22,7 @@ class Step(NamedTuple):
 CARRY = Step(0, 0)
 
 
-class Schedule(tuple):
+class Schedule(Tuple[Step, ...]):
     """One Step per transformer layer, checked when built.
 
     Args:
@@ -34,17 +34,19 @@ class Schedule(tuple):
             reach it; the layer is named.
     """
 
-    def __new__(cls, steps: Sequence[Sequence[int]], side: str = "vision"):
+    side: str
+
+    def __new__(cls, steps: Sequence[Sequence[int]], side: str = "vision") -> "Schedule":
         schedule = super().__new__(cls, [cls._step(step, layer, side) for layer, step in enumerate(steps)])
         schedule.side = side
         schedule._check()
         return schedule
 
-    def __reduce__(self):
+    def __reduce__(self) -> Tuple[Type["Schedule"], Tuple[Tuple[Step, ...], str]]:
         return Schedule, (tuple(self), self.side)
 
     @staticmethod
-    def _step(step, layer, side) -> Step:
+    def _step(step: Sequence[int], layer: int, side: str) -> Step:
         whole = isinstance(step, (tuple, list)) and len(step) == 2
         if not whole or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in step):
             raise UserError(

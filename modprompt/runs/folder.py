@@ -5,10 +5,11 @@ import errno
 import os
 import warnings
 from pathlib import Path
-from typing import Dict, Iterator, Mapping, Optional, Set
+from typing import Container, Dict, Iterator, Mapping, Optional, Set
 
 from modprompt.errors import UserError
 from modprompt.storage import lock
+from modprompt.storage.opening import PathLike
 from modprompt.storage.parts import remove_parts
 from modprompt.storage.paths import is_link
 
@@ -38,19 +39,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
-class _PartsOfCheckpoints:
+class _PartsOfCheckpoints(Container[str]):
     """Names of the files in a run's inner folders; those of others, kept there too, are not the run's."""
 
-    def __contains__(self, name: str) -> bool:
-        return name == "checkpoint" or name.startswith("model")
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name == "checkpoint" or name.startswith("model"))
 
 
-def path_of(folder) -> Path:
+def path_of(folder: PathLike) -> Path:
     """The lock file of a run's folder."""
     return Path(folder) / LOCK
 
 
-def is_held(folder) -> bool:
+def is_held(folder: PathLike) -> bool:
     """Whether some process runs in a folder.
 
     Raises:
@@ -88,7 +89,7 @@ def _is_handed_over(path: Path) -> bool:
     return False
 
 
-def take(folder, patience_s: float = 2.0) -> Optional[int]:
+def take(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
     """Take a folder's lock and clear away what killed writers left there.
 
     Returns:
@@ -116,7 +117,7 @@ def take(folder, patience_s: float = 2.0) -> Optional[int]:
     return file
 
 
-def keep(folder) -> None:
+def keep(folder: PathLike) -> None:
     """Hold a folder until this process ends, unless it or its parent holds it already.
 
     Raises:
@@ -127,7 +128,7 @@ def keep(folder) -> None:
         _held[real] = take(folder)
 
 
-def release(folder) -> None:
+def release(folder: PathLike) -> None:
     """Give a kept folder free; nothing where it is not kept."""
     file = _held.pop(os.path.realpath(str(folder)), None)
     if file is not None:
@@ -135,7 +136,7 @@ def release(folder) -> None:
 
 
 @contextlib.contextmanager
-def hold(folder) -> Iterator[None]:
+def hold(folder: PathLike) -> Iterator[None]:
     """Hold a folder within a block; an empty name is no folder.
 
     Raises:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Sequence, Tuple, TypeVar
 
 from modprompt.runs import published
 from modprompt.storage.text import sha256_of
@@ -22,6 +22,29 @@ _NOW = "2:"  # the version in front of a hash; the first version had none (see v
 _READERS = 8  # files that are read at a time
 
 
+class Labelled(Protocol):
+    """An image of a list: where it is, and its class's number."""
+
+    @property
+    def impath(self) -> str:
+        """Its path."""
+
+    @property
+    def label(self) -> int:
+        """The number of its class."""
+
+
+class Named(Labelled, Protocol):
+    """An image whose class has a name."""
+
+    @property
+    def classname(self) -> str:
+        """The name of its class."""
+
+
+_Image = TypeVar("_Image", bound=Labelled)
+
+
 def _digits(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for text in texts:
@@ -29,7 +52,7 @@ def _digits(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _common_root(lists: Sequence) -> str:
+def _common_root(lists: Sequence[Optional[Sequence[Labelled]]]) -> str:
     folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
     try:
         return os.path.commonpath(list(folders)) if folders else ""
@@ -43,15 +66,15 @@ def below(path: str, root: str) -> str:
     return (path[len(folder) :] if root and path.startswith(folder) else path).replace(os.sep, "/")
 
 
-def _content(image: Any) -> str:
+def _content(image: Labelled) -> str:
     return sha256_of(image.impath)
 
 
-def _size(image: Any) -> str:
+def _size(image: Labelled) -> str:
     return str(os.stat(image.impath).st_size)
 
 
-def images_hash(*lists: Optional[Sequence], root: str = "", first_by_content: bool = False) -> str:
+def images_hash(*lists: Optional[Sequence[Labelled]], root: str = "", first_by_content: bool = False) -> str:
     """A hash that tells lists of images (None: no list) from others, wherever they lie: path, label and size in bytes.
 
     Args:
@@ -78,13 +101,13 @@ def images_hash(*lists: Optional[Sequence], root: str = "", first_by_content: bo
     return _NOW + _digits(rows())[:16]
 
 
-def old_images_hash(*lists: Optional[Sequence]) -> str:
+def old_images_hash(*lists: Optional[Sequence[Labelled]]) -> str:
     """The hash of the first version: file names and labels alone, twelve hex digits."""
     texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def list_hash(images: Iterable, root: str) -> str:
+def list_hash(images: Iterable[Named], root: str) -> str:
     """Twelve hex digits of a list's paths, labels and class names, as few-shot lists were published by their hashes."""
     return _digits(f"{below(one.impath, root)}\t{one.label}\t{one.classname}\n" for one in images)[:12]
 
@@ -132,15 +155,15 @@ def selected_on(dataset: Any, cfg: Any) -> str:
     return getattr(dataset, "selected_on", "") or (VALIDATION if own_validation(dataset) else TEST)
 
 
-def by_label(images: Iterable) -> Dict[int, List]:
+def by_label(images: Iterable[_Image]) -> Dict[int, List[_Image]]:
     """{label: images}, labels in order of first appearance."""
-    groups: Dict[int, List] = {}
+    groups: Dict[int, List[_Image]] = {}
     for image in images:
         groups.setdefault(image.label, []).append(image)
     return groups
 
 
-def hold_out(pool: Iterable, taken: Iterable, per_class: int, seed: int) -> List:
+def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, seed: int) -> List[_Image]:
     """Up to `per_class` images of each label that are not taken for training, to choose by; ascending labels.
 
     They come from a generator of their own, so that no other draw moves. A label without images left has none.
@@ -157,7 +180,7 @@ def hold_out(pool: Iterable, taken: Iterable, per_class: int, seed: int) -> List
     return [image for label in sorted(groups) for image in _some(groups[label], per_class, rng)]
 
 
-def _some(group: List, number: int, rng: random.Random) -> List:
+def _some(group: List[_Image], number: int, rng: random.Random) -> List[_Image]:
     return rng.sample(group, min(number, len(group)))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import read_bytes
+from modprompt.storage.opening import PathLike, read_bytes
 from modprompt.storage.seal import check_seal
 
 FILE_NAME = "result.json"
@@ -19,7 +19,7 @@ class Read(NamedTuple):
     why: str = ""
 
 
-def read_json(path) -> Optional[Dict[str, Any]]:
+def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
     """The object in a JSON file; None if there is none or it is damaged."""
     try:
         content = json.loads(read_bytes(path))
@@ -28,7 +28,7 @@ def read_json(path) -> Optional[Dict[str, Any]]:
     return content if isinstance(content, dict) else None
 
 
-def read(folder) -> Read:
+def read(folder: PathLike) -> Read:
     """The result in a run's folder."""
     path = Path(folder) / FILE_NAME
     result = read_json(path)

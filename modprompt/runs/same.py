@@ -12,6 +12,7 @@ from typing import Callable, Collection, List, Mapping, Optional
 
 from modprompt.errors import UserError
 from modprompt.runs.settings import FREE, differences
+from modprompt.storage.opening import PathLike
 from modprompt.storage.seal import content_hash
 from modprompt.storage.versioned import in_the_form_of
 
@@ -70,7 +71,7 @@ def _hash_of(path: str, size: int, time_ns: int) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def file_hash(path) -> str:
+def file_hash(path: PathLike) -> str:
     """SHA-256 (hex) of a file's content; of JSON the same however it is laid out.
 
     Raises:

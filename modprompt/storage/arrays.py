@@ -18,7 +18,7 @@ _MOST_UNPACKED = 1 << 30  # bytes of a packed array; those of ours are not packe
 def write_arrays(path: PathLike, **arrays: np.ndarray) -> None:
     """Write a .npz file that is either complete or not there, with its folders."""
     with part_of(path) as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # none of them is called allow_pickle
 
 
 def read_arrays(path: PathLike, *names: str) -> Tuple[np.ndarray, ...]:

@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 from typing import Optional
 
+from modprompt.storage.opening import PathLike
+
 try:
     import fcntl
 except ImportError:  # not on Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # the module is all that mypy knows
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
 _OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait
@@ -20,7 +22,7 @@ class NoLocks(OSError):
     """The file system, or the system, has no file locks."""
 
 
-def _try(file: int, exclusive: bool, path) -> bool:
+def _try(file: int, exclusive: bool, path: object) -> bool:
     if fcntl is None:
         raise NoLocks(errno.ENOLCK, "this system has no file locks", str(path))
     try:
@@ -34,7 +36,7 @@ def _try(file: int, exclusive: bool, path) -> bool:
     return True
 
 
-def take(path, patience_s: float = 2.0) -> Optional[int]:
+def take(path: PathLike, patience_s: float = 2.0) -> Optional[int]:
     """Take the lock of a file, made with its folders, for this process and the children that inherit it.
 
     Args:
@@ -52,7 +54,7 @@ def take(path, patience_s: float = 2.0) -> Optional[int]:
     return _hold(os.open(str(path), os.O_RDWR | os.O_CREAT | _OPEN, 0o666), path, patience_s)
 
 
-def take_folder(folder, patience_s: float = 2.0) -> Optional[int]:
+def take_folder(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
     """As `take`, with the lock of a folder itself: nothing is made in it, and nothing is left.
 
     Raises:
@@ -69,7 +71,7 @@ def take_folder(folder, patience_s: float = 2.0) -> Optional[int]:
         raise
 
 
-def _hold(file: int, path, patience_s: float) -> Optional[int]:
+def _hold(file: int, path: PathLike, patience_s: float) -> Optional[int]:
     try:
         end = time.monotonic() + patience_s
         while not _try(file, True, path):
@@ -90,7 +92,7 @@ def is_mine(file: int) -> bool:
     return False
 
 
-def is_held(path) -> bool:
+def is_held(path: PathLike) -> bool:
     """Whether some process holds the lock of a file; never where there are no locks."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, NoLocks):
         file = os.open(str(path), os.O_RDONLY | _OPEN)

@@ -87,9 +87,13 @@ class Bytes:
     """
 
     def __init__(self, content: Union[bytes, BinaryIO]):
-        self.memory: Optional[bytes] = content if isinstance(content, bytes) else None
-        self.file: Optional[int] = None if self.memory is not None else content.fileno()
-        self.size = len(self.memory) if self.memory is not None else os.fstat(self.file).st_size
+        self.memory: Optional[bytes] = None
+        self.file: Optional[int] = None
+        if isinstance(content, bytes):
+            self.memory, self.size = content, len(content)
+        else:
+            self.file = content.fileno()
+            self.size = os.fstat(self.file).st_size
         self._lock = threading.Lock()
 
     def read(self, start: int, count: int) -> bytes:
@@ -111,6 +115,7 @@ class Bytes:
     def _read(self, start: int, count: int) -> bytes:
         if self.memory is not None:
             return self.memory[start : start + count]
+        assert self.file is not None  # one of the two is there
         if hasattr(os, "pread"):
             return os.pread(self.file, count, start)
         with self._lock:

@@ -5,9 +5,12 @@ It stands under the key `modprompt`, beside the record's version: {..., "modprom
 
 import hashlib
 import json
-from typing import Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from modprompt.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KEY = "modprompt"
 
@@ -35,7 +38,7 @@ def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> Dict[str, 
     return {**marked, KEY: {**marked[KEY], "hash": content_hash(marked)}}
 
 
-def check_seal(content: Mapping[str, Any], path, what_to_do: str = "delete it to make it anew") -> bool:
+def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "delete it to make it anew") -> bool:
     """Whether a record that was read carries a hash, and then the right one.
 
     Raises:
@@ -48,7 +51,7 @@ def check_seal(content: Mapping[str, Any], path, what_to_do: str = "delete it to
     return True
 
 
-def arrays_hash(what: str, *arrays) -> str:
+def arrays_hash(what: str, *arrays: "np.ndarray") -> str:
     """SHA-256 (hex) of NumPy arrays and of what they stand for, to be kept beside them."""
     digest = hashlib.sha256(what.encode())
     for array in arrays:

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Union
+from typing import Any, BinaryIO, Callable, Dict, List, Tuple, Union
 
 import torch
 
@@ -23,6 +23,7 @@ from modprompt.storage.torch_files import TorchFile, take_apart
 from modprompt.storage.unpickling import MAKERS, OPTIMISERS, Kept, maker, stand_in, unpickle
 
 PathLike = Union[str, Path]
+_Safe = Callable[..., Any]  # a class or function that PyTorch's loader may use
 _MAPPED_FROM = 16 << 20  # bytes; a smaller file is read at once
 _OPEN_FILES = "/proc/self/fd"  # where the system names open files: only there the file that was checked can be mapped
 _LOADING = threading.Lock()  # PyTorch keeps one list of safe names for all threads
@@ -147,7 +148,7 @@ def _load(content: Bytes, file: TorchFile, kept: bool, map_location: Any) -> Any
     if not _takes_names():
         return unpickle(file.text, lambda module, name: maker(module, name, kept), file.flats())
     names = file.checked.names
-    pairs = [(MAKERS[name], name) for name in names if name in MAKERS]
+    pairs: List[Union[_Safe, Tuple[_Safe, str]]] = [(MAKERS[name], name) for name in names if name in MAKERS]
     pairs += [(stand_in(name, kept), name) for name in names if name.startswith(OPTIMISERS)]
     options = {"map_location": map_location, "weights_only": True}
     with _LOADING, torch.serialization.safe_globals(pairs):

@@ -60,7 +60,7 @@ def _archive(content: Bytes) -> TorchFile:
     if checked.end != len(text):
         raise Refused("its pickle ends early")
 
-    def flats():
+    def flats() -> Dict[str, Tensor]:
         reader, storages = Flats(content), checked.storages.items()
         return {key: reader.read(storage, read[f"data/{key}"].start) for key, storage in storages}
 
@@ -93,7 +93,7 @@ def _old_file(content: Bytes) -> TorchFile:
     pickled = text[parts[2].end : parts[3].end]
     places = _old_places(text, parts)
 
-    def flats():
+    def flats() -> Dict[str, Tensor]:
         reader = Flats(content)
         return {key: reader.read(parts[3].storages[key], start) for key, start in places.items()}
 

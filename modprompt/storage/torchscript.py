@@ -22,17 +22,18 @@ class Record:
     """Stands for an object of an archive's own classes: its attributes, and none of its code."""
 
     __slots__ = ("state",)
+    state: Any
 
-    def __new__(cls, *_: Any):
+    def __new__(cls, *_: Any) -> "Record":
         """Whatever it is made with."""
         made = object.__new__(cls)
         made.state = None
         return made
 
-    def __init__(self, *_: Any):
+    def __init__(self, *_: Any) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
 

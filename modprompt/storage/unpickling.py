@@ -8,7 +8,7 @@ import collections
 import io
 import mmap
 import pickle
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Counter, Dict, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -39,14 +39,14 @@ class StandIn:
 
     __slots__ = ()
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> "StandIn":
         """Whatever it is made with."""
         return object.__new__(cls)
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         pass
 
 
@@ -55,26 +55,27 @@ class Kept(StandIn):
 
     __slots__ = ("state",)
     name = ""
+    state: Any
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Kept":
         """As StandIn."""
         made = object.__new__(cls)
         made.state = {}
         return made
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 class NumpyType:
     """numpy's dtype of plain numbers and texts, by its name."""
 
-    def __init__(self, name, align=False, copy=False):
+    def __init__(self, name: Any, align: Any = False, copy: Any = False):
         self.dtype = np.dtype(name)
         if self.dtype.kind not in "biufcSU" or self.dtype.itemsize > 1 << 16:
             raise Refused(f"it has a numpy value of the type {str(name)[:40]!r}")
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Sequence[Any]) -> None:
         """(version, byte order, ...) of plain types."""
         if state[1] not in ("<", "|", "=") or any(part is not None for part in state[2:5]):
             raise Refused("it has a numpy value of a type that is not plain")
@@ -87,11 +88,11 @@ def numpy_scalar(kind: NumpyType, content: bytes) -> Any:
     return np.frombuffer(content, kind.dtype)[0]
 
 
-def _plain_dict(*_: Any) -> Dict:
+def _plain_dict(*_: Any) -> Dict[Any, Any]:
     return {}
 
 
-def _counter(values: Mapping = ()) -> collections.Counter:
+def _counter(values: Union[Mapping[Any, int], Tuple[()]] = ()) -> Counter[Any]:
     return collections.Counter(dict(values))
 
 
@@ -99,7 +100,9 @@ def _bytes(text: str, _: str) -> bytes:
     return text.encode("latin1")
 
 
-def _tensor(flat: Tensor, offset: int, size, stride, requires_grad: Any = False, *_: Any) -> Tensor:
+def _tensor(
+    flat: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], requires_grad: Any = False, *_: Any
+) -> Tensor:
     """A view of a flat tensor that is a storage."""
     tensor = torch.as_strided(flat, tuple(size), tuple(stride), offset)
     return tensor.requires_grad_() if requires_grad else tensor
@@ -174,10 +177,10 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(text), encoding="utf-8")
         self.make, self.flats = make, flats
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         return self.make(module, name)
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> Tensor:
         return self.flats[pid[2]]
 
 

@@ -11,7 +11,7 @@ class Versioned(str):
 
     old: str
 
-    def __new__(cls, text: str, old: str = ""):
+    def __new__(cls, text: str, old: str = "") -> "Versioned":
         made = super().__new__(cls, text)
         made.old = old
         return made
@@ -43,7 +43,7 @@ def proves_less(recorded: str, mine: str) -> bool:
     return isinstance(mine, Versioned) and ":" not in str(recorded) and bool(mine.old)
 
 
-def understood(recorded: Mapping[str, str], mine: Mapping[str, str], where) -> Dict[str, str]:
+def understood(recorded: Mapping[str, str], mine: Mapping[str, str], where: object) -> Dict[str, str]:
     """My values, by name, in the form of recorded ones; a warning names those that are of the rule before.
 
     Raises:

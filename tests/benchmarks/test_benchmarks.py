@@ -1,5 +1,9 @@
 """Both sides of the benchmarks compute the same, and the table says what was measured."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -12,6 +16,7 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, no_prompts, shallow
 from modprompt.errors import UserError
 from modprompt.learners.conditional import ConditionalPromptLearner
+from modprompt.places import ROOT
 from tests.conftest import random_clip
 from tests.modprompt.learners.test_coupled import build
 
@@ -60,6 +65,36 @@ def test_flops_are_counted_for_steps_of_mpl_alone():
 def test_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no trainers/mpl.py"):
         reference_model(str(tmp_path), random_clip().state_dict(), NAMES)
+
+
+def test_model_of_a_checkout_is_the_checkouts_own(tmp_path):
+    trainer = """
+        from torch import nn
+
+        class CustomCLIP(nn.Module):
+            def __init__(self, cfg, classnames, clip_model):
+                super().__init__()
+                self.prompt_learner, self.image_encoder = nn.Linear(2, len(classnames)), clip_model
+    """
+    files = {
+        "trainers/__init__.py": "",
+        "trainers/mpl.py": trainer,
+        "clip/__init__.py": "",
+        "clip/clip.py": "from torch import nn\ndef build_model(state_dict, design): return nn.Linear(2, 2)",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    code = """
+        import inspect, sys
+        from benchmarks.reference import reference_model
+        model = reference_model(sys.argv[1], {}, ["cat", "dog"])  # it changes the whole process
+        print(inspect.getfile(type(model)), *(name for name, one in model.named_parameters() if one.requires_grad))
+    """
+    words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    learned = ["prompt_learner.weight", "prompt_learner.bias"]
+    assert done.stdout.split() == [str(tmp_path / "trainers" / "mpl.py"), *learned]
 
 
 def test_thousands_of_runs_are_all_finished(tmp_path):

@@ -3,7 +3,7 @@
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import split_folders
+from modprompt.data.splits import Split, split_folders
 
 NOT_CLASSES = ("BACKGROUND_Google", "Faces_easy")
 CLASS_NAMES = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
@@ -17,6 +17,6 @@ class Caltech101(FamilyDataset):
     image_folder = "101_ObjectCategories"
     split_file = "split_zhou_Caltech101.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The folder split without the two folders that are no classes."""
         return split_folders(self.image_dir, ignore=NOT_CLASSES, rename=lambda folder: CLASS_NAMES.get(folder, folder))

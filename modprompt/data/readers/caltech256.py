@@ -9,7 +9,7 @@ import re
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import split_folders
+from modprompt.data.splits import Split, split_folders
 from modprompt.errors import UserError
 
 _FOLDER = re.compile(r"\d{3}.(?P<cut>\w+)(?P<rest>.*)", flags=re.DOTALL)
@@ -36,7 +36,7 @@ class Caltech256(FamilyDataset):
     split_file = "split_huang_Caltech256.json"
     names_repeat = True  # the reference's do
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The folder split; files that are not .jpg are counted, then dropped, as in the reference."""
         reference = getattr(self.cfg.DATASET, "REFERENCE_NAMES", False)
         return split_folders(

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from dassl.data.datasets import DATASET_REGISTRY
@@ -17,7 +18,7 @@ from PIL import Image
 
 from modprompt.data.images import Image as Listed
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import Split, write_split
+from modprompt.data.splits import PARTS, Split, write_split
 from modprompt.errors import UserError
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -38,18 +39,18 @@ def write_digits(folder: Path) -> None:
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise UserError(f"Digits: cannot write {folder} ({error.strerror}): give another --root") from None
-    split = Split([], [], [])
+    parts: dict[str, list[Listed]] = {part: [] for part in PARTS}
     seen = [0] * 10
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target.tolist())):
         name = f"{CLASS_NAMES[label]}/{number:04d}.png"
         path = aside / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.round(pixels * 255 / 16).astype(np.uint8)).save(path)  # 0 to 16 -> 0 to 255
-        getattr(split, _PART_OF_TEN[seen[label] % 10]).append(Listed(str(path), label, CLASS_NAMES[label]))
+        parts[_PART_OF_TEN[seen[label] % 10]].append(Listed(str(path), label, CLASS_NAMES[label]))
         seen[label] += 1
-    for images in split:
+    for images in parts.values():
         images.sort(key=lambda image: (image.label, image.impath))
-    write_split(split, aside / Digits.split_file, aside / "images", made_by="by place in the class")
+    write_split(Split(**parts), aside / Digits.split_file, aside / "images", made_by="by place in the class")
     aside.chmod(0o755)
     try:
         os.rename(aside, folder)
@@ -68,7 +69,7 @@ class Digits(FamilyDataset):
     split_file = "split_digits.json"
     makes_itself = True
 
-    def find(self, root):
+    def find(self, root: Path) -> Path:
         """The folder, written at first use."""
         folder = root.expanduser().absolute() / self.dataset_dir
         if not folder.exists():
@@ -78,6 +79,6 @@ class Digits(FamilyDataset):
             raise UserError(f"Digits: {folder} is not whole: move it away to write it anew")
         return super().find(root)
 
-    def make_split(self):
+    def make_split(self) -> NoReturn:
         """The split file is written with the images, so one that is missing is a fault."""
         raise UserError(f"Digits: {self.folder / self.split_file} is missing: move {self.folder} away to write it anew")

@@ -3,7 +3,7 @@
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import split_folders
+from modprompt.data.splits import Split, split_folders
 
 CLASS_NAMES = {
     "AnnualCrop": "Annual Crop Land",
@@ -27,6 +27,6 @@ class EuroSAT(FamilyDataset):
     image_folder = "2750"
     split_file = "split_zhou_EuroSAT.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The folder split with the family's class names."""
         return split_folders(self.image_dir, rename=lambda folder: CLASS_NAMES.get(folder, folder))

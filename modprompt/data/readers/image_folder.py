@@ -30,11 +30,11 @@ class ImageFolder(FamilyDataset):
     """The class folders in DATASET.ROOT itself."""
 
     @property
-    def split_file(self):
+    def split_file(self) -> str:  # type: ignore[override]  # it is only read
         """A split is written only where the folders are not split already."""
         return "" if (self.folder / "train").is_dir() else "split_ImageFolder.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The split of the folders, or of the images by chance."""
         if not (self.folder / "train").is_dir():
             classes = class_folders(self.folder, _NOT_CLASSES)
@@ -52,14 +52,14 @@ class ImageFolder(FamilyDataset):
             return Split(parts["train"], None, parts["val"])
         return Split(parts["train"], parts["val"] or None, parts["test"])
 
-    def check_against_folder(self, split, path):
+    def check_against_folder(self, split: Split, path: Path) -> None:
         """Complain of class folders that came later and of other class names; say how many images came later.
 
         Raises:
             UserError: on such a folder or name.
         """
         anew = f"delete {path} to split anew"
-        listed = {relative(image, self.image_dir): image for part in split for image in part}
+        listed = {relative(image, self.image_dir): image for part in split for image in part or []}
         named = {name.partition("/")[0]: image.classname for name, image in listed.items()}
         folders = class_folders(self.folder, _NOT_CLASSES)
         new = [folder for folder in folders if folder not in named]
@@ -78,7 +78,7 @@ class ImageFolder(FamilyDataset):
                 f"{len(later)} images came after the split and are not used, e.g. {later[0].impath}: {anew} with them"
             )
 
-    def _part(self, part, classes):
+    def _part(self, part: str, classes: list[str]) -> list[Image]:
         folder = self.folder / part
         if not folder.is_dir():
             return []

@@ -57,31 +57,31 @@ class ImageNet(FamilyDataset):
     dataset_dir = "imagenet"
     image_folder = "images"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """Training images, no validation images of their own, and the official validation images as test."""
         listing = self.folder / "classnames.txt"
         names = read_classnames(listing)
         labels = {wnid: label for label, wnid in enumerate(class_folders(self.image_dir / "train"))}
         train, test = (list_images(self.image_dir / part, labels, names, listing) for part in ("train", "val"))
-        return Split(*self._in_the_familys_order(train, test))
+        return self._in_the_familys_order(train, test)
 
-    def _in_the_familys_order(self, train, test):
+    def _in_the_familys_order(self, train: list[Image], test: list[Image]) -> Split:
         """The order of an existing preprocessed.pkl decides what a seed draws; it counts if it lists the same files."""
         path = self.folder / "preprocessed.pkl"
         if not path.is_file():
-            return train, None, test
+            return Split(train, None, test)
         try:
             lists = read_family_pickle(path, self.image_dir)
         except UserError as error:
             print(f"{error}: not used")
-            return train, None, test
+            return Split(train, None, test)
         ordered = []
         for images, part in ((train, "train"), (test, "test")):
             index = {relative(image, self.image_dir): image for image in images}
             names = [name for name, _ in lists.get(part, [])]
             if len(names) != len(index) or any(name not in index for name in names):
                 print(f"{path} does not list the images that are there now: not used")
-                return train, None, test
+                return Split(train, None, test)
             ordered.append([index[name] for name in names])
         print(f"Images in the order of {path}")
-        return ordered[0], None, ordered[1]
+        return Split(ordered[0], None, ordered[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dassl.data.datasets import DatasetBase
+from yacs.config import CfgNode
 
 from modprompt.data.images import Image, datums, folder_images
 from modprompt.data.listings import read_classnames
@@ -28,9 +29,9 @@ class ImageNetVariant(DatasetBase):
     image_folder = ""
     own_validation = False
     few_shot_hash = ""
-    ignore = ()  # entries of the image folder that are no classes
+    ignore: tuple[str, ...] = ()  # entries of the image folder that are no classes
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode) -> None:
         self.folder = find_images(
             Path(cfg.DATASET.ROOT or "."), self.dataset_dir, self.image_folder, type(self).__name__
         )

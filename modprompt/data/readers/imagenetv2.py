@@ -1,8 +1,10 @@
 """ImageNetV2: 10,000 new test images of the 1,000 classes, matched frequency (arXiv 1902.10811)."""
 
+from __future__ import annotations
+
 from dassl.data.datasets import DATASET_REGISTRY
 
-from modprompt.data.images import folder_images
+from modprompt.data.images import Image, folder_images
 from modprompt.data.readers.imagenet_variants import ImageNetVariant
 from modprompt.errors import UserError
 
@@ -15,12 +17,12 @@ class ImageNetV2(ImageNetVariant):
     image_folder = "imagenetv2-matched-frequency-format-val"
     n_classes = 1000
 
-    def list_images(self, names):
+    def list_images(self, names: dict[str, str]) -> list[Image]:
         """All images, labelled by the number that is their folder's name."""
         classnames = list(names.values())
         if len(classnames) < self.n_classes:
             raise UserError(f"{self.listing} has {len(classnames)} class names, {self.n_classes} are needed")
-        images = []
+        images: list[Image] = []
         for label in range(self.n_classes):
             if not (self.image_dir / str(label)).is_dir():
                 raise UserError(f"ImageNetV2: there is no folder {self.image_dir / str(label)}: complete the images")

@@ -1,12 +1,15 @@
 """Oxford Flowers: 8,189 images of 102 flowers (Nilsback and Zisserman 2008); the official split is not used."""
 
+from __future__ import annotations
+
 import json
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.data.images import Image
 from modprompt.data.listings import read_mat
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import existing, split_groups
+from modprompt.data.splits import Split, existing, split_groups
 from modprompt.errors import UserError
 from modprompt.storage.opening import read_text
 
@@ -19,11 +22,11 @@ class OxfordFlowers(FamilyDataset):
     image_folder = "jpg"
     split_file = "split_zhou_OxfordFlowers.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """Images grouped by label in order of first appearance, each group split in half, a fifth and the rest."""
         label_file = self.folder / "imagelabels.mat"
         names = self._names()
-        groups = {}
+        groups: dict[int, list[Image]] = {}
         for number, label in enumerate(read_mat(label_file, "labels")[0].tolist(), start=1):
             if str(label) not in names:
                 raise UserError(f"{self.folder / 'cat_to_name.json'} has no name for label {label}: fetch it again")
@@ -32,10 +35,11 @@ class OxfordFlowers(FamilyDataset):
             groups.setdefault(label, []).append(image)
         return split_groups(groups, str(self.image_dir))
 
-    def _names(self):
+    def _names(self) -> dict[str, str]:
         path = self.folder / "cat_to_name.json"
         try:
-            return json.loads(read_text(path))
+            names: dict[str, str] = json.loads(read_text(path))
+            return names
         except FileNotFoundError:
             raise UserError(f"annotation file missing: {path}") from None
         except ValueError as error:

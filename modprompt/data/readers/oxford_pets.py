@@ -1,7 +1,10 @@
 """Oxford-IIIT Pets: 7,349 images of 37 breeds (Parkhi et al. 2012)."""
 
+from __future__ import annotations
+
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.data.images import Image
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_trainval
@@ -15,13 +18,13 @@ class OxfordPets(FamilyDataset):
     image_folder = "images"
     split_file = "split_zhou_OxfordPets.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The official trainval list, of which a fifth of each class is val, and the official test list."""
         trainval = self._read("trainval.txt")
         test = self._read("test.txt")
         return Split(*split_trainval(trainval, str(self.image_dir)), test)
 
-    def _read(self, file_name):
+    def _read(self, file_name: str) -> list[Image]:
         images = []
         for line in read_lines(self.folder / "annotations" / file_name):
             fields = line.text.split(" ")

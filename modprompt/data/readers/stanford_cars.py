@@ -1,7 +1,12 @@
 """Stanford Cars: 16,185 images of 196 models (Krause et al. 2013)."""
 
+from __future__ import annotations
+
+from typing import Sequence
+
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.data.images import Image
 from modprompt.data.listings import read_mat
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_trainval
@@ -15,14 +20,14 @@ class StanfordCars(FamilyDataset):
     dataset_dir = "stanford_cars"
     split_file = "split_zhou_StanfordCars.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The official training list, of which a fifth of each class is val, and the official test list."""
         names = [_year_first(str(name[0])) for name in read_mat(self.folder / "devkit/cars_meta.mat", "class_names")[0]]
         trainval = self._read("devkit/cars_train_annos.mat", "cars_train", names)
         test = self._read("cars_test_annos_withlabels.mat", "cars_test", names)
         return Split(*split_trainval(trainval, str(self.image_dir)), test)
 
-    def _read(self, file_name, image_folder, names):
+    def _read(self, file_name: str, image_folder: str, names: Sequence[str]) -> list[Image]:
         path = self.folder / file_name
         images = []
         for number, row in enumerate(read_mat(path, "annotations")[0], start=1):
@@ -35,7 +40,7 @@ class StanfordCars(FamilyDataset):
         return images
 
 
-def _year_first(name):
+def _year_first(name: str) -> str:
     """`AM General Hummer SUV 2000` as `2000 AM General Hummer SUV`."""
     model, _, year = name.rpartition(" ")
     return f"{year} {model}"

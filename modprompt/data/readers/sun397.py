@@ -1,7 +1,12 @@
 """SUN397: 39,700 images of 397 scenes in the first official partition (Xiao et al. 2010)."""
 
+from __future__ import annotations
+
+from typing import Mapping
+
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.data.images import Image
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_trainval
@@ -15,14 +20,14 @@ class SUN397(FamilyDataset):
     image_folder = "SUN397"
     split_file = "split_zhou_SUN397.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The first training partition, of which a fifth of each class is val, and the first test partition."""
         labels = {line.text[1:]: label for label, line in enumerate(read_lines(self.folder / "ClassName.txt"))}
         trainval = self._read("Training_01.txt", labels)
         test = self._read("Testing_01.txt", labels)
         return Split(*split_trainval(trainval, str(self.image_dir)), test)
 
-    def _read(self, file_name, labels):
+    def _read(self, file_name: str, labels: Mapping[str, int]) -> list[Image]:
         images = []
         for line in read_lines(self.folder / file_name):
             path = line.text[1:]

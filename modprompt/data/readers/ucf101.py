@@ -1,9 +1,13 @@
 """UCF101: middle frames of 13,320 videos of 101 actions, first official split (arXiv 1212.0402)."""
 
+from __future__ import annotations
+
 import re
+from typing import Mapping
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.data.images import Image
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_trainval
@@ -22,9 +26,9 @@ class UCF101(FamilyDataset):
     image_folder = "UCF-101-midframes"
     split_file = "split_zhou_UCF101.json"
 
-    def make_split(self):
+    def make_split(self) -> Split:
         """The first training list, of which a fifth of each class is val, and the first test list."""
-        labels = {}
+        labels: dict[str, int] = {}
         for line in read_lines(self.folder / "ucfTrainTestlist" / "classInd.txt"):
             number, _, action = line.text.partition(" ")
             if not number.isdigit() or not action:
@@ -34,7 +38,7 @@ class UCF101(FamilyDataset):
         test = self._read("testlist01.txt", labels)
         return Split(*split_trainval(trainval, str(self.image_dir)), test)
 
-    def _read(self, file_name, labels):
+    def _read(self, file_name: str, labels: Mapping[str, int]) -> list[Image]:
         images = []
         for line in read_lines(self.folder / "ucfTrainTestlist" / file_name):
             action, slash, video = line.text.split(" ")[0].partition("/")

@@ -20,7 +20,7 @@ from modprompt.storage.tensors import read_run, read_tensors
 Scheduler = LambdaLR.__mro__[1]
 
 
-class OldWarmup(Scheduler):
+class OldWarmup(Scheduler):  # type: ignore[valid-type, misc]  # its name is another in older versions
     """As Dassl's: one argument more than PyTorch takes."""
 
     def __init__(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbose=False):

@@ -29,7 +29,7 @@ from dassl.utils import (
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(
-    not __import__("dassl").__file__.endswith("stand_in/dassl/__init__.py"), reason="the real Dassl is installed"
+    not str(__import__("dassl").__file__).endswith("stand_in/dassl/__init__.py"), reason="the real Dassl is installed"
 )
 
 

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from multiprocessing.synchronize import Barrier
 
 from tests.conftest import ROOT
 
@@ -32,7 +33,10 @@ def lists_at_once(name: str, root, shots: int, processes: int) -> list[list]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _start_with(barrier) -> None:
+_barrier: Barrier  # in each process
+
+
+def _start_with(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
 
@@ -40,7 +44,7 @@ def _start_with(barrier) -> None:
 def _read(name: str, root: str, shots: int) -> list:
     from tests.modprompt.data.test_readers import facts, read, sorted_listing
 
-    sys.modules["modprompt.data.splits"].listdir_nohidden = sorted_listing
+    vars(sys.modules["modprompt.data.splits"]).update(listdir_nohidden=sorted_listing)
     _barrier.wait(60)
     dataset = read(name, root, shots, seed=1)
     return [facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)]

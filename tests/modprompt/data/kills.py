@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Sequence
 
 from tests.conftest import ROOT
 from tests.killing import KILLED, in_child
@@ -64,9 +65,10 @@ def _campaign(module: str, scratch: Path) -> tuple[int, list[str]]:
     shutil.copytree(scratch / "whole", scratch / "counting")
     assert killed(scratch / "counting", 0) == 0
     total = int((scratch / "counted").read_text())
-    points, orders = range(1, total + 1), (RUNS, RUNS[::-1])
+    points: Sequence[int] = range(1, total + 1)
+    orders = [RUNS, RUNS[::-1]]
     if total > MANY:
-        points, orders = sorted({1, 2, 3, total // 2, *points[-5:]}), (RUNS[::-1],)
+        points, orders = sorted({1, 2, 3, total // 2, *points[-5:]}), orders[1:]
     faults = []
     for point in points:
         for order in orders:
@@ -88,7 +90,7 @@ def main(argv: list[str]) -> None:
     from tests.modprompt.data.test_readers import sorted_listing
 
     for name in ("splits", "images"):
-        sys.modules[f"modprompt.data.{name}"].listdir_nohidden = sorted_listing
+        vars(sys.modules[f"modprompt.data.{name}"]).update(listdir_nohidden=sorted_listing)
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         found = {module: _campaign(module, Path(argv[0]) / module) for module in argv[1:]}
     print(json.dumps(found))

@@ -67,7 +67,7 @@ def jobs(experiment):
 @pytest.fixture
 def quick(monkeypatch):
     """Has a runner start the small program in place of train.py; gives a function that sets how a folder behaves."""
-    behaviour: dict[str, dict] = {}
+    behaviour = {}
 
     def task_of(job, out, data):
         import json

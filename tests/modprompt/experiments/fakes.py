@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 from modprompt.clips import build as backbone
 from modprompt.experiments.plan.commands import expected
@@ -28,7 +29,7 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
     """Write result.json of a job; the path. Keywords replace or add fields."""
     settings = expected(job)
     path = out / job.folder / "result.json"
-    trained = {} if job.method.trains is False else {"prompts_hash": f"{job.method.label}{job.seed}"}
+    trained: dict[str, Any] = {} if job.method.trains is False else {"prompts_hash": f"{job.method.label}{job.seed}"}
     if job.method.trainer == "MPL":
         trained["schedules"] = {"text": "[[0, 1], [1, 1], [0, 0]]", "vision": "[[0, 1], [1, 2], [0, 0]]"}
     content = {

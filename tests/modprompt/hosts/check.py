@@ -116,8 +116,8 @@ class Bench:
 
     def own(self, host: Checkout, trainer: str, out: str) -> dict:
         """A run of a codebase's own trainer."""
-        options = "DATASET.NUM_SHOTS 1 DATASET.SUBSAMPLE_CLASSES base OPTIM.WARMUP_EPOCH 0 OPTIM.MAX_EPOCH 1 "
-        options = [*options.split(), "TEST.NO_TEST", "True", "MODEL.BACKBONE.NAME", "ViT-B/16"]
+        words = "DATASET.NUM_SHOTS 1 DATASET.SUBSAMPLE_CLASSES base OPTIM.WARMUP_EPOCH 0 OPTIM.MAX_EPOCH 1 "
+        options = [*words.split(), "TEST.NO_TEST", "True", "MODEL.BACKBONE.NAME", "ViT-B/16"]
         return self.run(
             [self.folder / "own.py"], host.folder, [host.folder, host.dassl], trainer, out, "own.yaml", options
         )

@@ -176,7 +176,7 @@ def write_host(
     (folder / "trainers" / "own.py").write_text(OWN_TRAINER.format(name="OWN"))
     if own_mpl:
         (folder / "trainers" / "mpl.py").write_text(OWN_TRAINER.format(name="MPL"))
-    installed = Path(import_clip().__file__).parent
+    installed = Path(str(import_clip().__file__)).parent
     shutil.copytree(installed, folder / "clip", ignore=shutil.ignore_patterns("__pycache__"))
     if not old_clip:
         source = (folder / "clip" / "clip.py").read_text()
