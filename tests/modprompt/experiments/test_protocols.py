@@ -9,7 +9,7 @@ import pytest
 
 from modprompt.cli import train
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.commands import command, expected
+from modprompt.experiments.plan.commands import command, expected, flags
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
 
@@ -91,7 +91,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
         text=True,
         check=True,
     ).stdout.split()
-    ours = train.parse_args(command(job, tmp_path / "out", tmp_path)[2:])
+    ours = train.parse_args(flags(job, tmp_path / "out", tmp_path))
     theirs = train.parse_args(words)
     assert (theirs.output_dir, theirs.model_dir, theirs.eval_only) == (ours.output_dir, ours.model_dir, ours.eval_only)
     assert train.given_settings(theirs) == train.given_settings(ours) == expected(job)
@@ -103,7 +103,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
     found = spec.narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
     for job in protocols.jobs(found):
-        assert expected(job) == train.given_settings(train.parse_args(command(job, tmp_path, tmp_path)[2:]))
+        assert expected(job) == train.given_settings(train.parse_args(flags(job, tmp_path, tmp_path)))
 
 
 def test_run_is_recorded_as_it_was_expected(experiment, tmp_path, eurosat_root):

@@ -161,11 +161,11 @@ def test_keys_without_a_value_have_their_defaults(experiment):
 
 def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
     from modprompt.cli import train
-    from modprompt.experiments.plan.commands import command, expected
+    from modprompt.experiments.plan.commands import expected, flags
 
     found = experiment(FILE + "options: {INPUT.TRANSFORMS: [random_flip, normalize], TRAIN.PRINT_FREQ: 3}\n")
     job = protocols.jobs(found)[0]
-    args = train.parse_args(command(job, tmp_path, tmp_path)[2:])
+    args = train.parse_args(flags(job, tmp_path, tmp_path))
     assert train.setup_cfg(args).INPUT.TRANSFORMS == ("random_flip", "normalize")
     assert train.given_settings(args) == expected(job)
     assert expected(job)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"
