@@ -17,7 +17,7 @@ from typing import Callable, List, NamedTuple, Optional
 from modprompt.errors import UserError
 from modprompt.hosts.manifest import MANIFEST
 from modprompt.hosts.which_clip import require_own_clip
-from modprompt.places import ROOT
+from modprompt.places import ROOT, is_checkout
 from modprompt.programs import left_as_found
 
 # what the real Dassl and the clip package ask for when they are imported: module, and its name for pip
@@ -138,7 +138,7 @@ def codebase(folder: Path) -> List[Finding]:
         return [Finding("codebase", f"no train.py in {folder}", "start this in a codebase's folder", True)]
     state = "with MPL installed" if (folder / MANIFEST).is_file() else ""
     own = "it has an MPL of its own; ours is --trainer ModMPL" if (folder / "trainers" / "mpl.py").is_file() else ""
-    if folder.resolve() == ROOT:
+    if is_checkout() and folder.resolve() == ROOT:
         return [Finding("codebase", f"{folder}, this project")]
     return [Finding("codebase", " ".join(filter(None, (str(folder), state))), own)]
 
@@ -184,8 +184,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser.parse_args(argv)
     folder = Path.cwd()
     sys.path.insert(0, str(folder))
-    if (folder / "compat" / "dassl").is_dir() and not _present("dassl"):
-        sys.path.append(str(folder / "compat"))
+    if is_checkout() and folder.resolve() == ROOT and not _present("dassl"):
+        importlib.import_module("modprompt.compat.find").add_to_path()  # no part of what is in codebases
     found = examine(folder, Path(args.root))
     for finding in found:
         print(f"{finding.what:<10}{finding.state}")

@@ -9,7 +9,7 @@ import pytest
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.experiments.plan import check, protocols, spec
-from modprompt.experiments.plan.commands import command, expected
+from modprompt.experiments.plan.commands import command, expected, flags
 from modprompt.experiments.plan.experiment import narrowed
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
@@ -92,7 +92,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
         text=True,
         check=True,
     ).stdout.split()
-    ours = parse_args(command(job, tmp_path / "out", tmp_path)[2:])
+    ours = parse_args(flags(job, tmp_path / "out", tmp_path))
     theirs = parse_args(words)
     assert (theirs.output_dir, theirs.model_dir, theirs.eval_only) == (ours.output_dir, ours.model_dir, ours.eval_only)
     assert settings_of(theirs).texts() == settings_of(ours).texts() == expected(job)
@@ -104,7 +104,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
     found = narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
     for job in protocols.jobs(found):
-        read = settings_of(parse_args(command(job, tmp_path, tmp_path)[2:]))
+        read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
         assert expected(job) == read.texts()
         assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
 

@@ -142,13 +142,13 @@ def test_keys_without_a_value_have_their_defaults(experiment):
 
 def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
     from modprompt.cli.flags import parse_args, settings_of
-    from modprompt.experiments.plan.commands import command, expected
+    from modprompt.experiments.plan.commands import expected, flags
     from modprompt.trainers import run  # noqa: F401 - registers all
     from modprompt.trainers.config import build
 
     found = experiment(FILE + "options: {INPUT.TRANSFORMS: [random_flip, normalize], TRAIN.PRINT_FREQ: 3}\n")
     job = protocols.jobs(found)[0]
-    settings = settings_of(parse_args(command(job, tmp_path, tmp_path)[2:]))
+    settings = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
     assert build(settings).INPUT.TRANSFORMS == ("random_flip", "normalize")
     assert settings.texts() == expected(job)
     assert expected(job)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"

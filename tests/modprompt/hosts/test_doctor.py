@@ -38,3 +38,10 @@ def test_missing_package_is_named_and_the_exit_code_says_so(module, tmp_path):
     assert done.returncode == 1, done.stderr
     assert "MPL cannot run here as it is: see the arrows" in done.stdout
     assert ("pip install yacs" if module == "yacs" else "PYTHONPATH=") in done.stdout
+
+
+def test_this_project_runs_on_the_dassl_that_it_brings():
+    words = [sys.executable, "-m", "modprompt", "doctor"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"codebase  {ROOT}, this project" in done.stdout

@@ -1,0 +1,174 @@
+"""What people get who install the package: built, looked into, and run without the checkout on the path."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+
+import pytest
+import tomllib
+
+from modprompt import __version__
+from modprompt.hosts import ship
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+NOT_COPIED = shutil.ignore_patterns(".*", "build", "*.egg-info", "output", "data")
+BUILD = """
+import sys
+from setuptools import build_meta
+for kind, folder in zip(sys.argv[1::2], sys.argv[2::2]):
+    getattr(build_meta, "build_" + kind)(folder)
+"""
+EXPERIMENT = """
+protocol: base2new
+datasets: [digits]
+seeds: [1]
+shots: 1
+options: {OPTIM.MAX_EPOCH: 1}
+methods:
+  MPL: {trainer: MPL, config: glyph}
+"""
+
+
+def ran(words, folder, **environment):
+    """What a program comes to in a folder; nothing of this process's path is handed on."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment = {**kept, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(
+        [str(word) for word in words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def must(words, folder, **environment):
+    """The output of a program that ends well."""
+    done = ran(words, folder, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def interpreter(folder, *, with_pip):
+    """A new environment in a folder; its Python."""
+    venv.create(folder, with_pip=with_pip)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the sdist, the wheel of the checkout, and below from_sdist/ the wheel of the sdist."""
+    folder = tmp_path_factory.mktemp("built")
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    python = interpreter(folder / "builder", with_pip=True)
+    must([python, "-m", "pip", "install", "--quiet", "--upgrade", *needed], folder)
+    shutil.copytree(
+        ROOT, folder / "checkout", ignore=lambda of, names: NOT_COPIED(of, names) if of == str(ROOT) else ()
+    )
+    must([python, "-c", BUILD, "sdist", folder, "wheel", folder], folder / "checkout")
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as content:
+        content.extractall(folder / "unpacked", filter="data")
+    must([python, "-c", BUILD, "wheel", folder / "from_sdist"], folder / "unpacked" / f"modprompt-{__version__}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The Python of an environment with the wheel, and the packages of this environment behind it, but no checkout."""
+    folder = tmp_path_factory.mktemp("installed")
+    python = interpreter(folder, with_pip=False)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "those_of_the_tests.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    must(
+        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel],
+        folder,
+    )
+    return python
+
+
+@pytest.fixture(scope="module")
+def modprompt(installed):
+    """The console command."""
+    return installed.parent / "modprompt"
+
+
+def files(path):
+    with zipfile.ZipFile(path) as content:
+        return {name: content.read(name) for name in content.namelist() if not name.endswith("/RECORD")}
+
+
+def test_wheel_installs_one_name_with_all_that_belongs_to_it(wheel):
+    found = files(wheel)
+    info = f"modprompt-{__version__}.dist-info"
+    assert {name.split("/")[0] for name in found} == {"modprompt", info}
+    package = [path for path in (ROOT / "modprompt").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    expected = {path.relative_to(ROOT).as_posix() for path in package}
+    expected |= {f"modprompt/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
+    assert {name for name in found if not name.startswith(info)} == {*expected, "modprompt/constraints.txt"}
+    metadata = found[f"{info}/METADATA"].decode()
+    assert "Requires-Python: >=3.8\n" in metadata
+    assert "Requires-Dist: clip-anytorch" in metadata
+
+
+def test_wheel_of_the_sdist_is_the_same(built, wheel):
+    assert files(built / "from_sdist" / wheel.name) == files(wheel)
+
+
+def test_requirements_are_met(installed, tmp_path):
+    text = must([sys.executable, "-m", "pip", "--python", installed, "check"], tmp_path)
+    assert "No broken requirements found" in text
+
+
+def test_version_and_place(installed, modprompt, tmp_path):
+    code = "import modprompt, sys; print(modprompt.__version__, modprompt.__file__, 'torch' in sys.modules)"
+    version, file, torch = must([installed, "-c", code], tmp_path).split()
+    assert (version, torch) == (__version__, "False")
+    assert installed.parents[1].as_posix() in file
+    assert must([modprompt, "--version"], tmp_path) == must([installed, "-m", "modprompt", "--version"], tmp_path)
+
+
+def test_doctor(modprompt, tmp_path):
+    done = ran([modprompt, "doctor"], tmp_path)
+    assert "Traceback" not in done.stderr
+    assert f"Python    {sys.version.split()[0]} at {modprompt.parent}" in done.stdout
+    assert "PyTorch" in done.stdout
+
+
+def test_training_with_data_and_output_in_the_current_folder(modprompt, tmp_path):
+    must([modprompt, "train", "--trainer", "MPL", "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1], tmp_path)
+    assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "output"}
+
+
+def test_experiment_of_two_runs(modprompt, tmp_path):
+    (tmp_path / "two.yaml").write_text(EXPERIMENT)
+    (tmp_path / "train.py").write_text("raise SystemExit('not this one')\n")
+    (tmp_path / "modprompt").mkdir()  # as in a codebase that MPL was put into
+    (tmp_path / "modprompt/__init__.py").write_text("raise SystemExit('nor this one')\n")
+    text = must([modprompt, "experiment", "run", "two.yaml", "--jobs", 1], tmp_path)
+    assert text.endswith("2 of 2 runs are finished\n")
+    assert must([modprompt, "experiment", "status", "two.yaml"], tmp_path) == "2 finished, of 2 runs\n"
+    assert "| MPL |" in must([modprompt, "experiment", "report", "two.yaml"], tmp_path)
+    assert (tmp_path / "output/reports/two/index.html").is_file()
+    assert must([modprompt, "experiment", "run", "demo", "--dry-run"], tmp_path).count(" -m modprompt train ") > 10
+
+
+def test_prepare_looks_into_the_current_folder(modprompt, tmp_path):
+    done = ran([modprompt, "prepare", "EuroSAT", "--check"], tmp_path)
+    assert done.returncode == 1
+    assert f"EuroSAT: missing: {tmp_path}/data/eurosat" in done.stderr
+
+
+def test_config_files_for_codebases_are_found(installed, tmp_path):
+    code = "from modprompt.hosts import ship; print(*(path.name for path in ship.config_files()))"
+    assert must([installed, "-c", code], tmp_path).split() == [path.name for path in ship.config_files()]

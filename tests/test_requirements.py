@@ -1,0 +1,72 @@
+"""One list of requirements: pyproject.toml's. The others follow it, and it names whatever is imported."""
+
+import ast
+import importlib.metadata
+import sys
+
+import tomllib
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+NEITHER = {"modprompt", "dassl", "pkg_resources"}  # the small Dassl is ours; the last is stood in for
+
+
+def lines(name):
+    return [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+
+
+def names(requirements):
+    return {canonicalize_name(Requirement(one).name) for one in requirements}
+
+
+def all_lists():
+    listed = [*PROJECT["dependencies"], *(one for extra in EXTRAS.values() for one in extra)]
+    return [one for one in listed if Requirement(one).name != "modprompt"]
+
+
+def test_requirements_txt_is_all_lists_in_one():
+    assert sorted(lines("requirements.txt")) == sorted(all_lists())
+
+
+def test_constraints_have_one_version_that_fits_for_every_requirement():
+    pinned = {
+        canonicalize_name(name): version
+        for name, _, version in (line.partition("==") for line in lines("constraints.txt"))
+    }
+    assert len(pinned) == len(lines("constraints.txt"))
+    for requirement in map(Requirement, all_lists()):
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+
+
+def imported(folder):
+    """Third-party distributions whose modules the files of a folder import, also late and by name."""
+    modules = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                modules.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+                modules |= {word.value.split(".")[0] for word in node.args if isinstance(word, ast.Constant)}
+    found = importlib.metadata.packages_distributions()
+    return {canonicalize_name(one) for name in modules - NEITHER - set(sys.stdlib_module_names) for one in found[name]}
+
+
+def test_whatever_the_package_imports_is_required():
+    needed = imported(ROOT / "modprompt")
+    assert {"torch", "clip-anytorch", "pyyaml", "scikit-learn"} <= needed & names(PROJECT["dependencies"])
+    assert needed <= names(PROJECT["dependencies"]) | names(EXTRAS["data"]) | names(EXTRAS["experiments"])
+
+
+def test_methods_and_their_runs_need_no_extra():
+    rooms = [
+        path
+        for path in (ROOT / "modprompt").iterdir()
+        if path.is_dir() and path.name not in ("data", "experiments", "storage")
+    ]
+    assert {one for room in rooms for one in imported(room)} <= names(PROJECT["dependencies"])
