@@ -39,7 +39,7 @@ MOVED: Dict[str, Tuple[str, ...]] = {
     "modprompt.plugin.once": ("modprompt.trainers.once",),
     "modprompt.plugin.prompt_trainer": ("modprompt.trainers.prompt_trainer",),
     "modprompt.plugin.registration": ("modprompt.trainers.registration",),
-    "modprompt.plugin.regularised_trainer": ("modprompt.trainers.own_style",),
+    "modprompt.plugin.regularised_trainer": ("modprompt.trainers.regularised_trainer",),
     "modprompt.plugin.result": ("modprompt.trainers.result",),
     "modprompt.plugin.resuming": ("modprompt.trainers.resuming",),
     "modprompt.plugin.run_folder": ("modprompt.trainers.run_folder",),

@@ -2,4 +2,4 @@
 
 from modprompt.trainers.registration import register
 
-CoCoOp = register("CoCoOp", __name__)
+CoCoOp = register("CoCoOp")

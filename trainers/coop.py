@@ -2,4 +2,4 @@
 
 from modprompt.trainers.registration import register
 
-CoOp = register("CoOp", __name__)
+CoOp = register("CoOp")

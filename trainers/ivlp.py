@@ -2,4 +2,4 @@
 
 from modprompt.trainers.registration import register
 
-IVLP = register("IVLP", __name__)
+IVLP = register("IVLP")

@@ -2,4 +2,4 @@
 
 from modprompt.trainers.registration import register
 
-MaPLe = register("MaPLe", __name__)
+MaPLe = register("MaPLe")

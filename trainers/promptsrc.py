@@ -2,4 +2,4 @@
 
 from modprompt.trainers.registration import register
 
-PromptSRC = register("PromptSRC", __name__)
+PromptSRC = register("PromptSRC")

@@ -2,4 +2,4 @@
 
 from modprompt.trainers.registration import register
 
-VPT = register("VPT", __name__)
+VPT = register("VPT")

@@ -2,5 +2,5 @@
 
 from modprompt.trainers.registration import register
 
-ZeroshotCLIP = register("ZeroshotCLIP", __name__)
-ZeroshotCLIP2 = register("ZeroshotCLIP2", __name__)
+ZeroshotCLIP = register("ZeroshotCLIP")
+ZeroshotCLIP2 = register("ZeroshotCLIP2")

@@ -7,10 +7,10 @@ import importlib
 import sys
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from modprompt import __version__
 from modprompt.checks import check_name
 from modprompt.errors import UserError
 from modprompt.programs import left_as_found
+from modprompt.version import __version__
 
 
 class Command(NamedTuple):

@@ -7,7 +7,6 @@ from typing import Any, Dict, Mapping, Optional, Union
 
 import torch
 
-from modprompt import __version__
 from modprompt.clips.facts import ClipFacts
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
@@ -16,6 +15,7 @@ from modprompt.methods.contract import Classes, ModelsMethod
 from modprompt.runs import checkpoint
 from modprompt.storage.seal import KEY
 from modprompt.storage.tensors import write_tensors
+from modprompt.version import __version__
 
 _PLACES = {"text": "behind_start", "vision": "before_ln_pre"}  # where a side's prompt tokens stand
 

@@ -4,7 +4,8 @@ import importlib.metadata
 import platform
 from typing import Dict
 
-from modprompt import __version__, places
+from modprompt import places
+from modprompt.version import __version__
 
 
 def versions() -> Dict[str, str]:

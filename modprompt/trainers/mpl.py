@@ -2,4 +2,4 @@
 
 from modprompt.trainers.registration import register
 
-MPL = register("MPL", __name__)
+MPL = register("MPL")

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from yacs.config import CfgNode
 
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.methods.contract import Classes
 from modprompt.methods.groups import Regularised
-from modprompt.trainers.prompt_trainer import PromptTrainer
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,15 +35,3 @@ class OwnStyle(Regularised):
     def key(self, learner: nn.Module, name: str) -> str:
         """As the trainer has it."""
         return self.trainer.checkpoint_key(learner, name)
-
-
-class RegularisedTrainer(PromptTrainer):
-    """A PromptTrainer whose node has the settings of self-regularisation."""
-
-
-def add_regularisation(
-    node: CfgNode, text: float = 0, image: float = 0, logits: float = 0, mean: float = 15, std: float = 0
-) -> None:
-    """Add the settings of self-regularisation to a node, in place; all off without arguments."""
-    node.TEXT_LOSS_WEIGHT, node.IMAGE_LOSS_WEIGHT, node.LOGITS_LOSS_WEIGHT = text, image, logits
-    node.GPA_MEAN, node.GPA_STD = mean, std

@@ -26,12 +26,11 @@ def _enter(name, trainer):
     print(f"This codebase has a trainer {trainer.__name__} of its own; modprompt's is --trainer {name}")
 
 
-def register(name: str, module: str = "") -> type:
+def register(name: str) -> type:
     """Enter the trainer of a method of methods/table.py, and the method's config node; once, however often it is asked.
 
     Args:
         name: of the method.
-        module: where the trainer is said to be; the module of its front.
 
     Returns:
         The trainer.
@@ -42,29 +41,28 @@ def register(name: str, module: str = "") -> type:
     row = row_of(name)
     if name not in _entered:
         base = FrozenTrainer if row.kind == ZERO_SHOT else PromptTrainer
-        _entered[name] = register_method_as_trainer(row.method, base, module)
+        _entered[name] = register_method_as_trainer(row.method, base)
     return _entered[name]
 
 
 def register_own(method: type) -> type:
     """Class decorator for a method of your own: enter a trainer of its name, and its config node."""
-    register_method_as_trainer(method, PromptTrainer, method.__module__)
+    register_method_as_trainer(method, PromptTrainer)
     return method
 
 
-def register_method_as_trainer(method: type, base: type, module: str = "") -> type:
+def register_method_as_trainer(method: type, base: type) -> type:
     """A trainer of a method, entered under its name.
 
     Args:
         method: a Method.
         base: the trainer that it is a kind of.
-        module: where it is said to be.
 
     Returns:
         The trainer.
     """
     register_method(method)
-    names = {"method_class": method, "__doc__": method.__doc__, "__module__": module or __name__}
+    names = {"method_class": method, "__doc__": method.__doc__, "__module__": __name__}
     if method.node_name():
         names["node_name"] = method.node_name()
     return register_trainer(type(method.__name__, (base,), names))
