@@ -44,11 +44,11 @@ def use_folder(folder: Union[str, Path]) -> None:
 def _load_package(folder: Path) -> None:
     """Make a folder the package `clip`, whatever an import would find; its __init__.py is run, if it has one."""
     init = folder / "__init__.py"
+    spec = importlib.machinery.ModuleSpec("clip", None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
     if init.is_file():
-        spec = importlib.util.spec_from_file_location("clip", str(init), submodule_search_locations=[str(folder)])
-    else:
-        spec = importlib.machinery.ModuleSpec("clip", None, is_package=True)
-        spec.submodule_search_locations = [str(folder)]
+        found = importlib.util.spec_from_file_location("clip", str(init), submodule_search_locations=[str(folder)])
+        spec = found or spec
     sys.modules["clip"] = module = importlib.util.module_from_spec(spec)
     if spec.loader is not None:
         try:

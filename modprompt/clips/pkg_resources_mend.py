@@ -50,7 +50,9 @@ class _Loader:
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Run a module as the other loader does."""
-        module.__spec__.loader = module.__loader__ = self._plain
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._plain
+        module.__loader__ = self._plain
         with packaging_in_pkg_resources():
             self._plain.exec_module(module)
 
@@ -69,7 +71,8 @@ class _Finder:
         spec = self._found_behind(fullname, path, target)
         if spec is None or not _names_it(spec):
             return None  # the finders behind are asked again, as if this one were not there
-        spec.loader = _Loader(spec.loader)
+        loader: Any = _Loader(spec.loader)
+        spec.loader = loader
         return spec
 
     def _found_behind(
@@ -78,7 +81,7 @@ class _Finder:
         finders = list(sys.meta_path)
         for finder in finders[finders.index(self) + 1 :] if self in finders else []:
             find = getattr(finder, "find_spec", None)
-            spec = find(fullname, path, target) if find else None
+            spec: Optional[ModuleSpec] = find(fullname, path, target) if find else None
             if spec is not None:
                 return spec
         return None
@@ -86,8 +89,9 @@ class _Finder:
 
 def _names_it(spec: ModuleSpec) -> bool:
     """Whether a module's source names pkg_resources; no, if there is no source."""
+    loader: Any = spec.loader
     try:
-        return hasattr(spec.loader, "exec_module") and _NAME in (spec.loader.get_source(spec.name) or "")
+        return hasattr(loader, "exec_module") and _NAME in (loader.get_source(spec.name) or "")
     except (AttributeError, ImportError, OSError, ValueError, SyntaxError):
         return False  # whoever imports it sees what is wrong
 

@@ -41,7 +41,11 @@ class _Kept(NamedTuple):
 
 def _state(tensors: List[Tensor]) -> Tuple:
     """Changes whenever a tensor is written in place, moved, cast or replaced; writes through `.data` do not show."""
-    return tuple((x.data_ptr(), None if x.is_inference() else x._version, x.dtype, x.device) for x in tensors)
+    return tuple((x.data_ptr(), None if _has_no_version(x) else x._version, x.dtype, x.device) for x in tensors)
+
+
+def _has_no_version(tensor: Tensor) -> bool:
+    return hasattr(tensor, "is_inference") and tensor.is_inference()  # PyTorch 1.9 cannot be asked
 
 
 class PromptedCLIP(nn.Module):

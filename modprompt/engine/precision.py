@@ -67,9 +67,12 @@ def autocast_type(device: torch.device) -> Optional[torch.dtype]:
     try:
         on = torch.is_autocast_enabled(device.type)  # PyTorch 2.4 and newer
     except TypeError:
-        on = torch.is_autocast_enabled() if device.type == "cuda" else torch.is_autocast_cpu_enabled()
+        on_cpu = getattr(torch, "is_autocast_cpu_enabled", bool)  # PyTorch 1.9 has it on CUDA alone, always to float16
+        on = torch.is_autocast_enabled() if device.type == "cuda" else on_cpu()
     if not on:
         return None
     if hasattr(torch, "get_autocast_dtype"):
         return torch.get_autocast_dtype(device.type)
+    if not hasattr(torch, "get_autocast_gpu_dtype"):
+        return torch.float16
     return torch.get_autocast_gpu_dtype() if device.type == "cuda" else torch.get_autocast_cpu_dtype()

@@ -13,12 +13,11 @@ from modprompt.places import PACKAGE
 ROOMS = (
     "clips", "compat", "engine", "hosts", "learners", "methods", "runs", "storage", "trainers", "training", "use",
 )  # fmt: skip
-# codebases have these methods of their own, or do not want them; they bring their Dassl, readers and programs
+# codebases bring their own Dassl and programs; all methods go along, since `modprompt.NAME` promises them
 LEFT_OUT = (
     "__main__.py",
     "compat/find.py",
     "compat/stand_in",
-    *(f"methods/{name}.py" for name in ("cocoop", "coop", "ivlp", "maple", "promptsrc", "vpt", "zeroshot")),
     "trainers/all.py",
     "trainers/run.py",
 )

@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+import modprompt
 from modprompt.hosts import ship
 from tests.conftest import ROOT
 
@@ -74,11 +75,17 @@ def test_no_room_of_this_projects_own_programs_goes_along():
     inside = [path.relative_to(PACKAGE) for path in ship.package_files()]
     assert not {path.parts[0] for path in inside} & {"cli", "data", "experiments", "configs", "__main__.py"}
     assert not [path for path in inside if "stand_in" in path.parts or "__pycache__" in path.parts]
-    assert not {f"trainers/{name}.py" for name in ("coop", "maple", "zsclip", "run")} & {*map(str, inside)}
+    assert not {"trainers/all.py", "trainers/run.py"} & {*map(str, inside)}
+
+
+def test_every_name_that_the_package_promises_is_there():
+    there = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in SHIPPED}
+    assert modprompt._LAZY
+    assert set(modprompt._LAZY.values()) <= there
 
 
 def test_a_file_that_is_added_to_a_room_goes_along_and_a_compiled_one_does_not(tmp_path, monkeypatch):
-    for name in ("fields.py", "methods/table.py", "methods/coop.py", "methods/__pycache__/table.pyc", "cli/main.py"):
+    for name in ("fields.py", "methods/table.py", "trainers/run.py", "methods/__pycache__/table.pyc", "cli/main.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "__main__.py").touch()
