@@ -23,10 +23,6 @@ from tests.test_train import losses
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "modprompt"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-NEED_METHODS = pytest.mark.skipif(
-    not (PACKAGE / "methods" / "base.py").exists(), reason="the methods without Dassl are not there yet"
-)
-
 EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL).group(1)
 
 
@@ -104,14 +100,7 @@ def test_dead_links_are_found(tmp_path):
     assert list(dead_links(page)) == ["other.md#no", "no.md"]
 
 
-def pages(all_of_them, *names):
-    """Pages as cases; those of the names need the methods to be there."""
-    return [
-        pytest.param(page, id=name_of(page), marks=[NEED_METHODS] * (name_of(page) in names)) for page in all_of_them
-    ]
-
-
-@pytest.mark.parametrize("page", pages(PAGES, "docs/architecture.md", "docs/own_trainer.md"))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_files_that_a_page_names_exist(page):
     folders = "modprompt|tests"
     if page.name != "hosts.md":  # which names folders of other codebases
@@ -174,7 +163,7 @@ def test_messages_in_troubleshooting_are_those_of_the_code():
 SHOWING = [ROOT / "README.md", DOCS / "index.md", DOCS / "schedule.md"]
 
 
-@pytest.mark.parametrize("page", pages(SHOWING, "README.md", "docs/index.md"))
+@pytest.mark.parametrize("page", SHOWING, ids=name_of)
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     import torchvision
 
@@ -195,7 +184,6 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
         assert isinstance(found["model"], torch.nn.Module)
 
 
-@NEED_METHODS
 def test_names_of_the_package_are_those_of_the_reference():
     rows = re.findall(r"^\| (`.+?) \|", (DOCS / "api" / "index.md").read_text(), flags=re.MULTILINE)
     shown = {name for row in rows for name in re.findall(r"`(?:modprompt\.)?(\w+)", row)}

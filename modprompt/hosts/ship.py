@@ -16,7 +16,6 @@ ROOMS = (
 # codebases bring their own Dassl and programs; all methods go along, since `modprompt.NAME` promises them
 LEFT_OUT = (
     "__main__.py",
-    "compat/find.py",
     "compat/stand_in",
     "trainers/all.py",
     "trainers/run.py",
