@@ -78,7 +78,7 @@ def facts_of(clip_model: nn.Module) -> ClipFacts:
 def called(clip_model: nn.Module) -> str:
     """What a message calls a CLIP."""
     facts = clip_model.__dict__.get(_PLACE)
-    return (facts.file or facts.name) if facts is not None else "this CLIP"
+    return (facts is not None and (facts.file or facts.name)) or "this CLIP"
 
 
 def _of_module(clip_model: nn.Module) -> ClipFacts:

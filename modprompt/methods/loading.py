@@ -1,5 +1,6 @@
 """A model back from a file that it was saved to, or from a run's folder."""
 
+import warnings
 from pathlib import Path
 from typing import Any, Optional, Sequence, Tuple, Union
 
@@ -52,9 +53,17 @@ def load(
         model = method.on(clip_model, names, dataset=dataset)
     view = view_of(method, model.prompt_learner)
     load_learner(view, file, made_with(method, _known_fingerprint(content, clip_model)))
-    if model.prompt_learner.bound and content.class_list != checkpoint.class_list(names):
-        raise UserError(f"{file}: the contexts of single classes (CSC) were learned for other class names")
+    if model.prompt_learner.bound:
+        _require_own_classes(content, names, file)
     return model.eval()
+
+
+def _require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
+    """Contexts of single classes (CSC) mean something in front of their own classes alone."""
+    if not content.class_list:
+        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=3)
+    elif content.class_list != checkpoint.class_list(names):
+        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
 
 
 def _what(
@@ -74,7 +83,7 @@ def _what(
     name = str(stated.get("name"))
     if name not in BY_NAME:
         raise UserError(
-            f"{path} is of a method {name!r} that this modprompt has not: load it with the trainer that made it"
+            f"{path} is of a method {name!r} that is not modprompt's: load it with the trainer that made it"
         )
     found = row_of(name).method.of(stated.get("settings", {}))
     return found, tuple(classes.get("names", ())), str(classes.get("dataset", ""))

@@ -29,7 +29,13 @@ class GaussianAverage:
         self.total: Dict[str, Tensor] = {}
 
     def add(self, parameters: Mapping[str, Tensor]) -> None:
-        """Add the parameters of the next epoch to the sum."""
+        """Add the parameters of the next epoch to the sum.
+
+        Raises:
+            UserError: if all epochs are in it.
+        """
+        if self.epochs >= len(self.weights):
+            raise UserError(f"the average over epochs (GPA) has had all its {len(self.weights)} epochs")
         weight = self.weights[self.epochs].item()
         for name, value in parameters.items():
             weighted = weight * value.detach().float()

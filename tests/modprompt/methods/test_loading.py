@@ -1,0 +1,230 @@
+"""Saved prompts say what they are, and come back as they were, or not at all."""
+
+import json
+
+import pytest
+import torch
+
+import modprompt
+from modprompt.cli import train
+from modprompt.methods.table import METHODS
+from modprompt.storage.seal import KEY
+from tests.conftest import random_clip
+from tests.methods import METHODS as ROWS
+from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
+from tests.old_checkpoints import as_version_1
+
+WORDS = ["zero", "one"]
+
+
+@pytest.fixture
+def glyph():
+    return modprompt.load_clip("glyph-clip", device="cpu")[0]
+
+
+def logits(model, size=32):
+    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return model.eval()(images)
+
+
+def moved(model):
+    with torch.no_grad():
+        for parameter in model.prompt_learner.parameters():
+            parameter.add_(0.01 * torch.randn(parameter.shape))
+    return model
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+def test_back_with_the_same_logits_to_the_bit(cls, glyph, tmp_path):
+    model = moved(on(cls, glyph, WORDS))
+    model.save(tmp_path / "a.pt")
+    draws = torch.get_rng_state()
+    again = modprompt.load(tmp_path / "a.pt", device="cpu")
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert torch.equal(logits(again), logits(model))
+    assert (again.method, again.classes) == (model.method, model.classes)
+    assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", glyph)), logits(model))
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+def test_file_holds_plain_values_that_say_what_it_is(cls, glyph, tmp_path):
+    model = on(cls, glyph, WORDS)
+    model.save(tmp_path / "a.pt")
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    record = content[KEY]
+    assert set(record) == {"version", "hash", "versions", "method", "schedules", "classes", "clip", "run"}
+    assert (record["version"], record["method"]["name"]) == (2, cls.__name__)
+    assert cls(**record["method"]["settings"]) == model.method
+    assert record["classes"]["names"] == WORDS
+    assert record["classes"]["templates"]
+    sides = {side: [list(step) for step in steps] for side, steps in model.prompt_learner.schedules._asdict().items()}
+    assert {side: found["steps"] for side, found in record["schedules"].items()} == sides
+    clip = record["clip"]
+    assert (clip["name"], clip["file"], clip["size"]) == ("glyph-clip", "", 32)
+    assert len(clip["mean"]) == len(clip["std"]) == 3
+    assert clip["fingerprint"] == glyph.fingerprint
+
+    def walk(value):
+        assert type(value) in (str, int, float, list, dict, bool), value
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            walk(inner)
+
+    walk(record)
+    json.dumps(record)
+
+
+def test_what_was_cast_is_saved_with_the_fingerprint_of_the_exact_weights(glyph, tmp_path):
+    model = on(modprompt.MPL, glyph, WORDS).to(torch.bfloat16)
+    model.save(tmp_path / "a.pt")
+    assert torch.load(tmp_path / "a.pt", weights_only=True)[KEY]["clip"]["fingerprint"] == glyph.fingerprint
+
+
+def test_a_clip_from_elsewhere_is_known_by_its_weights(tmp_path):
+    clip_model = random_clip()
+    model = moved(on(modprompt.MPL, clip_model))
+    model.save(tmp_path / "a.pt")
+    facts = torch.load(tmp_path / "a.pt", weights_only=True)[KEY]["clip"]
+    assert (facts["name"], facts["file"], facts["size"], facts["mean"]) == ("", "", 32, [])
+    with pytest.raises(
+        modprompt.UserError, match=r"a CLIP that has no name \(32 pixels, fingerprint 2:.*give it, load"
+    ):
+        modprompt.load(tmp_path / "a.pt")
+    assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", random_clip())), logits(model))
+    with pytest.raises(modprompt.UserError, match="was made with another CLIP than this CLIP: it names none with"):
+        modprompt.load(tmp_path / "a.pt", random_clip(5))
+
+
+def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
+    clip_model, _ = modprompt.load_clip(clip_file, device="cpu")
+    model = moved(on(modprompt.MPL, clip_model))
+    model.save(tmp_path / "a.pt")
+    with pytest.raises(modprompt.UserError, match=r"with the CLIP of the file clip.pt .*: give it, load"):
+        modprompt.load(tmp_path / "a.pt")
+    for clip in (clip_file, str(clip_file), clip_file.parent):
+        assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", clip, device="cpu")), logits(model))
+    with pytest.raises(modprompt.UserError, match="was made with another CLIP than glyph-clip: it names clip.pt with"):
+        modprompt.load(tmp_path / "a.pt", "glyph-clip")
+
+
+@pytest.fixture
+def run(command, clip_file, tmp_path):
+    """The folder of a small run of MPL, and its CLIP."""
+    assert train.main(command(ROWS["mpl"], "OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1)) == 0
+    return tmp_path / "out", modprompt.load_clip(clip_file, device="cpu")[0]
+
+
+def test_a_runs_folder_gives_the_last_or_an_epoch(run):
+    folder, clip_model = run
+    last, first = modprompt.load(folder, clip_model), modprompt.load(folder, clip_model, epoch=1)
+    assert not torch.equal(last.prompt_learner.ctx, first.prompt_learner.ctx)
+    assert last.classes.names == tuple(json.loads((folder / "result.json").read_text())["class_names"]["names"])
+    assert torch.equal(
+        logits(modprompt.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", clip_model)), logits(last)
+    )
+    with pytest.raises(modprompt.UserError, match="no model.pth.tar-7"):
+        modprompt.load(folder, clip_model, epoch=7)
+
+
+def test_result_says_what_the_checkpoint_says(run):
+    folder, _ = run
+    result = json.loads((folder / "result.json").read_text())
+    record = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)[KEY]
+    assert (result["method"], result["class_names"], result["clip"]) == tuple(
+        record[k] for k in ("method", "classes", "clip")
+    )
+
+
+def test_files_of_the_first_version_need_method_and_names(run, tmp_path):
+    folder, clip_model = run
+    model = modprompt.load(folder, clip_model)
+    content = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)
+    torch.save(as_version_1(content), tmp_path / "old.pth")
+    torch.save({"state_dict": content["state_dict"], "epoch": 2}, tmp_path / "family.pth")
+    for name in ("old.pth", "family.pth"):
+        with pytest.raises(modprompt.UserError, match=r"does not say what it is .*: give its method and class names"):
+            modprompt.load(tmp_path / name, clip_model)
+        again = modprompt.load(tmp_path / name, clip_model, method=model.method, names=model.classes.names)
+        assert torch.equal(logits(again), logits(model))
+    other = modprompt.MPL(n_ctx=1, prompt_depth=3, n_rm_op=0)
+    with pytest.raises(modprompt.UserError, match="TRAINER.MPL.N_RM_OP is 0 here and 1 in the file"):
+        modprompt.load(tmp_path / "old.pth", clip_model, method=other, names=NAMES)
+    with pytest.raises(modprompt.UserError, match="does not fit this model: PROMPT_DEPTH is 2 here and 3 in the file"):
+        modprompt.load(tmp_path / "family.pth", clip_model, method=modprompt.MPL(n_ctx=1, prompt_depth=2), names=NAMES)
+
+
+def test_what_a_file_says_is_not_said_again(glyph, tmp_path):
+    on(modprompt.MPL, glyph, WORDS).save(tmp_path / "a.pt")
+    with pytest.raises(modprompt.UserError, match="says itself what it is: leave out method and names"):
+        modprompt.load(tmp_path / "a.pt", method=modprompt.MPL())
+
+
+def altered(content, **changes):
+    return {**content, KEY: {**content[KEY], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 3}, "is of version 3, made by a newer modprompt"),
+        ({"version": None}, "is of version None"),
+        ({"classes": {"names": ["two", "three"], "dataset": "", "templates": []}}, "its hash is of another content"),
+        ({"hash": "0" * 64}, "its hash is of another content"),
+    ],
+)
+def test_damaged_or_newer_records_are_refused(change, message, glyph, tmp_path):
+    on(modprompt.MPL, glyph, WORDS).save(tmp_path / "a.pt")
+    torch.save(altered(torch.load(tmp_path / "a.pt", weights_only=True), **change), tmp_path / "b.pt")
+    with pytest.raises(modprompt.UserError, match=message):
+        modprompt.load(tmp_path / "b.pt")
+
+
+def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
+    from modprompt.runs import checkpoint
+
+    on(modprompt.MPL, glyph, WORDS).save(tmp_path / "a.pt")
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    parts = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
+    parts["method"] = {**parts["method"], "name": "Growing"}
+    torch.save({**content, KEY: checkpoint.record(**parts)}, tmp_path / "b.pt")
+    with pytest.raises(modprompt.UserError, match="is of a method 'Growing' that is not modprompt's"):
+        modprompt.load(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("name", ["nothing.pt", "empty"])
+def test_what_is_not_there(name, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises((modprompt.UserError, OSError)) as raised:
+        modprompt.load(tmp_path / name)
+    assert name in str(raised.value)
+
+
+def test_contexts_of_single_classes_come_back_for_these_classes_alone(glyph, tmp_path):
+    model = moved(modprompt.CoOp(n_ctx=2, csc=True).on(glyph, WORDS))
+    model.save(tmp_path / "a.pt")
+    assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", glyph)), logits(model))
+    content = torch.load(tmp_path / "a.pt", weights_only=True)
+    old = {"state_dict": content["state_dict"]}
+    torch.save({**old, "class_list": content[KEY]["hash"][:12]}, tmp_path / "b.pt")
+    torch.save(old, tmp_path / "c.pt")
+    said = {"method": modprompt.CoOp(n_ctx=2, csc=True), "names": ["two", "three"]}
+    with pytest.raises(modprompt.UserError, match="CSC.*were learned for other class names"):
+        modprompt.load(tmp_path / "b.pt", glyph, **said)
+    with pytest.warns(UserWarning, match="does not say for which classes"):
+        modprompt.load(tmp_path / "c.pt", glyph, **said)
+
+
+def test_saving_is_whole_or_not_at_all(glyph, tmp_path):
+    model = on(modprompt.MPL, glyph, WORDS)
+    (tmp_path / "a.pt").mkdir()
+    with pytest.raises((OSError, modprompt.UserError), match=r"a\.pt"):
+        model.save(tmp_path / "a.pt")
+    (tmp_path / "a.pt").rmdir()
+    (tmp_path / "a.pt").write_bytes(b"before")
+    model.save(tmp_path / "a.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+    assert modprompt.load(tmp_path / "a.pt", glyph).method == model.method
+
+
+def test_every_kind_of_method_is_in_the_table():
+    assert {row.kind for row in METHODS} == {"prompts", "zero-shot"}

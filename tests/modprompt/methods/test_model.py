@@ -1,0 +1,278 @@
+"""What users of PyTorch expect of a model, for every method."""
+
+import copy
+import logging
+import pickle
+
+import pytest
+import torch
+
+import modprompt
+from modprompt.engine.precision import resolve
+from modprompt.methods.table import METHODS
+from tests.conftest import random_clip
+
+NAMES = ["cat", "dog", "a golden retriever"]
+DEPTH = ("prompt_depth", "prompt_depth_text", "prompt_depth_vision")
+CLASSES = [row.method for row in METHODS]
+LEARNING = [row.method for row in METHODS if row.kind == "prompts"]
+
+
+def small(cls, **settings):
+    """A method whose prompts fit three layers."""
+    fields = {one.field for one in cls.settings()}
+    return cls(**{**{name: 2 for name in DEPTH if name in fields}, **settings})
+
+
+def on(cls, clip_model, names=NAMES, **settings):
+    torch.manual_seed(1)
+    return small(cls, **settings).on(clip_model, names, dataset="EuroSAT", epochs=2)
+
+
+@pytest.fixture
+def images():
+    return torch.randn(4, 3, 32, 32)
+
+
+@pytest.fixture
+def labels():
+    return torch.tensor([0, 1, 2, 1])
+
+
+def by_name(cls):
+    return cls.__name__
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+def test_nothing_is_done_to_the_clip_but_freezing_it(cls, clip_model, images, labels, caplog):
+    before = {name: value.clone() for name, value in clip_model.state_dict().items()}
+    with caplog.at_level(logging.INFO, "modprompt"):
+        model = on(cls, clip_model)
+        on(cls, clip_model)
+    model.eval()(images)
+    after = clip_model.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], value) and after[name].dtype == value.dtype for name, value in before.items())
+    assert not any(parameter.requires_grad for parameter in clip_model.parameters())
+    assert [record.message for record in caplog.records].count(
+        "CLIP is frozen: requires_grad_(False) on all of its parameters"
+    ) == 1  # the second time it is already
+
+
+@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+def test_only_the_prompts_learn(cls, clip_model, images, labels, capsys):
+    model = on(cls, clip_model)
+    model.loss(images, labels).backward()
+    trained = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+    assert trained
+    assert all(name.startswith("prompt_learner.") for name in trained)
+    count = sum(parameter.numel() for parameter in model.prompt_learner.parameters())
+    total = count + sum(parameter.numel() for parameter in clip_model.parameters())
+    capsys.readouterr()
+    model.print_trainable_parameters()
+    assert capsys.readouterr().out == f"trainable: {count:,} of {total:,}, {100 * count / total:.4f}%\n"
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_and_pickles(cls, twin, clip_model, images, labels):
+    model = on(cls, clip_model)
+    before = model.loss(images, labels).item()  # its objective, with a teacher, is made now
+    other = twin(model)
+    assert other.loss(images, labels).item() == before
+    assert other.method == model.method
+    assert other.clip_model.token_embedding is not clip_model.token_embedding
+    with torch.no_grad():
+        for parameter in other.prompt_learner.parameters():
+            parameter.add_(0.1)
+    assert model.loss(images, labels).item() == before
+
+
+@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+def test_training_goes_on_from_a_deep_copy_as_from_the_model(cls, clip_model, images, labels):
+    def step(model):
+        optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=0.1)
+        model.loss(images, labels).backward()
+        optimiser.step()
+        model.end_epoch()
+        return [parameter.detach().clone() for parameter in model.prompt_learner.parameters()]
+
+    model = on(cls, clip_model)
+    other = copy.deepcopy(model)
+    assert all(torch.equal(one, two) for one, two in zip(step(model), step(other)))
+
+
+@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+def test_bfloat16_and_back(cls, clip_model, images, labels):
+    settings = {"image_loss_weight": 1.0} if cls.__name__ in ("MPL", "PromptSRC") else {}
+    model = on(cls, clip_model, **settings)
+    exact = model.loss(images, labels).item()
+    for cast in (lambda: model.to(torch.bfloat16), model.bfloat16, lambda: model.type(torch.bfloat16)):
+        assert cast() is model
+        assert clip_model.visual.conv1.weight.dtype == torch.bfloat16
+        assert clip_model.ln_final.weight.dtype == torch.float32
+        assert {parameter.dtype for parameter in model.prompt_learner.parameters()} == {torch.float32}
+        loss = model.loss(images, labels)
+        assert loss.item() == pytest.approx(exact, rel=0.1)
+        loss.backward()
+    assert model.stream == resolve("bf16", torch.device("cpu")).stream
+    model.float()
+    assert model.stream is None
+    assert clip_model.visual.conv1.weight.dtype == torch.float32
+
+
+def test_half_means_fp16_and_is_refused_on_a_cpu(clip_model):
+    model = on(modprompt.MPL, clip_model)
+    for cast in (model.half, lambda: model.to(torch.float16), lambda: model.to("cpu", torch.float16)):
+        with pytest.raises(modprompt.UserError, match="move the model first"):
+            cast()
+    with pytest.raises(modprompt.UserError, match="not in torch.float64"):
+        model.double()
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_fp16_keeps_in_half_what_was_made_in_clips_type(clip_model):
+    """As a learner that is built of a half CLIP, which is what PREC fp16 trains."""
+    built = on(modprompt.MPL, modprompt.load_clip("glyph-clip", device="cpu")[0].half(), ["zero", "one"]).prompt_learner
+    cast = on(modprompt.MPL, modprompt.load_clip("glyph-clip", device="cpu")[0], ["zero", "one"]).prompt_learner
+    cast.cast(torch.float16)
+    mine, theirs = ({name: p.dtype for name, p in one.named_parameters()} for one in (cast, built))
+    assert mine == theirs
+    assert {str(kind) for kind in mine.values()} == {"torch.float16", "torch.float32"}
+
+
+def test_a_cast_behind_its_back_is_told(clip_model, images):
+    one, two = on(modprompt.MPL, clip_model), on(modprompt.CoOp, clip_model)
+    one.to(torch.bfloat16)
+    with pytest.raises(
+        modprompt.UserError, match="is torch.bfloat16 now, but this model was made or cast for torch.float"
+    ):
+        two(images)
+    two.to(torch.bfloat16)
+    assert torch.isfinite(two(images)).all()
+
+
+@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+def test_frozen_class_features_are_those_before_a_cast(cls, images, labels):
+    """PromptSRC's teacher has CLIP's exact weights, whenever the model was cast."""
+    if not any(one.field == "text_loss_weight" for one in cls.settings()):
+        return
+    losses = []
+    for early in (True, False):
+        model = on(cls, random_clip(), text_loss_weight=1.0)
+        if early:
+            model.to(torch.bfloat16)
+        teacher = model.objective.terms[-1].of.class_features
+        losses.append(teacher.clone())
+    assert torch.equal(*losses)
+
+
+def test_moves_between_devices_take_the_words_along(clip_model):
+    model = on(modprompt.MPL, clip_model)
+    model.to("meta")
+    assert clip_model.token_embedding.weight.device.type == "meta"
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch.compile
+def test_compiled_encoders_have_the_same_logits(clip_model, images):
+    model = on(modprompt.MPL, clip_model).eval()
+    with torch.no_grad():
+        expected = model(images)
+        model.compile_encoders("aot_eager")
+        torch.testing.assert_close(model(images), expected)
+
+
+def test_with_labels_it_is_the_loss(clip_model, images, labels):
+    model = on(modprompt.CoOp, clip_model)
+    expected = torch.nn.functional.cross_entropy(model(images), labels)
+    assert torch.equal(model(images, labels), expected)
+    assert torch.equal(model.loss(images, labels), expected)
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("cat", "names must be a list of class names, got the text 'cat'"),
+        ([], "names: no class names are given"),
+        (["cat", ""], "names: a class name must be a text that is not empty, got ''"),
+        (["cat", 3], "names: a class name must be a text that is not empty, got 3"),
+        (["word " * 90, "dog"], "longer than the model's 77 text tokens"),
+    ],
+)
+def test_bad_class_names(names, message, clip_model):
+    with pytest.raises(modprompt.UserError, match=message):
+        small(modprompt.MPL).on(clip_model, names)
+    with pytest.raises(modprompt.UserError, match=message):
+        on(modprompt.MPL, clip_model).with_classes(names)
+
+
+def test_embedded_clip_refuses_words_that_it_does_not_know():
+    clip_model, _ = modprompt.load_clip("glyph-clip")
+    with pytest.raises(modprompt.UserError, match="cat"):
+        modprompt.MPL(prompt_depth=6).on(clip_model, ["cat", "dog"])
+    model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
+    with pytest.raises(modprompt.UserError, match="cat"):
+        model.with_classes(["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: modprompt.MPL(n_ctx=0, n_rm_op=-1), "N_CTX must be at least 1, got 0; N_RM_OP must be at least 0"),
+        (lambda: modprompt.MPL(prompt_depth=9), "PROMPT_DEPTH must be from 1 to 3, the number of layers"),
+        (lambda: modprompt.MPL(prompt_depth=3, schedule_vision=[[0, 9]]), "SCHEDULE_VISION: vision schedule, layer 0"),
+        (lambda: modprompt.MaPLe(n_ctx=2.5), "N_CTX must be a whole number, got 2.5"),
+        (lambda: modprompt.CoOp(n_ctx=0), "N_CTX must be at least 1, got 0"),
+        (lambda: modprompt.CoOp(class_token_position="back"), "CLASS_TOKEN_POSITION must be one of end, middle, front"),
+        (lambda: modprompt.VPT(prompt_depth_vision=0), "PROMPT_DEPTH_VISION must be at least 1, got 0"),
+        (lambda: modprompt.PromptSRC(gpa_std=float("nan")), "GPA_STD must be a number from 0 up, got nan"),
+    ],
+)
+def test_bad_settings_are_named(make, message, clip_model):
+    with pytest.raises(modprompt.SettingError, match=message) as raised:
+        make().on(clip_model, NAMES)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_clip_is_refused(clip_model):
+    with pytest.raises(
+        modprompt.UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"
+    ):
+        modprompt.MPL().on(torch.nn.Linear(1, 1), NAMES)
+    with pytest.raises(modprompt.UserError, match="this CLIP's matrices are torch.bfloat16"):
+        modprompt.MPL(prompt_depth=2).on(clip_model.bfloat16(), NAMES)
+
+
+def test_a_resnet_is_refused_where_vision_prompts_are_asked_for(resnet_file):
+    clip_model, _ = modprompt.load_clip(resnet_file, device="cpu")
+    with pytest.raises(
+        modprompt.UserError, match=r"MPL puts prompts into a vision transformer, but resnet.pt is a ResNet"
+    ):
+        modprompt.MPL(prompt_depth=2).on(clip_model, NAMES)
+    assert modprompt.CoOp().on(clip_model, NAMES)(torch.randn(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_images_of_another_size_are_refused(clip_model):
+    with pytest.raises(modprompt.UserError, match="images are 16 x 32 pixels, but this CLIP takes 32 x 32"):
+        on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
+
+
+def test_average_needs_the_number_of_epochs(clip_model):
+    model = small(modprompt.PromptSRC).on(clip_model, NAMES)
+    with pytest.raises(modprompt.UserError, match=r"say how many, `.on\(clip_model, names, epochs=N\)`"):
+        model.end_epoch()
+    assert small(modprompt.MPL).on(clip_model, NAMES).end_epoch() is False
+    model = small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=1)
+    assert model.end_epoch()
+    with pytest.raises(modprompt.UserError, match="has had all its 1 epochs"):
+        model.end_epoch()
+
+
+def test_contexts_of_single_classes_stay_with_them(clip_model):
+    model = modprompt.CoOp(n_ctx=2, csc=True).on(clip_model, NAMES)
+    with pytest.raises(modprompt.UserError, match="belong to their classes"):
+        model.with_classes(["lynx", "wolf", "fox"])

@@ -1,0 +1,69 @@
+"""Two processes have the gradients of one: DistributedDataParallel, gloo, on the CPU."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+
+PROGRAM = """
+import sys
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from modprompt.methods.table import METHODS
+from tests.conftest import random_clip
+from tests.modprompt.methods.test_model import NAMES, small
+
+rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+for row in METHODS:
+    if row.kind != "prompts":
+        continue
+    torch.manual_seed(1)
+    clip_model = random_clip()
+    model = small(row.method).on(clip_model, NAMES, epochs=2)
+    images, labels = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
+    ddp = DistributedDataParallel(model)
+    half = slice(2 * rank, 2 * rank + 2)
+    ddp(images[half], labels[half]).backward()
+    if rank == 0:
+        shared = {name: parameter.grad.clone() for name, parameter in model.prompt_learner.named_parameters()}
+        model.zero_grad()
+        model.loss(images, labels).backward()
+        for name, parameter in model.prompt_learner.named_parameters():
+            torch.testing.assert_close(shared[name], parameter.grad, rtol=1e-3, atol=1e-5)
+        print(row.name, len(shared))
+    dist.barrier()
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no torch.distributed")
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-W", "ignore", str(tmp_path / "program.py")]
+    both = [
+        subprocess.Popen(
+            [*words, str(rank), str(tmp_path / "store"), str(tmp_path)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        found = [process.communicate(timeout=110) for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0], [err[-3500:] for _, err in found]
+    assert len(found[0][0].splitlines()) == 7, found[0][0]
