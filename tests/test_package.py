@@ -138,10 +138,68 @@ def test_version_and_place(installed, modprompt, tmp_path):
 
 
 def test_doctor(modprompt, tmp_path):
+    text = must([modprompt, "doctor"], tmp_path)
+    assert f"Python    {sys.version.split()[0]} at {modprompt.parent}" in text
+    assert text.endswith("MPL can run here\n")
+    (tmp_path / "train.py").write_text("import dassl\n")  # a codebase has to bring its own Dassl
     done = ran([modprompt, "doctor"], tmp_path)
+    assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert f"Python    {sys.version.split()[0]} at {modprompt.parent}" in done.stdout
-    assert "PyTorch" in done.stdout
+
+
+TEN_LINES = """
+import sys
+import torch
+import modprompt
+assert "torch" in sys.modules
+clip_model, preprocess = modprompt.load_clip("glyph-clip", device="cpu")
+torch.manual_seed(1)
+model = modprompt.MPL(n_ctx=1, n_add_op=2, n_rm_op=1, prompt_depth=6).on(clip_model, ["zero", "one"])
+model.print_trainable_parameters()
+images, labels = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])
+optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=0.02)
+for _ in range(2):
+    loss = model.loss(images, labels)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+model.end_epoch()
+model.save("mpl.pt")
+other = model.with_classes(["two", "three"])
+with torch.no_grad():
+    torch.save([images, model.eval()(images), other.eval()(images)], "logits.pt")
+print(preprocess.transforms[0].size)
+"""
+IN_A_NEW_PROCESS = """
+import torch
+import modprompt
+images, expected, others = torch.load("logits.pt", weights_only=True)
+model = modprompt.load("mpl.pt", device="cpu")
+with torch.no_grad():
+    assert torch.equal(model(images), expected)
+    assert torch.equal(model.with_classes(["two", "three"])(images), others)
+print(model.method, model.classes.names)
+"""
+REFUSED = """
+import modprompt
+clip_model, _ = modprompt.load_clip("glyph-clip")
+try:
+    modprompt.MPL(prompt_depth=6).on(clip_model, ["cat", "dog"])
+except modprompt.UserError as error:
+    print(error)
+"""
+
+
+def test_ten_lines_of_python(installed, tmp_path):
+    said = must([installed, "-c", TEN_LINES], tmp_path)
+    assert said.splitlines()[0].startswith("trainable: 91,904 of 5,284,801, ")
+    assert said.splitlines()[1:] == ["32"]
+    assert {path.name for path in tmp_path.iterdir()} == {"mpl.pt", "logits.pt"}
+    said = must([installed, "-c", IN_A_NEW_PROCESS], tmp_path)
+    assert said == "MPL(n_ctx=1, prompt_depth=6) ('zero', 'one')\n"
+    said = must([installed, "-W", "ignore", "-c", REFUSED], tmp_path)
+    assert "cat" in said
+    assert "dog" in said
 
 
 def test_training_with_data_and_output_in_the_current_folder(modprompt, tmp_path):

@@ -135,7 +135,8 @@ def clip(folder: Path) -> List[Finding]:
 def codebase(folder: Path) -> List[Finding]:
     """The codebase in a folder."""
     if not (folder / "train.py").is_file():
-        return [Finding("codebase", f"no train.py in {folder}", "start this in a codebase's folder", True)]
+        advice = "start this in a codebase's folder to look at that; `modprompt train` needs none"
+        return [Finding("codebase", f"none: there is no train.py in {folder}", advice)]
     state = "with MPL installed" if (folder / MANIFEST).is_file() else ""
     own = "it has an MPL of its own; ours is --trainer ModMPL" if (folder / "trainers" / "mpl.py").is_file() else ""
     if is_checkout() and folder.resolve() == ROOT:
@@ -184,8 +185,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser.parse_args(argv)
     folder = Path.cwd()
     sys.path.insert(0, str(folder))
-    if is_checkout() and folder.resolve() == ROOT and not _present("dassl"):
-        importlib.import_module("modprompt.compat.find").add_to_path()  # no part of what is in codebases
+    own = not (folder / "train.py").is_file() or (is_checkout() and folder.resolve() == ROOT)
+    if own and not _present("dassl"):  # no codebase: our own programs bring a small one
+        importlib.import_module("modprompt.compat.find").add_to_path()
     found = examine(folder, Path(args.root))
     for finding in found:
         print(f"{finding.what:<10}{finding.state}")

@@ -32,6 +32,7 @@ def test_installed_clip_that_would_win_is_named_and_the_exit_code_says_so(tmp_pa
 
 @pytest.mark.parametrize("module", ["yacs", "dassl"])
 def test_missing_package_is_named_and_the_exit_code_says_so(module, tmp_path):
+    (tmp_path / "train.py").write_text("")
     block = f"import sys; sys.modules[{module!r}] = None; sys.argv = ['doctor']; from modprompt.doctor import main; sys.exit(main())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True)
