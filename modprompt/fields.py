@@ -159,6 +159,13 @@ class Configured:
             check_name(name, [one for one in known if one.isupper() == name.isupper()], cls.__name__)
         return cls(**{known[name]: value for name, value in values.items()})
 
+    @classmethod
+    def help_text(cls) -> str:
+        """A line for each setting: its full name in configs, its default, what it means."""
+        lines = [(f"{cls.node}.{one.key}", repr(as_config(one.default)), one.meaning) for one in cls.settings()]
+        widths = [max((len(line[column]) for line in lines), default=0) for column in (0, 1)]
+        return "\n".join(f"  {key:<{widths[0]}}  {default:<{widths[1]}}  {meaning}" for key, default, meaning in lines)
+
     def as_config(self) -> Dict[str, Any]:
         """All settings by config key, as configs have them."""
         return {one.key: as_config(getattr(self, one.field)) for one in self.settings()}

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.errors import UserError
+from modprompt.methods.table import BY_NAME
 from modprompt.runs.settings import FLAGS, Settings
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> argparse.Namespace:
     """The family's flags, and ours."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, epilog=_settings_help(argv), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--root", default="", help="folder of the data sets (default: $DATA or ./data)")
     add("--output-dir", default="", help="folder of logs and checkpoints")
@@ -38,6 +41,18 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--no-train", action="store_true", help="build everything, do not train")
     add("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs of the configuration")
     return parser.parse_args(argv)
+
+
+def _settings_help(argv: list[str] | None) -> str:
+    """For --help: the settings of the method that --trainer names; without one how to ask for them."""
+    words = sys.argv[1:] if argv is None else argv
+    if not {"-h", "--help"} & set(words):
+        return ""
+    named = next((after for word, after in zip(words, words[1:]) if word == "--trainer"), "")
+    if named not in BY_NAME:
+        return "--trainer MPL --help lists the settings of MPL; the same for every trainer"
+    text = BY_NAME[named].method.help_text()
+    return f"settings of {named}, as KEY VALUE:\n{text}" if text else f"{named} has no settings"
 
 
 def use_embedded_default(args: argparse.Namespace, shots: int) -> None:

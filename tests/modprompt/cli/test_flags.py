@@ -112,3 +112,20 @@ def test_module_of_the_current_folder_registers_trainer_and_reader(tmp_path):
     assert without.returncode == 2
     assert without.stderr.startswith("error: --trainer: there is no 'Mine'")
     assert "; DATASET.NAME: there is no 'MyDigits'" in without.stderr
+
+
+def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--trainer", "MPL", "--help"])
+    out = capsys.readouterr().out
+    assert (
+        "TRAINER.MPL.N_RM_OP             1               vision prompt tokens removed in front of each deep layer"
+        in out
+    )
+    for words, said in (
+        (["--help"], "--trainer MPL --help lists"),
+        (["--trainer", "ZeroshotCLIP", "-h"], "no settings"),
+    ):
+        with pytest.raises(SystemExit):
+            parse_args(words)
+        assert said in capsys.readouterr().out
