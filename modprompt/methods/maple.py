@@ -5,33 +5,24 @@ from dataclasses import dataclass
 from torch import nn
 
 from modprompt.engine.context import words_or_random
-from modprompt.engine.schedule import Schedules, Shape, replacement
+from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.methods.contract import Classes
-from modprompt.methods.groups import LearnedText, PromptsVision
+from modprompt.methods.coupled import Coupled
 
 
 @dataclass(frozen=True, repr=False)
-class MaPLe(LearnedText, PromptsVision):
+class MaPLe(Coupled):
     """MaPLe: replacement on both sides, one projection per layer."""
 
     node = "TRAINER.MAPLE"
-    folder = "MultiModalPromptLearner"
 
-    n_ctx: int = setting(2, "context tokens, and prompt tokens in front of each deeper layer", least=1)
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
-    prompt_depth: int = setting(9, "layers that receive prompts")
 
-    def schedules(self, shape: Shape) -> Schedules:
-        """Both sides replace n_ctx tokens per layer."""
-        n, depth = self.n_ctx, self.prompt_depth
-        text = self.written("text", self.schedule_text, shape.text_layers, n, "N_CTX")
-        vision = self.written("vision", self.schedule_vision, shape.vision_layers, n, "N_CTX")
-        return Schedules(
-            text or replacement(shape.text_layers, depth, n, "text"),
-            vision or replacement(shape.vision_layers, depth, n, "vision"),
-        )
+    def vision_rule(self, layers: int) -> Schedule:
+        """Each of the first prompt_depth layers replaces n_ctx tokens."""
+        return replacement(layers, self.prompt_depth, self.n_ctx, "vision")
 
     def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from words."""

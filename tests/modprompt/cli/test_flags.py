@@ -116,7 +116,7 @@ def test_module_of_the_current_folder_registers_trainer_and_reader(tmp_path):
 
 def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
     with pytest.raises(SystemExit):
-        parse_args(["--trainer", "MPL", "--help"])
+        flags.parse_args(["--trainer", "MPL", "--help"])
     out = capsys.readouterr().out
     assert (
         "TRAINER.MPL.N_RM_OP             1               vision prompt tokens removed in front of each deep layer"
@@ -127,5 +127,5 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
         (["--trainer", "ZeroshotCLIP", "-h"], "no settings"),
     ):
         with pytest.raises(SystemExit):
-            parse_args(words)
+            flags.parse_args(words)
         assert said in capsys.readouterr().out
