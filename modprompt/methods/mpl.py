@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import Schedules, Shape, modular, replacement
 from modprompt.fields import setting
@@ -35,7 +34,7 @@ class MPL(LearnedText, PromptsVision, Regularised):
             vision or modular(shape.vision_layers, depth, n, self.n_rm_op, self.n_add_op * n, "vision"),
         )
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
         return CoupledPromptLearner(classes.names, clip_model, schedules, context)
