@@ -19,7 +19,7 @@ def finite_at_least(name: str, value: float, least: float) -> None:
         raise SettingError([(name, f" must be a number from {least} up, got {value}")])
 
 
-def one_of(name: str, value: Any, allowed: Collection) -> None:
+def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
     """Raise SettingError unless `value` is one of `allowed`."""
     if value not in allowed:
         raise SettingError([(name, f" must be one of {', '.join(map(str, allowed))}, got {value!r}")])

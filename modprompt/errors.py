@@ -1,6 +1,6 @@
 """The exceptions for what a user can put right: their message is one line that says what, where and what to do."""
 
-from typing import Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 
 class UserError(ValueError):
@@ -18,7 +18,7 @@ class SettingError(UserError):
         self.faults = tuple(faults)
         super().__init__("; ".join(name + text for name, text in self.faults))
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> Tuple[Any, ...]:
         return SettingError, (self.faults,)
 
     def under(self, node: str) -> "SettingError":

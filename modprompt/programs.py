@@ -6,7 +6,7 @@ import random
 import sys
 import traceback
 import warnings
-from typing import Callable, TextIO
+from typing import Any, Callable, Iterator, TextIO
 
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
@@ -19,7 +19,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def report(program: Callable, *args) -> int:
+def report(program: Callable[..., Any], *args: Any) -> int:
     """Run a program; turn warnings, and what a user can put right, into one line each, and this into an exit code.
 
     Returns:
@@ -34,8 +34,9 @@ def report(program: Callable, *args) -> int:
             traceback.print_exc()
         message = f"error: {one_line(error)}"
         print(message, file=sys.stderr)
-        if getattr(sys.stdout, "file", None) is not None:
-            sys.stdout.file.write(message + "\n")
+        log = getattr(sys.stdout, "file", None)  # of Dassl's logger
+        if log is not None:
+            log.write(message + "\n")
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
@@ -55,7 +56,7 @@ def _has_affinity() -> bool:
 
 
 @contextlib.contextmanager
-def _python_kept():
+def _python_kept() -> Iterator[None]:
     lists, streams, environment = (sys.path, sys.argv), (sys.stdout, sys.stderr), dict(os.environ)
     contents = [list(found) for found in lists]
     cores = os.sched_getaffinity(0) if _has_affinity() else None
@@ -73,7 +74,7 @@ def _python_kept():
 
 
 @contextlib.contextmanager
-def _generators_kept():
+def _generators_kept() -> Iterator[None]:
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")  # who has not imported them draws from neither
     python_state = random.getstate()
     numpy_state = numpy.random.get_state() if numpy else None
@@ -89,7 +90,7 @@ def _generators_kept():
 
 
 @contextlib.contextmanager
-def _torch_kept():
+def _torch_kept() -> Iterator[None]:
     torch = sys.modules.get("torch")
     if torch is None:
         yield
@@ -104,7 +105,7 @@ def _torch_kept():
 
 
 @contextlib.contextmanager
-def left_as_found():
+def left_as_found() -> Iterator[None]:
     """Give back, however the block ends, what programs of this project set in their process.
 
     That is sys.path, sys.argv and the standard streams, the environment, the cores to run on, warnings, the generators

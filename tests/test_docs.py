@@ -23,7 +23,7 @@ from tests.test_train import losses
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "modprompt"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL).group(1)
+EXAMPLE = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own_trainer.md").read_text(), flags=re.DOTALL)[0]
 
 
 @pytest.fixture(scope="module")

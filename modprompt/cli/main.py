@@ -74,7 +74,8 @@ def run(name: str, words: List[str]) -> int:
         needed, found = (".".join(map(str, version[:2])) for version in (command.python, sys.version_info))
         raise UserError(f"modprompt {name} needs Python {needed} or newer, this is {found}")
     sys.argv[0] = f"modprompt {name}"  # what the command's own help calls it
-    return importlib.import_module(command.module).main([*words, *command.more])
+    code: int = importlib.import_module(command.module).main([*words, *command.more])
+    return code
 
 
 @left_as_found()

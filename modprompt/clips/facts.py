@@ -5,6 +5,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 from torch import nn
 
 from modprompt.clips.fingerprint import fingerprint, shape_of
+from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's models, per channel
@@ -46,7 +47,7 @@ class ClipFacts(NamedTuple):
             UserError: on values of another type.
         """
         empty = cls("", "", 0, (), (), "", "", (), "")
-        found = {}
+        found: Dict[str, Any] = {}
         for key, default in empty._asdict().items():
             value = record.get(key, default)
             value = tuple(value) if isinstance(value, (list, tuple)) else value
@@ -56,7 +57,7 @@ class ClipFacts(NamedTuple):
         return cls(**found)
 
 
-def note(clip_model: nn.Module, name: str, file: str) -> None:
+def note(clip_model: CLIP, name: str, file: str) -> None:
     """Put what is known of a CLIP, built of weights whose `fingerprint` it has, on the module."""
     facts = _of_module(clip_model)._replace(
         name=name, file=file, mean=MEAN, std=STD, interpolation="bicubic", fingerprint=str(clip_model.fingerprint)
@@ -64,7 +65,7 @@ def note(clip_model: nn.Module, name: str, file: str) -> None:
     clip_model.__dict__[_PLACE] = facts
 
 
-def facts_of(clip_model: nn.Module) -> ClipFacts:
+def facts_of(clip_model: CLIP) -> ClipFacts:
     """What is known of a CLIP; of a module from elsewhere its input size and fingerprint, taken now if not before.
 
     Its weights must still be what they were when it was built: a cast to a shorter type gives another fingerprint.
@@ -72,7 +73,8 @@ def facts_of(clip_model: nn.Module) -> ClipFacts:
     if _PLACE not in clip_model.__dict__:
         found = fingerprint(clip_model.state_dict(), clip_model)
         clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=str(found))
-    return clip_model.__dict__[_PLACE]
+    facts: ClipFacts = clip_model.__dict__[_PLACE]
+    return facts
 
 
 def called(clip_model: nn.Module) -> str:
@@ -81,6 +83,6 @@ def called(clip_model: nn.Module) -> str:
     return (facts is not None and (facts.file or facts.name)) or "this CLIP"
 
 
-def _of_module(clip_model: nn.Module) -> ClipFacts:
+def _of_module(clip_model: CLIP) -> ClipFacts:
     activation, heads = shape_of(clip_model)
     return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")

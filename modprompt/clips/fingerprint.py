@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterator, Mapping, Tuple
+from typing import Callable, Iterator, List, Mapping, Set, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +47,13 @@ def _shape(clip_model: CLIP) -> str:
     return " ".join(facts)
 
 
-def shape_of(clip_model: nn.Module) -> Tuple[str, Tuple[int, ...]]:
+def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
     """The activation's name, and the number of heads of the text side and of the vision side; 0 where there is none."""
-    heads, names = [], set()
+    heads: List[int] = []
+    names: Set[str] = set()
     for side in (clip_model.transformer, clip_model.visual):
         parts = list(side.modules())
-        heads.append(next((part.num_heads for part in parts if hasattr(part, "num_heads")), 0))
+        heads.append(next(filter(None, (getattr(part, "num_heads", 0) for part in parts)), 0))
         names |= {
             type(part.gelu).__name__ for part in parts if isinstance(part, nn.Sequential) and hasattr(part, "gelu")
         }

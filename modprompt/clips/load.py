@@ -4,16 +4,17 @@ from pathlib import Path
 from typing import Any, Callable, Tuple, Union
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modprompt.clips import build
 from modprompt.clips.facts import MEAN, STD
+from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 
 
 def load_clip(
     name: Union[str, Path] = "ViT-B/16", device: Union[str, torch.device, None] = None
-) -> Tuple[nn.Module, Callable[..., Tensor]]:
+) -> Tuple[CLIP, Callable[..., Tensor]]:
     """A CLIP and the transform of its images.
 
     Args:
@@ -49,12 +50,12 @@ def _file_of(name: str) -> str:
     return str(files[0])
 
 
-def transform_of(clip_model: nn.Module) -> Callable[..., Tensor]:
+def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:
     """Resize the short side (bicubic), cut out the centre, normalise, as CLIP was trained."""
     from torchvision import transforms
 
     size = clip_model.visual.input_resolution
-    return transforms.Compose(
+    composed: Callable[..., Tensor] = transforms.Compose(
         [
             transforms.Resize(size, interpolation=transforms.InterpolationMode.BICUBIC),
             transforms.CenterCrop(size),
@@ -63,6 +64,7 @@ def transform_of(clip_model: nn.Module) -> Callable[..., Tensor]:
             transforms.Normalize(MEAN, STD),
         ]
     )
+    return composed
 
 
 def _to_rgb(image: Any) -> Any:

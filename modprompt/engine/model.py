@@ -3,20 +3,23 @@
 Shapes: B images, C classes, E joint width.
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
+from modprompt.clips.structure import CLIP
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
 from modprompt.engine.precision import autocast_type
-from modprompt.engine.prompts import Prompts
+from modprompt.engine.prompts import Prompts, PromptText
+from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 
+P = TypeVar("P", bound="PromptedCLIP")
 COMPILE = ("", "default", "reduce-overhead", "aot_eager")
 
 
@@ -34,18 +37,41 @@ class Output(NamedTuple):
 class _Kept(NamedTuple):
     """Prompts and class features of one state of all that they are made of."""
 
-    state: Tuple
+    state: Tuple[Any, ...]
     prompts: Prompts
     text: Tensor
 
 
-def _state(tensors: List[Tensor]) -> Tuple:
+def _state(tensors: List[Tensor]) -> Tuple[Any, ...]:
     """Changes whenever a tensor is written in place, moved, cast or replaced; writes through `.data` do not show."""
     return tuple((x.data_ptr(), None if _has_no_version(x) else x._version, x.dtype, x.device) for x in tensors)
 
 
 def _has_no_version(tensor: Tensor) -> bool:
     return hasattr(tensor, "is_inference") and tensor.is_inference()  # PyTorch 1.9 cannot be asked
+
+
+class PromptLearner(Protocol):
+    """What a model needs of a learner, a module (learners/base.py).
+
+    `needs_image` may be left out: False.
+    """
+
+    schedules: Schedules
+    prompt_text: PromptText
+    trains_text: bool
+
+    def __call__(self, *inputs: Any) -> Prompts:
+        """The prompts of this moment."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All that is trained."""
+
+    def buffers(self) -> Iterator[Tensor]:
+        """What is not trained."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Set the mode."""
 
 
 class PromptedCLIP(nn.Module):
@@ -60,7 +86,7 @@ class PromptedCLIP(nn.Module):
         stream: type of the tokens between products and of all that comes after; None for that of the weights.
     """
 
-    def __init__(self, prompt_learner: nn.Module, clip_model: nn.Module, stream: Optional[torch.dtype] = None):
+    def __init__(self, prompt_learner: PromptLearner, clip_model: CLIP, stream: Optional[torch.dtype] = None):
         super().__init__()
         clip_model.requires_grad_(False)
         self.prompt_learner = prompt_learner
@@ -112,14 +138,17 @@ class PromptedCLIP(nn.Module):
     def _run(self, name: str, *inputs: Any) -> Tensor:
         """The output of the encoder of this name."""
         encoder = getattr(self, name)
+        output: Tensor
         if not self.compiled:
-            return encoder(*inputs)
+            output = encoder(*inputs)
+            return output
         if name not in self._calls:
-            settings = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
+            settings: Dict[str, Any] = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
             self._calls[name] = torch.compile(encoder.forward, **settings)
-        return self._calls[name](*inputs)
+        output = self._calls[name](*inputs)
+        return output
 
-    def train(self, mode: bool = True) -> "PromptedCLIP":
+    def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what is kept; CLIP is frozen, the batch statistics of a ResNet too."""
         self.training = mode
         self._kept = None
@@ -133,10 +162,10 @@ class PromptedCLIP(nn.Module):
         return self._unit(self._run("text_encoder", text, prompts.text_additions))  # (1 or B, C, E)
 
     def _class_features(self, prompts: Prompts) -> Tensor:
-        if not getattr(self.prompt_learner, "ensemble", False):
+        if not isinstance(prompts.text, list):
             return self._encode_text(prompts.text, prompts)[0]
         each = [self._encode_text(text, prompts)[0] for text in prompts.text]
-        return F.normalize(sum(each) / len(each), dim=-1)
+        return F.normalize(sum(each[1:], each[0]) / len(each), dim=-1)
 
     def _fixed(self) -> bool:
         """Whether class features need not be made anew at every call."""
@@ -184,7 +213,7 @@ class PromptedCLIP(nn.Module):
         """Of image features (B, E), where each image has class prompts of its own."""
         features = self._unit(features)
         prompts = self.prompt_learner(features)
-        text = self._encode_text(prompts.text, prompts)  # (B, C, E)
+        text = self._encode_text(cast(TextTokens, prompts.text), prompts)  # (B, C, E); no ensemble moves with the image
         logits = self.logit_scale.exp() * (text @ features[:, :, None])[:, :, 0]  # (B, C)
         return Output(logits, features, text)
 

@@ -105,7 +105,7 @@ def dassl() -> List[Finding]:
     module = importlib.import_module("dassl")
     version = getattr(module, "__version__", "of unknown version")
     return [
-        Finding("Dassl", f"{version} at {Path(module.__file__).parent}"),
+        Finding("Dassl", f"{version} at {Path(str(module.__file__)).parent}"),
         *(Finding("mended", line) for line in mends.apply()),
     ]
 
@@ -121,7 +121,7 @@ def clip(folder: Path) -> List[Finding]:
         missing = [name for name_of, name in OF_CLIP.items() if not _present(name_of)]
         advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
         return [Finding("clip", f"does not import ({error})", advice, True)]
-    found = [Finding("clip", str(Path(module.__file__).parent))]
+    found = [Finding("clip", str(Path(str(module.__file__)).parent))]
     try:
         require_own_clip(folder)
     except UserError as error:

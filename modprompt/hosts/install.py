@@ -78,7 +78,8 @@ def check(host: Host, files: Dict[str, bytes], installed: Optional[Installed], e
 def show(host: Host, files: Dict[str, bytes], installed: Optional[Installed]) -> None:
     """Print what would change."""
     for path in no_longer(host.folder, files, installed):
-        print(f"remove {path}" if installed.is_untouched(host.folder, path) else f"keep   {path} (it was changed)")
+        untouched = installed is not None and installed.is_untouched(host.folder, path)
+        print(f"remove {path}" if untouched else f"keep   {path} (it was changed)")
     for path, content in sorted(files.items()):
         state = "same" if is_same(host.folder / path, content) else "write"
         print(f"{state:<7}{path} ({len(content):,} bytes)")

@@ -4,7 +4,7 @@ Rooms go whole, so that a file that is added to one of them goes along; what sta
 """
 
 from pathlib import Path
-from typing import Dict, Iterator, List
+from typing import Dict, Iterator, List, Tuple
 
 from modprompt import places
 from modprompt.hosts.manifest import read_manifest
@@ -47,7 +47,7 @@ def files_for(trainer: str) -> Dict[str, bytes]:
     return files
 
 
-def _engine() -> Iterator:
+def _engine() -> Iterator[Tuple[str, bytes]]:
     """The package's files; of a copy in a codebase those that were installed, not what a user put beside them."""
     installed = read_manifest(PACKAGE.parent)
     if installed is None:

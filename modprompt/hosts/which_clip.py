@@ -47,7 +47,7 @@ def _found_by(folder: Path) -> Optional[Path]:
     answer = json.loads(answers[-1][len(_MARK) :])
     if answer is None:
         return None
-    path = (folder / answer).resolve()
+    path = (folder / str(answer)).resolve()
     return path.parent if path.name.startswith("__init__.") else path
 
 

@@ -1,11 +1,12 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Dict, Mapping, Sequence
+from typing import Dict, Mapping, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
+from modprompt.clips.structure import CLIP
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
@@ -21,11 +22,9 @@ class Learner(nn.Module):
     schedules: Schedules
     trains_text = True  # whether class features change in training
     needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
-    ensemble = False  # whether its prompts' `text` is a list, a template each, whose features are averaged
 
-    in_clip_type = (
-        "ctx",
-    )  # beginnings of the names of parameters that are made in CLIP's type; the others are float32
+    # beginnings of the names of parameters that are made in CLIP's type; the others are float32
+    in_clip_type: Tuple[str, ...] = ("ctx",)
 
     prompt_text: PromptText
     position = "end"  # of the class name
@@ -41,7 +40,7 @@ class Learner(nn.Module):
         """Whether what is learned belongs to its classes (CSC)."""
         return self.ctx.dim() == 3
 
-    def put_in(self, classnames: Sequence[str], clip_model: nn.Module) -> None:
+    def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         """Take the class prompts of these names.
 
         Raises:
@@ -50,7 +49,7 @@ class Learner(nn.Module):
         texts, n_ctx = class_texts(classnames, self.prefix), self.ctx.shape[-2]
         self.prompt_text = PromptText(texts, classnames, n_ctx, clip_model, self.position, self.bound)
 
-    def for_classes(self, classnames: Sequence[str], clip_model: nn.Module) -> "Learner":
+    def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.
 
         Raises:

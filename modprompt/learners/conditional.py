@@ -8,6 +8,7 @@ from typing import Sequence
 
 from torch import Tensor, nn
 
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules
@@ -25,7 +26,7 @@ class ConditionalPromptLearner(IndependentPromptLearner):
     needs_image = True
     in_clip_type = ("ctx", "meta_net.")
 
-    def __init__(self, classnames: Sequence[str], clip_model: nn.Module, schedules: Schedules, context: Context):
+    def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, context: Context):
         joint = clip_model.text_projection.shape[1]
         linear1 = nn.Linear(joint, joint // REDUCTION)
         linear2 = nn.Linear(joint // REDUCTION, clip_model.ln_final.weight.shape[0])
@@ -33,7 +34,7 @@ class ConditionalPromptLearner(IndependentPromptLearner):
         self.meta_net = nn.Sequential(OrderedDict(linear1=linear1, relu=nn.ReLU(), linear2=linear2))
         self.meta_net.to(clip_model.dtype)
 
-    def forward(self, image_features: Tensor) -> Prompts:
+    def forward(self, image_features: Tensor) -> Prompts:  # type: ignore[override]  # `needs_image` says so
         """The prompts of B images, from their normalised features (B, E); the text side has a prefix each."""
         shift = self.meta_net(image_features)  # (B, T)
         return self._prompts(self.ctx + shift[:, None, None, :])  # (B, 1, n, T)

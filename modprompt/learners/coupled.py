@@ -4,11 +4,12 @@ Shapes: c context tokens, T text width, V vision width.
 """
 
 import copy
-from typing import Dict, Mapping, Sequence
+from typing import Dict, List, Mapping, Sequence, cast
 
 import torch
 from torch import Tensor, nn
 
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedules
@@ -37,7 +38,7 @@ class CoupledPromptLearner(Learner):
 
     in_clip_type = ("ctx", "proj.")
 
-    def __init__(self, classnames: Sequence[str], clip_model: nn.Module, schedules: Schedules, context: Context):
+    def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, context: Context):
         super().__init__(schedules, context.prefix)
         text_width = clip_model.ln_final.weight.shape[0]
         vision_width = clip_model.visual.conv1.weight.shape[0]
@@ -67,7 +68,7 @@ class CoupledPromptLearner(Learner):
                 rows[layer] = text_add or min(n_ctx, vision_add)
         return rows
 
-    def _projected_layers(self, rows: Dict[int, int]) -> list:
+    def _projected_layers(self, rows: Dict[int, int]) -> List[List[int]]:
         """For projection j = 0, 1, ...: the layers whose vision side needs it."""
         needed = {
             layer: -(-self.schedules.vision[layer].add // n)
@@ -90,7 +91,8 @@ class CoupledPromptLearner(Learner):
             if layer and step.add:
                 key = str(layer - 1)
                 source = self.compound_prompts_text[key]  # (n, T)
-                projected = [proj[key](source) for proj in self.txt2img_proj if key in proj]
+                projections = cast(Sequence[nn.ModuleDict], self.txt2img_proj)
+                projected = [proj[key](source) for proj in projections if key in proj]
                 additions[layer] = torch.cat(projected)[: step.add]  # (add, V)
         return additions
 

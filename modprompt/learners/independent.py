@@ -8,6 +8,7 @@ from typing import Dict, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
@@ -47,7 +48,7 @@ class IndependentPromptLearner(Learner):
     def __init__(
         self,
         classnames: Sequence[str],
-        clip_model: nn.Module,
+        clip_model: CLIP,
         schedules: Schedules,
         context: Context,
         position: str = "end",

@@ -5,6 +5,7 @@ from typing import Sequence
 import torch
 from torch import nn
 
+from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable
 from modprompt.engine.prompts import Prompts, PromptText
 from modprompt.engine.schedule import Schedules
@@ -25,26 +26,24 @@ class TemplatePrompts(Learner):
     """
 
     trains_text = False
-    ensemble = True
     bound = False
 
-    def __init__(
-        self, classnames: Sequence[str], clip_model: nn.Module, schedules: Schedules, templates: Sequence[str]
-    ):
+    def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, templates: Sequence[str]):
         super().__init__(schedules, "")
         self.templates = tuple(templates)
         width = clip_model.ln_final.weight.shape[0]
         self.register_buffer("ctx", torch.empty(0, width, dtype=clip_model.dtype), persistent=False)
         self.put_in(classnames, clip_model)
 
-    def put_in(self, classnames: Sequence[str], clip_model: nn.Module) -> None:
+    def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         """Take these class names into all templates."""
         names = [readable(name) for name in classnames]
-        self.texts = nn.ModuleList(
+        texts = [
             PromptText([template.replace("{}", name) for name in names], classnames, 0, clip_model)
             for template in self.templates
-        )
-        self.prompt_text = self.texts[0]
+        ]
+        self.texts = nn.ModuleList(texts)
+        self.prompt_text = texts[0]
 
     def forward(self) -> Prompts:
         """The prompts of all templates."""

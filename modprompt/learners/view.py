@@ -6,6 +6,7 @@ from typing import Callable, Dict, Mapping, Optional, Union
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
+from modprompt.learners.base import Learner
 from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.storage.versioned import understood
@@ -25,21 +26,23 @@ class CheckpointView(nn.Module):
         key: gives the dotted name in a checkpoint for a parameter's name in the learner.
     """
 
-    def __init__(self, learner: nn.Module, key: Callable[[str], str]):
+    learner: Learner
+
+    def __init__(self, learner: Learner, key: Callable[[str], str]):
         super().__init__()
         self.__dict__["learner"] = learner  # not a submodule: its parameters are entered below
-        self.names = {}
+        self.names: Dict[str, str] = {}  # the learner's own, by those in the checkpoint
         for name, parameter in learner.named_parameters():
             *path, leaf = key(name).split(".")
-            owner = self
+            owner: nn.Module = self
             for part in path:
                 if part not in owner._modules:
                     owner.add_module(part, nn.Module())
-                owner = owner._modules[part]
+                owner = owner.get_submodule(part)
             owner.register_parameter(leaf, parameter)
             self.names[_bare(key(name))] = name
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> "CheckpointView":
         """Set the learner's mode."""
         self.learner.train(mode)
         return super().train(mode)
@@ -79,7 +82,7 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
     return f"the file also has {extra[0]}" if extra else ""
 
 
-def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path) -> None:
+def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union[str, Path]) -> None:
     mine = {key: view.learner.get_parameter(name) for key, name in view.names.items()}
     if not mine and not theirs:
         return
@@ -98,7 +101,7 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path) -> No
         raise UserError(f"{path} does not fit this model: {'; '.join(settings) or difference}")
 
 
-def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path) -> None:
+def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
     expected = understood(stated, expected, path)
     other = [
         f"{name} is {value} here and {stated[name]} in the file"

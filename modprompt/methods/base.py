@@ -2,13 +2,14 @@
 
 import logging
 from dataclasses import dataclass
-from typing import ClassVar, Iterable, Optional
+from typing import ClassVar, Iterable, Optional, cast
 
 import torch
 from torch import nn
 
 from modprompt.clips.build import layers_of, require_vision_transformer
 from modprompt.clips.facts import called
+from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
@@ -49,7 +50,7 @@ class Method(Configured):
         """
         raise NotImplementedError
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> Learner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
         """The learner, newly drawn from PyTorch's generator.
 
         Raises:
@@ -73,7 +74,7 @@ class Method(Configured):
         """A new average over so many epochs; None if it has none."""
         return None
 
-    def key(self, learner: nn.Module, name: str) -> str:
+    def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
         key = learner.checkpoint_key(name)
         return key if key.startswith(("image_encoder.", "text_encoder.")) else self.prefix + key
@@ -114,18 +115,23 @@ class Method(Configured):
             UserError: if a setting or a class name does not fit that CLIP; a SettingError names the setting.
         """
         classes = classes_of(names, dataset)
-        _require_clip(clip_model)
-        require_known_words(classes.names, clip_model)
+        clip = require_clip(clip_model)
+        require_known_words(classes.names, clip)
         if self.wants_vision:
-            require_vision_transformer(clip_model, called(clip_model), type(self).__name__)
-        schedules = self.schedules(Shape(*layers_of(clip_model)))
-        learner = self.learner(clip_model, classes, schedules)
-        if any(parameter.requires_grad for parameter in clip_model.parameters()):
+            require_vision_transformer(clip, called(clip), type(self).__name__)
+        schedules = self.schedules(Shape(*layers_of(clip)))
+        learner = self.learner(clip, classes, schedules)
+        if any(parameter.requires_grad for parameter in clip.parameters()):
             LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
-        return PromptedModel(self, learner, clip_model, classes, epochs)
+        return PromptedModel(self, learner, clip, classes, epochs)
 
 
-def _require_clip(clip_model: nn.Module) -> None:
+def require_clip(clip_model: nn.Module) -> CLIP:
+    """The same module, known to be a stock CLIP from here on.
+
+    Raises:
+        UserError: if it is none, or of a type that no CLIP is loaded in.
+    """
     parts = ("visual", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
     missing = [name for name in parts if not hasattr(clip_model, name)]
     if missing:
@@ -140,3 +146,4 @@ def _require_clip(clip_model: nn.Module) -> None:
             f"this CLIP's matrices are {kind}: give it as float32 or as clip.load has it on CUDA, and cast the model "
             "that .on() gives: .to(torch.bfloat16) means PREC bf16"
         )
+    return cast(CLIP, clip_model)

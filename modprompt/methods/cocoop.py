@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
+from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.methods.contract import Classes
@@ -16,6 +15,6 @@ class CoCoOp(OneContext):
 
     node = "TRAINER.COCOOP"
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> ConditionalPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> ConditionalPromptLearner:
         """A context on the text side, and the network that moves it."""
         return ConditionalPromptLearner(classes.names, clip_model, schedules, self.context(clip_model))

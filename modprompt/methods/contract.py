@@ -1,11 +1,10 @@
 """What a model knows of its method, so that neither file needs the other."""
 
-from typing import Any, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
-
-from torch import nn
+from typing import Any, ClassVar, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
 
 from modprompt.errors import UserError
 from modprompt.fields import Setting
+from modprompt.learners.base import Learner
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import Objective
 
@@ -20,8 +19,8 @@ class Classes(NamedTuple):
 class ModelsMethod(Protocol):
     """The part of a Method (base.py) that models and records use."""
 
-    node: Any
-    learner_of: Any
+    node: ClassVar[str]
+    learner_of: ClassVar[str]
 
     @classmethod
     def settings(cls) -> Tuple[Setting, ...]:
@@ -46,7 +45,7 @@ class ModelsMethod(Protocol):
     def average(self, epochs: int) -> Optional[GaussianAverage]:
         """A new average over so many epochs; None if it has none."""
 
-    def key(self, learner: nn.Module, name: str) -> str:
+    def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
 
 

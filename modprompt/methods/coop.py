@@ -4,9 +4,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Optional
 
-from torch import nn
-
 from modprompt.checks import at_least
+from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable
 from modprompt.engine.context import Context, from_words, random_context
 from modprompt.engine.prompts import POSITIONS
@@ -46,7 +45,7 @@ class OneContext(LearnedText):
         text = self.written("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
         return Schedules(text or shallow(shape.text_layers, self.length(), "text"), no_prompts(shape.vision_layers))
 
-    def context(self, clip_model: nn.Module, n_cls: Optional[int] = None) -> Context:
+    def context(self, clip_model: CLIP, n_cls: Optional[int] = None) -> Context:
         """All words of ctx_init, or n_ctx random vectors (for each of n_cls classes, if given).
 
         Raises:
@@ -77,7 +76,7 @@ class CoOp(OneContext):
         if self.csc and self.ctx_init:
             warnings.warn(f"{self.node}.CSC is not used: CTX_INIT gives all classes one context", stacklevel=4)
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """A context on the text side."""
         context = self.context(clip_model, len(classes.names) if self.csc else None)
         position = self.class_token_position

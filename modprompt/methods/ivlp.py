@@ -5,9 +5,8 @@ prompt_depth_vision 0 with n_ctx_vision 0 is deep language prompting, which runs
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from modprompt.checks import at_least
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
@@ -56,7 +55,7 @@ class IVLP(LearnedText, DeepVision):
         text = text or replacement(shape.text_layers, depth, n, "text", "PROMPT_DEPTH_TEXT")
         return Schedules(text, self.vision_schedule(shape.vision_layers))
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """A context and deep prompts on the text side, deep prompts on the vision side."""
         context = words_or_random(self.ctx_init, self.n_ctx_text, clip_model, "N_CTX_TEXT")
         return IndependentPromptLearner(classes.names, clip_model, schedules, context)

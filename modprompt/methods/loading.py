@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 from torch import nn
@@ -11,9 +11,10 @@ from modprompt.checks import check_name
 from modprompt.clips import build
 from modprompt.clips.facts import ClipFacts, called, facts_of
 from modprompt.clips.load import load_clip
+from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.learners.view import load_learner
-from modprompt.methods.base import Method
+from modprompt.methods.base import Method, require_clip
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import made_with, view_of
 from modprompt.methods.table import BY_NAME, row_of
@@ -89,7 +90,12 @@ def _what(
     return found, tuple(classes.get("names", ())), str(classes.get("dataset", ""))
 
 
-def _clip_of(content: Checkpoint, clip: Any, device: Any, path: str) -> nn.Module:
+def _clip_of(
+    content: Checkpoint,
+    clip: Union[nn.Module, str, Path, None],
+    device: Union[str, torch.device, None],
+    path: str,
+) -> CLIP:
     """The CLIP of a file: the one given, or the one that it names."""
     facts = ClipFacts.of_record({key: value for key, value in content.clip.items() if key in ClipFacts._fields})
     if clip is None:
@@ -99,19 +105,18 @@ def _clip_of(content: Checkpoint, clip: Any, device: Any, path: str) -> nn.Modul
             raise UserError(f"{path} was made {what}{hint}: give it, load(path, clip)")
         check_name(facts.name, build.known(), f"{path}: its CLIP")
         clip = facts.name
-    if not isinstance(clip, nn.Module):
-        clip = load_clip(clip, device)[0]
-    mine = facts_of(clip).fingerprint
-    known = getattr(clip, "fingerprint", mine)
+    clip_model = require_clip(clip) if isinstance(clip, nn.Module) else load_clip(clip, device)[0]
+    mine = facts_of(clip_model).fingerprint
+    known = getattr(clip_model, "fingerprint", mine)
     if facts.fingerprint and in_the_form_of(facts.fingerprint, known) != facts.fingerprint:
         raise UserError(
-            f"{path} was made with another CLIP than {called(clip)}: it names {facts.file or facts.name or 'none'} "
-            f"with fingerprint {facts.fingerprint}, this one's is {mine}"
+            f"{path} was made with another CLIP than {called(clip_model)}: "
+            f"it names {facts.file or facts.name or 'none'} with fingerprint {facts.fingerprint}, this one's is {mine}"
         )
-    return clip
+    return clip_model
 
 
-def _known_fingerprint(content: Checkpoint, clip_model: nn.Module) -> str:
-    mine = getattr(clip_model, "fingerprint", facts_of(clip_model).fingerprint)
+def _known_fingerprint(content: Checkpoint, clip_model: CLIP) -> str:
+    mine: str = getattr(clip_model, "fingerprint", facts_of(clip_model).fingerprint)
     name = "the weights of CLIP"
     return understood(content.made_with, {name: mine}, "the file")[name]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting
+from modprompt.learners.base import Learner
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.methods.contract import Classes
 from modprompt.methods.coupled import Coupled
@@ -24,11 +24,11 @@ class MaPLe(Coupled):
         """Each of the first prompt_depth layers replaces n_ctx tokens."""
         return replacement(layers, self.prompt_depth, self.n_ctx, "vision")
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from words."""
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
         return CoupledPromptLearner(classes.names, clip_model, schedules, context)
 
-    def key(self, learner: nn.Module, name: str) -> str:
+    def key(self, learner: Learner, name: str) -> str:
         """MaPLe has one projection per layer, under a name of its own."""
         return super().key(learner, name.replace("txt2img_proj.0.", "compound_prompt_projections."))

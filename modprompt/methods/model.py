@@ -6,13 +6,14 @@ Shapes: B images, C classes.
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict, Iterable, Optional, Union
+from typing import Any, Dict, Iterable, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clips.cast import cast_products
 from modprompt.clips.facts import ClipFacts, called, facts_of
+from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine import precision
 from modprompt.engine.model import Output, PromptedCLIP
@@ -40,18 +41,22 @@ class PromptedModel(PromptedCLIP):
         epochs: number of epochs of the training; 0 if it is not known.
     """
 
+    prompt_learner: Learner
+    clip_model: CLIP
+
     def __init__(
         self, method: ModelsMethod, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int = 0
     ):
-        super().__init__(learner, clip_model)
+        clip = cast(CLIP, clip_model)
+        super().__init__(learner, clip)
         self.method = method
         self.classes = classes
         self.epochs = epochs
         self.average = method.average(epochs) if epochs else None
         # not a submodule: its parts that are run are there already
-        self.__dict__["clip_model"] = clip_model
-        self.products = clip_model.dtype  # type of the matrices as this model knows them
-        self._exact: Optional[nn.Module] = None
+        self.__dict__["clip_model"] = clip
+        self.products = clip.dtype  # type of the matrices as this model knows them
+        self._exact: Optional[CLIP] = None
         self._objective: Optional[Objective] = None
 
     # ------------------------------------------------------------------ images in, logits or loss out
@@ -75,7 +80,8 @@ class PromptedModel(PromptedCLIP):
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The method's loss of a batch: images (B, 3, H, W), labels (B,)."""
-        return self(images, labels)
+        loss: Tensor = self(images, labels)
+        return loss
 
     @property
     def objective(self) -> Objective:
@@ -111,7 +117,7 @@ class PromptedModel(PromptedCLIP):
         """What is known of its CLIP."""
         return facts_of(self.clip_model)
 
-    def exact_clip(self) -> nn.Module:
+    def exact_clip(self) -> CLIP:
         """The CLIP in float32, with the weights that it had before any cast."""
         if self._exact is not None:
             return self._exact
@@ -189,10 +195,10 @@ class PromptedModel(PromptedCLIP):
         return self if dtype is None else self.type(dtype)
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptedModel":
-        super()._apply(fn, *args, **kwargs)
+        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
         self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
         if self._exact is not None:
-            self._exact._apply(fn)
+            self._exact._apply(fn)  # type: ignore[no-untyped-call]  # PyTorch's
         return self
 
     def __getstate__(self) -> Dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import Schedule, Schedules, modular
 from modprompt.fields import setting
@@ -28,7 +27,7 @@ class MPL(Coupled, Regularised):
         add = self.n_add_op * self.n_ctx
         return modular(layers, self.prompt_depth, self.n_ctx, self.n_rm_op, add, "vision")
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
         return CoupledPromptLearner(classes.names, clip_model, schedules, context)

@@ -22,7 +22,8 @@ class Row(NamedTuple):
     @property
     def method(self) -> "Type[Method]":
         """Its class; imports PyTorch."""
-        return getattr(importlib.import_module(f"modprompt.methods.{self.module}"), self.name)
+        found: Type[Method] = getattr(importlib.import_module(f"modprompt.methods.{self.module}"), self.name)
+        return found
 
 
 METHODS: Tuple[Row, ...] = (

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from modprompt.checks import at_least
+from modprompt.clips.structure import CLIP
 from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting
@@ -30,6 +29,6 @@ class VPT(DeepVision):
         """Deep prompts on the vision side alone."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """Deep prompts on the vision side."""
         return IndependentPromptLearner(classes.names, clip_model, schedules, no_context(self.ctx_init, clip_model))

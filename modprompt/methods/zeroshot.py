@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import List
 
-from torch import nn
-
+from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.learners.templates import TemplatePrompts
 from modprompt.methods import templates
@@ -24,7 +23,7 @@ class ZeroshotCLIP(Method):
         """No prompts anywhere."""
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> TemplatePrompts:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> TemplatePrompts:
         """Class names in the templates."""
         return TemplatePrompts(classes.names, clip_model, schedules, self.templates(classes.dataset))
 

@@ -7,7 +7,7 @@ method, schedules, classes, CLIP, and the run that made them. It holds plain val
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from torch import Tensor
 
@@ -50,7 +50,8 @@ def class_list(names: Sequence[str]) -> str:
 
 def record(**parts: Dict[str, Any]) -> Dict[str, Any]:
     """What a checkpoint holds under `modprompt`: method, schedules, classes, clip, versions, run, version and hash."""
-    return sealed({}, VERSION, **parts)[KEY]
+    found: Dict[str, Any] = sealed({}, VERSION, **parts)[KEY]
+    return found
 
 
 def read(path: Union[str, Path]) -> Checkpoint:
@@ -66,7 +67,7 @@ def read(path: Union[str, Path]) -> Checkpoint:
     epoch = content.get("epoch", 0)
     head = content["state_dict"], epoch if isinstance(epoch, int) else 0
     if isinstance(content.get(KEY), dict):
-        return Checkpoint(*head, *_of_record(content[KEY], path))
+        return _of_record(*head, content[KEY], path)
     made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
     name, file = (str(content.get(key) or "") for key in ("backbone", "backbone_file"))
     clip = {"name": name, "file": file, "fingerprint": made_with.get("the weights of CLIP", "")}
@@ -77,7 +78,7 @@ def _texts(values: Any) -> Dict[str, str]:
     return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
 
 
-def _of_record(found: Dict[str, Any], path: Union[str, Path]) -> Tuple:
+def _of_record(state_dict: Dict[str, Any], epoch: int, found: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     version = found.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise UserError(f"{path} is of version {version}, made by a newer modprompt: update this one")
@@ -90,7 +91,8 @@ def _of_record(found: Dict[str, Any], path: Union[str, Path]) -> Tuple:
     made_with = {f"{method.get('node')}.{key}": str(value) for key, value in method.get("config", {}).items()}
     made_with["the method"] = str(method.get("learner", ""))
     made_with["the weights of CLIP"] = str(parts["clip"].get("fingerprint", ""))
-    return made_with, class_list(names), _texts(parts["run"].get("settings")), parts["clip"], dict(found)
+    settings = _texts(parts["run"].get("settings"))
+    return Checkpoint(state_dict, epoch, made_with, class_list(names), settings, parts["clip"], dict(found))
 
 
 # ---------------------------------------------------------------------- files of a run

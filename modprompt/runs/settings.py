@@ -41,13 +41,13 @@ FLAGS = {
 class _Loader(yaml.SafeLoader):
     """YAML without aliases: a few of them can stand for more settings than fit into memory."""
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has an alias (*name): write the value out")
         return super().compose_node(parent, index)
 
 
-def _flat(node: Mapping, prefix: str = "") -> Dict[str, Any]:
+def _flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
     values: Dict[str, Any] = {}
     for key, value in node.items():
         name = f"{prefix}{key}"
@@ -82,7 +82,7 @@ def as_text(value: Any) -> str:
         try:
             value = ast.literal_eval(value)  # as yacs reads it
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return value
+            return str(value)
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(as_text(item) for item in value)}]"
     if isinstance(value, float) and value.is_integer():

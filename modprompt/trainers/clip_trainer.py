@@ -2,28 +2,31 @@
 
 import os
 import warnings
+from typing import Any, Iterable, Optional, Tuple
 
 import torch
 from dassl.engine import TrainerX
-from torch import nn
+from torch import Tensor
 from tqdm import tqdm
 
 from modprompt.clips import build as backbone
+from modprompt.clips.facts import MEAN, STD
+from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine.memory import keep_freed_memory
+from modprompt.engine.model import Output
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
 from modprompt.trainers import once
 from modprompt.trainers.feature_cache import feature_batches
-from modprompt.trainers.nodes import CLIP_MEAN, CLIP_STD
 
 
-def warn_of_pixel_statistics(cfg) -> None:
+def warn_of_pixel_statistics(cfg: Any) -> None:
     """Warn if images are not normalised as CLIP was trained: usually a sign of a missing --config-file."""
     given = [*cfg.INPUT.PIXEL_MEAN, *cfg.INPUT.PIXEL_STD]
     if "normalize" not in cfg.INPUT.TRANSFORMS:
         warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
-    elif any(abs(a - b) > 1e-3 for a, b in zip(given, [*CLIP_MEAN, *CLIP_STD])):
+    elif any(abs(a - b) > 1e-3 for a, b in zip(given, [*MEAN, *STD])):
         warnings.warn(
             "INPUT.PIXEL_MEAN and PIXEL_STD are not CLIP's (0.481 0.458 0.408, 0.269 0.261 0.276): "
             "is the trainer's --config-file missing?",
@@ -34,7 +37,9 @@ def warn_of_pixel_statistics(cfg) -> None:
 class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
-    def __init__(self, cfg):
+    clip_model: CLIP
+
+    def __init__(self, cfg: Any):
         with once.one_line():
             if os.environ.get(once.ONCE):
                 once.require_folder_agrees(cfg)
@@ -44,12 +49,12 @@ class CLIPTrainer(TrainerX):
         if images.selected_on(self.dm.dataset, cfg) == images.TEST:
             print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
 
-    def train(self):
+    def train(self) -> None:
         """Train, resuming if there is something to resume, then test."""
         with once.one_line():
             super().train()
 
-    def load_clip(self) -> nn.Module:
+    def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
         cfg = self.cfg
         warn_of_pixel_statistics(cfg)
@@ -63,17 +68,18 @@ class CLIPTrainer(TrainerX):
         self.backbone_fingerprint = clip_model.fingerprint
         return clip_model
 
-    def encode_image(self, image):
+    def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""
-        return self.model.encode_image(image.to(self.device))
+        features: Tensor = self.model.encode_image(image.to(self.device))
+        return features
 
     @property
-    def prompts_images(self):
+    def prompts_images(self) -> bool:
         """Whether the image side has prompts, so that its features change with them."""
         return False
 
     @torch.no_grad()
-    def test(self, split=None, **kwargs):
+    def test(self, split: Optional[str] = None, **kwargs: Any) -> float:
         """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them.
 
         Args:
@@ -94,21 +100,23 @@ class CLIPTrainer(TrainerX):
         if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
             for name, value in results.items():
                 self.write_scalar(f"{split}/{name}", value, self.epoch)
-        return next(iter(results.values()))
+        first: float = next(iter(results.values()))
+        return first
 
-    def _test_batches(self, split):
-        loader = self.val_loader if split == "val" else self.test_loader
+    def _test_batches(self, split: str) -> Iterable[Any]:
+        loader: Any = self.val_loader if split == "val" else self.test_loader
         folder = self.cfg.TEST.get("FEATURE_CACHE", "")
         if not folder or self.prompts_images:
-            return loader
+            batches: Iterable[Any] = loader
+            return batches
         name = f"{self.cfg.DATASET.NAME}_{split}"
         return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image)
 
-    def parse_batch_test(self, batch):
+    def parse_batch_test(self, batch: Any) -> Tuple[Tensor, Tensor]:
         """(images, labels) on the device."""
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
-    def model_inference(self, input):
+    def model_inference(self, input: Tensor) -> Tensor:
         """Logits (B, C) of a test batch.
 
         Raises:
@@ -119,10 +127,12 @@ class CLIPTrainer(TrainerX):
             raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
         return logits
 
-    def logits(self, image):
+    def logits(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""
-        return self.model(image)
+        logits: Tensor = self.model(image)
+        return logits
 
-    def logits_of(self, features):
+    def logits_of(self, features: Tensor) -> Tensor:
         """Logits (B, C) of what encode_image gave for B images."""
-        return self.model.of_features(features).logits
+        output: Output = self.model.of_features(features)
+        return output.logits

@@ -96,7 +96,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
     return list(dict.fromkeys(faults))
 
 
-def _are_numbers(values: Optional[Sequence], count: int) -> bool:
+def _are_numbers(values: Optional[Sequence[Any]], count: int) -> bool:
     return values is not None and len(values) == count and all(_number(value) == value for value in values)
 
 
@@ -160,8 +160,9 @@ def _checked(cfg: CfgNode, settings: Settings) -> List[Fault]:
 def _placed(fault: Fault, settings: Settings) -> Fault:
     """A fault of a value that a file gives names the file."""
     given: Optional[Given] = settings.get(fault.key)
-    from_file = given is not None and given.source.startswith("file ")
-    return fault._replace(text=f"{given.where}: {fault.text}") if from_file else fault
+    if given is None or not given.source.startswith("file "):
+        return fault
+    return fault._replace(text=f"{given.where}: {fault.text}")
 
 
 def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str) -> None:

@@ -8,10 +8,11 @@ just these, hash and all; otherwise the images are encoded again.
 import hashlib
 import os
 from pathlib import Path
-from typing import Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from modprompt.errors import UserError
@@ -19,7 +20,7 @@ from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.seal import arrays_hash
 
 
-def weights_digest(visual) -> str:
+def weights_digest(visual: nn.Module) -> str:
     """Sixteen hex digits of all weights of an image side."""
     digest = hashlib.sha256()
     for name, tensor in sorted(visual.state_dict().items()):
@@ -28,7 +29,7 @@ def weights_digest(visual) -> str:
     return digest.hexdigest()[:16]
 
 
-def data_digest(dataset) -> str:
+def data_digest(dataset: Any) -> str:
     """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them."""
     digest = hashlib.sha256(repr(dataset.transform).encode())
     for item in dataset.data_source:
@@ -40,19 +41,19 @@ def data_digest(dataset) -> str:
 class FeatureBatches:
     """Stands for a loader: batches of image features (B, E) under "img", with their labels (B,)."""
 
-    def __init__(self, features, labels, batch_size):
+    def __init__(self, features: Tensor, labels: Tensor, batch_size: int):
         self.features, self.labels, self.batch_size = features, labels, batch_size
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Dict[str, Tensor]]:
         for start in range(0, len(self.labels), self.batch_size):
             part = slice(start, start + self.batch_size)
             yield {"img": self.features[part], "label": self.labels[part]}
 
 
-def encode(loader, encode_image) -> Tuple[torch.Tensor, torch.Tensor]:
+def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tensor, Tensor]:
     """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU."""
     batches = [
         (encode_image(batch["img"]).float().cpu(), batch["label"]) for batch in tqdm(loader, desc="encoding images")
@@ -61,7 +62,7 @@ def encode(loader, encode_image) -> Tuple[torch.Tensor, torch.Tensor]:
     return features, labels
 
 
-def _fault(features, labels, stands_for: str, seal: str, dataset) -> str:
+def _fault(features: np.ndarray, labels: np.ndarray, stands_for: str, seal: str, dataset: Any) -> str:
     """Why features are not those of a data set's images; empty if they are."""
     if seal != arrays_hash(stands_for, features, labels):
         return "its hash is of other content"
@@ -72,7 +73,7 @@ def _fault(features, labels, stands_for: str, seal: str, dataset) -> str:
     return "" if np.isfinite(features).all() else "not all of its numbers are finite"
 
 
-def _read(path: Path, stands_for: str, dataset):
+def _read(path: Path, stands_for: str, dataset: Any) -> Optional[Tuple[Tensor, Tensor]]:
     """Features and labels in a file, or None, with a line if there is a file that does not fit."""
     try:
         features, labels, seal = read_arrays(path, "features", "labels", "seal")
@@ -87,7 +88,9 @@ def _read(path: Path, stands_for: str, dataset):
     return None
 
 
-def feature_batches(folder, name, loader, visual, encode_image) -> FeatureBatches:
+def feature_batches(
+    folder: str, name: str, loader: Any, visual: nn.Module, encode_image: Callable[[Tensor], Tensor]
+) -> FeatureBatches:
     """The features of a loader's images, from disk or encoded now.
 
     Args:

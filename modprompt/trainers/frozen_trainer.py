@@ -1,8 +1,10 @@
 """The trainer of a method that trains nothing: it loads CLIP and tests."""
 
-from typing import Any, Optional, Type
+from typing import Any, Optional, Type, cast
 
+from modprompt.learners.templates import TemplatePrompts
 from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
 from modprompt.trainers.clip_trainer import CLIPTrainer
 
 
@@ -10,6 +12,7 @@ class FrozenTrainer(CLIPTrainer):
     """Tests a method as it is."""
 
     method_class: Type[Method]
+    model: PromptedModel
 
     def build_model(self) -> None:
         """CLIP in single precision on a CPU, half on CUDA, and the prompts of all classes."""
@@ -19,7 +22,7 @@ class FrozenTrainer(CLIPTrainer):
         self.method = self.method_class()
         self.model = self.method.on(clip_model, self.dm.dataset.classnames, dataset=self.cfg.DATASET.NAME)
         self.model.to(self.device).eval()
-        chosen = self.model.prompt_learner.templates
+        chosen = cast(TemplatePrompts, self.model.prompt_learner).templates
         print(f"Prompt templates ({len(chosen)}): {' | '.join(chosen)}")
 
     def train(self) -> None:

@@ -2,13 +2,14 @@
 
 import os
 import warnings
-from typing import Any, Dict, Optional, Tuple
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from modprompt.errors import UserError
 from modprompt.fields import as_config
+from modprompt.learners.base import Learner
 from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
 from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_checkpoint
 from modprompt.storage.parts import copy_whole
@@ -17,10 +18,17 @@ from modprompt.storage.versioned import plain
 from modprompt.trainers.once import one_line
 from modprompt.trainers.run_folder import save_checkpoint
 
+if TYPE_CHECKING:  # it stands in front of one
+    from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
+else:
+    _Trainer = object
 
-class LearnerCheckpoints:
+
+class LearnerCheckpoints(_Trainer):
     """The part of a prompt trainer that saves, loads and resumes; its models are CheckpointViews."""
 
+    method: Method
+    model: PromptedModel
     checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
     @property
@@ -41,7 +49,7 @@ class LearnerCheckpoints:
         facts.update({"the method": learner, "the weights of CLIP": self.backbone_fingerprint})
         return facts
 
-    def checkpoint_key(self, learner: nn.Module, name: str) -> str:
+    def checkpoint_key(self, learner: Learner, name: str) -> str:
         """A parameter's name in checkpoints of a trainer without a method_class."""
         key = learner.checkpoint_key(name)
         return key if key.startswith(("image_encoder.", "text_encoder.")) else self.checkpoint_prefix + key

@@ -121,7 +121,7 @@ def _prepare_before(merge: str) -> None:
                 _make_room(self.TRAINER[name], key, value)
         return plain(self, given)
 
-    prepared.prepares = True
+    vars(prepared)["prepares"] = True
     setattr(CfgNode, merge, prepared)
 
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import warnings
-from typing import Callable, List, Mapping, Optional
+from typing import Any, Callable, Iterator, List, Mapping, Optional
 
 from dassl.config import cfg_default
 
@@ -26,7 +26,7 @@ ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: wha
 
 
 @contextlib.contextmanager
-def one_line():
+def one_line() -> Iterator[None]:
     """For scripts in other codebases, whose programs know nothing of UserError: its line, and exit code 2."""
     try:
         yield
@@ -37,13 +37,13 @@ def one_line():
         sys.exit(2)
 
 
-def require_folder_agrees(cfg) -> None:
+def require_folder_agrees(cfg: Any) -> None:
     """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
     classes = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
     same.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
 
-def _tests_another_model(result: Mapping, evaluated: str, model_dir: str, epoch: Optional[int]) -> bool:
+def _tests_another_model(result: Mapping[str, Any], evaluated: str, model_dir: str, epoch: Optional[int]) -> bool:
     if result.get("evaluated", "") != evaluated:
         return True
     tested = result.get("checkpoint")
@@ -56,7 +56,9 @@ def _tests_another_model(result: Mapping, evaluated: str, model_dir: str, epoch:
         return True
 
 
-def _differing_inputs(cfg, result: Mapping, find: Callable, split_now: Callable[[], str]) -> List[str]:
+def _differing_inputs(
+    cfg: Any, result: Mapping[str, Any], find: Callable[[str], Optional[str]], split_now: Callable[[], str]
+) -> List[str]:
     """Which of a result's split, few-shot list and initial weights are other ones now."""
     files, split = result.get("files"), result.get("split")
     found = same.differing_files(files or {}, find)
@@ -65,7 +67,7 @@ def _differing_inputs(cfg, result: Mapping, find: Callable, split_now: Callable[
     return found + same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
 
 
-def _warn_of_what_is_unknown(cfg, result: Mapping, mine: str) -> None:
+def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:
     """Warn of what a result of an earlier version has not recorded, or by a rule that proves less."""
     recorded = str(result.get("backbone_hash") or "")
     lacks = [] if result.get("files") is not None else ["its split and few-shot list"]
@@ -79,7 +81,7 @@ def _warn_of_what_is_unknown(cfg, result: Mapping, mine: str) -> None:
 
 
 def finished_before(
-    cfg,
+    cfg: Any,
     settings: Mapping[str, str],
     tests: bool,
     find: Callable[[str], Optional[str]],
@@ -132,5 +134,5 @@ def describe_model(model_dir: str, epoch: Optional[int]) -> str:
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
-def _fingerprint(cfg) -> str:
+def _fingerprint(cfg: Any) -> str:
     return backbone.load_clip(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("PATH", "")).fingerprint

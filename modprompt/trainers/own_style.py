@@ -6,9 +6,9 @@ See docs/own_trainer.md for how a method is written now.
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
+from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape
+from modprompt.learners.base import Learner
 from modprompt.methods.contract import Classes
 from modprompt.methods.groups import Regularised
 
@@ -28,10 +28,11 @@ class OwnStyle(Regularised):
         """The learner has them."""
         return None
 
-    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> Any:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Any:
         """What the trainer builds."""
         return self.trainer.build_learner(clip_model, list(classes.names))
 
-    def key(self, learner: nn.Module, name: str) -> str:
+    def key(self, learner: Learner, name: str) -> str:
         """As the trainer has it."""
-        return self.trainer.checkpoint_key(learner, name)
+        key: str = self.trainer.checkpoint_key(learner, name)
+        return key

@@ -8,14 +8,16 @@ import torch
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
 from dassl.utils import count_num_param
-from torch import Tensor, nn
+from torch import Tensor
 
 from modprompt.checks import one_of
 from modprompt.clips import build as backbone
+from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedule, Shape, from_config
 from modprompt.errors import SettingError, UserError
+from modprompt.learners.base import Learner
 from modprompt.learners.view import CheckpointView
 from modprompt.methods.base import Method
 from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
@@ -38,7 +40,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
     method_class: Optional[Type[Method]] = None
     node_name = ""  # the method's node under cfg.TRAINER
 
-    def build_learner(self, clip_model: nn.Module, classnames: List[str]) -> nn.Module:
+    def build_learner(self, clip_model: CLIP, classnames: List[str]) -> Learner:
         """The prompt learner of a trainer without a method_class."""
         raise NotImplementedError
 
@@ -60,7 +62,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         given = {one.field: self.setting(one.key) for one in OwnStyle.settings()}
         return OwnStyle(**{field: value for field, value in given.items() if value is not None}, trainer=self)
 
-    def require_vision_transformer(self, clip_model: nn.Module) -> None:
+    def require_vision_transformer(self, clip_model: CLIP) -> None:
         """Raise UserError if the CLIP is a ResNet."""
         name = self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME
         backbone.require_vision_transformer(clip_model, name, type(self).__name__)
@@ -128,7 +130,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
 
     @staticmethod
-    def _tell_of(learner: nn.Module) -> None:
+    def _tell_of(learner: Learner) -> None:
         print(f'Initial context: "{learner.prefix}"')
         for schedule in learner.schedules:
             if schedule.depth:

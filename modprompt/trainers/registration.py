@@ -1,10 +1,11 @@
 """Trainers in Dassl's registry, beside those of a codebase that may have one of the same name."""
 
 import functools
-from typing import Dict
+from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
 
 from dassl.engine import TRAINER_REGISTRY
 
+from modprompt.methods.base import Method
 from modprompt.methods.table import METHODS, ZERO_SHOT, row_of
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
@@ -12,21 +13,23 @@ from modprompt.trainers.nodes import register_method
 from modprompt.trainers.prompt_trainer import PromptTrainer
 
 PREFIX = "Mod"  # in front of a name that the codebase has taken
-_entered: Dict[str, type] = {}  # by method
+_entered: Dict[str, Type[CLIPTrainer]] = {}  # by method
+M = TypeVar("M", bound=Type[Method])
+T = TypeVar("T", bound=type)
 
 
-def is_ours(trainer) -> bool:
+def is_ours(trainer: object) -> bool:
     """Whether a registered class is one of this package's."""
     return isinstance(trainer, type) and issubclass(trainer, CLIPTrainer)
 
 
-def _enter(name, trainer):
+def _enter(name: str, trainer: type) -> None:
     renamed = type(name, (trainer,), {"__module__": trainer.__module__, "__doc__": trainer.__doc__})
     TRAINER_REGISTRY.register(force=True)(renamed)
     print(f"This codebase has a trainer {trainer.__name__} of its own; modprompt's is --trainer {name}")
 
 
-def register(name: str) -> type:
+def register(name: str) -> Type[CLIPTrainer]:
     """Enter the trainer of a method of methods/table.py, and the method's config node; once, however often it is asked.
 
     Args:
@@ -40,18 +43,18 @@ def register(name: str) -> type:
     """
     row = row_of(name)
     if name not in _entered:
-        base = FrozenTrainer if row.kind == ZERO_SHOT else PromptTrainer
+        base: Type[CLIPTrainer] = FrozenTrainer if row.kind == ZERO_SHOT else PromptTrainer
         _entered[name] = register_method_as_trainer(row.method, base)
     return _entered[name]
 
 
-def register_own(method: type) -> type:
+def register_own(method: M) -> M:
     """Class decorator for a method of your own: enter a trainer of its name, and its config node."""
     register_method_as_trainer(method, PromptTrainer)
     return method
 
 
-def register_method_as_trainer(method: type, base: type) -> type:
+def register_method_as_trainer(method: Type[Method], base: Type[CLIPTrainer]) -> Type[CLIPTrainer]:
     """A trainer of a method, entered under its name.
 
     Args:
@@ -62,7 +65,7 @@ def register_method_as_trainer(method: type, base: type) -> type:
         The trainer.
     """
     register_method(method)
-    names = {"method_class": method, "__doc__": method.__doc__, "__module__": __name__}
+    names: Dict[str, Any] = {"method_class": method, "__doc__": method.__doc__, "__module__": __name__}
     if method.node_name():
         names["node_name"] = method.node_name()
     return register_trainer(type(method.__name__, (base,), names))
@@ -74,7 +77,7 @@ def register_all() -> None:
         register(row.name)
 
 
-def register_trainer(trainer):
+def register_trainer(trainer: T) -> T:
     """Class decorator: register under the class's name, or as Mod<name> where the codebase has that name already."""
     name = trainer.__name__
     taken = name in TRAINER_REGISTRY.registered_names() and not is_ours(TRAINER_REGISTRY.get(name))
@@ -89,9 +92,9 @@ def give_way() -> None:
     """Let trainers of the codebase that are registered from now on take their names from ours, which get the prefix."""
     plain = TRAINER_REGISTRY.register
 
-    def entered(trainer, force):
+    def entered(trainer: T, force: bool) -> T:
         name = trainer.__name__
-        own = TRAINER_REGISTRY.get(name) if name in TRAINER_REGISTRY.registered_names() else None
+        own: Any = TRAINER_REGISTRY.get(name) if name in TRAINER_REGISTRY.registered_names() else None
         yields = is_ours(own) and not is_ours(trainer)
         plain(trainer, force=force or yields)
         if yields:
@@ -99,7 +102,7 @@ def give_way() -> None:
         return trainer
 
     @functools.wraps(plain)
-    def register(obj=None, force=False):
+    def register(obj: Optional[T] = None, force: bool = False) -> Union[T, Callable[[T], T]]:
         if obj is None:
             return lambda trainer: entered(trainer, force)
         return entered(obj, force)

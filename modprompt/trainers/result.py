@@ -4,10 +4,12 @@ import hashlib
 import os
 import sys
 import time
+from typing import Any, Dict, Optional
 
 import dassl
 import torch
 import torchvision
+from torch import nn
 
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import classes_record, method_record
@@ -23,7 +25,7 @@ from modprompt.storage.text import sha256_of, write_json
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
 
 
-def prompts_hash(learner):
+def prompts_hash(learner: nn.Module) -> str:
     """Twelve hex digits of a learner's parameters, name by name: what was trained, and what a test tested."""
     digest = hashlib.sha256()
     for name, value in sorted(learner.named_parameters()):
@@ -32,7 +34,7 @@ def prompts_hash(learner):
     return digest.hexdigest()[:12]
 
 
-def _of_learner(trainer):
+def _of_learner(trainer: Any) -> Dict[str, Any]:
     """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
     learner = getattr(getattr(trainer, "model", None), "prompt_learner", None)
     if learner is None or not list(learner.parameters()):
@@ -44,7 +46,7 @@ def _of_learner(trainer):
     }
 
 
-def _of_model(trainer):
+def _of_model(trainer: Any) -> Dict[str, Any]:
     """What method, classes and CLIP a result is of, as a checkpoint says it."""
     model = getattr(trainer, "model", None)
     if not isinstance(model, PromptedModel):
@@ -57,7 +59,7 @@ def _of_model(trainer):
     }
 
 
-def _facts(dataset, cfg, model_dir):
+def _facts(dataset: Any, cfg: Any, model_dir: str) -> Dict[str, Any]:
     """What is known of the images; a tested model was chosen by those that its own run has named."""
     facts = facts_of(dataset, cfg)
     trained = results.read(model_dir).result if model_dir else None
@@ -66,19 +68,19 @@ def _facts(dataset, cfg, model_dir):
     return facts
 
 
-def _of_checkpoint(trainer, evaluated):
+def _of_checkpoint(trainer: Any, evaluated: str) -> Dict[str, Any]:
     """Name and hash of the checkpoint that a run has tested and not made; nothing if it tested its own."""
     path = getattr(trainer, "loaded_checkpoint", "") if evaluated else ""
     return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}} if path else {}
 
 
-def _of_initial_weights(trainer):
+def _of_initial_weights(trainer: Any) -> Dict[str, str]:
     """Hash of the file MODEL.INIT_WEIGHTS; nothing where there was none."""
     found = getattr(trainer, "init_weights_hash", "")
     return {"init_weights": found} if found else {}
 
 
-def peak_memory_gib(on_cuda):
+def peak_memory_gib(on_cuda: bool) -> float:
     """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 where nobody knows)."""
     if on_cuda:
         return torch.cuda.max_memory_allocated() / 2**30
@@ -97,19 +99,20 @@ class ResultRecorder:
         trainer: a trainer with an `evaluator`.
     """
 
-    def __init__(self, trainer):
+    def __init__(self, trainer: Any):
         self.trainer = trainer
-        self.results = None
+        self.results: Optional[Dict[str, Any]] = None
         self.started = time.time()
         evaluate = trainer.evaluator.evaluate
 
-        def recorded():
-            self.results = evaluate()
-            return self.results
+        def recorded() -> Dict[str, Any]:
+            results: Dict[str, Any] = evaluate()
+            self.results = results
+            return results
 
         trainer.evaluator.evaluate = recorded
 
-    def write(self, cfg, evaluated: str, settings: Settings, model_dir: str = "") -> str:
+    def write(self, cfg: Any, evaluated: str, settings: Settings, model_dir: str = "") -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 
         Args:

@@ -6,28 +6,34 @@ Takes the place of the Dassl hooks around the epochs, so that it is the same wit
 import datetime
 import os
 import time
+from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from modprompt.errors import UserError
 from modprompt.storage.parts import copy_whole
 from modprompt.trainers import training_state
 from modprompt.trainers.run_folder import has_checkpoint, newest_state
 
+if TYPE_CHECKING:  # it stands in front of one
+    from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
+else:
+    _Trainer = object
 
-class ResumableRun:
+
+class ResumableRun(_Trainer):
     """The part of a trainer that starts, saves, resumes and ends a run; it stands in front of TrainerX."""
 
-    def resume_settings(self):
+    def resume_settings(self) -> Dict[str, str]:
         """What must be the same for a run to be gone on with, as {name: text}."""
         return training_state.settings_of(self.cfg)
 
-    def extra_state(self):
+    def extra_state(self) -> Dict[str, Any]:
         """What else the trainer must remember between epochs: tensors and plain values."""
         return {}
 
-    def load_extra_state(self, extras):
+    def load_extra_state(self, extras: Mapping[str, Any]) -> None:
         """Take back what extra_state gave."""
 
-    def before_train(self):
+    def before_train(self) -> None:
         """Resume, and start the clock."""
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.val_loader is None:
             raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
@@ -36,7 +42,7 @@ class ResumableRun:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         self.time_start = time.time()
 
-    def _resume(self):
+    def _resume(self) -> int:
         """Number of epochs that are done.
 
         In this order: the state of an unfinished run in OUTPUT_DIR, or in RESUME; a finished run in OUTPUT_DIR, which
@@ -48,14 +54,18 @@ class ResumableRun:
             if directory and training_state.exists(directory):
                 return self._resume_state(directory)
         if has_checkpoint(own, self._models) and self._finished(own):
-            return self.resume_model_if_exist(own)
+            return self._resume_model(own)
         if not other:
             return 0
         if not has_checkpoint(other, self._models):
             raise UserError(f"RESUME: there is no run to go on from in {other}")
-        return self.resume_model_if_exist(other)
+        return self._resume_model(other)
 
-    def _resume_state(self, directory):
+    def _resume_model(self, directory: str) -> int:
+        epoch: int = self.resume_model_if_exist(directory)
+        return epoch
+
+    def _resume_state(self, directory: str) -> int:
         epoch, self.best_result, extras = training_state.load(
             directory, self.resume_settings(), self._models, self._optims, self._scheds
         )
@@ -65,13 +75,13 @@ class ResumableRun:
             self._take_over_best(directory)
         return epoch
 
-    def _take_over_best(self, directory):
+    def _take_over_best(self, directory: str) -> None:
         for name in self._models:
             best = os.path.join(directory, name, "model-best.pth.tar")
             if os.path.isfile(best):
                 copy_whole(best, os.path.join(self.cfg.OUTPUT_DIR, name, os.path.basename(best)))
 
-    def _finished(self, directory):
+    def _finished(self, directory: str) -> bool:
         """Whether a folder holds a finished training; one with other settings is an error."""
         for name in self._models:
             checkpoint = newest_state(os.path.join(directory, name))
@@ -82,7 +92,7 @@ class ResumableRun:
         print(f"{directory} is trained already ({self.max_epoch} epochs): nothing to train, testing again")
         return True
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """Validate if asked for, save if it is time to, and leave the state to go on from."""
         finished = self.epoch + 1
         if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
@@ -104,7 +114,7 @@ class ResumableRun:
             self.extra_state(),
         )
 
-    def after_train(self):
+    def after_train(self) -> None:
         """Test the last model, or the best on the validation set."""
         print(
             "Finish training\nFinished training"

@@ -47,7 +47,8 @@ class Mode(NamedTuple):
 
 def split_of(dataset: Any) -> str:
     """The hash of a data set's split; empty if its reader does not tell it."""
-    return getattr(dataset, "split_facts", {}).get("hash", "")
+    split: str = getattr(dataset, "split_facts", {}).get("hash", "")
+    return split
 
 
 def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:

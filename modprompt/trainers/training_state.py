@@ -6,6 +6,7 @@ Whichever Dassl runs it, the file is the same.
 
 import os
 import random
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, cast
 
 import numpy as np
 import torch
@@ -17,14 +18,15 @@ from modprompt.runs.settings import FREE, changes
 from modprompt.storage.tensors import read_tensors, write_tensors
 from modprompt.storage.versioned import plain, understood
 
+_NumPyState = Tuple[str, np.ndarray, int, int, float]
 FILE_NAME = "training_state.pth.tar"
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
-def _random_states():
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+def _random_states() -> Dict[str, Any]:
+    kind, keys, position, has_gauss, gauss = cast(_NumPyState, np.random.get_state())  # of the old generator a tuple
     version, words, gauss_next = random.getstate()
-    states = {
+    states: Dict[str, Any] = {
         "python": [version, list(words), gauss_next],
         "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
         "torch": torch.get_rng_state(),
@@ -34,7 +36,7 @@ def _random_states():
     return states
 
 
-def _restore_random(states):
+def _restore_random(states: Mapping[str, Any]) -> None:
     version, words, gauss_next = states["python"]
     random.setstate((version, tuple(words), gauss_next))
     kind, keys, position, has_gauss, gauss = states["numpy"]
@@ -44,10 +46,10 @@ def _restore_random(states):
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
 
 
-def settings_of(cfg):
+def settings_of(cfg: Any) -> Dict[str, str]:
     """What decides the numbers of a training, as {dotted key: text}."""
 
-    def walk(node, prefix):
+    def walk(node: Any, prefix: str) -> Iterator[Tuple[str, str]]:
         for key, value in node.items():
             name = f"{prefix}{key}"
             if hasattr(value, "items"):
@@ -58,7 +60,7 @@ def settings_of(cfg):
     return dict(walk(cfg, ""))
 
 
-def require_same(mine, theirs, folder):
+def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str) -> None:
     """Raise UserError, naming what differs, unless a folder's run was made with these settings.
 
     A setting that one of the two does not know yet has its default there.
@@ -76,7 +78,16 @@ def require_same(mine, theirs, folder):
         )
 
 
-def save(directory, settings, epoch, models, optims, scheds, best_result, extras=None):
+def save(
+    directory: str,
+    settings: Mapping[str, str],
+    epoch: int,
+    models: Mapping[str, Any],
+    optims: Mapping[str, Any],
+    scheds: Mapping[str, Any],
+    best_result: float,
+    extras: Optional[Mapping[str, Any]] = None,
+) -> None:
     """Write the state after `epoch` finished epochs; `extras` is what else a trainer must remember."""
     states = {
         "epoch": epoch,
@@ -91,18 +102,24 @@ def save(directory, settings, epoch, models, optims, scheds, best_result, extras
     write_tensors(os.path.join(directory, FILE_NAME), states)
 
 
-def exists(directory):
+def exists(directory: str) -> bool:
     """Whether the folder holds a training state."""
     return os.path.exists(os.path.join(directory, FILE_NAME))
 
 
-def remove(directory):
+def remove(directory: str) -> None:
     """Remove the training state, if there is one."""
     if exists(directory):
         os.remove(os.path.join(directory, FILE_NAME))
 
 
-def load(directory, settings, models, optims, scheds):
+def load(
+    directory: str,
+    settings: Mapping[str, str],
+    models: Mapping[str, Any],
+    optims: Mapping[str, Any],
+    scheds: Mapping[str, Any],
+) -> Tuple[int, float, Mapping[str, Any]]:
     """Put everything back as it was.
 
     Returns:

@@ -1,6 +1,6 @@
 """PromptSRC's average of prompts over epochs, weighted by a normal density (arXiv 2307.06948)."""
 
-from typing import Dict, Mapping
+from typing import Any, Dict, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,6 @@ class GaussianAverage:
         """What must be remembered to go on."""
         return {"epochs": self.epochs, "total": dict(self.total)}
 
-    def load_state_dict(self, state: Mapping) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what state_dict gave."""
         self.epochs, self.total = state["epochs"], dict(state["total"])

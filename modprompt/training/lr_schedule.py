@@ -4,10 +4,20 @@ The numbers are those of Dassl's schedules. Those of the real Dassl hand an argu
 (2.7), and their state holds a live object, which no checkpoint may hold; so every Dassl gets these.
 """
 
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
+
+from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LRScheduler  # PyTorch 1.9 calls it _LRScheduler
+
+Rate = Union[float, Tensor]  # a tensor where the optimiser keeps its rate so
+Warmup = Callable[[int, Rate], Rate]  # the rate of a warm-up epoch, from a group's base rate
 
 
 class WarmupScheduler:
@@ -22,7 +32,7 @@ class WarmupScheduler:
         rate: learning rate in warm-up epoch k for a group with base rate r, as rate(k, r).
     """
 
-    def __init__(self, optimizer, successor, warmup_epoch, rate):
+    def __init__(self, optimizer: Optimizer, successor: "LRScheduler", warmup_epoch: int, rate: Warmup):
         self.optimizer = optimizer
         self.successor = successor
         self.warmup_epoch = warmup_epoch
@@ -30,7 +40,7 @@ class WarmupScheduler:
         self._rate = rate
         self._apply()
 
-    def _apply(self):
+    def _apply(self) -> None:
         if self.last_epoch >= self.warmup_epoch:
             rates = self.successor.get_last_lr()
         else:
@@ -39,7 +49,7 @@ class WarmupScheduler:
             group["lr"] = rate
         self._last_lr = rates
 
-    def step(self, epoch=None):
+    def step(self, epoch: Optional[int] = None) -> None:
         """Go on by one epoch."""
         if self.last_epoch >= self.warmup_epoch:
             self.successor.step()
@@ -48,11 +58,11 @@ class WarmupScheduler:
             self.last_epoch += 1
             self._apply()
 
-    def get_last_lr(self):
+    def get_last_lr(self) -> List[Rate]:
         """The rate of each parameter group now."""
         return self._last_lr
 
-    def state_dict(self):
+    def state_dict(self) -> Dict[str, Any]:
         """The position in both schedules."""
         return {
             "last_epoch": self.last_epoch,
@@ -60,16 +70,16 @@ class WarmupScheduler:
             "successor": self.successor.state_dict(),
         }
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go to a saved position; the optimiser's own state carries its rates."""
         self.last_epoch = state_dict["last_epoch"]
         self._last_lr = state_dict["_last_lr"]
         self.successor.load_state_dict(state_dict["successor"])
 
 
-def _main_schedule(optimizer, cfg):
+def _main_schedule(optimizer: Optimizer, cfg: Any) -> "LRScheduler":
     if cfg.LR_SCHEDULER == "cosine":
-        return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))
+        return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))  # type: ignore[arg-type]  # as Dassl has it
     if cfg.LR_SCHEDULER == "multi_step":
         if not isinstance(cfg.STEPSIZE, (list, tuple)):
             raise UserError(f"OPTIM.STEPSIZE must be a list for multi_step, got {cfg.STEPSIZE!r}")
@@ -80,7 +90,7 @@ def _main_schedule(optimizer, cfg):
     return StepLR(optimizer, step_size=size if size > 0 else cfg.MAX_EPOCH, gamma=cfg.GAMMA)
 
 
-def build_lr_scheduler(optimizer, optim_cfg):
+def build_lr_scheduler(optimizer: Optimizer, optim_cfg: Any) -> Union["LRScheduler", WarmupScheduler]:
     """The schedule that optim_cfg asks for; `step()` once per epoch.
 
     Raises:
@@ -94,11 +104,13 @@ def build_lr_scheduler(optimizer, optim_cfg):
         scheduler.last_epoch = optim_cfg.WARMUP_EPOCH
     check_name(optim_cfg.WARMUP_TYPE, ["constant", "linear"], "OPTIM.WARMUP_TYPE")
 
-    def constant(epoch, base):
-        return optim_cfg.WARMUP_CONS_LR
+    def constant(epoch: int, base: Rate) -> Rate:
+        rate: Rate = optim_cfg.WARMUP_CONS_LR
+        return rate
 
-    def linear(epoch, base):
-        return base * epoch / optim_cfg.WARMUP_EPOCH if epoch else optim_cfg.WARMUP_MIN_LR
+    def linear(epoch: int, base: Rate) -> Rate:
+        rate: Rate = base * epoch / optim_cfg.WARMUP_EPOCH if epoch else optim_cfg.WARMUP_MIN_LR
+        return rate
 
     rate = constant if optim_cfg.WARMUP_TYPE == "constant" else linear
     return WarmupScheduler(optimizer, scheduler, optim_cfg.WARMUP_EPOCH, rate)

@@ -5,6 +5,7 @@ Shapes: B images, C classes, E joint width.
 
 from typing import NamedTuple, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
@@ -23,10 +24,8 @@ class Weights(NamedTuple):
 
 def mean_class_features(frozen: FrozenCLIP, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Normalised mean (C, E) of the class features of all templates, each as it comes out of the encoder."""
-    total = sum(
-        frozen.class_features(classnames, template).float()
-        for template in tqdm(templates, desc="class features of all templates", leave=False)
-    )
+    each = tqdm(templates, desc="class features of all templates", leave=False)
+    total = sum((frozen.class_features(classnames, template).float() for template in each), torch.zeros(()))
     return F.normalize(total / len(templates), dim=-1)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clips.build import layers_of
+from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.prompts import PromptText
@@ -23,7 +24,7 @@ class FrozenCLIP(nn.Module):
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, clip_model: nn.Module, stream: Optional[torch.dtype] = None):
+    def __init__(self, clip_model: CLIP, stream: Optional[torch.dtype] = None):
         super().__init__()
         clip_model.requires_grad_(False)
         self.clip_model = clip_model
@@ -34,7 +35,8 @@ class FrozenCLIP(nn.Module):
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised."""
-        return self.image_encoder(image, [None] * self.vision_layers)
+        features: Tensor = self.image_encoder(image, [None] * self.vision_layers)
+        return features
 
     @torch.no_grad()
     def class_features(self, classnames: Sequence[str], template: str) -> Tensor:
@@ -46,4 +48,5 @@ class FrozenCLIP(nn.Module):
         texts = [template.replace("{}", readable(name)) for name in classnames]
         fixed = PromptText(texts, classnames, 0, self.clip_model).to(self.clip_model.logit_scale.device)
         nothing = fixed.words.new_empty(0, fixed.words.shape[-1])
-        return self.text_encoder(fixed(nothing), [None] * self.text_layers)[0]
+        features: Tensor = self.text_encoder(fixed(nothing), [None] * self.text_layers)  # (1, C, E)
+        return features[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import dataset_config
@@ -15,7 +15,7 @@ from modprompt.runs.settings import Settings
 def settings_of(job: Job, out: Path, data: Path) -> Settings:
     """What the words of a job's command give."""
     files = [str(dataset_config(job.dataset)), str(job.method.config)]
-    flags = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
+    flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
     options = [word for pair in (*job.method.options, *job.options) for word in pair]
     return Settings.read(files, flags, options)

@@ -8,13 +8,13 @@ import pytest
 from modprompt.clips import build as backbone
 from modprompt.errors import UserError
 from modprompt.hosts import install
+from modprompt.runs.checkpoint import newest_checkpoint
 from modprompt.runs.checkpoint import read as read_checkpoint
 from modprompt.runs.settings import read_settings
 from modprompt.storage.arrays import read_arrays
 from modprompt.storage.opening import open_regular, read_bytes, read_text
 from modprompt.storage.tensors import read_run, read_tensors, read_weights
 from modprompt.trainers import training_state
-from modprompt.trainers.run_folder import newest_checkpoint
 from tests.modprompt.hosts.stand_in import write_host
 
 READERS = {
