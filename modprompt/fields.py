@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Seq
 from modprompt.checks import check_name
 from modprompt.errors import SettingError
 
-Steps = Tuple[Tuple[int, int], ...]  # (remove, add) per layer, as a schedule is written out
+Steps = Sequence[Sequence[int]]  # (remove, add) per layer, as a schedule is written out; kept as tuples
 C = TypeVar("C", bound="Configured")
 
 

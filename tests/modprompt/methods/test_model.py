@@ -222,10 +222,13 @@ def test_embedded_clip_refuses_words_that_it_does_not_know():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: modprompt.MPL(n_ctx=0, n_rm_op=-1), "N_RM_OP must be at least 0, got -1; N_CTX must be at least 1, got 0"),
+        (
+            lambda: modprompt.MPL(n_ctx=0, n_rm_op=-1),
+            "N_RM_OP must be at least 0, got -1; N_CTX must be at least 1, got 0",
+        ),
         (lambda: modprompt.MPL(prompt_depth=9), "PROMPT_DEPTH must be from 1 to 3, the number of layers"),
         (lambda: modprompt.MPL(prompt_depth=3, schedule_vision=[[0, 9]]), "SCHEDULE_VISION: vision schedule, layer 0"),
-        (lambda: modprompt.MaPLe(n_ctx=2.5), "N_CTX must be a whole number, got 2.5"),
+        (lambda: modprompt.MaPLe.of({"n_ctx": 2.5}), "N_CTX must be a whole number, got 2.5"),
         (lambda: modprompt.CoOp(n_ctx=0), "N_CTX must be at least 1, got 0"),
         (lambda: modprompt.CoOp(class_token_position="back"), "CLASS_TOKEN_POSITION must be one of end, middle, front"),
         (lambda: modprompt.VPT(prompt_depth_vision=0), "PROMPT_DEPTH_VISION must be at least 1, got 0"),
