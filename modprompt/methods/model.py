@@ -5,6 +5,7 @@ Shapes: B images, C classes.
 
 import copy
 import logging
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterable, Optional, Union, cast
 
@@ -24,6 +25,7 @@ from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.training.objective import Objective
 
 LOG = logging.getLogger("modprompt")
+_ROUNDED = "modprompt_rounded"  # the attribute of a CLIP that a cast has rounded
 
 
 class PromptedModel(PromptedCLIP):
@@ -118,11 +120,20 @@ class PromptedModel(PromptedCLIP):
         return facts_of(self.clip_model)
 
     def exact_clip(self) -> CLIP:
-        """The CLIP in float32, with the weights that it had before any cast."""
+        """The CLIP in float32, with the weights that it had before any cast.
+
+        Raises:
+            UserError: if another model's cast has rounded them before this one was made.
+        """
         if self._exact is not None:
             return self._exact
-        exact = self.products == torch.float32
-        return self.clip_model if exact else copy.deepcopy(self.clip_model).float()
+        clip = self.clip_model
+        if is_rounded(clip):
+            raise UserError(
+                f"the frozen class features need the exact weights of {called(clip)}, which an earlier cast has "
+                "rounded: load it again, or ask for the model's loss before the cast"
+            )
+        return clip if clip.dtype == torch.float32 else copy.deepcopy(clip).float()
 
     def cast(self, prec: str) -> None:
         """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
@@ -133,19 +144,27 @@ class PromptedModel(PromptedCLIP):
         how = precision.resolve(prec, self.logit_scale.device)
         if how.note:
             LOG.info(how.note)
-        clip_model, wanted = self.clip_model, torch.float16 if how.half_weights else how.products or torch.float32
-        if wanted != self.products:
-            facts_of(clip_model)  # while its weights are whole
-            if self._exact is None and self._objective is None and self.method.keeps_exact():
-                self._exact = self.exact_clip() if self.products != torch.float32 else copy.deepcopy(clip_model)
-            if self.products != torch.float32:
-                clip_model.float()
-            cast_products(clip_model, wanted)
-        self.products = wanted
+        self.products = torch.float16 if how.half_weights else how.products or torch.float32
+        if self.products != self.clip_model.dtype:
+            self._cast_clip(self.products)
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
         self.set_stream(how.stream)
         self._kept = None
+
+    def _cast_clip(self, dtype: torch.dtype) -> None:
+        clip = self.clip_model
+        facts_of(clip)  # while its weights are whole
+        if self._exact is None and self._objective is None and self.method.keeps_exact() and not is_rounded(clip):
+            self._exact = copy.deepcopy(clip).float()
+        if clip.dtype != torch.float32:
+            clip.float()
+            if is_rounded(clip):
+                warnings.warn(
+                    f"{called(clip)}: an earlier cast has rounded its weights for good; load it again for exact ones"
+                )
+        if cast_products(clip, dtype):
+            clip.__dict__[_ROUNDED] = True
 
     def _require_own_type(self) -> None:
         mine, there = self.products, self.clip_model.dtype
@@ -201,9 +220,6 @@ class PromptedModel(PromptedCLIP):
             self._exact._apply(fn)  # type: ignore[no-untyped-call]  # PyTorch's
         return self
 
-    def __getstate__(self) -> Dict[str, Any]:
-        return {**super().__getstate__(), "_objective": None}
-
     # ------------------------------------------------------------------ other classes, files, figures
 
     def with_classes(self, names: Iterable[str], dataset: str = "") -> "PromptedModel":
@@ -220,7 +236,7 @@ class PromptedModel(PromptedCLIP):
         require_known_words(classes.names, self.clip_model)
         learner = self.prompt_learner.for_classes(classes.names, self.clip_model)
         other = PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
-        other.products = self.products
+        other.products, other._exact = self.products, self._exact
         other.set_stream(self.stream)
         other.text_encoder.most_tokens = self.text_encoder.most_tokens
         other.compile_encoders(self.compiled)
@@ -242,3 +258,8 @@ class PromptedModel(PromptedCLIP):
         """Print how many parameters are trained, of how many."""
         trainable, total = self.count_parameters().values()
         print(f"trainable: {trainable:,} of {total:,}, {100 * trainable / total:.4f}%")
+
+
+def is_rounded(clip_model: nn.Module) -> bool:
+    """Whether a model's cast has rounded the weights of a CLIP."""
+    return _ROUNDED in clip_model.__dict__

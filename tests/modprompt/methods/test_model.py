@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import modprompt
+from modprompt.clips.cast import cast_products
 from modprompt.engine.precision import resolve
 from modprompt.methods.table import METHODS
 from tests.conftest import random_clip
@@ -116,7 +117,8 @@ def test_bfloat16_and_back(cls, clip_model, images, labels):
         assert loss.item() == pytest.approx(exact, rel=0.1)
         loss.backward()
     assert model.stream == resolve("bf16", torch.device("cpu")).stream
-    model.float()
+    with pytest.warns(UserWarning, match="an earlier cast has rounded its weights for good"):
+        model.float()
     assert model.stream is None
     assert clip_model.visual.conv1.weight.dtype == torch.float32
 
@@ -152,19 +154,50 @@ def test_a_cast_behind_its_back_is_told(clip_model, images):
     assert torch.isfinite(two(images)).all()
 
 
-@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+REGULARISED = [cls for cls in LEARNING if any(one.field == "text_loss_weight" for one in cls.settings())]
+
+
+@pytest.mark.parametrize("cls", REGULARISED, ids=by_name)
 def test_frozen_class_features_are_those_before_a_cast(cls, images, labels):
-    """PromptSRC's teacher has CLIP's exact weights, whenever the model was cast."""
-    if not any(one.field == "text_loss_weight" for one in cls.settings()):
-        return
-    losses = []
-    for early in (True, False):
+    """PromptSRC's teacher has CLIP's exact weights, whenever the model was cast or copied."""
+    features = []
+    for how in ("never", "before", "after", "copied", "other classes"):
         model = on(cls, random_clip(), text_loss_weight=1.0)
-        if early:
+        if how == "after":
+            model.loss(images, labels)
+        if how != "never":
             model.to(torch.bfloat16)
-        teacher = model.objective.terms[-1].of.class_features
-        losses.append(teacher.clone())
-    assert torch.equal(*losses)
+        model = {"copied": copy.deepcopy, "other classes": lambda model: model.with_classes(NAMES)}.get(
+            how, lambda x: x
+        )(model)
+        features.append(model.objective.terms[-1].of.class_features)
+        if how == "after":
+            features.append(copy.deepcopy(model).objective.terms[-1].of.class_features)
+    assert all(torch.equal(one, features[0]) for one in features)
+    assert len(features) == 6
+
+
+@pytest.mark.parametrize("cls", REGULARISED, ids=by_name)
+def test_weights_that_a_cast_has_rounded_teach_nobody(cls, clip_model, images, labels):
+    one, two = on(modprompt.CoOp, clip_model), on(cls, clip_model, text_loss_weight=1.0)
+    one.to(torch.bfloat16)
+    two.to(torch.bfloat16)
+    with pytest.raises(modprompt.UserError, match="which an earlier cast has rounded: load it again"):
+        two.loss(images, labels)
+    with pytest.warns(UserWarning, match="an earlier cast has rounded its weights for good"):
+        one.float()
+    assert torch.isfinite(one.loss(images, labels))
+
+
+def test_a_cast_that_rounds_nothing_leaves_no_mark():
+    clip_model, _ = modprompt.load_clip("glyph-clip", device="cpu")
+    before = clip_model.visual.proj.clone()
+    model = on(modprompt.MPL, clip_model, ["zero", "one"], text_loss_weight=1.0)
+    assert not cast_products(clip_model, torch.float16)  # its file is in half precision
+    model.products = torch.float16
+    model.float()
+    assert torch.equal(clip_model.visual.proj, before)
+    assert cast_products(clip_model, torch.bfloat16)
 
 
 def test_moves_between_devices_take_the_words_along(clip_model):
