@@ -160,9 +160,8 @@ class PromptedModel(PromptedCLIP):
         if clip.dtype != torch.float32:
             clip.float()
             if is_rounded(clip):
-                warnings.warn(
-                    f"{called(clip)}: an earlier cast has rounded its weights for good; load it again for exact ones"
-                )
+                text = "an earlier cast has rounded its weights for good; load it again for exact ones"
+                warnings.warn(f"{called(clip)}: {text}", stacklevel=4)
         if cast_products(clip, dtype):
             clip.__dict__[_ROUNDED] = True
 
