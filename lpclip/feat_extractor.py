@@ -22,7 +22,7 @@ import torch
 from modprompt.cli import flags
 from modprompt.compat import find as compat
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found, report
+from modprompt.programs import import_modules, left_as_found, report
 from modprompt.runs.images import own_validation
 from modprompt.storage.arrays import write_arrays
 from modprompt.storage.seal import arrays_hash
@@ -79,7 +79,7 @@ def run(argv: list[str] | None = None) -> None:
                 f"--{flag.replace('_', '-')} has no meaning here: features are those of CLIP without prompts"
             )
     args.trainer = "ZeroshotCLIP"
-    flags.import_modules(args.imports)
+    import_modules(args.imports)
     cfg = config.build(flags.settings_of(args, shots=-1), tests=args.eval_only)
     cfg.defrost()
     cfg.OUTPUT_DIR = ""  # no run is written, so no run's folder is held

@@ -1,12 +1,16 @@
 """How a program ends, with one line on what a user can put right; and that it leaves its process as it found it."""
 
 import contextlib
+import importlib
 import os
 import random
 import sys
 import traceback
 import warnings
-from typing import Any, Callable, Iterator, TextIO
+from pathlib import Path
+from typing import Any, Callable, Iterator, Sequence, TextIO
+
+from modprompt.errors import UserError
 
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
 
@@ -114,3 +118,19 @@ def left_as_found() -> Iterator[None]:
     """
     with _python_kept(), _generators_kept(), _torch_kept():
         yield
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import a user's modules, which register trainers or readers; the current folder is searched first.
+
+    Raises:
+        UserError: if one is not there, or imports something that is not.
+    """
+    here = str(Path.cwd())
+    if names and here not in sys.path:
+        sys.path.insert(0, here)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"--import {name}: {error} (searched first: {here})") from None

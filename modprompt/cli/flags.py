@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from pathlib import Path
 
 from modprompt import places
-from modprompt.errors import UserError
 from modprompt.methods.table import BY_NAME
 from modprompt.runs.settings import FLAGS, Settings
 
@@ -81,19 +79,3 @@ def settings_of(args: argparse.Namespace, shots: int = 16) -> Settings:
     use_embedded_default(args, shots)
     flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
     return Settings.read([args.dataset_config_file, args.config_file], flags, args.opts)
-
-
-def import_modules(names: list[str]) -> None:
-    """Import a user's modules, which register trainers or readers; the current folder is searched first.
-
-    Raises:
-        UserError: if one is not there, or imports something that is not.
-    """
-    here = str(Path.cwd())
-    if names and here not in sys.path:
-        sys.path.insert(0, here)
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise UserError(f"--import {name}: {error} (searched first: {here})") from None

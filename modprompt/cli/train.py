@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from modprompt.cli.flags import import_modules, parse_args, settings_of
-from modprompt.programs import close_log, left_as_found, report
+from modprompt.cli.flags import parse_args, settings_of
+from modprompt.programs import close_log, import_modules, left_as_found, report
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Sequence
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
+from modprompt.programs import import_modules
 from modprompt.runs.settings import Settings
 
 
@@ -46,6 +47,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     import modprompt.data.readers.all
     import modprompt.trainers.all  # noqa: F401
 
+    import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
     seen: set[tuple[str, str]] = set()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -29,6 +29,7 @@ def flags(job: Job, out: Path, data: Path) -> list[str]:
     words = ["--root", str(data), "--trainer", job.method.trainer]
     words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
     words += ["--dataset-config-file", str(dataset_config(job.dataset))]
+    words += [word for name in job.method.imports for word in ("--import", name)]
     if job.tests:
         words += ["--eval-only", *(["--model-dir", str(out / job.parent.folder)] if job.parent else [])]
     return words + [word for pair in (*job.method.options, *job.options) for word in pair]

@@ -18,6 +18,7 @@ class Method(NamedTuple):
     options: (key, text) pairs over the config.
     point: its place in the grid, (key, text) pairs; empty without one.
     published: its row in published.yaml.
+    imports: modules of the user's that register its trainer or the readers, imported first.
     """
 
     label: str
@@ -28,6 +29,7 @@ class Method(NamedTuple):
     seeds: tuple[int, ...]
     point: tuple[tuple[str, str], ...]
     published: str
+    imports: tuple[str, ...] = ()
 
     @property
     def trains(self) -> bool:

@@ -7,6 +7,7 @@ source: imagenet                # the two cross protocols: what is trained on
 shots: 16                       # few_shot: a list
 seeds: [1, 2, 3]
 options: {KEY: VALUE}           # for every run
+import: my_trainer              # modules of yours that register trainers or readers, as train.py's --import; or a list
 methods:
   CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
   MPL:
@@ -117,7 +118,13 @@ class _Reader:
         return path
 
     def method(
-        self, label: str, value: Any, seeds: tuple[int, ...], shared: dict[str, str], last: dict[str, str]
+        self,
+        label: str,
+        value: Any,
+        seeds: tuple[int, ...],
+        shared: dict[str, str],
+        last: dict[str, str],
+        imports: tuple[str, ...],
     ) -> Iterator[Method]:
         place = f"methods: {label}"
         content = self.mapping(value, place)
@@ -143,6 +150,7 @@ class _Reader:
                 seeds=seeds,
                 point=point,
                 published=str(content.get("published", label if not axes else "")),
+                imports=imports,
             )
 
     def datasets(self, value: Any, place: str) -> tuple[str, ...]:
@@ -181,17 +189,18 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     """
     reader = _Reader(path)
     content = reader.content()
-    reader.known(content, tuple(k for k in Experiment._fields if k != "name") + ("options",), "")
+    reader.known(content, tuple(k for k in Experiment._fields if k != "name") + ("options", "import"), "")
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
     seeds = reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0)
     shared = reader.options(content.get("options"), "options")
     last = reader.options(dict(options or {}), "command line")
+    imports = reader.names(content["import"], "import") if "import" in content else ()
     methods = [
         method
         for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items()
-        for method in reader.method(label, value, seeds, shared, last)
+        for method in reader.method(label, value, seeds, shared, last, imports)
     ]
     if "source" in content and protocol not in CROSS:
         raise reader.fault("source", f"protocol {protocol} has none")

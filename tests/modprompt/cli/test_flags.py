@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from modprompt import programs
 from modprompt.cli import flags
 from modprompt.errors import UserError
 from modprompt.runs.settings import FLAGS
@@ -80,7 +81,7 @@ def test_module_that_cannot_be_imported_is_one_line(content, why, tmp_path, monk
     if content:
         (tmp_path / f"{name}.py").write_text(content)
     with pytest.raises(UserError) as raised:
-        flags.import_modules([name])
+        programs.import_modules([name])
     assert str(raised.value) == f"--import {name}: {why} (searched first: {tmp_path})"
 
 
@@ -89,13 +90,13 @@ def test_fault_in_a_module_is_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "is_broken.py").write_text("1 / 0\n")
     with pytest.raises(ZeroDivisionError):
-        flags.import_modules(["is_broken"])
+        programs.import_modules(["is_broken"])
 
 
 def test_path_stays_as_it_is_where_nothing_is_imported(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
-    flags.import_modules([])
+    programs.import_modules([])
     assert sys.path == before
 
 

@@ -1,0 +1,62 @@
+"""What an experiment asks for is tried before anything runs, a user's own trainer too."""
+
+import sys
+
+import pytest
+from dassl.config import cfg_default
+from dassl.engine import TRAINER_REGISTRY
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.check import check
+from modprompt.experiments.plan.commands import flags
+from modprompt.trainers import nodes
+from tests.modprompt.experiments.conftest import FILE
+
+TRAINER = """
+from dataclasses import dataclass
+from modprompt.methods.vpt import VPT
+from modprompt.trainers.registration import register_own
+
+@register_own
+@dataclass(frozen=True, repr=False)
+class OwnVPT(VPT):
+    node = "TRAINER.OWNVPT"
+"""
+OWN = (
+    FILE.replace("{trainer: MPL, config: glyph}", "{trainer: OwnVPT, config: own.yaml}") + "import: own_vpt_of_a_test\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "own_vpt_of_a_test.py").write_text(TRAINER)
+    (tmp_path / "own.yaml").write_text(
+        "TRAINER:\n  OWNVPT:\n    PROMPT_DEPTH_VISION: 2\nMODEL:\n  BACKBONE:\n    NAME: glyph-clip\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    registered = next(table for table in vars(TRAINER_REGISTRY).values() if isinstance(table, dict))
+    for table, name in ((registered, "OwnVPT"), (nodes._NODES, "OWNVPT"), (cfg_default.TRAINER, "OWNVPT")):
+        table.pop(name, None)
+    sys.modules.pop("own_vpt_of_a_test", None)
+
+
+def test_own_modules_are_imported_by_the_check_and_by_every_run(folder, experiment):
+    jobs = protocols.jobs(experiment(OWN))
+    assert check(jobs, folder / "out", folder / "data") == []
+    for job in jobs:
+        words = flags(job, folder / "out", folder / "data")
+        assert words[words.index("--import") + 1] == "own_vpt_of_a_test"
+
+
+def test_own_settings_are_checked_too(folder, experiment):
+    (folder / "own.yaml").write_text("TRAINER:\n  OWNVPT:\n    PROMPT_DEPTH_VISION: 0\n")
+    with pytest.raises(UserError, match="TRAINER.OWNVPT.PROMPT_DEPTH_VISION must be at least 1, got 0"):
+        check(protocols.jobs(experiment(OWN)), folder / "out", folder / "data")
+
+
+def test_a_module_that_is_not_there_is_one_line(folder, experiment):
+    with pytest.raises(UserError, match="--import no_such_module: No module named"):
+        check(protocols.jobs(experiment(OWN.replace("own_vpt_of_a_test", "no_such_module"))), folder, folder)
