@@ -105,8 +105,10 @@ def _append(url: str, part: Path) -> None:
 
 
 def _drive(identity: str, part: Path) -> None:
-    import gdown
-
+    try:
+        import gdown
+    except ImportError:
+        raise UserError("files on Google Drive need gdown: pip install gdown") from None
     try:
         done = gdown.download(id=identity, output=str(part), resume=True)
     except Exception as error:  # gdown raises many kinds

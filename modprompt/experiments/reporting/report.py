@@ -23,6 +23,7 @@ from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import figures, page, render, table
 from modprompt.experiments.reporting.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
 from modprompt.experiments.running import state, status
+from modprompt.storage.pictures import can_draw
 from modprompt.storage.text import write_whole
 
 
@@ -92,10 +93,12 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     write_whole(folder / "report.md", text)
     write_whole(folder / "report.csv", render.comma_separated(sections))
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
-    drawn = figures.draw(experiment, results, sections, folder)
+    drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
     write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
     print(text)
-    print(f"Written to {folder}: index.html, report.md, report.csv, report.tex and figures")
+    print(f"Written to {folder}: index.html, report.md, report.csv, report.tex{' and figures' if can_draw() else ''}")
+    if not can_draw():
+        print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:

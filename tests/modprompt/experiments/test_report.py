@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 
 import pytest
 
@@ -43,6 +44,17 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
         "report.tex",
         "tokens.png",
     ]
+
+
+def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert report.main(two) == 0
+    out, err = capsys.readouterr()
+    assert err == "warning: the report has no figures: they need matplotlib, pip install matplotlib\n"
+    assert out.endswith("index.html, report.md, report.csv, report.tex\n")
+    names = sorted(path.name for path in folder(tmp_path).iterdir())
+    assert names == ["index.html", "report.csv", "report.md", "report.tex"]
+    assert "<img" not in (folder(tmp_path) / "index.html").read_text()
 
 
 def test_every_result_is_read_once(two, tmp_path, reads):

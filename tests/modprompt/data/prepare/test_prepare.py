@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import tarfile
 import threading
 import zipfile
@@ -280,6 +281,13 @@ def test_what_must_be_done_by_hand_is_said(tmp_path):
     assert prepare(one, tmp_path) == [f"by hand: take a mirror and put cars_train into {tmp_path / 'set'}"]
     (tmp_path / "set" / "cars_train").mkdir()
     assert prepare(one, tmp_path) == []
+
+
+def test_drive_files_without_gdown_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(UserError, match="f: files on Google Drive need gdown: pip install gdown; run again, or fetch"):
+        download(tmp_path / "f", drive="identity")
+    assert list(tmp_path.glob("f*")) == []
 
 
 def test_drive_files_come_through_gdown_and_failures_are_one_line(tmp_path, monkeypatch):
