@@ -58,8 +58,7 @@ class Setting(NamedTuple):
     @property
     def kind(self) -> str:
         """What a value must be, in words."""
-        kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
-        return kinds.get(type(self.default), "a list of [remove, add] pairs")
+        return "a list of [remove, add] pairs" if isinstance(self.default, tuple) else kind_of(self.default)
 
     def fitted(self, value: Any) -> Any:
         """The value in the setting's own type: a whole number where one with a point is meant, lists as tuples.
@@ -87,6 +86,12 @@ class Setting(NamedTuple):
         if type(value) is not wanted:
             raise SettingError([(self.key, f" must be {self.kind}, got {value!r}")])
         return value
+
+
+def kind_of(default: Any) -> str:
+    """What a setting with this default must be, in words."""
+    kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    return kinds.get(type(default), "a list")
 
 
 def _plain(value: float) -> Any:

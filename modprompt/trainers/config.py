@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import functools
 import os
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
@@ -13,6 +14,7 @@ from yacs.config import CfgNode
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
+from modprompt.fields import kind_of
 from modprompt.runs.settings import Given, Settings
 
 
@@ -55,6 +57,10 @@ def fitting(default: Any, value: Any) -> Any:
         return value
 
 
+def _default_of(cfg: CfgNode, key: str) -> Any:
+    return functools.reduce(lambda node, part: node[part], key.split("."), cfg)
+
+
 def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
     """Merge a known setting into cfg, in place; ValueError and the like if its type is wrong."""
     *path, leaf = key.split(".")
@@ -91,8 +97,10 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
         try:
             _merge_one(cfg, key, given)
         except (KeyError, ValueError, AssertionError) as error:
-            where = f"{given.where}, {key}" if given.where == "command line" else given.where
-            faults.append(Fault(key, f"{where}: {' '.join(str(error.args[0] if error.args else error).split())}"))
+            said = " ".join(str(error.args[0] if error.args else error).split())
+            if said.startswith("Type mismatch"):  # yacs's, which names Python's types
+                said = f"must be {kind_of(_default_of(cfg, key))}, got {given.value!r}"
+            faults.append(Fault(key, f"{given.where}, {key}: {said}"))
     return list(dict.fromkeys(faults))
 
 
@@ -135,6 +143,8 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
             check_name(name or "", registry.registered_names(), label)
         except UserError as error:
             yield Fault(key, str(error))
+            if not cfg.DATASET.NAME:  # the trainer's name brings one where no file is given
+                return
 
 
 def _complain(faults: Sequence[Fault]) -> None:
