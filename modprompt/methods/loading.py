@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple, Type, Union
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ def load(
     path: Union[str, Path],
     clip: Union[nn.Module, str, Path, None] = None,
     *,
-    method: Optional[Method] = None,
+    method: Union[Method, Type[Method], None] = None,
     names: Optional[Sequence[str]] = None,
     epoch: Optional[int] = None,
     device: Union[str, torch.device, None] = None,
@@ -37,8 +37,9 @@ def load(
     Args:
         path: the file or folder.
         clip: the CLIP, or what load_clip takes; without it the one that the file names.
-        method: for files that do not say it, the family's and those of our first version: e.g. MPL(n_ctx=2).
-        names: the same for class names, in label order.
+        method: for files that do not say it, the family's and those of our first version: e.g. MPL(n_ctx=2). For files
+            of a method of your own its class; the settings are in the file.
+        names: for files that do not say it the class names, in label order.
         epoch: which epoch's, of a folder; without it the best, or if there is none the last.
         device: where to load the CLIP to; CUDA if there is any, else the CPU. Not for a clip that is a module.
 
@@ -68,25 +69,27 @@ def _require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -
 
 
 def _what(
-    content: Checkpoint, method: Optional[Method], names: Optional[Sequence[str]], path: str
+    content: Checkpoint, method: Union[Method, Type[Method], None], names: Optional[Sequence[str]], path: str
 ) -> Tuple[Method, Tuple[str, ...], str]:
     """Method, class names and data set of a file."""
     if not content.record:
-        if method is None or names is None:
+        if not isinstance(method, Method) or names is None:
             raise UserError(
                 f"{path} does not say what it is (it is the family's, or of our first version): give its method and "
                 'class names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'
             )
         return method, tuple(names), ""
-    if method is not None or names is not None:
-        raise UserError(f"{path} says itself what it is: leave out method and names (other classes: .with_classes)")
     stated, classes = content.record.get("method", {}), content.record.get("classes", {})
     name = str(stated.get("name"))
-    if name not in BY_NAME:
+    own = method if isinstance(method, type) and method.__name__ == name and name not in BY_NAME else None
+    if names is not None or (method is not None and own is None):
+        raise UserError(f"{path} says itself what it is: leave out method and names (other classes: .with_classes)")
+    if own is None and name not in BY_NAME:
         raise UserError(
-            f"{path} is of a method {name!r} that is not modprompt's: load it with the trainer that made it"
+            f"{path} is of a method {name!r} that is not modprompt's: give its class, load(path, method={name}), or "
+            "load it with the trainer that made it"
         )
-    found = row_of(name).method.of(stated.get("settings", {}))
+    found = (own or row_of(name).method).of(stated.get("settings", {}))
     return found, tuple(classes.get("names", ())), str(classes.get("dataset", ""))
 
 

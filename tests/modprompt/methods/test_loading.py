@@ -1,6 +1,7 @@
 """Saved prompts say what they are, and come back as they were, or not at all."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -189,6 +190,26 @@ def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
     torch.save({**content, KEY: checkpoint.record(**parts)}, tmp_path / "b.pt")
     with pytest.raises(modprompt.UserError, match="is of a method 'Growing' that is not modprompt's"):
         modprompt.load(tmp_path / "b.pt")
+
+
+@dataclass(frozen=True, repr=False)
+class Mine(modprompt.MaPLe):
+    node = "TRAINER.MINE"
+
+
+def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
+    model = moved(Mine(n_ctx=1, prompt_depth=3).on(glyph, WORDS))
+    model.save(tmp_path / "a.pt")
+    with pytest.raises(
+        modprompt.UserError, match=r"'Mine' that is not modprompt's: give its class, load\(path, method=M"
+    ):
+        modprompt.load(tmp_path / "a.pt", glyph)
+    again = modprompt.load(tmp_path / "a.pt", glyph, method=Mine)
+    assert again.method == model.method
+    assert torch.equal(logits(again), logits(model))
+    for wrong in ({"method": modprompt.MaPLe}, {"method": Mine, "names": WORDS}, {"method": Mine()}):
+        with pytest.raises(modprompt.UserError, match="says itself what it is: leave out method and names"):
+            modprompt.load(tmp_path / "a.pt", glyph, **wrong)
 
 
 @pytest.mark.parametrize("name", ["nothing.pt", "empty"])
