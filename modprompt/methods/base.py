@@ -112,9 +112,11 @@ class Method(Configured):
             The model: an nn.Module from images (B, 3, H, W) to logits (B, C).
 
         Raises:
-            UserError: if a setting or a class name does not fit that CLIP; a SettingError names the setting.
+            UserError: if a setting, a class name or another argument does not fit; a SettingError names the setting.
         """
         classes = classes_of(names, dataset)
+        if not isinstance(epochs, int) or epochs < 0:
+            raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}")
         clip = require_clip(clip_model)
         require_known_words(classes.names, clip)
         if self.wants_vision:

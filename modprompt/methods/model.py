@@ -67,9 +67,11 @@ class PromptedModel(PromptedCLIP):
         """Logits and features of images (B, 3, H, W).
 
         Raises:
-            UserError: if the CLIP was cast behind this model's back, or the images have another size.
+            UserError: if the CLIP was cast behind this model's back, or the images have another shape.
         """
         self._require_own_type()
+        if image.dim() != 4 or image.shape[1] != 3:
+            raise UserError(f"images must be a batch (B, 3, H, W), got {tuple(image.shape)}")
         size, sides = self.clip_model.visual.input_resolution, tuple(image.shape[-2:])
         if sides != (size, size):
             raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP takes {size} x {size}")

@@ -297,6 +297,18 @@ def test_images_of_another_size_are_refused(clip_model):
         on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
 
 
+@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (32, 32)])
+def test_what_is_no_batch_of_images_is_refused(clip_model, shape):
+    with pytest.raises(modprompt.UserError, match=r"images must be a batch \(B, 3, H, W\), got \(.*32\)"):
+        on(modprompt.MPL, clip_model)(torch.randn(shape))
+
+
+@pytest.mark.parametrize("epochs", [-1, 2.5, "2"])
+def test_number_of_epochs_that_is_none_is_refused(clip_model, epochs):
+    with pytest.raises(modprompt.UserError, match="epochs must be a whole number from 0 up, got"):
+        small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=epochs)
+
+
 def test_average_needs_the_number_of_epochs(clip_model):
     model = small(modprompt.PromptSRC).on(clip_model, NAMES)
     with pytest.raises(modprompt.UserError, match=r"say how many, `.on\(clip_model, names, epochs=N\)`"):
