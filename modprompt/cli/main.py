@@ -14,11 +14,10 @@ from modprompt.version import __version__
 
 
 class Command(NamedTuple):
-    """A command: the module whose main it is, what it does, words behind those given, and the Python that it needs."""
+    """A command: the module whose main it is, what it does, and the Python that it needs."""
 
     module: str
     does: str
-    more: Tuple[str, ...] = ()
     python: Tuple[int, int] = (3, 8)
 
 
@@ -32,7 +31,7 @@ COMMANDS: Dict[str, Command] = {
         "modprompt.experiments.reporting.report", "tables and figures of an experiment", python=(3, 11)
     ),
     "experiment status": Command(
-        "modprompt.experiments.running.run", "how the runs of an experiment stand", ("--status",), python=(3, 11)
+        "modprompt.experiments.running.status", "how the runs of an experiment stand", python=(3, 11)
     ),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
     "install": Command("modprompt.hosts.install", "put MPL into another codebase"),
@@ -74,7 +73,7 @@ def run(name: str, words: List[str]) -> int:
         needed, found = (".".join(map(str, version[:2])) for version in (command.python, sys.version_info))
         raise UserError(f"modprompt {name} needs Python {needed} or newer, this is {found}")
     sys.argv[0] = f"modprompt {name}"  # what the command's own help calls it
-    code: int = importlib.import_module(command.module).main([*words, *command.more])
+    code: int = importlib.import_module(command.module).main(words)
     return code
 
 

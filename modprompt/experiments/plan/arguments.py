@@ -9,6 +9,7 @@ from pathlib import Path
 from modprompt import places
 from modprompt.experiments.plan import spec
 from modprompt.experiments.plan.experiment import Experiment, narrowed
+from modprompt.experiments.plan.present import only_present
 from modprompt.runs.settings import pairs
 
 
@@ -48,6 +49,14 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run, over those of the file")
 
 
+def add_what_to_run(parser: argparse.ArgumentParser) -> None:
+    """What says which runs are meant and on which data: the experiment, add_common, add_data and --present."""
+    parser.add_argument("file", help="experiment file, or its name in configs/experiments")
+    add_common(parser)
+    add_data(parser)
+    parser.add_argument("--present", action="store_true", help="leave out data sets that are not under --data")
+
+
 def experiment_of(args: argparse.Namespace) -> Experiment:
     """The experiment that the arguments mean.
 
@@ -56,3 +65,13 @@ def experiment_of(args: argparse.Namespace) -> Experiment:
     """
     whole = spec.read(spec.find(args.file), dict(pairs(args.options)))
     return narrowed(whole, datasets=args.datasets, methods=args.methods, seeds=args.seeds)
+
+
+def what_to_run(args: argparse.Namespace) -> Experiment:
+    """The experiment that the arguments of add_what_to_run mean.
+
+    Raises:
+        UserError: as experiment_of and only_present.
+    """
+    experiment = experiment_of(args)
+    return only_present(experiment, args.data) if args.present else experiment

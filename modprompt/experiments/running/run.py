@@ -28,7 +28,6 @@ from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.present import only_present
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
@@ -39,11 +38,8 @@ from modprompt.storage import lock
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_what_to_run(parser)
     add = parser.add_argument
-    add("file", help="experiment file, or its name in configs/experiments")
-    arguments.add_common(parser)
-    arguments.add_data(parser)
-    add("--present", action="store_true", help="leave out data sets that are not under --data")
     add("--report", action="store_true", help="write the report behind the last run, as `experiment report` does")
     add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
     add("--status", action="store_true", help="print how the runs stand")
@@ -179,9 +175,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: on a fault in the experiment.
     """
-    experiment = arguments.experiment_of(args)
-    if args.present:
-        experiment = only_present(experiment, args.data)
+    experiment = arguments.what_to_run(args)
     jobs = protocols.jobs(experiment)
     inputs = Inputs(args.out, args.data)
     if args.status:

@@ -1,14 +1,24 @@
-"""How all runs of an experiment stand, from any shell."""
+"""How the runs of an experiment stand, from any shell.
+
+    python -m modprompt experiment status base2new
+
+FILE is an experiment file, or the name of one in configs/experiments. Nothing is started or changed.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Sequence
 
+from modprompt.errors import UserError
+from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import progress, state
+from modprompt.programs import left_as_found
 
 _MARKS = {state.FINISHED: "finished", state.RUNNING: "running", state.FAILED: "failed", state.STALE: "stale"}
 
@@ -39,3 +49,17 @@ def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> l
     finished = [(job, stands.result or {}) for job, stands in states if stands.name == state.FINISHED]
     counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
     return [f"not compared with what is there now: {kind} of {n} finished runs" for kind, n in sorted(counts.items())]
+
+
+@left_as_found()
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 after one line on what is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_what_to_run(parser)
+    args = parser.parse_args(argv)
+    try:
+        print("\n".join(lines(protocols.jobs(arguments.what_to_run(args)), args.out, Inputs(args.out, args.data))))
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -29,7 +29,7 @@ def called(monkeypatch):
         (["train", "--trainer", "MPL"], "cli.train", ["--trainer", "MPL"]),
         (["prepare", "all", "--check"], "data.prepare.__main__", ["all", "--check"]),
         (["experiment", "run", "demo", "--jobs", "2"], "experiments.running.run", ["demo", "--jobs", "2"]),
-        (["experiment", "status", "demo"], "experiments.running.run", ["demo", "--status"]),
+        (["experiment", "status", "demo"], "experiments.running.status", ["demo"]),
         (["experiment", "report", "demo"], "experiments.reporting.report", ["demo"]),
         (["doctor"], "hosts.doctor", []),
         (["install", "x", "--dry-run"], "hosts.install", ["x", "--dry-run"]),
@@ -70,6 +70,14 @@ def test_help_and_version(capsys):
     assert "\n  train " not in capsys.readouterr().out
     assert main.main([]) == 2
     assert capsys.readouterr() == ("", text)
+
+
+def test_help_of_status_is_of_status(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["experiment", "status", "--help"])
+    text = capsys.readouterr().out
+    assert "How the runs of an experiment stand" in text
+    assert "--launcher" not in text
 
 
 def test_older_python_is_told_in_one_line(called, capsys, monkeypatch):
