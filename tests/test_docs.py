@@ -16,6 +16,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 import modprompt
 from modprompt.cli import train
+from modprompt.methods.table import METHODS
 from modprompt.trainers import nodes as config
 from tests.conftest import ROOT
 from tests.modprompt.test_boundaries import FLOORS
@@ -208,6 +209,18 @@ def test_settings_are_read_with_default_and_meaning(tmp_path):
     assert read["again"] == ("0.5", "As in `Other`, with another default.")
     assert read["other"] == ("4", None)
     assert read["made"] == ("tuple(range(3))", None)
+
+
+def test_reference_has_a_table_of_all_settings_of_a_method():
+    griffe = pytest.importorskip("griffe")
+    extensions = griffe.load_extensions(str(DOCS / "settings_of_methods.py"))
+    package = griffe.load("modprompt", search_paths=[ROOT], extensions=extensions, allow_inspection=False)
+    for row in METHODS:
+        text = package[f"methods.{row.module}.{row.name}"].docstring.value
+        shown = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (.+?)\.? \|$", text, flags=re.MULTILINE)
+        known = {one.field: (one.default, one.meaning.lower()) for one in row.method.settings()}
+        assert {name: (ast.literal_eval(default), said.lower()) for name, default, said in shown} == known
+    assert "| setting |" not in package["methods.groups.Regularised"].docstring.value
 
 
 @pytest.mark.slow

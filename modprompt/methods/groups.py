@@ -36,9 +36,9 @@ class PromptsVision(Method):
 class Regularised(Method):
     """PromptSRC's self-regularisation (arXiv 2307.06948): three losses beside cross entropy, an average over epochs."""
 
-    text_loss_weight: float = setting(0.0, "of the distance to CLIP's class features", least=0, compared=False)
-    image_loss_weight: float = setting(0.0, "of the distance to CLIP's image features", least=0, compared=False)
-    logits_loss_weight: float = setting(0.0, "of the divergence from CLIP's logits", least=0, compared=False)
+    text_loss_weight: float = setting(0.0, "weight of the distance to CLIP's class features", least=0, compared=False)
+    image_loss_weight: float = setting(0.0, "weight of the distance to CLIP's image features", least=0, compared=False)
+    logits_loss_weight: float = setting(0.0, "weight of the divergence from CLIP's logits", least=0, compared=False)
     gpa_mean: float = setting(15.0, "epoch that weighs most in the average of prompts over epochs", compared=False)
     gpa_std: float = setting(0.0, "its spread in epochs; 0 takes the last epoch's prompts", least=0, compared=False)
 
