@@ -49,8 +49,10 @@ def _settings_help(argv: list[str] | None) -> str:
     named = next((after for word, after in zip(words, words[1:]) if word == "--trainer"), "")
     if named not in BY_NAME:
         return "--trainer MPL --help lists the settings of MPL; the same for every trainer"
-    text = BY_NAME[named].method.help_text()
-    return f"settings of {named}, as KEY VALUE:\n{text}" if text else f"{named} has no settings"
+    method = BY_NAME[named].method
+    text = method.help_text()
+    prec = f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16"
+    return f"settings of {named}, as KEY VALUE:\n{text}\n{prec}" if text else f"{named} has no settings"
 
 
 def use_embedded_default(args: argparse.Namespace, shots: int) -> None:

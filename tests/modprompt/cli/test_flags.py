@@ -4,10 +4,13 @@ import sys
 
 import pytest
 
+import modprompt
 from modprompt import programs
 from modprompt.cli import flags
+from modprompt.engine import precision
 from modprompt.errors import UserError
 from modprompt.runs.settings import FLAGS
+from modprompt.trainers import nodes
 from tests.conftest import ROOT, run_program
 
 MODULE = """
@@ -123,6 +126,9 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
         "TRAINER.MPL.N_RM_OP             1               vision prompt tokens removed in front of each deep layer"
         in out
     )
+    (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
+    assert f"{nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
+    assert all(choice in prec for choice in precision.CHOICES)
     for words, said in (
         (["--help"], "--trainer MPL --help lists"),
         (["--trainer", "ZeroshotCLIP", "-h"], "no settings"),
