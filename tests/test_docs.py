@@ -61,6 +61,22 @@ def test_examples_depth_is_checked(command, capsys):
     assert "error: TRAINER.GROWING.PROMPT_DEPTH" in capsys.readouterr().err
 
 
+def test_example_works_in_python_alone(tmp_path):
+    (tmp_path / "growing.py").write_text(
+        "".join(line for line in EXAMPLE.splitlines(True) if "register_own" not in line)
+    )
+    code = (
+        "import sys, torch, modprompt, growing\n"
+        "clip_model, _ = modprompt.load_clip('glyph-clip', device='cpu')\n"
+        "model = growing.Growing(prompt_depth=3).on(clip_model, ['zero', 'one']).eval()\n"
+        "model.save('growing.pt')\n"
+        "again, images = modprompt.load('growing.pt', clip_model, method=growing.Growing), torch.rand(1, 3, 32, 32)\n"
+        "assert torch.equal(again(images), model(images))\n"
+        "assert 'dassl' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+
+
 def name_of(path):
     return path.relative_to(ROOT).as_posix()
 
