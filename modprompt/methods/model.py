@@ -30,7 +30,7 @@ class PromptedModel(PromptedCLIP):
 
     `half()`, `bfloat16()` (or `.to(torch.bfloat16)`) and `float()` mean what PREC fp16, bf16 and fp32 mean; other types
     are refused. In eval mode, without gradients, class features are computed once, and anew when a parameter has
-    changed (through `.data` unseen; `.eval()` again forgets them).
+    changed (in CLIP through `.data`: unseen).
 
     Args:
         method: whose it is.

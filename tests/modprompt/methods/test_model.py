@@ -222,7 +222,10 @@ def test_embedded_clip_refuses_words_that_it_does_not_know():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: modprompt.MPL(n_ctx=0, n_rm_op=-1), "N_RM_OP must be at least 0, got -1; N_CTX must be at least 1, got 0"),
+        (
+            lambda: modprompt.MPL(n_ctx=0, n_rm_op=-1),
+            "N_RM_OP must be at least 0, got -1; N_CTX must be at least 1, got 0",
+        ),
         (lambda: modprompt.MPL(prompt_depth=9), "PROMPT_DEPTH must be from 1 to 3, the number of layers"),
         (lambda: modprompt.MPL(prompt_depth=3, schedule_vision=[[0, 9]]), "SCHEDULE_VISION: vision schedule, layer 0"),
         (lambda: modprompt.MaPLe(n_ctx=2.5), "N_CTX must be a whole number, got 2.5"),
