@@ -41,7 +41,9 @@ class TemplatePrompts(Learner):
         """Take these class names into all templates."""
         names = [readable(name) for name in classnames]
         self.texts = nn.ModuleList(
-            PromptText([template.replace("{}", name) for name in names], classnames, 0, clip_model)
+            PromptText(
+                [template.replace("{}", name) for name in names], classnames, 0, clip_model, dtype=self.words_type
+            )
             for template in self.templates
         )
         self.prompt_text = self.texts[0]

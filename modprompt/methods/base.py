@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from modprompt.clips.build import layers_of, require_vision_transformer
+from modprompt.clips.cast import rounded_to
 from modprompt.clips.facts import called
 from modprompt.clips.words import require_known_words
 from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
@@ -15,7 +16,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
 from modprompt.methods.contract import Classes, classes_of
-from modprompt.methods.model import PromptedModel
+from modprompt.methods.model import PromptedModel, warn_of_rounding
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
 
@@ -115,6 +116,8 @@ class Method(Configured):
         """
         classes = classes_of(names, dataset)
         _require_clip(clip_model)
+        if rounded_to(clip_model):
+            warn_of_rounding(clip_model)
         require_known_words(classes.names, clip_model)
         if self.wants_vision:
             require_vision_transformer(clip_model, called(clip_model), type(self).__name__)

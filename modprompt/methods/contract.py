@@ -4,8 +4,10 @@ from typing import Any, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
 
 from torch import nn
 
+from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 from modprompt.fields import Setting
+from modprompt.learners.base import Learner
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import Objective
 
@@ -33,6 +35,9 @@ class ModelsMethod(Protocol):
 
     def as_config(self) -> Dict[str, Any]:
         """All settings by config key."""
+
+    def learner(self, clip_model: nn.Module, classes: Classes, schedules: Schedules) -> Learner:
+        """The learner, newly drawn."""
 
     def objective(self, model: Any) -> Objective:
         """What it minimises."""

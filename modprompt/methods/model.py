@@ -5,13 +5,14 @@ Shapes: B images, C classes.
 
 import copy
 import logging
+import warnings
 from pathlib import Path
 from typing import Any, Dict, Iterable, Optional, Union
 
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.cast import cast_products
+from modprompt.clips.cast import cast_products, exact_copy, note_rounding, rounded_to
 from modprompt.clips.facts import ClipFacts, called, facts_of
 from modprompt.clips.words import require_known_words
 from modprompt.engine import precision
@@ -23,6 +24,15 @@ from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.training.objective import Objective
 
 LOG = logging.getLogger("modprompt")
+
+
+def warn_of_rounding(clip_model: nn.Module) -> None:
+    """Warn that the matrices of a CLIP are not those that it was loaded with."""
+    warnings.warn(
+        f"the matrices of {called(clip_model)} were rounded to {rounded_to(clip_model)} by an earlier cast: load it "
+        "anew for exact ones",
+        stacklevel=3,
+    )
 
 
 class PromptedModel(PromptedCLIP):
@@ -63,9 +73,17 @@ class PromptedModel(PromptedCLIP):
             UserError: if the CLIP was cast behind this model's back, or the images have another size.
         """
         self._require_own_type()
-        size, sides = self.clip_model.visual.input_resolution, tuple(image.shape[-2:])
+        visual = self.clip_model.visual
+        size, sides = visual.input_resolution, tuple(image.shape[-2:])
+        if image.dim() != 4:
+            raise UserError(f"images must be (B, 3, H, W), got {tuple(image.shape)}")
         if sides != (size, size):
             raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP takes {size} x {size}")
+        if visual.training and not hasattr(visual, "transformer"):
+            raise UserError(
+                f"{called(self.clip_model)} is a ResNet in training mode, whose features depend on the batch: call "
+                "clip_model.eval()"
+            )
         return super().output(image)
 
     def forward(self, images: Tensor, labels: Optional[Tensor] = None) -> Tensor:
@@ -81,7 +99,8 @@ class PromptedModel(PromptedCLIP):
     def objective(self) -> Objective:
         """What the method minimises, for these classes; made when it is first asked for."""
         if self._objective is None:
-            self._objective = self.method.objective(self)
+            with precision.no_autocast(self.logit_scale.device), torch.inference_mode(False):
+                self._objective = self.method.objective(self)
             self._exact = None
         return self._objective
 
@@ -112,14 +131,23 @@ class PromptedModel(PromptedCLIP):
         return facts_of(self.clip_model)
 
     def exact_clip(self) -> nn.Module:
-        """The CLIP in float32, with the weights that it had before any cast."""
+        """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
         if self._exact is not None:
             return self._exact
-        exact = self.products == torch.float32
-        return self.clip_model if exact else copy.deepcopy(self.clip_model).float()
+        whole, rounded = self.clip_model.dtype == torch.float32, rounded_to(self.clip_model)
+        if rounded and exact_copy(self.clip_model) is None:
+            warnings.warn(
+                f"the frozen class features are of a CLIP that was rounded to {rounded}: "
+                "call .with_classes before the first loss, or load CLIP anew for each model",
+                stacklevel=2,
+            )
+        exact = self.clip_model if whole and not rounded else exact_copy(self.clip_model)
+        return exact or copy.deepcopy(self.clip_model).float()
 
     def cast(self, prec: str) -> None:
         """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
+
+        What a cast to a shorter type has rounded, no later cast brings back; a warning says so.
 
         Raises:
             UserError: on another value.
@@ -127,19 +155,35 @@ class PromptedModel(PromptedCLIP):
         how = precision.resolve(prec, self.logit_scale.device)
         if how.note:
             LOG.info(how.note)
-        clip_model, wanted = self.clip_model, torch.float16 if how.half_weights else how.products or torch.float32
+        wanted = torch.float16 if how.half_weights else how.products or torch.float32
         if wanted != self.products:
-            facts_of(clip_model)  # while its weights are whole
+            facts_of(self.clip_model)  # while its weights are whole
             if self._exact is None and self._objective is None and self.method.keeps_exact():
-                self._exact = self.exact_clip() if self.products != torch.float32 else copy.deepcopy(clip_model)
-            if self.products != torch.float32:
-                clip_model.float()
-            cast_products(clip_model, wanted)
+                self._exact = exact_copy(self.clip_model)
+            self._cast_clip(wanted)
         self.products = wanted
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
         self.set_stream(how.stream)
         self._kept = None
+
+    def _cast_clip(self, wanted: torch.dtype) -> None:
+        clip_model = self.clip_model
+        if clip_model.dtype == wanted:
+            return  # another model of this CLIP has done it
+        if clip_model.dtype != torch.float32:
+            clip_model.float()
+        if not cast_products(clip_model, wanted):
+            note_rounding(clip_model, wanted)
+        elif rounded_to(clip_model):
+            warn_of_rounding(clip_model)
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products, the teacher's too; None for that of the weights."""
+        super().set_stream(stream)
+        for term in self._objective.terms if self._objective else ():
+            if hasattr(term.of, "set_stream"):
+                term.of.set_stream(stream)
 
     def _require_own_type(self) -> None:
         mine, there = self.products, self.clip_model.dtype
@@ -189,6 +233,11 @@ class PromptedModel(PromptedCLIP):
         return self if dtype is None else self.type(dtype)
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptedModel":
+        # a cast of a module around this one comes here, and means what the model's own does
+        device = self.logit_scale.device
+        found = [fn(torch.empty(0, dtype=dtype, device=device)) for dtype in (torch.float32, self.products)]
+        if [one.dtype for one in found] != [torch.float32, self.products]:
+            return self.to(found[0].device).type(found[0].dtype)
         super()._apply(fn, *args, **kwargs)
         self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
         if self._exact is not None:
@@ -196,7 +245,9 @@ class PromptedModel(PromptedCLIP):
         return self
 
     def __getstate__(self) -> Dict[str, Any]:
-        return {**super().__getstate__(), "_objective": None}
+        # a teacher of exact weights cannot be made anew; other objectives are, and need not be picklable
+        kept = self._objective if self.method.keeps_exact() else None
+        return {**super().__getstate__(), "_objective": kept}
 
     # ------------------------------------------------------------------ other classes, files, figures
 
@@ -212,13 +263,22 @@ class PromptedModel(PromptedCLIP):
         """
         classes = classes_of(names, dataset or self.classes.dataset)
         require_known_words(classes.names, self.clip_model)
-        learner = self.prompt_learner.for_classes(classes.names, self.clip_model)
+        learner = self._learner_for(classes)
         other = PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
-        other.products = self.products
+        other.products, other._exact = self.products, self._exact
         other.set_stream(self.stream)
         other.text_encoder.most_tokens = self.text_encoder.most_tokens
         other.compile_encoders(self.compiled)
         return other.train(self.training)
+
+    def _learner_for(self, classes: Classes) -> Learner:
+        """The same prompts for other classes; if they learn nothing, those of the data set."""
+        mine, clip_model = self.prompt_learner, self.clip_model
+        if not self._learns_nothing():
+            return mine.for_classes(classes.names, clip_model)
+        learner = self.method.learner(clip_model, classes, mine.schedules)
+        learner.words_type = mine.words_type
+        return learner.for_classes(classes.names, clip_model).to(self.logit_scale.device)
 
     def save(self, path: Union[str, Path]) -> None:
         """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it."""
