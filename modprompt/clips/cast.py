@@ -44,7 +44,7 @@ def note_rounding(clip_model: nn.Module, dtype: torch.dtype) -> None:
 
 def rounded_to(clip_model: nn.Module) -> str:
     """The type that the matrices of a CLIP were rounded to; empty if they are what they were."""
-    return clip_model.__dict__.get(_ROUNDED, "")
+    return str(clip_model.__dict__.get(_ROUNDED, ""))
 
 
 def exact_copy(clip_model: nn.Module) -> Optional[nn.Module]:

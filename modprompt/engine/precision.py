@@ -1,7 +1,7 @@
 """What PREC means on a device: the type of CLIP's weights and of the products with them, and loss scaling."""
 
 import contextlib
-from typing import ContextManager, NamedTuple, Optional
+from typing import Any, ContextManager, NamedTuple, Optional
 
 import torch
 
@@ -79,7 +79,7 @@ def autocast_type(device: torch.device) -> Optional[torch.dtype]:
     return torch.get_autocast_gpu_dtype() if device.type == "cuda" else torch.get_autocast_cpu_dtype()
 
 
-def no_autocast(device: torch.device) -> ContextManager:
+def no_autocast(device: torch.device) -> ContextManager[Any]:
     """Within it products on a device have the type of what is multiplied."""
     if autocast_type(device) is None:
         return contextlib.nullcontext()

@@ -115,6 +115,8 @@ class Method(Configured):
             UserError: if a setting or a class name does not fit that CLIP; a SettingError names the setting.
         """
         classes = classes_of(names, dataset)
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
+            raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}")
         _require_clip(clip_model)
         if rounded_to(clip_model):
             warn_of_rounding(clip_model)

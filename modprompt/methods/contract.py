@@ -61,8 +61,9 @@ def classes_of(names: Iterable[str], dataset: str = "") -> Classes:
     Raises:
         UserError: if there are none, or one is empty or no text.
     """
-    if isinstance(names, str):
-        raise UserError(f"names must be a list of class names, got the text {names!r}")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        what = f"the text {names!r}" if isinstance(names, str) else repr(names)
+        raise UserError(f"names must be a list of class names, got {what}")
     classes = Classes(tuple(names), dataset)
     if not classes.names:
         raise UserError("names: no class names are given")

@@ -294,6 +294,12 @@ def test_bad_class_names(names, message, clip_model):
         on(modprompt.MPL, clip_model).with_classes(names)
 
 
+@pytest.mark.parametrize("epochs", [-1, 2.5, True, "3"])
+def test_bad_numbers_of_epochs(epochs, clip_model):
+    with pytest.raises(modprompt.UserError, match="epochs must be a whole number from 0 up"):
+        small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=epochs)
+
+
 def test_embedded_clip_refuses_words_that_it_does_not_know():
     clip_model, _ = modprompt.load_clip("glyph-clip")
     with pytest.raises(modprompt.UserError, match="cat"):
@@ -344,6 +350,8 @@ def test_a_resnet_is_refused_where_vision_prompts_are_asked_for(resnet_file):
 
 
 def test_images_of_another_size_are_refused(clip_model):
+    with pytest.raises(modprompt.UserError, match=r"images must be \(B, 3, H, W\), got \(3, 32, 32\)"):
+        on(modprompt.MPL, clip_model)(torch.randn(3, 32, 32))
     with pytest.raises(modprompt.UserError, match="images are 16 x 32 pixels, but this CLIP takes 32 x 32"):
         on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
 
