@@ -13,6 +13,7 @@ from modprompt.errors import SettingError
 
 Steps = Sequence[Sequence[int]]  # (remove, add) per layer, as a schedule is written out; kept as tuples
 C = TypeVar("C", bound="Configured")
+_MOST = 10**300  # larger whole numbers are no number with a point
 
 
 def setting(
@@ -80,7 +81,7 @@ class Setting(NamedTuple):
     def _typed(self, value: Any) -> Any:
         wanted = type(self.default)
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            return float(value) if abs(value) < _MOST else math.inf
         if wanted is tuple and isinstance(value, (list, tuple)):
             return tuple(tuple(step) if isinstance(step, (list, tuple)) else step for step in value)
         if type(value) is not wanted:
@@ -157,12 +158,17 @@ class Configured:
         """One with the given values by field or config key; the rest are defaults.
 
         Raises:
-            SettingError: on a value that does not fit, or an unknown name; the nearest is proposed.
+            SettingError: on a value that does not fit, an unknown name (the nearest is proposed), or one given twice.
         """
         known = {name: one.field for one in cls.settings() for name in (one.field, one.key)}
         for name in values:
+            name = str(name)
             check_name(name, [one for one in known if one.isupper() == name.isupper()], cls.__name__)
-        return cls(**{known[name]: value for name, value in values.items()})
+        fields = {known[name]: value for name, value in values.items()}
+        if len(fields) < len(values):
+            twice = [one.key for one in cls.settings() if {one.field, one.key} <= set(values)]
+            raise SettingError([(key, " is given twice") for key in twice])
+        return cls(**fields)
 
     @classmethod
     def help_text(cls) -> str:

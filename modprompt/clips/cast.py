@@ -1,32 +1,58 @@
-"""The matrices of a stock CLIP in another type."""
+"""The matrices of a stock CLIP in another type, and its exact weights as they were before."""
 
-from typing import Iterator, Tuple
+import copy
+import weakref
+from typing import Any, Iterator, MutableMapping, Optional, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from modprompt.clips.structure import CLIP
+
+_ROUNDED = "modprompt_rounded"  # the attribute of a CLIP that says to which type its matrices were rounded
+_COPIES: MutableMapping[nn.Module, Any] = weakref.WeakKeyDictionary()  # weak references to exact copies, by CLIP
+
+
+def _matrices(clip_model: nn.Module) -> Iterator[Tensor]:
+    names = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v")
+    for module in clip_model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            yield from module.parameters(recurse=False)
+        for name in names if hasattr(module, "in_proj_weight") else ("text_projection", "proj"):
+            tensor = getattr(module, name, None)
+            if isinstance(tensor, Tensor):
+                yield tensor
 
 
 def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
     """Cast the matrices of a stock CLIP in place; normalisations and embeddings stay as they are.
 
     Returns:
-        Whether any value was rounded, so that no cast back brings it again.
+        Whether they are the same numbers still.
     """
-    rounded = False
-    for owner, name in _products(clip_model):
-        tensor = getattr(owner, name)
+    exact = True
+    for tensor in _matrices(clip_model):
         if tensor.dtype != dtype:
-            cast = tensor.data.to(dtype)
-            rounded = rounded or not torch.equal(cast.to(tensor.dtype), tensor.data)
-            tensor.data = cast
-    return rounded
+            short = tensor.data.to(dtype)
+            exact = exact and (short.is_meta or torch.equal(short.to(tensor.dtype), tensor.data))
+            tensor.data = short
+    return exact
 
 
-def _products(clip_model: nn.Module) -> Iterator[Tuple[nn.Module, str]]:
-    """The matrices and what is added to them, as (module, name)."""
-    matrices = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v")
-    for module in clip_model.modules():
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            yield from ((module, name) for name, _ in module.named_parameters(recurse=False))
-        names = matrices if hasattr(module, "in_proj_weight") else ("text_projection", "proj")
-        yield from ((module, name) for name in names if isinstance(getattr(module, name, None), torch.Tensor))
+def note_rounding(clip_model: nn.Module, dtype: torch.dtype) -> None:
+    """Remember that a cast has rounded the matrices of a CLIP: no cast brings them back."""
+    clip_model.__dict__[_ROUNDED] = str(dtype).replace("torch.", "")
+
+
+def rounded_to(clip_model: nn.Module) -> str:
+    """The type that the matrices of a CLIP were rounded to; empty if they are what they were."""
+    return str(clip_model.__dict__.get(_ROUNDED, ""))
+
+
+def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
+    """A copy in float32 of a CLIP with exact weights, one for all who hold it; None if the weights are rounded."""
+    held = _COPIES[clip_model]() if clip_model in _COPIES else None
+    if held is None and not rounded_to(clip_model):
+        held = copy.deepcopy(clip_model).float()
+        _COPIES[clip_model] = weakref.ref(held)
+    return cast(Optional[CLIP], held)

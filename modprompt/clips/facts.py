@@ -4,7 +4,8 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from torch import nn
 
-from modprompt.clips.fingerprint import fingerprint, shape_of
+from modprompt.clips.cast import rounded_to
+from modprompt.clips.fingerprint import fingerprint, of_two_tensors, shape_of
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 
@@ -70,11 +71,22 @@ def facts_of(clip_model: CLIP) -> ClipFacts:
 
     Its weights must still be what they were when it was built: a cast to a shorter type gives another fingerprint.
     """
-    if _PLACE not in clip_model.__dict__:
+    if _PLACE not in clip_model.__dict__ or _has_other_weights(clip_model):
         found = fingerprint(clip_model.state_dict(), clip_model)
+        clip_model.__dict__["fingerprint"] = found
         clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=str(found))
     facts: ClipFacts = clip_model.__dict__[_PLACE]
     return facts
+
+
+def _has_other_weights(clip_model: Any) -> bool:
+    """Whether others, of a fine-tuned model, were loaded into a CLIP since it was noted; two tensors are looked at.
+
+    Of one whose matrices were rounded that cannot be told.
+    """
+    noted = getattr(clip_model.__dict__.get("fingerprint"), "old", "")
+    untold = not noted or rounded_to(clip_model) or clip_model.text_projection.is_meta
+    return not untold and of_two_tensors(clip_model) != noted
 
 
 def called(clip_model: nn.Module) -> str:

@@ -69,7 +69,7 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versi
 
         def finish(clip_model: CLIP) -> Versioned:
             whole = hashlib.sha256(_shape(clip_model).encode() + b"".join(digests)).hexdigest()
-            return Versioned(f"{VERSION}:{whole[:24]}", old=_of_two_tensors(clip_model))
+            return Versioned(f"{VERSION}:{whole[:24]}", old=of_two_tensors(clip_model))
 
         yield finish
 
@@ -88,7 +88,8 @@ def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned
         return finish(clip_model)
 
 
-def _of_two_tensors(clip_model: CLIP) -> str:
+def of_two_tensors(clip_model: CLIP) -> str:
+    """A short hash of two tensors, as version 1 of the fingerprint had it."""
     digest = hashlib.sha256()
     for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
         digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())

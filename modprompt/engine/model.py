@@ -38,13 +38,26 @@ class _Kept(NamedTuple):
     """Prompts and class features of one state of all that they are made of."""
 
     state: Tuple[Any, ...]
+    learned: List[Tensor]
     prompts: Prompts
     text: Tensor
 
 
 def _state(tensors: List[Tensor]) -> Tuple[Any, ...]:
-    """Changes whenever a tensor is written in place, moved, cast or replaced; writes through `.data` do not show."""
-    return tuple((x.data_ptr(), None if _has_no_version(x) else x._version, x.dtype, x.device) for x in tensors)
+    """Changes whenever a tensor is moved, cast, replaced, or written in place but through `.data`."""
+    return tuple(
+        (x.data_ptr(), None if _has_no_version(x) else x._version, x.shape, x.dtype, x.device) for x in tensors
+    )
+
+
+def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
+    """Whether tensors of the same shapes, types and device are equal: optimisers with fused=True leave no other trace.
+
+    On CUDA it waits once and not for each.
+    """
+    if not now or now[0].device.type == "cpu":
+        return all(torch.equal(old, new) for old, new in zip(kept, now))
+    return not bool(torch.stack([(old != new).any() for old, new in zip(kept, now)]).any())
 
 
 def _has_no_version(tensor: Tensor) -> bool:
@@ -78,7 +91,7 @@ class PromptedCLIP(nn.Module):
     """Logits of images over class prompts; only the prompt learner has trainable parameters.
 
     Class features that cannot change from call to call are kept: those that nothing learns, and in eval mode without
-    gradients all. They are computed anew as soon as a parameter has changed.
+    gradients all. They are computed anew as soon as a parameter that they are made of has changed.
 
     Args:
         prompt_learner: a Learner: its call gives Prompts, and its attributes say what it can do.
@@ -149,9 +162,10 @@ class PromptedCLIP(nn.Module):
         return output
 
     def train(self: P, mode: bool = True) -> P:
-        """Set the learner's mode and forget what is kept; CLIP is frozen, the batch statistics of a ResNet too."""
+        """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
         self.training = mode
-        self._kept = None
+        if self.prompt_learner.trains_text:
+            self._kept = None
         self.prompt_learner.train(mode)
         return self
 
@@ -176,15 +190,26 @@ class PromptedCLIP(nn.Module):
         if not self._fixed():
             prompts = self.prompt_learner()
             return prompts, self._class_features(prompts)
-        made_of = (self.prompt_learner.parameters(), self.prompt_learner.buffers(), self.text_encoder.parameters())
-        state = (self.stream, autocast_type(self.logit_scale.device), *_state([x for part in made_of for x in part]))
-        if self._kept is None or self._kept.state != state:
+        learner = self.prompt_learner
+        learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
+        made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
+        state = (self.stream, autocast_type(self.logit_scale.device), *_state(made_of))
+        kept = self._kept
+        if kept is None or kept.state != state or not _same_values(kept.learned, learned):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
-                prompts = self.prompt_learner()
-                self._kept = _Kept(state, prompts, self._class_features(prompts))
-        if torch.is_grad_enabled():  # the vision side may learn
-            return self.prompt_learner(), self._kept.text
-        return self._kept.prompts, self._kept.text
+                prompts = learner()
+                copies = [x.clone() for x in learned]
+                kept = self._kept = _Kept(state, copies, prompts, self._class_features(prompts))
+        if self._prompts_may_differ():
+            return learner(), kept.text
+        return kept.prompts, kept.text
+
+    def _prompts_may_differ(self) -> bool:
+        """Whether the prompts may be others than those with which class features were made: the vision side's."""
+        return torch.is_grad_enabled() or not (self.prompt_learner.trains_text or self._learns_nothing())
+
+    def _learns_nothing(self) -> bool:
+        return next(self.prompt_learner.parameters(), None) is None
 
     def _logits(self, features: Tensor, text: Tensor) -> Output:
         features = self._unit(features)  # (B, E)

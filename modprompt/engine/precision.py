@@ -1,6 +1,7 @@
 """What PREC means on a device: the type of CLIP's weights and of the products with them, and loss scaling."""
 
-from typing import NamedTuple, Optional
+import contextlib
+from typing import Any, ContextManager, NamedTuple, Optional
 
 import torch
 
@@ -76,3 +77,12 @@ def autocast_type(device: torch.device) -> Optional[torch.dtype]:
     if not hasattr(torch, "get_autocast_gpu_dtype"):
         return torch.float16
     return torch.get_autocast_gpu_dtype() if device.type == "cuda" else torch.get_autocast_cpu_dtype()
+
+
+def no_autocast(device: torch.device) -> ContextManager[Any]:
+    """Within it products on a device have the type of what is multiplied."""
+    if autocast_type(device) is None:
+        return contextlib.nullcontext()
+    if hasattr(torch, "autocast"):
+        return torch.autocast(device.type, enabled=False)
+    return torch.cuda.amp.autocast(enabled=False)

@@ -49,12 +49,12 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
     return torch.cat(rows).long()
 
 
-def embed_ids(ids: Tensor, clip_model: CLIP) -> Tensor:
-    """Embeddings of token ids by the frozen table, in the model's type."""
+def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None) -> Tensor:
+    """Embeddings of token ids by the frozen table, in a type, or without it in the model's."""
     table = clip_model.token_embedding
     with torch.no_grad():
         embedded: Tensor = table(ids.to(table.weight.device))
-        return embedded.type(clip_model.dtype)
+        return embedded.type(dtype or clip_model.dtype)
 
 
 def class_texts(classnames: Sequence[str], prefix: str) -> List[str]:
@@ -72,6 +72,7 @@ class PromptText(nn.Module):
         clip_model: a stock CLIP.
         position: where the class name stands: "end" (behind the context), "middle" (behind its first half) or "front".
         own_context: whether every class has a context of its own.
+        dtype: of the words; None for the model's type.
 
     Raises:
         UserError: on another position, or a prompt longer than the text context.
@@ -89,6 +90,7 @@ class PromptText(nn.Module):
         clip_model: CLIP,
         position: str = "end",
         own_context: bool = False,
+        dtype: Optional[torch.dtype] = None,
     ):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION", position, POSITIONS)
@@ -102,7 +104,7 @@ class PromptText(nn.Module):
         self.groups = group_by_length((end + 1 - self.shared).tolist())
         self.context_in_prefix = position == "end" and self.shared > n_ctx
         self.register_buffer("order", order_of(self.groups), persistent=False)
-        self._keep(embed_ids(ids, clip_model), order)
+        self._keep(embed_ids(ids, clip_model, dtype), order)
 
     def _keep(self, words: Tensor, order: Tensor) -> None:
         """Buffers of the embedded words (C, L, T): in parts where the context is shared, whole where it is not."""

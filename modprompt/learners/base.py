@@ -1,7 +1,7 @@
 """What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
 
 import copy
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class Learner(nn.Module):
 
     prompt_text: PromptText
     position = "end"  # of the class name
+    words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
     ctx: Tensor  # (n, T), or (C, n, T) of single classes
 
     def __init__(self, schedules: Schedules, prefix: str):
@@ -47,7 +48,7 @@ class Learner(nn.Module):
             UserError: if one is longer than the text context.
         """
         texts, n_ctx = class_texts(classnames, self.prefix), self.ctx.shape[-2]
-        self.prompt_text = PromptText(texts, classnames, n_ctx, clip_model, self.position, self.bound)
+        self.prompt_text = PromptText(texts, classnames, n_ctx, clip_model, self.position, self.bound, self.words_type)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.
@@ -65,6 +66,7 @@ class Learner(nn.Module):
 
     def cast(self, dtype: torch.dtype) -> None:
         """Cast, in place, what was made in CLIP's type, and all embedded words; the rest is float32."""
+        self.words_type = dtype
         words = ("prompt_text", "texts")
         for name, tensor in (*self.named_parameters(), *self.named_buffers()):
             if tensor.is_floating_point():

@@ -39,7 +39,9 @@ class TemplatePrompts(Learner):
         """Take these class names into all templates."""
         names = [readable(name) for name in classnames]
         texts = [
-            PromptText([template.replace("{}", name) for name in names], classnames, 0, clip_model)
+            PromptText(
+                [template.replace("{}", name) for name in names], classnames, 0, clip_model, dtype=self.words_type
+            )
             for template in self.templates
         ]
         self.texts = nn.ModuleList(texts)

@@ -101,12 +101,20 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union
         raise UserError(f"{path} does not fit this model: {'; '.join(settings) or difference}")
 
 
+def _same(name: str, one: str, other: str) -> bool:
+    """Whether two texts say the same; 2 and 2.0 of a setting do: a host's node and a method's settings differ so."""
+    try:
+        return one == other or (name.startswith("TRAINER.") and float(one) == float(other))
+    except ValueError:
+        return False
+
+
 def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
     expected = understood(stated, expected, path)
     other = [
         f"{name} is {value} here and {stated[name]} in the file"
         for name, value in expected.items()
-        if stated.get(name, value) != value
+        if not _same(name, stated.get(name, value), value)
     ]
     if other:
         raise UserError(f"{path} was made with other settings: {'; '.join(other)}")

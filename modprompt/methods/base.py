@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from modprompt.clips.build import layers_of, require_vision_transformer
+from modprompt.clips.cast import rounded_to
 from modprompt.clips.facts import called
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
@@ -16,7 +17,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
 from modprompt.methods.contract import Classes, classes_of
-from modprompt.methods.model import PromptedModel
+from modprompt.methods.model import PromptedModel, warn_of_rounding
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
 
@@ -115,9 +116,11 @@ class Method(Configured):
             UserError: if a setting, a class name or another argument does not fit; a SettingError names the setting.
         """
         classes = classes_of(names, dataset)
-        if not isinstance(epochs, int) or epochs < 0:
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
             raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}")
         clip = require_clip(clip_model)
+        if rounded_to(clip):
+            warn_of_rounding(clip)
         require_known_words(classes.names, clip)
         if self.wants_vision:
             require_vision_transformer(clip, called(clip), type(self).__name__)

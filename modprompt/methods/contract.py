@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
 
+from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.learners.base import Learner
@@ -33,6 +35,9 @@ class ModelsMethod(Protocol):
     def as_config(self) -> Dict[str, Any]:
         """All settings by config key."""
 
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """The learner, newly drawn."""
+
     def objective(self, model: Any) -> Objective:
         """What it minimises."""
 
@@ -55,8 +60,9 @@ def classes_of(names: Iterable[str], dataset: str = "") -> Classes:
     Raises:
         UserError: if there are none, or one is empty or no text.
     """
-    if isinstance(names, str):
-        raise UserError(f"names must be a list of class names, got the text {names!r}")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        what = f"the text {names!r}" if isinstance(names, str) else repr(names)
+        raise UserError(f"names must be a list of class names, got {what}")
     classes = Classes(tuple(names), dataset)
     if not classes.names:
         raise UserError("names: no class names are given")

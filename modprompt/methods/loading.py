@@ -15,6 +15,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.learners.view import load_learner
 from modprompt.methods.base import Method, require_clip
+from modprompt.methods.contract import classes_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import made_with, view_of
 from modprompt.methods.table import BY_NAME, row_of
@@ -47,6 +48,10 @@ def load(
         UserError: if the file is damaged, does not fit, belongs to another CLIP, or does not say what it is and
             neither do the arguments.
     """
+    if epoch is not None and not Path(path).is_dir():
+        raise UserError(f"epoch {epoch}: {path} is no folder of a run")
+    if device is not None and isinstance(clip, nn.Module):
+        raise UserError("device: this clip is a module, which stays where it is: move it, or the model")
     file = checkpoint_of_run(path, epoch) if Path(path).is_dir() else str(path)
     content = checkpoint.read(file)
     method, names, dataset = _what(content, method, names, file)
@@ -78,7 +83,9 @@ def _what(
                 f"{path} does not say what it is (it is the family's, or of our first version): give its method and "
                 'class names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'
             )
-        return method, tuple(names), ""
+        if not isinstance(method, Method):
+            raise UserError(f"method must be one with its settings, as in MPL(n_ctx=2), got {method!r}")
+        return method, classes_of(names).names, ""
     stated, classes = content.record.get("method", {}), content.record.get("classes", {})
     name = str(stated.get("name"))
     own = method if isinstance(method, type) and method.__name__ == name and name not in BY_NAME else None

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Optional, Union, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.cast import cast_products
+from modprompt.clips.cast import cast_products, exact_copy, note_rounding, rounded_to
 from modprompt.clips.facts import ClipFacts, called, facts_of
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
@@ -25,7 +25,15 @@ from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.training.objective import Objective
 
 LOG = logging.getLogger("modprompt")
-_ROUNDED = "modprompt_rounded"  # the attribute of a CLIP that a cast has rounded
+
+
+def warn_of_rounding(clip_model: nn.Module) -> None:
+    """Warn that the matrices of a CLIP are not those that it was loaded with."""
+    warnings.warn(
+        f"the matrices of {called(clip_model)} were rounded to {rounded_to(clip_model)} by an earlier cast: load it "
+        "anew for exact ones",
+        stacklevel=3,
+    )
 
 
 class PromptedModel(PromptedCLIP):
@@ -33,7 +41,7 @@ class PromptedModel(PromptedCLIP):
 
     `half()`, `bfloat16()` (or `.to(torch.bfloat16)`) and `float()` mean what PREC fp16, bf16 and fp32 mean; other types
     are refused. In eval mode, without gradients, class features are computed once, and anew when a parameter has
-    changed (through `.data` unseen; `.eval()` again forgets them).
+    changed (in CLIP through `.data`: unseen).
 
     Args:
         method: whose it is.
@@ -70,11 +78,17 @@ class PromptedModel(PromptedCLIP):
             UserError: if the CLIP was cast behind this model's back, or the images have another shape.
         """
         self._require_own_type()
+        visual = self.clip_model.visual
+        size, sides = visual.input_resolution, tuple(image.shape[-2:])
         if image.dim() != 4 or image.shape[1] != 3:
             raise UserError(f"images must be a batch (B, 3, H, W), got {tuple(image.shape)}")
-        size, sides = self.clip_model.visual.input_resolution, tuple(image.shape[-2:])
         if sides != (size, size):
             raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP takes {size} x {size}")
+        if visual.training and not hasattr(visual, "transformer"):
+            raise UserError(
+                f"{called(self.clip_model)} is a ResNet in training mode, whose features depend on the batch: call "
+                "clip_model.eval()"
+            )
         return super().output(image)
 
     def forward(self, images: Tensor, labels: Optional[Tensor] = None) -> Tensor:
@@ -91,7 +105,8 @@ class PromptedModel(PromptedCLIP):
     def objective(self) -> Objective:
         """What the method minimises, for these classes; made when it is first asked for."""
         if self._objective is None:
-            self._objective = self.method.objective(self)
+            with precision.no_autocast(self.logit_scale.device), torch.inference_mode(False):
+                self._objective = self.method.objective(self)
             self._exact = None
         return self._objective
 
@@ -122,23 +137,23 @@ class PromptedModel(PromptedCLIP):
         return facts_of(self.clip_model)
 
     def exact_clip(self) -> CLIP:
-        """The CLIP in float32, with the weights that it had before any cast.
-
-        Raises:
-            UserError: if another model's cast has rounded them before this one was made.
-        """
+        """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
         if self._exact is not None:
             return self._exact
-        clip = self.clip_model
-        if is_rounded(clip):
-            raise UserError(
-                f"the frozen class features need the exact weights of {called(clip)}, which an earlier cast has "
-                "rounded: load it again, or ask for the model's loss before the cast"
+        whole, rounded = self.clip_model.dtype == torch.float32, rounded_to(self.clip_model)
+        if rounded and exact_copy(self.clip_model) is None:
+            warnings.warn(
+                f"the frozen class features are of a CLIP that was rounded to {rounded}: "
+                "call .with_classes before the first loss, or load CLIP anew for each model",
+                stacklevel=2,
             )
-        return clip if clip.dtype == torch.float32 else copy.deepcopy(clip).float()
+        exact = self.clip_model if whole and not rounded else exact_copy(self.clip_model)
+        return exact or copy.deepcopy(self.clip_model).float()
 
     def cast(self, prec: str) -> None:
         """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
+
+        What a cast to a shorter type has rounded, no later cast brings back; a warning says so.
 
         Raises:
             UserError: on another value.
@@ -146,26 +161,35 @@ class PromptedModel(PromptedCLIP):
         how = precision.resolve(prec, self.logit_scale.device)
         if how.note:
             LOG.info(how.note)
-        self.products = torch.float16 if how.half_weights else how.products or torch.float32
-        if self.products != self.clip_model.dtype:
-            self._cast_clip(self.products)
+        wanted = torch.float16 if how.half_weights else how.products or torch.float32
+        if wanted != self.products:
+            facts_of(self.clip_model)  # while its weights are whole
+            if self._exact is None and self._objective is None and self.method.keeps_exact():
+                self._exact = exact_copy(self.clip_model)
+            self._cast_clip(wanted)
+        self.products = wanted
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
         self.set_stream(how.stream)
         self._kept = None
 
-    def _cast_clip(self, dtype: torch.dtype) -> None:
-        clip = self.clip_model
-        facts_of(clip)  # while its weights are whole
-        if self._exact is None and self._objective is None and self.method.keeps_exact() and not is_rounded(clip):
-            self._exact = copy.deepcopy(clip).float()
-        if clip.dtype != torch.float32:
-            clip.float()
-            if is_rounded(clip):
-                text = "an earlier cast has rounded its weights for good; load it again for exact ones"
-                warnings.warn(f"{called(clip)}: {text}", stacklevel=4)
-        if cast_products(clip, dtype):
-            clip.__dict__[_ROUNDED] = True
+    def _cast_clip(self, wanted: torch.dtype) -> None:
+        clip_model = self.clip_model
+        if clip_model.dtype == wanted:
+            return  # another model of this CLIP has done it
+        if clip_model.dtype != torch.float32:
+            clip_model.float()
+        if not cast_products(clip_model, wanted):
+            note_rounding(clip_model, wanted)
+        elif rounded_to(clip_model):
+            warn_of_rounding(clip_model)
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products, the teacher's too; None for that of the weights."""
+        super().set_stream(stream)
+        for term in self._objective.terms if self._objective else ():
+            if hasattr(term.of, "set_stream"):
+                term.of.set_stream(stream)
 
     def _require_own_type(self) -> None:
         mine, there = self.products, self.clip_model.dtype
@@ -215,11 +239,21 @@ class PromptedModel(PromptedCLIP):
         return self if dtype is None else self.type(dtype)
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptedModel":
+        # a cast of a module around this one comes here, and means what the model's own does
+        device = self.logit_scale.device
+        found = [fn(torch.empty(0, dtype=dtype, device=device)) for dtype in (torch.float32, self.products)]
+        if [one.dtype for one in found] != [torch.float32, self.products]:
+            return self.to(found[0].device).type(found[0].dtype)
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
         self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
         if self._exact is not None:
             self._exact._apply(fn)  # type: ignore[no-untyped-call]  # PyTorch's
         return self
+
+    def __getstate__(self) -> Dict[str, Any]:
+        # a teacher of exact weights cannot be made anew; other objectives are, and need not be picklable
+        kept = self._objective if self.method.keeps_exact() else None
+        return {**super().__getstate__(), "_objective": kept}
 
     # ------------------------------------------------------------------ other classes, files, figures
 
@@ -235,13 +269,22 @@ class PromptedModel(PromptedCLIP):
         """
         classes = classes_of(names, dataset or self.classes.dataset)
         require_known_words(classes.names, self.clip_model)
-        learner = self.prompt_learner.for_classes(classes.names, self.clip_model)
+        learner = self._learner_for(classes)
         other = PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
         other.products, other._exact = self.products, self._exact
         other.set_stream(self.stream)
         other.text_encoder.most_tokens = self.text_encoder.most_tokens
         other.compile_encoders(self.compiled)
         return other.train(self.training)
+
+    def _learner_for(self, classes: Classes) -> Learner:
+        """The same prompts for other classes; if they learn nothing, those of the data set."""
+        mine, clip_model = self.prompt_learner, self.clip_model
+        if not self._learns_nothing():
+            return mine.for_classes(classes.names, clip_model)
+        learner = self.method.learner(clip_model, classes, mine.schedules)
+        learner.words_type = mine.words_type
+        return learner.for_classes(classes.names, clip_model).to(self.logit_scale.device)
 
     def save(self, path: Union[str, Path]) -> None:
         """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it."""
@@ -259,8 +302,3 @@ class PromptedModel(PromptedCLIP):
         """Print how many parameters are trained, of how many."""
         trainable, total = self.count_parameters().values()
         print(f"trainable: {trainable:,} of {total:,}, {100 * trainable / total:.4f}%")
-
-
-def is_rounded(clip_model: nn.Module) -> bool:
-    """Whether a model's cast has rounded the weights of a CLIP."""
-    return _ROUNDED in clip_model.__dict__

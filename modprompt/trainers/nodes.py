@@ -114,12 +114,13 @@ def _prepare_before(merge: str) -> None:
         return
 
     @functools.wraps(plain)
-    def prepared(self: CfgNode, given: Any) -> Any:
+    def prepared(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
+        given = next(iter((*args, *kwargs.values())), None)
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)
             for name, key, value in _numbers(given):
                 _make_room(self.TRAINER[name], key, value)
-        return plain(self, given)
+        return plain(self, *args, **kwargs)
 
     vars(prepared)["prepares"] = True
     setattr(CfgNode, merge, prepared)

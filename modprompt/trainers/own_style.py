@@ -8,6 +8,7 @@ from typing import Any
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import UserError
 from modprompt.learners.base import Learner
 from modprompt.methods.contract import Classes
 from modprompt.methods.groups import Regularised
@@ -36,3 +37,19 @@ class OwnStyle(Regularised):
         """As the trainer has it."""
         key: str = self.trainer.checkpoint_key(learner, name)
         return key
+
+
+def of_trainer(trainer: Any) -> OwnStyle:
+    """The method of such a trainer, with what its node has of the settings of self-regularisation if it reads them.
+
+    Raises:
+        UserError: if the trainer has what nothing calls any more.
+    """
+    gone = [name for name in ("before_cast", "model_class", "naming_the_node") if hasattr(trainer, name)]
+    if gone:
+        raise UserError(
+            f"{type(trainer).__name__} has a {gone[0]}, which nothing reads any more: docs/own_trainer.md has how a "
+            "method is written now"
+        )
+    given = {one.field: trainer.setting(one.key) for one in OwnStyle.settings()} if trainer.regularises else {}
+    return OwnStyle(**{field: value for field, value in given.items() if value is not None}, trainer=trainer)

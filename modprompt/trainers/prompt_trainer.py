@@ -39,6 +39,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
 
     method_class: Optional[Type[Method]] = None
     node_name = ""  # the method's node under cfg.TRAINER
+    regularises = False  # whether a trainer without a method_class reads the settings of self-regularisation
 
     def build_learner(self, clip_model: CLIP, classnames: List[str]) -> Learner:
         """The prompt learner of a trainer without a method_class."""
@@ -57,10 +58,9 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         """
         if self.method_class is not None:
             return method_of(self.method_class, self.settings)
-        from modprompt.trainers.own_style import OwnStyle
+        from modprompt.trainers.own_style import of_trainer
 
-        given = {one.field: self.setting(one.key) for one in OwnStyle.settings()}
-        return OwnStyle(**{field: value for field, value in given.items() if value is not None}, trainer=self)
+        return of_trainer(self)
 
     def require_vision_transformer(self, clip_model: CLIP) -> None:
         """Raise UserError if the CLIP is a ResNet."""

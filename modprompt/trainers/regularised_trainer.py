@@ -8,6 +8,8 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 class RegularisedTrainer(PromptTrainer):
     """A PromptTrainer whose node has the settings of self-regularisation."""
 
+    regularises = True
+
 
 def add_regularisation(
     node: CfgNode, text: float = 0, image: float = 0, logits: float = 0, mean: float = 15, std: float = 0

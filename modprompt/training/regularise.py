@@ -3,7 +3,7 @@
 Shapes: B images, C classes, E joint width.
 """
 
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,10 @@ class SelfRegularisation:
         self.frozen = frozen
         self.class_features = class_features
         self.weights = weights
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the teacher's tokens between products, as the prompted model's."""
+        self.frozen.image_encoder.stream = self.frozen.text_encoder.stream = stream
 
     def __call__(self, output: Output, image: Tensor, labels: Tensor) -> Tensor:
         """Mean absolute distances of features, and the divergence of logits, of images (B, 3, H, W)."""

@@ -112,3 +112,13 @@ def test_errors_take_full_names_unless_they_have_them():
     error = SettingError([("N_CTX", " must be 1"), ("OPTIM.LR", " must be 2")]).under("TRAINER.MPL")
     assert str(error) == "TRAINER.MPL.N_CTX must be 1; OPTIM.LR must be 2"
     assert isinstance(error, modprompt.UserError)
+
+
+def test_a_setting_given_twice_is_refused():
+    with pytest.raises(SettingError, match="N_CTX is given twice"):
+        Example.of({"n_ctx": 1, "N_CTX": 2})
+
+
+def test_a_whole_number_too_large_for_one_with_a_point_is_refused():
+    with pytest.raises(SettingError, match="WEIGHT must be a number from 0 up, got inf"):
+        Example(weight=10**400)

@@ -63,6 +63,11 @@ def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused(clip_mod
     assert load_learner(view(learner), path, made_with).made_with == made_with
     with pytest.raises(UserError, match="made with other settings: TRAINER.MPL.N_RM_OP is 0 here and 1 in the file"):
         load_learner(view(learner), path, {**made_with, "TRAINER.MPL.N_RM_OP": "0"})
+    load_learner(view(learner), path, {**made_with, "TRAINER.MPL.N_RM_OP": "1.0"})
+    with pytest.raises(
+        UserError, match="made with other settings: the weights of CLIP is 1e3 here and abc in the file"
+    ):
+        load_learner(view(learner), path, {**made_with, "the weights of CLIP": "1e3"})
 
 
 @pytest.mark.parametrize(

@@ -249,3 +249,30 @@ def test_saving_is_whole_or_not_at_all(glyph, tmp_path):
 
 def test_every_kind_of_method_is_in_the_table():
     assert {row.kind for row in METHODS} == {"prompts", "zero-shot"}
+
+
+def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
+    clip_model, _ = modprompt.load_clip("glyph-clip", device="cpu")
+    model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
+    model.save(tmp_path / "before.pt")
+    clip_model.load_state_dict({name: 1.01 * value for name, value in clip_model.state_dict().items()})
+    model.save(tmp_path / "behind.pt")
+    with pytest.raises(modprompt.UserError, match="made with another CLIP than this CLIP: it names glyph-clip"):
+        modprompt.load(tmp_path / "before.pt", clip_model)
+    assert modprompt.load(tmp_path / "behind.pt", clip_model).classes == model.classes
+    with pytest.raises(modprompt.UserError, match="with a CLIP that has no name"):
+        modprompt.load(tmp_path / "behind.pt")
+
+
+def test_what_is_not_understood_is_not_passed_over(glyph, tmp_path):
+    model = modprompt.MPL(prompt_depth=6).on(glyph, ["zero", "one"])
+    model.save(tmp_path / "new.pt")
+    torch.save({"state_dict": torch.load(tmp_path / "new.pt", weights_only=True)["state_dict"]}, tmp_path / "old.pt")
+    for given, message in (
+        ({"method": model.method, "names": "zero"}, "names must be a list of class names, got the text 'zero'"),
+        ({"method": modprompt.MPL, "names": ["zero"]}, r"method must be one with its settings, as in MPL\(n_ctx=2\)"),
+        ({"epoch": 3}, "epoch 3: .*old.pt is no folder of a run"),
+        ({"device": "cpu"}, "device: this clip is a module"),
+    ):
+        with pytest.raises(modprompt.UserError, match=message):
+            modprompt.load(tmp_path / "old.pt", glyph, **given)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import modprompt
-from modprompt.clips.cast import cast_products
 from modprompt.engine.precision import resolve
 from modprompt.methods.table import METHODS
 from tests.conftest import random_clip
@@ -117,7 +116,7 @@ def test_bfloat16_and_back(cls, clip_model, images, labels):
         assert loss.item() == pytest.approx(exact, rel=0.1)
         loss.backward()
     assert model.stream == resolve("bf16", torch.device("cpu")).stream
-    with pytest.warns(UserWarning, match="an earlier cast has rounded its weights for good"):
+    with pytest.warns(UserWarning, match="this CLIP were rounded to bfloat16 by an earlier cast"):
         model.float()
     assert model.stream is None
     assert clip_model.visual.conv1.weight.dtype == torch.float32
@@ -154,50 +153,102 @@ def test_a_cast_behind_its_back_is_told(clip_model, images):
     assert torch.isfinite(two(images)).all()
 
 
-REGULARISED = [cls for cls in LEARNING if any(one.field == "text_loss_weight" for one in cls.settings())]
+def taught(clip_model, cls=modprompt.PromptSRC):
+    return on(cls, clip_model, text_loss_weight=1.0, image_loss_weight=1.0)
 
 
-@pytest.mark.parametrize("cls", REGULARISED, ids=by_name)
-def test_frozen_class_features_are_those_before_a_cast(cls, images, labels):
-    """PromptSRC's teacher has CLIP's exact weights, whenever the model was cast or copied."""
-    features = []
-    for how in ("never", "before", "after", "copied", "other classes"):
-        model = on(cls, random_clip(), text_loss_weight=1.0)
-        if how == "after":
-            model.loss(images, labels)
-        if how != "never":
-            model.to(torch.bfloat16)
-        model = {"copied": copy.deepcopy, "other classes": lambda model: model.with_classes(NAMES)}.get(
-            how, lambda x: x
-        )(model)
-        features.append(model.objective.terms[-1].of.class_features)
-        if how == "after":
-            features.append(copy.deepcopy(model).objective.terms[-1].of.class_features)
-    assert all(torch.equal(one, features[0]) for one in features)
-    assert len(features) == 6
+def teacher_of(model):
+    return model.objective.terms[-1].of.class_features
 
 
-@pytest.mark.parametrize("cls", REGULARISED, ids=by_name)
-def test_weights_that_a_cast_has_rounded_teach_nobody(cls, clip_model, images, labels):
-    one, two = on(modprompt.CoOp, clip_model), on(cls, clip_model, text_loss_weight=1.0)
-    one.to(torch.bfloat16)
+@pytest.mark.parametrize("cls", [modprompt.MPL, modprompt.PromptSRC], ids=by_name)
+def test_frozen_class_features_are_those_before_a_cast(cls):
+    """PromptSRC's teacher has CLIP's exact weights, whenever the model was cast."""
+    exact = teacher_of(taught(random_clip(), cls))
+    model = taught(random_clip(), cls).to(torch.bfloat16)
+    assert torch.equal(teacher_of(model), exact)
+
+
+def test_frozen_class_features_are_exact_for_a_second_model_of_the_clip_and_for_other_classes(clip_model):
+    exact = teacher_of(taught(random_clip()))
+    one, two = taught(clip_model), taught(clip_model)
+    three = one.to(torch.bfloat16).with_classes(NAMES)
     two.to(torch.bfloat16)
-    with pytest.raises(modprompt.UserError, match="which an earlier cast has rounded: load it again"):
-        two.loss(images, labels)
-    with pytest.warns(UserWarning, match="an earlier cast has rounded its weights for good"):
-        one.float()
-    assert torch.isfinite(one.loss(images, labels))
+    assert all(torch.equal(teacher_of(model), exact) for model in (one, two, three))
+    late = one.with_classes(NAMES)
+    with pytest.warns(UserWarning, match="rounded to bfloat16: call .with_classes before the first loss"):
+        teacher_of(late)
 
 
-def test_a_cast_that_rounds_nothing_leaves_no_mark():
-    clip_model, _ = modprompt.load_clip("glyph-clip", device="cpu")
-    before = clip_model.visual.proj.clone()
-    model = on(modprompt.MPL, clip_model, ["zero", "one"], text_loss_weight=1.0)
-    assert not cast_products(clip_model, torch.float16)  # its file is in half precision
-    model.products = torch.float16
-    model.float()
-    assert torch.equal(clip_model.visual.proj, before)
-    assert cast_products(clip_model, torch.bfloat16)
+def test_frozen_class_features_do_not_hang_on_where_the_first_loss_is(images, labels):
+    exact = teacher_of(taught(random_clip()))
+    with torch.autocast("cpu", torch.bfloat16):
+        model = taught(random_clip())
+        model.loss(images, labels)
+    assert torch.equal(teacher_of(model), exact)
+    with torch.inference_mode():
+        model = taught(random_clip())
+        model.loss(images, labels)
+    assert torch.equal(teacher_of(model), exact)
+    assert not teacher_of(model).is_inference()
+
+
+def test_a_cast_behind_the_first_loss_is_as_one_in_front(images, labels):
+    late, early = taught(random_clip()), taught(random_clip())
+    late.loss(images, labels)
+    late.to(torch.bfloat16)
+    early.to(torch.bfloat16)
+    assert late.loss(images, labels).item() == early.loss(images, labels).item()
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_of_what_was_cast_have_its_loss(twin, clip_model, images, labels):
+    model = taught(clip_model).to(torch.bfloat16)
+    before = twin(model)
+    expected = model.loss(images, labels).item()
+    assert before.loss(images, labels).item() == expected
+    assert twin(model).loss(images, labels).item() == expected
+
+
+def test_a_rounded_clip_is_told_to_the_next_model(clip_model):
+    model = on(modprompt.MPL, clip_model).to(torch.bfloat16)
+    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it anew"):
+        model.float()
+    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it anew"):
+        on(modprompt.CoOp, clip_model)
+
+
+@pytest.mark.parametrize("cls", [one for one in CLASSES if one is not modprompt.CoCoOp], ids=by_name)
+def test_other_classes_behind_a_cast_are_as_in_front_of_it(cls, images):
+    behind = on(cls, random_clip(), ["cat", "lynx"]).to(torch.bfloat16).with_classes(NAMES)
+    front = on(cls, random_clip(), ["cat", "lynx"]).with_classes(NAMES).to(torch.bfloat16)
+    assert torch.equal(behind.eval()(images), front.eval()(images))
+
+
+def test_a_cast_of_a_module_around_it_is_its_own(clip_model, images):
+    model = on(modprompt.MPL, clip_model)
+    around = torch.nn.Sequential(model)
+    around.to(torch.bfloat16)
+    assert model.stream == resolve("bf16", torch.device("cpu")).stream
+    assert clip_model.visual.conv1.weight.dtype == torch.bfloat16
+    assert clip_model.ln_final.weight.dtype == torch.float32
+    assert torch.equal(around(images), on(modprompt.MPL, random_clip()).to(torch.bfloat16)(images))
+    with pytest.raises(modprompt.UserError, match="not in torch.float64"):
+        around.double()
+
+
+def test_zero_shot_takes_the_template_of_another_data_set(clip_model, images, tmp_path):
+    model = on(modprompt.ZeroshotCLIP, clip_model).with_classes(["cat", "lynx"], dataset="Food101").eval()
+    assert model.prompt_learner.templates == ("a photo of {}, a type of food.",)
+    model.save(tmp_path / "zeroshot.pt")
+    assert torch.equal(modprompt.load(tmp_path / "zeroshot.pt", clip_model)(images), model(images))
+
+
+def test_a_resnet_in_training_mode_is_refused(resnet_file):
+    clip_model, _ = modprompt.load_clip(resnet_file, device="cpu")
+    model = modprompt.CoOp().on(clip_model.train(), NAMES).eval()
+    with pytest.raises(modprompt.UserError, match=r"resnet.pt is a ResNet in training mode.*clip_model.eval\(\)"):
+        model(torch.randn(2, 3, 64, 64))
 
 
 def test_moves_between_devices_take_the_words_along(clip_model):
@@ -241,6 +292,12 @@ def test_bad_class_names(names, message, clip_model):
         small(modprompt.MPL).on(clip_model, names)
     with pytest.raises(modprompt.UserError, match=message):
         on(modprompt.MPL, clip_model).with_classes(names)
+
+
+@pytest.mark.parametrize("epochs", [-1, 2.5, True, "3"])
+def test_bad_numbers_of_epochs(epochs, clip_model):
+    with pytest.raises(modprompt.UserError, match="epochs must be a whole number from 0 up"):
+        small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=epochs)
 
 
 def test_embedded_clip_refuses_words_that_it_does_not_know():
@@ -293,6 +350,8 @@ def test_a_resnet_is_refused_where_vision_prompts_are_asked_for(resnet_file):
 
 
 def test_images_of_another_size_are_refused(clip_model):
+    with pytest.raises(modprompt.UserError, match=r"images must be \(B, 3, H, W\), got \(3, 32, 32\)"):
+        on(modprompt.MPL, clip_model)(torch.randn(3, 32, 32))
     with pytest.raises(modprompt.UserError, match="images are 16 x 32 pixels, but this CLIP takes 32 x 32"):
         on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
 

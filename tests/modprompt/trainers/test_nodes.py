@@ -84,3 +84,11 @@ def test_what_is_no_number_is_refused():
     cfg.TRAINER.MPL.N_CTX = "2"
     with pytest.raises(SettingError, match="N_CTX must be a whole number, got '2'"):
         method_of(TRAINER_REGISTRY.get("MPL").method_class, cfg.TRAINER.MPL)
+
+
+def test_a_merge_takes_its_argument_by_name(tmp_path):
+    cfg = get_cfg_default()
+    cfg.merge_from_list(cfg_list=["TRAINER.MPL.GPA_MEAN", 2.5])
+    other = cfg.clone()
+    cfg.merge_from_other_cfg(cfg_other=other)
+    assert cfg.TRAINER.MPL.GPA_MEAN == 2.5

@@ -10,7 +10,9 @@ from dassl.config import cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.cli import train
-from modprompt.trainers import nodes
+from modprompt.errors import UserError
+from modprompt.trainers import nodes, own_style
+from modprompt.trainers.regularised_trainer import RegularisedTrainer
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +60,18 @@ def test_its_checks_name_its_node_and_its_checkpoint_its_settings(said, command,
     capsys.readouterr()
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *other]) == 2
     assert "TRAINER.OLD_GROWING.CTX_INIT is a photo of the here and a photo of a in the file" in capsys.readouterr().err
+
+
+def test_only_a_regularised_trainer_reads_the_settings_of_self_regularisation(said):
+    class Settings:
+        method_class, regularises = None, False
+        setting = {"TEXT_LOSS_WEIGHT": 2, "GPA_STD": 3}.get
+
+    assert not own_style.of_trainer(Settings()).keeps_exact()
+    Settings.regularises = RegularisedTrainer.regularises
+    method = own_style.of_trainer(Settings())
+    assert method.weights().text == 2.0
+    assert method.averages()
+    Settings.before_cast = lambda self, clip_model: None
+    with pytest.raises(UserError, match="Settings has a before_cast, which nothing reads any more"):
+        own_style.of_trainer(Settings())
