@@ -17,7 +17,8 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
 from modprompt.methods.contract import Classes, classes_of
-from modprompt.methods.model import PromptedModel, warn_of_rounding
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.shared_clip import warn_of_rounding
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
 

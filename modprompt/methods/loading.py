@@ -78,7 +78,7 @@ def _what(
 ) -> Tuple[Method, Tuple[str, ...], str]:
     """Method, class names and data set of a file."""
     if not content.record:
-        if not isinstance(method, Method) or names is None:
+        if method is None or names is None:
             raise UserError(
                 f"{path} does not say what it is (it is the family's, or of our first version): give its method and "
                 'class names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'

@@ -3,40 +3,25 @@
 Shapes: B images, C classes.
 """
 
-import copy
-import logging
-import warnings
 from pathlib import Path
-from typing import Any, Dict, Iterable, Optional, Union, cast
+from typing import Dict, Iterable, Optional, Union
 
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.cast import cast_products, exact_copy, note_rounding, rounded_to
-from modprompt.clips.facts import ClipFacts, called, facts_of
-from modprompt.clips.structure import CLIP
+from modprompt.clips.facts import called
 from modprompt.clips.words import require_known_words
 from modprompt.engine import precision
-from modprompt.engine.model import Output, PromptedCLIP
+from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.learners.base import Learner
 from modprompt.methods.contract import Classes, ModelsMethod, classes_of
 from modprompt.methods.records import describe, method_record, view_of, write
+from modprompt.methods.shared_clip import OnSharedClip
 from modprompt.training.objective import Objective
 
-LOG = logging.getLogger("modprompt")
 
-
-def warn_of_rounding(clip_model: nn.Module) -> None:
-    """Warn that the matrices of a CLIP are not those that it was loaded with."""
-    warnings.warn(
-        f"the matrices of {called(clip_model)} were rounded to {rounded_to(clip_model)} by an earlier cast: load it "
-        "anew for exact ones",
-        stacklevel=3,
-    )
-
-
-class PromptedModel(PromptedCLIP):
+class PromptedModel(OnSharedClip):
     """A method's prompts in front of a frozen CLIP, which is shared, with the user and with models of other classes.
 
     `half()`, `bfloat16()` (or `.to(torch.bfloat16)`) and `float()` mean what PREC fp16, bf16 and fp32 mean; other types
@@ -51,23 +36,14 @@ class PromptedModel(PromptedCLIP):
         epochs: number of epochs of the training; 0 if it is not known.
     """
 
-    prompt_learner: Learner
-    clip_model: CLIP
-
     def __init__(
         self, method: ModelsMethod, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int = 0
     ):
-        clip = cast(CLIP, clip_model)
-        super().__init__(learner, clip)
+        super().__init__(learner, clip_model, method.keeps_exact())
         self.method = method
         self.classes = classes
         self.epochs = epochs
         self.average = method.average(epochs) if epochs else None
-        # not a submodule: its parts that are run are there already
-        self.__dict__["clip_model"] = clip
-        self.products = clip.dtype  # type of the matrices as this model knows them
-        self._exact: Optional[CLIP] = None
-        self._objective: Optional[Objective] = None
 
     # ------------------------------------------------------------------ images in, logits or loss out
 
@@ -128,132 +104,6 @@ class PromptedModel(PromptedCLIP):
             return False
         self.average.load_into(self.prompt_learner)
         return True
-
-    # ------------------------------------------------------------------ which CLIP, which type
-
-    @property
-    def clip_facts(self) -> ClipFacts:
-        """What is known of its CLIP."""
-        return facts_of(self.clip_model)
-
-    def exact_clip(self) -> CLIP:
-        """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
-        if self._exact is not None:
-            return self._exact
-        whole, rounded = self.clip_model.dtype == torch.float32, rounded_to(self.clip_model)
-        if rounded and exact_copy(self.clip_model) is None:
-            warnings.warn(
-                f"the frozen class features are of a CLIP that was rounded to {rounded}: "
-                "call .with_classes before the first loss, or load CLIP anew for each model",
-                stacklevel=2,
-            )
-        exact = self.clip_model if whole and not rounded else exact_copy(self.clip_model)
-        return exact or copy.deepcopy(self.clip_model).float()
-
-    def cast(self, prec: str) -> None:
-        """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
-
-        What a cast to a shorter type has rounded, no later cast brings back; a warning says so.
-
-        Raises:
-            UserError: on another value.
-        """
-        how = precision.resolve(prec, self.logit_scale.device)
-        if how.note:
-            LOG.info(how.note)
-        wanted = torch.float16 if how.half_weights else how.products or torch.float32
-        if wanted != self.products:
-            facts_of(self.clip_model)  # while its weights are whole
-            if self._exact is None and self._objective is None and self.method.keeps_exact():
-                self._exact = exact_copy(self.clip_model)
-            self._cast_clip(wanted)
-        self.products = wanted
-        if isinstance(self.prompt_learner, Learner):
-            self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
-        self.set_stream(how.stream)
-        self._kept = None
-
-    def _cast_clip(self, wanted: torch.dtype) -> None:
-        clip_model = self.clip_model
-        if clip_model.dtype == wanted:
-            return  # another model of this CLIP has done it
-        if clip_model.dtype != torch.float32:
-            clip_model.float()
-        if not cast_products(clip_model, wanted):
-            note_rounding(clip_model, wanted)
-        elif rounded_to(clip_model):
-            warn_of_rounding(clip_model)
-
-    def set_stream(self, stream: Optional[torch.dtype]) -> None:
-        """Another type for the tokens between products, the teacher's too; None for that of the weights."""
-        super().set_stream(stream)
-        for term in self._objective.terms if self._objective else ():
-            if hasattr(term.of, "set_stream"):
-                term.of.set_stream(stream)
-
-    def _require_own_type(self) -> None:
-        mine, there = self.products, self.clip_model.dtype
-        if mine != there:
-            raise UserError(
-                f"{called(self.clip_model)} is {there} now, but this model was made or cast for {mine}: it is shared; "
-                "cast this model too (.float(), .half(), .to(torch.bfloat16))"
-            )
-
-    def half(self) -> "PromptedModel":
-        """PREC fp16, on CUDA.
-
-        Raises:
-            UserError: on a CPU, where half precision is slower than float32.
-        """
-        if self.logit_scale.device.type == "cpu":
-            raise UserError("half() on a CPU is slower than float32: move the model first, or take .to(torch.bfloat16)")
-        self.cast("fp16")
-        return self
-
-    def bfloat16(self) -> "PromptedModel":
-        """PREC bf16: products in bfloat16, all else float32."""
-        self.cast("bf16")
-        return self
-
-    def float(self) -> "PromptedModel":
-        """PREC fp32."""
-        self.cast("fp32")
-        return self
-
-    def double(self) -> "PromptedModel":
-        """Refused: UserError."""
-        return self.type(torch.float64)
-
-    def type(self, dst_type: Any) -> "PromptedModel":
-        """As half(), bfloat16() or float(); UserError on another type."""
-        casts = {torch.float32: self.float, torch.float16: self.half, torch.bfloat16: self.bfloat16}
-        if dst_type not in casts:
-            raise UserError(f"this model computes in float32, float16 or bfloat16, not in {dst_type}")
-        return casts[dst_type]()
-
-    def to(self, *args: Any, **kwargs: Any) -> "PromptedModel":
-        """As nn.Module.to; a type means what half(), bfloat16() or float() mean."""
-        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
-        if device is not None:
-            super().to(device, non_blocking=non_blocking)
-        return self if dtype is None else self.type(dtype)
-
-    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptedModel":
-        # a cast of a module around this one comes here, and means what the model's own does
-        device = self.logit_scale.device
-        found = [fn(torch.empty(0, dtype=dtype, device=device)) for dtype in (torch.float32, self.products)]
-        if [one.dtype for one in found] != [torch.float32, self.products]:
-            return self.to(found[0].device).type(found[0].dtype)
-        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
-        self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
-        if self._exact is not None:
-            self._exact._apply(fn)  # type: ignore[no-untyped-call]  # PyTorch's
-        return self
-
-    def __getstate__(self) -> Dict[str, Any]:
-        # a teacher of exact weights cannot be made anew; other objectives are, and need not be picklable
-        kept = self._objective if self.method.keeps_exact() else None
-        return {**super().__getstate__(), "_objective": kept}
 
     # ------------------------------------------------------------------ other classes, files, figures
 
