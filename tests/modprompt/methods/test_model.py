@@ -350,8 +350,6 @@ def test_a_resnet_is_refused_where_vision_prompts_are_asked_for(resnet_file):
 
 
 def test_images_of_another_size_are_refused(clip_model):
-    with pytest.raises(modprompt.UserError, match=r"images must be a batch \(B, 3, H, W\), got \(3, 32, 32\)"):
-        on(modprompt.MPL, clip_model)(torch.randn(3, 32, 32))
     with pytest.raises(modprompt.UserError, match="images are 16 x 32 pixels, but this CLIP takes 32 x 32"):
         on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
 
