@@ -15,6 +15,7 @@ from dassl.config import cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
 import modprompt
+from modprompt import moved
 from modprompt.cli import train
 from modprompt.methods.table import METHODS
 from modprompt.trainers import nodes as config
@@ -237,6 +238,12 @@ def test_reference_has_a_table_of_all_settings_of_a_method():
         known = {one.field: (one.default, one.meaning.lower()) for one in row.method.settings()}
         assert {name: (ast.literal_eval(default), said.lower()) for name, default, said in shown} == known
     assert "| setting |" not in package["methods.groups.Regularised"].docstring.value
+
+
+def test_changelog_lists_every_import_path_that_moved():
+    rows = re.findall(r"^\| `(modprompt\.[\w.]+)` \| (.+) \|$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert {old: tuple(re.findall(r"`(.+?)`", new)) for old, new in rows} == moved.MOVED
+    assert f"\n## {modprompt.__version__} (" in (ROOT / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.slow
