@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
-from modprompt.checks import check_name
+from modprompt.checks import at_least, check_name, finite_at_least, one_of
 from modprompt.errors import SettingError
 
 Steps = Sequence[Sequence[int]]  # (remove, add) per layer, as a schedule is written out; kept as tuples
@@ -68,14 +68,15 @@ class Setting(NamedTuple):
             SettingError: if it is of another type or out of bounds.
         """
         value = self._typed(value)
-        if self.choices and value not in self.choices:
-            raise SettingError([(self.key, f" must be one of {', '.join(self.choices)}, got {value!r}")])
-        if isinstance(self.default, float) and not math.isfinite(value):
-            bound = "finite" if self.least is None else f"a number from {_plain(self.least)} up"
-            raise SettingError([(self.key, f" must be {bound}, got {value}")])
-        if self.least is not None and value < self.least:
-            bound = f"a number from {_plain(self.least)} up" if isinstance(self.default, float) else ""
-            raise SettingError([(self.key, f" must be {bound or f'at least {self.least}'}, got {_plain(value)}")])
+        if self.choices:
+            one_of(self.key, value, self.choices)
+        if isinstance(self.default, float):
+            if self.least is not None:
+                finite_at_least(self.key, _plain(value), _plain(self.least))
+            elif not math.isfinite(value):
+                raise SettingError([(self.key, f" must be finite, got {value}")])
+        elif self.least is not None:
+            at_least(self.key, value, self.least)
         return value
 
     def _typed(self, value: Any) -> Any:
