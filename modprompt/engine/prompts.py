@@ -62,6 +62,11 @@ def class_texts(classnames: Sequence[str], prefix: str) -> List[str]:
     return [f"{prefix} {readable(name)}.".strip() for name in classnames]
 
 
+def template_texts(classnames: Sequence[str], template: str) -> List[str]:
+    """Prompts of all classes, their names put into a template like "a photo of a {}."."""
+    return [template.replace("{}", readable(name)) for name in classnames]
+
+
 class PromptText(nn.Module):
     """The frozen part of class prompts, into which a context of n tokens is put; no parameters.
 

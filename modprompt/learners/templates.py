@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import readable
-from modprompt.engine.prompts import Prompts, PromptText
+from modprompt.engine.prompts import Prompts, PromptText, template_texts
 from modprompt.engine.schedule import Schedules
 from modprompt.learners.base import Learner
 
@@ -37,11 +36,8 @@ class TemplatePrompts(Learner):
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         """Take these class names into all templates."""
-        names = [readable(name) for name in classnames]
         texts = [
-            PromptText(
-                [template.replace("{}", name) for name in names], classnames, 0, clip_model, dtype=self.words_type
-            )
+            PromptText(template_texts(classnames, template), classnames, 0, clip_model, dtype=self.words_type)
             for template in self.templates
         ]
         self.texts = nn.ModuleList(texts)

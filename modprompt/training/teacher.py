@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from modprompt.clips.build import layers_of
 from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import readable
 from modprompt.engine.encoders import TextEncoder, image_encoder
-from modprompt.engine.prompts import PromptText
+from modprompt.engine.prompts import PromptText, template_texts
 from modprompt.engine.schedule import no_prompts
 
 
@@ -45,7 +44,7 @@ class FrozenCLIP(nn.Module):
         Raises:
             UserError: if a prompt is longer than the text context.
         """
-        texts = [template.replace("{}", readable(name)) for name in classnames]
+        texts = template_texts(classnames, template)
         fixed = PromptText(texts, classnames, 0, self.clip_model).to(self.clip_model.logit_scale.device)
         nothing = fixed.words.new_empty(0, fixed.words.shape[-1])
         features: Tensor = self.text_encoder(fixed(nothing), [None] * self.text_layers)  # (1, C, E)
