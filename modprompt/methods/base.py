@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import ClassVar, Iterable, Optional, cast
+from typing import Any, ClassVar, Iterable, Optional, cast
 
 import torch
 from torch import nn
@@ -59,6 +59,15 @@ class Method(Configured):
             UserError: if a setting or a class name does not fit that CLIP.
         """
         raise NotImplementedError
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts, shared, for other classes.
+
+        Raises:
+            UserError: if they belong to their classes (CSC), or a name does not fit.
+        """
+        other: Learner = learner.for_classes(classes.names, clip_model)
+        return other
 
     def objective(self, model: PromptedModel) -> Objective:
         """What the method minimises; made at the first loss, for the model's classes."""

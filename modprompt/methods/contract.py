@@ -3,7 +3,6 @@
 from typing import Any, ClassVar, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
 
 from modprompt.clips.structure import CLIP
-from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.learners.base import Learner
@@ -35,8 +34,8 @@ class ModelsMethod(Protocol):
     def as_config(self) -> Dict[str, Any]:
         """All settings by config key."""
 
-    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """The learner, newly drawn."""
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts for other classes."""
 
     def objective(self, model: Any) -> Objective:
         """What it minimises."""

@@ -119,22 +119,13 @@ class PromptedModel(OnSharedClip):
         """
         classes = classes_of(names, dataset or self.classes.dataset)
         require_known_words(classes.names, self.clip_model)
-        learner = self._learner_for(classes)
+        learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)
         other = PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
         other.products, other._exact = self.products, self._exact
         other.set_stream(self.stream)
         other.text_encoder.most_tokens = self.text_encoder.most_tokens
         other.compile_encoders(self.compiled)
         return other.train(self.training)
-
-    def _learner_for(self, classes: Classes) -> Learner:
-        """The same prompts for other classes; if they learn nothing, those of the data set."""
-        mine, clip_model = self.prompt_learner, self.clip_model
-        if not self._learns_nothing():
-            return mine.for_classes(classes.names, clip_model)
-        learner = self.method.learner(clip_model, classes, mine.schedules)
-        learner.words_type = mine.words_type
-        return learner.for_classes(classes.names, clip_model).to(self.logit_scale.device)
 
     def save(self, path: Union[str, Path]) -> None:
         """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it."""

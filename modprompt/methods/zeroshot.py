@@ -1,10 +1,12 @@
 """Zero-shot CLIP: the lines that every table starts from. Nothing is trained."""
 
+import copy
 from dataclasses import dataclass
-from typing import List
+from typing import Any, List
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.learners.base import Learner
 from modprompt.learners.templates import TemplatePrompts
 from modprompt.methods import templates
 from modprompt.methods.base import Method
@@ -26,6 +28,12 @@ class ZeroshotCLIP(Method):
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> TemplatePrompts:
         """Class names in the templates."""
         return TemplatePrompts(classes.names, clip_model, schedules, self.templates(classes.dataset))
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """Other class names in the templates of their data set."""
+        other = copy.copy(learner)
+        other.templates = tuple(self.templates(classes.dataset))
+        return super().for_classes(other, clip_model, classes)
 
 
 @dataclass(frozen=True, repr=False)
