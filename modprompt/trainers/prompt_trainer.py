@@ -15,11 +15,11 @@ from modprompt.clips import build as backbone
 from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import Output
-from modprompt.engine.schedule import Schedule, Shape, from_config
+from modprompt.engine.schedule import Schedule, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.learners.base import Learner
-from modprompt.learners.view import CheckpointView
 from modprompt.methods.base import Method
+from modprompt.methods.records import view_of
 from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import training_state
@@ -77,11 +77,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         Raises:
             SettingError: as from_config; layer 0 must add n_ctx tokens, the setting `name`.
         """
-        steps = self.setting(f"SCHEDULE_{side.upper()}")
-        try:
-            return from_config(steps, layers, side, n_ctx, name) if steps else None
-        except UserError as error:
-            raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
+        return self.method.written(side, self.setting(f"SCHEDULE_{side.upper()}"), layers, n_ctx, name)
 
     def check_cfg(self, cfg: Any) -> None:
         """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
@@ -118,7 +114,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         self.model.to(self.device).cast(self.settings.PREC)
         self.model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0))
         self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
-        view = CheckpointView(learner, functools.partial(self.method.key, learner))
+        view = view_of(self.method, learner)
         if cfg.MODEL.INIT_WEIGHTS:
             self._load(view, cfg.MODEL.INIT_WEIGHTS)
             self.init_weights_hash = sha256_of(cfg.MODEL.INIT_WEIGHTS)
