@@ -1,7 +1,4 @@
-"""A prompted CLIP whose CLIP is shared, with the user and with other models: its casts and moves, and who must know.
-
-Shapes: B images.
-"""
+"""A prompted CLIP whose CLIP is shared, with the user and with other models: its casts and moves, and who must know."""
 
 import copy
 import logging
@@ -64,15 +61,18 @@ class OnSharedClip(PromptedCLIP):
         """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
         if self._exact is not None:
             return self._exact
-        whole, rounded = self.clip_model.dtype == torch.float32, rounded_to(self.clip_model)
-        if rounded and exact_copy(self.clip_model) is None:
-            warnings.warn(
-                f"the frozen class features are of a CLIP that was rounded to {rounded}: "
-                "call .with_classes before the first loss, or load CLIP anew for each model",
-                stacklevel=2,
-            )
-        exact = self.clip_model if whole and not rounded else exact_copy(self.clip_model)
-        return exact or copy.deepcopy(self.clip_model).float()
+        clip, rounded = self.clip_model, rounded_to(self.clip_model)
+        if clip.dtype == torch.float32 and not rounded:
+            return clip
+        exact = exact_copy(clip)
+        if exact is not None:
+            return exact
+        warnings.warn(
+            f"the frozen class features are of a CLIP that was rounded to {rounded}: "
+            "call .with_classes before the first loss, or load CLIP anew for each model",
+            stacklevel=2,
+        )
+        return copy.deepcopy(clip).float()
 
     def cast(self, prec: str) -> None:
         """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
