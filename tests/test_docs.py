@@ -11,16 +11,14 @@ import sys
 import pytest
 import torch
 import yaml
-from dassl.config import cfg_default
-from dassl.engine import TRAINER_REGISTRY
 
 import modprompt
 from modprompt import moved
 from modprompt.cli import train
 from modprompt.methods.table import METHODS
-from modprompt.trainers import nodes as config
 from tests.conftest import ROOT
 from tests.modprompt.test_boundaries import FLOORS
+from tests.registered import forget
 from tests.test_train import losses
 
 DOCS, PACKAGE = ROOT / "docs", ROOT / "modprompt"
@@ -36,10 +34,7 @@ def growing(tmp_path_factory):
         patch.syspath_prepend(folder)
         importlib.import_module("growing_example")
     yield
-    registered = next(table for table in vars(TRAINER_REGISTRY).values() if isinstance(table, dict))
-    for table, name in ((registered, "Growing"), (config._NODES, "GROWING"), (cfg_default.TRAINER, "GROWING")):
-        del table[name]
-    del sys.modules["growing_example"]
+    forget("Growing", "growing_example")
 
 
 @pytest.mark.usefixtures("growing")

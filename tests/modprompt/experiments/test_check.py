@@ -3,15 +3,13 @@
 import sys
 
 import pytest
-from dassl.config import cfg_default
-from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import flags
-from modprompt.trainers import nodes
 from tests.modprompt.experiments.conftest import FILE
+from tests.registered import forget
 
 TRAINER = """
 from dataclasses import dataclass
@@ -37,10 +35,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
-    registered = next(table for table in vars(TRAINER_REGISTRY).values() if isinstance(table, dict))
-    for table, name in ((registered, "OwnVPT"), (nodes._NODES, "OWNVPT"), (cfg_default.TRAINER, "OWNVPT")):
-        table.pop(name, None)
-    sys.modules.pop("own_vpt_of_a_test", None)
+    forget("OwnVPT", "own_vpt_of_a_test")
 
 
 def test_own_modules_are_imported_by_the_check_and_by_every_run(folder, experiment):

@@ -1,18 +1,16 @@
 """A user's trainer as it was written for the version before works, by its old import paths."""
 
 import importlib
-import sys
 import warnings
 
 import pytest
 import torch
-from dassl.config import cfg_default
-from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.cli import train
 from modprompt.errors import UserError
-from modprompt.trainers import nodes, own_style
+from modprompt.trainers import own_style
 from modprompt.trainers.regularised_trainer import RegularisedTrainer
+from tests.registered import forget
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +20,7 @@ def said():
         warnings.simplefilter("always")
         importlib.import_module("tests.old_trainer")
     yield [str(one.message) for one in caught if one.category is DeprecationWarning]
-    registered = next(table for table in vars(TRAINER_REGISTRY).values() if isinstance(table, dict))
-    for table, name in (
-        (registered, "OldGrowing"),
-        (nodes._NODES, "OLD_GROWING"),
-        (cfg_default.TRAINER, "OLD_GROWING"),
-    ):
-        del table[name]
-    del sys.modules["tests.old_trainer"]
+    forget("OldGrowing", "tests.old_trainer")
 
 
 def test_every_old_path_is_warned_of(said):
