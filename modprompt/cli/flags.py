@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from modprompt import places
-from modprompt.methods.table import BY_NAME
+from modprompt.methods.table import BY_NAME, configs_of
 from modprompt.runs.settings import FLAGS, Settings
 
 
@@ -57,7 +57,7 @@ def _settings_help(argv: list[str] | None) -> str:
 
 def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
     """Without any config file: the embedded model on the digits, seed 1."""
-    folder = "CoOp" if args.trainer.startswith("Zeroshot") else args.trainer
+    folder = configs_of(args.trainer)
     config = places.configs() / "trainers" / folder / "glyph.yaml"
     if args.config_file or args.dataset_config_file or not folder or not config.is_file():
         return

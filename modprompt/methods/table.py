@@ -34,7 +34,7 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT"),
     Row("CoOp", "coop", PROMPTS, "CoOp"),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp"),
-    Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),
+    Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )
 BY_NAME: Dict[str, Row] = {row.name: row for row in METHODS}
@@ -52,6 +52,11 @@ def row_of(name: str, asked: str = "method") -> Row:
     """
     check_name(name, list(BY_NAME), asked)
     return BY_NAME[name]
+
+
+def configs_of(name: str) -> str:
+    """The folder in configs/trainers with a trainer's files; of one that is not ours, its name."""
+    return BY_NAME[name].configs if name in BY_NAME else name
 
 
 def kind_of(name: str) -> str:

@@ -32,8 +32,8 @@ from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import strict_yaml
 from modprompt.experiments.plan.experiment import CROSS, PROTOCOLS, Experiment, all_seeds
-from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
+from modprompt.methods.table import configs_of
 from modprompt.runs.settings import as_text
 
 FILES = places.configs() / "experiments"
@@ -110,8 +110,7 @@ class _Reader:
         if "/" in word or word.endswith(".yaml"):
             path = (self.path.parent / word).resolve()
         else:
-            folder = trainer if trains(trainer) else "CoOp"  # whose images and backbones they take
-            path = places.configs() / "trainers" / folder / f"{word}.yaml"
+            path = places.configs() / "trainers" / configs_of(trainer) / f"{word}.yaml"
         if not path.is_file():
             there = sorted(p.stem for p in path.parent.glob("*.yaml"))
             raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
