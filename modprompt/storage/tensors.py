@@ -2,7 +2,8 @@
 
 The bytes that are checked are those that are loaded: a file is read once, or if it is large mapped, its pages read when
 they are needed from the open file that was checked. Whoever writes over a mapped file in place changes what is read;
-all writers here put a new file in its place instead.
+all writers here put a new file in its place instead. Of files that others write, weights can be asked for in memory of
+their own.
 """
 
 import io
@@ -63,18 +64,25 @@ def read_tensors(path: PathLike, mapped: bool = True) -> Any:
     return _read(path, lambda content: _load(content, _only_checkpoint(content), False, "cpu"), mapped)
 
 
-def read_weights(path: PathLike) -> Any:
+def read_weights(path: PathLike, own: bool = False) -> Any:
     """As `read_tensors`; of a TorchScript archive its tensors by name.
 
+    Args:
+        path: the file.
+        own: the tensors are in memory of their own, so that the file may be written over or cut off once it is read;
+            of a large archive one storage is read after the other. Else a large file is mapped.
+
     Raises:
-        UserError: as `read_tensors`.
+        UserError: as `read_tensors`; with `own` also if the file is changed while it is read.
     """
 
     def load(content: Bytes) -> Any:
-        file = take_apart(content)
-        return torchscript.read(file.text, file.flats()) if file.is_torchscript else _load(content, file, False, "cpu")
+        file = take_apart(content, own)
+        if file.is_torchscript:
+            return torchscript.read(file.text, file.flats())
+        return _load(content, file, False, "cpu", own)
 
-    return _read(path, load, True)
+    return _read(path, load, True, own)
 
 
 def read_run(path: PathLike, map_location: Any = None) -> Any:
@@ -122,17 +130,25 @@ def _only_checkpoint(content: Bytes) -> TorchFile:
     return file
 
 
-def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool) -> Any:
+def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool, unchanged: bool = False) -> Any:
     try:
         file = open_regular(path)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}") from None
     with file:
         try:
-            return load(_content(file, mapped))
+            before = os.fstat(file.fileno())
+            loaded = load(_content(file, mapped))
+            if unchanged and not _is_same(before, os.fstat(file.fileno())):
+                raise Refused("it was changed while it was read")
+            return loaded
         except Exception as error:  # loaders raise many kinds
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(f"{path} is not a whole PyTorch checkpoint ({lines[0][:160]})") from None
+
+
+def _is_same(before: os.stat_result, now: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
 
 
 def _content(file: BinaryIO, mapped: bool) -> Bytes:
@@ -143,7 +159,7 @@ def _content(file: BinaryIO, mapped: bool) -> Bytes:
     return Bytes(file.read())
 
 
-def _load(content: Bytes, file: TorchFile, kept: bool, map_location: Any) -> Any:
+def _load(content: Bytes, file: TorchFile, kept: bool, map_location: Any, own: bool = False) -> Any:
     """The content of a file: by PyTorch's restricted loader if that can be told what names stand for, else by ours."""
     if not _takes_names():
         return unpickle(file.text, lambda module, name: maker(module, name, kept), file.flats())
@@ -153,7 +169,7 @@ def _load(content: Bytes, file: TorchFile, kept: bool, map_location: Any) -> Any
     options = {"map_location": map_location, "weights_only": True}
     with _LOADING, torch.serialization.safe_globals(pairs):
         if content.memory is None:
-            return torch.load(f"{_OPEN_FILES}/{content.file}", mmap=True, **options)
+            return torch.load(f"{_OPEN_FILES}/{content.file}", mmap=not own, **options)
         return torch.load(io.BytesIO(content.memory), **options)
 
 

@@ -29,16 +29,20 @@ class TorchFile(NamedTuple):
     flats: Callable[[], Dict[str, Tensor]]
 
 
-def take_apart(content: Bytes) -> TorchFile:
+def take_apart(content: Bytes, own: bool = False) -> TorchFile:
     """A file of PyTorch, checked as far as its kind can be.
+
+    Args:
+        content: the file, or its bytes.
+        own: its storages are read into memory of their own, not mapped.
 
     Raises:
         Refused: if it is damaged, or holds what no loader may get.
     """
-    return _archive(content) if is_archive(content) else _old_file(content)
+    return _archive(content, own) if is_archive(content) else _old_file(content)  # the old ones are never mapped
 
 
-def _archive(content: Bytes) -> TorchFile:
+def _archive(content: Bytes, own: bool) -> TorchFile:
     members = read_members(content)
     folder = next(iter(members), "").split("/")[0] + "/"
     if not all(name.startswith(folder) for name in members):
@@ -61,7 +65,7 @@ def _archive(content: Bytes) -> TorchFile:
         raise Refused("its pickle ends early")
 
     def flats() -> Dict[str, Tensor]:
-        reader, storages = Flats(content), checked.storages.items()
+        reader, storages = Flats(content, own), checked.storages.items()
         return {key: reader.read(storage, read[f"data/{key}"].start) for key, storage in storages}
 
     return TorchFile(is_torchscript, text, checked, flats)

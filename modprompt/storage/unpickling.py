@@ -18,6 +18,7 @@ from modprompt.storage.opening import Bytes, Refused
 from modprompt.storage.pickle_values import ITEM_SIZES, Storage
 
 OPTIMISERS = ("torch.optim.", "dassl.optim.")
+_PORTION = 4 << 20  # bytes that are read at a time
 _NUMPY_TYPES = {
     "DoubleStorage": "f8",
     "FloatStorage": "f4",
@@ -196,12 +197,17 @@ def unpickle(text: bytes, make: Callable[[str, str], Any], flats: Mapping[str, T
 
 
 class Flats:
-    """Storages of a file as flat tensors, mapped where the file is: pages are read when they are needed."""
+    """Storages of a file as flat tensors, mapped where the file is: pages are read when they are needed.
 
-    def __init__(self, content: Bytes):
+    Args:
+        content: the file, or its bytes.
+        own: read each storage into memory of its own instead, with no second copy of it on the way.
+    """
+
+    def __init__(self, content: Bytes, own: bool = False):
         self._content = content
         self._map = None
-        if content.file is not None and content.size:
+        if content.file is not None and content.size and not own:
             self._map = mmap.mmap(content.file, 0, access=mmap.ACCESS_COPY)
 
     def read(self, storage: Storage, start: int) -> Tensor:
@@ -210,8 +216,16 @@ class Flats:
         if not storage.numel:
             flat = np.empty(0, kind)
         elif self._map is None or start % kind.itemsize:
-            flat = np.frombuffer(bytearray(self._content.read(start, storage.size)), kind)
+            flat = self._copy(kind, storage, start)
         else:
             flat = np.frombuffer(self._map, kind, storage.numel, start)
         tensor = torch.from_numpy(flat)
         return tensor.view(torch.bfloat16) if storage.kind == "BFloat16Storage" else tensor
+
+    def _copy(self, kind: np.dtype, storage: Storage, start: int) -> np.ndarray:
+        flat = np.empty(storage.numel, kind)
+        raw = flat.view(np.uint8)
+        for at in range(0, storage.size, _PORTION):
+            count = min(_PORTION, storage.size - at)
+            raw[at : at + count] = np.frombuffer(self._content.read(start + at, count), np.uint8)
+        return flat

@@ -2,14 +2,17 @@ import os
 import pickle
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.storage.tensors import read_tensors
+from modprompt.storage import tensors
+from modprompt.storage.tensors import read_tensors, read_weights
 from tests.modprompt.storage import hostile
+from tests.modprompt.storage.memory import peak
 
 
 class Evil:
@@ -111,3 +114,89 @@ def test_safetensors_are_said_to_be_no_file_of_pytorch(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(UserError, match="it is none of PyTorch's files"):
         read_tensors(tmp_path / "a.safetensors")
+
+
+KINDS = ["archive", "TorchScript", "before 1.6"]
+
+
+class Module(torch.nn.Module):
+    def __init__(self, content):
+        super().__init__()
+        for name, tensor in content.items():
+            self.register_buffer(name, tensor)
+
+    def forward(self, x):
+        return x
+
+
+def write(path, content, kind):
+    if kind == "TorchScript":
+        torch.jit.save(torch.jit.script(Module(content)), str(path))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "archive")
+
+
+@pytest.fixture(params=["PyTorch's loader", "ours"])
+def loader(request, monkeypatch):
+    """Each of the two loaders, and every archive is a large one."""
+    monkeypatch.setattr(tensors, "_MAPPED_FROM", 1)
+    if request.param == "ours":
+        monkeypatch.setattr(tensors, "_takes_names", lambda: False)
+
+
+def weights():
+    """Tensors of several types; two share their storage, and one is a part of its."""
+    kinds = (torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.uint8, torch.bool)
+    content = {f"a{number}": torch.arange(3000).to(kind) for number, kind in enumerate(kinds)}
+    return {**content, "same": content["a0"], "part": torch.randn(50, 40).t()[3:9], "none": torch.empty(0, 3)}
+
+
+@pytest.mark.filterwarnings("ignore")  # that TorchScript is deprecated
+@pytest.mark.parametrize("kind", KINDS)
+def test_own_weights_are_no_views_of_the_file(tmp_path, loader, kind):
+    path, content = tmp_path / "a.pt", weights()
+    write(path, content, kind)
+    mapped, own = read_weights(path), read_weights(path, own=True)
+    assert set(own) == set(mapped) == set(content)
+    for name, tensor in content.items():
+        assert torch.equal(own[name], tensor), name
+        assert (own[name].dtype, own[name].stride()) == (mapped[name].dtype, mapped[name].stride()), name
+    assert (str(path) in Path("/proc/self/maps").read_text()) == (kind != "before 1.6")
+    del mapped
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    os.truncate(path, 0)
+    assert all(torch.equal(own[name], tensor) for name, tensor in content.items())
+    own["a0"][0] = 7
+    assert own["same"][0] == 7
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", ["cut off", "touched"])
+def test_own_weights_of_a_file_that_changes_while_it_is_read_are_refused(tmp_path, monkeypatch, loader, kind, change):
+    path, take_apart = tmp_path / "a.pt", tensors.take_apart
+    write(path, weights(), kind)
+    os.utime(path, ns=(5, 5))
+
+    def and_change(*args):
+        apart = take_apart(*args)
+        os.utime(path, ns=(1, 1)) if change == "touched" else os.truncate(path, path.stat().st_size // 2)
+        return apart
+
+    monkeypatch.setattr(tensors, "take_apart", and_change)
+    with pytest.raises(UserError, match=r"a\.pt is not a whole PyTorch checkpoint") as raised:
+        read_weights(path, own=True)
+    assert "\n" not in str(raised.value)
+    assert change != "touched" or "it was changed while it was read" in str(raised.value)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS[:2])
+@pytest.mark.parametrize("ours", [False, True])
+def test_memory_of_own_weights_is_that_of_the_tensors(tmp_path, kind, ours):
+    write(tmp_path / "a.pt", {f"a{number}": torch.randn(1_250_000) for number in range(80)}, kind)
+    call = f"tensors.read_weights({str(tmp_path / 'a.pt')!r}, own=True)"
+    if ours:
+        call += " if not setattr(tensors, '_takes_names', lambda: False) else None"
+    assert 0.9 < peak(call) < 1.15
