@@ -1,144 +1,85 @@
-"""A stock CLIP by name, from a file, or the small one that ships with the package."""
+"""A CLIP as a module: the `clip` package's where that can build it, a plain one of ours where it cannot."""
 
 import inspect
 import io
 import os
+import re
 from contextlib import redirect_stdout
-from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from modprompt.checks import check_name
+from modprompt.clips import known as known_clips
+from modprompt.clips import plain, source
 from modprompt.clips.cast import cast_products
+from modprompt.clips.design import Design
 from modprompt.clips.facts import note
 from modprompt.clips.fingerprint import hashing
+from modprompt.clips.measures import is_stock, measure, shapes_of, stock_design
 from modprompt.clips.package import import_clip
-from modprompt.clips.published import warn_of_impostor
+from modprompt.clips.reading import read
+from modprompt.clips.source import EMBEDDED, Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.storage.arrays import read_all_arrays
-from modprompt.storage.tensors import read_weights
 
-EMBEDDED = "glyph-clip"
-_EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
-# layers of the text and of the vision side, by name, for what is told before the weights are there
-LAYERS = {
-    EMBEDDED: (8, 8),
-    "ViT-B/32": (12, 12),
-    "ViT-B/16": (12, 12),
-    "ViT-L/14": (12, 24),
-    "ViT-L/14@336px": (12, 24),
-}
-_MOST_POSITIONS = 8192  # a text's mask has their square
-_ROOM = 64 << 20  # bytes of tensors that a file may have more than four times its own
+__all__ = ["EMBEDDED", "build_clip", "known", "layers_of", "load_clip", "read_state_dict"]
 _BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
-_RUN_EMBEDDED = f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {EMBEDDED}, runs the embedded model"
-
-
-def read_embedded() -> Dict[str, Tensor]:
-    """State dict of the embedded model; words that its training never used have zero embeddings."""
-    try:
-        arrays = {name: torch.from_numpy(array) for name, array in read_all_arrays(_EMBEDDED_FILE).items()}
-        rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
-        table = rows.new_zeros(size, rows.shape[1])
-        table[arrays.pop("token_embedding.ids").long()] = rows
-    except Exception:
-        raise UserError(f"the embedded model {_EMBEDDED_FILE} is missing or damaged: check it out again") from None
-    return {**arrays, "token_embedding.weight": table}
-
-
-def read_file(path: Path) -> Dict[str, Tensor]:
-    """State dict of a CLIP on disk: a TorchScript archive as OpenAI publishes them, or a saved state dict.
-
-    Nothing in the file is run.
-
-    Raises:
-        UserError: if it is missing, damaged, or not a CLIP.
-    """
-    if not path.exists():
-        raise UserError(f"MODEL.BACKBONE.PATH: no file at {path}; {_RUN_EMBEDDED}")
-    state = read_weights(path)
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    missing = [key for key in ("text_projection", "positional_embedding", "ln_final.weight") if key not in state]
-    if missing:
-        raise UserError(f"{path} is not the state dict of a CLIP: it has no {missing[0]}")
-    _require_as_large_as_stored(state, path)
-    # in a TorchScript archive the causal masks stand beside the weights; each model makes its own
-    return {key: value for key, value in state.items() if not str(key).endswith(".attn_mask")}
-
-
-def _require_as_large_as_stored(state: Dict[str, Tensor], path: Path) -> None:
-    """Raise UserError if a small file would make a model that does not fit into memory.
-
-    Tensors of a file may share their numbers, or repeat one of them; those of a model do not.
-    """
-    tensors = [value for value in state.values() if isinstance(value, Tensor)]
-    size = sum(value.numel() * value.element_size() for value in tensors)
-    if size > 4 * path.stat().st_size + _ROOM:
-        raise UserError(f"{path} is not the state dict of a CLIP: its tensors are far larger than the file")
-    positions = state["positional_embedding"]
-    if isinstance(positions, Tensor) and positions.dim() and positions.shape[0] > _MOST_POSITIONS:
-        raise UserError(f"{path} is not the state dict of a CLIP: it has {positions.shape[0]:,} positions in a text")
-
-
-def _download(name: str) -> Dict[str, Tensor]:
-    clip = import_clip()
-    cache = Path(os.path.expanduser("~/.cache/clip"))
-    url = clip._MODELS[name]
-    try:
-        path = clip._download(url, str(cache))  # checked by the sha256 in its address
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"no weights for {name}: {cache / os.path.basename(url)} is not there and the download failed ({error}); "
-            f"put the file there or give MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
-        ) from None
-    return read_file(Path(path))
+_MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
 
 
 def known() -> List[str]:
-    """Names of CLIPs: the embedded one and those of the `clip` package."""
-    return [EMBEDDED, *import_clip().available_models()]
+    """Names of CLIPs that are known."""
+    return known_clips.names()
 
 
-def read_state_dict(name: str, path: str = "") -> Dict[str, Tensor]:
-    """State dict of a CLIP.
+def read_state_dict(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = ()) -> Dict[str, Tensor]:
+    """State dict of a CLIP under OpenAI's names; as load_clip takes it."""
+    return read(source.find(Asked(name, path, activation, heads))).state
+
+
+def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -> CLIP:
+    """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored so.
+
+    What the `clip` package can build, it builds: its constructor draws from torch's generator before the weights are
+    loaded, and that is part of the seed's stream. The others draw nothing.
 
     Args:
-        name: one of clip.available_models() (downloaded and checked by the clip package), or "glyph-clip".
-        path: a file on disk, which takes precedence over the name.
+        state_dict: the tensors.
+        design: how they are run; without it as clip.build_model runs them.
 
     Raises:
-        UserError: on an unknown name or weights that cannot be had; it says what to do.
+        UserError: if the tensors do not make up a CLIP; what is wrong is named.
     """
-    if path:
-        file = Path(os.path.expanduser(path))
-        warn_of_impostor(file)
-        return read_file(file)
-    if name == EMBEDDED:
-        return read_embedded()
-    check_name(name, known(), "MODEL.BACKBONE.NAME")
-    return _download(name)
+    state = {key: value for key, value in state_dict.items() if key not in _BOOKKEEPING}
+    found = measure(shapes_of(state, ""), "")
+    design = design or stock_design(found)
+    half = all(tensor.dtype == torch.float16 for name, tensor in state.items() if _MATRIX.search(name))
+    if is_stock(found, design):
+        return _stock(state, half)
+    if not found["patch"]:
+        stock = stock_design(found)
+        raise UserError(
+            f"these weights are a ResNet with {design.activation} and {design.heads} heads: "
+            f"only OpenAI's kind of ResNet, {stock.activation} and {stock.heads}, is run"
+        )
+    types = {name: torch.float16 if half and _MATRIX.search(name) else torch.float32 for name in state}
+    return plain.build({name: tensor.to(types[name]) for name, tensor in state.items()}, found, design)
 
 
-def build_clip(state_dict: Dict[str, Tensor]) -> CLIP:
-    """The stock model of a state dict, half-precision and in eval mode, as `clip.build_model` makes it.
-
-    Its constructor draws from torch's generator before the weights are loaded; that is part of the seed's stream.
-
-    Raises:
-        UserError: if the tensors do not make up a CLIP; the first line of the reason is given.
-    """
-    state_dict = {key: value for key, value in state_dict.items() if key not in _BOOKKEEPING}
+def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
+    """What the `clip` package builds, with the weights as they are: its own loading rounds them to half."""
     try:
         with redirect_stdout(io.StringIO()):
-            model = _plain_model(import_clip().build_model, dict(state_dict))
+            model = _plain_model(import_clip().build_model, dict(state))
     except (KeyError, IndexError, RuntimeError, AttributeError, AssertionError, TypeError) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise UserError(f"these weights do not make up a CLIP ({reason}): check MODEL.BACKBONE") from None
-    _require_weights(model, state_dict)
-    cast_products(model, torch.float16)  # some builds leave a part in float32
+    _require_weights(model, state)
+    if half:
+        cast_products(model, torch.float16)  # some builds leave a part in float32
+    else:
+        model.float().load_state_dict(state)
     return model
 
 
@@ -171,17 +112,33 @@ def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
             raise UserError(f"{where} did not take over the weights: {name} differs")
 
 
-def load_clip(name: str, path: str = "") -> CLIP:
-    """A stock CLIP by name or from a file; see read_state_dict. Its `fingerprint` tells it from all others.
+def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = ()) -> CLIP:
+    """A CLIP by name or from files. Its `fingerprint` tells it from all others; what is known of it is noted on it.
 
-    What is known of it is noted on it; see facts.py.
+    Args:
+        name: a known name (`modprompt backbones`), or "hf-hub:owner/name@revision"; not read where there is a path.
+        path: a file or folder of weights.
+        activation: quick_gelu or gelu, and
+        heads: (text side, image side), for a path that does not say it itself.
+
+    Raises:
+        UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
     """
-    state_dict = read_state_dict(name, path)
-    with hashing(state_dict) as fingerprint_of:
-        clip_model = build_clip(state_dict)
+    found = source.find(Asked(name, path, activation, heads))
+    weights = read(found)
+    _widen(weights.state)
+    with hashing(weights.state) as fingerprint_of:
+        clip_model = build_clip(weights.state, weights.settled.design)
         clip_model.fingerprint = fingerprint_of(clip_model)
-    note(clip_model, "" if path else name, os.path.basename(path))
+    note(clip_model, found, weights)
     return clip_model
+
+
+def _widen(state: Dict[str, Tensor]) -> None:
+    """Make bfloat16 float32, as models hold it, one tensor after the other: both forms of all would be too much."""
+    for name in list(state):
+        if state[name].dtype == torch.bfloat16:
+            state[name] = state[name].float()
 
 
 def layers_of(clip_model: CLIP) -> Tuple[int, int]:

@@ -5,25 +5,32 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 from torch import nn
 
 from modprompt.clips.cast import rounded_to
-from modprompt.clips.fingerprint import fingerprint, of_two_tensors, shape_of
+from modprompt.clips.design import OPENAI_MEAN as MEAN
+from modprompt.clips.design import OPENAI_STD as STD
+from modprompt.clips.fingerprint import ACTIVATION_OF, fingerprint, of_two_tensors, shape_of
+from modprompt.clips.reading import Weights
+from modprompt.clips.source import Source
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's models, per channel
-STD = (0.26862954, 0.26130258, 0.27577711)
+__all__ = ["MEAN", "STD", "ClipFacts", "called", "facts_of", "note"]
 _PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
 
 
 class ClipFacts(NamedTuple):
     """What a CLIP is.
 
-    name: as it was asked for; empty for a module from elsewhere.
-    file: base name of the file that it was read from; empty where the name says it.
+    name: as it was asked for, a hub's repository with the commit; empty for a file and for a module from elsewhere.
+    file: base name of the file or folder that it was read from; empty where the name says it.
     size: side of its images in pixels.
     mean, std: of its images' channels; empty for a module from elsewhere, whose images nobody described.
-    interpolation: how images are scaled.
-    activation, heads: what no tensor shows, as (text, vision).
+    interpolation, resize: how images are scaled (design.py).
+    activation, heads: what no tensor shows, heads as (text side, image side).
     fingerprint: of all its weights; see fingerprint.py.
+    dialect: whose names its tensors had: openai, open_clip, custom_text or transformers; bare where
+        only the options say it.
+    commit: of the hub's repository that it came from.
+    sha256: of the file that it was read from, if it was one.
     """
 
     name: str
@@ -35,6 +42,10 @@ class ClipFacts(NamedTuple):
     activation: str
     heads: Tuple[int, ...]
     fingerprint: str
+    dialect: str = ""
+    commit: str = ""
+    sha256: str = ""
+    resize: str = ""
 
     def as_record(self) -> Dict[str, Any]:
         """Plain values for a file."""
@@ -55,15 +66,25 @@ class ClipFacts(NamedTuple):
             if type(value) is not type(default):
                 raise UserError(f"what the file says of its CLIP is damaged ({key} {str(value)[:40]!r})")
             found[key] = value
+        found["activation"] = ACTIVATION_OF.get(found["activation"], found["activation"])  # older ones
         return cls(**found)
 
 
-def note(clip_model: CLIP, name: str, file: str) -> None:
+def note(clip_model: CLIP, source: Source, weights: Weights) -> None:
     """Put what is known of a CLIP, built of weights whose `fingerprint` it has, on the module."""
-    facts = _of_module(clip_model)._replace(
-        name=name, file=file, mean=MEAN, std=STD, interpolation="bicubic", fingerprint=str(clip_model.fingerprint)
+    images = weights.settled.design.images
+    clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
+        name=source.name,
+        file=source.file,
+        mean=images.mean,
+        std=images.std,
+        interpolation=images.interpolation,
+        resize=images.resize,
+        fingerprint=str(clip_model.fingerprint),
+        dialect=weights.dialect,
+        commit=source.commit,
+        sha256=source.sha256,
     )
-    clip_model.__dict__[_PLACE] = facts
 
 
 def facts_of(clip_model: CLIP) -> ClipFacts:

@@ -3,34 +3,38 @@
 import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterator, List, Mapping, Set, Tuple
+from typing import Callable, Iterator, Mapping, Set, Tuple
 
 import torch
 from torch import Tensor, nn
 
+from modprompt.clips.design import GELU, QUICK_GELU
 from modprompt.clips.structure import CLIP
 from modprompt.storage.versioned import Versioned
 
 VERSION = "2"
 _THREADS = 4  # hashing and casting run beside each other
+_PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch waits for no other thread
+ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by the names of their modules
 _BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
 
 
-def _exact(tensor: Tensor) -> Tensor:
-    """A tensor's values in their shortest exact form, so that a half tensor and its float copy are one."""
-    if not tensor.is_floating_point():
-        return tensor.long()
-    if tensor.dtype == torch.float16:
-        return tensor
-    wide = tensor.float()
-    short = wide.half()
-    return short if torch.equal(short.float(), wide) else wide
+def _shortest(flat: Tensor) -> torch.dtype:
+    """The shortest type that has a flat tensor's values exactly, so that a half tensor and its float copy are one."""
+    if not flat.is_floating_point():
+        return torch.int64
+    if flat.dtype == torch.float16:
+        return torch.float16
+    wide = (part.float() for part in flat.split(_PORTION))
+    return torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
 
 
 def _digest(name: str, tensor: Tensor) -> bytes:
-    exact = _exact(tensor.detach().cpu()).contiguous()
-    digest = hashlib.sha256(f"{name} {exact.dtype} {tuple(exact.shape)}\n".encode())
-    digest.update(exact.flatten().numpy().data)
+    flat = tensor.detach().cpu().contiguous().flatten()
+    kind = _shortest(flat)
+    digest = hashlib.sha256(f"{name} {kind} {tuple(tensor.shape)}\n".encode())
+    for part in flat.split(_PORTION):
+        digest.update(part.to(kind).numpy().data)
     return digest.digest()
 
 
@@ -48,16 +52,18 @@ def _shape(clip_model: CLIP) -> str:
 
 
 def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
-    """The activation's name, and the number of heads of the text side and of the vision side; 0 where there is none."""
-    heads: List[int] = []
-    names: Set[str] = set()
-    for side in (clip_model.transformer, clip_model.visual):
-        parts = list(side.modules())
-        heads.append(next(filter(None, (getattr(part, "num_heads", 0) for part in parts)), 0))
-        names |= {
-            type(part.gelu).__name__ for part in parts if isinstance(part, nn.Sequential) and hasattr(part, "gelu")
-        }
-    return " ".join(sorted(names)), tuple(heads)
+    """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
+    sides = [shape_of_side(side) for side in (clip_model.transformer, clip_model.visual)]
+    names = sorted({name for names, _ in sides for name in names})
+    return " ".join(names), tuple(heads for _, heads in sides)
+
+
+def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
+    """What no tensor of a side shows: the activations in it, and its number of heads, 0 for none."""
+    parts = list(side.modules())
+    heads = next(filter(None, (getattr(part, "num_heads", 0) for part in parts)), 0)
+    found = {type(part.gelu).__name__ for part in parts if isinstance(part, nn.Sequential) and hasattr(part, "gelu")}
+    return {ACTIVATION_OF.get(name, name) for name in found}, heads
 
 
 @contextlib.contextmanager

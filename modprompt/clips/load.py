@@ -1,67 +1,98 @@
-"""A stock CLIP with its image transform, the pair that clip.load gives."""
+"""A CLIP with its image transform, the pair that clip.load gives."""
 
 from pathlib import Path
-from typing import Any, Callable, Tuple, Union
+from typing import Any, Callable, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 
-from modprompt.clips import build
-from modprompt.clips.facts import MEAN, STD
+from modprompt.clips import build, hub, known
+from modprompt.clips.design import SQUASH, Images
+from modprompt.clips.dialects import TRANSFORMERS
+from modprompt.clips.facts import facts_of
+from modprompt.clips.source import SUFFIXES
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 
 
 def load_clip(
-    name: Union[str, Path] = "ViT-B/16", device: Union[str, torch.device, None] = None
+    name: Union[str, Path] = "ViT-B/16",
+    device: Union[str, torch.device, None] = None,
+    *,
+    activation: str = "",
+    heads: Sequence[int] = (),
 ) -> Tuple[CLIP, Callable[..., Tensor]]:
     """A CLIP and the transform of its images.
 
     Args:
-        name: one of clip.available_models(), "glyph-clip" (the small one that ships with the package), a file (a state
-            dict, or a TorchScript archive as OpenAI publishes them), or a folder with one such file.
-        device: where to put it; CUDA if there is any, else the CPU. On a CPU its weights are float32, elsewhere half.
+        name: a known name (`modprompt backbones` lists them: OpenAI's, "glyph-clip", the small one that ships with the
+            package, open_clip's as "ViT-B-16/laion2b_s34b_b88k"), a hub's "hf-hub:owner/name@revision", or a file or
+            folder of weights (OpenAI's archives; state dicts of OpenAI's, open_clip's or transformers' names as .pt,
+            .bin or .safetensors, whole or sharded, with their config beside them).
+        device: where to put it; CUDA if there is any, else the CPU. On a CPU its weights are float32, elsewhere as
+            they were saved, OpenAI's half.
+        activation: quick_gelu or gelu, for a file that nothing else says it of.
+        heads: the same, numbers of attention heads: (text side, image side).
 
     Returns:
-        (model in eval mode, transform from a PIL image to (3, H, W)). The model carries its name, file, the mean and
-        std of its images, and a fingerprint of its weights, which saved prompts name.
+        (model in eval mode, transform from a PIL image to (3, H, W)). The model carries its name, file, how its images
+        are made, and a fingerprint of its weights, which saved prompts name.
 
     Raises:
-        UserError: on an unknown name, or weights that cannot be had or read.
+        UserError: on an unknown name, weights that cannot be had or read, or that nothing says how to run.
     """
+    if not isinstance(name, (str, Path)) or not str(name):
+        raise UserError(f"name must be a CLIP's name, or the path of a file or folder, got {name!r}")
+    if isinstance(heads, str) or not isinstance(heads, Sequence):
+        raise UserError(f"heads must be two whole numbers, (text side, image side), got {heads!r}")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    path = _file_of(str(name))
-    clip_model = build.load_clip("" if path else str(name), path).eval()
+    path = path_of(str(name))
+    clip_model = build.load_clip("" if path else str(name), path, activation, tuple(heads)).eval()
     clip_model = clip_model.float() if place.type == "cpu" else clip_model
     return clip_model.to(place), transform_of(clip_model)
 
 
-def _file_of(name: str) -> str:
-    """The file that a name means; empty if it is a CLIP's name."""
+def path_of(name: str) -> str:
+    """The file or folder that a name means; empty if it is a CLIP's name."""
     path = Path(name).expanduser()
-    if name in build.known() or not (path.exists() or path.suffix):
+    if name.startswith(hub.PREFIX) or known.find(known.at_revision(name)[0]) is not None:
         return ""
-    if not path.is_dir():
-        return str(path)
-    files = sorted(one for one in path.iterdir() if one.suffix in (".pt", ".pth", ".bin", ".tar"))
-    if len(files) != 1:
-        there = ", ".join(one.name for one in files) or "nothing"
-        raise UserError(f"{path} must hold one file of weights (.pt, .pth, .bin), there is: {there}")
-    return str(files[0])
+    try:
+        is_there = path.exists()
+    except OSError:  # too long, or in a folder that may not be looked into: told of when it is read
+        is_there = True
+    looks_so = path.suffix in SUFFIXES or name.startswith(("/", "./", "../", "~"))
+    return str(path) if is_there or looks_so else ""
 
 
 def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:
-    """Resize the short side (bicubic), cut out the centre, normalise, as CLIP was trained."""
+    """From a PIL image to (3, H, W), as this CLIP's images are made.
+
+    Raises:
+        UserError: for a module from elsewhere, whose images nobody described.
+    """
+    facts = facts_of(clip_model)
+    if not facts.mean:
+        raise UserError("nobody has described the images of this CLIP: take the transform that came with it")
+    images = Images(facts.size, facts.mean, facts.std, facts.interpolation, facts.resize)
+    return image_transform(images, facts.dialect == TRANSFORMERS)
+
+
+def image_transform(images: Images, colours_first: bool = False) -> Callable[..., Tensor]:
+    """Resize, cut out the centre, normalise; colours become RGB behind that cut, as clip.load has it, or first."""
     from torchvision import transforms
 
-    size = clip_model.visual.input_resolution
+    how = transforms.InterpolationMode(images.interpolation)
+    size = images.size
+    shape = [size, size] if images.resize == SQUASH else size
     composed: Callable[..., Tensor] = transforms.Compose(
         [
-            transforms.Resize(size, interpolation=transforms.InterpolationMode.BICUBIC),
+            *([_to_rgb] if colours_first else []),
+            transforms.Resize(shape, interpolation=how),
             transforms.CenterCrop(size),
             _to_rgb,
             transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
+            transforms.Normalize(images.mean, images.std),
         ]
     )
     return composed

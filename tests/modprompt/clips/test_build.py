@@ -1,21 +1,24 @@
 import urllib.error
-import warnings
 
 import pytest
 import torch
 
 from modprompt.clips import build as backbone
+from modprompt.clips import plain
+from modprompt.clips.design import Design
+from modprompt.clips.fingerprint import fingerprint, shape_of
+from modprompt.clips.measures import measure, shapes_of, stock_design
 from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
-from tests.conftest import random_clip
+from tests.conftest import RESNET_HEADS, SAID, random_clip
 
 
 def test_state_dict_on_disk_becomes_a_stock_model(clip_file):
-    model = backbone.load_clip("ViT-B/16", str(clip_file))
+    model = backbone.load_clip("ViT-B/16", str(clip_file), **SAID)
     assert type(model).__module__ == "clip.model"
-    assert model.dtype == torch.float16
+    assert model.dtype == torch.float32
     saved = torch.load(clip_file, weights_only=True)
-    torch.testing.assert_close(model.visual.conv1.weight, saved["visual.conv1.weight"].half())
+    assert torch.equal(model.visual.conv1.weight, saved["visual.conv1.weight"])
     assert "input_resolution" not in model.state_dict()
 
 
@@ -36,26 +39,6 @@ def test_build_leaves_the_state_dict_alone():
     assert "context_length" in state
 
 
-def test_jit_archive_is_read(tmp_path):
-    model = random_clip(text_layers=1, vision_layers=1)
-    inputs = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 77, dtype=torch.long))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's remarks
-        torch.jit.save(torch.jit.trace(model, inputs, check_trace=False), str(tmp_path / "clip.pt"))
-    again = backbone.read_file(tmp_path / "clip.pt")
-    assert torch.equal(again["text_projection"], model.text_projection)
-
-
-def test_embedded_model_is_small_and_has_eight_layers_a_side():
-    file = backbone._EMBEDDED_FILE
-    assert file.stat().st_size <= 4e6
-    model = backbone.load_clip(backbone.EMBEDDED)
-    assert len(model.transformer.resblocks) >= 8
-    assert len(model.visual.transformer.resblocks) >= 8
-    assert backbone.LAYERS[backbone.EMBEDDED] == backbone.layers_of(model)
-    assert model.vocab_size == 49408
-
-
 def test_unknown_name_gets_the_nearest():
     with pytest.raises(UserError, match="did you mean 'ViT-B/16'"):
         backbone.load_clip("ViT-B16")
@@ -72,25 +55,18 @@ def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
         backbone.load_clip("ViT-B/16")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(None, "no file at"), ({"a": torch.zeros(1)}, "not the state dict of a CLIP"), ("text", "whole")],
-)
-def test_bad_weight_files_are_one_line(tmp_path, content, message):
-    path = tmp_path / "w.pt"
-    if isinstance(content, str):
-        path.write_text(content)
-    elif content is not None:
-        torch.save(content, path)
-    with pytest.raises(UserError, match=message) as raised:
-        backbone.load_clip("", str(path))
-    assert "\n" not in str(raised.value)
-
-
 def test_resnet_is_refused_where_vision_prompts_are_needed(resnet_file):
-    model = backbone.load_clip("", str(resnet_file))
+    model = backbone.load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS)
     with pytest.raises(UserError, match="MPL puts prompts into a vision transformer, but RN50 is a ResNet"):
         backbone.require_vision_transformer(model, "RN50", "MPL")
+
+
+def test_resnet_that_the_clip_package_cannot_build_is_refused(resnet_file):
+    for activation, heads in (("gelu", RESNET_HEADS), ("quick_gelu", (1, 8))):
+        with pytest.raises(
+            UserError, match=r"are a ResNet with .*: only OpenAI's kind of ResNet, quick_gelu and \(1, 4\)"
+        ):
+            backbone.load_clip("", str(resnet_file), activation, heads)
 
 
 def test_input_size_that_does_not_fit_is_refused(clip_model):
@@ -98,42 +74,106 @@ def test_input_size_that_does_not_fit_is_refused(clip_model):
         backbone.require_input_size(clip_model, 32, 48)
 
 
-@pytest.mark.parametrize("fault", ["missing", "extra", "shape", "half", "no tensor"])
-def test_incomplete_weights_are_one_line(tmp_path, fault):
-    state = dict(random_clip(text_layers=1, vision_layers=1).state_dict())
-    if fault == "missing":
-        del state["visual.ln_post.weight"]
-    elif fault == "extra":
-        state["something"] = torch.zeros(1)
-    elif fault == "shape":
-        state["visual.ln_post.weight"] = torch.zeros(3)
-    elif fault == "half":
-        state = {key: value for key, value in state.items() if not key.startswith("visual.")}
-    else:
-        state["ln_final.weight"] = "text"
-    torch.save(state, tmp_path / "w.pt")
-    with pytest.raises(UserError, match="these weights do not make up a CLIP") as raised:
-        backbone.load_clip("", str(tmp_path / "w.pt"))
+def small_state(**changes):
+    return {**random_clip(text_layers=1, vision_layers=1).state_dict(), **changes}
+
+
+def test_weights_stay_in_the_type_that_they_were_saved_in(half_weights):
+    """PREC decides; the `clip` package rounds all matrices to half."""
+    state = small_state()
+    model = backbone.build_clip(state)
+    assert model.dtype == torch.float32
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    whole_half = {name: value.half() for name, value in state.items()}
+    for design in (None, GELU):
+        model = backbone.build_clip(whole_half, design)
+        assert model.dtype == model.text_projection.dtype == model.visual.proj.dtype == torch.float16
+        assert model.ln_final.weight.dtype == model.token_embedding.weight.dtype == torch.float32
+    bfloat = {name: value.bfloat16() for name, value in state.items()}
+    assert backbone.build_clip(bfloat, GELU).dtype == torch.float32
+
+
+GELU = Design("gelu", (1, 2))
+
+
+def test_bfloat16_file_is_loaded_as_the_same_numbers_in_float32(tmp_path):
+    short = {name: value.bfloat16() for name, value in small_state().items()}
+    wide = {name: value.float() for name, value in short.items()}
+    for name, state in (("short.pt", short), ("wide.pt", wide)):
+        torch.save(state, tmp_path / name)
+    for activation in ("quick_gelu", "gelu"):
+        one, other = (backbone.load_clip("", str(tmp_path / f), activation, (1, 2)) for f in ("short.pt", "wide.pt"))
+        assert one.fingerprint == other.fingerprint
+        assert all(torch.equal(value, wide[name]) for name, value in one.state_dict().items())
+        assert one.dtype == torch.float32
+
+
+@pytest.mark.parametrize("design", [GELU, Design("quick_gelu", (2, 4)), Design("gelu", (4, 1))])
+def test_what_the_clip_package_cannot_build_is_a_plain_module_that_draws_nothing(design):
+    state = small_state()
+    before = torch.get_rng_state()
+    model = backbone.build_clip(state, design)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert type(model).__module__ == "modprompt.clips.plain"
+    assert shape_of(model) == (design.activation, design.heads)
+    assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == {
+        name: tuple(value.shape) for name, value in state.items()
+    }
+    assert not model.training
+
+
+def test_plain_module_is_the_clip_packages_model():
+    """Attributes, features and logits of QuickGELU and heads of 64, run by both."""
+    stock = random_clip()
+    state = stock.state_dict()
+    found = measure(shapes_of(state, ""), "")
+    mine = plain.build(dict(state), found, stock_design(found))
+    images, texts = torch.randn(2, 3, 32, 32), import_clip().tokenize(["a cat", "a photo of two dogs."]).long()
+    with torch.no_grad():
+        for one, other in zip(mine(images, texts), stock(images, texts)):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(mine.encode_image(images), stock.encode_image(images), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(mine.encode_text(texts), stock.encode_text(texts), rtol=1e-5, atol=1e-6)
+    for name in ("input_resolution", "output_dim"):
+        assert getattr(mine.visual, name) == getattr(stock.visual, name)
+    for name in ("context_length", "vocab_size", "dtype"):
+        assert getattr(mine, name) == getattr(stock, name)
+    assert of(mine) == of(stock)
+
+
+def of(model):
+    return fingerprint(model.state_dict(), model)
+
+
+def test_fingerprint_tells_how_weights_are_run():
+    state = small_state()
+    designs = [None, GELU, Design("gelu", (2, 2)), Design("quick_gelu", (2, 2))]
+    assert len({of(backbone.build_clip(state, design)) for design in designs}) == len(designs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"something": torch.zeros(1)}, "no CLIP of the stock shape has something"),
+        ({"visual.ln_post.weight": torch.zeros(3)}, r"visual.ln_post.weight has the shape \(3,\), not \(128,\)"),
+        ({"ln_final.weight": "text"}, "ln_final.weight is no plain tensor"),
+        ({"ln_final.weight": torch.zeros(64, dtype=torch.float64)}, "ln_final.weight is of torch.float64, not"),
+        ({"visual.proj": torch.zeros(3, 3, 3)}, "visual.proj has the shape"),
+        ({"text_projection": torch.zeros(3)}, "its projections are no matrices"),
+        ({"token_embedding.weight": torch.zeros(100, 64)}, "its vocabulary has 100 tokens, not CLIP's 49,408"),
+        ({"positional_embedding": torch.zeros(20_000, 64)}, "it has 20,000 positions in a text, not CLIP's 77"),
+        ({"transformer.resblocks.2.ln_1.weight": torch.zeros(64)}, "transformer.resblocks.1 is missing"),
+    ],
+)
+def test_tensors_that_are_no_clip_are_named(changes, message):
+    with pytest.raises(UserError, match=f"these weights do not make up a CLIP .{message}") as raised:
+        backbone.build_clip(small_state(**changes))
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs", None])
-def test_damaged_embedded_model_is_one_line(tmp_path, monkeypatch, content):
-    path = tmp_path / "glyph_clip.npz"
-    path.write_bytes(backbone._EMBEDDED_FILE.read_bytes()[:5000] if content is None else content)
-    monkeypatch.setattr(backbone, "_EMBEDDED_FILE", path)
-    with pytest.raises(UserError, match="embedded model .* is missing or damaged"):
-        backbone.load_clip(backbone.EMBEDDED)
-
-
-def test_small_file_of_a_model_that_fits_into_no_memory_is_refused(tmp_path):
-    state = dict(backbone.read_embedded())
-    layer = {key: value for key, value in state.items() if ".resblocks.0." in key}
-    many = {key.replace(".0.", f".{n}.", 1): value for n in range(8, 4000) for key, value in layer.items()}
-    torch.save({**state, **many}, tmp_path / "many.pt")  # tensors that are one are written once
-    positions = state["positional_embedding"][:1].expand(20_000, -1)
-    torch.save({**state, "positional_embedding": positions}, tmp_path / "long.pt")
-    with pytest.raises(UserError, match="many.pt is not .*: its tensors are far larger than the file"):
-        backbone.load_clip("", str(tmp_path / "many.pt"))
-    with pytest.raises(UserError, match="long.pt is not .*: it has 20,000 positions in a text"):
-        backbone.load_clip("", str(tmp_path / "long.pt"))
+@pytest.mark.parametrize("name", ["visual.ln_post.weight", "visual.proj", "logit_scale", "positional_embedding"])
+def test_tensor_that_is_lacking_is_named(name):
+    state = small_state()
+    del state[name]
+    with pytest.raises(UserError, match="these weights do not make up a CLIP .* is missing"):
+        backbone.build_clip(state)

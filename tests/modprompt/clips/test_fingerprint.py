@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from modprompt.clips import build as backbone
-from modprompt.clips.fingerprint import fingerprint
+from modprompt.clips.fingerprint import _PORTION, _digest, fingerprint
 from modprompt.errors import UserError
 from modprompt.storage.versioned import Versioned, in_the_form_of, proves_less, understood
-from tests.conftest import random_clip
+from tests.conftest import RESNET_HEADS, SAID, random_clip
 
 
 def of(model):
@@ -33,6 +33,16 @@ def test_half_file_and_its_exact_float_copy_are_one(half_weights):
     assert half != exact  # what the cast has rounded away
 
 
+@pytest.mark.parametrize("last", [0.5, 1 / 3])
+def test_tensor_of_many_portions_is_hashed_as_one(last):
+    """One value that no half has, at its very end, decides on the type of all; version 2 hashed them in one go."""
+    tensor = torch.arange(3 * _PORTION + 7).remainder(1000).float()
+    tensor[-1] = last
+    kind = torch.float16 if last == 0.5 else torch.float32
+    expected = hashlib.sha256(f"x {kind} {tuple(tensor.shape)}\n".encode() + tensor.to(kind).numpy().tobytes())
+    assert _digest("x", tensor) == expected.digest()
+
+
 def test_activation_and_heads_count():
     model = random_clip(text_layers=1, vision_layers=1)
     before = of(model)
@@ -44,6 +54,10 @@ def test_activation_and_heads_count():
     assert of(model) != before
 
 
+def test_embedded_model_has_the_fingerprint_that_results_have_recorded():
+    assert backbone.load_clip(backbone.EMBEDDED).fingerprint == "2:c8ba978be8bffedcdcbd686c"
+
+
 def test_name_of_a_tensor_counts():
     model = random_clip(text_layers=1, vision_layers=1)
     state = model.state_dict()
@@ -52,10 +66,11 @@ def test_name_of_a_tensor_counts():
 
 
 def test_loaded_model_knows_its_file(clip_file, resnet_file):
-    one, other = (backbone.load_clip("any", str(path)).fingerprint for path in (clip_file, resnet_file))
+    one = backbone.load_clip("any", str(clip_file), **SAID).fingerprint
+    other = backbone.load_clip("any", str(resnet_file), "quick_gelu", RESNET_HEADS).fingerprint
     assert one.startswith("2:")
     assert one != other
-    assert one == backbone.load_clip("any", str(clip_file)).fingerprint
+    assert one == backbone.load_clip("any", str(clip_file), **SAID).fingerprint
 
 
 def test_hash_of_version_one_is_still_understood():

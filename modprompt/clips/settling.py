@@ -1,0 +1,127 @@
+"""How weights are run: by the table of known CLIPs, a config beside them, OpenAI's hashes, or the user's options.
+
+Nothing is guessed: where none of these says it, weights are refused; where two contradict each other, too.
+"""
+
+import warnings
+from typing import Any, Mapping, NamedTuple, Optional, Tuple
+
+from modprompt.clips import hub, known, open_clip_config, transformers_config
+from modprompt.clips.design import Design, Images
+from modprompt.clips.dialects import TRANSFORMERS
+from modprompt.clips.source import Asked, Source
+from modprompt.errors import UserError
+
+_CONFIGS = (open_clip_config.FILE, transformers_config.FILE)
+_TABLE = "the table of known CLIPs"
+_HOW_TO_SAY = (
+    "give MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 "
+    f"wide in most), in Python activation= and heads=; or put {_CONFIGS[0]}, or {_CONFIGS[1]} with "
+    f"{transformers_config.IMAGES_FILE}, beside it"
+)
+
+
+class Settled(NamedTuple):
+    """How weights are run, who says it, and which known CLIP they are, if one."""
+
+    design: Design
+    said_by: str
+    row: Optional[known.Row] = None
+
+
+def say_themselves(source: Source) -> bool:
+    """Whether something beside the user's options may say how weights are run."""
+    return source.row is not None or _has_config(source) or _published(source) is not None
+
+
+def require_settled(source: Source) -> None:
+    """Raise UserError, before large weights are read, if nothing can say how they are run."""
+    if not say_themselves(source):
+        _by_options(source)
+
+
+def settle(source: Source, dialect: str) -> Settled:
+    """How weights of a dialect (dialects.py) are run.
+
+    Raises:
+        UserError: if nothing says it, a config states what is not run, or two contradict each other.
+    """
+    row = _published(source)
+    if row is not None:
+        said_by = f"its SHA-256, which is that of OpenAI's {row.name}"
+        _require_same(source.asked, row.design, said_by)
+        return Settled(row.design, said_by, row)
+    row = source.row
+    by_tag = row is not None and bool(source.name) and not source.name.startswith(hub.PREFIX)
+    found = None if by_tag else _by_config(source, dialect)
+    if row is None:
+        return found or _by_options(source)
+    return _by_both(found, row) if found else Settled(row.design, _TABLE, row)
+
+
+def _has_config(source: Source) -> bool:
+    return source.weights is not None and any((source.weights.parent / name).is_file() for name in _CONFIGS)
+
+
+def _published(source: Source) -> Optional[known.Row]:
+    """The row of one of OpenAI's files, by its hash."""
+    return next((row for row in known.rows() if row.sha256 and row.sha256 == source.sha256), None)
+
+
+def _by_config(source: Source, dialect: str) -> Optional[Settled]:
+    assert source.weights is not None  # the table says it of the embedded model
+    folder = source.weights.parent
+    path = folder / (transformers_config.FILE if dialect == TRANSFORMERS else open_clip_config.FILE)
+    if not path.is_file():
+        return None
+    design = transformers_config.read(folder) if dialect == TRANSFORMERS else open_clip_config.read(path)
+    _require_same(source.asked, design, str(path))
+    return Settled(design, str(path))
+
+
+def _by_both(found: Settled, row: known.Row) -> Settled:
+    """A config in a repository whose weights are known: what they were trained with is right."""
+    said, known_of = found.design, row.design
+    pairs = {"activation": (said.activation, known_of.activation), "images": (said.images, known_of.images)}
+    differ = [f"the {key} {one}, not {other}" for key, (one, other) in pairs.items() if one != other]
+    if not differ:
+        return found._replace(row=row)
+    warnings.warn(
+        f"{found.said_by} has {' and '.join(differ)}, with which {row.name} was trained: the latter is taken",
+        stacklevel=2,
+    )
+    design = said._replace(activation=known_of.activation, images=known_of.images)
+    return Settled(design, _TABLE, row)
+
+
+def _by_options(source: Source) -> Settled:
+    asked, weights = source.asked, source.weights
+    if asked.activation and asked.heads:
+        design = Design(asked.activation, asked.heads, Images(stated=False))
+        return Settled(design, "MODEL.BACKBONE.ACTIVATION and HEADS")
+    if asked.activation or asked.heads:
+        given, lacking = ("ACTIVATION", "HEADS") if asked.activation else ("HEADS", "ACTIVATION")
+        raise UserError(f"{weights}: MODEL.BACKBONE.{given} is given, but MODEL.BACKBONE.{lacking} is missing")
+    assert weights is not None  # the table says it of the embedded model
+    there = [name for name in _CONFIGS if (weights.parent / name).is_file()]
+    if there:
+        raise UserError(
+            f"{weights} does not say how it is run: {there[0]} beside it is of the other package; {_HOW_TO_SAY}"
+        )
+    if any(row.file == weights.name for row in known.rows() if row.sha256):
+        raise UserError(
+            f"{weights} has the name of OpenAI's weights, but its SHA-256 is not theirs, and does not say how it is "
+            f"run: {_HOW_TO_SAY}"
+        )
+    raise UserError(f"{weights} does not say how it is run: {_HOW_TO_SAY}")
+
+
+def _require_same(asked: Asked, design: Design, said_by: str) -> None:
+    """Raise UserError if options contradict what is known."""
+    pairs: Mapping[str, Tuple[Any, Any]] = {
+        "ACTIVATION": (asked.activation, design.activation),
+        "HEADS": (tuple(asked.heads), tuple(design.heads)),
+    }
+    for key, (option, value) in pairs.items():
+        if option and option != value:
+            raise UserError(f"MODEL.BACKBONE.{key} is {option}, but by {said_by} it is {value}")
