@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.plain import Learner, PlainCLIP
+from modprompt.clips.build import build_clip
 from modprompt.clips.cast import cast_products
+from modprompt.clips.design import QUICK_GELU, Design
 from modprompt.clips.package import import_clip
 from modprompt.clips.structure import CLIP
 from modprompt.engine.context import from_words, placeholders
@@ -34,6 +36,7 @@ class Case(NamedTuple):
     batch: images at a time.
     images: of an evaluation; 0 measures training steps.
     precision: "fp32" or "bf16".
+    activation: of the CLIP, "quick_gelu" or "gelu".
     """
 
     side: str
@@ -42,6 +45,7 @@ class Case(NamedTuple):
     batch: int = 4
     images: int = 0
     precision: str = "fp32"
+    activation: str = QUICK_GELU
 
 
 def class_names(count: int) -> List[str]:
@@ -56,17 +60,19 @@ def class_names(count: int) -> List[str]:
     return list(names)
 
 
-def vit_b16() -> CLIP:
-    """A stock CLIP of ViT-B/16's size."""
+def vit_b16(activation: str = QUICK_GELU) -> CLIP:
+    """A CLIP of ViT-B/16's size, the same weights with either activation: stock with QuickGELU, else our plain one."""
     import_clip()
     torch.manual_seed(0)
     clip_model: CLIP = importlib.import_module("clip.model").CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12)
+    if activation != QUICK_GELU:
+        clip_model = build_clip(clip_model.state_dict(), Design(activation, (8, 12)))
     return clip_model.eval().requires_grad_(False)
 
 
 def build(case: Case) -> Tuple[Union[PlainCLIP, PromptedCLIP], Learner]:
     """The model of a case, and its learner."""
-    clip_model, names = vit_b16(), class_names(case.classes)
+    clip_model, names = vit_b16(case.activation), class_names(case.classes)
     if case.method == "MPL":
         schedules = Schedules(replacement(12, 9, 1, "text"), modular(12, 9, 1, 1, 2))
         context = placeholders("a photo of a", 1, clip_model)

@@ -43,7 +43,8 @@ def seconds_to_first_step(folder: Path, weights: Path, number: int) -> float:
     """Of one run, in a process of its own."""
     words = ["--trainer", "MPL", "--root", folder / "images", "--seed", 1, "--output-dir", folder / f"out{number}"]
     words += ["--config-file", CONFIG, "--dataset-config-file", ROOT / "configs/datasets/image_folder.yaml"]
-    words += ["DATASET.NUM_SHOTS", 4, "MODEL.BACKBONE.PATH", weights, "TRAIN.PRINT_FREQ", 1, "OPTIM.MAX_EPOCH", 1]
+    words += ["DATASET.NUM_SHOTS", 4, "MODEL.BACKBONE.PATH", weights, "MODEL.BACKBONE.ACTIVATION", "quick_gelu"]
+    words += ["MODEL.BACKBONE.HEADS", (8, 12), "TRAIN.PRINT_FREQ", 1, "OPTIM.MAX_EPOCH", 1]
     words += ["DATALOADER.NUM_WORKERS", 2, "TRAINER.MPL.PREC", "fp32", "TEST.NO_TEST", True]
     start = time.perf_counter()
     program = [sys.executable, "-u", str(ROOT / "train.py"), *map(str, words)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import speed
+from benchmarks import gelu, speed
 from lpclip import feat_extractor, linear_probe
 from modprompt.cli import main, train
 from modprompt.data.prepare.__main__ import main as prepare
@@ -138,6 +138,12 @@ def a_measurement(request, monkeypatch, tmp_path):
     return speed.main, ["--one", json.dumps([{"side": "ours"}, 1, torch.get_num_threads() + 1])], 0
 
 
+def a_comparison(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(gelu, "stepper", lambda case: lambda: None)
+    monkeypatch.setattr(gelu, "CALLS", 1)
+    return gelu.main, ["--rounds", "1", "--steps", "1", "--threads", str(torch.get_num_threads() + 1)], 0
+
+
 CASES = {
     "train.py": [training, training_that_is_interrupted, training_that_breaks, training_of_an_unknown_method],
     "experiments/run.py": [runs, runs_that_are_stopped, runs_that_break],
@@ -152,9 +158,14 @@ CASES = {
     "modprompt/__main__.py": [a_command],
     "modprompt/install.py": [an_installation],
     "benchmarks/speed.py": [a_measurement],
+    "benchmarks/gelu.py": [a_comparison],
 }
 IN_A_PROCESS_OF_THEIR_OWN = {"modprompt/launch.py", "modprompt/doctor.py"}  # below: they register trainers once more
-CHILDREN_ALONE = {"benchmarks/startup.py", "benchmarks/experiments.py"}  # they start programs and set nothing
+CHILDREN_ALONE = {
+    "benchmarks/startup.py",
+    "benchmarks/experiments.py",
+    "benchmarks/loading.py",
+}  # they start programs and set nothing
 
 
 def test_no_program_is_forgotten():

@@ -50,36 +50,49 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] 
 
 
 class _FrozenMLP(torch.autograd.Function):
-    """c_proj(QuickGELU(c_fc(x))) for x (N, D) with weights that are not trained; keeps one (N, 4D) tensor."""
+    """c_proj(activation(c_fc(x))) for x (N, D) with weights that are not trained; keeps one (N, hidden) tensor.
+
+    The activation is QuickGELU or, with `quick` False, GELU.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight_in: Tensor, bias_in: Tensor, weight_out: Tensor, bias_out: Tensor
+        ctx: Any, x: Tensor, weight_in: Tensor, bias_in: Tensor, weight_out: Tensor, bias_out: Tensor, quick: bool
     ) -> Tensor:
-        hidden = torch.addmm(bias_in, x, weight_in.t(), beta=_QUICK, alpha=_QUICK)
+        scale = _QUICK if quick else 1.0
+        hidden = torch.addmm(bias_in, x, weight_in.t(), beta=scale, alpha=scale)
         ctx.save_for_backward(hidden, weight_in, weight_out)
-        return torch.addmm(bias_out, F.silu(hidden), weight_out.t(), alpha=1 / _QUICK)
+        ctx.quick = quick
+        active = F.silu(hidden) if quick else F.gelu(hidden)
+        return torch.addmm(bias_out, active, weight_out.t(), alpha=1 / scale)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
-        # 1.702 of the way in and 1 / 1.702 of the way out cancel
+        # of QuickGELU 1.702 of the way in and 1 / 1.702 of the way out cancel
         hidden, weight_in, weight_out = ctx.saved_tensors
         kind = hidden.dtype  # under autocast not the weights' own
-        grad = torch.ops.aten.silu_backward(torch.mm(grad.to(kind), weight_out.to(kind)), hidden)
-        return torch.mm(grad, weight_in.to(kind)), None, None, None, None
+        slope = torch.ops.aten.silu_backward if ctx.quick else torch.ops.aten.gelu_backward
+        grad = slope(torch.mm(grad.to(kind), weight_out.to(kind)), hidden)
+        return torch.mm(grad, weight_in.to(kind)), None, None, None, None, None
 
 
-def _is_quick(mlp: MLP) -> bool:
-    return type(getattr(mlp, "gelu", None)).__name__ == "QuickGELU" and not mlp.c_fc.weight.requires_grad
+def _quick_or_not(mlp: MLP) -> Optional[bool]:
+    """Whether a frozen feed-forward part has QuickGELU (True) or GELU (False); None if it is anything else."""
+    gelu = getattr(mlp, "gelu", None)
+    name = type(gelu).__name__
+    if mlp.c_fc.weight.requires_grad or getattr(gelu, "approximate", "none") != "none":
+        return None
+    return {"QuickGELU": True, "GELU": False}.get(name)
 
 
 def feed_forward(block: Block, x: Tensor) -> Tensor:
     """x + mlp(ln_2(x)) of tokens x (N, D)."""
     mlp = block.mlp
     hidden = block.ln_2(x).to(mlp.c_fc.weight.dtype)
-    if _is_quick(mlp):
+    quick = _quick_or_not(mlp)
+    if quick is not None:
         weights = mlp.c_fc.weight, mlp.c_fc.bias, mlp.c_proj.weight, mlp.c_proj.bias
-        out: Tensor = _FrozenMLP.apply(hidden, *weights)  # type: ignore[no-untyped-call]  # torch's, without types
+        out: Tensor = _FrozenMLP.apply(hidden, *weights, quick)  # type: ignore[no-untyped-call]  # torch's
         return x + out
     return x + mlp(hidden)
 

@@ -5,7 +5,7 @@ import modprompt.engine.blocks as blocks
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config
-from tests.conftest import random_clip
+from tests.conftest import RESNET_HEADS, random_clip
 
 NAMES = ["cat", "a very long name of a thing", "x_y", "dog"]
 
@@ -101,7 +101,7 @@ def test_text_schedule_may_grow_and_shrink_and_reads_the_right_end(clip_model):
 def test_resnets_have_their_own_encoder(resnet_file):
     from modprompt.clips.build import load_clip
 
-    visual = load_clip("", str(resnet_file)).float().visual
+    visual = load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS).float().visual
     encoder = image_encoder(visual, no_prompts(0))
     assert isinstance(encoder, ResNetEncoder)
     images = torch.randn(2, 3, 64, 64)

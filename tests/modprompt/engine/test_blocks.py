@@ -1,0 +1,108 @@
+"""The feed-forward part of a block, with either activation, against its own modules; and what it keeps."""
+
+import copy
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from modprompt.clips.plain import ResidualAttentionBlock
+from modprompt.engine import blocks
+
+ACTIVATIONS = ["gelu", "quick_gelu"]
+TOKENS, WIDTH, HIDDEN = 50, 64, 256
+KERNELS = {"gelu": "gelu", "quick_gelu": "silu"}  # that compute an activation
+
+
+def frozen_block(activation, dtype=torch.float32):
+    torch.manual_seed(0)
+    block = ResidualAttentionBlock(WIDTH, 4, HIDDEN, activation, None).requires_grad_(False)
+    for linear in (block.mlp.c_fc, block.mlp.c_proj):
+        nn.init.normal_(linear.weight, std=3 * linear.in_features**-0.5)  # far into both ends of the activation
+        nn.init.normal_(linear.bias)
+    block.mlp.to(dtype)
+    return block
+
+
+def weights_of(block):
+    return block.mlp.c_fc.weight, block.mlp.c_fc.bias, block.mlp.c_proj.weight, block.mlp.c_proj.bias
+
+
+def frozen(block, x):
+    return blocks._FrozenMLP.apply(x, *weights_of(block), blocks._quick_or_not(block.mlp))
+
+
+def with_gradient(mlp, x, grad):
+    x = x.detach().clone().requires_grad_()
+    out = mlp(x)
+    out.backward(grad.to(out.dtype))
+    return out.detach().double(), x.grad.double()
+
+
+def launched(profile):
+    """How often each operator ran that computes something, without those that another one calls."""
+    views = {"t", "to", "transpose", "as_strided", "detach", "view", "view_as", "alias", "expand", "resolve_conj"}
+    own = [event for event in profile.function_events if event.name.startswith("aten::")]
+    outer = [event for event in own if not (event.cpu_parent and event.cpu_parent.name.startswith("aten::"))]
+    counts = Counter(event.name[len("aten::") :] for event in outer)
+    return {name: count for name, count in counts.items() if name not in views}
+
+
+def off(found, true):
+    return float((found - true).norm() / true.norm())
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_float32_is_as_exact_as_the_modules(activation):
+    block = frozen_block(activation)
+    x, grad = torch.randn(TOKENS, WIDTH), torch.randn(TOKENS, WIDTH)
+    true = with_gradient(copy.deepcopy(block.mlp).double(), x.double(), grad)
+    ours = with_gradient(lambda x: frozen(block, x), x, grad)
+    modules = with_gradient(block.mlp, x, grad)
+    for mine, theirs, exact in zip(ours, modules, true):
+        assert off(mine, exact) <= 5e-7
+        assert off(mine, theirs) <= 1e-6
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_bfloat16_is_as_exact_as_the_modules(activation):
+    block = frozen_block(activation, torch.bfloat16)
+    x, grad = torch.randn(TOKENS, WIDTH).bfloat16(), torch.randn(TOKENS, WIDTH).bfloat16()
+    true = with_gradient(copy.deepcopy(block.mlp).double(), x.double(), grad)
+    ours = with_gradient(lambda x: frozen(block, x), x, grad)
+    modules = with_gradient(block.mlp, x, grad)
+    for mine, theirs, exact in zip(ours, modules, true):
+        assert off(mine, exact) <= 1.2 * off(theirs, exact)  # 1e-3 and more: the type rounds
+
+
+@pytest.mark.skipif(not hasattr(torch.autograd.graph, "saved_tensors_hooks"), reason="PyTorch before 1.10")
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_backward_keeps_one_tensor_beside_the_weights(activation):
+    block, kept = frozen_block(activation), []
+    weights = {one.data_ptr() for one in block.parameters()}
+
+    def keep(tensor):
+        if tensor.data_ptr() not in weights:
+            kept.append(tuple(tensor.shape))
+        return tensor
+
+    x = torch.randn(TOKENS, WIDTH, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        frozen(block, x)
+        ours, kept[:] = list(kept), []
+        block.mlp(x)
+    assert ours == [(TOKENS, HIDDEN)]
+    assert activation == "gelu" or kept.count((TOKENS, HIDDEN)) > 1, "the hooks saw nothing"
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activation_is_one_kernel_each_way(activation):
+    block, x = frozen_block(activation), torch.randn(TOKENS, WIDTH, requires_grad=True)
+    grad = torch.randn(TOKENS, WIDTH)
+    with torch.autograd.profiler.profile() as forward:
+        out = frozen(block, x)
+    with torch.autograd.profiler.profile() as backward:
+        torch.autograd.grad(out, x, grad)
+    assert launched(forward) == {"addmm": 2, KERNELS[activation]: 1}
+    assert launched(backward) == {"mm": 2, f"{KERNELS[activation]}_backward": 1}
