@@ -32,7 +32,7 @@ compat.add_to_path()
 from dassl.engine import build_trainer  # noqa: E402
 from dassl.utils import set_random_seed  # noqa: E402
 
-from modprompt.trainers import config  # noqa: E402
+from modprompt.trainers import backbone, config  # noqa: E402
 from modprompt.trainers.feature_cache import encode  # noqa: E402
 from modprompt.trainers.run import split_of  # noqa: E402
 
@@ -80,7 +80,9 @@ def run(argv: list[str] | None = None) -> None:
             )
     args.trainer = "ZeroshotCLIP"
     import_modules(args.imports)
-    cfg = config.build(flags.settings_of(args, shots=-1), tests=args.eval_only)
+    settings = flags.settings_of(args, shots=-1)
+    cfg = config.build(settings, tests=args.eval_only)
+    backbone.follow_weights(cfg, settings.on_command_line())
     cfg.defrost()
     cfg.OUTPUT_DIR = ""  # no run is written, so no run's folder is held
     cfg.freeze()

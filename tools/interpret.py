@@ -17,6 +17,8 @@ from torch import Tensor
 
 from modprompt.checks import at_least
 from modprompt.clips import build as backbone
+from modprompt.clips import hub, known
+from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.learners.view import learner_part
@@ -44,10 +46,10 @@ def _stated_name(content: Checkpoint, path: str) -> str:
     Raises:
         UserError: if it names none, but a file.
     """
-    name, file = (str(content.clip.get(key) or "") for key in ("name", "file"))
-    if file or (name and name not in backbone.known()):
+    name, file, commit = (str(content.clip.get(key) or "") for key in ("name", "file", "commit"))
+    if file or (name and not name.startswith(hub.PREFIX) and known.find(name) is None):
         raise UserError(f"{path} was made with a CLIP from a file ({file or name}): give it with --backbone-path")
-    return name or "ViT-B/16"
+    return known.pinned(name, commit) or "ViT-B/16"
 
 
 def _require_same_clip(content: Checkpoint, clip_model: CLIP, name: str, path: str) -> None:
@@ -56,8 +58,8 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, name: str, path: s
         raise UserError(f"the checkpoint was made with another CLIP than {name}: see --backbone and --backbone-path")
 
 
-def interpret(path: str, count: int, name: str, clip_path: str) -> list[Row]:
-    """Rows of layer, class (or ""), number of the token from 1, nearest words.
+def interpret(path: str, count: int, asked: Asked) -> list[Row]:
+    """Rows of layer, class (or ""), number of the token from 1, nearest words; without a CLIP by that which it names.
 
     Raises:
         UserError: if the file is no checkpoint of a prompt learner, or belongs to another CLIP.
@@ -67,13 +69,13 @@ def interpret(path: str, count: int, name: str, clip_path: str) -> list[Row]:
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
     if not layers and not vision:
         raise UserError(f"{path} holds no learned prompts")
-    if not name and not clip_path:
-        name = _stated_name(content, path)
+    if not asked.name and not asked.path:
+        asked = asked._replace(name=_stated_name(content, path))
     try:
-        clip_model = backbone.load_clip(name, clip_path)
+        clip_model = backbone.load_clip(*asked)
     except UserError as error:
-        raise UserError(f"--backbone {name}, --backbone-path {clip_path or 'not given'}: {error}") from None
-    _require_same_clip(content, clip_model, clip_path or name, path)
+        raise UserError(f"--backbone {asked.name}, --backbone-path {asked.path or 'not given'}: {error}") from None
+    _require_same_clip(content, clip_model, asked.path or asked.name, path)
     if vision:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
     texts, embeddings = vocabulary(clip_model.token_embedding.weight.detach())
@@ -112,10 +114,13 @@ def run(argv: list[str] | None = None) -> None:
     add("topk", type=int, nargs="?", default=5, help="words per vector")
     add("--backbone", default="", help="the CLIP it was trained with (default: what the file says, else ViT-B/16)")
     add("--backbone-path", default="", help="its weights on disk")
+    add("--activation", default="", help="quick_gelu or gelu, for weights on disk that nothing else says it of")
+    add("--heads", type=int, nargs=2, default=(), metavar=("TEXT", "IMAGE"), help="the same: their attention heads")
     add("--csv", default="", help="write the rows to this file too")
     args = parser.parse_args(argv)
     at_least("topk", args.topk, 1)
-    rows = interpret(args.checkpoint, args.topk, args.backbone, args.backbone_path)
+    asked = Asked(args.backbone, args.backbone_path, args.activation, tuple(args.heads))
+    rows = interpret(args.checkpoint, args.topk, asked)
     if rows:
         print(table(rows))
     if args.csv:

@@ -7,10 +7,12 @@ from typing import Optional, Sequence, Tuple, Type, Union
 import torch
 from torch import nn
 
-from modprompt.checks import check_name
-from modprompt.clips import build
+from modprompt.clips import hub, source
+from modprompt.clips import known as known_clips
 from modprompt.clips.facts import ClipFacts, called, facts_of
-from modprompt.clips.load import load_clip
+from modprompt.clips.load import load_clip, path_of
+from modprompt.clips.settling import say_themselves
+from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.learners.view import load_learner
@@ -50,6 +52,8 @@ def load(
     """
     if epoch is not None and not Path(path).is_dir():
         raise UserError(f"epoch {epoch}: {path} is no folder of a run")
+    if clip is not None and not isinstance(clip, (nn.Module, str, Path)):
+        raise UserError(f"clip must be a module, a name or a path, got {type(clip).__name__}: load_clip's first value")
     if device is not None and isinstance(clip, nn.Module):
         raise UserError("device: this clip is a module, which stays where it is: move it, or the model")
     file = checkpoint_of_run(path, epoch) if Path(path).is_dir() else str(path)
@@ -113,9 +117,10 @@ def _clip_of(
             what = f"with the CLIP of the file {facts.file}" if facts.file else "with a CLIP that has no name"
             hint = f" ({facts.size} pixels, fingerprint {facts.fingerprint})" if facts.fingerprint else ""
             raise UserError(f"{path} was made {what}{hint}: give it, load(path, clip)")
-        check_name(facts.name, build.known(), f"{path}: its CLIP")
-        clip = facts.name
-    clip_model = require_clip(clip) if isinstance(clip, nn.Module) else load_clip(clip, device)[0]
+        clip = known_clips.pinned(facts.name, facts.commit)
+        if not clip.startswith(hub.PREFIX):
+            known_clips.require(facts.name, f"{path}: its CLIP")
+    clip_model = require_clip(clip) if isinstance(clip, nn.Module) else _loaded(clip, facts, device)
     mine = facts_of(clip_model).fingerprint
     known = getattr(clip_model, "fingerprint", mine)
     if facts.fingerprint and in_the_form_of(facts.fingerprint, known) != facts.fingerprint:
@@ -124,6 +129,14 @@ def _clip_of(
             f"it names {facts.file or facts.name or 'none'} with fingerprint {facts.fingerprint}, this one's is {mine}"
         )
     return clip_model
+
+
+def _loaded(clip: Union[str, Path], facts: ClipFacts, device: Union[str, torch.device, None]) -> CLIP:
+    """A CLIP by name or path; weights that do not say how they are run are run as the file says its CLIP was."""
+    path = path_of(str(clip))
+    if not path or not facts.activation or say_themselves(source.find(Asked(path=path))):
+        return load_clip(clip, device)[0]
+    return load_clip(clip, device, activation=facts.activation, heads=facts.heads)[0]
 
 
 def _known_fingerprint(content: Checkpoint, clip_model: CLIP) -> str:

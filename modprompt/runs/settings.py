@@ -20,7 +20,7 @@ FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "MODEL.COMPILE",
-    "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES",
+    "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
 }  # fmt: skip
 
 # settings that have a flag of train.py
@@ -202,6 +202,10 @@ class Settings(Mapping[str, Given]):
     def texts(self) -> Dict[str, str]:
         """What is stored, hashed and compared: the given settings but for FREE ones as text, sorted by key."""
         return given([{key: found.value for key, found in self.items()}])
+
+    def on_command_line(self) -> List[str]:
+        """Keys whose value a flag or option gives, and no file."""
+        return [key for key, found in self.items() if not found.source.startswith("file ")]
 
     def source(self, key: str) -> str:
         """Who gave a setting last; "default" if nobody did."""

@@ -1,6 +1,7 @@
 """What all trainers share, those that train nothing too: loading CLIP, checking images and logits."""
 
 import os
+import sys
 import warnings
 from typing import Any, Iterable, Optional, Tuple
 
@@ -9,29 +10,16 @@ from dassl.engine import TrainerX
 from torch import Tensor
 from tqdm import tqdm
 
-from modprompt.clips import build as backbone
-from modprompt.clips.facts import MEAN, STD
+from modprompt.clips.build import require_input_size
+from modprompt.clips.facts import facts_of
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import Output
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
-from modprompt.trainers import once
+from modprompt.trainers import backbone, once
 from modprompt.trainers.feature_cache import feature_batches
-
-
-def warn_of_pixel_statistics(cfg: Any) -> None:
-    """Warn if images are not normalised as CLIP was trained: usually a sign of a missing --config-file."""
-    given = [*cfg.INPUT.PIXEL_MEAN, *cfg.INPUT.PIXEL_STD]
-    if "normalize" not in cfg.INPUT.TRANSFORMS:
-        warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
-    elif any(abs(a - b) > 1e-3 for a, b in zip(given, [*MEAN, *STD])):
-        warnings.warn(
-            "INPUT.PIXEL_MEAN and PIXEL_STD are not CLIP's (0.481 0.458 0.408, 0.269 0.261 0.276): "
-            "is the trainer's --config-file missing?",
-            stacklevel=2,
-        )
 
 
 class CLIPTrainer(TrainerX):
@@ -45,6 +33,7 @@ class CLIPTrainer(TrainerX):
                 once.require_folder_agrees(cfg)
             if cfg.OUTPUT_DIR:
                 run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
+            backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             super().__init__(cfg)
         if images.selected_on(self.dm.dataset, cfg) == images.TEST:
             print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
@@ -57,16 +46,29 @@ class CLIPTrainer(TrainerX):
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
         cfg = self.cfg
-        warn_of_pixel_statistics(cfg)
+        if "normalize" not in cfg.INPUT.TRANSFORMS:
+            warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
         if self.device.type == "cpu":
             keep_freed_memory()
-        path = cfg.MODEL.BACKBONE.PATH
-        print(f"Loading CLIP (backbone: {path or cfg.MODEL.BACKBONE.NAME})")
-        clip_model = backbone.load_clip(cfg.MODEL.BACKBONE.NAME, path)
-        backbone.require_input_size(clip_model, *cfg.INPUT.SIZE)
+        print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME})")
+        clip_model = backbone.load_clip(cfg)
+        facts = facts_of(clip_model)
+        text, image = facts.heads
+        print(f"CLIP: {facts.dialect} weights, {facts.activation}, {text} and {image} heads (text, image)")
+        require_input_size(clip_model, *cfg.INPUT.SIZE)
         require_known_words(self.dm.dataset.classnames, clip_model)
         self.backbone_fingerprint = clip_model.fingerprint
+        matrix = clip_model.text_projection.detach()  # stands for all that the file has
+        self.keeps_in_half = torch.equal(matrix.half().to(matrix.dtype), matrix)
         return clip_model
+
+    def build_data_loader(self) -> None:
+        """Dassl's, with test images made as the weights ask for."""
+        super().build_data_loader()
+        if backbone.requires_squash(self.cfg):
+            backbone.squash(
+                [one for one in (self.val_loader, self.test_loader) if one is not None], self.cfg.INPUT.SIZE
+            )
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""

@@ -13,6 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.checks import check_name
+from modprompt.clips.design import SHORTEST, SQUASH
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
 from modprompt.runs.settings import Given, Settings
@@ -115,6 +116,7 @@ def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
         ("INPUT.SIZE", _are_numbers(node.SIZE, 2) and min(node.SIZE) > 0, "two numbers of pixels", node.SIZE),
         ("INPUT.PIXEL_MEAN", _are_numbers(node.PIXEL_MEAN, 3), "three numbers", node.PIXEL_MEAN),
         ("INPUT.PIXEL_STD", _are_numbers(node.PIXEL_STD, 3), "three numbers", node.PIXEL_STD),
+        ("INPUT.RESIZE_MODE", node.RESIZE_MODE in (SHORTEST, SQUASH), f"{SHORTEST} or {SQUASH}", node.RESIZE_MODE),
         ("INPUT.NO_TRANSFORM", not node.NO_TRANSFORM, "False for a CLIP", node.NO_TRANSFORM),
         ("DATALOADER.K_TRANSFORMS", loader.K_TRANSFORMS == 1, "1", loader.K_TRANSFORMS),
     ]

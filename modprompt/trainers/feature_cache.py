@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from modprompt.clips.fingerprint import shape_of_side
 from modprompt.errors import UserError
 from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.seal import arrays_hash
 
 
 def weights_digest(visual: nn.Module) -> str:
-    """Sixteen hex digits of all weights of an image side."""
-    digest = hashlib.sha256()
+    """Sixteen hex digits of all weights of an image side, and of what they do not show."""
+    activations, heads = shape_of_side(visual)
+    digest = hashlib.sha256(f"{sorted(activations)} {heads}".encode())
     for name, tensor in sorted(visual.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

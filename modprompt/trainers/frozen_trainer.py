@@ -2,6 +2,9 @@
 
 from typing import Any, Optional, Type, cast
 
+import torch
+
+from modprompt.clips.cast import cast_products
 from modprompt.learners.templates import TemplatePrompts
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
@@ -19,6 +22,8 @@ class FrozenTrainer(CLIPTrainer):
         self.clip_model = clip_model = self.load_clip().to(self.device)
         if self.device.type == "cpu":
             clip_model.float()
+        else:
+            cast_products(clip_model, torch.float16)
         self.method = self.method_class()
         self.model = self.method.on(clip_model, self.dm.dataset.classnames, dataset=self.cfg.DATASET.NAME)
         self.model.to(self.device).eval()

@@ -136,6 +136,9 @@ class LearnerCheckpoints(_Trainer):
 
     def _load(self, view: CheckpointView, path: str) -> int:
         loaded, names = load_learner(view, path, self.made_with()), self.dm.dataset.classnames
+        if loaded.clip.get("file") and not loaded.clip.get("dialect"):
+            clip = loaded.clip["file"]
+            print(f"{path} is of an earlier version, which ran the CLIP {clip} with quick_gelu, rounded to half")
         classes = count_classes(loaded.state_dict)
         if classes:
             print(

@@ -44,7 +44,13 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
     defaults.MODEL.COMPILE = ""  # torch.compile of both encoders: default, reduce-overhead (CUDA graphs) or aot_eager
     defaults.MODEL.BACKBONE = CfgNode()
-    defaults.MODEL.BACKBONE.PATH = ""
+    defaults.MODEL.BACKBONE.PATH = ""  # a file or folder of weights, in place of the name
+    defaults.MODEL.BACKBONE.ACTIVATION = ""  # quick_gelu or gelu, for a file that nothing else says it of
+    defaults.MODEL.BACKBONE.HEADS = ()  # the same: attention heads of (text side, image side)
+    defaults.INPUT = CfgNode()
+    defaults.INPUT.RESIZE_MODE = (
+        "shortest"  # or squash; with SIZE, INTERPOLATION, PIXEL_MEAN and STD it follows the CLIP
+    )
     add_missing(cfg, defaults)
 
 

@@ -12,14 +12,14 @@ from typing import Any, Callable, Iterator, List, Mapping, Optional
 
 from dassl.config import cfg_default
 
-from modprompt.clips import build as backbone
 from modprompt.errors import UserError
 from modprompt.runs import result as results
 from modprompt.runs import same
 from modprompt.runs.checkpoint import find_checkpoint
-from modprompt.runs.settings import as_text
+from modprompt.runs.settings import as_text, differences
 from modprompt.storage.text import sha256_of
 from modprompt.storage.versioned import proves_less
+from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
@@ -56,6 +56,14 @@ def _tests_another_model(result: Mapping[str, Any], evaluated: str, model_dir: s
         return True
 
 
+def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> List[str]:
+    """How images were made otherwise than now; earlier versions made them as files and options said."""
+    now, recorded = backbone.input_texts(cfg), result.get("input")
+    if not isinstance(recorded, dict):
+        recorded = {key: result["settings"].get(key, defaults.get(key, "")) for key in now}
+    return differences(recorded, now)
+
+
 def _differing_inputs(
     cfg: Any, result: Mapping[str, Any], find: Callable[[str], Optional[str]], split_now: Callable[[], str]
 ) -> List[str]:
@@ -74,6 +82,11 @@ def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> 
     lacks += [] if recorded else ["its CLIP"]
     lacks += ["its initial weights"] if cfg.MODEL.INIT_WEIGHTS and not result.get("init_weights") else []
     texts = [f"{' and '.join(lacks)} cannot be compared"] if lacks else []
+    clip = result.get("clip")
+    if cfg.MODEL.BACKBONE.ACTIVATION and not (isinstance(clip, dict) and clip.get("dialect")):
+        texts.append(
+            "its CLIP's file did not say how it is run and counts as quick_gelu with heads of width 64, rounded to half"
+        )
     if recorded and proves_less(recorded, mine):
         texts.append("its CLIP is compared by an earlier rule, which proves less")
     if texts:
@@ -115,6 +128,7 @@ def finished_before(
     found = same.differing_settings(result["settings"], settings, tests, defaults)
     if not tests and result.get("evaluated"):
         found.append(f"it is a test of {result['evaluated']}")
+    found = found or _differing_images(cfg, result, defaults)
     found = found or _differing_inputs(cfg, result, find, split_now)
     mine = "" if found else _fingerprint(cfg)
     found = found or same.differing_clip(str(result.get("backbone_hash") or ""), mine)
@@ -135,4 +149,4 @@ def describe_model(model_dir: str, epoch: Optional[int]) -> str:
 
 
 def _fingerprint(cfg: Any) -> str:
-    return backbone.load_clip(cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.get("PATH", "")).fingerprint
+    return backbone.load_clip(cfg).fingerprint

@@ -11,7 +11,9 @@ from dassl.utils import count_num_param
 from torch import Tensor
 
 from modprompt.checks import one_of
-from modprompt.clips import build as backbone
+from modprompt.clips import known
+from modprompt.clips.build import require_vision_transformer
+from modprompt.clips.cast import cast_products
 from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import Output
@@ -65,7 +67,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
     def require_vision_transformer(self, clip_model: CLIP) -> None:
         """Raise UserError if the CLIP is a ResNet."""
         name = self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME
-        backbone.require_vision_transformer(clip_model, name, type(self).__name__)
+        require_vision_transformer(clip_model, name, type(self).__name__)
 
     def setting(self, key: str) -> Any:
         """A setting of the method; its default where the codebase's own node does not have it."""
@@ -85,8 +87,9 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         try:
             one_of("PREC", self.settings.PREC, precision.CHOICES)
             self.method = self.make_method()
-            if not cfg.MODEL.BACKBONE.get("PATH") and cfg.MODEL.BACKBONE.NAME in backbone.LAYERS:
-                self.method.schedules(Shape(*backbone.LAYERS[cfg.MODEL.BACKBONE.NAME]))
+            row = None if cfg.MODEL.BACKBONE.get("PATH") else known.find(cfg.MODEL.BACKBONE.NAME)
+            if row is not None and row.layers[1]:
+                self.method.schedules(Shape(*row.layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
         if self.method.averages() and cfg.TEST.FINAL_MODEL == "best_val":
@@ -102,7 +105,9 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         if self.precision.note:
             print(self.precision.note)
         self.clip_model = clip_model = self.load_clip()
-        if not self.precision.half_weights:
+        if self.precision.half_weights:
+            cast_products(clip_model, torch.float16)  # of weights that were saved in float32
+        else:
             clip_model.float()
         names, dataset, epochs = self.dm.dataset.classnames, cfg.DATASET.NAME, cfg.OPTIM.MAX_EPOCH
         try:
@@ -230,9 +235,16 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
                 if key == "TRAINER.NAME" or not key.startswith("TRAINER.") or key.startswith(own)
             },
             "the weights of CLIP": self.backbone_fingerprint,
+            **self._unrounded(),
             "the training images": self.images_fingerprint,
             **self._chosen_by(),
         }
+
+    def _unrounded(self) -> Dict[str, str]:
+        """That weights which half precision cannot hold are run as they are: an earlier version rounded them."""
+        if self.precision.half_weights or self.keeps_in_half:
+            return {}
+        return {"the precision of CLIP's weights": "float32"}
 
     def _chosen_by(self) -> Dict[str, str]:
         """By which images a best epoch is chosen, where they are not the test images."""

@@ -21,6 +21,7 @@ from modprompt.runs.settings import Settings, settings_hash
 from modprompt.runs.versions import versions
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
+from modprompt.trainers.backbone import input_texts
 
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
 
@@ -136,6 +137,7 @@ class ResultRecorder:
             "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
             "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
             **_of_model(self.trainer),
+            "input": input_texts(cfg),
             "seed": cfg.SEED,
             "shots": cfg.DATASET.NUM_SHOTS,
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,

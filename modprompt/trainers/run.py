@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 import torch
 from dassl.data.datasets import build_dataset
-from dassl.engine import build_trainer
+from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
@@ -17,7 +17,8 @@ from modprompt.data.storage import find_recorded
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs.settings import Settings
-from modprompt.trainers import config
+from modprompt.trainers import backbone, config
+from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.once import describe_model, finished_before
 from modprompt.trainers.result import ResultRecorder
 
@@ -93,6 +94,8 @@ def run(settings: Settings, mode: Mode) -> None:
         UserError: if a setting, a file or the output folder does not fit.
     """
     cfg = config.build(settings, tests=mode.eval_only)
+    if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), CLIPTrainer):
+        backbone.follow_weights(cfg, settings.on_command_line())
     if mode.once and is_finished(cfg, settings, mode):
         return
     with run_folder.hold(cfg.OUTPUT_DIR):

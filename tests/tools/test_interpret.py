@@ -5,10 +5,12 @@ import torch
 
 from modprompt.cli import train
 from modprompt.programs import report
-from tests.conftest import random_clip
+from tests.conftest import SAID, random_clip
 from tests.methods import METHODS
 from tests.old_checkpoints import as_version_1
 from tools import interpret
+
+SAID_BY_FLAGS = ["--activation", SAID["activation"], "--heads", *map(str, SAID["heads"])]
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def run_folder(command, tmp_path):
 def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tmp_path, capsys):
     path = run_folder(row)
     capsys.readouterr()
-    argv = [str(path), "3", "--backbone-path", str(clip_file), "--csv", str(tmp_path / "words.csv")]
+    argv = [str(path), "3", "--backbone-path", str(clip_file), *SAID_BY_FLAGS, "--csv", str(tmp_path / "words.csv")]
     assert report(interpret.run, argv) == 0
     out = capsys.readouterr().out
     assert (f"{vision} learned vision prompts are left out" in out) == bool(vision)
@@ -53,7 +55,7 @@ def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tm
 def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, capsys):
     path = run_folder("coop_front_words")  # one epoch at 1e-5 hardly moves it
     capsys.readouterr()
-    assert report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file)]) == 0
+    assert report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file), *SAID_BY_FLAGS]) == 0
     words = [line.split()[4] for line in capsys.readouterr().out.splitlines()]
     assert words == ["a", "photo", "of", "a"]
 
@@ -87,7 +89,7 @@ def test_another_clip_is_refused(run_folder, tmp_path, capsys):
     path = run_folder("coop_end")
     torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     capsys.readouterr()
-    assert report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "other.pt")]) == 2
+    assert report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "other.pt"), *SAID_BY_FLAGS]) == 2
     assert "the checkpoint was made with another CLIP" in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ import modprompt
 from modprompt.cli import train
 from modprompt.methods.table import METHODS
 from modprompt.storage.seal import KEY
-from tests.conftest import random_clip
+from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
 from tests.old_checkpoints import as_version_1
@@ -97,7 +97,7 @@ def test_a_clip_from_elsewhere_is_known_by_its_weights(tmp_path):
 
 
 def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
-    clip_model, _ = modprompt.load_clip(clip_file, device="cpu")
+    clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = moved(on(modprompt.MPL, clip_model))
     model.save(tmp_path / "a.pt")
     with pytest.raises(modprompt.UserError, match=r"with the CLIP of the file clip.pt .*: give it, load"):
@@ -112,7 +112,7 @@ def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
 def run(command, clip_file, tmp_path):
     """The folder of a small run of MPL, and its CLIP."""
     assert train.main(command(ROWS["mpl"], "OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_FREQ", 1)) == 0
-    return tmp_path / "out", modprompt.load_clip(clip_file, device="cpu")[0]
+    return tmp_path / "out", modprompt.load_clip(clip_file, device="cpu", **SAID)[0]
 
 
 def test_a_runs_folder_gives_the_last_or_an_epoch(run):

@@ -10,7 +10,7 @@ import torch
 import modprompt
 from modprompt.engine.precision import resolve
 from modprompt.methods.table import METHODS
-from tests.conftest import random_clip
+from tests.conftest import RESNET_HEADS, random_clip
 
 NAMES = ["cat", "dog", "a golden retriever"]
 DEPTH = ("prompt_depth", "prompt_depth_text", "prompt_depth_vision")
@@ -245,7 +245,7 @@ def test_zero_shot_takes_the_template_of_another_data_set(clip_model, images, tm
 
 
 def test_a_resnet_in_training_mode_is_refused(resnet_file):
-    clip_model, _ = modprompt.load_clip(resnet_file, device="cpu")
+    clip_model, _ = modprompt.load_clip(resnet_file, device="cpu", activation="quick_gelu", heads=RESNET_HEADS)
     model = modprompt.CoOp().on(clip_model.train(), NAMES).eval()
     with pytest.raises(modprompt.UserError, match=r"resnet.pt is a ResNet in training mode.*clip_model.eval\(\)"):
         model(torch.randn(2, 3, 64, 64))
@@ -341,7 +341,7 @@ def test_what_is_no_clip_is_refused(clip_model):
 
 
 def test_a_resnet_is_refused_where_vision_prompts_are_asked_for(resnet_file):
-    clip_model, _ = modprompt.load_clip(resnet_file, device="cpu")
+    clip_model, _ = modprompt.load_clip(resnet_file, device="cpu", activation="quick_gelu", heads=RESNET_HEADS)
     with pytest.raises(
         modprompt.UserError, match=r"MPL puts prompts into a vision transformer, but resnet.pt is a ResNet"
     ):

@@ -9,6 +9,7 @@ from modprompt.methods.table import METHODS as TABLE
 from modprompt.methods.table import row_of
 from modprompt.trainers.nodes import method_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
+from tests.conftest import SAID
 from tests.methods import METHODS
 
 SELF_REGULARISED = METHODS["mpl"]._replace(
@@ -60,7 +61,7 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
     capsys.readouterr()
 
     torch.set_rng_state(seen.draws)
-    clip_model, _ = modprompt.load_clip(clip_file, device="cpu")
+    clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = method.on(clip_model, names, epochs=2)
     if prec == "bf16":
         model.to(torch.bfloat16)
@@ -92,7 +93,7 @@ def test_zero_shot_has_the_trainers_logits(row, command, clip_file, monkeypatch)
     seen, build = [], FrozenTrainer.build_model
     monkeypatch.setattr(FrozenTrainer, "build_model", lambda self: seen.append(self) or build(self))
     assert train.main(["--eval-only", *command(row.name)]) == 0
-    clip_model, _ = modprompt.load_clip(clip_file, device="cpu")
+    clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = row.method().on(clip_model, seen[0].dm.dataset.classnames, dataset="EuroSAT")
     images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
@@ -119,7 +120,7 @@ def test_other_classes_have_the_logits_of_the_trainers_base_to_new(row, command,
     words[words.index("base")] = "new"
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
 
-    clip_model, _ = modprompt.load_clip(clip_file, device="cpu")
+    clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     base = modprompt.load(tmp_path / "out", clip_model)
     assert base.method == method_of(row_of(method.trainer).method, base.method.as_config())
     assert base.classes.dataset == "EuroSAT"

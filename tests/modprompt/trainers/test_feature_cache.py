@@ -54,10 +54,12 @@ def test_methods_with_vision_prompts_keep_none(evaluate, tmp_path):
     assert not (tmp_path / "features").exists()
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_other_images_classes_or_transforms_are_encoded_anew(evaluate, eurosat_root):
     _, images = evaluate("zeroshot")
     assert evaluate("zeroshot", "DATASET.SUBSAMPLE_CLASSES", "new")[1] == images
     assert evaluate("zeroshot", "INPUT.INTERPOLATION", "bilinear")[1] == images
+    assert evaluate("zeroshot", "MODEL.BACKBONE.ACTIVATION", "gelu")[1] == images
     for path in (eurosat_root / "eurosat" / "2750" / "Forest").iterdir():
         os.utime(path, (0, 0))
     assert evaluate("zeroshot")[1] == images

@@ -11,7 +11,7 @@ from modprompt.clips.tokens import readable, token_ids
 from modprompt.methods.templates import DIVERSE
 from modprompt.trainers.config import merge_options
 from tests import plain_neighbours as plain
-from tests.conftest import ROOT, random_clip
+from tests.conftest import RESNET_HEADS, ROOT, bare, random_clip
 from tests.methods import METHODS
 from tests.test_train import refusal
 
@@ -20,7 +20,7 @@ def saved(tmp_path, method, epoch=2):
     return torch.load(tmp_path / "out" / method.folder / f"model.pth.tar-{epoch}", weights_only=True)
 
 
-def bare(name):
+def own_name(name):
     return name.removeprefix("prompt_learner.")
 
 
@@ -37,7 +37,7 @@ class Recorder:
             if self.trainer is None:
                 self.trainer = trainer
                 (view,) = trainer._models.values()
-                self.start = {bare(key): value.detach().clone() for key, value in view.state_dict().items()}
+                self.start = {own_name(key): value.detach().clone() for key, value in view.state_dict().items()}
             summary = step(trainer, batch)
             self.batches.append((batch["img"].clone(), batch["label"].clone(), summary["loss"]))
             return summary
@@ -85,10 +85,10 @@ def test_two_epochs_equal_the_plain_implementation(row, command, tmp_path, monke
 
     *_, last = descend(loss_of, seen.start, seen.batches)
     state = saved(tmp_path, method)["state_dict"]
-    assert {bare(key) for key in state} == set(last)
+    assert {own_name(key) for key in state} == set(last)
     for key, value in state.items():
-        assert key == bare(key) or key.startswith(method.prefix)
-        torch.testing.assert_close(value, last[bare(key)], atol=1e-5, rtol=1e-4)
+        assert key == own_name(key) or key.startswith(method.prefix)
+        torch.testing.assert_close(value, last[own_name(key)], atol=1e-5, rtol=1e-4)
 
 
 def test_promptsrc_equals_the_plain_losses_and_ends_with_the_average(command, tmp_path, monkeypatch, capsys):
@@ -108,7 +108,7 @@ def test_promptsrc_equals_the_plain_losses_and_ends_with_the_average(command, tm
     density = [torch.exp(torch.tensor(-0.5 * (epoch - 2.0) ** 2)) for epoch in (1, 2)]
     weights = [value / sum(density) for value in density]
     for key, value in saved(tmp_path, method)["state_dict"].items():
-        expected = weights[0] * first[bare(key)] + weights[1] * second[bare(key)]
+        expected = weights[0] * first[own_name(key)] + weights[1] * second[own_name(key)]
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -392,7 +392,7 @@ def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resn
     depth = [
         word for key in method.options if key == "PROMPT_DEPTH_TEXT" for word in (f"TRAINER.{method.node}.{key}", 2)
     ]
-    words = command(method, "MODEL.BACKBONE.PATH", resnet_file, "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
+    words = command(method, *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
     if method.trainer in ("CoOp", "CoCoOp") or row == "language_prompting":
         assert train.main(words) == 0
         return
@@ -402,7 +402,7 @@ def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resn
 
 def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):
     seen = Recorder(monkeypatch)
-    words = command(METHODS["coop_end"], "MODEL.BACKBONE.PATH", resnet_file, "INPUT.SIZE", "(64, 64)")
+    words = command(METHODS["coop_end"], *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)")
     assert train.main(words) == 0
     stored = torch.load(resnet_file, weights_only=True)
     for name, value in seen.trainer.clip_model.visual.state_dict().items():

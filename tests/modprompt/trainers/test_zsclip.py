@@ -6,6 +6,7 @@ import torch
 from modprompt.cli import train
 from modprompt.methods import zeroshot
 from modprompt.methods.templates import SELECTED
+from tests.conftest import RESNET_HEADS, bare
 from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
 
 
@@ -57,5 +58,5 @@ def test_imagenet_has_no_template_of_its_own_in_the_ensemble(dataset, count):
 
 
 def test_runs_on_a_resnet(words, resnet_file, tmp_path):
-    assert train.main(words("ZeroshotCLIP2", "MODEL.BACKBONE.PATH", resnet_file, "INPUT.SIZE", "(64, 64)")) == 0
+    assert train.main(words("ZeroshotCLIP2", *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)")) == 0
     assert json.loads((tmp_path / "out" / "result.json").read_text())["trainer"] == "ZeroshotCLIP2"

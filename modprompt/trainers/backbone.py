@@ -1,0 +1,143 @@
+"""The CLIP that a config asks for, and its images: settings of INPUT follow the weights."""
+
+import warnings
+from typing import Any, Collection, Dict, List, Tuple
+
+from dassl.config import cfg_default
+from torchvision import transforms
+
+from modprompt.clips import build, hub, known
+from modprompt.clips.design import SHORTEST, SQUASH, Images
+from modprompt.clips.images import images_of
+from modprompt.clips.source import Asked
+from modprompt.clips.structure import CLIP
+from modprompt.errors import UserError
+from modprompt.runs.settings import as_text
+
+_FOLLOWS = "modprompt_follows_weights"  # on a config: its INPUT is what the weights ask for
+_TOLERANCE = 1e-6
+
+
+def asked_of(cfg: Any) -> Asked:
+    """The CLIP of a config; a codebase's own node may lack keys."""
+    node = cfg.MODEL.BACKBONE
+    heads = node.get("HEADS", ())
+    given = tuple(heads) if isinstance(heads, (list, tuple)) else (heads,)
+    return Asked(node.NAME, node.get("PATH", ""), node.get("ACTIVATION", ""), given)
+
+
+def load_clip(cfg: Any) -> CLIP:
+    """The CLIP of a config.
+
+    Raises:
+        UserError: as clips.build.load_clip.
+    """
+    return build.load_clip(*asked_of(cfg))
+
+
+def _wanted(images: Images) -> Dict[str, Any]:
+    return {
+        "SIZE": (images.size, images.size),
+        "PIXEL_MEAN": list(images.mean),
+        "PIXEL_STD": list(images.std),
+        "INTERPOLATION": images.interpolation,
+        "RESIZE_MODE": images.resize,
+    }
+
+
+def input_texts(cfg: Any) -> Dict[str, str]:
+    """How a run makes its images, as {dotted key: text}."""
+    return {f"INPUT.{key}": as_text(cfg.INPUT.get(key, SHORTEST)) for key in _wanted(Images())}
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return bool(one == other)
+    return len(one) == len(other) and all(abs(a - b) < _TOLERANCE for a, b in zip(one, other))
+
+
+def follow_weights(cfg: Any, asked_for: Collection[str]) -> None:
+    """Set INPUT's size, mean, std, interpolation and resize mode to what the weights ask for, in place; a line says so.
+
+    What the command line asks for stays, with a warning; a size that does not fit is refused later, with the weights.
+    Where nothing says it of the weights, only their size is known: settings stay, and the rest counts as OpenAI's.
+
+    Args:
+        cfg: a run's configuration; one that follows its weights already is left alone.
+        asked_for: keys that the command line gives.
+
+    Raises:
+        UserError: if there is no such CLIP, or nothing says how it is run.
+    """
+    if vars(cfg).get(_FOLLOWS):
+        return
+    vars(cfg)[_FOLLOWS] = True
+    images, frozen = images_of(asked_of(cfg)), cfg.is_frozen()
+    changes, kept = _compared(cfg.INPUT, images, asked_for)
+    path = cfg.MODEL.BACKBONE.get("PATH", "")
+    what = path or cfg.MODEL.BACKBONE.NAME
+    if path and {"MODEL.BACKBONE.NAME", "--backbone"} & set(asked_for):
+        warnings.warn(f"the CLIP is {path}: the name {cfg.MODEL.BACKBONE.NAME} is not used", stacklevel=2)
+    if changes:
+        how = "" if images.stated else " (nothing says how its images are made: as OpenAI's, where no setting says it)"
+        said = (f"{key} {_short(cfg.INPUT.get(key, SHORTEST))} -> {_short(value)}" for key, value in changes.items())
+        print(f"INPUT follows the weights of {what}{how}: {', '.join(said)}")
+    if kept and images.stated:
+        warnings.warn(f"images are not made as {what} asks for: {'; '.join(kept)}", stacklevel=2)
+    elif kept:
+        text = f"nothing says how images of {what} are made, and they are not made as OpenAI's: {'; '.join(kept)}"
+        warnings.warn(text, stacklevel=2)
+    cfg.defrost()
+    cfg.INPUT.update(changes)
+    if frozen:
+        cfg.freeze()
+
+
+def _compared(node: Any, images: Images, asked_for: Collection[str]) -> Tuple[Dict[str, Any], List[str]]:
+    """(settings of INPUT that give way and their new values, in words what stays and is other than images ask for)."""
+    changes, kept = {}, []
+    for key, value in _wanted(images).items():
+        mine = node.get(key, SHORTEST)  # a codebase's own defaults lack RESIZE_MODE alone
+        if _same(mine, value):
+            continue
+        said = not (images.stated or key == "SIZE" or _same(mine, cfg_default.INPUT[key]))
+        if not said and f"INPUT.{key}" not in asked_for:
+            changes[key] = value
+        elif key != "SIZE":
+            kept.append(f"INPUT.{key} is {_short(mine)}, not {_short(value)}")
+    return changes, kept
+
+
+def _short(value: Any) -> str:
+    numbers = isinstance(value, (list, tuple))
+    return f"[{', '.join(f'{number:.4g}' for number in value)}]" if numbers else str(value)
+
+
+def squash(loaders: List[Any], size: Tuple[int, int]) -> None:
+    """Have test images scaled to a square, and not cut out of one: "squash", which no Dassl knows.
+
+    Raises:
+        UserError: if the transform of a loader's images does not begin as Dassl's does.
+    """
+    for loader in loaders:
+        steps = list(getattr(loader.dataset.transform, "transforms", ()))
+        whole = transforms.Resize(list(size), interpolation=getattr(steps[0], "interpolation", None)) if steps else None
+        if whole is None or not [type(one).__name__ for one in steps[:2]] == ["Resize", "CenterCrop"]:
+            raise UserError(
+                "INPUT.RESIZE_MODE squash: the test transform of this codebase does not resize and then crop"
+            )
+        loader.dataset.transform = transforms.Compose([whole, *steps[2:]])
+
+
+def requires_squash(cfg: Any) -> bool:
+    """Whether test images are scaled to a square."""
+    return bool(cfg.INPUT.get("RESIZE_MODE", "") == SQUASH)
+
+
+def require_there(cfg: Any) -> None:
+    """Raise UserError if the CLIP of a config is not on disk or not known; a hub is not asked."""
+    asked = asked_of(cfg)
+    if asked.path:
+        images_of(asked)
+    elif not asked.name.startswith(hub.PREFIX):
+        known.require(known.at_revision(asked.name)[0], "MODEL.BACKBONE.NAME")

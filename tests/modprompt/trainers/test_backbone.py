@@ -1,0 +1,226 @@
+"""Settings of INPUT follow the weights; what the command line says stays, and a size that does not fit is refused."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from dassl.config import get_cfg_default
+from PIL import Image
+from torchvision import transforms
+
+from modprompt.cli import train
+from modprompt.clips.source import Asked
+from modprompt.errors import UserError
+from modprompt.storage.seal import KEY, sealed
+from modprompt.storage.text import write_json
+from modprompt.trainers import backbone
+from modprompt.trainers.mpl import MPL
+from tests.conftest import bare
+from tests.other_clips import open_clip_folder
+from tests.test_train import refusal
+
+
+@pytest.fixture(scope="module")
+def squashed(tmp_path_factory):
+    """A small GELU CLIP of open_clip whose images are squashed to 48 pixels, bilinear, with other statistics."""
+    folder = tmp_path_factory.mktemp("clips") / "squashed"
+    images = {"mean": [0.5, 0.4, 0.3], "std": [0.3, 0.2, 0.1], "interpolation": "bilinear", "resize_mode": "squash"}
+    open_clip_folder(folder, image={"image_size": 48, "layers": 3}, text={"layers": 3}, images=images)
+    return folder
+
+
+@pytest.fixture
+def words(command, squashed):
+    """Words of a run of zero-shot CLIP on that; further options behind."""
+
+    def make(*more, trainer="ZeroshotCLIP"):
+        said = command(trainer)
+        said = said[: said.index("MODEL.BACKBONE.PATH")]
+        return [*said, "DATASET.NUM_SHOTS", "4", "MODEL.BACKBONE.PATH", str(squashed), *map(str, more)]
+
+    return make
+
+
+def result(folder):
+    return json.loads((folder / "out" / "result.json").read_text())
+
+
+LINE = (
+    "SIZE [32, 32] -> [48, 48], PIXEL_MEAN [0.4815, 0.4578, 0.4082] -> [0.5, 0.4, 0.3], PIXEL_STD "
+    "[0.2686, 0.2613, 0.2758] -> [0.3, 0.2, 0.1], INTERPOLATION bicubic -> bilinear, RESIZE_MODE shortest -> squash\n"
+)
+
+
+def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
+    assert train.main(words()) == 0
+    out, err = capsys.readouterr()
+    assert f"INPUT follows the weights of {squashed}: {LINE}" in out
+    assert out.count("INPUT follows") == 1
+    assert "warning" not in err
+    assert "CLIP: open_clip weights, gelu, 2 and 2 heads (text, image)" in out
+    assert "RESIZE_MODE: squash" in out  # the config is printed as it is run
+    found = result(tmp_path)
+    assert found["input"] == {
+        "INPUT.SIZE": "[48, 48]",
+        "INPUT.PIXEL_MEAN": "[0.5, 0.4, 0.3]",
+        "INPUT.PIXEL_STD": "[0.3, 0.2, 0.1]",
+        "INPUT.INTERPOLATION": "bilinear",
+        "INPUT.RESIZE_MODE": "squash",
+    }
+    clip = found["clip"]
+    assert (clip["file"], clip["dialect"], clip["activation"], clip["heads"]) == (
+        "squashed",
+        "open_clip",
+        "gelu",
+        [2, 2],
+    )
+    assert (clip["resize"], clip["size"], clip["mean"]) == ("squash", 48, [0.5, 0.4, 0.3])
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_command_line_wins_with_one_warning(words, squashed, tmp_path, capsys):
+    options = ["INPUT.PIXEL_MEAN", "[0.1, 0.1, 0.1]", "INPUT.RESIZE_MODE", "shortest"]
+    assert train.main(words(*options)) == 0
+    out, err = capsys.readouterr()
+    said = "INPUT.PIXEL_MEAN is [0.1, 0.1, 0.1], not [0.5, 0.4, 0.3]; INPUT.RESIZE_MODE is shortest, not squash\n"
+    assert f"warning: images are not made as {squashed} asks for: {said}" in err
+    assert err.count("images are not made") == 1
+    found = result(tmp_path)["input"]
+    assert (found["INPUT.PIXEL_MEAN"], found["INPUT.RESIZE_MODE"]) == ("[0.1, 0.1, 0.1]", "shortest")
+    assert found["INPUT.SIZE"] == "[48, 48]"
+
+
+def test_size_that_the_model_cannot_take_stays_an_error(words, capsys):
+    line = refusal(capsys, *words("INPUT.SIZE", "(32, 32)"))
+    assert "INPUT.SIZE is 32 x 32, but this model takes images of 48 x 48 pixels" in line
+
+
+def test_resize_mode_that_is_none_is_refused(words, capsys):
+    assert "INPUT.RESIZE_MODE must be shortest or squash, got 'longest'" in refusal(
+        capsys, *words("INPUT.RESIZE_MODE", "longest")
+    )
+
+
+def test_test_images_are_squashed_and_not_cut(words, tmp_path, monkeypatch):
+    seen = {}
+    build = MPL.build_data_loader
+    monkeypatch.setattr(MPL, "build_data_loader", lambda self: (build(self), seen.update(trainer=self))[0])
+    assert (
+        train.main(
+            words("TRAINER.MPL.PREC", "fp32", "TRAINER.MPL.PROMPT_DEPTH", 3, "OPTIM.MAX_EPOCH", 1, trainer="MPL")
+        )
+        == 0
+    )
+    loaders = [seen["trainer"].test_loader, seen["trainer"].val_loader]
+    assert all(loaders)
+    for loader in loaders:
+        image = Image.effect_noise((60, 100), 80).convert("RGB")
+        expected = transforms.Compose(
+            [
+                transforms.Resize([48, 48], interpolation=transforms.InterpolationMode.BILINEAR),
+                transforms.ToTensor(),
+                transforms.Normalize([0.5, 0.4, 0.3], [0.3, 0.2, 0.1]),
+            ]
+        )
+        assert torch.equal(loader.dataset.transform(image), expected(image))
+
+
+def test_transform_that_does_not_resize_and_crop_cannot_be_squashed():
+    class Loader:
+        class dataset:
+            transform = transforms.Compose([transforms.ToTensor()])
+
+    with pytest.raises(UserError, match="does not resize and then crop"):
+        backbone.squash([Loader], (48, 48))
+
+
+def test_a_codebases_own_node_may_lack_our_keys():
+    """Its command line is looked at, since nobody has kept what it gave."""
+    cfg = get_cfg_default()
+    cfg.MODEL.BACKBONE.NAME = "glyph-clip"
+    for key in ("PATH", "ACTIVATION", "HEADS"):
+        cfg.MODEL.BACKBONE.pop(key, None)
+    cfg.INPUT.pop("RESIZE_MODE", None)
+    assert backbone.asked_of(cfg) == Asked("glyph-clip")
+    with pytest.warns(UserWarning, match="INPUT.INTERPOLATION is bilinear, not bicubic"):
+        backbone.follow_weights(cfg, ["train.py", "INPUT.INTERPOLATION", "bilinear"])
+    backbone.follow_weights(cfg, [])  # once
+    assert cfg.INPUT.INTERPOLATION == "bilinear"
+    assert tuple(cfg.INPUT.SIZE) == (32, 32)
+    assert not backbone.requires_squash(cfg)
+
+
+@pytest.mark.parametrize("heads", ["[1, 2]", "(1, 2)"])
+def test_heads_are_a_setting(heads):
+    cfg = get_cfg_default()
+    cfg.merge_from_list(["MODEL.BACKBONE.HEADS", heads])
+    assert backbone.asked_of(cfg).heads == (1, 2)
+
+
+def test_images_that_were_made_otherwise_are_another_run(command, tmp_path, capsys):
+    """An earlier version made images as files said; where that is not what the weights ask for, the number is another."""
+    said = ["--once", *command("ZeroshotCLIP")]
+    assert train.main(said) == 0
+    capsys.readouterr()
+    assert train.main(said) == 0
+    assert "Finished before" in capsys.readouterr().out
+    path = tmp_path / "out" / "result.json"
+    content = json.loads(path.read_text())
+    assert content["input"]["INPUT.INTERPOLATION"] == "bicubic"
+    version = content.pop(KEY)["version"]
+    del content["input"]
+    content["settings"]["INPUT.INTERPOLATION"] = "bilinear"
+    write_json(path, sealed(content, version))
+    config_file = tmp_path / "bare.yaml"
+    node = yaml.safe_load(config_file.read_text())
+    node["INPUT"]["INTERPOLATION"] = "bilinear"
+    config_file.write_text(yaml.safe_dump(node))
+    assert "INPUT.INTERPOLATION bilinear -> bicubic" in refusal(capsys, *said)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_runs_of_before_on_bare_files_count_as_quick_gelu_with_a_line(command, clip_file, tmp_path, capsys):
+    said = command("ZeroshotCLIP")
+    assert train.main(said) == 0
+    path = tmp_path / "out" / "result.json"
+    content = json.loads(path.read_text())
+    version = content.pop(KEY)["version"]
+    for key in ("dialect", "commit", "sha256", "resize"):
+        del content["clip"][key]
+    write_json(path, sealed(content, version))
+    capsys.readouterr()
+    assert train.main(["--once", *said]) == 0
+    out, err = capsys.readouterr()
+    assert "Finished before" in out
+    assert "its CLIP's file did not say how it is run and counts as quick_gelu with heads of width 64" in err
+    other = [*said[: said.index("MODEL.BACKBONE.PATH")], *bare(clip_file)]
+    other[other.index("quick_gelu")] = "gelu"
+    assert "is another one" in refusal(capsys, "--once", *other)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_what_nothing_says_of_bare_weights_stays_as_settings_have_it(command, tmp_path, capsys):
+    """Only their size is known; a warning says that the rest is not as OpenAI's."""
+    config_file = tmp_path / "bare.yaml"
+    words = command("ZeroshotCLIP")
+    node = yaml.safe_load(config_file.read_text())
+    node["INPUT"].update(PIXEL_MEAN=[0.5, 0.5, 0.5], SIZE=[64, 64])
+    del node["INPUT"]["INTERPOLATION"]
+    config_file.write_text(yaml.safe_dump(node))
+    assert train.main(words) == 0
+    out, err = capsys.readouterr()
+    assert (
+        "(nothing says how its images are made: as OpenAI's, where no setting says it): SIZE [64, 64] -> [32, 32]"
+        in out
+    )
+    assert "INTERPOLATION bilinear -> bicubic" in out
+    assert "are made, and they are not made as OpenAI's: INPUT.PIXEL_MEAN is [0.5, 0.5, 0.5], not [0.4815" in err
+    found = result(tmp_path)["input"]
+    assert found["INPUT.PIXEL_MEAN"] == "[0.5, 0.5, 0.5]"
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_name_beside_a_path_is_not_used_with_a_warning(words, squashed, capsys):
+    assert train.main(["--backbone", "ViT-B/16", *words()]) == 0
+    assert f"warning: the CLIP is {squashed}: the name ViT-B/16 is not used" in capsys.readouterr().err
