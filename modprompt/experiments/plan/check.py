@@ -25,11 +25,14 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
 def _check_one(settings: Settings, tests: bool) -> None:
     from dassl.engine import TRAINER_REGISTRY
 
-    from modprompt.trainers import config
+    from modprompt.trainers import backbone, config
+    from modprompt.trainers.clip_trainer import CLIPTrainer
 
     cfg = config.build(settings, tests)
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
+    if issubclass(trainer, CLIPTrainer):
+        backbone.require_there(cfg)
 
 
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:

@@ -6,9 +6,11 @@ long as these are the file's. What cannot be compared is said, and is no reason 
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
+from modprompt.clips import hub, known
 from modprompt.data.storage import find_recorded
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.protocols import Job
@@ -24,28 +26,56 @@ _EMBEDDED = ("glyph-clip", PACKAGE / "clips" / "models" / "glyph_clip.npz")
 
 
 class Clip(NamedTuple):
-    """A CLIP on disk: the name and the path that a run gives, and the file."""
+    """A CLIP on disk: what a run gives (name, path, activation, heads), and the file or folder."""
 
     name: str
     path: str
     file: Path
+    activation: str = ""
+    heads: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What it is noted under."""
+        said = [self.activation, str(list(self.heads))] if self.activation or self.heads else []
+        return " ".join([str(self.file.absolute()), *said])
 
 
 def clip_of(job: Job) -> Clip | None:
-    """The CLIP file of a job; None for a name of the `clip` package, whose hash is part of its address."""
+    """The CLIP on disk of a job; None for a name whose file's hash or commit is part of its address."""
     settings = effective(job)
-    name, path = (settings.get(f"MODEL.BACKBONE.{key}", "") for key in ("NAME", "PATH"))
+    name, path, activation, heads = (
+        settings.get(f"MODEL.BACKBONE.{key}", "") for key in ("NAME", "PATH", "ACTIVATION", "HEADS")
+    )
     if path:
-        return Clip(name, path, Path(path).expanduser())
+        return Clip(name, path, Path(path).expanduser(), activation, _numbers(heads))
     return Clip(name, "", _EMBEDDED[1]) if name == _EMBEDDED[0] else None
 
 
-def _stamp(file: Path) -> list[int] | None:
+def _numbers(text: str) -> tuple[int, ...]:
     try:
-        facts = file.stat()
+        found = ast.literal_eval(text or "()")
+    except (ValueError, SyntaxError):
+        return ()  # refused with all other settings
+    return tuple(found) if isinstance(found, (list, tuple)) else ()
+
+
+def _stamp(file: Path) -> list[int] | None:
+    """Size and time of a file, of a folder of all in it."""
+    try:
+        inside = file.rglob("*") if (file / "snapshots").is_dir() else file.iterdir()  # a repository in a hub's cache
+        facts = [one.stat() for one in (inside if file.is_dir() else [file])]
     except OSError:
         return None
-    return [facts.st_size, facts.st_mtime_ns]
+    return [sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)]
+
+
+def _commit_of(job: Job) -> str:
+    """The commit that the cache has of a job's CLIP, if that is a hub's; empty if nobody knows."""
+    settings = effective(job)
+    address = known.repository(settings.get("MODEL.BACKBONE.NAME", ""))
+    found = hub.cached(*address) if address and not settings.get("MODEL.BACKBONE.PATH") else None
+    return found.commit if found else ""
 
 
 def _notes(out: Path) -> dict[str, Any]:
@@ -62,6 +92,11 @@ def _files(result: dict[str, Any]) -> dict[str, str] | None:
     return files if isinstance(files, dict) else None
 
 
+def _recorded_commit(result: dict[str, Any]) -> str:
+    clip = result.get("clip")
+    return str(clip.get("commit") or "") if isinstance(clip, dict) else ""
+
+
 class Inputs:
     """The CLIPs and data sets of an experiment as they are now.
 
@@ -75,7 +110,7 @@ class Inputs:
         self.notes = _notes(out)
 
     def _hash(self, clip: Clip) -> Versioned | None:
-        note = self.notes.get(str(clip.file.absolute()))
+        note = self.notes.get(clip.key)
         if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file) or "old" not in note:
             return None
         return Versioned(str(note.get("hash")), str(note["old"]))
@@ -92,8 +127,8 @@ class Inputs:
             from modprompt.clips.build import load_clip  # late: it brings PyTorch
 
             stamp = _stamp(clip.file)
-            found: Any = load_clip(clip.name, clip.path).fingerprint
-            self.notes[str(clip.file.absolute())] = {"stamp": stamp, "hash": str(found), "old": found.old}
+            found: Any = load_clip(clip.name, clip.path, clip.activation, clip.heads).fingerprint
+            self.notes[clip.key] = {"stamp": stamp, "hash": str(found), "old": found.old}
         if unknown:
             write_json(self.out / NOTES, sealed({"clips": self.notes}, 1))
 
@@ -112,6 +147,8 @@ class Inputs:
         recorded = str(result.get("backbone_hash") or "")
         if digest is not None:
             found += same.differing_clip(recorded, digest)
+        now, before = _commit_of(job), _recorded_commit(result)
+        found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         return found + same.differing_weights(result.get("init_weights"), effective(job).get("MODEL.INIT_WEIGHTS", ""))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
@@ -119,7 +156,12 @@ class Inputs:
         clip, recorded = clip_of(job), str(result.get("backbone_hash") or "")
         digest = None if clip is None else self._hash(clip)
         found = []
-        if not recorded or (digest is None and (clip is not None or ":" not in recorded)):
+        from_hub = clip is None and bool(_recorded_commit(result))
+        if (
+            not recorded
+            or (from_hub and not _commit_of(job))
+            or (digest is None and (clip is not None or ":" not in recorded))
+        ):
             found.append("CLIP")
         elif ":" not in recorded:
             found.append("CLIP by today's rule (an earlier one, which proves less, agrees)")

@@ -234,4 +234,10 @@ def _check_whole(reader: _Reader, experiment: Experiment) -> None:
     for method in experiment.methods:
         other = seen.setdefault((method.trainer, method.folder), method.label)
         if other != method.label:
-            raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder})")
+            clips = {str(dict(one.options).get("MODEL.BACKBONE.PATH", "")) for one in experiment.methods}
+            more = (
+                "; MODEL.BACKBONE.PATH names no folder: give each CLIP an experiment of its own"
+                if len(clips) > 1
+                else ""
+            )
+            raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")

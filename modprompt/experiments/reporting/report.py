@@ -21,7 +21,14 @@ from modprompt.experiments.plan.experiment import PROTOCOLS, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import figures, page, render, table
-from modprompt.experiments.reporting.results import Results, add_tree, experiment_of_tree, of_experiment, warnings
+from modprompt.experiments.reporting.results import (
+    Results,
+    add_tree,
+    clips,
+    experiment_of_tree,
+    of_experiment,
+    warnings,
+)
 from modprompt.experiments.running import state, status
 from modprompt.storage.pictures import can_draw
 from modprompt.storage.text import write_whole
@@ -86,6 +93,7 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Warnings": warnings(results),
+        "CLIPs": clips(results),
         "Published figures": render.sources(sections),
         "Notes": [note for note in (experiment.notes, table.note_of(experiment)) if note],
     }

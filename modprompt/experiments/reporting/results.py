@@ -208,3 +208,27 @@ def warnings(results: Results) -> list[str]:
             place = " ".join(str(word) for word in where if word)
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")
     return texts
+
+
+def clips(results: Results) -> list[str]:
+    """The CLIPs that numbers were made with, a line each: what each is, how it is run, and which methods have it."""
+    found: dict[str, list[str]] = {}
+    for line, _, _, _, outcome in results.all():
+        clip = (outcome.result or {}).get("clip")
+        if isinstance(clip, dict) and clip.get("fingerprint"):
+            found.setdefault(_clip_line(clip), []).append(line.label)
+    everybody = {line.label for line in results.lines}
+    return [
+        text if set(labels) == everybody else f"{text}: {', '.join(dict.fromkeys(labels))}"
+        for text, labels in found.items()
+    ]
+
+
+def _clip_line(clip: dict[str, Any]) -> str:
+    heads = clip.get("heads")
+    how = [str(clip.get("dialect") or ""), str(clip.get("activation") or "")]
+    how += [f"{' and '.join(map(str, heads))} heads"] if isinstance(heads, list) else []
+    commit = str(clip.get("commit") or "")
+    name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
+    pinned = f"@{commit}" if commit and commit not in name else ""
+    return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"

@@ -12,9 +12,11 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.running import state, status
 from modprompt.runs.same import file_hash
-from tests.conftest import random_clip
+from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish
+from tests.other_clips import edit as edit_json
+from tests.other_clips import open_clip_folder
 
 
 @pytest.fixture
@@ -29,16 +31,21 @@ def clip(tmp_path):
     return write
 
 
+def options(path):
+    """Options of an experiment on a file that random_clip's weights are in."""
+    return f"MODEL.BACKBONE.PATH: '{path}', MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]"
+
+
 @pytest.fixture
 def job(experiment, clip):
     """A zero-shot run on a CLIP from a file."""
-    return protocols.jobs(experiment(FILE + f"options: {{MODEL.BACKBONE.PATH: '{clip()}'}}\n"))[0]
+    return protocols.jobs(experiment(FILE + f"options: {{{options(clip())}}}\n"))[0]
 
 
 def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_path):
     inputs = Inputs(tmp_path, None)
     inputs.note_clips([job])
-    finish(job, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(clip())).fingerprint))
+    finish(job, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(clip()), **SAID).fingerprint))
     inputs.note_clips([job])
     assert state.of(job, tmp_path, inputs).name == "finished"
     clip(2)
@@ -132,7 +139,7 @@ def test_looking_needs_no_pytorch(tmp_path):
 def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_less(job, clip, tmp_path):
     inputs = Inputs(tmp_path, None)
     inputs.note_clips([job])
-    finish(job, tmp_path, 80.0, backbone_hash=backbone.load_clip("", str(clip())).fingerprint.old, files=None)
+    finish(job, tmp_path, 80.0, backbone_hash=backbone.load_clip("", str(clip()), **SAID).fingerprint.old, files=None)
     inputs.note_clips([job])
     assert state.of(job, tmp_path, inputs).name == "finished"
     assert status.lines([job], tmp_path, inputs)[1:] == [
@@ -144,3 +151,55 @@ def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_le
     again = Inputs(tmp_path, None)
     again.note_clips([job])
     assert state.of(job, tmp_path, again).name == "stale"
+
+
+def test_a_folder_of_weights_is_one_clip_and_its_config_counts(experiment, tmp_path):
+    folder = tmp_path / "folder"
+    open_clip_folder(folder, text={"layers": 1}, image={"layers": 1})
+    job = protocols.jobs(experiment(FILE + f"options: {{MODEL.BACKBONE.PATH: '{folder}'}}\n"))[0]
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips([job])
+    finish(job, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(folder)).fingerprint))
+    assert state.of(job, tmp_path, inputs).name == "finished"
+    edit_json(folder / "open_clip_config.json", "model_cfg", "quick_gelu", value=True)
+    os.utime(folder / "open_clip_config.json", ns=(1, 1))
+    again = Inputs(tmp_path, None)
+    again.note_clips([job])
+    assert state.of(job, tmp_path, again).name == "stale"
+
+
+def test_how_a_bare_file_is_run_is_part_of_what_it_is(experiment, clip, tmp_path):
+    path = clip()
+    one, other = (
+        protocols.jobs(experiment(FILE + f"options: {{{options(path).replace('quick_gelu', activation)}}}\n"))[0]
+        for activation in ("quick_gelu", "gelu")
+    )
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips([one, other])
+    assert len({note["hash"] for note in inputs.notes.values()}) == 2
+    finish(one, tmp_path, 80.0, backbone_hash=str(backbone.load_clip("", str(path), **SAID).fingerprint))
+    assert state.of(one, tmp_path, inputs).name == "finished"
+    assert state.of(other, tmp_path, inputs).name == "stale"
+
+
+def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "cache" / "models--owner--name"
+    first, second = "1" * 40, "2" * 40
+    (place / "refs").mkdir(parents=True)
+    for commit in (first, second):
+        (place / "snapshots" / commit).mkdir(parents=True)
+    (place / "refs" / "main").write_text(first)
+    job = protocols.jobs(experiment(FILE + "options: {MODEL.BACKBONE.NAME: 'hf-hub:owner/name'}\n"))[0]
+    finish(job, tmp_path, 80.0, backbone_hash="2:x", clip={"commit": first})
+    inputs = Inputs(tmp_path, None)
+    assert state.of(job, tmp_path, inputs).name == "finished"
+    assert "CLIP" not in inputs.not_compared(job, {"backbone_hash": "2:x", "files": {}, "clip": {"commit": first}})
+    (place / "refs" / "main").write_text(second)
+    stands = state.of(job, tmp_path, inputs)
+    assert (stands.name, stands.why) == (
+        "stale",
+        f"made of other inputs: the commit of its CLIP {first[:12]} -> {second[:12]}",
+    )
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    assert "CLIP" in inputs.not_compared(job, {"backbone_hash": "2:x", "files": {}, "clip": {"commit": first}})

@@ -30,7 +30,8 @@ def real(clip_file, tmp_path_factory):
     (folder / "small.yaml").write_text(SMALL_CONFIG.replace("MAX_EPOCH: 2", "MAX_EPOCH: 40"))
     (folder / "real.yaml").write_text(
         "protocol: base2new\ndatasets: [eurosat]\nshots: 8\nseeds: [1]\n"
-        f"options: {{MODEL.BACKBONE.PATH: {clip_file}}}\nmethods:\n  MPL: {{trainer: MPL, config: ./small.yaml}}\n"
+        f"options: {{MODEL.BACKBONE.PATH: {clip_file}, MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}\n"
+        "methods:\n  MPL: {trainer: MPL, config: ./small.yaml}\n"
     )
     return folder, [str(folder / "real.yaml"), "--data", str(folder / "data")]
 

@@ -199,3 +199,18 @@ def test_split_stands_beside_its_data_set(experiment, tmp_path):
     assert f'<p class="about">{expected[job.dataset]}</p>' in page.page(
         list(sections.values()), [], tmp_path, "Title", "about", {}
     )
+
+
+def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
+    found = experiment(TWO)
+    one = {"name": "ViT-H-14/dfn5b", "dialect": "open_clip", "activation": "quick_gelu", "heads": [16, 16]}
+    other = {"file": "w.pt", "fingerprint": "2:b"}  # of an earlier version
+    for job in protocols.jobs(found):
+        clip = {**one, "commit": "1" * 40, "fingerprint": "2:a"} if job.method.label == "MPL" else other
+        finish(job, tmp_path, 80.0, clip=clip)
+    first, second = sorted(results.clips(results_below(found, tmp_path)))
+    assert first == f"ViT-H-14/dfn5b@{'1' * 40} (open_clip, quick_gelu, 16 and 16 heads, 2:a): MPL"
+    assert second.startswith("w.pt (2:b): ")
+    for job in protocols.jobs(found):
+        finish(job, tmp_path, 80.0, clip=other)
+    assert results.clips(results_below(found, tmp_path)) == ["w.pt (2:b)"]
