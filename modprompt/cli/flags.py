@@ -27,7 +27,12 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--config-file", default="", help="YAML of the method")
     add("--dataset-config-file", default="", help="YAML of the data set")
     add("--trainer", default="", help="name of the trainer, e.g. MPL")
-    add("--backbone", default="", help="name of the CLIP, e.g. ViT-B/16")
+    add(
+        "--backbone",
+        default="",
+        help="name of the CLIP: ViT-B/16, ViT-H-14/dfn5b (modprompt backbones lists them), hf-hub:owner/name; "
+        "a file or folder: MODEL.BACKBONE.PATH",
+    )
     add("--head", default="", help="name of the head")
     add("--import", dest="imports", action="append", default=[], metavar="MODULE",
         help="import this module first: a trainer or reader of yours that registers itself, in the current folder "

@@ -33,6 +33,7 @@ COMMANDS: Dict[str, Command] = {
     "experiment status": Command(
         "modprompt.experiments.running.status", "how the runs of an experiment stand", python=(3, 11)
     ),
+    "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and which of them run"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
     "install": Command("modprompt.hosts.install", "put MPL into another codebase"),
     "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),

@@ -1,6 +1,6 @@
 """Which Dassl, clip, PyTorch, device and data are in use and from where, what is wrong with them, and what to do.
 
-    cd CODEBASE && python -m modprompt.doctor [--root DATA]
+    cd CODEBASE && python -m modprompt.doctor [--root DATA] [--backbone NAME_OR_PATH]
 
 The first thing to run, and to send along, when something does not work. Exit code 1 if anything keeps MPL from running.
 """
@@ -30,6 +30,7 @@ OF_DASSL = {
     "gdown": "gdown",
     "pandas": "pandas",
 }
+OF_HUB = ("huggingface_hub", "safetensors")
 OF_CLIP = {"ftfy": "ftfy", "regex": "regex", "packaging": "packaging"}
 
 
@@ -129,7 +130,24 @@ def clip(folder: Path) -> List[Finding]:
     cache = Path("~/.cache/clip").expanduser()
     weights = sorted(path.name for path in cache.glob("*.pt")) if cache.is_dir() else []
     advice = "" if weights else "downloaded at the first use of a name; or give MODEL.BACKBONE.PATH"
-    return [*found, Finding("weights", f"{cache}: {', '.join(weights) or 'none'}", advice)]
+    found.append(Finding("weights", f"{cache}: {', '.join(weights) or 'none'}", advice))
+    missing = [name for name in OF_HUB if not _present(name)]
+    state = f"lacks {' and '.join(missing)}" if missing else "huggingface_hub and safetensors are there"
+    advice = f"for CLIPs of a hub and .safetensors: pip install {' '.join(missing)}" if missing else ""
+    return [*found, Finding("hub", state, advice)]
+
+
+def backbone(asked: str) -> List[Finding]:
+    """The CLIP of a name, file or folder."""
+    from modprompt.clips.images import describe
+    from modprompt.clips.load import path_of
+    from modprompt.clips.source import Asked
+
+    path = path_of(asked)
+    try:
+        return [Finding("CLIP", describe(Asked("" if path else asked, path)))]
+    except UserError as error:
+        return [Finding("CLIP", f"{asked} is not here, or does not run", str(error), True)]
 
 
 def codebase(folder: Path) -> List[Finding]:
@@ -181,6 +199,7 @@ def examine(folder: Path, root: Path) -> List[Finding]:
 def main(argv: Optional[List[str]] = None) -> int:
     """Print the report. Exit code 0, or 1 if MPL cannot run as it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="", help="also look at this CLIP: a name, a file or a folder")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
     args = parser.parse_args(argv)
     folder = Path.cwd()
@@ -189,6 +208,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     if own and not _present("dassl"):  # no codebase: our own programs bring a small one
         importlib.import_module("modprompt.compat.find").add_to_path()
     found = examine(folder, Path(args.root))
+    if args.backbone and not any(finding.fatal for finding in found):
+        found += backbone(args.backbone)
     for finding in found:
         print(f"{finding.what:<10}{finding.state}")
         if finding.advice:

@@ -31,6 +31,7 @@ def called(monkeypatch):
         (["experiment", "run", "demo", "--jobs", "2"], "experiments.running.run", ["demo", "--jobs", "2"]),
         (["experiment", "status", "demo"], "experiments.running.status", ["demo"]),
         (["experiment", "report", "demo"], "experiments.reporting.report", ["demo"]),
+        (["backbones", "--all", "laion"], "cli.backbones", ["--all", "laion"]),
         (["doctor"], "hosts.doctor", []),
         (["install", "x", "--dry-run"], "hosts.install", ["x", "--dry-run"]),
         (["launch", "train.py", "--help"], "hosts.launch", ["train.py", "--help"]),

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 
 from modprompt.hosts import install
-from tests.conftest import BARE_CONFIG, ROOT, random_clip, write_eurosat
+from tests.conftest import BARE_CONFIG, ROOT, bare, random_clip, write_eurosat
 
 TIMEOUT = 150  # seconds of a run
 OWN_STARTER = """
@@ -107,7 +107,7 @@ class Bench:
 
     def mpl(self, start, folder, path, trainer, out) -> dict:
         """A run of MPL."""
-        options = ["MODEL.BACKBONE.PATH", self.folder / "clip.pt", "DATASET.NUM_SHOTS", 4]
+        options = [*bare(self.folder / "clip.pt"), "DATASET.NUM_SHOTS", 4]
         return self.run(start, folder, path, trainer, out, "mpl.yaml", [*options, "DATASET.SUBSAMPLE_CLASSES", "base"])
 
     def run_ours(self, out) -> dict:

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, bare
 from tests.modprompt.hosts.stand_in import DATASET, run_in, write_data, write_weights
 
 OURS = """
@@ -36,7 +36,7 @@ class Workshop:
         config = self.folder / ("own.yaml" if trainer == "OWN" else "mpl.yaml")
         flags = ["--root", self.data, "--seed", 1, "--trainer", trainer, "--output-dir", out, "--config-file", config]
         flags += ["--dataset-config-file", self.folder / "squares.yaml", *more]
-        return [*flags, *([] if trainer == "OWN" else ["MODEL.BACKBONE.PATH", self.weights])]
+        return [*flags, *([] if trainer == "OWN" else bare(self.weights))]
 
 
 def losses(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -210,6 +211,17 @@ def write_weights(folder: Path) -> Path:
     (folder / "mpl.yaml").write_text(BARE_CONFIG + "\nTRAINER:\n  MPL:\n    N_CTX: 1\n    PROMPT_DEPTH: 3\n")
     (folder / "own.yaml").write_text(BARE_CONFIG)
     return folder / "clip.pt"
+
+
+def write_open_clip(folder: Path) -> Path:
+    """A small CLIP as a folder of open_clip's: GELU, heads 32 wide, squashed images of other statistics."""
+    folder.mkdir()
+    torch.save(random_clip(1, text_layers=4, vision_layers=4).state_dict(), folder / "open_clip_pytorch_model.bin")
+    image = {"image_size": 32, "layers": 4, "width": 128, "head_width": 32, "patch_size": 16}
+    model = {"embed_dim": 32, "vision_cfg": image, "text_cfg": {"layers": 4, "width": 64, "heads": 2}}
+    images = {"mean": [0.5, 0.5, 0.5], "std": [0.3, 0.3, 0.3], "resize_mode": "squash"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": images}))
+    return folder
 
 
 def dassl_folder() -> str:

@@ -9,7 +9,7 @@ import pytest
 from modprompt.hosts import install, train_line, writing
 from modprompt.hosts.manifest import MANIFEST, digest
 from modprompt.runs import folder as run_folder
-from tests.conftest import ROOT
+from tests.conftest import ROOT, bare
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host
 
@@ -97,7 +97,7 @@ def test_bundled_script_trains_and_tests(host, workshop):
     assert run(host) == 0
     (host / "configs" / "datasets").mkdir()
     shutil.copy(workshop.folder / "squares.yaml", host / "configs" / "datasets")
-    options = ["MODEL.BACKBONE.PATH", str(workshop.weights), "INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3"]
+    options = [*bare(workshop.weights), "INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3"]
     options += ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "DATA": str(workshop.data), "OUT": "output"}
     from tests.modprompt.hosts.stand_in import dassl_folder

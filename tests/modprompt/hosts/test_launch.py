@@ -1,7 +1,7 @@
 import pytest
 
 from tests.modprompt.hosts.conftest import losses
-from tests.modprompt.hosts.stand_in import git, run_in, write_host
+from tests.modprompt.hosts.stand_in import git, run_in, write_host, write_open_clip
 
 pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
 
@@ -129,3 +129,22 @@ def test_other_methods_configs_are_not_replaced(tmp_path, monkeypatch):
     replaced = with_shipped_config(["--config-file=configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"])[0]
     assert replaced.endswith("vit_b4_c1_add2_rm1.yaml")
     assert replaced.startswith("--config-file=/")
+
+
+@pytest.mark.parametrize("kind", ["plain", "design"])
+def test_weights_that_its_clip_cannot_build_run_in_a_codebase(kind, workshop, tmp_path):
+    """GELU and heads of width 32, from open_clip's files; images made as these say, other than the config file does."""
+    weights = write_open_clip(tmp_path / "weights")
+    words = workshop.words("MPL", "out")
+    words = [*words[: words.index("MODEL.BACKBONE.PATH")], "MODEL.BACKBONE.PATH", weights]
+    ours = run_in(workshop.folder, "ours.py", *words, "OUTPUT_DIR", tmp_path / "ours")
+    host = write_host(tmp_path / "host", **KINDS[kind])
+    done = run_in(host, "-m", "modprompt.launch", "train.py", *words)
+    for run in (ours, done):
+        assert run.returncode == 0, run.stderr
+        assert "CLIP: open_clip weights, gelu, 2 and 4 heads (text, image)" in run.stdout
+        assert run.stdout.count("RESIZE_MODE shortest -> squash") == 1
+    assert losses(done.stdout) == pytest.approx(losses(ours.stdout), abs=1e-4)
+    assert losses(done.stdout) != pytest.approx(workshop.losses, abs=1e-4)
+    accuracy = [[line for line in run.stdout.splitlines() if "* accuracy:" in line] for run in (ours, done)]
+    assert accuracy[0] == accuracy[1] != []
