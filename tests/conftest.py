@@ -135,6 +135,21 @@ def clip_file(tmp_path_factory):
     return path
 
 
+RESNET_HEADS = (1, 4)  # of resnet_file
+SAID = {"activation": "quick_gelu", "heads": (1, 2)}  # in Python, of clip_file and of random_clip's state dicts
+
+
+def bare(path, heads=SAID["heads"]):
+    """Options of a run on a file of weights that does not say how it is run; the heads are those of random_clip."""
+    said = {"PATH": path, "ACTIVATION": SAID["activation"], "HEADS": heads}
+    return [word for key, value in said.items() for word in (f"MODEL.BACKBONE.{key}", str(value))]
+
+
+def by_config(folder):
+    """Options of a run on weights with a config beside them, behind those of bare ones."""
+    return ["MODEL.BACKBONE.PATH", str(folder), "MODEL.BACKBONE.ACTIVATION", "", "MODEL.BACKBONE.HEADS", "()"]
+
+
 @pytest.fixture(scope="session")
 def resnet_file(tmp_path_factory):
     """A file with the state dict of a small random ResNet CLIP."""
@@ -253,7 +268,7 @@ def mpl_flags(eurosat_root, small_config, clip_file, tmp_path):
 @pytest.fixture
 def mpl_options(clip_file):
     """Trailing options that go with mpl_flags."""
-    return ["MODEL.BACKBONE.PATH", str(clip_file), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    return [*bare(clip_file), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from modprompt.runs import result
-from tests.conftest import ROOT, SMALL_CONFIG, random_clip, write_eurosat
+from tests.conftest import ROOT, SMALL_CONFIG, bare, random_clip, write_eurosat
 from tests.killing import KILLED, in_child
 
 SAME = ("prompts_hash", "accuracy_pct", "correct", "images_hash", "config_hash", "backbone_hash")
@@ -47,8 +47,9 @@ def _words(scratch: Path, root: Path) -> list[str]:
         "--config-file": scratch / "small.yaml",
         "--dataset-config-file": ROOT / "configs/datasets/eurosat.yaml",
     }
-    options = {"MODEL.BACKBONE.PATH": scratch / "clip.pt", "DATASET.NUM_SHOTS": 2, "TEST.FINAL_MODEL": "best_val"}
-    return [str(word) for pair in (*flags.items(), *options.items()) for word in pair]
+    options = {"DATASET.NUM_SHOTS": 2, "TEST.FINAL_MODEL": "best_val"}
+    words = [str(word) for pair in (*flags.items(), *options.items()) for word in pair]
+    return [*words, *bare(scratch / "clip.pt")]
 
 
 def campaign(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:

@@ -10,7 +10,7 @@ import torch
 from modprompt.cli import train
 from modprompt.clips.build import load_clip
 from modprompt.runs import folder as run_folder
-from tests.conftest import ROOT, random_clip
+from tests.conftest import ROOT, SAID, random_clip
 from tests.modprompt.data import trees
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -137,7 +137,7 @@ def rewritten(folder, **fields):
 
 @pytest.mark.filterwarnings("always:.*is of an earlier version:UserWarning")
 def test_result_of_an_earlier_version_is_taken_with_a_line(finished, words, clip_file, capsys):
-    old = load_clip("", str(clip_file)).fingerprint.old
+    old = load_clip("", str(clip_file), **SAID).fingerprint.old
     rewritten(finished, files=None, backbone_hash=old)
     assert train.main(words()) == 0
     said = capsys.readouterr()

@@ -7,7 +7,7 @@ from modprompt.cli import train
 from modprompt.trainers import training_state
 from modprompt.trainers.mpl import MPL
 from tests import plain_mpl
-from tests.conftest import random_clip
+from tests.conftest import bare, random_clip
 from tests.test_train import losses, refusal
 
 
@@ -153,7 +153,7 @@ def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_option
 def test_another_clip_of_the_same_shape_is_noticed(mpl_flags, mpl_options, tmp_path, capsys):
     assert train.main([*mpl_flags, *mpl_options]) == 0
     torch.save(random_clip(2, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
-    options = [*mpl_options, "MODEL.BACKBONE.PATH", str(tmp_path / "other.pt")]
+    options = [*mpl_options, *bare(tmp_path / "other.pt")]
     assert "other settings (the weights of CLIP" in refusal(capsys, *mpl_flags, *options)
     line = refusal(capsys, *mpl_flags, "--eval-only", "--model-dir", tmp_path / "out", *options)
     assert "was made with other settings: the weights of CLIP" in line

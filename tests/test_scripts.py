@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from tests.conftest import ROOT, SMALL_CONFIG, random_clip
+from tests.conftest import ROOT, SMALL_CONFIG, bare, random_clip
 
 pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
 
@@ -42,7 +42,7 @@ def bash(eurosat_root, clip_file, tmp_path):
 
 
 def options(clip_file):
-    return ["1", "MODEL.BACKBONE.PATH", clip_file]  # one epoch
+    return ["1", *bare(clip_file)]  # one epoch
 
 
 def test_base_to_new_runs_once_and_resumes_what_has_no_result(bash, clip_file, tmp_path):
@@ -54,19 +54,19 @@ def test_base_to_new_runs_once_and_resumes_what_has_no_result(bash, clip_file, t
     assert again.stdout.splitlines()[-1].startswith("Finished before: ")
 
     (folder / "result.json").unlink()
-    early = bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file)
+    early = bash("mpl/base2new_test.sh", "eurosat", 1, *bare(clip_file))
     assert early.returncode == 2
     assert "the training is not finished" in early.stdout
     again = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file))
     assert "is trained already (1 epochs): nothing to train, testing again" in again.stdout
     assert (folder / "result.json").is_file()
 
-    test = bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file)
+    test = bash("mpl/base2new_test.sh", "eurosat", 1, *bare(clip_file))
     assert test.returncode == 0, test.stdout
     result = tmp_path / "results/base2new/test_new/eurosat/shots_2/MPL/only_for_tests/seed1/result.json"
     assert result.is_file()
     before = result.read_bytes()
-    again = bash("mpl/base2new_test.sh", "eurosat", 1, "MODEL.BACKBONE.PATH", clip_file)
+    again = bash("mpl/base2new_test.sh", "eurosat", 1, *bare(clip_file))
     assert again.stdout.splitlines()[-1].startswith("Finished before: ")
     assert result.read_bytes() == before
 
@@ -106,7 +106,7 @@ def test_cross_data_set_runs(bash, clip_file, tmp_path):
 
 
 def test_few_shot_run(bash, clip_file, tmp_path):
-    done = bash("mpl/few_shot.sh", "eurosat", 1, 1, "OPTIM.MAX_EPOCH", "1", "MODEL.BACKBONE.PATH", clip_file)
+    done = bash("mpl/few_shot.sh", "eurosat", 1, 1, "OPTIM.MAX_EPOCH", "1", *bare(clip_file))
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "results/eurosat/MPL/eval/only_for_tests_1shots/seed1/result.json").is_file()
 
@@ -261,7 +261,7 @@ def test_trainer_of_the_environment_counts_for_zero_shot_alone(typed):
 def test_result_of_another_model_is_not_taken_for_this_one(bash, clip_file):
     """Published weights, then one's own, in the same folders: each is tested."""
     assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file)).returncode == 0
-    backbone = ["MODEL.BACKBONE.PATH", clip_file]
+    backbone = bare(clip_file)
     assert "=> result" in bash("mpl/base2new_test.sh", "eurosat", 1, *backbone).stdout
     assert "\nFinished before: " in "\n" + bash("mpl/base2new_test.sh", "eurosat", 1, *backbone).stdout
     assert bash("mpl/base2new_test.sh", "eurosat", 1, 9, *backbone).returncode == 2  # there is no epoch 9

@@ -12,7 +12,7 @@ import torch
 
 from modprompt.cli import train
 from modprompt.trainers.mpl import MPL
-from tests.conftest import DASSL_IS_OURS, ROOT, SMALL_CONFIG, run_program, write_eurosat
+from tests.conftest import DASSL_IS_OURS, RESNET_HEADS, ROOT, SMALL_CONFIG, bare, run_program, write_eurosat
 
 LOSS = re.compile(r"epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* loss ([\d.]+) \(")
 
@@ -93,7 +93,7 @@ def undisturbed(clip_file, tmp_path_factory):
     (folder / "small.yaml").write_text(SMALL_CONFIG)
     words = ["--root", write_eurosat(folder / "data"), "--seed", "1", "--trainer", "MPL"]
     words += ["--config-file", folder / "small.yaml"]
-    words += ["--dataset-config-file", ROOT / "configs/datasets/eurosat.yaml", "MODEL.BACKBONE.PATH", clip_file]
+    words += ["--dataset-config-file", ROOT / "configs/datasets/eurosat.yaml", *bare(clip_file)]
     words += ["DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "4"]
     done = run_program("--output-dir", folder / "whole", *words)  # also makes the split and the few-shot cache
     assert done.returncode == 0, done.stderr
@@ -183,7 +183,7 @@ def test_bad_input_is_one_line(mpl_flags, mpl_options, capsys, flags, options, m
 
 
 def test_resnet_is_refused(mpl_flags, mpl_options, resnet_file, capsys):
-    options = [*mpl_options, "MODEL.BACKBONE.PATH", resnet_file, "INPUT.SIZE", "(64, 64)"]
+    options = [*mpl_options, *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)"]
     assert "is a ResNet: choose ViT-B/16" in refusal(capsys, *mpl_flags, *options)
 
 
@@ -226,7 +226,7 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_fla
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_pixel_statistics_that_are_not_clips_are_warned_of(mpl_flags, mpl_options, capsys):
     assert train.main([*mpl_flags, "--no-train", *mpl_options, "INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"]) == 0
-    assert "warning: INPUT.PIXEL_MEAN and PIXEL_STD are not CLIP's" in capsys.readouterr().err
+    assert "INPUT.PIXEL_MEAN is [0.5, 0.5, 0.5], not [0.4815, 0.4578, 0.4082]" in capsys.readouterr().err
 
 
 def test_nothing_is_written_when_the_settings_are_wrong(mpl_flags, mpl_options, tmp_path, capsys):

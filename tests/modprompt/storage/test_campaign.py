@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from modprompt.clips import build as backbone
+from modprompt.clips import reading
 from modprompt.errors import UserError
 from modprompt.runs.checkpoint import read as read_checkpoint
 from modprompt.storage import tensors
@@ -21,7 +21,7 @@ LIMIT_S = 20
 READERS = {
     "checkpoint": read_checkpoint,
     "training state": lambda path: read_tensors(path, mapped=False),
-    "CLIP file": backbone.read_file,
+    "CLIP file": reading.read_file,
     "Dassl's checkpoint": read_run,
 }
 pytestmark = pytest.mark.filterwarnings("ignore")  # TorchScript is made for the files
@@ -104,7 +104,7 @@ def write_files(folder, old=False):
         torch.save(content, folder / name, _use_new_zipfile_serialization=not old)
     if not old:
         clip_archive(folder / "TorchScript")
-    return {name: READERS.get(name, backbone.read_file) for name in (*contents, *([] if old else ["TorchScript"]))}
+    return {name: READERS.get(name, reading.read_file) for name in (*contents, *([] if old else ["TorchScript"]))}
 
 
 def flips(folder, count, old=False):

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from modprompt.clips import build as backbone
+from modprompt.clips import reading
 from modprompt.errors import UserError
 from modprompt.hosts import install
 from modprompt.runs.checkpoint import newest_checkpoint
@@ -22,7 +22,7 @@ READERS = {
     "tensors": read_tensors,
     "run": read_run,
     "weights": read_weights,
-    "CLIP": backbone.read_file,
+    "CLIP": reading.read_file,
     "arrays": read_arrays,
     "config": lambda path: read_settings(str(path)),
     "text": read_text,

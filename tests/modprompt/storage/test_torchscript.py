@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from modprompt.clips import build as backbone
+from modprompt.clips import reading
 from modprompt.errors import UserError
 from modprompt.storage.tensors import read_tensors, read_weights
-from tests.conftest import random_clip
+from tests.conftest import SAID, random_clip
 from tests.modprompt.storage import hostile
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # that TorchScript is deprecated; the tracer's remarks
@@ -119,7 +120,7 @@ def test_code_and_constants_are_never_opened(tmp_path):
 def test_archive_whose_code_would_write_a_file_writes_none(tmp_path):
     path, canary = tmp_path / "archive.pt", tmp_path / "canary"
     path.write_bytes(hostile.writing_archive(canary))
-    for read in (read_weights, read_tensors, backbone.read_file):
+    for read in (read_weights, read_tensors, reading.read_file):
         with pytest.raises(UserError, match="running its code alone|TorchScript archive"):
             read(path)
     assert not canary.exists()
@@ -145,7 +146,7 @@ def test_clip_of_an_archive_is_the_clip_of_its_state_dict(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.save(torch.jit.trace(model, inputs, check_trace=False), str(tmp_path / "clip.pt"))
-    built = backbone.load_clip("", str(tmp_path / "clip.pt")).state_dict()
+    built = backbone.load_clip("", str(tmp_path / "clip.pt"), **SAID).state_dict()
     plain = backbone.build_clip(model.state_dict()).state_dict()
     assert list(built) == list(plain)
     assert all(torch.equal(built[name], plain[name]) for name in plain)
