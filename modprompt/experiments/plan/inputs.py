@@ -63,8 +63,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _stamp(file: Path) -> list[int] | None:
     """Size and time of a file, of a folder of all in it."""
     try:
-        inside = file.rglob("*") if (file / "snapshots").is_dir() else file.iterdir()  # a repository in a hub's cache
-        facts = [one.stat() for one in (inside if file.is_dir() else [file])]
+        files = [file]
+        if file.is_dir():  # in a hub's cache the weights of a repository lie deeper
+            files = list(file.rglob("*") if (file / "snapshots").is_dir() else file.iterdir())
+        facts = [one.stat() for one in files]
     except OSError:
         return None
     return [sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)]
