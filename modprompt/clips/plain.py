@@ -155,10 +155,13 @@ def can_assign() -> bool:
 
 
 def build(state: Dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:
-    """A CLIP of these tensors (OpenAI's names), which become its parameters where PyTorch can do that."""
+    """A CLIP of these tensors (OpenAI's names, as measures.measure() has found them), which become its parameters."""
     without_memory: ContextManager[Any] = torch.device("meta") if can_assign() else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), without_memory:
         model = PlainCLIP(found, design)
-    options = {"assign": True} if can_assign() else {}
-    model.load_state_dict(state, **options)
+    if can_assign():
+        model.load_state_dict(state, assign=True)
+    else:
+        for name, parameter in model.named_parameters():
+            parameter.data = state[name]  # its own type, which load_state_dict would not take over
     return cast(CLIP, model.eval())
