@@ -10,6 +10,7 @@ from modprompt.clips.fingerprint import fingerprint, shape_of
 from modprompt.clips.measures import measure, shapes_of, stock_design
 from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
+from modprompt.storage.tensors import read_tensors
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 
 
@@ -17,14 +18,14 @@ def test_state_dict_on_disk_becomes_a_stock_model(clip_file):
     model = backbone.load_clip("ViT-B/16", str(clip_file), **SAID)
     assert type(model).__module__ == "clip.model"
     assert model.dtype == torch.float32
-    saved = torch.load(clip_file, weights_only=True)
+    saved = read_tensors(clip_file)
     assert torch.equal(model.visual.conv1.weight, saved["visual.conv1.weight"])
     assert "input_resolution" not in model.state_dict()
 
 
 def test_building_draws_as_clips_constructor_does(clip_file):
     """Seed parity: the constructor's draws are part of the stream."""
-    state = torch.load(clip_file, weights_only=True)
+    state = read_tensors(clip_file)
     torch.manual_seed(3)
     backbone.build_clip(state)
     after = torch.rand(1)

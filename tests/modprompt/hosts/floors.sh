@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The stand-in tests in environments of their own: the oldest Python and PyTorch that go into hosts, and the newest served.
+# The stand-in tests, and those of building a CLIP, in environments of their own: the oldest Python and PyTorch that go into hosts, and the newest served.
 #
 #   bash tests/modprompt/hosts/floors.sh [FOLDER]    environments are made and kept in FOLDER (default: a temporary one)
 #
@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 folder=${1:-$(mktemp -d)}
 others="pytest pytest-timeout hypothesis yacs scikit-learn scipy tqdm Pillow clip-anytorch packaging PyYAML matplotlib gdown"
+tests="tests/modprompt/hosts tests/modprompt/clips/test_build.py tests/modprompt/clips/test_reading.py"
 failed=0
 
 floor() { # floor NAME INTERPRETER PACKAGES...
@@ -27,7 +28,7 @@ floor() { # floor NAME INTERPRETER PACKAGES...
   fi
   echo "== $name"
   # old versions of libraries warn of each other: warnings are no errors here; old ones of pytest exchange hooks in each test
-  "$python" -m pytest -q -W ignore -p no:threadexception -p no:unraisableexception tests/modprompt/hosts || failed=1
+  "$python" -m pytest -q -W ignore -p no:threadexception -p no:unraisableexception $tests || failed=1
 }
 
 floor oldest "${PYTHON38:-python3.8}" torch==1.9.0 torchvision==0.10.0 "numpy<1.24"
