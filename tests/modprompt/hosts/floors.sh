@@ -28,6 +28,7 @@ floor() { # floor NAME INTERPRETER PACKAGES...
   fi
   echo "== $name"
   # old versions of libraries warn of each other: warnings are no errors here; old ones of pytest exchange hooks in each test
+  # shellcheck disable=SC2086
   "$python" -m pytest -q -W ignore -p no:threadexception -p no:unraisableexception $tests || failed=1
 }
 
