@@ -14,17 +14,18 @@ from modprompt.clips import known as known_clips
 from modprompt.clips import plain, source
 from modprompt.clips.cast import cast_products
 from modprompt.clips.design import Design
+from modprompt.clips.dialects import BOOKKEEPING
 from modprompt.clips.facts import note
 from modprompt.clips.fingerprint import hashing
+from modprompt.clips.known import EMBEDDED
 from modprompt.clips.measures import is_stock, measure, shapes_of, stock_design
 from modprompt.clips.package import import_clip
 from modprompt.clips.reading import read
-from modprompt.clips.source import EMBEDDED, Asked
+from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 
 __all__ = ["EMBEDDED", "build_clip", "known", "layers_of", "load_clip", "read_state_dict"]
-_BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
 _MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
 
 
@@ -51,7 +52,7 @@ def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -
     Raises:
         UserError: if the tensors do not make up a CLIP; what is wrong is named.
     """
-    state = {key: value for key, value in state_dict.items() if key not in _BOOKKEEPING}
+    state = {key: value for key, value in state_dict.items() if key not in BOOKKEEPING}
     found = measure(shapes_of(state, ""), "")
     design = design or stock_design(found)
     half = all(tensor.dtype == torch.float16 for name, tensor in state.items() if _MATRIX.search(name))

@@ -14,7 +14,7 @@ from modprompt.errors import UserError
 
 OPENAI, CUSTOM_TEXT, TRANSFORMERS = "openai", "custom_text", "transformers"
 _SIGNS = {OPENAI: "positional_embedding", CUSTOM_TEXT: "text.positional_embedding", TRANSFORMERS: "text_model."}
-_BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
+BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files have beside weights
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model makes its own
 _FAMILIES = (  # a name that only this kind has
     (SIGLIP, re.compile(r"^logit_bias$|^vision_model\.head\.(probe|attention)|attn_pool\.(latent|probe)$")),
@@ -64,7 +64,7 @@ def plain_names(content: Any) -> Dict[str, Any]:
     return {
         str(key): value
         for key, value in state.items()
-        if str(key) not in _BOOKKEEPING and not str(key).endswith(_DERIVED)
+        if str(key) not in BOOKKEEPING and not str(key).endswith(_DERIVED)
     }
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clips.design import GELU, QUICK_GELU
+from modprompt.clips.dialects import BOOKKEEPING
 from modprompt.clips.structure import CLIP
 from modprompt.storage.versioned import Versioned
 
@@ -16,7 +17,6 @@ VERSION = "2"
 _THREADS = 4  # hashing and casting run beside each other
 _PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch waits for no other thread
 ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by the names of their modules
-_BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")
 
 
 def _shortest(flat: Tensor) -> torch.dtype:
@@ -69,7 +69,7 @@ def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
 @contextlib.contextmanager
 def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versioned]]:
     """Hash weights while the block builds a model of them; gives what makes the model's `fingerprint`."""
-    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in _BOOKKEEPING)
+    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in BOOKKEEPING)
     with ThreadPoolExecutor(_THREADS) as pool:
         digests = pool.map(lambda pair: _digest(*pair), named)
 

@@ -1,5 +1,7 @@
 """What is known of a CLIP that is asked for before its weights are read: how it is run, and how its images are made."""
 
+from typing import Dict, Tuple
+
 import torch
 
 from modprompt.clips import known, source
@@ -8,7 +10,7 @@ from modprompt.clips.dialects import to_openai
 from modprompt.clips.measures import measure, pixels, require_agreement, shapes_of
 from modprompt.clips.plain import can_assign
 from modprompt.clips.reading import dialect_and_shapes, told
-from modprompt.clips.settling import require_settled, settle
+from modprompt.clips.settling import Settled, require_settled, settle
 from modprompt.clips.source import Asked
 
 
@@ -21,11 +23,16 @@ def images_of(asked: Asked) -> Images:
     row = None if asked.path else known.find(asked.name)
     if row is not None:
         return row.design.images
-    found = source.find(asked)
+    _, shapes, settled = _look(source.find(asked))
+    images = settled.design.images
+    return images if images.size else images._replace(size=pixels(shapes))
+
+
+def _look(found: source.Source) -> Tuple[str, Dict[str, Tuple[int, ...]], Settled]:
+    """The dialect of weights, the shapes of their tensors by its names, and how they are run."""
     require_settled(found)
     dialect, shapes = dialect_and_shapes(found)
-    images = settle(found, dialect).design.images
-    return images if images.size else images._replace(size=pixels(shapes))
+    return dialect, shapes, settle(found, dialect)
 
 
 def describe(asked: Asked) -> str:
@@ -37,9 +44,7 @@ def describe(asked: Asked) -> str:
     found = source.find(asked)
     if found.weights is None:
         return f"{found.called}, which ships with the package"
-    require_settled(found)
-    dialect, shapes = dialect_and_shapes(found)
-    settled = settle(found, dialect)
+    dialect, shapes, settled = _look(found)
     (text, image), size = settled.design.heads, settled.design.images.size or pixels(shapes)
     if can_assign():
         empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}

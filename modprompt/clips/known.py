@@ -18,7 +18,7 @@ from modprompt.storage.opening import read_text
 
 OPENAI, OPEN_CLIP = "openai", "open_clip"
 _FILE = Path(__file__).parent / "models" / "known.yaml"
-_EMBEDDED = "glyph-clip"
+EMBEDDED = "glyph-clip"
 _SUFFIX = "-quickgelu"  # of a model's name: open_clip's other name of the same weights
 
 
@@ -92,7 +92,7 @@ def rows() -> Tuple[Row, ...]:
         _row(name, OPENAI, one["model"], "OpenAI")._replace(sha256=one["sha256"], file=one["file"])
         for name, one in _content()["openai"].items()
     ]
-    found.append(_row(_EMBEDDED, OPENAI, _EMBEDDED, "embedded"))
+    found.append(_row(EMBEDDED, OPENAI, EMBEDDED, "embedded"))
     for model, tags in _content()["tags"].items():
         for tag, one in tags.items():
             rest = {key: value for key, value in one.items() if key != "hub"}
@@ -195,12 +195,12 @@ def open_clip_version() -> str:
 
 
 def require(name: str, setting: str) -> Row:
-    """The row of a CLIP that runs.
+    """The row of a CLIP that runs; the name may have a revision.
 
     Raises:
         UserError: if it cannot run, or there is no such name; near ones are named, tags of its own model first.
     """
-    row = find(name)
+    row = find(at_revision(name)[0])
     if row is not None:
         return row
     refused = refusal(name.partition("@")[0])
@@ -229,7 +229,7 @@ def counts() -> Dict[str, int]:
     """
     runs = {"ViT, quick_gelu": 0, "ViT, gelu": 0, "ResNet": 0}
     for row in rows():
-        if row.name != _EMBEDDED:
+        if row.name != EMBEDDED:
             activation = row.design.activation
             runs[f"ViT, {activation}" if row.patch else "ResNet"] += 2 if activation == QUICK_GELU else 1
     kinds = [kind for kind, _ in _refused().values()]

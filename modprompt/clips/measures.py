@@ -66,8 +66,7 @@ def measure(shapes: Shapes, where: str) -> Dict[str, int]:
             raise _kind(f"{name} is missing", where)
         if shapes[name] != shape:
             raise _kind(f"{name} has the shape {shapes[name]}, not {shape}", where)
-    known = set(expected)
-    odd = [name for name in shapes if name not in known and not (found["patch"] == 0 and name.startswith("visual."))]
+    odd = [name for name in shapes if name not in expected and not (found["patch"] == 0 and name.startswith("visual."))]
     if odd:
         raise _kind(f"no CLIP of the stock shape has {odd[0]}", where)
     if found["vocabulary"] != VOCABULARY:
@@ -102,6 +101,7 @@ def _measure(shapes: Shapes, where: str) -> Dict[str, int]:
             "image layers": 0,
             "image hidden": 0,
             "patch": 0,
+            "pixels": pixels(shapes),
         }
         if "visual.proj" in shapes:
             found.update(
@@ -110,16 +110,10 @@ def _measure(shapes: Shapes, where: str) -> Dict[str, int]:
                     "image width": shapes["visual.conv1.weight"][0],
                     "image hidden": shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0],
                     "patch": shapes["visual.conv1.weight"][-1],
-                    "pixels": pixels(shapes),
                 }
             )
         else:
-            found.update(
-                {
-                    "image width": shapes["visual.attnpool.positional_embedding"][1],  # of the attention pool
-                    "pixels": pixels(shapes),
-                }
-            )
+            found["image width"] = shapes["visual.attnpool.positional_embedding"][1]  # of the attention pool
     except KeyError as error:
         raise _kind(f"{error.args[0]} is missing", where) from None
     except (ValueError, IndexError, TypeError):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from modprompt.clips.design import GELU, Design
 from modprompt.clips.structure import CLIP
+from modprompt.storage.tensors import is_at_least
 
 
 class LayerNorm(nn.LayerNorm):
@@ -151,7 +152,7 @@ class PlainCLIP(nn.Module):
 
 def can_assign() -> bool:
     """Whether PyTorch makes modules without memory that take over tensors: since 2.1."""
-    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 1)
+    return is_at_least(2, 1)
 
 
 def build(state: Dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:

@@ -4,7 +4,7 @@ Nothing is guessed: where none of these says it, weights are refused; where two 
 """
 
 import warnings
-from typing import Any, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
 from modprompt.clips import hub, known, open_clip_config, transformers_config
 from modprompt.clips.design import Design, Images
@@ -31,7 +31,7 @@ class Settled(NamedTuple):
 
 def say_themselves(source: Source) -> bool:
     """Whether something beside the user's options may say how weights are run."""
-    return source.row is not None or _has_config(source) or _published(source) is not None
+    return source.row is not None or bool(_configs_beside(source)) or _published(source) is not None
 
 
 def require_settled(source: Source) -> None:
@@ -59,8 +59,9 @@ def settle(source: Source, dialect: str) -> Settled:
     return _by_both(found, row) if found else Settled(row.design, _TABLE, row)
 
 
-def _has_config(source: Source) -> bool:
-    return source.weights is not None and any((source.weights.parent / name).is_file() for name in _CONFIGS)
+def _configs_beside(source: Source) -> List[str]:
+    folder = None if source.weights is None else source.weights.parent
+    return [name for name in _CONFIGS if folder is not None and (folder / name).is_file()]
 
 
 def _published(source: Source) -> Optional[known.Row]:
@@ -102,13 +103,12 @@ def _by_options(source: Source) -> Settled:
     if asked.activation or asked.heads:
         given, lacking = ("ACTIVATION", "HEADS") if asked.activation else ("HEADS", "ACTIVATION")
         raise UserError(f"{weights}: MODEL.BACKBONE.{given} is given, but MODEL.BACKBONE.{lacking} is missing")
-    assert weights is not None  # the table says it of the embedded model
-    there = [name for name in _CONFIGS if (weights.parent / name).is_file()]
+    there = _configs_beside(source)
     if there:
         raise UserError(
             f"{weights} does not say how it is run: {there[0]} beside it is of the other package; {_HOW_TO_SAY}"
         )
-    if any(row.file == weights.name for row in known.rows() if row.sha256):
+    if weights is not None and any(row.file == weights.name for row in known.rows() if row.sha256):
         raise UserError(
             f"{weights} has the name of OpenAI's weights, but its SHA-256 is not theirs, and does not say how it is "
             f"run: {_HOW_TO_SAY}"

@@ -10,8 +10,9 @@ from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
 from modprompt.storage.shards import shard_names
 
-EMBEDDED = "glyph-clip"
-_RUN_EMBEDDED = f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {EMBEDDED}, runs the embedded model"
+_RUN_EMBEDDED = (
+    f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded model"
+)
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")
 _OPEN_CLIP = (
     "open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.safetensors",
@@ -20,8 +21,6 @@ _OPEN_CLIP = (
 _TRANSFORMERS = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
-
-
 _CONFIGS = (
     open_clip_config.FILE,
     transformers_config.FILE,
@@ -80,14 +79,13 @@ def find(asked: Asked) -> Source:
     _require_options(asked)
     if asked.path:
         return _of_path(asked)
-    if not asked.name.startswith(hub.PREFIX):
-        known.require(known.at_revision(asked.name)[0], "MODEL.BACKBONE.NAME")
+    row = None if asked.name.startswith(hub.PREFIX) else known.require(asked.name, "MODEL.BACKBONE.NAME")
     if asked.activation or asked.heads:
         raise UserError(
             "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that say nothing themselves: "
             f"{asked.name} says it itself"
         )
-    return _of_hub(asked) if asked.name.startswith(hub.PREFIX) else _of_table(asked)
+    return _of_hub(asked) if row is None else _of_table(asked, row)
 
 
 def _require_options(asked: Asked) -> None:
@@ -99,14 +97,12 @@ def _require_options(asked: Asked) -> None:
         raise UserError(f"MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image side), got {asked.heads!r}")
 
 
-def _of_table(asked: Asked) -> Source:
-    name, revision = known.at_revision(asked.name)
-    row = known.require(name, "MODEL.BACKBONE.NAME")
+def _of_table(asked: Asked, row: known.Row) -> Source:
     if row.source == "embedded":
         return Source(row.name, "", None, asked, row)
     if row.source == "OpenAI":
         return Source(row.name, "", _openai_file(row.name), asked, row, row.sha256)
-    found = hub.snapshot(row.source, revision, _chooser(row.source, _OPEN_CLIP))
+    found = hub.snapshot(row.source, known.at_revision(asked.name)[1], _chooser(row.source, _OPEN_CLIP))
     weights = found.folder / _pick(_files(found.folder), _OPEN_CLIP, row.source)
     return _checked(Source(row.name, "", weights, asked, row, commit=found.commit))
 

@@ -31,9 +31,14 @@ _LOADING = threading.Lock()  # PyTorch keeps one list of safe names for all thre
 _TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1])  # LRScheduler, in all versions
 
 
+def is_at_least(major: int, minor: int) -> bool:
+    """Whether this PyTorch is of that version or newer."""
+    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (major, minor)
+
+
 def _takes_names() -> bool:
     """Whether PyTorch's restricted loader takes (object, name) pairs, and runs no TorchScript: since 2.6."""
-    return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 6)
+    return is_at_least(2, 6)
 
 
 def write_tensors(path: PathLike, content: Any) -> None:

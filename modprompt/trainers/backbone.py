@@ -140,4 +140,4 @@ def require_there(cfg: Any) -> None:
     if asked.path:
         images_of(asked)
     elif not asked.name.startswith(hub.PREFIX):
-        known.require(known.at_revision(asked.name)[0], "MODEL.BACKBONE.NAME")
+        known.require(asked.name, "MODEL.BACKBONE.NAME")

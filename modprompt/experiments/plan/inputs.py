@@ -22,7 +22,7 @@ from modprompt.storage.text import write_json
 from modprompt.storage.versioned import Versioned
 
 NOTES = "clip_hashes.json"
-_EMBEDDED = ("glyph-clip", PACKAGE / "clips" / "models" / "glyph_clip.npz")
+_EMBEDDED_FILE = PACKAGE / "clips" / "models" / "glyph_clip.npz"
 
 
 class Clip(NamedTuple):
@@ -49,7 +49,7 @@ def clip_of(job: Job) -> Clip | None:
     )
     if path:
         return Clip(name, path, Path(path).expanduser(), activation, _numbers(heads))
-    return Clip(name, "", _EMBEDDED[1]) if name == _EMBEDDED[0] else None
+    return Clip(name, "", _EMBEDDED_FILE) if name == known.EMBEDDED else None
 
 
 def _numbers(text: str) -> tuple[int, ...]:
