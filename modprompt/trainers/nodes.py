@@ -42,6 +42,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
+    defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time
     defaults.MODEL.COMPILE = ""  # torch.compile of both encoders: default, reduce-overhead (CUDA graphs) or aot_eager
     defaults.MODEL.BACKBONE = CfgNode()
     defaults.MODEL.BACKBONE.PATH = ""  # a file or folder of weights, in place of the name
