@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, TypeVar, cast
 import torch
 
 from modprompt.errors import UserError
+from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
 _FULL = re.compile(r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED")
@@ -47,6 +48,8 @@ def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
             f"MODEL.DETERMINISTIC True: {without.group(1)} has no deterministic form on this device in PyTorch "
             f"{torch.__version__}: run without MODEL.DETERMINISTIC, in another --output-dir"
         )
+    if WORKSPACE in said:
+        return f"MODEL.DETERMINISTIC True: cuBLAS has started without {WORKSPACE}=:4096:8: set it in the environment"
     return ""
 
 

@@ -72,9 +72,10 @@ _TF32: Dict[str, Any] = {"matmul": torch.backends.cuda.matmul, "cudnn": torch.ba
 
 def _parts() -> Dict[str, Any]:
     """What has a float32 precision of its own, of PyTorch 2.9 and newer, under which `allow_tf32` is the older name."""
-    cudnn = torch.backends.cudnn
-    parts = {"matmul": torch.backends.cuda.matmul, **{name: getattr(cudnn, name, None) for name in ("conv", "rnn")}}
-    return {name: part for name, part in parts.items() if hasattr(part, "fp32_precision")}
+    if not hasattr(torch.backends, "fp32_precision"):
+        return {}
+    convolutions = {name: getattr(torch.backends.cudnn, name) for name in ("conv", "rnn")}
+    return {"matmul": torch.backends.cuda.matmul, **convolutions}
 
 
 def _tf32() -> Dict[str, bool]:
