@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, TypeVar, cast
 import torch
 
 from modprompt.errors import UserError
+from modprompt.trainers import once
 from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
@@ -72,11 +73,11 @@ def told(trainer: Any, cfg: Any, batch: str = TRAINING) -> Iterator[None]:
 
 
 def in_a_test(test: F) -> F:
-    """Decorator: `told` of a trainer's test."""
+    """Decorator: `told` of a trainer's test, which scripts in other codebases call by itself, too."""
 
     @functools.wraps(test)
     def tested(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with told(self, self.cfg, TEST):
+        with once.one_line(), told(self, self.cfg, TEST):
             return test(self, *args, **kwargs)
 
     return cast(F, tested)

@@ -7,7 +7,7 @@ import torch
 from modprompt.cli import train
 from modprompt.engine.encoders import TextEncoder, VisionEncoder
 from modprompt.errors import UserError
-from modprompt.trainers import card_errors
+from modprompt.trainers import card_errors, once
 from tests.conftest import ROOT
 from tests.methods import METHODS
 
@@ -91,6 +91,28 @@ def test_where_a_host_starts_the_trainer_it_is_the_same_line(command, monkeypatc
     with pytest.raises(UserError, match=r"^out of memory \(for 20.00 MiB\): give a smaller MODEL.TEXT_CHUNK ") as found:
         train.main(command(METHODS["coop_end"]))
     assert str(found.value.__cause__) == FULL
+
+
+def test_scripts_in_other_codebases_end_with_it_when_they_test(monkeypatch, capsys):
+    from dassl.config import get_cfg_default
+
+    class Trainer:
+        cfg = get_cfg_default()
+
+        @card_errors.in_a_test
+        def test(self, split=None):
+            if split == "val":
+                return 50.0
+            raise out_of_memory()
+
+    monkeypatch.setenv(once.ONCE, "1")
+    assert Trainer().test(split="val") == 50.0
+    with pytest.raises(SystemExit) as ended:
+        Trainer().test()
+    assert ended.value.code == 2
+    assert last_line(capsys) == (
+        "error: out of memory (for 20.00 MiB): give a smaller DATALOADER.TEST.BATCH_SIZE (now 32)"
+    )
 
 
 def test_what_cannot_repeat_its_numbers_is_named(command, raising, capsys):

@@ -234,6 +234,17 @@ def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(comm
     assert losses(out) == expected
 
 
+@pytest.mark.parametrize("row", [row for row in METHODS if row != "mpl"])
+def test_every_method_has_what_repeats_its_numbers(command, tmp_path, capsys, row):
+    found = []
+    for fixed in ("False", "True"):
+        words = command(METHODS[row], "OPTIM.MAX_EPOCH", 1, "TRAIN.PRINT_FREQ", 1, "MODEL.DETERMINISTIC", fixed)
+        words[words.index("--output-dir") + 1] = str(tmp_path / fixed)
+        assert train.main(words) == 0
+        found.append(losses(capsys.readouterr().out))
+    assert found[0] == found[1] != []
+
+
 @pytest.mark.parametrize(("then", "now"), [("True", "False"), ("False", "True")])
 def test_a_run_goes_on_as_deterministic_as_it_began(command, capsys, monkeypatch, then, now):
     from modprompt.trainers.prompt_trainer import PromptTrainer
