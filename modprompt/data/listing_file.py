@@ -8,6 +8,7 @@ the file: without it, or if it is damaged or of another time, the folders are li
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from functools import partial
@@ -75,8 +76,12 @@ class ListingFile:
         self._stamps: _Stamps = {name: _stamp(os.path.join(storage.folder, name)) for name in watched}
         self._old: _Kept | None = None
 
-    def read(self) -> Listing | None:
-        """The listing, if it is of the folders as they are now."""
+    def read(self, list_anew: Callable[[], Listing]) -> Listing | None:
+        """The listing, if it is of the folders as they are now.
+
+        Args:
+            list_anew: what gives the names if the file is damaged there, which shows when they are read.
+        """
         for path in self._candidates:
             try:
                 kept = _read(path)
@@ -87,7 +92,13 @@ class ListingFile:
                 continue
             if kept.folders == self._names and not _changed(kept.stamps, self._stamps):
                 print(f"Reading the list of images from {path}")
-                return Listing({part: self._images(kept, part) for part in self.folders}, kept.facts)
+                images = {
+                    part: FolderImages(
+                        self.image_dir, self.folders[part], runs, partial(_text_or_anew, kept, part, list_anew)
+                    )
+                    for part, runs in kept.runs.items()
+                }
+                return Listing(images, kept.facts)
             self._old = kept
         return None
 
@@ -118,18 +129,15 @@ class ListingFile:
             return stamp
         return False
 
-    def _images(self, kept: _Kept, part: str) -> FolderImages:
-        return FolderImages(self.image_dir, self.folders[part], kept.runs[part], partial(kept.text, part))
-
     def _what_changed(self, old: _Kept, new: Listing) -> str:
         changed = _changed(old.stamps, self._stamps) or ["the order of the folders"]
         some = changed[0] + (f" and {len(changed) - 1} more have" if len(changed) > 1 else " has")
         why = f"{some} changed since it was listed, or just before"
         try:
-            before = {part: old.images(self.image_dir, part).by_folder() for part in new.images}
+            before = [old.images(self.image_dir, part).by_folder() for part in old.folders]
         except UserError as error:
             return f"{why} ({error})"
-        return f"{why}; {_difference(before, {part: images.by_folder() for part, images in new.images.items()})}"
+        return f"{why}; {_difference(before, [images.by_folder() for images in new.images.values()])}"
 
 
 class _Kept(NamedTuple):
@@ -156,15 +164,35 @@ class _Kept(NamedTuple):
             text = array.tobytes()
             require_text(text, self.runs[part])
         except FileNotFoundError:
-            raise UserError(f"{self.path} was removed while it was read: start again") from None
+            raise UserError(f"{self.path} was removed while it was read") from None
+        except UserError:
+            raise
         except ValueError as error:
-            raise UserError(f"{self.path} is damaged ({error}): delete it") from None
+            raise UserError(f"{self.path} is damaged ({error})") from None
         return text
 
     def images(self, image_dir: Path, part: str) -> FolderImages:
         """The images of a part as they were, without labels."""
         folders = [Folder(name, 0, "") for name in self.folders[part]]
         return FolderImages(image_dir, folders, self.runs[part], partial(self.text, part))
+
+
+def _text_or_anew(kept: _Kept, part: str, list_anew: Callable[[], Listing]) -> bytes:
+    """The names of a part; where the file is damaged there it is removed, and the folders are listed.
+
+    Raises:
+        UserError: if they have other names than those that the rest of the file is about.
+    """
+    try:
+        return kept.text(part)
+    except UserError as error:
+        print(f"{error}: the images are listed anew")
+    with contextlib.suppress(OSError):
+        kept.path.unlink()  # the next run keeps a whole one
+    text = list_anew().images[part].text
+    if arrays_hash(f"{part}_text", np.frombuffer(text, np.uint8)) != kept.hashes[f"{part}_text"]:
+        raise UserError(f"{kept.path} was damaged and is not of the images that are there: start again without it")
+    return text
 
 
 def _stamp(path: str) -> _Stamp:
@@ -191,12 +219,16 @@ def _read(path: Path) -> _Kept:
             raise UserError(f"{path} is of another version of modprompt")
         stamps = {name: tuple(stamp) if stamp else stamp for name, stamp in content["stamps"].items()}
         folders, hashes, facts = content["folders"], content["arrays"], Facts(**content["facts"])
+        if not all(isinstance(name, str) for some in folders.values() for name in some):
+            raise ValueError("its folders have no names")
         runs = dict(zip(folders, read_arrays(path, *(f"{part}_runs" for part in folders))))
         for part, array in runs.items():
-            if arrays_hash(f"{part}_runs", array) != hashes[f"{part}_runs"]:
+            if arrays_hash(f"{part}_runs", array) != hashes[f"{part}_runs"] or f"{part}_text" not in hashes:
                 raise ValueError("its runs of files are of another listing")
             require_runs(array, len(folders[part]))
         return _Kept(path, folders, stamps, facts, hashes, runs)
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error})") from None
 
@@ -206,9 +238,9 @@ def _changed(old: _Stamps, new: _Stamps) -> list[str]:
     return [name for name in dict.fromkeys([*new, *old]) if name not in new or old.get(name, False) != new[name]]
 
 
-def _difference(old: dict[str, dict[str, list[str]]], new: dict[str, dict[str, list[str]]]) -> str:
+def _difference(old: list[dict[str, list[str]]], new: list[dict[str, list[str]]]) -> str:
     """What is other in one listing than in another, by the first folder of which it is true."""
-    before, now = ({folder: files for part in one.values() for folder, files in part.items()} for one in (old, new))
+    before, now = ({folder: files for part in one for folder, files in part.items()} for one in (old, new))
     other = [name for name in dict.fromkeys([*now, *before]) if before.get(name, []) != now.get(name, [])]
     if not other:
         return "the files are the same"
@@ -221,7 +253,7 @@ def _difference(old: dict[str, dict[str, list[str]]], new: dict[str, dict[str, l
 
 def kept_or_listed(file: ListingFile, list_anew: Callable[[], Listing]) -> Listing:
     """The listing that is kept if it is still true, else a new one, which is then kept."""
-    listing = file.read()
+    listing = file.read(list_anew)
     if listing is None:
         listing = list_anew()
         file.write(listing)
