@@ -25,7 +25,7 @@ from modprompt.storage.seal import KEY, arrays_hash, check_seal, sealed
 
 NAME = "listing.npz"
 _VERSION = 1
-_SETTLED_NS = 5 * 10**9  # since a folder's last change: more than a tick of any file system's clock
+SETTLED_NS = 5 * 10**9  # since a folder's last change: more than a tick of any file system's clock
 _Stamp = Optional[
     Tuple[int, int, int]
 ]  # time of content and of any change, ns, and bytes; None: not there, or not kept
@@ -125,7 +125,7 @@ class ListingFile:
 
     def _to_keep(self, stamp: _Stamp) -> _Stamp | bool:
         """A time that says whether there was a change; False if the last one is too near, or the disk has no times."""
-        if stamp is None or min(stamp[:2]) > 0 and max(stamp[:2]) < self._now - _SETTLED_NS:
+        if stamp is None or min(stamp[:2]) > 0 and max(stamp[:2]) < self._now - SETTLED_NS:
             return stamp
         return False
 

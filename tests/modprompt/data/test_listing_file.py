@@ -34,7 +34,7 @@ def root(tmp_path):
 @pytest.fixture
 def settled(root, monkeypatch):
     """A tree whose folders count as unchanged for long."""
-    monkeypatch.setattr(listing_file, "_SETTLED_NS", -FOREVER)
+    monkeypatch.setattr(listing_file, "SETTLED_NS", -FOREVER)
     return root
 
 
@@ -194,7 +194,7 @@ def test_class_folder_that_goes_is_noticed_even_if_its_time_was_not_kept(root, m
     trees.touch(root / "imagenet/images/val/n01440764/only.JPEG")
     anew(root, shots=-1)
     shutil.rmtree(root / "imagenet/images/val/n01443537")
-    monkeypatch.setattr(listing_file, "_SETTLED_NS", -FOREVER)
+    monkeypatch.setattr(listing_file, "SETTLED_NS", -FOREVER)
     assert sorted({label for _, label, _ in everything(root, shots=-1)[0][2]}) == [0, 2, 3, 4]
 
 
