@@ -30,6 +30,7 @@ from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
 from modprompt.trainers.nodes import method_of, registered_default
 from modprompt.trainers.resuming import ResumableRun
 from modprompt.training.lr_schedule import build_lr_scheduler
+from modprompt.training.step import Step
 
 
 class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
@@ -179,6 +180,17 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             FloatingPointError: if the loss is not finite; no weight has changed by then.
         """
         image, label = self.parse_batch_train(batch)
+        done = self.step(image, label)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return self.summary(self._output._replace(logits=done.logits), label, done.loss)
+
+    @functools.cached_property
+    def step(self) -> Step:
+        """What a batch goes through; made at the first, when the optimiser is what it stays."""
+        return Step(self._output_and_loss, self.optim, self.scaler)
+
+    def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
         output = self.model.output(image)
         loss = self.loss(output, image, label)
         if not torch.isfinite(loss):
@@ -186,20 +198,8 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
                 f"the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1}: "
                 "lower OPTIM.LR or use PREC fp32; the last checkpoint is untouched"
             )
-        self._update(loss)
-        if self.batch_idx + 1 == self.num_batches:
-            self.update_lr()
-        return self.summary(output, label, loss)
-
-    def _update(self, loss: Tensor) -> None:
-        self.optim.zero_grad()
-        if self.scaler is None:
-            loss.backward()
-            self.optim.step()
-        else:
-            self.scaler.scale(loss).backward()
-            self.scaler.step(self.optim)
-            self.scaler.update()
+        self._output = Output(*(part.detach() for part in output))
+        return output, loss
 
     def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
         """(images, labels) on the device."""
