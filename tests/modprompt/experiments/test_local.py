@@ -58,6 +58,7 @@ def test_runs_are_pinned_to_their_place(quick, jobs, tmp_path, monkeypatch):
     assert sorted(tuple(result["cores"]) for result in results) == sorted(local.shares(cores, 2))
     assert all(result["threads"] == str(len(result["cores"])) for result in results)
     assert launcher.free() == 2
+    launcher.close()
 
 
 @pytest.mark.parametrize("how", ["asked", "killed"])
