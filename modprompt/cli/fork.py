@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Iterator, Mapping, NoReturn, Sequence
 from modprompt.experiments.running.worker import deaf_to_user_signals
 
 _FLUSH_FAILED = 120  # Python's own exit code for it
+_INTERRUPTED = -signal.SIGINT
 
 
 class Forked:
@@ -69,6 +70,9 @@ def _be_child(
         _be_fresh(environment)
         code = _run(module, words)
         code = _end() or code
+        if code == _INTERRUPTED:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
     finally:  # nothing of the parent's may go on here
         os._exit(code)
 
@@ -97,7 +101,7 @@ def _be_fresh(environment: Mapping[str, str]) -> None:
 
 
 def _run(module: str, words: Sequence[str]) -> int:
-    """Run a module as `python -m` does; its exit code."""
+    """Run a module as `python -m` does; its exit code, or _INTERRUPTED."""
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         sys.argv = [module, *words]
@@ -106,8 +110,7 @@ def _run(module: str, words: Sequence[str]) -> int:
         return _exit_code(error.code)
     except KeyboardInterrupt:
         traceback.print_exc()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGINT)
+        return _INTERRUPTED
     except BaseException:
         traceback.print_exc()
         return 1

@@ -72,7 +72,10 @@ class Service:
 
 
 def _serve(args: argparse.Namespace) -> str:
-    connection = socket.socket(fileno=sys.stdin.fileno())
+    try:
+        connection = socket.socket(fileno=sys.stdin.fileno())
+    except OSError:
+        raise UserError("standard input is no socket: `modprompt experiment run` starts this program") from None
     try:
         service = Service(Channel(connection), args.cold)
         if args.note:
@@ -84,7 +87,7 @@ def _serve(args: argparse.Namespace) -> str:
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
-    """Run the tasks that come over the socket that is standard input; always 0."""
+    """Run the tasks that come over the socket that is standard input; 0, or 2 after a line if it is none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cores", default="", help="cores to run on, e.g. 0,1")
     parser.add_argument("--cold", action="store_true", help="start every run as a program of its own")
@@ -93,7 +96,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
-    changed = _serve(args)
+    try:
+        changed = _serve(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if changed:  # the next process, with the same number and socket, takes the task that waits
         flags = ["--cores", args.cores, "--out", args.out, "--note", f"{changed}: runs import it anew"]
         os.execv(sys.executable, [sys.executable, "-m", "modprompt.cli.warm", *flags])
