@@ -107,17 +107,17 @@ class Imported:
     def _import(self) -> str:
         of_package = stamps(_of_package())  # before: whatever changes while it is imported counts as changed
         fault = ""
-        with tempfile.TemporaryFile() as file:
-            try:
+        try:
+            with tempfile.TemporaryFile() as file:
                 with _said_into(file):
                     train.import_all()
                     for name in ALSO:
                         with contextlib.suppress(ImportError):
                             importlib.import_module(name)
-            except (Exception, SystemExit) as error:
-                fault = f"what they import cannot be imported ({one_line(error)})"
-            file.seek(0)
-            self.said = file.read()
+                file.seek(0)
+                self.said = file.read()
+        except (Exception, SystemExit) as error:  # a run of its own will show where
+            fault = f"what they import cannot be imported ({one_line(error)})"
         self._stamps = {**stamps(_of_modules()), **of_package}
         _end_pools()
         gc.collect()
