@@ -12,7 +12,7 @@ from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.learners.independent import IndependentPromptLearner
-from tests.conftest import random_clip
+from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]
 
@@ -160,12 +160,20 @@ def compare(kind, seed, most_tokens=None):
         assert (one - two).abs().max() <= 1e-5 * max(largest, 1e-3)
 
 
+@pytest.fixture(params=LAYOUTS)
+def layout(request, monkeypatch):
+    """One of the ways in which text sides are computed, on the CPU."""
+    lay_out_for(monkeypatch, request.param)
+
+
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", KINDS)
 def test_fast_path_equals_whole_sequences(kind, seed):
     compare(kind, seed)
 
 
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["independent", "conditional", "own_deep", "middle"])
 def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):
