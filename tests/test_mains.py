@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import socket
 import sys
 
 import numpy as np
@@ -11,10 +12,10 @@ import torch
 
 from benchmarks import gelu, speed
 from lpclip import feat_extractor, linear_probe
-from modprompt.cli import main, train
+from modprompt.cli import main, train, warm
 from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report
-from modprompt.experiments.running import run, worker
+from modprompt.experiments.running import run, service, worker
 from modprompt.hosts import install
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
@@ -90,8 +91,20 @@ def a_report(request, monkeypatch, tmp_path):
 
 
 def a_worker(request, monkeypatch, tmp_path):
+    ours, theirs = socket.socketpair()
+    request.addfinalizer(theirs.close)
+    monkeypatch.setattr(sys, "stdin", theirs)
     task = worker.Task(str(tmp_path / "run"), ("false",), {}, tests=False, parent="")
-    return worker.main, [json.dumps(task._asdict()), "--cores", "0"], worker.FAILED
+    service.Channel(ours).send(task._asdict())
+    ours.close()
+    return warm.main, ["--cores", "0"], 0
+
+
+def a_worker_that_nobody_asks(request, monkeypatch, tmp_path):
+    file = (tmp_path / "no socket").open("w")
+    request.addfinalizer(file.close)
+    monkeypatch.setattr(sys, "stdin", file)
+    return warm.main, [], 2
 
 
 def features(request, monkeypatch, tmp_path):
@@ -148,7 +161,7 @@ CASES = {
     "train.py": [training, training_that_is_interrupted, training_that_breaks, training_of_an_unknown_method],
     "experiments/run.py": [runs, runs_that_are_stopped, runs_that_break],
     "experiments/report.py": [a_report],
-    "modprompt/experiments/running/worker.py": [a_worker],
+    "modprompt/cli/warm.py": [a_worker, a_worker_that_nobody_asks],
     "lpclip/feat_extractor.py": [features],
     "lpclip/linear_probe.py": [a_probe],
     "tools/interpret.py": [words_of_a_checkpoint],
