@@ -30,6 +30,10 @@ def size_of(shape: Tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64)) + shape[0] * _CRC.itemsize + _HASH_SIZE
 
 
+def _seal(stands_for: str, shape: Tuple[int, ...], crcs: np.ndarray) -> bytes:
+    return arrays_hash(f"{stands_for} {shape}", crcs).encode("ascii")
+
+
 def _crc(row: np.ndarray) -> int:
     return zlib.crc32(row.reshape(-1).data)
 
@@ -57,8 +61,8 @@ def write_rows(path: PathLike, shape: Tuple[int, ...], blocks: Iterable[np.ndarr
             crcs += [_crc(row) for row in whole]
         if len(crcs) != shape[0]:
             raise Refused(f"{len(crcs)} rows came, not {shape[0]}")
-        seal = np.array(crcs, dtype=_CRC)
-        file.write(seal.tobytes() + arrays_hash(stands_for, seal).encode("ascii"))
+        written = np.array(crcs, dtype=_CRC)
+        file.write(written.tobytes() + _seal(stands_for, shape, written))
 
 
 class Rows:
@@ -83,7 +87,7 @@ class Rows:
                 raise Refused(f"it has {facts.st_size:,} bytes, not {size_of(shape):,}")
             file.seek(-(shape[0] * _CRC.itemsize + _HASH_SIZE), os.SEEK_END)
             self._crcs = np.frombuffer(file.read(shape[0] * _CRC.itemsize), dtype=_CRC)
-            if file.read() != arrays_hash(stands_for, self._crcs).encode("ascii"):
+            if file.read() != _seal(stands_for, shape, self._crcs):
                 raise Refused("its hash is of other content")
             self._rows = np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
         self._identity = (facts.st_dev, facts.st_ino)

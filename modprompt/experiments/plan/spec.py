@@ -194,7 +194,9 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     """
     reader = _Reader(path)
     content = reader.content()
-    reader.known(content, tuple(k for k in Experiment._fields if k != "name") + ("options", "import", "image_cache"), "")
+    reader.known(
+        content, tuple(k for k in Experiment._fields if k != "name") + ("options", "import", "image_cache"), ""
+    )
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
