@@ -29,7 +29,7 @@ def write_images(folder: Path) -> list[tuple[str, int]]:
         pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
         image = Image.fromarray(pixels, "RGBA" if mode in ("RGBA", "LA") else "CMYK" if mode == "CMYK" else None)
         path = folder / f"{number}.{ending}"
-        more = {"transparency": 3} if mode == "P" else {}
+        more: dict[str, Any] = {"transparency": 3} if mode == "P" else {}
         image.convert("RGB" if mode == "P" else image.mode).convert(mode).save(path, **more)
         found.append((str(path), number % 3))
     return found

@@ -184,13 +184,18 @@ def flip(path, at):
     path.write_bytes(raw)
 
 
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 FAULTS = {
     "its first image": lambda path: flip(path, 11),
     "its list of CRCs": lambda path: flip(path, -80),
     "its hash": lambda path: flip(path, -1),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "empty": lambda path: path.write_bytes(b""),
-    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a pipe": pipe,
 }
 
 
