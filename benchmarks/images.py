@@ -126,7 +126,7 @@ def one_round(folder: Path, workers: int, first: str) -> Round:
         first: the side that begins, "decoded" or "kept".
 
     Raises:
-        RuntimeError: if a result differs.
+        RuntimeError: if results differ.
     """
     shutil.rmtree(folder / "kept", ignore_errors=True)
     sides = {"decoded": None, "kept": folder / "kept"}
@@ -136,7 +136,7 @@ def one_round(folder: Path, workers: int, first: str) -> Round:
             found[side], some = _evaluations(folder, sides[side], workers)
         results |= some
     if len(results) != 1:
-        raise RuntimeError(f"the evaluations give different results: {sorted(results)}")
+        raise RuntimeError(f"the evaluations give different results: {sorted(results, key=str)}")
     return Round(**found)
 
 
