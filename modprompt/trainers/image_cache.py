@@ -1,12 +1,13 @@
 """Test images from disk, decoded, resized and cropped once for all runs on a test set (TEST.IMAGE_CACHE).
 
-What comes behind that (to tensor, normalise) the transform's own steps do, so numbers are those of a run that decodes.
+They are read in the run's own process, a batch at a time: to start workers takes longer than what is left to do.
 """
 
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
-import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from modprompt.storage.opening import Refused
@@ -15,7 +16,7 @@ from modprompt.trainers.image_file import ImageFile, facts_of
 
 
 class KeptImages(Dataset[Dict[str, Any]]):
-    """Samples as a data set of Dassl's gives them, made from kept images; one that is damaged is decoded again.
+    """Samples of a data set of Dassl's with the bytes of kept images; one that is damaged is decoded again.
 
     Args:
         file: the images' file.
@@ -24,25 +25,23 @@ class KeptImages(Dataset[Dict[str, Any]]):
 
     def __init__(self, file: ImageFile, rows: Rows):
         self._path, self._rows = file.path, rows
-        self._decoded, self._behind = file.decoded, file.steps.behind
-        self._told = False
+        self._decoded, self._told = file.decoded, False
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Dict[str, Any]:
-        return {**facts_of(self._decoded, index), "img": self._behind(self._image(index))}
+        return {**facts_of(self._decoded, index), "img": self._image(index)}
 
-    def _image(self, index: int) -> np.ndarray:
+    def _image(self, index: int) -> Tensor:
         try:
-            return self._rows[index]
+            return torch.from_numpy(self._rows[index])
         except Refused as error:
             self._refuse(error)
-            image: np.ndarray = self._decoded[index]["img"]
-            return image
+            return torch.from_numpy(self._decoded[index]["img"])
 
     def _refuse(self, error: Refused) -> None:
-        """Have the file made anew by the next that looks for it; of several workers the one that removes it says so."""
+        """Have the file made anew by the next that looks for it, and say so once."""
         try:
             tells = self._rows.remove()
         except OSError:  # it may not
@@ -78,7 +77,14 @@ class KeptLoader:
 
     def __iter__(self) -> Iterator[Any]:
         kept = self._kept()
-        return iter(self.loader if kept is None else _loader_like(self.loader, kept))
+        if kept is None:
+            return iter(self.loader)
+        return map(self._finished, iter(_loader_like(self.loader, kept)))
+
+    def _finished(self, batch: Dict[str, Any]) -> Dict[str, Any]:
+        assert self._file is not None  # of kept images
+        pinned = self.loader.pin_memory and torch.cuda.is_available()
+        return {**batch, "img": self._file.steps.tensors(batch["img"], pinned)}
 
     def _kept(self) -> Optional[KeptImages]:
         """The kept images; None, after a line, where images are to be decoded."""
@@ -104,13 +110,8 @@ def _loader_like(loader: Any, dataset: KeptImages) -> Any:
         dataset,
         batch_size=loader.batch_size,
         sampler=loader.sampler,
-        num_workers=loader.num_workers,
-        collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         drop_last=loader.drop_last,
-        timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context,
         generator=loader.generator,
     )
 

@@ -17,7 +17,9 @@ import torch
 import torchvision
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data.dataloader import default_collate
 from torchvision import transforms
+from torchvision.transforms import functional
 from tqdm import tqdm
 
 from modprompt.storage import lock
@@ -31,37 +33,54 @@ _MOMENT_S = 0.2  # whoever clears away holds a lock for less
 
 
 class Steps(NamedTuple):
-    """A test transform in two parts.
+    """A test transform in its parts.
 
     Attributes:
-        before: what makes images of one size.
-        behind: what makes a tensor (3, H, W) of such an image, or of its bytes (H, W, 3).
-        size: (H, W).
+        before: what makes images of one size, (H, W).
+        size: that size.
+        normalize: what is done to tensors, if anything.
     """
 
     before: List[Any]
-    behind: Any
     size: Tuple[int, int]
+    normalize: Optional[transforms.Normalize]
+
+    def tensors(self, images: Tensor, pinned: bool) -> Tensor:
+        """(B, 3, H, W) of images' bytes (B, H, W, 3), equal to the bit to ToTensor and Normalize of each image.
+
+        Args:
+            images: uint8.
+            pinned: put them into memory from which a card copies by itself.
+        """
+        found = torch.empty((len(images), 3, *self.size), pin_memory=pinned).copy_(images.permute(0, 3, 1, 2)).div_(255)
+        if self.normalize is not None:
+            functional.normalize(found, self.normalize.mean, self.normalize.std, inplace=True)
+        return found
 
 
 def steps_of(transform: Any) -> Steps:
-    """The two parts of a test transform.
+    """The parts of a test transform.
 
     Raises:
-        Refused: if it is none that resizes and crops, and then makes a tensor.
+        Refused: if it is none that resizes and crops, makes a tensor, and normalises it or not.
     """
     steps = list(getattr(transform, "transforms", ()))
     kinds = [type(one) for one in steps]
     if transforms.ToTensor not in kinds:
         raise Refused("the test transform has no ToTensor")
     at = kinds.index(transforms.ToTensor)
-    unknown = [kind.__name__ for kind in kinds[:at] if kind not in (transforms.Resize, transforms.CenterCrop)]
-    if unknown:
-        raise Refused(f"the test transform has a step that is not known, {unknown[0]}")
+    known = [kind in (transforms.Resize, transforms.CenterCrop) for kind in kinds[:at]]
+    known += [
+        True,
+        *(kind is transforms.Normalize for kind in kinds[at + 1 : at + 2]),
+        *(False for _ in kinds[at + 2 :]),
+    ]
+    if not all(known):
+        raise Refused(f"the test transform has a step that is not known, {kinds[known.index(False)].__name__}")
     size = getattr(steps[at - 1], "size", None) if at else None
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise Refused("the test transform does not make images of one size")
-    return Steps(steps[:at], transforms.Compose(steps[at:]), (int(size[0]), int(size[1])))
+    return Steps(steps[:at], (int(size[0]), int(size[1])), steps[at + 1] if steps[at + 1 :] else None)
 
 
 def facts_of(dataset: Any, index: int) -> Dict[str, Any]:
@@ -177,7 +196,7 @@ class ImageFile:
 
 
 def _require_plain(loader: Any) -> None:
-    if type(loader) is not DataLoader or loader.batch_size is None:
+    if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
         raise Refused("the loader is none of Dassl's")
 
 
