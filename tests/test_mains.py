@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gelu, speed
+from benchmarks import gelu, images, speed
 from lpclip import feat_extractor, linear_probe
 from modprompt.cli import main, train, warm
 from modprompt.data.prepare.__main__ import main as prepare
@@ -157,6 +157,15 @@ def a_comparison(request, monkeypatch, tmp_path):
     return gelu.main, ["--rounds", "1", "--steps", "1", "--threads", str(torch.get_num_threads() + 1)], 0
 
 
+def kept_images(request, monkeypatch, tmp_path):
+    return images.main, ["--images", "5", "--rounds", "1", "--workers", "0", "--folder", str(tmp_path)], 0
+
+
+def kept_images_that_differ(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(images, "_evaluations", lambda folder, kept, workers: ([1.0], {kept}))
+    return images.main, ["--images", "5", "--rounds", "1", "--folder", str(tmp_path)], "RuntimeError"
+
+
 CASES = {
     "train.py": [training, training_that_is_interrupted, training_that_breaks, training_of_an_unknown_method],
     "experiments/run.py": [runs, runs_that_are_stopped, runs_that_break],
@@ -172,6 +181,7 @@ CASES = {
     "modprompt/install.py": [an_installation],
     "benchmarks/speed.py": [a_measurement],
     "benchmarks/gelu.py": [a_comparison],
+    "benchmarks/images.py": [kept_images, kept_images_that_differ],
 }
 IN_A_PROCESS_OF_THEIR_OWN = {"modprompt/launch.py", "modprompt/doctor.py"}  # below: they register trainers once more
 CHILDREN_ALONE = {

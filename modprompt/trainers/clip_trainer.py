@@ -20,6 +20,7 @@ from modprompt.runs import folder as run_folder
 from modprompt.runs import images
 from modprompt.trainers import backbone, card_errors, device, once
 from modprompt.trainers.feature_cache import feature_batches, how_computed
+from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions, require_finite
 from modprompt.training.unread import waits
 
@@ -28,6 +29,8 @@ class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
     clip_model: CLIP
+    val_loader: Any
+    test_loader: Any
 
     def __init__(self, cfg: Any):
         with once.one_line(), card_errors.told(self, cfg):
@@ -66,12 +69,15 @@ class CLIPTrainer(TrainerX):
         return clip_model
 
     def build_data_loader(self) -> None:
-        """Dassl's, with test images made as the weights ask for."""
+        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder."""
         super().build_data_loader()
         if backbone.requires_squash(self.cfg):
             backbone.squash(
                 [one for one in (self.val_loader, self.test_loader) if one is not None], self.cfg.INPUT.SIZE
             )
+        kept = self.cfg.TEST.get("IMAGE_CACHE", ""), self.cfg.DATASET.NAME
+        self.val_loader = with_kept_images(self.val_loader, *kept)
+        self.test_loader = with_kept_images(self.test_loader, *kept)
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""

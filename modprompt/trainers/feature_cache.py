@@ -41,9 +41,14 @@ def weights_digest(visual: nn.Module, how: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
-def data_digest(dataset: Any) -> str:
-    """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them."""
-    digest = hashlib.sha256(repr(dataset.transform).encode())
+def data_digest(dataset: Any, made: str = "") -> str:
+    """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them.
+
+    Args:
+        dataset: the data set.
+        made: what is done to them; without it the whole transform.
+    """
+    digest = hashlib.sha256((made or repr(dataset.transform)).encode())
     for item in dataset.data_source:
         facts = os.stat(item.impath)
         digest.update(f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode())

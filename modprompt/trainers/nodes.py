@@ -40,6 +40,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.TEST = CfgNode()
     defaults.TEST.ONLY = False  # set where nothing is trained, by --eval-only or a zero-shot trainer: nothing is chosen
     defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
+    defaults.TEST.IMAGE_CACHE = ""  # folder for decoded, resized and cropped test images; empty: none
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
     defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time
