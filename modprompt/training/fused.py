@@ -10,17 +10,24 @@ KINDS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 def fused(optimiser: Optimizer) -> Optimizer:
-    """The same optimiser, newly made, as one kernel; as it is where this PyTorch has none for its kind.
+    """The same optimiser, newly made, as one kernel; as it is where this PyTorch has none for its kind and settings.
 
-    It stays so when a state is loaded, of one that was not.
+    Momentum is zero from the beginning: where the first step is spoilt, PyTorch goes on from memory that nobody has
+    written to. Steps are the same, since without dampening the first momentum is the gradient either way. It stays one
+    kernel when a state is loaded, of an optimiser that was not.
     """
     names = inspect.signature(type(optimiser)).parameters
     if type(optimiser) not in KINDS or "fused" not in names or not hasattr(optimiser, _HOOK):
+        return optimiser
+    if any(group.get("dampening") for group in optimiser.param_groups):
         return optimiser
     settings = {name: value for name, value in optimiser.defaults.items() if name in names}
     groups = [{**group, **_FUSED} for group in optimiser.param_groups]
     made: Any = type(optimiser)(groups, **{**settings, **_FUSED})
     getattr(made, _HOOK)(_set)
+    for group in made.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return made  # type: ignore[no-any-return]
 
 

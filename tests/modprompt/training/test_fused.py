@@ -51,6 +51,24 @@ def test_it_makes_the_same_steps_and_leaves_a_spoilt_one_out():
     torch.testing.assert_close(*weights)
 
 
+def test_a_first_step_that_is_spoilt_leaves_no_momentum_behind():
+    weights = []
+    for make in (fused, lambda optimiser: optimiser):
+        model, images, labels = a_model()
+        junk = [torch.full_like(parameter, float("nan")) for parameter in model.parameters() for _ in range(20)]
+        del junk  # what is not written to holds it still
+        step = scaled_step(model, make(torch.optim.SGD(model.parameters(), **SGD)))
+        for batch in (images * float("inf"), images * float("inf"), images, images):
+            step(batch, labels)
+        weights.append(model.weight.detach())
+    torch.testing.assert_close(*weights)
+
+
+def test_an_optimiser_that_dampens_stays_what_it_is():
+    optimiser = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1, momentum=0.9, dampening=0.1)
+    assert fused(optimiser) is optimiser
+
+
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
 def test_it_has_the_settings_of_each_group(kind):
     one, two = nn.Linear(2, 2), nn.Linear(2, 2)
