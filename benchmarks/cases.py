@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.names import read_names
 from benchmarks.plain import Learner, PlainCLIP
 from modprompt.clips.build import build_clip
 from modprompt.clips.cast import cast_products
@@ -37,6 +38,7 @@ class Case(NamedTuple):
     images: of an evaluation; 0 measures training steps.
     precision: "fp32" or "bf16".
     activation: of the CLIP, "quick_gelu" or "gelu".
+    names: a file of class names, whose first `classes` are taken; "" makes names up.
     """
 
     side: str
@@ -46,6 +48,12 @@ class Case(NamedTuple):
     images: int = 0
     precision: str = "fp32"
     activation: str = QUICK_GELU
+    names: str = ""
+
+    @property
+    def classnames(self) -> List[str]:
+        """The names of its classes."""
+        return read_names(self.names)[: self.classes] if self.names else class_names(self.classes)
 
 
 def class_names(count: int) -> List[str]:
@@ -60,11 +68,17 @@ def class_names(count: int) -> List[str]:
     return list(names)
 
 
-def vit_b16(activation: str = QUICK_GELU) -> CLIP:
-    """A CLIP of ViT-B/16's size, the same weights with either activation: stock with QuickGELU, else our plain one."""
+def random_clip(layers: int = 12, size: int = 224) -> CLIP:
+    """A stock CLIP of ViT-B/16's widths, with so many layers on each side, for images of so many pixels a side."""
     import_clip()
     torch.manual_seed(0)
-    clip_model: CLIP = importlib.import_module("clip.model").CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12)
+    clip_model: CLIP = importlib.import_module("clip.model").CLIP(512, size, layers, 768, 16, 77, 49408, 512, 8, layers)
+    return clip_model.eval().requires_grad_(False)
+
+
+def vit_b16(activation: str = QUICK_GELU) -> CLIP:
+    """A CLIP of ViT-B/16's size, the same weights with either activation: stock with QuickGELU, else our plain one."""
+    clip_model = random_clip()
     if activation != QUICK_GELU:
         clip_model = build_clip(clip_model.state_dict(), Design(activation, (8, 12)))
     return clip_model.eval().requires_grad_(False)
@@ -72,7 +86,7 @@ def vit_b16(activation: str = QUICK_GELU) -> CLIP:
 
 def build(case: Case) -> Tuple[Union[PlainCLIP, PromptedCLIP], Learner]:
     """The model of a case, and its learner."""
-    clip_model, names = vit_b16(case.activation), class_names(case.classes)
+    clip_model, names = vit_b16(case.activation), case.classnames
     if case.method == "MPL":
         schedules = Schedules(replacement(12, 9, 1, "text"), modular(12, 9, 1, 1, 2))
         context = placeholders("a photo of a", 1, clip_model)
@@ -111,7 +125,7 @@ def stepper(case: Case) -> Callable[[], None]:
     if case.side not in ("ours", "plain"):
         from benchmarks.reference import reference_model
 
-        reference = reference_model(case.side, vit_b16().state_dict(), class_names(case.classes)).train()
+        reference = reference_model(case.side, vit_b16().state_dict(), case.classnames).train()
         return training_step(reference, reference.get_submodule("prompt_learner"), case)
     model, learner = build(case)
     if not case.images:

@@ -1,4 +1,4 @@
-"""The other side of the benchmarks: MPL and CoCoOp as the published implementations compute them.
+"""The other side of the benchmarks: MPL, MaPLe, CoOp and CoCoOp as the published implementations compute them.
 
 All 77 text positions of every class, every token in every layer, each block's own forward, and in evaluation the text
 again with every batch. Same weights, same learners, same numbers.
@@ -16,15 +16,19 @@ from modprompt.clips.structure import CLIP, VisionTransformer
 from modprompt.engine.prompts import Additions, class_texts, embed_ids, tokenize
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
+from modprompt.learners.independent import IndependentPromptLearner
 
-Learner = Union[CoupledPromptLearner, ConditionalPromptLearner]
+Learner = Union[CoupledPromptLearner, IndependentPromptLearner]
 
 
 class PlainCLIP(nn.Module):
-    """Logits of images over class prompts, for the learners of MPL, MaPLe and CoCoOp.
+    """Logits of images over class prompts, for the learners of MPL, MaPLe, CoOp and CoCoOp.
+
+    It computes in the type of CLIP's matrices, as the published implementations do.
 
     Args:
-        learner: a prompt learner of this project; only its parameters are used.
+        learner: a prompt learner of this project; only its parameters are used. A context stands in front of the name
+            and is the same for all classes.
         clip_model: a stock CLIP.
         classnames: names of the classes.
     """
@@ -34,17 +38,20 @@ class PlainCLIP(nn.Module):
         self.learner, self.clip_model = learner, clip_model
         self.visual = cast(VisionTransformer, clip_model.visual)  # these methods put prompts into it
         ids = tokenize(class_texts(classnames, learner.prefix), classnames)
-        self.words, self.end = embed_ids(ids, clip_model), ids.argmax(dim=-1)  # (C, 77, T), (C,)
+        self.words: Tensor
+        self.end: Tensor
+        self.register_buffer("words", embed_ids(ids, clip_model), persistent=False)  # (C, 77, T)
+        self.register_buffer("end", ids.argmax(dim=-1), persistent=False)  # (C,)
 
     def _text(self, ctx: Tensor, deep: Additions) -> Tensor:
         clip_model, n_ctx = self.clip_model, ctx.shape[0]
         ctx = ctx.expand(len(self.words), -1, -1)
-        x = torch.cat([self.words[:, :1], ctx, self.words[:, 1 + n_ctx :]], dim=1) + clip_model.positional_embedding
-        x = x.permute(1, 0, 2)  # (77, C, T)
+        x = torch.cat([self.words[:, :1], ctx, self.words[:, 1 + n_ctx :]], dim=1)
+        x = (x + clip_model.positional_embedding.to(x.dtype)).permute(1, 0, 2)  # (77, C, T)
         for layer, block in enumerate(clip_model.transformer.resblocks):
             added = deep[layer]
             if layer and added is not None:
-                new = added[:, None].expand(-1, x.shape[1], -1)
+                new = added[:, None].expand(-1, x.shape[1], -1).to(x.dtype)
                 x = torch.cat([x[:1], new, x[1 + n_ctx :]])
             x = block(x)
         x = clip_model.ln_final(x.permute(1, 0, 2))
@@ -52,9 +59,9 @@ class PlainCLIP(nn.Module):
 
     def _image(self, image: Tensor, additions: Additions) -> Tensor:
         visual, schedule = self.visual, self.learner.schedules.vision
-        x = visual.conv1(image).flatten(2).permute(0, 2, 1)
-        first = visual.class_embedding + torch.zeros(x.shape[0], 1, x.shape[-1])
-        x = torch.cat([first, x], dim=1) + visual.positional_embedding
+        x = visual.conv1(image.to(visual.conv1.weight.dtype)).flatten(2).permute(0, 2, 1)
+        first = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        x = torch.cat([first, x], dim=1) + visual.positional_embedding.to(x.dtype)
         for layer, (block, step) in enumerate(zip(visual.transformer.resblocks, schedule)):
             dim = 1 if layer == 0 else 0
             if step.remove:
@@ -62,7 +69,7 @@ class PlainCLIP(nn.Module):
             new = additions[layer]
             if new is not None:
                 new = new.expand(x.shape[0], -1, -1) if layer == 0 else new[:, None].expand(-1, x.shape[1], -1)
-                x = torch.cat([x, new], dim=dim)
+                x = torch.cat([x, new.to(x.dtype)], dim=dim)
             if layer == 0:
                 x = visual.ln_pre(x).permute(1, 0, 2)
             x = block(x)

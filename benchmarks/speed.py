@@ -4,6 +4,7 @@
     python -m benchmarks.speed --quick            a few of them
     python -m benchmarks.speed --reference DIR    also a checkout of the official MPL repository
     python -m benchmarks.speed --classes 21000    one step with so many classes, alone
+    python -m benchmarks.speed --names FILE ...   class names from files, one a line, and not made-up ones
 
 Each measurement runs in a process of its own, both sides in turn; times are medians. It prints a table in
 Markdown and writes it, with all numbers, to benchmarks/results/.
@@ -20,13 +21,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Tuple
+from typing import Any, Iterable, Iterator, Mapping, Tuple
 
 import torch
 from tqdm import tqdm
 
+from benchmarks import name_rows
 from benchmarks.cases import Case, needed_flops, stepper
-from modprompt.programs import left_as_found
+from modprompt.programs import left_as_found, report
 from modprompt.storage.text import write_json, write_whole
 
 ROUNDS = 5  # of both sides of a figure with as many repeats or more
@@ -92,9 +94,9 @@ def matrix_share(threads: int) -> tuple[float, float, float, float]:
 def rows(quick: bool, reference: str) -> Iterator[Row]:
     """(name, numerator case, denominator case, quantity, repeats of both, what is asked for)."""
     if reference:
-        for classes in (5, 50):
+        for classes, repeats in ((5, 15), (50, 5)):
             sides = Case(reference, classes=classes), Case("ours", classes=classes)
-            yield f"step time, official MPL / ours, {classes} classes", *sides, "seconds", 5, ""
+            yield f"step time, official MPL / ours, {classes} classes", *sides, "seconds", repeats, ""
     mpl = [(5, 15, 1.3), (50, 5, 3.0)] + ([] if quick else [(200, 5, 10.0)])
     for classes, repeats, least in mpl:
         sides = Case("plain", classes=classes), Case("ours", classes=classes)
@@ -118,13 +120,19 @@ def value(measured: Mapping[str, Any], quantity: str) -> float:
     return float(statistics.median(measured["seconds"]) if quantity == "seconds" else measured["peak_gib"])
 
 
-def table(threads: int, quick: bool, reference: str) -> tuple[str, dict[str, Any]]:
-    """The table, and all numbers."""
+def alongside(sides: Iterable[Case], planned: Iterable[Row]) -> list[Case]:
+    """All planned cases that differ from one of these by their side alone: they are measured in turn."""
+    alike = {case._replace(side="") for case in sides}
+    return list(dict.fromkeys(case for row in planned for case in row[1:3] if case._replace(side="") in alike))
+
+
+def table(threads: int, planned: Iterable[Row]) -> tuple[str, list[dict[str, Any]]]:
+    """The table of the planned rows, and all measurements."""
     known: dict[Case, dict[str, Any]] = {}
     lines = ["| figure | measured | asked for | the two sides |", "| --- | --- | --- | --- |"]
-    planned = list(rows(quick, reference))
+    planned = list(planned)
     for name, above, below, quantity, repeats, asked in tqdm(planned):
-        missing = [case for case in dict.fromkeys((above, below)) if case not in known]
+        missing = [case for case in alongside((above, below), planned) if case not in known]
         rounds = ROUNDS if repeats >= ROUNDS else 1
         for case in missing * rounds:  # in turn, since machines slow down and speed up
             measured = in_a_process(case, repeats // rounds, threads)
@@ -139,11 +147,32 @@ def table(threads: int, quick: bool, reference: str) -> tuple[str, dict[str, Any
             lines.append(f"| {name} | {top:.2f} {unit} | {asked} | {step:.2f} s a step |")
         else:
             lines.append(f"| {name} | {top / bottom:.2f} | {asked} | {top:.2f} / {bottom:.2f} {unit} |")
+    return "\n".join(lines), [{**case._asdict(), **measured} for case, measured in known.items()]
+
+
+def share_row(threads: int) -> tuple[str, dict[str, float]]:
+    """The row of the share of the matrix-product peak, and its numbers."""
     share, flops, step, peak = matrix_share(threads)
     rates = f"{flops / step / 1e9:.0f} / {peak / 1e9:.0f} GFLOP/s"
-    lines.append(f"| share of the matrix-product peak, 5 classes, fp32 | {share:.2f} | >= 0.8 | {rates} |")
-    numbers = [{**case._asdict(), **measured} for case, measured in known.items()]
-    return "\n".join(lines), {"measurements": numbers, "peak_flops": peak, "needed_flops": flops}
+    row = f"| share of the matrix-product peak, 5 classes, fp32 | {share:.2f} | >= 0.8 | {rates} |"
+    return row, {"peak_flops": peak, "needed_flops": flops}
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table that is asked for and write it."""
+    head = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, ViT-B/16 size, random weights"
+    others: dict[str, float] = {}
+    if args.names:
+        name = "speed_names"
+        text, measurements = table(args.threads, name_rows.rows(args.names, args.reference))
+    else:
+        name = "speed"
+        text, measurements = table(args.threads, rows(args.quick, args.reference))
+        row, others = share_row(args.threads)
+        text = f"{text}\n{row}"
+    print(f"{head}\n\n{text}")
+    write_whole(RESULTS / f"{name}.md", f"{head}\n\n{text}\n")
+    write_json(RESULTS / f"{name}.json", {"machine": head, "measurements": measurements, **others})
 
 
 @left_as_found()
@@ -154,6 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
     parser.add_argument("--reference", default="", help="a checkout of the official MPL repository")
     parser.add_argument("--classes", type=int, help="only one training step with so many classes")
+    parser.add_argument("--names", nargs="+", metavar="FILE", help="files of class names: a row each, and the first 5")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:
@@ -164,12 +194,7 @@ def main(argv: list[str] | None = None) -> int:
         measured = in_a_process(Case("ours", classes=args.classes), 1, args.threads)
         print(f"{args.classes} classes: {measured['seconds'][0]:.1f} s a step, peak {measured['peak_gib']:.2f} GiB")
         return 0
-    head = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, ViT-B/16 size, random weights"
-    text, numbers = table(args.threads, args.quick, args.reference)
-    print(f"{head}\n\n{text}")
-    write_whole(RESULTS / "speed.md", f"{head}\n\n{text}\n")
-    write_json(RESULTS / "speed.json", {"machine": head, **numbers})
-    return 0
+    return report(run, args)
 
 
 if __name__ == "__main__":

@@ -50,11 +50,13 @@ def test_table_holds_every_ratio(monkeypatch):
 
     monkeypatch.setattr(speed, "in_a_process", measured)
     monkeypatch.setattr(speed, "matrix_share", lambda threads: (0.8, 160e9, 2.0, 100e9))
-    text, numbers = speed.table(2, quick=False, reference="")
+    text, measurements = speed.table(2, speed.rows(quick=False, reference=""))
     assert "| step time, plain / ours, 50 classes | 3.00 | >= 3.0 | 6.00 / 2.00 s |" in text
-    assert "| share of the matrix-product peak, 5 classes, fp32 | 0.80 | >= 0.8 | 80 / 100 GFLOP/s |" in text
+    assert text.count("\n") == 1 + 8
+    assert {one["side"] for one in measurements} == {"ours", "plain"}
+    row, numbers = speed.share_row(2)
+    assert row == "| share of the matrix-product peak, 5 classes, fp32 | 0.80 | >= 0.8 | 80 / 100 GFLOP/s |"
     assert numbers["peak_flops"] == 100e9
-    assert text.count("\n") == 2 + 8
 
 
 def test_flops_are_counted_for_steps_of_mpl_alone():
@@ -63,7 +65,7 @@ def test_flops_are_counted_for_steps_of_mpl_alone():
 
 
 def test_folder_that_is_no_checkout_is_refused(tmp_path):
-    with pytest.raises(UserError, match="there is no trainers/mpl.py"):
+    with pytest.raises(UserError, match="there is no trainers/mpl.py of the official"):
         reference_model(str(tmp_path), random_clip().state_dict(), NAMES)
 
 
