@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from benchmarks import gelu, images, speed
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import plan
+from benchmarks.gpu.task import Found, Place, Task
 from lpclip import feat_extractor, linear_probe
 from modprompt.cli import main, train, warm
 from modprompt.data.prepare.__main__ import main as prepare
@@ -166,6 +169,17 @@ def kept_images_that_differ(request, monkeypatch, tmp_path):
     return images.main, ["--images", "5", "--rounds", "1", "--folder", str(tmp_path)], "RuntimeError"
 
 
+def a_card_that_is_not_there(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return gpu.main, ["--out", str(tmp_path / "gpu")], 2
+
+
+def a_case_of_a_card(request, monkeypatch, tmp_path):
+    monkeypatch.setitem(plan.KINDS, "step", lambda task, place: Found([], {}))
+    place = Place(dry_run=True)
+    return gpu.main, ["--one", json.dumps([Task("step")._asdict(), place._asdict(), str(tmp_path / "found.json")])], 0
+
+
 CASES = {
     "train.py": [training, training_that_is_interrupted, training_that_breaks, training_of_an_unknown_method],
     "experiments/run.py": [runs, runs_that_are_stopped, runs_that_break],
@@ -181,6 +195,7 @@ CASES = {
     "modprompt/install.py": [an_installation],
     "benchmarks/speed.py": [a_measurement],
     "benchmarks/gelu.py": [a_comparison],
+    "benchmarks/gpu/__main__.py": [a_card_that_is_not_there, a_case_of_a_card],
     "benchmarks/images.py": [kept_images, kept_images_that_differ],
 }
 IN_A_PROCESS_OF_THEIR_OWN = {"modprompt/launch.py", "modprompt/doctor.py"}  # below: they register trainers once more

@@ -1,0 +1,211 @@
+"""The sides of a case: ours (eager, compiled or as a graph), the plain implementation, the official code.
+
+All start from the same CLIP, whose matrices are exact in half precision, and from the same prompts.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.cases import class_names, random_clip
+from benchmarks.gpu.task import Place, Task
+from benchmarks.plain import PlainCLIP
+from benchmarks.reference import reference_model
+from modprompt.clips.cast import cast_products
+from modprompt.clips.structure import CLIP
+from modprompt.compat import find as compat
+from modprompt.engine import precision
+from modprompt.engine.model import Output
+from modprompt.methods.base import Method
+from modprompt.methods.cocoop import CoCoOp
+from modprompt.methods.coop import CoOp
+from modprompt.methods.maple import MaPLe
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.mpl import MPL
+from modprompt.methods.records import view_of
+from modprompt.training.fused import fused
+from modprompt.training.step import Step
+
+OURS, PLAIN, OFFICIAL = "ours", "plain", "official"
+BATCH = {"CoCoOp": 1}  # as its configs have it; of the others 4
+
+
+class Side(NamedTuple):
+    """A model in training.
+
+    loss: gives the loss of images (B, 3, H, W) and labels (B,), with its gradient.
+    step: a step of training on them; gives the loss, without its gradient.
+    optimiser: of its prompts.
+    note: what else is to be said of it, asked for when steps were made.
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    step: Callable[[Tensor, Tensor], Tensor]
+    optimiser: torch.optim.Optimizer
+    note: Callable[[], str] = lambda: ""
+
+
+def others(place: Place) -> List[str]:
+    """The sides that ours is held against."""
+    return [PLAIN, OFFICIAL] if place.reference else [PLAIN]
+
+
+def batch(task: Task, place: Place, number: int = 0) -> Tuple[Tensor, Tensor]:
+    """The images (B, 3, H, W) and labels (B,) of a step, on the device; the same ones for every side."""
+    draws, count = torch.Generator().manual_seed(number), BATCH.get(task.method, 4)
+    images = torch.randn(count, 3, place.size, place.size, generator=draws)
+    labels = torch.randint(place.classes(task), (count,), generator=draws)
+    return images.to(place.device), labels.to(place.device)
+
+
+def build(name: str, task: Task, place: Place) -> Side:
+    """A side by its name: "ours", "ours" and a word of MODEL.COMPILE behind it, "plain" or "official"."""
+    if task.precision == "fp32" and not place.dry_run:
+        _without_tf32()
+    if name == PLAIN:
+        return _plain(task, place)
+    return _official(task, place) if name == OFFICIAL else ours(task, place, name[len(OURS) :].strip())
+
+
+def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
+    """Our side, as the trainer makes it.
+
+    Args:
+        task: the case.
+        place: where it runs.
+        how: MODEL.COMPILE: "", "default" or "graph".
+        scaler: of the loss, for PREC amp.
+    """
+    model = _model(task, place)
+    model.to(place.device).cast(task.precision)
+    model.limit_text()
+    if how != "graph":
+        model.compile_encoders(place.choose(how, ""))  # a CPU may have no compiler
+    optimiser = _sgd(model.prompt_learner)
+    if scaler is not None:
+        optimiser = fused(optimiser)  # as the trainer has it
+
+    def loss_of(images: Tensor, labels: Tensor) -> Tuple[Output, Tensor]:
+        output = model.output(images)
+        return output, model.objective.loss(output, images, labels)
+
+    step = Step(loss_of, optimiser, scaler)
+    if how != "graph":
+        return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser)
+    from modprompt.training.graph import GraphStep  # where it is there: the other sides need none
+
+    graph = GraphStep(step, lambda why: None)
+
+    def note() -> str:
+        return "" if graph.recorded else f"not recorded: {graph.why}"
+
+    return Side(model.loss, lambda images, labels: graph(images, labels).loss, optimiser, note)
+
+
+def _plain(task: Task, place: Place) -> Side:
+    half = _in_half(task, place)
+    model = _model(task, place)
+    learner: Any = model.prompt_learner
+    learner.cast(torch.float16 if half else torch.float32)
+    plain = PlainCLIP(learner, model.clip_model, _names(task, place)).to(place.device)
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(plain(images).float(), labels)
+
+    return _published(loss, learner)
+
+
+def _official(task: Task, place: Place) -> Side:
+    ours = _model(task, place)
+    prompts = view_of(ours.method, ours.prompt_learner).state_dict()
+    depth = min(9, place.layers)
+    kind = "fp16" if _in_half(task, place) else "fp32"
+    model = reference_model(
+        place.reference, _clip(place).state_dict(), _names(task, place), task.method, kind, place.size, depth
+    )
+    _put_in(model, prompts)
+    model.to(place.device).train()
+    return _published(model, model.get_submodule("prompt_learner"))
+
+
+def _put_in(model: nn.Module, prompts: Mapping[str, Tensor]) -> None:
+    """Start a published model from given prompts.
+
+    Raises:
+        KeyError: if it trains something that is not given.
+    """
+    learner = model.get_submodule("prompt_learner")
+    with torch.no_grad():
+        for name, parameter in learner.named_parameters():
+            parameter.copy_(prompts[name] if name in prompts else prompts[f"prompt_learner.{name}"])
+
+
+def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module) -> Side:
+    """A side whose steps are those of the published trainers, which read every loss."""
+    optimiser = _sgd(learner)
+
+    def step(images: Tensor, labels: Tensor) -> Tensor:
+        found = loss(images, labels)
+        optimiser.zero_grad()
+        found.backward()
+        optimiser.step()
+        return torch.tensor(found.item())
+
+    return Side(loss, step, optimiser)
+
+
+def _without_tf32() -> None:
+    compat.add_to_path()
+    from modprompt.trainers.device import without_tf32  # of a room that asks for Dassl
+
+    without_tf32()
+
+
+def _sgd(learner: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(learner.parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
+
+
+def _in_half(task: Task, place: Place) -> bool:
+    return precision.resolve(task.precision, place.device).half_weights
+
+
+def _names(task: Task, place: Place) -> List[str]:
+    return class_names(place.classes(task))
+
+
+def _model(task: Task, place: Place) -> PromptedModel:
+    """Our model on the CPU, its prompts newly drawn, the same at every call."""
+    clip_model = _clip(place)
+    if _in_half(task, place):
+        cast_products(clip_model, torch.float16)
+    torch.manual_seed(1)
+    return _method(task.method, min(9, place.layers)).on(clip_model, _names(task, place))
+
+
+def _method(name: str, depth: int) -> Method:
+    """A method in the setting of its published config."""
+    methods: Dict[str, Callable[[], Method]] = {
+        "MPL": lambda: MPL(n_ctx=1, n_add_op=2, n_rm_op=1, prompt_depth=depth),
+        "MaPLe": lambda: MaPLe(n_ctx=2, prompt_depth=depth),
+        "CoOp": CoOp,
+        "CoCoOp": lambda: CoCoOp(ctx_init="a photo of a"),
+    }
+    return methods[name]()
+
+
+@functools.lru_cache(maxsize=1)
+def _first_clip(layers: int, size: int) -> CLIP:
+    clip_model = random_clip(layers, size)
+    cast_products(clip_model, torch.float16)  # and back: OpenAI's matrices are exact in half precision
+    return clip_model.float()
+
+
+def _clip(place: Place) -> CLIP:
+    """A CLIP of its own in float32, always with the same weights."""
+    return copy.deepcopy(_first_clip(place.layers, place.size))
