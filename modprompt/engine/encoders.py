@@ -6,7 +6,7 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
-from typing import List, Optional, Union, cast
+from typing import Any, List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -204,7 +204,9 @@ class TextEncoder(nn.Module):
         if len(chunks) == 1:
             features = self._features(text, chunks[0], additions)
         elif torch.is_grad_enabled():
-            parts = [checkpoint(self._features, text, chunk, additions, use_reentrant=False) for chunk in chunks]
+            # nothing draws here, and a generator cannot be asked for its state while a CUDA graph is recorded
+            how: Any = {"use_reentrant": False, "preserve_rng_state": False}
+            parts = [checkpoint(self._features, text, chunk, additions, **how) for chunk in chunks]
             features = torch.cat(parts, dim=1)
         else:
             features = torch.cat([self._features(text, chunk, additions) for chunk in chunks], dim=1)
