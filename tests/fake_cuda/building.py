@@ -1,0 +1,74 @@
+"""The library that gives a CPU build of PyTorch a CUDA device which does nothing, compiled once into a cache."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from modprompt.errors import UserError
+
+SOURCE = Path(__file__).parent / "guard.cpp"
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+REQUIRED = "MODPROMPT_REQUIRE_GPU_PATH"  # set where a test that cannot run has failed
+
+
+def tried_version() -> str:
+    """The PyTorch that all of this was tried with: that of constraints.txt."""
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    return next(line.partition("==")[2] for line in lines if line.startswith("torch=="))
+
+
+def why_not() -> str:
+    """Why fake CUDA tensors cannot be had here, in a few words; empty where they can."""
+    installed = importlib.metadata.version("torch")
+    if installed.partition("+")[0] != tried_version():
+        return f"PyTorch is {installed}, fake CUDA tensors were tried with {tried_version()}"
+    if shutil.which("g++") is None:
+        return "there is no g++"
+    if os.name != "posix" or not hasattr(os, "getuid"):
+        return "LD_PRELOAD is not known here"
+    return ""
+
+
+@lru_cache(maxsize=None)
+def library() -> Path:
+    """The compiled library, in a folder of this user's for temporary files.
+
+    Raises:
+        UserError: where it cannot be had.
+    """
+    reason = why_not()
+    if reason:
+        raise UserError(f"fake CUDA tensors cannot be had: {reason}")
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None  # why_not has found it
+    assert spec.origin is not None
+    torch = Path(spec.origin).parent
+    content = SOURCE.read_bytes() + f"{importlib.metadata.version('torch')} {torch}".encode()
+    folder = Path(tempfile.gettempdir()) / f"modprompt-fake-cuda-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise UserError(f"{folder} belongs to another user: set TMPDIR")
+    built = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.so"
+    if not built.exists():
+        _compile(torch, built)
+    return built
+
+
+def _compile(torch: Path, built: Path) -> None:
+    part = built.with_suffix(f".{os.getpid()}.part")
+    include, lib = torch / "include", torch / "lib"
+    words = ["g++", "-std=c++20", "-O1", "-fPIC", "-shared", f"-I{include}", f"-I{include}/torch/csrc/api/include"]
+    words += [str(SOURCE), "-o", str(part), f"-L{lib}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{lib}"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"{SOURCE.name} does not compile: {done.stderr.strip().splitlines()[-1:]}")
+        part.replace(built)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+"""A process in which PyTorch has a CUDA device that does nothing; what is called in it gives plain values back."""
+
+import ctypes
+import importlib
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from tests.fake_cuda.building import CONSTRAINTS, library
+
+ROOT = CONSTRAINTS.parent
+
+
+def run(target: str, *inputs: Any) -> Any:
+    """The value of a function in a process of its own.
+
+    Args:
+        target: `package.module:function`; in the module `device.fake_cuda` works.
+        inputs: plain values, of JSON.
+
+    Raises:
+        UserError: where fake CUDA tensors cannot be had.
+        RuntimeError: if the function fails; with the end of what it wrote.
+    """
+    environment = {**os.environ, "LD_PRELOAD": str(library()), "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+    words = [sys.executable, "-m", "tests.fake_cuda.child", target, json.dumps(inputs)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{target}{inputs} failed:\n{done.stderr[-6000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Call the function that the arguments name, and print its value as JSON."""
+    target, inputs = sys.argv[1:]
+    ctypes.CDLL(os.environ["LD_PRELOAD"]).set_guard()  # before torch
+    module, _, name = target.partition(":")
+    print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(inputs))))
+
+
+if __name__ == "__main__":
+    main()

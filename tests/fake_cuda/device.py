@@ -1,0 +1,115 @@
+"""Models on fake CUDA tensors: the context in which a model that was built with values moves to a card that has none."""
+
+import contextlib
+import functools
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+
+from modprompt.clips import facts
+from modprompt.engine import prompts
+from modprompt.methods.base import Method
+from tests.fake_cuda import choices
+from tests.fake_cuda.answers import answering
+
+FREE = 70 * 2**30  # bytes of the card's memory
+CUDA = torch.device("cuda", 0)
+
+
+def _reachable(root: nn.Module) -> List[nn.Module]:
+    """All modules of a module, those that it holds without calling them its own, too."""
+    found: Dict[int, nn.Module] = {}
+    waiting = [root]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            waiting += [one for one in (*module.children(), *vars(module).values()) if isinstance(one, nn.Module)]
+    return list(found.values())
+
+
+class _Moves:
+    """nn.Module._apply for fake tensors: one fake for a tensor, however many modules hold it."""
+
+    def __init__(self) -> None:
+        self._fakes: Dict[int, Tuple[Tensor, Tensor]] = {}  # by id of a tensor with values, which is kept alive
+
+    def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        done: Dict[int, Tensor] = {}
+        for part in _reachable(module):
+            holders: Any = (part._parameters, part._buffers)
+            for held in holders:
+                for name, tensor in held.items():
+                    if tensor is not None and id(tensor) not in done:
+                        held[name] = self._moved(tensor, fn)
+                        done[id(held[name])] = held[name]
+        return module
+
+    def _moved(self, tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+        if id(tensor) in self._fakes:
+            return self._fakes[id(tensor)][1]
+        with torch.no_grad():
+            moved = fn(tensor.detach())
+        if isinstance(tensor, FakeTensor) or not isinstance(moved, FakeTensor):
+            tensor.data = moved
+            return tensor
+        if isinstance(tensor, nn.Parameter):
+            moved = nn.Parameter(moved, requires_grad=tensor.requires_grad)
+        self._fakes[id(tensor)] = tensor, moved
+        return moved
+
+
+def with_values(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, run outside of the fake mode: what it asks of tensors are numbers."""
+
+    @functools.wraps(function)
+    def run(*inputs: Any, **named: Any) -> Any:
+        with unset_fake_temporarily():
+            return function(*inputs, **named)
+
+    return run
+
+
+@contextlib.contextmanager
+def fake_cuda() -> Iterator[FakeTensorMode]:
+    """Within it a card is there: `module.to("cuda")` gives fake tensors, and what is made of them is fake.
+
+    Class names become tokens with values, and a method is put on a CLIP with values; all else has none.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    moves = _Moves()
+    embed = prompts.embed_ids
+
+    def embed_in_mode(*inputs: Any, **named: Any) -> Tensor:
+        with mode:
+            return embed(*inputs, **named)
+
+    def apply(module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        return moves.apply(module, fn, recurse)
+
+    def embed_where_it_is(ids: Tensor, clip_model: Any, dtype: Any = None) -> Tensor:
+        faked = isinstance(clip_model.token_embedding.weight, FakeTensor)
+        return (embed_in_mode if faked else embed)(ids, clip_model, dtype)
+
+    with contextlib.ExitStack() as stack:
+        patch = lambda *inputs: stack.enter_context(mock.patch.object(*inputs))  # noqa: E731
+        patch(torch.accelerator, "is_available", lambda: False)
+        patch(torch.cuda, "is_available", lambda: True)
+        patch(torch.cuda, "device_count", lambda: 1)
+        patch(torch.cuda, "mem_get_info", lambda *_: (FREE, FREE))
+        patch(torch.cuda, "memory_reserved", lambda *_: 0)
+        patch(torch.cuda, "memory_allocated", lambda *_: 0)
+        patch(nn.Module, "_apply", apply)
+        patch(prompts, "embed_ids", embed_where_it_is)
+        patch(prompts.PromptText, "__init__", with_values(prompts.PromptText.__init__))
+        patch(facts, "fingerprint", lambda *_: "of no values")
+        patch(facts, "_has_other_weights", lambda *_: False)
+        patch(Method, "on", with_values(Method.on))
+        stack.enter_context(choices.of_a_card())
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+        stack.enter_context(mode)
+        stack.enter_context(answering())
+        yield mode
