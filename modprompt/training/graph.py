@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from modprompt.engine.model import Output
 from modprompt.training.recorder import CudaRecorder, Recorder
 from modprompt.training.step import Done, Step
 from modprompt.training.watch import Operation, Watch
@@ -103,7 +104,7 @@ class GraphStep:
 
     def _once(self, images: Tensor, labels: Tensor) -> Done:
         """The step as it is recorded."""
-        with _rates_read_from(self._rates, self.step.optimiser):
+        with rates_read_from(self._rates, self.step.optimiser):
             return self.step(images, labels)
 
     def _warm_up(self, images: Tensor, labels: Tensor) -> Done:
@@ -148,7 +149,8 @@ class GraphStep:
         recorded.images.copy_(images, non_blocking=True)
         recorded.labels.copy_(labels, non_blocking=True)
         recorded.replay()
-        return Done(*(part.clone() for part in recorded.done))
+        loss, output = recorded.done
+        return Done(loss.clone(), Output(*(part.clone() for part in output)))
 
 
 def _first_line(error: BaseException) -> str:
@@ -164,7 +166,7 @@ def _of_optimiser(optimiser: Optimizer) -> str:
 
 
 @contextlib.contextmanager
-def _rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]:
+def rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]:
     """Within it SGD runs as one kernel, which reads its rate, and what a loss scaler knows, on the device."""
     sgd: Any = optimiser  # attributes that PyTorch does not declare
     before = [{key: group[key] for key in ("lr", "fused", "foreach")} for group in sgd.param_groups]

@@ -34,26 +34,17 @@ class Watch(_Mode):  # type: ignore[misc]  # a class, or object where there are 
     ) -> Any:
         """Run one operation."""
         kwargs = kwargs or {}
-        if func.namespace == "profiler":
+        if func.namespace in ("profiler", "prim"):
             return func(*args, **kwargs)
         given = _leaves((args, dict(kwargs)))
         if str(func) not in _NOTHING:
             self.operations.append((str(func), *map(_as_noted, given)))
         self.held.update((key, storage) for key, storage in _storages(given) if key not in self._made)
-        seeded = torch.Tag.nondeterministic_seeded in func.tags
-        state = _cpu_generator() if seeded else b""
         result = func(*args, **kwargs)
         made = _leaves(result)
         self._made.update(key for key, _ in _storages(made))
-        if not self.obstacle and seeded and state != _cpu_generator():
-            self.obstacle = f"the step draws random numbers on the CPU ({func})"
-        self.obstacle = self.obstacle or _obstacle(func, args, kwargs, _tensors([*given, *made]))
+        self.obstacle = self.obstacle or _obstacle(func, args, kwargs, _tensors(given), _tensors(made))
         return result
-
-
-def _cpu_generator() -> bytes:
-    state: bytes = torch.get_rng_state().numpy().tobytes()
-    return state
 
 
 def _leaves(tree: Any) -> List[Any]:
@@ -74,13 +65,22 @@ def _as_noted(leaf: Any) -> Any:
     return (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, Tensor) else repr(leaf)
 
 
-def _obstacle(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[Tensor]) -> str:
+def _obstacle(
+    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], given: Sequence[Tensor], made: Sequence[Tensor]
+) -> str:
     name = str(func)
     if _waits(name, func.tags, args, kwargs):
         return f"the step waits for the device ({name})"
-    if ("copy" in name or "index" in name) and len({tensor.device for tensor in tensors}) > 1:
+    if ("copy" in name or "index" in name) and len({tensor.device for tensor in (*given, *made)}) > 1:
         return f"the step copies from one device to another ({name})"
+    if _may_draw(name, func.tags) and made and made[0].device.type == "cpu":
+        return f"the step draws random numbers on the CPU ({name})"
     return ""
+
+
+def _may_draw(name: str, tags: Any) -> bool:
+    """Attention is said to, but it does not: nobody asks for its dropout."""
+    return torch.Tag.nondeterministic_seeded in tags and "attention" not in name
 
 
 def _waits(name: str, tags: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
