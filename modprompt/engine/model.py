@@ -3,6 +3,7 @@
 Shapes: B images, C classes, E joint width.
 """
 
+import contextlib
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clips.structure import CLIP
+from modprompt.engine.derived import state_of
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
@@ -43,13 +45,6 @@ class _Kept(NamedTuple):
     text: Tensor
 
 
-def _state(tensors: List[Tensor]) -> Tuple[Any, ...]:
-    """Changes whenever a tensor is moved, cast, replaced, or written in place but through `.data`."""
-    return tuple(
-        (x.data_ptr(), None if _has_no_version(x) else x._version, x.shape, x.dtype, x.device) for x in tensors
-    )
-
-
 def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
     """Whether tensors of the same shapes, types and device are equal: optimisers with fused=True leave no other trace.
 
@@ -58,10 +53,6 @@ def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
     if not now or now[0].device.type == "cpu":
         return all(torch.equal(old, new) for old, new in zip(kept, now))
     return not bool(torch.stack([(old != new).any() for old, new in zip(kept, now)]).any())
-
-
-def _has_no_version(tensor: Tensor) -> bool:
-    return hasattr(tensor, "is_inference") and tensor.is_inference()  # PyTorch 1.9 cannot be asked
 
 
 class PromptLearner(Protocol):
@@ -110,6 +101,7 @@ class PromptedCLIP(nn.Module):
         self.compiled = ""  # how the encoders are
         self._calls: Dict[str, Any] = {}  # compiled encoders, by name
         self._kept: Optional[_Kept] = None
+        self._unchanging = False  # whether values need not be compared
 
     def __getstate__(self) -> Dict[str, Any]:
         # what is compiled belongs to this very object and process; the copy compiles anew when it is called
@@ -165,10 +157,13 @@ class PromptedCLIP(nn.Module):
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
         self.training = mode
-        if self.prompt_learner.trains_text:
-            self._kept = None
+        self._forget_what_changes()
         self.prompt_learner.train(mode)
         return self
+
+    def _forget_what_changes(self) -> None:
+        if self.prompt_learner.trains_text:
+            self._kept = None
 
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.stream or features.dtype), dim=-1)
@@ -182,6 +177,16 @@ class PromptedCLIP(nn.Module):
         each = [self._encode_text(text, prompts)[0] for text in prompts.text]
         return F.normalize(sum(each[1:], each[0]) / len(each), dim=-1)
 
+    @contextlib.contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Within it no parameter is written: what is kept serves without a look at values, which waits for a card."""
+        self._forget_what_changes()
+        self._unchanging = True
+        try:
+            yield
+        finally:
+            self._unchanging = False
+
     def _fixed(self) -> bool:
         """Whether class features need not be made anew at every call."""
         return not self.prompt_learner.trains_text or not (self.training or torch.is_grad_enabled())
@@ -194,9 +199,9 @@ class PromptedCLIP(nn.Module):
         learner = self.prompt_learner
         learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
-        state = (self.stream, autocast_type(self.logit_scale.device), *_state(made_of))
+        state = (self.stream, autocast_type(self.logit_scale.device), *state_of(made_of))
         kept = self._kept
-        if kept is None or kept.state != state or not _same_values(kept.learned, learned):
+        if kept is None or kept.state != state or not (self._unchanging or _same_values(kept.learned, learned)):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
                 prompts = learner()
                 copies = [x.clone() for x in learned]

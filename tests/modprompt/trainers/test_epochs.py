@@ -72,6 +72,20 @@ def test_numbers_that_are_read_together_are_those_of_reading_each(
     assert all(torch.equal(their_values[name], value) for name, value in values.items())
 
 
+def test_numbers_of_the_lines_are_those_of_dassls_own_loop(command, tmp_path, monkeypatch, capsys, scalars):
+    words, seen = command(METHODS["coop_end"], "TRAIN.PRINT_FREQ", 2, "TEST.NO_TEST", True), []
+    for loop in (PromptTrainer.run_epoch, TrainerX.run_epoch):
+        monkeypatch.setattr(PromptTrainer, "run_epoch", loop)
+        words[words.index("--output-dir") + 1] = str(tmp_path / str(len(seen)))
+        assert train.main(words) == 0
+        seen.append((re.findall(r"(?:loss|acc) \S+ \(\S+\)", capsys.readouterr().out), [*scalars]))
+        scalars.clear()
+    (ours, our_scalars), (theirs, their_scalars) = seen
+    assert len(ours) == 8
+    assert ours == theirs
+    assert their_scalars in ([], our_scalars)  # the small Dassl writes none
+
+
 @pytest.mark.parametrize("row", ["mpl", "maple", "coop_end", "promptsrc"])
 def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
     as_on_a_card(monkeypatch)

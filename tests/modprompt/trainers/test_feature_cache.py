@@ -1,8 +1,10 @@
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from modprompt.cli import train
 from modprompt.storage.seal import arrays_hash
@@ -63,6 +65,18 @@ def test_other_images_classes_or_transforms_are_encoded_anew(evaluate, eurosat_r
     for path in (eurosat_root / "eurosat" / "2750" / "Forest").iterdir():
         os.utime(path, (0, 0))
     assert evaluate("zeroshot")[1] == images
+
+
+@pytest.mark.parametrize("pins", [True, False])
+def test_they_are_pinned_where_the_loaders_batches_are(monkeypatch, pins):
+    from modprompt.trainers.feature_cache import FeatureBatches
+
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(len(tensor)) or tensor)
+    loader = SimpleNamespace(batch_size=2, pin_memory=pins)
+    batches = list(FeatureBatches(torch.randn(3, 4), torch.arange(3), loader))
+    assert [len(batch["img"]) for batch in batches] == [2, 1]
+    assert pinned == ([3, 3] if pins else [])
 
 
 def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
