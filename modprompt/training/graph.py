@@ -70,7 +70,7 @@ class GraphStep:
         return device
 
     def __call__(self, images: Tensor, labels: Tensor) -> Done:
-        """One step on images (B, 3, H, W) and labels (B,), on the device or in pinned memory."""
+        """One step on images (B, 3, H, W) and labels (B,), on the device."""
         if self._recorded is not None and self._recorded.places != _places(self.step.optimiser):
             self._begin_anew()  # another state was loaded
         kind = (images.shape, images.dtype, labels.shape, labels.dtype)

@@ -38,7 +38,7 @@ def tapes(monkeypatch):
 
 @pytest.mark.parametrize("row", ["mpl", "vpt", "cocoop"])
 def test_recorded_run_has_the_prompts_of_a_run_that_is_not(row, command, tapes, tmp_path, capsys):
-    words = command(METHODS[row], "DATALOADER.TRAIN_X.BATCH_SIZE", 3)
+    words = command(METHODS[row], "DATALOADER.TRAIN_X.BATCH_SIZE", 3, "TEST.FINAL_MODEL", "best_val")
     for how in ("", "graph"):
         assert train.main([*to(words, tmp_path / f"out{how}"), "MODEL.COMPILE", how]) == 0
     (tape,) = tapes

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from modprompt.engine.model import Output
+from modprompt.engine.precision import grad_scaler, resolve
 from modprompt.training.graph import WARM_UP, GraphStep
 from modprompt.training.recorder import CudaRecorder
 from modprompt.training.step import Step
@@ -349,20 +350,34 @@ def test_run_that_ends_before_the_recording_says_so():
     assert (graph.recorded, graph.why) == (False, "the run was over within 3 steps, before anything is recorded")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def losses_on_a_card(cls, prec, recorded):
+    model = on(cls, random_clip()).to("cuda")
+    model.cast(prec)
+    step = step_of(model.train(), grad_scaler() if resolve(prec, torch.device("cuda")).scale_loss else None)
+    told, losses = [], []
+    call = GraphStep(step, told.append) if recorded else step
+    for (images, labels), rate in zip(batches(), RATES):
+        step.optimiser.param_groups[0]["lr"] = rate
+        losses.append(call(images.cuda(), labels.cuda()))
+    assert told == []
+    assert not recorded or call.recorded
+    return torch.stack([done.loss for done in losses]).cpu()
+
+
+ON_A_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@ON_A_CARD
 @pytest.mark.parametrize("cls", LEARNING, ids=by_name)
 def test_on_a_card_every_loss_is_that_of_the_step(cls):
-    def run_on_card(recorded):
-        model = on(cls, random_clip()).train().to("cuda")
-        step = step_of(model)
-        told = []
-        call = GraphStep(step, told.append) if recorded else step
-        losses = []
-        for (images, labels), rate in zip(batches(), RATES):
-            step.optimiser.param_groups[0]["lr"] = rate
-            losses.append(call(images.cuda(), labels.cuda()).loss)
-        assert told == []
-        assert not recorded or call.recorded
-        return torch.stack(losses).cpu()
+    eager, graph = (losses_on_a_card(cls, "fp32", recorded) for recorded in (False, True))
+    torch.testing.assert_close(graph, eager, atol=1e-5, rtol=1e-5)
 
-    torch.testing.assert_close(run_on_card(True), run_on_card(False), atol=1e-5, rtol=1e-5)
+
+@ON_A_CARD
+@pytest.mark.parametrize("prec", ["fp16", "amp", "bf16"])
+def test_on_a_card_half_precision_is_recorded_too(prec):
+    """Its rounding grows from step to step: the first losses are held against the step's."""
+    eager, graph = (losses_on_a_card(LEARNING[0], prec, recorded) for recorded in (False, True))
+    torch.testing.assert_close(graph[:2], eager[:2], atol=1e-2, rtol=1e-2)
+    assert torch.isfinite(graph).all()
