@@ -6,16 +6,16 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
-from typing import Any, List, Optional, Union, cast
+from typing import List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from modprompt.clips.structure import CLIP, ResNet, VisionTransformer
 from modprompt.engine import packing
 from modprompt.engine.blocks import run_block, run_last_block
 from modprompt.engine.derived import normalise
+from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
@@ -142,13 +142,8 @@ class TextEncoder(nn.Module):
             chunks = split(text.suffixes, max(1, self.most_tokens // text.prefix.shape[0]))
         if len(chunks) == 1:
             features = self._features(text, chunks[0], additions)
-        elif torch.is_grad_enabled():
-            # nothing draws here, and a generator cannot be asked for its state while a CUDA graph is recorded
-            how: Any = {"use_reentrant": False, "preserve_rng_state": False}
-            parts = [checkpoint(self._features, text, chunk, additions, **how) for chunk in chunks]
-            features = torch.cat(parts, dim=1)
         else:
-            features = torch.cat([self._features(text, chunk, additions) for chunk in chunks], dim=1)
+            features = torch.cat([recomputed(self._features, text, chunk, additions) for chunk in chunks], dim=1)
         return features if text.order is None else features.index_select(1, text.order)
 
     def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions) -> Tensor:

@@ -28,7 +28,7 @@ def run(target: str, *inputs: Any) -> Any:
     words = [sys.executable, "-m", "tests.fake_cuda.child", target, json.dumps(inputs)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if done.returncode:
-        raise RuntimeError(f"{target}{inputs} failed:\n{done.stderr[-6000:]}")
+        raise RuntimeError(f"{target}{inputs} failed:\n{done.stderr[-20000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -39,13 +39,17 @@ class _Moves:
 
     def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         done: Dict[int, Tensor] = {}
-        for part in _reachable(module):
+        parts = _reachable(module)
+        for part in parts:
             holders: Any = (part._parameters, part._buffers)
             for held in holders:
                 for name, tensor in held.items():
                     if tensor is not None and id(tensor) not in done:
                         held[name] = self._moved(tensor, fn)
                         done[id(held[name])] = held[name]
+        for part in parts:
+            if isinstance(part, prompts.PromptText):
+                part.settle()
         return module
 
     def _moved(self, tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
