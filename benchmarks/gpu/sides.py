@@ -30,6 +30,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.mpl import MPL
 from modprompt.methods.records import view_of
 from modprompt.training.fused import fused
+from modprompt.training.graph import GraphStep
 from modprompt.training.step import Step
 
 OURS, PLAIN, OFFICIAL = "ours", "plain", "official"
@@ -98,8 +99,6 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
     step = Step(loss_of, optimiser, scaler)
     if how != "graph":
         return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser)
-    from modprompt.training.graph import GraphStep  # where it is there: the other sides need none
-
     graph = GraphStep(step, lambda why: None)
 
     def note() -> str:
