@@ -34,7 +34,8 @@ def _reachable(root: nn.Module) -> List[nn.Module]:
 class _Moves:
     """nn.Module._apply for fake tensors: one fake for a tensor, however many modules hold it."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: FakeTensorMode) -> None:
+        self._mode = mode
         self._fakes: Dict[int, Tuple[Tensor, Tensor]] = {}  # by id of a tensor with values, which is kept alive
 
     def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
@@ -51,8 +52,11 @@ class _Moves:
     def _moved(self, tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
         if id(tensor) in self._fakes:
             return self._fakes[id(tensor)][1]
-        with torch.no_grad():
+        with torch.no_grad(), self._mode:
             moved = fn(tensor.detach())
+        if not isinstance(tensor, FakeTensor) and moved.device.type == "cpu":
+            with torch.no_grad(), unset_fake_temporarily():
+                moved = fn(tensor.detach())  # a cast on the CPU leaves values
         if isinstance(tensor, FakeTensor) or not isinstance(moved, FakeTensor):
             tensor.data = moved
             return tensor
@@ -60,6 +64,12 @@ class _Moves:
             moved = nn.Parameter(moved, requires_grad=tensor.requires_grad)
         self._fakes[id(tensor)] = tensor, moved
         return moved
+
+
+class _NoCard(FakeTensorMode):
+    """The mode of a machine that has no card, whatever it is told: nothing is made on one."""
+
+    avoid_device_init = True  # type: ignore[assignment]  # a property that asks torch.cuda
 
 
 def with_values(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,9 +89,9 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
 
     Class names become tokens with values, and a method is put on a CLIP with values; all else has none.
     """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    moves = _Moves()
-    embed = prompts.embed_ids
+    mode = _NoCard(allow_non_fake_inputs=True)
+    moves = _Moves(mode)
+    embed, move = prompts.embed_ids, nn.Module.to
 
     def embed_in_mode(*inputs: Any, **named: Any) -> Tensor:
         with mode:
@@ -89,6 +99,10 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
 
     def apply(module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         return moves.apply(module, fn, recurse)
+
+    def to(module: nn.Module, *inputs: Any, **named: Any) -> nn.Module:
+        with mode:
+            return move(module, *inputs, **named)
 
     def embed_where_it_is(ids: Tensor, clip_model: Any, dtype: Any = None) -> Tensor:
         faked = isinstance(clip_model.token_embedding.weight, FakeTensor)
@@ -102,6 +116,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         patch(torch.cuda, "mem_get_info", lambda *_: (FREE, FREE))
         patch(torch.cuda, "memory_reserved", lambda *_: 0)
         patch(torch.cuda, "memory_allocated", lambda *_: 0)
+        patch(nn.Module, "to", to)
         patch(nn.Module, "_apply", apply)
         patch(prompts, "embed_ids", embed_where_it_is)
         patch(prompts.PromptText, "__init__", with_values(prompts.PromptText.__init__))
