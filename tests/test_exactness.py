@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from modprompt.engine import packing
 from modprompt.engine.context import from_words, no_context, random_context
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedule, Schedules
@@ -160,12 +161,22 @@ def compare(kind, seed, most_tokens=None):
         assert (one - two).abs().max() <= 1e-5 * max(largest, 1e-3)
 
 
+@pytest.fixture(params=["arithmetic", "whole", "packed"])
+def layout(request, monkeypatch):
+    """What text sides are laid out for: a CPU, a card with few tokens, a card with many; the latter two on the CPU."""
+    if request.param != "arithmetic":
+        monkeypatch.setattr(packing, "counts_launches", lambda device: True)
+        monkeypatch.setattr(packing, "FEW_TOKENS", 10**9 if request.param == "whole" else 0)
+
+
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("kind", KINDS)
 def test_fast_path_equals_whole_sequences(kind, seed):
     compare(kind, seed)
 
 
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", ["independent", "conditional", "own_deep", "middle"])
 def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):

@@ -30,6 +30,7 @@ class Norm(Layer):
 
     weight: nn.Parameter
     bias: nn.Parameter
+    eps: float
 
 
 class MLP(Layer):

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clips.structure import MLP, Block
+from modprompt.engine import packing
+from modprompt.engine.derived import normalise, scaled_bias
 
 _FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
 _QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
@@ -36,12 +38,18 @@ def causal_after(queries: int, keys: int, device: torch.device) -> Optional[Tens
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril_(keys - queries)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-    """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each; `mask` (..., L, keys) is True where to look."""
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None, causal: bool = False) -> Tensor:
+    """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each.
+
+    `mask` (..., L, keys) is True where to look. With `causal` instead, of as many keys as queries, each looks at itself
+    and what stands before it; no mask is made of it where PyTorch's attention is fused.
+    """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
     if _FUSED:
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
     else:
+        if causal:
+            mask = causal_after(query.shape[2], key.shape[2], query.device)
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, L, keys)
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
@@ -52,15 +60,23 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] 
 class _FrozenMLP(torch.autograd.Function):
     """c_proj(activation(c_fc(x))) for x (N, D) with weights that are not trained; keeps one (N, hidden) tensor.
 
-    The activation is QuickGELU or, with `quick` False, GELU.
+    The activation is QuickGELU or, with `quick` False, GELU. The way in is scaled as QuickGELU needs it, the bias
+    (hidden,) too, unless it is `scaled` already: then adding it is part of the product.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight_in: Tensor, bias_in: Tensor, weight_out: Tensor, bias_out: Tensor, quick: bool
+        ctx: Any,
+        x: Tensor,
+        weight_in: Tensor,
+        bias_in: Tensor,
+        weight_out: Tensor,
+        bias_out: Tensor,
+        quick: bool,
+        scaled: bool = False,
     ) -> Tensor:
         scale = _QUICK if quick else 1.0
-        hidden = torch.addmm(bias_in, x, weight_in.t(), beta=scale, alpha=scale)
+        hidden = torch.addmm(bias_in, x, weight_in.t(), beta=1.0 if scaled else scale, alpha=scale)
         ctx.save_for_backward(hidden, weight_in, weight_out)
         ctx.quick = quick
         active = F.silu(hidden) if quick else F.gelu(hidden)
@@ -73,7 +89,7 @@ class _FrozenMLP(torch.autograd.Function):
         kind = hidden.dtype  # under autocast not the weights' own
         slope = torch.ops.aten.silu_backward if ctx.quick else torch.ops.aten.gelu_backward
         grad = slope(torch.mm(grad.to(kind), weight_out.to(kind)), hidden)
-        return torch.mm(grad, weight_in.to(kind)), None, None, None, None, None
+        return torch.mm(grad, weight_in.to(kind)), None, None, None, None, None, None
 
 
 def _quick_or_not(mlp: MLP) -> Optional[bool]:
@@ -88,13 +104,16 @@ def _quick_or_not(mlp: MLP) -> Optional[bool]:
 def feed_forward(block: Block, x: Tensor) -> Tensor:
     """x + mlp(ln_2(x)) of tokens x (N, D)."""
     mlp = block.mlp
-    hidden = block.ln_2(x).to(mlp.c_fc.weight.dtype)
+    hidden = normalise(block.ln_2, x).to(mlp.c_fc.weight.dtype)
     quick = _quick_or_not(mlp)
-    if quick is not None:
-        weights = mlp.c_fc.weight, mlp.c_fc.bias, mlp.c_proj.weight, mlp.c_proj.bias
-        out: Tensor = _FrozenMLP.apply(hidden, *weights, quick)  # type: ignore[no-untyped-call]  # torch's
-        return x + out
-    return x + mlp(hidden)
+    if quick is None:
+        return x + mlp(hidden)
+    scaled = quick and packing.counts_launches(x.device)
+    bias = scaled_bias(mlp.c_fc, _QUICK) if scaled else mlp.c_fc.bias
+    out: Tensor = _FrozenMLP.apply(  # type: ignore[no-untyped-call]  # torch's
+        hidden, mlp.c_fc.weight, bias, mlp.c_proj.weight, mlp.c_proj.bias, quick, scaled
+    )
+    return x + out
 
 
 def close(block: Block, x: Tensor, attended: Tensor) -> Tensor:
@@ -108,7 +127,7 @@ def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
     batch, length, width = x.shape
     x = x.reshape(-1, width)
     heads = block.attn.num_heads
-    qkv = project(block, block.ln_1(x)).view(batch, length, 3, heads, width // heads)
+    qkv = project(block, normalise(block.ln_1, x)).view(batch, length, 3, heads, width // heads)
     query, key, value = qkv.unbind(2)
     attended = attention(query, key, value, mask).reshape(-1, width)
     return close(block, x, attended).view(batch, length, width)
@@ -118,7 +137,7 @@ def run_last_block(block: Block, x: Tensor) -> Tensor:
     """The block's output (B, D) for the first token of sequences x (B, L, D) alone."""
     batch, length, width = x.shape
     heads = block.attn.num_heads
-    h = block.ln_1(x)
+    h = normalise(block.ln_1, x)
     query = project(block, h[:, 0], 0, 1).view(batch, 1, heads, width // heads)
     key, value = project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2, heads, width // heads).unbind(2)
     return close(block, x[:, 0], attention(query, key, value).reshape(batch, width))

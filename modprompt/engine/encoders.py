@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from modprompt.clips.structure import CLIP, Block, ResNet, VisionTransformer
-from modprompt.engine.blocks import attention, causal_after, close, project, run_block, run_last_block
+from modprompt.clips.structure import CLIP, ResNet, VisionTransformer
+from modprompt.engine import packing
+from modprompt.engine.blocks import run_block, run_last_block
+from modprompt.engine.derived import normalise
+from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import Schedule
@@ -26,8 +29,17 @@ def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tenso
     kept = start + present - remove
     # one split, not two slices: its gradient is put together in one pass
     head, _, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
-    parts = [head, tail] if new is None else [head, new.to(x.dtype).expand(*x.shape[:-2], -1, -1), tail]
+    parts = [head, tail] if new is None else [head, new.expand(*x.shape[:-2], -1, -1), tail]
     return torch.cat([part for part in parts if part.shape[-2]], dim=-2)
+
+
+def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
+    """Additions in the type of the tokens; where launches count, cast all at once."""
+    present = [new for new in additions if new is not None and new.dtype != dtype]
+    if len(present) < 2 or not packing.counts_launches(present[0].device):
+        return [None if new is None else new.to(dtype) for new in additions]
+    cast = iter(torch.cat(present).to(dtype).split([len(new) for new in present]))
+    return [new if new is None or new.dtype == dtype else next(cast) for new in additions]
 
 
 class VisionEncoder(nn.Module):
@@ -56,14 +68,15 @@ class VisionEncoder(nn.Module):
         """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer."""
         visual, blocks = self.visual, self.visual.transformer.resblocks
         x = self._embed(image)
+        additions = _in_type(additions, x.dtype)
         start, present = x.shape[1], 0
         for layer, (block, step) in enumerate(zip(blocks, self.schedule)):
             x = _renew(x, start, present, step.remove, additions[layer])
             present += step.add - step.remove
             if layer == 0:
-                x = visual.ln_pre(x)
+                x = normalise(visual.ln_pre, x)
             x = run_block(block, x) if layer + 1 < len(blocks) else run_last_block(block, x)  # last: (B, D)
-        return visual.ln_post(x).to(visual.proj.dtype) @ visual.proj
+        return normalise(visual.ln_post, x).to(visual.proj.dtype) @ visual.proj
 
 
 class ResNetEncoder(nn.Module):
@@ -85,80 +98,6 @@ def image_encoder(
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))
-
-
-class _Packed:
-    """Tokens of the shared prefix (B, P, D) and of groups of classes (B, c, L, D), also as one (N, D) tensor."""
-
-    def __init__(self, parts: List[Tensor], flat: Optional[Tensor] = None):
-        self.shapes = [part.shape[:-1] for part in parts]
-        self._parts = parts
-        self.flat = torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]) if flat is None else flat
-
-    def like(self, flat: Tensor) -> "_Packed":
-        """Other tokens of the same shapes, given as (N, D)."""
-        return _Packed(self.cut(flat), flat)
-
-    def cut(self, flat: Tensor) -> List[Tensor]:
-        """(N, D') cut into parts (B, P, D'), (B, c, L, D'), ..."""
-        sizes = [shape.numel() for shape in self.shapes]
-        return [x.view(*shape, -1) for x, shape in zip(flat.split(sizes), self.shapes)]
-
-    @property
-    def prefix(self) -> Tensor:
-        """(B, P, D)."""
-        return self._parts[0]
-
-    @property
-    def suffixes(self) -> List[Tensor]:
-        """(B, c, L, D) of each group."""
-        return self._parts[1:]
-
-
-def _behind(prefix: Tensor, own: Tensor) -> Tensor:
-    """Keys or values (B * c, P + L, H, d) of classes: the prefix's (B, P, H, d), then their own (B, c, L, H, d)."""
-    batch, count = own.shape[:2]
-    shared = prefix[:, None].expand(batch, count, *prefix.shape[1:])
-    return torch.cat([shared, own], dim=2).flatten(0, 1)
-
-
-def _run_packed(block: Block, x: _Packed) -> _Packed:
-    """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
-    heads = block.attn.num_heads
-    qkv = project(block, block.ln_1(x.flat))
-    parts = [part.view(*part.shape[:-1], 3, heads, -1).unbind(-3) for part in x.cut(qkv)]
-    (query, key, value), *own = parts
-    device = query.device
-    attended = [attention(query, key, value, causal_after(query.shape[1], query.shape[1], device))]
-    for q, k, v in own:
-        length = q.shape[2]
-        mask = causal_after(length, key.shape[1] + length, device)
-        attended.append(attention(q.flatten(0, 1), _behind(key, k), _behind(value, v), mask))
-    flat = torch.cat([part.reshape(-1, x.flat.shape[-1]) for part in attended])
-    return x.like(close(block, x.flat, flat))
-
-
-def _run_last_packed(block: Block, x: _Packed, suffixes: List[Suffix], moved: int) -> Tensor:
-    """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
-    heads, width = block.attn.num_heads, x.flat.shape[-1]
-    h = block.ln_1(x.flat)
-    (key, value), *own = (part.view(*part.shape[:-1], 2, heads, -1).unbind(-3) for part in x.cut(project(block, h, 1)))
-    rows, attended = [], []
-    for tokens, normal, (k, v), suffix in zip(x.suffixes, x.cut(h)[1:], own, suffixes):
-        batch, count, length = k.shape[:3]
-        end = suffix.end + moved
-        numbers = torch.arange(count, device=end.device)
-        query = project(block, normal[:, numbers, end], 0, 1).view(batch * count, 1, heads, -1)
-        mask = None
-        if suffix.padded:
-            keys = torch.arange(key.shape[1] + length, device=end.device)
-            seen = keys <= key.shape[1] + end[:, None]  # (c, P + L)
-            mask = seen.repeat(batch, 1)[:, None, None, :]  # (B * c, 1, 1, P + L)
-        out = attention(query, _behind(key, k), _behind(value, v), mask)
-        attended.append(out.reshape(batch, count, width))
-        rows.append(tokens[:, numbers, end])
-    x_end, out = torch.cat(rows, dim=1), torch.cat(attended, dim=1)  # (B, C, D)
-    return close(block, x_end.reshape(-1, width), out.reshape(-1, width)).view(x_end.shape)
 
 
 class TextEncoder(nn.Module):
@@ -208,32 +147,34 @@ class TextEncoder(nn.Module):
             features = torch.cat(parts, dim=1)
         else:
             features = torch.cat([self._features(text, chunk, additions) for chunk in chunks], dim=1)
-        return features[:, text.order]
+        return features if text.order is None else features.index_select(1, text.order)
 
     def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions) -> Tensor:
         """Features (B, c, E) of the classes of a chunk."""
         blocks = self.transformer.resblocks
         x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
+        additions = _in_type(additions, x.flat.dtype)
         present = self.schedule[0].add
         for layer, (block, step) in enumerate(zip(blocks, self.schedule)):
             if layer > 0 and (step.remove or step.add):
                 x = self._recompose(x, present, step.remove, additions[layer], text.context_in_prefix)
                 present += step.add - step.remove
             if layer + 1 < len(blocks):
-                x = _run_packed(block, x)
+                x = run_packed(block, x)
         moved = 0 if text.context_in_prefix else present - self.schedule[0].add  # how far the schedule moved the ends
-        last = _run_last_packed(blocks[-1], x, suffixes, moved)  # (B, c, D)
-        return self.ln_final(last).to(self.text_projection.dtype) @ self.text_projection
+        last = run_last_packed(blocks[-1], x, suffixes, moved)  # (B, c, D)
+        return normalise(self.ln_final, last).to(self.text_projection.dtype) @ self.text_projection
 
-    def _embed(self, prefix: Tensor, suffixes: List[Tensor]) -> _Packed:
+    def _embed(self, prefix: Tensor, suffixes: List[Tensor]) -> Packed:
         stream = self.stream or prefix.dtype
         position = self.positional_embedding.to(stream)
         shared = prefix.shape[1]
         own = [x.to(stream) + position[shared : shared + x.shape[2]] for x in suffixes]
-        return _Packed([prefix.to(stream) + position[:shared], *own])
+        return Packed([prefix.to(stream) + position[:shared] if shared else prefix, *own])
 
     @staticmethod
-    def _recompose(x: _Packed, present: int, remove: int, new: Optional[Tensor], in_prefix: bool) -> _Packed:
+    def _recompose(x: Packed, present: int, remove: int, new: Optional[Tensor], in_prefix: bool) -> Packed:
         if in_prefix:
-            return _Packed([_renew(x.prefix, 1, present, remove, new), *x.suffixes])
-        return _Packed([x.prefix, *(_renew(own, 0, present, remove, new) for own in x.suffixes)])
+            return Packed([_renew(x.prefix, 1, present, remove, new), *x.suffixes])
+        start = 0 if x.prefix.shape[1] else 1  # the start token stands in front, or in the prefix
+        return Packed([x.prefix, *(_renew(own, start, present, remove, new) for own in x.suffixes)])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clips.structure import CLIP
+from modprompt.engine.derived import state_of
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
@@ -43,13 +44,6 @@ class _Kept(NamedTuple):
     text: Tensor
 
 
-def _state(tensors: List[Tensor]) -> Tuple[Any, ...]:
-    """Changes whenever a tensor is moved, cast, replaced, or written in place but through `.data`."""
-    return tuple(
-        (x.data_ptr(), None if _has_no_version(x) else x._version, x.shape, x.dtype, x.device) for x in tensors
-    )
-
-
 def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
     """Whether tensors of the same shapes, types and device are equal: optimisers with fused=True leave no other trace.
 
@@ -58,10 +52,6 @@ def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
     if not now or now[0].device.type == "cpu":
         return all(torch.equal(old, new) for old, new in zip(kept, now))
     return not bool(torch.stack([(old != new).any() for old, new in zip(kept, now)]).any())
-
-
-def _has_no_version(tensor: Tensor) -> bool:
-    return hasattr(tensor, "is_inference") and tensor.is_inference()  # PyTorch 1.9 cannot be asked
 
 
 class PromptLearner(Protocol):
@@ -193,7 +183,7 @@ class PromptedCLIP(nn.Module):
         learner = self.prompt_learner
         learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
-        state = (self.stream, autocast_type(self.logit_scale.device), *_state(made_of))
+        state = (self.stream, autocast_type(self.logit_scale.device), *state_of(made_of))
         kept = self._kept
         if kept is None or kept.state != state or not _same_values(kept.learned, learned):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later

@@ -3,15 +3,22 @@
 Attention on the text side is causal, so equal beginnings have equal states in every layer, and nothing behind an
 end-of-text token reaches its feature.
 
+How much is shared and padded is decided here, by the device. On a CPU arithmetic is the time: all that can be shared
+is, and little is padded. On a card few tokens cost what their kernels cost to launch: then every class is a whole
+sequence, padded to one length; with many tokens the beginning is shared, in few groups.
+
 Shapes: C classes, L tokens, P shared tokens, T text width, B images that have prompts of their own (1 if none have).
 """
 
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 PADDING = 0.05  # so much arithmetic may be added to have fewer groups
+FEW_TOKENS = 2048  # of whole sequences: up to here a card's time is that of its launches; estimated, not measured
+FEW_GROUPS = 2  # of many tokens on a card: each group is launched in every layer
+_Run = Tuple[List[int], int]  # numbers of classes, and the longest of their lengths
 
 
 class Group(NamedTuple):
@@ -20,6 +27,13 @@ class Group(NamedTuple):
     classes: Tuple[int, ...]  # their numbers
     lengths: Tuple[int, ...]  # number of own tokens of each, the end token the last
     length: int  # the longest of them
+
+
+class Layout(NamedTuple):
+    """How class prompts are computed: the number of tokens that are computed once, and the groups of the others."""
+
+    shared: int
+    groups: List[Group]
 
 
 class Suffix(NamedTuple):
@@ -36,16 +50,38 @@ class Suffix(NamedTuple):
 class TextTokens(NamedTuple):
     """All class prompts, embedded but without positions.
 
-    prefix: the shared beginning (B, P, T).
+    prefix: the shared beginning (B, P, T); P is 0 where each class is a whole sequence.
     suffixes: each group's own tokens.
-    order: (C,) where each class stands in the groups, laid end to end.
-    context_in_prefix: whether the context is part of the shared beginning, or opens each class's own tokens.
+    order: (C,) where each class stands in the groups, laid end to end; None if just there.
+    context_in_prefix: whether the context is part of the shared beginning, or stands among each class's own tokens.
     """
 
     prefix: Tensor
     suffixes: List[Suffix]
-    order: Tensor
+    order: Optional[Tensor]
     context_in_prefix: bool
+
+
+def counts_launches(device: torch.device) -> bool:
+    """Whether a step's time on a device is rather that of its kernels' launches than of their arithmetic: a card's."""
+    return device.type != "cpu"
+
+
+def lay_out(ends: Sequence[int], shared: int, device: torch.device) -> Layout:
+    """How prompts are computed on a device.
+
+    Args:
+        ends: place of each prompt's end token.
+        shared: number of tokens that all prompts begin with.
+        device: where.
+    """
+    own = [end + 1 - shared for end in ends]
+    if not counts_launches(device):
+        return Layout(shared, group_by_length(own))
+    whole = [end + 1 for end in ends]
+    if len(whole) * max(whole) <= FEW_TOKENS:
+        return Layout(0, [Group(tuple(range(len(whole))), tuple(whole), max(whole))])
+    return Layout(shared, _few_groups(own, FEW_GROUPS))
 
 
 def count_shared(symbols: Tensor, end: Tensor) -> int:
@@ -54,23 +90,46 @@ def count_shared(symbols: Tensor, end: Tensor) -> int:
     return min(int(same.long().cumprod(0).sum()), int(end.min()))
 
 
-def group_by_length(lengths: List[int], padding: float = PADDING) -> List[Group]:
+def group_by_length(lengths: Sequence[int], padding: float = PADDING) -> List[Group]:
     """Groups of classes by number of own tokens, short ones first.
 
     Neighbouring lengths are joined while the tokens of all groups stay within 1 + padding times those there are.
     """
-    by_length: Dict[int, List[int]] = {}
-    for number, length in enumerate(lengths):
-        by_length.setdefault(length, []).append(number)
-    runs = [(by_length[length], length) for length in sorted(by_length)]
-    spare = int(padding * sum(lengths))
+    runs, spare = _runs(lengths), int(padding * sum(lengths))
     while len(runs) > 1:
-        costs = [(len(runs[i][0]) * (runs[i + 1][1] - runs[i][1]), i) for i in range(len(runs) - 1)]
-        cost, i = min(costs)
+        cost, place = _cheapest(runs)
         if cost > spare:
             break
         spare -= cost
-        runs[i : i + 2] = [(runs[i][0] + runs[i + 1][0], runs[i + 1][1])]
+        _join(runs, place)
+    return _groups(runs, lengths)
+
+
+def _few_groups(lengths: Sequence[int], most: int) -> List[Group]:
+    """As group_by_length: neighbouring lengths are joined until there are at most so many groups."""
+    runs = _runs(lengths)
+    while len(runs) > most:
+        _join(runs, _cheapest(runs)[1])
+    return _groups(runs, lengths)
+
+
+def _runs(lengths: Sequence[int]) -> List[_Run]:
+    by_length: Dict[int, List[int]] = {}
+    for number, length in enumerate(lengths):
+        by_length.setdefault(length, []).append(number)
+    return [(by_length[length], length) for length in sorted(by_length)]
+
+
+def _cheapest(runs: List[_Run]) -> Tuple[int, int]:
+    """The fewest tokens that joining a run with the next one adds, and the run's place."""
+    return min((len(runs[i][0]) * (runs[i + 1][1] - runs[i][1]), i) for i in range(len(runs) - 1))
+
+
+def _join(runs: List[_Run], place: int) -> None:
+    runs[place : place + 2] = [(runs[place][0] + runs[place + 1][0], runs[place + 1][1])]
+
+
+def _groups(runs: List[_Run], lengths: Sequence[int]) -> List[Group]:
     return [Group(tuple(numbers), tuple(lengths[n] for n in numbers), length) for numbers, length in runs]
 
 

@@ -3,7 +3,7 @@
 Shapes: B images, C classes, L tokens, T text width, n context tokens.
 """
 
-from typing import List, NamedTuple, Optional, Sequence, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from modprompt.checks import one_of
 from modprompt.clips.package import import_clip
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
-from modprompt.engine.packing import Suffix, TextTokens, count_shared, group_by_length, order_of
+from modprompt.engine.packing import Group, Suffix, TextTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
@@ -83,7 +83,7 @@ class PromptText(nn.Module):
         UserError: on another position, or a prompt longer than the text context.
     """
 
-    order: Tensor
+    order: Optional[Tensor]
     words: Tensor
     reading_order: Optional[Tensor]
 
@@ -101,30 +101,55 @@ class PromptText(nn.Module):
         one_of("CLASS_TOKEN_POSITION", position, POSITIONS)
         self.n_ctx = n_ctx
         self.texts = list(texts)
+        self.position = position
         ids = tokenize(self.texts, classnames, clip_model.positional_embedding.shape[0])
         end = ids.argmax(dim=-1)
         ids = ids[:, : int(end.max()) + 1]
         order = _reading_order(ids, self.texts[0], n_ctx, position, classnames)
-        self.shared = count_shared(_symbols(ids, n_ctx, own_context).gather(1, order), end)
-        self.groups = group_by_length((end + 1 - self.shared).tolist())
-        self.context_in_prefix = position == "end" and self.shared > n_ctx
-        self.register_buffer("order", order_of(self.groups), persistent=False)
-        self._keep(embed_ids(ids, clip_model, dtype), order)
+        self.alike = count_shared(_symbols(ids, n_ctx, own_context).gather(1, order), end)
+        self.ends: List[int] = end.tolist()
+        self.register_buffer("reading_order", None if position == "end" else order, persistent=False)
+        self._lay_out(embed_ids(ids, clip_model, dtype))
 
-    def _keep(self, words: Tensor, order: Tensor) -> None:
-        """Buffers of the embedded words (C, L, T): in parts where the context is shared, whole where it is not."""
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptText":
+        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
+        if lay_out(self.ends, self.alike, self.words.device) != (self.shared, self.groups):
+            self._lay_out(self._all_words())
+        return self
+
+    def _lay_out(self, words: Tensor) -> None:
+        """Keep the embedded words (C, L, T) as their device wants them: in parts where the context is shared, else whole."""
+        for name in [name for name in self._buffers if name != "reading_order"]:
+            delattr(self, name)
+        device = words.device
+        self.shared, self.groups = lay_out(self.ends, self.alike, device)
+        self.context_in_prefix = self.position == "end" and self.shared > self.n_ctx
+        order = order_of(self.groups)
+        in_place = len(self.groups) == 1 and self.groups[0].classes == tuple(range(len(self.ends)))
+        self.register_buffer("order", None if in_place else order.to(device), persistent=False)
         for number, group in enumerate(self.groups):
-            end = torch.tensor(group.lengths) - 1
+            end = torch.tensor(group.lengths, device=device) - 1
             self.register_buffer(f"end_{number}", end, persistent=False)
-            classes = torch.tensor(group.classes)
+            classes = torch.tensor(group.classes, device=device)
             if self.context_in_prefix:
                 own = words[classes, self.shared : self.shared + group.length]
                 self.register_buffer(f"own_{number}", own[None].clone(), persistent=False)
             else:
-                self.register_buffer(f"classes_{number}", classes, persistent=False)
+                self.register_buffer(f"classes_{number}", None if in_place else classes, persistent=False)
         whole = words[:1, : self.shared].clone() if self.context_in_prefix else words
         self.register_buffer("words", whole, persistent=False)
-        self.register_buffer("reading_order", None if self.context_in_prefix else order, persistent=False)
+
+    def _all_words(self) -> Tensor:
+        """The embedded words (C, L, T); behind a prompt's end anything, which nothing reads."""
+        if not self.context_in_prefix:
+            return self.words
+        n_cls, width = len(self.ends), self.words.shape[-1]
+        words = self.words.new_zeros(n_cls, max(self.ends) + 1, width)
+        words[:, : self.shared] = self.words
+        for number, group in enumerate(self.groups):
+            own = getattr(self, f"own_{number}")[0]
+            words[list(group.classes), self.shared : self.shared + group.length] = own
+        return words
 
     def forward(self, ctx: Tensor) -> TextTokens:
         """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""
@@ -137,24 +162,29 @@ class PromptText(nn.Module):
         else:
             text = self._whole(ctx)
             prefix = text[:, 0, : self.shared]
-            own = [
-                text[:, getattr(self, f"classes_{number}"), self.shared : self.shared + group.length]
-                for number, group in enumerate(self.groups)
-            ]
+            own = [self._own(text, number, group) for number, group in enumerate(self.groups)]
         suffixes = [
             Suffix(tokens, getattr(self, f"end_{number}"), min(group.lengths) < group.length)
             for number, (tokens, group) in enumerate(zip(own, self.groups))
         ]
         return TextTokens(prefix, suffixes, self.order, self.context_in_prefix)
 
+    def _own(self, text: Tensor, number: int, group: Group) -> Tensor:
+        """A group's own tokens (B, c, L, T) of whole prompts (B, C, L, T)."""
+        classes = getattr(self, f"classes_{number}")
+        if classes is not None:
+            text = text.index_select(1, classes)
+        return text[:, :, self.shared : self.shared + group.length]
+
     def _whole(self, ctx: Tensor) -> Tensor:
         """Whole prompts (B, C, L, T)."""
-        assert self.reading_order is not None  # it is there where the context is not shared
         n_cls = self.words.shape[0]
         ctx = ctx.expand(*ctx.shape[:-3], n_cls, -1, -1)
-        ctx = ctx.reshape(-1, *ctx.shape[-3:])  # (B, C, n, T)
+        ctx = ctx if ctx.dim() == 4 else ctx[None]  # (B, C, n, T)
         words = self.words.expand(ctx.shape[0], -1, -1, -1)
         text = torch.cat([words[:, :, :1], ctx, words[:, :, 1 + self.n_ctx :]], dim=2)
+        if self.reading_order is None:
+            return text
         return text.gather(2, self.reading_order[None, :, :, None].expand_as(text))
 
 

@@ -4,12 +4,13 @@ Shapes: c context tokens, T text width, V vision width.
 """
 
 import copy
-from typing import Dict, List, Mapping, Sequence, cast
+from typing import Dict, List, Mapping, Sequence, Tuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP
+from modprompt.engine import packing
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedules
@@ -87,14 +88,40 @@ class CoupledPromptLearner(Learner):
     def _vision_additions(self) -> Additions:
         additions: Additions = [None] * len(self.schedules.vision)
         additions[0] = self.proj(self.ctx)  # (c, V)
-        for layer, step in enumerate(self.schedules.vision):
-            if layer and step.add:
-                key = str(layer - 1)
-                source = self.compound_prompts_text[key]  # (n, T)
-                projections = cast(Sequence[nn.ModuleDict], self.txt2img_proj)
-                projected = [proj[key](source) for proj in projections if key in proj]
-                additions[layer] = torch.cat(projected)[: step.add]  # (add, V)
+        layers = [layer for layer, step in enumerate(self.schedules.vision) if layer and step.add]
+        together = packing.counts_launches(self.ctx.device) and len(layers) > 1
+        projected = self._project_together(layers) if together else self._project_one_by_one(layers)
+        for layer, rows in zip(layers, projected):
+            add = self.schedules.vision[layer].add
+            additions[layer] = rows if len(rows) == add else rows[:add]  # (add, V)
         return additions
+
+    def _of_layer(self, layer: int) -> Tuple[Tensor, List[nn.Linear]]:
+        """A layer's source vectors (n, T), and the projections that its vision side needs."""
+        key = str(layer - 1)
+        projections = cast(Sequence[nn.ModuleDict], self.txt2img_proj)
+        return self.compound_prompts_text[key], [cast(nn.Linear, proj[key]) for proj in projections if key in proj]
+
+    def _project_one_by_one(self, layers: Sequence[int]) -> List[Tensor]:
+        """All projections of each layer's vectors, one behind another (rows, V)."""
+        each = (self._of_layer(layer) for layer in layers)
+        return [torch.cat([proj(source) for proj in projections]) for source, projections in each]
+
+    def _project_together(self, layers: Sequence[int]) -> List[Tensor]:
+        """As one by one, in one product of each number of vectors that layers have: a few launches, not some a layer."""
+        found: Dict[int, Tensor] = {}
+        by_rows: Dict[int, List[int]] = {}
+        for layer in layers:
+            by_rows.setdefault(len(self._of_layer(layer)[0]), []).append(layer)
+        for same in by_rows.values():
+            pairs = [(source, proj) for source, projections in map(self._of_layer, same) for proj in projections]
+            sources = torch.stack([source for source, _ in pairs])  # (m, n, T)
+            weights = torch.stack([proj.weight for _, proj in pairs])  # (m, V, T)
+            biases = torch.stack([proj.bias for _, proj in pairs])[:, None]
+            rows = torch.baddbmm(biases, sources, weights.transpose(1, 2)).flatten(0, 1)  # (m * n, V)
+            counts = [len(source) * len(projections) for source, projections in map(self._of_layer, same)]
+            found.update(zip(same, rows.split(counts)))
+        return [found[layer] for layer in layers]
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""

@@ -22,7 +22,7 @@ def sentences(prompt_text, ctx):
             for tokens, end, _ in text.suffixes
             for number in range(tokens.shape[1])
         ]
-        rows.append([laid[place] for place in text.order.tolist()])
+        rows.append(laid if text.order is None else [laid[place] for place in text.order.tolist()])
     return rows
 
 
