@@ -98,9 +98,10 @@ class CLIPTrainer(TrainerX):
         split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
         predictions = Predictions(self.evaluator)
-        for batch in tqdm(self._test_batches(split)):
-            images, labels = self.parse_batch_test(batch)
-            predictions.add(self.model_inference(images), labels)
+        with self.model.unchanging():
+            for batch in tqdm(self._test_batches(split)):
+                images, labels = self.parse_batch_test(batch)
+                predictions.add(self.model_inference(images), labels)
         predictions.hand_over()
         results = self.evaluator.evaluate()
         if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard

@@ -49,7 +49,7 @@ class FeatureBatches:
     def __init__(self, features: Tensor, labels: Tensor, loader: Any):
         if getattr(loader, "pin_memory", False):
             features, labels = features.pin_memory(), labels.pin_memory()
-        self.features, self.labels, self.batch_size = features, labels, loader.batch_size
+        self.features, self.labels, self.batch_size = features, labels, int(loader.batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)

@@ -88,5 +88,5 @@ def _values(tensors: List[Tensor]) -> List[float]:
     """Values of tensors of one element each, in one read."""
     if not tensors:
         return []
-    values: List[float] = torch.stack([tensor.detach().reshape(()).double() for tensor in tensors]).tolist()
+    values: List[float] = torch.stack([tensor.detach().reshape(()).double() for tensor in tensors]).cpu().tolist()
     return values

@@ -11,6 +11,7 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.learners.independent import IndependentPromptLearner
+from tests.waiting import Reads
 
 NAMES = ["cat", "dog", "a golden retriever"]
 
@@ -47,6 +48,22 @@ def test_eval_mode_computes_class_features_once_with_the_same_logits(model, imag
     with torch.inference_mode():
         assert torch.equal(model(images), expected)
     assert counted.calls == 1
+
+
+def test_where_nothing_changes_values_are_not_read(model, images):
+    model.eval()
+    with torch.no_grad():
+        model(images)
+        model.prompt_learner.ctx.data.add_(1)  # no version says so
+        expected, counted = copy.deepcopy(model)(images), Counted(model)
+        with model.unchanging():
+            assert torch.equal(model(images), expected)
+            with Reads() as within:
+                assert torch.equal(model(images), expected)
+        assert within.count == 1  # by torch.equal here
+        model.prompt_learner.ctx.data.add_(1)
+        assert not torch.equal(model(images), expected)  # behind it values are compared again
+    assert counted.calls == 2
 
 
 def test_no_gradient_is_lost_in_eval_mode(model, images):
