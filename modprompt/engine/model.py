@@ -3,6 +3,7 @@
 Shapes: B images, C classes, E joint width.
 """
 
+import contextlib
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
 
 import torch
@@ -100,6 +101,7 @@ class PromptedCLIP(nn.Module):
         self.compiled = ""  # how the encoders are
         self._calls: Dict[str, Any] = {}  # compiled encoders, by name
         self._kept: Optional[_Kept] = None
+        self._unchanging = False  # whether values need not be compared
 
     def __getstate__(self) -> Dict[str, Any]:
         # what is compiled belongs to this very object and process; the copy compiles anew when it is called
@@ -154,10 +156,13 @@ class PromptedCLIP(nn.Module):
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
         self.training = mode
-        if self.prompt_learner.trains_text:
-            self._kept = None
+        self._forget_what_changes()
         self.prompt_learner.train(mode)
         return self
+
+    def _forget_what_changes(self) -> None:
+        if self.prompt_learner.trains_text:
+            self._kept = None
 
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.stream or features.dtype), dim=-1)
@@ -170,6 +175,16 @@ class PromptedCLIP(nn.Module):
             return self._encode_text(prompts.text, prompts)[0]
         each = [self._encode_text(text, prompts)[0] for text in prompts.text]
         return F.normalize(sum(each[1:], each[0]) / len(each), dim=-1)
+
+    @contextlib.contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Within it no parameter is written: what is kept serves without a look at values, which waits for a card."""
+        self._forget_what_changes()
+        self._unchanging = True
+        try:
+            yield
+        finally:
+            self._unchanging = False
 
     def _fixed(self) -> bool:
         """Whether class features need not be made anew at every call."""
@@ -185,7 +200,7 @@ class PromptedCLIP(nn.Module):
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
         state = (self.stream, autocast_type(self.logit_scale.device), *state_of(made_of))
         kept = self._kept
-        if kept is None or kept.state != state or not _same_values(kept.learned, learned):
+        if kept is None or kept.state != state or not (self._unchanging or _same_values(kept.learned, learned)):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
                 prompts = learner()
                 copies = [x.clone() for x in learned]

@@ -20,6 +20,8 @@ from modprompt.runs import folder as run_folder
 from modprompt.runs import images
 from modprompt.trainers import backbone, once
 from modprompt.trainers.feature_cache import feature_batches
+from modprompt.trainers.predictions import Predictions, require_finite
+from modprompt.training.unread import waits
 
 
 class CLIPTrainer(TrainerX):
@@ -72,7 +74,7 @@ class CLIPTrainer(TrainerX):
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""
-        features: Tensor = self.model.encode_image(image.to(self.device))
+        features: Tensor = self.model.encode_image(image.to(self.device, non_blocking=True))
         return features
 
     @property
@@ -95,9 +97,12 @@ class CLIPTrainer(TrainerX):
         self.evaluator.reset()
         split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
-        for batch in tqdm(self._test_batches(split)):
-            images, labels = self.parse_batch_test(batch)
-            self.evaluator.process(self.model_inference(images), labels)
+        predictions = Predictions(self.evaluator)
+        with self.model.unchanging():
+            for batch in tqdm(self._test_batches(split)):
+                images, labels = self.parse_batch_test(batch)
+                predictions.add(self.model_inference(images), labels)
+        predictions.hand_over()
         results = self.evaluator.evaluate()
         if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
             for name, value in results.items():
@@ -114,19 +119,24 @@ class CLIPTrainer(TrainerX):
         name = f"{self.cfg.DATASET.NAME}_{split}"
         return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image)
 
+    def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
+        """(images, labels) on the device; copied without a wait from pinned memory."""
+        image, label = (batch[key].to(self.device, non_blocking=True) for key in ("img", "label"))
+        return image, label
+
     def parse_batch_test(self, batch: Any) -> Tuple[Tensor, Tensor]:
-        """(images, labels) on the device."""
-        return batch["img"].to(self.device), batch["label"].to(self.device)
+        """(images, labels) on the device, as in training."""
+        return CLIPTrainer.parse_batch_train(self, batch)
 
     def model_inference(self, input: Tensor) -> Tensor:
         """Logits (B, C) of a test batch.
 
         Raises:
-            FloatingPointError: if they are not finite: there is no prediction in them.
+            FloatingPointError: on a CPU, if they are not finite; those of a card `test` looks at.
         """
         logits = self.logits(input) if input.dim() == 4 else self.logits_of(input)
-        if not torch.isfinite(logits).all():
-            raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
+        if not waits(logits.device):
+            require_finite(logits)
         return logits
 
     def logits(self, image: Tensor) -> Tensor:

@@ -41,10 +41,15 @@ def data_digest(dataset: Any) -> str:
 
 
 class FeatureBatches:
-    """Stands for a loader: batches of image features (B, E) under "img", with their labels (B,)."""
+    """Stands for a loader: batches of image features (B, E) under "img", with their labels (B,).
 
-    def __init__(self, features: Tensor, labels: Tensor, batch_size: int):
-        self.features, self.labels, self.batch_size = features, labels, batch_size
+    Like the loader's own they are pinned, where that is.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, loader: Any):
+        if getattr(loader, "pin_memory", False):
+            features, labels = features.pin_memory(), labels.pin_memory()
+        self.features, self.labels, self.batch_size = features, labels, int(loader.batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -56,11 +61,9 @@ class FeatureBatches:
 
 
 def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tensor, Tensor]:
-    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU."""
-    batches = [
-        (encode_image(batch["img"]).float().cpu(), batch["label"]) for batch in tqdm(loader, desc="encoding images")
-    ]
-    features, labels = (torch.cat(parts) for parts in zip(*batches))
+    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; from a card in one copy."""
+    batches = [(encode_image(batch["img"]).float(), batch["label"]) for batch in tqdm(loader, desc="encoding images")]
+    features, labels = (torch.cat(parts).cpu() for parts in zip(*batches))
     return features, labels
 
 
@@ -113,4 +116,4 @@ def feature_batches(
         print(f"Image features kept in {path}")
     else:
         print(f"Image features of {path}")
-    return FeatureBatches(*found, loader.batch_size)
+    return FeatureBatches(*found, loader)

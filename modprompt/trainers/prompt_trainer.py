@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
 import torch
 from dassl.metrics import compute_accuracy
@@ -26,13 +26,17 @@ from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import training_state
 from modprompt.trainers.clip_trainer import CLIPTrainer
+from modprompt.trainers.epochs import Epochs
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
 from modprompt.trainers.nodes import method_of, registered_default
 from modprompt.trainers.resuming import ResumableRun
+from modprompt.training.fused import fused
 from modprompt.training.lr_schedule import build_lr_scheduler
+from modprompt.training.step import Step
+from modprompt.training.unread import Number, Place, settled
 
 
-class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
+class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     """Trains a method's prompts in front of a frozen CLIP.
 
     A trainer is this class with a method_class (trainers/registration.py makes them); one of the version before has a
@@ -125,9 +129,10 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
             self.init_weights_hash = sha256_of(cfg.MODEL.INIT_WEIGHTS)
             print(f"Loaded the initial prompts from {cfg.MODEL.INIT_WEIGHTS}")
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
-        self.optim = build_optimizer(list(learner.parameters()), self._optim_cfg())
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        optimiser = build_optimizer(list(learner.parameters()), self._optim_cfg())
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
+        self.optim = optimiser if self.scaler is None else fused(optimiser)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
 
     @staticmethod
@@ -167,43 +172,38 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         """Loss of a batch: Output, images (B, 3, H, W), labels (B,)."""
         return self.model.objective.loss(output, image, label)
 
-    def summary(self, output: Output, label: Tensor, loss: Tensor) -> Dict[str, float]:
-        """What the log says of a step, as numbers by name; accuracy on the batch in percent."""
-        accuracy = {"acc": compute_accuracy(output.logits, label)[0].item()} if self.method.log_accuracy else {}
-        return {"loss": loss.item(), **accuracy}
+    def summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
+        """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
+        accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.log_accuracy else {}
+        return {"loss": settled(loss), **accuracy}
 
-    def forward_backward(self, batch: Any) -> Dict[str, float]:
-        """One step on a batch.
+    def forward_backward(self, batch: Any) -> Mapping[str, Number]:
+        """One step on a batch; what the log says of it.
 
         Raises:
-            FloatingPointError: if the loss is not finite; no weight has changed by then.
+            FloatingPointError: on a CPU, if the loss is not finite; no weight has changed by then.
         """
         image, label = self.parse_batch_train(batch)
-        output = self.model.output(image)
-        loss = self.loss(output, image, label)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1}: "
-                "lower OPTIM.LR or use PREC fp32; the last checkpoint is untouched"
-            )
-        self._update(loss)
+        done = self.step(image, label)
+        self.unread.add_loss(done.loss, self._place())
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return self.summary(output, label, loss)
+        return self.summary(self._output._replace(logits=done.logits), label, done.loss)
 
-    def _update(self, loss: Tensor) -> None:
-        self.optim.zero_grad()
-        if self.scaler is None:
-            loss.backward()
-            self.optim.step()
-        else:
-            self.scaler.scale(loss).backward()
-            self.scaler.step(self.optim)
-            self.scaler.update()
+    def _place(self) -> Place:
+        return Place(self.epoch, self.batch_idx)
 
-    def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
-        """(images, labels) on the device."""
-        return batch["img"].to(self.device), batch["label"].to(self.device)
+    @functools.cached_property
+    def step(self) -> Step:
+        """What a batch goes through; made at the first, when the optimiser is what it stays."""
+        return Step(self._output_and_loss, self.optim, self.scaler)
+
+    def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
+        output = self.model.output(image)
+        loss = self.loss(output, image, label)
+        self.unread.check(loss, self._place())
+        self._output = Output(*(part.detach() for part in output))
+        return output, loss
 
     @property
     def prompts_images(self) -> bool:
@@ -214,11 +214,13 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, CLIPTrainer):
         """Do what the method does, save and validate as asked for, unless the last step spoilt the prompts.
 
         Raises:
-            FloatingPointError: if a parameter is not finite; nothing is saved then.
+            FloatingPointError: if a parameter, or a loss that was not read yet, is not finite; nothing is saved then.
         """
+        self.unread.read()
         if self.model.end_epoch():
             print("Using GPA model for final inference...")
-        if not all(torch.isfinite(parameter).all() for parameter in self.model.prompt_learner.parameters()):
+        finite = [torch.isfinite(parameter).all() for parameter in self.model.prompt_learner.parameters()]
+        if not torch.stack(finite).all():
             raise FloatingPointError(
                 f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "
                 "with a lower OPTIM.LR or PREC fp32; the last checkpoint is untouched"

@@ -49,6 +49,24 @@ def test_eval_mode_computes_class_features_once_with_the_same_logits(model, imag
     assert counted.calls == 1
 
 
+def test_where_nothing_changes_values_are_not_compared(model, images, monkeypatch):
+    from modprompt.engine import model as module
+
+    looks, plain = [], module._same_values
+    monkeypatch.setattr(module, "_same_values", lambda *lists: looks.append(1) or plain(*lists))
+    model.eval()
+    with torch.no_grad():
+        model(images)
+        model.prompt_learner.ctx.data.add_(1)  # no version says so
+        expected, counted = copy.deepcopy(model)(images), Counted(model)
+        with model.unchanging():
+            assert all(torch.equal(model(images), expected) for _ in range(3))
+        assert (counted.calls, len(looks)) == (1, 0)
+        model.prompt_learner.ctx.data.add_(1)
+        assert not torch.equal(model(images), expected)  # behind it they are again
+    assert (counted.calls, len(looks)) == (2, 1)
+
+
 def test_no_gradient_is_lost_in_eval_mode(model, images):
     model.eval()
     with torch.no_grad():

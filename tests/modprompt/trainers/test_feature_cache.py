@@ -1,8 +1,10 @@
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from modprompt.cli import train
 from modprompt.storage.seal import arrays_hash
@@ -97,3 +99,15 @@ def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, ca
     assert len([line for line in out.splitlines() if "does not fit the images (" in line]) == 1
     assert all(np.array_equal(value, whole[name]) for name, value in np.load(file).items())
     assert evaluate("zeroshot") == (accuracy, 0)
+
+
+@pytest.mark.parametrize("pins", [True, False])
+def test_they_are_pinned_where_the_loaders_batches_are(monkeypatch, pins):
+    from modprompt.trainers.feature_cache import FeatureBatches
+
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(len(tensor)) or tensor)
+    loader = SimpleNamespace(batch_size=2, pin_memory=pins)
+    batches = list(FeatureBatches(torch.randn(3, 4), torch.arange(3), loader))
+    assert [len(batch["img"]) for batch in batches] == [2, 1]
+    assert pinned == ([3, 3] if pins else [])

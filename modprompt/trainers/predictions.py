@@ -1,0 +1,61 @@
+"""Logits of a test on their way to the evaluator, which reads them batch by batch."""
+
+from typing import Any, List, Tuple
+
+import torch
+from torch import Tensor
+
+from modprompt.training.unread import waits
+
+MOST_BYTES = 256 * 2**20  # of logits on a card: all of ImageNet's in half or single precision
+
+
+def require_finite(logits: Tensor) -> None:
+    """Raise FloatingPointError if logits are not finite: there is no prediction in them. It reads them."""
+    if not torch.isfinite(logits).all():
+        raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
+
+
+class Predictions:
+    """Hands logits to an evaluator: at once on a CPU; from a card on the CPU and all together, so that no batch waits.
+
+    Half precision is handed over in single precision then, which has the same values and which a CPU computes in.
+
+    Args:
+        evaluator: has `process(logits (B, C), labels (B,))`.
+    """
+
+    def __init__(self, evaluator: Any):
+        self.evaluator = evaluator
+        self._batches: List[Tuple[Tensor, Tensor]] = []
+        self._bytes = 0
+
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in a batch: logits (B, C), labels (B,).
+
+        Raises:
+            FloatingPointError: as hand_over, which is called before there are too many.
+        """
+        if not waits(logits.device):
+            self.evaluator.process(logits, labels)
+            return
+        self._batches.append((logits, labels))
+        self._bytes += logits.numel() * logits.element_size()
+        if self._bytes >= MOST_BYTES:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Give the evaluator what it does not have yet.
+
+        Raises:
+            FloatingPointError: if a logit is not finite.
+        """
+        if not self._batches:
+            return
+        sizes = [len(labels) for _, labels in self._batches]
+        logits, labels = (torch.cat(parts).cpu() for parts in zip(*self._batches))
+        self._batches, self._bytes = [], 0
+        for some, their in zip(logits.split(sizes), labels.split(sizes)):
+            some = some if some.dtype == torch.float64 else some.float()
+            require_finite(some)
+            self.evaluator.process(some, their)

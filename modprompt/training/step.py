@@ -1,0 +1,49 @@
+"""One training step, from a batch to changed parameters. Nothing in it waits for a device."""
+
+from typing import Any, Callable, NamedTuple, Tuple
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from modprompt.engine.model import Output
+
+LossOf = Callable[[Tensor, Tensor], Tuple[Output, Tensor]]
+
+
+class Done(NamedTuple):
+    """What a step leaves: the loss, a float32 scalar, and logits (B, C), without gradients and on the device.
+
+    No later step writes into them.
+    """
+
+    loss: Tensor
+    logits: Tensor
+
+
+class Step:
+    """A step of an optimiser down the loss of a batch.
+
+    Args:
+        loss_of: gives the output and the loss of images (B, 3, H, W) and labels (B,). What it raises ends the step
+            before any parameter has changed.
+        optimiser: of the parameters.
+        scaler: of the loss, against gradients that vanish in half precision; None for none.
+    """
+
+    def __init__(self, loss_of: LossOf, optimiser: Optimizer, scaler: Any = None):
+        self.loss_of = loss_of
+        self.optimiser = optimiser
+        self.scaler = scaler
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Done:
+        """One step on images (B, 3, H, W) and labels (B,), on the device."""
+        output, loss = self.loss_of(images, labels)
+        self.optimiser.zero_grad()
+        if self.scaler is None:
+            loss.backward()
+            self.optimiser.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
+        return Done(loss.detach().float(), output.logits.detach())
