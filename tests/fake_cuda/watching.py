@@ -26,15 +26,7 @@ ONE_TYPE = {
 }
 COPIES = ("_to_copy", "copy_")
 INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_")
-NO_KERNEL = (
-    "empty",
-    "new_empty",
-    "detach",
-    "alias",
-    "lift",
-    "_unsafe_view",
-    "_reshape_alias",
-    "is_same_size")
+NO_KERNEL = ("empty", "new_empty", "detach", "alias", "lift", "_unsafe_view", "_reshape_alias", "is_same_size")
 SIZES_FROM_VALUES = ("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount")
 
 
