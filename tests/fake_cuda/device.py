@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 from unittest import mock
 
 import torch
@@ -19,16 +19,9 @@ FREE = 70 * 2**30  # bytes of the card's memory
 CUDA = torch.device("cuda", 0)
 
 
-def _reachable(root: nn.Module) -> List[nn.Module]:
-    """All modules of a module, those that it holds without calling them its own, too."""
-    found: Dict[int, nn.Module] = {}
-    waiting = [root]
-    while waiting:
-        module = waiting.pop()
-        if id(module) not in found:
-            found[id(module)] = module
-            waiting += [one for one in (*module.children(), *vars(module).values()) if isinstance(one, nn.Module)]
-    return list(found.values())
+def _held(module: nn.Module) -> List[nn.Module]:
+    """A module's children, and modules that it holds without calling them its own."""
+    return [one for one in (*module.children(), *vars(module).values()) if isinstance(one, nn.Module)]
 
 
 class _Moves:
@@ -36,17 +29,21 @@ class _Moves:
 
     def __init__(self, mode: FakeTensorMode) -> None:
         self._mode = mode
+        self._going: Set[int] = set()  # modules whose parts are being moved, by id
         self._fakes: Dict[int, Tuple[Tensor, Tensor]] = {}  # by id of a tensor with values, which is kept alive
 
-    def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        done: Dict[int, Tensor] = {}
-        for part in _reachable(module):
-            holders: Any = (part._parameters, part._buffers)
-            for held in holders:
-                for name, tensor in held.items():
-                    if tensor is not None and id(tensor) not in done:
-                        held[name] = self._moved(tensor, fn)
-                        done[id(held[name])] = held[name]
+    def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor]) -> nn.Module:
+        if id(module) in self._going:
+            return module
+        self._going.add(id(module))
+        for part in _held(module):
+            part._apply(fn)  # which it may have of its own
+        holders: Any = (module._parameters, module._buffers)
+        for held in holders:
+            for name, tensor in held.items():
+                if tensor is not None:
+                    held[name] = self._moved(tensor, fn)
+        self._going.remove(id(module))
         return module
 
     def _moved(self, tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
@@ -91,22 +88,22 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
     """
     mode = _NoCard(allow_non_fake_inputs=True)
     moves = _Moves(mode)
-    embed, move = prompts.embed_ids, nn.Module.to
-
-    def embed_in_mode(*inputs: Any, **named: Any) -> Tensor:
-        with mode:
-            return embed(*inputs, **named)
+    embed, laid_out, move = prompts.embed_ids, prompts.PromptText._lay_out, nn.Module.to
 
     def apply(module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        return moves.apply(module, fn, recurse)
+        return moves.apply(module, fn)
 
     def to(module: nn.Module, *inputs: Any, **named: Any) -> nn.Module:
         with mode:
             return move(module, *inputs, **named)
 
     def embed_where_it_is(ids: Tensor, clip_model: Any, dtype: Any = None) -> Tensor:
-        faked = isinstance(clip_model.token_embedding.weight, FakeTensor)
-        return (embed_in_mode if faked else embed)(ids, clip_model, dtype)
+        with mode if isinstance(clip_model.token_embedding.weight, FakeTensor) else contextlib.nullcontext():
+            return embed(ids, clip_model, dtype)
+
+    def lay_out(text: prompts.PromptText, words: Tensor) -> None:
+        with mode if isinstance(words, FakeTensor) else contextlib.nullcontext():
+            laid_out(text, words)
 
     with contextlib.ExitStack() as stack:
         patch = lambda *inputs: stack.enter_context(mock.patch.object(*inputs))  # noqa: E731
@@ -119,6 +116,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         patch(nn.Module, "to", to)
         patch(nn.Module, "_apply", apply)
         patch(prompts, "embed_ids", embed_where_it_is)
+        patch(prompts.PromptText, "_lay_out", lay_out)
         patch(prompts.PromptText, "__init__", with_values(prompts.PromptText.__init__))
         patch(facts, "fingerprint", lambda *_: "of no values")
         patch(facts, "_has_other_weights", lambda *_: False)
