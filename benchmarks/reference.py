@@ -1,15 +1,17 @@
-"""The published MPL implementation, from a checkout, as one more side of the benchmarks.
+"""The published implementations of MPL, MaPLe, CoOp and CoCoOp, from a checkout, as one more side of the benchmarks.
 
-Its code is imported from the checkout and runs unchanged but for one thing: on a CPU its hard-coded `.half()` would be
-hundreds of times slower, so while it is built and run `.half()` does nothing.
+Their code is imported from the checkout of the official MPL repository, which has all four. In fp16 it runs unchanged.
+In fp32 one thing is changed: while it is built and run, its hard-coded `.half()` does nothing. It would mix types on a
+card, and on a CPU it would be hundreds of times slower.
 """
 
 import importlib
 import sys
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
@@ -18,11 +20,31 @@ from modprompt.compat import find as compat
 from modprompt.errors import UserError
 
 
-def _config() -> CfgNode:
+class _Published(NamedTuple):
+    """Where a method is, its node of the config and its settings, and what its copy of CLIP is told."""
+
+    module: str
+    node: str
+    settings: Mapping[str, Any]
+    design: Mapping[str, int] = {}
+
+
+WORDS = "a photo of a"
+PUBLISHED = {
+    "MPL": _Published(
+        "mpl", "MPL", {"N_CTX": 1, "N_ADD_OP": 2, "N_RM_OP": 1, "CTX_INIT": WORDS}, {"n_ctx": 1, "n_rm_op": 1}
+    ),
+    "MaPLe": _Published("maple", "MAPLE", {"N_CTX": 2, "CTX_INIT": WORDS}, {"maple_length": 2}),
+    "CoOp": _Published("coop", "COOP", {"N_CTX": 16, "CSC": False, "CTX_INIT": "", "CLASS_TOKEN_POSITION": "end"}),
+    "CoCoOp": _Published("cocoop", "COCOOP", {"N_CTX": 4, "CTX_INIT": WORDS}),
+}
+
+
+def _config(published: _Published, precision: str, size: int, depth: int) -> CfgNode:
     cfg = CfgNode()
-    cfg.INPUT = CfgNode({"SIZE": [224, 224]})
-    node = {"N_CTX": 1, "N_ADD_OP": 2, "N_RM_OP": 1, "CTX_INIT": "a photo of a", "PREC": "fp32", "PROMPT_DEPTH": 9}
-    cfg.TRAINER = CfgNode({"MPL": node})
+    cfg.INPUT = CfgNode({"SIZE": [size, size]})
+    settings = {**published.settings, "PREC": precision, "PROMPT_DEPTH": depth}
+    cfg.TRAINER = CfgNode({published.node: settings})
     return cfg
 
 
@@ -30,34 +52,67 @@ def _as_it_is(self: Any, *_: Any, **__: Any) -> Any:
     return self
 
 
-def reference_model(directory: str, state_dict: Mapping[str, Tensor], classnames: Sequence[str]) -> nn.Module:
+class WithLoss(nn.Module):
+    """A published model that gives logits, so that its call gives the loss of images (B, 3, H, W) and labels (B,)."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.prompt_learner = model.get_submodule("prompt_learner")
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss, as the published trainer takes it."""
+        return F.cross_entropy(self.model(images), labels)
+
+
+def reference_model(
+    directory: str,
+    state_dict: Mapping[str, Tensor],
+    classnames: Sequence[str],
+    method: str = "MPL",
+    precision: str = "fp32",
+    size: int = 224,
+    depth: int = 9,
+) -> nn.Module:
     """The checkout's model in its reference setting, in training mode; its call gives the loss of images and labels.
 
     Args:
-        directory: a checkout of the official repository.
+        directory: a checkout of the official MPL repository.
         state_dict: weights of a CLIP.
         classnames: names of the classes.
+        method: "MPL", "MaPLe", "CoOp" or "CoCoOp".
+        precision: "fp16", for a card, or "fp32", for which the process's `.half()` does nothing from here on.
+        size: of the images.
+        depth: layers that receive prompts, for MPL and MaPLe.
 
     Raises:
         UserError: if the folder is no such checkout.
     """
+    published = PUBLISHED[method]
+    clip = _import_from(directory, published.module)
+    if precision != "fp16":
+        for kind in (nn.Module, torch.Tensor):
+            kind.half = _as_it_is  # type: ignore[method-assign]  # on purpose, for the whole process
+    trainer = importlib.import_module(f"trainers.{published.module}")
+    details = {"trainer": method, "vision_depth": 0, "vision_ctx": 0, "language_depth": 0, "language_ctx": 0}
+    clip_model = clip.build_model(dict(state_dict), {**details, **published.design})
+    if precision != "fp16":
+        clip_model.float()
+    model: nn.Module = trainer.CustomCLIP(_config(published, precision, size, depth), classnames, clip_model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("prompt_learner" in name)
+    return WithLoss(model) if method == "CoOp" else model
+
+
+def _import_from(directory: str, module: str) -> Any:
+    """The checkout's `clip.clip`, which it finds under that name from here on."""
     root = Path(directory).resolve()
-    if not (root / "trainers" / "mpl.py").is_file() or not (root / "clip" / "clip.py").is_file():
-        raise UserError(
-            f"--reference {directory}: there is no trainers/mpl.py and clip/clip.py of the official MPL there"
-        )
+    for needed in (f"trainers/{module}.py", "clip/clip.py"):
+        if not (root / needed).is_file():
+            raise UserError(f"--reference {directory}: there is no {needed} of the official MPL repository there")
     compat.add_to_path()
     import_clip()  # leaves a stand-in for what old copies of clip ask of setuptools
     for name in [name for name in sys.modules if name.split(".")[0] in ("clip", "trainers")]:
         del sys.modules[name]
     sys.path.insert(0, str(root))
-    for kind in (nn.Module, torch.Tensor):
-        kind.half = _as_it_is  # type: ignore[method-assign]  # on purpose, for the whole process
-    clip = importlib.import_module("clip.clip")  # the checkout's, as the trainer
-    trainer = importlib.import_module("trainers.mpl")
-    details = {"trainer": "MPL", "vision_depth": 0, "vision_ctx": 0, "language_depth": 0, "language_ctx": 0}
-    clip_model = clip.build_model(dict(state_dict), {**details, "n_ctx": 1, "n_rm_op": 1}).float()
-    model: nn.Module = trainer.CustomCLIP(_config(), classnames, clip_model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("prompt_learner" in name)
-    return model
+    return importlib.import_module("clip.clip")
