@@ -91,6 +91,17 @@ def pytest_terminal_summary(terminalreporter, config):
     )
 
 
+LAYOUTS = ("arithmetic", "whole", "packed")  # a CPU's, a card's of few tokens, a card's of many
+
+
+def lay_out_for(monkeypatch, layout):
+    """From here on text sides are laid out as LAYOUTS says, and run so, wherever they are."""
+    from modprompt.engine import packing
+
+    monkeypatch.setattr(packing, "counts_launches", lambda device: layout != "arithmetic")
+    monkeypatch.setattr(packing, "FEW_TOKENS", 10**9 if layout == "whole" else 0)
+
+
 @pytest.fixture(autouse=True)
 def _process_is_kept():
     """Every test draws from generators of its own seed, whatever ran before, and leaves the process as it found it."""

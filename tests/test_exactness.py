@@ -6,14 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.engine import packing
 from modprompt.engine.context import from_words, no_context, random_context
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.learners.independent import IndependentPromptLearner
-from tests.conftest import random_clip
+from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]
 
@@ -161,12 +160,10 @@ def compare(kind, seed, most_tokens=None):
         assert (one - two).abs().max() <= 1e-5 * max(largest, 1e-3)
 
 
-@pytest.fixture(params=["arithmetic", "whole", "packed"])
+@pytest.fixture(params=LAYOUTS)
 def layout(request, monkeypatch):
-    """What text sides are laid out for: a CPU, a card with few tokens, a card with many; the latter two on the CPU."""
-    if request.param != "arithmetic":
-        monkeypatch.setattr(packing, "counts_launches", lambda device: True)
-        monkeypatch.setattr(packing, "FEW_TOKENS", 10**9 if request.param == "whole" else 0)
+    """One of the ways in which text sides are computed, on the CPU."""
+    lay_out_for(monkeypatch, request.param)
 
 
 @pytest.mark.usefixtures("layout")

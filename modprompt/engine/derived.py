@@ -39,7 +39,7 @@ _made: "weakref.WeakKeyDictionary[nn.Module, _Made]" = weakref.WeakKeyDictionary
 
 def _once(module: nn.Module, make: Callable[[Tensor, Tensor], Any]) -> Any:
     """`make(weight, bias)` of a frozen module, made once for each state of the two."""
-    tensors = module.weight.detach(), module.bias.detach()
+    tensors = tuple(getattr(module, name).detach() for name in ("weight", "bias"))
     state = state_of(tensors)
     made = _made.get(module)
     if made is None or made.state != state:
@@ -68,7 +68,8 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
     if x.dtype == torch.float16 and packing.counts_launches(x.device) and _is_frozen(norm):
         halves = _once(norm, _exact_halves)
         if halves is not None:
-            return F.layer_norm(x, x.shape[-1:], *halves, norm.eps)
+            weight, bias = halves
+            return F.layer_norm(x, x.shape[-1:], weight, bias, norm.eps)
     return norm(x)
 
 

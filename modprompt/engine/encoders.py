@@ -10,12 +10,12 @@ from typing import List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from modprompt.clips.structure import CLIP, ResNet, VisionTransformer
 from modprompt.engine import packing
 from modprompt.engine.blocks import run_block, run_last_block
 from modprompt.engine.derived import normalise
+from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
@@ -142,11 +142,8 @@ class TextEncoder(nn.Module):
             chunks = split(text.suffixes, max(1, self.most_tokens // text.prefix.shape[0]))
         if len(chunks) == 1:
             features = self._features(text, chunks[0], additions)
-        elif torch.is_grad_enabled():
-            parts = [checkpoint(self._features, text, chunk, additions, use_reentrant=False) for chunk in chunks]
-            features = torch.cat(parts, dim=1)
         else:
-            features = torch.cat([self._features(text, chunk, additions) for chunk in chunks], dim=1)
+            features = torch.cat([recomputed(self._features, text, chunk, additions) for chunk in chunks], dim=1)
         return features if text.order is None else features.index_select(1, text.order)
 
     def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions) -> Tensor:

@@ -1,14 +1,19 @@
-"""How many text tokens may be computed at a time in the memory that is free; keeping what a step has freed."""
+"""How many text tokens may be computed at a time in the memory that is free; what is not kept; what is, once freed."""
 
 import ctypes
+import inspect
 import os
 from pathlib import Path
-from typing import Optional
+from typing import Any, Callable, Optional
 
 import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 SAVED = 16  # floats per layer, token and unit of width that training keeps or needs beside it: measured, rounded up
 SHARE = 0.5  # of the free memory that the text side may take
+
+_RECOMPUTES = "use_reentrant" in inspect.signature(checkpoint).parameters  # PyTorch 1.11 and newer
 
 _CGROUPS = (  # limit and use of a container, version 2 and 1
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -30,6 +35,15 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError, TypeError):  # not glibc
         return False
     return bool(mallopt(_TRIM_THRESHOLD, _MOST_KEPT)) and bool(mallopt(_MMAP_MAX, 0))
+
+
+def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """function(*inputs), which draws no random numbers; the backward pass computes it again: nothing of it is kept."""
+    if not (_RECOMPUTES and torch.is_grad_enabled()):
+        return function(*inputs)
+    # the generators' states are not asked for: that is a wait for a card
+    output: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return output
 
 
 def _number(path: str) -> Optional[int]:

@@ -16,6 +16,7 @@ from modprompt.clips.structure import Block
 from modprompt.engine import packing
 from modprompt.engine.blocks import attention, causal_after, close, project
 from modprompt.engine.derived import normalise
+from modprompt.engine.memory import recomputed
 from modprompt.engine.packing import Suffix
 
 
@@ -117,26 +118,33 @@ def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Se
 
 
 def _see(prefix: Tensor, own: Tensor, heads: int) -> Tensor:
-    """What each token of whole sequences sees, (B * c, P + L, D), of the prefix (B, P, 3 D) and (B, c, L, 3 D)."""
-    if prefix.shape[1]:
-        own = torch.cat([prefix[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2)
-    qkv = own.view(-1, own.shape[2], 3, heads, own.shape[-1] // (3 * heads))
-    return attention(*qkv.unbind(2), causal=True).flatten(-2)
+    """What each token of whole sequences sees, (B * c, P + L, D), of the prefix (B, P, 3 D) and (B, c, L, 3 D).
+
+    With a prefix the backward pass computes it again: else the prefix would be kept for each class, and much else.
+    """
+    return recomputed(_see_behind, prefix, own, heads) if prefix.shape[1] else _see_own(own, heads)
+
+
+def _see_behind(prefix: Tensor, own: Tensor, heads: int) -> Tensor:
+    return _see_own(torch.cat([prefix[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2), heads)
+
+
+def _see_own(whole: Tensor, heads: int) -> Tensor:
+    length, width = whole.shape[-2], whole.shape[-1] // 3
+    query, key, value = whole.view(-1, length, 3, heads, width // heads).unbind(2)
+    return attention(query, key, value, causal=True).flatten(-2)
 
 
 def _attend_whole(parts: Sequence[Tensor], heads: int) -> List[Tensor]:
     """As _attend_shared; the prefix sees what it does in front of any class."""
     prefix, *own = parts
+    seen = [_see(prefix, part, heads) for part in own]
     batch, shared = prefix.shape[:2]
-    attended: List[Tensor] = []
-    for part in own:
-        seen = _see(prefix, part, heads)
-        if shared:
-            ahead, seen = seen.split([shared, part.shape[2]], dim=1)
-            if not attended:
-                attended.append(ahead.view(batch, -1, *ahead.shape[1:])[:, 0])
-        attended.append(seen)
-    return attended
+    if not shared:
+        return seen
+    halves = [part.split([shared, part.shape[1] - shared], dim=1) for part in seen]
+    ahead = halves[0][0]  # (B * c, P, D), alike for all classes of an image
+    return [ahead.view(batch, -1, *ahead.shape[1:])[:, 0], *(behind for _, behind in halves)]
 
 
 def _run_last_whole(block: Block, x: Packed, ends: Sequence[Tensor]) -> Tensor:

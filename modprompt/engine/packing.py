@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 PADDING = 0.05  # so much arithmetic may be added to have fewer groups
+CARD_PADDING = 0.5  # the same on a card, where a group costs its launches in every layer
 FEW_TOKENS = 2048  # of whole sequences: up to here a card's time is that of its launches; estimated, not measured
-FEW_GROUPS = 2  # of many tokens on a card: each group is launched in every layer
-_Run = Tuple[List[int], int]  # numbers of classes, and the longest of their lengths
 
 
 class Group(NamedTuple):
@@ -81,7 +80,7 @@ def lay_out(ends: Sequence[int], shared: int, device: torch.device) -> Layout:
     whole = [end + 1 for end in ends]
     if len(whole) * max(whole) <= FEW_TOKENS:
         return Layout(0, [Group(tuple(range(len(whole))), tuple(whole), max(whole))])
-    return Layout(shared, _few_groups(own, FEW_GROUPS))
+    return Layout(shared, group_by_length(own, CARD_PADDING))
 
 
 def count_shared(symbols: Tensor, end: Tensor) -> int:
@@ -95,41 +94,18 @@ def group_by_length(lengths: Sequence[int], padding: float = PADDING) -> List[Gr
 
     Neighbouring lengths are joined while the tokens of all groups stay within 1 + padding times those there are.
     """
-    runs, spare = _runs(lengths), int(padding * sum(lengths))
-    while len(runs) > 1:
-        cost, place = _cheapest(runs)
-        if cost > spare:
-            break
-        spare -= cost
-        _join(runs, place)
-    return _groups(runs, lengths)
-
-
-def _few_groups(lengths: Sequence[int], most: int) -> List[Group]:
-    """As group_by_length: neighbouring lengths are joined until there are at most so many groups."""
-    runs = _runs(lengths)
-    while len(runs) > most:
-        _join(runs, _cheapest(runs)[1])
-    return _groups(runs, lengths)
-
-
-def _runs(lengths: Sequence[int]) -> List[_Run]:
     by_length: Dict[int, List[int]] = {}
     for number, length in enumerate(lengths):
         by_length.setdefault(length, []).append(number)
-    return [(by_length[length], length) for length in sorted(by_length)]
-
-
-def _cheapest(runs: List[_Run]) -> Tuple[int, int]:
-    """The fewest tokens that joining a run with the next one adds, and the run's place."""
-    return min((len(runs[i][0]) * (runs[i + 1][1] - runs[i][1]), i) for i in range(len(runs) - 1))
-
-
-def _join(runs: List[_Run], place: int) -> None:
-    runs[place : place + 2] = [(runs[place][0] + runs[place + 1][0], runs[place + 1][1])]
-
-
-def _groups(runs: List[_Run], lengths: Sequence[int]) -> List[Group]:
+    runs = [(by_length[length], length) for length in sorted(by_length)]
+    spare = int(padding * sum(lengths))
+    while len(runs) > 1:
+        costs = [(len(runs[i][0]) * (runs[i + 1][1] - runs[i][1]), i) for i in range(len(runs) - 1)]
+        cost, i = min(costs)
+        if cost > spare:
+            break
+        spare -= cost
+        runs[i : i + 2] = [(runs[i][0] + runs[i + 1][0], runs[i + 1][1])]
     return [Group(tuple(numbers), tuple(lengths[n] for n in numbers), length) for numbers, length in runs]
 
 

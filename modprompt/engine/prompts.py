@@ -6,6 +6,7 @@ Shapes: B images, C classes, L tokens, T text width, n context tokens.
 from typing import Any, List, NamedTuple, Optional, Sequence, Union
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
@@ -113,12 +114,16 @@ class PromptText(nn.Module):
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptText":
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
-        if lay_out(self.ends, self.alike, self.words.device) != (self.shared, self.groups):
-            self._lay_out(self._all_words())
+        self.settle()
         return self
 
+    def settle(self) -> None:
+        """Lay the words out as the device wants it where they are now."""
+        if lay_out(self.ends, self.alike, self.words.device) != (self.shared, self.groups):
+            self._lay_out(self._all_words())
+
     def _lay_out(self, words: Tensor) -> None:
-        """Keep the embedded words (C, L, T) as their device wants them: in parts where the context is shared, else whole."""
+        """Keep embedded words (C, L, T) as their device wants them: in parts if the context is shared, else whole."""
         for name in [name for name in self._buffers if name != "reading_order"]:
             delattr(self, name)
         device = words.device
@@ -128,9 +133,9 @@ class PromptText(nn.Module):
         in_place = len(self.groups) == 1 and self.groups[0].classes == tuple(range(len(self.ends)))
         self.register_buffer("order", None if in_place else order.to(device), persistent=False)
         for number, group in enumerate(self.groups):
-            end = torch.tensor(group.lengths, device=device) - 1
+            end = torch.tensor(group.lengths).to(device) - 1
             self.register_buffer(f"end_{number}", end, persistent=False)
-            classes = torch.tensor(group.classes, device=device)
+            classes = torch.tensor(group.classes).to(device)
             if self.context_in_prefix:
                 own = words[classes, self.shared : self.shared + group.length]
                 self.register_buffer(f"own_{number}", own[None].clone(), persistent=False)
@@ -143,13 +148,12 @@ class PromptText(nn.Module):
         """The embedded words (C, L, T); behind a prompt's end anything, which nothing reads."""
         if not self.context_in_prefix:
             return self.words
-        n_cls, width = len(self.ends), self.words.shape[-1]
-        words = self.words.new_zeros(n_cls, max(self.ends) + 1, width)
-        words[:, : self.shared] = self.words
-        for number, group in enumerate(self.groups):
-            own = getattr(self, f"own_{number}")[0]
-            words[list(group.classes), self.shared : self.shared + group.length] = own
-        return words
+        longest = max(group.length for group in self.groups)
+        own = [getattr(self, f"own_{number}")[0] for number in range(len(self.groups))]
+        laid = torch.cat([F.pad(words, (0, 0, 0, longest - words.shape[1])) for words in own])
+        if self.order is not None:
+            laid = laid.index_select(0, self.order)
+        return torch.cat([self.words.expand(len(laid), -1, -1), laid], dim=1)
 
     def forward(self, ctx: Tensor) -> TextTokens:
         """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""

@@ -108,7 +108,7 @@ class CoupledPromptLearner(Learner):
         return [torch.cat([proj(source) for proj in projections]) for source, projections in each]
 
     def _project_together(self, layers: Sequence[int]) -> List[Tensor]:
-        """As one by one, in one product of each number of vectors that layers have: a few launches, not some a layer."""
+        """As one by one, in one product for all layers with as many vectors: a few launches, not some a layer."""
         found: Dict[int, Tensor] = {}
         by_rows: Dict[int, List[int]] = {}
         for layer in layers:

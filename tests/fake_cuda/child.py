@@ -32,7 +32,7 @@ def run(target: str, *inputs: Any) -> Any:
     if done.returncode == REFUSED:
         raise UserError(done.stderr.splitlines()[-1])
     if done.returncode:
-        raise RuntimeError(f"{target}{inputs} failed:\n{done.stderr[-6000:]}")
+        raise RuntimeError(f"{target}{inputs} failed:\n{done.stderr[-20000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

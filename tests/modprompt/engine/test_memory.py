@@ -68,3 +68,18 @@ def test_freed_memory_is_kept_where_the_c_library_can():
 def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     assert memory.keep_freed_memory() is False
+
+
+def test_what_is_computed_again_has_the_same_gradient_and_keeps_its_inputs_alone():
+    x, kept = torch.randn(50, 8, requires_grad=True), []
+
+    def product(x):
+        return (x.exp() * x.sin()).cos()
+
+    (expected,) = torch.autograd.grad(product(x).sum(), x)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        out = memory.recomputed(product, x).sum()
+    assert [one for one in kept if one.numel() > 1 and one.data_ptr() != x.data_ptr()] == []
+    assert torch.equal(torch.autograd.grad(out, x)[0], expected)
+    with torch.no_grad():
+        assert memory.recomputed(product, x).grad_fn is None

@@ -3,7 +3,9 @@ import random
 import pytest
 import torch
 
-from modprompt.engine.packing import Suffix, count_shared, group_by_length, order_of, split
+from modprompt.engine.packing import FEW_TOKENS, Suffix, count_shared, group_by_length, lay_out, order_of, split
+
+CPU, CARD = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -24,6 +26,31 @@ def test_groups_hold_every_class_once_within_the_padding(seed):
 def test_without_padding_groups_have_one_length():
     groups = group_by_length([3, 4, 4, 9], padding=0)
     assert [(group.classes, group.length) for group in groups] == [((0,), 3), ((1, 2), 4), ((3,), 9)]
+
+
+def test_a_cpu_shares_what_it_can():
+    layout = lay_out([8, 10, 8], 5, CPU)
+    assert layout.shared == 5
+    assert [(group.classes, group.length) for group in layout.groups] == [((0, 2), 4), ((1,), 6)]
+
+
+def test_few_tokens_on_a_card_are_whole_sequences_of_one_length():
+    layout = lay_out([8, 10, 8], 5, CARD)
+    assert layout.shared == 0
+    assert [(group.classes, group.lengths, group.length) for group in layout.groups] == [((0, 1, 2), (9, 11, 9), 11)]
+
+
+def test_many_tokens_on_a_card_share_their_beginning_in_few_groups():
+    many = FEW_TOKENS // 11 + 1
+    assert lay_out([10] * (many - 1), 5, CARD).shared == 0
+    layout = lay_out([10] * many, 5, CARD)
+    assert layout.shared == 5
+    assert len(layout.groups) == 1
+    ends = [8, 9, 10, 11] * many
+    assert len(lay_out(ends, 5, CARD).groups) == 1
+    assert len(lay_out(ends, 5, CPU).groups) == 3
+    long_names = [8] * (20 * many) + [30] * many  # padding them to one length would cost more than a group
+    assert [group.length for group in lay_out(long_names, 5, CARD).groups] == [4, 26]
 
 
 def test_shared_columns_end_before_the_first_end():

@@ -3,6 +3,7 @@ import torch
 
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.errors import UserError
+from tests.conftest import lay_out_for
 
 NAMES = ["cat", "dog with a hat", "x_y", "cat"]
 
@@ -53,6 +54,22 @@ def test_class_name_stands_where_it_should(clip_model, position, ahead, own):
     (rows,) = sentences(build(clip_model, 3, position, own), ctx)
     for row, expected in zip(rows, written_out(clip_model, ctx, ahead)):
         torch.testing.assert_close(row, expected)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_prompts_are_the_same_wherever_they_are_moved(clip_model, monkeypatch, position, own):
+    ctx = torch.randn(len(NAMES), 3, 64) if own else torch.randn(3, 64)
+    prompt_text = build(clip_model, 3, position, own)
+    before, shapes = sentences(prompt_text, ctx)[0], {name: x.shape for name, x in prompt_text.named_buffers()}
+    for layout in ("whole", "packed", "whole", "arithmetic"):
+        lay_out_for(monkeypatch, layout)
+        prompt_text.to("cpu")  # to where it is: a move all the same
+        assert (prompt_text.shared == 0) == (layout == "whole")
+        (rows,) = sentences(prompt_text, ctx)
+        for row, expected in zip(rows, before):
+            assert torch.equal(row, expected)
+    assert {name: x.shape for name, x in prompt_text.named_buffers()} == shapes
 
 
 @pytest.mark.parametrize("position", ["end", "middle", "front"])

@@ -11,7 +11,7 @@ from modprompt.engine.schedule import Schedules, from_config, modular, replaceme
 from modprompt.errors import UserError
 from modprompt.learners.coupled import CoupledPromptLearner
 from tests import plain_mpl
-from tests.conftest import random_clip
+from tests.conftest import lay_out_for, random_clip
 
 NAMES = ["Annual Crop Land", "Forest", "sea_or_lake", "a class with quite a long name"]
 SETTINGS = [
@@ -148,3 +148,26 @@ def test_describe_reads_the_settings_from_a_state_dict(clip_model):
         "the text width": 64,
         "the vision width": 128,
     }
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_one_product_for_all_projections_is_each_of_them(clip_model, monkeypatch, settings):
+    learner = build(clip_model, **{**settings, "depth": min(3, settings["depth"])})
+    lengths = [1, 3] * len(learner.compound_prompts_text)
+    for (name, rows), length in zip(list(learner.compound_prompts_text.items()), lengths):
+        longer = rows.detach().repeat(2, 1)[: max(length, len(rows))]  # layers with other numbers of vectors
+        learner.compound_prompts_text[name] = torch.nn.Parameter(longer)
+
+    def both_ways():
+        learner.zero_grad()
+        rows = [one for one in learner._vision_additions() if one is not None]
+        torch.cat([row * (1 + number) for number, row in enumerate(rows)]).square().sum().backward()
+        return [row.detach() for row in rows], [one.grad for one in learner.parameters() if one.grad is not None]
+
+    one_by_one = both_ways()
+    lay_out_for(monkeypatch, "whole")
+    together = both_ways()
+    for ours, expected in zip(together, one_by_one):
+        assert len(ours) == len(expected)
+        for one, two in zip(ours, expected):
+            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
