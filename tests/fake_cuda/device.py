@@ -66,7 +66,7 @@ class _Moves:
 class _NoCard(FakeTensorMode):
     """The mode of a machine that has no card, whatever it is told: nothing is made on one."""
 
-    avoid_device_init = True  # type: ignore[assignment]  # a property that asks torch.cuda
+    avoid_device_init = True  # there it is a property that asks torch.cuda
 
 
 def with_values(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from dassl.engine import build_trainer  # noqa: E402
 
 import modprompt.data.readers.all  # noqa: E402
 import modprompt.trainers.all  # noqa: E402, F401 - they register
-from modprompt.methods import groups  # noqa: E402
+from modprompt.methods import groups, templates  # noqa: E402
 from modprompt.runs.settings import Settings  # noqa: E402
 from modprompt.trainers import config  # noqa: E402
 from modprompt.trainers.clip_trainer import CLIPTrainer  # noqa: E402
@@ -47,7 +47,7 @@ class Batches(List[Dict[str, torch.Tensor]]):
 def _built_with_values() -> Iterator[None]:
     """Images and weights are read as they are, and a model has values until it moves to the card."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(groups, "DIVERSE", groups.DIVERSE[:2]))  # PromptSRC's, else a minute
+        stack.enter_context(mock.patch.object(groups, "DIVERSE", templates.DIVERSE[:2]))  # PromptSRC's, else a minute
         for kind, name in (
             (CLIPTrainer, "build_data_loader"),
             (PromptTrainer, "build_model"),

@@ -89,6 +89,14 @@ def test_it_says_why_it_cannot_be_had(monkeypatch, version, compiler, reason):
         building.library()
 
 
+def test_a_build_for_cards_is_another_pytorch(monkeypatch, tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libtorch_cuda.so").touch()
+    monkeypatch.setattr(building, "_torch", lambda: tmp_path)
+    monkeypatch.setattr(building.importlib.metadata, "version", lambda _: building.tried_version())
+    assert "is built for cards" in building.why_not()
+
+
 def test_a_test_is_skipped_unless_it_is_required(monkeypatch):
     monkeypatch.setattr(needed, "why_not", lambda: "there is no g++")
     monkeypatch.delenv(building.REQUIRED, raising=False)

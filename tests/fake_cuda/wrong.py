@@ -35,7 +35,7 @@ MISMATCHES: Dict[str, Callable[[], Any]] = {
         _made(2, 4, 8, 64), _made(2, 4, 8, 64, dtype=FLOAT), _made(2, 4, 8, 64)
     ),
     "attention with a bias of another type": lambda: F.scaled_dot_product_attention(
-        *[_made(2, 4, 8, 64)] * 3, attn_mask=_made(8, 8, dtype=FLOAT)
+        _made(2, 4, 8, 64), _made(2, 4, 8, 64), _made(2, 4, 8, 64), attn_mask=_made(8, 8, dtype=FLOAT)
     ),
     "product of two devices": lambda: _made(2, 3) @ _made(3, 4, device="cpu"),
     "sum of two devices": lambda: _made(2, 3) + torch.zeros(2, 3, dtype=HALF),
