@@ -80,6 +80,20 @@ def with_values(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _copying(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Tensor.__deepcopy__ for tensors with values, and for fake ones, whose storage cannot be copied."""
+
+    def copied(tensor: Tensor, memo: Dict[int, Any]) -> Any:
+        if not isinstance(tensor, FakeTensor):
+            return with_values(plain)(tensor, memo)
+        if id(tensor) not in memo:
+            other = tensor.detach().clone()
+            memo[id(tensor)] = nn.Parameter(other, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else other
+        return memo[id(tensor)]
+
+    return copied
+
+
 @contextlib.contextmanager
 def fake_cuda() -> Iterator[FakeTensorMode]:
     """Within it a card is there: `module.to("cuda")` gives fake tensors, and what is made of them is fake.
@@ -113,6 +127,8 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         patch(torch.cuda, "mem_get_info", lambda *_: (FREE, FREE))
         patch(torch.cuda, "memory_reserved", lambda *_: 0)
         patch(torch.cuda, "memory_allocated", lambda *_: 0)
+        for kind in (Tensor, nn.Parameter):
+            patch(kind, "__deepcopy__", _copying(kind.__deepcopy__))
         patch(nn.Module, "to", to)
         patch(nn.Module, "_apply", apply)
         patch(prompts, "embed_ids", embed_where_it_is)
