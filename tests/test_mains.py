@@ -3,18 +3,19 @@
 import json
 import random
 import signal
+import socket
 import sys
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import gelu, speed
+from benchmarks import gelu, images, speed
 from lpclip import feat_extractor, linear_probe
-from modprompt.cli import main, train
+from modprompt.cli import main, train, warm
 from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report
-from modprompt.experiments.running import run, worker
+from modprompt.experiments.running import run, service, worker
 from modprompt.hosts import install
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
@@ -90,8 +91,20 @@ def a_report(request, monkeypatch, tmp_path):
 
 
 def a_worker(request, monkeypatch, tmp_path):
+    ours, theirs = socket.socketpair()
+    request.addfinalizer(theirs.close)
+    monkeypatch.setattr(sys, "stdin", theirs)
     task = worker.Task(str(tmp_path / "run"), ("false",), {}, tests=False, parent="")
-    return worker.main, [json.dumps(task._asdict()), "--cores", "0"], worker.FAILED
+    service.Channel(ours).send(task._asdict())
+    ours.close()
+    return warm.main, ["--cores", "0"], 0
+
+
+def a_worker_that_nobody_asks(request, monkeypatch, tmp_path):
+    file = (tmp_path / "no socket").open("w")
+    request.addfinalizer(file.close)
+    monkeypatch.setattr(sys, "stdin", file)
+    return warm.main, [], 2
 
 
 def features(request, monkeypatch, tmp_path):
@@ -144,11 +157,20 @@ def a_comparison(request, monkeypatch, tmp_path):
     return gelu.main, ["--rounds", "1", "--steps", "1", "--threads", str(torch.get_num_threads() + 1)], 0
 
 
+def kept_images(request, monkeypatch, tmp_path):
+    return images.main, ["--images", "5", "--rounds", "1", "--workers", "0", "--folder", str(tmp_path)], 0
+
+
+def kept_images_that_differ(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(images, "_evaluations", lambda folder, kept, workers: ([1.0], {kept}))
+    return images.main, ["--images", "5", "--rounds", "1", "--folder", str(tmp_path)], "RuntimeError"
+
+
 CASES = {
     "train.py": [training, training_that_is_interrupted, training_that_breaks, training_of_an_unknown_method],
     "experiments/run.py": [runs, runs_that_are_stopped, runs_that_break],
     "experiments/report.py": [a_report],
-    "modprompt/experiments/running/worker.py": [a_worker],
+    "modprompt/cli/warm.py": [a_worker, a_worker_that_nobody_asks],
     "lpclip/feat_extractor.py": [features],
     "lpclip/linear_probe.py": [a_probe],
     "tools/interpret.py": [words_of_a_checkpoint],
@@ -159,6 +181,7 @@ CASES = {
     "modprompt/install.py": [an_installation],
     "benchmarks/speed.py": [a_measurement],
     "benchmarks/gelu.py": [a_comparison],
+    "benchmarks/images.py": [kept_images, kept_images_that_differ],
 }
 IN_A_PROCESS_OF_THEIR_OWN = {"modprompt/launch.py", "modprompt/doctor.py"}  # below: they register trainers once more
 CHILDREN_ALONE = {

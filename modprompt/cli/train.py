@@ -24,14 +24,18 @@ def _run(args: argparse.Namespace) -> None:
     run.run(settings_of(args), mode)
 
 
+def import_all() -> None:
+    """Import what every run needs, PyTorch and Dassl with it; it stays."""
+    from modprompt.compat import find as compat
+
+    compat.add_to_path()
+    import modprompt.trainers.run  # noqa: F401
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
     args = parse_args(argv, __doc__)
-    from modprompt.compat import find as compat  # behind --help, which needs no PyTorch
-
-    compat.add_to_path()
-    import modprompt.trainers.run  # noqa: F401 - what it imports stays; all else is left as found
-
+    import_all()  # behind --help, which needs none of it
     with left_as_found():
         console = sys.stdout
         try:

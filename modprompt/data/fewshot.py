@@ -12,13 +12,14 @@ import random
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from modprompt.data.family_pickle import read_family_pickle
 from modprompt.data.images import Image, relative
+from modprompt.data.pool import Pool, groups_of, pool_of
 from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
-from modprompt.runs.images import by_label, list_hash
+from modprompt.runs.images import list_hash
 from modprompt.storage.paths import is_inside
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
@@ -26,6 +27,7 @@ from modprompt.storage.text import write_json
 _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
 _Lists = Dict[str, List[Image]]  # by part
+_Pools = Mapping[str, Pool]  # by part
 _Names = Mapping[str, Any]  # lists of names by part, as a file has them
 
 
@@ -36,7 +38,7 @@ class FewShot(NamedTuple):
     val: list[Image] | None
 
 
-def sample(images: list[Image], shots: int, rng: random.Random | ModuleType = random) -> list[Image]:
+def sample(images: Sequence[Image], shots: int, rng: random.Random | ModuleType = random) -> list[Image]:
     """`shots` random images of each label, labels in order of first appearance.
 
     A label with fewer images is taken whole, without a draw.
@@ -47,16 +49,18 @@ def sample(images: list[Image], shots: int, rng: random.Random | ModuleType = ra
         rng: the generator; a run's own is Python's global one.
     """
     chosen: list[Image] = []
-    for group in by_label(images).values():
+    for group in groups_of(images).values():
         chosen += rng.sample(group, shots) if len(group) >= shots else group
     return chosen
 
 
-def fingerprint(lists: list[list[Image]], image_dir: Path) -> str:
+def fingerprint(lists: Sequence[Sequence[Image]], image_dir: Path) -> str:
     """SHA-256 (hex) of the paths and labels that can be drawn, in order."""
     digest = hashlib.sha256()
     for images in lists:
-        digest.update("".join(f"{relative(image, image_dir)}\t{image.label}\n" for image in images).encode() + b"\n")
+        for image in images:
+            digest.update(f"{relative(image, image_dir)}\t{image.label}\n".encode())
+        digest.update(b"\n")
     return digest.hexdigest()
 
 
@@ -75,7 +79,7 @@ class FewShotCache:
 
     def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int) -> None:
         name = f"shot_{shots}-seed_{seed}"
-        self.candidates: list[tuple[Path, Callable[[Path, str, _Lists], Optional[_Names]]]]
+        self.candidates: list[tuple[Path, Callable[[Path, str, _Pools], Optional[_Names]]]]
         self.candidates = [(folder / f"{name}.json", self._own) for folder in folders]
         self.candidates += [(folder / f"{name}.pkl", self._family) for folder in folders]
         self.path = folders[-1] / f"{name}.json"
@@ -83,8 +87,8 @@ class FewShotCache:
         self.shots = shots
         self.seed = seed
 
-    def read(self, pools: _Lists, key: str) -> _Lists | None:
-        """The cached lists if they belong to the lists (of this fingerprint) they would be drawn from, else None.
+    def read(self, pools: _Pools, key: str) -> _Lists | None:
+        """The cached lists if they belong to the pools (of this fingerprint) they would be drawn from, else None.
 
         Raises:
             UserError: if a file of ours is damaged and this run could not draw the same lists again.
@@ -119,7 +123,7 @@ class FewShotCache:
             raise error
         print(f"{error} (done: drawn anew from seed {self.seed})")
 
-    def _own(self, path: Path, key: str, pools: _Lists) -> _Names | None:
+    def _own(self, path: Path, key: str, pools: _Pools) -> _Names | None:
         content, _ = read_record(path, "few-shot list", "delete it to draw anew")
         for part in pools:
             listed = content.get(part)
@@ -128,7 +132,7 @@ class FewShotCache:
                 raise UserError(f"{path} ({part}) lists {odd[0]!r}: a path must be relative, without `..`")
         return content if content.get("split") == key else None
 
-    def _family(self, path: Path, key: str, pools: _Lists) -> _Names | None:
+    def _family(self, path: Path, key: str, pools: _Pools) -> _Names | None:
         """A pickle of the family, only if every image in it has the present label."""
         try:
             lists = read_family_pickle(path, self.image_dir)
@@ -136,22 +140,25 @@ class FewShotCache:
             print(error)
             return None
         for part, pool in pools.items():
-            labels = {relative(image, self.image_dir): image.label for image in pool}
-            if any(labels.get(name) != label for name, label in lists.get(part, [])):
-                return None
+            for name, label in lists.get(part, []):
+                image = pool.find(name)
+                if image is None or image.label != label:
+                    return None
         return {part: [name for name, _ in rows] for part, rows in lists.items()}
 
-    def _found(self, names: _Names, pools: _Lists) -> _Lists | None:
+    def _found(self, names: _Names, pools: _Pools) -> _Lists | None:
         """The images of these names, if there are as many of each label as would be drawn."""
         found: _Lists = {}
         for part, pool in pools.items():
-            index = {relative(image, self.image_dir): image for image in pool}
             listed = names.get(part)
-            if not isinstance(listed, list) or any(not isinstance(n, str) or n not in index for n in listed):
+            if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
                 return None
-            found[part] = [index[name] for name in listed]
+            images = [pool.find(name) for name in listed]
+            found[part] = [image for image in images if image is not None]
+            if len(found[part]) != len(listed):
+                return None
             shots = self.shots if part == "train" else min(self.shots, VAL_SHOTS)
-            drawn = {label: min(n, shots) for label, n in Counter(image.label for image in pool).items()}
+            drawn = {label: min(n, shots) for label, n in pool.sizes().items()}
             if Counter(image.label for image in found[part]) != drawn:
                 return None
         return found
@@ -164,17 +171,18 @@ def hashes_of_seed(split: Split, shots: int, seed: int, image_dir: Path) -> str:
     return "/".join(list_hash(images, str(image_dir)) for images in lists)
 
 
-def few_shot(train: list[Image], val: list[Image] | None, *, cache: FewShotCache) -> FewShot:
+def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache, key: str = "") -> FewShot:
     """The few-shot lists of a seed: from the cache, else drawn (train first, then val) and cached.
 
     Args:
         train: training images; `cache.shots` of each class are drawn.
         val: validation images; min(shots, 4) of each class are drawn; None draws none.
         cache: where they are kept.
+        key: the fingerprint of these lists, where it is known.
     """
-    pools = {"train": train} if val is None else {"train": train, "val": val}
-    key = fingerprint(list(pools.values()), cache.image_dir)
-    lists = cache.read(pools, key)
+    whole = {"train": train} if val is None else {"train": train, "val": val}
+    key = key or fingerprint(list(whole.values()), cache.image_dir)
+    lists = cache.read({part: pool_of(images, cache.image_dir) for part, images in whole.items()}, key)
     if lists is None:
         lists = {"train": sample(train, cache.shots)}
         if val is not None:

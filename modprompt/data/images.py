@@ -64,9 +64,15 @@ def require_decodable(images: Iterable[Image], what: str) -> None:
         raise UserError(f"{what}: {len(bad)} images cannot be decoded: {few}{more}: mend or remove them")
 
 
+def file_names(folder: str | Path) -> list[str]:
+    """Names of the files of a class folder, in the system's order, hidden ones left out."""
+    names: list[str] = listdir_nohidden(str(folder))
+    return names
+
+
 def folder_images(folder: str | Path, label: int, classname: str) -> list[Image]:
     """The images of a class folder, in the system's order, hidden files left out."""
-    return [Image(os.path.join(folder, name), label, classname) for name in listdir_nohidden(str(folder))]
+    return [Image(os.path.join(folder, name), label, classname) for name in file_names(folder)]
 
 
 def datums(images: Iterable[Image]) -> list[Datum]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Sequence
 
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
@@ -73,6 +74,7 @@ class FamilyDataset(DatasetBase):
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written at first use
+    pools_hash = ""  # of the lists that few-shot lists are drawn from, where a reader knows it
 
     def __init__(self, cfg: CfgNode) -> None:
         self.cfg = cfg
@@ -86,7 +88,7 @@ class FamilyDataset(DatasetBase):
             self.few_shot_hash = ""
             if cfg.DATASET.NUM_SHOTS >= 1:
                 cache = self.cache()
-                train, val = few_shot(train, val, cache=cache)
+                train, val = few_shot(train, val, cache=cache, key=self.pools_hash)
                 self._record(cache.path)
                 self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
         self._check_labels(train, val, test)
@@ -107,7 +109,7 @@ class FamilyDataset(DatasetBase):
         """The folder that image paths are relative to."""
         return str(self.image_dir)
 
-    def _held_out(self, split: Split, train: list[Image]) -> list[Image] | None:
+    def _held_out(self, split: Split, train: Sequence[Image]) -> list[Image] | None:
         """Training images to choose by, where something chooses and there are no validation images.
 
         Raises:
@@ -136,7 +138,7 @@ class FamilyDataset(DatasetBase):
         """The data set's folder under an existing root."""
         return find_images(root, self.dataset_dir, self.image_folder, type(self).__name__)
 
-    def _check_labels(self, train: list[Image], *others: list[Image] | None) -> None:
+    def _check_labels(self, train: Sequence[Image], *others: Sequence[Image] | None) -> None:
         """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
         known = {image.label for image in train}
         where = f"{type(self).__name__} in {self.folder}"

@@ -14,7 +14,7 @@ import os
 import random
 from json.encoder import encode_basestring_ascii as json_text
 from pathlib import Path
-from typing import Any, Callable, Collection, Iterable, Mapping, NamedTuple, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple, TypeVar
 
 from dassl.utils import listdir_nohidden
 
@@ -37,9 +37,9 @@ _T = TypeVar("_T")
 class Split(NamedTuple):
     """Three lists of images; val is None where the data set has no validation images of its own."""
 
-    train: list[Image]
-    val: list[Image] | None
-    test: list[Image]
+    train: Sequence[Image]
+    val: Sequence[Image] | None
+    test: Sequence[Image]
 
 
 class SplitFile(NamedTuple):
@@ -129,7 +129,14 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
 
 def _hash_of(raw: bytes, rows: Mapping[str, Sequence[_Row]]) -> str:
     found = hashlib.sha256(raw).hexdigest()
-    return found if found in SPLIT_SHA256.values() else hashlib.sha256(_form(rows).encode("ascii")).hexdigest()
+    return found if found in SPLIT_SHA256.values() else _digest(_form(rows))
+
+
+def _digest(pieces: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece.encode("ascii"))
+    return digest.hexdigest()
 
 
 def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) -> None:
@@ -143,32 +150,30 @@ def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) ->
         names[label], labels[classname] = classname, label
 
 
-def _form(rows: Mapping[str, Sequence[_Row]]) -> str:
-    """A split in the form of the published files: JSON, four spaces deep. The json module takes seconds for it."""
+def _form(rows: Mapping[str, Iterable[_Row]]) -> Iterator[str]:
+    """A split in the form of the published files, in pieces: JSON, four spaces deep. The json module takes seconds."""
     indent = "\n" + 12 * " "
-
-    def one(row: _Row) -> str:
-        name, label, classname = row
-        return f"        [{indent}{json_text(name)},{indent}{label},{indent}{json_text(classname)}\n        ]"
-
-    parts = []
+    between_parts = "{"
     for part, items in rows.items():
-        listed = "[\n" + ",\n".join(map(one, items)) + "\n    ]" if items else "[]"
-        parts.append(f"    {json_text(part)}: {listed}")
-    return "{\n" + ",\n".join(parts) + "\n}"
+        yield f"{between_parts}\n    {json_text(part)}: ["
+        between, end = "\n", "]"
+        for name, label, classname in items:
+            listed = f"        [{indent}{json_text(name)},{indent}{label},{indent}{json_text(classname)}\n        ]"
+            yield between + listed
+            between, end = ",\n", "\n    ]"
+        yield end
+        between_parts = ","
+    yield "\n}"
 
 
-def rows_of(split: Split, image_dir: Path) -> dict[str, list[_Row]]:
-    """{part: [(path, label, class name), ...]} of a split, as in a file."""
-    return {
-        part: [(relative(image, image_dir), image.label, image.classname) for image in images or []]
-        for part, images in zip(PARTS, split)
-    }
+def rows_of(images: Iterable[Image], image_dir: Path) -> Iterator[_Row]:
+    """(path, label, class name) of each image, as in a file."""
+    return ((relative(image, image_dir), image.label, image.classname) for image in images)
 
 
 def split_hash(split: Split, image_dir: Path) -> str:
     """SHA-256 of a split in the form of the published files."""
-    return hashlib.sha256(_form(rows_of(split, image_dir)).encode("ascii")).hexdigest()
+    return _digest(_form({part: rows_of(images or [], image_dir) for part, images in zip(PARTS, split)}))
 
 
 def listing_hash(names: Iterable[str]) -> str:
@@ -178,8 +183,8 @@ def listing_hash(names: Iterable[str]) -> str:
 
 def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "") -> str:
     """Write a split file, whole and sealed, with paths relative to the image folder; returns the split's hash."""
-    rows = rows_of(split, image_dir)
-    form = _form(rows)
+    rows = {part: list(rows_of(images or [], image_dir)) for part, images in zip(PARTS, split)}
+    form = "".join(_form(rows))
     facts = {
         "generator": made_by or f"random.Random({SPLIT_SEED})",
         "split": hashlib.sha256(form.encode("ascii")).hexdigest(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Sequence
 
 from modprompt.data.images import Image
 from modprompt.errors import UserError
@@ -10,7 +11,7 @@ from modprompt.errors import UserError
 CHOICES = ("all", "base", "new")
 
 
-def subsample_classes(*lists: list[Image], subsample: str) -> tuple[list[Image], ...]:
+def subsample_classes(*lists: Sequence[Image], subsample: str) -> tuple[Sequence[Image], ...]:
     """The lists with the images of one half of the classes, labels counted anew from 0; `all` leaves them as they are.
 
     The labels of the first list decide; of an odd number the base half gets one more.

@@ -57,6 +57,11 @@ class VisionEncoder(nn.Module):
         self.schedule = schedule
         self.stream = stream
 
+    @property
+    def feature_type(self) -> torch.dtype:
+        """The type of the features."""
+        return self.visual.proj.dtype
+
     def _embed(self, image: Tensor) -> Tensor:
         visual = self.visual
         x = visual.conv1(image.to(visual.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # (B, patches, D)
@@ -85,6 +90,11 @@ class ResNetEncoder(nn.Module):
     def __init__(self, visual: ResNet):
         super().__init__()
         self.visual = visual
+
+    @property
+    def feature_type(self) -> torch.dtype:
+        """The type of the features."""
+        return self.visual.conv1.weight.dtype
 
     def forward(self, image: Tensor, additions: Additions) -> Tensor:
         """Features (B, E) of images (B, 3, H, W); `additions` is not read."""

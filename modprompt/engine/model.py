@@ -125,6 +125,11 @@ class PromptedCLIP(nn.Module):
             itemsize = text.words.element_size()
             encoder.most_tokens = most_text_tokens(layers, width, itemsize, free_bytes(table.device))
 
+    @property
+    def own_tokens(self) -> int:
+        """How many tokens all classes have behind their shared beginning, padding included."""
+        return sum(len(group.classes) * group.length for group in self.prompt_learner.prompt_text.groups)
+
     def compile_encoders(self, how: str) -> None:
         """Run both encoders through torch.compile.
 
@@ -233,8 +238,14 @@ class PromptedCLIP(nn.Module):
         additions = self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
         return self._run("image_encoder", image, additions)
 
+    @property
+    def feature_type(self) -> torch.dtype:
+        """The type of what encode_image gives."""
+        return autocast_type(self.logit_scale.device) or self.image_encoder.feature_type
+
     def of_features(self, features: Tensor) -> Output:
-        """As `output`, of what encode_image gave; for learners without vision prompts."""
+        """As `output`, of what encode_image gave, in whatever type it was kept; for learners without vision prompts."""
+        features = features.to(self.feature_type)
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(features)
         return self._logits(features, self._current()[1])

@@ -6,6 +6,7 @@ from typing import Any, ContextManager, NamedTuple, Optional
 import torch
 
 from modprompt.checks import one_of
+from modprompt.errors import UserError
 
 CHOICES = ("fp16", "fp32", "amp", "bf16")
 
@@ -39,13 +40,15 @@ def resolve(prec: str, device: torch.device) -> Precision:
     times slower there, runs as fp32.
 
     Raises:
-        UserError: on another value.
+        UserError: on another value; of bf16 on a card that cannot.
     """
     one_of("PREC", prec, CHOICES)
     on_cpu = device.type == "cpu"
     if prec == "fp32":
         return Precision(False, None, False, "")
     if prec == "bf16":
+        if device.type == "cuda" and torch.cuda.is_available():
+            _require_bfloat16(device)
         return Precision(False, torch.bfloat16, False, "")
     if prec == "amp":
         if on_cpu:
@@ -54,6 +57,16 @@ def resolve(prec: str, device: torch.device) -> Precision:
     if on_cpu:
         return Precision(False, None, False, "PREC fp16 runs as fp32 on a CPU, where half precision is slower")
     return Precision(True, None, False, "")
+
+
+def _require_bfloat16(device: torch.device) -> None:
+    """Raise UserError if a card multiplies no bfloat16: before capability 8 PyTorch imitates it, slowly."""
+    capability = torch.cuda.get_device_capability(device)
+    if capability[0] < 8 and not torch.version.hip:
+        raise UserError(
+            f"PREC bf16: {torch.cuda.get_device_name(device)} (capability {capability[0]}.{capability[1]}) multiplies "
+            "no bfloat16: take PREC amp or fp32"
+        )
 
 
 def grad_scaler() -> "torch.amp.GradScaler":

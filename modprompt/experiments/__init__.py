@@ -7,7 +7,8 @@ spec.py        an experiment file, read and checked; experiment.py, method.py: w
 protocols.py   which runs a protocol is made of, and which table they fill
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       how a run stands, told by the files in its folder and by its lock
-worker.py      one run under its lock: the same program for every launcher
+worker.py      one run under its lock: the same for every launcher
+service.py     a process that does one run after the other: modprompt/cli/warm.py
 local.py, slurm.py   launchers
 runner.py      what is started when
 results.py, logs.py, trees.py   what came out: ours, and that of other codebases' log files

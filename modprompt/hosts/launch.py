@@ -65,6 +65,13 @@ def prepare(folder: Path) -> None:
     importlib.import_module("modprompt.trainers.mpl")
 
 
+def _run_script(script: Path) -> None:
+    from modprompt.trainers.device import kept  # its codebase's Dassl is found by now
+
+    with kept():
+        runpy.run_path(str(script), run_name="__main__")
+
+
 @left_as_found()
 def main(argv: Optional[List[str]] = None) -> int:
     """Exit code: that of the program, or 2 after one line on what is wrong, or 130 when interrupted."""
@@ -78,7 +85,7 @@ def main(argv: Optional[List[str]] = None) -> int:
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
         prepare(script.parent)
         sys.argv = [str(script), *with_shipped_config(words[1:])]
-        runpy.run_path(str(script), run_name="__main__")
+        _run_script(script)
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

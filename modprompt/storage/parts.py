@@ -7,7 +7,7 @@ import secrets
 import shutil
 import stat
 from pathlib import Path
-from typing import BinaryIO, Container, Iterator, Optional, Union
+from typing import BinaryIO, Container, Iterator, Optional, Set, Tuple, Union
 
 PathLike = Union[str, Path]
 _PART = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.part(\.npz)?")
@@ -55,12 +55,22 @@ def remove_parts(folder: PathLike, names: Optional[Container[str]] = None) -> in
         names: of the files whose parts are meant; without it all.
     """
     removed = 0
+    for name, path in _parts(folder):
+        if names is None or name in names:
+            os.unlink(path)
+            removed += 1
+    return removed
+
+
+def names_of_parts(folder: PathLike) -> Set[str]:
+    """The names of the files that are being written in a folder, or whose writers were killed."""
+    return {name for name, _ in _parts(folder)}
+
+
+def _parts(folder: PathLike) -> Iterator[Tuple[str, str]]:
+    """(name of the file that was meant, path) of each part in a folder."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(str(folder)):
             found = _PART.fullmatch(entry.name)
-            if not found or not (names is None or found.group("name") in names):
-                continue
-            if stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
-                os.unlink(entry.path)
-                removed += 1
-    return removed
+            if found and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+                yield found.group("name"), entry.path

@@ -12,7 +12,9 @@ PathLike = Union[str, Path]
 
 def _parts(name: object) -> List[str]:
     """The parts of a relative path; none if it is no such path."""
-    if not isinstance(name, str) or "\0" in name or name.startswith(("/", "\\")) or PureWindowsPath(name).drive:
+    if not isinstance(name, str) or "\0" in name or name.startswith(("/", "\\")):
+        return []
+    if ":" in name and PureWindowsPath(name).drive:
         return []
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     return [] if ".." in parts else parts

@@ -18,8 +18,9 @@ from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import Output
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
-from modprompt.trainers import backbone, once
-from modprompt.trainers.feature_cache import feature_batches
+from modprompt.trainers import backbone, card_errors, device, once
+from modprompt.trainers.feature_cache import feature_batches, how_computed
+from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions, require_finite
 from modprompt.training.unread import waits
 
@@ -28,21 +29,24 @@ class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
     clip_model: CLIP
+    val_loader: Any
+    test_loader: Any
 
     def __init__(self, cfg: Any):
-        with once.one_line():
+        with once.one_line(), card_errors.told(self, cfg):
             if os.environ.get(once.ONCE):
                 once.require_folder_agrees(cfg)
             if cfg.OUTPUT_DIR:
                 run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
+            device.set_up(cfg)  # the same
             super().__init__(cfg)
         if images.selected_on(self.dm.dataset, cfg) == images.TEST:
             print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
 
     def train(self) -> None:
         """Train, resuming if there is something to resume, then test."""
-        with once.one_line():
+        with once.one_line(), card_errors.told(self, self.cfg):
             super().train()
 
     def load_clip(self) -> CLIP:
@@ -65,12 +69,15 @@ class CLIPTrainer(TrainerX):
         return clip_model
 
     def build_data_loader(self) -> None:
-        """Dassl's, with test images made as the weights ask for."""
+        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder."""
         super().build_data_loader()
         if backbone.requires_squash(self.cfg):
             backbone.squash(
                 [one for one in (self.val_loader, self.test_loader) if one is not None], self.cfg.INPUT.SIZE
             )
+        kept = self.cfg.TEST.get("IMAGE_CACHE", ""), self.cfg.DATASET.NAME
+        self.val_loader = with_kept_images(self.val_loader, *kept)
+        self.test_loader = with_kept_images(self.test_loader, *kept)
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""
@@ -82,6 +89,7 @@ class CLIPTrainer(TrainerX):
         """Whether the image side has prompts, so that its features change with them."""
         return False
 
+    @card_errors.in_a_test
     @torch.no_grad()
     def test(self, split: Optional[str] = None, **kwargs: Any) -> float:
         """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them.
@@ -117,7 +125,8 @@ class CLIPTrainer(TrainerX):
             batches: Iterable[Any] = loader
             return batches
         name = f"{self.cfg.DATASET.NAME}_{split}"
-        return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image)
+        how = how_computed(self.device, self.model.stream)
+        return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image, how)
 
     def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
         """(images, labels) on the device; copied without a wait from pinned memory."""

@@ -1,8 +1,8 @@
 """Image features on disk, so that a sweep of text-side methods encodes a test set once.
 
-A file is known by the weights of the image side, the type they multiply in, the transform, and the list of images with
-their sizes and times; whatever of these changes makes another file. It is used if it is the one that was written for
-just these, hash and all; otherwise the images are encoded again.
+A file is known by the weights of the image side, the types they multiply and are summed in, the kind of device, the
+transform, and the list of images with their sizes and times; whatever of these changes makes another file. It is used
+if it is the one that was written for just these, hash and all; otherwise the images are encoded again.
 """
 
 import hashlib
@@ -16,24 +16,39 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from modprompt.clips.fingerprint import shape_of_side
+from modprompt.engine.precision import autocast_type
 from modprompt.errors import UserError
 from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.seal import arrays_hash
 
 
-def weights_digest(visual: nn.Module) -> str:
-    """Sixteen hex digits of all weights of an image side, and of what they do not show."""
+def how_computed(device: torch.device, stream: Optional[torch.dtype]) -> str:
+    """What the types of the weights do not show: fp16 and amp have the same, but not the same features.
+
+    It is empty for a CPU without a stream type, for which files of earlier versions still serve.
+    """
+    facts = ("" if device.type == "cpu" else device.type, stream, autocast_type(device))
+    return " ".join(str(fact) for fact in facts if fact)
+
+
+def weights_digest(visual: nn.Module, how: str = "") -> str:
+    """Sixteen hex digits of all weights of an image side, and of what they do not show; `how` it is computed, too."""
     activations, heads = shape_of_side(visual)
-    digest = hashlib.sha256(f"{sorted(activations)} {heads}".encode())
+    digest = hashlib.sha256(f"{sorted(activations)} {heads}{how and ' '}{how}".encode())
     for name, tensor in sorted(visual.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-def data_digest(dataset: Any) -> str:
-    """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them."""
-    digest = hashlib.sha256(repr(dataset.transform).encode())
+def data_digest(dataset: Any, made: str = "") -> str:
+    """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them.
+
+    Args:
+        dataset: the data set.
+        made: what is done to them; without it the whole transform.
+    """
+    digest = hashlib.sha256((made or repr(dataset.transform)).encode())
     for item in dataset.data_source:
         facts = os.stat(item.impath)
         digest.update(f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode())
@@ -94,9 +109,9 @@ def _read(path: Path, stands_for: str, dataset: Any) -> Optional[Tuple[Tensor, T
 
 
 def feature_batches(
-    folder: str, name: str, loader: Any, visual: nn.Module, encode_image: Callable[[Tensor], Tensor]
+    folder: str, name: str, loader: Any, visual: nn.Module, encode_image: Callable[[Tensor], Tensor], how: str = ""
 ) -> FeatureBatches:
-    """The features of a loader's images, from disk or encoded now.
+    """The features of a loader's images, from disk or encoded now, in float32.
 
     Args:
         folder: where features are kept.
@@ -104,8 +119,9 @@ def feature_batches(
         loader: a loader of images in their order.
         visual: the image side of the CLIP.
         encode_image: gives features (B, E) for images (B, 3, H, W) on the CPU.
+        how: what how_computed says.
     """
-    stands_for = f"{weights_digest(visual)}_{data_digest(loader.dataset)}"
+    stands_for = f"{weights_digest(visual, how)}_{data_digest(loader.dataset)}"
     path = Path(folder) / f"{name}_{stands_for}.npz"
     found = _read(path, stands_for, loader.dataset)
     if found is None:

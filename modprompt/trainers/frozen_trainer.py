@@ -5,6 +5,7 @@ from typing import Any, Optional, Type, cast
 import torch
 
 from modprompt.clips.cast import cast_products
+from modprompt.engine import precision
 from modprompt.learners.templates import TemplatePrompts
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
@@ -18,12 +19,12 @@ class FrozenTrainer(CLIPTrainer):
     model: PromptedModel
 
     def build_model(self) -> None:
-        """CLIP in single precision on a CPU, half on CUDA, and the prompts of all classes."""
+        """CLIP as PREC fp16 has it, half on CUDA and single on a CPU, and the prompts of all classes."""
         self.clip_model = clip_model = self.load_clip().to(self.device)
-        if self.device.type == "cpu":
-            clip_model.float()
-        else:
+        if precision.resolve("fp16", self.device).half_weights:
             cast_products(clip_model, torch.float16)
+        else:
+            clip_model.float()
         self.method = self.method_class()
         self.model = self.method.on(clip_model, self.dm.dataset.classnames, dataset=self.cfg.DATASET.NAME)
         self.model.to(self.device).eval()

@@ -40,8 +40,10 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.TEST = CfgNode()
     defaults.TEST.ONLY = False  # set where nothing is trained, by --eval-only or a zero-shot trainer: nothing is chosen
     defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
+    defaults.TEST.IMAGE_CACHE = ""  # folder for decoded, resized and cropped test images; empty: none
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
+    defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time
     defaults.MODEL.COMPILE = ""  # torch.compile of both encoders: default, reduce-overhead (CUDA graphs) or aot_eager
     defaults.MODEL.BACKBONE = CfgNode()
     defaults.MODEL.BACKBONE.PATH = ""  # a file or folder of weights, in place of the name

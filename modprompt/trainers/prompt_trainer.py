@@ -24,7 +24,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.records import view_of
 from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
 from modprompt.storage.text import sha256_of
-from modprompt.trainers import training_state
+from modprompt.trainers import device, text_chunk, training_state
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.epochs import Epochs
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
@@ -108,6 +108,8 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
         self.precision = precision.resolve(self.settings.PREC, self.device)
         if self.precision.note:
             print(self.precision.note)
+        if self.settings.PREC == "fp32" and self.device.type == "cuda":
+            device.without_tf32()
         self.clip_model = clip_model = self.load_clip()
         if self.precision.half_weights:
             cast_products(clip_model, torch.float16)  # of weights that were saved in float32
@@ -121,7 +123,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
         learner = self.model.prompt_learner
         self._tell_of(learner)
         self.model.to(self.device).cast(self.settings.PREC)
-        self.model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0))
+        text_chunk.decide(self.model, cfg)
         self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
         view = view_of(self.method, learner)
         if cfg.MODEL.INIT_WEIGHTS:
@@ -261,13 +263,20 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
         """A hash that tells one list of training images from another, wherever they lie."""
         return training_images_hash(self.dm.dataset, self.cfg)
 
+    @property
+    def text_chunk(self) -> Optional[int]:
+        """How many own tokens of the classes are computed at a time; None if all are."""
+        return text_chunk.in_use(self.model, self.cfg)
+
     def extra_state(self) -> Dict[str, Any]:
-        """The loss scale, and the average over epochs."""
+        """The loss scale, the average over epochs, and how much of the text side is computed at a time."""
         scaler = {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
-        return {**scaler, **({} if self.model.average is None else {"average": self.model.average.state_dict()})}
+        average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
+        return {**scaler, **average, text_chunk.KEY: self.text_chunk}
 
     def load_extra_state(self, extras: Any) -> None:
-        """Take back the loss scale and the average."""
+        """Take back what extra_state gave."""
+        text_chunk.take_back(self.model, self.cfg, extras)
         if self.scaler is not None and "scaler" in extras:
             self.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:

@@ -151,6 +151,7 @@ class ResultRecorder:
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
             **_of_learner(self.trainer),
+            "text_chunk": getattr(self.trainer, "text_chunk", None),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",

@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-import torch
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
@@ -17,7 +16,7 @@ from modprompt.data.storage import find_recorded
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs.settings import Settings
-from modprompt.trainers import backbone, config
+from modprompt.trainers import backbone, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.once import describe_model, finished_before
 from modprompt.trainers.result import ResultRecorder
@@ -103,14 +102,18 @@ def run(settings: Settings, mode: Mode) -> None:
 
 
 def run_held(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
-    """The run itself, its output folder being this process's."""
+    """The run itself, its output folder being this process's; of its device the process gets back what it had."""
+    with device.kept():
+        device.set_up(cfg, searches=True)
+        _run_set_up(cfg, settings, mode)
+
+
+def _run_set_up(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
     print(f"Seed: {cfg.SEED if cfg.SEED >= 0 else 'none (numbers will differ from run to run)'}")
     print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
-    if torch.cuda.is_available() and cfg.USE_CUDA:
-        torch.backends.cudnn.benchmark = True
     trainer = build_trainer(cfg)
     recorder = ResultRecorder(trainer)
     if mode.eval_only:

@@ -6,7 +6,7 @@ Whichever Dassl runs it, the file is the same.
 
 import os
 import random
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, cast
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ def _random_states() -> Dict[str, Any]:
     }
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state_all()
+        states["cuda_own"] = torch.cuda.current_device()  # the card that the run is on
     return states
 
 
@@ -42,8 +43,27 @@ def _restore_random(states: Mapping[str, Any]) -> None:
     kind, keys, position, has_gauss, gauss = states["numpy"]
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(states["torch"].cpu())
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    _restore_cards(states.get("cuda", []), states.get("cuda_own", 0))
+
+
+def _restore_cards(states: Sequence[Any], own: int) -> None:
+    """Give the cards that are here their generators' states: the run's own card that of the run, the others by number.
+
+    Args:
+        states: of each card of the machine that saved them.
+        own: the number of the run's card there.
+    """
+    here = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if here != len(states):
+        print(f"The training state has the generators of {len(states)} cards, here are {here}: the others begin anew")
+    if not here:
+        return
+    mine = torch.cuda.current_device()
+    found = {number: state for number, state in enumerate(states) if number < here}
+    if own < len(states):
+        found[mine] = states[own]
+    for number, state in found.items():
+        torch.cuda.set_rng_state(state.cpu(), number)
 
 
 def settings_of(cfg: Any) -> Dict[str, str]:

@@ -124,6 +124,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         patch(torch.accelerator, "is_available", lambda: False)
         patch(torch.cuda, "is_available", lambda: True)
         patch(torch.cuda, "device_count", lambda: 1)
+        patch(torch.cuda, "get_device_capability", lambda *_: (8, 0))  # one that multiplies bfloat16
         patch(torch.cuda, "mem_get_info", lambda *_: (FREE, FREE))
         patch(torch.cuda, "memory_reserved", lambda *_: 0)
         patch(torch.cuda, "memory_allocated", lambda *_: 0)

@@ -100,7 +100,9 @@ def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, An
         try:
             found[name] = _epoch(files, flags, options, steps)
         except Exception as error:
-            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+            frames = [
+                frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename
+            ]
             said = str(error).partition("\n")[0]
             found[name] = {"error": f"{type(error).__name__}: {said}\n{''.join(traceback.format_list(frames))}"}
     return found

@@ -13,11 +13,15 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.family_pickle import read_family_pickle
-from modprompt.data.images import Image, folder_images, relative
+from modprompt.data.fewshot import fingerprint
+from modprompt.data.folder_images import Folder, FolderImages, list_folders
+from modprompt.data.listing_file import Facts, Listing, ListingFile, kept_or_listed
 from modprompt.data.listings import read_classnames
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import Split
+from modprompt.data.splits import Split, split_hash
 from modprompt.errors import UserError
+
+CLASSNAMES, PICKLE = "classnames.txt", "preprocessed.pkl"
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -34,20 +38,12 @@ def class_folders(folder: Path) -> list[str]:
     return names
 
 
-def list_images(folder: Path, labels: dict[str, int], names: dict[str, str], listing: Path) -> list[Image]:
-    """All images of the class folders, folders sorted, files in the system's order.
-
-    Raises:
-        UserError: if a folder's wnid has no label or no name in `listing`.
-    """
-    images = []
-    for wnid in class_folders(folder):
-        if wnid not in names:
-            raise UserError(f"{listing} has no class name for the folder {folder / wnid}")
-        if wnid not in labels:
-            raise UserError(f"{folder / wnid} is a class folder that the training images do not have")
-        images += folder_images(folder / wnid, labels[wnid], names[wnid])
-    return images
+_ORDERS = {
+    "system": "",
+    "family": "Images in the order of {path}",
+    "other": "{path} does not list the images that are there now: not used",
+    "damaged": "{path} is not a whole preprocessed.pkl of the family: not used",
+}
 
 
 @DATASET_REGISTRY.register()
@@ -57,31 +53,72 @@ class ImageNet(FamilyDataset):
     dataset_dir = "imagenet"
     image_folder = "images"
 
+    def read_or_make_split(self) -> Split:
+        """The images as they are listed in a file, if nothing has changed since; else listed anew."""
+        folders = self._class_folders()
+        file = ListingFile(self.storage, self.image_dir, folders, (CLASSNAMES, PICKLE))
+        listing = kept_or_listed(file, lambda: self._list(folders))
+        self._say_order(listing.facts.order)
+        self.pools_hash = listing.facts.pools
+        split = Split(listing.images["train"], None, listing.images["val"])
+        self.state_split(split, listing.facts.split, ours=False)
+        return split
+
     def make_split(self) -> Split:
         """Training images, no validation images of their own, and the official validation images as test."""
-        listing = self.folder / "classnames.txt"
-        names = read_classnames(listing)
-        labels = {wnid: label for label, wnid in enumerate(class_folders(self.image_dir / "train"))}
-        train, test = (list_images(self.image_dir / part, labels, names, listing) for part in ("train", "val"))
-        return self._in_the_familys_order(train, test)
+        images, order = self._in_the_familys_order(self._class_folders())
+        self._say_order(order)
+        return Split(images["train"], None, images["val"])
 
-    def _in_the_familys_order(self, train: list[Image], test: list[Image]) -> Split:
-        """The order of an existing preprocessed.pkl decides what a seed draws; it counts if it lists the same files."""
-        path = self.folder / "preprocessed.pkl"
+    def _say_order(self, order: str) -> None:
+        if _ORDERS.get(order):
+            print(_ORDERS[order].format(path=self.folder / PICKLE))
+
+    def _class_folders(self) -> dict[str, list[Folder]]:
+        """The class folders of train and val, with labels and names.
+
+        Raises:
+            UserError: if a folder's wnid has no name, or no folder among those of train.
+        """
+        listing = self.folder / CLASSNAMES
+        names = read_classnames(listing)
+        found = {part: class_folders(self.image_dir / part) for part in ("train", "val")}
+        labels = {wnid: label for label, wnid in enumerate(found["train"])}
+        for part, wnids in found.items():
+            for wnid in wnids:
+                if wnid not in names:
+                    raise UserError(f"{listing} has no class name for the folder {self.image_dir / part / wnid}")
+                if wnid not in labels:
+                    raise UserError(
+                        f"{self.image_dir / part / wnid} is a class folder that the training images do not have"
+                    )
+        return {
+            part: [Folder(f"{part}/{wnid}", labels[wnid], names[wnid]) for wnid in wnids]
+            for part, wnids in found.items()
+        }
+
+    def _list(self, folders: dict[str, list[Folder]]) -> Listing:
+        images, order = self._in_the_familys_order(folders)
+        split = Split(images["train"], None, images["val"])
+        facts = Facts(split_hash(split, self.image_dir), fingerprint([split.train], self.image_dir), order)
+        return Listing(images, facts)
+
+    def _in_the_familys_order(self, folders: dict[str, list[Folder]]) -> tuple[dict[str, FolderImages], str]:
+        """All images, and what decides their order: an existing preprocessed.pkl, if it lists the same files."""
+        images = {part: list_folders(self.image_dir, some) for part, some in folders.items()}
+        path = self.folder / PICKLE
         if not path.is_file():
-            return Split(train, None, test)
+            return images, "system"
         try:
             lists = read_family_pickle(path, self.image_dir)
         except UserError as error:
-            print(f"{error}: not used")
-            return Split(train, None, test)
-        ordered = []
-        for images, part in ((train, "train"), (test, "test")):
-            index = {relative(image, self.image_dir): image for image in images}
-            names = [name for name, _ in lists.get(part, [])]
-            if len(names) != len(index) or any(name not in index for name in names):
-                print(f"{path} does not list the images that are there now: not used")
-                return Split(train, None, test)
-            ordered.append([index[name] for name in names])
-        print(f"Images in the order of {path}")
-        return Split(ordered[0], None, ordered[1])
+            print(error)
+            return images, "damaged"
+        ordered = {}
+        for part, its in (("train", "train"), ("val", "test")):
+            names = [name for name, _ in lists.get(its, [])]
+            present = set(images[part].names())
+            if len(names) != len(present) or not present.issuperset(names):
+                return images, "other"
+            ordered[part] = images[part].in_order_of(names)
+        return ordered, "family"

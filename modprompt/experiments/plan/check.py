@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from modprompt.errors import UserError
+from modprompt.experiments.plan.commands import options
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
 from modprompt.programs import import_modules
@@ -18,8 +19,7 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
     files = [str(dataset_config(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
-    options = [word for pair in (*job.method.options, *job.options) for word in pair]
-    return Settings.read(files, flags, options)
+    return Settings.read(files, flags, options(job, out))
 
 
 def _check_one(settings: Settings, tests: bool) -> None:

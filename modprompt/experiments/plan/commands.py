@@ -32,7 +32,13 @@ def flags(job: Job, out: Path, data: Path) -> list[str]:
     words += [word for name in job.method.imports for word in ("--import", name)]
     if job.tests:
         words += ["--eval-only", *(["--model-dir", str(out / job.parent.folder)] if job.parent else [])]
-    return words + [word for pair in (*job.method.options, *job.options) for word in pair]
+    return words + options(job, out)
+
+
+def options(job: Job, out: Path) -> list[str]:
+    """The KEY VALUE words of a job. Test images are kept in the output folder unless its method says where, or not."""
+    images = [("TEST.IMAGE_CACHE", str(out / "image_cache"))] if job.method.image_cache else []
+    return [word for pair in (*images, *job.method.options, *job.options) for word in pair]
 
 
 @functools.lru_cache(maxsize=None)

@@ -19,6 +19,7 @@ class Method(NamedTuple):
     point: its place in the grid, (key, text) pairs; empty without one.
     published: its row in published.yaml.
     imports: modules of the user's that register its trainer or the readers, imported first.
+    image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Method(NamedTuple):
     point: tuple[tuple[str, str], ...]
     published: str
     imports: tuple[str, ...] = ()
+    image_cache: bool = True
 
     @property
     def trains(self) -> bool:

@@ -8,6 +8,7 @@ shots: 16                       # few_shot: a list
 seeds: [1, 2, 3]
 options: {KEY: VALUE}           # for every run
 import: my_trainer              # modules of yours that register trainers or readers, as train.py's --import; or a list
+image_cache: true               # keep decoded test images in the output folder, so that a test set is decoded once
 methods:
   CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
   MPL:
@@ -85,6 +86,11 @@ class _Reader:
         if wrong or not numbers or len(set(numbers)) < len(numbers):
             raise self.fault(place, f"different whole numbers from {least} up are expected, got {value!r}")
         return tuple(numbers)
+
+    def flag(self, value: Any, place: str) -> bool:
+        if not isinstance(value, bool):
+            raise self.fault(place, f"true or false is expected, got {value!r}")
+        return value
 
     def options(self, value: Any, place: str) -> dict[str, str]:
         options = {}
@@ -188,7 +194,9 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     """
     reader = _Reader(path)
     content = reader.content()
-    reader.known(content, tuple(k for k in Experiment._fields if k != "name") + ("options", "import"), "")
+    reader.known(
+        content, tuple(k for k in Experiment._fields if k != "name") + ("options", "import", "image_cache"), ""
+    )
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
@@ -196,8 +204,9 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     shared = reader.options(content.get("options"), "options")
     last = reader.options(dict(options or {}), "command line")
     imports = reader.names(content["import"], "import") if "import" in content else ()
+    image_cache = reader.flag(content.get("image_cache", True), "image_cache")
     methods = [
-        method
+        method._replace(image_cache=image_cache)
         for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items()
         for method in reader.method(label, value, seeds, shared, last, imports)
     ]

@@ -1,9 +1,11 @@
-"""Runs on this machine: one per GPU, or some at once on the CPU, each pinned to its share of the cores."""
+"""Runs on this machine: one per GPU, or some at once on the CPU, each pinned to its share of the cores.
+
+A place has a worker process, which runs one task after the other.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +14,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
+from tqdm import tqdm
+
 from modprompt import places
+from modprompt.experiments.running.service import WorkerProcess
 from modprompt.experiments.running.worker import BUSY, Task
 
 
@@ -63,76 +68,89 @@ def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int]) -> list[
 
 
 class LocalHandle:
-    """A worker process and all that it has started."""
+    """A task that a worker process was asked to run.
 
-    def __init__(self, process: subprocess.Popen[bytes], slot: Slot):
-        self.process, self.slot = process, slot
+    Args:
+        worker: the process.
+        place: the number of its place.
+    """
+
+    def __init__(self, worker: WorkerProcess, place: int):
+        self.worker, self.place = worker, place
+        self._code: int | None = None
 
     def alive(self) -> bool:
-        """Whether the worker still runs."""
-        return self.process.poll() is None
+        """Whether the worker is still at it."""
+        if self._code is None:
+            self._code = self.worker.answer()
+        return self._code is None
 
     def busy(self) -> bool:
-        """Whether the worker ended because somebody else has the run."""
-        return self.process.returncode == BUSY
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the worker and its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        """Whether the worker has left it because somebody else has the run."""
+        return self._code == BUSY
 
 
 class LocalLauncher:
-    """Starts workers as processes of this machine.
+    """Has worker processes of this machine run tasks.
 
     Args:
         places: what they may use.
+        cold: whether every run is a program of its own, which imports all it needs.
+        out: the output folder, which workers name in their command lines, for whoever lists processes.
     """
 
     poll_s = 0.25
     patience_s = 0.0
     stays = False
 
-    def __init__(self, places: Sequence[Slot]):
-        self.places = list(places)
+    def __init__(self, places: Sequence[Slot], cold: bool = False, out: Path | str = ""):
+        self.places, self.cold, self.out = list(places), cold, str(out)
         self.handles: list[LocalHandle] = []
+        self.workers: dict[int, WorkerProcess] = {}  # by the number of their place
+        self._told: set[str] = set()
 
     def free(self) -> int:
         """How many runs can be started now."""
         self.handles = [handle for handle in self.handles if handle.alive()]
+        self._tell()
         return len(self.places) - len(self.handles)
 
+    def _tell(self) -> None:
+        """Print what workers had to say, once for all of them."""
+        for note in [note for worker in self.workers.values() for note in worker.notes]:
+            if note not in self._told:
+                self._told.add(note)
+                tqdm.write(f"note: {note}", file=sys.stderr)  # around live lines, if there are any
+
     def start(self, tasks: Sequence[Task]) -> list[LocalHandle]:
-        """Start workers, at most `free()` of them."""
-        taken = [handle.slot for handle in self.handles]
-        places = list(self.places)
-        for slot in taken:
-            places.remove(slot)
-        started = []
-        for task, slot in zip(tasks, places):
-            started.append(self._start(task, slot))
-            self.handles.append(started[-1])
+        """Have tasks run, at most `free()` of them."""
+        taken = {handle.place for handle in self.handles}
+        free = [place for place in range(len(self.places)) if place not in taken]
+        started = [LocalHandle(self._asked(task, place), place) for task, place in zip(tasks, free)]
+        self.handles += started
         return started
 
-    def _start(self, task: Task, slot: Slot) -> LocalHandle:
-        cores = ",".join(map(str, slot.cores))
+    def _asked(self, task: Task, place: int) -> WorkerProcess:
+        worker = self.workers.get(place)
+        if worker is not None:
+            if worker.ask(task):
+                return worker
+            worker.leave()  # it was killed
+        worker = self.workers[place] = self._worker(self.places[place])
+        worker.ask(task)  # one that has ended already answers so
+        return worker
+
+    def _worker(self, slot: Slot) -> WorkerProcess:
         threads = os.environ.get("OMP_NUM_THREADS", str(len(slot.cores)))
         environment = {
             **os.environ,
             **places.environment(),
             "OMP_NUM_THREADS": threads,
+            "PYTHONUNBUFFERED": "1",  # runs that are forked have what their worker was started with
             **({"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}),
         }
-        words = [
-            sys.executable,
-            "-m",
-            "modprompt.experiments.running.worker",
-            json.dumps(task._asdict()),
-            "--cores",
-            cores,
-        ]
-        # a session of its own: Ctrl-C reaches the runner alone, which ends its runs in order
-        return LocalHandle(subprocess.Popen(words, env=environment, start_new_session=True), slot)
+        words = ["--cores", ",".join(map(str, slot.cores)), "--out", self.out]
+        return WorkerProcess([*words, *(["--cold"] if self.cold else [])], environment)
 
     def poll(self) -> None:
         """Nothing to ask."""
@@ -141,12 +159,12 @@ class LocalLauncher:
         """Nothing to take over: a run of an earlier runner holds its lock."""
 
     def close(self, grace_s: float = 10.0) -> None:
-        """End all runs: asked first, killed after a while."""
-        for handle in self.handles:
-            handle.signal(signal.SIGTERM)
+        """End all runs and workers: asked first, killed after a while."""
+        for worker in self.workers.values():
+            worker.signal(signal.SIGTERM)
         end = time.monotonic() + grace_s
-        while any(handle.alive() for handle in self.handles) and time.monotonic() < end:
+        while not all(worker.ended() for worker in self.workers.values()) and time.monotonic() < end:
             time.sleep(0.05)
-        for handle in self.handles:
-            handle.signal(signal.SIGKILL)  # also what a worker that has ended left behind
-            handle.process.wait()
+        for worker in self.workers.values():
+            worker.end()  # also what a worker that has ended left behind
+        self._tell()

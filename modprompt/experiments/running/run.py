@@ -46,6 +46,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--redo-stale", action="store_true", help="put results of other settings aside and run again")
     add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
     add("--jobs", type=int, default=None, help="runs at a time (default: one per GPU; without one, per core up to 4)")
+    add("--cold", action="store_true", help="start every run as a program of its own, which imports all it needs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings of a job, over the file's")
     add("--cancel", action="store_true", help="take this experiment's runs out of the Slurm queue")
     args = parser.parse_args(argv)
@@ -61,7 +62,8 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
         UserError: as slurm.SubmitLauncher.
     """
     if args.launcher == "local":
-        return local.LocalLauncher(local.slots(args.jobs, local.gpus(), local.usable_cores()))
+        places = local.slots(args.jobs, local.gpus(), local.usable_cores())
+        return local.LocalLauncher(places, args.cold, args.out)
     given = {}
     for word in args.slurm:
         key, equals, value = word.partition("=")

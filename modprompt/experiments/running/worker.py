@@ -1,4 +1,4 @@
-"""One run under its lock, from start to end: the same program for every launcher.
+"""One run under its lock, from start to end: the same for every launcher.
 
 A run that ends badly leaves job/failure.json with its last line. One that was asked to stop leaves nothing: it goes on
 with the next start.
@@ -6,25 +6,20 @@ with the next start.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
 import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt import places
-from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import state
-from modprompt.programs import left_as_found
 from modprompt.runs import folder as run_folder
 from modprompt.storage.text import write_json
 
@@ -86,13 +81,13 @@ def _new_file(path: Path) -> BinaryIO:
     return path.open("wb")
 
 
-def _deaf_to_user_signals() -> None:
-    """In the child: these mean "make room" to the worker, which ends the child itself."""
+def deaf_to_user_signals() -> None:
+    """In a run's process: these mean "make room" to the worker, which ends the child itself."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _has_ended(pid: int, patience_s: float) -> bool:
+def has_ended(pid: int, patience_s: float) -> bool:
     """Whether a child has ended, or does so within some time; it is not reaped."""
     end = time.monotonic() + patience_s
     while True:
@@ -106,17 +101,51 @@ def _has_ended(pid: int, patience_s: float) -> bool:
         time.sleep(0.05)
 
 
+class Child(Protocol):
+    """A process that runs a command."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def wait(self) -> int:
+        """Its exit code once it has ended; minus the signal if one has ended it."""
+
+
+class Start(Protocol):
+    """A way to start a command as a child of this process."""
+
+    def __call__(
+        self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None
+    ) -> Child:
+        """The child, which says everything into `console` and inherits the open lock `held`."""
+
+
+def spawn(words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None) -> Child:
+    """Start a command as a program of its own; see Start."""
+    return subprocess.Popen(
+        list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=console,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        pass_fds=[] if held is None else [held],  # it lives as long as the run, even if this process is killed
+        preexec_fn=deaf_to_user_signals,
+    )
+
+
 class Worker:
     """Runs a task, and can be stopped while it does.
 
     Args:
         task: what to run.
+        start: how its command is started.
     """
 
-    def __init__(self, task: Task):
-        self.task = task
+    def __init__(self, task: Task, start: Start = spawn):
+        self.task, self.start = task, start
         self.folder = Path(task.folder)
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child: Child | None = None
 
     def finished(self) -> bool:
         """Whether the task's result is there."""
@@ -147,15 +176,7 @@ class Worker:
     def _run_child(self, held: int | None) -> int:
         environment = {**os.environ, **places.environment(), "PYTHONUNBUFFERED": "1", **run_folder.handing_over(held)}
         with _new_file(self.folder / state.CONSOLE) as console:
-            self.child = subprocess.Popen(
-                self.task.command,
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                pass_fds=[] if held is None else [held],  # it lives as long as the run, even if this process is killed
-                preexec_fn=_deaf_to_user_signals,
-            )
+            self.child = self.start(self.task.command, environment, console, held)
             return self.child.wait()
 
     def _record(self, code: int) -> None:
@@ -176,29 +197,8 @@ class Worker:
         if self.child is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if _has_ended(self.child.pid, 0.0):
+            if has_ended(self.child.pid, 0.0):
                 return
             os.kill(self.child.pid, number)
-            if _has_ended(self.child.pid, grace_s):
+            if has_ended(self.child.pid, grace_s):
                 return
-
-
-@left_as_found()
-def main(argv: list[str] | None = None) -> int:
-    """Run the task that the first argument holds as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", help="fields of a Task as JSON")
-    parser.add_argument("--cores", default="", help="cores to run on, e.g. 0,1")
-    args = parser.parse_args(argv)
-    if args.cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
-    fields = json.loads(args.task)
-    try:
-        return Worker(Task(**{**fields, "command": tuple(fields["command"])})).run()
-    except (UserError, OSError) as error:  # no place for a word in the run's folder
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-
-
-if __name__ == "__main__":
-    sys.exit(main())

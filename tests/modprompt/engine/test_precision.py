@@ -45,3 +45,23 @@ def test_matrices_are_cast_as_clip_casts_them_and_nothing_else(clip_model, half_
     cast_products(clip_model, torch.bfloat16)
     for (name, mine), (_, other) in zip(clip_model.state_dict().items(), theirs.state_dict().items()):
         assert (mine.dtype == torch.bfloat16) == (other.dtype == torch.float16), name
+
+
+@pytest.mark.parametrize(
+    ("capability", "hip", "refused"), [((7, 5), None, True), ((8, 0), None, False), ((9, 0), "6.2", False)]
+)
+def test_bf16_is_refused_on_a_card_that_has_none(capability, hip, refused, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    monkeypatch.setattr(torch.version, "hip", hip)
+    for prec in ("fp16", "fp32", "amp"):
+        resolve(prec, CUDA)
+    assert resolve("bf16", CPU).products == torch.bfloat16
+    if not refused:
+        assert resolve("bf16", CUDA).products == torch.bfloat16
+        return
+    with pytest.raises(
+        UserError, match=r"^PREC bf16: Tesla T4 \(capability 7.5\) multiplies no bfloat16: take PREC amp"
+    ):
+        resolve("bf16", CUDA)

@@ -1,6 +1,8 @@
 """Kill an experiment at random moments, runner and all, and compare its report with an undisturbed run's.
 
     python -m tests.modprompt.experiments.kills digits FOLDER --kills 5
+    python -m tests.modprompt.experiments.kills digits FOLDER --kills 20 --one   a single process each time
+    python -m tests.modprompt.experiments.kills digits FOLDER --words=--cold     with more words for the runner
 
 FOLDER/undisturbed is run first if it is not finished. Prints what was killed, and ends with 1 if a byte of a report's
 tables or figures differs.
@@ -48,6 +50,23 @@ def kill_all(out: Path) -> int:
     return len(killed)
 
 
+def kill_one(out: Path) -> int:
+    """SIGKILL to a process of them, whichever; 1, or 0 where there is none."""
+    there = processes_of(out)
+    if there:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(random.choice(there), signal.SIGKILL)
+    return min(len(there), 1)
+
+
+def all_ended(out: Path, within_s: float = 300.0) -> bool:
+    """Whether no process is left, or none soon: a run whose runner was killed ends by itself."""
+    end = time.monotonic() + within_s
+    while processes_of(out) and time.monotonic() < end:
+        time.sleep(0.2)
+    return not processes_of(out)
+
+
 def _with_interrupts() -> None:
     """In the child: a shell has what it starts in the background ignore Ctrl-C, and a runner keeps to that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,6 +85,27 @@ def report(name: str, out: Path, *more: str) -> dict[str, bytes]:
     words = [sys.executable, "-m", "experiments.report", name, "--out", str(out), *more]
     subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     return {path.name: path.read_bytes() for path in sorted((out / "reports" / Path(name).stem).iterdir())}
+
+
+def disturbed_in_part(name: str, out: Path, kills: int, most_s: float, *more: str) -> None:
+    """Run an experiment to its end while single processes of it are killed, each within `most_s` seconds.
+
+    A run that was killed has failed and is run by the next runner, as all is if the runner was killed.
+    """
+    runner = start(name, out, *more)
+    for number in range(kills):
+        while len(processes_of(out)) < 2 and runner.poll() is None:  # it has started nothing yet
+            time.sleep(0.05)
+        time.sleep(random.uniform(0.1, most_s))
+        before = len(processes_of(out))
+        print(f"kill {number + 1}: {kill_one(out)} of {before} processes", flush=True)
+        time.sleep(0.1)
+        if runner.poll() is not None:
+            print(f"runner: ended with {runner.returncode}, started again", flush=True)
+            runner = start(name, out, *more)
+    runner.wait()
+    assert start(name, out, *more).wait() == 0, f"see {out}/runner.txt"
+    assert all_ended(out), f"left: {processes_of(out)}"
 
 
 def disturbed(name: str, out: Path, kills: int, most_s: float, *more: str) -> None:
@@ -88,15 +128,17 @@ def main() -> int:
     parser.add_argument("name", help="experiment")
     parser.add_argument("folder", type=Path, help="where both runs go")
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--one", action="store_true", help="kill a single process each time, not all")
+    parser.add_argument("--words", action="append", default=[], help="a word more for the runner")
     parser.add_argument("--most", type=float, default=25.0, help="the latest moment of a kill, seconds after a start")
     parser.add_argument("--seed", type=int, default=None, help="of the moments")
     args = parser.parse_args()
     random.seed(args.seed)
     whole, killed = args.folder.absolute() / "undisturbed", args.folder.absolute() / "killed"
     began = time.monotonic()
-    assert start(args.name, whole).wait() == 0, f"see {whole}/runner.txt"
+    assert start(args.name, whole, *args.words).wait() == 0, f"see {whole}/runner.txt"
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
-    disturbed(args.name, killed, args.kills, args.most)
+    (disturbed_in_part if args.one else disturbed)(args.name, killed, args.kills, args.most, *args.words)
     one, other = report(args.name, whole), report(args.name, killed)
     differing = sorted(name for name in set(one) | set(other) if one.get(name) != other.get(name))
     print(f"report: {len(one)} files, differing: {', '.join(differing) or 'none'}")

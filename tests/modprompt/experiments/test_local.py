@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +60,7 @@ def test_runs_are_pinned_to_their_place(quick, jobs, tmp_path, monkeypatch):
     assert sorted(tuple(result["cores"]) for result in results) == sorted(local.shares(cores, 2))
     assert all(result["threads"] == str(len(result["cores"])) for result in results)
     assert launcher.free() == 2
+    launcher.close()
 
 
 @pytest.mark.parametrize("how", ["asked", "killed"])
@@ -77,3 +80,38 @@ def test_closing_ends_all_that_was_started(quick, jobs, tmp_path, how):
         time.sleep(0.02)
     assert state.of(jobs[0], tmp_path) == state.State("waiting")
     assert has_ended(child)
+
+
+def test_what_workers_have_to_say_is_told_once(capsys):
+    launcher = local.LocalLauncher([local.Slot((0,))] * 2)
+    launcher.workers = {place: SimpleNamespace(notes=["runs start cold"]) for place in (0, 1)}
+    assert launcher.free() == 2
+    launcher.free()
+    assert capsys.readouterr().err == "note: runs start cold\n"
+
+
+def test_place_whose_worker_was_killed_has_another(quick, jobs, tmp_path):
+    launcher = local.LocalLauncher([local.Slot((0,))])
+    try:
+        for job in jobs[:2]:
+            handles = launcher.start([quick.task_of(job, tmp_path, tmp_path)])
+            wait(handles)
+            assert state.of(job, tmp_path).name == "finished"
+            assert launcher.free() == 1
+            launcher.workers[0].process.kill()
+            launcher.workers[0].process.wait()
+    finally:
+        launcher.close()
+
+
+def test_worker_of_a_place_stays_for_its_next_run_and_ends_with_the_launcher(quick, jobs, tmp_path):
+    launcher, workers = local.LocalLauncher([local.Slot((0,))], cold=True, out=tmp_path), set()
+    for job in jobs[:2]:
+        wait(launcher.start([quick.task_of(job, tmp_path, tmp_path)]))
+        assert launcher.free() == 1
+        workers.add(launcher.workers[0].process.pid)
+    (pid,) = workers
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    assert {"--cold", str(tmp_path)} <= set(words)
+    launcher.close()
+    assert has_ended(pid)

@@ -282,3 +282,10 @@ def test_nohup_is_kept(real, tmp_path):
         process.terminate()
         assert process.wait(30) == 130
     assert kills.processes_of(out) == []
+
+
+@pytest.mark.parametrize(("words", "cold"), [([], False), (["--cold"], True)])
+def test_runs_start_warm_unless_it_is_said(small, experiment, words, cold):
+    args = run.parse([*small, *words])
+    launcher = run.launcher_of(args, experiment())
+    assert (launcher.cold, launcher.out) == (cold, str(args.out))

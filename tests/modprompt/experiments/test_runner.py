@@ -139,7 +139,7 @@ def test_run_whose_worker_was_killed_is_waited_for(quick, jobs, tmp_path):
     one = runner.Runner(jobs[:1], tmp_path, tmp_path, launcher)
     one._start()
     started(jobs[0], tmp_path)
-    launcher.handles[0].process.kill()
+    launcher.handles[0].worker.process.kill()
     assert one.run().complete
     assert counts(jobs[:1], tmp_path) == [1]
 

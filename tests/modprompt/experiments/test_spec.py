@@ -62,6 +62,8 @@ FAULTS = [
     (FILE + "shots: [1, 2]\n", "shots: protocol base2new takes one number"),
     (FILE + "shots: many\n", "shots: different whole numbers from 1 up"),
     (FILE + "source: imagenet\n", "source: protocol base2new has none"),
+    (FILE + "image_cache: folder\n", "image_cache: true or false is expected, got 'folder'"),
+    (FILE + "image_cache:\n", "image_cache: true or false is expected, got None"),
     (FILE + "highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
     (FILE + "options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS is not to be set here"),
     (FILE + "options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
@@ -158,3 +160,24 @@ def test_option_that_decides_nothing_names_no_folder(experiment):
     options = {"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9, "MODEL.BACKBONE.PATH": "x.pt"}
     found = experiment(FILE + f"options: {options}\n")
     assert found.methods[1].folder == "glyph-BATCH_SIZE8"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["{out}/image_cache"]),
+        ("image_cache: true\n", ["{out}/image_cache"]),
+        ("image_cache: false\n", []),
+        ("options: {TEST.IMAGE_CACHE: /mine}\n", ["{out}/image_cache", "/mine"]),
+        ("options: {TEST.IMAGE_CACHE: ''}\n", ["{out}/image_cache", ""]),
+    ],
+)
+def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_path, text, words):
+    from modprompt.experiments.plan.commands import expected, options
+
+    job, plain = (protocols.jobs(experiment(FILE + more))[0] for more in (text, ""))
+    found = options(job, tmp_path)
+    given = [value for key, value in zip(found[::2], found[1::2]) if key == "TEST.IMAGE_CACHE"]
+    assert given == [word.format(out=tmp_path) for word in words]  # the last one counts
+    assert expected(job) == expected(plain)
+    assert job.folder == plain.folder

@@ -128,16 +128,6 @@ def test_signal_in_the_middle_of_waiting_ends_the_child(task, jobs, tmp_path):
     assert state.of(jobs[4], tmp_path) == state.State("waiting")
 
 
-def test_run_goes_on_and_keeps_its_lock_when_the_worker_is_killed(task, jobs, tmp_path):
-    folder = folder_of(jobs, tmp_path)
-    words = [sys.executable, "-m", "modprompt.experiments.running.worker", json.dumps(task(seconds=1.0)._asdict())]
-    with subprocess.Popen(words, cwd=ROOT) as process:
-        wait_for(lambda: starts(folder))
-        process.kill()
-    assert state.of(jobs[4], tmp_path).name == "running"
-    wait_for(lambda: state.of(jobs[4], tmp_path).name == "finished")
-
-
 def test_console_is_not_written_through_a_link(task, jobs, tmp_path):
     console = folder_of(jobs, tmp_path) / state.CONSOLE
     console.parent.mkdir(parents=True)

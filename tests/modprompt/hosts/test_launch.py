@@ -107,6 +107,19 @@ def test_unfinished_run_goes_on_after_its_last_epoch(workshop, tmp_path):
     assert losses(killed.stdout) + losses(rest.stdout) == pytest.approx(workshop.losses, abs=1e-4)
 
 
+def test_out_of_memory_is_one_line(workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    with (host / "datasets" / "squares.py").open("a") as file:
+        file.write(
+            "\nfrom modprompt.engine.encoders import TextEncoder\n\ndef full(*inputs):\n"
+            "    raise RuntimeError('CUDA out of memory. Tried to allocate 20.00 MiB.')\n\nTextEncoder.forward = full\n"
+        )
+    done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words("MPL", "output/run"))
+    assert done.returncode == 2
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: out of memory (for 20.00 MiB): give a smaller MODEL.TEXT_CHUNK (now 0: as memory")
+
+
 def test_installed_package_keeps_its_neighbours_on_the_path(tmp_path, monkeypatch):
     from modprompt.hosts import launch
 

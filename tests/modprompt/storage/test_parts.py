@@ -1,6 +1,6 @@
 import pytest
 
-from modprompt.storage.parts import part_of, remove_parts
+from modprompt.storage.parts import names_of_parts, part_of, remove_parts
 
 
 def names(folder):
@@ -63,3 +63,10 @@ def test_leftovers_of_killed_writers_alone_are_removed(tmp_path):
     assert names(tmp_path) == [
         ".link.0123456789abcdef.part", ".mine.part", ".mine.xyz.part", "mine", "mine.part",
     ]  # fmt: skip
+
+
+def test_names_of_files_that_are_being_written(tmp_path):
+    assert names_of_parts(tmp_path / "none") == set()
+    with part_of(tmp_path / "one.npz"), part_of(tmp_path / "one.npz"), part_of(tmp_path / "other"):
+        (tmp_path / "whole").write_text("mine")
+        assert names_of_parts(tmp_path) == {"one.npz", "other"}

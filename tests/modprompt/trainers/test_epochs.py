@@ -7,6 +7,7 @@ import torch
 from dassl.engine import TrainerX
 
 from modprompt.cli import train
+from modprompt.engine import precision
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS
@@ -72,6 +73,20 @@ def test_numbers_that_are_read_together_are_those_of_reading_each(
     assert all(torch.equal(their_values[name], value) for name, value in values.items())
 
 
+def test_numbers_of_the_lines_are_those_of_dassls_own_loop(command, tmp_path, monkeypatch, capsys, scalars):
+    words, seen = command(METHODS["coop_end"], "TRAIN.PRINT_FREQ", 2, "TEST.NO_TEST", True), []
+    for loop in (PromptTrainer.run_epoch, TrainerX.run_epoch):
+        monkeypatch.setattr(PromptTrainer, "run_epoch", loop)
+        words[words.index("--output-dir") + 1] = str(tmp_path / str(len(seen)))
+        assert train.main(words) == 0
+        seen.append((re.findall(r"(?:loss|acc) \S+ \(\S+\)", capsys.readouterr().out), [*scalars]))
+        scalars.clear()
+    (ours, our_scalars), (theirs, their_scalars) = seen
+    assert len(ours) == 8
+    assert ours == theirs
+    assert their_scalars in ([], our_scalars)  # the small Dassl writes none
+
+
 @pytest.mark.parametrize("row", ["mpl", "maple", "coop_end", "promptsrc"])
 def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
     as_on_a_card(monkeypatch)
@@ -86,6 +101,26 @@ def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
     monkeypatch.setattr(PromptTrainer, "forward_backward", counted)
     assert train.main(command(METHODS[row], "TEST.NO_TEST", True)) == 0
     assert counts[1:] == [0] * 9  # the first one may make a teacher
+
+
+def test_a_scaled_loss_is_stepped_down_without_a_read(command, monkeypatch):
+    as_on_a_card(monkeypatch)
+    monkeypatch.setattr(precision, "resolve", lambda prec, device: precision.Precision(False, None, True, ""))
+    monkeypatch.setattr(precision, "grad_scaler", lambda: torch.amp.GradScaler("cpu", init_scale=8.0))
+    counts, scalers, step = [], [], PromptTrainer.forward_backward
+
+    def counted(trainer, batch):
+        with Reads() as within:
+            said = step(trainer, batch)
+        counts.append(within.count)
+        scalers.append(trainer.scaler)
+        return said
+
+    monkeypatch.setattr(PromptTrainer, "forward_backward", counted)
+    assert train.main(command(METHODS["mpl"], "TEST.NO_TEST", True)) == 0
+    assert counts == [0] * 10
+    assert scalers[-1].get_scale() == 8.0
+    assert scalers[-1]._get_growth_tracker() == 10  # of so many steps none was left out
 
 
 def spoilt(monkeypatch, epoch, step):

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from modprompt import IVLP, CoCoOp, CoOp, ZeroshotCLIP, ZeroshotCLIP2
 from modprompt.cli import train
+from modprompt.clips.build import load_clip
+from modprompt.engine import precision
+from modprompt.engine.precision import Precision
 from modprompt.storage.seal import arrays_hash
+from modprompt.trainers.clip_trainer import CLIPTrainer
+from modprompt.trainers.feature_cache import how_computed
+from tests.conftest import RESNET_HEADS
 from tests.methods import METHODS
 
 
@@ -67,6 +74,18 @@ def test_other_images_classes_or_transforms_are_encoded_anew(evaluate, eurosat_r
     assert evaluate("zeroshot")[1] == images
 
 
+@pytest.mark.parametrize("pins", [True, False])
+def test_they_are_pinned_where_the_loaders_batches_are(monkeypatch, pins):
+    from modprompt.trainers.feature_cache import FeatureBatches
+
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(len(tensor)) or tensor)
+    loader = SimpleNamespace(batch_size=2, pin_memory=pins)
+    batches = list(FeatureBatches(torch.randn(3, 4), torch.arange(3), loader))
+    assert [len(batch["img"]) for batch in batches] == [2, 1]
+    assert pinned == ([3, 3] if pins else [])
+
+
 def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
     accuracy, images = evaluate("zeroshot")
     (file,) = (tmp_path / "features").iterdir()
@@ -101,13 +120,104 @@ def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, ca
     assert evaluate("zeroshot") == (accuracy, 0)
 
 
-@pytest.mark.parametrize("pins", [True, False])
-def test_they_are_pinned_where_the_loaders_batches_are(monkeypatch, pins):
-    from modprompt.trainers.feature_cache import FeatureBatches
+# ------------------------------------------------------------------ other types than float32, as on a card
 
-    pinned = []
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(len(tensor)) or tensor)
-    loader = SimpleNamespace(batch_size=2, pin_memory=pins)
-    batches = list(FeatureBatches(torch.randn(3, 4), torch.arange(3), loader))
-    assert [len(batch["img"]) for batch in batches] == [2, 1]
-    assert pinned == ([3, 3] if pins else [])
+AS_ON_A_CARD = {"fp16": Precision(True, None, False, ""), "amp": Precision(False, torch.float16, False, "")}
+
+
+@pytest.fixture
+def as_on_a_card(monkeypatch):
+    """PREC fp16 and amp (without its loss scale) are on this CPU what they are on a card: real half tensors."""
+    plain = precision.resolve
+    monkeypatch.setattr(
+        precision, "resolve", lambda prec, device: AS_ON_A_CARD[prec] if prec in AS_ON_A_CARD else plain(prec, device)
+    )
+
+
+@pytest.fixture
+def logits(evaluate, as_on_a_card, tmp_path, monkeypatch):
+    """The logits of a test set, with or without kept features, and the number of images encoded."""
+    seen = []
+    for name in ("logits", "logits_of"):
+        plain = getattr(CLIPTrainer, name)
+        monkeypatch.setattr(
+            CLIPTrainer, name, lambda self, *a, plain=plain: seen.append(plain(self, *a)) or seen[-1].clone()
+        )
+
+    def run(row, prec, cache):
+        prec_of = [f"TRAINER.{METHODS[row].node}.PREC", prec] if row in METHODS else []
+        if not (tmp_path / "tested").exists():
+            evaluate(row, cache=False)  # trains it, too
+        seen.clear()
+        count = evaluate(row, *prec_of, cache=cache)[1]
+        return torch.cat(seen), count
+
+    return run
+
+
+ROWS = ["zeroshot", "coop_end", "coop_middle_csc", "cocoop", "language_prompting"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_half_features_that_were_kept_give_the_same_logits(logits, row):
+    expected, images = logits(row, "fp16", cache=False)
+    assert expected.dtype == torch.float16
+    for count in (images, 0):
+        found, encoded = logits(row, "fp16", cache=True)
+        assert encoded == count
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("row", ["coop_end", "cocoop"])
+def test_no_precision_takes_the_features_of_another(logits, row, tmp_path):
+    for prec in ("amp", "fp16", "bf16", "fp32"):  # amp and fp16 have the same types of weights
+        expected, images = logits(row, prec, cache=False)
+        found, encoded = logits(row, prec, cache=True)
+        assert encoded == images, prec
+        assert torch.equal(found, expected), prec
+    assert len(list((tmp_path / "features").iterdir())) == 4
+
+
+METHODS_OF_FEATURES = [
+    CoOp(),
+    CoOp(csc=True, class_token_position="middle"),
+    CoCoOp(),
+    IVLP(prompt_depth_text=3, prompt_depth_vision=0),
+    ZeroshotCLIP(),
+    ZeroshotCLIP2(),
+]
+
+
+@pytest.mark.parametrize("method", METHODS_OF_FEATURES, ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize(
+    ("prec", "kind"),
+    [("fp32", torch.float32), ("fp16", torch.float16), ("amp", torch.float16), ("bf16", torch.bfloat16)],
+)
+def test_features_serve_in_whatever_type_they_were_kept(method, prec, kind, clip_model, as_on_a_card):
+    model = method.on(clip_model, ["cat", "a golden retriever"]).eval()
+    model.cast(prec)
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        features = model.encode_image(images)
+        assert features.dtype == model.feature_type == kind
+        assert torch.equal(model.of_features(features.float()).logits, model.output(images).logits)
+
+
+def test_a_resnet_says_its_type(resnet_file):
+    clip_model = load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS)
+    model = CoOp().on(clip_model, ["cat", "dog"]).eval().bfloat16()
+    clip_model.eval()
+    assert model.feature_type == torch.bfloat16
+    assert model.encode_image(torch.randn(2, 3, *[clip_model.visual.input_resolution] * 2)).dtype == torch.bfloat16
+
+
+def test_what_autocast_makes_has_its_type_and_a_key_of_its_own(clip_model):
+    model, images, cpu = CoOp().on(clip_model, ["cat", "dog"]).eval(), torch.randn(2, 3, 32, 32), torch.device("cpu")
+    assert how_computed(cpu, None) == ""
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        features = model.encode_image(images)
+        assert features.dtype == model.feature_type == torch.bfloat16
+        assert torch.equal(model.of_features(features.float()).logits, model.output(images).logits)
+        assert how_computed(cpu, None) == "torch.bfloat16"
+    assert how_computed(cpu, torch.float32) == "torch.float32"
+    assert how_computed(torch.device("cuda"), None) == "cuda"

@@ -67,3 +67,64 @@ def test_state_is_removed_once(tmp_path):
     training_state.remove(str(tmp_path))
     training_state.remove(str(tmp_path))
     assert not training_state.exists(str(tmp_path))
+
+
+class Cards:
+    """A machine's cards: how many, which of them a run is on, and the state of each one's generator."""
+
+    def __init__(self, monkeypatch):
+        self.states, self.own = [], 0
+        found = {
+            "is_available": lambda: bool(self.states),
+            "device_count": lambda: len(self.states),
+            "current_device": lambda: self.own,
+            "get_rng_state_all": lambda: [state.clone() for state in self.states],
+            "set_rng_state": self.put,
+        }
+        for name, answer in found.items():
+            monkeypatch.setattr(torch.cuda, name, answer)
+
+    def put(self, state, device):
+        self.states[device] = state
+
+    def are(self, *numbers, own=0):
+        self.states, self.own = [torch.tensor([number], dtype=torch.uint8) for number in numbers], own
+
+    @property
+    def numbers(self):
+        return [int(state) for state in self.states]
+
+
+@pytest.mark.parametrize(
+    ("then", "own_then", "now", "own_now", "expected"),
+    [
+        ([1, 2, 3, 4], 0, [9], 0, [1]),
+        ([1, 2, 3, 4], 2, [9], 0, [3]),  # the run's own card first
+        ([1, 2, 3, 4], 0, [8, 9], 1, [1, 1]),
+        ([1], 0, [7, 8, 9], 0, [1, 8, 9]),
+        ([1], 0, [7, 8, 9], 2, [1, 8, 1]),
+        ([1, 2], 1, [8, 9], 1, [1, 2]),
+        ([], 0, [8, 9], 0, [8, 9]),
+        ([1, 2], 0, [], 0, []),
+    ],
+)
+def test_cards_get_the_states_that_there_are(then, own_then, now, own_now, expected, tmp_path, monkeypatch, capsys):
+    cards = Cards(monkeypatch)
+    cfg, *parts = make(1)
+    cards.are(*then, own=own_then)
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    cards.are(*now, own=own_now)
+    assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)[0] == 1
+    assert cards.numbers == expected
+    line = f"The training state has the generators of {len(then)} cards, here are {len(now)}: the others begin anew"
+    assert capsys.readouterr().out.splitlines() == ([line] if len(then) != len(now) else [])
+
+
+def test_state_of_a_version_that_did_not_say_its_card(tmp_path, monkeypatch, capsys):
+    cards = Cards(monkeypatch)
+    cards.are(1, 2)
+    old = training_state._random_states()
+    del old["cuda_own"]
+    cards.are(9)
+    training_state._restore_random(old)
+    assert cards.numbers == [1]

@@ -1,0 +1,136 @@
+"""A program run in a forked child, as if a fresh interpreter ran it: `python -m NAME ...` without its imports."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import os
+import runpy
+import signal
+import sys
+import threading
+import traceback
+from typing import Any, BinaryIO, Iterator, Mapping, NoReturn, Sequence
+
+from modprompt.experiments.running.worker import deaf_to_user_signals
+
+_FLUSH_FAILED = 120  # Python's own exit code for it
+_INTERRUPTED = -signal.SIGINT
+
+
+class Forked:
+    """A child of this process.
+
+    Args:
+        pid: its number.
+    """
+
+    def __init__(self, pid: int):
+        self.pid = pid
+
+    def wait(self) -> int:
+        """Its exit code once it has ended; minus the signal if one has ended it."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Meanwhile Ctrl-C waits, so that no child leaves the code that is its own."""
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
+def fork(module: str, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, first: bytes) -> Forked:
+    """Start a program in a child that has all that was imported here; open files without a part in it stay open.
+
+    Args:
+        module: what `python -m` would be given.
+        words: its arguments.
+        environment: the child's.
+        console: where it says everything.
+        first: what stands there first.
+    """
+    with _no_interrupts():
+        pid = os.fork()
+        if pid == 0:
+            _be_child(module, words, environment, console, first)
+    return Forked(pid)
+
+
+def _be_child(
+    module: str, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, first: bytes
+) -> NoReturn:
+    code = 1
+    try:
+        _take_streams(console, first)
+        _be_fresh(environment)
+        code = _run(module, words)
+        code = _end() or code
+        if code == _INTERRUPTED:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+    finally:  # nothing of the parent's may go on here
+        os._exit(code)
+
+
+def _take_streams(console: BinaryIO, first: bytes) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate((nothing, console.fileno(), console.fileno())):
+        os.dup2(file, number)
+    os.close(nothing)
+    console.close()
+    if first:
+        os.write(1, first)
+
+
+def _be_fresh(environment: Mapping[str, str]) -> None:
+    """What a fresh interpreter would have of its own: environment, signals, and random numbers unlike its siblings'."""
+    os.environ.clear()
+    os.environ.update(environment)
+    deaf_to_user_signals()
+    importlib.invalidate_caches()  # a user's module may be new
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")  # Python itself draws a new seed for `random`
+    if numpy is not None:
+        numpy.random.seed()
+    if torch is not None:
+        torch.default_generator.seed()
+
+
+def _run(module: str, words: Sequence[str]) -> int:
+    """Run a module as `python -m` does; its exit code, or _INTERRUPTED."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        sys.argv = [module, *words]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        return _exit_code(error.code)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        return _INTERRUPTED
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _exit_code(given: Any) -> int:
+    if given is None or isinstance(given, int):
+        return (given or 0) & 0xFF
+    print(given, file=sys.stderr)
+    return 1
+
+
+def _end() -> int:
+    """What an interpreter does at its end, short of taking itself down: _FLUSH_FAILED, or 0."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads; multiprocessing's children do the same
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return _FLUSH_FAILED
+    return 0

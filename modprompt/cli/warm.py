@@ -1,0 +1,111 @@
+"""A worker process of experiments that stays, and forks runs from what it has imported once; local.py starts it.
+
+Not the standard library's forkserver: a run would be the server's child, so that the worker, which must hand it the
+lock of its folder, kill it and know what has ended it, would be no parent of it. Here the worker forks by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import sys
+from typing import BinaryIO, Mapping, Sequence
+
+from modprompt import places
+from modprompt.cli.fork import fork
+from modprompt.cli.imported import Imported
+from modprompt.errors import UserError
+from modprompt.experiments.running.service import Channel
+from modprompt.experiments.running.worker import FAILED, Child, Task, Worker, spawn
+from modprompt.programs import left_as_found
+
+
+class Service:
+    """Runs the tasks that come over a channel, one after the other.
+
+    Args:
+        channel: where they come from.
+        cold: whether nothing is forked.
+    """
+
+    def __init__(self, channel: Channel, cold: bool):
+        self.channel, self.cold = channel, cold
+        self.imported = Imported()
+
+    def start(self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO, held: int | None) -> Child:
+        """Start a run's command, forked if it can be; see worker.Start."""
+        program = places.program()
+        if self.cold or list(words[: len(program) + 1]) != [*program, "train"]:
+            return spawn(words, environment, console, held)
+        why = self.imported.why_not()
+        if why:
+            self.note(f"runs start cold, each with imports of its own: {why}")
+            return spawn(words, environment, console, held)
+        return fork(program[-1], words[len(program) :], environment, console, self.imported.said)
+
+    def note(self, text: str) -> None:
+        """Have a line told to the user, unless there is nobody to tell it."""
+        with contextlib.suppress(OSError):
+            self.channel.send({"note": text})
+
+    def run(self) -> str:
+        """Run tasks until nobody asks any more; or until a file has changed before the next, which it tells."""
+        while True:
+            self.channel.wait()
+            changed = self.imported.changed()
+            if changed:
+                return changed
+            try:
+                fields = self.channel.receive()
+                self.channel.send({"code": self._result(Task(**{**fields, "command": tuple(fields["command"])}))})
+            except (EOFError, OSError):  # whoever asked is gone
+                return ""
+
+    def _result(self, task: Task) -> int:
+        try:
+            return Worker(task, self.start).run()
+        except (UserError, OSError) as error:  # no place for a word in the run's folder
+            print(f"error: {error}", file=sys.stderr)
+            return FAILED
+
+
+def _serve(args: argparse.Namespace) -> str:
+    try:
+        connection = socket.socket(fileno=sys.stdin.fileno())
+    except OSError:
+        raise UserError("standard input is no socket: `modprompt experiment run` starts this program") from None
+    try:
+        service = Service(Channel(connection), args.cold)
+        if args.note:
+            service.note(args.note)
+        return service.run()
+    finally:
+        connection.detach()
+
+
+@left_as_found()
+def main(argv: list[str] | None = None) -> int:
+    """Run the tasks that come over the socket that is standard input; 0, or 2 after a line if it is none."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cores", default="", help="cores to run on, e.g. 0,1")
+    parser.add_argument("--cold", action="store_true", help="start every run as a program of its own")
+    parser.add_argument("--out", default="", help="the output folder, for whoever lists processes")
+    parser.add_argument("--note", default="", help="a line to tell first")
+    args = parser.parse_args(argv)
+    if args.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in args.cores.split(",")})
+    try:
+        changed = _serve(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if changed:  # the next process, with the same number and socket, takes the task that waits
+        flags = ["--cores", args.cores, "--out", args.out, "--note", f"{changed}: runs import it anew"]
+        os.execv(sys.executable, [sys.executable, "-m", "modprompt.cli.warm", *flags])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What PyTorch says of too little memory, or of what cannot repeat its numbers, as one line on what to set."""
+
+import contextlib
+import functools
+import re
+from typing import Any, Callable, Iterator, TypeVar, cast
+
+import torch
+
+from modprompt.errors import UserError
+from modprompt.trainers import once
+from modprompt.trainers.device import WORKSPACE
+
+TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
+_FULL = re.compile(r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED")
+_TRIED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
+_NO_FORM = re.compile(r"(\S+) does not have a deterministic implementation")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _value(cfg: Any, key: str) -> Any:
+    for part in key.split("."):
+        cfg = cfg.get(part, "unset")
+    return cfg
+
+
+def _out_of_memory(trainer: Any, cfg: Any, batch: str, said: str) -> str:
+    tried = _TRIED.search(said)
+    of = f" (for {tried.group(1)})" if tried else ""
+    node = getattr(trainer, "node_name", "")
+    if not node:  # nothing is trained
+        return f"out of memory{of}: give a smaller {batch} (now {_value(cfg, batch)})"
+    precision = f"TRAINER.{node}.PREC"
+    chunk = _value(cfg, "MODEL.TEXT_CHUNK") or "0: as memory allowed"
+    return (
+        f"out of memory{of}: give a smaller MODEL.TEXT_CHUNK (now {chunk}) or {batch} (now {_value(cfg, batch)}), "
+        f"or {precision} fp16 or amp (now {_value(cfg, precision)})"
+    )
+
+
+def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
+    """What a user can do about an error of PyTorch; empty if it is another kind of error."""
+    said = str(error)
+    if _FULL.search(said):
+        return _out_of_memory(trainer, cfg, batch, said)
+    without = _NO_FORM.search(said)
+    if without:
+        return (
+            f"MODEL.DETERMINISTIC True: {without.group(1)} has no deterministic form on this device in PyTorch "
+            f"{torch.__version__}: run without MODEL.DETERMINISTIC, in another --output-dir"
+        )
+    if WORKSPACE in said:
+        return f"MODEL.DETERMINISTIC True: cuBLAS has started without {WORKSPACE}=:4096:8: set it in the environment"
+    return ""
+
+
+@contextlib.contextmanager
+def told(trainer: Any, cfg: Any, batch: str = TRAINING) -> Iterator[None]:
+    """Within it such errors are a UserError.
+
+    Args:
+        trainer: whose work it is.
+        cfg: the run's configuration.
+        batch: the setting that says how many images are computed at a time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        line = _line(trainer, cfg, batch, error)
+        if not line:
+            raise
+        raise UserError(line) from error
+
+
+def in_a_test(test: F) -> F:
+    """Decorator: `told` of a trainer's test, which scripts in other codebases call by itself, too."""
+
+    @functools.wraps(test)
+    def tested(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with once.one_line(), told(self, self.cfg, TEST):
+            return test(self, *args, **kwargs)
+
+    return cast(F, tested)

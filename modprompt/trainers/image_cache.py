@@ -1,0 +1,121 @@
+"""Test images from disk, decoded, resized and cropped once for all runs on a test set (TEST.IMAGE_CACHE).
+
+They are read in the run's own process, a batch at a time: to start workers takes longer than what is left to do.
+"""
+
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from modprompt.storage.opening import Refused
+from modprompt.storage.rows import Rows
+from modprompt.trainers.image_file import ImageFile, facts_of
+
+
+class KeptImages(Dataset[Dict[str, Any]]):
+    """Samples of a data set of Dassl's with the bytes of kept images; one that is damaged is decoded again.
+
+    Args:
+        file: the images' file.
+        rows: what is in it.
+    """
+
+    def __init__(self, file: ImageFile, rows: Rows):
+        self._path, self._rows = file.path, rows
+        self._decoded, self._told = file.decoded, False
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Dict[str, Any]:
+        return {**facts_of(self._decoded, index), "img": self._image(index)}
+
+    def _image(self, index: int) -> Tensor:
+        try:
+            return torch.from_numpy(self._rows[index])
+        except Refused as error:
+            self._refuse(error)
+            return torch.from_numpy(self._decoded[index]["img"])
+
+    def _refuse(self, error: Refused) -> None:
+        """Have the file made anew by the next that looks for it, and say so once."""
+        try:
+            tells = self._rows.remove()
+        except OSError:  # it may not
+            tells = not self._told
+        if tells:
+            print(f"{self._path} is refused ({error}): such images are decoded again", flush=True)
+            self._told = True
+
+
+class KeptLoader:
+    """Stands for a loader of test images: the same samples in the same batches, from kept images where that can be.
+
+    They are looked for, and written, when it is iterated over. What else is asked of it, the loader answers.
+
+    Args:
+        loader: of images, over a data set in the form of Dassl's.
+        folder: where images are kept.
+        name: what the file's name begins with.
+    """
+
+    def __init__(self, loader: Any, folder: str, name: str):
+        self.loader, self._folder, self._name = loader, folder, name
+        self._file: Optional[ImageFile] = None
+        self._can_keep = True
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # of a copy that has none yet
+            raise AttributeError(name)
+        return getattr(self.loader, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        kept = self._kept()
+        if kept is None:
+            return iter(self.loader)
+        return map(self._finished, iter(_loader_like(self.loader, kept)))
+
+    def _finished(self, batch: Dict[str, Any]) -> Dict[str, Any]:
+        assert self._file is not None  # of kept images
+        pinned = self.loader.pin_memory and torch.cuda.is_available()
+        return {**batch, "img": self._file.steps.tensors(batch["img"], pinned)}
+
+    def _kept(self) -> Optional[KeptImages]:
+        """The kept images; None, after a line, where images are to be decoded."""
+        if not self._can_keep:
+            return None
+        try:
+            self._file = self._file or ImageFile(self.loader, Path(self._folder), self._name)
+            rows = self._file.rows()
+        except (OSError, ValueError) as error:  # an image that cannot be decoded, too: the run will say it
+            lines = str(error).strip().splitlines() or [type(error).__name__]  # of a worker's the last says what
+            print(f"Test images are not kept in {self._folder} ({lines[-1][:200]}): each evaluation decodes them")
+            self._can_keep = False
+            return None
+        if rows is None:
+            return None
+        print(f"Test images of {self._file.path}")
+        return KeptImages(self._file, rows)
+
+
+def _loader_like(loader: Any, dataset: KeptImages) -> Any:
+    """A loader over another data set, with the same batches and draws."""
+    return DataLoader(
+        dataset,
+        batch_size=loader.batch_size,
+        sampler=loader.sampler,
+        pin_memory=loader.pin_memory,
+        drop_last=loader.drop_last,
+        generator=loader.generator,
+    )
+
+
+def with_kept_images(loader: Any, folder: str, name: str) -> Any:
+    """A loader of test images that keeps them in a folder; without a folder, or for None, what was given."""
+    return KeptLoader(loader, folder, name) if loader is not None and folder else loader

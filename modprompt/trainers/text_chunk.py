@@ -1,0 +1,59 @@
+"""How many of the classes' own tokens a run computes at a time: decided once, for it changes how sums are rounded.
+
+Without MODEL.TEXT_CHUNK free memory decides, which no two starts find alike. So the number goes into the training state
+and into result.json (None: all at once), and a run that goes on takes it back.
+"""
+
+from typing import Any, Mapping, Optional
+
+from modprompt.engine.model import PromptedCLIP
+from modprompt.errors import UserError
+
+KEY = "text_chunk"
+
+
+def decide(model: PromptedCLIP, cfg: Any) -> None:
+    """By MODEL.TEXT_CHUNK, in classes; if it is 0 by free memory."""
+    model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0))
+
+
+def in_use(model: PromptedCLIP, cfg: Any) -> Optional[int]:
+    """Own tokens of classes that a run computes at a time; None if that is all of them."""
+    images = 1
+    if getattr(model.prompt_learner, "needs_image", False):  # then each image of a batch has prompts of its own
+        images = max(cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.DATALOADER.TEST.BATCH_SIZE)
+    most, tokens = model.text_encoder.most_tokens, model.own_tokens * images
+    return None if most is None or most >= tokens else most
+
+
+def _say(tokens: Optional[int]) -> str:
+    return "all at once" if tokens is None else f"{tokens} tokens at a time"
+
+
+def take_back(model: PromptedCLIP, cfg: Any, state: Mapping[str, Any]) -> None:
+    """Go on as a run began, unless MODEL.TEXT_CHUNK is given; a line says what is not as it was or may not fit.
+
+    Args:
+        model: for which `decide` has been asked.
+        cfg: the run's configuration.
+        state: what the trainer has remembered.
+
+    Raises:
+        UserError: if what it has remembered is no number of tokens.
+    """
+    now = in_use(model, cfg)
+    if KEY not in state:
+        print(f"The training state does not say how the text side was computed: {_say(now)} from here")
+        return
+    kept = state[KEY]
+    if kept is not None and (isinstance(kept, bool) or not isinstance(kept, int) or kept < 1):
+        raise UserError(f"the training state is damaged ({KEY} {str(kept)[:20]}): delete it to start the training anew")
+    if kept == now:
+        return
+    if cfg.MODEL.get("TEXT_CHUNK", 0):
+        print(f"MODEL.TEXT_CHUNK: the text side is computed {_say(now)}, not {_say(kept)} as before: sums round anew")
+        return
+    model.text_encoder.most_tokens = kept
+    fits = now is None or (kept is not None and kept <= now)
+    room = "" if fits else f", though memory for {now} is free: give MODEL.TEXT_CHUNK, in classes, if it runs out"
+    print(f"The text side is computed {_say(kept)}, as this run began{room}")

@@ -1,0 +1,275 @@
+import contextlib
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from dassl.config import get_cfg_default
+
+from modprompt.cli import train
+from modprompt.errors import UserError
+from modprompt.trainers import device
+from modprompt.trainers.device import WORKSPACE
+from tests import process_state
+from tests.conftest import ROOT
+from tests.methods import METHODS
+
+
+@pytest.fixture
+def cfg():
+    made = get_cfg_default()
+    made.MODEL.DETERMINISTIC = True
+    return made
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """This process has a card, which nobody has used."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(device, "_fixed_here", False)
+    monkeypatch.delenv(WORKSPACE, raising=False)
+
+
+def attention():
+    return {kind for kind, on in device._attention().items() if on}
+
+
+def test_without_it_nothing_is_set_but_cudnns_search(cfg, card):
+    cfg.MODEL.DETERMINISTIC = False
+    before = process_state.settings()
+    device.set_up(cfg)
+    assert process_state.changes(before, process_state.settings()) == []
+    with device.kept():
+        device.set_up(cfg, searches=True)
+        assert torch.backends.cudnn.benchmark
+    assert process_state.changes(before, process_state.settings()) == []
+
+
+def test_a_card_repeats_its_numbers_and_the_process_gets_back_what_it_had(cfg, card):
+    before = process_state.settings()
+    with contextlib.suppress(KeyboardInterrupt), device.kept():
+        torch.backends.cudnn.benchmark = True  # as a host's train.py sets it
+        device.set_up(cfg, searches=True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)
+        assert attention() == {"math"}
+        assert os.environ[WORKSPACE] == ":4096:8"
+        raise KeyboardInterrupt
+    assert process_state.changes(before, process_state.settings()) == []
+
+
+def test_on_a_cpu_attention_is_what_it_was(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fused = attention()
+    with device.kept():
+        device.set_up(cfg)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert attention() == fused
+        assert WORKSPACE not in os.environ
+
+
+@pytest.mark.parametrize("warns", [True, False])
+def test_a_process_that_was_deterministic_stays_so(cfg, card, warns):
+    with device.kept():
+        torch.use_deterministic_algorithms(True, warn_only=warns)
+        with device.kept():
+            device.set_up(cfg)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled() is warns
+
+
+@pytest.mark.parametrize("given", [None, ":0:0"])
+def test_cuda_that_has_started_otherwise_is_refused(cfg, card, monkeypatch, given):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    if given:
+        monkeypatch.setenv(WORKSPACE, given)
+    with device.kept(), pytest.raises(UserError, match=f"CUDA has started .* with {WORKSPACE} {given or 'unset'}: set"):
+        device.set_up(cfg)
+
+
+@pytest.mark.parametrize("given", [":4096:8", ":16:8"])
+def test_a_workspace_that_repeats_is_left(cfg, card, monkeypatch, given):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setenv(WORKSPACE, given)
+    with device.kept():
+        device.set_up(cfg)
+        assert os.environ[WORKSPACE] == given
+
+
+def test_another_workspace_gives_way_before_cuda_starts_and_it_is_said(cfg, card, monkeypatch, capsys):
+    monkeypatch.setenv(WORKSPACE, ":0:0")
+    with device.kept():
+        device.set_up(cfg)
+        assert os.environ[WORKSPACE] == ":4096:8"
+    assert os.environ[WORKSPACE] == ":0:0"
+    assert capsys.readouterr().out == f"MODEL.DETERMINISTIC True: {WORKSPACE} :0:0 -> :4096:8 for this run\n"
+
+
+def test_a_second_run_of_a_process_goes_on_with_the_cuda_that_the_first_has_started(cfg, card, monkeypatch):
+    for started in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda started=started: started)
+        with device.kept():
+            device.set_up(cfg)
+        assert WORKSPACE not in os.environ
+
+
+# ------------------------------------------------------------------ TF32
+
+TF32 = """
+import os, torch, traceback, warnings
+from modprompt.compat import find
+find.add_to_path()
+from modprompt.trainers import device
+
+backends = torch.backends
+NEWER = hasattr(backends, "fp32_precision")
+NAMES = ["backends.cuda.matmul.allow_tf32", "backends.cudnn.allow_tf32", "torch.get_float32_matmul_precision()"]
+STARTS = ["pass", f"{NAMES[0]} = True", f"{NAMES[1]} = False"]
+STARTS += [f"torch.set_float32_matmul_precision({word!r})" for word in ("high", "medium")]
+if NEWER:
+    NAMES += [f"backends.{part}.fp32_precision" for part in ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul")]
+    STARTS += [f"backends.fp32_precision = {word!r}" for word in ("ieee", "tf32")]
+    STARTS += [f"backends.{part}.fp32_precision = 'ieee'" for part in ("cudnn", "cudnn.conv")]
+    STARTS += ["backends.cuda.matmul.fp32_precision = 'tf32'"]
+
+def read(what):
+    try:
+        return eval(what)
+    except RuntimeError:  # both names were used against each other
+        return "cannot be asked"
+
+def there_and_back(start):
+    warnings.simplefilter("error")
+    exec(start)
+    before = {name: read(name) for name in NAMES}
+    with device.kept():
+        device.without_tf32()
+        assert [read(name) for name in NAMES[:2]] == [False, False]
+        assert all(read(name) == "ieee" for name in NAMES[3:6])
+    after = {name: read(name) for name in NAMES}
+    assert all(after[name] == value for name, value in before.items() if value != "cannot be asked"), (before, after)
+
+for start in STARTS:
+    child = os.fork()
+    if not child:
+        try:
+            there_and_back(start)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print("failed" if os.waitpid(child, 0)[1] else "passed", start)
+"""
+
+
+def test_tf32_is_off_and_then_as_it_was_by_both_of_its_names():
+    # in processes of their own: where both names were used against each other nothing brings one back
+    done = subprocess.run([sys.executable, "-c", TF32], capture_output=True, text=True, cwd=ROOT, check=False)
+    lines = done.stdout.splitlines()
+    assert len(lines) == (10 if hasattr(torch.backends, "fp32_precision") else 5), done.stderr
+    assert [line for line in lines if not line.startswith("passed")] == [], done.stderr
+
+
+class FoundTheFlags(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("prec", "off"), [("fp32", True), ("amp", False), ("fp16", False)])
+def test_fp32_on_a_card_multiplies_without_tf32(command, monkeypatch, prec, off):
+    """The trainer is built as on a card up to where CLIP is loaded."""
+    from modprompt.trainers.prompt_trainer import PromptTrainer
+
+    def build(self):
+        self.device = torch.device("cuda")
+        plain(self)
+
+    def load(self):
+        raise FoundTheFlags(torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+
+    plain = PromptTrainer.build_model
+    monkeypatch.setattr(PromptTrainer, "build_model", build)
+    monkeypatch.setattr(PromptTrainer, "load_clip", load)
+    with device.kept():
+        torch.backends.cuda.matmul.allow_tf32 = True
+        with pytest.raises(FoundTheFlags) as found:
+            train.main(command(METHODS["mpl"], "TRAINER.MPL.PREC", prec))
+    assert found.value.args == ((False, False) if off else (True, True))
+
+
+# ------------------------------------------------------------------ whole runs on a CPU
+
+
+def losses(out):
+    return [line.split(" lr ")[0].split(" loss ")[1] for line in out.splitlines() if line.startswith("epoch [")]
+
+
+def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(command, tmp_path, capsys, monkeypatch):
+    from modprompt.trainers.prompt_trainer import PromptTrainer
+
+    seen, plain = [], PromptTrainer.before_epoch
+
+    def stop(self):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        if self.epoch == 1 and len(seen) == 2:
+            raise KeyboardInterrupt
+        plain(self)
+
+    def words(folder, *more):
+        found = command(METHODS["mpl"], "TRAIN.PRINT_FREQ", 1, *more)
+        found[found.index("--output-dir") + 1] = str(tmp_path / folder)
+        return found
+
+    assert train.main(words("plain")) == 0
+    expected = losses(capsys.readouterr().out)
+    monkeypatch.setattr(PromptTrainer, "before_epoch", stop)
+    before = process_state.settings()
+    assert train.main(words("fixed", "MODEL.DETERMINISTIC", "True")) == 130
+    out = capsys.readouterr().out
+    assert train.main(words("fixed", "MODEL.DETERMINISTIC", "True")) == 0
+    out += capsys.readouterr().out
+    assert process_state.changes(before, process_state.settings()) == []
+    assert seen == [True, True, True]
+    assert losses(out) == expected
+
+
+@pytest.mark.parametrize("row", [row for row in METHODS if row != "mpl"])
+def test_every_method_has_what_repeats_its_numbers(command, tmp_path, capsys, row):
+    found = []
+    for fixed in ("False", "True"):
+        words = command(METHODS[row], "OPTIM.MAX_EPOCH", 1, "TRAIN.PRINT_FREQ", 1, "MODEL.DETERMINISTIC", fixed)
+        words[words.index("--output-dir") + 1] = str(tmp_path / fixed)
+        assert train.main(words) == 0
+        found.append(losses(capsys.readouterr().out))
+    assert found[0] == found[1] != []
+
+
+@pytest.mark.parametrize(("then", "now"), [("True", "False"), ("False", "True")])
+def test_a_run_goes_on_as_deterministic_as_it_began(command, capsys, monkeypatch, then, now):
+    from modprompt.trainers.prompt_trainer import PromptTrainer
+
+    def stop(self):
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "before_epoch", stop)
+        assert train.main(command(METHODS["mpl"], "MODEL.DETERMINISTIC", then)) == 130
+    capsys.readouterr()
+    assert train.main(command(METHODS["mpl"], "MODEL.DETERMINISTIC", now)) == 2
+    assert f"other settings (MODEL.DETERMINISTIC {then} -> {now})" in capsys.readouterr().err
+
+
+def test_a_host_that_builds_our_trainer_itself_is_set_up_too(monkeypatch, cfg):
+    from modprompt.trainers.clip_trainer import CLIPTrainer, TrainerX
+
+    def build(self, cfg):
+        raise FoundTheFlags(torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic)
+
+    monkeypatch.setattr(TrainerX, "__init__", build)
+    cfg.OUTPUT_DIR = ""
+    cfg.MODEL.BACKBONE.NAME = "ViT-B/16"
+    with device.kept(), pytest.raises(FoundTheFlags) as found:
+        CLIPTrainer(cfg)
+    assert found.value.args == (True, True)
