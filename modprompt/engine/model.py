@@ -22,7 +22,7 @@ from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
-COMPILE = ("", "default", "reduce-overhead", "aot_eager")
+COMPILE = ("", "default", "reduce-overhead", "aot_eager", "graph")
 
 
 class Output(NamedTuple):
@@ -135,12 +135,13 @@ class PromptedCLIP(nn.Module):
 
         Args:
             how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "aot_eager", which does not
-                and is not faster; or "" for nothing.
+                and is not faster; "" for nothing, as "graph", which is about whole steps (training/graph.py).
 
         Raises:
             UserError: on another word, or where PyTorch has no compiler.
         """
         one_of("MODEL.COMPILE", how, COMPILE)
+        how = "" if how == "graph" else how
         if how and not hasattr(torch, "compile"):
             raise UserError(f"MODEL.COMPILE {how}: this PyTorch ({torch.__version__}) has no torch.compile")
         self.compiled, self._calls = how, {}

@@ -44,7 +44,8 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
     defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time
-    defaults.MODEL.COMPILE = ""  # torch.compile of both encoders: default, reduce-overhead (CUDA graphs) or aot_eager
+    # graph: each training step as one CUDA graph; default, reduce-overhead, aot_eager: torch.compile of both encoders
+    defaults.MODEL.COMPILE = ""
     defaults.MODEL.BACKBONE = CfgNode()
     defaults.MODEL.BACKBONE.PATH = ""  # a file or folder of weights, in place of the name
     defaults.MODEL.BACKBONE.ACTIVATION = ""  # quick_gelu or gelu, for a file that nothing else says it of

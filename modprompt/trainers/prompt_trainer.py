@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
 import torch
 from dassl.metrics import compute_accuracy
@@ -26,11 +26,13 @@ from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import device, text_chunk, training_state
 from modprompt.trainers.clip_trainer import CLIPTrainer
+from modprompt.trainers.compiling import step_as_asked
 from modprompt.trainers.epochs import Epochs
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
 from modprompt.trainers.nodes import method_of, registered_default
 from modprompt.trainers.resuming import ResumableRun
 from modprompt.training.fused import fused
+from modprompt.training.graph import GraphStep
 from modprompt.training.lr_schedule import build_lr_scheduler
 from modprompt.training.step import Step
 from modprompt.training.unread import Number, Place, settled
@@ -190,21 +192,20 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
         self.unread.add_loss(done.loss, self._place())
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return self.summary(self._output._replace(logits=done.logits), label, done.loss)
+        return self.summary(done.output, label, done.loss)
 
     def _place(self) -> Place:
         return Place(self.epoch, self.batch_idx)
 
     @functools.cached_property
-    def step(self) -> Step:
+    def step(self) -> Union[Step, GraphStep]:
         """What a batch goes through; made at the first, when the optimiser is what it stays."""
-        return Step(self._output_and_loss, self.optim, self.scaler)
+        return step_as_asked(self.cfg.MODEL.get("COMPILE", ""), Step(self._output_and_loss, self.optim, self.scaler))
 
     def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
         output = self.model.output(image)
         loss = self.loss(output, image, label)
         self.unread.check(loss, self._place())
-        self._output = Output(*(part.detach() for part in output))
         return output, loss
 
     @property

@@ -22,6 +22,7 @@ from modprompt.runs.versions import versions
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
 from modprompt.trainers.backbone import input_texts
+from modprompt.trainers.compiling import compile_record
 
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
 
@@ -154,6 +155,7 @@ class ResultRecorder:
             "text_chunk": getattr(self.trainer, "text_chunk", None),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
+            "compile": compile_record(self.trainer, cfg.MODEL.get("COMPILE", "")),
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",
             "versions": {
                 **versions(),

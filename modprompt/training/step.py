@@ -11,13 +11,18 @@ LossOf = Callable[[Tensor, Tensor], Tuple[Output, Tensor]]
 
 
 class Done(NamedTuple):
-    """What a step leaves: the loss, a float32 scalar, and logits (B, C), without gradients and on the device.
+    """What a step leaves: the loss, a float32 scalar, and the output, without gradients and on the device.
 
     No later step writes into them.
     """
 
     loss: Tensor
-    logits: Tensor
+    output: Output
+
+    @property
+    def logits(self) -> Tensor:
+        """(B, C)."""
+        return self.output.logits
 
 
 class Step:
@@ -46,4 +51,4 @@ class Step:
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimiser)
             self.scaler.update()
-        return Done(loss.detach().float(), output.logits.detach())
+        return Done(loss.detach().float(), Output(*(part.detach() for part in output)))

@@ -1,0 +1,28 @@
+"""How the steps of a run are computed, as MODEL.COMPILE asks, and what result.json says of it."""
+
+from typing import Any, Dict, Union
+
+from modprompt.training.graph import GraphStep
+from modprompt.training.step import Step
+
+
+def step_as_asked(asked: str, step: Step) -> Union[Step, GraphStep]:
+    """The step itself, or with "graph" one that is recorded; the reason is printed where it is not."""
+    if asked != "graph":
+        return step
+    return GraphStep(step, lambda why: print(f"MODEL.COMPILE graph: the steps are run eagerly: {why}"))
+
+
+def compile_record(trainer: Any, asked: str) -> Dict[str, str]:
+    """What was asked for, what ran ("eager", "graph", or as torch.compile was asked), and why it is another.
+
+    Args:
+        trainer: a trainer whose run is over.
+        asked: MODEL.COMPILE.
+    """
+    step = vars(trainer).get("step")  # made with the first batch
+    if isinstance(step, GraphStep):
+        return {"asked": asked, "ran": "graph" if step.recorded else "eager", "why": step.why}
+    ran = getattr(getattr(trainer, "model", None), "compiled", "") or "eager"
+    why = "nothing was trained" if asked == "graph" else "this trainer compiles nothing"
+    return {"asked": asked, "ran": ran, "why": "" if ran == (asked or "eager") else why}

@@ -1,0 +1,30 @@
+"""What would be recorded of a step on a card, by tensors that have none (tests/fake_cuda)."""
+
+import os
+
+import pytest
+
+from tests.fake_cuda import building, child
+from tests.modprompt.methods.test_model import LEARNING
+
+REASON = building.why_not()
+pytestmark = pytest.mark.skipif(
+    bool(REASON) and not os.environ.get(building.REQUIRED), reason=f"no fake CUDA tensors: {REASON}"
+)
+
+
+def require_recordable(names, prec, chunk):
+    found = child.run("tests.fake_cuda.recording:steps", names, prec, chunk)
+    assert {name: row[:3] for name, row in found.items()} == dict.fromkeys(names, ["", True, {}])
+    assert all(count > 100 for *_, count in found.values())
+
+
+def test_nothing_in_a_step_of_mpl_stands_against_its_recording():
+    require_recordable(["MPL"], "fp16", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", [0, 1])
+@pytest.mark.parametrize("prec", ["fp16", "amp", "bf16", "fp32"])
+def test_nothing_in_a_step_of_any_method_does(prec, chunk):
+    require_recordable([cls.__name__ for cls in LEARNING], prec, chunk)
