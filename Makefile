@@ -4,11 +4,12 @@
 # make docs   the pages of docs/ and an API reference, into site/
 #
 # PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
-# takes the exact versions that the README's figures were made with, and not the newest.
+# takes the exact versions that the README's figures were made with, and not the newest. TESTS names files, for some tests.
 
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?=
+TESTS ?=
 
 run := "$(CURDIR)/$(VENV)/bin/python"
 ready := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
@@ -19,7 +20,7 @@ demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
 
 test: $(ready)
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest -n 2 --dist worksteal $(if $(SLOW),--slow)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m pytest -n 2 --dist worksteal $(if $(SLOW),--slow) $(TESTS)
 
 lint: $(ready)
 	$(run) -m ruff check .

@@ -3,12 +3,14 @@
 `count` runs in the process that tests/fake_cuda/child.py starts.
 """
 
+from collections import Counter
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmarks.cases import class_names, vit_b16
+from benchmarks.reference import reference_model
 from modprompt.methods.table import row_of
 from tests.fake_cuda.counting import kept_mib
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
@@ -18,41 +20,66 @@ BATCH = 4
 
 
 class Side(NamedTuple):
-    """A model on the card: its loss of (images, labels), what is trained, and all tensors that it holds anyway."""
+    """A model on the card, and how its trainer runs a step.
+
+    loss: of images (B, 3, 224, 224) and labels (B,).
+    trained: its parameters that are.
+    held: all tensors that it holds anyway.
+    pinned: whether a batch is copied while the host goes on.
+    reads: whether the loss is read at every step.
+    """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     trained: List[Tensor]
     held: Iterable[Tensor]
+    pinned: bool
+    reads: bool
 
 
 def ours(method: str, classes: int) -> Side:
-    """Our model of a method with its defaults, as a trainer makes it for PREC fp16."""
-    clip_model = with_values(vit_b16)()
-    model = row_of(method).method().on(clip_model, class_names(classes))
+    """Our model of a method with its defaults, as a trainer makes it for PREC fp16, in a step that prints nothing."""
+    model = row_of(method).method().on(with_values(vit_b16)(), class_names(classes))
     model.to(CUDA).cast("fp16")
     model.limit_text()
-    return Side(model.loss, list(model.prompt_learner.parameters()), [*model.parameters(), *model.buffers()])
+    held = [*model.parameters(), *model.buffers()]
+    return Side(model.loss, list(model.prompt_learner.parameters()), held, pinned=True, reads=False)
 
 
-def count(method: str, classes: int) -> Dict[str, Any]:
-    """What the second step of SGD does: forward and backward launches and waits by name, MiB kept in between."""
+def official(method: str, classes: int, directory: str) -> Side:
+    """The published model of a method in a checkout."""
+    weights = with_values(vit_b16)().state_dict()
+    model = with_values(reference_model)(directory, weights, class_names(classes), method, "fp16").train().to(CUDA)
+    trained = [one for one in model.parameters() if one.requires_grad]
+    return Side(model, trained, [*model.parameters(), *model.buffers()], pinned=False, reads=True)
+
+
+def count(method: str, classes: int, directory: str = "") -> Dict[str, Any]:
+    """What the second step of SGD does: forward and backward launches and waits by name, MiB kept in between.
+
+    Args:
+        method: its name.
+        classes: their number.
+        directory: a checkout of the official repository, to count its model and not ours.
+    """
     with fake_cuda():
-        side = ours(method, classes)
+        side = official(method, classes, directory) if directory else ours(method, classes)
         optimiser = torch.optim.SGD(side.trained, lr=0.0035, momentum=0.9, weight_decay=5e-4)
         images, labels = torch.randn(BATCH, 3, 224, 224), torch.arange(BATCH) % classes
 
         def forward() -> Tensor:
-            return side.loss(images.to(CUDA), labels.to(CUDA))
+            return side.loss(*(one.to(CUDA, non_blocking=side.pinned) for one in (images, labels)))
 
         def backward(loss: Tensor) -> None:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            if side.reads:
+                loss.item()
 
         backward(forward())
         with Watch() as first:
             loss, kept = kept_mib(forward, side.held)
         with Watch() as second:
             backward(loss)
-    waits = first.waits + second.waits
+    waits = Counter(first.waits) + Counter(second.waits)
     return {"forward": first.by_name, "backward": second.by_name, "waits": waits, "kept_mib": kept}

@@ -1,20 +1,22 @@
 """Kernel launches and waits of one training step, ours beside the official code's, counted without a card.
 
     python -m benchmarks.launches                    MPL, MaPLe and CoOp at 5, 50, 200 and 1000 classes
-    python -m benchmarks.launches --only MPL --classes 50
-    python -m benchmarks.launches --only MPL --classes 50 --parts     by operation, forward and backward
+    python -m benchmarks.launches --reference DIR    the official side is counted, too, in a checkout of its repository
+    python -m benchmarks.launches --only MPL --classes 50 --parts    by operation, forward and backward
 
 PREC fp16, batch 4, a CLIP of ViT-B/16's size, the second step. A dispatched operation that is no view counts as one
-launch; what the host waits for as one wait; kept is what the forward pass leaves for the backward pass. It takes g++ and
-the PyTorch of constraints.txt.
+launch; what the host waits for as one wait; kept is what the forward pass leaves for the backward pass. It takes g++
+and the PyTorch of constraints.txt.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple, Sequence
 
+from modprompt.errors import UserError
 from modprompt.programs import left_as_found
 from tests.fake_cuda import child
 
@@ -22,64 +24,101 @@ METHODS = ("MPL", "MaPLe", "CoOp")
 CLASSES = (5, 50, 200, 1000)
 # of the official code, counted in the same way; launches and waits are the same at every number of classes
 OFFICIAL_LAUNCHES = {"MPL": 1372, "MaPLe": 1324, "CoOp": 880}
-OFFICIAL_WAITS = 5  # three, and two copies of numbers that stand on the CPU
+OFFICIAL_WAITS = 7  # two copies of a batch, the loss, and numbers of rows that stand on the CPU: twice, there and back
 OFFICIAL_KEPT_MIB = {("MPL", 5): 305, ("MPL", 50): 963, ("MPL", 1000): 14871, ("MaPLe", 50): 959, ("CoOp", 50): 732}
 
 
-def counts(method: str, classes: int) -> dict[str, Any]:
-    """Our step, counted in a process of its own: `forward`, `backward` and `waits` by name, and `kept_mib`.
+class Step(NamedTuple):
+    """A training step on a card.
+
+    forward, backward: launches by operation; those of the optimiser are in the latter.
+    waits: by what the host waits for.
+    kept_mib: what the forward pass keeps for the backward pass.
+    """
+
+    forward: dict[str, int]
+    backward: dict[str, int]
+    waits: dict[str, int]
+    kept_mib: float
+
+    @property
+    def launches(self) -> int:
+        """All of them."""
+        return sum(self.forward.values()) + sum(self.backward.values())
+
+
+def counted(method: str, classes: int, directory: str = "") -> Step:
+    """A step of ours, or with a checkout's directory of the official code's, counted in a process of its own.
 
     Raises:
         UserError: where it cannot be counted.
     """
-    found: dict[str, Any] = child.run("benchmarks.launch_counts:count", method, classes)
-    return found
+    found: dict[str, Any] = child.run("benchmarks.launch_counts:count", method, classes, directory)
+    return Step(**found)
 
 
-def launches(found: dict[str, Any]) -> int:
-    """All launches of a step."""
-    total: int = sum(found["forward"].values()) + sum(found["backward"].values())
-    return total
+def official(method: str, classes: int, directory: str) -> tuple[int, int, str]:
+    """Launches, waits and kept MiB of the official code: counted in its checkout, or without one as they are known."""
+    if directory:
+        step = counted(method, classes, directory)
+        return step.launches, sum(step.waits.values()), f"{step.kept_mib:.0f}"
+    return OFFICIAL_LAUNCHES[method], OFFICIAL_WAITS, str(OFFICIAL_KEPT_MIB.get((method, classes), "not counted"))
 
 
-def table(methods: Sequence[str], classes: Sequence[int]) -> Iterator[str]:
-    """Lines of Markdown, one at a time as they are counted."""
+def table(methods: Sequence[str], classes: Sequence[int], directory: str = "") -> Iterator[str]:
+    """Lines of Markdown, each as soon as it is counted."""
     yield "| | launches, ours / official | ratio | waits, ours / official | kept MiB, ours / official |"
     yield "| --- | --- | --- | --- | --- |"
     for method in methods:
         for number in classes:
-            found, official = counts(method, number), OFFICIAL_LAUNCHES[method]
-            own, waits = launches(found), sum(found["waits"].values())
-            kept = f"{found['kept_mib']:.0f} / {OFFICIAL_KEPT_MIB.get((method, number), '')}"
-            cells = [f"{own} / {official}", f"{own / official:.2f}", f"{waits} / {OFFICIAL_WAITS}", kept]
+            ours, (launches, waits, kept) = counted(method, number), official(method, number, directory)
+            cells = [f"{ours.launches} / {launches}", f"{ours.launches / launches:.2f}"]
+            cells += [f"{sum(ours.waits.values())} / {waits}", f"{ours.kept_mib:.0f} / {kept}"]
             yield f"| {method}, {number} classes | {' | '.join(cells)} |"
 
 
-def parts(method: str, classes: int) -> Iterator[str]:
+def parts(method: str, classes: int, directory: str = "") -> Iterator[str]:
     """Lines of Markdown: the launches of a step by operation, then its waits."""
-    found = counts(method, classes)
-    forward, backward = found["forward"], found["backward"]
-    yield f"{method}, {classes} classes: {launches(found)} launches\n"
+    step = counted(method, classes, directory)
+    yield f"{'official ' if directory else ''}{method}, {classes} classes: {step.launches} launches\n"
     yield "| operation | forward | backward and optimiser |\n| --- | --- | --- |"
-    for name in sorted({*forward, *backward}, key=lambda name: -forward.get(name, 0) - backward.get(name, 0)):
-        yield f"| {name} | {forward.get(name, 0)} | {backward.get(name, 0)} |"
-    yield f"| all | {sum(forward.values())} | {sum(backward.values())} |\n"
-    yield "waits: " + (", ".join(f"{name} {number}" for name, number in found["waits"].items()) or "none")
+    both = {name: (step.forward.get(name, 0), step.backward.get(name, 0)) for name in {*step.forward, *step.backward}}
+    for name, (there, back) in sorted(both.items(), key=lambda item: (-sum(item[1]), item[0])):
+        yield f"| {name} | {there} | {back} |"
+    yield f"| all | {sum(step.forward.values())} | {sum(step.backward.values())} |\n"
+    yield "waits: " + (", ".join(f"{name} {number}" for name, number in step.waits.items()) or "none")
+
+
+def tables(args: argparse.Namespace) -> Iterator[str]:
+    """All lines that are asked for."""
+    methods = [args.only] if args.only else METHODS
+    if not args.parts:
+        yield from table(methods, args.classes, args.reference)
+        return
+    for method in methods:
+        for number in args.classes:
+            for directory in dict.fromkeys(("", args.reference)):
+                yield from parts(method, number, directory)
+                yield ""
 
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reference", default="", help="a checkout of the official MPL repository")
     parser.add_argument("--only", choices=METHODS, help="one method")
     parser.add_argument("--classes", type=int, nargs="+", default=CLASSES, help="numbers of classes")
     parser.add_argument("--parts", action="store_true", help="launches by operation")
     args = parser.parse_args(argv)
-    methods = [args.only] if args.only else METHODS
-    tables = [parts(method, number) for method in methods for number in args.classes]
-    for lines in tables if args.parts else [table(methods, args.classes)]:
-        for line in lines:
+    if args.reference:
+        args.reference = str(Path(args.reference).resolve())
+    try:
+        for line in tables(args):
             print(line, flush=True)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

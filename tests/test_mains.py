@@ -203,6 +203,7 @@ CHILDREN_ALONE = {
     "benchmarks/startup.py",
     "benchmarks/experiments.py",
     "benchmarks/loading.py",
+    "benchmarks/launches.py",
 }  # they start programs and set nothing
 
 

@@ -23,11 +23,29 @@ def tried_version() -> str:
     return next(line.partition("==")[2] for line in lines if line.startswith("torch=="))
 
 
-def why_not() -> str:
-    """Why fake CUDA tensors cannot be had here, in a few words; empty where they can."""
+def _torch() -> Path:
+    """Where PyTorch is installed."""
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None  # modprompt needs it
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def other_pytorch() -> str:
+    """What PyTorch there is, if it is another than all of this was tried with; else empty."""
     installed = importlib.metadata.version("torch")
     if installed.partition("+")[0] != tried_version():
         return f"PyTorch is {installed}, fake CUDA tensors were tried with {tried_version()}"
+    if (_torch() / "lib" / "libtorch_cuda.so").exists():
+        return f"PyTorch {installed} is built for cards, fake CUDA tensors were tried with a build for CPUs"
+    return ""
+
+
+def why_not() -> str:
+    """Why fake CUDA tensors cannot be had here, in a few words; empty where they can."""
+    other = other_pytorch()
+    if other:
+        return other
     if shutil.which("g++") is None:
         return "there is no g++"
     if os.name != "posix" or not hasattr(os, "getuid"):
@@ -45,10 +63,7 @@ def library() -> Path:
     reason = why_not()
     if reason:
         raise UserError(f"fake CUDA tensors cannot be had: {reason}")
-    spec = importlib.util.find_spec("torch")
-    assert spec is not None  # why_not has found it
-    assert spec.origin is not None
-    torch = Path(spec.origin).parent
+    torch = _torch()
     content = SOURCE.read_bytes() + f"{importlib.metadata.version('torch')} {torch}".encode()
     folder = Path(tempfile.gettempdir()) / f"modprompt-fake-cuda-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

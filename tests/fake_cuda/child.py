@@ -8,9 +8,11 @@ import subprocess
 import sys
 from typing import Any
 
+from modprompt.errors import UserError
 from tests.fake_cuda.building import CONSTRAINTS, library
 
 ROOT = CONSTRAINTS.parent
+REFUSED = 2  # exit code of a child whose function has raised a UserError
 
 
 def run(target: str, *inputs: Any) -> Any:
@@ -21,12 +23,14 @@ def run(target: str, *inputs: Any) -> Any:
         inputs: plain values, of JSON.
 
     Raises:
-        UserError: where fake CUDA tensors cannot be had.
-        RuntimeError: if the function fails; with the end of what it wrote.
+        UserError: where fake CUDA tensors cannot be had, or if the function raises one.
+        RuntimeError: if it fails otherwise; with the end of what it wrote.
     """
     environment = {**os.environ, "LD_PRELOAD": str(library()), "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
     words = [sys.executable, "-m", "tests.fake_cuda.child", target, json.dumps(inputs)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+    if done.returncode == REFUSED:
+        raise UserError(done.stderr.splitlines()[-1])
     if done.returncode:
         raise RuntimeError(f"{target}{inputs} failed:\n{done.stderr[-20000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -37,7 +41,12 @@ def main() -> None:
     target, inputs = sys.argv[1:]
     ctypes.CDLL(os.environ["LD_PRELOAD"]).set_guard()  # before torch
     module, _, name = target.partition(":")
-    print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(inputs))))
+    function = getattr(importlib.import_module(module), name)
+    try:
+        print(json.dumps(function(*json.loads(inputs))))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
 
 
 if __name__ == "__main__":

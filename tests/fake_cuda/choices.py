@@ -14,6 +14,7 @@ from torch.optim import optimizer
 ALIGNED = 16  # elements: a row of a bias begins at a multiple of so many
 HALF = (torch.float16, torch.bfloat16)
 ONE_KERNEL = ("silu_backward", "mish_backward", "native_channel_shuffle")  # on a card; made of others without one
+WRITE_IN_PLACE = ("_fused_sgd_", "_fused_adam_", "_fused_adamw_")  # and PyTorch has no fakes of them
 _aten = torch.ops.aten
 
 
@@ -61,6 +62,10 @@ def _bias(mask: Tensor, query: Tensor, key: Tensor) -> Tensor:
 _ORIGINAL: Any = F.scaled_dot_product_attention
 
 
+def _nothing(*_: Any, **__: Any) -> None:
+    """What an operation does to tensors without values."""
+
+
 def _never(*_: Any) -> Any:
     raise NotImplementedError("an operation on a card that is not there")
 
@@ -76,4 +81,7 @@ def of_a_card() -> Iterator[None]:
         kernels = stack.enter_context(torch.library._scoped_library("aten", "IMPL"))
         for name in ONE_KERNEL:
             kernels.impl(name, _never, "CUDA")
+        for name in WRITE_IN_PLACE:
+            if not torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::{name}", "Meta"):
+                kernels.impl(name, _nothing, "Meta")
         yield

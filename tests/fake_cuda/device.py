@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
 from unittest import mock
 
 import torch
@@ -19,44 +19,41 @@ FREE = 70 * 2**30  # bytes of the card's memory
 CUDA = torch.device("cuda", 0)
 
 
-def _reachable(root: nn.Module) -> List[nn.Module]:
-    """All modules of a module, those that it holds without calling them its own, too."""
-    found: Dict[int, nn.Module] = {}
-    waiting = [root]
-    while waiting:
-        module = waiting.pop()
-        if id(module) not in found:
-            found[id(module)] = module
-            waiting += [one for one in (*module.children(), *vars(module).values()) if isinstance(one, nn.Module)]
-    return list(found.values())
+def _held(module: nn.Module) -> List[nn.Module]:
+    """A module's children, and modules that it holds without calling them its own."""
+    return [one for one in (*module.children(), *vars(module).values()) if isinstance(one, nn.Module)]
 
 
 class _Moves:
     """nn.Module._apply for fake tensors: one fake for a tensor, however many modules hold it."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: FakeTensorMode) -> None:
+        self._mode = mode
+        self._going: Set[int] = set()  # modules whose parts are being moved, by id
         self._fakes: Dict[int, Tuple[Tensor, Tensor]] = {}  # by id of a tensor with values, which is kept alive
 
-    def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        done: Dict[int, Tensor] = {}
-        parts = _reachable(module)
-        for part in parts:
-            holders: Any = (part._parameters, part._buffers)
-            for held in holders:
-                for name, tensor in held.items():
-                    if tensor is not None and id(tensor) not in done:
-                        held[name] = self._moved(tensor, fn)
-                        done[id(held[name])] = held[name]
-        for part in parts:
-            if isinstance(part, prompts.PromptText):
-                part.settle()
+    def apply(self, module: nn.Module, fn: Callable[[Tensor], Tensor]) -> nn.Module:
+        if id(module) in self._going:
+            return module
+        self._going.add(id(module))
+        for part in _held(module):
+            part._apply(fn)  # which it may have of its own
+        holders: Any = (module._parameters, module._buffers)
+        for held in holders:
+            for name, tensor in held.items():
+                if tensor is not None:
+                    held[name] = self._moved(tensor, fn)
+        self._going.remove(id(module))
         return module
 
     def _moved(self, tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
         if id(tensor) in self._fakes:
             return self._fakes[id(tensor)][1]
-        with torch.no_grad():
+        with torch.no_grad(), self._mode:
             moved = fn(tensor.detach())
+        if not isinstance(tensor, FakeTensor) and moved.device.type == "cpu":
+            with torch.no_grad(), unset_fake_temporarily():
+                moved = fn(tensor.detach())  # a cast on the CPU leaves values
         if isinstance(tensor, FakeTensor) or not isinstance(moved, FakeTensor):
             tensor.data = moved
             return tensor
@@ -64,6 +61,12 @@ class _Moves:
             moved = nn.Parameter(moved, requires_grad=tensor.requires_grad)
         self._fakes[id(tensor)] = tensor, moved
         return moved
+
+
+class _NoCard(FakeTensorMode):
+    """The mode of a machine that has no card, whatever it is told: nothing is made on one."""
+
+    avoid_device_init = True  # there it is a property that asks torch.cuda
 
 
 def with_values(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,26 +80,44 @@ def with_values(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _copying(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Tensor.__deepcopy__ for tensors with values, and for fake ones, whose storage cannot be copied."""
+
+    def copied(tensor: Tensor, memo: Dict[int, Any]) -> Any:
+        if not isinstance(tensor, FakeTensor):
+            return with_values(plain)(tensor, memo)
+        if id(tensor) not in memo:
+            other = tensor.detach().clone()
+            memo[id(tensor)] = nn.Parameter(other, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else other
+        return memo[id(tensor)]
+
+    return copied
+
+
 @contextlib.contextmanager
 def fake_cuda() -> Iterator[FakeTensorMode]:
     """Within it a card is there: `module.to("cuda")` gives fake tensors, and what is made of them is fake.
 
     Class names become tokens with values, and a method is put on a CLIP with values; all else has none.
     """
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    moves = _Moves()
-    embed = prompts.embed_ids
-
-    def embed_in_mode(*inputs: Any, **named: Any) -> Tensor:
-        with mode:
-            return embed(*inputs, **named)
+    mode = _NoCard(allow_non_fake_inputs=True)
+    moves = _Moves(mode)
+    embed, laid_out, move = prompts.embed_ids, prompts.PromptText._lay_out, nn.Module.to
 
     def apply(module: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        return moves.apply(module, fn, recurse)
+        return moves.apply(module, fn)
+
+    def to(module: nn.Module, *inputs: Any, **named: Any) -> nn.Module:
+        with mode:
+            return move(module, *inputs, **named)
 
     def embed_where_it_is(ids: Tensor, clip_model: Any, dtype: Any = None) -> Tensor:
-        faked = isinstance(clip_model.token_embedding.weight, FakeTensor)
-        return (embed_in_mode if faked else embed)(ids, clip_model, dtype)
+        with mode if isinstance(clip_model.token_embedding.weight, FakeTensor) else contextlib.nullcontext():
+            return embed(ids, clip_model, dtype)
+
+    def lay_out(text: prompts.PromptText, words: Tensor) -> None:
+        with mode if isinstance(words, FakeTensor) else contextlib.nullcontext():
+            laid_out(text, words)
 
     with contextlib.ExitStack() as stack:
         patch = lambda *inputs: stack.enter_context(mock.patch.object(*inputs))  # noqa: E731
@@ -107,8 +128,12 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         patch(torch.cuda, "mem_get_info", lambda *_: (FREE, FREE))
         patch(torch.cuda, "memory_reserved", lambda *_: 0)
         patch(torch.cuda, "memory_allocated", lambda *_: 0)
+        for kind in (Tensor, nn.Parameter):
+            patch(kind, "__deepcopy__", _copying(kind.__deepcopy__))
+        patch(nn.Module, "to", to)
         patch(nn.Module, "_apply", apply)
         patch(prompts, "embed_ids", embed_where_it_is)
+        patch(prompts.PromptText, "_lay_out", lay_out)
         patch(prompts.PromptText, "__init__", with_values(prompts.PromptText.__init__))
         patch(facts, "fingerprint", lambda *_: "of no values")
         patch(facts, "_has_other_weights", lambda *_: False)

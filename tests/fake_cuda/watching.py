@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.fake_cuda.answers import READS, tensors
+from tests.fake_cuda.answers import DEVICE, READS, tensors
 
 # operations that multiply, or normalise, and how many of their inputs must have one type
 ONE_TYPE = {
@@ -26,17 +26,7 @@ ONE_TYPE = {
 }
 COPIES = ("_to_copy", "copy_")
 INDEXED = ("index", "index_put", "index_put_", "_index_put_impl_")
-NO_KERNEL = (
-    "empty",
-    "new_empty",
-    "detach",
-    "alias",
-    "lift",
-    "_unsafe_view",
-    "_reshape_alias",
-    "is_same_size",
-    "device",
-)
+NO_KERNEL = ("empty", "new_empty", "detach", "alias", "lift", "_unsafe_view", "_reshape_alias", "is_same_size")
 SIZES_FROM_VALUES = ("nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount")
 
 
@@ -74,9 +64,11 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation, check it, and run it below."""
+        if func is DEVICE:
+            return func(*args)
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        given = tensors((args, kwargs))
+        given = tensors([*args, *kwargs.values()])
         _require_one_device(name, given, args)
         _require_one_type(name, args)
         for wait in _waits(name, given, args, kwargs):
@@ -86,6 +78,11 @@ class Watch(TorchDispatchMode):
         if _on_card(given + made) and name not in READS and not func.is_view and not name.startswith(NO_KERNEL):
             self.by_name[name] += 1
         return out
+
+    def clear(self) -> None:
+        """Count from nothing again."""
+        self.by_name.clear()
+        self.waits.clear()
 
     def counted(self) -> Counted:
         """What was counted so far."""

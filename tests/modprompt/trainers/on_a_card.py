@@ -65,7 +65,7 @@ def trainer_of(method: str, prec: str) -> Any:
     optimiser = optimiser if scaler is None else fused(optimiser)
     loader = Loader()
     trainer.__dict__.update(
-        cfg=SimpleNamespace(TRAIN=SimpleNamespace(PRINT_FREQ=FREQUENCY), TEST={"FEATURE_CACHE": ""}),
+        cfg=SimpleNamespace(TRAIN=SimpleNamespace(PRINT_FREQ=FREQUENCY), TEST={"FEATURE_CACHE": ""}, MODEL={}),
         _models={"prompts": model.prompt_learner},
         _optims={"prompts": optimiser},
         _scheds={"prompts": None},

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.fake_cuda import building, child
+from tests.fake_cuda import child
+from tests.fake_cuda.needed import needs_fake_cuda
 
-pytestmark = pytest.mark.skipif(bool(building.why_not()), reason=building.why_not() or "-")
+pytestmark = needs_fake_cuda
 
 
 @pytest.mark.parametrize(

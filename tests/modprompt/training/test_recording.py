@@ -1,16 +1,12 @@
 """What would be recorded of a step on a card, by tensors that have none (tests/fake_cuda)."""
 
-import os
-
 import pytest
 
-from tests.fake_cuda import building, child
+from tests.fake_cuda import child
+from tests.fake_cuda.needed import needs_fake_cuda
 from tests.modprompt.methods.test_model import LEARNING
 
-REASON = building.why_not()
-pytestmark = pytest.mark.skipif(
-    bool(REASON) and not os.environ.get(building.REQUIRED), reason=f"no fake CUDA tensors: {REASON}"
-)
+pytestmark = needs_fake_cuda
 
 
 def require_recordable(names, prec, chunk):

@@ -1,0 +1,108 @@
+"""A trainer's epoch and test on a card that is not there, counted and checked batch by batch."""
+
+import contextlib
+import traceback
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from unittest import mock
+
+import torch
+
+from modprompt.compat import find as compat
+
+compat.add_to_path()
+
+from dassl.engine import build_trainer  # noqa: E402
+
+import modprompt.data.readers.all  # noqa: E402
+import modprompt.trainers.all  # noqa: E402, F401 - they register
+from modprompt.methods import groups, templates  # noqa: E402
+from modprompt.runs.settings import Settings  # noqa: E402
+from modprompt.trainers import config  # noqa: E402
+from modprompt.trainers.clip_trainer import CLIPTrainer  # noqa: E402
+from modprompt.trainers.frozen_trainer import FrozenTrainer  # noqa: E402
+from modprompt.trainers.prompt_trainer import PromptTrainer  # noqa: E402
+from tests.fake_cuda.device import fake_cuda, with_values  # noqa: E402
+from tests.fake_cuda.watching import Counted, Watch  # noqa: E402
+
+BATCH = 4
+
+
+class Batches(List[Dict[str, torch.Tensor]]):
+    """Stands for a loader; who asks it for a batch has done with the one before."""
+
+    def __init__(self, count: int, size: int, watch: Watch):
+        batch = {"img": torch.randn(BATCH, 3, size, size), "label": torch.arange(BATCH) % 2}
+        super().__init__([{**batch, "domain": batch["label"]}] * count)
+        self._watch = watch
+        self.counted: List[Counted] = []  # by batch
+
+    def __iter__(self) -> Iterator[Dict[str, torch.Tensor]]:
+        for batch in super().__iter__():
+            self._watch.clear()
+            yield batch
+            self.counted.append(self._watch.counted())
+
+
+@contextlib.contextmanager
+def _built_with_values() -> Iterator[None]:
+    """Images and weights are read as they are, and a model has values until it moves to the card."""
+    with contextlib.ExitStack() as stack:
+        for kind, name in (
+            (CLIPTrainer, "build_data_loader"),
+            (PromptTrainer, "build_model"),
+            (FrozenTrainer, "build_model"),
+        ):
+            original = getattr(kind, name)
+            stack.enter_context(mock.patch.object(kind, name, with_values(original)))
+        yield
+
+
+def trainer_of(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Any:
+    """The trainer of a run, under `device.fake_cuda`."""
+    cfg = config.build(Settings.read(files, flags, options))
+    with _built_with_values():
+        return build_trainer(cfg)
+
+
+def _counts(batches: Batches) -> Dict[str, Any]:
+    """Of the second batch, for which nothing is made for the first time; of the first if there is no other."""
+    return batches.counted[1 if len(batches) > 1 else 0]._asdict()
+
+
+def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str], steps: int) -> Dict[str, Any]:
+    few = mock.patch.object(groups, "DIVERSE", templates.DIVERSE[:2])  # PromptSRC's, which would take a minute
+    with few, fake_cuda(), Watch() as watch:
+        trainer = trainer_of(files, flags, [*options, "TRAIN.PRINT_FREQ", str(steps)])
+        size, found = trainer.cfg.INPUT.SIZE[0], {}
+        if hasattr(trainer, "optim"):
+            trainer.train_loader_x = Batches(steps, size, watch)
+            trainer.run_epoch()
+            found["step"] = _counts(trainer.train_loader_x)
+        trainer.test_loader = Batches(min(steps, 2), size, watch)
+        trainer.test()
+        found["test"] = _counts(trainer.test_loader)
+        return found
+
+
+def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, Any]) -> Dict[str, Any]:
+    """Several runs of an epoch and a test.
+
+    Args:
+        files: configs.
+        flags: of all runs.
+        each: by name of a run its (options, steps); the last step prints.
+
+    Returns:
+        By name the counts of a "step" and of a batch of a "test", the second of each; of a run that failed its "error".
+    """
+    found = {}
+    for name, (options, steps) in each.items():
+        try:
+            found[name] = _epoch(files, flags, options, steps)
+        except Exception as error:
+            frames = [
+                frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename
+            ]
+            said = str(error).partition("\n")[0]
+            found[name] = {"error": f"{type(error).__name__}: {said}\n{''.join(traceback.format_list(frames))}"}
+    return found

@@ -1,0 +1,125 @@
+"""The GPU path without a GPU: every trainer in every precision on fake CUDA tensors.
+
+No operation may mix devices or types, a step may not launch more than its ceiling, and it waits as often as is written
+here. What is launched at ViT-B/16's size is counted as `python -m benchmarks.launches` does.
+"""
+
+import functools
+
+import pytest
+import torch
+
+from benchmarks import launches
+from modprompt.engine.precision import CHOICES
+from modprompt.methods.table import METHODS as TABLE
+from modprompt.methods.table import PROMPTS
+from tests.conftest import BARE_CONFIG, RESNET_HEADS, ROOT, bare, random_clip, write_eurosat
+from tests.fake_cuda import child
+from tests.fake_cuda.needed import needs_fake_cuda
+from tests.methods import METHODS
+
+pytestmark = [needs_fake_cuda, pytest.mark.slow, pytest.mark.timeout(600)]
+
+# Launches of a step, fp16, batch 4, ViT-B/16, at any number of classes.
+CEILINGS = {"MPL": 863, "MaPLe": 847, "CoOp": 561}  # 0.64 of the official code or less
+CLASSES = (5, 50, 200, 1000)
+KEPT = 0.1  # of what the official code keeps for the backward pass at 1000 classes
+# Launches of a step of the small models below, fp16, the whole text side at a time.
+SMALL = {
+    "coop_end": 198,
+    "coop_middle_csc": 201,
+    "coop_front_words": 201,
+    "cocoop": 206,
+    "maple": 307,
+    "maple_random": 288,
+    "ivlp": 285,
+    "language_prompting": 211,
+    "vpt": 159,
+    "promptsrc": 383,
+    "mpl": 310,
+}
+WAITS_OF_A_STEP, WAITS_OF_A_TEST_BATCH = 0, 0  # one that prints nothing; but the last of a test
+
+ON_RESNETS = {  # with options of their own: the text side has two layers
+    "coop_end": [],
+    "cocoop": [],
+    "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
+    "ZeroshotCLIP": [],
+}
+ZERO_SHOT = [row.name for row in TABLE if row.kind != PROMPTS]
+
+
+def test_no_trainer_is_forgotten():
+    assert {row.name for row in TABLE} == {*(row.trainer for row in METHODS.values()), *ZERO_SHOT}
+    assert set(SMALL) == set(METHODS)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with images, a config and weights."""
+    folder = tmp_path_factory.mktemp("gpu_path")
+    write_eurosat(folder / "data", images_per_class=4)
+    (folder / "bare.yaml").write_text(BARE_CONFIG)
+    torch.save(random_clip(1, text_layers=4, vision_layers=4).state_dict(), folder / "clip.pt")
+    return folder
+
+
+def runs_of(row, weights, size=(), last=()):
+    """Options and number of steps of every run of a row of METHODS, or of a zero-shot trainer, by its name."""
+    method = METHODS.get(row)
+    options = [*weights, "DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base", *size]
+    runs = {}
+    for prec in CHOICES if method else ("",):
+        own = [*options, *method.words, f"TRAINER.{method.node}.PREC", prec, *last] if method else options
+        runs[f"{prec} whole"] = [own, 3]
+        runs[f"{prec} chunks"] = [[*own, "MODEL.TEXT_CHUNK", "2"], 1]
+    return runs
+
+
+def counts_of(row, inputs, folder, runs):
+    """What each of the runs has done; all of them must have come to their end."""
+    method = METHODS.get(row)
+    files = [str(inputs / "bare.yaml"), str(ROOT / "configs/datasets/eurosat.yaml")]
+    flags = {"DATASET.ROOT": str(inputs / "data"), "SEED": 1, "OUTPUT_DIR": str(folder)}
+    flags["TRAINER.NAME"] = method.trainer if method else row
+    found = child.run("tests.fake_cuda.runs:epochs", files, flags, runs)
+    assert not [f"{name}: {counts['error']}" for name, counts in found.items() if "error" in counts]
+    return found
+
+
+@pytest.mark.parametrize("row", [*METHODS, *ZERO_SHOT])
+def test_types_and_devices_fit_and_nothing_waits(row, inputs, tmp_path):
+    found = counts_of(row, inputs, tmp_path, runs_of(row, bare(inputs / "clip.pt")))
+    assert len(found) == (8 if row in METHODS else 2)
+    for name, counts in found.items():
+        if not name.endswith("whole"):
+            continue  # its only step prints
+        assert counts["test"]["waits"] <= WAITS_OF_A_TEST_BATCH, (name, counts["test"]["waits_by_name"])
+        if row in METHODS:
+            assert counts["step"]["waits"] <= WAITS_OF_A_STEP, (name, counts["step"]["waits_by_name"])
+            assert counts["step"]["launches"] > 100, name  # it did something on the card
+    if row in METHODS:
+        assert found["fp16 whole"]["step"]["launches"] <= SMALL[row]
+
+
+@pytest.mark.parametrize("row", ON_RESNETS)
+def test_types_and_devices_fit_on_a_resnet(row, inputs, resnet_file, tmp_path):
+    size = ["INPUT.SIZE", "(64, 64)"]
+    runs = runs_of(row, bare(resnet_file, RESNET_HEADS), size, ON_RESNETS[row])
+    whole = {name: run for name, run in runs.items() if name.endswith("whole")}
+    assert counts_of(row, inputs, tmp_path, whole)
+
+
+@functools.lru_cache(maxsize=None)
+def counted(method, classes):
+    return launches.counted(method, classes)
+
+
+@pytest.mark.parametrize("method", CEILINGS)
+def test_a_step_launches_no_more_than_its_ceiling(method):
+    most = max(counted(method, classes).launches for classes in CLASSES)
+    assert most <= CEILINGS[method]
+
+
+def test_a_step_keeps_little_for_the_backward_pass():
+    assert counted("MPL", 1000).kept_mib < KEPT * launches.OFFICIAL_KEPT_MIB["MPL", 1000]
