@@ -17,6 +17,7 @@ from tests.fake_cuda.device import CUDA, fake_cuda, with_values
 from tests.fake_cuda.watching import Watch
 
 BATCH = 4
+REFERENCE = {"MPL": {"n_ctx": 1}}  # the reference setting, where it is not a method's default
 
 
 class Side(NamedTuple):
@@ -37,8 +38,8 @@ class Side(NamedTuple):
 
 
 def ours(method: str, classes: int) -> Side:
-    """Our model of a method with its defaults, as a trainer makes it for PREC fp16, in a step that prints nothing."""
-    model = row_of(method).method().on(with_values(vit_b16)(), class_names(classes))
+    """Our model of a method in its reference setting, as a trainer makes it for PREC fp16; its step prints nothing."""
+    model = row_of(method).method(**REFERENCE.get(method, {})).on(with_values(vit_b16)(), class_names(classes))
     model.to(CUDA).cast("fp16")
     model.limit_text()
     held = [*model.parameters(), *model.buffers()]
