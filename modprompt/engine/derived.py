@@ -37,6 +37,17 @@ def state_of(tensors: Sequence[Tensor]) -> Tuple[Any, ...]:
 _made: "weakref.WeakKeyDictionary[nn.Module, _Made]" = weakref.WeakKeyDictionary()
 
 
+def forget(root: nn.Module) -> None:
+    """Make anew, when it is next asked for, what was made of a module's parts: for changes through `.data`."""
+    for module in root.modules():
+        _made.pop(module, None)
+
+
+def _is_compiling() -> bool:
+    asked = getattr(getattr(torch, "compiler", None), "is_compiling", None)  # not in every PyTorch
+    return asked is not None and bool(asked())
+
+
 def _once(module: nn.Module, make: Callable[[Tensor, Tensor], Any]) -> Any:
     """`make(weight, bias)` of a frozen module, made once for each state of the two."""
     tensors = tuple(getattr(module, name).detach() for name in ("weight", "bias"))
@@ -65,7 +76,7 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
     On a card half tokens are normalised by half weights, if those are the very numbers: the kernel computes in float32
     all the same, and rounds once, as the casts around a float32 kernel do.
     """
-    if x.dtype == torch.float16 and packing.counts_launches(x.device) and _is_frozen(norm):
+    if x.dtype == torch.float16 and packing.counts_launches(x.device) and _is_frozen(norm) and not _is_compiling():
         halves = _once(norm, _exact_halves)
         if halves is not None:
             weight, bias = halves
@@ -75,5 +86,7 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
 
 def scaled_bias(linear: nn.Linear, scale: float) -> Tensor:
     """scale * bias of a frozen layer; always of one scale for one layer."""
+    if _is_compiling():  # what compiles puts it into another kernel, and cannot look at what is kept
+        return linear.bias * scale
     bias: Tensor = _once(linear, lambda _, bias: bias * scale)
     return bias

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clips.structure import CLIP
-from modprompt.engine.derived import state_of
+from modprompt.engine import derived
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
@@ -162,6 +162,7 @@ class PromptedCLIP(nn.Module):
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
         self.training = mode
+        derived.forget(self)
         self._forget_what_changes()
         self.prompt_learner.train(mode)
         return self
@@ -204,7 +205,7 @@ class PromptedCLIP(nn.Module):
         learner = self.prompt_learner
         learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
-        state = (self.stream, autocast_type(self.logit_scale.device), *state_of(made_of))
+        state = (self.stream, autocast_type(self.logit_scale.device), *derived.state_of(made_of))
         kept = self._kept
         if kept is None or kept.state != state or not (self._unchanging or _same_values(kept.learned, learned)):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later

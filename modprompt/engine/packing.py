@@ -66,19 +66,20 @@ def counts_launches(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def lay_out(ends: Sequence[int], shared: int, device: torch.device) -> Layout:
+def lay_out(ends: Sequence[int], shared: int, device: torch.device, of_images: bool = False) -> Layout:
     """How prompts are computed on a device.
 
     Args:
         ends: place of each prompt's end token.
         shared: number of tokens that all prompts begin with.
         device: where.
+        of_images: whether each image of a batch has prompts of its own: then there are many tokens.
     """
     own = [end + 1 - shared for end in ends]
     if not counts_launches(device):
         return Layout(shared, group_by_length(own))
     whole = [end + 1 for end in ends]
-    if len(whole) * max(whole) <= FEW_TOKENS:
+    if not of_images and len(whole) * max(whole) <= FEW_TOKENS:
         return Layout(0, [Group(tuple(range(len(whole))), tuple(whole), max(whole))])
     return Layout(shared, group_by_length(own, CARD_PADDING))
 

@@ -3,7 +3,7 @@
 Shapes: B images, C classes, L tokens, T text width, n context tokens.
 """
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from modprompt.checks import one_of
 from modprompt.clips.package import import_clip
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
-from modprompt.engine.packing import Group, Suffix, TextTokens, count_shared, lay_out, order_of
+from modprompt.engine.packing import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
@@ -79,6 +79,7 @@ class PromptText(nn.Module):
         position: where the class name stands: "end" (behind the context), "middle" (behind its first half) or "front".
         own_context: whether every class has a context of its own.
         dtype: of the words; None for the model's type.
+        of_images: whether images have contexts of their own.
 
     Raises:
         UserError: on another position, or a prompt longer than the text context.
@@ -97,12 +98,14 @@ class PromptText(nn.Module):
         position: str = "end",
         own_context: bool = False,
         dtype: Optional[torch.dtype] = None,
+        of_images: bool = False,
     ):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION", position, POSITIONS)
         self.n_ctx = n_ctx
         self.texts = list(texts)
         self.position = position
+        self.of_images = of_images
         ids = tokenize(self.texts, classnames, clip_model.positional_embedding.shape[0])
         end = ids.argmax(dim=-1)
         ids = ids[:, : int(end.max()) + 1]
@@ -117,17 +120,24 @@ class PromptText(nn.Module):
         self.settle()
         return self
 
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # PyTorch's
+        self.settle()  # it may have been pickled on another device
+
     def settle(self) -> None:
         """Lay the words out as the device wants it where they are now."""
-        if lay_out(self.ends, self.alike, self.words.device) != (self.shared, self.groups):
+        if self._layout_on(self.words.device) != (self.shared, self.groups):
             self._lay_out(self._all_words())
+
+    def _layout_on(self, device: torch.device) -> Layout:
+        return lay_out(self.ends, self.alike, device, self.of_images)
 
     def _lay_out(self, words: Tensor) -> None:
         """Keep embedded words (C, L, T) as their device wants them: in parts if the context is shared, else whole."""
         for name in [name for name in self._buffers if name != "reading_order"]:
             delattr(self, name)
         device = words.device
-        self.shared, self.groups = lay_out(self.ends, self.alike, device)
+        self.shared, self.groups = self._layout_on(device)
         self.context_in_prefix = self.position == "end" and self.shared > self.n_ctx
         order = order_of(self.groups)
         in_place = len(self.groups) == 1 and self.groups[0].classes == tuple(range(len(self.ends)))

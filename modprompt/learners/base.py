@@ -48,7 +48,9 @@ class Learner(nn.Module):
             UserError: if one is longer than the text context.
         """
         texts, n_ctx = class_texts(classnames, self.prefix), self.ctx.shape[-2]
-        self.prompt_text = PromptText(texts, classnames, n_ctx, clip_model, self.position, self.bound, self.words_type)
+        self.prompt_text = PromptText(
+            texts, classnames, n_ctx, clip_model, self.position, self.bound, self.words_type, self.needs_image
+        )
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.

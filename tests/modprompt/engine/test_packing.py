@@ -46,6 +46,7 @@ def test_many_tokens_on_a_card_share_their_beginning_in_few_groups():
     layout = lay_out([10] * many, 5, CARD)
     assert layout.shared == 5
     assert len(layout.groups) == 1
+    assert lay_out([10], 5, CARD, of_images=True).shared == 5
     ends = [8, 9, 10, 11] * many
     assert len(lay_out(ends, 5, CARD).groups) == 1
     assert len(lay_out(ends, 5, CPU).groups) == 3

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import torch
 
@@ -70,6 +72,18 @@ def test_prompts_are_the_same_wherever_they_are_moved(clip_model, monkeypatch, p
         for row, expected in zip(rows, before):
             assert torch.equal(row, expected)
     assert {name: x.shape for name, x in prompt_text.named_buffers()} == shapes
+
+
+def test_prompts_pickled_on_a_card_are_read_on_a_cpu(clip_model, monkeypatch):
+    prompt_text, ctx = build(clip_model, 3), torch.randn(3, 64)
+    before = sentences(prompt_text, ctx)[0]
+    lay_out_for(monkeypatch, "whole")
+    pickled = pickle.dumps(prompt_text.to("cpu"))
+    lay_out_for(monkeypatch, "arithmetic")
+    again = pickle.loads(pickled)
+    assert again.shared > 0
+    for row, expected in zip(sentences(again, ctx)[0], before):
+        assert torch.equal(row, expected)
 
 
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
