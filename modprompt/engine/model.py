@@ -161,11 +161,15 @@ class PromptedCLIP(nn.Module):
 
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
-        self.training = mode
         derived.forget(self)
+        self.set_mode(mode)
+        return self
+
+    def set_mode(self, mode: bool) -> None:
+        """As train, where nobody has written into CLIP through `.data` since: what a card has of its weights stays."""
+        self.training = mode
         self._forget_what_changes()
         self.prompt_learner.train(mode)
-        return self
 
     def _forget_what_changes(self) -> None:
         if self.prompt_learner.trains_text:

@@ -170,7 +170,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     def set_model_mode(self, mode: str = "train", names: Optional[List[str]] = None) -> None:
         """Set the mode of the prompts and of the model around them."""
         super().set_model_mode(mode, names)
-        self.model.train(mode == "train")
+        self.model.set_mode(mode == "train")
 
     def loss(self, output: Output, image: Tensor, label: Tensor) -> Tensor:
         """Loss of a batch: Output, images (B, 3, H, W), labels (B,)."""
