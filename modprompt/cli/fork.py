@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
+import io
 import os
 import runpy
 import signal
 import sys
 import threading
 import traceback
+import weakref
 from typing import Any, BinaryIO, Iterator, Mapping, NoReturn, Sequence
 
 from modprompt.experiments.running.worker import deaf_to_user_signals
 
 _FLUSH_FAILED = 120  # Python's own exit code for it
 _INTERRUPTED = -signal.SIGINT
+_AT_EXIT = (  # what imports registered that a child needs too, the last first
+    ("logging", "shutdown"),
+    ("torch.utils.data._utils", "_set_python_exit_flag"),
+    ("multiprocessing.util", "_exit_function"),
+)
 
 
 class Forked:
@@ -92,12 +100,25 @@ def _be_fresh(environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     deaf_to_user_signals()
+    _forget_the_parents_end()
     importlib.invalidate_caches()  # a user's module may be new
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")  # Python itself draws a new seed for `random`
     if numpy is not None:
         numpy.random.seed()
     if torch is not None:
         torch.default_generator.seed()
+
+
+def _forget_the_parents_end() -> None:
+    """Leave to the parent what it does at its end: it would take from the next child what an import has made."""
+    atexit._clear()
+    for module, name in _AT_EXIT:
+        if hasattr(sys.modules.get(module), name):
+            atexit.register(getattr(sys.modules[module], name))
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]  # temporary folders are among them
+        finalizer.atexit = False
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]  # the child's first does it anew
+    gc.freeze()  # see _flush_files
 
 
 def _run(module: str, words: Sequence[str]) -> int:
@@ -128,9 +149,18 @@ def _end() -> int:
     """What an interpreter does at its end, short of taking itself down: _FLUSH_FAILED, or 0."""
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads; multiprocessing's children do the same
     atexit._run_exitfuncs()
+    _flush_files()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError):
         return _FLUSH_FAILED
     return 0
+
+
+def _flush_files() -> None:
+    """Write out what files hold that the child has left open, as their end would; the parent's are frozen."""
+    for file in gc.get_objects():
+        if issubclass(type(file), (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
+            with contextlib.suppress(Exception):  # closed, or full: an interpreter is as silent
+                file.flush()

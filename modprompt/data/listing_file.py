@@ -186,13 +186,25 @@ def _text_or_anew(kept: _Kept, part: str, list_anew: Callable[[], Listing]) -> b
     try:
         return kept.text(part)
     except UserError as error:
-        print(f"{error}: the images are listed anew")
-    with contextlib.suppress(OSError):
-        kept.path.unlink()  # the next run keeps a whole one
+        fault, what_now = f"{error}", "was damaged and is not of the images that are there: start again without it"
+    if _is_another(kept):
+        fault, what_now = f"{kept.path} was replaced while it was read", "is of other images by now: start again"
+    else:
+        with contextlib.suppress(OSError):
+            kept.path.unlink()  # the next run keeps a whole one
+    print(f"{fault}: the images are listed anew")
     text = list_anew().images[part].text
     if arrays_hash(f"{part}_text", np.frombuffer(text, np.uint8)) != kept.hashes[f"{part}_text"]:
-        raise UserError(f"{kept.path} was damaged and is not of the images that are there: start again without it")
+        raise UserError(f"{kept.path} {what_now}")
     return text
+
+
+def _is_another(kept: _Kept) -> bool:
+    """Whether a whole file of another listing is there by now: no lock keeps other users, or other machines, away."""
+    try:
+        return _read(kept.path).hashes != kept.hashes
+    except (FileNotFoundError, UserError):
+        return False
 
 
 def _stamp(path: str) -> _Stamp:

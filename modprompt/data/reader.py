@@ -91,9 +91,10 @@ class FamilyDataset(DatasetBase):
                 train, val = few_shot(train, val, cache=cache, key=self.pools_hash)
                 self._record(cache.path)
                 self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
-        self._check_labels(train, val, test)
-        self.own_validation = runs.own_validation(split)
-        held_out = self._held_out(split, train)
+            # all names that are needed are read here: later the file that they are in may be another
+            self._check_labels(train, val, test)
+            self.own_validation = runs.own_validation(split)
+            held_out = self._held_out(split, train)
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         if val is None:  # the test images serve as validation images too

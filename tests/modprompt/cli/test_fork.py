@@ -131,6 +131,55 @@ def test_programs_leave_nothing_to_the_next(forked):
     assert one == other
 
 
+MAKING = """
+import atexit, shutil, tempfile
+folder, held = tempfile.mkdtemp(dir="."), tempfile.TemporaryDirectory(dir=".")
+atexit.register(shutil.rmtree, folder)
+log = open("log", "a")
+log.write("once\\n")
+"""
+USING = """
+import atexit, logging.handlers, multiprocessing.util, os, sys, tempfile, weakref
+import made
+print(os.path.isdir(made.folder), os.path.isdir(made.held.name))
+class Own: pass
+own, folder = Own(), tempfile.TemporaryDirectory(dir=".")
+weakref.finalize(own, print, "a finalizer")
+multiprocessing.util.Finalize(None, print, ["of multiprocessing"], exitpriority=1)
+atexit.register(lambda: print("own folder", os.path.isdir(folder.name)))
+handler = logging.handlers.MemoryHandler(9, target=logging.StreamHandler(sys.stdout))
+logging.getLogger("x").addHandler(handler)
+logging.getLogger("x").warning("a logged line")
+"""
+
+
+def test_what_an_import_has_made_is_there_for_every_program(forked, tmp_path):
+    (tmp_path / "made.py").write_text(MAKING)
+    codes, consoles = forked([], [], program=USING, imported="made, torch.utils.data, multiprocessing.util, logging")
+    assert codes == [0, 0]
+    for console in consoles:
+        said = console.splitlines()[1:]
+        assert said[0] == "True True"
+        assert sorted(said[1:]) == ["a finalizer", "a logged line", "of multiprocessing", "own folder True"]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("tmp")]  # each took its own
+    assert (tmp_path / "log").read_text() == "once\n"
+
+
+OPENING = """
+import sys
+sys.held = text, packed, both, closed = open("text", "w"), open("bytes", "wb"), open("both", "w+b"), open("closed", "w")
+text.write("line"), packed.write(b"line"), both.write(b"line"), closed.write("line")
+closed.close()
+sys.full = open("/dev/full", "w")
+sys.full.write("line")
+"""
+
+
+def test_files_left_open_are_written_out(forked, tmp_path):
+    assert forked([], program=OPENING) == ([0], ["said before\n"])
+    assert [(tmp_path / name).read_text() for name in ("text", "bytes", "both", "closed")] == ["line"] * 4
+
+
 DRAWING = """
 import os, random, signal
 import numpy

@@ -1,5 +1,6 @@
 """The kept list of ImageNet's images: used only while the folders are what they were, and never other than a new one."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import pytest
 from dassl.data.datasets import Datum
 
 from modprompt.data import listing_file
+from modprompt.data.reader import FamilyDataset
 from modprompt.data.storage import Storage
 from modprompt.errors import UserError
 from modprompt.storage.arrays import read_all_arrays, write_arrays
@@ -328,6 +330,48 @@ def test_ten_processes_at_once_have_the_same_lists(root):
     lists = lists_at_once("ImageNet", root, 2, processes=10)
     assert all(one == lists[0] for one in lists)
     assert sorted(path.name for path in kept(root).parent.iterdir()) == [".lock", "listing.npz", "shot_2-seed_1.json"]
+
+
+def list_another_image(root):
+    """What another run does behind whose start a test image has come."""
+    trees.touch(root / "imagenet/images/val/n02012849/new.JPEG")
+    change(root, "images/val/n02012849")
+    return everything(root)
+
+
+def test_run_that_lists_anew_as_soon_as_it_may_takes_no_names_from_another(settled, monkeypatch):
+    first, others, plain = anew(settled), [], Storage.lock
+
+    @contextlib.contextmanager
+    def until_another_has_it(storage):
+        with plain(storage):
+            yield
+        if not others:
+            others.append(None)
+            others[0] = list_another_image(settled)
+
+    monkeypatch.setattr(Storage, "lock", until_another_has_it)
+    assert everything(settled) == first
+    assert everything(settled) == others[0] != first
+
+
+def test_file_that_is_replaced_where_there_are_no_locks_is_not_called_damaged(settled, monkeypatch, capsys):
+    anew(settled)
+    others, plain = [], FamilyDataset._check_labels
+
+    def after_another_run(dataset, *lists):
+        if not others:
+            others.append(None)
+            others[0] = list_another_image(settled)
+        plain(dataset, *lists)
+
+    monkeypatch.setattr(Storage, "lock", lambda storage: contextlib.nullcontext())
+    monkeypatch.setattr(FamilyDataset, "_check_labels", after_another_run)
+    with pytest.raises(UserError, match=r"listing.npz is of other images by now: start again$"):
+        everything(settled)
+    assert "listing.npz was replaced while it was read: the images are listed anew" in capsys.readouterr().out
+    assert everything(settled) == others[0]
+    assert "Reading the list of images" in capsys.readouterr().out
 
 
 def test_flipped_bits_and_cut_files_are_told_and_change_nothing(settled, capsys):
