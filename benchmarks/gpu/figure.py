@@ -15,9 +15,10 @@ from benchmarks.gpu.table import DRY_RUN, head
 from modprompt.experiments.reporting.figure_style import tidy, top_legend
 from modprompt.storage.parts import part_of
 
+GRAPH = "ours graph"
 LOOKS = {  # of each side: colour, marker, line
     "ours": ("#4c72b0", "o", "-"),
-    "ours graph": ("#55a868", "s", "-"),
+    GRAPH: ("#55a868", "s", "-"),
     "ours default": ("#8172b3", "^", "-"),
     "plain": ("#8c8c8c", "v", "--"),
     "official": ("#c44e52", "D", "--"),
@@ -26,13 +27,18 @@ Curves = Dict[str, Dict[int, float]]  # by side: milliseconds by number of class
 
 
 def curves(records: Sequence[Record]) -> Dict[str, Curves]:
-    """Step times by method and side; where cases have the same one, those of eager steps."""
+    """Step times by method and side; where cases have the same one, those of eager steps.
+
+    Where nothing was recorded, no time is one of a graph.
+    """
     found: Dict[str, Curves] = {}
     for record in sorted(records, key=lambda record: record.task.how == ""):
         if record.task.kind == "step" and record.found is not None:
             sides = found.setdefault(record.task.method, {})
-            for side, ms in record.found.numbers["ms"].items():
-                sides.setdefault(side, {})[record.task.classes] = ms
+            numbers = record.found.numbers
+            for side, ms in numbers["ms"].items():
+                if side != GRAPH or not numbers.get("note"):
+                    sides.setdefault(side, {})[record.task.classes] = ms
     return found
 
 

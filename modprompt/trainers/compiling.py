@@ -1,16 +1,22 @@
 """How the steps of a run are computed, as MODEL.COMPILE asks, and what result.json says of it."""
 
-from typing import Any, Dict, Union
+from typing import Any, Callable, Dict, Union
 
 from modprompt.training.graph import GraphStep
 from modprompt.training.step import Step
 
 
-def step_as_asked(asked: str, step: Step) -> Union[Step, GraphStep]:
-    """The step itself, or with "graph" one that is recorded; the reason is printed where it is not."""
+def step_as_asked(asked: str, step: Step, epoch: Callable[[], int]) -> Union[Step, GraphStep]:
+    """The step itself, or with "graph" one that is recorded; the reason is printed where it is not.
+
+    Args:
+        asked: MODEL.COMPILE.
+        step: the step.
+        epoch: says which epoch it is, at any step.
+    """
     if asked != "graph":
         return step
-    return GraphStep(step, lambda why: print(f"MODEL.COMPILE graph: the steps are run eagerly: {why}"))
+    return GraphStep(step, lambda why: print(f"MODEL.COMPILE graph: the steps are run eagerly: {why}"), epoch=epoch)
 
 
 def compile_record(trainer: Any, asked: str) -> Dict[str, str]:

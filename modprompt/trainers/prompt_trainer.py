@@ -200,7 +200,8 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     @functools.cached_property
     def step(self) -> Union[Step, GraphStep]:
         """What a batch goes through; made at the first, when the optimiser is what it stays."""
-        return step_as_asked(self.cfg.MODEL.get("COMPILE", ""), Step(self._output_and_loss, self.optim, self.scaler))
+        step = Step(self._output_and_loss, self.optim, self.scaler)
+        return step_as_asked(self.cfg.MODEL.get("COMPILE", ""), step, lambda: int(self.epoch))
 
     def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
         output = self.model.output(image)

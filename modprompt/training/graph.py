@@ -17,20 +17,20 @@ from torch.optim import SGD, Optimizer
 from modprompt.engine.model import Output
 from modprompt.training.recorder import CudaRecorder, Recorder
 from modprompt.training.step import Done, Step
-from modprompt.training.watch import Operation, Watch
+from modprompt.training.watch import Watch
 
 WARM_UP = 3  # steps in front of the recording: kernels are loaded and chosen, and momentum is there
+CHANGES = 3  # in a row, with no epoch between that did the same: then recording is no use
 
 
 class _Recorded(NamedTuple):
-    """A recorded step: its tensors, and what they must be for a replay to do what the step would."""
+    """A recorded step: its tensors, and of the optimiser what must stay for a replay to do what the step would."""
 
     images: Tensor
     labels: Tensor
     done: Done
     replay: Callable[[], object]
-    held: List[Any]  # memory that it reads
-    places: List[int]
+    relied_on: List[Any]
 
 
 class GraphStep:
@@ -39,24 +39,40 @@ class GraphStep:
     A batch of another shape than the first (an epoch's last) takes the step as it is. So do all where it cannot be
     recorded; the reason is told once. The optimiser's rates stay numbers, for schedules and checkpoints.
 
+    A replay does not see that a number is another one, or a tensor in another place. So an epoch's first step is run as
+    it is and watched, and recorded anew if it does something else; so it is if the optimiser is set otherwise. What
+    changes within an epoch must be a tensor that is written in place.
+
     Args:
         step: the step.
         tell: takes the reason.
         recorder: what records.
+        epoch: says which epoch it is.
 
     Attributes:
         why: the reason why nothing is recorded; "" if it is.
     """
 
-    def __init__(self, step: Step, tell: Callable[[str], object], recorder: Optional[Recorder] = None):
+    def __init__(
+        self,
+        step: Step,
+        tell: Callable[[str], object],
+        recorder: Optional[Recorder] = None,
+        epoch: Callable[[], int] = lambda: 0,
+    ):
         self.step = step
         self.why = f"the run was over within {WARM_UP} steps, before anything is recorded"
         self._tell = tell
         self._recorder: Recorder = CudaRecorder() if recorder is None else recorder
+        self._epoch_of = epoch
+        self._epoch: Optional[int] = None
+        self._changes = 0
         self._refused = False
         self._rates: List[Tensor] = []
         self._kind: Any = None  # shapes and types of the batches that count
-        self._begin_anew()
+        self._steps = 0  # that have warmed up
+        self._watched = Watch()  # the step that a recording must equal
+        self._recorded: Optional[_Recorded] = None
         self._refuse_if(self._recorder.obstacle(self._device) or _of_optimiser(step.optimiser))
 
     @property
@@ -71,28 +87,32 @@ class GraphStep:
 
     def __call__(self, images: Tensor, labels: Tensor) -> Done:
         """One step on images (B, 3, H, W) and labels (B,), on the device."""
-        if self._recorded is not None and self._recorded.places != _places(self.step.optimiser):
-            self._begin_anew()  # another state was loaded
+        if self._recorded is not None and self._recorded.relied_on != _relied_on(self.step.optimiser):
+            self._steps = 0
+            self._forget_recorded()
         kind = (images.shape, images.dtype, labels.shape, labels.dtype)
         self._kind = self._kind or kind
         if self._refused or kind != self._kind:
             return self.step(images, labels)
         self._fill_rates()
+        epoch, self._epoch = self._epoch, self._epoch_of()
         if self._steps < WARM_UP:
             return self._warm_up(images, labels)
+        if epoch != self._epoch:
+            return self._look_again(images, labels)
         if self._recorded is None:
             self._record(images, labels)
         return self.step(images, labels) if self._recorded is None else self._replay(self._recorded, images, labels)
 
-    def _begin_anew(self) -> None:
-        self._steps = 0  # that have warmed up
-        self._kind = None
-        self._operations: List[Operation] = []  # of the last of them
-        self._recorded: Optional[_Recorded] = None
+    def _forget_recorded(self) -> None:
+        self._recorded, self.why = None, "the step changed, and the run was over before it was recorded anew"
+        self._changes += 1
+        self._refuse_if(f"what it does changed {CHANGES} times in a row" if self._changes == CHANGES else "")
 
     def _refuse_if(self, why: str) -> None:
-        if why:
-            self._refused, self.why = True, why
+        if why and not self._refused:
+            self._refused, self.why, self._recorded = True, why, None
+            self._watched = Watch()
             self._tell(why)
 
     def _fill_rates(self) -> None:
@@ -111,16 +131,33 @@ class GraphStep:
         self._steps += 1
         if self._steps < WARM_UP:
             return self._recorder.aside(lambda: self._once(images, labels))
-        with Watch() as watch:
+        self._watched, done = self._watch(images, labels)
+        self._refuse_if(self._watched.obstacle)
+        return done
+
+    def _watch(self, images: Tensor, labels: Tensor) -> Tuple[Watch, Done]:
+        with Watch((images, labels)) as watch:
             done = self._recorder.aside(lambda: self._once(images, labels))
-        self._operations = watch.operations
+        return watch, done
+
+    def _look_again(self, images: Tensor, labels: Tensor) -> Done:
+        """An epoch's first step: what is recorded must still be what it does."""
+        watch, done = self._watch(images, labels)
+        if self._recorded is None:
+            self.why = "no epoch had steps enough to record one"
+        elif watch.operations == self._watched.operations:
+            self._changes = 0
+            return done
+        else:
+            self._forget_recorded()
+        self._watched = watch
         self._refuse_if(watch.obstacle)
         return done
 
     def _record(self, images: Tensor, labels: Tensor) -> None:
         """Record the step on copies of a batch, or refuse to and leave all as it was."""
         images, labels = (x.to(self._device, copy=True) for x in (images, labels))
-        watch = Watch()
+        watch = Watch((images, labels))
 
         def step() -> Done:
             with watch:
@@ -134,15 +171,14 @@ class GraphStep:
             why = f"recording failed: {_first_line(error)}"
         else:
             why = watch.obstacle
-            if not why and watch.operations != self._operations:
+            if not why and watch.operations != self._watched.operations:
                 why = "it does not do the same at every step"
         if why:
             undo()
             self._refuse_if(why)
             return
-        self.why, self._operations = "", []
-        held, places = list(watch.held.values()), _places(self.step.optimiser)
-        self._recorded = _Recorded(images, labels, done, replay, held, places)
+        self.why, self._watched = "", watch  # which holds what is read
+        self._recorded = _Recorded(images, labels, done, replay, _relied_on(self.step.optimiser))
 
     @staticmethod
     def _replay(recorded: _Recorded, images: Tensor, labels: Tensor) -> Done:
@@ -182,11 +218,13 @@ def rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]
             group.update(kept)
 
 
-def _places(optimiser: Optimizer) -> List[int]:
-    """Where parameters and momentum lie."""
+def _relied_on(optimiser: Optimizer) -> List[Any]:
+    """Settings but for rates, what is learned, and where parameters and momentum lie."""
+    settings = [{key: group[key] for key in group if key not in ("params", "lr")} for group in optimiser.param_groups]
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     momentum = [optimiser.state.get(parameter, {}).get("momentum_buffer") for parameter in parameters]
-    return [x.data_ptr() for x in (*parameters, *momentum) if x is not None]
+    places = [x.data_ptr() for x in (*parameters, *momentum) if x is not None]
+    return [*settings, *(parameter.requires_grad for parameter in parameters), *places]
 
 
 def _undo(step: Step) -> Callable[[], None]:

@@ -10,11 +10,14 @@ if hasattr(torch, "_fused_sgd_"):  # older ones record nothing, and have no mode
     from torch.utils._python_dispatch import TorchDispatchMode as _Mode
 
 _NOTHING = ("aten.detach.default", "aten.alias.default")  # of what does nothing PyTorch does more or less
-Operation = Tuple[Any, ...]  # its name, then shape and type of each tensor and every other argument as text
+Operation = Tuple[Any, ...]  # its name, then each tensor's shape, type and place, if held, and all else as text
 
 
 class Watch(_Mode):  # type: ignore[misc]  # a class, or object where there are no modes
     """Within it every operation of this thread, and of its backward pass, is written down and run.
+
+    Args:
+        batch: tensors that are others each time; what they lie in is neither noted nor held.
 
     Attributes:
         operations: what was run, in turn.
@@ -22,12 +25,12 @@ class Watch(_Mode):  # type: ignore[misc]  # a class, or object where there are 
         held: the memory that was there before and is read or written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch: Sequence[Tensor] = ()) -> None:
         super().__init__()
         self.operations: List[Operation] = []
         self.obstacle = ""
         self.held: Dict[int, Any] = {}
-        self._made: Set[int] = set()
+        self._made: Set[int] = {key for key, _ in _storages(batch)}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Optional[Mapping[str, Any]] = None
@@ -37,14 +40,21 @@ class Watch(_Mode):  # type: ignore[misc]  # a class, or object where there are 
         if func.namespace in ("profiler", "prim"):
             return func(*args, **kwargs)
         given = _leaves((args, dict(kwargs)))
-        if str(func) not in _NOTHING:
-            self.operations.append((str(func), *map(_as_noted, given)))
         self.held.update((key, storage) for key, storage in _storages(given) if key not in self._made)
+        if str(func) not in _NOTHING:
+            self.operations.append((str(func), *map(self._as_noted, given)))
         result = func(*args, **kwargs)
         made = _leaves(result)
         self._made.update(key for key, _ in _storages(made))
         self.obstacle = self.obstacle or _obstacle(func, args, kwargs, _tensors(given), _tensors(made))
         return result
+
+    def _as_noted(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return repr(leaf)
+        key = leaf.untyped_storage()._cdata
+        where = (key, leaf.storage_offset(), leaf.stride()) if key in self.held else ()
+        return (tuple(leaf.shape), leaf.dtype, *where)
 
 
 def _leaves(tree: Any) -> List[Any]:
@@ -61,10 +71,6 @@ def _storages(leaves: Sequence[Any]) -> List[Tuple[int, Any]]:
     return [(storage._cdata, storage) for storage in found]
 
 
-def _as_noted(leaf: Any) -> Any:
-    return (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, Tensor) else repr(leaf)
-
-
 def _obstacle(
     func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], given: Sequence[Tensor], made: Sequence[Tensor]
 ) -> str:
@@ -73,9 +79,16 @@ def _obstacle(
         return f"the step waits for the device ({name})"
     if ("copy" in name or "index" in name) and len({tensor.device for tensor in (*given, *made)}) > 1:
         return f"the step copies from one device to another ({name})"
+    if _takes_a_number_of_the_cpu(name, given):
+        return f"the step gives the device a number that lies in a CPU tensor ({name})"
     if _may_draw(name, func.tags) and made and made[0].device.type == "cpu":
         return f"the step draws random numbers on the CPU ({name})"
     return ""
+
+
+def _takes_a_number_of_the_cpu(name: str, given: Sequence[Tensor]) -> bool:
+    """Attention does, but it is its own: where its dropout begins, which nobody asks for."""
+    return {"cpu"} < {tensor.device.type for tensor in given} and "attention" not in name
 
 
 def _may_draw(name: str, tags: Any) -> bool:

@@ -21,11 +21,17 @@ def _losses(side: Side, task: Task, place: Place) -> List[float]:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """The largest difference of a loss, and whether the step was recorded."""
+    """The largest difference of a loss, and, in a dry run, whether the step was recorded.
+
+    Raises:
+        RuntimeError: if it was not, on a card.
+    """
     eager = _losses(build(OURS, task, place), task, place)
     side = build(f"{OURS} graph", task, place)
     graph = _losses(side, task, place)
     note = side.note()
+    if note and not place.dry_run:
+        raise RuntimeError(note)
     most = "not recorded" if note else f"{apart(eager, graph):.1e}"
     figure = f"losses of {len(RATES)} steps, {task.what}: graph against eager, at most apart"
     asked = "<= 1e-5" if task.precision == "fp32" else ""

@@ -1,6 +1,7 @@
 """The program of benchmarks.gpu: what is run, gone on with, left, failed; and that a dry run is no run on a card."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import facts, process
 from benchmarks.gpu.figure import curves
+from benchmarks.gpu.measures import graphs
 from benchmarks.gpu.plan import KINDS, METHODS, chosen, tasks
 from benchmarks.gpu.records import Record, Records
 from benchmarks.gpu.task import Found, Place, Row, Task
@@ -150,6 +152,22 @@ def test_figure_takes_eager_times_from_eager_cases():
 
     found = curves([record("graph", {"ours": 9.0, "ours graph": 1.0}), record("", {"ours": 2.0, "plain": 3.0})])
     assert found == {"MPL": {"ours": {50: 2.0}, "plain": {50: 3.0}, "ours graph": {50: 1.0}}}
+
+
+def test_figure_leaves_out_graphs_that_were_not_recorded():
+    numbers = {"ms": {"ours": 2.0, "ours graph": 2.0, "plain": 3.0}, "note": "not recorded: why"}
+    record = Record(Task("step", "MPL", 50, how="graph"), {}, Found([], numbers), "", 1.0)
+    assert curves([record]) == {"MPL": {"ours": {50: 2.0}, "plain": {50: 3.0}}}
+
+
+def test_losses_of_a_graph_that_was_not_recorded_are_no_result_on_a_card(monkeypatch):
+    side = SimpleNamespace(note=lambda: "not recorded: why")
+    monkeypatch.setattr(graphs, "build", lambda *_: side)
+    monkeypatch.setattr(graphs, "_losses", lambda *_: [1.0])
+    task = Task("graph", "MPL", 50, "fp32")
+    with pytest.raises(RuntimeError, match="not recorded: why"):
+        graphs.measure(task, Place(False))
+    assert graphs.measure(task, Place(True)).rows[0].measured == "not recorded"
 
 
 def test_record_comes_back_as_it_was(tmp_path):

@@ -10,8 +10,8 @@ from tests.modprompt.methods.test_model import LEARNING, by_name, on
 from tests.modprompt.training.test_graph import batches, step_of
 
 
-def watched(work):
-    with Watch() as watch:
+def watched(work, batch=()):
+    with Watch(batch) as watch:
         work()
     return watch
 
@@ -23,7 +23,7 @@ def test_step_of_every_method_does_the_same_each_time_and_nothing_that_cannot_be
     model.limit_text(chunk)
     step, (batch, other) = step_of(model), batches(2)
     step(*batch)
-    first, second = (watched(lambda given=given: step(*given)) for given in (batch, other))
+    first, second = (watched(lambda given=given: step(*given), given) for given in (batch, other))
     assert (first.obstacle, second.obstacle) == ("", "")
     assert first.operations == second.operations
     assert len(first.operations) > 100
@@ -79,6 +79,33 @@ def test_others_are_not(work):
 
 def test_copies_between_devices_are_named():
     assert "aten._to_copy" in watched(lambda: torch.ones(3).to("meta")).obstacle
+
+
+def test_numbers_of_the_cpu_are_named():
+    one, x = torch.tensor(1.0), torch.ones(3, device="meta")
+    why = "the step gives the device a number that lies in a CPU tensor (aten.mul.Tensor)"
+    assert watched(lambda: x * one).obstacle == why
+    assert watched(lambda: (x * 2.0, torch.where(x > 0, x, 0.0), one * one)).obstacle == ""
+
+
+def test_held_tensors_are_told_apart_by_where_they_lie():
+    x, table, square = torch.ones(3), torch.ones(2, 3), torch.ones(3, 3)
+    one, other = table[0], table[1]
+
+    def operations(y):
+        return watched(lambda: x * y).operations
+
+    assert operations(one) == operations(one)
+    assert operations(one) != operations(other)
+    assert operations(one) != operations(one.clone())
+    assert operations(square) != operations(square.t())
+
+
+def test_batches_are_others_each_time():
+    x, batches = torch.ones(3), (torch.ones(2, 3), torch.zeros(2, 3))
+    one, other = (watched(lambda y=y: x * y, [y]) for y in batches)
+    assert one.operations == other.operations
+    assert set(one.held) == {x.untyped_storage()._cdata}
 
 
 def test_draws_on_the_cpu_are_named_and_made():
