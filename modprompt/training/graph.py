@@ -143,14 +143,14 @@ class GraphStep:
     def _look_again(self, images: Tensor, labels: Tensor) -> Done:
         """An epoch's first step: what is recorded must still be what it does."""
         watch, done = self._watch(images, labels)
-        if self._recorded is None:
-            self.why = "no epoch had steps enough to record one"
-        elif watch.operations == self._watched.operations:
+        if self._recorded is not None and watch.operations == self._watched.operations:
             self._changes = 0
             return done
-        else:
-            self._forget_recorded()
         self._watched = watch
+        if self._recorded is not None:
+            self._forget_recorded()
+        else:
+            self.why = "no epoch had steps enough to record one"
         self._refuse_if(watch.obstacle)
         return done
 
