@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from typing import Any, Iterable, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from dassl.engine import TrainerX
@@ -105,9 +105,9 @@ class CLIPTrainer(TrainerX):
         self.evaluator.reset()
         split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
-        predictions = Predictions(self.evaluator)
+        predictions, batches = Predictions(self.evaluator), self._test_batches(split)
         with self.model.unchanging():
-            for batch in tqdm(self._test_batches(split)):
+            for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
                 images, labels = self.parse_batch_test(batch)
                 predictions.add(self.model_inference(images), labels)
         predictions.hand_over()
@@ -118,12 +118,11 @@ class CLIPTrainer(TrainerX):
         first: float = next(iter(results.values()))
         return first
 
-    def _test_batches(self, split: str) -> Iterable[Any]:
+    def _test_batches(self, split: str) -> Any:  # batches, as many as its length says
         loader: Any = self.val_loader if split == "val" else self.test_loader
         folder = self.cfg.TEST.get("FEATURE_CACHE", "")
         if not folder or self.prompts_images:
-            batches: Iterable[Any] = loader
-            return batches
+            return loader
         name = f"{self.cfg.DATASET.NAME}_{split}"
         how = how_computed(self.device, self.model.stream)
         return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image, how)
