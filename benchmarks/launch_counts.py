@@ -5,12 +5,14 @@
 
 from collections import Counter
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple
+from unittest import mock
 
 import torch
 from torch import Tensor
 
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.reference import reference_model
+from modprompt.engine import derived
 from modprompt.methods.table import row_of
 from tests.fake_cuda.counting import kept_mib
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
@@ -54,15 +56,17 @@ def official(method: str, classes: int, directory: str) -> Side:
     return Side(model, trained, [*model.parameters(), *model.buffers()], pinned=False, reads=True)
 
 
-def count(method: str, classes: int, directory: str = "") -> Dict[str, Any]:
+def count(method: str, classes: int, directory: str = "", cast_norms: bool = False) -> Dict[str, Any]:
     """What the second step of SGD does: forward and backward launches and waits by name, MiB kept in between.
 
     Args:
         method: its name.
         classes: their number.
         directory: a checkout of the official repository, to count its model and not ours.
+        cast_norms: as for weights of normalisations that half precision cannot hold.
     """
-    with fake_cuda():
+    in_half = (lambda *_: None) if cast_norms else derived._exact_halves
+    with fake_cuda(), mock.patch.object(derived, "_exact_halves", in_half):
         side = official(method, classes, directory) if directory else ours(method, classes)
         optimiser = torch.optim.SGD(side.trained, lr=0.0035, momentum=0.9, weight_decay=5e-4)
         images, labels = torch.randn(BATCH, 3, 224, 224), torch.arange(BATCH) % classes

@@ -3,6 +3,7 @@
     python -m benchmarks.launches                    MPL, MaPLe and CoOp at 5, 50, 200 and 1000 classes
     python -m benchmarks.launches --reference DIR    the official side is counted, too, in a checkout of its repository
     python -m benchmarks.launches --only MPL --classes 50 --parts    by operation, forward and backward
+    python -m benchmarks.launches --cast-norms       as for weights of normalisations that half precision cannot hold
 
 PREC fp16, batch 4, a CLIP of ViT-B/16's size, the second step. A dispatched operation that is no view counts as one
 launch; what the host waits for as one wait; kept is what the forward pass leaves for the backward pass. It takes g++
@@ -47,13 +48,15 @@ class Step(NamedTuple):
         return sum(self.forward.values()) + sum(self.backward.values())
 
 
-def counted(method: str, classes: int, directory: str = "") -> Step:
+def counted(method: str, classes: int, directory: str = "", cast_norms: bool = False) -> Step:
     """A step of ours, or with a checkout's directory of the official code's, counted in a process of its own.
+
+    With `cast_norms` as for weights of normalisations that half precision cannot hold.
 
     Raises:
         UserError: where it cannot be counted.
     """
-    found: dict[str, Any] = child.run("benchmarks.launch_counts:count", method, classes, directory)
+    found: dict[str, Any] = child.run("benchmarks.launch_counts:count", method, classes, directory, cast_norms)
     return Step(**found)
 
 
@@ -65,13 +68,16 @@ def official(method: str, classes: int, directory: str) -> tuple[int, int, str]:
     return OFFICIAL_LAUNCHES[method], OFFICIAL_WAITS, str(OFFICIAL_KEPT_MIB.get((method, classes), "not counted"))
 
 
-def table(methods: Sequence[str], classes: Sequence[int], directory: str = "") -> Iterator[str]:
+def table(
+    methods: Sequence[str], classes: Sequence[int], directory: str = "", cast_norms: bool = False
+) -> Iterator[str]:
     """Lines of Markdown, each as soon as it is counted."""
     yield "| | launches, ours / official | ratio | waits, ours / official | kept MiB, ours / official |"
     yield "| --- | --- | --- | --- | --- |"
     for method in methods:
         for number in classes:
-            ours, (launches, waits, kept) = counted(method, number), official(method, number, directory)
+            ours = counted(method, number, cast_norms=cast_norms)
+            launches, waits, kept = official(method, number, directory)
             cells = [f"{ours.launches} / {launches}", f"{ours.launches / launches:.2f}"]
             cells += [f"{sum(ours.waits.values())} / {waits}", f"{ours.kept_mib:.0f} / {kept}"]
             yield f"| {method}, {number} classes | {' | '.join(cells)} |"
@@ -93,7 +99,7 @@ def tables(args: argparse.Namespace) -> Iterator[str]:
     """All lines that are asked for."""
     methods = [args.only] if args.only else METHODS
     if not args.parts:
-        yield from table(methods, args.classes, args.reference)
+        yield from table(methods, args.classes, args.reference, args.cast_norms)
         return
     for method in methods:
         for number in args.classes:
@@ -109,15 +115,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--reference", default="", help="a checkout of the official MPL repository")
     parser.add_argument("--only", choices=METHODS, help="one method")
     parser.add_argument("--classes", type=int, nargs="+", default=CLASSES, help="numbers of classes")
+    parser.add_argument("--cast-norms", action="store_true", help="count the casts around normalisations")
     parser.add_argument("--parts", action="store_true", help="launches by operation")
     args = parser.parse_args(argv)
+    if min(args.classes) < 1:
+        parser.error("--classes must be at least 1")
     if args.reference:
         args.reference = str(Path(args.reference).resolve())
     try:
         for line in tables(args):
             print(line, flush=True)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -22,7 +22,8 @@ def finite_at_least(name: str, value: float, least: float) -> None:
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
     """Raise SettingError unless `value` is one of `allowed`."""
     if value not in allowed:
-        raise SettingError([(name, f" must be one of {', '.join(map(str, allowed))}, got {value!r}")])
+        shown = ", ".join(str(one) or '""' for one in allowed)
+        raise SettingError([(name, f" must be one of {shown}, got {value!r}")])
 
 
 def known_names(name: str, known: Sequence[str]) -> str:

@@ -26,9 +26,8 @@ from modprompt.storage.seal import KEY, arrays_hash, check_seal, sealed
 NAME = "listing.npz"
 _VERSION = 1
 SETTLED_NS = 5 * 10**9  # since a folder's last change: more than a tick of any file system's clock
-_Stamp = Optional[
-    Tuple[int, int, int]
-]  # time of content and of any change, ns, and bytes; None: not there, or not kept
+# time of the last change of the content, and of any, in ns, and bytes; None: not there, or not kept
+_Stamp = Optional[Tuple[int, int, int]]
 _Stamps = Dict[str, _Stamp]
 
 

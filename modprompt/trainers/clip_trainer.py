@@ -1,9 +1,10 @@
 """What all trainers share, those that train nothing too: loading CLIP, checking images and logits."""
 
+import contextlib
 import os
 import sys
 import warnings
-from typing import Any, Iterable, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import torch
 from dassl.engine import TrainerX
@@ -31,6 +32,7 @@ class CLIPTrainer(TrainerX):
     clip_model: CLIP
     val_loader: Any
     test_loader: Any
+    _test_looks = False  # whether `test` is on its way, which looks at a card's logits by itself
 
     def __init__(self, cfg: Any):
         with once.one_line(), card_errors.told(self, cfg):
@@ -105,9 +107,9 @@ class CLIPTrainer(TrainerX):
         self.evaluator.reset()
         split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
-        predictions = Predictions(self.evaluator)
-        with self.model.unchanging():
-            for batch in tqdm(self._test_batches(split)):
+        predictions, batches = Predictions(self.evaluator), self._test_batches(split)
+        with self.model.unchanging(), self._looked_at_later():
+            for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
                 images, labels = self.parse_batch_test(batch)
                 predictions.add(self.model_inference(images), labels)
         predictions.hand_over()
@@ -118,12 +120,19 @@ class CLIPTrainer(TrainerX):
         first: float = next(iter(results.values()))
         return first
 
-    def _test_batches(self, split: str) -> Iterable[Any]:
+    @contextlib.contextmanager
+    def _looked_at_later(self) -> Iterator[None]:
+        self._test_looks = True
+        try:
+            yield
+        finally:
+            self._test_looks = False
+
+    def _test_batches(self, split: str) -> Any:  # batches, as many as its length says
         loader: Any = self.val_loader if split == "val" else self.test_loader
         folder = self.cfg.TEST.get("FEATURE_CACHE", "")
         if not folder or self.prompts_images:
-            batches: Iterable[Any] = loader
-            return batches
+            return loader
         name = f"{self.cfg.DATASET.NAME}_{split}"
         how = how_computed(self.device, self.model.stream)
         return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image, how)
@@ -141,10 +150,10 @@ class CLIPTrainer(TrainerX):
         """Logits (B, C) of a test batch.
 
         Raises:
-            FloatingPointError: on a CPU, if they are not finite; those of a card `test` looks at.
+            FloatingPointError: if they are not finite; within `test`, which looks at those of a card, on a CPU alone.
         """
         logits = self.logits(input) if input.dim() == 4 else self.logits_of(input)
-        if not waits(logits.device):
+        if not (self._test_looks and waits(logits.device)):
             require_finite(logits)
         return logits
 

@@ -19,6 +19,12 @@ def step_as_asked(asked: str, step: Step, epoch: Callable[[], int]) -> Union[Ste
     return GraphStep(step, lambda why: print(f"MODEL.COMPILE graph: the steps are run eagerly: {why}"), epoch=epoch)
 
 
+def is_of(made: Union[Step, GraphStep], optimiser: Any, scaler: Any) -> bool:
+    """Whether a step is taken by this optimiser and scaler."""
+    step = made.step if isinstance(made, GraphStep) else made
+    return step.optimiser is optimiser and step.scaler is scaler
+
+
 def compile_record(trainer: Any, asked: str) -> Dict[str, str]:
     """What was asked for, what ran ("eager", "graph", or as torch.compile was asked), and why it is another.
 
@@ -26,7 +32,7 @@ def compile_record(trainer: Any, asked: str) -> Dict[str, str]:
         trainer: a trainer whose run is over.
         asked: MODEL.COMPILE.
     """
-    step = vars(trainer).get("step")  # made with the first batch
+    step = getattr(trainer, "made_step", None)
     if isinstance(step, GraphStep):
         return {"asked": asked, "ran": "graph" if step.recorded else "eager", "why": step.why}
     ran = getattr(getattr(trainer, "model", None), "compiled", "") or "eager"

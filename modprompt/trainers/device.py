@@ -15,7 +15,7 @@ from modprompt.errors import UserError
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _FIXED = (":4096:8", ":16:8")  # with which cuBLAS repeats its sums, if it had them when it started
 _KINDS = ("flash", "mem_efficient", "cudnn", "math")  # of attention
-_fixed_here = False  # whether CUDA was started, in this process, with a workspace that was set here
+_fixed_here = False  # whether CUDA was started, in this process, with such a workspace, which may be gone
 
 
 def on_card(cfg: Any) -> bool:
@@ -47,7 +47,6 @@ def set_up(cfg: Any, searches: bool = False) -> None:
 
 
 def _fix_workspace() -> None:
-    global _fixed_here
     given = os.environ.get(WORKSPACE)
     if given in _FIXED:
         return
@@ -59,7 +58,6 @@ def _fix_workspace() -> None:
     if given:
         print(f"MODEL.DETERMINISTIC True: {WORKSPACE} {given} -> {_FIXED[0]} for this run")
     os.environ[WORKSPACE] = _FIXED[0]
-    _fixed_here = True
 
 
 def without_tf32() -> None:
@@ -128,10 +126,11 @@ def _determinism() -> Tuple[bool, Dict[str, bool]]:
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Give back, however the block ends, what set_up and without_tf32 change."""
+    global _fixed_here
     cudnn = torch.backends.cudnn
     attention, (on, how), cudnn_was = _attention(), _determinism(), (cudnn.benchmark, cudnn.deterministic)
     allowed, precision, word = _tf32(), {name: one.fp32_precision for name, one in _parts().items()}, _word()
-    workspace = os.environ.get(WORKSPACE)
+    workspace, had_started = os.environ.get(WORKSPACE), torch.cuda.is_initialized()
     try:
         yield
     finally:
@@ -139,6 +138,8 @@ def kept() -> Iterator[None]:
         torch.use_deterministic_algorithms(on, **how)
         cudnn.benchmark, cudnn.deterministic = cudnn_was
         _set_tf32(allowed, precision, word)
+        if torch.cuda.is_initialized() and not had_started:
+            _fixed_here = os.environ.get(WORKSPACE) in _FIXED
         if workspace is None:
             os.environ.pop(WORKSPACE, None)
         else:

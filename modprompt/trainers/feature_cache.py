@@ -77,7 +77,10 @@ class FeatureBatches:
 
 def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tensor, Tensor]:
     """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; from a card in one copy."""
-    batches = [(encode_image(batch["img"]).float(), batch["label"]) for batch in tqdm(loader, desc="encoding images")]
+    batches = []
+    for batch in tqdm(loader, desc="encoding images"):
+        features = encode_image(batch["img"]).to(torch.float32, copy=True)  # a compiled encoder may reuse its memory
+        batches.append((features, batch["label"]))
     features, labels = (torch.cat(parts).cpu() for parts in zip(*batches))
     return features, labels
 

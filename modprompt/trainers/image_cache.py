@@ -91,7 +91,7 @@ class KeptLoader:
         if not self._can_keep:
             return None
         try:
-            self._file = self._file or ImageFile(self.loader, Path(self._folder), self._name)
+            self._file = ImageFile(self.loader, Path(self._folder), self._name)  # of the images as they are now
             rows = self._file.rows()
         except (OSError, ValueError) as error:  # an image that cannot be decoded, too: the run will say it
             lines = str(error).strip().splitlines() or [type(error).__name__]  # of a worker's the last says what
@@ -110,7 +110,7 @@ def _loader_like(loader: Any, dataset: KeptImages) -> Any:
         dataset,
         batch_size=loader.batch_size,
         sampler=loader.sampler,
-        pin_memory=loader.pin_memory,
+        pin_memory=False,  # the bytes stay on the CPU
         drop_last=loader.drop_last,
         generator=loader.generator,
     )

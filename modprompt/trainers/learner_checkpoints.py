@@ -17,6 +17,7 @@ from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
 from modprompt.trainers.once import one_line
 from modprompt.trainers.run_folder import save_checkpoint
+from modprompt.training.unread import Unread
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
@@ -29,6 +30,7 @@ class LearnerCheckpoints(_Trainer):
 
     method: Method
     model: PromptedModel
+    unread: Unread
     checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
     @property
@@ -75,7 +77,12 @@ class LearnerCheckpoints(_Trainer):
         val_result: Optional[float] = None,
         model_name: str = "",
     ) -> None:
-        """Save the learner alone, without the optimiser: what is needed to use it, and what says what it is."""
+        """Save the learner alone, without the optimiser: what is needed to use it, and what says what it is.
+
+        Raises:
+            FloatingPointError: if a loss that was not read yet is not finite; nothing is saved then.
+        """
+        self.unread.require_finite()
         for name in self.get_model_names():
             state = {
                 "state_dict": self._models[name].state_dict(),

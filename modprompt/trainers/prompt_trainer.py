@@ -16,7 +16,7 @@ from modprompt.clips.build import require_vision_transformer
 from modprompt.clips.cast import cast_products
 from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
-from modprompt.engine.model import Output
+from modprompt.engine.model import COMPILE, Output
 from modprompt.engine.schedule import Schedule, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.learners.base import Learner
@@ -26,7 +26,7 @@ from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import device, text_chunk, training_state
 from modprompt.trainers.clip_trainer import CLIPTrainer
-from modprompt.trainers.compiling import step_as_asked
+from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.epochs import Epochs
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
 from modprompt.trainers.nodes import method_of, registered_default
@@ -46,6 +46,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     """
 
     method_class: Optional[Type[Method]] = None
+    made_step: Optional[Union[Step, GraphStep]] = None  # from the first batch on
     node_name = ""  # the method's node under cfg.TRAINER
     regularises = False  # whether a trainer without a method_class reads the settings of self-regularisation
 
@@ -90,6 +91,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     def check_cfg(self, cfg: Any) -> None:
         """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
         self.cfg = cfg  # Dassl sets it behind this check
+        one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
         try:
             one_of("PREC", self.settings.PREC, precision.CHOICES)
             self.method = self.make_method()
@@ -197,11 +199,13 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     def _place(self) -> Place:
         return Place(self.epoch, self.batch_idx)
 
-    @functools.cached_property
+    @property
     def step(self) -> Union[Step, GraphStep]:
-        """What a batch goes through; made at the first, when the optimiser is what it stays."""
-        step = Step(self._output_and_loss, self.optim, self.scaler)
-        return step_as_asked(self.cfg.MODEL.get("COMPILE", ""), step, lambda: int(self.epoch))
+        """What a batch goes through; made anew when another optimiser or scaler has taken the place of the last."""
+        if self.made_step is None or not is_of(self.made_step, self.optim, self.scaler):
+            step = Step(self._output_and_loss, self.optim, self.scaler)
+            self.made_step = step_as_asked(self.cfg.MODEL.get("COMPILE", ""), step, lambda: int(self.epoch))
+        return self.made_step
 
     def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
         output = self.model.output(image)

@@ -38,3 +38,7 @@ _HOOK = "register_load_state_dict_post_hook"
 def _set(optimiser: Optimizer) -> None:
     for group in optimiser.param_groups:
         group.update(_FUSED)
+        for parameter in group["params"]:
+            kept = optimiser.state.get(parameter, {})
+            if "step" in kept:  # without one kernel it is counted on the CPU
+                kept["step"] = kept["step"].to(parameter.device, torch.float32)

@@ -55,6 +55,16 @@ class Unread:
         if waits(loss.device):
             self._losses.append((place, loss))
 
+    def require_finite(self) -> None:
+        """Read the losses alone, to look at them.
+
+        Raises:
+            FloatingPointError: naming the first step whose loss is not finite; as often as it is asked.
+        """
+        for (place, _), value in zip(self._losses, _values([loss for _, loss in self._losses])):
+            require_finite(value, place)
+        self._losses = []
+
     def add(self, step: int, numbers: Optional[Mapping[str, Number]]) -> None:
         """Remember numbers of a step by name, as they are now."""
         self._numbers.append((step, {name: _as_it_is(value) for name, value in (numbers or {}).items()}))

@@ -144,3 +144,19 @@ def test_compiled_encoders_are_named(trainer, ran, why, command, tmp_path):
     with left_as_found():
         assert train.main(command(trainer, "MODEL.COMPILE", "aot_eager", "OPTIM.MAX_EPOCH", 1)) == 0
     assert compiled(tmp_path / "out") == {"asked": "aot_eager", "ran": ran, "why": why}
+
+
+@pytest.mark.parametrize("how", ["", "graph"])
+def test_another_optimiser_of_a_second_stage_takes_the_steps(how, command, tapes, tmp_path, monkeypatch):
+    prepare = PromptTrainer.before_epoch
+
+    def with_a_second_stage(trainer):
+        prepare(trainer)
+        if trainer.epoch == 1:
+            trainer.optim = torch.optim.SGD(trainer.model.prompt_learner.parameters(), lr=0.0)
+
+    monkeypatch.setattr(PromptTrainer, "before_epoch", with_a_second_stage)
+    words = [*command(METHODS["mpl"]), "MODEL.COMPILE", how, "TRAIN.CHECKPOINT_FREQ", "1"]
+    assert train.main(to(words, tmp_path)) == 0
+    first = learned(tmp_path, epoch=1)
+    assert all(torch.equal(value, first[name]) for name, value in learned(tmp_path).items())

@@ -108,11 +108,21 @@ def test_another_workspace_gives_way_before_cuda_starts_and_it_is_said(cfg, card
 
 
 def test_a_second_run_of_a_process_goes_on_with_the_cuda_that_the_first_has_started(cfg, card, monkeypatch):
-    for started in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_initialized", lambda started=started: started)
+    for _ in range(2):
         with device.kept():
             device.set_up(cfg)
+            monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
         assert WORKSPACE not in os.environ
+
+
+def test_a_run_that_failed_before_cuda_started_does_not_stand_for_the_one_that_started_it(cfg, card, monkeypatch):
+    with contextlib.suppress(KeyboardInterrupt), device.kept():
+        device.set_up(cfg)
+        raise KeyboardInterrupt
+    with device.kept():  # a plain run
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with device.kept(), pytest.raises(UserError, match=f"CUDA has started .* with {WORKSPACE} unset: set"):
+        device.set_up(cfg)
 
 
 # ------------------------------------------------------------------ TF32

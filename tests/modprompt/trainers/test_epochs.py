@@ -152,6 +152,38 @@ def test_the_first_loss_of_a_card_that_is_not_finite_is_named_and_nothing_is_sav
     assert all(torch.isfinite(value).all() for value in state["models"]["MultiModalPromptLearner"].values())
 
 
+def test_a_host_that_saves_between_lines_saves_no_prompts_that_a_card_has_spoilt(
+    command, tmp_path, monkeypatch, capsys, scalars
+):
+    plain = PromptTrainer.forward_backward
+
+    def saving(trainer, batch):
+        said = plain(trainer, batch)
+        trainer.save_model(trainer.epoch, str(tmp_path / "host"), model_name=f"step-{trainer.batch_idx}")
+        return said
+
+    as_on_a_card(monkeypatch)
+    spoilt(monkeypatch, epoch=1, step=1)
+    monkeypatch.setattr(PromptTrainer, "forward_backward", saving)
+    line = refusal(capsys, *command(METHODS["mpl"], "TRAIN.PRINT_FREQ", 5))
+    assert "the loss is nan at epoch 2, step 2: lower OPTIM.LR" in line
+    saved = sorted((tmp_path / "host").glob("*/step-*"))
+    assert [path.name for path in saved] == [f"step-{number}" for number in range(5)]
+    for path in saved:
+        assert all(value.isfinite().all() for value in torch.load(path, weights_only=True)["state_dict"].values())
+    assert len([name for name, *_ in scalars if name == "train/loss"]) == 5  # of the first epoch, with its line
+
+
+@pytest.mark.parametrize("loop", ["own", "dassl"])
+def test_a_test_of_logits_that_are_not_finite_has_no_result(loop, command, tmp_path, monkeypatch, capsys):
+    as_on_a_card(monkeypatch)
+    if loop == "dassl":  # or that of a trainer of somebody's own
+        monkeypatch.setattr(PromptTrainer, "test", TrainerX.test)
+    monkeypatch.setattr(PromptTrainer, "logits", lambda self, image: self.model(image) * float("nan"))
+    assert "the logits are not finite" in refusal(capsys, *command(METHODS["coop_end"]))
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
 def test_a_trainer_may_say_other_things_or_nothing(command, tmp_path, monkeypatch, capsys, scalars):
     plain = PromptTrainer.forward_backward
 

@@ -13,7 +13,7 @@ from modprompt.engine import precision
 from modprompt.engine.precision import Precision
 from modprompt.storage.seal import arrays_hash
 from modprompt.trainers.clip_trainer import CLIPTrainer
-from modprompt.trainers.feature_cache import how_computed
+from modprompt.trainers.feature_cache import encode, how_computed
 from tests.conftest import RESNET_HEADS
 from tests.methods import METHODS
 
@@ -84,6 +84,13 @@ def test_they_are_pinned_where_the_loaders_batches_are(monkeypatch, pins):
     batches = list(FeatureBatches(torch.randn(3, 4), torch.arange(3), loader))
     assert [len(batch["img"]) for batch in batches] == [2, 1]
     assert pinned == ([3, 3] if pins else [])
+
+
+def test_an_encoder_may_write_into_the_same_memory_at_every_batch():
+    memory = torch.zeros(2, 3)  # as a CUDA graph does
+    batches = [{"img": torch.full((2, 3), float(number)), "label": torch.tensor([number] * 2)} for number in range(3)]
+    features, labels = encode(batches, memory.copy_)
+    assert features[:, 0].tolist() == labels.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):

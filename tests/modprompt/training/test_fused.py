@@ -7,6 +7,8 @@ from torch import nn
 from modprompt.engine.model import Output
 from modprompt.training.fused import fused
 from modprompt.training.step import Step
+from tests.fake_cuda import child
+from tests.fake_cuda.needed import needs_fake_cuda
 from tests.waiting import Reads
 
 
@@ -89,6 +91,12 @@ def test_it_stays_so_behind_the_state_of_one_that_was_not():
     made.load_state_dict(plain.state_dict())
     assert made.param_groups[0]["fused"]
     assert torch.equal(made.state[model.weight]["momentum_buffer"], plain.state[model.weight]["momentum_buffer"])
+
+
+@needs_fake_cuda
+@pytest.mark.parametrize("kind", ["Adam", "AdamW"])
+def test_it_counts_steps_on_the_card_behind_the_state_of_one_that_did_not(kind):  # on_a_card.py
+    assert child.run("tests.modprompt.training.on_a_card:counted", kind) == [["cuda", "torch.float32"]] * 2
 
 
 def test_an_optimiser_without_such_a_kernel_stays_what_it_is():

@@ -57,3 +57,27 @@ def test_the_first_loss_of_a_card_that_is_not_finite_is_named_when_it_is_read(mo
         said.add_loss(torch.tensor(loss), Place(1, step))
     with pytest.raises(FloatingPointError, match="the loss is -inf at epoch 2, step 2: .* checkpoint is untouched"):
         said.read()
+
+
+def test_losses_are_looked_at_alone_and_numbers_stay(monkeypatch):
+    as_on_a_card(monkeypatch)
+    said = Unread()
+    said.add_loss(torch.tensor(0.5), Place(0, 0))
+    said.add(0, {"loss": torch.tensor(0.5)})
+    said.require_finite()
+    with Reads() as within:
+        said.require_finite()
+    assert within.count == 0  # each loss is read once
+    said.add_loss(torch.tensor(float("nan")), Place(0, 1))
+    for look in (said.require_finite, said.require_finite, said.read):  # who goes on is told again
+        with pytest.raises(FloatingPointError, match="the loss is nan at epoch 1, step 2: "):
+            look()
+
+
+def test_numbers_are_there_behind_a_look_at_losses(monkeypatch):
+    as_on_a_card(monkeypatch)
+    said = Unread()
+    said.add_loss(torch.tensor(0.5), Place(0, 0))
+    said.add(0, {"loss": torch.tensor(0.5)})
+    said.require_finite()
+    assert said.read() == [(0, {"loss": 0.5})]
