@@ -12,8 +12,8 @@ def asked(monkeypatch):
     """What was counted, and counts of 1000 launches, or 2000 in a checkout."""
     asked = []
 
-    def run(target, method, classes, directory):
-        asked.append((method, classes, directory))
+    def run(target, method, classes, directory, cast_norms):
+        asked.append((method, classes, directory) + ("cast",) * cast_norms)
         forward = {"mm": 600, "add": 100} if not directory else {"mm": 1700}
         waits = {"index by a mask": 1} if directory else {}
         return {"forward": forward, "backward": {"mm": 300}, "waits": waits, "kept_mib": 120.4}
@@ -28,6 +28,17 @@ def test_table_without_a_checkout_has_the_known_counts(asked, capsys):
     assert lines[2] == "| MPL, 50 classes | 1000 / 1372 | 0.73 | 0 / 7 | 120 / 963 |"
     assert lines[3].endswith("| 120 / not counted |")
     assert asked == [("MPL", 50, ""), ("MPL", 200, "")]
+
+
+def test_casts_around_normalisations_are_counted_where_they_are_asked_for(asked):
+    assert launches.main(["--only", "MPL", "--classes", "5", "--cast-norms"]) == 0
+    assert asked == [("MPL", 5, "", "cast")]
+
+
+def test_no_classes_are_refused_before_anything_is_counted(asked):
+    with pytest.raises(SystemExit):
+        launches.main(["--classes", "0"])
+    assert asked == []
 
 
 def test_table_of_a_checkout_is_counted_there(asked, capsys, tmp_path):
@@ -51,7 +62,7 @@ def test_what_cannot_be_counted_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(launches.child, "run", refuse)
     assert launches.main(["--only", "MPL"]) == 2
-    assert capsys.readouterr().err == "fake CUDA tensors cannot be had: there is no g++\n"
+    assert capsys.readouterr().err == "error: fake CUDA tensors cannot be had: there is no g++\n"
 
 
 @needs_fake_cuda

@@ -80,7 +80,8 @@ class Answering:
 @pytest.mark.parametrize(
     ("version", "compiler", "reason"), [("1.9.0", "/usr/bin/g++", "PyTorch is 1.9.0"), ("", None, "no g\\+\\+")]
 )
-def test_it_says_why_it_cannot_be_had(monkeypatch, version, compiler, reason):
+def test_it_says_why_it_cannot_be_had(monkeypatch, tmp_path, version, compiler, reason):
+    monkeypatch.setattr(building, "_torch", lambda: tmp_path)  # a build for CPUs
     version = version or building.tried_version()
     monkeypatch.setattr(building.importlib.metadata, "version", lambda _: version)
     monkeypatch.setattr(building.shutil, "which", lambda _: compiler)
