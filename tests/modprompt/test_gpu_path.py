@@ -29,7 +29,7 @@ SMALL = {
     "coop_end": 198,
     "coop_middle_csc": 201,
     "coop_front_words": 201,
-    "cocoop": 206,
+    "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
     "maple_random": 288,
     "ivlp": 285,
