@@ -20,6 +20,7 @@ def test_tree_is_of_the_size_asked_for(tmp_path):
     assert len((tmp_path / "imagenet/classnames.txt").read_text().splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_rows_say_seconds_and_memory_of_real_starts(tmp_path):
     said = list(rows(tmp_path, Size(4, 20, 3), repeats=1))
     assert said[0].startswith("a tree of 92 empty files")

@@ -65,6 +65,7 @@ def test_what_cannot_be_counted_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "error: fake CUDA tensors cannot be had: there is no g++\n"
 
 
+@pytest.mark.slow
 @needs_fake_cuda
 def test_folder_that_is_no_checkout_is_refused(tmp_path, capsys):
     assert launches.main(["--only", "MPL", "--classes", "5", "--parts", "--reference", str(tmp_path)]) == 2

@@ -48,18 +48,11 @@ def test_our_side_that_cannot_run_ends_the_case(monkeypatch):
         ready(["ours"], Task("step", "CoOp", 5), DRY)
 
 
+@pytest.mark.slow
 @needs_fake_cuda
 @pytest.mark.parametrize(
     ("method", "precision"),
-    [
-        ("MPL", "fp16"),
-        *(
-            pytest.param(method, precision, marks=pytest.mark.slow)
-            for method in METHODS
-            for precision in ("fp16", "fp32")
-            if (method, precision) != ("MPL", "fp16")
-        ),
-    ],
+    [(method, precision) for method in METHODS for precision in ("fp16", "fp32")],
 )
 def test_sides_mix_no_types_and_devices_on_a_card(method, precision):
     found = child.run("tests.benchmarks.gpu.fake_card:launches", method, precision, ["ours", "plain"])

@@ -89,6 +89,7 @@ def test_forked_runs_are_those_of_programs_of_their_own(started, task):
     assert warm.notes == cold.notes == []
 
 
+@pytest.mark.slow
 def test_runs_without_a_seed_differ(started, task):
     process, hashes = started(), set()
     for name in ("one", "other"):
@@ -99,6 +100,7 @@ def test_runs_without_a_seed_differ(started, task):
     assert len(hashes) == 2
 
 
+@pytest.mark.slow
 def test_changed_file_is_imported_anew_and_told(started, task):
     process = started()
     assert done(process, task("one", "OPTIM.MAX_EPOCH", "1"))[1] is not None
@@ -109,6 +111,7 @@ def test_changed_file_is_imported_anew_and_told(started, task):
     assert note.endswith("): runs import it anew")
 
 
+@pytest.mark.slow
 def test_worker_that_may_not_fork_starts_programs_and_tells_why(started, task):
     started.seen.write_text("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()")
     process = started()
@@ -132,6 +135,7 @@ def in_training(process, task):
     return child_of(process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_run_is_told_as_a_program_would_be_and_the_next_is_forked(started, task, number):
     process, long = started(), task("long", "OPTIM.MAX_EPOCH", "500")
@@ -147,6 +151,7 @@ def test_killed_run_is_told_as_a_program_would_be_and_the_next_is_forked(started
     assert done(process, task("next", "OPTIM.MAX_EPOCH", "1"))[1] is not None
 
 
+@pytest.mark.slow
 def test_run_of_a_killed_worker_goes_on_under_its_lock(started, task):
     process, long = started(), task("long", "OPTIM.MAX_EPOCH", "500")
     child = in_training(process, long)

@@ -326,6 +326,7 @@ def test_interrupted_writing_leaves_the_file_of_before(settled, monkeypatch):
     assert everything(settled) == first
 
 
+@pytest.mark.slow
 def test_ten_processes_at_once_have_the_same_lists(root):
     lists = lists_at_once("ImageNet", root, 2, processes=10)
     assert all(one == lists[0] for one in lists)

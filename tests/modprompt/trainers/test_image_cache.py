@@ -99,6 +99,7 @@ def test_loader_answers_for_the_one_it_stands_for(images, tmp_path):
     assert not (tmp_path / "kept").exists()  # nobody has iterated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damaged_image_is_decoded_again_and_the_file_made_anew(images, tmp_path, capfd, workers):
     plain, loader = loader_of(images), kept(images, tmp_path / "kept", workers=workers)

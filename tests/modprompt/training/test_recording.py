@@ -15,6 +15,7 @@ def require_recordable(names, prec, chunk):
     assert all(count > 100 for *_, count in found.values())
 
 
+@pytest.mark.slow
 def test_nothing_in_a_step_of_mpl_stands_against_its_recording():
     require_recordable(["MPL"], "fp16", 0)
 
