@@ -73,6 +73,7 @@ def facts(result):
     return {**{key: value for key, value in result.items() if key not in TIMES}, "settings": settings}
 
 
+@pytest.mark.slow
 def test_forked_runs_are_those_of_programs_of_their_own(started, task):
     cold, warm = started("--cold"), started()
     of_cold, first, second = task("cold"), task("first"), task("second")

@@ -137,7 +137,10 @@ def test_test_of_a_model_records_nothing_and_says_so(command, tapes, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("trainer", "ran", "why"),
-    [(METHODS["coop_end"], "aot_eager", ""), ("ZeroshotCLIP", "eager", "this trainer compiles nothing")],
+    [
+        pytest.param(METHODS["coop_end"], "aot_eager", "", marks=pytest.mark.slow),
+        ("ZeroshotCLIP", "eager", "this trainer compiles nothing"),
+    ],
     ids=["prompts", "nothing to learn"],
 )
 def test_compiled_encoders_are_named(trainer, ran, why, command, tmp_path):
