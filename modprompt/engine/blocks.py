@@ -31,6 +31,11 @@ def project(block: Block, x: Tensor, first: int = 0, last: int = 3) -> Tensor:
     return F.linear(x.to(attn.in_proj_weight.dtype), attn.in_proj_weight[rows], attn.in_proj_bias[rows])
 
 
+def by_head(x: Tensor, kinds: int, heads: int) -> Tuple[Tensor, ...]:
+    """Queries, keys and values (..., H, d), as many kinds as there are, of what `project` gave (..., kinds * D)."""
+    return x.view(*x.shape[:-1], kinds, heads, x.shape[-1] // (kinds * heads)).unbind(-3)
+
+
 def causal_after(queries: int, keys: int, device: torch.device) -> Optional[Tensor]:
     """Mask (queries, keys), True where query i, standing at position keys - queries + i, may look; None if all may."""
     if queries == 1:
@@ -126,9 +131,8 @@ def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
     """The block's output for sequences x (B, L, D); `mask` (L, L) is True where a token looks, None for everywhere."""
     batch, length, width = x.shape
     x = x.reshape(-1, width)
-    heads = block.attn.num_heads
-    qkv = project(block, normalise(block.ln_1, x)).view(batch, length, 3, heads, width // heads)
-    query, key, value = qkv.unbind(2)
+    qkv = project(block, normalise(block.ln_1, x)).view(batch, length, 3 * width)
+    query, key, value = by_head(qkv, 3, block.attn.num_heads)
     attended = attention(query, key, value, mask).reshape(-1, width)
     return close(block, x, attended).view(batch, length, width)
 
@@ -139,5 +143,5 @@ def run_last_block(block: Block, x: Tensor) -> Tensor:
     heads = block.attn.num_heads
     h = normalise(block.ln_1, x)
     query = project(block, h[:, 0], 0, 1).view(batch, 1, heads, width // heads)
-    key, value = project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2, heads, width // heads).unbind(2)
+    key, value = by_head(project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2 * width), 2, heads)
     return close(block, x[:, 0], attention(query, key, value).reshape(batch, width))

@@ -7,14 +7,14 @@ Shapes: B images, C classes, c classes of a group, P shared tokens, L own tokens
 tokens of all parts.
 """
 
-from typing import Iterable, List, Optional, Sequence, Tuple
+from typing import Iterable, List, Optional, Sequence
 
 import torch
 from torch import Tensor
 
 from modprompt.clips.structure import Block
 from modprompt.engine import packing
-from modprompt.engine.blocks import attention, causal_after, close, project
+from modprompt.engine.blocks import attention, by_head, causal_after, close, project
 from modprompt.engine.derived import normalise
 from modprompt.engine.memory import recomputed
 from modprompt.engine.packing import Suffix
@@ -74,11 +74,6 @@ def run_last_packed(block: Block, x: Packed, suffixes: Sequence[Suffix], moved: 
 # ---------------------------------------------------------------- the beginning shared: where arithmetic counts
 
 
-def _by_head(part: Tensor, kinds: int, heads: int) -> Tuple[Tensor, ...]:
-    """Queries, keys and values (..., H, d), as many kinds as there are, of (..., kinds * D)."""
-    return part.view(*part.shape[:-1], kinds, heads, part.shape[-1] // (kinds * heads)).unbind(-3)
-
-
 def _behind(prefix: Tensor, own: Tensor) -> Tensor:
     """Keys or values (B * c, P + L, H, d) of classes: the prefix's (B, P, H, d), then their own (B, c, L, H, d)."""
     batch, count = own.shape[:2]
@@ -88,7 +83,7 @@ def _behind(prefix: Tensor, own: Tensor) -> Tensor:
 
 def _attend_shared(parts: Sequence[Tensor], heads: int) -> List[Tensor]:
     """What each token sees, (B, P, D), then (B * c, L, D) of each group, of parts (..., 3 D)."""
-    (query, key, value), *own = [_by_head(part, 3, heads) for part in parts]
+    (query, key, value), *own = [by_head(part, 3, heads) for part in parts]
     device = query.device
     attended = [attention(query, key, value, causal_after(query.shape[1], query.shape[1], device))]
     for q, k, v in own:
@@ -101,7 +96,7 @@ def _attend_shared(parts: Sequence[Tensor], heads: int) -> List[Tensor]:
 def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Sequence[bool]) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     h = normalise(block.ln_1, x.flat)
-    (key, value), *own = (_by_head(part, 2, heads) for part in x.cut(project(block, h, 1)))
+    (key, value), *own = (by_head(part, 2, heads) for part in x.cut(project(block, h, 1)))
     rows, attended = [], []
     for tokens, normal, (k, v), end, some_end_before in zip(x.suffixes, x.cut(h)[1:], own, ends, padded):
         batch, count, length = k.shape[:3]
@@ -135,8 +130,7 @@ def _see_behind(prefix: Tensor, own: Tensor, heads: int) -> Tensor:
 
 
 def _see_own(whole: Tensor, heads: int) -> Tensor:
-    length, width = whole.shape[-2], whole.shape[-1] // 3
-    query, key, value = whole.view(-1, length, 3, heads, width // heads).unbind(2)
+    query, key, value = by_head(whole.view(-1, *whole.shape[-2:]), 3, heads)
     return attention(query, key, value, causal=True).flatten(-2)
 
 

@@ -24,6 +24,7 @@ class KeptImages(Dataset[Dict[str, Any]]):
     """
 
     def __init__(self, file: ImageFile, rows: Rows):
+        self.steps = file.steps
         self._path, self._rows = file.path, rows
         self._decoded, self._told = file.decoded, False
 
@@ -64,7 +65,6 @@ class KeptLoader:
 
     def __init__(self, loader: Any, folder: str, name: str):
         self.loader, self._folder, self._name = loader, folder, name
-        self._file: Optional[ImageFile] = None
         self._can_keep = True
 
     def __len__(self) -> int:
@@ -79,20 +79,17 @@ class KeptLoader:
         kept = self._kept()
         if kept is None:
             return iter(self.loader)
-        return map(self._finished, iter(_loader_like(self.loader, kept)))
-
-    def _finished(self, batch: Dict[str, Any]) -> Dict[str, Any]:
-        assert self._file is not None  # of kept images
         pinned = self.loader.pin_memory and torch.cuda.is_available()
-        return {**batch, "img": self._file.steps.tensors(batch["img"], pinned)}
+        batches = iter(_loader_like(self.loader, kept))
+        return ({**batch, "img": kept.steps.tensors(batch["img"], pinned)} for batch in batches)
 
     def _kept(self) -> Optional[KeptImages]:
         """The kept images; None, after a line, where images are to be decoded."""
         if not self._can_keep:
             return None
         try:
-            self._file = ImageFile(self.loader, Path(self._folder), self._name)  # of the images as they are now
-            rows = self._file.rows()
+            file = ImageFile(self.loader, Path(self._folder), self._name)  # of the images as they are now
+            rows = file.rows()
         except (OSError, ValueError) as error:  # an image that cannot be decoded, too: the run will say it
             lines = str(error).strip().splitlines() or [type(error).__name__]  # of a worker's the last says what
             print(f"Test images are not kept in {self._folder} ({lines[-1][:200]}): each evaluation decodes them")
@@ -100,8 +97,8 @@ class KeptLoader:
             return None
         if rows is None:
             return None
-        print(f"Test images of {self._file.path}")
-        return KeptImages(self._file, rows)
+        print(f"Test images of {file.path}")
+        return KeptImages(file, rows)
 
 
 def _loader_like(loader: Any, dataset: KeptImages) -> Any:

@@ -23,6 +23,7 @@ from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.compiling import compile_record
+from modprompt.trainers.device import on_card
 
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
 
@@ -128,7 +129,7 @@ class ResultRecorder:
         """
         if self.results is None:
             return ""
-        dataset, on_cuda = self.trainer.dm.dataset, torch.cuda.is_available() and cfg.USE_CUDA
+        dataset, on_cuda = self.trainer.dm.dataset, on_card(cfg)
         given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test

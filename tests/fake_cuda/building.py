@@ -54,7 +54,7 @@ def why_not() -> str:
 
 
 @lru_cache(maxsize=None)
-def library() -> Path:
+def compiled() -> Path:
     """The compiled library, in a folder of this user's for temporary files.
 
     Raises:

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from modprompt.errors import UserError
-from tests.fake_cuda.building import CONSTRAINTS, library
+from tests.fake_cuda.building import CONSTRAINTS, compiled
 
 ROOT = CONSTRAINTS.parent
 REFUSED = 2  # exit code of a child whose function has raised a UserError
@@ -26,7 +26,7 @@ def run(target: str, *inputs: Any) -> Any:
         UserError: where fake CUDA tensors cannot be had, or if the function raises one.
         RuntimeError: if it fails otherwise; with the end of what it wrote.
     """
-    environment = {**os.environ, "LD_PRELOAD": str(library()), "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+    environment = {**os.environ, "LD_PRELOAD": str(compiled()), "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
     words = [sys.executable, "-m", "tests.fake_cuda.child", target, json.dumps(inputs)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if done.returncode == REFUSED:

@@ -8,6 +8,7 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch import library as torch_library
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim import optimizer
 
@@ -78,7 +79,7 @@ def of_a_card() -> Iterator[None]:
         for place in (F, torch._C._nn):
             stack.enter_context(mock.patch.object(place, "scaled_dot_product_attention", attention))
         stack.enter_context(mock.patch.object(optimizer, "_foreach_supported_types", kinds))
-        kernels = stack.enter_context(torch.library._scoped_library("aten", "IMPL"))
+        kernels = stack.enter_context(torch_library._scoped_library("aten", "IMPL"))
         for name in ONE_KERNEL:
             kernels.impl(name, _never, "CUDA")
         for name in WRITE_IN_PLACE:

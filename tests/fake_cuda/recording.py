@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Sequence
 from unittest import mock
 
 import torch
+from torch import library as torch_library
 
 from modprompt.clips.cast import exact_copy
 from modprompt.engine import precision
@@ -48,7 +49,7 @@ def steps(names: Sequence[str], prec: str, chunk: int) -> Dict[str, List[Any]]:
     """
     found = {}
     teacher = mock.patch.object(groups, "mean_class_features", side_effect=lambda *_: torch.zeros(len(NAMES), 32))
-    with fake_cuda(), teacher, torch.library._scoped_library("aten", "IMPL") as kernels:
+    with fake_cuda(), teacher, torch_library._scoped_library("aten", "IMPL") as kernels:
         for name in IN_PLACE:
             kernels.impl(name, lambda first, *_, **__: first if isinstance(first, torch.Tensor) else None, "Meta")
         for cls in (row.method for row in METHODS if row.method.__name__ in names):

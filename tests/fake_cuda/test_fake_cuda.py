@@ -65,7 +65,7 @@ def test_error_in_the_child_is_told():
 
 
 def test_child_gets_the_inputs_and_gives_the_value(monkeypatch, tmp_path):
-    monkeypatch.setattr(child, "library", lambda: tmp_path / "none.so")
+    monkeypatch.setattr(child, "compiled", lambda: tmp_path / "none.so")
     monkeypatch.setattr(child.subprocess, "run", answers := Answering())
     assert child.run("a:b", 1, ["c"]) == {"d": 2}
     assert answers.words[-2:] == ["a:b", json.dumps([1, ["c"]])]
@@ -85,9 +85,9 @@ def test_it_says_why_it_cannot_be_had(monkeypatch, tmp_path, version, compiler, 
     version = version or building.tried_version()
     monkeypatch.setattr(building.importlib.metadata, "version", lambda _: version)
     monkeypatch.setattr(building.shutil, "which", lambda _: compiler)
-    building.library.cache_clear()
+    building.compiled.cache_clear()
     with pytest.raises(UserError, match=reason):
-        building.library()
+        building.compiled()
 
 
 def test_a_build_for_cards_is_another_pytorch(monkeypatch, tmp_path):
@@ -113,7 +113,7 @@ def test_library_that_does_not_compile_is_told(monkeypatch, tmp_path):
     (tmp_path / "wrong.cpp").write_text("int main( {")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(building.tempfile, "tempdir", None)
-    building.library.cache_clear()
+    building.compiled.cache_clear()
     with pytest.raises(UserError, match="does not compile"):
-        building.library()
+        building.compiled()
     assert not [*tmp_path.rglob("*.so"), *tmp_path.rglob("*.part")]

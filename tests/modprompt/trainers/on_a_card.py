@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List
 
 import torch
+from torch import library as torch_library
 
 from modprompt.engine import precision
 from modprompt.methods.table import row_of
@@ -84,7 +85,7 @@ def trainer_of(method: str, prec: str) -> Any:
 
 def waits(method: str, prec: str) -> Dict[str, Any]:
     """Waits of each step of the second epoch, and of each batch of a test behind it."""
-    library = torch.library.Library("aten", "IMPL", "Meta")
+    library = torch_library.Library("aten", "IMPL", "Meta")
     library.impl("_fused_sgd_", lambda *inputs, **named: None)  # it writes in place, and PyTorch has no fake of it
     with fake_cuda():
         trainer = trainer_of(method, prec)

@@ -59,12 +59,17 @@ def test_the_first_loss_of_a_card_that_is_not_finite_is_named_when_it_is_read(mo
         said.read()
 
 
-def test_losses_are_looked_at_alone_and_numbers_stay(monkeypatch):
-    as_on_a_card(monkeypatch)
+def looked_at_after_a_step():
     said = Unread()
     said.add_loss(torch.tensor(0.5), Place(0, 0))
     said.add(0, {"loss": torch.tensor(0.5)})
     said.require_finite()
+    return said
+
+
+def test_losses_are_looked_at_alone_and_numbers_stay(monkeypatch):
+    as_on_a_card(monkeypatch)
+    said = looked_at_after_a_step()
     with Reads() as within:
         said.require_finite()
     assert within.count == 0  # each loss is read once
@@ -76,8 +81,5 @@ def test_losses_are_looked_at_alone_and_numbers_stay(monkeypatch):
 
 def test_numbers_are_there_behind_a_look_at_losses(monkeypatch):
     as_on_a_card(monkeypatch)
-    said = Unread()
-    said.add_loss(torch.tensor(0.5), Place(0, 0))
-    said.add(0, {"loss": torch.tensor(0.5)})
-    said.require_finite()
+    said = looked_at_after_a_step()
     assert said.read() == [(0, {"loss": 0.5})]
