@@ -14,6 +14,7 @@ OF_DATASETS = {  # CoOp (arXiv 2109.01134); all other data sets have the default
     "Food101": "a photo of {}, a type of food.",
     "UCF101": "a photo of a person doing {}.",
     "Digits": "a photo of the number {}.",
+    "Mnist5k": "a photo of the number {}.",
 }
 
 SELECTED = (  # the seven of ZeroshotCLIP2
