@@ -14,6 +14,7 @@ OF_DATASETS = {  # CoOp (arXiv 2109.01134); all other data sets have the default
     "Food101": "a photo of {}, a type of food.",
     "UCF101": "a photo of a person doing {}.",
     "Digits": "a photo of the number {}.",
+    "Mnist5k": "a photo of the number {}.",
 }
 
 DPL_CUSTOM = {  # DPL's own for its CTX_INIT custom (arXiv 2501.00457); all other data sets have the default
