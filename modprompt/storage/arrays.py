@@ -1,4 +1,4 @@
-"""numpy's .npz files, written whole, and read with every byte checked."""
+"""numpy's .npz files, written whole, and read with every byte checked; and single .npy arrays, which have no check."""
 
 import io
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from modprompt.errors import UserError
 from modprompt.storage.archives import read_member, read_members
-from modprompt.storage.opening import Bytes, Refused, open_regular
+from modprompt.storage.opening import Bytes, Refused, open_regular, read_bytes
 from modprompt.storage.parts import part_of
 
 PathLike = Union[str, Path]
@@ -50,8 +50,39 @@ def read_all_arrays(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
         try:
             return _read(Bytes(file), names)
         except Exception as error:  # numpy raises many kinds
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"{path} is damaged ({lines[0][:160]})") from None
+            raise _damaged(path, error) from None
+
+
+def write_array(path: PathLike, array: np.ndarray) -> None:
+    """Write a .npy file that is either complete or not there, with its folders."""
+    with part_of(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: PathLike, most: int = 1 << 24) -> np.ndarray:
+    """The array in a .npy file.
+
+    Args:
+        path: the file.
+        most: bytes that such a file can have.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is damaged or holds Python objects.
+    """
+    file = io.BytesIO(read_bytes(path, most))
+    try:
+        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        if file.read(1):
+            raise Refused("something is behind its end")
+    except Exception as error:  # numpy raises many kinds
+        raise _damaged(path, error) from None
+    return array
+
+
+def _damaged(path: PathLike, error: Exception) -> UserError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return UserError(f"{path} is damaged ({lines[0][:160]})")
 
 
 def _read(content: Bytes, names: Tuple[str, ...]) -> Dict[str, np.ndarray]:

@@ -138,8 +138,10 @@ TORCHLESS = {
     "package": ["modprompt"],
     "ground": [f"modprompt.{name}" for name in sorted(GROUND)],
     "storage": modules_of("storage"),
-    "runs": modules_of("runs", "settings", "same", "result", "images", "folder", "published"),
-    "schedule": modules_of("engine", "schedule"),
+    "runs": modules_of(
+        "runs", "settings", "same", "result", "images", "folder", "published", "schedule_file", "alphas"
+    ),
+    "schedule": modules_of("engine", "schedule", "space"),
     "experiments": modules_of("experiments"),
 }
 CHILD = """

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modprompt.errors import UserError
-from modprompt.storage.arrays import read_all_arrays, read_arrays, write_arrays
+from modprompt.storage.arrays import read_all_arrays, read_array, read_arrays, write_array, write_arrays
 from tests.modprompt.storage.hostile import attempt
 
 
@@ -61,3 +61,23 @@ def test_flipped_bits_are_found_or_change_nothing(arrays, data):
     found, line = attempt(lambda path: read_arrays(path, "features", "labels"), path)
     assert "\n" not in line
     assert line or [array.tobytes() for array in found] == expected
+
+
+def test_single_array_comes_back_and_has_no_objects(tmp_path):
+    write_array(tmp_path / "deep" / "a.npy", np.arange(6).reshape(2, 3))
+    assert read_array(tmp_path / "deep" / "a.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.npy"]
+    np.save(tmp_path / "b.npy", np.array([{}], dtype=object))
+    with pytest.raises(UserError, match=r"b.npy is damaged \(.*allow_pickle"):
+        read_array(tmp_path / "b.npy")
+
+
+def test_single_array_of_another_size_than_its_header_says_is_refused(tmp_path):
+    write_array(tmp_path / "a.npy", np.arange(6))
+    whole = (tmp_path / "a.npy").read_bytes()
+    for content in (whole[:-1], whole + b"x", whole.replace(b"(6,)", b"(6000000000000,)")):
+        (tmp_path / "a.npy").write_bytes(content)
+        with pytest.raises(UserError, match="a.npy is damaged"):
+            read_array(tmp_path / "a.npy")
+    with pytest.raises(UserError, match="a.npy is larger than 10 bytes"):
+        read_array(tmp_path / "a.npy", most=10)

@@ -1,0 +1,158 @@
+"""schedule.json, what a search leaves behind: the schedule of each side, how sure every choice is, and the way there.
+
+{"text": {"place": "behind_start", "steps": [[remove, add], ...], "margins": [...],
+          "options": [[[remove, add], ...], ...], "alphas": [epoch][layer][option]},
+ "vision": ..., "search": {"trainer": ..., ...}}
+
+Options may remove "all". A side that was not searched has place and steps alone; one that there is not is null.
+"""
+
+import json
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from modprompt.errors import UserError
+from modprompt.storage.opening import PathLike, Refused, read_text
+from modprompt.storage.seal import KEY, check_seal, sealed
+from modprompt.storage.text import write_json
+
+FILE_NAME = "schedule.json"
+VERSION = 1
+SIDES = ("text", "vision")
+ALL = -1  # as an option's number of removed tokens: all that are there; "all" in the file
+Option = Tuple[int, int]  # (remove, add)
+
+_MOST_BYTES = 1 << 25
+_MOST = 100_000  # layers, options, epochs, tokens
+_LARGEST = 1e300
+
+
+class SideOfSearch(NamedTuple):
+    """One side's schedule; what stands behind `steps` is empty where the side was not searched.
+
+    place: where its prompt tokens stand.
+    steps: (remove, add) of each of L layers.
+    margins: of each layer, the weight (of the softmax) of the chosen option minus that of the best other.
+    options: (remove, add) of each layer's options; remove may be ALL.
+    alphas: of E + 1 epochs (0: as drawn), L layers and their options, before the softmax.
+    """
+
+    place: str
+    steps: Tuple[Option, ...]
+    margins: Tuple[float, ...] = ()
+    options: Tuple[Tuple[Option, ...], ...] = ()
+    alphas: Tuple[Tuple[Tuple[float, ...], ...], ...] = ()
+
+
+def write(path: PathLike, sides: Mapping[str, SideOfSearch], search: Mapping[str, Any]) -> None:
+    """Write schedule.json whole, with a hash of its content.
+
+    Args:
+        path: the file.
+        sides: "text", "vision" or both.
+        search: what is known of the run; plain values.
+
+    Raises:
+        UserError: if a side is not what a file may hold, e.g. because an alpha is no number.
+    """
+    content = {side: _as_json(sides[side]) if side in sides else None for side in SIDES}
+    try:
+        _sides_in(content)
+    except Refused as error:
+        raise UserError(f"{path} is not written: {error}") from None
+    write_json(path, sealed({**content, "search": dict(search)}, VERSION))
+
+
+def read(path: PathLike) -> Dict[str, SideOfSearch]:
+    """The sides in a schedule.json.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        UserError: if it is damaged, was changed, or is no such file.
+    """
+    text = read_text(path, _MOST_BYTES)
+    try:
+        content = json.loads(text, parse_constant=_no_number)
+        if not isinstance(content, dict):
+            raise Refused("it holds no record")
+    except (ValueError, RecursionError) as error:  # Refused is a ValueError
+        raise UserError(f"{path} is damaged or no schedule of a search ({_one_line(error)})") from None
+    if not check_seal(content, path, "search anew, or write the pairs out: [[remove, add], ...]"):
+        raise UserError(
+            f"{path} is no schedule of a search (it has no hash): write the pairs out, [[remove, add], ...]"
+        )
+    if content[KEY].get("version") != VERSION:
+        raise UserError(f"{path} has version {str(content[KEY].get('version'))[:20]}, this program reads {VERSION}")
+    try:
+        return _sides_in(content)
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error})") from None
+
+
+def _as_json(side: SideOfSearch) -> Dict[str, Any]:
+    content: Dict[str, Any] = {"place": side.place, "steps": [list(step) for step in side.steps]}
+    if side.options:
+        content["margins"] = list(side.margins)
+        content["options"] = [[["all" if r == ALL else r, a] for r, a in layer] for layer in side.options]
+        content["alphas"] = [[list(layer) for layer in epoch] for epoch in side.alphas]
+    return content
+
+
+def _no_number(text: str) -> Any:
+    raise Refused(f"{text} is no number")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:120]
+
+
+def _sides_in(content: Mapping[str, Any]) -> Dict[str, SideOfSearch]:
+    found = {side: _side(content[side], side) for side in SIDES if content.get(side) is not None}
+    if not found:
+        raise Refused("it has neither a text nor a vision side")
+    return found
+
+
+def _side(content: Any, side: str) -> SideOfSearch:
+    if not isinstance(content, dict) or not isinstance(content.get("place"), str):
+        raise Refused(f"its {side} side has no place")
+    steps = tuple(_pair(step, f"{side} steps") for step in _list(content.get("steps"), f"{side} steps"))
+    if not steps:
+        raise Refused(f"its {side} side has no layers")
+    if "options" not in content:
+        return SideOfSearch(content["place"], steps)
+    layers = _list(content["options"], f"{side} options", len(steps))
+    options = tuple(
+        tuple(_pair(option, f"{side} options", True) for option in _list(layer, f"{side} options")) for layer in layers
+    )
+    margins = _numbers(content.get("margins"), f"{side} margins", len(steps))
+    alphas = tuple(
+        tuple(
+            _numbers(row, f"{side} alphas", len(layer))
+            for row, layer in zip(_list(epoch, f"{side} alphas", len(steps)), options)
+        )
+        for epoch in _list(content.get("alphas"), f"{side} alphas")
+    )
+    return SideOfSearch(content["place"], steps, margins, options, alphas)
+
+
+def _list(value: Any, what: str, length: Optional[int] = None) -> List[Any]:
+    if not isinstance(value, list) or len(value) > _MOST or length not in (None, len(value)):
+        raise Refused(f"its {what} are not a list" + (f" of {length}" if length is not None else ""))
+    return value
+
+
+def _pair(value: Any, what: str, may_be_all: bool = False) -> Option:
+    remove, add = _list(value, what, 2)
+    takes_all = may_be_all and remove == "all"
+    for number in (add,) if takes_all else (remove, add):
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST:
+            raise Refused(f"its {what} hold {str(value)[:40]}")
+    return (ALL if takes_all else remove), add
+
+
+def _numbers(value: Any, what: str, length: int) -> Tuple[float, ...]:
+    numbers = _list(value, what, length)
+    for number in numbers:
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < _LARGEST:
+            raise Refused(f"its {what} hold {str(number)[:40]}")
+    return tuple(map(float, numbers))
