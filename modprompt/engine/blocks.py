@@ -48,8 +48,9 @@ def causal_after(queries: int, keys: int, device: torch.device) -> Optional[Tens
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None, causal: bool = False) -> Tensor:
     """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each.
 
-    `mask` (..., L, keys) is True where to look, or holds numbers that are added to the scores. With `causal` instead, of as many keys as queries, each looks at itself
-    and what stands before it; no mask is made of it where PyTorch's attention is fused.
+    `mask` (..., L, keys) is True where to look, or holds numbers that are added to the scores. With `causal` instead,
+    of as many keys as queries, each looks at itself and what stands before it; no mask is made of it where PyTorch's
+    attention is fused.
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
     if _FUSED:

@@ -25,7 +25,7 @@ from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
 
 
 def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
-    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`, `new` (..., n, D) after them."""
+    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`; `new` (..., n, D) behind."""
     if not remove and new is None:
         return x
     kept = start + present - remove
@@ -194,9 +194,7 @@ class TextEncoder(nn.Module):
         return Packed([prefix.to(stream) + position[:shared] if shared else prefix, *own])
 
     @staticmethod
-    def _recompose(
-        x: Packed, start: int, present: int, remove: int, new: Optional[Tensor], in_prefix: bool
-    ) -> Packed:
+    def _recompose(x: Packed, start: int, present: int, remove: int, new: Optional[Tensor], in_prefix: bool) -> Packed:
         if in_prefix:
             return Packed([_renew(x.prefix, start, present, remove, new), *x.suffixes])
         if start and x.prefix.shape[1]:

@@ -95,9 +95,7 @@ def _attend_shared(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[
     return [part.flatten(-2) for part in attended]
 
 
-def _run_last_shared(
-    block: Block, x: Packed, ends: Sequence[Tensor], padded: Sequence[bool], attend: Attend
-) -> Tensor:
+def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Sequence[bool], attend: Attend) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     h = normalise(block.ln_1, x.flat)
     (key, value), *own = (by_head(part, 2, heads) for part in x.cut(project(block, h, 1)))

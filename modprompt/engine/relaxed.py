@@ -2,7 +2,7 @@
 
 Two relaxations, and what stands in for attention in a layer that has one:
 
-    Options (DPL, arXiv 2501.00457): each option is attention to prompts of its own, outputs are mixed; nothing is carried
+    Options (DPL, arXiv 2501.00457): each is attention to prompts of its own; outputs are mixed, nothing is carried
     Slots: every token that an option might add is there, with a presence from 0 to 1, and is carried with it
 
 Shapes: B sequences, L tokens, K keys, N tokens of all options, S slots, H heads, d = D / H, D width of the side.

@@ -54,7 +54,7 @@ class LengthsPromptLearner(IndependentPromptLearner):
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""
-        first: Tensor = self.text_prompts["0"] if "0" in self.text_prompts else self.ctx
+        first: Tensor = dict(self.text_prompts.items()).get("0", self.ctx)
         return self._prompts(first)
 
     @staticmethod

@@ -66,7 +66,8 @@ class SearchLearner(Learner):
         return [self._row(side, layer).float().softmax(-1) for layer in range(len(options))]
 
     def _row(self, side: str, layer: int) -> Tensor:
-        return self.alphas[side][layer, : len(self.options[side][layer])]
+        row: Tensor = self.alphas[side][layer, : len(self.options[side][layer])]
+        return row
 
     def alphas_now(self) -> Dict[str, List[List[float]]]:
         """Of each searched side, each layer's alphas."""

@@ -53,7 +53,9 @@ class DPLSearch(AlphaSettings, Method):
     def schedules(self, shape: Shape) -> Schedules:
         """The longest option in every layer."""
         text, vision = [self.n_ctx_text] * shape.text_layers, [self.n_ctx_vision] * shape.vision_layers
-        return Schedules(by_lengths(text, "text", OWN_PLACES["text"]), by_lengths(vision, "vision", OWN_PLACES["vision"]))
+        return Schedules(
+            by_lengths(text, "text", OWN_PLACES["text"]), by_lengths(vision, "vision", OWN_PLACES["vision"])
+        )
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> OptionsPromptLearner:
         """Tokens of every option, in front of words that are fixed."""

@@ -19,7 +19,9 @@ from modprompt.training.teacher import FrozenCLIP
 class LearnedText(Method):
     """Prompts on the text side, by the method's own rule or layer by layer."""
 
-    schedule_text: Steps = setting((), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule")
+    schedule_text: Steps = setting(
+        (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
+    )
     place_text: str = setting(
         "", "where text prompt tokens stand; empty: the method's own place", choices=("", *PLACES["text"])
     )

@@ -71,7 +71,9 @@ class Search(AlphaSettings):
         found = tuple(side for side in there if self.sides in ("all", side))
         if not found:
             what = "prompts" if self.sides == "all" else f"{self.sides} prompts"
-            raise SettingError([("SIDES" if there else "ON", f" {self.sides if there else True}: {name} learns no {what}")])
+            raise SettingError(
+                [("SIDES" if there else "ON", f" {self.sides if there else True}: {name} learns no {what}")]
+            )
         for side in found:
             if getattr(method, f"schedule_{side}"):
                 raise SettingError([("SIDES", f": SCHEDULE_{side.upper()} is written out: there is nothing to find")])

@@ -151,8 +151,8 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
     @staticmethod
     def _tell_of(learner: Learner) -> None:
         print(f'Initial context: "{learner.prefix}"')
-        for schedule in learner.schedules:
-            if schedule.depth:
+        for side, schedule in learner.schedules._asdict().items():
+            if schedule.depth and side not in getattr(learner, "options", {}):  # a search says what it has
                 print(schedule.table())
         print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
 

@@ -85,7 +85,7 @@ def _of_initial_weights(trainer: Any) -> Dict[str, str]:
 
 
 def _of_search(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
-    """What a search has found, and how good it is with the search's own prompts; the run's accuracy is the mixture's."""
+    """What a search has found, and how good that is with its own prompts; the run's accuracy is the mixture's."""
     found = getattr(trainer, "search_record", None)
     return {"search": {**found, "mixture_pct": float(results["accuracy"])}} if found else {}
 

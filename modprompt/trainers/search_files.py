@@ -76,7 +76,9 @@ def _read(folder: str, epoch: int) -> Dict[str, alphas.Alphas]:
     try:
         return alphas.read(path)
     except FileNotFoundError:
-        raise UserError(f"{path} is gone: schedule.json needs the alphas of every epoch; start the search anew") from None
+        raise UserError(
+            f"{path} is gone: schedule.json needs the alphas of every epoch; start the search anew"
+        ) from None
 
 
 def _of_search(found: Found, history: List[alphas.Alphas]) -> SideOfSearch:

@@ -1,7 +1,6 @@
 """A run that searches: alphas learn from validation images between the steps of the prompts; a schedule is left."""
 
 import functools
-import os
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 
 import torch
