@@ -47,6 +47,10 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
     Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
+    Row("DPL", "dpl", PROMPTS, "DPL"),
+    Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
+    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL"),
+    Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )
