@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
 from modprompt.engine.schedule import Schedule
 from modprompt.runs.schedule_file import ALL, Option, SideOfSearch
+from modprompt.storage.opening import PathLike
 from modprompt.storage.pictures import can_draw, pyplot, save_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ACROSS = 6  # layers side by side
 _MAPS = ("Blues", "Oranges", "Greens", "Purples", "Reds", "Greys", "YlGn", "PuRd")  # a colour for each removal
 _CARRIED, _ADDED, _REMOVED = "#9aa5b1", "#2f6db3", "#d9825b"
 
 
-def draw(path: Path, sides: Mapping[str, SideOfSearch]) -> bool:
+def draw(path: PathLike, sides: Mapping[str, SideOfSearch]) -> bool:
     """Write the picture of a search as PNG; without matplotlib nothing is drawn.
 
     Args:
@@ -37,7 +35,7 @@ def draw(path: Path, sides: Mapping[str, SideOfSearch]) -> bool:
     parts = figure.subfigures(len(sides), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, (side, found) in zip(parts, sides.items()):
         _draw_side(part, side, found, rows[side])
-    save_figure(figure, path)
+    save_figure(figure, Path(path))
     return True
 
 
@@ -96,7 +94,7 @@ def _named(option: Option) -> str:
     return f"{'all' if remove == ALL else remove} / {add}"
 
 
-def _draw_weights(axes: Axes, found: SideOfSearch, layer: int, chosen: int, colours: Mapping[Option, Any]) -> None:
+def _draw_weights(axes: Any, found: SideOfSearch, layer: int, chosen: int, colours: Mapping[Option, Any]) -> None:
     """The softmax of a layer's alphas over the epochs, one upon the other; the chosen option has a frame."""
     options = found.options[layer]
     alphas = np.array([epoch[layer] for epoch in found.alphas])
@@ -118,16 +116,17 @@ def _draw_weights(axes: Axes, found: SideOfSearch, layer: int, chosen: int, colo
 
 def _legend(part: Any, colours: Mapping[Option, Any]) -> None:
     """One legend beside the panels, the options from top to bottom as the areas lie."""
-    from matplotlib.patches import Patch
-
-    handles = [Patch(color=colour, label=_named(option)) for option, colour in reversed(list(colours.items()))]
+    patch = pyplot().Rectangle
+    handles = [
+        patch((0, 0), 1, 1, color=colour, label=_named(option)) for option, colour in reversed(list(colours.items()))
+    ]
     columns = -(-len(handles) // 16)
     part.legend(
         handles=handles, loc="outside right upper", fontsize=8, frameon=False, ncols=columns, title="removed / added"
     )
 
 
-def _draw_tokens(axes: Axes, side: str, found: SideOfSearch) -> None:
+def _draw_tokens(axes: Any, side: str, found: SideOfSearch) -> None:
     """Tokens of each layer: carried and added upwards, removed downwards; above them the margin of the choice."""
     counts = Schedule(found.steps, side).counts
     removed, added = (np.array(numbers) for numbers in zip(*found.steps))

@@ -32,7 +32,7 @@ LENGTHS = [(ALL, tokens) for tokens in range(5)]
 
 def test_picture_is_written_whole(tmp_path):
     side = searched(3, LENGTHS, 4)
-    assert search_figure.draw(tmp_path / "search.png", {"text": side, "vision": side})
+    assert search_figure.draw(str(tmp_path / "search.png"), {"text": side, "vision": side})
     assert [path.name for path in tmp_path.iterdir()] == ["search.png"]
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
 
