@@ -39,7 +39,9 @@ class Recorder:
                 (view,) = trainer._models.values()
                 self.start = {own_name(key): value.detach().clone() for key, value in view.state_dict().items()}
             summary = step(trainer, batch)
-            self.batches.append((batch["img"].clone(), batch["label"].clone(), summary.get("loss", summary.get("loss_train"))))
+            self.batches.append(
+                (batch["img"].clone(), batch["label"].clone(), summary.get("loss", summary.get("loss_train")))
+            )
             return summary
 
         monkeypatch.setattr(PromptTrainer, "forward_backward", recorded)

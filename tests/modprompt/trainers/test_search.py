@@ -180,7 +180,9 @@ def test_a_finished_search_is_tested_again(command, tmp_path, capsys):
     again, same = left(tmp_path / "out")
     assert found == same
     assert result["search"] == again["search"]
-    evaluate = words[: words.index("--output-dir") + 1] + [str(tmp_path / "test")] + words[words.index("--output-dir") + 2 :]
+    evaluate = (
+        words[: words.index("--output-dir") + 1] + [str(tmp_path / "test")] + words[words.index("--output-dir") + 2 :]
+    )
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *evaluate]) == 0
     assert json.loads((tmp_path / "test" / "result.json").read_text())["accuracy_pct"] == result["accuracy_pct"]
 
