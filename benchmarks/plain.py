@@ -6,14 +6,14 @@ again with every batch. Same weights, same learners, same numbers.
 Shapes: B images, C classes, L tokens, D width.
 """
 
-from typing import Sequence, Union, cast
+from typing import Any, Sequence, Union, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP, VisionTransformer
-from modprompt.engine.prompts import Additions, class_texts, embed_ids, tokenize
+from modprompt.engine.prompts import class_texts, embed_ids, tokenize
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.learners.independent import IndependentPromptLearner
@@ -43,7 +43,7 @@ class PlainCLIP(nn.Module):
         self.register_buffer("words", embed_ids(ids, clip_model), persistent=False)  # (C, 77, T)
         self.register_buffer("end", ids.argmax(dim=-1), persistent=False)  # (C,)
 
-    def _text(self, ctx: Tensor, deep: Additions) -> Tensor:
+    def _text(self, ctx: Tensor, deep: Sequence[Any]) -> Tensor:
         clip_model, n_ctx = self.clip_model, ctx.shape[0]
         ctx = ctx.expand(len(self.words), -1, -1)
         x = torch.cat([self.words[:, :1], ctx, self.words[:, 1 + n_ctx :]], dim=1)
@@ -57,7 +57,7 @@ class PlainCLIP(nn.Module):
         x = clip_model.ln_final(x.permute(1, 0, 2))
         return F.normalize(x[torch.arange(len(x)), self.end] @ clip_model.text_projection, dim=-1)
 
-    def _image(self, image: Tensor, additions: Additions) -> Tensor:
+    def _image(self, image: Tensor, additions: Sequence[Any]) -> Tensor:
         visual, schedule = self.visual, self.learner.schedules.vision
         x = visual.conv1(image.to(visual.conv1.weight.dtype)).flatten(2).permute(0, 2, 1)
         first = visual.class_embedding.to(x.dtype).expand(len(x), 1, -1)

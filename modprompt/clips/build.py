@@ -84,6 +84,14 @@ def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
     return model
 
 
+def draw_constructor(clip_model: CLIP) -> None:
+    """Draw from torch's generator what building this CLIP has drawn; methods whose reference builds a second one do."""
+    if isinstance(clip_model, plain.PlainCLIP):
+        return
+    with redirect_stdout(io.StringIO()):
+        _plain_model(import_clip().build_model, {name: value.cpu() for name, value in clip_model.state_dict().items()})
+
+
 _PLAIN_DESIGN = {"trainer": "CoOp", "vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
 
 

@@ -9,7 +9,7 @@ sums in the stream's.
 Shapes: N tokens, B sequences, L tokens of each, D width, H heads, d = D / H.
 """
 
-from typing import Any, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,8 @@ from torch import Tensor
 from modprompt.clips.structure import MLP, Block
 from modprompt.engine import packing
 from modprompt.engine.derived import normalise, scaled_bias
+
+Attend = Callable[..., Tensor]  # stands in for `attention`: the same arguments, the same shapes
 
 _FUSED = hasattr(F, "scaled_dot_product_attention")  # torch >= 2.0
 _QUICK = 1.702  # QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
@@ -46,8 +48,9 @@ def causal_after(queries: int, keys: int, device: torch.device) -> Optional[Tens
 def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None, causal: bool = False) -> Tensor:
     """softmax(query key^T / sqrt(d)) value for (B, L, H, d) each.
 
-    `mask` (..., L, keys) is True where to look. With `causal` instead, of as many keys as queries, each looks at itself
-    and what stands before it; no mask is made of it where PyTorch's attention is fused.
+    `mask` (..., L, keys) is True where to look, or holds numbers that are added to the scores. With `causal` instead,
+    of as many keys as queries, each looks at itself and what stands before it; no mask is made of it where PyTorch's
+    attention is fused.
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
     if _FUSED:
@@ -57,7 +60,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] 
             mask = causal_after(query.shape[2], key.shape[2], query.device)
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)  # (B, H, L, keys)
         if mask is not None:
-            scores = scores.masked_fill(~mask, float("-inf"))
+            scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
         out = scores.softmax(dim=-1) @ value
     return out.transpose(1, 2)
 
@@ -127,21 +130,21 @@ def close(block: Block, x: Tensor, attended: Tensor) -> Tensor:
     return feed_forward(block, x + F.linear(attended, out.weight, out.bias))
 
 
-def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+def run_block(block: Block, x: Tensor, mask: Optional[Tensor] = None, attend: Attend = attention) -> Tensor:
     """The block's output for sequences x (B, L, D); `mask` (L, L) is True where a token looks, None for everywhere."""
     batch, length, width = x.shape
     x = x.reshape(-1, width)
     qkv = project(block, normalise(block.ln_1, x)).view(batch, length, 3 * width)
     query, key, value = by_head(qkv, 3, block.attn.num_heads)
-    attended = attention(query, key, value, mask).reshape(-1, width)
+    attended = attend(query, key, value, mask).reshape(-1, width)
     return close(block, x, attended).view(batch, length, width)
 
 
-def run_last_block(block: Block, x: Tensor) -> Tensor:
+def run_last_block(block: Block, x: Tensor, attend: Attend = attention) -> Tensor:
     """The block's output (B, D) for the first token of sequences x (B, L, D) alone."""
     batch, length, width = x.shape
     heads = block.attn.num_heads
     h = normalise(block.ln_1, x)
     query = project(block, h[:, 0], 0, 1).view(batch, 1, heads, width // heads)
     key, value = by_head(project(block, h.reshape(-1, width), 1, 3).view(batch, length, 2 * width), 2, heads)
-    return close(block, x[:, 0], attention(query, key, value).reshape(batch, width))
+    return close(block, x[:, 0], attend(query, key, value).reshape(batch, width))

@@ -18,10 +18,14 @@ LONGEST_FROM_WORDS = 4  # MaPLe and its relatives start from words only up to th
 
 
 class Context(NamedTuple):
-    """The words in front of a class name, and the initial vectors (n, T), or (C, n, T), of their first n tokens."""
+    """The words in front of a class name, and the initial vectors (n, T), or (C, n, T), of their first n tokens.
+
+    words: those in front of it where no word gives way to a vector: without placeholders.
+    """
 
     prefix: str
     vectors: Tensor
+    words: str
 
     @property
     def n_ctx(self) -> int:
@@ -29,10 +33,11 @@ class Context(NamedTuple):
         return self.vectors.shape[-2]
 
 
-def _of_prefix(prefix: str, n_ctx: int, clip_model: CLIP) -> Context:
+def _of_prefix(prefix: str, n_ctx: int, clip_model: CLIP, words: Optional[str] = None) -> Context:
     ids = torch.tensor(token_ids(prefix)[:n_ctx], dtype=torch.long)
     with torch.no_grad():
-        return Context(prefix, clip_model.token_embedding(ids).type(clip_model.dtype))
+        vectors = clip_model.token_embedding(ids).type(clip_model.dtype)
+    return Context(prefix, vectors, prefix if words is None else words)
 
 
 def no_context(words: str, clip_model: CLIP) -> Context:
@@ -68,7 +73,7 @@ def random_context(n_ctx: int, clip_model: CLIP, n_cls: Optional[int] = None, na
     shape = (n_ctx, clip_model.ln_final.weight.shape[0])
     vectors = torch.empty(*(shape if n_cls is None else (n_cls, *shape)), dtype=clip_model.dtype)
     nn.init.normal_(vectors, std=0.02)
-    return Context(" ".join(["X"] * n_ctx), vectors)
+    return Context(" ".join(["X"] * n_ctx), vectors, "")
 
 
 def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
@@ -97,4 +102,5 @@ def placeholders(words: str, n_ctx: int, clip_model: CLIP) -> Context:
         UserError: if `n_ctx` is less than 1.
     """
     at_least("N_CTX", n_ctx, 1)
-    return _of_prefix(" ".join(["X"] * n_ctx + [readable(words)]).strip(), n_ctx, clip_model)
+    words = readable(words)
+    return _of_prefix(" ".join(["X"] * n_ctx + [words]).strip(), n_ctx, clip_model, words)

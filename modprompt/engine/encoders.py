@@ -6,7 +6,8 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
-from typing import List, Optional, Union, cast
+import typing
+from typing import List, Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,12 @@ from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
-from modprompt.engine.schedule import Schedule
+from modprompt.engine.relaxed import attends, cast, new_tokens, step_of
+from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
 
 
 def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
-    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`, `new` (n, D) after them."""
+    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`; `new` (..., n, D) behind."""
     if not remove and new is None:
         return x
     kept = start + present - remove
@@ -35,11 +37,11 @@ def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tenso
 
 def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
     """Additions in the type of the tokens; where launches count, cast all at once."""
-    present = [new for new in additions if new is not None and new.dtype != dtype]
-    if len(present) < 2 or not packing.counts_launches(present[0].device):
-        return [None if new is None else new.to(dtype) for new in additions]
-    cast = iter(torch.cat(present).to(dtype).split([len(new) for new in present]))
-    return [new if new is None or new.dtype == dtype else next(cast) for new in additions]
+    plain = [new for new in additions if isinstance(new, Tensor) and new.dim() == 2 and new.dtype != dtype]
+    if len(plain) < 2 or not packing.counts_launches(plain[0].device):
+        return [cast(new, dtype) for new in additions]
+    found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(new) for new in plain])))
+    return [found[id(new)] if id(new) in found else cast(new, dtype) for new in additions]
 
 
 class VisionEncoder(nn.Module):
@@ -75,12 +77,18 @@ class VisionEncoder(nn.Module):
         x = self._embed(image)
         additions = _in_type(additions, x.dtype)
         start, present = x.shape[1], 0
-        for layer, (block, step) in enumerate(zip(blocks, self.schedule)):
-            x = _renew(x, start, present, step.remove, additions[layer])
+        passes_ln_pre = self.schedule.place == BEFORE_LN_PRE
+        if not passes_ln_pre:
+            x = normalise(visual.ln_pre, x)
+        for layer, (block, new) in enumerate(zip(blocks, additions)):
+            step = step_of(new, self.schedule[layer])
+            x = _renew(x, start, present, step.remove, new_tokens(new))
             present += step.add - step.remove
-            if layer == 0:
+            if layer == 0 and passes_ln_pre:
                 x = normalise(visual.ln_pre, x)
-            x = run_block(block, x) if layer + 1 < len(blocks) else run_last_block(block, x)  # last: (B, D)
+            attend = attends(block, new, start)
+            last = layer + 1 == len(blocks)
+            x = run_last_block(block, x, attend) if last else run_block(block, x, attend=attend)  # last: (B, D)
         return normalise(visual.ln_post, x).to(visual.proj.dtype) @ visual.proj
 
 
@@ -106,15 +114,16 @@ def image_encoder(
 ) -> Union[VisionEncoder, ResNetEncoder]:
     """The encoder for the image side of a stock CLIP; on a ResNet the schedule is that of no layers."""
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
-        return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
-    return ResNetEncoder(cast(ResNet, visual))
+        return VisionEncoder(typing.cast(VisionTransformer, visual), schedule, stream)
+    return ResNetEncoder(typing.cast(ResNet, visual))
 
 
 class TextEncoder(nn.Module):
-    """Class features of CLIP's text transformer; prompt tokens stand behind the start token.
+    """Class features of CLIP's text transformer; prompt tokens stand where the schedule's `place` has them.
 
-    The tokens of layer 0 are part of the embedded prompts, so they get a positional embedding as words do. What all
-    classes share is computed once, and of the last layer only what is read.
+    Behind the start token those of layer 0 are part of the embedded prompts, so they get a positional embedding as
+    words do. Before it they are additions like those of other layers. What all classes share is computed once, and of
+    the last layer only what is read.
 
     Args:
         clip_model: a stock CLIP.
@@ -144,7 +153,8 @@ class TextEncoder(nn.Module):
 
         Args:
             text: the embedded class prompts.
-            additions: one (n, D) tensor or None per layer; layer 0's is not read.
+            additions: one (n, D) tensor or None per layer, or what a search has (relaxed.py); a tensor of layer 0 is
+                read if prompt tokens stand before the start token.
         """
         if self.most_tokens is None:
             chunks = [text.suffixes]
@@ -161,15 +171,19 @@ class TextEncoder(nn.Module):
         blocks = self.transformer.resblocks
         x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
         additions = _in_type(additions, x.flat.dtype)
-        present = self.schedule[0].add
-        for layer, (block, step) in enumerate(zip(blocks, self.schedule)):
-            if layer > 0 and (step.remove or step.add):
-                x = self._recompose(x, present, step.remove, additions[layer], text.context_in_prefix)
-                present += step.add - step.remove
+        among_words, start = self.schedule.among_words, 1 if self.schedule.place == BEHIND_START else 0
+        present = 0
+        for layer, (block, new) in enumerate(zip(blocks, additions)):
+            step = step_of(new, self.schedule[layer])
+            there = layer == 0 and among_words
+            if not there and (step.remove or step.add):
+                x = self._recompose(x, start, present, step.remove, new_tokens(new), text.context_in_prefix)
+            present += step.add - step.remove
+            attend = attends(block, new, start)
             if layer + 1 < len(blocks):
-                x = run_packed(block, x)
-        moved = 0 if text.context_in_prefix else present - self.schedule[0].add  # how far the schedule moved the ends
-        last = run_last_packed(blocks[-1], x, suffixes, moved)  # (B, c, D)
+                x = run_packed(block, x, attend)
+        moved = 0 if text.context_in_prefix else present - among_words  # how far the schedule moved the ends
+        last = run_last_packed(blocks[-1], x, suffixes, moved, attend)  # (B, c, D)
         return normalise(self.ln_final, last).to(self.text_projection.dtype) @ self.text_projection
 
     def _embed(self, prefix: Tensor, suffixes: List[Tensor]) -> Packed:
@@ -180,8 +194,9 @@ class TextEncoder(nn.Module):
         return Packed([prefix.to(stream) + position[:shared] if shared else prefix, *own])
 
     @staticmethod
-    def _recompose(x: Packed, present: int, remove: int, new: Optional[Tensor], in_prefix: bool) -> Packed:
+    def _recompose(x: Packed, start: int, present: int, remove: int, new: Optional[Tensor], in_prefix: bool) -> Packed:
         if in_prefix:
-            return Packed([_renew(x.prefix, 1, present, remove, new), *x.suffixes])
-        start = 0 if x.prefix.shape[1] else 1  # the start token stands in front, or in the prefix
+            return Packed([_renew(x.prefix, start, present, remove, new), *x.suffixes])
+        if start and x.prefix.shape[1]:
+            start = 0  # the start token stands in the prefix
         return Packed([x.prefix, *(_renew(own, start, present, remove, new) for own in x.suffixes)])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from modprompt.clips.structure import Block
 from modprompt.engine import packing
-from modprompt.engine.blocks import attention, by_head, causal_after, close, project
+from modprompt.engine.blocks import Attend, attention, by_head, causal_after, close, project
 from modprompt.engine.derived import normalise
 from modprompt.engine.memory import recomputed
 from modprompt.engine.packing import Suffix
@@ -56,19 +56,21 @@ def lay_end_to_end(parts: Iterable[Tensor]) -> Tensor:
     return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
-def run_packed(block: Block, x: Packed) -> Packed:
+def run_packed(block: Block, x: Packed, attend: Attend = attention) -> Packed:
     """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
     parts = x.cut(project(block, normalise(block.ln_1, x.flat)))
-    attend = _attend_whole if packing.counts_launches(x.flat.device) else _attend_shared
-    return x.like(close(block, x.flat, lay_end_to_end(attend(parts, block.attn.num_heads))))
+    attended = _attend_whole if packing.counts_launches(x.flat.device) else _attend_shared
+    return x.like(close(block, x.flat, lay_end_to_end(attended(parts, block.attn.num_heads, attend))))
 
 
-def run_last_packed(block: Block, x: Packed, suffixes: Sequence[Suffix], moved: int) -> Tensor:
+def run_last_packed(
+    block: Block, x: Packed, suffixes: Sequence[Suffix], moved: int, attend: Attend = attention
+) -> Tensor:
     """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
     if packing.counts_launches(x.flat.device):
-        return _run_last_whole(block, x, ends)
-    return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes])
+        return _run_last_whole(block, x, ends, attend)
+    return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend)
 
 
 # ---------------------------------------------------------------- the beginning shared: where arithmetic counts
@@ -81,19 +83,19 @@ def _behind(prefix: Tensor, own: Tensor) -> Tensor:
     return torch.cat([shared, own], dim=2).flatten(0, 1)
 
 
-def _attend_shared(parts: Sequence[Tensor], heads: int) -> List[Tensor]:
+def _attend_shared(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[Tensor]:
     """What each token sees, (B, P, D), then (B * c, L, D) of each group, of parts (..., 3 D)."""
     (query, key, value), *own = [by_head(part, 3, heads) for part in parts]
     device = query.device
-    attended = [attention(query, key, value, causal_after(query.shape[1], query.shape[1], device))]
+    attended = [attend(query, key, value, causal_after(query.shape[1], query.shape[1], device))]
     for q, k, v in own:
         length = q.shape[2]
         mask = causal_after(length, key.shape[1] + length, device)
-        attended.append(attention(q.flatten(0, 1), _behind(key, k), _behind(value, v), mask))
+        attended.append(attend(q.flatten(0, 1), _behind(key, k), _behind(value, v), mask))
     return [part.flatten(-2) for part in attended]
 
 
-def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Sequence[bool]) -> Tensor:
+def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Sequence[bool], attend: Attend) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     h = normalise(block.ln_1, x.flat)
     (key, value), *own = (by_head(part, 2, heads) for part in x.cut(project(block, h, 1)))
@@ -107,7 +109,7 @@ def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Se
             keys = torch.arange(key.shape[1] + length, device=end.device)
             seen = keys <= key.shape[1] + end[:, None]  # (c, P + L)
             mask = seen.repeat(batch, 1)[:, None, None, :]  # (B * c, 1, 1, P + L)
-        out = attention(query, _behind(key, k), _behind(value, v), mask)
+        out = attend(query, _behind(key, k), _behind(value, v), mask)
         attended.append(out.reshape(batch, count, width))
         rows.append(tokens[:, numbers, end])
     x_end, out = torch.cat(rows, dim=1), torch.cat(attended, dim=1)  # (B, C, D)
@@ -117,27 +119,27 @@ def _run_last_shared(block: Block, x: Packed, ends: Sequence[Tensor], padded: Se
 # ---------------------------------------------------------------- whole sequences: where launches count
 
 
-def _see(prefix: Tensor, own: Tensor, heads: int) -> Tensor:
+def _see(prefix: Tensor, own: Tensor, heads: int, attend: Attend) -> Tensor:
     """What each token of whole sequences sees, (B * c, P + L, D), of the prefix (B, P, 3 D) and (B, c, L, 3 D).
 
     With a prefix the backward pass computes it again: else the prefix would be kept for each class, and much else.
     """
-    return recomputed(_see_behind, prefix, own, heads) if prefix.shape[1] else _see_own(own, heads)
+    return recomputed(_see_behind, prefix, own, heads, attend) if prefix.shape[1] else _see_own(own, heads, attend)
 
 
-def _see_behind(prefix: Tensor, own: Tensor, heads: int) -> Tensor:
-    return _see_own(torch.cat([prefix[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2), heads)
+def _see_behind(prefix: Tensor, own: Tensor, heads: int, attend: Attend) -> Tensor:
+    return _see_own(torch.cat([prefix[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2), heads, attend)
 
 
-def _see_own(whole: Tensor, heads: int) -> Tensor:
+def _see_own(whole: Tensor, heads: int, attend: Attend) -> Tensor:
     query, key, value = by_head(whole.view(-1, *whole.shape[-2:]), 3, heads)
-    return attention(query, key, value, causal=True).flatten(-2)
+    return attend(query, key, value, causal=True).flatten(-2)
 
 
-def _attend_whole(parts: Sequence[Tensor], heads: int) -> List[Tensor]:
+def _attend_whole(parts: Sequence[Tensor], heads: int, attend: Attend) -> List[Tensor]:
     """As _attend_shared; the prefix sees what it does in front of any class."""
     prefix, *own = parts
-    seen = [_see(prefix, part, heads) for part in own]
+    seen = [_see(prefix, part, heads, attend) for part in own]
     batch, shared = prefix.shape[:2]
     if not shared:
         return seen
@@ -146,10 +148,10 @@ def _attend_whole(parts: Sequence[Tensor], heads: int) -> List[Tensor]:
     return [ahead.view(batch, -1, *ahead.shape[1:])[:, 0], *(behind for _, behind in halves)]
 
 
-def _run_last_whole(block: Block, x: Packed, ends: Sequence[Tensor]) -> Tensor:
+def _run_last_whole(block: Block, x: Packed, ends: Sequence[Tensor], attend: Attend) -> Tensor:
     heads, width = block.attn.num_heads, x.flat.shape[-1]
     prefix, *own = x.cut(project(block, normalise(block.ln_1, x.flat)))
-    seen = [_see(prefix, part, heads) for part in own]
+    seen = [_see(prefix, part, heads, attend) for part in own]
     batch, shared = prefix.shape[:2]
     out = _rows_at(seen, [shared + end for end in ends] if shared else ends, batch)
     x_end = _rows_at(x.suffixes, ends, batch)  # (B, C, D)

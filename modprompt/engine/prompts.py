@@ -14,10 +14,11 @@ from modprompt.clips.package import import_clip
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.engine.packing import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
+from modprompt.engine.relaxed import Addition
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
-Additions = List[Optional[Tensor]]  # per layer: new prompt tokens (n, width of the side), or None
+Additions = List[Addition]  # per layer: new prompt tokens (n, width of the side), what a search has there, or None
 
 
 class Prompts(NamedTuple):
@@ -80,6 +81,8 @@ class PromptText(nn.Module):
         own_context: whether every class has a context of its own.
         dtype: of the words; None for the model's type.
         of_images: whether images have contexts of their own.
+        averaged: if given, the embedded words are the mean of these prompts' of the same classes, position by position
+            (DPL's ensemble, arXiv 2501.00457); where a class ends is still said by `texts`.
 
     Raises:
         UserError: on another position, or a prompt longer than the text context.
@@ -99,6 +102,7 @@ class PromptText(nn.Module):
         own_context: bool = False,
         dtype: Optional[torch.dtype] = None,
         of_images: bool = False,
+        averaged: Sequence[Sequence[str]] = (),
     ):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION", position, POSITIONS)
@@ -106,14 +110,17 @@ class PromptText(nn.Module):
         self.texts = list(texts)
         self.position = position
         self.of_images = of_images
-        ids = tokenize(self.texts, classnames, clip_model.positional_embedding.shape[0])
+        length = clip_model.positional_embedding.shape[0]
+        ids = tokenize(self.texts, classnames, length)
         end = ids.argmax(dim=-1)
-        ids = ids[:, : int(end.max()) + 1]
-        order = _reading_order(ids, self.texts[0], n_ctx, position, classnames)
-        self.alike = count_shared(_symbols(ids, n_ctx, own_context).gather(1, order), end)
+        each = [ids, *(tokenize(texts, classnames, length) for texts in averaged)]
+        each = [one[:, : int(end.max()) + 1] for one in each]
+        order = _reading_order(each[0], self.texts[0], n_ctx, position, classnames)
+        symbols = [_symbols(one, n_ctx, own_context).gather(1, order) for one in each]
+        self.alike = min(count_shared(one, end) for one in symbols)
         self.ends: List[int] = end.tolist()
         self.register_buffer("reading_order", None if position == "end" else order, persistent=False)
-        self._lay_out(embed_ids(ids, clip_model, dtype))
+        self._lay_out(_mean_words(each[1:] or each, clip_model, dtype))
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> "PromptText":
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
@@ -200,6 +207,16 @@ class PromptText(nn.Module):
         if self.reading_order is None:
             return text
         return text.gather(2, self.reading_order[None, :, :, None].expand_as(text))
+
+
+def _mean_words(each: Sequence[Tensor], clip_model: CLIP, dtype: Optional[torch.dtype]) -> Tensor:
+    """The embeddings (C, L, T) of ids (C, L), of several their mean."""
+    if len(each) == 1:
+        return embed_ids(each[0], clip_model, dtype)
+    total = embed_ids(each[0], clip_model, torch.float32)
+    for ids in each[1:]:
+        total += embed_ids(ids, clip_model, torch.float32)
+    return (total / len(each)).type(dtype or clip_model.dtype)
 
 
 def _symbols(ids: Tensor, n_ctx: int, own_context: bool) -> Tensor:

@@ -7,9 +7,17 @@ What is not removed is carried on by the layer before. Every method of the famil
     modular prompting (MPL, arXiv 2502.14125, section 2): remove some, add more
 """
 
-from typing import NamedTuple, Sequence, Tuple, Type
+from typing import Dict, NamedTuple, Sequence, Tuple, Type
 
+from modprompt.checks import one_of
 from modprompt.errors import SettingError, UserError
+
+BEHIND_START, BEFORE_START = "behind_start", "before_start"
+BEFORE_LN_PRE, BEHIND_LN_PRE = "before_ln_pre", "behind_ln_pre"
+PLACES: Dict[str, Tuple[str, str]] = {  # where prompt tokens of a side stand; the family's place first
+    "text": (BEHIND_START, BEFORE_START),
+    "vision": (BEFORE_LN_PRE, BEHIND_LN_PRE),
+}
 
 
 class Step(NamedTuple):
@@ -25,25 +33,37 @@ CARRY = Step(0, 0)
 class Schedule(Tuple[Step, ...]):
     """One Step per transformer layer, checked when built.
 
+    Where the tokens stand is a property of the whole side. Text: behind the start token, those of layer 0 with a
+    position as words have it, or before it, without one and in place of no word (DPL, arXiv 2501.00457: then every
+    word, the start token too, sees them). Vision: at the end, those of layer 0 before or behind `ln_pre`.
+
     Args:
         steps: (remove, add) pairs, one per layer.
         side: what the messages call it, "vision" or "text".
+        place: one of PLACES of the side; empty for the family's.
 
     Raises:
         UserError: if a step is not a pair of whole numbers from 0 up, or a layer removes more prompt tokens than
-            reach it; the layer is named.
+            reach it; the layer is named. On another place.
     """
 
     side: str
+    place: str
 
-    def __new__(cls, steps: Sequence[Sequence[int]], side: str = "vision") -> "Schedule":
+    def __new__(cls, steps: Sequence[Sequence[int]], side: str = "vision", place: str = "") -> "Schedule":
         schedule = super().__new__(cls, [cls._step(step, layer, side) for layer, step in enumerate(steps)])
         schedule.side = side
+        schedule.place = place or PLACES[side][0]
+        one_of(f"PLACE_{side.upper()}", schedule.place, PLACES[side])
         schedule._check()
         return schedule
 
-    def __reduce__(self) -> Tuple[Type["Schedule"], Tuple[Tuple[Step, ...], str]]:
-        return Schedule, (tuple(self), self.side)
+    def __reduce__(self) -> Tuple[Type["Schedule"], Tuple[Tuple[Step, ...], str, str]]:
+        return Schedule, (tuple(self), self.side, self.place)
+
+    def at(self, place: str) -> "Schedule":
+        """The same steps at another place; empty for where they are."""
+        return Schedule(self, self.side, place or self.place)
 
     @staticmethod
     def _step(step: Sequence[int], layer: int, side: str) -> Step:
@@ -72,6 +92,11 @@ class Schedule(Tuple[Step, ...]):
             present += step.add - step.remove
             counts.append(present)
         return tuple(counts)
+
+    @property
+    def among_words(self) -> int:
+        """Number of layer 0's prompt tokens that stand in the place of words, with positions as words have them."""
+        return self[0].add if self and self.place == BEHIND_START else 0
 
     @property
     def depth(self) -> int:
@@ -142,17 +167,26 @@ def shallow(layers: int, n_ctx: int, side: str = "vision") -> Schedule:
     return modular(layers, 1, n_ctx, 0, 0, side)
 
 
+def by_lengths(lengths: Sequence[int], side: str = "vision", place: str = "") -> Schedule:
+    """Replacement with a length for each layer, as DPL has it (arXiv 2501.00457); 0 is a layer without prompts.
+
+    Raises:
+        UserError: if a length is no whole number from 0 up.
+    """
+    return Schedule(list(zip([0, *lengths[:-1]], lengths)), side, place)
+
+
 def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: int, name: str = "N_CTX") -> Schedule:
     """A schedule written out in a config as [[remove, add], ...]; layers that are not written carry.
 
     Raises:
-        UserError: as Schedule, if there are more steps than layers, and if layer 0 does not add `first` tokens, a
-            number that the setting `name` gives.
+        UserError: as Schedule, if there are more steps than layers, and if layer 0 adds tokens, but not `first` of
+            them, a number that the setting `name` gives; without a name it may add any.
     """
     if len(steps) > layers:
         raise UserError(f"{side} schedule: {len(steps)} steps given, but the model has {layers} {side} layers")
     schedule = Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
-    if schedule[0].add != first:
+    if name and schedule[0].add not in (0, first):
         raise UserError(f"{side} schedule, layer 0: must add {name} = {first} tokens, adds {schedule[0].add}")
     return schedule
 

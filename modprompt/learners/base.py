@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP
-from modprompt.engine.prompts import PromptText, class_texts
-from modprompt.engine.schedule import Schedules
+from modprompt.engine.packing import TextTokens
+from modprompt.engine.prompts import Additions, PromptText, class_texts, template_texts
+from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
 
 
@@ -29,6 +30,7 @@ class Learner(nn.Module):
     prompt_text: PromptText
     position = "end"  # of the class name
     words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
+    averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
     ctx: Tensor  # (n, T), or (C, n, T) of single classes
 
     def __init__(self, schedules: Schedules, prefix: str):
@@ -47,10 +49,34 @@ class Learner(nn.Module):
         Raises:
             UserError: if one is longer than the text context.
         """
-        texts, n_ctx = class_texts(classnames, self.prefix), self.ctx.shape[-2]
         self.prompt_text = PromptText(
-            texts, classnames, n_ctx, clip_model, self.position, self.bound, self.words_type, self.needs_image
+            class_texts(classnames, self.prefix),
+            classnames,
+            self._n_among_words(),
+            clip_model,
+            self.position,
+            self.bound,
+            self.words_type,
+            self.needs_image,
+            [template_texts(classnames, template) for template in self.averaged],
         )
+
+    def _n_among_words(self) -> int:
+        """Number of words that give way to the context."""
+        return self.ctx.shape[-2] if self.schedules.text.place == BEHIND_START else 0
+
+    def with_first(self, first: Tensor, additions: Additions) -> Tuple[TextTokens, Additions]:
+        """Class prompts and additions of the text side.
+
+        Args:
+            first: tokens of layer 0: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images; put among
+                the words, or before the start token where the schedule has them there.
+            additions: of the other layers.
+        """
+        if self.schedules.text.place == BEHIND_START or not first.shape[-2]:
+            return self.prompt_text(first), additions
+        tokens = first[:, 0] if first.dim() == 4 else first
+        return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
         """The same parameters, shared, in front of other class names.
@@ -65,6 +91,10 @@ class Learner(nn.Module):
             other.__dict__[kept] = copy.copy(self.__dict__[kept])
         other.put_in(classnames, clip_model)
         return other.to(next(self.buffers()).device) if len(list(self.buffers())) else other
+
+    def trained(self) -> Dict[str, nn.Parameter]:
+        """The parameters that a training's optimiser has, by name."""
+        return dict(self.named_parameters())
 
     def cast(self, dtype: torch.dtype) -> None:
         """Cast, in place, what was made in CLIP's type, and all embedded words; the rest is float32."""

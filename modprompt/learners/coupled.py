@@ -30,7 +30,8 @@ class CoupledPromptLearner(Learner):
     Args:
         classnames: names of the C classes.
         clip_model: a stock CLIP with a vision transformer; its widths and dtype are taken over.
-        schedules: of both sides; layer 0 of each adds c tokens.
+        schedules: of both sides; layer 0 of each adds c tokens or none. The vision side's come from the context even
+            where the text side has none.
         context: what the context starts from.
 
     Raises:
@@ -40,11 +41,12 @@ class CoupledPromptLearner(Learner):
     in_clip_type = ("ctx", "proj.")
 
     def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, context: Context):
-        super().__init__(schedules, context.prefix)
+        super().__init__(schedules, context.prefix if schedules.text.among_words else context.words)
         text_width = clip_model.ln_final.weight.shape[0]
         vision_width = clip_model.visual.conv1.weight.shape[0]
         self.proj = nn.Linear(text_width, vision_width).to(clip_model.dtype)
         self.ctx = nn.Parameter(context.vectors)
+        self.trains_text = bool(schedules.text.depth)
         rows = self._source_rows(context.n_ctx)
         self.compound_prompts_text = nn.ParameterDict(
             {str(layer - 1): nn.Parameter(torch.empty(n, text_width)) for layer, n in rows.items()}
@@ -87,7 +89,8 @@ class CoupledPromptLearner(Learner):
 
     def _vision_additions(self) -> Additions:
         additions: Additions = [None] * len(self.schedules.vision)
-        additions[0] = self.proj(self.ctx)  # (c, V)
+        if self.schedules.vision[0].add:
+            additions[0] = self.proj(self.ctx)  # (c, V)
         layers = [layer for layer, step in enumerate(self.schedules.vision) if layer and step.add]
         together = packing.counts_launches(self.ctx.device) and len(layers) > 1
         projected = self._project_together(layers) if together else self._project_one_by_one(layers)
@@ -125,7 +128,11 @@ class CoupledPromptLearner(Learner):
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""
-        return Prompts(self.prompt_text(self.ctx), self._text_additions(), self._vision_additions())
+        first = self.ctx if self.schedules.text[0].add else self.ctx[:0]
+        return Prompts(*self.with_first(first, self._text_additions()), self._vision_additions())
+
+    def _n_among_words(self) -> int:
+        return self.schedules.text.among_words
 
     @staticmethod
     def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:

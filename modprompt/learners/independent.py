@@ -37,8 +37,8 @@ class IndependentPromptLearner(Learner):
     Args:
         classnames: names of the C classes.
         clip_model: a stock CLIP; its widths and dtype are taken over.
-        schedules: of both sides; layer 0 of the text side adds the context.
-        context: what the context starts from; with no tokens the text is fixed.
+        schedules: of both sides; if layer 0 of the text side adds tokens, they are the context.
+        context: what the context starts from; with no tokens, or if layer 0 adds none, the words are fixed.
         position: where the class name stands; see PromptText.
 
     Raises:
@@ -53,26 +53,31 @@ class IndependentPromptLearner(Learner):
         context: Context,
         position: str = "end",
     ):
-        super().__init__(schedules, context.prefix)
+        text = schedules.text
+        super().__init__(schedules, context.prefix if text.among_words or not context.n_ctx else context.words)
         self.position = position
-        if context.n_ctx:
+        if context.n_ctx and text[0].add:
             self.ctx = nn.Parameter(context.vectors)
         else:
-            self.register_buffer("ctx", context.vectors, persistent=False)
-        self.vision_prompts = _drawn(schedules.vision, 0, clip_model.visual.conv1.weight.shape[0])
-        self.text_prompts = _drawn(schedules.text, 1, clip_model.ln_final.weight.shape[0])
-        self.trains_text = bool(schedules.text.depth)
+            self.register_buffer("ctx", context.vectors[..., :0, :], persistent=False)
+        self._draw(clip_model, 1)
         self.put_in(classnames, clip_model)
+
+    def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
+        """The prompts of both sides; on the text side those from a layer on."""
+        text, vision = self.schedules
+        self.vision_prompts = _drawn(vision, 0, clip_model.visual.conv1.weight.shape[0])
+        self.text_prompts = _drawn(text, first_text_layer, clip_model.ln_final.weight.shape[0])
+        self.trains_text = bool(text.depth)
 
     def forward(self) -> Prompts:
         """The prompts of this moment, for both encoders."""
         return self._prompts(self.ctx)
 
-    def _prompts(self, ctx: Tensor) -> Prompts:
+    def _prompts(self, first: Tensor) -> Prompts:
         text, vision = self.schedules
         return Prompts(
-            self.prompt_text(ctx),
-            _per_layer(self.text_prompts, len(text)),
+            *self.with_first(first, _per_layer(self.text_prompts, len(text))),
             _per_layer(self.vision_prompts, len(vision)),
         )
 

@@ -2,25 +2,30 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar, Iterable, Optional, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Optional, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modprompt.clips.build import layers_of, require_vision_transformer
 from modprompt.clips.cast import rounded_to
 from modprompt.clips.facts import called
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
+from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
+from modprompt.methods.alphas import AlphaSettings
 from modprompt.methods.contract import Classes, classes_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.shared_clip import warn_of_rounding
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
+
+if TYPE_CHECKING:  # it knows methods
+    from modprompt.methods.search import Search as FindsSchedule
 
 LOG = logging.getLogger("modprompt")
 
@@ -33,6 +38,8 @@ class Method(Configured):
     prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
     learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
     log_accuracy: ClassVar[bool] = False  # whether its trainer's log has the accuracy of each batch
+    always_searches: ClassVar[bool] = False  # whether it is a search by itself
+    slots: ClassVar[Optional["FindsSchedule"]] = None  # of an instance that searches for its schedule (search.py)
 
     @classmethod
     def node_name(cls) -> str:
@@ -51,6 +58,19 @@ class Method(Configured):
             SettingError: if a setting does not fit that CLIP.
         """
         raise NotImplementedError
+
+    @property
+    def search(self) -> Optional[AlphaSettings]:
+        """How it searches, if it does."""
+        return self.slots
+
+    def sides(self, shape: Shape) -> Schedules:
+        """Its schedules, with prompt tokens where its settings place them.
+
+        Raises:
+            SettingError: as schedules, and if what is set means nothing.
+        """
+        return self.schedules(shape)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
         """The learner, newly drawn from PyTorch's generator.
@@ -85,6 +105,16 @@ class Method(Configured):
         """A new average over so many epochs; None if it has none."""
         return None
 
+    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+        """What the log says of a step, by name; all without gradients, on the device.
+
+        Args:
+            output: of the batch.
+            labels: (B,).
+            loss: what the step went down, a scalar.
+        """
+        return {"loss": loss}
+
     def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
         key = learner.checkpoint_key(name)
@@ -101,7 +131,7 @@ class Method(Configured):
             name: the setting that gives n_ctx.
 
         Raises:
-            SettingError: as from_config.
+            SettingError: as from_config; there, no name lets layer 0 add any number.
         """
         try:
             return from_config(steps, layers, side, n_ctx, name) if steps else None
@@ -134,8 +164,11 @@ class Method(Configured):
         require_known_words(classes.names, clip)
         if self.wants_vision:
             require_vision_transformer(clip, called(clip), type(self).__name__)
-        schedules = self.schedules(Shape(*layers_of(clip)))
-        learner = self.learner(clip, classes, schedules)
+        shape = Shape(*layers_of(clip))
+        if self.slots is None:
+            learner = self.learner(clip, classes, self.sides(shape))
+        else:
+            learner = self.slots.learner(self, clip, classes, shape)
         if any(parameter.requires_grad for parameter in clip.parameters()):
             LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
         return PromptedModel(self, learner, clip, classes, epochs)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from modprompt.clips.structure import CLIP
-from modprompt.engine.schedule import Schedules
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import SettingError
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.methods.contract import Classes
 from modprompt.methods.coop import OneContext
@@ -14,6 +15,13 @@ class CoCoOp(OneContext):
     """CoCoOp: CoOp's context plus what a small network makes of the image's feature; also on ResNets."""
 
     node = "TRAINER.COCOOP"
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """A context carried to the end, or schedule_text; nothing on the vision side."""
+        found = super().schedules(shape)
+        if not found.text[0].add:
+            raise SettingError([("SCHEDULE_TEXT", " must add tokens at layer 0: they move with the image")])
+        return found
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> ConditionalPromptLearner:
         """A context on the text side, and the network that moves it."""

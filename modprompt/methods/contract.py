@@ -6,6 +6,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.learners.base import Learner
+from modprompt.methods.alphas import AlphaSettings
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import Objective
 
@@ -22,6 +23,10 @@ class ModelsMethod(Protocol):
 
     node: ClassVar[str]
     learner_of: ClassVar[str]
+
+    @property
+    def search(self) -> Optional[AlphaSettings]:
+        """How it searches for its schedule, if it does."""
 
     @classmethod
     def settings(cls) -> Tuple[Setting, ...]:

@@ -9,7 +9,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable
 from modprompt.engine.context import Context, from_words, random_context
 from modprompt.engine.prompts import POSITIONS
-from modprompt.engine.schedule import Schedules, Shape, no_prompts, shallow
+from modprompt.engine.schedule import BEFORE_START, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.learners.independent import IndependentPromptLearner
@@ -73,6 +73,9 @@ class CoOp(OneContext):
         if self.schedule_text and self.class_token_position != "end":
             text = " needs CLASS_TOKEN_POSITION end: deep prompts stand at the start"
             raise SettingError([("SCHEDULE_TEXT", text)])
+        if self.place_text == BEFORE_START and (self.csc or self.class_token_position != "end"):
+            text = f" {BEFORE_START} needs CSC False and CLASS_TOKEN_POSITION end: there the context is no word"
+            raise SettingError([("PLACE_TEXT", text)])
         if self.csc and self.ctx_init:
             warnings.warn(f"{self.node}.CSC is not used: CTX_INIT gives all classes one context", stacklevel=4)
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Optional
 
+from modprompt.engine.schedule import PLACES, Schedules, Shape
+from modprompt.errors import SettingError
 from modprompt.fields import Steps, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
@@ -17,19 +19,44 @@ from modprompt.training.teacher import FrozenCLIP
 class LearnedText(Method):
     """Prompts on the text side, by the method's own rule or layer by layer."""
 
-    schedule_text: Steps = setting((), "[[remove, add], ...] per text layer, in place of the method's own rule")
+    schedule_text: Steps = setting(
+        (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
+    )
+    place_text: str = setting(
+        "", "where text prompt tokens stand; empty: the method's own place", choices=("", *PLACES["text"])
+    )
+
+    def sides(self, shape: Shape) -> Schedules:
+        """With the text side's tokens where place_text has them."""
+        return _placed(super().sides(shape), "text", self.place_text)
 
 
 @dataclass(frozen=True, repr=False)
 class PromptsVision(Method):
     """Prompts on the vision side, by the method's own rule or layer by layer."""
 
-    schedule_vision: Steps = setting((), "[[remove, add], ...] per vision layer, in place of the method's own rule")
+    schedule_vision: Steps = setting(
+        (), "[[remove, add], ...] per vision layer, or @file, in place of the method's own rule"
+    )
+    place_vision: str = setting(
+        "", "where layer 0's vision prompt tokens join; empty: the method's own place", choices=("", *PLACES["vision"])
+    )
+
+    def sides(self, shape: Shape) -> Schedules:
+        """With the vision side's tokens where place_vision has them."""
+        return _placed(super().sides(shape), "vision", self.place_vision)
 
     @property
     def wants_vision(self) -> bool:
         """A ResNet has no layers for them."""
         return True
+
+
+def _placed(schedules: Schedules, side: str, place: str) -> Schedules:
+    schedule = getattr(schedules, side)
+    if place and not schedule.depth:
+        raise SettingError([(f"PLACE_{side.upper()}", f" means nothing: there are no {side} prompt tokens to place")])
+    return schedules._replace(**{side: schedule.at(place)})
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,7 +4,7 @@ Shapes: B images, C classes.
 """
 
 from pathlib import Path
-from typing import Dict, Iterable, Optional, Union
+from typing import Dict, Iterable, List, Mapping, Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.learners.base import Learner
+from modprompt.learners.searching import Found, SearchLearner
 from modprompt.methods.contract import Classes, ModelsMethod, classes_of
 from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.methods.shared_clip import OnSharedClip
@@ -99,11 +100,54 @@ class PromptedModel(OnSharedClip):
             if self.method.averages():
                 raise UserError("GPA_STD averages over epochs: say how many, `.on(clip_model, names, epochs=N)`")
             return False
-        self.average.add(dict(self.prompt_learner.named_parameters()))
+        self.average.add(self.prompt_learner.trained())
         if self.average.epochs < self.epochs:
             return False
         self.average.load_into(self.prompt_learner)
         return True
+
+    # ------------------------------------------------------------------ a search
+
+    def _searching(self) -> SearchLearner:
+        if isinstance(self.prompt_learner, SearchLearner):
+            return self.prompt_learner
+        raise UserError(f"{type(self.method).__name__} does not search: DPLSearch does, and Search(...).over(method)")
+
+    def prompt_parameters(self) -> List[nn.Parameter]:
+        """What an optimiser of `loss` has: all that is learned, but a search's alphas."""
+        return list(self.prompt_learner.trained().values())
+
+    def alpha_parameters(self) -> List[nn.Parameter]:
+        """What an optimiser of `alpha_loss` has.
+
+        Raises:
+            UserError: if the method does not search.
+        """
+        return list(self._searching().alphas.values())
+
+    def alpha_loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """What a search's alphas go down: the loss of a validation batch, and the weighed number of prompt tokens.
+
+        Raises:
+            UserError: if the method does not search.
+        """
+        return self.with_tokens(self.loss(images, labels))
+
+    def with_tokens(self, loss: Tensor) -> Tensor:
+        """A validation batch's loss with what a search adds to it for the expected number of prompt tokens."""
+        learner, search = self._searching(), self.method.search
+        if search is None or not search.tokens_weight:
+            return loss
+        return loss + search.tokens_weight * learner.expected_tokens().to(loss.device)
+
+    def found(self) -> Mapping[str, Found]:
+        """The schedule of each searched side as alphas have it now.
+
+        Raises:
+            UserError: if the method does not search, or no schedule has so few tokens as MOST_TOKENS asks for.
+        """
+        search = self.method.search
+        return self._searching().found(0 if search is None else search.most_tokens)
 
     # ------------------------------------------------------------------ other classes, files, figures
 

@@ -17,8 +17,6 @@ from modprompt.storage.seal import KEY
 from modprompt.storage.tensors import write_tensors
 from modprompt.version import __version__
 
-_PLACES = {"text": "behind_start", "vision": "before_ln_pre"}  # where a side's prompt tokens stand
-
 
 def view_of(method: ModelsMethod, learner: Learner) -> CheckpointView:
     """Prompts under the names that the family's checkpoints give them."""
@@ -46,7 +44,8 @@ def method_record(method: ModelsMethod) -> Dict[str, Any]:
 
 def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
     """What a file says of classes: names in label order, data set, templates."""
-    templates = getattr(learner, "templates", [f"{learner.prefix} {{}}.".strip()])
+    own = getattr(learner, "templates", None) or learner.averaged
+    templates = own or [f"{learner.prefix} {{}}.".strip()]
     return {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
 
 
@@ -69,7 +68,7 @@ def describe(
     sides = learner.schedules._asdict().items()
     return checkpoint.record(
         method=dict(method),
-        schedules={side: {"place": _PLACES[side], "steps": [list(step) for step in steps]} for side, steps in sides},
+        schedules={side: {"place": steps.place, "steps": [list(step) for step in steps]} for side, steps in sides},
         classes=classes_record(classes, learner),
         clip=clip.as_record(),
         versions={"modprompt": __version__, "torch": str(torch.__version__), "python": platform.python_version()},

@@ -34,6 +34,10 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT"),
     Row("CoOp", "coop", PROMPTS, "CoOp"),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp"),
+    Row("DPL", "dpl", PROMPTS, "DPL"),
+    Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
+    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet"),
+    Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )

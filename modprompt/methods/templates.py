@@ -14,6 +14,19 @@ OF_DATASETS = {  # CoOp (arXiv 2109.01134); all other data sets have the default
     "Food101": "a photo of {}, a type of food.",
     "UCF101": "a photo of a person doing {}.",
     "Digits": "a photo of the number {}.",
+    "Mnist5k": "a photo of the number {}.",
+}
+
+DPL_CUSTOM = {  # DPL's own for its CTX_INIT custom (arXiv 2501.00457); all other data sets have the default
+    "OxfordPets": "a type of pet, a photo of a {}.",
+    "OxfordFlowers": "a type of flower, a photo of a {}.",
+    "FGVCAircraft": "a type of aircraft, a photo of a {}.",
+    "DescribableTextures": "a texture of {}.",
+    "EuroSAT": "a centered satellite photo of {}.",
+    "Food101": "a type of food, a photo of {}.",
+    "UCF101": "a photo of a person doing {}.",
+    "Digits": "a photo of the number {}.",  # ours, as the next
+    "Mnist5k": "a photo of the number {}.",
 }
 
 SELECTED = (  # the seven of ZeroshotCLIP2

@@ -144,8 +144,8 @@ def own_validation(dataset: Any) -> bool:
 
 def chooses_by_validation(cfg: Any) -> bool:
     """Whether a run chooses by validation images, or measures on them so that somebody else can."""
-    chooses = cfg.TEST.FINAL_MODEL == "best_val" and not getattr(cfg.TEST, "ONLY", False)
-    return chooses or cfg.TEST.SPLIT == "val"
+    chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
+    return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
 
 
 def selected_on(dataset: Any, cfg: Any) -> str:

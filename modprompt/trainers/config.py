@@ -206,6 +206,8 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
     own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     cfg.TEST.ONLY = tests or not own_node
+    method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
+    cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or getattr(method, "always_searches", False))
     warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node)
     cfg.freeze()
     return cfg

@@ -11,7 +11,10 @@ from yacs.config import CfgNode
 
 from modprompt.clips.facts import MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
 from modprompt.clips.facts import STD as CLIP_STD  # noqa: F401
+from modprompt.errors import SettingError
 from modprompt.fields import Configured, as_config
+from modprompt.methods.base import Method
+from modprompt.methods.search import Search
 
 C = TypeVar("C", bound=Configured)
 
@@ -54,7 +57,23 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.INPUT.RESIZE_MODE = (
         "shortest"  # or squash; with SIZE, INTERPOLATION, PIXEL_MEAN and STD it follows the CLIP
     )
+    defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
+    defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
     add_missing(cfg, defaults)
+
+
+def searched(method: Method, cfg: CfgNode) -> Method:
+    """A method in search of its schedule, if SEARCH.ON asks for that.
+
+    Raises:
+        SettingError: if a setting does not fit, or the method has none to find.
+    """
+    if not cfg.get("SEARCH", {}).get("ON", False):
+        return method
+    try:
+        return method_of(Search, cfg.SEARCH).over(method)
+    except SettingError as error:
+        raise error.under("SEARCH") from None
 
 
 def node_of(cls: Type[Configured]) -> CfgNode:

@@ -29,8 +29,9 @@ from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.epochs import Epochs
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
-from modprompt.trainers.nodes import method_of, registered_default
+from modprompt.trainers.nodes import method_of, registered_default, searched
 from modprompt.trainers.resuming import ResumableRun
+from modprompt.trainers.searching import Searching
 from modprompt.training.fused import fused
 from modprompt.training.graph import GraphStep
 from modprompt.training.lr_schedule import build_lr_scheduler
@@ -38,7 +39,7 @@ from modprompt.training.step import Step
 from modprompt.training.unread import Number, Place, settled
 
 
-class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
+class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     """Trains a method's prompts in front of a frozen CLIP.
 
     A trainer is this class with a method_class (trainers/registration.py makes them); one of the version before has a
@@ -95,9 +96,14 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
         try:
             one_of("PREC", self.settings.PREC, precision.CHOICES)
             self.method = self.make_method()
+        except SettingError as error:
+            raise error.under(f"TRAINER.{self.node_name}") from None
+        self.method = searched(self.method, cfg)
+        self.check_search(cfg)
+        try:
             row = None if cfg.MODEL.BACKBONE.get("PATH") else known.find(cfg.MODEL.BACKBONE.NAME)
             if row is not None and row.layers[1]:
-                self.method.schedules(Shape(*row.layers))
+                self.method.sides(Shape(*row.layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
         if self.method.averages() and cfg.TEST.FINAL_MODEL == "best_val":
@@ -135,17 +141,18 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
             self.init_weights_hash = sha256_of(cfg.MODEL.INIT_WEIGHTS)
             print(f"Loaded the initial prompts from {cfg.MODEL.INIT_WEIGHTS}")
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
-        optimiser = build_optimizer(list(learner.parameters()), self._optim_cfg())
+        optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.optim = optimiser if self.scaler is None else fused(optimiser)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
+        self.start_search()
 
     @staticmethod
     def _tell_of(learner: Learner) -> None:
         print(f'Initial context: "{learner.prefix}"')
-        for schedule in learner.schedules:
-            if schedule.depth:
+        for side, schedule in learner.schedules._asdict().items():
+            if schedule.depth and side not in getattr(learner, "options", {}):  # a search says what it has
                 print(schedule.table())
         print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
 
@@ -181,7 +188,7 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
     def summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
         """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
         accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.log_accuracy else {}
-        return {"loss": settled(loss), **accuracy}
+        return {**{name: settled(value) for name, value in self.method.log(output, label, loss).items()}, **accuracy}
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
         """One step on a batch; what the log says of it.
@@ -189,12 +196,13 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
         Raises:
             FloatingPointError: on a CPU, if the loss is not finite; no weight has changed by then.
         """
+        of_search = self.search_step()
         image, label = self.parse_batch_train(batch)
         done = self.step(image, label)
         self.unread.add_loss(done.loss, self._place())
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return self.summary(done.output, label, done.loss)
+        return {**of_search, **self.summary(done.output, label, done.loss)}
 
     def _place(self) -> Place:
         return Place(self.epoch, self.batch_idx)
@@ -275,10 +283,10 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
         return text_chunk.in_use(self.model, self.cfg)
 
     def extra_state(self) -> Dict[str, Any]:
-        """The loss scale, the average over epochs, and how much of the text side is computed at a time."""
+        """The loss scale, the average over epochs, how much of the text side is computed at a time, the search."""
         scaler = {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
-        return {**scaler, **average, text_chunk.KEY: self.text_chunk}
+        return {**scaler, **average, text_chunk.KEY: self.text_chunk, **self.search_state()}
 
     def load_extra_state(self, extras: Any) -> None:
         """Take back what extra_state gave."""
@@ -287,3 +295,4 @@ class PromptTrainer(ResumableRun, LearnerCheckpoints, Epochs, CLIPTrainer):
             self.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:
             self.model.average.load_state_dict(extras["average"])
+        self.load_search_state(extras)

@@ -46,6 +46,7 @@ def _of_learner(trainer: Any) -> Dict[str, Any]:
     return {
         "prompts_hash": prompts_hash(learner),
         "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
+        "places": {side: schedule.place for side, schedule in sides.items()},
     }
 
 
@@ -81,6 +82,12 @@ def _of_initial_weights(trainer: Any) -> Dict[str, str]:
     """Hash of the file MODEL.INIT_WEIGHTS; nothing where there was none."""
     found = getattr(trainer, "init_weights_hash", "")
     return {"init_weights": found} if found else {}
+
+
+def _of_search(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
+    """What a search has found, and how good that is with its own prompts; the run's accuracy is the mixture's."""
+    found = getattr(trainer, "search_record", None)
+    return {"search": {**found, "mixture_pct": float(results["accuracy"])}} if found else {}
 
 
 def peak_memory_gib(on_cuda: bool) -> float:
@@ -153,6 +160,7 @@ class ResultRecorder:
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
             **_of_learner(self.trainer),
+            **_of_search(self.trainer, self.results),
             "text_chunk": getattr(self.trainer, "text_chunk", None),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),

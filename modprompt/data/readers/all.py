@@ -13,6 +13,7 @@ import modprompt.data.readers.imagenet_a
 import modprompt.data.readers.imagenet_r
 import modprompt.data.readers.imagenet_sketch
 import modprompt.data.readers.imagenetv2
+import modprompt.data.readers.mnist5k
 import modprompt.data.readers.oxford_flowers
 import modprompt.data.readers.oxford_pets
 import modprompt.data.readers.stanford_cars

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import modprompt.data.readers.digits  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
-from modprompt.data.readers.digits import CLASS_NAMES, write_digits
+from modprompt.data.readers.digits import CLASS_NAMES, Digits
 from modprompt.errors import UserError
 from tests.modprompt.data.at_once import lists_at_once
 
@@ -36,7 +36,7 @@ def test_images_are_the_digits_of_scikit_learn(tmp_path):
 
 
 def test_split_is_fixed(tmp_path):
-    write_digits(tmp_path / "digits")
+    Digits.write(tmp_path / "digits")
     text = (tmp_path / "digits" / "split_digits.json").read_text()
     split = json.loads(text)
     seal = split.pop("modprompt")

@@ -18,17 +18,21 @@ SETTINGS = {"timeout_min": 10, "cpus_per_task": 1, "gpus_per_node": 0, "mem_gb":
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A Slurm of this machine; SLURM_CONF points at it."""
+def started_cluster(tmp_path_factory):
+    """A Slurm of this machine: what SLURM_CONF must say."""
     folder = tmp_path_factory.mktemp("slurm")
     started = subprocess.run(["bash", HERE / "slurm.sh", "start", folder], capture_output=True, text=True, check=False)
     if started.returncode == 3:
         pytest.skip(f"no Slurm here: {started.stderr.strip().splitlines()[-1]}")
     assert started.returncode == 0, started.stderr
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLURM_CONF", started.stdout.strip())
-        yield
+    yield started.stdout.strip()
     subprocess.run(["bash", HERE / "slurm.sh", "stop", folder], check=True)
+
+
+@pytest.fixture
+def cluster(started_cluster, monkeypatch):
+    """SLURM_CONF points at it, for one test."""
+    monkeypatch.setenv("SLURM_CONF", started_cluster)
 
 
 def launcher_of(tmp_path, kind, **more):

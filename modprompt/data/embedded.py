@@ -1,0 +1,111 @@
+"""Data sets that are inside a Python package: their images are written once as PNG files in the family's layout, with a
+fixed split file, so that nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NoReturn, Sequence
+
+import numpy as np
+from PIL import Image
+
+from modprompt.data.images import Image as Listed
+from modprompt.data.reader import FamilyDataset
+from modprompt.data.splits import PARTS, Split, write_split
+from modprompt.errors import UserError
+
+_PART_OF_TEN = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # part of the k-th image of a class, by k modulo 10
+
+
+class EmbeddedDataset(FamilyDataset):
+    """A data set whose images a package brings along; a subclass states folder, split file, names and `arrays`.
+
+    Attributes:
+        class_names: of the labels 0, 1, 2, ...
+        origin: what is written, in words.
+    """
+
+    image_folder = "images"
+    makes_itself = True
+    class_names: tuple[str, ...] = ()
+    origin = ""
+
+    @staticmethod
+    def arrays() -> tuple[np.ndarray, Sequence[int]]:
+        """Grey images, uint8 (N, height, width), and their N labels.
+
+        Raises:
+            UserError: if the package does not have them.
+        """
+        raise NotImplementedError
+
+    def find(self, root: Path) -> Path:
+        """The folder, written at first use."""
+        folder = root.expanduser().absolute() / self.dataset_dir
+        if not folder.exists():
+            self.write(folder)
+        if not (folder / self.image_folder).is_dir():
+            raise UserError(f"{type(self).__name__}: {folder} is not whole: move it away to write it anew")
+        return super().find(root)
+
+    def make_split(self) -> NoReturn:
+        """The split file is written with the images, so one that is missing is a fault."""
+        missing = self.folder / self.split_file
+        raise UserError(f"{type(self).__name__}: {missing} is missing: move {self.folder} away to write it anew")
+
+    @classmethod
+    def write(cls, folder: Path) -> None:
+        """Write images and split file to `folder`: made aside and renamed, so that it is whole or not there.
+
+        Raises:
+            UserError: if the folder cannot be written, or the package does not have the images.
+        """
+        pixels, labels = cls.arrays()
+        print(f"Writing the {cls.origin} to {folder}")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
+                whole = Path(aside, folder.name)
+                split = _split(cls._write_images(whole / cls.image_folder, pixels, labels))
+                write_split(split, whole / cls.split_file, whole / cls.image_folder, made_by="by place in the class")
+                cls._put(whole, folder)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{cls.__name__}: cannot write {folder} ({reason}): give another --root") from None
+
+    @classmethod
+    def _write_images(cls, image_dir: Path, pixels: np.ndarray, labels: Sequence[int]) -> list[Listed]:
+        """A file for each image, named by its class and its place among all."""
+        for name in cls.class_names:
+            (image_dir / name).mkdir(parents=True)
+        images = []
+        for number, (picture, label) in enumerate(zip(pixels, labels)):
+            path = image_dir / cls.class_names[label] / f"{number:04d}.png"
+            Image.fromarray(picture).save(path)
+            images.append(Listed(str(path), label, cls.class_names[label]))
+        return images
+
+    @classmethod
+    def _put(cls, whole: Path, folder: Path) -> None:
+        try:
+            os.rename(whole, folder)
+        except OSError:  # another process was first
+            if not folder.exists():
+                raise
+            if not (folder / cls.split_file).is_file():
+                raise UserError(f"{cls.__name__}: {folder} exists but is not whole: move it away") from None
+
+
+def _split(images: Sequence[Listed]) -> Split:
+    """By an image's place among those of its class: of ten, five train, two val and three test."""
+    parts: dict[str, list[Listed]] = {part: [] for part in PARTS}
+    seen: dict[int, int] = {}
+    for image in images:
+        place = seen.get(image.label, 0)
+        parts[_PART_OF_TEN[place % 10]].append(image)
+        seen[image.label] = place + 1
+    for part in parts.values():
+        part.sort(key=lambda image: (image.label, image.impath))
+    return Split(**parts)

@@ -1,0 +1,24 @@
+"""Settings of a search: how alphas, which weigh a layer's options, are learned, and what is taken at the end."""
+
+from dataclasses import dataclass
+
+from modprompt.fields import Configured, setting
+
+ALL_BATCHES, FIRST_BATCH = "all", "first"
+BETAS = (0.5, 0.999)  # of Adam on the alphas (DPL, arXiv 2501.00457)
+
+
+@dataclass(frozen=True, repr=False)
+class AlphaSettings(Configured):
+    """What every search has beside its options."""
+
+    alpha_lr: float = setting(0.0035, "rate of Adam on the alphas, from the first step to the last", least=0)
+    alpha_data: str = setting(
+        ALL_BATCHES,
+        "validation batches that alphas see: all in turn, or the first alone, as the reference has it",
+        choices=(ALL_BATCHES, FIRST_BATCH),
+    )
+    tokens_weight: float = setting(0.0, "weight of the expected number of prompt tokens in the alphas' loss", least=0)
+    most_tokens: int = setting(
+        0, "prompt tokens that all layers of a side together may have in what is found; 0 for any number", least=0
+    )

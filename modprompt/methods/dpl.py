@@ -1,0 +1,118 @@
+"""Differentiable Prompt Learning's train stage (DPL, arXiv 2501.00457): prompts of searched lengths, one per layer."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence, Tuple
+
+from torch import Tensor
+
+from modprompt.clips.structure import CLIP
+from modprompt.engine.model import Output
+from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import changed, setting
+from modprompt.learners.base import Learner
+from modprompt.learners.lengths import LengthsPromptLearner
+from modprompt.methods import templates
+from modprompt.methods.contract import Classes
+from modprompt.methods.groups import LearnedText, PromptsVision, Regularised
+from modprompt.training.objective import cross_entropy
+
+WORDS = ("default", "custom", "ensemble")
+OWN_PLACES = {"text": BEFORE_START, "vision": BEHIND_LN_PRE}
+
+
+@dataclass(frozen=True, repr=False)
+class DPL(LearnedText, PromptsVision, Regularised):
+    """DPL: fresh prompts of the lengths that a search has found, on both sides, without coupling.
+
+    Its distillation is logits_loss_weight, off by default; the teacher's class features are those of sixty templates.
+    """
+
+    node = "TRAINER.DPL"
+    folder = "MultiModalPromptLearner"
+
+    ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
+    lengths_text: Tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")
+    lengths_vision: Tuple[int, ...] = setting((), "[prompt tokens of each vision layer]")
+    txt_alpha_path: str = setting("", "file of the text side's alphas, read into LENGTHS_TEXT", compared=False)
+    img_alpha_path: str = setting("", "file of the image side's alphas, read into LENGTHS_VISION", compared=False)
+    alphas_swapped: bool = setting(
+        False, "the two files are the reference's, whose names stand for the other side", compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about lengths that are none, or given in two ways."""
+        faults = []
+        for side in ("text", "vision"):
+            lengths, steps = getattr(self, f"lengths_{side}"), getattr(self, f"schedule_{side}")
+            key = f"LENGTHS_{side.upper()}"
+            if lengths and steps:
+                faults.append((key, f" and SCHEDULE_{side.upper()} are both given: give one of them"))
+            wrong = [n for n in lengths if isinstance(n, bool) or not isinstance(n, int) or n < 0]
+            if wrong:
+                faults.append((key, f" must be whole numbers from 0 up, one a layer, got {wrong[0]!r}"))
+        for side, key in (("text", "TXT_ALPHA_PATH"), ("vision", "IMG_ALPHA_PATH")):
+            if getattr(self, key.lower()) not in ("", "None"):
+                faults.append((key, f" is read by train.py and experiments; here give LENGTHS_{side.upper()}"))
+        if faults:
+            raise SettingError(faults)
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Replacement by the lengths, or what is written out."""
+        return Schedules(self._side("text", shape.text_layers), self._side("vision", shape.vision_layers))
+
+    def _side(self, side: str, layers: int) -> Schedule:
+        lengths: Sequence[int] = getattr(self, f"lengths_{side}")
+        key = f"LENGTHS_{side.upper()}"
+        if not lengths:
+            written = self.written(side, getattr(self, f"schedule_{side}"), layers, 0, "")
+            if written is None:
+                text = f" is missing: a search finds it (DPLSearch), SCHEDULE_{side.upper()} @schedule.json takes it"
+                raise SettingError([(key, text)])
+            return written.at(OWN_PLACES[side])
+        if len(lengths) != layers:
+            text = f" has {len(lengths)} numbers, but the model has {layers} {side} layers"
+            if len(self.lengths_text) == len(self.lengths_vision):
+                raise SettingError([(key, text)])
+            raise SettingError([(key, text + "; if the two sides are exchanged, ALPHAS_SWAPPED takes the files so")])
+        try:
+            return by_lengths(lengths, side, OWN_PLACES[side])
+        except UserError as error:
+            raise SettingError([(key, f": {error}")]) from None
+
+    def words(self, dataset: str) -> str:
+        """The words in front of a class name; of the ensemble those of its last template, which ends the prompt."""
+        template = {
+            "custom": templates.DPL_CUSTOM.get(dataset, templates.DEFAULT),
+            "ensemble": templates.DIVERSE[-1],
+        }.get(self.ctx_init, templates.DEFAULT)
+        return template.partition("{}")[0].strip()
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> LengthsPromptLearner:
+        """Vectors for each layer, in front of words that are fixed."""
+        averaged = templates.DIVERSE if self.ctx_init == "ensemble" else ()
+        return LengthsPromptLearner(classes.names, clip_model, schedules, self.words(classes.dataset), averaged)
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts for other classes, in their data set's words."""
+        other = copy.copy(learner)
+        other.prefix = "X " * learner.schedules.text.among_words + self.words(classes.dataset)
+        return super().for_classes(other, clip_model, classes)
+
+    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+        """loss_train, loss_ce, and where it is all that is added loss_div, the divergence."""
+        entropy = cross_entropy(output, labels, labels) if any(self.weights()) else loss
+        of_logits = any(self.weights()) and not (self.text_loss_weight or self.image_loss_weight)
+        divergence = {"loss_div": (loss - entropy) / self.logits_loss_weight} if of_logits else {}
+        return {"loss_train": loss, "loss_ce": entropy, **divergence}
+
+
+@dataclass(frozen=True, repr=False)
+class TrainerSubnet(DPL):
+    """DPL under the name, the node and the defaults of its repository."""
+
+    node = "TRAINER.TRAINERSUBNET"
+    learner_of = "DPL"
+
+    ctx_init: str = changed(DPL, "ctx_init", "ensemble")

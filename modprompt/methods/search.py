@@ -1,0 +1,105 @@
+"""A search over MPL's operations, remove, add and carry, for any method that learns prompts.
+
+Every layer but the first takes one of the pairs (remove, add); the first keeps what the method adds there. What is
+found is a schedule of that method.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Dict, List, Sequence, Tuple, TypeVar
+
+from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Schedule, Schedules, Shape
+from modprompt.engine.space import Option, options
+from modprompt.errors import SettingError
+from modprompt.fields import setting
+from modprompt.learners.slots import SlotsPromptLearner
+from modprompt.methods.alphas import AlphaSettings
+from modprompt.methods.base import Method
+from modprompt.methods.contract import Classes
+from modprompt.methods.coop import CoOp
+from modprompt.methods.dpl import DPL
+from modprompt.methods.groups import LearnedText, PromptsVision
+
+M = TypeVar("M", bound=Method)
+SIDES = ("all", "text", "vision")
+
+
+@dataclass(frozen=True, repr=False)
+class Search(AlphaSettings):
+    """What layers may remove and add, and how the choice is learned; `Search(...).over(method)` searches.
+
+    With remove_all, MaPLe, IVLP and the lengths of DPL are among the schedules that can be found; with remove and add
+    at least as large as MPL's own, so is MPL.
+    """
+
+    node = "SEARCH"
+
+    on: bool = setting(False, "whether the trainer searches for its schedule instead of training by it")
+    sides: str = setting("all", "the sides that are searched: all that have learned prompts, or one", choices=SIDES)
+    remove: int = setting(2, "most prompt tokens that a layer removes by number", least=0)
+    remove_all: bool = setting(True, "whether a layer may remove all that are there")
+    add: int = setting(2, "most prompt tokens that a layer adds", least=1)
+
+    def over(self, method: M) -> M:
+        """The same method in search of its schedule.
+
+        Raises:
+            SettingError: if it has none to find, or a searched side's is written out.
+        """
+        self.searched(method)
+        other = copy.copy(method)
+        object.__setattr__(other, "slots", self)
+        return other
+
+    def searched(self, method: Method) -> Tuple[str, ...]:
+        """The sides of a method that are searched.
+
+        Raises:
+            SettingError: if there are none, or one's schedule is written out.
+        """
+        name = type(method).__name__
+        if method.always_searches:
+            raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
+        if isinstance(method, DPL):
+            raise SettingError([("ON", f" means nothing for {name}: the search for its lengths is DPLSearch")])
+        there = []
+        if isinstance(method, PromptsVision) and method.wants_vision:
+            there.append("vision")
+        if isinstance(method, LearnedText):
+            there.append("text")
+        found = tuple(side for side in there if self.sides in ("all", side))
+        if not found:
+            what = "prompts" if self.sides == "all" else f"{self.sides} prompts"
+            raise SettingError(
+                [("SIDES" if there else "ON", f" {self.sides if there else True}: {name} learns no {what}")]
+            )
+        for side in found:
+            if getattr(method, f"schedule_{side}"):
+                raise SettingError([("SIDES", f": SCHEDULE_{side.upper()} is written out: there is nothing to find")])
+        if "text" in found and isinstance(method, CoOp) and method.class_token_position != "end":
+            raise SettingError([("SIDES", ": deep prompts stand at the start: it needs CLASS_TOKEN_POSITION end")])
+        return found
+
+    def learner(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
+        """A method's learner with slots in place of its schedule, and alphas."""
+        wide = self.widened(method, shape)
+        inner = method.learner(clip_model, classes, wide)
+        return SlotsPromptLearner(inner, self._options(method, wide))
+
+    def widened(self, method: Method, shape: Shape) -> Schedules:
+        """A method's schedules, on searched sides with all that any option adds, and nothing removed."""
+        own = type(method).sides(method, shape)
+        wide = {side: self._wide(getattr(own, side)) for side in self.searched(method)}
+        return own._replace(**wide)
+
+    def _wide(self, own: Schedule) -> Schedule:
+        return Schedule([(0, own[0].add), *[(0, self.add)] * (len(own) - 1)], own.side, own.place)
+
+    def _options(self, method: Method, wide: Schedules) -> Dict[str, Sequence[Sequence[Option]]]:
+        found: Dict[str, Sequence[Sequence[Option]]] = {}
+        deep: List[Option] = options(self.remove, self.remove_all, self.add)
+        for side in self.searched(method):
+            schedule = getattr(wide, side)
+            found[side] = [[(0, schedule[0].add)], *[deep] * (len(schedule) - 1)]
+        return found

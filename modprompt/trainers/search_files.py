@@ -1,0 +1,97 @@
+"""What a search leaves in its output folder: alphas of each epoch, schedule.json and a picture of both."""
+
+import os
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+
+from modprompt.engine.space import ALL, Option
+from modprompt.errors import UserError
+from modprompt.learners.searching import Found, SearchLearner
+from modprompt.runs import alphas, schedule_file
+from modprompt.runs.schedule_file import SideOfSearch
+from modprompt.storage.pictures import can_draw
+
+_NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows are of one length
+PICTURE = "search.png"
+
+
+def shown(options: Sequence[Option]) -> str:
+    """Options in words: (all, 2), (1, 0), ..."""
+    return ", ".join(f"({'all' if remove == ALL else remove}, {add})" for remove, add in options)
+
+
+def margins_line(found: Found) -> str:
+    """How sure each layer's choice is: the weight of what is taken minus that of the best other."""
+    return f"{'margin':<14}" + "".join(f"{margin:>6.2f}" for margin in found.margins)
+
+
+def write_alphas(folder: str, epoch: int, learner: SearchLearner, npy: bool) -> None:
+    """Write alpha_e{epoch}.npz; with `npy` the reference's pair of files too."""
+    now = learner.alphas_now()
+    sides = {side: _table(now[side], options) for side, options in learner.options.items()}
+    alphas.write(folder, epoch, sides)
+    if not npy:
+        return
+    both = alphas.write_pair(folder, epoch, text=sides["text"].values, vision=sides["vision"].values)
+    if epoch == 0:
+        print(f"The reference's files, {', '.join(map(str, both))} and so on, are written too: {alphas.SWAPPED}")
+
+
+def _table(rows: Sequence[Sequence[float]], options: Sequence[Sequence[Option]]) -> alphas.Alphas:
+    most = max(map(len, options))
+    values = [[*row, *[_NEVER] * (most - len(row))] for row in rows]
+    pairs = [[*there, *[there[-1]] * (most - len(there))] for there in options]
+    return alphas.Alphas(np.array(values, np.float32), np.array(pairs, np.int64))
+
+
+def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], validation: str) -> None:
+    """Write schedule.json and the picture."""
+    folder = cfg.OUTPUT_DIR
+    history = [_read(folder, epoch) for epoch in range(cfg.OPTIM.MAX_EPOCH + 1)]
+    sides = {}
+    for side, schedule in learner.schedules._asdict().items():
+        if side in found:
+            sides[side] = _of_search(found[side], [each[side] for each in history if side in each])
+        else:
+            sides[side] = SideOfSearch(schedule.place, tuple(map(tuple, schedule)))
+    search = {
+        "trainer": cfg.TRAINER.NAME,
+        "dataset": cfg.DATASET.NAME,
+        "seed": cfg.SEED,
+        "epochs": cfg.OPTIM.MAX_EPOCH,
+        "validation": validation,
+    }
+    path = os.path.join(folder, schedule_file.FILE_NAME)
+    schedule_file.write(path, sides, search)
+    print(f"Schedule: {path}")
+    if can_draw():
+        from modprompt.trainers.search_figure import draw
+
+        draw(os.path.join(folder, PICTURE), {side: one for side, one in sides.items() if one.alphas})
+
+
+def _read(folder: str, epoch: int) -> Dict[str, alphas.Alphas]:
+    path = os.path.join(folder, alphas.file_name(epoch))
+    try:
+        return alphas.read(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is gone: schedule.json needs the alphas of every epoch; start the search anew"
+        ) from None
+
+
+def _of_search(found: Found, history: List[alphas.Alphas]) -> SideOfSearch:
+    values = tuple(
+        tuple(tuple(row[: len(there)].tolist()) for row, there in zip(each.values, found.options)) for each in history
+    )
+    steps: Tuple[Option, ...] = tuple((step.remove, step.add) for step in found.schedule)
+    return SideOfSearch(found.schedule.place, steps, found.margins, found.options, values)
+
+
+def record_of(found: Mapping[str, Found]) -> Dict[str, Any]:
+    """What result.json says of it: each side's pairs, as SCHEDULE_TEXT is written, and the smallest margin."""
+    return {
+        side: {"steps": str([list(step) for step in one.schedule]), "least_margin": round(min(one.margins), 4)}
+        for side, one in found.items()
+    }

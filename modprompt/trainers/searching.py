@@ -1,0 +1,168 @@
+"""A run that searches: alphas learn from validation images between the steps of the prompts; a schedule is left."""
+
+import functools
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+from modprompt.engine import precision
+from modprompt.engine.model import Output
+from modprompt.errors import UserError
+from modprompt.learners.searching import SearchLearner
+from modprompt.methods.alphas import BETAS, FIRST_BATCH, AlphaSettings
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.runs import images
+from modprompt.trainers import search_files
+from modprompt.training.alphas import ValidationBatches
+from modprompt.training.fused import fused
+from modprompt.training.step import Step
+from modprompt.training.unread import Number, Place, Unread, settled
+
+if TYPE_CHECKING:  # it stands in front of one
+    from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
+else:
+    _Trainer = object
+
+EXTRA = "search"  # in the state of a run
+
+
+class Searching(_Trainer):
+    """The part of a prompt trainer that alternates, if its method searches: alphas by Adam, then prompts by SGD.
+
+    First order (DPL, arXiv 2501.00457, section 3): no step looks through the other.
+    """
+
+    method: Method
+    model: PromptedModel
+    unread: Unread
+    search_record: Optional[Dict[str, Any]] = None  # what result.json says of it
+
+    @property
+    def searches(self) -> Optional[AlphaSettings]:
+        """How, if the method searches."""
+        return self.method.search
+
+    @property
+    def _learner(self) -> SearchLearner:
+        learner = self.model.prompt_learner
+        assert isinstance(learner, SearchLearner)
+        return learner
+
+    def check_search(self, cfg: Any) -> None:
+        """Complain about what does not go with a search."""
+        if self.searches is None:
+            return
+        if cfg.TEST.FINAL_MODEL == "best_val":
+            raise UserError("TEST.FINAL_MODEL best_val: the alphas of a search have seen the validation images")
+        if cfg.MODEL.get("COMPILE", "") == "graph":
+            raise UserError("MODEL.COMPILE graph: a search's steps alternate, and are not recorded; leave it out")
+
+    def start_search(self) -> None:
+        """Alphas' optimiser and images.
+
+        Raises:
+            UserError: if there are no validation images but those of the test.
+        """
+        if self.searches is None:
+            return
+        dataset = self.dm.dataset
+        held_out = getattr(dataset, "selected_on", "") == images.HELD_OUT
+        if not getattr(self.cfg.TEST, "ONLY", False):
+            if self.val_loader is None or not (held_out or images.own_validation(dataset)):
+                raise UserError(
+                    f"{self.cfg.DATASET.NAME} has no validation images to search by, and a search must not see test "
+                    "images: leave DATASET.VAL_FROM_TEST False, and DATASET.NUM_SHOTS low enough that some are held out"
+                )
+            print(f"The alphas see {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images")
+        self._print_options()
+        if self.cfg.OUTPUT_DIR and not getattr(self.cfg.TEST, "ONLY", False):
+            search_files.write_alphas(self.cfg.OUTPUT_DIR, 0, self._learner, self._npy)
+
+    def _print_options(self) -> None:
+        for side, options in self._learner.options.items():
+            most = max(options, key=len)
+            print(f"{side} side: {len(most)} options a layer, (remove, add): {search_files.shown(most)}")
+
+    @property
+    def _npy(self) -> bool:
+        return bool(getattr(self.method, "write_npy", False))
+
+    @functools.cached_property
+    def _alpha_step(self) -> Step:
+        assert self.searches is not None
+        optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.searches.alpha_lr, betas=BETAS)
+        scaler = precision.grad_scaler() if self.precision.scale_loss else None
+        return Step(self._output_and_alpha_loss, optimiser if scaler is None else fused(optimiser), scaler)
+
+    @functools.cached_property
+    def _validation(self) -> ValidationBatches:
+        assert self.searches is not None
+        return ValidationBatches(self.val_loader, self.searches.alpha_data == FIRST_BATCH)
+
+    def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
+        output, loss = self._output_and_loss(image, label)
+        return output, self.model.with_tokens(loss)
+
+    def search_step(self) -> Mapping[str, Number]:
+        """A step of the alphas on a validation batch; what the log says of it."""
+        if self.searches is None:
+            return {}
+        done = self._alpha_step(*self.parse_batch_train(next(self._validation)))
+        self.unread.add_loss(done.loss, Place(self.epoch, self.batch_idx))
+        return {"loss_val": settled(done.loss)}
+
+    def after_epoch(self) -> None:
+        """Write the alphas, too."""
+        if self.searches is not None:
+            finite = torch.stack([torch.isfinite(one).all() for one in self.model.alpha_parameters()])
+            if not finite.all():
+                raise FloatingPointError(f"the alphas are not finite after epoch {self.epoch + 1}: lower ALPHA_LR")
+            if self.cfg.OUTPUT_DIR:
+                search_files.write_alphas(self.cfg.OUTPUT_DIR, self.epoch + 1, self._learner, self._npy)
+        super().after_epoch()
+
+    def after_train(self) -> None:
+        """Leave what was found, and test it with the search's prompts; then test the mixture as every run is tested."""
+        if self.searches is not None:
+            found = self.model.found()
+            for one in found.values():
+                print(f"{one.schedule.table()}\n{search_files.margins_line(one)}")
+            if self.cfg.OUTPUT_DIR:
+                search_files.write_found(self.cfg, self._learner, found, self._seen())
+            self.search_record = {"validation": self._seen(), **search_files.record_of(found)}
+            if not self.cfg.TEST.NO_TEST:
+                print("What was found, with the prompts of the search:")
+                with self._learner.decided({side: one.path for side, one in found.items()}):
+                    self.search_record["path_pct"] = self.test()
+                print("The mixture of all options:")
+        super().after_train()
+
+    def _seen(self) -> str:
+        return str(getattr(self.dm.dataset, "selected_on", "") or images.VALIDATION)
+
+    def search_state(self) -> Dict[str, Any]:
+        """What must be remembered to go on."""
+        if self.searches is None:
+            return {}
+        scaler = self._alpha_step.scaler
+        state = {"optimiser": self._alpha_step.optimiser.state_dict(), "taken": self._validation.taken}
+        return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
+
+    def load_search_state(self, extras: Mapping[str, Any]) -> None:
+        """Take back what search_state gave.
+
+        Raises:
+            UserError: if it is not there.
+        """
+        if self.searches is None:
+            return
+        state: Any = extras.get(EXTRA)
+        if not isinstance(state, Mapping):
+            raise UserError("the training state is not that of a search: delete it to start anew")
+        self._alpha_step.optimiser.load_state_dict(state["optimiser"])
+        if self._alpha_step.scaler is not None and "scaler" in state:
+            self._alpha_step.scaler.load_state_dict(state["scaler"])
+        self._validation.go_on(int(state["taken"]))

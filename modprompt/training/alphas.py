@@ -1,0 +1,46 @@
+"""A search's second kind of step: alphas go down the loss of validation images, between two steps of the prompts."""
+
+from typing import Any, Iterator, Optional
+
+import torch
+
+
+class ValidationBatches:
+    """Batches of a loader without end; the pass goes on where the last call left it, whatever epoch it is.
+
+    Args:
+        loader: of the validation images, in a fixed order.
+        first_only: whether it is always the first batch. It is read once, but each call draws the number that a new
+            pass over the loader draws from torch's generator, since the reference begins one in every step.
+    """
+
+    def __init__(self, loader: Any, first_only: bool = False):
+        self.loader = loader
+        self.first_only = first_only
+        self.taken = 0  # batches of the pass that is on its way
+        self._pass: Optional[Iterator[Any]] = None
+        self._first: Any = None
+
+    def __next__(self) -> Any:
+        """The next batch."""
+        if self._first is not None:
+            torch.empty((), dtype=torch.int64).random_()
+            return self._first
+        if self._pass is None or self.taken == len(self.loader):
+            self._pass, self.taken = iter(self.loader), 0
+        self.taken += 1
+        batch = next(self._pass)
+        if self.first_only:
+            self._first, self._pass = batch, None
+        return batch
+
+    def go_on(self, taken: int) -> None:
+        """Begin behind so many batches of a pass that another process has begun: nothing is drawn for it again."""
+        with torch.random.fork_rng(devices=[]):
+            if self.first_only and taken:
+                self._first = next(iter(self.loader))
+            elif taken:
+                self._pass = iter(self.loader)
+                for _ in range(taken):
+                    next(self._pass)
+        self.taken = taken

@@ -1,0 +1,101 @@
+"""What all data sets share that are inside a package; tiny ones of our own."""
+
+import errno
+import json
+import stat
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modprompt.data.embedded import EmbeddedDataset
+from modprompt.errors import UserError
+
+
+class Tiny(EmbeddedDataset):
+    dataset_dir = "tiny"
+    split_file = "split_tiny.json"
+    class_names = ("dark", "bright")
+    origin = "tiny images"
+
+    @staticmethod
+    def arrays():
+        labels = [0, 1] * 12  # dark and bright take turns
+        return np.arange(24, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 5), np.uint8), labels
+
+
+class Lacking(Tiny):
+    @staticmethod
+    def arrays():
+        raise UserError("the package has no images")
+
+
+def test_parts_go_by_the_place_among_the_images_of_a_class(tmp_path):
+    Tiny.write(tmp_path / "tiny")
+    split = json.loads((tmp_path / "tiny" / "split_tiny.json").read_text())
+    dark = {
+        part: [int(name[5:-4]) // 2 for name, label, _ in split[part] if label == 0]
+        for part in split.keys() - {"modprompt"}
+    }
+    assert dark == {"train": [0, 1, 2, 3, 4, 10, 11], "val": [5, 6], "test": [7, 8, 9]}
+    assert [label for _, label, _ in split["train"]] == [0] * 7 + [1] * 7
+    assert {(label, name) for rows in map(split.get, dark) for _, label, name in rows} == {(0, "dark"), (1, "bright")}
+
+
+def test_files_are_the_arrays_grey_and_without_loss(tmp_path):
+    Tiny.write(tmp_path / "tiny")
+    images = sorted((tmp_path / "tiny" / "images").rglob("*.png"), key=lambda path: path.name)
+    assert [path.parent.name for path in images] == ["dark", "bright"] * 12
+    for value, path in enumerate(images):
+        picture = Image.open(path)
+        assert (picture.mode, picture.size) == ("L", (5, 3))
+        assert (np.asarray(picture) == value).all()
+
+
+def test_folder_may_be_read_by_whoever_may_read_its_root(tmp_path):
+    (tmp_path / "plain").mkdir()
+    Tiny.write(tmp_path / "tiny")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "tiny", "tiny/images")}
+    assert len(modes) == 1
+
+
+def test_second_writer_leaves_what_the_first_wrote(tmp_path):
+    Tiny.write(tmp_path / "tiny")
+    before = (tmp_path / "tiny" / "images").stat().st_ino
+    Tiny.write(tmp_path / "tiny")
+    assert (tmp_path / "tiny" / "images").stat().st_ino == before
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "tiny" / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match="Tiny: .*tiny exists but is not whole: move it away"):
+        Tiny.write(tmp_path / "tiny")
+    assert [path.name for path in tmp_path.rglob("*")] == ["tiny", "mine"]
+
+
+def test_root_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"^Tiny: cannot write .*/file/tiny \(.+\): give another --root$"):
+        Tiny.write(tmp_path / "file" / "tiny")
+
+
+def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    save = Image.Image.save
+
+    def until_full(picture, path):
+        if path.name == "0013.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(picture, path)
+
+    monkeypatch.setattr(Image.Image, "save", until_full)
+    with pytest.raises(UserError, match=r"cannot write .*tiny \(No space left on device\)"):
+        Tiny.write(tmp_path / "tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_package_without_the_images_leaves_nothing_and_tells_of_no_writing(tmp_path, capsys):
+    with pytest.raises(UserError, match="the package has no images"):
+        Lacking.write(tmp_path / "deep" / "tiny")
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
