@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from modprompt import places
+from modprompt.methods.schedule_files import expanded
 from modprompt.methods.table import BY_NAME, configs_of
 from modprompt.runs.settings import FLAGS, Settings
 
@@ -76,13 +77,15 @@ def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
 def settings_of(args: argparse.Namespace, shots: int = 16) -> Settings:
     """What the data set's file, the method's file, the flags and the trailing options give, in this order.
 
+    Files named in place of a schedule are read: their numbers stand where their names stood.
+
     Args:
         args: what parse_args gave.
         shots: training images per class where no file is given; -1 for all.
 
     Raises:
-        UserError: as Settings.read.
+        UserError: as Settings.read and expanded.
     """
     use_embedded_default(args, shots)
     flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
-    return Settings.read([args.dataset_config_file, args.config_file], flags, args.opts)
+    return expanded(Settings.read([args.dataset_config_file, args.config_file], flags, args.opts))

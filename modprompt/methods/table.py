@@ -1,7 +1,7 @@
 """The methods by name: where each is and what kind it is. Names alone, so that reports need no PyTorch."""
 
 import importlib
-from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple, Type
+from typing import TYPE_CHECKING, Dict, Mapping, NamedTuple, Tuple, Type
 
 from modprompt.checks import check_name
 
@@ -9,15 +9,28 @@ if TYPE_CHECKING:
     from modprompt.methods.base import Method
 
 PROMPTS, ZERO_SHOT = "prompts", "zero-shot"  # learns prompts; trains nothing
+_BOTH = {"text": "N_CTX", "vision": "N_CTX"}
+_APART = {"text": "N_CTX_TEXT", "vision": "N_CTX_VISION"}
+_TEXT = {"text": "N_CTX"}
 
 
 class Row(NamedTuple):
-    """A method: its name, which is its trainer's too, its module, its kind, and its folder in configs/trainers."""
+    """A method.
+
+    name: its own, which is its trainer's too and, in capitals, its node's.
+    module: where its class is.
+    kind: PROMPTS or ZERO_SHOT.
+    configs: its folder in configs/trainers.
+    of: the method that it is under another name, if it is one.
+    first: by side, the setting that says how many tokens layer 0 adds; none where a schedule alone says it.
+    """
 
     name: str
     module: str
     kind: str
     configs: str
+    of: str = ""
+    first: Mapping[str, str] = {}
 
     @property
     def method(self) -> "Type[Method]":
@@ -27,17 +40,17 @@ class Row(NamedTuple):
 
 
 METHODS: Tuple[Row, ...] = (
-    Row("MPL", "mpl", PROMPTS, "MPL"),
-    Row("MaPLe", "maple", PROMPTS, "MaPLe"),
-    Row("IVLP", "ivlp", PROMPTS, "IVLP"),
-    Row("PromptSRC", "promptsrc", PROMPTS, "PromptSRC"),
-    Row("VPT", "vpt", PROMPTS, "VPT"),
-    Row("CoOp", "coop", PROMPTS, "CoOp"),
-    Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp"),
+    Row("MPL", "mpl", PROMPTS, "MPL", first=_BOTH),
+    Row("MaPLe", "maple", PROMPTS, "MaPLe", first=_BOTH),
+    Row("IVLP", "ivlp", PROMPTS, "IVLP", first=_APART),
+    Row("PromptSRC", "promptsrc", PROMPTS, "PromptSRC", first=_APART),
+    Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
+    Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT),
+    Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
     Row("DPL", "dpl", PROMPTS, "DPL"),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
-    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet"),
-    Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet"),
+    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL"),
+    Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )

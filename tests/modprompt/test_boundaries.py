@@ -142,6 +142,7 @@ TORCHLESS = {
         "runs", "settings", "same", "result", "images", "folder", "published", "schedule_file", "alphas"
     ),
     "schedule": modules_of("engine", "schedule", "space"),
+    "methods": modules_of("methods", "table", "schedule_files"),
     "experiments": modules_of("experiments"),
 }
 CHILD = """

@@ -10,16 +10,21 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import options
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
+from modprompt.methods.schedule_files import expanded
 from modprompt.programs import import_modules
 from modprompt.runs.settings import Settings
 
 
 def settings_of(job: Job, out: Path, data: Path) -> Settings:
-    """What the words of a job's command give."""
+    """What the words of a job's command give.
+
+    Raises:
+        UserError: as Settings.read and expanded.
+    """
     files = [str(dataset_config(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
-    return Settings.read(files, flags, options(job, out))
+    return expanded(Settings.read(files, flags, options(job, out)))
 
 
 def _check_one(settings: Settings, tests: bool) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import shlex
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from modprompt import places
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
-from modprompt.runs.settings import FREE, as_text, read_settings
+from modprompt.methods import schedule_files
+from modprompt.runs.settings import FREE, Given, Settings, as_text, read_settings
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -53,22 +54,31 @@ def _stamped(path: Path) -> tuple[str, int]:
 
 
 def effective(job: Job) -> dict[str, str]:
-    """All settings that a job's files and options give.
+    """All settings that a job's files and options give; a schedule's file that is not there yet stays a name.
 
     Raises:
-        UserError: if a config file is gone or no YAML.
+        UserError: if a config file is gone or no YAML, or a schedule's file is damaged.
     """
     files = tuple(_stamped(path) for path in (dataset_config(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
     settings.update((key, as_text(text)) for key, text in job.options)
+    if any(map(schedule_files.may_name_a_file, settings.items())):
+        settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options))
     settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
     return settings
+
+
+def _expanded(of_files: Mapping[str, str], options: Sequence[tuple[str, str]]) -> dict[str, str]:
+    given = [(key, Given(text, "file of the job")) for key, text in of_files.items()]
+    given += [(key, Given(text, "option")) for key, text in options]
+    read = schedule_files.expanded(Settings(tuple(given)), planned=True)
+    return {key: as_text(found.value) for key, found in read.items()}
 
 
 def expected(job: Job) -> dict[str, str]:
     """The settings that the result of a job must show, as train.py records them.
 
     Raises:
-        UserError: if a config file is gone or no YAML.
+        UserError: as effective.
     """
     return {key: text for key, text in effective(job).items() if key not in FREE}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
+from modprompt.methods.schedule_files import file_of
 from modprompt.runs.settings import FREE
 
 
@@ -46,7 +47,13 @@ class Method(NamedTuple):
     def _named(self) -> Iterator[tuple[str, str]]:
         deciding = [(key, value) for key, value in self.options if key not in FREE]
         names = short_names([key for key, _ in deciding])
-        return ((names[key], value) for key, value in deciding)
+        return ((names[key], _end_of_path(key, value)) for key, value in deciding)
+
+
+def _end_of_path(key: str, value: str) -> str:
+    """Of a schedule's file its name and two folders, by which a search's run is known; another value as it is."""
+    path = file_of(key, value)
+    return "/".join(Path(path).parts[-3:]) if path else value
 
 
 def _short(name: str, value: str) -> str:

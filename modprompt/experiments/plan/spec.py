@@ -14,7 +14,7 @@ methods:
   MPL:
     trainer: MPL
     config: vit_b4_c1_add2_rm1  # of configs/trainers/<trainer>/, or the path of a file, from this file's folder
-    options: {KEY: VALUE}
+    options: {KEY: VALUE}     # @FILE of a schedule: from this file's folder too
     grid: {KEY: [VALUE, ...]}   # a variant of the method for every combination
     published: MPL              # its row in published.yaml, if not named like the method
 highlight: MPL                  # the method of the gain figure; the last one without it
@@ -34,6 +34,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import strict_yaml
 from modprompt.experiments.plan.experiment import CROSS, PROTOCOLS, Experiment, all_seeds
 from modprompt.experiments.plan.method import Method, short_names
+from modprompt.methods.schedule_files import placed
 from modprompt.methods.table import configs_of
 from modprompt.runs.settings import as_text
 
@@ -92,14 +93,16 @@ class _Reader:
             raise self.fault(place, f"true or false is expected, got {value!r}")
         return value
 
-    def options(self, value: Any, place: str) -> dict[str, str]:
+    def options(self, value: Any, place: str, folder: Path | None = None) -> dict[str, str]:
+        """Settings as text; files of schedules are found from a folder, without one from this file's."""
         options = {}
         for key, item in self.mapping(value or {}, place).items():
             if key in OF_PROTOCOL:
                 raise self.fault(place, f"{key} is not to be set here; see datasets, shots, seeds and trainer")
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
-            options[key] = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
+            text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
+            options[key] = placed(key, text, folder or self.path.parent)
         return options
 
     def grid(self, value: Any, place: str) -> dict[str, list[str]]:
@@ -202,7 +205,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
     seeds = reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0)
     shared = reader.options(content.get("options"), "options")
-    last = reader.options(dict(options or {}), "command line")
+    last = reader.options(dict(options or {}), "command line", Path.cwd())
     imports = reader.names(content["import"], "import") if "import" in content else ()
     image_cache = reader.flag(content.get("image_cache", True), "image_cache")
     methods = [

@@ -2,14 +2,17 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import modprompt
 from modprompt import programs
-from modprompt.cli import flags
+from modprompt.cli import flags, train
 from modprompt.engine import precision
 from modprompt.errors import UserError
-from modprompt.runs.settings import FLAGS
+from modprompt.runs import alphas
+from modprompt.runs.schedule_file import ALL
+from modprompt.runs.settings import FLAGS, settings_hash
 from modprompt.trainers import nodes
 from tests.conftest import ROOT, run_program
 
@@ -136,3 +139,27 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
         with pytest.raises(SystemExit):
             flags.parse_args(words)
         assert said in capsys.readouterr().out
+
+
+def test_schedule_of_a_file_is_in_the_settings_of_a_run_and_the_file_is_not(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    values = np.eye(4, dtype=np.float32)[[2, 0, 3]]
+    options = np.array([[(ALL, tokens) for tokens in range(4)]] * 3)
+    alphas.write("found", 1, {"text": alphas.Alphas(values, options)})
+    words = command("IVLP", "TRAINER.IVLP.SCHEDULE_TEXT", "@found/alpha_e1.npz", "OPTIM.MAX_EPOCH", 1)
+    words += ["TRAINER.IVLP.PROMPT_DEPTH_VISION", "2"]
+    assert train.main(words) == 0
+    text = (tmp_path / "out" / "result.json").read_text()
+    result = json.loads(text)
+    assert result["settings"]["TRAINER.IVLP.SCHEDULE_TEXT"] == "[[0, 2], [2, 0], [0, 3]]"
+    assert result["settings"]["TRAINER.IVLP.N_CTX_TEXT"] == "2"
+    assert result["sources"]["TRAINER.IVLP.N_CTX_TEXT"] == "option"
+    assert result["config_hash"] == settings_hash(result["settings"])
+    assert "alpha_e1" not in text
+
+
+def test_schedule_of_a_file_that_is_not_there_ends_the_run_with_a_line(command, capsys):
+    assert train.main(command("IVLP", "TRAINER.IVLP.SCHEDULE_TEXT", "@found/schedule.json")) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: TRAINER.IVLP.SCHEDULE_TEXT: there is no file found/schedule.json, seen from ")
+    assert err.count("\n") == 1

@@ -11,6 +11,8 @@ from modprompt.cli.flags import parse_args, settings_of
 from modprompt.experiments.plan import check, protocols, spec
 from modprompt.experiments.plan.commands import command, expected, flags
 from modprompt.experiments.plan.experiment import narrowed
+from modprompt.runs import schedule_file
+from modprompt.runs.schedule_file import SideOfSearch
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
 
@@ -124,3 +126,46 @@ def test_command_has_absolute_paths_and_options_last(jobs, tmp_path):
     assert words[0] == sys.executable
     assert words[-4:] == ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
     assert words[words.index("--output-dir") + 1] == str(tmp_path / "out" / jobs[2].folder)
+
+
+def searched(path, *steps):
+    """A schedule.json whose text side has these steps."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schedule_file.write(path, {"text": SideOfSearch("behind_start", steps)}, {})
+
+
+WITH_FILE = FILE.replace(
+    "{trainer: MPL, config: glyph}",
+    "{trainer: MPL, config: glyph, options: {TRAINER.MPL.SCHEDULE_TEXT: '@../searches/one/seed1/schedule.json'}}",
+)
+
+
+def test_schedule_of_a_file_is_seen_from_the_experiments_file_and_named_by_its_end(experiment, tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    job = protocols.jobs(experiment(WITH_FILE))[4]
+    path = tmp_path.parent / "searches" / "one" / "seed1" / "schedule.json"
+    assert dict(job.method.options) == {"TRAINER.MPL.SCHEDULE_TEXT": f"@{path}"}
+    assert job.method.folder == "glyph-SCHEDULE_TEXTone_seed1_schedule.json"
+
+
+def test_option_of_the_command_line_is_seen_from_the_current_folder(experiment, tmp_path, monkeypatch):
+    experiment()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    found = spec.read(tmp_path / "small.yaml", {"TRAINER.MPL.SCHEDULE_TEXT": "@schedule.json"})
+    assert dict(found.methods[1].options)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{tmp_path}/below/schedule.json"
+
+
+def test_expected_settings_hold_the_pairs_once_the_file_is_there(experiment, tmp_path):
+    found = experiment(WITH_FILE.replace("../searches", "searches"))
+    job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
+    path = tmp_path / "searches" / "one" / "seed1" / "schedule.json"
+    assert expected(job)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{path}"
+    for steps in (((0, 3), (1, 1)), ((0, 2), (2, 2))):
+        searched(path, *steps)
+        read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
+        assert expected(job) == read.texts()
+        assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
+        assert expected(job)["TRAINER.MPL.N_CTX"] == str(steps[0][1])
+        assert expected(job)["TRAINER.MPL.PLACE_TEXT"] == "behind_start"
+        assert not {text for text in expected(job).values() if "@" in text}
