@@ -83,7 +83,7 @@ class PlainCLIP(nn.Module):
         if isinstance(learner, ConditionalPromptLearner):
             features = self._image(image, [None] * layers)
             shift = learner.meta_net(features)
-            text_layers: Additions = [None] * len(self.clip_model.transformer.resblocks)
+            text_layers: Sequence[Any] = [None] * len(self.clip_model.transformer.resblocks)
             rows = [scale * self._text(learner.ctx + one, text_layers) @ f for one, f in zip(shift, features)]
             return torch.stack(rows)
         prompts = learner()

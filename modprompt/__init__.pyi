@@ -8,12 +8,15 @@ from modprompt.errors import UserError as UserError
 from modprompt.methods.base import Method as Method
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
 from modprompt.methods.coop import CoOp as CoOp
+from modprompt.methods.dpl import DPL as DPL
+from modprompt.methods.dpl_search import DPLSearch as DPLSearch
 from modprompt.methods.ivlp import IVLP as IVLP
 from modprompt.methods.loading import load as load
 from modprompt.methods.maple import MaPLe as MaPLe
 from modprompt.methods.model import PromptedModel as PromptedModel
 from modprompt.methods.mpl import MPL as MPL
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC
+from modprompt.methods.search import Search as Search
 from modprompt.methods.vpt import VPT as VPT
 from modprompt.methods.zeroshot import ZeroshotCLIP as ZeroshotCLIP
 from modprompt.methods.zeroshot import ZeroshotCLIP2 as ZeroshotCLIP2

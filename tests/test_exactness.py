@@ -12,12 +12,13 @@ from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.learners.lengths import LengthsPromptLearner
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]
 
 
-def random_schedule(rng, layers, first, side):
+def random_schedule(rng, layers, first, side, place=""):
     """Steps that never remove more than there is."""
     steps, present = [(0, first)], first
     for _ in range(layers - 1):
@@ -25,7 +26,7 @@ def random_schedule(rng, layers, first, side):
         add = rng.choice((0, 0, 1, 2, 3))
         steps.append((remove, add))
         present += add - remove
-    return Schedule(steps, side)
+    return Schedule(steps, side, place)
 
 
 def own_forward(block, x, mask):
@@ -37,13 +38,15 @@ def own_forward(block, x, mask):
 def plain_text(clip_model, learner, sentences, additions):
     """(C, E) of whole sentences [(L, T)] of one image; every class alone, every token in every layer."""
     features = []
+    schedule = learner.schedules.text
+    start = int(schedule.place == "behind_start")
     for x in sentences:
         x = x[None] + clip_model.positional_embedding[: len(x)]
-        present = learner.schedules.text[0].add
-        for layer, (block, step) in enumerate(zip(clip_model.transformer.resblocks, learner.schedules.text)):
-            if layer:
+        present = start * schedule[0].add
+        for layer, (block, step) in enumerate(zip(clip_model.transformer.resblocks, schedule)):
+            if layer or not start:
                 new = x[:, :0] if additions[layer] is None else additions[layer][None]
-                x = torch.cat([x[:, : 1 + present - step.remove], new, x[:, 1 + present :]], dim=1)
+                x = torch.cat([x[:, : start + present - step.remove], new, x[:, start + present :]], dim=1)
                 present += step.add - step.remove
             x = own_forward(block, x, torch.full((x.shape[1],) * 2, float("-inf")).triu(1))
         features.append(clip_model.ln_final(x[0, -1]) @ clip_model.text_projection)
@@ -55,11 +58,24 @@ def plain_image(clip_model, learner, images, additions):
     visual = clip_model.visual
     x = visual.conv1(images).flatten(2).permute(0, 2, 1)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1) + visual.positional_embedding
-    for layer, (block, step) in enumerate(zip(visual.transformer.resblocks, learner.schedules.vision)):
+    schedule = learner.schedules.vision
+    before = schedule.place == "before_ln_pre"
+    x = x if before else visual.ln_pre(x)
+    for layer, (block, step) in enumerate(zip(visual.transformer.resblocks, schedule)):
         new = x[:, :0] if additions[layer] is None else additions[layer].expand(len(x), -1, -1)
         x = torch.cat([x[:, : x.shape[1] - step.remove], new], dim=1)
-        x = own_forward(block, visual.ln_pre(x) if layer == 0 else x, None)
+        x = own_forward(block, visual.ln_pre(x) if before and layer == 0 else x, None)
     return F.normalize(visual.ln_post(x[:, 0]) @ visual.proj, dim=-1)
+
+
+def plain_words(clip_model, learner, name):
+    """The embedded words of a class's prompt, from the start to the end token."""
+    from clip import clip
+
+    ids = clip.tokenize(f"{learner.prefix} {name}.".strip()).long()[0]
+    end = int(ids.argmax()) + 1
+    each = [clip.tokenize(template.replace("{}", name)).long()[0] for template in learner.averaged] or [ids]
+    return torch.stack([clip_model.token_embedding(one[:end]) for one in each]).mean(0)
 
 
 def plain_sentences(clip_model, learner, names, ctx, position):
@@ -69,8 +85,7 @@ def plain_sentences(clip_model, learner, names, ctx, position):
     rows = []
     for number, name in enumerate(names):
         own = ctx[number] if ctx.dim() == 3 else ctx
-        ids = clip.tokenize(f"{learner.prefix} {name}.".strip()).long()[0]
-        words = clip_model.token_embedding(ids[: int(ids.argmax()) + 1])
+        words = plain_words(clip_model, learner, name)
         length = int(clip.tokenize(name)[0].argmax()) - 1
         before = int(clip.tokenize(learner.prefix)[0].argmax()) - 1  # tokens in front of the name
         n = len(own)
@@ -83,18 +98,19 @@ def plain_sentences(clip_model, learner, names, ctx, position):
 
 
 KINDS = ["independent", "coupled", "conditional", "own", "own_deep", "middle", "front", "fixed"]
+PLACED = ["independent", "coupled", "conditional", "none_first", "coupled_none_first", "lengths"]
 
 
-def build(kind, rng, clip_model, names, layers):
+def build(kind, rng, clip_model, names, layers, places=("", "")):
     """A learner of a kind with a random schedule, and where its class names stand."""
     text_layers, vision_layers = layers
     n_ctx = 0 if kind == "fixed" else rng.randint(1, 4)
     deep = kind not in ("middle", "front", "own", "fixed")
+    none_first = kind.endswith("none_first")
     carried = Schedule([(0, n_ctx)] + [(0, 0)] * (text_layers - 1), "text")
-    schedules = Schedules(
-        random_schedule(rng, text_layers, n_ctx, "text") if deep else carried,
-        random_schedule(rng, vision_layers, n_ctx if kind == "coupled" else rng.randint(0, 3), "vision"),
-    )
+    text = random_schedule(rng, text_layers, 0 if none_first else n_ctx, "text", places[0]) if deep else carried
+    first = rng.choice((0, n_ctx)) if kind == "coupled_none_first" else n_ctx if kind == "coupled" else rng.randint(0, 3)
+    schedules = Schedules(text, random_schedule(rng, vision_layers, first, "vision", places[1]))
     position = kind if kind in ("middle", "front") else "end"
     if kind == "fixed":
         context = no_context("a photo of a", clip_model)
@@ -102,21 +118,24 @@ def build(kind, rng, clip_model, names, layers):
         context = random_context(n_ctx, clip_model, len(names))
     else:
         context = from_words("a photo of a", n_ctx, clip_model)
-    if kind == "coupled":
+    if kind.startswith("coupled"):
         return CoupledPromptLearner(names, clip_model, schedules, context), position
+    if kind == "lengths":
+        averaged = ["a bad picture of the {}.", "{} in the sea.", "itap of the {}."] if rng.random() < 0.5 else ()
+        return LengthsPromptLearner(names, clip_model, schedules, "itap of the", averaged), position
     if kind == "conditional":
-        nothing = Schedule([(0, 0)] * vision_layers, "vision")
+        nothing = Schedule([(0, 0)] * vision_layers, "vision", places[1])
         schedules = Schedules(schedules.text, nothing)
         return ConditionalPromptLearner(names, clip_model, schedules, context), position
     return IndependentPromptLearner(names, clip_model, schedules, context, position), position
 
 
-def compare(kind, seed, most_tokens=None):
+def compare(kind, seed, most_tokens=None, places=("", "")):
     rng = random.Random(seed)
     layers = rng.randint(1, 5), rng.randint(1, 5)
     clip_model = random_clip(seed, text_layers=layers[0], vision_layers=layers[1], text_width=128)
     names = [" ".join(rng.choices(WORDS, k=rng.randint(1, 5))) for _ in range(rng.choice((1, 2, 5, 17)))]
-    learner, position = build(kind, rng, clip_model, names, layers)
+    learner, position = build(kind, rng, clip_model, names, layers, places)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
@@ -135,14 +154,21 @@ def compare(kind, seed, most_tokens=None):
         features = plain_image(clip_model, learner, images, prompts.vision_additions)
         contexts = [learner.ctx]
     additions = [None] * layers[0]
-    for layer, value in learner.text_prompts.items() if kind != "coupled" else ():
+    coupled = kind.startswith("coupled")
+    for layer, value in learner.text_prompts.items() if not coupled else ():
         additions[int(layer)] = value
-    if kind == "coupled":
+    if coupled:
         additions = learner._text_additions()
-    texts = [
-        plain_text(clip_model, learner, plain_sentences(clip_model, learner, names, ctx, position), additions)
-        for ctx in contexts
-    ]
+    behind = learner.schedules.text.place == "behind_start"
+    if kind == "lengths":
+        contexts = [additions[0] if additions[0] is not None else learner.ctx]
+    texts = []
+    for ctx in contexts:
+        first = ctx if learner.schedules.text[0].add else ctx[:0]
+        if not behind:
+            additions[0] = first
+        sentences = plain_sentences(clip_model, learner, names, first if behind else first[:0], position)
+        texts.append(plain_text(clip_model, learner, sentences, additions))
     if kind == "conditional":
         plain = torch.stack([clip_model.logit_scale.exp() * text @ image for text, image in zip(texts, features)])
     else:
@@ -171,6 +197,14 @@ def layout(request, monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_fast_path_equals_whole_sequences(kind, seed):
     compare(kind, seed)
+
+
+@pytest.mark.usefixtures("layout")
+@pytest.mark.parametrize("places", [("before_start", "before_ln_pre"), ("before_start", "behind_ln_pre"), ("", "")])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", PLACED)
+def test_fast_path_equals_whole_sequences_wherever_prompts_stand(kind, seed, places):
+    compare(kind, seed + 20, most_tokens=12 if seed else None, places=places)
 
 
 @pytest.mark.usefixtures("layout")

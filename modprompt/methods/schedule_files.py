@@ -126,7 +126,8 @@ def _with_steps(settings: Settings, planned: bool, sideless: List[str]) -> Setti
 def _beside(node: str, side: str, read: _Side, source: str) -> List[_Entry]:
     """Where the tokens stand, and the number that layer 0 adds under the name that the method has for it."""
     first = next((row.first.get(side, "") for row in table.METHODS if row.name.upper() == node), "")
-    values: List[Tuple[str, Any]] = [(f"PLACE_{side.upper()}", read.place), (first, read.steps[0][1])]
+    place = read.place if any(add for _, add in read.steps) else ""  # of no tokens
+    values: List[Tuple[str, Any]] = [(f"PLACE_{side.upper()}", place), (first, read.steps[0][1])]
     return [(f"TRAINER.{node}.{name}", Given(value, source)) for name, value in values if name and value]
 
 
