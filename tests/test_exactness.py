@@ -109,7 +109,9 @@ def build(kind, rng, clip_model, names, layers, places=("", "")):
     none_first = kind.endswith("none_first")
     carried = Schedule([(0, n_ctx)] + [(0, 0)] * (text_layers - 1), "text")
     text = random_schedule(rng, text_layers, 0 if none_first else n_ctx, "text", places[0]) if deep else carried
-    first = rng.choice((0, n_ctx)) if kind == "coupled_none_first" else n_ctx if kind == "coupled" else rng.randint(0, 3)
+    first = (
+        rng.choice((0, n_ctx)) if kind == "coupled_none_first" else n_ctx if kind == "coupled" else rng.randint(0, 3)
+    )
     schedules = Schedules(text, random_schedule(rng, vision_layers, first, "vision", places[1]))
     position = kind if kind in ("middle", "front") else "end"
     if kind == "fixed":
