@@ -1,5 +1,6 @@
 """The shell scripts: from any folder, with two arguments, and never twice."""
 
+import json
 import os
 import subprocess
 import sys
@@ -270,6 +271,27 @@ def test_dpl_searches_on_the_same_classes_and_then_trains_the_schedule(typed, tm
     for line, config in ((search, f"DPLSearch/{SEARCH}"), (train, "DPL/vit_b16_ep40_batch4")):
         assert f"--config-file {ROOT}/configs/trainers/{config}.yaml " in line
         assert (ROOT / "configs" / "trainers" / f"{config}.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_dpl_searches_trains_and_tests_once(bash, clip_file, tmp_path):
+    words = ("eurosat", 1, *bare(clip_file), "OPTIM.MAX_EPOCH", "1")
+    own = {"SEARCH_CFG": "./only_for_tests.yaml"}
+    search = bash("dpl/search.sh", *words, **own)
+    assert search.returncode == 0, search.stdout
+    folder = "base2new/train_base/eurosat/shots_2/{}/seed1"
+    searched = tmp_path / "results/search" / folder.format("DPLSearch/only_for_tests")
+    assert (searched / "schedule.json").is_file()
+    train = bash("dpl/base2new_train.sh", *words, **own)
+    assert train.returncode == 0, train.stdout
+    assert train.stdout.count("\nFinished before: ") == 1  # the search
+    trained = tmp_path / "results" / folder.format("DPL/only_for_tests-DPLSearch_only_for_tests")
+    settings = json.loads((trained / "result.json").read_text())["settings"]
+    steps = json.loads((searched / "schedule.json").read_text())["text"]["steps"]
+    assert settings["TRAINER.DPL.SCHEDULE_TEXT"] == str(steps)
+    assert bash("dpl/base2new_train.sh", *words, **own).stdout.count("\nFinished before: ") == 2
+    test = bash("dpl/base2new_test.sh", "eurosat", 1, *bare(clip_file), **own)
+    assert test.returncode == 0, test.stdout
 
 
 def test_dpl_searches_alone_and_with_configs_of_ones_own(typed, tmp_path):
