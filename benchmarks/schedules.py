@@ -28,7 +28,6 @@ from modprompt.experiments.running import run
 from modprompt.programs import left_as_found
 from modprompt.runs import schedule_file
 from modprompt.runs.result import read
-from modprompt.storage.text import write_text
 
 SHOTS = 16
 RATE = 0.02  # of the alphas: at 0.0035 some hundred steps leave them where they were drawn
@@ -66,7 +65,8 @@ def experiment(out: Path, name: str, methods: dict[str, Any], datasets: Sequence
     """An experiment file in the output folder."""
     path = out / f"{name}.yaml"
     content = {"protocol": "few_shot", "datasets": list(datasets), "shots": [SHOTS], "seeds": list(seeds)}
-    write_text(path, yaml.safe_dump({"title": name, **content, "methods": methods}, sort_keys=False))
+    text = yaml.safe_dump({"title": name, **content, "methods": methods}, sort_keys=False)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -90,7 +90,7 @@ def random_methods(out: Path, search: Found, count: int) -> dict[str, Any]:
         for side, schedule in drawn.items():
             config["TRAINER"]["MPL"][f"SCHEDULE_{side.upper()}"] = [list(step) for step in schedule]
         name = f"random_{search.job.dataset}_{search.job.seed}_{number}"
-        write_text(out / "configs" / f"{name}.yaml", yaml.safe_dump(config))
+        (out / "configs" / f"{name}.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         methods[name] = {"trainer": "MPL", "config": f"configs/{name}.yaml", "seeds": [search.job.seed]}
     return methods
 
@@ -145,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     with left_as_found():
         out, data = args.out.absolute(), args.data.absolute()
-        out.mkdir(parents=True, exist_ok=True)
+        (out / "configs").mkdir(parents=True, exist_ok=True)
         found = run_all(experiment(out, "searched", METHODS, args.datasets, args.seeds), out, data, args.jobs)
         for dataset in args.datasets:
             mine = [one for one in found if one.job.dataset == dataset]
@@ -153,9 +153,8 @@ def main(argv: list[str] | None = None) -> int:
             methods = {key: value for one in searches for key, value in random_methods(out, one, args.random).items()}
             drawn: list[Found] = []
             if methods:
-                drawn = run_all(
-                    experiment(out, f"random_{dataset}", methods, [dataset], args.seeds), out, data, args.jobs
-                )
+                file = experiment(out, f"random_{dataset}", methods, [dataset], args.seeds)
+                drawn = run_all(file, out, data, args.jobs)
             print("\n".join(lines(dataset, mine, drawn)))
     return 0
 
