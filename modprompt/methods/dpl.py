@@ -73,9 +73,9 @@ class DPL(LearnedText, PromptsVision, Regularised):
             return written.at(OWN_PLACES[side])
         if len(lengths) != layers:
             text = f" has {len(lengths)} numbers, but the model has {layers} {side} layers"
-            if len(self.lengths_text) == len(self.lengths_vision):
-                raise SettingError([(key, text)])
-            raise SettingError([(key, text + "; if the two sides are exchanged, ALPHAS_SWAPPED takes the files so")])
+            if len(self.lengths_vision if side == "text" else self.lengths_text) == layers:
+                text += "; the other side's fit: for exchanged files there is ALPHAS_SWAPPED True"
+            raise SettingError([(key, text)])
         try:
             return by_lengths(lengths, side, OWN_PLACES[side])
         except UserError as error:

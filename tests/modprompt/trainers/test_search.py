@@ -10,7 +10,9 @@ from modprompt.cli import train
 from modprompt.runs import alphas, schedule_file
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import plain_dpl
+from tests.conftest import ROOT
 from tests.methods import METHODS
+from tests.modprompt.data import trees
 
 SEARCH = ["TRAINER.DPLSEARCH.PREC", "fp32", "TRAINER.DPLSEARCH.N_CTX_TEXT", 2, "TRAINER.DPLSEARCH.N_CTX_VISION", 3]
 OF_MPL = ["SEARCH.ON", True, "SEARCH.ADD", 2, "SEARCH.REMOVE", 1]
@@ -240,3 +242,77 @@ def test_the_reference_s_files_are_written_when_asked_for_and_their_names_told(c
     assert np.array_equal(np.load(tmp_path / "out" / "alpha_e2_txt.npy"), both["vision"].values)
     assert np.array_equal(np.load(tmp_path / "out" / "alpha_e2_img.npy"), both["text"].values)
     assert "alpha_e{epoch}_txt.npy holds the image side's alphas" in capsys.readouterr().out
+
+
+@pytest.fixture
+def own_images(command, tmp_path):
+    """Words of a search on own folders, which have no validation images; further options behind."""
+    for part, size in (("train", 6), ("test", 3)):
+        trees.pictures(tmp_path / "own" / part, {"a": size, "b": size})
+
+    def words(*more):
+        flags = command("DPLSearch", *SEARCH, *more)
+        flags[flags.index("--root") + 1] = str(tmp_path / "own")
+        flags[flags.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+        return [*flags, "DATASET.SUBSAMPLE_CLASSES", "all"]
+
+    return words
+
+
+def test_without_validation_images_a_search_sees_training_images_that_are_held_out(own_images, monkeypatch, tmp_path):
+    seen = Recorder(monkeypatch)
+    assert train.main(own_images()) == 0
+    dataset = seen.trainer.dm.dataset
+    lists = [{image.impath for image in images} for images in (dataset.train_x, dataset.val, dataset.test)]
+    assert len(lists[1]) == 4
+    assert all("/train/" in path for path in lists[1])
+    assert not lists[1] & (lists[0] | lists[2])
+    result, _ = left(tmp_path / "out")
+    assert result["selected_on"] == result["search"]["validation"] == "held out"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["DATASET.VAL_FROM_TEST", True], "has no validation images to search by, and a search must not see test"),
+        (["DATASET.NUM_SHOTS", -1], "has no validation images, and all training images are used"),
+    ],
+)
+def test_a_search_never_sees_test_images(more, said, own_images, capsys, tmp_path):
+    assert train.main(own_images(*more)) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out" / "alpha_e0.npz").exists()
+
+
+def npy(path, *lengths, most=6):
+    """A file of the reference's form that says these lengths; its path."""
+    np.save(path, np.eye(1 + most, dtype=np.float32)[list(lengths)])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "said"),
+    [
+        ((1, 2, 3), (1, 2, 3), "TRAINER.DPL.LENGTHS_TEXT has 3 numbers, but the model has 4 text layers"),
+        ((1, 2, 3, 4), (1, 2, 3), "the other side's fit: for exchanged files there is ALPHAS_SWAPPED"),
+    ],
+)
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_alpha_files_of_another_depth_are_refused(image, text, said, command, capsys, tmp_path):
+    files = ["TRAINER.DPL.IMG_ALPHA_PATH", npy(tmp_path / "i.npy", *image)]
+    files += ["TRAINER.DPL.TXT_ALPHA_PATH", npy(tmp_path / "t.npy", *text)]
+    assert train.main(command("DPL", "TRAINER.DPL.PREC", "fp32", *files)) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.parametrize("swapped", [False, True])
+def test_alpha_files_of_the_reference_are_taken_for_their_side_or_exchanged(swapped, command, tmp_path, capsys):
+    files = ["TRAINER.TRAINERSUBNET.IMG_ALPHA_PATH", npy(tmp_path / "i.npy", 0, 1, 2, 0)]
+    files += ["TRAINER.TRAINERSUBNET.TXT_ALPHA_PATH", npy(tmp_path / "t.npy", 3, 0, 0, 1)]
+    files += ["TRAINER.TRAINERSUBNET.ALPHAS_SWAPPED", swapped, "TRAINER.TRAINERSUBNET.PREC", "fp32"]
+    assert train.main(command("TrainerSubnet", "OPTIM.MAX_EPOCH", 1, *files)) == 0
+    assert ("ALPHAS_SWAPPED True" in capsys.readouterr().err) is not swapped
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    image, text = "[[0, 0], [0, 1], [1, 2], [2, 0]]", "[[0, 3], [3, 0], [0, 0], [0, 1]]"
+    assert result["schedules"] == ({"text": image, "vision": text} if swapped else {"text": text, "vision": image})
