@@ -204,6 +204,7 @@ CHILDREN_ALONE = {
     "benchmarks/experiments.py",
     "benchmarks/loading.py",
     "benchmarks/launches.py",
+    "benchmarks/schedules.py",
 }  # they start programs and set nothing
 
 
