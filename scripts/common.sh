@@ -4,6 +4,7 @@
 # OUT     folder of the results     (default: output in the project)
 # PYTHON  the interpreter           (default: python)
 # CFG     a config of the method by name, or a file with a slash in its path
+# SEARCH_CFG  the same of the search, of a method that searches first
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 from() { case $2 in /*) echo "$2" ;; *) echo "$1/$2" ;; esac; } # path $2 as seen from folder $1
@@ -13,10 +14,12 @@ PYTHON=${PYTHON:-python}
 MODEL= number= # set by protocols that evaluate a model, not by the environment
 configs=$TRAINER
 case $TRAINER in Zeroshot*) configs=CoOp ;; esac # they take their images and backbones from CoOp's files
-case $CFG in
-  */*) config=$(from "$PWD" "$CFG") CFG=$(basename "$CFG" .yaml) ;;
-  *) config=$project/configs/trainers/$configs/$CFG.yaml ;;
-esac
+config_of() { case $2 in */*) from "$PWD" "$2" ;; *) echo "$project/configs/trainers/$1/$2.yaml" ;; esac; } # FOLDER CFG
+config=$(config_of "$configs" "$CFG") CFG=$(basename "$CFG" .yaml)
+if [[ -n $SEARCH ]]; then # a run's folder says which search gave its schedule, as those of experiments do
+  search_config=$(config_of "$SEARCH" "$SEARCH_CFG") SEARCH_CFG=$(basename "$SEARCH_CFG" .yaml)
+  CFG=$CFG-${SEARCH}_$SEARCH_CFG
+fi
 
 usage() {
   echo "Usage: $SCRIPT $1" >&2
@@ -37,6 +40,19 @@ arguments() {
   options=("$@")
 }
 
+# registered NAME: the file in configs/datasets, without its ending, of a data set's registered name (DATASET.NAME)
+registered() {
+  local file
+  for file in "$project"/configs/datasets/*.yaml; do
+    if grep -qxF "  NAME: \"$1\"" "$file"; then
+      basename "$file" .yaml
+      return
+    fi
+  done
+  echo "error: $SCRIPT: no data set is registered as $1 (see configs/datasets)" >&2
+  return 2
+}
+
 # run_once DIR ARGUMENTS...: train.py with output folder DIR, unless this very run is finished there (--once); a finished
 # run with other settings, CLIP, split or few-shot list is an error. An unfinished run is resumed.
 run_once() {
@@ -47,6 +63,34 @@ run_once() {
     --dataset-config-file "$project/configs/datasets/$dataset.yaml" "$@"
 }
 
+# search_of DIR: sets $found, the folder of the search for the training with output folder DIR, and $schedule, the
+# options that take its schedule; none for a method that does not search.
+search_of() {
+  found= schedule=()
+  if [[ -n $SEARCH ]]; then
+    found=${1#"$OUT"/}
+    found=${found/"/$TRAINER/"/"/$SEARCH/"}
+    found=$OUT/search/${found/"$CFG"/"$SEARCH_CFG"}
+    local node=TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$TRAINER")
+    schedule=("$node.SCHEDULE_TEXT" "@$found/schedule.json" "$node.SCHEDULE_VISION" "@$found/schedule.json")
+  fi
+}
+
+# search_once DIR ARGUMENTS...: the search for the training with output folder DIR, with $options too, unless this very
+# search is finished.
+search_once() {
+  search_of "$1"
+  if [[ -n $SEARCH ]]; then
+    TRAINER=$SEARCH config=$search_config run_once "$found" "${@:2}" ${options[@]+"${options[@]}"}
+  fi
+}
+
+# train_once DIR ARGUMENTS...: run_once with $options, for $number epochs if it is set, behind the search of the method.
+train_once() {
+  search_once "$@"
+  run_once "$@" ${number:+OPTIM.MAX_EPOCH "$number"} ${options[@]+"${options[@]}"} ${schedule[@]+"${schedule[@]}"}
+}
+
 # test_once DIR ARGUMENTS...: evaluate $MODEL, the output folder of a training run that has finished, into DIR.
 # With a number of epochs, the checkpoint of that epoch.
 test_once() {
@@ -54,7 +98,8 @@ test_once() {
     echo "error: the training is not finished: there is no $MODEL/result.json" >&2
     exit 2
   fi
-  evaluate_once "$@"
+  search_of "$MODEL"
+  evaluate_once "$@" ${schedule[@]+"${schedule[@]}"}
 }
 
 # evaluate_once DIR ARGUMENTS...: evaluate $MODEL, any folder of checkpoints, into DIR; of epoch $number if it is set.

@@ -1,8 +1,10 @@
 # Sourced by run.sh: what a folder of scripts stands for. A new method is a row here and a folder of links to run.sh.
 #
-# method FOLDER PROTOCOL: sets TRAINER, and CFG unless it is given
+# method FOLDER PROTOCOL: sets TRAINER, and CFG unless it is given; of a method that searches first, SEARCH, the trainer
+# of that, and SEARCH_CFG unless it is given
 method() {
   local given=${TRAINER:-} base few cross # configs for base-to-new, for few-shot, and for cross-data-set runs
+  SEARCH= # not by the environment
   case $1 in
     mpl) TRAINER=MPL base=vit_b4_c1_add2_rm1 cross=${base}_cross_datasets ;;
     coop) TRAINER=CoOp base=vit_b16_ctxv1 cross=vit_b16_ep50_ctxv1 ;;
@@ -15,6 +17,12 @@ method() {
       TRAINER=PromptSRC base=vit_b16_c2_ep20_batch4_4+4ctx cross=${base}_cross_datasets
       few=vit_b16_c2_ep50_batch4_4+4ctx_few_shot
       ;;
+    dpl)
+      TRAINER=DPL base=vit_b16_ep40_batch4 SEARCH=DPLSearch
+      SEARCH_CFG=${SEARCH_CFG:-vit_b16_c6_ep80_batch4}
+      ;;
+    trainersupernet) TRAINER=TrainerSupernet base=fewshot ;;
+    trainersubnet) TRAINER=TrainerSubnet base=fewshot ;;
     zsclip) base=vit_b16 ;;
     *)
       echo "error: scripts/methods.sh has no method $1" >&2

@@ -1,5 +1,6 @@
 """The shell scripts: from any folder, with two arguments, and never twice."""
 
+import json
 import os
 import subprocess
 import sys
@@ -133,11 +134,14 @@ def test_only_links_stand_in_the_folders_of_methods():
     assert {path.parent.name for path in LINKS} == {
         "coop",
         "cocoop",
+        "dpl",
         "independent-vlp",
         "language-prompting",
         "maple",
         "mpl",
         "promptsrc",
+        "trainersubnet",
+        "trainersupernet",
         "vpt",
         "zsclip",
     }
@@ -227,6 +231,120 @@ def test_published_weights_are_tested_on_both_halves(typed, tmp_path):
     assert line.endswith(f"--model-dir {tmp_path}/weights/seed1")
 
 
+SEARCH, STAGED = "vit_b16_c6_ep80_batch4", "vit_b16_ep40_batch4-DPLSearch_vit_b16_c6_ep80_batch4"
+
+
+@pytest.mark.parametrize(
+    ("script", "searched", "trained"),
+    [
+        (
+            "base2new_train.sh",
+            f"search/base2new/train_base/eurosat/shots_16/DPLSearch/{SEARCH}/seed1",
+            f"base2new/train_base/eurosat/shots_16/DPL/{STAGED}/seed1",
+        ),
+        (
+            "few_shot.sh",
+            f"search/eurosat/DPLSearch/eval/{SEARCH}_16shots/seed1",
+            f"eurosat/DPL/eval/{STAGED}_16shots/seed1",
+        ),
+        (
+            "xd_train.sh",
+            f"search/crossdataset/eurosat/DPLSearch/{SEARCH}_16shots/seed1",
+            f"crossdataset/eurosat/DPL/{STAGED}_16shots/seed1",
+        ),
+    ],
+)
+def test_dpl_searches_on_the_same_classes_and_then_trains_the_schedule(typed, tmp_path, script, searched, trained):
+    search, train = typed(f"dpl/{script}", "eurosat", 1, *([] if script == "few_shot.sh" else [3]), "OPTIM.LR", "1")
+    out = tmp_path / "results"
+    assert (
+        f"--once --root {ROOT}/data --trainer DPLSearch --seed 1 --output-dir {out}/{searched} --config-file " in search
+    )
+    assert f"--trainer DPL --seed 1 --output-dir {out}/{trained} --config-file " in train
+    protocol = "DATASET.NUM_SHOTS 16" + (" DATASET.SUBSAMPLE_CLASSES base" if "base2new" in script else "")
+    epochs = "" if script == "few_shot.sh" else " OPTIM.MAX_EPOCH 3"
+    at = f"@{out}/{searched}/schedule.json"
+    assert search.endswith(f"eurosat.yaml {protocol} OPTIM.LR 1")  # EPOCHS are those of the training
+    assert train.endswith(
+        f"eurosat.yaml {protocol}{epochs} OPTIM.LR 1 TRAINER.DPL.SCHEDULE_TEXT {at} TRAINER.DPL.SCHEDULE_VISION {at}"
+    )
+    for line, config in ((search, f"DPLSearch/{SEARCH}"), (train, "DPL/vit_b16_ep40_batch4")):
+        assert f"--config-file {ROOT}/configs/trainers/{config}.yaml " in line
+        assert (ROOT / "configs" / "trainers" / f"{config}.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_dpl_searches_trains_and_tests_once(bash, clip_file, tmp_path):
+    words = ("eurosat", 1, *bare(clip_file), "OPTIM.MAX_EPOCH", "1")
+    own = {"SEARCH_CFG": "./only_for_tests.yaml"}
+    search = bash("dpl/search.sh", *words, **own)
+    assert search.returncode == 0, search.stdout
+    folder = "base2new/train_base/eurosat/shots_2/{}/seed1"
+    searched = tmp_path / "results/search" / folder.format("DPLSearch/only_for_tests")
+    assert (searched / "schedule.json").is_file()
+    train = bash("dpl/base2new_train.sh", *words, **own)
+    assert train.returncode == 0, train.stdout
+    assert train.stdout.count("\nFinished before: ") == 1  # the search
+    trained = tmp_path / "results" / folder.format("DPL/only_for_tests-DPLSearch_only_for_tests")
+    settings = json.loads((trained / "result.json").read_text())["settings"]
+    steps = json.loads((searched / "schedule.json").read_text())["text"]["steps"]
+    assert settings["TRAINER.DPL.SCHEDULE_TEXT"] == str(steps)
+    assert bash("dpl/base2new_train.sh", *words, **own).stdout.count("\nFinished before: ") == 2
+    test = bash("dpl/base2new_test.sh", "eurosat", 1, *bare(clip_file), **own)
+    assert test.returncode == 0, test.stdout
+
+
+def test_dpl_searches_alone_and_with_configs_of_ones_own(typed, tmp_path):
+    (alone,) = typed("dpl/search.sh", "eurosat", 1)
+    assert alone == typed("dpl/base2new_train.sh", "eurosat", 1)[0]
+    search, train = typed("dpl/base2new_train.sh", "digits", 1, CFG="glyph", SEARCH_CFG="./mine.yaml")
+    assert f"/DPLSearch/mine/seed1 --config-file {tmp_path}/./mine.yaml " in search
+    assert f"/DPL/glyph-DPLSearch_mine/seed1 --config-file {ROOT}/configs/trainers/DPL/glyph.yaml " in train
+
+
+def test_dpl_is_tested_under_the_schedule_that_it_was_trained_with(typed, tmp_path):
+    run = f"eurosat/shots_16/DPL/{STAGED}/seed1"
+    trained = tmp_path / "results/base2new/train_base" / run
+    trained.mkdir(parents=True)
+    (trained / "result.json").write_text("{}")
+    (line,) = typed("dpl/base2new_test.sh", "eurosat", 1)
+    at = f"@{tmp_path}/results/search/base2new/train_base/eurosat/shots_16/DPLSearch/{SEARCH}/seed1/schedule.json"
+    assert f"--eval-only --model-dir {trained} " in line
+    assert line.endswith(f"TRAINER.DPL.SCHEDULE_TEXT {at} TRAINER.DPL.SCHEDULE_VISION {at}")
+
+
+def test_search_in_the_environment_makes_no_method_search(typed):
+    assert len(typed("mpl/base2new_train.sh", "eurosat", 1, SEARCH="DPLSearch", SEARCH_CFG="glyph")) == 1
+
+
+def test_launch_scripts_of_dpls_reference(typed, tmp_path):
+    (line,) = typed("trainersupernet/launch_nas.sh", "EuroSAT", "here", 2, 8, "OPTIM.LR", "1")
+    assert (
+        f"--once --root {ROOT}/data --trainer TrainerSupernet --seed 2 --output-dir {tmp_path}/here --config-file "
+        in line
+    )
+    assert line.endswith(
+        f"TrainerSupernet/fewshot.yaml --dataset-config-file {ROOT}/configs/datasets/eurosat.yaml "
+        "DATASET.NUM_SHOTS 8 DATASET.SUBSAMPLE_CLASSES all OPTIM.LR 1"
+    )
+    (line,) = typed("trainersubnet/launch_train.sh", "DescribableTextures", "/there", "img.npy", "/txt.npy", 1, 16)
+    assert "--trainer TrainerSubnet --seed 1 --output-dir /there --config-file " in line
+    assert line.endswith(
+        f"TrainerSubnet/fewshot.yaml --dataset-config-file {ROOT}/configs/datasets/dtd.yaml "
+        "DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES all "
+        f"TRAINER.TRAINERSUBNET.IMG_ALPHA_PATH {tmp_path}/img.npy TRAINER.TRAINERSUBNET.TXT_ALPHA_PATH /txt.npy"
+    )
+
+
+@pytest.mark.parametrize("name", ["eurosat", "EuroSAT,OxfordPets", "ImageNet.", ""])
+def test_launch_script_takes_registered_names_alone(name):
+    script = ROOT / "scripts/trainersupernet/launch_nas.sh"
+    done = subprocess.run(["bash", str(script), name, "out", "1", "16"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"error: scripts/trainersupernet/launch_nas.sh: no data set is registered as {name} (see " in done.stderr
+
+
 def test_ensemble_is_asked_for_by_name(typed):
     assert all(
         "--trainer ZeroshotCLIP2 " in line for line in typed("zsclip/base2new.sh", "dtd", 1, TRAINER="ZeroshotCLIP2")
@@ -288,8 +406,8 @@ def test_table_of_the_paper_is_over_the_data_sets_that_are_there(bash):
     assert done.returncode == 0, done.stdout
     assert "caltech101, dtd, fgvc_aircraft" in done.stdout.splitlines()[0]
     assert (
-        done.stdout.splitlines()[-1] == "# 50 of 50 runs would start, 0 are finished"
-    )  # 8 methods x 3 seeds x 2, CLIP x 2
+        done.stdout.splitlines()[-1] == "# 59 of 59 runs would start, 0 are finished"
+    )  # 9 methods x 3 seeds x 2, DPL's 3 searches, CLIP x 2
 
 
 def test_demo_is_an_experiment(typed, tmp_path):

@@ -33,7 +33,7 @@ def made_with(method: ModelsMethod, fingerprint: str) -> Dict[str, str]:
 
 
 def method_record(method: ModelsMethod) -> Dict[str, Any]:
-    """What a file says of a method; `config` has its settings under their names in configs, `search` those of a search."""
+    """What a file says of a method; `config` has its settings under their names in configs, `search` its search's."""
     return {
         "name": type(method).__name__,
         "node": method.node,

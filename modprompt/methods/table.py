@@ -12,6 +12,7 @@ PROMPTS, ZERO_SHOT = "prompts", "zero-shot"  # learns prompts; trains nothing
 _BOTH = {"text": "N_CTX", "vision": "N_CTX"}
 _APART = {"text": "N_CTX_TEXT", "vision": "N_CTX_VISION"}
 _TEXT = {"text": "N_CTX"}
+_FREE = {"text": "", "vision": ""}
 
 
 class Row(NamedTuple):
@@ -22,7 +23,8 @@ class Row(NamedTuple):
     kind: PROMPTS or ZERO_SHOT.
     configs: its folder in configs/trainers.
     of: the method that it is under another name, if it is one.
-    first: by side, the setting that says how many tokens layer 0 adds; none where a schedule alone says it.
+    first: by side whose schedule can be given, the setting that says how many tokens layer 0 adds; "" where the
+        schedule alone says it.
     """
 
     name: str
@@ -31,6 +33,16 @@ class Row(NamedTuple):
     configs: str
     of: str = ""
     first: Mapping[str, str] = {}
+
+    @property
+    def node(self) -> str:
+        """Where its settings stand."""
+        return f"TRAINER.{self.name.upper()}"
+
+    @property
+    def sides(self) -> Tuple[str, ...]:
+        """The sides whose schedule can be given, by SCHEDULE_TEXT and SCHEDULE_VISION."""
+        return tuple(self.first)
 
     @property
     def method(self) -> "Type[Method]":
@@ -47,9 +59,9 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
     Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
-    Row("DPL", "dpl", PROMPTS, "DPL"),
+    Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
-    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL"),
+    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),
     Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
@@ -79,3 +91,8 @@ def configs_of(name: str) -> str:
 def kind_of(name: str) -> str:
     """The kind of the method whose trainer has this name; empty for one that is not ours."""
     return BY_NAME[name].kind if name in BY_NAME else ""
+
+
+def sides_of(name: str) -> Tuple[str, ...]:
+    """The sides whose schedule a trainer's settings can give; none of one that is not ours."""
+    return BY_NAME[name].sides if name in BY_NAME else ()

@@ -1,5 +1,5 @@
 # Train on the base classes with 16 shots (SHOTS) and test on them.
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
-run_once "$OUT/base2new/train_base/$dataset/shots_$shots/$TRAINER/$CFG/seed$seed" \
-  DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES base ${number:+OPTIM.MAX_EPOCH "$number"} ${options[@]+"${options[@]}"}
+train_once "$OUT/base2new/train_base/$dataset/shots_$shots/$TRAINER/$CFG/seed$seed" \
+  DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES base

@@ -6,7 +6,7 @@ fi
 arguments "$text" "$@"
 seeds=$seed shots=${number:-16}
 if [[ $SCRIPT = scripts/promptsrc/* && -z $number ]]; then seeds="1 2 3" shots=$seed; fi
+number= # of shots, not of epochs
 for seed in $seeds; do
-  run_once "$OUT/$dataset/$TRAINER/eval/${CFG}_${shots}shots/seed$seed" \
-    DATASET.NUM_SHOTS "$shots" ${options[@]+"${options[@]}"}
+  train_once "$OUT/$dataset/$TRAINER/eval/${CFG}_${shots}shots/seed$seed" DATASET.NUM_SHOTS "$shots"
 done

@@ -1,5 +1,5 @@
 # Train on all classes of a source data set (imagenet in the papers) with 16 shots (SHOTS).
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
-run_once "$OUT/crossdataset/$dataset/$TRAINER/${CFG}_${shots}shots/seed$seed" \
-  DATASET.NUM_SHOTS "$shots" ${number:+OPTIM.MAX_EPOCH "$number"} ${options[@]+"${options[@]}"}
+train_once "$OUT/crossdataset/$dataset/$TRAINER/${CFG}_${shots}shots/seed$seed" \
+  DATASET.NUM_SHOTS "$shots"

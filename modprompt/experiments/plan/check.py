@@ -6,10 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
-from modprompt.errors import UserError
-from modprompt.experiments.plan.commands import options
+from modprompt.errors import SettingError, UserError
+from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.schedules import OF_SCHEDULE, fault
 from modprompt.methods.schedule_files import expanded
 from modprompt.programs import import_modules
 from modprompt.runs.settings import Settings
@@ -40,6 +41,32 @@ def _check_one(settings: Settings, tests: bool) -> None:
         backbone.require_there(cfg)
 
 
+def _check_job(job: Job, out: Path, data: Path) -> None:
+    if job.search is None or not fault(out / job.search.folder):
+        _check_one(settings_of(job, out, data), job.tests)
+        return
+    try:
+        _check_one(settings_of(job._replace(search=None), out, data), job.tests)
+    except SettingError as error:
+        if any(not _is_of_schedule(key) for key, _ in error.faults):
+            raise
+        # what lacks is what the search will find
+
+
+def _is_of_schedule(key: str) -> bool:
+    return key.rpartition(".")[2].startswith(OF_SCHEDULE)
+
+
+def _require_one_clip(job: Job) -> None:
+    """Raise UserError if a training has another CLIP than its search."""
+    if job.search is None:
+        return
+    searched, trained = effective(job.search), effective(job)
+    for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
+        if searched.get(key, "") != trained.get(key, ""):
+            raise UserError(f"{key} is {trained.get(key)!r}, in its search {searched.get(key)!r}: give both one CLIP")
+
+
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     """Read the settings of one job of each method and data set as train.py does, and have its trainer look at them.
 
@@ -56,15 +83,18 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     import modprompt.trainers.all  # noqa: F401
 
     import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, bool]] = set()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for job in jobs:
-            if (job.method.label, job.dataset) in seen:
+            kind = (job.method.label, job.dataset, job.searches)
+            if kind in seen:
                 continue
-            seen.add((job.method.label, job.dataset))
+            seen.add(kind)
             try:
-                _check_one(settings_of(job, out, data), job.tests)
+                _require_one_clip(job)
+                _check_job(job, out, data)
             except ValueError as error:
-                raise UserError(f"method {job.method.label}: {error}") from None
+                what = f"search of {job.method.label}" if job.searches else f"method {job.method.label}"
+                raise UserError(f"{what}: {error}") from None
     return list(dict.fromkeys(str(one.message) for one in caught if one.category is UserWarning))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from modprompt import places
+from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.schedules import options_of
 from modprompt.methods import schedule_files
 from modprompt.runs.settings import FREE, Given, Settings, as_text, read_settings
 
@@ -39,7 +41,7 @@ def flags(job: Job, out: Path, data: Path) -> list[str]:
 def options(job: Job, out: Path) -> list[str]:
     """The KEY VALUE words of a job. Test images are kept in the output folder unless its method says where, or not."""
     images = [("TEST.IMAGE_CACHE", str(out / "image_cache"))] if job.method.image_cache else []
-    return [word for pair in (*images, *job.method.options, *job.options) for word in pair]
+    return [word for pair in (*images, *job.method.options, *job.options, *options_of(job, out)) for word in pair]
 
 
 @functools.lru_cache(maxsize=None)
@@ -53,17 +55,21 @@ def _stamped(path: Path) -> tuple[str, int]:
     return str(path), path.stat().st_mtime_ns if path.is_file() else 0
 
 
-def effective(job: Job) -> dict[str, str]:
+def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     """All settings that a job's files and options give; a schedule's file that is not there yet stays a name.
+
+    Args:
+        job: the run.
+        more: further options, (key, text) pairs.
 
     Raises:
         UserError: if a config file is gone or no YAML, or a schedule's file is damaged.
     """
     files = tuple(_stamped(path) for path in (dataset_config(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
-    settings.update((key, as_text(text)) for key, text in job.options)
+    settings.update((key, as_text(text)) for key, text in (*job.options, *more))
     if any(map(schedule_files.may_name_a_file, settings.items())):
-        settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options))
+        settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options, *more))
     settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
     return settings
 
@@ -75,10 +81,17 @@ def _expanded(of_files: Mapping[str, str], options: Sequence[tuple[str, str]]) -
     return {key: as_text(found.value) for key, found in read.items()}
 
 
-def expected(job: Job) -> dict[str, str]:
+def expected(job: Job, out: Path) -> dict[str, str]:
     """The settings that the result of a job must show, as train.py records them.
 
     Raises:
         UserError: as effective.
     """
-    return {key: text for key, text in effective(job).items() if key not in FREE}
+    of_search = options_of(job, out)
+    try:
+        settings = effective(job, of_search)
+    except SettingError:
+        if not of_search:
+            raise
+        settings = {**effective(job), **dict(of_search)}  # of no use for this method: its run tells why
+    return {key: text for key, text in settings.items() if key not in FREE}

@@ -21,6 +21,8 @@ class Method(NamedTuple):
     published: its row in published.yaml.
     imports: modules of the user's that register its trainer or the readers, imported first.
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
+    search: the first stage of a two-stage method, whose schedule its trainings take; None of a plain one.
+    search_seed: the one seed of that search; None if every seed has a search of its own.
     """
 
     label: str
@@ -33,6 +35,8 @@ class Method(NamedTuple):
     published: str
     imports: tuple[str, ...] = ()
     image_cache: bool = True
+    search: Method | None = None
+    search_seed: int | None = None
 
     @property
     def trains(self) -> bool:
@@ -41,8 +45,15 @@ class Method(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """The config's name, and behind it the options that decide numbers: what the family calls CFG."""
-        return self.config.stem + "".join(f"-{_short(name, value)}" for name, value in self._named())
+        """The config's name, the options that decide numbers, and the search: what the family calls CFG."""
+        named = [_short(name, value) for name, value in self._named()]
+        return "-".join([self.config.stem, *named, *self._searched()])
+
+    def _searched(self) -> list[str]:
+        if self.search is None:
+            return []
+        seed = "" if self.search_seed is None else f"_seed{self.search_seed}"
+        return [f"{self.search.trainer}_{self.search.folder}{seed}"]
 
     def _named(self) -> Iterator[tuple[str, str]]:
         deciding = [(key, value) for key, value in self.options if key not in FREE]

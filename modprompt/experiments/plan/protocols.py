@@ -5,12 +5,14 @@ cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
 
-A method that trains nothing is tested alone. The folders are those of the scripts, which share their runs with us.
+A method that trains nothing is tested alone. A two-stage method searches first, on the classes and shots of its
+training. The folders are those of the scripts, which share their runs with us.
 """
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple
+from functools import partial
+from typing import Callable, Iterator, NamedTuple
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.method import Method
@@ -27,6 +29,8 @@ class Job(NamedTuple):
     parent: the training whose model is tested, if there is one.
     tests: whether nothing is trained.
     options: settings of the protocol, (key, text) pairs.
+    search: the search whose schedule is trained, or is that of the model that is tested, if there is one.
+    searches: whether it is a search: it leaves a schedule, and fills no column.
     """
 
     method: Method
@@ -37,80 +41,127 @@ class Job(NamedTuple):
     parent: Job | None
     tests: bool
     options: tuple[tuple[str, str], ...]
+    search: Job | None = None
+    searches: bool = False
+
+    @property
+    def needs(self) -> Job | None:
+        """The run that must be finished first: the training of a test, the search of a training."""
+        return self.parent or self.search
+
+    @property
+    def kind(self) -> str:
+        """ "search", "training" or "test"."""
+        return "search" if self.searches else "test" if self.tests else "training"
 
     @property
     def title(self) -> str:
         """The run in a few words."""
-        what = "test" if self.tests else "train"
+        what = "train" if self.kind == "training" else self.kind
         return f"{self.method.label}, {self.dataset} {self.column}, seed {self.seed} ({what})"
+
+
+def _staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
+    """A training, and before it its search, if its method has one.
+
+    Args:
+        job: the training.
+        folder: gives where a method's trainings of that kind lie.
+    """
+    method = job.method
+    if method.search is None:
+        return [job]
+    seed = job.seed if method.search_seed is None else method.search_seed
+    where = f"search/{folder(method.search)}/seed{seed}"
+    search = job._replace(method=method.search, seed=seed, folder=where, searches=True)
+    return [search, job._replace(search=search)]
 
 
 def _base2new(experiment: Experiment) -> Iterator[Job]:
     (shots,) = experiment.shots
+
+    def folder(kind: str, dataset: str, method: Method) -> str:
+        return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+
     for dataset in experiment.datasets:
         for method in experiment.methods:
             for seed in method.seeds:
-                tail = f"{dataset}/shots_{shots}/{method.trainer}/{method.folder}/seed{seed}"
                 training = None
                 for half in ("base", "new"):
                     trains = method.trains and half == "base"
+                    kind = f"{'train' if trains else 'test'}_{half}"
                     job = Job(
                         method,
                         dataset,
                         half,
                         seed,
-                        folder=f"base2new/{'train' if trains else 'test'}_{half}/{tail}",
+                        folder=f"{folder(kind, dataset, method)}/seed{seed}",
                         parent=training,
                         tests=not trains,
                         options=(("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half)),
+                        search=training.search if training else None,
                     )
-                    training = job if trains else training
-                    yield job
+                    stages = _staged(job, partial(folder, kind, dataset)) if trains else [job]
+                    training = stages[-1] if trains else training
+                    yield from stages
 
 
 def _cross(experiment: Experiment) -> Iterator[Job]:
     (shots,) = experiment.shots
+
+    def folder(place: str, method: Method) -> str:
+        return f"crossdataset/{place}/{method.trainer}/{method.folder}_{shots}shots"
+
     for method in experiment.methods:
         for seed in method.seeds:
-            run = f"{method.trainer}/{method.folder}_{shots}shots/seed{seed}"
             training = None
             for dataset in (experiment.source, *experiment.datasets):
                 trains = method.trains and dataset == experiment.source
+                place = dataset if trains else f"evaluation/{dataset}"
                 job = Job(
                     method,
                     dataset,
                     "accuracy",
                     seed,
-                    folder=f"crossdataset/{dataset if trains else f'evaluation/{dataset}'}/{run}",
+                    folder=f"{folder(place, method)}/seed{seed}",
                     parent=training,
                     tests=not trains,
                     options=(("DATASET.NUM_SHOTS", str(shots)),) if trains else (),
+                    search=training.search if training else None,
                 )
-                training = job if trains else training
-                yield job
+                stages = _staged(job, partial(folder, place)) if trains else [job]
+                training = stages[-1] if trains else training
+                yield from stages
 
 
 def _few_shot(experiment: Experiment) -> Iterator[Job]:
+    def folder(dataset: str, shots: int, method: Method) -> str:
+        return f"{dataset}/{method.trainer}/eval/{method.folder}_{shots}shots"
+
     for dataset in experiment.datasets:
         for method in experiment.methods:
             for seed in method.seeds:
                 for shots in experiment.shots if method.trains else (0,):
-                    yield Job(
+                    job = Job(
                         method,
                         dataset,
                         str(shots),
                         seed,
-                        folder=f"{dataset}/{method.trainer}/eval/{method.folder}_{shots}shots/seed{seed}",
+                        folder=f"{folder(dataset, shots, method)}/seed{seed}",
                         parent=None,
                         tests=not method.trains,
                         options=(("DATASET.NUM_SHOTS", str(shots)),) if method.trains else (),
                     )
+                    yield from _staged(job, partial(folder, dataset, shots))
 
 
 def jobs(experiment: Experiment) -> list[Job]:
-    """All runs of an experiment, each behind the training it needs."""
+    """All runs of an experiment, each once, behind the search and the training it needs."""
     make = {"base2new": _base2new, "few_shot": _few_shot}.get(experiment.protocol, _cross)
-    return list(make(experiment))
+    once: dict[str, Job] = {}
+    for job in make(experiment):
+        once.setdefault(job.folder, job)  # a search may serve many seeds and methods
+    return list(once.values())
 
 
 def columns(experiment: Experiment) -> tuple[str, ...]:

@@ -17,6 +17,11 @@ methods:
     options: {KEY: VALUE}     # @FILE of a schedule: from this file's folder too
     grid: {KEY: [VALUE, ...]}   # a variant of the method for every combination
     published: MPL              # its row in published.yaml, if not named like the method
+  DPL:                          # in two stages: a search, whose schedule is trained
+    trainer: DPL
+    config: vit_b16_ep40_batch4
+    search: {trainer: DPLSearch, config: vit_b16_c6_ep80_batch4, options: {KEY: VALUE}}
+    search_seed: 1              # one search for all seeds; without it every seed has a search of its own
 highlight: MPL                  # the method of the gain figure; the last one without it
 notes: text under the report's tables
 slurm: {timeout_min: 120}       # submitit's settings of a job
@@ -26,72 +31,29 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping
 
 from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan import strict_yaml
 from modprompt.experiments.plan.experiment import CROSS, PROTOCOLS, Experiment, all_seeds
 from modprompt.experiments.plan.method import Method, short_names
+from modprompt.experiments.plan.reading import Reader
+from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.schedule_files import placed
-from modprompt.methods.table import configs_of
+from modprompt.methods.table import configs_of, row_of, sides_of
 from modprompt.runs.settings import as_text
 
 FILES = places.configs() / "experiments"
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
+_OF_METHOD = ("trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed")
+_OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
 
 
-class _Reader:
-    """Reads parts of an experiment file; every complaint begins with the file and the place in it."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def fault(self, place: str, what: str) -> UserError:
-        return UserError(f"{self.path}: {place}: {what}" if place else f"{self.path}: {what}")
-
-    def content(self) -> dict[str, Any]:
-        try:
-            content = strict_yaml.load(self.path)
-        except ValueError as error:
-            raise self.fault("", f"is no YAML to go by ({' '.join(str(error).split())[:120]})") from None
-        return self.mapping(content, "")
-
-    def mapping(self, value: Any, place: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise self.fault(place, f"KEY: VALUE pairs are expected, got {value!r}")
-        return {str(key): item for key, item in value.items()}
-
-    def known(self, content: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
-        for key in content:
-            if key not in keys:
-                raise self.fault(place, f"there is no key {key!r}" + known_names(key, keys))
-
-    def needed(self, content: Mapping[str, Any], key: str, place: str) -> Any:
-        if content.get(key) in (None, "", [], {}):
-            raise self.fault(place, f"{key} is missing")
-        return content[key]
-
-    def names(self, value: Any, place: str) -> tuple[str, ...]:
-        words = tuple(str(word) for word in (value if isinstance(value, list) else [value]))
-        if len(set(words)) < len(words):
-            raise self.fault(place, f"a name stands twice in {', '.join(words)}")
-        return words
-
-    def numbers(self, value: Any, place: str, least: int) -> tuple[int, ...]:
-        numbers = value if isinstance(value, list) else [value]
-        wrong = [n for n in numbers if isinstance(n, bool) or not isinstance(n, int) or n < least]
-        if wrong or not numbers or len(set(numbers)) < len(numbers):
-            raise self.fault(place, f"different whole numbers from {least} up are expected, got {value!r}")
-        return tuple(numbers)
-
-    def flag(self, value: Any, place: str) -> bool:
-        if not isinstance(value, bool):
-            raise self.fault(place, f"true or false is expected, got {value!r}")
-        return value
+class _Reader(Reader):
+    """Reads parts of an experiment file."""
 
     def options(self, value: Any, place: str, folder: Path | None = None) -> dict[str, str]:
         """Settings as text; files of schedules are found from a folder, without one from this file's."""
@@ -136,7 +98,7 @@ class _Reader:
     ) -> Iterator[Method]:
         place = f"methods: {label}"
         content = self.mapping(value, place)
-        self.known(content, ("trainer", "config", "options", "seeds", "grid", "published"), place)
+        self.known(content, _OF_METHOD, place)
         trainer = str(self.needed(content, "trainer", place))
         config = self.config(str(self.needed(content, "config", place)), trainer, place)
         own = {**shared, **self.options(content.get("options"), place + ": options"), **last}
@@ -146,10 +108,15 @@ class _Reader:
                 raise self.fault(place, f"{key} is an axis of the grid and set to {own[key]} as an option too")
         seeds = self.numbers(content["seeds"], place + ": seeds", 0) if "seeds" in content else seeds
         names = short_names(list(axes))
+        search_seed = (
+            self.numbers(content["search_seed"], place + ": search_seed", 0) if "search_seed" in content else ()
+        )
+        if len(search_seed) > 1 or ("search_seed" in content and "search" not in content):
+            raise self.fault(place, "search_seed is one seed, of the method's search")
         for values in itertools.product(*axes.values()):
             point = tuple(zip(axes, values))
             where = ", ".join(f"{names[key]} {text}" for key, text in point)
-            yield Method(
+            made = Method(
                 label=f"{label} {where}".strip(),
                 family=label,
                 trainer=trainer,
@@ -159,7 +126,32 @@ class _Reader:
                 point=point,
                 published=str(content.get("published", label if not axes else "")),
                 imports=imports,
+                search_seed=search_seed[0] if search_seed else None,
             )
+            staged = "search" in content
+            yield made._replace(search=self.search(content["search"], made, shared, last)) if staged else made
+
+    def search(self, value: Any, method: Method, shared: dict[str, str], last: dict[str, str]) -> Method:
+        """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
+        place = f"methods: {method.family}: search"
+        if not sides_of(method.trainer):
+            raise self.fault(place, f"{method.trainer} is no method of ours whose schedule can be given")
+        for key, _ in method.options:
+            if key.startswith(f"{row_of(method.trainer).node}.") and key.rpartition(".")[2].startswith(OF_SCHEDULE):
+                raise self.fault(place, f"{key} is set, which a search is to find")
+        content = self.mapping(value, place)
+        self.known(content, ("trainer", "config", "options"), place)
+        trainer = str(self.needed(content, "trainer", place))
+        own = self.options(content.get("options"), place + ": options")
+        same = {key: text for key, text in method.options if key.startswith(_OF_BOTH_STAGES)}
+        return method._replace(
+            label=method.family,
+            trainer=trainer,
+            config=self.config(str(self.needed(content, "config", place)), trainer, place),
+            options=tuple({**shared, **same, **own, **last}.items()),
+            point=(),
+            search_seed=None,
+        )
 
     def datasets(self, value: Any, place: str) -> tuple[str, ...]:
         names = self.names(value, place)
@@ -242,6 +234,7 @@ def _check_whole(reader: _Reader, experiment: Experiment) -> None:
         raise reader.fault(
             "highlight", f"there is no method {experiment.highlight!r}" + known_names("", sorted(families))
         )
+    _check_searches(reader, experiment)
     seen: dict[tuple[str, str], str] = {}
     for method in experiment.methods:
         other = seen.setdefault((method.trainer, method.folder), method.label)
@@ -253,3 +246,15 @@ def _check_whole(reader: _Reader, experiment: Experiment) -> None:
                 else ""
             )
             raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")
+
+
+def _check_searches(reader: _Reader, experiment: Experiment) -> None:
+    """Searches of one name are one search: that of all methods that ask for it."""
+    seen: dict[tuple[str, str], Method] = {}
+    for method in experiment.methods:
+        if method.search is None:
+            continue
+        other = seen.setdefault((method.search.trainer, method.search.folder), method.search)
+        if (other.config, other.options) != (method.search.config, method.search.options):
+            whose = f"the searches of {other.label} and {method.family} have one folder ({other.folder})"
+            raise reader.fault("methods", f"{whose} and other settings: give one an experiment of its own")

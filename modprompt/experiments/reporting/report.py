@@ -20,7 +20,7 @@ from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import PROTOCOLS, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting import figures, page, render, table
+from modprompt.experiments.reporting import figures, page, render, searches, table
 from modprompt.experiments.reporting.results import (
     Results,
     add_tree,
@@ -92,6 +92,7 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     about = render.caption(experiment.protocol, experiment.seeds)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
+        "Searches": searches.lines(results),
         "Warnings": warnings(results),
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),

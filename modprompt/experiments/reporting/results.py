@@ -48,15 +48,26 @@ class Results:
         lines: the methods, in order.
         columns: the columns that runs fill.
         datasets: in order; the source of the cross protocols stands first.
+
+    `searches` has by family, data set and column of two-stage methods their trainings, and their searches' states.
     """
 
     def __init__(self, lines: Iterable[Line], columns: Sequence[str], datasets: Sequence[str]):
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
+        self.searches: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
 
     def add(self, label: str, dataset: str, column: str, seed: int, outcome: Outcome) -> None:
         """Enter a run's outcome."""
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
+
+    def add_search(self, training: Job, search: tuple[Job, state.State]) -> None:
+        """Enter how the search of a training stands; one that serves many trainings is entered once."""
+        place = (training.method.family, training.dataset, training.column)
+        trainings, searches = self.searches.setdefault(place, ([], []))
+        trainings.append(training)
+        if all(search[0].folder != job.folder for job, _ in searches):
+            searches.append(search)
 
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""
@@ -96,7 +107,12 @@ def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.Stat
     ]
     datasets = (experiment.source,) * bool(experiment.source) + experiment.datasets
     results = Results(lines, columns(experiment), datasets)
-    for job, stands in states:
+    stood = {job.folder: (job, stands) for job, stands in states}
+    for job, stands in stood.values():
+        if job.searches:
+            continue
+        if job.search and not job.tests:
+            results.add_search(job, stood[job.search.folder])
         if stands.name == state.FINISHED:
             outcome = Outcome(stands.accuracy_pct, "", stands.result)
         else:

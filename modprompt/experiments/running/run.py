@@ -32,6 +32,7 @@ from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found
+from modprompt.runs import result as run_results
 from modprompt.storage import lock
 
 
@@ -83,7 +84,7 @@ def dry_run(states: Sequence[tuple[Job, state.State]], out: Path, data: Path) ->
     """Print every run that is not finished, with its command, and the number of those that are."""
     for job, stands in states:
         if stands.name != state.FINISHED:
-            after = f", after {job.parent.folder}" if job.parent else ""
+            after = f", after {job.needs.folder}" if job.needs else ""
             print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
             print(shown(command(job, out, data)))
     finished = sum(stands.name == state.FINISHED for _, stands in states)
@@ -123,9 +124,12 @@ def stopped_by_signals(runner: Runner) -> Iterator[None]:
 
 def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
     """Rename the folders of runs whose results are of other settings; nothing is deleted."""
+    searches = set()  # that were put aside: what was made by their schedules goes too
     for job in jobs:  # one after the other: a test is looked at when its training has been put aside
-        if state.of(job, out, inputs).name == state.STALE:
-            folder = out / job.folder
+        folder = out / job.folder
+        by_stale = job.search is not None and job.search.folder in searches
+        if (by_stale and (folder / run_results.FILE_NAME).exists()) or state.of(job, out, inputs).name == state.STALE:
+            searches.update([job.folder] if job.searches else [])
             aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
             folder.rename(aside)
             print(f"put aside: {aside}")

@@ -1,4 +1,4 @@
-"""What is started when: every run that is not finished, once its training is, as many at a time as there is room.
+"""What is started when: every run that is not finished, once what it needs is, as many at a time as there is room.
 
 Runners on one output folder work side by side: a run that another one has is waited for.
 """
@@ -67,7 +67,7 @@ class Runner:
     """Brings all jobs of an experiment to their end.
 
     Args:
-        jobs: in the order in which they are started, each behind its training.
+        jobs: in the order in which they are started, each behind its search and training.
         out: output folder.
         data: folder of the data sets.
         launcher: where they run.
@@ -152,7 +152,7 @@ class Runner:
         self.finished.add(job.folder)
         self.screen.event(f"finished: {job.title}: {stands.accuracy_pct:.2f}%")
         for child in self.jobs:  # its model may be another one than they were tested on
-            of_this = child.parent == job and child.folder in self.finished
+            of_this = child.folder in self.finished and child.needs and child.needs.folder == job.folder
             if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
                 self.finished.remove(child.folder)
                 self.waiting[child.folder] = child
@@ -175,12 +175,13 @@ class Runner:
 
     def _is_ready(self, job: Job) -> bool:
         """Whether a waiting run can be started now; one that never can, or is finished by now, waits no longer."""
-        if job.parent and job.parent.folder in self.lost:
-            _, _, why = self.lost[job.parent.folder]
+        needed = job.needs
+        if needed and needed.folder in self.lost:
+            _, _, why = self.lost[needed.folder]
             del self.waiting[job.folder]
-            self.lost[job.folder] = (job, "blocked", f"its training has not finished ({why})")
+            self.lost[job.folder] = (job, "blocked", f"its {needed.kind} has not finished ({why})")
             return False
-        if job.parent and job.parent.folder not in self.finished:
+        if needed and needed.folder not in self.finished:
             return False
         stands = state.of(job, self.out, self.inputs)
         if stands.name == state.FINISHED:  # by another runner

@@ -3,8 +3,9 @@
 finished    result.json is whole, of these settings, this CLIP and these images, and of the model that its training has
 running     somebody holds the lock
 failed      its last start ended with an error
-stale       its result was made with other settings, another CLIP, split or few-shot list, or its training was
-waiting     anything else: never started, stopped, or its result is damaged or of an earlier model
+stale       its result was made with other settings, another schedule, CLIP, split or few-shot list, or its training or
+            search was
+waiting     anything else: never started, stopped, its result is damaged or of an earlier model, its search is not there
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from modprompt.experiments.plan import schedules
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
@@ -52,10 +54,15 @@ def _outdated(result: dict[str, Any], trained: dict[str, Any] | None) -> bool:
     return trained is not None and trained.get("prompts_hash") != result.get("prompts_hash")
 
 
-def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None) -> bool:
-    """Whether a run's folder has a whole result of these settings, and of the model in its parent's folder."""
+def is_finished(
+    folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None, searches: bool = False
+) -> bool:
+    """Whether a run's folder has a whole result of these settings, and of the model in its parent's folder.
+
+    Of a search it must have whole schedules too.
+    """
     result = results.read(folder).result
-    if result is None or _other_settings(result, settings, tests):
+    if result is None or _other_settings(result, settings, tests) or (searches and schedules.fault(folder)):
         return False
     return parent is None or not _outdated(result, results.read(parent).result)
 
@@ -69,8 +76,8 @@ def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: 
     return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""
 
 
-def _staleness(job: Job, result: dict[str, Any], inputs: Inputs | None) -> str:
-    settings = _other_settings(result, expected(job), job.tests)
+def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
+    settings = _other_settings(result, expected(job, out), job.tests)
     changed = [] if settings or inputs is None else inputs.changes(job, result)
     return settings or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
 
@@ -86,9 +93,16 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     result, why = results.read(out / job.folder)
     if result is None:
         return State(WAITING, why)
-    stale = _staleness(job, result, inputs)
+    search = _by_result(job.search, out, inputs, known) if job.search else None
+    if search is not None and search.name != FINISHED:
+        if search.name == STALE:
+            return State(STALE, f"its search was {search.why}", result)
+        return State(WAITING, "its search is not there")
+    stale = _staleness(job, result, out, inputs)
     if stale:
         return State(STALE, stale, result)
+    if job.searches and (fault := schedules.fault(out / job.folder)):
+        return State(WAITING, fault)
     if job.parent is None:
         return State(FINISHED, "", result)
     training = _by_result(job.parent, out, inputs, known)

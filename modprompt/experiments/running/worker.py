@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt import places
+from modprompt.experiments.plan import schedules
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import state
@@ -35,6 +36,7 @@ class Task(NamedTuple):
     settings: what the result must show.
     tests: whether nothing is trained.
     parent: absolute folder of the training whose model is tested; empty if none is.
+    searches: whether it must leave schedules, too.
     """
 
     folder: str
@@ -42,12 +44,14 @@ class Task(NamedTuple):
     settings: dict[str, str]
     tests: bool
     parent: str
+    searches: bool = False
 
 
 def task_of(job: Job, out: Path, data: Path) -> Task:
     """The task of a job."""
     parent = str(out / job.parent.folder) if job.parent else ""
-    return Task(str(out / job.folder), tuple(command(job, out, data)), expected(job), job.tests, parent)
+    words = tuple(command(job, out, data))
+    return Task(str(out / job.folder), words, expected(job, out), job.tests, parent, job.searches)
 
 
 def last_line(path: Path) -> str:
@@ -150,7 +154,7 @@ class Worker:
     def finished(self) -> bool:
         """Whether the task's result is there."""
         parent = Path(self.task.parent) if self.task.parent else None
-        return state.is_finished(self.folder, self.task.settings, self.task.tests, parent)
+        return state.is_finished(self.folder, self.task.settings, self.task.tests, parent, self.task.searches)
 
     def run(self) -> int:
         """DONE, FAILED, or BUSY if the run is somebody else's at the moment."""
@@ -185,9 +189,15 @@ class Worker:
             name = signal.Signals(-code).name
             line = f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
         elif code == 0:
-            line = f"ended without a result; before: {line}"
+            line = f"{self._lacking()}; before: {line}"
         facts: dict[str, Any] = {"line": line, "exit": code, "host": socket.gethostname(), "time_s": time.time()}
         write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
+
+    def _lacking(self) -> str:
+        """What a run that has ended in order has not left."""
+        has_result = state.is_finished(self.folder, self.task.settings, self.task.tests, None)
+        fault = schedules.fault(self.folder) if self.task.searches and has_result else ""
+        return fault or "ended without a result"
 
     def stop(self, grace_s: float = 10.0) -> None:
         """End the child; what it has saved after its last whole epoch stays.

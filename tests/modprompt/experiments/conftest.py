@@ -15,7 +15,7 @@ from modprompt.experiments.running.worker import Task
 from modprompt.runs import result
 from modprompt.runs.result import read as read_result
 from modprompt.runs.settings import settings_hash
-from tests.modprompt.experiments.fakes import embedded_clip
+from tests.modprompt.experiments.fakes import embedded_clip, schedules
 
 PROGRAM = """
 import json, os, sys, time
@@ -28,6 +28,9 @@ if "error" in more:
     sys.exit("error: " + more["error"])
 with open(os.path.join(folder, "log.txt"), "w") as file:
     file.write("=> result\\n* accuracy: 50.0%\\n")
+if "schedules" in more:
+    with open(os.path.join(folder, "schedule.json"), "w") as file:
+        file.write(more["schedules"])
 content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "prompts_hash": more["prompts"], "settings": settings, "config_hash": more["hash"],
            "cores": sorted(os.sched_getaffinity(0)), "threads": os.environ.get("OMP_NUM_THREADS"),
            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
@@ -73,15 +76,16 @@ def quick(monkeypatch):
         import json
 
         more = {
-            "hash": settings_hash(expected(job)),
+            "hash": settings_hash(expected(job, out)),
             "clip": embedded_clip(),
             "prompts": f"{job.method.label}{job.seed}",
+            **({"schedules": schedules()} if job.searches else {}),
             **behaviour.get("", {}),
         }
         more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
-        words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job)), json.dumps(more)]
+        words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job, out)), json.dumps(more)]
         parent = str(out / job.parent.folder) if job.parent else ""
-        return Task(str(out / job.folder), tuple(words), expected(job), job.tests, parent)
+        return Task(str(out / job.folder), tuple(words), expected(job, out), job.tests, parent, job.searches)
 
     monkeypatch.setattr(runner, "task_of", task_of)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job, jobs
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.running import state
+from modprompt.runs import schedule_file
+from modprompt.runs.schedule_file import SideOfSearch
 from modprompt.runs.settings import settings_hash
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
@@ -27,7 +30,7 @@ def embedded_clip() -> str:
 
 def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
     """Write result.json of a job; the path. Keywords replace or add fields."""
-    settings = expected(job)
+    settings = expected(job, out)
     path = out / job.folder / "result.json"
     trained: dict[str, Any] = {} if job.method.trains is False else {"prompts_hash": f"{job.method.label}{job.seed}"}
     if job.method.trainer == "MPL":
@@ -50,6 +53,23 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
         **more,
     }
     write_json(path, sealed(content, 2))
+    return path
+
+
+def schedules(add: int = 2, layers: int = 8) -> str:
+    """What a search leaves in schedule.json: in every layer the prompts go and `add` new ones come."""
+    steps = ((0, add), *((add, add),) * (layers - 1))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / schedule_file.FILE_NAME
+        schedule_file.write(path, {side: SideOfSearch("", steps) for side in ("text", "vision")}, {"trainer": "MPL"})
+        return path.read_text()
+
+
+def leave_schedules(search: Job, out: Path, add: int = 2) -> Path:
+    """Write schedule.json of a search; the path."""
+    path = out / search.folder / schedule_file.FILE_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(schedules(add))
     return path
 
 

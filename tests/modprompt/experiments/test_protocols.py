@@ -15,6 +15,7 @@ from modprompt.runs import schedule_file
 from modprompt.runs.schedule_file import SideOfSearch
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import leave_schedules
 
 
 def test_base_to_new(jobs):
@@ -97,7 +98,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     ours = parse_args(flags(job, tmp_path / "out", tmp_path))
     theirs = parse_args(words)
     assert (theirs.output_dir, theirs.model_dir, theirs.eval_only) == (ours.output_dir, ours.model_dir, ours.eval_only)
-    assert settings_of(theirs).texts() == settings_of(ours).texts() == expected(job)
+    assert settings_of(theirs).texts() == settings_of(ours).texts() == expected(job, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +107,10 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
     found = narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
     for job in protocols.jobs(found):
+        if job.search:
+            leave_schedules(job.search, tmp_path)
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
-        assert expected(job) == read.texts()
+        assert expected(job, tmp_path) == read.texts()
         assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
 
 
@@ -117,7 +120,7 @@ def test_run_is_recorded_as_it_was_expected(experiment, tmp_path, eurosat_root):
     job = protocols.jobs(found)[0]
     subprocess.run(command(job, tmp_path, tmp_path), check=True, capture_output=True)
     result = json.loads((tmp_path / job.folder / "result.json").read_text())
-    assert result["settings"] == expected(job)
+    assert result["settings"] == expected(job, tmp_path)
     assert len(list((tmp_path / "image_cache").glob("*.images"))) == 1
 
 
@@ -160,12 +163,12 @@ def test_expected_settings_hold_the_pairs_once_the_file_is_there(experiment, tmp
     found = experiment(WITH_FILE.replace("../searches", "searches"))
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
     path = tmp_path / "searches" / "one" / "seed1" / "schedule.json"
-    assert expected(job)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{path}"
+    assert expected(job, tmp_path)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{path}"
     for steps in (((0, 3), (1, 1)), ((0, 2), (2, 2))):
         searched(path, *steps)
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
-        assert expected(job) == read.texts()
+        assert expected(job, tmp_path) == read.texts()
         assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
-        assert expected(job)["TRAINER.MPL.N_CTX"] == str(steps[0][1])
-        assert expected(job)["TRAINER.MPL.PLACE_TEXT"] == "behind_start"
-        assert not {text for text in expected(job).values() if "@" in text}
+        assert expected(job, tmp_path)["TRAINER.MPL.N_CTX"] == str(steps[0][1])
+        assert expected(job, tmp_path)["TRAINER.MPL.PLACE_TEXT"] == "behind_start"
+        assert not {text for text in expected(job, tmp_path).values() if "@" in text}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.running import runner, slurm, state
 from tests.modprompt.experiments.conftest import starts
 
@@ -65,6 +66,15 @@ def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_pa
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 8
     if kind == "slurm":  # on the cores that it was given
         assert json.loads((tmp_path / jobs[0].folder / "result.json").read_text())["threads"] == "1"
+
+
+def test_search_is_submitted_before_its_training(quick, experiment, tmp_path, kind):
+    text = "protocol: base2new\ndatasets: [digits]\nseeds: [1]\nmethods:\n"
+    search = "{trainer: MPL, config: glyph, options: {SEARCH.ON: True}}"
+    jobs = protocols.jobs(experiment(f"{text}  IVLP: {{trainer: IVLP, config: glyph, search: {search}}}\n"))
+    summary = runner.Runner(jobs, tmp_path, tmp_path, launcher_of(tmp_path, kind)).run()
+    assert (summary.finished, summary.complete) == (3, True)
+    assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 3
 
 
 @pytest.mark.slow

@@ -152,8 +152,8 @@ def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
     job = protocols.jobs(found)[0]
     settings = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
     assert build(settings).INPUT.TRANSFORMS == ("random_flip", "normalize")
-    assert settings.texts() == expected(job)
-    assert expected(job)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"
+    assert settings.texts() == expected(job, tmp_path)
+    assert expected(job, tmp_path)["INPUT.TRANSFORMS"] == "[random_flip, normalize]"
 
 
 def test_option_that_decides_nothing_names_no_folder(experiment):
@@ -179,5 +179,5 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
     found = options(job, tmp_path)
     given = [value for key, value in zip(found[::2], found[1::2]) if key == "TEST.IMAGE_CACHE"]
     assert given == [word.format(out=tmp_path) for word in words]  # the last one counts
-    assert expected(job) == expected(plain)
+    assert expected(job, tmp_path) == expected(plain, tmp_path)
     assert job.folder == plain.folder

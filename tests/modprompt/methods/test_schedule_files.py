@@ -271,7 +271,7 @@ def test_relative_path_is_placed(dpl):
     assert placed("OPTIM.NAME", "@c", below) == "@c"
 
 
-FIRST = [(row, side) for row in table.METHODS for side in row.first]
+FIRST = [(row, side) for row in table.METHODS for side, key in row.first.items() if key]
 
 
 @pytest.mark.parametrize(("row", "side"), FIRST, ids=[f"{row.name}-{side}" for row, side in FIRST])
@@ -286,7 +286,8 @@ def test_table_names_the_setting_that_layer_0_goes_by(row, side):
         made(5, ((0, 4),))
 
 
-def test_table_names_it_for_every_side_that_can_be_written_out():
+def test_table_knows_every_side_that_can_be_written_out_and_every_node():
     for row in table.METHODS:
         written = {one.field[len("schedule_") :] for one in row.method.settings() if one.field.startswith("schedule_")}
-        assert set(row.first) == (set() if "DPL" in (row.name, row.of) else written)
+        assert set(row.first) == set(row.sides) == written
+        assert row.method.node in (row.node, "")

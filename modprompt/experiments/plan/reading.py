@@ -1,0 +1,76 @@
+"""Parts of a YAML file of experiments, read and checked: every complaint begins with the file and the place in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from modprompt.checks import known_names
+from modprompt.errors import UserError
+from modprompt.experiments.plan import strict_yaml
+
+
+class Reader:
+    """Reads values of one file.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def fault(self, place: str, what: str) -> UserError:
+        """The error for what is wrong at a place."""
+        return UserError(f"{self.path}: {place}: {what}" if place else f"{self.path}: {what}")
+
+    def content(self) -> dict[str, Any]:
+        """All of the file.
+
+        Raises:
+            UserError: if it is no YAML of KEY: VALUE pairs; the same for all below.
+        """
+        try:
+            content = strict_yaml.load(self.path)
+        except ValueError as error:
+            raise self.fault("", f"is no YAML to go by ({' '.join(str(error).split())[:120]})") from None
+        return self.mapping(content, "")
+
+    def mapping(self, value: Any, place: str) -> dict[str, Any]:
+        """KEY: VALUE pairs."""
+        if not isinstance(value, dict):
+            raise self.fault(place, f"KEY: VALUE pairs are expected, got {value!r}")
+        return {str(key): item for key, item in value.items()}
+
+    def known(self, content: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
+        """Raise UserError on a key that there is not."""
+        for key in content:
+            if key not in keys:
+                raise self.fault(place, f"there is no key {key!r}" + known_names(key, keys))
+
+    def needed(self, content: Mapping[str, Any], key: str, place: str) -> Any:
+        """The value of a key that must have one."""
+        if content.get(key) in (None, "", [], {}):
+            raise self.fault(place, f"{key} is missing")
+        return content[key]
+
+    def names(self, value: Any, place: str) -> tuple[str, ...]:
+        """A word or a list of different words."""
+        words = tuple(str(word) for word in (value if isinstance(value, list) else [value]))
+        if len(set(words)) < len(words):
+            raise self.fault(place, f"a name stands twice in {', '.join(words)}")
+        return words
+
+    def numbers(self, value: Any, place: str, least: int) -> tuple[int, ...]:
+        """A whole number, or a list of different ones, from `least` up."""
+        numbers = value if isinstance(value, list) else [value]
+        wrong = [n for n in numbers if isinstance(n, bool) or not isinstance(n, int) or n < least]
+        if wrong or not numbers or len(set(numbers)) < len(numbers):
+            raise self.fault(place, f"different whole numbers from {least} up are expected, got {value!r}")
+        return tuple(numbers)
+
+    def flag(self, value: Any, place: str) -> bool:
+        """True or false."""
+        if not isinstance(value, bool):
+            raise self.fault(place, f"true or false is expected, got {value!r}")
+        return value

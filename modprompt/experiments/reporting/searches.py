@@ -1,0 +1,56 @@
+"""What a report says of the searches of two-stage methods: how many, what they cost, how they do by themselves."""
+
+from __future__ import annotations
+
+from statistics import fmean, pstdev
+from typing import Any, Sequence
+
+from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.reporting.render import cell_text
+from modprompt.experiments.reporting.results import Results
+from modprompt.experiments.reporting.table import Cell
+from modprompt.experiments.running import state
+
+
+def lines(results: Results) -> list[str]:
+    """A line for each two-stage method, data set and column."""
+    return [
+        f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}: {_told(trainings, searches)}"
+        for (family, dataset, column), (trainings, searches) in results.searches.items()
+    ]
+
+
+def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]]) -> str:
+    first = searches[0][0]
+    shared = trainings[0].method.search_seed is not None
+    seeds = ", ".join(str(job.seed) for job, _ in searches)
+    how = f"one search for all seeds, search_seed {seeds}" if shared else f"one search per seed ({seeds})"
+    found = [stands.result or {} for _, stands in searches if stands.name == state.FINISHED]
+    lacking = [f"seed {job.seed} {_why(stands)}" for job, stands in searches if stands.name != state.FINISHED]
+    parts = [f"{how}, by {first.method.trainer} ({first.method.folder})"]
+    parts += [f"{_cost_s(found):,.0f} s in all", f"tested itself: {_accuracies(found)}"] if found else []
+    return "; ".join([*parts, *(["not finished: " + ", ".join(lacking)] if lacking else [])])
+
+
+def _why(stands: state.State) -> str:
+    return f"{stands.name} ({stands.why})" if stands.why else stands.name
+
+
+def _cost_s(found: Sequence[dict[str, Any]]) -> float:
+    return sum(float(result.get("elapsed_s") or 0.0) for result in found)
+
+
+def _accuracies(found: Sequence[dict[str, Any]]) -> str:
+    """Means over searches, in percent, of the mixture of options and of the path that was chosen."""
+    of_both = [result["search"] for result in found if isinstance(result.get("search"), dict)]
+    names = {"mixture_pct": "mixture", "path_pct": "discrete path"}
+    texts = [
+        f"{name} {_mean([float(one[key]) for one in of_both])}%"
+        for key, name in names.items()
+        if len(of_both) == len(found) and all(isinstance(one.get(key), (int, float)) for one in of_both)
+    ]
+    return ", ".join(texts) or f"{_mean([float(result['accuracy_pct']) for result in found])}%"
+
+
+def _mean(values: Sequence[float]) -> str:
+    return cell_text(Cell(fmean(values), pstdev(values) if len(values) > 1 else None))

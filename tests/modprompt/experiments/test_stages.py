@@ -1,0 +1,377 @@
+"""Methods of two stages: a search, whose schedule is trained; planned, run, held to it and reported."""
+
+import json
+import os
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.check import check
+from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.running import local, run, runner, state
+from tests.modprompt.experiments.conftest import starts
+from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, schedules
+
+STAGES = """
+protocol: base2new
+datasets: [digits]
+seeds: [1, 2]
+methods:
+  IVLP: {trainer: IVLP, config: glyph}
+  Searched: {trainer: IVLP, config: glyph, search: {trainer: MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}}
+"""
+ONCE = STAGES.replace("}}}", "}}, search_seed: 7}")
+FOLDER = "glyph-MPL_glyph-MAX_EPOCH3"
+
+
+@pytest.fixture
+def staged(experiment):
+    """(search, training, test) of the two-stage method, seed 1."""
+    return protocols.jobs(experiment(STAGES))[4:7]
+
+
+def brought_to_an_end(jobs, out):
+    launcher = local.LocalLauncher(local.slots(2, [], local.usable_cores()))
+    return runner.Runner(jobs, out, out, launcher).run()
+
+
+def done(staged, out, add=2):
+    """The three runs of a two-stage method, finished."""
+    search, train, test = staged
+    finish(search, out, 60.0)
+    leave_schedules(search, out, add)
+    finish(train, out, 80.0)
+    finish(test, out, 70.0)
+
+
+def test_search_is_on_the_base_classes_and_stands_before_its_training(staged):
+    search, train, test = staged
+    assert [(job.kind, job.folder) for job in staged] == [
+        ("search", "search/base2new/train_base/digits/shots_16/MPL/glyph-MAX_EPOCH3/seed1"),
+        ("training", f"base2new/train_base/digits/shots_16/IVLP/{FOLDER}/seed1"),
+        ("test", f"base2new/test_new/digits/shots_16/IVLP/{FOLDER}/seed1"),
+    ]
+    assert (search.needs, train.needs, test.needs) == (None, search, train)
+    assert dict(search.options)["DATASET.SUBSAMPLE_CLASSES"] == "base"
+    assert search.title == "Searched, digits base, seed 1 (search)"
+
+
+def test_few_shot_searches_with_the_same_shots(experiment):
+    jobs = protocols.jobs(experiment(STAGES.replace("base2new", "few_shot\nshots: [1, 4]").replace("[1, 2]", "[1]")))
+    assert [job.folder for job in jobs[2:]] == [
+        "search/digits/MPL/eval/glyph-MAX_EPOCH3_1shots/seed1",
+        f"digits/IVLP/eval/{FOLDER}_1shots/seed1",
+        "search/digits/MPL/eval/glyph-MAX_EPOCH3_4shots/seed1",
+        f"digits/IVLP/eval/{FOLDER}_4shots/seed1",
+    ]
+    assert [dict(job.options)["DATASET.NUM_SHOTS"] for job in jobs[2:]] == ["1", "1", "4", "4"]
+
+
+def test_cross_protocols_search_on_the_source(experiment):
+    text = STAGES.replace("base2new", "cross_dataset\nsource: caltech101").replace("[1, 2]", "[1]")
+    search, train, test = protocols.jobs(experiment(text))[2:]
+    assert (search.dataset, search.folder) == (
+        "caltech101",
+        "search/crossdataset/caltech101/MPL/glyph-MAX_EPOCH3_16shots/seed1",
+    )
+    assert (train.search, test.search, test.needs) == (search, search, train)
+
+
+def test_one_search_serves_all_seeds_if_it_is_said(experiment):
+    jobs = protocols.jobs(experiment(ONCE))
+    searches = [job for job in jobs if job.searches]
+    assert [(job.seed, job.folder.rpartition("/")[2]) for job in searches] == [(7, "seed7")]
+    trainings = [job for job in jobs if job.method.label == "Searched" and job.kind == "training"]
+    assert [(job.seed, job.search.folder) for job in trainings] == [(seed, searches[0].folder) for seed in (1, 2)]
+    assert trainings[0].folder.split("/")[-2] == f"{FOLDER}_seed7"
+
+
+def test_variants_of_a_grid_share_their_search(experiment):
+    text = STAGES.replace("IVLP, config: glyph, search", "IVLP, config: glyph, grid: {OPTIM.LR: [1, 2]}, search")
+    jobs = protocols.jobs(experiment(text.replace("[1, 2]\n", "[1]\n")))
+    (search,) = (job for job in jobs if job.searches)
+    assert [job.search.folder for job in jobs if job.search and not job.tests] == [search.folder] * 2
+
+
+def test_search_has_the_clip_of_its_training_and_what_is_set_for_every_run(experiment):
+    text = STAGES.replace(
+        "IVLP, config: glyph, search", "IVLP, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt, OPTIM.LR: 1}, search"
+    )
+    search = next(job for job in protocols.jobs(experiment(text + "options: {TRAIN.PRINT_FREQ: 3}\n")) if job.searches)
+    assert dict(search.method.options) == {
+        "TRAIN.PRINT_FREQ": "3",
+        "MODEL.BACKBONE.PATH": "x.pt",
+        "OPTIM.MAX_EPOCH": "3",
+    }
+
+
+def test_training_names_the_file_and_must_show_what_is_in_it(staged, tmp_path):
+    search, train, test = staged
+    at = f"@{tmp_path / search.folder}/schedule.json"
+    for job in (train, test):
+        words = flags(job, tmp_path, tmp_path)
+        assert words[-4:] == ["TRAINER.IVLP.SCHEDULE_TEXT", at, "TRAINER.IVLP.SCHEDULE_VISION", at]
+        assert expected(job, tmp_path)["TRAINER.IVLP.SCHEDULE_TEXT"] == at
+    assert "SCHEDULE" not in str(flags(search, tmp_path, tmp_path))
+    leave_schedules(search, tmp_path, 3)
+    for job in (train, test):
+        assert expected(job, tmp_path)["TRAINER.IVLP.SCHEDULE_VISION"].startswith("[[0, 3], [3, 3], ")
+        assert at not in expected(job, tmp_path).values()
+
+
+def test_a_method_of_one_side_takes_that_sides_schedule(experiment, tmp_path):
+    text = STAGES.replace("Searched: {trainer: IVLP", "Searched: {trainer: VPT")
+    train = protocols.jobs(experiment(text))[5]
+    assert "TRAINER.VPT.SCHEDULE_VISION" in flags(train, tmp_path, tmp_path)
+    assert "TRAINER.VPT.SCHEDULE_TEXT" not in flags(train, tmp_path, tmp_path)
+
+
+def test_everything_is_finished_when_all_three_are(staged, tmp_path):
+    done(staged, tmp_path)
+    assert [state.of(job, tmp_path).name for job in staged] == ["finished"] * 3
+
+
+def test_training_of_another_schedule_is_stale_and_so_is_its_test(staged, tmp_path):
+    done(staged, tmp_path)
+    leave_schedules(staged[0], tmp_path, 3)
+    os.utime(tmp_path / staged[0].folder / "schedule.json", ns=(1, 1))
+    search, train, test = (state.of(job, tmp_path) for job in staged)
+    assert (search.name, train.name, test.name) == ("finished", "stale", "stale")
+    assert "TRAINER.IVLP.SCHEDULE_TEXT [[0, 2], [2, 2]" in train.why
+    assert "-> [[0, 3], [3, 3]" in train.why
+
+
+def test_training_of_a_stale_search_is_stale(staged, tmp_path):
+    done(staged, tmp_path)
+    path = tmp_path / staged[0].folder / "result.json"
+    edit(path, settings={**json.loads(path.read_text())["settings"], "OPTIM.LR": "7"})
+    search, train, test = (state.of(job, tmp_path) for job in staged)
+    assert search.why == "made with other settings: OPTIM.LR 7 -> 0.02"
+    assert train[:2] == test[:2] == ("stale", f"its search was {search.why}")
+
+
+def test_result_whose_search_is_gone_waits_for_it(staged, tmp_path):
+    done(staged, tmp_path)
+    (tmp_path / staged[0].folder / "result.json").unlink()
+    assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [("waiting", "its search is not there")] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "it has left no schedule.json: its trainer and options do not search"),
+        ("{", "schedule.json is damaged"),
+        ("{}", "schedule.json is no schedule of a search"),
+    ],
+)
+def test_search_without_a_whole_schedule_is_not_finished(staged, tmp_path, text, why):
+    done(staged, tmp_path)
+    path = tmp_path / staged[0].folder / "schedule.json"
+    path.unlink() if text is None else path.write_text(text)
+    stands = state.of(staged[0], tmp_path)
+    assert stands.name == "waiting"
+    assert why in stands.why
+    assert state.of(staged[1], tmp_path).name == "waiting"
+
+
+def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
+    jobs = protocols.jobs(experiment(ONCE))
+    assert brought_to_an_end(jobs, tmp_path) == runner.Summary(9, [], [], [])
+    assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
+    result = json.loads((tmp_path / jobs[5].folder / "result.json").read_text())
+    assert result["settings"]["TRAINER.IVLP.SCHEDULE_TEXT"].startswith("[[0, 2], [2, 2]")
+    assert brought_to_an_end(jobs, tmp_path).complete
+    assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
+
+
+def test_failed_search_blocks_its_training_and_test_and_nothing_else(quick, experiment, tmp_path):
+    jobs = protocols.jobs(experiment(STAGES))
+    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-MAX_EPOCH3/seed1", error="no validation images")
+    summary = brought_to_an_end(jobs, tmp_path)
+    assert [(job.kind, why) for job, why in summary.failed] == [("search", "error: no validation images")]
+    assert [(job.kind, job.seed, why) for job, why in summary.blocked] == [
+        ("training", 1, "its search has not finished (error: no validation images)"),
+        ("test", 1, "its training has not finished (its search has not finished (error: no validation images))"),
+    ]
+    assert summary.finished == 7
+    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-MAX_EPOCH3/seed1")
+    assert brought_to_an_end(jobs, tmp_path).complete
+
+
+def test_run_that_does_not_search_fails_as_a_search(quick, experiment, tmp_path):
+    quick("search/", schedules="")
+    summary = brought_to_an_end(protocols.jobs(experiment(ONCE)), tmp_path)
+    ((job, why),) = summary.failed
+    assert job.searches
+    assert why.startswith("schedule.json is damaged") or "schedule.json" in why
+    assert len(summary.blocked) == 4
+
+
+def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(quick, staged, tmp_path):
+    done(staged, tmp_path)
+    (tmp_path / staged[0].folder / "result.json").unlink()
+    quick("search/", schedules=schedules(3))
+    summary = brought_to_an_end(staged, tmp_path)
+    assert [job.kind for job, _ in summary.stale] == ["training"]
+    assert [job.kind for job, _ in summary.blocked] == ["test"]
+    assert [starts(tmp_path / job.folder) for job in staged] == [1, 0, 0]
+
+
+def test_search_that_is_made_again_alike_leaves_its_trainings_finished(quick, staged, tmp_path):
+    done(staged, tmp_path)
+    (tmp_path / staged[0].folder / "result.json").unlink()
+    assert brought_to_an_end(staged, tmp_path).complete
+    assert [starts(tmp_path / job.folder) for job in staged] == [1, 0, 0]
+
+
+@pytest.fixture
+def words(quick, experiment, tmp_path):
+    """(Words of the command, its runs) of an experiment in two stages."""
+    jobs = protocols.jobs(experiment(STAGES.replace("[1, 2]", "[1]"), "stages"))
+    folders = ["--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
+    return [str(tmp_path / "stages.yaml"), *folders], jobs
+
+
+def test_stale_search_goes_aside_with_all_that_its_schedule_made(words, quick, tmp_path, capsys):
+    words, jobs = words
+    staged, out = jobs[2:], tmp_path / "out"
+    done(staged, out)
+    path = out / staged[0].folder / "result.json"
+    edit(path, settings={**json.loads(path.read_text())["settings"], "OPTIM.LR": "7"})
+    quick("search/", schedules=schedules(3))
+    assert run.main([*words, "--redo-stale"]) == 0
+    assert capsys.readouterr().out.count("put aside: ") == 3
+    assert [starts(out / job.folder) for job in staged] == [1, 1, 1]
+
+
+def test_dry_run_and_status_name_the_search(words, tmp_path, capsys):
+    words, jobs = words
+    assert run.main([*words, "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert f"# waiting: {jobs[2].title}\n" in text
+    assert f"# waiting: {jobs[3].title}, after {jobs[2].folder}\n" in text
+    assert text.endswith("# 5 of 5 runs would start, 0 are finished\n")
+    done(jobs[2:], tmp_path / "out")
+    (tmp_path / "out" / jobs[2].folder / "result.json").unlink()
+    assert run.main([*words, "--status"]) == 0
+    assert f"waiting: {jobs[3].title}: its search is not there" in capsys.readouterr().out
+
+
+def report_of(words, capsys):
+    from modprompt.experiments.reporting import report
+
+    code = report.main(words)
+    return code, capsys.readouterr().out
+
+
+def test_report_has_no_column_for_searches_and_says_what_they_cost(words, tmp_path, capsys):
+    words, jobs = words
+    out = tmp_path / "out"
+    for job in jobs[:2]:
+        finish(job, out, 50.0)
+    done(jobs[2:], out)
+    finish(jobs[2], out, 60.0, elapsed_s=1234.4, search={"mixture_pct": 60.0, "path_pct": 55.5})
+    code, text = report_of(words, capsys)
+    assert code == 0
+    assert "| method | base | new | H |" in text
+    assert "| Searched | **80.00** | **70.00** | **74.67** |" in text
+    assert (
+        "- Searched, digits base: one search per seed (1), by MPL (glyph-MAX_EPOCH3); 1,234 s in all; "
+        "tested itself: mixture 60.00%, discrete path 55.50%\n" in text
+    )
+
+
+def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_path, capsys):
+    jobs = protocols.jobs(experiment(ONCE, "once"))
+    words = [str(tmp_path / "once.yaml"), "--out", str(tmp_path / "out")]
+    (search,) = (job for job in jobs if job.searches)
+    (tmp_path / "out" / search.folder / "job").mkdir(parents=True)
+    (tmp_path / "out" / search.folder / state.FAILURE).write_text('{"line": "no validation images"}')
+    code, text = report_of(words, capsys)
+    assert code == 1
+    assert (
+        "- Searched, digits base: one search for all seeds, search_seed 7, by MPL (glyph-MAX_EPOCH3); "
+        "not finished: seed 7 failed (no validation images)\n" in text
+    )
+    finish(search, tmp_path / "out", 61.25, elapsed_s=10)
+    leave_schedules(search, tmp_path / "out")
+    assert "; 10 s in all; tested itself: 61.25%\n" in report_of(words, capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{trainer: MPL, ", "{", "methods: Searched: search: trainer is missing"),
+        (
+            "options: {OPTIM",
+            "option: {OPTIM",
+            "methods: Searched: search: there is no key 'option'; did you mean 'options'?",
+        ),
+        ("trainer: MPL, config: glyph", "trainer: MPL, config: gliph", "methods: Searched: search: there is no config"),
+        ("OPTIM.MAX_EPOCH: 3", "SEED: 3", "methods: Searched: search: options: SEED is not to be set here"),
+        ("}}}", "}}, search_seed: [1, 2]}", "methods: Searched: search_seed is one seed, of the method's search"),
+        ("}}}", "}}, search_seed: -1}", "methods: Searched: search_seed: different whole numbers from 0 up"),
+        ("config: glyph}", "config: glyph, search_seed: 1}", "methods: IVLP: search_seed is one seed"),
+        ("search: {", "search: 3, x: {", "methods: Searched: there is no key 'x'"),
+        (
+            "Searched: {trainer: IVLP",
+            "Searched: {trainer: ZeroshotCLIP",
+            "ZeroshotCLIP is no method of ours whose schedule",
+        ),
+        ("Searched: {trainer: IVLP", "Searched: {trainer: CoCoOp", ""),
+    ],
+)
+def test_faults_are_told_with_their_place(experiment, old, new, message):
+    text = STAGES.replace(old, new, 1)
+    if not message:
+        assert experiment(text).methods[1].search is not None
+        return
+    with pytest.raises(UserError) as caught:
+        experiment(text)
+    assert message in str(caught.value)
+
+
+def test_schedule_that_is_written_out_needs_no_search(experiment):
+    more = "options: {TRAINER.IVLP.SCHEDULE_TEXT: [[0, 2]]}, search: {"
+    with pytest.raises(
+        UserError, match="Searched: search: TRAINER.IVLP.SCHEDULE_TEXT is set, which a search is to find"
+    ):
+        experiment(STAGES.replace("search: {", more))
+
+
+def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
+    more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
+    experiment(STAGES + more)
+    with pytest.raises(UserError, match="the searches of Searched and Other have one folder"):
+        experiment(STAGES + more.replace("OPTIM.MAX_EPOCH: 3", "OPTIM.MAX_EPOCH: 3, MODEL.BACKBONE.PATH: x.pt"))
+
+
+def test_search_on_another_clip_is_refused_before_anything_runs(experiment, tmp_path):
+    text = STAGES.replace("{OPTIM.MAX_EPOCH: 3}", "{MODEL.BACKBONE.NAME: ViT-B/32}")
+    jobs = protocols.jobs(experiment(text))[5:6]
+    with pytest.raises(
+        UserError, match="method Searched: MODEL.BACKBONE.NAME is 'glyph-clip', in its search 'ViT-B/32'"
+    ):
+        check(jobs, tmp_path, tmp_path)
+
+
+def test_check_reads_the_search_and_the_schedule_once_it_is_there(experiment, tmp_path):
+    with pytest.raises(UserError, match="search of Searched: .*OPTIM.MAX_EPOCHS"):
+        check(protocols.jobs(experiment(STAGES.replace("MAX_EPOCH:", "MAX_EPOCHS:"))), tmp_path, tmp_path)
+    jobs = protocols.jobs(experiment(STAGES))
+    assert check(jobs, tmp_path, tmp_path) == []
+    leave_schedules(jobs[4], tmp_path)
+    assert check(jobs, tmp_path, tmp_path) == []
+
+
+def test_method_that_has_no_schedule_of_its_own_is_checked_without_one(experiment, tmp_path):
+    text = STAGES.replace(
+        "trainer: IVLP, config: glyph, search", "trainer: DPL, config: glyph, options: {more}, search"
+    )
+    assert check(protocols.jobs(experiment(text.replace("{more}", "{OPTIM.LR: 1}"))), tmp_path, tmp_path) == []
+    with pytest.raises(UserError, match="method Searched: .*TRAINER.DPL.CTX_INIT must be one of"):
+        check(protocols.jobs(experiment(text.replace("{more}", "{TRAINER.DPL.CTX_INIT: none}"))), tmp_path, tmp_path)
+    alone = protocols.jobs(experiment(text[: text.index(", search: ")].replace("{more}", "{OPTIM.LR: 1}") + "}\n"))
+    with pytest.raises(UserError, match="method Searched: .*TRAINER.DPL.LENGTHS_TEXT is missing"):
+        check(alone, tmp_path, tmp_path)
