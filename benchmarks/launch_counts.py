@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 from unittest import mock
 
 import torch
@@ -60,7 +60,7 @@ def searching(method: str, classes: int) -> Tuple[Any, ...]:
     return model, torch.optim.Adam(model.alpha_parameters(), lr=0.0035, betas=BETAS), sgd(model.prompt_parameters())
 
 
-def sgd(trained: List[Tensor]) -> torch.optim.Optimizer:
+def sgd(trained: Sequence[Tensor]) -> torch.optim.Optimizer:
     """The optimiser of prompts."""
     return torch.optim.SGD(trained, lr=0.0035, momentum=0.9, weight_decay=5e-4)
 
@@ -114,7 +114,8 @@ def count_search(method: str, classes: int) -> Dict[str, Dict[str, int]]:
         images, labels = torch.randn(BATCH, 3, 224, 224), torch.arange(BATCH) % classes
 
         def step(loss_of: Callable[..., Tensor], optimiser: Any) -> Counted:
-            with Watch() as watch:
+            watch = Watch()
+            with watch:
                 loss = loss_of(*(one.to(CUDA, non_blocking=True) for one in (images, labels)))
                 optimiser.zero_grad()
                 loss.backward(inputs=optimiser.param_groups[0]["params"])

@@ -150,13 +150,13 @@ def presences(removes: Tensor, comes: Tensor) -> Tensor:
     fewer than k are removed, interpolated linearly between whole k; new slots come behind the others.
 
     Args:
-        removes: (L, R + 1) the probabilities that a layer removes 0, 1, ..., R tokens; what is left of 1 is that of all.
+        removes: (L, R + 1) the probabilities that a layer removes 0, 1, ..., R tokens; the rest is that of all.
         comes: (L, S) the probability that a slot comes in front of a layer; 0 but in the layer that it belongs to.
     """
     slots, most = comes.shape[1], removes.shape[1] - 1
     behind_each = comes.new_ones(slots, slots).triu_(1)
     whole = torch.arange(1, most + 1, device=comes.device)
-    # of a slot that has k behind it: that some are removed, not all; less what each number m > k counts there
+    # a slot with k behind it survives unless all are removed, or a number above k, which counts by its distance
     some = removes.sum(1, keepdim=True).expand(-1, slots)
     slope = F.pad(removes, (0, 1)).diff(dim=1)[:, 1:]  # (L, R)
     found: List[Tensor] = []

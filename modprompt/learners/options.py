@@ -3,7 +3,7 @@
 Shapes: T text width, V vision width.
 """
 
-from typing import Callable, Sequence
+from typing import Callable, List, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class OptionsPromptLearner(SearchLearner):
 
     def _side(self, side: str, width: int, draw: Callable[[Tensor], Tensor]) -> nn.ModuleList:
         counts = getattr(self.schedules, side).counts
+        if not counts:  # a ResNet's
+            return nn.ModuleList()
         self.enter_alphas(side, [[(ALL, n) for n in range(count + 1)] for count in counts])
         self.register_buffer(f"{side}_rows", _rows(counts), persistent=False)
         self.register_buffer(f"{side}_unread", _unread(max(counts)), persistent=False)
@@ -50,7 +52,7 @@ class OptionsPromptLearner(SearchLearner):
         )
 
     def _additions(self, side: str, options: nn.ModuleList) -> Additions:
-        each = list(options.parameters())
+        each: List[Tensor] = list(options.parameters())
         if not each:
             return [None] * len(options)
         rows, unread = getattr(self, f"{side}_rows"), getattr(self, f"{side}_unread")

@@ -66,7 +66,8 @@ class SearchLearner(Learner):
         if side in self._taken:
             return self._taken[side]
         missing: Tensor = getattr(self, f"{side}_missing")
-        return (self.alphas[side].float() + missing).softmax(-1)
+        table: Tensor = (self.alphas[side].float() + missing).softmax(-1)
+        return table
 
     def _row(self, side: str, layer: int) -> Tensor:
         row: Tensor = self.alphas[side][layer, : len(self.options[side][layer])]

@@ -109,7 +109,7 @@ def _most_added(options: Sequence[Option]) -> int:
 
 
 def _chances(options: Sequence[Sequence[Option]]) -> Tensor:
-    """(L, R + 1 + S, O): 1 if an option removes 0, 1, ..., R tokens; 1 if with it a slot comes in front of the layer."""
+    """(L, R + 1 + S, O): 1 if an option removes 0, 1, ..., R tokens; 1 if it lets a slot come in front of its layer."""
     slots = sum(map(_most_added, options))
     found = torch.zeros(len(options), _most_removed(options) + 1 + slots, max(map(len, options)))
     first = found.shape[1] - slots
