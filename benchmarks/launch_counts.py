@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Sequence, Tuple
 from unittest import mock
 
 import torch
@@ -13,10 +13,12 @@ from torch import Tensor
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.reference import reference_model
 from modprompt.engine import derived
+from modprompt.methods.alphas import BETAS
+from modprompt.methods.search import Search
 from modprompt.methods.table import row_of
 from tests.fake_cuda.counting import kept_mib
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
-from tests.fake_cuda.watching import Watch
+from tests.fake_cuda.watching import Counted, Watch
 
 BATCH = 4
 REFERENCE = {"MPL": {"n_ctx": 1}}  # the reference setting, where it is not a method's default
@@ -48,6 +50,21 @@ def ours(method: str, classes: int) -> Side:
     return Side(model.loss, list(model.prompt_learner.parameters()), held, pinned=True, reads=False)
 
 
+def searching(method: str, classes: int) -> Tuple[Any, ...]:
+    """Our model of a method in search of its schedule, and the optimisers of its alphas and of its prompts."""
+    made = row_of(method).method(**REFERENCE.get(method, {}))
+    search = made if made.always_searches else Search().over(made)
+    model = search.on(with_values(vit_b16)(), class_names(classes))
+    model.to(CUDA).cast("fp16")
+    model.limit_text()
+    return model, torch.optim.Adam(model.alpha_parameters(), lr=0.0035, betas=BETAS), sgd(model.prompt_parameters())
+
+
+def sgd(trained: Sequence[Tensor]) -> torch.optim.Optimizer:
+    """The optimiser of prompts."""
+    return torch.optim.SGD(trained, lr=0.0035, momentum=0.9, weight_decay=5e-4)
+
+
 def official(method: str, classes: int, directory: str) -> Side:
     """The published model of a method in a checkout."""
     weights = with_values(vit_b16)().state_dict()
@@ -68,7 +85,7 @@ def count(method: str, classes: int, directory: str = "", cast_norms: bool = Fal
     in_half = (lambda *_: None) if cast_norms else derived._exact_halves
     with fake_cuda(), mock.patch.object(derived, "_exact_halves", in_half):
         side = official(method, classes, directory) if directory else ours(method, classes)
-        optimiser = torch.optim.SGD(side.trained, lr=0.0035, momentum=0.9, weight_decay=5e-4)
+        optimiser = sgd(side.trained)
         images, labels = torch.randn(BATCH, 3, 224, 224), torch.arange(BATCH) % classes
 
         def forward() -> Tensor:
@@ -88,3 +105,24 @@ def count(method: str, classes: int, directory: str = "", cast_norms: bool = Fal
             backward(loss)
     waits = Counter(first.waits) + Counter(second.waits)
     return {"forward": first.by_name, "backward": second.by_name, "waits": waits, "kept_mib": kept}
+
+
+def count_search(method: str, classes: int) -> Dict[str, Dict[str, int]]:
+    """What the second alternation of a search launches and waits for, by name: a step of the alphas, one of prompts."""
+    with fake_cuda():
+        model, *optimisers = searching(method, classes)
+        images, labels = torch.randn(BATCH, 3, 224, 224), torch.arange(BATCH) % classes
+
+        def step(loss_of: Callable[..., Tensor], optimiser: Any) -> Counted:
+            watch = Watch()
+            with watch:
+                loss = loss_of(*(one.to(CUDA, non_blocking=True) for one in (images, labels)))
+                optimiser.zero_grad()
+                loss.backward(inputs=optimiser.param_groups[0]["params"])
+                optimiser.step()
+            return watch.counted()
+
+        for _ in range(2):
+            alphas, prompts = (step(*one) for one in zip((model.alpha_loss, model.loss), optimisers))
+    waits = Counter(alphas.waits_by_name) + Counter(prompts.waits_by_name)
+    return {"alphas": alphas.by_name, "prompts": prompts.by_name, "waits": waits}

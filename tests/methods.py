@@ -7,6 +7,7 @@ from typing import Callable, NamedTuple
 
 import torch
 
+from modprompt.clips.build import layers_of
 from modprompt.methods.templates import DIVERSE
 from tests import plain_dpl, plain_mpl
 from tests import plain_neighbours as plain
@@ -35,6 +36,19 @@ class Method(NamedTuple):
         """The options as a list of words."""
         settings = {"PREC": "fp32", **self.options}
         return [word for key, value in settings.items() for word in (f"TRAINER.{self.node}.{key}", str(value))]
+
+
+DEPTH = ("prompt_depth", "prompt_depth_text", "prompt_depth_vision")
+LENGTHS = (2, 0, 1)  # of DPL's layers, over and over
+
+
+def small(cls, clip_model=None, **settings):
+    """An instance of a method whose prompts fit a CLIP; without one, that of conftest.random_clip."""
+    layers = dict(zip(("lengths_text", "lengths_vision"), (3, 3) if clip_model is None else layers_of(clip_model)))
+    lengths = {name: (LENGTHS * n)[:n] for name, n in layers.items()}
+    fields = {one.field for one in cls.settings()}
+    fitting = {name: value for name, value in {**dict.fromkeys(DEPTH, 2), **lengths}.items() if name in fields}
+    return cls(**{**fitting, **settings})
 
 
 def _coop(position):

@@ -20,7 +20,7 @@ from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
-from modprompt.engine.relaxed import attends, cast, new_tokens, step_of
+from modprompt.engine.relaxed import attends, new_tokens, step_of, tokens_of, with_tokens
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
 
 
@@ -37,11 +37,14 @@ def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tenso
 
 def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
     """Additions in the type of the tokens; where launches count, cast all at once."""
-    plain = [new for new in additions if isinstance(new, Tensor) and new.dim() == 2 and new.dtype != dtype]
+    tokens = [tokens_of(new) for new in additions]
+    plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]
     if len(plain) < 2 or not packing.counts_launches(plain[0].device):
-        return [cast(new, dtype) for new in additions]
-    found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(new) for new in plain])))
-    return [found[id(new)] if id(new) in found else cast(new, dtype) for new in additions]
+        cast = [None if one is None else one.to(dtype) for one in tokens]
+    else:
+        found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(one) for one in plain])))
+        cast = [found[id(one)] if id(one) in found else one if one is None else one.to(dtype) for one in tokens]
+    return [with_tokens(new, one) for new, one in zip(additions, cast)]
 
 
 class VisionEncoder(nn.Module):

@@ -23,35 +23,38 @@ _ABSENT = 1e-20  # a smaller presence counts as this: its logarithm, and that on
 
 
 class Options(NamedTuple):
-    """A layer's options of 0, 1, ... tokens, which are keys and values of that layer alone.
+    """A layer's options of 0, 1, ..., c tokens, which are keys and values of that layer alone.
 
-    tokens: (N, D) those of all options, one behind another.
-    lengths: number of tokens of each option.
-    weights: (options,) sum 1.
+    tokens: (c * c, D) c of each option but the first; option o reads the first o of its own.
+    unread: (c, c) what is added to their scores: 0, or minus infinity where they are not read.
+    weights: (c + 1,) sum 1.
     """
 
     tokens: Tensor
-    lengths: Tuple[int, ...]
+    unread: Tensor
     weights: Tensor
 
 
 class Slots(NamedTuple):
-    """A layer's slots: new ones (A, D) or None, and the presence (S,) in 0..1 of all, the new ones at the end."""
+    """A layer's slots: new ones (A, D) or None, and of all, the new ones at the end, the log of the presence (S,)."""
 
     new: Optional[Tensor]
-    presence: Tensor
+    bias: Tensor
 
 
 Addition = Union[None, Tensor, Options, Slots]
 
 
-def cast(addition: Addition, dtype: torch.dtype) -> Addition:
-    """With its tokens in another type."""
+def tokens_of(addition: Addition) -> Optional[Tensor]:
+    """All tokens that a layer is given."""
+    return addition.tokens if isinstance(addition, Options) else new_tokens(addition)
+
+
+def with_tokens(addition: Addition, tokens: Optional[Tensor]) -> Addition:
+    """The same with other tokens, as many."""
     if isinstance(addition, Options):
-        return addition._replace(tokens=addition.tokens.to(dtype))
-    if isinstance(addition, Slots):
-        return addition._replace(new=None if addition.new is None else addition.new.to(dtype))
-    return None if addition is None else addition.to(dtype)
+        return addition if tokens is None else addition._replace(tokens=tokens)
+    return addition._replace(new=tokens) if isinstance(addition, Slots) else tokens
 
 
 def step_of(addition: Addition, step: Step) -> Step:
@@ -70,23 +73,23 @@ def attends(block: Block, addition: Addition, start: int) -> Attend:
     """What stands in for attention in a block; `start` is the place of the first prompt token among the keys."""
     if isinstance(addition, Options):
         return Mixed(block, addition)
-    if isinstance(addition, Slots) and len(addition.presence):
-        return Weighed(addition.presence, start)
+    if isinstance(addition, Slots) and len(addition.bias):
+        return Weighed(addition.bias, start)
     return attention
 
 
 class Mixed:
     """Attention mixed over options, at the price of one.
 
-    With O, s attention and log-sum-exp of the scores over the words alone, O_c, s_c those over the prompts of option c
-    alone, option c gives O + sigmoid(s_c - s) (O_c - O); what is mixed with weights of sum 1 goes once through the
-    projection behind it.
+    With O, s attention and log-sum-exp of the scores over the words alone, an option attends to its prompts and to one
+    key of score s whose value is O; what is mixed with weights of sum 1 goes once through the projection behind it.
     """
 
     def __init__(self, block: Block, options: Options):
         rows = project(block, normalise(block.ln_1, options.tokens), 1, 3)
-        self.key, self.value = by_head(rows, 2, block.attn.num_heads)  # (N, H, d)
-        self.lengths = options.lengths
+        key, value = by_head(rows, 2, block.attn.num_heads)  # (c * c, H, d)
+        self.key, self.value = key.permute(1, 2, 0), value.transpose(0, 1)
+        self.unread = options.unread
         self.weights = options.weights
 
     def __call__(
@@ -100,31 +103,27 @@ class Mixed:
             mask = causal_after(query.shape[2], key.shape[2], query.device)
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
-        total = scores.logsumexp(-1, keepdim=True)  # (B, H, L, 1)
-        words = (scores - total).exp().to(value.dtype) @ value  # (B, H, L, d)
-        share, rows = self._shares(query, total)
-        prompts = rows.to(value.dtype) @ self.value.transpose(0, 1).to(value.dtype)
+        words = scores.softmax(-1).to(value.dtype) @ value  # (B, H, L, d)
+        share, rows = self._shares(query, scores.logsumexp(-1, keepdim=True))
+        prompts = rows.to(value.dtype) @ self.value.to(value.dtype)
         return (share.to(value.dtype) * words + prompts).transpose(1, 2)
 
     def _shares(self, query: Tensor, total: Tensor) -> Tuple[Tensor, Tensor]:
-        """What the words' attention counts (B, H, L, 1), and what each prompt's value does (B, H, L, N)."""
-        scores = (query @ self.key.permute(1, 2, 0).to(query.dtype)).float()  # (B, H, L, N)
-        share, rows = torch.zeros_like(total), []
-        for own, weight in zip(scores.split(list(self.lengths), -1), self.weights.float()):
-            if not own.shape[-1]:
-                share = share + weight
-                continue
-            both = torch.logaddexp(total, own.logsumexp(-1, keepdim=True))
-            share = share + weight * (total - both).exp()
-            rows.append(weight * (own - both).exp())
-        return share, torch.cat(rows, -1)
+        """What the words' attention counts (B, H, L, 1), and what each prompt's value does (B, H, L, c * c)."""
+        own = (query @ self.key.to(query.dtype)).float()  # (B, H, L, c * c)
+        own = own.view(*own.shape[:-1], *self.unread.shape) + self.unread
+        words = total[..., None].expand(*own.shape[:-1], 1)
+        none, some = self.weights.split([1, own.shape[-1]])
+        shares = torch.cat([words, own], -1).softmax(-1) * some[:, None]  # (B, H, L, c, 1 + c)
+        share, rows = shares.split([1, own.shape[-1]], -1)
+        return share.sum(-2) + none, rows.flatten(-2)
 
 
 class Weighed:
-    """Attention in which a slot of presence g counts as g tokens: log g is added to its score."""
+    """Attention in which a slot of presence g counts as g tokens: log g, its bias, is added to its score."""
 
-    def __init__(self, presence: Tensor, start: int):
-        self.bias = presence.float().clamp_min(_ABSENT).log()  # (S,)
+    def __init__(self, bias: Tensor, start: int):
+        self.bias = bias  # (S,)
         self.start = start
 
     def __call__(
@@ -132,39 +131,38 @@ class Weighed:
     ) -> Tensor:
         """As engine.blocks.attention: (B, L, H, d)."""
         keys = key.shape[1]
-        bias = F.pad(self.bias, (self.start, keys - self.start - len(self.bias)))
+        bias = F.pad(self.bias.to(query.dtype), (self.start, keys - self.start - len(self.bias)))
         if causal:
             mask = causal_after(query.shape[1], keys, query.device)
         seen = bias[None] if mask is None else bias.masked_fill(~mask, float("-inf"))
-        return attention(query, key, value, seen.to(query.dtype))
+        return attention(query, key, value, seen)
 
 
-def presences(survival: List[Tensor], arrival: List[Tensor]) -> List[Tensor]:
-    """Presence (S,) of all slots in front of each layer.
+def log_of(presence: Tensor) -> Tensor:
+    """The logarithm of presences, finite and with a finite slope."""
+    return presence.clamp_min(_ABSENT).log()
+
+
+def presences(removes: Tensor, comes: Tensor) -> Tensor:
+    """Presence (L, S) of all slots in front of each layer, 0 before they come.
 
     A slot that is the k-th from the end (k counts presences, its own as one) survives a layer with the probability that
     fewer than k are removed, interpolated linearly between whole k; new slots come behind the others.
 
     Args:
-        survival: of each layer, at k = 0, 1, 2, ...: the probability (R + 1,) that fewer than k are removed. Beyond its
-            end it is that of the last; 0 at k = 0.
-        arrival: of each layer, the probability (A,) that its first, second, ... new slot comes.
+        removes: (L, R + 1) the probabilities that a layer removes 0, 1, ..., R tokens; the rest is that of all.
+        comes: (L, S) the probability that a slot comes in front of a layer; 0 but in the layer that it belongs to.
     """
+    slots, most = comes.shape[1], removes.shape[1] - 1
+    behind_each = comes.new_ones(slots, slots).triu_(1)
+    whole = torch.arange(1, most + 1, device=comes.device)
+    # a slot with k behind it survives unless all are removed, or a number above k, which counts by its distance
+    some = removes.sum(1, keepdim=True).expand(-1, slots)
+    slope = F.pad(removes, (0, 1)).diff(dim=1)[:, 1:]  # (L, R)
     found: List[Tensor] = []
-    present = arrival[0].new_zeros(0)
-    for stays, comes in zip(survival, arrival):
-        if len(present):
-            behind = present.flip(0).cumsum(0).flip(0) - present  # sum of the presences behind each
-            present = present * _at(stays, 1 + behind)
-        present = torch.cat([present, comes])
-        found.append(present)
-    return found
-
-
-def _at(values: Tensor, places: Tensor) -> Tensor:
-    """Values (R + 1,) given at 0, 1, ..., R read at places between, linearly; beyond R that of R."""
-    places = places.clamp(max=len(values) - 1)
-    low = places.detach().floor().long().clamp(max=max(len(values) - 2, 0))
-    high = (low + 1).clamp(max=len(values) - 1)
-    part = places - low
-    return values[low] * (1 - part) + values[high] * part
+    for first, left, falls in zip(comes.unbind(), some.unbind(), slope.unbind()):
+        if found:
+            short = (whole - (behind_each @ found[-1])[:, None]).relu()  # (S, R)
+            first = torch.addcmul(first, found[-1], torch.addmv(left, short, falls))
+        found.append(first)
+    return torch.stack(found)

@@ -42,17 +42,26 @@ class OptionsPromptLearner(SearchLearner):
 
     def _side(self, side: str, width: int, draw: Callable[[Tensor], Tensor]) -> nn.ModuleList:
         counts = getattr(self.schedules, side).counts
+        if not counts:  # a ResNet's
+            return nn.ModuleList()
         self.enter_alphas(side, [[(ALL, n) for n in range(count + 1)] for count in counts])
+        self.register_buffer(f"{side}_rows", _rows(counts), persistent=False)
+        self.register_buffer(f"{side}_unread", _unread(max(counts)), persistent=False)
         return nn.ModuleList(
             nn.ParameterList([nn.Parameter(draw(torch.empty(n + 1, width))) for n in range(count)]) for count in counts
         )
 
     def _additions(self, side: str, options: nn.ModuleList) -> Additions:
-        def of_layer(each: Sequence[Tensor], weights: Tensor) -> Options:
-            return Options(torch.cat(list(each)), (0, *(len(one) for one in each)), weights)
-
-        lists: List[Sequence[Tensor]] = list(options)  # type: ignore[arg-type]  # ParameterLists
-        return [of_layer(each, weights) if len(each) else None for each, weights in zip(lists, self.weights(side))]
+        each: List[Tensor] = list(options.parameters())
+        if not each:
+            return [None] * len(options)
+        rows, unread = getattr(self, f"{side}_rows"), getattr(self, f"{side}_unread")
+        counts = getattr(self.schedules, side).counts
+        tokens = torch.cat(each).index_select(0, rows).split([n * n for n in counts])
+        return [
+            Options(own, unread[:n, :n], weights) if n else None
+            for own, n, weights in zip(tokens, counts, self.weights(side))
+        ]
 
     def forward(self) -> Prompts:
         """The options of this moment, for both encoders."""
@@ -61,10 +70,26 @@ class OptionsPromptLearner(SearchLearner):
 
     def expected_tokens(self) -> Tensor:
         """How many prompt tokens all layers of both sides together are expected to have."""
-        each = (weight * n for side in self.options for row in self.weights(side) for n, weight in enumerate(row))
-        return sum(each, torch.zeros((), device=self.ctx.device))
+        tables = [self.table(side) for side in self.options]
+        expected = [one @ torch.arange(one.shape[1], device=one.device, dtype=one.dtype) for one in tables]  # (L,)
+        return torch.cat(expected).sum()
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
         """A parameter's name in the reference's checkpoints, which have no alphas."""
         return name.replace("vision_options.", "ctx_img_lst.").replace("text_options.", "ctx_txt_lst.")
+
+
+def _rows(counts: Sequence[int]) -> Tensor:
+    """Of all options' tokens, one behind another, those that stand for `count` of each; the last for what is not."""
+    found, first = [], 0
+    for count in counts:
+        for n in range(1, count + 1):
+            found += [first + min(place, n - 1) for place in range(count)]
+            first += n
+    return torch.tensor(found, dtype=torch.long)
+
+
+def _unread(count: int) -> Tensor:
+    """(count, count): 0 at the first o of row o, counted from 1, and minus infinity at the others."""
+    return torch.full((count, count), float("-inf")).triu_(1)

@@ -45,25 +45,29 @@ class SearchLearner(Learner):
 
     alphas: nn.ParameterDict
     options: Dict[str, Tuple[Tuple[Option, ...], ...]]
-    _taken: Mapping[str, Sequence[int]]
+    _taken: Mapping[str, Tensor]  # (L, O) of each side, where it is decided
 
     def enter_alphas(self, side: str, options: Sequence[Sequence[Option]]) -> None:
         """The options of a side's layers, and alphas for them, newly drawn."""
         if not hasattr(self, "alphas"):
             self.alphas, self.options, self._taken = nn.ParameterDict(), {}, {}
         self.options[side] = tuple(tuple(there) for there in options)
-        rows = torch.randn(len(options), max(map(len, options)))
-        self.alphas[side] = nn.Parameter(SPREAD * rows)
+        most = max(map(len, options))
+        self.alphas[side] = nn.Parameter(SPREAD * torch.randn(len(options), most))
+        missing = torch.tensor([[0.0] * len(there) + [float("-inf")] * (most - len(there)) for there in options])
+        self.register_buffer(f"{side}_missing", missing, persistent=False)
 
     def weights(self, side: str) -> List[Tensor]:
         """Of each layer, the weights of its options (options,), float32 and of sum 1."""
-        options = self.options[side]
-        taken = self._taken.get(side)
-        if taken is not None:
-            device = self.alphas[side].device
-            chosen = (F.one_hot(torch.tensor(one), len(there)) for one, there in zip(taken, options))
-            return [one.to(device, torch.float32) for one in chosen]
-        return [self._row(side, layer).float().softmax(-1) for layer in range(len(options))]
+        return [row[: len(there)] for row, there in zip(self.table(side).unbind(), self.options[side])]
+
+    def table(self, side: str) -> Tensor:
+        """The same as one (L, O), 0 for an option that a layer does not have."""
+        if side in self._taken:
+            return self._taken[side]
+        missing: Tensor = getattr(self, f"{side}_missing")
+        table: Tensor = (self.alphas[side].float() + missing).softmax(-1)
+        return table
 
     def _row(self, side: str, layer: int) -> Tensor:
         row: Tensor = self.alphas[side][layer, : len(self.options[side][layer])]
@@ -96,11 +100,15 @@ class SearchLearner(Learner):
     @contextlib.contextmanager
     def decided(self, paths: Mapping[str, Sequence[int]]) -> Iterator[None]:
         """Within it, each layer takes one option: that of the sides' paths."""
-        before, self._taken = self._taken, paths
+        before, self._taken = self._taken, {side: self._one_hot(side, path) for side, path in paths.items()}
         try:
             yield
         finally:
             self._taken = before
+
+    def _one_hot(self, side: str, path: Sequence[int]) -> Tensor:
+        alphas = self.alphas[side]
+        return F.one_hot(torch.tensor(path), alphas.shape[1]).to(alphas.device, torch.float32)
 
     def trained(self) -> Dict[str, nn.Parameter]:
         """All but the alphas, which have an optimiser of their own."""

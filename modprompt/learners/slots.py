@@ -4,7 +4,8 @@ Shapes: A slots that a layer may add, R most tokens that it may remove by number
 """
 
 import copy
-from typing import Any, Dict, List, Sequence, Tuple
+import itertools
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from modprompt.clips.structure import CLIP
 from modprompt.engine.packing import TextTokens
 from modprompt.engine.prompts import Additions, Prompts, PromptText
-from modprompt.engine.relaxed import Slots, new_tokens, presences
+from modprompt.engine.relaxed import Slots, log_of, new_tokens, presences
 from modprompt.engine.space import ALL, Option
 from modprompt.learners.base import Learner
 from modprompt.learners.searching import SearchLearner
@@ -36,6 +37,8 @@ class SlotsPromptLearner(SearchLearner):
         for side in ("vision", "text"):
             if side in options:
                 self.enter_alphas(side, options[side])
+                self.register_buffer(f"{side}_chances", _chances(options[side]), persistent=False)
+                self.register_buffer(f"{side}_there", _there(options[side]), persistent=False)
 
     @property
     def prompt_text(self) -> PromptText:  # type: ignore[override]
@@ -71,18 +74,21 @@ class SlotsPromptLearner(SearchLearner):
     def _slots(self, side: str, additions: Additions) -> Additions:
         if side not in self.options:
             return additions
-        return [Slots(new_tokens(new), there) for new, there in zip(additions, self.presences(side))]
+        there: Tensor = getattr(self, f"{side}_there")
+        counts = list(itertools.accumulate(map(_most_added, self.options[side])))
+        bias = log_of(self.presences(side)).flatten().index_select(0, there).split(counts)
+        return [Slots(new_tokens(new), one) for new, one in zip(additions, bias)]
 
-    def presences(self, side: str) -> List[Tensor]:
-        """Of each layer, the presences (S,) of all slots, in 0..1."""
-        survival, arrival = zip(
-            *(_marginals(options, weights) for options, weights in zip(self.options[side], self.weights(side)))
-        )
-        return presences(list(survival), list(arrival))
+    def presences(self, side: str) -> Tensor:
+        """The presences (L, S) of all slots in front of each layer, in 0..1."""
+        chances: Tensor = getattr(self, f"{side}_chances")
+        found = torch.bmm(chances, self.table(side)[..., None])[..., 0]
+        removes = _most_removed(self.options[side]) + 1
+        return presences(found[:, :removes], found[:, removes:])
 
     def expected_tokens(self) -> Tensor:
         """How many prompt tokens all layers of the searched sides together are expected to have."""
-        return torch.stack([there.sum() for side in self.options for there in self.presences(side)]).sum()
+        return torch.stack([self.presences(side).sum() for side in self.options]).sum()
 
     def checkpoint_key(self, name: str) -> str:  # type: ignore[override]  # the other's decides
         """A parameter's name in checkpoints: as the other has it."""
@@ -94,10 +100,29 @@ class SlotsPromptLearner(SearchLearner):
         return self.inner.with_first(first, additions)
 
 
-def _marginals(options: Sequence[Option], weights: Tensor) -> Tuple[Tensor, Tensor]:
-    """Of a layer: the probabilities that fewer than k = 0, 1, ..., R + 1 are removed, and that each new slot comes."""
-    most = max((remove for remove, _ in options if remove != ALL), default=0)
-    fewer = torch.tensor([[0 <= remove < k for remove, _ in options] for k in range(most + 2)])
-    slots = max(add for _, add in options)
-    comes = torch.tensor([[add > slot for _, add in options] for slot in range(slots)]).reshape(slots, len(options))
-    return fewer.to(weights) @ weights, comes.to(weights) @ weights
+def _most_removed(options: Sequence[Sequence[Option]]) -> int:
+    return max((remove for there in options for remove, _ in there if remove != ALL), default=0)
+
+
+def _most_added(options: Sequence[Option]) -> int:
+    return max(add for _, add in options)
+
+
+def _chances(options: Sequence[Sequence[Option]]) -> Tensor:
+    """(L, R + 1 + S, O): 1 if an option removes 0, 1, ..., R tokens; 1 if it lets a slot come in front of its layer."""
+    slots = sum(map(_most_added, options))
+    found = torch.zeros(len(options), _most_removed(options) + 1 + slots, max(map(len, options)))
+    first = found.shape[1] - slots
+    for layer, there in enumerate(options):
+        for option, (remove, add) in enumerate(there):
+            if remove != ALL:
+                found[layer, remove, option] = 1
+            found[layer, first : first + add, option] = 1
+        first += _most_added(there)
+    return found
+
+
+def _there(options: Sequence[Sequence[Option]]) -> Tensor:
+    """Places in (L, S), row by row, of the slots that have come up to a layer."""
+    counts = list(itertools.accumulate(map(_most_added, options)))
+    return torch.cat([layer * counts[-1] + torch.arange(count) for layer, count in enumerate(counts)])

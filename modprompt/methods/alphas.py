@@ -16,7 +16,7 @@ class AlphaSettings(Configured):
         0.0035, "rate of Adam on the alphas, from the first step to the last", least=0, compared=False
     )
     alpha_data: str = setting(
-        ALL_BATCHES,
+        "all",
         "validation batches that alphas see: all in turn, or the first alone, as the reference has it",
         choices=(ALL_BATCHES, FIRST_BATCH),
         compared=False,

@@ -211,7 +211,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
     def step(self) -> Union[Step, GraphStep]:
         """What a batch goes through; made anew when another optimiser or scaler has taken the place of the last."""
         if self.made_step is None or not is_of(self.made_step, self.optim, self.scaler):
-            step = Step(self._output_and_loss, self.optim, self.scaler)
+            step = Step(self._output_and_loss, self.optim, self.scaler, alone=self.searches is not None)
             self.made_step = step_as_asked(self.cfg.MODEL.get("COMPILE", ""), step, lambda: int(self.epoch))
         return self.made_step
 

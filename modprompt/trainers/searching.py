@@ -95,7 +95,7 @@ class Searching(_Trainer):
         assert self.searches is not None
         optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.searches.alpha_lr, betas=BETAS)
         scaler = precision.grad_scaler() if self.precision.scale_loss else None
-        return Step(self._output_and_alpha_loss, optimiser if scaler is None else fused(optimiser), scaler)
+        return Step(self._output_and_alpha_loss, optimiser if scaler is None else fused(optimiser), scaler, alone=True)
 
     @functools.cached_property
     def _validation(self) -> ValidationBatches:

@@ -33,22 +33,25 @@ class Step:
             before any parameter has changed.
         optimiser: of the parameters.
         scaler: of the loss, against gradients that vanish in half precision; None for none.
+        alone: whether other leaves than the optimiser's parameters are left without gradients: where another optimiser
+            has them, they are not worth their price.
     """
 
-    def __init__(self, loss_of: LossOf, optimiser: Optimizer, scaler: Any = None):
+    def __init__(self, loss_of: LossOf, optimiser: Optimizer, scaler: Any = None, alone: bool = False):
         self.loss_of = loss_of
         self.optimiser = optimiser
         self.scaler = scaler
+        self._inputs = [one for group in optimiser.param_groups for one in group["params"]] if alone else None
 
     def __call__(self, images: Tensor, labels: Tensor) -> Done:
         """One step on images (B, 3, H, W) and labels (B,), on the device."""
         output, loss = self.loss_of(images, labels)
         self.optimiser.zero_grad()
         if self.scaler is None:
-            loss.backward()
+            loss.backward(inputs=self._inputs)
             self.optimiser.step()
         else:
-            self.scaler.scale(loss).backward()
+            self.scaler.scale(loss).backward(inputs=self._inputs)
             self.scaler.step(self.optimiser)
             self.scaler.update()
         return Done(loss.detach().float(), Output(*(part.detach() for part in output)))

@@ -16,7 +16,8 @@ from modprompt.training.watch import Watch
 from tests.conftest import random_clip
 from tests.fake_cuda.counting import counted
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
-from tests.modprompt.methods.test_model import NAMES, small
+from tests.methods import small
+from tests.modprompt.methods.test_model import NAMES
 
 # kernels that change tensors and have no form without values
 IN_PLACE = ("_fused_sgd_.tensor_lr", "_amp_foreach_non_finite_check_and_unscale_", "_amp_update_scale_")

@@ -173,38 +173,62 @@ def test_decided_slots_equal_the_engine_s_schedule(name, seed):
         assert (one - two).abs().max() <= 1e-4 * largest
 
 
-def one_hot_layer(remove, add, *, most=2, slots=2):
-    """Survival and arrival of a layer that is decided."""
-    fewer = torch.tensor([float(remove != ALL and remove < k) for k in range(most + 2)])
-    return fewer, torch.tensor([float(add > slot) for slot in range(slots)])
+def one_hot_layer(layer, remove, add, *, layers, most=2, slots=2):
+    """Removals and arrivals of a layer that is decided."""
+    comes = torch.zeros(layers, slots)
+    comes[layer, :add] = 1
+    return torch.tensor([float(remove == n) for n in range(most + 1)]), comes.flatten()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_presences_of_decided_layers_are_those_of_the_stack(seed):
     rng = random.Random(seed)
     layers, stack, wanted = [], [], []
-    for _ in range(5):
+    for layer in range(5):
         present = sum(stack)
         remove = rng.choice([n for n in (0, 1, 2) if n <= present] + [ALL])
         add = rng.randint(0, 2)
-        layers.append(one_hot_layer(remove, add))
+        layers.append(one_hot_layer(layer, remove, add, layers=5))
         left = present if remove == ALL else remove
         for place in reversed(range(len(stack))):
             if stack[place] and left:
                 stack[place], left = 0, left - 1
         stack += [int(add > slot) for slot in range(2)]
-        wanted.append(list(stack))
-    found = presences([one for one, _ in layers], [two for _, two in layers])
-    assert [[round(value) for value in there.tolist()] for there in found] == wanted
-    assert all(value in (0.0, 1.0) for there in found for value in there.tolist())
+        wanted.append([*stack, *[0] * (10 - len(stack))])
+    found = presences(*map(torch.stack, zip(*layers)))
+    assert found.tolist() == wanted
 
 
 def test_presence_between_whole_numbers_is_interpolated():
-    survival = [torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])]  # one is removed or none, evenly
-    arrival = [torch.tensor([1.0, 0.4]), torch.zeros(0)]
-    _, second = presences(survival, arrival)
+    removes = torch.tensor([[1.0, 0.0], [0.5, 0.5]])  # in the second layer one is removed or none, evenly
+    comes = torch.tensor([[1.0, 0.4], [0.0, 0.0]])
+    _, second = presences(removes, comes)
     # the last slot is first from the end: 0.5 of 0.4; the other has 0.4 behind it: between 0.5 and 1
     assert second.tolist() == pytest.approx([0.5 + 0.4 * 0.5, 0.2])
+
+
+def interpolated(removes, comes):
+    """As presences, slot by slot: survival of the k-th from the end, read at k between whole numbers."""
+    layers = [list(comes[0])]
+    for removed, arrives in zip(removes[1:], comes[1:]):
+        known = [0.0, *(sum(removed[:k]) for k in range(1, len(removed) + 1))]
+        present = []
+        for slot, there in enumerate(layers[-1]):
+            place = min(1 + float(sum(layers[-1][slot + 1 :])), len(known) - 1)
+            low = min(int(place), len(known) - 2)
+            present.append(there * (known[low] + (known[low + 1] - known[low]) * (place - low)) + arrives[slot])
+        layers.append(present)
+    return layers
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_presences_of_undecided_layers_are_those_of_single_slots(most):
+    torch.manual_seed(most)
+    weights = torch.rand(6, most + 2).softmax(1)
+    comes = torch.zeros(6, 6, 2)
+    comes[range(6), range(6)] = torch.rand(6, 2)
+    comes, removes = comes.flatten(1), weights[:, : most + 1]  # the last column: all are removed
+    torch.testing.assert_close(presences(removes, comes), torch.tensor(interpolated(removes.tolist(), comes.tolist())))
 
 
 def test_absent_slots_have_finite_gradients():

@@ -11,22 +11,16 @@ import modprompt
 from modprompt.engine.precision import resolve
 from modprompt.methods.table import METHODS
 from tests.conftest import RESNET_HEADS, random_clip
+from tests.methods import small
 
 NAMES = ["cat", "dog", "a golden retriever"]
-DEPTH = ("prompt_depth", "prompt_depth_text", "prompt_depth_vision")
 CLASSES = [row.method for row in METHODS]
 LEARNING = [row.method for row in METHODS if row.kind == "prompts"]
 
 
-def small(cls, **settings):
-    """A method whose prompts fit three layers."""
-    fields = {one.field for one in cls.settings()}
-    return cls(**{**{name: 2 for name in DEPTH if name in fields}, **settings})
-
-
 def on(cls, clip_model, names=NAMES, **settings):
     torch.manual_seed(1)
-    return small(cls, **settings).on(clip_model, names, dataset="EuroSAT", epochs=2)
+    return small(cls, clip_model, **settings).on(clip_model, names, dataset="EuroSAT", epochs=2)
 
 
 @pytest.fixture

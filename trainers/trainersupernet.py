@@ -1,0 +1,5 @@
+"""The trainer of DPL's search stage under the name of its repository; see modprompt/methods/dpl_search.py."""
+
+from modprompt.trainers.registration import register
+
+TrainerSupernet = register("TrainerSupernet")
