@@ -11,7 +11,7 @@ from modprompt.engine.schedule import PLACES, Schedule
 from modprompt.methods.alphas import BETAS
 from modprompt.methods.search import Search
 from modprompt.methods.table import METHODS, row_of
-from tests.conftest import RESNET_HEADS, ROOT, random_clip
+from tests.conftest import RESNET_HEADS, ROOT
 from tests.methods import small
 
 NAMES = ["cat", "dog", "a golden retriever"]
@@ -141,7 +141,7 @@ def test_text_sides_are_searched_in_front_of_a_resnet(method, resnet_file, tmp_p
 PAGE = (ROOT / "docs" / "search.md").read_text()
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in re.search(r"\| method \|.*?\n\n", PAGE + "\n\n", re.DOTALL).group().splitlines()[2:]
+    for line in re.findall(r"\| method \|.*?\n\n", PAGE + "\n\n", re.DOTALL)[0].splitlines()[2:]
     if line
 ]
 
