@@ -5,7 +5,10 @@ That CLIP has 4 layers a side, text width 64, vision width 128, joint width 32.
 
 from typing import Callable, NamedTuple
 
-from tests import plain_mpl
+import torch
+
+from modprompt.methods.templates import DIVERSE
+from tests import plain_dpl, plain_mpl
 from tests import plain_neighbours as plain
 
 
@@ -40,6 +43,16 @@ def _coop(position):
 
 def _mpl(clip_model, params, tokens, images, name_lengths):
     return plain_mpl.logits(clip_model, params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3)
+
+
+def _dpl_ensemble(clip_model, params, tokens, images, name_lengths):
+    """The prompts end in `itap of the NAME.`: their classes in the other templates, embedded words averaged."""
+    from clip import clip
+
+    names = [clip._tokenizer.decode(row[5 : int(row.argmax()) - 1].tolist()).strip() for row in tokens]
+    each = [clip.tokenize([template.replace("{}", name) for name in names]).long() for template in DIVERSE]
+    words = torch.stack([clip_model.token_embedding.weight[ids] for ids in each]).mean(0)
+    return plain_dpl.trained_logits(clip_model, params, tokens, images, name_lengths, words)
 
 
 T, V, E, C = 64, 128, 32, 5  # widths, and base classes of the EuroSAT-shaped tree
@@ -119,6 +132,24 @@ METHODS = {
         "prompt_learner.",
         plain.ivlp,
         3 * 2 * T + 2 * 3 * V,
+    ),
+    "dpl": Method(
+        "DPL",
+        "DPL",
+        {"LENGTHS_TEXT": [2, 0, 3, 1], "LENGTHS_VISION": [0, 2, 1, 0]},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        plain_dpl.trained_logits,
+        6 * T + 3 * V,
+    ),
+    "dpl_ensemble": Method(
+        "TrainerSubnet",
+        "TRAINERSUBNET",
+        {"LENGTHS_TEXT": [0, 1, 1, 2], "LENGTHS_VISION": [2, 0, 1, 1]},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        _dpl_ensemble,
+        4 * T + 4 * V,
     ),
     "mpl": Method(
         "MPL",

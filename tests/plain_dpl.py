@@ -53,12 +53,27 @@ def _layer(x, block, heads, mask, options, alpha):
 
 def _options(params, side, layer, width):
     alpha = params[f"alpha_{side}"][layer]
+    if f"ctx_{side}_lst.{layer}" in params:
+        return [params[f"ctx_{side}_lst.{layer}"]], alpha
     return [torch.empty(0, width), *(params[f"ctx_{side}_lst.{layer}.{c}"] for c in range(len(alpha) - 1))], alpha
 
 
-def logits(clip_model, params, tokens, images):
+def trained_logits(clip_model, params, tokens, images, name_lengths, words=None):
+    """The train stage's: one option of each layer; `words` (C, 77, T) in place of the embedded token ids (C, 77)."""
+    sides = {"txt": clip_model.transformer.resblocks, "img": clip_model.visual.transformer.resblocks}
+    whole = {}
+    for side, blocks in sides.items():
+        whole[f"alpha_{side}"] = torch.zeros(len(blocks), 1)
+        for layer in range(len(blocks)):
+            width = blocks[layer].attn.in_proj_weight.shape[1]
+            whole[f"ctx_{side}_lst.{layer}"] = params.get(f"ctx_{side}_lst.{layer}", torch.empty(0, width))
+    return logits(clip_model, whole, tokens, images, words)
+
+
+def logits(clip_model, params, tokens, images, words=None):
     """(B, C) of token ids (C, 77) and images (B, 3, H, W)."""
-    x = clip_model.token_embedding.weight[tokens] + clip_model.positional_embedding
+    words = clip_model.token_embedding.weight[tokens] if words is None else words
+    x = words + clip_model.positional_embedding
     width, length = x.shape[-1], x.shape[1]
     mask = torch.full((length, length), -math.inf).triu(1)
     for layer, block in enumerate(clip_model.transformer.resblocks):

@@ -97,6 +97,26 @@ def plain_sentences(clip_model, learner, names, ctx, position):
     return rows
 
 
+def plain_texts(clip_model, learner, names, contexts, position):
+    """(C, E) with each of the contexts (n, T) or (C, n, T): those of images, or one."""
+    schedule = learner.schedules.text
+    if isinstance(learner, CoupledPromptLearner):
+        additions = learner._text_additions()
+    else:
+        additions = [dict(learner.text_prompts.items()).get(str(layer)) for layer in range(len(schedule))]
+    if isinstance(learner, LengthsPromptLearner):
+        contexts = [learner.ctx if additions[0] is None else additions[0]]
+    behind = schedule.place == "behind_start"
+    texts = []
+    for ctx in contexts:
+        first = ctx if schedule[0].add else ctx[:0]
+        if not behind:
+            additions[0] = first
+        sentences = plain_sentences(clip_model, learner, names, first if behind else first[:0], position)
+        texts.append(plain_text(clip_model, learner, sentences, additions))
+    return texts
+
+
 KINDS = ["independent", "coupled", "conditional", "own", "own_deep", "middle", "front", "fixed"]
 PLACED = ["independent", "coupled", "conditional", "none_first", "coupled_none_first", "lengths"]
 
@@ -155,22 +175,7 @@ def compare(kind, seed, most_tokens=None, places=("", "")):
         prompts = learner()
         features = plain_image(clip_model, learner, images, prompts.vision_additions)
         contexts = [learner.ctx]
-    additions = [None] * layers[0]
-    coupled = kind.startswith("coupled")
-    for layer, value in learner.text_prompts.items() if not coupled else ():
-        additions[int(layer)] = value
-    if coupled:
-        additions = learner._text_additions()
-    behind = learner.schedules.text.place == "behind_start"
-    if kind == "lengths":
-        contexts = [additions[0] if additions[0] is not None else learner.ctx]
-    texts = []
-    for ctx in contexts:
-        first = ctx if learner.schedules.text[0].add else ctx[:0]
-        if not behind:
-            additions[0] = first
-        sentences = plain_sentences(clip_model, learner, names, first if behind else first[:0], position)
-        texts.append(plain_text(clip_model, learner, sentences, additions))
+    texts = plain_texts(clip_model, learner, names, contexts, position)
     if kind == "conditional":
         plain = torch.stack([clip_model.logit_scale.exp() * text @ image for text, image in zip(texts, features)])
     else:

@@ -15,7 +15,7 @@ PREFIX = "prompt_learner."
 _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
 _CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
-_FROZEN = "ZS_image_encoder."  # PromptSRC keeps CLIP's image encoder inside its learner
+_FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
 
 
 class CheckpointView(nn.Module):
@@ -53,7 +53,10 @@ def _bare(key: str) -> str:
 
 
 def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP."""
+    """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP.
+
+    Those without an element are left out: DPL's reference keeps one for each layer without prompts.
+    """
     plain = {str(key): value for key, value in state_dict.items()}
     plain = {key[7:] if key.startswith("module.") else key: value for key, value in plain.items()}
     deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT)}
@@ -61,7 +64,15 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     if not inner:  # a learner saved without its prefix
         inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
     learned = {**inner, **deep}
-    return {key: value for key, value in learned.items() if key not in _CLASS_TOKENS and not key.startswith(_FROZEN)}
+    return {
+        key: value
+        for key, value in learned.items()
+        if key not in _CLASS_TOKENS and not key.startswith(_FROZEN) and not _is_empty(value)
+    }
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, Tensor) and not value.numel()
 
 
 def count_classes(state_dict: Mapping[str, Tensor]) -> int:

@@ -12,13 +12,21 @@ BETAS = (0.5, 0.999)  # of Adam on the alphas (DPL, arXiv 2501.00457)
 class AlphaSettings(Configured):
     """What every search has beside its options."""
 
-    alpha_lr: float = setting(0.0035, "rate of Adam on the alphas, from the first step to the last", least=0)
+    alpha_lr: float = setting(
+        0.0035, "rate of Adam on the alphas, from the first step to the last", least=0, compared=False
+    )
     alpha_data: str = setting(
         ALL_BATCHES,
         "validation batches that alphas see: all in turn, or the first alone, as the reference has it",
         choices=(ALL_BATCHES, FIRST_BATCH),
+        compared=False,
     )
-    tokens_weight: float = setting(0.0, "weight of the expected number of prompt tokens in the alphas' loss", least=0)
+    tokens_weight: float = setting(
+        0.0, "weight of the expected number of prompt tokens in the alphas' loss", least=0, compared=False
+    )
     most_tokens: int = setting(
-        0, "prompt tokens that all layers of a side together may have in what is found; 0 for any number", least=0
+        0,
+        "prompt tokens that all layers of a side together may have in what is found; 0 for any number",
+        least=0,
+        compared=False,
     )

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Iterable, Mapping, Optional, cast
+from typing import Any, ClassVar, Iterable, Mapping, Optional, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,11 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
 from modprompt.methods.alphas import AlphaSettings
-from modprompt.methods.contract import Classes, classes_of
+from modprompt.methods.contract import Classes, FindsSchedule, classes_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.shared_clip import warn_of_rounding
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
-
-if TYPE_CHECKING:  # it knows methods
-    from modprompt.methods.search import Search as FindsSchedule
 
 LOG = logging.getLogger("modprompt")
 
@@ -39,7 +36,7 @@ class Method(Configured):
     learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
     log_accuracy: ClassVar[bool] = False  # whether its trainer's log has the accuracy of each batch
     always_searches: ClassVar[bool] = False  # whether it is a search by itself
-    slots: ClassVar[Optional["FindsSchedule"]] = None  # of an instance that searches for its schedule (search.py)
+    slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
 
     @classmethod
     def node_name(cls) -> str:
@@ -62,7 +59,7 @@ class Method(Configured):
     @property
     def search(self) -> Optional[AlphaSettings]:
         """How it searches, if it does."""
-        return self.slots
+        return None if self.slots is None else self.slots.settings_of_search()
 
     def sides(self, shape: Shape) -> Schedules:
         """Its schedules, with prompt tokens where its settings place them.
@@ -168,7 +165,7 @@ class Method(Configured):
         if self.slots is None:
             learner = self.learner(clip, classes, self.sides(shape))
         else:
-            learner = self.slots.learner(self, clip, classes, shape)
+            learner = self.slots.slots_of(self, clip, classes, shape)
         if any(parameter.requires_grad for parameter in clip.parameters()):
             LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
         return PromptedModel(self, learner, clip, classes, epochs)

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
 
 from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Shape
 from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.learners.base import Learner
@@ -18,11 +19,23 @@ class Classes(NamedTuple):
     dataset: str = ""
 
 
+class FindsSchedule(Protocol):
+    """The part of a Search (search.py) that methods use."""
+
+    def settings_of_search(self) -> AlphaSettings:
+        """How alphas are learned."""
+
+    def slots_of(self, method: Any, clip_model: CLIP, classes: Classes, shape: Shape) -> Learner:
+        """A method's learner, undecided what each layer removes and adds."""
+
+
 class ModelsMethod(Protocol):
     """The part of a Method (base.py) that models and records use."""
 
     node: ClassVar[str]
     learner_of: ClassVar[str]
+
+    slots: ClassVar[Optional[FindsSchedule]]
 
     @property
     def search(self) -> Optional[AlphaSettings]:

@@ -53,7 +53,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
             if wrong:
                 faults.append((key, f" must be whole numbers from 0 up, one a layer, got {wrong[0]!r}"))
         for side, key in (("text", "TXT_ALPHA_PATH"), ("vision", "IMG_ALPHA_PATH")):
-            if getattr(self, key.lower()) not in ("", "None"):
+            if getattr(self, key.lower()).lower() not in ("", "none"):
                 faults.append((key, f" is read by train.py and experiments; here give LENGTHS_{side.upper()}"))
         if faults:
             raise SettingError(faults)

@@ -20,6 +20,7 @@ from modprompt.methods.base import Method, require_clip
 from modprompt.methods.contract import classes_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import made_with, view_of
+from modprompt.methods.search import Search
 from modprompt.methods.table import BY_NAME, row_of
 from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run
@@ -101,6 +102,8 @@ def _what(
             "load it with the trainer that made it"
         )
     found = (own or row_of(name).method).of(stated.get("settings", {}))
+    if "search" in stated:
+        found = Search.of(stated["search"]).over(found)
     return found, tuple(classes.get("names", ())), str(classes.get("dataset", ""))
 
 

@@ -11,6 +11,7 @@ from modprompt.clips.facts import ClipFacts
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
 from modprompt.learners.view import CheckpointView
+from modprompt.methods.alphas import AlphaSettings
 from modprompt.methods.contract import Classes, ModelsMethod
 from modprompt.runs import checkpoint
 from modprompt.storage.seal import KEY
@@ -32,14 +33,20 @@ def made_with(method: ModelsMethod, fingerprint: str) -> Dict[str, str]:
 
 
 def method_record(method: ModelsMethod) -> Dict[str, Any]:
-    """What a file says of a method; `config` has its settings under their names in configs."""
+    """What a file says of a method; `config` has its settings under their names in configs, `search` its search's."""
     return {
         "name": type(method).__name__,
         "node": method.node,
         "learner": method.learner_of or method.node_name(),
-        "settings": {one.field: as_config(getattr(method, one.field)) for one in method.settings()},
+        "settings": values_of(method),
         "config": method.as_config(),
+        **({} if method.slots is None else {"search": values_of(method.slots.settings_of_search())}),
     }
+
+
+def values_of(settings: Union[ModelsMethod, AlphaSettings]) -> Dict[str, Any]:
+    """All settings by field, as configs have them."""
+    return {one.field: as_config(getattr(settings, one.field)) for one in settings.settings()}
 
 
 def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:

@@ -81,7 +81,11 @@ class Search(AlphaSettings):
             raise SettingError([("SIDES", ": deep prompts stand at the start: it needs CLASS_TOKEN_POSITION end")])
         return found
 
-    def learner(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
+    def settings_of_search(self) -> AlphaSettings:
+        """Itself."""
+        return self
+
+    def slots_of(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
         """A method's learner with slots in place of its schedule, and alphas."""
         wide = self.widened(method, shape)
         inner = method.learner(clip_model, classes, wide)

@@ -39,7 +39,9 @@ class Recorder:
                 (view,) = trainer._models.values()
                 self.start = {own_name(key): value.detach().clone() for key, value in view.state_dict().items()}
             summary = step(trainer, batch)
-            self.batches.append((batch["img"].clone(), batch["label"].clone(), summary["loss"]))
+            self.batches.append(
+                (batch["img"].clone(), batch["label"].clone(), summary.get("loss", summary.get("loss_train")))
+            )
             return summary
 
         monkeypatch.setattr(PromptTrainer, "forward_backward", recorded)
@@ -138,6 +140,11 @@ def reference_checkpoint(path, state, method, clip_model, classes):
     if method.node == "PROMPTSRC":
         inner = clip_model.visual.state_dict()
         state.update({f"prompt_learner.ZS_image_encoder.{key}": value for key, value in inner.items()})
+    if method.trainer in ("DPL", "TrainerSubnet"):
+        state.update({f"prompt_learner.ZS_image.{key}": value for key, value in clip_model.state_dict().items()})
+        for side, width in (("img", 128), ("txt", 64)):
+            names = [f"prompt_learner.ctx_{side}_lst.{layer}" for layer in range(4)]
+            state.update({name: torch.empty(0, width) for name in names if name not in state})
     torch.save({"state_dict": state, "epoch": 2, "optimizer": None, "scheduler": None, "val_result": None}, path)
 
 

@@ -1,0 +1,242 @@
+"""Runs that search: the alternation against the plain one, what they leave, resuming, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from modprompt.cli import train
+from modprompt.runs import alphas, schedule_file
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from tests import plain_dpl
+from tests.methods import METHODS
+
+SEARCH = ["TRAINER.DPLSEARCH.PREC", "fp32", "TRAINER.DPLSEARCH.N_CTX_TEXT", 2, "TRAINER.DPLSEARCH.N_CTX_VISION", 3]
+OF_MPL = ["SEARCH.ON", True, "SEARCH.ADD", 2, "SEARCH.REMOVE", 1]
+
+
+class Recorder:
+    """What a search saw: first values, every batch and its loss."""
+
+    def __init__(self, monkeypatch):
+        self.trainer, self.steps, self.start = None, [], None
+        parse, step = PromptTrainer.parse_batch_train, PromptTrainer.forward_backward
+        seen = []
+
+        def parsed(trainer, batch):
+            seen.append(parse(trainer, batch))
+            return seen[-1]
+
+        def stepped(trainer, batch):
+            if self.trainer is None:
+                self.trainer = trainer
+                learner = trainer.model.prompt_learner
+                self.start = {learner.checkpoint_key(n): p.detach().clone() for n, p in learner.named_parameters()}
+            seen.clear()
+            said = step(trainer, batch)
+            self.steps.append((*seen, said["loss_val"], said["loss_train"]))
+            return said
+
+        monkeypatch.setattr(PromptTrainer, "parse_batch_train", parsed)
+        monkeypatch.setattr(PromptTrainer, "forward_backward", stepped)
+
+
+def plain_names(parameters):
+    names = {"alphas.vision": "alpha_img", "alphas.text": "alpha_txt"}
+    return {names.get(name, name): value for name, value in parameters.items()}
+
+
+@pytest.mark.parametrize("data", ["first", "all"])
+def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeypatch):
+    seen = Recorder(monkeypatch)
+    words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", data, "DATALOADER.TEST.BATCH_SIZE", 6)
+    assert train.main(words) == 0
+    from clip import clip
+
+    clip_model = seen.trainer.clip_model
+    tokens = clip.tokenize(seen.trainer.model.prompt_learner.prompt_text.texts).long()
+    params = {name: value.requires_grad_(True) for name, value in plain_names(seen.start).items()}
+    weighing = [value for name, value in params.items() if name.startswith("alpha")]
+    prompts = [value for name, value in params.items() if not name.startswith("alpha")]
+    adam = torch.optim.Adam(weighing, lr=0.0035, betas=(0.5, 0.999))
+    sgd = torch.optim.SGD(prompts, lr=1e-5, momentum=0.9, weight_decay=5e-4)
+    for number, (validation, training, loss_val, loss_train) in enumerate(seen.steps):
+        sgd.param_groups[0]["lr"] = 1e-5 if number < len(seen.steps) // 2 else 0.0035
+        for optimiser, (images, labels), wanted in ((adam, validation, loss_val), (sgd, training, loss_train)):
+            logits = plain_dpl.logits(clip_model, params, tokens, images)
+            loss = torch.nn.functional.cross_entropy(logits, labels)
+            assert wanted == pytest.approx(loss.item(), abs=1e-4), number
+            adam.zero_grad()
+            sgd.zero_grad()
+            loss.backward()
+            optimiser.step()
+    last = alphas.read(tmp_path / "out" / "alpha_e2.npz")
+    np.testing.assert_allclose(last["vision"].values, params["alpha_img"].detach().numpy(), atol=1e-4)
+    np.testing.assert_allclose(last["text"].values, params["alpha_txt"].detach().numpy(), atol=1e-4)
+    counts = {tuple(labels.tolist()) for (_, labels), _, _, _ in seen.steps}
+    assert (len(counts) == 1) == (data == "first")
+
+
+def test_draws_between_steps_are_those_of_a_new_pass_each_time(command, monkeypatch, tmp_path):
+    """What the reference draws: the training images do not depend on whether the batch is read anew."""
+    pictures = []
+    for anew in (False, True):
+        with monkeypatch.context() as patch:
+            seen = Recorder(patch)
+            if anew:
+                from modprompt.training.alphas import ValidationBatches
+
+                patch.setattr(ValidationBatches, "__next__", lambda batches: next(iter(batches.loader)))
+            words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "OPTIM.MAX_EPOCH", 1)
+            words[words.index("--output-dir") + 1] = str(tmp_path / str(anew))
+            assert train.main(words) == 0
+            pictures.append([training[0] for _, training, _, _ in seen.steps])
+    assert all(torch.equal(one, two) for one, two in zip(*pictures))
+
+
+def left(folder):
+    result = json.loads((folder / "result.json").read_text())
+    found = schedule_file.read(folder / "schedule.json")
+    return result, found
+
+
+@pytest.mark.parametrize(
+    ("row", "more"),
+    [("DPLSearch", SEARCH), ("TrainerSupernet", ["TRAINER.TRAINERSUPERNET.PREC", "fp32"]), (METHODS["mpl"], OF_MPL)],
+)
+def test_a_killed_search_goes_on_exactly(row, more, command, tmp_path, monkeypatch, capsys):
+    words = command(row, *more, "DATALOADER.TEST.BATCH_SIZE", 6)
+    out = words.index("--output-dir") + 1
+    words[out] = str(tmp_path / "whole")
+    assert train.main(words) == 0
+    words[out] = str(tmp_path / "killed")
+    step, count = PromptTrainer.forward_backward, []
+
+    def killed(trainer, batch):
+        count.append(1)
+        if len(count) == 8:  # in the second epoch
+            raise KeyboardInterrupt
+        return step(trainer, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "forward_backward", killed)
+        assert train.main(words) == 130
+    assert train.main(words) == 0
+    assert "resuming after epoch 1" in capsys.readouterr().out
+    (result, found), (other, same) = left(tmp_path / "whole"), left(tmp_path / "killed")
+    assert result["prompts_hash"] == other["prompts_hash"]  # alphas are among them
+    assert result["search"] == other["search"]
+    assert found == same
+    assert {path.name for path in (tmp_path / "whole").glob("alpha_e*")} == {f"alpha_e{k}.npz" for k in range(3)}
+
+
+def test_a_search_says_what_it_found_and_what_it_saw(command, tmp_path, capsys):
+    assert train.main(command("DPLSearch", *SEARCH)) == 0
+    out = capsys.readouterr().out
+    result, found = left(tmp_path / "out")
+    assert result["search"]["mixture_pct"] == result["accuracy_pct"]
+    assert 0 <= result["search"]["path_pct"] <= 100
+    assert result["selected_on"] == result["search"]["validation"] == "validation"
+    assert "loss_val" in out
+    assert "loss_train" in out
+    for side in ("text", "vision"):
+        one = found[side]
+        assert result["search"][side]["steps"] == str([list(step) for step in one.steps])
+        lengths = alphas.lengths_of(np.array(one.alphas[-1]))
+        assert [add for _, add in one.steps] == list(lengths)
+        assert len(one.alphas) == 3
+    assert found["text"].place == "before_start"
+    assert found["vision"].place == "behind_ln_pre"
+    assert (tmp_path / "out" / "search.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("row", "searching"), [("dpl", ["DPLSearch", *SEARCH]), ("mpl", [METHODS["mpl"], *OF_MPL])])
+def test_what_is_found_is_trained(row, searching, command, tmp_path):
+    assert train.main(command(*searching)) == 0
+    _, found = left(tmp_path / "out")
+    method = METHODS[row]
+    own = {key: value for key, value in method.options.items() if not key.startswith("LENGTHS")}
+    file = tmp_path / "out" / "schedule.json"
+    schedules = [word for side in ("TEXT", "VISION") for word in (f"TRAINER.{method.node}.SCHEDULE_{side}", f"@{file}")]
+    words = command(method._replace(options=own), *schedules)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "trained")
+    assert train.main(words) == 0
+    result = json.loads((tmp_path / "trained" / "result.json").read_text())
+    for side in ("text", "vision"):
+        steps = str([list(step) for step in found[side].steps])
+        assert result["schedules"][side] == steps
+        assert result["places"][side] == found[side].place
+        assert result["settings"][f"TRAINER.{method.node}.SCHEDULE_{side.upper()}"] == steps
+    assert str(file) not in json.dumps(result)
+
+
+def test_a_finished_search_is_tested_again(command, tmp_path, capsys):
+    words = command(METHODS["mpl"], *OF_MPL)
+    assert train.main(words) == 0
+    result, found = left(tmp_path / "out")
+    assert train.main(words) == 0
+    assert "nothing to train, testing again" in capsys.readouterr().out
+    again, same = left(tmp_path / "out")
+    assert found == same
+    assert result["search"] == again["search"]
+    evaluate = (
+        words[: words.index("--output-dir") + 1] + [str(tmp_path / "test")] + words[words.index("--output-dir") + 2 :]
+    )
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *evaluate]) == 0
+    assert json.loads((tmp_path / "test" / "result.json").read_text())["accuracy_pct"] == result["accuracy_pct"]
+
+
+def test_a_cap_is_kept_and_a_weight_on_tokens_makes_fewer(command, tmp_path):
+    rate = ["SEARCH.ALPHA_LR", 0.2, "OPTIM.MAX_EPOCH", 3]
+    assert train.main(command(METHODS["vpt"], *OF_MPL, *rate, "SEARCH.TOKENS_WEIGHT", 5.0)) == 0
+    _, few = left(tmp_path / "out")
+    words = command(METHODS["vpt"], *OF_MPL, "SEARCH.MOST_TOKENS", 9)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "capped")
+    assert train.main(words) == 0
+    _, capped = left(tmp_path / "capped")
+
+    def tokens(found):
+        present, total = 0, 0
+        for remove, add in found["vision"].steps:
+            present += add - remove
+            total += present
+        return total
+
+    assert tokens(capped) <= 9
+    assert tokens(few) == 2  # those of layer 0, which are the method's, and gone behind it
+    assert set(few) == {"text", "vision"}
+    assert few["text"].alphas == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["TEST.FINAL_MODEL", "best_val"], "TEST.FINAL_MODEL best_val: the alphas of a search have seen"),
+        (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: a search's steps alternate"),
+        (["TRAINER.DPLSEARCH.ALPHA_DATA", "second"], "TRAINER.DPLSEARCH.ALPHA_DATA"),
+        (["TRAINER.DPLSEARCH.N_CTX_TEXT", 0, "TRAINER.DPLSEARCH.N_CTX_VISION", 0], "N_CTX_VISION must be at least 1"),
+        (["SEARCH.ON", True], "SEARCH.ON means nothing for DPLSearch, which is a search by itself"),
+    ],
+)
+def test_what_does_not_go_with_a_search_is_refused(more, said, command, capsys, tmp_path):
+    assert train.main(command("DPLSearch", *SEARCH, *more)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert said in line
+    assert not (tmp_path / "out" / "alpha_e0.npz").exists()
+
+
+def test_alphas_of_single_epochs_that_are_gone_are_told(command, tmp_path, capsys, monkeypatch):
+    words = command("DPLSearch", *SEARCH)
+    assert train.main(words) == 0
+    (tmp_path / "out" / "alpha_e1.npz").unlink()
+    assert train.main(words) == 2
+    assert "alpha_e1.npz is gone" in capsys.readouterr().err
+
+
+def test_the_reference_s_files_are_written_when_asked_for_and_their_names_told(command, tmp_path, capsys):
+    assert train.main(command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.WRITE_NPY", True)) == 0
+    both = alphas.read(tmp_path / "out" / "alpha_e2.npz")
+    assert np.array_equal(np.load(tmp_path / "out" / "alpha_e2_txt.npy"), both["vision"].values)
+    assert np.array_equal(np.load(tmp_path / "out" / "alpha_e2_img.npy"), both["text"].values)
+    assert "alpha_e{epoch}_txt.npy holds the image side's alphas" in capsys.readouterr().out
