@@ -29,6 +29,8 @@ KNOWN = {  # as users of the CoOp, MaPLe, PromptSRC and official MPL repositorie
     "PromptSRC": "vit_b16_c2_ep20_batch4_4+4ctx vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets "
     "vit_b16_c2_ep50_batch4_4+4ctx_few_shot",
     "MPL": "vit_b4_c1_add2_rm1 vit_b4_c1_add2_rm1_cross_datasets",
+    "DPL": "vit_b16_ep40_batch4",
+    "DPLSearch": "vit_b16_c6_ep80_batch4",
 }
 
 
@@ -72,6 +74,35 @@ def test_settings_of_the_neighbours():
     assert (src.TEXT_LOSS_WEIGHT, src.IMAGE_LOSS_WEIGHT, src.LOGITS_LOSS_WEIGHT) == (25, 10, 1)
     _, both = node("MPL", "vit_b4_c1_add2_rm1_selfreg_ep20")
     assert (both.N_ADD_OP, both.TEXT_LOSS_WEIGHT, both.IMAGE_LOSS_WEIGHT, both.LOGITS_LOSS_WEIGHT) == (2, 25, 10, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "epochs", "test_batch", "workers", "values"),
+    [
+        ("TrainerSupernet/fewshot", 80, 16, 0, {"N_CTX_VISION": 6, "N_CTX_TEXT": 6, "CTX_INIT": "a photo of a"}),
+        ("TrainerSupernet/nas_supernet", 80, 16, 0, {"N_CTX_VISION": 6, "N_CTX_TEXT": 6, "CTX_INIT": "a photo of a"}),
+        ("DPLSearch/vit_b16_c6_ep80_batch4", 80, 16, 0, {"N_CTX_VISION": 6, "N_CTX_TEXT": 6, "ALPHA_LR": 0.0035}),
+        ("TrainerSubnet/fewshot", 40, 100, 8, {"CTX_INIT": "ensemble"}),
+        ("TrainerSubnet/base2new", 40, 100, 8, {"CTX_INIT": "ensemble"}),
+        ("DPL/vit_b16_ep40_batch4", 40, 100, 8, {"CTX_INIT": "ensemble"}),
+    ],
+)
+def test_values_of_dpls_reference(path, epochs, test_batch, workers, values):
+    cfg = load(ROOT / "configs/trainers" / f"{path}.yaml")
+    node = cfg.TRAINER[path.partition("/")[0].upper()]
+    assert {key: node[key] for key in values} == values
+    assert node.PREC == "fp32"
+    assert (
+        "ViT-B/16",
+        "sgd",
+        0.0035,
+        epochs,
+    ) == (cfg.MODEL.BACKBONE.NAME, cfg.OPTIM.NAME, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH)
+    assert (cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.MOMENTUM, cfg.OPTIM.WEIGHT_DECAY) == ("cosine", 0.9, 5e-4)
+    assert (cfg.OPTIM.WARMUP_EPOCH, cfg.OPTIM.WARMUP_TYPE, cfg.OPTIM.WARMUP_CONS_LR) == (1, "constant", 1e-5)
+    loader = cfg.DATALOADER
+    assert (4, test_batch, workers) == (loader.TRAIN_X.BATCH_SIZE, loader.TEST.BATCH_SIZE, loader.NUM_WORKERS)
+    assert list(cfg.INPUT.TRANSFORMS) == ["random_resized_crop", "random_flip", "normalize"]
 
 
 def test_there_are_configs():

@@ -28,7 +28,11 @@ def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]])
     found = [stands.result or {} for _, stands in searches if stands.name == state.FINISHED]
     lacking = [f"seed {job.seed} {_why(stands)}" for job, stands in searches if stands.name != state.FINISHED]
     parts = [f"{how}, by {first.method.trainer} ({first.method.folder})"]
-    parts += [f"{_cost_s(found):,.0f} s in all", f"tested itself: {_accuracies(found)}"] if found else []
+    parts += (
+        [f"{_cost_s(found):,.0f} s in all (the last start of each)", f"tested itself: {_accuracies(found)}"]
+        if found
+        else []
+    )
     return "; ".join([*parts, *(["not finished: " + ", ".join(lacking)] if lacking else [])])
 
 

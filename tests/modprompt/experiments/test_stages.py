@@ -277,7 +277,8 @@ def test_report_has_no_column_for_searches_and_says_what_they_cost(words, tmp_pa
     assert "| method | base | new | H |" in text
     assert "| Searched | **80.00** | **70.00** | **74.67** |" in text
     assert (
-        "- Searched, digits base: one search per seed (1), by MPL (glyph-MAX_EPOCH3); 1,234 s in all; "
+        "- Searched, digits base: one search per seed (1), by MPL (glyph-MAX_EPOCH3); 1,234 s in all "
+        "(the last start of each); "
         "tested itself: mixture 60.00%, discrete path 55.50%\n" in text
     )
 
@@ -296,7 +297,7 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
     )
     finish(search, tmp_path / "out", 61.25, elapsed_s=10)
     leave_schedules(search, tmp_path / "out")
-    assert "; 10 s in all; tested itself: 61.25%\n" in report_of(words, capsys)[1]
+    assert "; 10 s in all (the last start of each); tested itself: 61.25%\n" in report_of(words, capsys)[1]
 
 
 @pytest.mark.parametrize(
