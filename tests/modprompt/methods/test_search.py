@@ -11,7 +11,7 @@ from modprompt.engine.schedule import PLACES, Schedule
 from modprompt.methods.alphas import BETAS
 from modprompt.methods.search import Search
 from modprompt.methods.table import METHODS, row_of
-from tests.conftest import RESNET_HEADS, ROOT, random_clip
+from tests.conftest import RESNET_HEADS, ROOT
 from tests.methods import small
 
 NAMES = ["cat", "dog", "a golden retriever"]
