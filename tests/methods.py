@@ -21,6 +21,7 @@ class Method(NamedTuple):
     prefix: of the names in them, for what is not kept inside an encoder.
     logits: the plain implementation: (clip_model, params, tokens, images, name_lengths) -> (B, C).
     parameters: the paper's formula for these settings.
+    more: other KEY VALUE words.
     """
 
     trainer: str
@@ -30,12 +31,14 @@ class Method(NamedTuple):
     prefix: str
     logits: Callable
     parameters: int
+    more: tuple = ()
 
     @property
     def words(self):
         """The options as a list of words."""
         settings = {"PREC": "fp32", **self.options}
-        return [word for key, value in settings.items() for word in (f"TRAINER.{self.node}.{key}", str(value))]
+        own = [word for key, value in settings.items() for word in (f"TRAINER.{self.node}.{key}", str(value))]
+        return [*own, *self.more]
 
 
 DEPTH = ("prompt_depth", "prompt_depth_text", "prompt_depth_vision")
@@ -67,6 +70,11 @@ def _dpl_ensemble(clip_model, params, tokens, images, name_lengths):
     each = [clip.tokenize([template.replace("{}", name) for name in names]).long() for template in DIVERSE]
     words = torch.stack([clip_model.token_embedding.weight[ids] for ids in each]).mean(0)
     return plain_dpl.trained_logits(clip_model, params, tokens, images, name_lengths, words)
+
+
+def _dpl_search(clip_model, params, tokens, images, name_lengths):
+    names = {"alphas.vision": "alpha_img", "alphas.text": "alpha_txt"}
+    return plain_dpl.logits(clip_model, {names.get(key, key): value for key, value in params.items()}, tokens, images)
 
 
 T, V, E, C = 64, 128, 32, 5  # widths, and base classes of the EuroSAT-shaped tree
@@ -173,5 +181,30 @@ METHODS = {
         "prompt_learner.",
         _mpl,
         3 * T + (1 + 2 * 2) * BRIDGE,
+    ),
+}
+# Their steps are of two kinds, each with an optimiser of its own: tests of single optimisers pass them over.
+# `parameters` are those of the prompts.
+SEARCHES = {
+    "dpl_search": Method(
+        "DPLSearch",
+        "DPLSEARCH",
+        {"N_CTX_TEXT": 2, "N_CTX_VISION": 3},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        _dpl_search,
+        4 * ((1 + 2) * T + (1 + 2 + 3) * V),
+    ),
+    "dpl_supernet": Method(
+        "TrainerSupernet",
+        "TRAINERSUPERNET",
+        {"N_CTX_TEXT": 1, "N_CTX_VISION": 2},
+        "MultiModalPromptLearner",
+        "prompt_learner.",
+        _dpl_search,
+        4 * (T + (1 + 2) * V),
+    ),
+    "mpl_search": METHODS["mpl"]._replace(
+        more=("SEARCH.ON", "True", "SEARCH.ADD", "2", "SEARCH.REMOVE", "1"), logits=None, parameters=None
     ),
 }

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clips.structure import Block
-from modprompt.engine.blocks import Attend, attention, by_head, causal_after, project
+from modprompt.engine.blocks import Attend, attention, by_head, project
 from modprompt.engine.derived import normalise
 from modprompt.engine.schedule import CARRY, Step
 
@@ -100,8 +100,8 @@ class Mixed:
         query = query * query.shape[-1] ** -0.5
         scores = (query @ key.transpose(-2, -1)).float()  # (B, H, L, K)
         if causal:
-            mask = causal_after(query.shape[2], key.shape[2], query.device)
-        if mask is not None:
+            scores = scores + _ahead(scores)
+        elif mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
         words = scores.softmax(-1).to(value.dtype) @ value  # (B, H, L, d)
         share, rows = self._shares(query, scores.logsumexp(-1, keepdim=True))
@@ -133,9 +133,15 @@ class Weighed:
         keys = key.shape[1]
         bias = F.pad(self.bias.to(query.dtype), (self.start, keys - self.start - len(self.bias)))
         if causal:
-            mask = causal_after(query.shape[1], keys, query.device)
-        seen = bias[None] if mask is None else bias.masked_fill(~mask, float("-inf"))
-        return attention(query, key, value, seen)
+            bias = bias + _ahead(bias.expand(query.shape[1], keys))
+        elif mask is not None:
+            bias = bias.masked_fill(~mask, float("-inf"))
+        return attention(query, key, value, bias if bias.dim() > 1 else bias[None])
+
+
+def _ahead(scores: Tensor) -> Tensor:
+    """What is added to scores (..., L, L) so that no token looks ahead."""
+    return scores.new_full(scores.shape[-2:], float("-inf")).triu_(1)
 
 
 def log_of(presence: Tensor) -> Tensor:

@@ -27,12 +27,17 @@ from tests.fake_cuda.watching import Counted, Watch  # noqa: E402
 BATCH = 4
 
 
+def batch_of(size: int) -> Dict[str, torch.Tensor]:
+    """What a loader gives."""
+    labels = torch.arange(BATCH) % 2
+    return {"img": torch.randn(BATCH, 3, size, size), "label": labels, "domain": labels}
+
+
 class Batches(List[Dict[str, torch.Tensor]]):
     """Stands for a loader; who asks it for a batch has done with the one before."""
 
     def __init__(self, count: int, size: int, watch: Watch):
-        batch = {"img": torch.randn(BATCH, 3, size, size), "label": torch.arange(BATCH) % 2}
-        super().__init__([{**batch, "domain": batch["label"]}] * count)
+        super().__init__([batch_of(size)] * count)
         self._watch = watch
         self.counted: List[Counted] = []  # by batch
 
@@ -76,6 +81,7 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         size, found = trainer.cfg.INPUT.SIZE[0], {}
         if hasattr(trainer, "optim"):
             trainer.train_loader_x = Batches(steps, size, watch)
+            trainer.val_loader = [batch_of(size)] * 2  # of a search
             trainer.run_epoch()
             found["step"] = _counts(trainer.train_loader_x)
         trainer.test_loader = Batches(min(steps, 2), size, watch)

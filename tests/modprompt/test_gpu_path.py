@@ -16,7 +16,10 @@ from modprompt.methods.table import PROMPTS
 from tests.conftest import BARE_CONFIG, RESNET_HEADS, ROOT, bare, random_clip, write_eurosat
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda
-from tests.methods import METHODS
+from tests.methods import METHODS as LEARNING
+from tests.methods import SEARCHES
+
+METHODS = {**LEARNING, **SEARCHES}
 
 pytestmark = [needs_fake_cuda, pytest.mark.slow, pytest.mark.timeout(600)]
 
