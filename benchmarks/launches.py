@@ -3,7 +3,7 @@
     python -m benchmarks.launches                    MPL, MaPLe and CoOp at 5, 50, 200 and 1000 classes
     python -m benchmarks.launches --reference DIR    the official side is counted, too, in a checkout of its repository
     python -m benchmarks.launches --only MPL --classes 50 --parts    by operation, forward and backward
-    python -m benchmarks.launches --searches         an alternation of a search: a step of its alphas, one of its prompts
+    python -m benchmarks.launches --searches         of a search, a step of the alphas and one of the prompts
     python -m benchmarks.launches --cast-norms       as for weights of normalisations that half precision cannot hold
 
 PREC fp16, batch 4, a CLIP of ViT-B/16's size, the second step. A dispatched operation that is no view counts as one
