@@ -3,6 +3,7 @@
     python -m benchmarks.launches                    MPL, MaPLe and CoOp at 5, 50, 200 and 1000 classes
     python -m benchmarks.launches --reference DIR    the official side is counted, too, in a checkout of its repository
     python -m benchmarks.launches --only MPL --classes 50 --parts    by operation, forward and backward
+    python -m benchmarks.launches --searches         of a search, a step of the alphas and one of the prompts
     python -m benchmarks.launches --cast-norms       as for weights of normalisations that half precision cannot hold
 
 PREC fp16, batch 4, a CLIP of ViT-B/16's size, the second step. A dispatched operation that is no view counts as one
@@ -22,6 +23,7 @@ from modprompt.programs import left_as_found
 from tests.fake_cuda import child
 
 METHODS = ("MPL", "MaPLe", "CoOp")
+SEARCHES = ("DPLSearch", "MPL")  # the latter by SEARCH.ON
 CLASSES = (5, 50, 200, 1000)
 # of the official code, counted in the same way; launches and waits are the same at every number of classes
 OFFICIAL_LAUNCHES = {"MPL": 1372, "MaPLe": 1324, "CoOp": 880}
@@ -58,6 +60,35 @@ def counted(method: str, classes: int, directory: str = "", cast_norms: bool = F
     """
     found: dict[str, Any] = child.run("benchmarks.launch_counts:count", method, classes, directory, cast_norms)
     return Step(**found)
+
+
+class Alternation(NamedTuple):
+    """A step of a search's alphas and one of its prompts: launches of each by operation, and waits of both by name."""
+
+    alphas: dict[str, int]
+    prompts: dict[str, int]
+    waits: dict[str, int]
+
+
+def searched(method: str, classes: int) -> Alternation:
+    """An alternation of a method's search, counted in a process of its own.
+
+    Raises:
+        UserError: where it cannot be counted.
+    """
+    found: dict[str, Any] = child.run("benchmarks.launch_counts:count_search", method, classes)
+    return Alternation(**found)
+
+
+def table_of_searches(classes: Sequence[int]) -> Iterator[str]:
+    """Lines of Markdown, each as soon as it is counted."""
+    yield "| search | launches, alphas + prompts | waits |"
+    yield "| --- | --- | --- |"
+    for method in SEARCHES:
+        for number in classes:
+            found = searched(method, number)
+            both = f"{sum(found.alphas.values())} + {sum(found.prompts.values())}"
+            yield f"| {method}, {number} classes | {both} | {sum(found.waits.values())} |"
 
 
 def official(method: str, classes: int, directory: str) -> tuple[int, int, str]:
@@ -97,6 +128,9 @@ def parts(method: str, classes: int, directory: str = "") -> Iterator[str]:
 
 def tables(args: argparse.Namespace) -> Iterator[str]:
     """All lines that are asked for."""
+    if args.searches:
+        yield from table_of_searches(args.classes)
+        return
     methods = [args.only] if args.only else METHODS
     if not args.parts:
         yield from table(methods, args.classes, args.reference, args.cast_norms)
@@ -116,6 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=METHODS, help="one method")
     parser.add_argument("--classes", type=int, nargs="+", default=CLASSES, help="numbers of classes")
     parser.add_argument("--cast-norms", action="store_true", help="count the casts around normalisations")
+    parser.add_argument("--searches", action="store_true", help="count searches")
     parser.add_argument("--parts", action="store_true", help="launches by operation")
     args = parser.parse_args(argv)
     if min(args.classes) < 1:

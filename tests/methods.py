@@ -3,7 +3,7 @@
 That CLIP has 4 layers a side, text width 64, vision width 128, joint width 32.
 """
 
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import torch
 
@@ -19,8 +19,8 @@ class Method(NamedTuple):
     options: KEY VALUE pairs behind the ones every run has.
     folder: of its checkpoints.
     prefix: of the names in them, for what is not kept inside an encoder.
-    logits: the plain implementation: (clip_model, params, tokens, images, name_lengths) -> (B, C).
-    parameters: the paper's formula for these settings.
+    logits: the plain implementation: (clip_model, params, tokens, images, name_lengths) -> (B, C); None for none.
+    parameters: the paper's formula for these settings; None for none.
     more: other KEY VALUE words.
     """
 
@@ -29,8 +29,8 @@ class Method(NamedTuple):
     options: dict
     folder: str
     prefix: str
-    logits: Callable
-    parameters: int
+    logits: Optional[Callable]
+    parameters: Optional[int]
     more: tuple = ()
 
     @property

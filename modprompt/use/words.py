@@ -13,7 +13,9 @@ from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
 
 _END_OF_WORD = "</w>"
-_TEXT_PROMPT = re.compile(r"ctx$|compound_prompts_text\.(\d+)$|text_encoder\..*\.(\d+)\.VPT_shallow$")
+_TEXT_PROMPT = re.compile(
+    r"ctx$|compound_prompts_text\.(\d+)$|text_encoder\..*\.(\d+)\.VPT_shallow$|ctx_txt_lst\.(\d+)$"
+)
 
 
 class Word(NamedTuple):
@@ -39,14 +41,14 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> Dict[int, Tensor]:
             continue
         if not isinstance(value, Tensor) or value.dim() not in (2, 3):
             raise UserError(f"{key} is no learned prompt: expected a tensor of two or three dimensions")
-        deep, inside = found.groups()
-        layers[0 if key == "ctx" else int(inside) if inside else int(deep) + 1] = value
+        deep, *inside = found.groups()
+        layers[int(deep) + 1 if deep else int(next(filter(None, inside), 0))] = value
     return {layer: layers[layer].float() for layer in sorted(layers)}
 
 
 def count_vision_prompts(state_dict: Mapping[str, Tensor]) -> int:
     """Number of learned vision vectors: they live in another space, where there are no words."""
-    own = (value for key, value in state_dict.items() if key.startswith("image_encoder."))
+    own = (value for key, value in state_dict.items() if key.startswith(("image_encoder.", "ctx_img_lst.")))
     return sum(value.shape[0] for value in own if isinstance(value, Tensor) and value.dim() == 2)
 
 

@@ -35,6 +35,22 @@ def test_casts_around_normalisations_are_counted_where_they_are_asked_for(asked)
     assert asked == [("MPL", 5, "", "cast")]
 
 
+def test_searches_have_a_table_of_their_own(monkeypatch, capsys):
+    asked = []
+
+    def run(target, *inputs):
+        asked.append((target, *inputs))
+        return {"alphas": {"mm": 3, "add": 1}, "prompts": {"mm": 2}, "waits": {}}
+
+    monkeypatch.setattr(launches.child, "run", run)
+    assert launches.main(["--searches", "--classes", "5"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| DPLSearch, 5 classes | 4 + 2 | 0 |",
+        "| MPL, 5 classes | 4 + 2 | 0 |",
+    ]
+    assert asked == [("benchmarks.launch_counts:count_search", method, 5) for method in launches.SEARCHES]
+
+
 def test_no_classes_are_refused_before_anything_is_counted(asked):
     with pytest.raises(SystemExit):
         launches.main(["--classes", "0"])

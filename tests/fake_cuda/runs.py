@@ -87,6 +87,12 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         trainer.test_loader = Batches(min(steps, 2), size, watch)
         trainer.test()
         found["test"] = _counts(trainer.test_loader)
+        if getattr(trainer, "searches", None) is not None:
+            learner = trainer.model.prompt_learner
+            with learner.decided({side: [0] * len(options) for side, options in learner.options.items()}):
+                trainer.test_loader = Batches(min(steps, 2), size, watch)
+                trainer.test()
+                found["test of a path"] = _counts(trainer.test_loader)
         return found
 
 
@@ -99,7 +105,8 @@ def epochs(files: Sequence[str], flags: Mapping[str, Any], each: Mapping[str, An
         each: by name of a run its (options, steps); the last step prints.
 
     Returns:
-        By name the counts of a "step" and of a batch of a "test", the second of each; of a run that failed its "error".
+        By name the counts of a "step" (of a search: both of an alternation), of a batch of a "test" and of a search's
+        "test of a path", the second of each; of a run that failed its "error".
     """
     found = {}
     for name, (options, steps) in each.items():

@@ -25,6 +25,7 @@ pytestmark = [needs_fake_cuda, pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Launches of a step, fp16, batch 4, ViT-B/16, at any number of classes.
 CEILINGS = {"MPL": 862, "MaPLe": 847, "CoOp": 561}  # 0.64 of the official code or less
+SEARCHED = {"DPLSearch": 5059, "MPL": 2762}  # of an alternation, a step of the alphas and one of the prompts
 CLASSES = (5, 50, 200, 1000)
 KEPT = 0.1  # of what the official code keeps for the backward pass at 1000 classes
 # Launches of a step of the small models below, fp16, the whole text side at a time.
@@ -40,6 +41,11 @@ SMALL = {
     "vpt": 159,
     "promptsrc": 383,
     "mpl": 310,
+    "dpl": 309,
+    "dpl_ensemble": 283,
+    "dpl_search": 1397,  # an alternation, as are those below
+    "dpl_supernet": 1376,
+    "mpl_search": 944,
 }
 WAITS_OF_A_STEP, WAITS_OF_A_TEST_BATCH = 0, 0  # one that prints nothing; but the last of a test
 
@@ -97,7 +103,9 @@ def test_types_and_devices_fit_and_nothing_waits(row, inputs, tmp_path):
     for name, counts in found.items():
         if not name.endswith("whole"):
             continue  # its only step prints
-        assert counts["test"]["waits"] <= WAITS_OF_A_TEST_BATCH, (name, counts["test"]["waits_by_name"])
+        for test in counts.keys() - {"step"}:
+            assert counts[test]["waits"] <= WAITS_OF_A_TEST_BATCH, (name, test, counts[test]["waits_by_name"])
+        assert ("test of a path" in counts) == (row in SEARCHES)
         if row in METHODS:
             assert counts["step"]["waits"] <= WAITS_OF_A_STEP, (name, counts["step"]["waits_by_name"])
             assert counts["step"]["launches"] > 100, name  # it did something on the card
@@ -122,6 +130,13 @@ def counted(method, classes):
 def test_a_step_launches_no_more_than_its_ceiling(method):
     most = max(counted(method, classes).launches for classes in CLASSES)
     assert most <= CEILINGS[method]
+
+
+@pytest.mark.parametrize("method", SEARCHED)
+def test_an_alternation_launches_no_more_than_its_ceiling_and_does_not_wait(method):
+    found = launches.searched(method, 1000)
+    assert found.waits == {}
+    assert sum(found.alphas.values()) + sum(found.prompts.values()) <= SEARCHED[method]
 
 
 def test_a_step_keeps_little_for_the_backward_pass():

@@ -34,6 +34,7 @@ def run_folder(command, tmp_path):
         ("ivlp", {0: 2, 1: 2, 2: 2}, 6),
         ("promptsrc", {0: 2, 1: 2, 2: 2}, 6),
         ("vpt", {}, 8),
+        ("dpl", {0: 2, 2: 3, 3: 1}, 3),
     ],
 )
 def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tmp_path, capsys):

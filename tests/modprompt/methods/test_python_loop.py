@@ -38,7 +38,9 @@ class Seen:
 
         def stepping(trainer, batch):
             summary = step(trainer, batch)
-            self.batches.append((batch["img"].clone(), batch["label"].clone(), summary["loss"]))
+            self.batches.append(
+                (batch["img"].clone(), batch["label"].clone(), summary.get("loss", summary.get("loss_train")))
+            )
             return summary
 
         patch.setattr(PromptTrainer, "build_model", building)

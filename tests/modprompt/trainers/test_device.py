@@ -13,7 +13,7 @@ from modprompt.trainers import device
 from modprompt.trainers.device import WORKSPACE
 from tests import process_state
 from tests.conftest import ROOT
-from tests.methods import METHODS
+from tests.methods import METHODS, SEARCHES
 
 
 @pytest.fixture
@@ -212,7 +212,8 @@ def test_fp32_on_a_card_multiplies_without_tf32(command, monkeypatch, prec, off)
 
 
 def losses(out):
-    return [line.split(" lr ")[0].split(" loss ")[1] for line in out.splitlines() if line.startswith("epoch [")]
+    """What follows from the first loss on in each line of a log."""
+    return [line.split(" lr ")[0].split(" loss", 1)[1] for line in out.splitlines() if line.startswith("epoch [")]
 
 
 def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(command, tmp_path, capsys, monkeypatch):
@@ -244,11 +245,16 @@ def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(comm
     assert losses(out) == expected
 
 
-@pytest.mark.parametrize("row", [row for row in METHODS if row != "mpl"])
+@pytest.mark.parametrize(
+    "row",
+    [row for row in METHODS if row != "mpl"]
+    + [pytest.param(row, marks=pytest.mark.slow) for row in ("dpl_search", "mpl_search")],
+)
 def test_every_method_has_what_repeats_its_numbers(command, tmp_path, capsys, row):
     found = []
     for fixed in ("False", "True"):
-        words = command(METHODS[row], "OPTIM.MAX_EPOCH", 1, "TRAIN.PRINT_FREQ", 1, "MODEL.DETERMINISTIC", fixed)
+        method = {**METHODS, **SEARCHES}[row]
+        words = command(method, "OPTIM.MAX_EPOCH", 1, "TRAIN.PRINT_FREQ", 1, "MODEL.DETERMINISTIC", fixed)
         words[words.index("--output-dir") + 1] = str(tmp_path / fixed)
         assert train.main(words) == 0
         found.append(losses(capsys.readouterr().out))

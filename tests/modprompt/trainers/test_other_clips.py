@@ -17,12 +17,15 @@ from modprompt.runs import checkpoint
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import register
 from tests.conftest import by_config
-from tests.methods import METHODS
+from tests.methods import METHODS as LEARNING
+from tests.methods import SEARCHES
 from tests.other_clips import open_clip_folder, transformers_folder
 from tests.test_runs import to
 
+METHODS = {**LEARNING, **SEARCHES}
 QUICK = ["mpl", "coop_end"]
 ROWS = [*QUICK, "cocoop", "maple", "ivlp", "vpt", "promptsrc"]  # one a trainer
+ROWS += ["dpl", "dpl_ensemble", "dpl_search", "dpl_supernet", "mpl_search"]
 IMAGES = {"mean": [0.5, 0.4, 0.3], "std": [0.3, 0.3, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
 CLIP = {"name": "", "dialect": "open_clip", "activation": "gelu", "heads": [2, 2], "size": 48, **IMAGES}
 CLIP["resize"] = CLIP.pop("resize_mode")

@@ -9,9 +9,8 @@ import torch
 from modprompt.cli import train
 from modprompt.runs import alphas, schedule_file
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from tests import plain_dpl
 from tests.conftest import ROOT
-from tests.methods import METHODS
+from tests.methods import METHODS, SEARCHES
 from tests.modprompt.data import trees
 
 SEARCH = ["TRAINER.DPLSEARCH.PREC", "fp32", "TRAINER.DPLSEARCH.N_CTX_TEXT", 2, "TRAINER.DPLSEARCH.N_CTX_VISION", 3]
@@ -44,29 +43,25 @@ class Recorder:
         monkeypatch.setattr(PromptTrainer, "forward_backward", stepped)
 
 
-def plain_names(parameters):
-    names = {"alphas.vision": "alpha_img", "alphas.text": "alpha_txt"}
-    return {names.get(name, name): value for name, value in parameters.items()}
-
-
 @pytest.mark.parametrize("data", ["first", "all"])
 def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeypatch):
-    seen = Recorder(monkeypatch)
-    words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", data, "DATALOADER.TEST.BATCH_SIZE", 6)
+    seen, method = Recorder(monkeypatch), SEARCHES["dpl_search"]
+    words = command(method, "TRAINER.DPLSEARCH.ALPHA_DATA", data, "DATALOADER.TEST.BATCH_SIZE", 6)
     assert train.main(words) == 0
     from clip import clip
 
     clip_model = seen.trainer.clip_model
     tokens = clip.tokenize(seen.trainer.model.prompt_learner.prompt_text.texts).long()
-    params = {name: value.requires_grad_(True) for name, value in plain_names(seen.start).items()}
-    weighing = [value for name, value in params.items() if name.startswith("alpha")]
-    prompts = [value for name, value in params.items() if not name.startswith("alpha")]
+    params = {name: value.requires_grad_(True) for name, value in seen.start.items()}
+    weighing = [value for name, value in params.items() if name.startswith("alphas.")]
+    prompts = [value for name, value in params.items() if not name.startswith("alphas.")]
+    assert sum(value.numel() for value in prompts) == method.parameters
     adam = torch.optim.Adam(weighing, lr=0.0035, betas=(0.5, 0.999))
     sgd = torch.optim.SGD(prompts, lr=1e-5, momentum=0.9, weight_decay=5e-4)
     for number, (validation, training, loss_val, loss_train) in enumerate(seen.steps):
         sgd.param_groups[0]["lr"] = 1e-5 if number < len(seen.steps) // 2 else 0.0035
         for optimiser, (images, labels), wanted in ((adam, validation, loss_val), (sgd, training, loss_train)):
-            logits = plain_dpl.logits(clip_model, params, tokens, images)
+            logits = method.logits(clip_model, params, tokens, images, None)
             loss = torch.nn.functional.cross_entropy(logits, labels)
             assert wanted == pytest.approx(loss.item(), abs=1e-4), number
             adam.zero_grad()
@@ -74,8 +69,8 @@ def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeyp
             loss.backward()
             optimiser.step()
     last = alphas.read(tmp_path / "out" / "alpha_e2.npz")
-    np.testing.assert_allclose(last["vision"].values, params["alpha_img"].detach().numpy(), atol=1e-4)
-    np.testing.assert_allclose(last["text"].values, params["alpha_txt"].detach().numpy(), atol=1e-4)
+    np.testing.assert_allclose(last["vision"].values, params["alphas.vision"].detach().numpy(), atol=1e-4)
+    np.testing.assert_allclose(last["text"].values, params["alphas.text"].detach().numpy(), atol=1e-4)
     counts = {tuple(labels.tolist()) for (_, labels), _, _, _ in seen.steps}
     assert (len(counts) == 1) == (data == "first")
 
