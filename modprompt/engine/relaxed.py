@@ -8,7 +8,8 @@ Two relaxations, and what stands in for attention in a layer that has one:
 Shapes: B sequences, L tokens, K keys, N tokens of all options, S slots, H heads, d = D / H, D width of the side.
 """
 
-from typing import List, NamedTuple, Optional, Tuple, Union
+import math
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class Options(NamedTuple):
     """A layer's options of 0, 1, ... tokens, which are keys and values of that layer alone.
 
     tokens: (N, D) those of all options, one behind another.
-    lengths: number of tokens of each option.
+    lengths: number of tokens of each option: of the first 0, of each other one at least one.
     weights: (options,) sum 1.
     """
 
@@ -81,43 +82,84 @@ class Mixed:
     With O, s attention and log-sum-exp of the scores over the words alone, O_c, s_c those over the prompts of option c
     alone, option c gives O + sigmoid(s_c - s) (O_c - O); what is mixed with weights of sum 1 goes once through the
     projection behind it.
+
+    Prompts stand in a table of M rows and a column for each of O options (`_table`), so that what is done for an option
+    is done for all at once, and of all sequences together.
     """
 
     def __init__(self, block: Block, options: Options):
         rows = project(block, normalise(block.ln_1, options.tokens), 1, 3)
-        self.key, self.value = by_head(rows, 2, block.attn.num_heads)  # (N, H, d)
-        self.lengths = options.lengths
-        self.weights = options.weights
+        places, self.absent = _table(options.lengths[1:], rows.device)
+        key, value = by_head(rows.index_select(0, places), 2, block.attn.num_heads)  # (M * O, H, d)
+        self.key, self.value = key.transpose(0, 1), value.transpose(0, 1)
+        weights = options.weights.float()
+        self.plain, self.weights = weights[0], weights[1:, None]
 
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None, causal: bool = False
     ) -> Tensor:
         """As engine.blocks.attention: (B, L, H, d)."""
-        query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
-        query = query * query.shape[-1] ** -0.5
-        scores = (query @ key.transpose(-2, -1)).float()  # (B, H, L, K)
+        batch, length, heads, width = query.shape
+        query = query * width**-0.5
         if causal:
-            mask = causal_after(query.shape[2], key.shape[2], query.device)
+            mask = causal_after(length, key.shape[1], query.device)
+        seen, counts, shift = self.over_words(*(x.transpose(1, 2) for x in (query, key, value)), mask)
+        total = counts.log() + shift
+        share, prompts = self._shares(*(x.transpose(0, 1).flatten(1, 2) for x in (query.transpose(1, 2), total)))
+        share, prompts = (x.view(heads, batch, length, -1).permute(1, 2, 0, 3) for x in (share, prompts))
+        return (share / counts.transpose(1, 2)).to(value.dtype) * seen.transpose(1, 2) + prompts
+
+    def over_words(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor]
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """What queries (B, H, L, d), divided by sqrt(d), make of words' keys and values (B, H, K, d).
+
+        Returns:
+            The sum of the values (B, H, L, d), each counting exp(score - shift); what they count together and the shift
+            (B, H, L, 1), float32.
+        """
+        scores = (query @ key.transpose(-2, -1)).float()  # (B, H, L, K)
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
-        total = scores.logsumexp(-1, keepdim=True)  # (B, H, L, 1)
-        words = (scores - total).exp().to(value.dtype) @ value  # (B, H, L, d)
-        share, rows = self._shares(query, total)
-        prompts = rows.to(value.dtype) @ self.value.transpose(0, 1).to(value.dtype)
-        return (share.to(value.dtype) * words + prompts).transpose(1, 2)
+        # together they count at most 1, which no type is too small for
+        shift = scores.detach().amax(-1, keepdim=True) + math.log(key.shape[2])
+        counts = (scores - shift).exp()
+        return counts.to(value.dtype) @ value, counts.sum(-1, keepdim=True), shift
 
     def _shares(self, query: Tensor, total: Tensor) -> Tuple[Tensor, Tensor]:
-        """What the words' attention counts (B, H, L, 1), and what each prompt's value does (B, H, L, N)."""
-        scores = (query @ self.key.permute(1, 2, 0).to(query.dtype)).float()  # (B, H, L, N)
-        share, rows = torch.zeros_like(total), []
-        for own, weight in zip(scores.split(list(self.lengths), -1), self.weights.float()):
-            if not own.shape[-1]:
-                share = share + weight
-                continue
-            both = torch.logaddexp(total, own.logsumexp(-1, keepdim=True))
-            share = share + weight * (total - both).exp()
-            rows.append(weight * (own - both).exp())
-        return share, torch.cat(rows, -1)
+        """What the words' attention counts (H, B * L), and what is added to it (H, B * L, d).
+
+        Args:
+            query: (H, B * L, d), divided by sqrt(d).
+            total: (H, B * L, 1) log-sum-exp of the scores over the words.
+        """
+        scores = (self.key @ query.transpose(1, 2)).float()  # (H, M * O, B * L)
+        scores = scores.view(len(scores), *self.absent.shape[:2], -1).masked_fill(self.absent, float("-inf"))
+        total = total.transpose(1, 2)
+        both = torch.logaddexp(total, scores.logsumexp(1))  # (H, O, B * L)
+        share = self.plain + (self.weights * (total - both).exp()).sum(1)
+        rows = self.weights * (scores - both.unsqueeze(1)).exp()
+        return share, rows.flatten(1, 2).transpose(1, 2).to(self.value.dtype) @ self.value
+
+
+_tables: Dict[Tuple[Tuple[int, ...], torch.device], Tuple[Tensor, Tensor]] = {}
+
+
+def _table(lengths: Tuple[int, ...], device: torch.device) -> Tuple[Tensor, Tensor]:
+    """Tokens of options, one behind another, in a table of a column for each option.
+
+    Made once, since a card waits for what comes from outside.
+
+    Returns:
+        Which token stands at each place, row by row (M * O,), and where there is none (M, O, 1).
+    """
+    if (lengths, device) not in _tables:
+        with torch.inference_mode(False):
+            count, row = torch.tensor(lengths), torch.arange(max(lengths))[:, None]
+            absent = row >= count
+            places = (count.cumsum(0) - count + row).masked_fill(absent, 0)
+            _tables[lengths, device] = places.flatten().to(device), absent[..., None].to(device)
+    return _tables[lengths, device]
 
 
 class Weighed:

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 
 import modprompt
+from modprompt.engine.blocks import by_head, project
+from modprompt.engine.derived import normalise
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts
-from modprompt.engine.relaxed import Slots, presences
+from modprompt.engine.relaxed import Mixed, Options, Slots, presences
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.engine.space import ALL, steps_of
 from modprompt.methods.search import Search
@@ -65,6 +67,58 @@ def test_one_attention_equals_the_sum_over_all_options(most):
     for one, two in zip(mine, theirs):
         one = torch.zeros_like(two) if one is None else one  # of a side without a choice
         assert (one - two).abs().max() <= 1e-5 * largest
+
+
+def sum_over_options(block, options, query, key, value):
+    """The plain sum over options in double precision."""
+    rows = project(block, normalise(block.ln_1, options.tokens), 1, 3)
+    own_key, own_value = (x.transpose(0, 1).double() for x in by_head(rows, 2, block.attn.num_heads))  # (H, N, d)
+    query, key, value = (x.double().transpose(1, 2) for x in (query, key, value))
+    total, first = 0, 0
+    for length, weight in zip(options.lengths, options.weights.double()):
+        own = slice(first, first + length)
+        first += length
+        keys, values = (
+            torch.cat([words, prompts[:, own].expand(len(words), -1, -1, -1)], dim=2)
+            for words, prompts in ((key, own_key), (value, own_value))
+        )
+        scores = query @ keys.transpose(-2, -1) * query.shape[-1] ** -0.5
+        total = total + weight * scores.softmax(-1) @ values
+    return total.transpose(1, 2)
+
+
+@pytest.mark.parametrize("size", [1.0, 40.0, 300.0])
+@pytest.mark.parametrize("apart", [-300.0, 0.0, 300.0])
+def test_mixture_is_right_and_finite_however_large_scores_are(size, apart):
+    block = random_clip(1, text_width=128).transformer.resblocks[0]
+    width, heads = 128, block.attn.num_heads
+    options = Options(torch.randn(7, width), (0, 2, 1, 4), torch.randn(4).softmax(0))
+    query, key, value = (torch.randn(3, length, heads, width // heads) for length in (5, 6, 6))
+    along = F.normalize(query, dim=-1)[:, :1]
+    query = size * query + along
+    key = key + apart / size * along  # words far below prompts, or far above
+    query.requires_grad_(True)
+    found = Mixed(block, options)(query, key, value)
+    wanted = sum_over_options(block, options, query, key, value)
+    scores = max(10, size, abs(apart))  # about their size, and with it that of what float32 rounds off
+    assert (found - wanted).abs().max() <= 1e-6 * scores * wanted.abs().max()
+    assert torch.isfinite(torch.autograd.grad(found.sum(), query)[0]).all()
+
+
+def test_options_that_were_first_seen_in_inference_mode_can_be_trained():
+    block = random_clip(1, text_width=128).transformer.resblocks[0]
+    tokens = torch.randn(12, 128, requires_grad=True)  # of lengths that no other test has
+    query = torch.randn(1, 2, block.attn.num_heads, 128 // block.attn.num_heads)
+
+    def run():
+        return Mixed(block, Options(tokens, (0, 5, 7), torch.ones(3) / 3))(query, query, query)
+
+    with torch.inference_mode():
+        first = run()
+    again = run()
+    assert torch.equal(first, again)
+    (gradient,) = torch.autograd.grad(again.sum(), tokens)
+    assert gradient.abs().sum(1).min() > 0
 
 
 def test_draws_are_the_reference_s():
