@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, ContextManager, Mapping
+from typing import Callable, ContextManager, Mapping, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,11 +32,12 @@ from benchmarks.gelu import CLOCKS, in_turn
 from benchmarks.plain_search import PlainSearch
 from modprompt.clips.structure import CLIP
 from modprompt.engine.memory import keep_freed_memory
+from modprompt.learners.options import OptionsPromptLearner
 from modprompt.programs import left_as_found
 
 OURS, PLAIN, MARKER = "ours", "plain", "marker"
 LEAST = 3.0  # asked for, of 50 classes and 6 tokens on a CPU
-BATCH = 4
+BATCH, SIZE = 4, 224  # images of a batch, and their pixels a side
 Step = Callable[[], None]
 
 
@@ -47,10 +48,10 @@ def stepper(side: str, clip_model: CLIP, classes: int, most: int) -> Step:
     model = modprompt.DPLSearch(n_ctx_text=most, n_ctx_vision=most).on(clip_model, names)
     logits_of: Callable[[Tensor], Tensor] = model
     if side == PLAIN:
-        logits_of = PlainSearch(model.prompt_learner, clip_model, names)
+        logits_of = PlainSearch(cast(OptionsPromptLearner, model.prompt_learner), clip_model, names)
     prompts = torch.optim.SGD(model.prompt_parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
     alphas = torch.optim.Adam(model.alpha_parameters(), lr=0.0035, betas=(0.5, 0.999))
-    images, labels = torch.randn(2, BATCH, 3, 224, 224), torch.arange(BATCH) % classes
+    images, labels = torch.randn(2, BATCH, 3, SIZE, SIZE), torch.arange(BATCH) % classes
 
     def step() -> None:
         kind: ContextManager[None] = marker.in_place() if side == MARKER else contextlib.nullcontext()
@@ -58,7 +59,7 @@ def stepper(side: str, clip_model: CLIP, classes: int, most: int) -> Step:
             for optimiser, batch in zip((alphas, prompts), images):
                 loss = F.cross_entropy(logits_of(batch), labels)
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch's
+                loss.backward()
                 optimiser.step()
 
     return step
@@ -80,7 +81,7 @@ def seconds(steps: Mapping[str, Step], rounds: int, clock: str) -> dict[str, lis
         step()
     found: dict[str, list[float]] = {side: [] for side in steps}
     for number in tqdm(range(rounds)):
-        turn = dict(reversed(steps.items())) if number % 2 else steps  # neither is always behind the other
+        turn = dict(reversed(list(steps.items()))) if number % 2 else steps  # neither is always behind the other
         for side, measured in in_turn(turn, 1, clock).items():
             found[side] += measured
     return found

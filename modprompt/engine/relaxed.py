@@ -103,9 +103,10 @@ class Mixed:
         query = query * width**-0.5
         if causal:
             mask = causal_after(length, key.shape[1], query.device)
-        seen, counts, shift = self.over_words(*(x.transpose(1, 2) for x in (query, key, value)), mask)
+        query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
+        seen, counts, shift = self.over_words(query, key, value, mask)
         total = counts.log() + shift
-        share, prompts = self._shares(*(x.transpose(0, 1).flatten(1, 2) for x in (query.transpose(1, 2), total)))
+        share, prompts = self._shares(query.transpose(0, 1).flatten(1, 2), total.transpose(0, 1).flatten(1, 2))
         share, prompts = (x.view(heads, batch, length, -1).permute(1, 2, 0, 3) for x in (share, prompts))
         return (share / counts.transpose(1, 2)).to(value.dtype) * seen.transpose(1, 2) + prompts
 
