@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gelu, images, speed
+from benchmarks import gelu, images, search, speed
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import plan
 from benchmarks.gpu.task import Found, Place, Task
@@ -160,6 +160,12 @@ def a_comparison(request, monkeypatch, tmp_path):
     return gelu.main, ["--rounds", "1", "--steps", "1", "--threads", str(torch.get_num_threads() + 1)], 0
 
 
+def a_search_step(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(search, "vit_b16", lambda: None)
+    monkeypatch.setattr(search, "stepper", lambda *_: lambda: None)
+    return search.main, ["--one", "ours", "--threads", str(torch.get_num_threads() + 1)], 0
+
+
 def kept_images(request, monkeypatch, tmp_path):
     return images.main, ["--images", "5", "--rounds", "1", "--workers", "0", "--folder", str(tmp_path)], 0
 
@@ -195,6 +201,7 @@ CASES = {
     "modprompt/install.py": [an_installation],
     "benchmarks/speed.py": [a_measurement],
     "benchmarks/gelu.py": [a_comparison],
+    "benchmarks/search.py": [a_search_step],
     "benchmarks/gpu/__main__.py": [a_card_that_is_not_there, a_case_of_a_card],
     "benchmarks/images.py": [kept_images, kept_images_that_differ],
 }

@@ -98,15 +98,21 @@ class Mixed:
         """As engine.blocks.attention: (B, L, H, d)."""
         query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
         query = query * query.shape[-1] ** -0.5
+        words, total = self.over_words(query, key, value, mask, causal)
+        share, rows = self._shares(query, total)
+        prompts = rows.to(value.dtype) @ self.value.to(value.dtype)
+        return (share.to(value.dtype) * words + prompts).transpose(1, 2)
+
+    def over_words(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool
+    ) -> Tuple[Tensor, Tensor]:
+        """Attention (B, H, L, d) of queries, divided by sqrt(d), over words, and log-sum-exp (B, H, L, 1) of scores."""
         scores = (query @ key.transpose(-2, -1)).float()  # (B, H, L, K)
         if causal:
             scores = scores + _ahead(scores)
         elif mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
-        words = scores.softmax(-1).to(value.dtype) @ value  # (B, H, L, d)
-        share, rows = self._shares(query, scores.logsumexp(-1, keepdim=True))
-        prompts = rows.to(value.dtype) @ self.value.to(value.dtype)
-        return (share.to(value.dtype) * words + prompts).transpose(1, 2)
+        return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1, keepdim=True)
 
     def _shares(self, query: Tensor, total: Tensor) -> Tuple[Tensor, Tensor]:
         """What the words' attention counts (B, H, L, 1), and what each prompt's value does (B, H, L, c * c)."""

@@ -1,0 +1,59 @@
+"""The one attention of a search with PyTorch's fused attention, whose log-sum-exp has no gradient: read off a marker.
+
+A key of zeros has the score 0 for every query. Two more columns of the values say how much of the attention goes to
+words, Z / (Z + 1), and to that key, 1 / (Z + 1), Z the sum of the words' exponentials: log Z is the difference of
+their logarithms. With one column alone the other would be 1 minus it, which says nothing where Z is tiny. Both are
+there as long as Z and 1 / Z are in the type: up to scores of some 87 in float32, where relaxed.Mixed has no such bound.
+
+Shapes: as in modprompt/engine/relaxed.py.
+"""
+
+import contextlib
+from typing import Iterator, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modprompt.engine import relaxed
+from modprompt.engine.blocks import causal_after
+
+COLUMNS = 8  # more of each head: two are read, kernels want multiples of 8
+
+
+class Marked(relaxed.Mixed):
+    """As Mixed."""
+
+    def over_words(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool
+    ) -> Tuple[Tensor, Tensor]:
+        """As Mixed.over_words: words count Z / (Z + 1) together, the marker 1 / (Z + 1)."""
+        width = query.shape[-1]
+        if causal:
+            mask = causal_after(query.shape[2], key.shape[2], query.device)
+        if mask is not None:
+            mask = F.pad(mask, (0, 1), value=True)
+        seen = F.scaled_dot_product_attention(
+            F.pad(query, (0, COLUMNS)), F.pad(key, (0, COLUMNS, 0, 1)), _marked(value), attn_mask=mask, scale=1.0
+        )
+        of_words, of_marker = (seen[..., width + i : width + i + 1].float() for i in (0, 1))
+        return seen[..., :width] / of_words.to(seen.dtype), of_words.log() - of_marker.log()
+
+
+def _marked(value: Tensor) -> Tensor:
+    """Values (B, H, K + 1, d + COLUMNS): the words' with a 1 behind them, the marker's 0 with a 1 one further."""
+    batch, heads, keys, _ = value.shape
+    extra = torch.eye(2, COLUMNS, dtype=value.dtype, device=value.device)
+    words = torch.cat([value, extra[0].expand(batch, heads, keys, -1)], dim=-1)
+    return torch.cat([words, F.pad(extra[1], (value.shape[-1], 0)).expand(batch, heads, 1, -1)], dim=2)
+
+
+@contextlib.contextmanager
+def in_place() -> Iterator[None]:
+    """Within it, searches run by the marker."""
+    before = relaxed.Mixed
+    relaxed.Mixed = Marked  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        relaxed.Mixed = before  # type: ignore[misc]

@@ -1,0 +1,132 @@
+"""A step of DPL's search, ours against the published form: one attention per layer against one for every option.
+
+    python -m benchmarks.search                    50 classes, options of 0 to 6 tokens, batches of 4
+    python -m benchmarks.search --clock cpu --threads 1    for a machine that others use, too
+    python -m benchmarks.search --marker           also ours with PyTorch's fused attention
+
+A search step is one of the alphas on a validation batch and one of the prompts on a training batch. Same weights, at
+random, of ViT-B/16's size. Sides take turns in one process; the peak of memory is that of a process of each side's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, ContextManager, Mapping, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+import modprompt
+from benchmarks import marker
+from benchmarks.cases import class_names, vit_b16
+from benchmarks.gelu import CLOCKS, in_turn
+from benchmarks.plain_search import PlainSearch
+from modprompt.clips.structure import CLIP
+from modprompt.engine.memory import keep_freed_memory
+from modprompt.learners.options import OptionsPromptLearner
+from modprompt.programs import left_as_found
+
+OURS, PLAIN, MARKER = "ours", "plain", "marker"
+LEAST = 3.0  # asked for, of 50 classes and 6 tokens on a CPU
+BATCH, SIZE = 4, 224  # images of a batch, and their pixels a side
+Step = Callable[[], None]
+
+
+def stepper(side: str, clip_model: CLIP, classes: int, most: int) -> Step:
+    """A function that does one search step of a side, with options of 0 to `most` tokens."""
+    torch.manual_seed(0)
+    names = class_names(classes)
+    model = modprompt.DPLSearch(n_ctx_text=most, n_ctx_vision=most).on(clip_model, names)
+    logits_of: Callable[[Tensor], Tensor] = model
+    if side == PLAIN:
+        logits_of = PlainSearch(cast(OptionsPromptLearner, model.prompt_learner), clip_model, names)
+    prompts = torch.optim.SGD(model.prompt_parameters(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
+    alphas = torch.optim.Adam(model.alpha_parameters(), lr=0.0035, betas=(0.5, 0.999))
+    images, labels = torch.randn(2, BATCH, 3, SIZE, SIZE), torch.arange(BATCH) % classes
+
+    def step() -> None:
+        kind: ContextManager[None] = marker.in_place() if side == MARKER else contextlib.nullcontext()
+        with kind:
+            for optimiser, batch in zip((alphas, prompts), images):
+                loss = F.cross_entropy(logits_of(batch), labels)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+
+    return step
+
+
+def peak_gib(side: str, args: argparse.Namespace) -> float:
+    """Peak memory of a process that does one search step of a side."""
+    words = [sys.executable, "-m", "benchmarks.search", "--one", side, "--threads", str(args.threads)]
+    words += ["--classes", str(args.classes), "--options", str(args.options)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    if done.returncode:
+        raise RuntimeError(f"{side} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return float(done.stdout.splitlines()[-1])
+
+
+def seconds(steps: Mapping[str, Step], rounds: int, clock: str) -> dict[str, list[float]]:
+    """Seconds of each side's steps, by turns, behind one step of each that does not count."""
+    for step in steps.values():
+        step()
+    found: dict[str, list[float]] = {side: [] for side in steps}
+    for number in tqdm(range(rounds)):
+        turn = dict(reversed(list(steps.items()))) if number % 2 else steps  # neither is always behind the other
+        for side, measured in in_turn(turn, 1, clock).items():
+            found[side] += measured
+    return found
+
+
+def lines(taken: Mapping[str, list[float]], memory: Mapping[str, float]) -> list[str]:
+    """A line on every side against ours, and the ratio in each round."""
+    found = []
+    for side in [side for side in taken if side != OURS]:
+        theirs, mine = statistics.median(taken[side]), statistics.median(taken[OURS])
+        each = ", ".join(f"{one / two:.2f}" for one, two in zip(taken[side], taken[OURS]))
+        line = f"search step, {side} / ours: {theirs:.2f} / {mine:.2f} s, ratio {theirs / mine:.2f} (rounds: {each})"
+        ratio = memory[side] / memory[OURS]
+        line += f"; peak memory {memory[side]:.2f} / {memory[OURS]:.2f} GiB, ratio {ratio:.2f}"
+        found.append(line + (f"; asked for, in time: {LEAST}" if side == PLAIN else ""))
+    return found
+
+
+@left_as_found()
+def main(argv: list[str] | None = None) -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, default=50)
+    parser.add_argument("--options", type=int, default=6, help="most tokens of an option")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    parser.add_argument("--marker", action="store_true", help="also ours with fused attention (benchmarks/marker.py)")
+    parser.add_argument("--one", choices=(OURS, PLAIN, MARKER), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    keep_freed_memory()
+    if args.one:
+        stepper(args.one, vit_b16(), args.classes, args.options)()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        return 0
+    sides = [OURS, PLAIN, *([MARKER] if args.marker else [])]
+    memory = {side: peak_gib(side, args) for side in sides}  # first: a process's peak begins with that of its parent
+    clip_model = vit_b16()
+    steps = {side: stepper(side, clip_model, args.classes, args.options) for side in sides}
+    taken = seconds(steps, args.rounds, args.clock)
+    head = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, {args.clock} time"
+    print("\n".join([f"{head}, {args.classes} classes, options of 0 to {args.options} tokens"] + lines(taken, memory)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
