@@ -4,7 +4,7 @@ Shapes: L layers, O options of the layer that has most.
 """
 
 import contextlib
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -45,17 +45,17 @@ class SearchLearner(Learner):
 
     alphas: nn.ParameterDict
     options: Dict[str, Tuple[Tuple[Option, ...], ...]]
-    _taken: Mapping[str, Tensor]  # (L, O) of each side, where it is decided
 
     def enter_alphas(self, side: str, options: Sequence[Sequence[Option]]) -> None:
         """The options of a side's layers, and alphas for them, newly drawn."""
         if not hasattr(self, "alphas"):
-            self.alphas, self.options, self._taken = nn.ParameterDict(), {}, {}
+            self.alphas, self.options = nn.ParameterDict(), {}
         self.options[side] = tuple(tuple(there) for there in options)
         most = max(map(len, options))
         self.alphas[side] = nn.Parameter(SPREAD * torch.randn(len(options), most))
         missing = torch.tensor([[0.0] * len(there) + [float("-inf")] * (most - len(there)) for there in options])
         self.register_buffer(f"{side}_missing", missing, persistent=False)
+        self.register_buffer(f"{side}_taken", None, persistent=False)  # weights (L, O) of a side that is decided
 
     def weights(self, side: str) -> List[Tensor]:
         """Of each layer, the weights of its options (options,), float32 and of sum 1."""
@@ -63,22 +63,25 @@ class SearchLearner(Learner):
 
     def table(self, side: str) -> Tensor:
         """The same as one (L, O), 0 for an option that a layer does not have."""
-        if side in self._taken:
-            return self._taken[side]
+        taken: Optional[Tensor] = getattr(self, f"{side}_taken")
+        if taken is not None:
+            return taken
         missing: Tensor = getattr(self, f"{side}_missing")
         table: Tensor = (self.alphas[side].float() + missing).softmax(-1)
         return table
+
+    def place(self, side: str) -> str:
+        """Where a side's prompt tokens stand."""
+        place: str = getattr(self.schedules, side).place
+        return place
 
     def _row(self, side: str, layer: int) -> Tensor:
         row: Tensor = self.alphas[side][layer, : len(self.options[side][layer])]
         return row
 
-    def alphas_now(self) -> Dict[str, List[List[float]]]:
-        """Of each searched side, each layer's alphas."""
-        return {
-            side: [self._row(side, layer).tolist() for layer in range(len(options))]
-            for side, options in self.options.items()
-        }
+    def alphas_now(self) -> Dict[str, Tensor]:
+        """Of each searched side a copy of the alphas (L, O), on the CPU."""
+        return {side: values.detach().float().cpu().clone() for side, values in self.alphas.items()}
 
     def found(self, most_tokens: int = 0) -> Dict[str, Found]:
         """The best path of each searched side; what a layer removes never exceeds what reaches it.
@@ -92,7 +95,7 @@ class SearchLearner(Learner):
         return {side: self._found(side, most_tokens) for side in self.options}
 
     def _found(self, side: str, most_tokens: int) -> Found:
-        options, place = self.options[side], getattr(self.schedules, side).place
+        options, place = self.options[side], self.place(side)
         logs = [self._row(side, layer).detach().float().log_softmax(-1).tolist() for layer in range(len(options))]
         path = best_path(logs, options, most_tokens)
         return Found(Schedule(steps_of(path, options), side, place), path, margins(logs, path), options)
@@ -100,11 +103,14 @@ class SearchLearner(Learner):
     @contextlib.contextmanager
     def decided(self, paths: Mapping[str, Sequence[int]]) -> Iterator[None]:
         """Within it, each layer takes one option: that of the sides' paths."""
-        before, self._taken = self._taken, {side: self._one_hot(side, path) for side, path in paths.items()}
+        before = {side: getattr(self, f"{side}_taken") for side in paths}
+        for side, path in paths.items():
+            setattr(self, f"{side}_taken", self._one_hot(side, path))
         try:
             yield
         finally:
-            self._taken = before
+            for side, taken in before.items():
+                setattr(self, f"{side}_taken", taken)
 
     def _one_hot(self, side: str, path: Sequence[int]) -> Tensor:
         alphas = self.alphas[side]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.packing import TextTokens
+from modprompt.engine.precision import no_autocast
 from modprompt.engine.prompts import Additions, Prompts, PromptText
 from modprompt.engine.relaxed import Slots, log_of, new_tokens, presences
 from modprompt.engine.space import ALL, Option
@@ -80,11 +81,12 @@ class SlotsPromptLearner(SearchLearner):
         return [Slots(new_tokens(new), one) for new, one in zip(additions, bias)]
 
     def presences(self, side: str) -> Tensor:
-        """The presences (L, S) of all slots in front of each layer, in 0..1."""
+        """The presences (L, S) of all slots in front of each layer, in 0..1, float32 under autocast too."""
         chances: Tensor = getattr(self, f"{side}_chances")
-        found = torch.bmm(chances, self.table(side)[..., None])[..., 0]
-        removes = _most_removed(self.options[side]) + 1
-        return presences(found[:, :removes], found[:, removes:])
+        with no_autocast(chances.device):
+            found = torch.bmm(chances, self.table(side)[..., None])[..., 0]
+            removes = _most_removed(self.options[side]) + 1
+            return presences(found[:, :removes], found[:, removes:])
 
     def expected_tokens(self) -> Tensor:
         """How many prompt tokens all layers of the searched sides together are expected to have."""

@@ -13,6 +13,7 @@ from modprompt.storage.versioned import understood
 
 PREFIX = "prompt_learner."
 _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
+_UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files of before these settings
 _CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
@@ -122,10 +123,11 @@ def _same(name: str, one: str, other: str) -> bool:
 
 def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
     expected = understood(stated, expected, path)
+    known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}
     other = [
-        f"{name} is {value} here and {stated[name]} in the file"
+        f"{name} is {value} here and {known[name] or 'empty'} in the file"
         for name, value in expected.items()
-        if not _same(name, stated.get(name, value), value)
+        if not _same(name, known[name], value)
     ]
     if other:
         raise UserError(f"{path} was made with other settings: {'; '.join(other)}")

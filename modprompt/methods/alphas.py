@@ -21,6 +21,7 @@ class AlphaSettings(Configured):
         choices=(ALL_BATCHES, FIRST_BATCH),
         compared=False,
     )
+    alpha_batch: int = setting(16, "validation images of a step of the alphas", least=1, compared=False)
     tokens_weight: float = setting(
         0.0, "weight of the expected number of prompt tokens in the alphas' loss", least=0, compared=False
     )

@@ -103,7 +103,7 @@ class PromptedModel(OnSharedClip):
         self.average.add(self.prompt_learner.trained())
         if self.average.epochs < self.epochs:
             return False
-        self.average.load_into(self.prompt_learner)
+        self.average.load_into(self.prompt_learner.trained())
         return True
 
     # ------------------------------------------------------------------ a search

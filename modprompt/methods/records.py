@@ -29,7 +29,15 @@ def made_with(method: ModelsMethod, fingerprint: str) -> Dict[str, str]:
     compared = [one.key for one in method.settings() if one.compared]
     facts = {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in compared}
     facts.update({"the method": method.learner_of or method.node_name(), "the weights of CLIP": fingerprint})
-    return facts
+    return {**facts, **searched_by(method)}
+
+
+def searched_by(method: ModelsMethod) -> Dict[str, str]:
+    """What the alphas of a search mean: its options, as {name: text}; nothing for a method that does not search."""
+    if method.slots is None:
+        return {}
+    search = method.slots.settings_of_search()
+    return {f"SEARCH.{one.key}": str(getattr(search, one.field)) for one in search.settings() if one.compared}
 
 
 def method_record(method: ModelsMethod) -> Dict[str, Any]:

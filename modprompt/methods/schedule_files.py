@@ -223,14 +223,14 @@ def _read(path: str, *_stamp: int) -> Mapping[str, _Side]:
     return {side: _of_alphas(*one) for side, one in alphas.read(path).items()}
 
 
-def _of_alphas(values: Any, options: Any) -> _Side:
+def _of_alphas(values: Any, options: Any, place: str) -> _Side:
     from modprompt.engine.space import best_path, steps_of
     from modprompt.runs.alphas import are_lengths, lengths_of
 
     if are_lengths(options):
-        return _of_lengths(lengths_of(values))
+        return _of_lengths(lengths_of(values))._replace(place=place)
     layers = [[(remove, add) for remove, add in layer] for layer in options.tolist()]
-    return _Side(tuple(steps_of(best_path(values.tolist(), layers), layers)))
+    return _Side(tuple(steps_of(best_path(values.tolist(), layers), layers)), place)
 
 
 def _of_lengths(lengths: Sequence[int]) -> _Side:

@@ -35,7 +35,7 @@ class Search(AlphaSettings):
 
     node = "SEARCH"
 
-    on: bool = setting(False, "whether the trainer searches for its schedule instead of training by it")
+    on: bool = setting(False, "whether the trainer searches for its schedule instead of training by it", compared=False)
     sides: str = setting("all", "the sides that are searched: all that have learned prompts, or one", choices=SIDES)
     remove: int = setting(2, "most prompt tokens that a layer removes by number", least=0)
     remove_all: bool = setting(True, "whether a layer may remove all that are there")

@@ -21,10 +21,12 @@ class Alphas(NamedTuple):
 
     values: (L, O) float32, of L layers and O options, before the softmax.
     options: (L, O, 2), (remove, add) of each; remove may be ALL.
+    place: where the side's prompt tokens stand; empty if nobody says it.
     """
 
     values: np.ndarray
     options: np.ndarray
+    place: str = ""
 
 
 def file_name(epoch: int) -> str:
@@ -38,7 +40,8 @@ def write(folder: PathLike, epoch: int, sides: Mapping[str, Alphas]) -> Path:
     arrays: Dict[str, Any] = {}
     for side, alphas in sides.items():
         checked = _checked(path, side, alphas.values, alphas.options)
-        arrays[side], arrays[f"{side}_options"] = checked
+        arrays[side], arrays[f"{side}_options"] = checked.values, checked.options
+        arrays[f"{side}_place"] = np.array(alphas.place)
     write_arrays(path, **arrays)
     return path
 
@@ -57,7 +60,11 @@ def read(path: PathLike) -> Dict[str, Alphas]:
     for side in sides:
         if f"{side}_options" not in arrays:
             raise UserError(f"{path} lacks {side}_options: give an alpha_e{{k}}.npz of a search")
-    return {side: _checked(path, side, arrays[side], arrays[f"{side}_options"]) for side in sides}
+    places = {side: str(arrays.get(f"{side}_place", "")) for side in sides}
+    return {
+        side: _checked(path, side, arrays[side], arrays[f"{side}_options"])._replace(place=places[side])
+        for side in sides
+    }
 
 
 def write_pair(folder: PathLike, epoch: int, text: np.ndarray, vision: np.ndarray) -> Tuple[Path, Path]:

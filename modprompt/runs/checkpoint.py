@@ -89,6 +89,8 @@ def _of_record(state_dict: Dict[str, Any], epoch: int, found: Dict[str, Any], pa
     parts = {key: found.get(key, {}) for key in _PARTS}
     method, names = parts["method"], parts["classes"].get("names", [])
     made_with = {f"{method.get('node')}.{key}": str(value) for key, value in method.get("config", {}).items()}
+    searched = method.get("search", {})
+    made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in dict(searched).items()})
     made_with["the method"] = str(method.get("learner", ""))
     made_with["the weights of CLIP"] = str(parts["clip"].get("fingerprint", ""))
     settings = _texts(parts["run"].get("settings"))

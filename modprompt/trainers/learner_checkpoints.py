@@ -10,7 +10,7 @@ from modprompt.learners.base import Learner
 from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.records import describe, method_record
+from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_checkpoint
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
@@ -49,7 +49,7 @@ class LearnerCheckpoints(_Trainer):
         facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.node_name
         facts.update({"the method": learner, "the weights of CLIP": self.backbone_fingerprint})
-        return facts
+        return {**facts, **searched_by(self.method)}
 
     def checkpoint_key(self, learner: Learner, name: str) -> str:
         """A parameter's name in checkpoints of a trainer without a method_class."""

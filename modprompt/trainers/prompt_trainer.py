@@ -265,10 +265,11 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         return {"the precision of CLIP's weights": "float32"}
 
     def _chosen_by(self) -> Dict[str, str]:
-        """By which images a best epoch is chosen, where they are not the test images."""
+        """By which images a best epoch is chosen, or alphas are learned, where they are not the test images."""
         dataset = self.dm.dataset
         kind = selected_on(dataset, self.cfg)
-        if kind not in (HELD_OUT, VALIDATION) or self.cfg.TEST.FINAL_MODEL != "best_val":
+        chooses = self.searches is not None or self.cfg.TEST.FINAL_MODEL == "best_val"
+        if kind not in (HELD_OUT, VALIDATION) or not chooses:
             return {}
         return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
 

@@ -1,9 +1,10 @@
 """What a search leaves in its output folder: alphas of each epoch, schedule.json and a picture of both."""
 
 import os
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+from torch import Tensor
 
 from modprompt.engine.space import ALL, Option
 from modprompt.errors import UserError
@@ -26,10 +27,20 @@ def margins_line(found: Found) -> str:
     return f"{'margin':<14}" + "".join(f"{margin:>6.2f}" for margin in found.margins)
 
 
-def write_alphas(folder: str, epoch: int, learner: SearchLearner, npy: bool) -> None:
-    """Write alpha_e{epoch}.npz; with `npy` the reference's pair of files too."""
-    now = learner.alphas_now()
-    sides = {side: _table(now[side], options) for side, options in learner.options.items()}
+def write_alphas(
+    folder: str, epoch: int, learner: SearchLearner, npy: bool, values: Optional[Mapping[str, Tensor]] = None
+) -> None:
+    """Write alpha_e{epoch}.npz; with `npy` the reference's pair of files too.
+
+    Args:
+        folder: where.
+        epoch: after which.
+        learner: its options, and without `values` its alphas.
+        npy: whether the reference's files are written, too.
+        values: (L, O) of each searched side.
+    """
+    now = learner.alphas_now() if values is None else values
+    sides = {side: _table(now[side], options, learner.place(side)) for side, options in learner.options.items()}
     alphas.write(folder, epoch, sides)
     if not npy:
         return
@@ -38,11 +49,17 @@ def write_alphas(folder: str, epoch: int, learner: SearchLearner, npy: bool) -> 
         print(f"The reference's files, {', '.join(map(str, both))} and so on, are written too: {alphas.SWAPPED}")
 
 
-def _table(rows: Sequence[Sequence[float]], options: Sequence[Sequence[Option]]) -> alphas.Alphas:
+def _table(values: Tensor, options: Sequence[Sequence[Option]], place: str) -> alphas.Alphas:
     most = max(map(len, options))
-    values = [[*row, *[_NEVER] * (most - len(row))] for row in rows]
+    rows = [[*row[: len(there)], *[_NEVER] * (most - len(there))] for row, there in zip(values.tolist(), options)]
     pairs = [[*there, *[there[-1]] * (most - len(there))] for there in options]
-    return alphas.Alphas(np.array(values, np.float32), np.array(pairs, np.int64))
+    return alphas.Alphas(np.array(rows, np.float32), np.array(pairs, np.int64), place)
+
+
+def require_alphas(folder: str, epochs: int) -> None:
+    """Raise UserError if those of one of the epochs up to this one are not there."""
+    for epoch in range(epochs + 1):
+        _read(folder, epoch)
 
 
 def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], validation: str) -> None:

@@ -1,11 +1,12 @@
 """A run that searches: alphas learn from validation images between the steps of the prompts; a schedule is left."""
 
 import functools
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
+from torch.utils.data import DataLoader
 
 from modprompt.engine import precision
 from modprompt.engine.model import Output
@@ -39,6 +40,17 @@ class Searching(_Trainer):
     model: PromptedModel
     unread: Unread
     search_record: Optional[Dict[str, Any]] = None  # what result.json says of it
+    _history: List[Dict[str, Tensor]]  # alphas of each searched side after each epoch, those drawn first
+
+    def before_train(self) -> None:
+        """Resume.
+
+        Raises:
+            UserError: if the alphas of earlier epochs are not there, because a run was resumed without its state.
+        """
+        super().before_train()
+        if self.searches is not None and self.cfg.OUTPUT_DIR:
+            search_files.require_alphas(self.cfg.OUTPUT_DIR, self.start_epoch)
 
     @property
     def searches(self) -> Optional[AlphaSettings]:
@@ -55,31 +67,46 @@ class Searching(_Trainer):
         """Complain about what does not go with a search."""
         if self.searches is None:
             return
-        if cfg.TEST.FINAL_MODEL == "best_val":
-            raise UserError("TEST.FINAL_MODEL best_val: the alphas of a search have seen the validation images")
+        for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
+            if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
+                raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
         if cfg.MODEL.get("COMPILE", "") == "graph":
             raise UserError("MODEL.COMPILE graph: a search's steps alternate, and are not recorded; leave it out")
 
     def start_search(self) -> None:
-        """Alphas' optimiser and images.
+        """Look at the images of the alphas, and whether there is anything to find.
 
         Raises:
-            UserError: if there are no validation images but those of the test.
+            UserError: if there are no validation images but those of the test, or no schedule has so few tokens.
         """
         if self.searches is None:
             return
-        dataset = self.dm.dataset
-        held_out = getattr(dataset, "selected_on", "") == images.HELD_OUT
-        if not getattr(self.cfg.TEST, "ONLY", False):
-            if self.val_loader is None or not (held_out or images.own_validation(dataset)):
-                raise UserError(
-                    f"{self.cfg.DATASET.NAME} has no validation images to search by, and a search must not see test "
-                    "images: leave DATASET.VAL_FROM_TEST False, and DATASET.NUM_SHOTS low enough that some are held out"
-                )
-            print(f"The alphas see {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images")
+        try:
+            self.model.found()
+        except UserError as error:
+            raise UserError(f"MOST_TOKENS {self.searches.most_tokens}: {error}") from None
         self._print_options()
-        if self.cfg.OUTPUT_DIR and not getattr(self.cfg.TEST, "ONLY", False):
+        if getattr(self.cfg.TEST, "ONLY", False):
+            return
+        self._require_validation()
+        self._history = [self._learner.alphas_now()]
+        if self.cfg.OUTPUT_DIR:
             search_files.write_alphas(self.cfg.OUTPUT_DIR, 0, self._learner, self._npy)
+
+    def _require_validation(self) -> None:
+        dataset, name = self.dm.dataset, self.cfg.DATASET.NAME
+        held_out = getattr(dataset, "selected_on", "") == images.HELD_OUT
+        if self.val_loader is None or not (held_out or images.own_validation(dataset)):
+            raise UserError(
+                f"{name} has no validation images to search by, and a search must not see test "
+                "images: leave DATASET.VAL_FROM_TEST False, and DATASET.NUM_SHOTS low enough that some are held out"
+            )
+        shared = {image.impath for image in dataset.val} & {image.impath for image in dataset.test}
+        if shared:
+            raise UserError(
+                f"{len(shared)} validation images of {name} are test images too: a search must not see them"
+            )
+        print(f"The alphas see {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images")
 
     def _print_options(self) -> None:
         for side, options in self._learner.options.items():
@@ -100,7 +127,10 @@ class Searching(_Trainer):
     @functools.cached_property
     def _validation(self) -> ValidationBatches:
         assert self.searches is not None
-        return ValidationBatches(self.val_loader, self.searches.alpha_data == FIRST_BATCH)
+        theirs, size = self.val_loader, self.searches.alpha_batch  # a test's own size decides no number of a search
+        pinned, workers = theirs.pin_memory, theirs.num_workers
+        loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
+        return ValidationBatches(loader, self.searches.alpha_data == FIRST_BATCH)
 
     def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
         output, loss = self._output_and_loss(image, label)
@@ -120,6 +150,7 @@ class Searching(_Trainer):
             finite = torch.stack([torch.isfinite(one).all() for one in self.model.alpha_parameters()])
             if not finite.all():
                 raise FloatingPointError(f"the alphas are not finite after epoch {self.epoch + 1}: lower ALPHA_LR")
+            self._history.append(self._learner.alphas_now())
             if self.cfg.OUTPUT_DIR:
                 search_files.write_alphas(self.cfg.OUTPUT_DIR, self.epoch + 1, self._learner, self._npy)
         super().after_epoch()
@@ -148,7 +179,11 @@ class Searching(_Trainer):
         if self.searches is None:
             return {}
         scaler = self._alpha_step.scaler
-        state = {"optimiser": self._alpha_step.optimiser.state_dict(), "taken": self._validation.taken}
+        state: Dict[str, Any] = {
+            "optimiser": self._alpha_step.optimiser.state_dict(),
+            "taken": self._validation.taken,
+            "history": self._history,
+        }
         return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
 
     def load_search_state(self, extras: Mapping[str, Any]) -> None:
@@ -166,3 +201,6 @@ class Searching(_Trainer):
         if self._alpha_step.scaler is not None and "scaler" in state:
             self._alpha_step.scaler.load_state_dict(state["scaler"])
         self._validation.go_on(int(state["taken"]))
+        self._history = list(state["history"])
+        for epoch, alphas in enumerate(self._history if self.cfg.OUTPUT_DIR else []):
+            search_files.write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._npy, alphas)

@@ -4,6 +4,8 @@ from typing import Any, Iterator, Optional
 
 import torch
 
+from modprompt.errors import UserError
+
 
 class ValidationBatches:
     """Batches of a loader without end; the pass goes on where the last call left it, whatever epoch it is.
@@ -35,7 +37,13 @@ class ValidationBatches:
         return batch
 
     def go_on(self, taken: int) -> None:
-        """Begin behind so many batches of a pass that another process has begun: nothing is drawn for it again."""
+        """Begin behind so many batches of a pass that another process has begun: nothing is drawn for it again.
+
+        Raises:
+            UserError: if there are fewer.
+        """
+        if taken > len(self.loader):
+            raise UserError(f"the training state has seen {taken} batches of validation images, here are fewer")
         with torch.random.fork_rng(devices=[]):
             if self.first_only and taken:
                 self._first = next(iter(self.loader))

@@ -3,7 +3,7 @@
 from typing import Any, Dict, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modprompt.errors import UserError
 
@@ -42,10 +42,10 @@ class GaussianAverage:
             self.total[name] = self.total[name].to(weighted.device) + weighted if self.epochs else weighted
         self.epochs += 1
 
-    def load_into(self, learner: nn.Module) -> None:
-        """Put the average in the place of the learner's parameters."""
+    def load_into(self, parameters: Mapping[str, Tensor]) -> None:
+        """Put the average in the place of the parameters, those that were added."""
         with torch.no_grad():
-            for name, parameter in learner.named_parameters():
+            for name, parameter in parameters.items():
                 parameter.copy_(self.total[name])
 
     def state_dict(self) -> Dict[str, object]:

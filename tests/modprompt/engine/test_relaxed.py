@@ -252,3 +252,34 @@ def test_slots_without_tokens_change_nothing():
     model.image_encoder.schedule = Schedules(Schedule([(0, 0)] * 3, "text"), Schedule([(0, 0)] * 3)).vision
     assert torch.equal(nothing, model.image_encoder(images, [None] * 3))
     assert not torch.equal(nothing, model.image_encoder(images, prompts.vision_additions))
+
+
+@pytest.mark.parametrize("search", ["options", "slots"])
+def test_features_that_are_kept_are_those_of_what_is_decided_now(search):
+    clip_model = random_clip(2, text_width=128)
+    if search == "options":
+        model = dpl_search(clip_model, n_ctx_text=3, n_ctx_vision=2).eval()
+    else:
+        model = Search().over(modprompt.CoOp(n_ctx=2)).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        for parameter in model.prompt_learner.parameters():
+            parameter.add_(torch.randn(parameter.shape))
+    images, learner = torch.randn(2, 3, 32, 32), model.prompt_learner
+    paths = {side: [0] * len(options) for side, options in learner.options.items()}
+    with torch.no_grad():
+        before = model(images)
+        with learner.decided(paths):
+            inside = model(images)
+        after = model(images)
+    assert not torch.allclose(before, inside)
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize("method", [modprompt.MPL(n_ctx=1), modprompt.IVLP()], ids=["MPL", "IVLP"])
+def test_alphas_have_finite_gradients_under_autocast(method):
+    clip_model = random_clip(2, text_layers=9, vision_layers=9, text_width=128)
+    model = Search().over(method).on(clip_model, NAMES)
+    with torch.autocast("cpu", torch.float16):
+        loss = model.alpha_loss(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
+    for gradient in torch.autograd.grad(loss, model.alpha_parameters()):
+        assert torch.isfinite(gradient).all()

@@ -84,7 +84,7 @@ def test_damaged_and_large_files_are_one_line(tmp_path):
 
 
 def test_archive_of_something_else_is_one_line(tmp_path):
-    values, options = side()
+    values, options, _ = side()
     for arrays, why in (
         ({"other": values}, "holds neither text nor vision alphas"),
         ({"text": values}, "lacks text_options"),

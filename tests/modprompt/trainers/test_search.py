@@ -17,6 +17,16 @@ SEARCH = ["TRAINER.DPLSEARCH.PREC", "fp32", "TRAINER.DPLSEARCH.N_CTX_TEXT", 2, "
 OF_MPL = ["SEARCH.ON", True, "SEARCH.ADD", 2, "SEARCH.REMOVE", 1]
 
 
+def of_six(method):
+    """Options that give alphas batches of six images."""
+    node = (
+        "SEARCH"
+        if getattr(method, "trainer", method) == "MPL"
+        else f"TRAINER.{getattr(method, 'node', method).upper()}"
+    )
+    return [f"{node}.ALPHA_BATCH", 6]
+
+
 class Recorder:
     """What a search saw: first values, every batch and its loss."""
 
@@ -46,7 +56,7 @@ class Recorder:
 @pytest.mark.parametrize("data", ["first", "all"])
 def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeypatch):
     seen, method = Recorder(monkeypatch), SEARCHES["dpl_search"]
-    words = command(method, "TRAINER.DPLSEARCH.ALPHA_DATA", data, "DATALOADER.TEST.BATCH_SIZE", 6)
+    words = command(method, "TRAINER.DPLSEARCH.ALPHA_DATA", data, *of_six(method))
     assert train.main(words) == 0
     from clip import clip
 
@@ -103,7 +113,7 @@ def left(folder):
     [("DPLSearch", SEARCH), ("TrainerSupernet", ["TRAINER.TRAINERSUPERNET.PREC", "fp32"]), (METHODS["mpl"], OF_MPL)],
 )
 def test_a_killed_search_goes_on_exactly(row, more, command, tmp_path, monkeypatch, capsys):
-    words = command(row, *more, "DATALOADER.TEST.BATCH_SIZE", 6)
+    words = command(row, *more, *of_six(row))
     out = words.index("--output-dir") + 1
     words[out] = str(tmp_path / "whole")
     assert train.main(words) == 0
@@ -210,6 +220,7 @@ def test_a_cap_is_kept_and_a_weight_on_tokens_makes_fewer(command, tmp_path):
     ("more", "said"),
     [
         (["TEST.FINAL_MODEL", "best_val"], "TEST.FINAL_MODEL best_val: the alphas of a search have seen"),
+        (["TEST.SPLIT", "val"], "TEST.SPLIT val: the alphas of a search have seen"),
         (["MODEL.COMPILE", "graph"], "MODEL.COMPILE graph: a search's steps alternate"),
         (["TRAINER.DPLSEARCH.ALPHA_DATA", "second"], "TRAINER.DPLSEARCH.ALPHA_DATA"),
         (["TRAINER.DPLSEARCH.N_CTX_TEXT", 0, "TRAINER.DPLSEARCH.N_CTX_VISION", 0], "N_CTX_VISION must be at least 1"),
@@ -311,3 +322,78 @@ def test_alpha_files_of_the_reference_are_taken_for_their_side_or_exchanged(swap
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     image, text = "[[0, 0], [0, 1], [1, 2], [2, 0]]", "[[0, 3], [3, 0], [0, 0], [0, 1]]"
     assert result["schedules"] == ({"text": image, "vision": text} if swapped else {"text": text, "vision": image})
+
+
+def test_the_size_of_a_test_s_batches_decides_nothing(command, tmp_path):
+    words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "TRAINER.DPLSEARCH.ALPHA_LR", 0.1)
+    hashes = []
+    for size in (2, 20):
+        words[words.index("--output-dir") + 1] = str(tmp_path / str(size))
+        assert train.main([*words, "DATALOADER.TEST.BATCH_SIZE", str(size)]) == 0
+        hashes.append(left(tmp_path / str(size))[0]["prompts_hash"])
+    assert hashes[0] == hashes[1]
+
+
+def test_an_average_over_epochs_leaves_the_alphas_as_they_are(command, tmp_path):
+    assert train.main(command(METHODS["promptsrc"], *OF_MPL, "TRAINER.PROMPTSRC.GPA_STD", 1.0)) == 0
+    last = alphas.read(tmp_path / "out" / "alpha_e2.npz")
+    file = tmp_path / "out" / METHODS["promptsrc"].folder / "model.pth.tar-2"
+    state = torch.load(file, weights_only=True)["state_dict"]
+    assert np.array_equal(state["prompt_learner.alphas.vision"][1:].numpy(), last["vision"].values[1:])
+
+
+def test_alphas_of_other_options_are_refused(command, tmp_path, capsys):
+    words = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 2, "SEARCH.REMOVE_ALL", True)
+    assert train.main(words) == 0
+    words = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 3, "SEARCH.REMOVE_ALL", False)
+    words[words.index("--output-dir") + 1] = str(tmp_path / "other")
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 2
+    assert "was made with other settings: SEARCH.REMOVE is 3 here and 2 in the file" in capsys.readouterr().err
+
+
+def test_a_search_goes_on_in_another_folder_and_has_all_alphas_there(command, tmp_path, monkeypatch):
+    words = command("DPLSearch", *SEARCH)
+    out = words.index("--output-dir") + 1
+    words[out] = str(tmp_path / "whole")
+    assert train.main(words) == 0
+    after = PromptTrainer.after_epoch
+
+    def killed(trainer):
+        after(trainer)
+        raise KeyboardInterrupt
+
+    words[out] = str(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(PromptTrainer, "after_epoch", killed)
+        assert train.main(words) == 130
+    words[out] = str(tmp_path / "other")
+    assert train.main(["--resume", str(tmp_path / "killed"), *words]) == 0
+    assert left(tmp_path / "other")[1] == left(tmp_path / "whole")[1]
+
+
+def test_too_few_tokens_are_told_before_anything_is_trained(command, tmp_path, capsys):
+    assert train.main(command(METHODS["ivlp"], *OF_MPL, "SEARCH.MOST_TOKENS", 1)) == 2
+    said = capsys.readouterr()
+    assert "MOST_TOKENS 1: no path has at most 1 prompt tokens" in said.err
+    assert "epoch [1/2]" not in said.out
+
+
+def test_validation_images_that_are_test_images_too_are_refused(command, monkeypatch, capsys):
+    from modprompt.trainers.searching import Searching
+
+    require = Searching._require_validation
+
+    def overlapping(trainer):
+        trainer.dm.dataset.val.append(trainer.dm.dataset.test[0])
+        require(trainer)
+
+    monkeypatch.setattr(Searching, "_require_validation", overlapping)
+    assert train.main(command("DPLSearch", *SEARCH)) == 2
+    assert "1 validation images of EuroSAT are test images too" in capsys.readouterr().err
+
+
+def test_an_npz_says_where_tokens_stand(command, tmp_path):
+    assert train.main(command("DPLSearch", *SEARCH)) == 0
+    both = alphas.read(tmp_path / "out" / "alpha_e2.npz")
+    assert both["text"].place == "before_start"
+    assert both["vision"].place == "behind_ln_pre"

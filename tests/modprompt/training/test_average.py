@@ -10,7 +10,7 @@ def test_average_is_the_weighted_sum():
     average, learner = GaussianAverage(3, 2, 1), nn.Linear(1, 1, bias=False)
     for value in (1.0, 2.0, 4.0):
         average.add({"weight": torch.tensor([[value]])})
-    average.load_into(learner)
+    average.load_into(dict(learner.named_parameters()))
     side = torch.exp(torch.tensor(-0.5)).item()
     assert learner.weight.item() == pytest.approx((side + 2 + 4 * side) / (1 + 2 * side))
 
