@@ -8,6 +8,7 @@ Options may remove "all". A side that was not searched has place and steps alone
 """
 
 import json
+from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from modprompt.errors import UserError
@@ -156,3 +157,14 @@ def _numbers(value: Any, what: str, length: int) -> Tuple[float, ...]:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) < _LARGEST:
             raise Refused(f"its {what} hold {str(number)[:40]}")
     return tuple(map(float, numbers))
+
+
+def fault(folder: PathLike) -> str:
+    """What is wrong with the schedules that a search has left in its folder; empty if nothing is."""
+    try:
+        read(Path(folder) / FILE_NAME)
+    except FileNotFoundError:
+        return f"it has left no {FILE_NAME}: its trainer and options do not search"
+    except (OSError, ValueError) as error:  # UserError is a ValueError
+        return " ".join(str(error).split())
+    return ""

@@ -15,6 +15,7 @@ import modprompt.trainers.all  # noqa: F401
 from modprompt.data.storage import find_recorded
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
+from modprompt.runs import schedule_file
 from modprompt.runs.settings import Settings
 from modprompt.trainers import backbone, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
@@ -53,6 +54,8 @@ def split_of(dataset: Any) -> str:
 
 def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/once.py."""
+    if cfg.SEARCH.RUNS and not cfg.TEST.ONLY and schedule_file.fault(cfg.OUTPUT_DIR):
+        return False  # what a search is run for is not there: it is tested, and written, again
     find = functools.partial(find_recorded, Path(cfg.DATASET.ROOT).expanduser().absolute())
     return finished_before(
         cfg,

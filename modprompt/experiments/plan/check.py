@@ -10,9 +10,10 @@ from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.plan.schedules import OF_SCHEDULE, fault
+from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.schedule_files import expanded
 from modprompt.programs import import_modules
+from modprompt.runs import schedule_file
 from modprompt.runs.settings import Settings
 
 
@@ -42,7 +43,7 @@ def _check_one(settings: Settings, tests: bool) -> None:
 
 
 def _check_job(job: Job, out: Path, data: Path) -> None:
-    if job.search is None or not fault(out / job.search.folder):
+    if job.search is None or not schedule_file.fault(out / job.search.folder):
         _check_one(settings_of(job, out, data), job.tests)
         return
     try:

@@ -27,14 +27,3 @@ def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
         return ()
     row = BY_NAME[job.method.trainer]
     return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{file_of(job.search, out)}") for side in row.sides)
-
-
-def fault(folder: Path) -> str:
-    """What is wrong with the schedules that a search has left in its folder; empty if nothing is."""
-    try:
-        schedule_file.read(folder / schedule_file.FILE_NAME)
-    except FileNotFoundError:
-        return f"it has left no {schedule_file.FILE_NAME}: its trainer and options do not search"
-    except (OSError, ValueError) as error:  # UserError is a ValueError
-        return " ".join(str(error).split())
-    return ""

@@ -32,7 +32,6 @@ from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found
-from modprompt.runs import result as run_results
 from modprompt.storage import lock
 
 
@@ -128,7 +127,7 @@ def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
     for job in jobs:  # one after the other: a test is looked at when its training has been put aside
         folder = out / job.folder
         by_stale = job.search is not None and job.search.folder in searches
-        if (by_stale and (folder / run_results.FILE_NAME).exists()) or state.of(job, out, inputs).name == state.STALE:
+        if (by_stale and folder.is_dir()) or state.of(job, out, inputs).name == state.STALE:
             searches.update([job.folder] if job.searches else [])
             aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
             folder.rename(aside)

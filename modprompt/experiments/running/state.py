@@ -13,13 +13,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
-from modprompt.experiments.plan import schedules
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
-from modprompt.runs import same
+from modprompt.runs import same, schedule_file
 
 CONSOLE = "job/console.txt"
 FAILURE = "job/failure.json"
@@ -62,7 +61,7 @@ def is_finished(
     Of a search it must have whole schedules too.
     """
     result = results.read(folder).result
-    if result is None or _other_settings(result, settings, tests) or (searches and schedules.fault(folder)):
+    if result is None or _other_settings(result, settings, tests) or (searches and schedule_file.fault(folder)):
         return False
     return parent is None or not _outdated(result, results.read(parent).result)
 
@@ -101,7 +100,7 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     stale = _staleness(job, result, out, inputs)
     if stale:
         return State(STALE, stale, result)
-    if job.searches and (fault := schedules.fault(out / job.folder)):
+    if job.searches and (fault := schedule_file.fault(out / job.folder)):
         return State(WAITING, fault)
     if job.parent is None:
         return State(FINISHED, "", result)

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt import places
-from modprompt.experiments.plan import schedules
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import state
 from modprompt.runs import folder as run_folder
+from modprompt.runs import schedule_file
 from modprompt.storage.text import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
@@ -196,7 +196,7 @@ class Worker:
     def _lacking(self) -> str:
         """What a run that has ended in order has not left."""
         has_result = state.is_finished(self.folder, self.task.settings, self.task.tests, None)
-        fault = schedules.fault(self.folder) if self.task.searches and has_result else ""
+        fault = schedule_file.fault(self.folder) if self.task.searches and has_result else ""
         return fault or "ended without a result"
 
     def stop(self, grace_s: float = 10.0) -> None:

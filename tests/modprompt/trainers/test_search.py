@@ -397,3 +397,16 @@ def test_an_npz_says_where_tokens_stand(command, tmp_path):
     both = alphas.read(tmp_path / "out" / "alpha_e2.npz")
     assert both["text"].place == "before_start"
     assert both["vision"].place == "behind_ln_pre"
+
+
+def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys):
+    words = ["--once", *command("DPLSearch", *SEARCH)]
+    assert train.main(words) == 0
+    result, found = left(tmp_path / "out")
+    capsys.readouterr()
+    assert train.main(words) == 0
+    assert "nothing to train" not in capsys.readouterr().out
+    (tmp_path / "out" / "schedule.json").write_text("{}")
+    assert train.main(words) == 0
+    assert "nothing to train, testing again" in capsys.readouterr().out
+    assert left(tmp_path / "out")[1] == found
