@@ -13,6 +13,12 @@ def at_least(name: str, value: float, least: float) -> None:
         raise SettingError([(name, f" must be at least {least}, got {value}")])
 
 
+def at_most(name: str, value: float, most: float) -> None:
+    """Raise SettingError unless value <= most."""
+    if value > most:
+        raise SettingError([(name, f" must be at most {most}, got {value}")])
+
+
 def finite_at_least(name: str, value: float, least: float) -> None:
     """Raise SettingError unless value is a finite number >= least."""
     if not math.isfinite(value) or value < least:

@@ -87,6 +87,10 @@ search_once() {
 
 # train_once DIR ARGUMENTS...: run_once with $options, for $number epochs if it is set, behind the search of the method.
 train_once() {
+  if [[ ! -f $config ]]; then
+    echo "error: no config file $config" >&2
+    exit 2
+  fi
   search_once "$@"
   run_once "$@" ${number:+OPTIM.MAX_EPOCH "$number"} ${options[@]+"${options[@]}"} ${schedule[@]+"${schedule[@]}"}
 }

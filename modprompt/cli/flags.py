@@ -58,7 +58,14 @@ def _settings_help(argv: list[str] | None) -> str:
     method = BY_NAME[named].method
     text = method.help_text()
     prec = f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16"
-    return f"settings of {named}, as KEY VALUE:\n{text}\n{prec}" if text else f"{named} has no settings"
+    if not text:
+        return f"{named} has no settings"
+    found = f"settings of {named}, as KEY VALUE:\n{text}\n{prec}"
+    if not BY_NAME[named].sides or "DPL" in (named, BY_NAME[named].of):
+        return found
+    from modprompt.methods.search import Search
+
+    return f"{found}\nits search for a schedule (docs/search.md):\n{Search.help_text()}"
 
 
 def use_embedded_default(args: argparse.Namespace, shots: int) -> None:

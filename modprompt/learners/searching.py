@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from modprompt.engine.schedule import Schedule
 from modprompt.engine.space import Option, best_path, margins, steps_of
 from modprompt.learners.base import Learner
+from modprompt.runs.schedule_file import SIDES
 
 SPREAD = 0.001  # std of the alphas before the first step (DPL, arXiv 2501.00457)
 ALPHAS = "alphas."  # in front of the names of the parameters that weigh options
@@ -92,7 +93,7 @@ class SearchLearner(Learner):
         Raises:
             UserError: if no path has so few.
         """
-        return {side: self._found(side, most_tokens) for side in self.options}
+        return {side: self._found(side, most_tokens) for side in SIDES if side in self.options}
 
     def _found(self, side: str, most_tokens: int) -> Found:
         options, place = self.options[side], self.place(side)

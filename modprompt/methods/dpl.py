@@ -60,6 +60,16 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     def schedules(self, shape: Shape) -> Schedules:
         """Replacement by the lengths, or what is written out."""
+        missing = [
+            (
+                f"LENGTHS_{side.upper()}",
+                f" is missing: DPLSearch finds it, SCHEDULE_{side.upper()} @schedule.json takes it",
+            )
+            for side in ("text", "vision")
+            if not (getattr(self, f"lengths_{side}") or getattr(self, f"schedule_{side}"))
+        ]
+        if missing:
+            raise SettingError(missing)
         return Schedules(self._side("text", shape.text_layers), self._side("vision", shape.vision_layers))
 
     def _side(self, side: str, layers: int) -> Schedule:
@@ -67,10 +77,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
         key = f"LENGTHS_{side.upper()}"
         if not lengths:
             written = self.written(side, getattr(self, f"schedule_{side}"), layers, 0, "")
-            if written is None:
-                text = f" is missing: a search finds it (DPLSearch), SCHEDULE_{side.upper()} @schedule.json takes it"
-                raise SettingError([(key, text)])
-            return written.at(OWN_PLACES[side])
+            return by_lengths([0] * layers, side) if written is None else written.at(OWN_PLACES[side])
         if len(lengths) != layers:
             text = f" has {len(lengths)} numbers, but the model has {layers} {side} layers"
             if len(self.lengths_vision if side == "text" else self.lengths_text) == layers:

@@ -5,7 +5,7 @@ from typing import Mapping, Optional
 
 from torch import Tensor
 
-from modprompt.checks import at_least
+from modprompt.checks import at_least, at_most
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable
 from modprompt.engine.model import Output
@@ -16,6 +16,8 @@ from modprompt.methods.alphas import AlphaSettings
 from modprompt.methods.base import Method
 from modprompt.methods.contract import Classes
 from modprompt.methods.dpl import OWN_PLACES
+
+MOST = 64  # prompt tokens of a layer
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,8 +39,10 @@ class DPLSearch(AlphaSettings, Method):
     )
 
     def check(self) -> None:
-        """There is nothing to find where no layer may have tokens."""
+        """There is nothing to find where no layer may have tokens; nobody means more than MOST."""
         at_least("N_CTX_VISION", self.n_ctx_vision, 0 if self.n_ctx_text else 1)
+        at_most("N_CTX_TEXT", self.n_ctx_text, MOST)
+        at_most("N_CTX_VISION", self.n_ctx_vision, MOST)
 
     @property
     def search(self) -> Optional[AlphaSettings]:

@@ -8,6 +8,7 @@ import copy
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple, TypeVar
 
+from modprompt.checks import at_most
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedule, Schedules, Shape
 from modprompt.engine.space import Option, options
@@ -23,6 +24,7 @@ from modprompt.methods.groups import LearnedText, PromptsVision
 
 M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")
+MOST = 64  # prompt tokens that a layer may remove by number, or add
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +42,11 @@ class Search(AlphaSettings):
     remove: int = setting(2, "most prompt tokens that a layer removes by number", least=0)
     remove_all: bool = setting(True, "whether a layer may remove all that are there")
     add: int = setting(2, "most prompt tokens that a layer adds", least=1)
+
+    def check(self) -> None:
+        """Complain about more tokens than anybody means."""
+        at_most("REMOVE", self.remove, MOST)
+        at_most("ADD", self.add, MOST)
 
     def over(self, method: M) -> M:
         """The same method in search of its schedule.

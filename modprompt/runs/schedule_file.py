@@ -73,8 +73,8 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
     text = read_text(path, _MOST_BYTES)
     try:
         content = json.loads(text, parse_constant=_no_number)
-        if not isinstance(content, dict):
-            raise Refused("it holds no record")
+        if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
+            raise Refused("it holds no sides")
     except (ValueError, RecursionError) as error:  # Refused is a ValueError
         raise UserError(f"{path} is damaged or no schedule of a search ({_one_line(error)})") from None
     if not check_seal(content, path, "search anew, or write the pairs out: [[remove, add], ...]"):

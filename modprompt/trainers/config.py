@@ -191,6 +191,14 @@ def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str) -> None:
         warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own} alone", stacklevel=2)
 
 
+def _warn_of_unused_search(cfg: CfgNode, settings: Settings, own_node: str) -> None:
+    """Warn of settings of a search where there is none, or one that has its own node."""
+    given = [key for key in settings if key.startswith("SEARCH.") and key != "SEARCH.ON"]
+    if given and not cfg.SEARCH.ON:
+        why = f"{cfg.TRAINER.NAME} reads {own_node}" if own_node else "SEARCH.ON is False"
+        warnings.warn(f"{', '.join(given)} is not used: {why}", stacklevel=3)
+
+
 def build(settings: Settings, tests: bool = False) -> CfgNode:
     """The configuration of a run, frozen: the defaults of Dassl and the registered trainers, and settings over them.
 
@@ -207,7 +215,11 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     cfg.TEST.ONLY = tests or not own_node
     method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
-    cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or getattr(method, "always_searches", False))
+    always = getattr(method, "always_searches", False)
+    cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or always)
+    if cfg.SEARCH.ON and not own_node:
+        raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
+    _warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")
     warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node)
     cfg.freeze()
     return cfg

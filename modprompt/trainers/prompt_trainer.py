@@ -150,7 +150,8 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
 
     @staticmethod
     def _tell_of(learner: Learner) -> None:
-        print(f'Initial context: "{learner.prefix}"')
+        ensemble = f", the mean of {len(learner.averaged)} templates" if learner.averaged else ""
+        print(f'Initial context: "{learner.prefix}"{ensemble}')
         for side, schedule in learner.schedules._asdict().items():
             if schedule.depth and side not in getattr(learner, "options", {}):  # a search says what it has
                 print(schedule.table())

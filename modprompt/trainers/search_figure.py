@@ -137,7 +137,9 @@ def _draw_tokens(axes: Any, side: str, found: SideOfSearch) -> None:
     axes.bar(layers, -removed, color=_REMOVED, label="removed")
     top = max(*counts, 1)
     for layer, margin in enumerate(found.margins):
-        axes.text(layer, counts[layer] + 0.03 * top, f"{margin:+.2f}", ha="center", va="bottom", fontsize=8)
+        axes.text(
+            layer, counts[layer] + 0.03 * top, f"{round(margin, 2) + 0.0:+.2f}", ha="center", va="bottom", fontsize=8
+        )
     axes.axhline(0, color="k", lw=0.8)
     axes.set_ylim(-max(*removed, 0) - 0.08 * top, 1.2 * top)
     axes.set_xlim(-0.6, len(counts) - 0.4)

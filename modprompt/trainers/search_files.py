@@ -18,13 +18,16 @@ PICTURE = "search.png"
 
 
 def shown(options: Sequence[Option]) -> str:
-    """Options in words: (all, 2), (1, 0), ..."""
-    return ", ".join(f"({'all' if remove == ALL else remove}, {add})" for remove, add in options)
+    """Options in words, every removal with every addition."""
+    numbers = sorted({remove for remove, _ in options} - {ALL})
+    removes = f"{numbers[0]} to {numbers[-1]}" if numbers else ""
+    whole = "all" if any(remove == ALL for remove, _ in options) else ""
+    return f"remove {' or '.join(filter(None, (removes, whole)))}, add 0 to {max(add for _, add in options)}"
 
 
 def margins_line(found: Found) -> str:
     """How sure each layer's choice is: the weight of what is taken minus that of the best other."""
-    return f"{'margin':<14}" + "".join(f"{margin:>6.2f}" for margin in found.margins)
+    return f"{'margin':<14}" + "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in found.margins)
 
 
 def write_alphas(

@@ -15,7 +15,7 @@ from modprompt.learners.searching import SearchLearner
 from modprompt.methods.alphas import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.runs import images
+from modprompt.runs import images, schedule_file
 from modprompt.trainers import search_files
 from modprompt.training.alphas import ValidationBatches
 from modprompt.training.fused import fused
@@ -109,9 +109,10 @@ class Searching(_Trainer):
         print(f"The alphas see {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images")
 
     def _print_options(self) -> None:
-        for side, options in self._learner.options.items():
-            most = max(options, key=len)
-            print(f"{side} side: {len(most)} options a layer, (remove, add): {search_files.shown(most)}")
+        for side in schedule_file.SIDES:
+            if side in self._learner.options:
+                most = max(self._learner.options[side], key=len)
+                print(f"{side} side: {len(most)} options a layer: {search_files.shown(most)}")
 
     @property
     def _npy(self) -> bool:

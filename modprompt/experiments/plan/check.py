@@ -29,13 +29,15 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
     return expanded(Settings.read(files, flags, options(job, out)))
 
 
-def _check_one(settings: Settings, tests: bool) -> None:
+def _check_one(settings: Settings, tests: bool, searches: bool = False) -> None:
     from dassl.engine import TRAINER_REGISTRY
 
     from modprompt.trainers import backbone, config
     from modprompt.trainers.clip_trainer import CLIPTrainer
 
     cfg = config.build(settings, tests)
+    if searches and not cfg.SEARCH.RUNS:
+        raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, CLIPTrainer):
@@ -44,7 +46,7 @@ def _check_one(settings: Settings, tests: bool) -> None:
 
 def _check_job(job: Job, out: Path, data: Path) -> None:
     if job.search is None or not schedule_file.fault(out / job.search.folder):
-        _check_one(settings_of(job, out, data), job.tests)
+        _check_one(settings_of(job, out, data), job.tests, job.searches)
         return
     try:
         _check_one(settings_of(job._replace(search=None), out, data), job.tests)

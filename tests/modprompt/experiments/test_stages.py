@@ -19,10 +19,10 @@ datasets: [digits]
 seeds: [1, 2]
 methods:
   IVLP: {trainer: IVLP, config: glyph}
-  Searched: {trainer: IVLP, config: glyph, search: {trainer: MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}}
+  Searched: {trainer: IVLP, config: glyph, search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}
 """
 ONCE = STAGES.replace("}}}", "}}, search_seed: 7}")
-FOLDER = "glyph-MPL_glyph-MAX_EPOCH3"
+FOLDER = "glyph-MPL_glyph-ONTrue"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def done(staged, out, add=2):
 def test_search_is_on_the_base_classes_and_stands_before_its_training(staged):
     search, train, test = staged
     assert [(job.kind, job.folder) for job in staged] == [
-        ("search", "search/base2new/train_base/digits/shots_16/MPL/glyph-MAX_EPOCH3/seed1"),
+        ("search", "search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1"),
         ("training", f"base2new/train_base/digits/shots_16/IVLP/{FOLDER}/seed1"),
         ("test", f"base2new/test_new/digits/shots_16/IVLP/{FOLDER}/seed1"),
     ]
@@ -60,9 +60,9 @@ def test_search_is_on_the_base_classes_and_stands_before_its_training(staged):
 def test_few_shot_searches_with_the_same_shots(experiment):
     jobs = protocols.jobs(experiment(STAGES.replace("base2new", "few_shot\nshots: [1, 4]").replace("[1, 2]", "[1]")))
     assert [job.folder for job in jobs[2:]] == [
-        "search/digits/MPL/eval/glyph-MAX_EPOCH3_1shots/seed1",
+        "search/digits/MPL/eval/glyph-ONTrue_1shots/seed1",
         f"digits/IVLP/eval/{FOLDER}_1shots/seed1",
-        "search/digits/MPL/eval/glyph-MAX_EPOCH3_4shots/seed1",
+        "search/digits/MPL/eval/glyph-ONTrue_4shots/seed1",
         f"digits/IVLP/eval/{FOLDER}_4shots/seed1",
     ]
     assert [dict(job.options)["DATASET.NUM_SHOTS"] for job in jobs[2:]] == ["1", "1", "4", "4"]
@@ -73,7 +73,7 @@ def test_cross_protocols_search_on_the_source(experiment):
     search, train, test = protocols.jobs(experiment(text))[2:]
     assert (search.dataset, search.folder) == (
         "caltech101",
-        "search/crossdataset/caltech101/MPL/glyph-MAX_EPOCH3_16shots/seed1",
+        "search/crossdataset/caltech101/MPL/glyph-ONTrue_16shots/seed1",
     )
     assert (train.search, test.search, test.needs) == (search, search, train)
 
@@ -102,7 +102,7 @@ def test_search_has_the_clip_of_its_training_and_what_is_set_for_every_run(exper
     assert dict(search.method.options) == {
         "TRAIN.PRINT_FREQ": "3",
         "MODEL.BACKBONE.PATH": "x.pt",
-        "OPTIM.MAX_EPOCH": "3",
+        "SEARCH.ON": "True",
     }
 
 
@@ -162,7 +162,7 @@ def test_result_whose_search_is_gone_waits_for_it(staged, tmp_path):
     [
         (None, "it has left no schedule.json: its trainer and options do not search"),
         ("{", "schedule.json is damaged"),
-        ("{}", "schedule.json is no schedule of a search"),
+        ("{}", "schedule.json is damaged or no schedule of a search"),
     ],
 )
 def test_search_without_a_whole_schedule_is_not_finished(staged, tmp_path, text, why):
@@ -187,7 +187,7 @@ def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
 
 def test_failed_search_blocks_its_training_and_test_and_nothing_else(quick, experiment, tmp_path):
     jobs = protocols.jobs(experiment(STAGES))
-    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-MAX_EPOCH3/seed1", error="no validation images")
+    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1", error="no validation images")
     summary = brought_to_an_end(jobs, tmp_path)
     assert [(job.kind, why) for job, why in summary.failed] == [("search", "error: no validation images")]
     assert [(job.kind, job.seed, why) for job, why in summary.blocked] == [
@@ -195,7 +195,7 @@ def test_failed_search_blocks_its_training_and_test_and_nothing_else(quick, expe
         ("test", 1, "its training has not finished (its search has not finished (error: no validation images))"),
     ]
     assert summary.finished == 7
-    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-MAX_EPOCH3/seed1")
+    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1")
     assert brought_to_an_end(jobs, tmp_path).complete
 
 
@@ -277,7 +277,7 @@ def test_report_has_no_column_for_searches_and_says_what_they_cost(words, tmp_pa
     assert "| method | base | new | H |" in text
     assert "| Searched | **80.00** | **70.00** | **74.67** |" in text
     assert (
-        "- Searched, digits base: one search per seed (1), by MPL (glyph-MAX_EPOCH3); 1,234 s in all "
+        "- Searched, digits base: one search per seed (1), by MPL (glyph-ONTrue); 1,234 s in all "
         "(the last start of each); "
         "tested itself: mixture 60.00%, discrete path 55.50%\n" in text
     )
@@ -292,7 +292,7 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
     code, text = report_of(words, capsys)
     assert code == 1
     assert (
-        "- Searched, digits base: one search for all seeds, search_seed 7, by MPL (glyph-MAX_EPOCH3); "
+        "- Searched, digits base: one search for all seeds, search_seed 7, by MPL (glyph-ONTrue); "
         "not finished: seed 7 failed (no validation images)\n" in text
     )
     finish(search, tmp_path / "out", 61.25, elapsed_s=10)
@@ -305,12 +305,12 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
     [
         ("{trainer: MPL, ", "{", "methods: Searched: search: trainer is missing"),
         (
-            "options: {OPTIM",
-            "option: {OPTIM",
+            "options: {SEARCH",
+            "option: {SEARCH",
             "methods: Searched: search: there is no key 'option'; did you mean 'options'?",
         ),
         ("trainer: MPL, config: glyph", "trainer: MPL, config: gliph", "methods: Searched: search: there is no config"),
-        ("OPTIM.MAX_EPOCH: 3", "SEED: 3", "methods: Searched: search: options: SEED is not to be set here"),
+        ("SEARCH.ON: True", "SEED: 3", "methods: Searched: search: options: SEED is not to be set here"),
         ("}}}", "}}, search_seed: [1, 2]}", "methods: Searched: search_seed is one seed, of the method's search"),
         ("}}}", "}}, search_seed: -1}", "methods: Searched: search_seed: different whole numbers from 0 up"),
         ("config: glyph}", "config: glyph, search_seed: 1}", "methods: IVLP: search_seed is one seed"),
@@ -345,11 +345,11 @@ def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
     more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
     experiment(STAGES + more)
     with pytest.raises(UserError, match="the searches of Searched and Other have one folder"):
-        experiment(STAGES + more.replace("OPTIM.MAX_EPOCH: 3", "OPTIM.MAX_EPOCH: 3, MODEL.BACKBONE.PATH: x.pt"))
+        experiment(STAGES + more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt"))
 
 
 def test_search_on_another_clip_is_refused_before_anything_runs(experiment, tmp_path):
-    text = STAGES.replace("{OPTIM.MAX_EPOCH: 3}", "{MODEL.BACKBONE.NAME: ViT-B/32}")
+    text = STAGES.replace("{SEARCH.ON: True}", "{MODEL.BACKBONE.NAME: ViT-B/32}")
     jobs = protocols.jobs(experiment(text))[5:6]
     with pytest.raises(
         UserError, match="method Searched: MODEL.BACKBONE.NAME is 'glyph-clip', in its search 'ViT-B/32'"
@@ -358,8 +358,8 @@ def test_search_on_another_clip_is_refused_before_anything_runs(experiment, tmp_
 
 
 def test_check_reads_the_search_and_the_schedule_once_it_is_there(experiment, tmp_path):
-    with pytest.raises(UserError, match="search of Searched: .*OPTIM.MAX_EPOCHS"):
-        check(protocols.jobs(experiment(STAGES.replace("MAX_EPOCH:", "MAX_EPOCHS:"))), tmp_path, tmp_path)
+    with pytest.raises(UserError, match="search of Searched: .*SEARCH.ONN"):
+        check(protocols.jobs(experiment(STAGES.replace("SEARCH.ON:", "SEARCH.ONN:"))), tmp_path, tmp_path)
     jobs = protocols.jobs(experiment(STAGES))
     assert check(jobs, tmp_path, tmp_path) == []
     leave_schedules(jobs[4], tmp_path)
@@ -376,3 +376,8 @@ def test_method_that_has_no_schedule_of_its_own_is_checked_without_one(experimen
     alone = protocols.jobs(experiment(text[: text.index(", search: ")].replace("{more}", "{OPTIM.LR: 1}") + "}\n"))
     with pytest.raises(UserError, match="method Searched: .*TRAINER.DPL.LENGTHS_TEXT is missing"):
         check(alone, tmp_path, tmp_path)
+
+
+def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tmp_path):
+    with pytest.raises(UserError, match="search of Searched: MPL does not search: SEARCH.ON True, or DPLSearch"):
+        check(protocols.jobs(experiment(STAGES.replace("SEARCH.ON: True", "SEARCH.ON: False"))), tmp_path, tmp_path)

@@ -77,7 +77,7 @@ def test_sealed_file_of_another_form_is_one_line(tmp_path, entries, why):
     ("text", "why"),
     [
         ("", "is damaged or no schedule of a search"),
-        ("[1]", "it holds no record"),
+        ("[1]", "it holds no sides"),
         ('{"text": NaN}', "NaN is no number"),
         ("[" * 100_000, "is damaged or no schedule"),
         ('{"text": {"place": "", "steps": [[0, 1]]}}', "it has no hash.*write the pairs out"),

@@ -410,3 +410,29 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
     assert train.main(words) == 0
     assert "nothing to train, testing again" in capsys.readouterr().out
     assert left(tmp_path / "out")[1] == found
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_settings_of_a_search_that_is_none_are_told(command, capsys):
+    assert train.main([*command(METHODS["mpl"], "SEARCH.ALPHA_LR", 0.02, "OPTIM.MAX_EPOCH", 1)]) == 0
+    assert "SEARCH.ALPHA_LR is not used: SEARCH.ON is False" in capsys.readouterr().err
+    assert train.main(["--no-train", *command("DPLSearch", *SEARCH, "SEARCH.ADD", 3)]) == 0
+    assert "SEARCH.ADD is not used: DPLSearch reads TRAINER.DPLSEARCH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "more", "said"),
+    [
+        ("ZeroshotCLIP", ["SEARCH.ON", True], "SEARCH.ON True: ZeroshotCLIP learns no prompts"),
+        (METHODS["mpl"], [*OF_MPL, "SEARCH.ADD", 1000], "SEARCH.ADD must be at most 64, got 1000"),
+        (
+            "DPLSearch",
+            ["TRAINER.DPLSEARCH.N_CTX_TEXT", 100],
+            "TRAINER.DPLSEARCH.N_CTX_TEXT must be at most 64, got 100",
+        ),
+        ("DPL", [], "TRAINER.DPL.LENGTHS_TEXT is missing: DPLSearch finds it"),
+    ],
+)
+def test_searches_that_nobody_means_are_refused(row, more, said, command, capsys):
+    assert train.main(command(row, *more)) == 2
+    assert said in capsys.readouterr().err
