@@ -1,8 +1,7 @@
 """schedule.json, what a search leaves behind: the schedule of each side, how sure every choice is, and the way there.
 
-{"text": {"place": "behind_start", "steps": [[remove, add], ...], "margins": [...],
-          "options": [[[remove, add], ...], ...], "alphas": [epoch][layer][option]},
- "vision": ..., "search": {"trainer": ..., ...}}
+Per side ("text", "vision"): "place", "steps" of (remove, add), "margins", "options" by layer, and "alphas" by epoch,
+layer and option; and "search" says of which run.
 
 Options may remove "all". A side that was not searched has place and steps alone; one that there is not is null.
 """

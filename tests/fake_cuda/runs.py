@@ -8,6 +8,7 @@ from unittest import mock
 import torch
 
 from modprompt.compat import find as compat
+from modprompt.training.alphas import ValidationBatches
 
 compat.add_to_path()
 
@@ -81,7 +82,8 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         size, found = trainer.cfg.INPUT.SIZE[0], {}
         if hasattr(trainer, "optim"):
             trainer.train_loader_x = Batches(steps, size, watch)
-            trainer.val_loader = [batch_of(size)] * 2  # of a search
+            if getattr(trainer, "searches", None) is not None:
+                trainer._validation = ValidationBatches([batch_of(size)] * 2)
             trainer.run_epoch()
             found["step"] = _counts(trainer.train_loader_x)
         trainer.test_loader = Batches(min(steps, 2), size, watch)
