@@ -15,6 +15,8 @@ import torch
 
 from modprompt.runs import folder
 
+_ATTENTION = ("flash", "mem_efficient", "math")  # kinds of fused attention; PyTorch before 2.0 has none
+
 
 def generators_and_warnings() -> dict:
     """What pytest and its plugins keep for every test, but a program must keep itself, as values that can be compared."""
@@ -54,9 +56,7 @@ def settings() -> dict:
             torch.backends.cudnn.deterministic,
             torch.backends.cudnn.allow_tf32,
             torch.backends.cuda.matmul.allow_tf32,
-            torch.backends.cuda.flash_sdp_enabled(),
-            torch.backends.cuda.mem_efficient_sdp_enabled(),
-            torch.backends.cuda.math_sdp_enabled(),
+            *(getattr(torch.backends.cuda, f"{name}_sdp_enabled", bool)() for name in _ATTENTION),
             torch.nn.Module.half,
             torch.Tensor.half,
         ),
