@@ -72,6 +72,7 @@ def test_base_to_new_runs_once_and_resumes_what_has_no_result(bash, clip_file, t
     assert result.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_finished_run_with_other_options_is_refused(bash, clip_file, tmp_path):
     """Never the old number for a new question."""
     assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file), "OPTIM.LR", "0.001").returncode == 0
@@ -97,6 +98,7 @@ def test_option_must_agree_with_the_folder_that_the_script_names(bash, clip_file
     assert f"error: {key} is {value}, but the output folder is for " in done.stdout
 
 
+@pytest.mark.slow
 def test_cross_data_set_runs(bash, clip_file, tmp_path):
     assert bash("mpl/xd_train.sh", "eurosat", 1, *options(clip_file)).returncode == 0
     test = bash("mpl/xd_test.sh", "eurosat", 1, *options(clip_file), SOURCE="eurosat")
@@ -376,6 +378,7 @@ def test_trainer_of_the_environment_counts_for_zero_shot_alone(typed):
     assert all("--trainer MaPLe " in line for line in typed("maple/base2new_train.sh", "dtd", 1, TRAINER="CoOp"))
 
 
+@pytest.mark.slow
 def test_result_of_another_model_is_not_taken_for_this_one(bash, clip_file):
     """Published weights, then one's own, in the same folders: each is tested."""
     assert bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file)).returncode == 0

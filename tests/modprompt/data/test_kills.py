@@ -12,6 +12,7 @@ from tests.modprompt.data.test_readers import facts, read
 READERS = ("eurosat", "oxford_pets", "oxford_flowers", "stanford_cars", "imagenet", "image_folder", "digits")
 
 
+@pytest.mark.slow
 def test_every_kill_point_leads_to_the_same_lists(tmp_path, capsys):
     found = kill_points(tmp_path, *READERS)
     with capsys.disabled():

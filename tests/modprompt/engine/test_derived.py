@@ -87,6 +87,7 @@ def test_changed_weights_are_seen():
     assert torch.equal(derived.normalise(norm, x), norm(x))
 
 
+@pytest.mark.slow
 def test_a_scaled_bias_follows_its_layer_and_goes_with_it():
     linear = nn.Linear(4, 8).requires_grad_(False)
     assert torch.equal(derived.scaled_bias(linear, 1.5), 1.5 * linear.bias)

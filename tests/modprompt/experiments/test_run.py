@@ -62,6 +62,7 @@ def test_live_lines_on_a_terminal(undisturbed):
     assert "2 of 2 runs are finished" in text
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(360)  # eight starts of train.py one behind the other
 def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real, undisturbed):
     (folder, words), (whole, _) = real, undisturbed
@@ -261,6 +262,7 @@ def test_working_directory_with_a_train_py_and_datasets_of_its_own(small, tmp_pa
     assert "# 8 of 8 runs would start" in done.stdout
 
 
+@pytest.mark.slow
 def test_nohup_is_kept(real, tmp_path):
     folder, words = real
     out = tmp_path / "out"

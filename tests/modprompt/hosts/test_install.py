@@ -93,6 +93,7 @@ def test_line_goes_in_and_out_byte_for_byte(eol, end):
         assert train_line.without_line(changed) == program
 
 
+@pytest.mark.slow
 def test_bundled_script_trains_and_tests(host, workshop):
     assert run(host) == 0
     (host / "configs" / "datasets").mkdir()

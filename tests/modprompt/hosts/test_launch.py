@@ -28,6 +28,7 @@ def test_mpl_trains_in_an_untouched_codebase_with_our_losses(kind, workshop, tmp
     assert git(host, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_checkpoint_is_evaluated_and_a_finished_run_only_tested(workshop, tmp_path):
     host = write_host(tmp_path / "host", clip="design")
     start = ("-m", "modprompt.launch", "train.py")
@@ -39,6 +40,7 @@ def test_checkpoint_is_evaluated_and_a_finished_run_only_tested(workshop, tmp_pa
     assert "nothing to train, testing again" in again.stdout
 
 
+@pytest.mark.slow
 def test_own_trainers_keep_their_names(workshop, tmp_path):
     host = write_host(tmp_path / "host", own_mpl=True)
     for name in ("OWN", "MPL"):
@@ -88,6 +90,7 @@ def test_wrong_use_is_one_line(words, line, tmp_path):
     assert done.stderr.startswith(line)
 
 
+@pytest.mark.slow
 def test_unfinished_run_goes_on_after_its_last_epoch(workshop, tmp_path):
     host = write_host(tmp_path / "host")
     start = ("-m", "modprompt.launch", "train.py")
@@ -144,6 +147,7 @@ def test_other_methods_configs_are_not_replaced(tmp_path, monkeypatch):
     assert replaced.startswith("--config-file=/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "design"])
 def test_weights_that_its_clip_cannot_build_run_in_a_codebase(kind, workshop, tmp_path):
     """GELU and heads of width 32, from open_clip's files; images made as these say, other than the config file does."""

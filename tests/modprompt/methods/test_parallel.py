@@ -47,6 +47,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no torch.distributed")
 def test_two_processes_have_the_gradients_of_one(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)

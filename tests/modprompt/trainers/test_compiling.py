@@ -149,6 +149,7 @@ def test_compiled_encoders_are_named(trainer, ran, why, command, tmp_path):
     assert compiled(tmp_path / "out") == {"asked": "aot_eager", "ran": ran, "why": why}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["", "graph"])
 def test_another_optimiser_of_a_second_stage_takes_the_steps(how, command, tapes, tmp_path, monkeypatch):
     prepare = PromptTrainer.before_epoch
