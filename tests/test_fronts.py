@@ -71,6 +71,7 @@ def ran(words, folder, *path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program", [["-m", "modprompt", "train"], [ROOT / "train.py"]], ids=["-m modprompt", "train.py"]
 )

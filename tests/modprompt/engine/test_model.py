@@ -174,6 +174,7 @@ def test_copies_have_the_same_logits_and_are_their_own(model, images, twin, how)
         assert torch.equal(model(images), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_whole_model_compiles(model, images):
     compiled = torch.compile(model, backend="eager")

@@ -25,6 +25,7 @@ def run(host, *flags):
     return install.main([str(host), *flags])
 
 
+@pytest.mark.slow
 def test_installed_trainer_runs_without_this_project_and_leaves_no_trace(host, workshop):
     before = (host / "train.py").read_bytes()
     assert run(host) == 0
@@ -44,6 +45,7 @@ def test_installed_trainer_runs_without_this_project_and_leaves_no_trace(host, w
     assert git(host, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_codebase_with_an_mpl_keeps_it(tmp_path, workshop):
     host = write_host(tmp_path / "host", own_mpl=True)
     before = (host / "trainers" / "mpl.py").read_bytes()

@@ -142,6 +142,7 @@ def test_what_is_installed_can_be_taken_out_all_the_same(tmp_path, elsewhere, mo
     assert git(host, "status", "--porcelain", "--ignored") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(360)
 def test_launcher_takes_the_folder_and_the_doctor_names_the_other(tmp_path, elsewhere, workshop):
     host = write_host(tmp_path / "host")
