@@ -6,8 +6,7 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
-import typing
-from typing import List, Optional, Union
+from typing import List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,11 +39,11 @@ def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
     tokens = [tokens_of(new) for new in additions]
     plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]
     if len(plain) < 2 or not packing.counts_launches(plain[0].device):
-        cast = [None if one is None else one.to(dtype) for one in tokens]
+        typed = [None if one is None else one.to(dtype) for one in tokens]
     else:
         found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(one) for one in plain])))
-        cast = [found[id(one)] if id(one) in found else one if one is None else one.to(dtype) for one in tokens]
-    return [with_tokens(new, one) for new, one in zip(additions, cast)]
+        typed = [found[id(one)] if id(one) in found else one if one is None else one.to(dtype) for one in tokens]
+    return [with_tokens(new, one) for new, one in zip(additions, typed)]
 
 
 class VisionEncoder(nn.Module):
@@ -117,8 +116,8 @@ def image_encoder(
 ) -> Union[VisionEncoder, ResNetEncoder]:
     """The encoder for the image side of a stock CLIP; on a ResNet the schedule is that of no layers."""
     if hasattr(visual, "transformer"):  # the classes are those of some `clip` package: what they have tells them apart
-        return VisionEncoder(typing.cast(VisionTransformer, visual), schedule, stream)
-    return ResNetEncoder(typing.cast(ResNet, visual))
+        return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
+    return ResNetEncoder(cast(ResNet, visual))
 
 
 class TextEncoder(nn.Module):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from modprompt.fields import Configured, setting
 
 ALL_BATCHES, FIRST_BATCH = "all", "first"
+MOST = 64  # prompt tokens that an option of a layer may add, or remove by number
 BETAS = (0.5, 0.999)  # of Adam on the alphas (DPL, arXiv 2501.00457)
 
 

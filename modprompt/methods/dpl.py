@@ -2,14 +2,14 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from torch import Tensor
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
-from modprompt.errors import SettingError, UserError
+from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
 from modprompt.learners.base import Learner
 from modprompt.learners.lengths import LengthsPromptLearner
@@ -60,33 +60,32 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     def schedules(self, shape: Shape) -> Schedules:
         """Replacement by the lengths, or what is written out."""
-        missing = [
-            (
-                f"LENGTHS_{side.upper()}",
-                f" is missing: DPLSearch finds it, SCHEDULE_{side.upper()} @schedule.json takes it",
-            )
-            for side in ("text", "vision")
-            if not (getattr(self, f"lengths_{side}") or getattr(self, f"schedule_{side}"))
-        ]
-        if missing:
-            raise SettingError(missing)
-        return Schedules(self._side("text", shape.text_layers), self._side("vision", shape.vision_layers))
+        found: Dict[str, Schedule] = {}
+        faults: List[Tuple[str, str]] = []
+        for side, layers in (("text", shape.text_layers), ("vision", shape.vision_layers)):
+            try:
+                found[side] = self._side(side, layers)
+            except SettingError as error:
+                faults += error.faults
+        if faults:
+            raise SettingError(faults)
+        return Schedules(**found)
 
     def _side(self, side: str, layers: int) -> Schedule:
         lengths: Sequence[int] = getattr(self, f"lengths_{side}")
         key = f"LENGTHS_{side.upper()}"
         if not lengths:
             written = self.written(side, getattr(self, f"schedule_{side}"), layers, 0, "")
-            return by_lengths([0] * layers, side) if written is None else written.at(OWN_PLACES[side])
+            if written is None:
+                text = f" is missing: DPLSearch finds it, SCHEDULE_{side.upper()} @schedule.json takes it"
+                raise SettingError([(key, text)])
+            return written.at(OWN_PLACES[side])
         if len(lengths) != layers:
             text = f" has {len(lengths)} numbers, but the model has {layers} {side} layers"
             if len(self.lengths_vision if side == "text" else self.lengths_text) == layers:
                 text += "; the other side's fit: for exchanged files there is ALPHAS_SWAPPED True"
             raise SettingError([(key, text)])
-        try:
-            return by_lengths(lengths, side, OWN_PLACES[side])
-        except UserError as error:
-            raise SettingError([(key, f": {error}")]) from None
+        return by_lengths(lengths, side, OWN_PLACES[side])
 
     def words(self, dataset: str) -> str:
         """The words in front of a class name; of the ensemble those of its last template, which ends the prompt."""

@@ -12,12 +12,10 @@ from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape, by_lengths
 from modprompt.fields import setting
 from modprompt.learners.options import OptionsPromptLearner
-from modprompt.methods.alphas import AlphaSettings
+from modprompt.methods.alphas import MOST, AlphaSettings
 from modprompt.methods.base import Method
 from modprompt.methods.contract import Classes
 from modprompt.methods.dpl import OWN_PLACES
-
-MOST = 64  # prompt tokens of a layer
 
 
 @dataclass(frozen=True, repr=False)

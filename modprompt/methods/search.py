@@ -15,7 +15,7 @@ from modprompt.engine.space import Option, options
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.learners.slots import SlotsPromptLearner
-from modprompt.methods.alphas import AlphaSettings
+from modprompt.methods.alphas import MOST, AlphaSettings
 from modprompt.methods.base import Method
 from modprompt.methods.contract import Classes
 from modprompt.methods.coop import CoOp
@@ -24,7 +24,6 @@ from modprompt.methods.groups import LearnedText, PromptsVision
 
 M = TypeVar("M", bound=Method)
 SIDES = ("all", "text", "vision")
-MOST = 64  # prompt tokens that a layer may remove by number, or add
 
 
 @dataclass(frozen=True, repr=False)

@@ -60,11 +60,8 @@ def read(path: PathLike) -> Dict[str, Alphas]:
     for side in sides:
         if f"{side}_options" not in arrays:
             raise UserError(f"{path} lacks {side}_options: give an alpha_e{{k}}.npz of a search")
-    places = {side: str(arrays.get(f"{side}_place", "")) for side in sides}
-    return {
-        side: _checked(path, side, arrays[side], arrays[f"{side}_options"])._replace(place=places[side])
-        for side in sides
-    }
+    checked = {side: _checked(path, side, arrays[side], arrays[f"{side}_options"]) for side in sides}
+    return {side: one._replace(place=str(arrays.get(f"{side}_place", ""))) for side, one in checked.items()}
 
 
 def write_pair(folder: PathLike, epoch: int, text: np.ndarray, vision: np.ndarray) -> Tuple[Path, Path]:

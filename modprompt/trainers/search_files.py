@@ -1,7 +1,7 @@
 """What a search leaves in its output folder: alphas of each epoch, schedule.json and a picture of both."""
 
 import os
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from torch import Tensor
@@ -30,20 +30,17 @@ def margins_line(found: Found) -> str:
     return f"{'margin':<14}" + "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in found.margins)
 
 
-def write_alphas(
-    folder: str, epoch: int, learner: SearchLearner, npy: bool, values: Optional[Mapping[str, Tensor]] = None
-) -> None:
+def write_alphas(folder: str, epoch: int, learner: SearchLearner, values: Mapping[str, Tensor], npy: bool) -> None:
     """Write alpha_e{epoch}.npz; with `npy` the reference's pair of files too.
 
     Args:
         folder: where.
         epoch: after which.
-        learner: its options, and without `values` its alphas.
+        learner: whose options they weigh.
+        values: the alphas (L, O) of each searched side.
         npy: whether the reference's files are written, too.
-        values: (L, O) of each searched side.
     """
-    now = learner.alphas_now() if values is None else values
-    sides = {side: _table(now[side], options, learner.place(side)) for side, options in learner.options.items()}
+    sides = {side: _table(values[side], options, learner.place(side)) for side, options in learner.options.items()}
     alphas.write(folder, epoch, sides)
     if not npy:
         return

@@ -3,7 +3,6 @@
 import functools
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
-import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
@@ -48,8 +47,12 @@ class Searching(_Trainer):
         Raises:
             UserError: if the alphas of earlier epochs are not there, because a run was resumed without its state.
         """
-        super().before_train()
-        if self.searches is not None and self.cfg.OUTPUT_DIR:
+        super().before_train()  # refuses a folder that holds another run: nothing is written before
+        if self.searches is None:
+            return
+        if self.start_epoch == 0:
+            self._write_alphas(0)
+        elif self.cfg.OUTPUT_DIR:
             search_files.require_alphas(self.cfg.OUTPUT_DIR, self.start_epoch)
 
     @property
@@ -90,8 +93,6 @@ class Searching(_Trainer):
             return
         self._require_validation()
         self._history = [self._learner.alphas_now()]
-        if self.cfg.OUTPUT_DIR:
-            search_files.write_alphas(self.cfg.OUTPUT_DIR, 0, self._learner, self._npy)
 
     def _require_validation(self) -> None:
         dataset, name = self.dm.dataset, self.cfg.DATASET.NAME
@@ -114,9 +115,10 @@ class Searching(_Trainer):
                 most = max(self._learner.options[side], key=len)
                 print(f"{side} side: {len(most)} options a layer: {search_files.shown(most)}")
 
-    @property
-    def _npy(self) -> bool:
-        return bool(getattr(self.method, "write_npy", False))
+    def _write_alphas(self, epoch: int) -> None:
+        if self.cfg.OUTPUT_DIR:
+            npy = bool(getattr(self.method, "write_npy", False))
+            search_files.write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._history[epoch], npy)
 
     @functools.cached_property
     def _alpha_step(self) -> Step:
@@ -148,12 +150,8 @@ class Searching(_Trainer):
     def after_epoch(self) -> None:
         """Write the alphas, too."""
         if self.searches is not None:
-            finite = torch.stack([torch.isfinite(one).all() for one in self.model.alpha_parameters()])
-            if not finite.all():
-                raise FloatingPointError(f"the alphas are not finite after epoch {self.epoch + 1}: lower ALPHA_LR")
             self._history.append(self._learner.alphas_now())
-            if self.cfg.OUTPUT_DIR:
-                search_files.write_alphas(self.cfg.OUTPUT_DIR, self.epoch + 1, self._learner, self._npy)
+            self._write_alphas(self.epoch + 1)
         super().after_epoch()
 
     def after_train(self) -> None:
@@ -203,5 +201,5 @@ class Searching(_Trainer):
             self._alpha_step.scaler.load_state_dict(state["scaler"])
         self._validation.go_on(int(state["taken"]))
         self._history = list(state["history"])
-        for epoch, alphas in enumerate(self._history if self.cfg.OUTPUT_DIR else []):
-            search_files.write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._npy, alphas)
+        for epoch in range(len(self._history)):
+            self._write_alphas(epoch)

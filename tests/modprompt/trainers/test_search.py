@@ -436,3 +436,12 @@ def test_settings_of_a_search_that_is_none_are_told(command, capsys):
 def test_searches_that_nobody_means_are_refused(row, more, said, command, capsys):
     assert train.main(command(row, *more)) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_search_that_is_refused_leaves_the_alphas_of_the_one_that_is_there(command, tmp_path):
+    words = command("DPLSearch", *SEARCH)
+    assert train.main(words) == 0
+    drawn = (tmp_path / "out" / "alpha_e0.npz").read_bytes()
+    words[words.index("--seed") + 1] = "2"
+    assert train.main(words) == 2
+    assert (tmp_path / "out" / "alpha_e0.npz").read_bytes() == drawn
