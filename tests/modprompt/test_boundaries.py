@@ -20,19 +20,20 @@ FLOORS = (
     {"methods"},
     {"use", "compat"},
     {"trainers", "data"},
+    {"active"},
     {"experiments", "hosts"},
     {"cli"},
     {"__init__", "launch", "install", "doctor", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-DASSL = {"compat", "trainers", "data"}  # rooms that know it
+DASSL = {"compat", "trainers", "data", "active"}  # rooms that know it
 OTHERS_WITH_DASSL = {"hosts/doctor.py", "experiments/plan/check.py", "experiments/plan/present.py"}
 MEETING = {"trainers/run.py": {"data"}}  # where trainers and readers, of one floor, come together
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 MOST_LINES = 300
-PRINTING = {"programs", "trainers", "data", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {"__init__"}
+PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {"__init__"}
 WITH_TORCH = {"storage": ("tensors", "torch_files", "torchscript", "unpickling"), "experiments": ("plan.check",)}
 
 
@@ -139,7 +140,7 @@ TORCHLESS = {
     "ground": [f"modprompt.{name}" for name in sorted(GROUND)],
     "storage": modules_of("storage"),
     "runs": modules_of(
-        "runs", "settings", "same", "result", "images", "folder", "published", "schedule_file", "alphas"
+        "runs", "settings", "same", "result", "images", "folder", "published", "schedule_file", "alphas", "rounds"
     ),
     "schedule": modules_of("engine", "schedule", "space"),
     "methods": modules_of("methods", "table", "schedule_files"),

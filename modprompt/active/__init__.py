@@ -1,0 +1,1 @@
+"""Active prompt learning: rounds that choose which images are labelled, around any trainer."""

@@ -1,0 +1,40 @@
+"""Active prompt learning: its settings, and what its rounds leave in a run's folder, by name.
+
+rounds/round_3.csv     the picks of a round, with a column for their labels
+rounds/round_3.html    the same as pictures
+rounds/round_3.json    the record of a round, from which a killed run goes on
+rounds/round_3/        its training: checkpoints, result.json
+rounds/waiting.json    which labels a run waits for
+"""
+
+from dataclasses import dataclass
+
+from modprompt.fields import Configured, setting
+
+FOLDER = "rounds"
+WAITING = "waiting.json"  # in it: {"round": 3, "file": "round_3.csv", "missing": 7, "of": 10}
+EXIT_WAITING = 3  # exit code of a run that waits for labels
+NONE, RANDOM, PCB_ALONE = "none", "random", "pcb"  # pcb: badge with PCB, as active-prompt-learning calls it
+
+
+def round_name(number: int) -> str:
+    """What the files of a round are called, but for their endings."""
+    return f"round_{number}"
+
+
+@dataclass(frozen=True, repr=False)
+class Active(Configured):
+    """Rounds that choose which images are labelled (PCB, arXiv 2311.11178), around any trainer."""
+
+    node = "ACTIVE"
+
+    rounds: int = setting(0, "rounds of choosing, labelling and training; 0: none, all labels are known", least=0)
+    method: str = setting("", "what chooses: random, entropy, margin, least_confidence, coreset, badge, cb, cbsq, none")
+    pcb: bool = setting(False, "balance what is chosen by predicted class (PCB)")
+    budget: int = setting(0, "labels a round; 0: one for each class", least=0)
+    gamma: float = setting(0.1, "candidates for PCB, as a share of all training images", least=0)
+    give_up: bool = setting(False, "PCB draws the rest of a round by chance when its poorest class has no candidate")
+    badge_rows: str = setting(
+        "right", "BADGE's rows: right, or as the reference misplaces them", choices=("right", "reference")
+    )
+    ask: bool = setting(False, "stop behind every choice until the labels of its CSV file are filled in")
