@@ -1,0 +1,133 @@
+"""BADGE (Ash et al., ICLR 2020): k-means++ on the gradients that images would give, were their predictions right.
+
+The gradient of an image is (onehot of its predicted class - p) outer f, C * E numbers. It is never written out: from
+two thin matrices of rows a = onehot - p and f follows |g - g'|^2 = |a|^2 |f|^2 + |a'|^2 |f'|^2 - 2 (a . a') (f . f').
+
+Shapes: U images without a label, C classes, E joint width.
+"""
+
+from typing import List, NamedTuple, Optional
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modprompt.active.acquisition import Choice, Seen, acquisition
+from modprompt.active.ties import ROUNDING, first_largest
+from modprompt.runs.rounds import PCB_ALONE
+
+SCORE = "distance of gradients"
+
+
+class Gradients(NamedTuple):
+    """Gradients as two thin matrices, float64.
+
+    errors: (U, C) onehot of the predicted class minus probabilities.
+    features: (U, E).
+    squares: (U,) squared norms.
+    """
+
+    errors: Tensor
+    features: Tensor
+    squares: Tensor
+
+    def squared_distances(self, position: int) -> Tensor:
+        """(U,) squared distances to one of them; 0 where they are equal but for rounding."""
+        products = (self.errors @ self.errors[position]).mul_(self.features @ self.features[position])
+        most = self.squares + self.squares[position]
+        squared = most - 2 * products
+        return squared.where(squared > ROUNDING * most, torch.zeros_like(squared))
+
+
+@acquisition("badge", SCORE)
+@acquisition(PCB_ALONE, SCORE)
+def badge(seen: Seen, number: int) -> Choice:
+    """Centres of k-means++ on gradients, in the order in which they are drawn."""
+    return k_means_plus_plus(gradients(seen), number)
+
+
+def badge_of_reference(seen: Seen, number: int) -> Choice:
+    """The same on rows as the reference misplaces them: what it picks if the batch does not divide the images."""
+    rows = misplaced(len(seen.features), seen.batch_size).to(seen.features.device)
+    right = gradients(seen)
+    return k_means_plus_plus(Gradients(*(_taken(matrix, rows) for matrix in right)), number)
+
+
+def gradients(seen: Seen) -> Gradients:
+    """The gradients of all images without a label."""
+    p = seen.probabilities
+    errors = (-p).scatter_add_(1, p.argmax(dim=1, keepdim=True), torch.ones_like(p[:, :1])).double()
+    features = seen.features.double()
+    return Gradients(errors, features, errors.norm(dim=1) ** 2 * features.norm(dim=1) ** 2)
+
+
+def misplaced(images: int, batch: int) -> Tensor:
+    """(U,) which image's gradient stands in each row of the reference's matrix; -1: none, the row is zero.
+
+    It writes image j of batch i to row i * b + j, with b the size of that batch: a short last one goes too far up.
+    """
+    rows = torch.full((images,), -1)
+    for number, block in enumerate(torch.arange(images).split(batch)):
+        rows[number * len(block) : (number + 1) * len(block)] = block
+    return rows
+
+
+def k_means_plus_plus(points: Gradients, number: int) -> Choice:
+    """Centres as k-means++ seeds them.
+
+    The first is that of the largest norm; each of the others is drawn with probability proportional to the squared
+    distance to its nearest centre. When all that are left equal a centre, they follow in order, without a draw.
+
+    Args:
+        points: what is chosen from.
+        number: how many; all, if there are fewer.
+
+    Returns:
+        Positions in the order of choice; scores are distances to the nearest centre, of the first its norm.
+    """
+    number = min(number, len(points.squares))
+    if not number:
+        return Choice([], [])
+    largest = float(points.squares.max())
+    positions = [first_largest(points.squares, ROUNDING * largest)]
+    scores = [float(points.squares[positions[0]]) ** 0.5]
+    nearest = torch.full_like(points.squares, float("inf"))
+    while len(positions) < number:
+        nearest = torch.minimum(nearest, points.squared_distances(positions[-1]))
+        nearest[positions[-1]] = 0
+        weights: np.ndarray = nearest.cpu().numpy()
+        found = _drawn(weights, positions)
+        if found is None:
+            chosen = set(positions)
+            rest = [one for one in range(len(weights)) if one not in chosen][: number - len(positions)]
+            return Choice(positions + rest, scores + [0.0] * len(rest))
+        positions.append(found)
+        scores.append(float(weights[found]) ** 0.5)
+    return Choice(positions, scores)
+
+
+def _drawn(weights: np.ndarray, centres: List[int]) -> Optional[int]:
+    """A position that is no centre, by chance: one double of NumPy's generator a trial, as the reference draws.
+
+    Args:
+        weights: (U,) of each, none below 0.
+        centres: positions that are drawn again.
+
+    Returns:
+        The first position whose cumulated probability is not below the double; None if all weights are 0.
+    """
+    total = weights.sum()
+    if total == 0:
+        return None
+    cumulated = np.cumsum(weights / total)
+    while True:
+        found = int(np.searchsorted(cumulated, np.random.random_sample()))
+        if found < len(weights) and found not in centres:  # beyond: the last sum may be just below 1
+            return found
+
+
+def _taken(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a matrix; zeros where the row is -1."""
+    taken = matrix[rows.clamp(min=0)]
+    taken[rows < 0] = 0
+    return taken

@@ -1,0 +1,67 @@
+"""PCB (arXiv 2311.11178): picks from candidates, balanced by predicted class.
+
+All draws are of Python's generator, in the order of the reference.
+"""
+
+import random
+from typing import Dict, List, NamedTuple, Sequence, Set
+
+
+class Balanced(NamedTuple):
+    """A pick.
+
+    position: among the candidates.
+    poorest: the class with the fewest labels at that moment.
+    by_chance: whether that class had no candidate left, so that any was drawn.
+    """
+
+    position: int
+    poorest: int
+    by_chance: bool
+
+
+def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_up: bool) -> List[Balanced]:
+    """Pick for the class with the fewest labels, again and again; a pick counts as a label of its predicted class.
+
+    Args:
+        predicted: class of each candidate, in the acquisition's order.
+        counts: labelled images of each class, by true label.
+        budget: how many picks.
+        give_up: when the poorest class has no candidate left, draw any candidate, without counting it (so that the
+            rest of the budget is drawn so); else go on with the next poorest class that has one.
+
+    Raises:
+        ValueError: if there are fewer candidates than picks.
+    """
+    if len(predicted) < budget:
+        raise ValueError(f"{budget} picks from {len(predicted)} candidates")
+    labels = list(counts)
+    of_class: Dict[int, List[int]] = {}
+    for position, own in enumerate(predicted):
+        of_class.setdefault(own, []).append(position)
+    left = {own: len(mine) for own, mine in of_class.items()}
+    picks: List[Balanced] = []
+    taken: Set[int] = set()
+    while len(picks) < budget:
+        among = range(len(labels)) if give_up else sorted(own for own, count in left.items() if count)
+        poorest = min(among, key=lambda own: labels[own])  # the first in ties
+        mine = list(of_class.get(poorest, ()))
+        random.shuffle(mine)  # picked ones too: one shuffle a pick
+        found = next((position for position in mine if position not in taken), None)
+        by_chance = found is None
+        if found is None:
+            found = _any(len(predicted), taken)
+        else:
+            labels[poorest] += 1
+            left[poorest] -= 1
+        taken.add(found)
+        picks.append(Balanced(found, poorest, by_chance))
+    return picks
+
+
+def _any(candidates: int, taken: Set[int]) -> int:
+    """A candidate that is not taken, by chance: one `randint` a trial."""
+    while True:
+        found = random.randint(0, candidates - 1)
+        if found not in taken:
+            return found

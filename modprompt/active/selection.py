@@ -1,0 +1,155 @@
+"""What a round asks labels for: an acquisition, alone or with PCB behind it.
+
+Draws are of Python's and NumPy's generators; PyTorch's is not touched.
+
+Shapes: U images without a label, C classes.
+"""
+
+import math
+import random
+from typing import List, NamedTuple, Optional, Sequence
+
+from modprompt.active import badge, coreset, uncertainty  # noqa: F401 - which enter themselves
+from modprompt.active.acquisition import Acquisition, Choice, Seen, find
+from modprompt.active.balance import balance
+from modprompt.checks import at_most
+from modprompt.errors import SettingError
+from modprompt.runs.rounds import NONE, PCB_ALONE, RANDOM, Active
+
+
+class Pick(NamedTuple):
+    """An image to be labelled.
+
+    position: row of the unlabelled images.
+    score: what the acquisition chose it by.
+    reason: why, for people.
+    predicted: the class of the largest probability, the first in ties.
+    probability: that class's.
+    free: the label that the model gives it for nothing; None if it is asked for.
+    """
+
+    position: int
+    score: float
+    reason: str
+    predicted: int
+    probability: float
+    free: Optional[int]
+
+
+def check(settings: Active) -> None:
+    """Complain about settings that do not go together.
+
+    Raises:
+        SettingError: on an acquisition that there is not (the nearest is named), rounds without one or one without
+            rounds, "none" without PCB, a share above 1.
+    """
+    if not settings.rounds:
+        if settings.method:
+            text = f" is {settings.method!r}, but ACTIVE.ROUNDS is 0, so nothing is chosen: give the number of rounds"
+            raise SettingError([("ACTIVE.METHOD", text)])
+        return
+    if not settings.method:
+        text = " is empty, but ACTIVE.ROUNDS is not 0: give an acquisition, or none with ACTIVE.PCB True for PCB alone"
+        raise SettingError([("ACTIVE.METHOD", text)])
+    find(settings.method)
+    if settings.method == NONE and not settings.pcb:
+        raise SettingError([("ACTIVE.METHOD", " none chooses nothing by itself: it needs ACTIVE.PCB True")])
+    at_most("ACTIVE.GAMMA", settings.gamma, 1)
+
+
+def has_pcb(settings: Active) -> bool:
+    """Whether PCB picks from what the acquisition gives."""
+    return settings.pcb or settings.method == PCB_ALONE
+
+
+def first_at_random(pool: int, budget: int) -> List[int]:
+    """Rows of the first round, if the acquisition does not choose it: one `sample` of Python's generator."""
+    return random.sample(range(pool), budget)
+
+
+def candidates(settings: Active, budget: int, images: int, pool: int) -> int:
+    """How many images the acquisition is asked for.
+
+    Args:
+        settings: of the rounds.
+        budget: labels that are asked for in a round.
+        images: in the whole pool, labelled ones included.
+        pool: without a label.
+
+    Raises:
+        SettingError: if there are fewer than the budget.
+    """
+    if pool < budget:
+        text = f": {budget} labels a round are asked for, but only {pool} images have no label: ask for fewer"
+        raise SettingError([("ACTIVE.BUDGET", text)])
+    if not has_pcb(settings) or settings.method == RANDOM:
+        return budget
+    if settings.method == NONE:
+        return pool
+    share = math.floor(images * settings.gamma)
+    if share < budget:
+        text = (
+            f" {settings.gamma} of {images} images makes {share} candidates, fewer than the {budget} labels of a round"
+        )
+        raise SettingError([("ACTIVE.GAMMA", f"{text} (ACTIVE.BUDGET): give a larger share, or ask for fewer labels")])
+    return min(pool, share)
+
+
+def select(
+    seen: Seen, settings: Active, budget: int, images: int, counts: Sequence[int], names: Sequence[str]
+) -> List[Pick]:
+    """The images of a round, in the order of picking.
+
+    Args:
+        seen: what the model says of the images.
+        settings: of the rounds.
+        budget: labels that are asked for; an acquisition may choose fewer.
+        images: in the whole pool, labelled ones included.
+        counts: labelled images of each class, by true label.
+        names: of the classes.
+
+    Raises:
+        SettingError: if there are too few images or candidates.
+        ValueError: if an acquisition chooses what there is not.
+    """
+    wanted = candidates(settings, budget, images, len(seen.features))
+    used = _acquisition(settings)
+    choice = used.choose(seen, wanted)
+    _check_choice(used.name, choice, wanted, len(seen.features))
+    probability, predicted = (one[choice.positions].tolist() for one in seen.probabilities.max(dim=1))
+    whys = [f"{used.score} {score:.3g}" if used.score else used.name for score in choice.scores]
+    order = list(range(len(choice.positions)))
+    if has_pcb(settings):
+        picks = balance(predicted, counts, min(budget, len(order)), settings.give_up)
+        for position, poorest, by_chance in picks:
+            said = "had no candidate left: by chance" if by_chance else "had the fewest labels"
+            whys[position] += f"; {names[poorest]!r} {said}"
+        order = [pick.position for pick in picks]
+    found = []
+    for one in order:
+        free = choice.free.get(choice.positions[one])
+        why = whys[one] if free is None else f"free label {names[free]!r}; {whys[one]}"
+        found.append(Pick(choice.positions[one], choice.scores[one], why, predicted[one], probability[one], free))
+    return found
+
+
+def _acquisition(settings: Active) -> Acquisition:
+    """The acquisition of the settings; BADGE with the rows that they name."""
+    found = find(settings.method)
+    if found.choose is badge.badge and settings.badge_rows == "reference":
+        return found._replace(choose=badge.badge_of_reference)
+    return found
+
+
+def _check_choice(name: str, choice: Choice, wanted: int, pool: int) -> None:
+    """Raise ValueError unless an acquisition, maybe one of a user's own, chose what there is, once each."""
+    positions = choice.positions
+    if len(set(positions)) < len(positions) or not all(0 <= one < pool for one in positions):
+        raise ValueError(f"acquisition {name!r} chose rows twice or outside of 0 to {pool - 1}: {positions[:20]}")
+    if not 0 < len(positions) <= wanted or len(choice.scores) != len(positions):
+        numbers = f"{len(positions)} rows with {len(choice.scores)} scores"
+        raise ValueError(f"acquisition {name!r} chose {numbers}; {wanted} are wanted, each with a score")
+    if not all(math.isfinite(score) for score in choice.scores):
+        raise ValueError(f"acquisition {name!r} gave a score that is no finite number")
+    if not set(choice.free) <= set(positions):
+        raise ValueError(f"acquisition {name!r} labels images for nothing that it did not choose")
