@@ -36,6 +36,7 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
         raise UserError(f"annotation file missing: {path}" + (f"; {how_to_get}" if how_to_get else "")) from None
     except OSError as error:
         raise UserError(f"cannot read {path} ({error})") from None
+    text = text[1:] if text.startswith("\ufeff") else text  # which some editors put in front
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield Line(line.strip(), number, path)

@@ -18,4 +18,5 @@ import modprompt.data.readers.oxford_flowers
 import modprompt.data.readers.oxford_pets
 import modprompt.data.readers.stanford_cars
 import modprompt.data.readers.sun397
-import modprompt.data.readers.ucf101  # noqa: F401
+import modprompt.data.readers.ucf101
+import modprompt.data.readers.unlabelled  # noqa: F401

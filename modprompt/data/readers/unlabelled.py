@@ -1,0 +1,264 @@
+"""Unlabelled: a folder of images and a file of class names, for rounds that choose which images are labelled.
+
+    ROOT/classnames.txt          a class name a line; its place is its label
+    ROOT/images/**               the images, at any depth; without this folder those below ROOT itself, but for ROOT/test
+    ROOT/labels.csv              may be missing: columns `file` (path below ROOT) and `label` (class name), of labels
+                                 that there are already; the file of a round (round_3.csv), filled in, is one
+    ROOT/test/<class>/**         may be missing: images to measure by; a folder's name is a class name
+
+Files and folders whose names begin with a dot are left out, and so is the folder of the run. All images are decoded
+once, and again when they have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Iterable, Iterator, Sequence
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+from yacs.config import CfgNode
+
+from modprompt.data.class_names import ClassNames, folded
+from modprompt.data.images import Image, datums, relative, require_decodable
+from modprompt.data.listings import read_lines
+from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
+from modprompt.data.readers.image_folder import SUFFIXES
+from modprompt.data.storage import Storage
+from modprompt.data.subsample import CHOICES
+from modprompt.errors import UserError
+from modprompt.runs import images as runs
+from modprompt.storage.opening import Refused, read_text
+from modprompt.storage.tables import read_table, readings
+from modprompt.storage.text import write_json
+
+UNKNOWN = -1  # label of an image that nobody has labelled
+_CHECKED = "checked_images.json"  # which images were decoded
+_OURS = ("classnames.txt", "labels.csv", _CHECKED)
+
+
+@DATASET_REGISTRY.register()
+class Unlabelled(DatasetBase):
+    """Images without labels, those with one, and test images.
+
+    Args:
+        cfg: DATASET.ROOT, NUM_SHOTS and SUBSAMPLE_CLASSES are read, OUTPUT_DIR, ACTIVE.ROUNDS, and of TEST what is
+            tested, and what chooses by validation images.
+
+    Attributes:
+        pool: images without a label, sorted by path; their label is -1.
+        has_test: whether there are test images. If not, `test` holds one image that stands in.
+        image_root: the folder that image paths are relative to, DATASET.ROOT.
+        split_facts: name, status and hash of all lists and class names.
+
+    Raises:
+        UserError: if images or class names are missing, files do not fit, or the run would need what there is not.
+    """
+
+    dataset_dir = image_folder = ""
+    own_validation = False
+    few_shot_hash = ""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.cfg = cfg
+        self.folder = Path(cfg.DATASET.ROOT or ".").expanduser().absolute()
+        if not self.folder.is_dir():
+            raise UserError(f"DATASET.ROOT: there is no folder {self.folder}; give --root")
+        self.names = _class_names(self.folder / "classnames.txt")
+        self._known = ClassNames(self.names)
+        self.record_files: dict[str, str] = {}
+        unlabelled, labelled = self._training_images()
+        test = self._test_images()
+        self.has_test = bool(test)
+        self._require_what_the_run_needs(bool(labelled))
+        self._require_decodable([*unlabelled, *labelled, *test])
+        self.split_facts = {
+            "name": "Unlabelled",
+            "status": runs.NOT_KNOWN,
+            "hash": self._hash(unlabelled, labelled, test),
+        }
+        self.pool: list[Datum] = datums(unlabelled)
+        tested = datums(test or [*unlabelled, *labelled][:1])
+        train = tested if cfg.TEST.ONLY else datums(labelled)
+        super().__init__(train_x=train, val=tested if self.selected_on else None, test=tested)
+
+    @property
+    def image_root(self) -> str:
+        """The folder that image paths are relative to."""
+        return str(self.folder)
+
+    def get_num_classes(self, data_source: Sequence[Datum]) -> int:
+        """The number of all classes, also of those without an image."""
+        return len(self.names)
+
+    def get_lab2cname(self, data_source: Sequence[Datum]) -> tuple[dict[int, str], list[str]]:
+        """({label: class name}, class names by label) of all classes."""
+        return dict(enumerate(self.names)), list(self.names)
+
+    def _training_images(self) -> tuple[list[Image], list[Image]]:
+        """Images without and with a label, each sorted by path."""
+        inner = self.folder / "images"
+        folder = inner if inner.is_dir() else self.folder
+        skipped = {self.folder / "test"}
+        if self.cfg.OUTPUT_DIR:
+            skipped.add(Path(self.cfg.OUTPUT_DIR).expanduser().absolute())
+        paths = _images_below(folder, skipped)
+        if not paths:
+            raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)}): put them there, at any depth")
+        names = {relative(Image(path, UNKNOWN, ""), self.folder): path for path in paths}
+        labels = self._labels(names)
+        images = [
+            Image(path, labels.get(name, UNKNOWN), self.names[labels[name]] if name in labels else "")
+            for name, path in sorted(names.items())
+        ]
+        return [one for one in images if one.label == UNKNOWN], [one for one in images if one.label != UNKNOWN]
+
+    def _labels(self, images: dict[str, str]) -> dict[str, int]:
+        """{file: label} of labels.csv; empty if there is none."""
+        path = self.folder / "labels.csv"
+        try:
+            lines = read_table(path, ("file", "label"))
+        except FileNotFoundError:
+            return {}
+        labels: dict[str, int] = {}
+        lines_of: dict[str, int] = {}
+        for line in lines:
+            where, cell = f"{path}, line {line.number}", line.cells["file"]
+            files = [file for name in readings(cell) for file in (name, f"images/{name}") if file in images]
+            if not files:
+                raise UserError(f"{where}: there is no image {cell[:200]!r} in {self.folder}: name a file below it")
+            if files[0] in lines_of:
+                raise UserError(f"{where}: {files[0]} is in line {lines_of[files[0]]} already: leave one of the two")
+            lines_of[files[0]] = line.number
+            if line.cells["label"].strip():
+                labels[files[0]] = self._label(readings(line.cells["label"]), where)
+        if len(labels) < len(lines):
+            print(f"{path}: {len(lines) - len(labels)} of {len(lines)} lines have no label: their images have none")
+        return labels
+
+    def _label(self, texts: Iterable[str], where: str) -> int:
+        try:
+            return self._known.find(texts)
+        except Refused as error:
+            raise UserError(f"{where}: {error}") from None
+
+    def _test_images(self) -> list[Image]:
+        folder = self.folder / "test"
+        if not folder.is_dir():
+            return []
+        images = []
+        for entry in sorted(folder.iterdir()):
+            if entry.name.startswith("."):
+                continue
+            if not entry.is_dir():
+                raise UserError(f"{entry} stands among the class folders but is no folder: put it into its class's")
+            label = self._label([entry.name], f"{folder}")
+            images += [Image(path, label, self.names[label]) for path in sorted(_images_below(entry, set()))]
+        if not images:
+            raise UserError(f"{folder} has no images: put them into folders of their classes, or remove it")
+        return images
+
+    def _require_what_the_run_needs(self, has_labels: bool) -> None:
+        """Raise UserError if there is not what this run trains on, tests on or chooses by."""
+        cfg, rounds = self.cfg, self.cfg.ACTIVE.ROUNDS
+        if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+            known = cfg.DATASET.SUBSAMPLE_CLASSES in CHOICES
+            why = "images without labels have no half" if known else f"it must be one of {', '.join(CHOICES)}"
+            raise UserError(f"DATASET.SUBSAMPLE_CLASSES {cfg.DATASET.SUBSAMPLE_CLASSES}: {why}: give all")
+        if cfg.DATASET.NUM_SHOTS >= 1:
+            raise UserError(
+                f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}: Unlabelled trains on all labels that there are: give -1"
+            )
+        self.selected_on = selected_on(cfg, own_validation=False)
+        if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
+            raise UserError(f"Unlabelled has no validation images to choose by: {WITHOUT_VALIDATION}")
+        if not self.has_test and (cfg.TEST.ONLY or not (rounds or cfg.TEST.NO_TEST)):
+            how = "" if cfg.TEST.ONLY else ", or give TEST.NO_TEST True"
+            raise UserError(
+                f"Unlabelled has no images to test on: put some into {self.folder / 'test'}, in folders of their "
+                f"classes{how}"
+            )
+        if not (rounds or has_labels or cfg.TEST.ONLY):
+            raise UserError(
+                f"Unlabelled has no labels to train on: ACTIVE.ROUNDS says how many rounds choose images to label; "
+                f"or list labels that there are in {self.folder / 'labels.csv'}"
+            )
+
+    def _require_decodable(self, images: Sequence[Image]) -> None:
+        """Raise UserError if an image cannot be decoded; what was looked at and has not changed is not read again."""
+        digest = hashlib.sha256()
+        for image in images:
+            found = os.stat(image.impath)
+            digest.update(f"{relative(image, self.folder)}\t{found.st_size}\t{found.st_mtime_ns}\n".encode())
+        storage, now = Storage(self.folder), {"decoded": digest.hexdigest()}
+        path = storage.find(_CHECKED)
+        try:
+            if path is not None and json.loads(read_text(path)) == now:
+                return
+        except (OSError, ValueError):  # UserError is a ValueError
+            pass  # all are looked at again
+        require_decodable(images, str(self.folder))
+        write_json(storage.own / _CHECKED, now)
+
+    def _hash(self, *lists: Sequence[Image]) -> str:
+        digest = hashlib.sha256(json.dumps(self.names).encode("ascii"))
+        for images in lists:
+            rows = [(relative(image, self.folder), image.label) for image in images]
+            digest.update(json.dumps(rows).encode("ascii"))
+        return digest.hexdigest()
+
+
+def _class_names(path: Path) -> list[str]:
+    """The names in the file, by line.
+
+    Raises:
+        UserError: if there is none, or one is there twice; as CLIP reads them, without regard to case.
+    """
+    first: dict[str, tuple[int, str]] = {}
+    names = []
+    for line in read_lines(path, "write a class name a line into it"):
+        key = folded(line.text.replace("/", "|"))
+        if key in first:
+            number, name = first[key]
+            how = "" if name == line.text else ", and to CLIP the same"
+            raise line.bad(f"another name than {name!r}, which is in line {number}{how}")
+        first[key] = line.number, line.text
+        names.append(line.text)
+    if not names:
+        raise UserError(f"{path} has no class names: write one a line into it")
+    return names
+
+
+def _images_below(folder: Path, skipped: set[Path]) -> list[str]:
+    """Paths of the images at any depth; of files that are no images it says how many there are."""
+    others: list[str] = []
+    images = []
+    for path in _files_below(folder, skipped, set()):
+        if not path.lower().endswith(SUFFIXES):
+            others += [path] if os.path.basename(path) not in _OURS else []
+            continue
+        try:
+            path.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(f"the name of {path!r} is no UTF-8 text: rename it") from None
+        images.append(path)
+    if others:
+        print(f"{folder}: {len(others)} files are no images by their endings and are not used, e.g. {others[0]!r}")
+    return images
+
+
+def _files_below(folder: Path, skipped: set[Path], seen: set[str]) -> Iterator[str]:
+    """Files at any depth, hidden ones left out; links are followed, each folder once."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            yield entry.path
+        elif Path(entry.path) not in skipped:
+            yield from _files_below(Path(entry.path), skipped, seen)
