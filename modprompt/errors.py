@@ -4,7 +4,17 @@ from typing import Any, Sequence, Tuple
 
 
 class UserError(ValueError):
-    """A wrong setting, file or argument. Programs print the message alone and exit with code 2."""
+    """A wrong setting, file or argument. Programs print the message alone and exit with a code, 2."""
+
+    kind = "error"  # what stands in front of the message
+    exit_code = 2
+
+
+class WaitsForLabels(UserError):
+    """A run that cannot go on before somebody has labelled images; nothing is wrong."""
+
+    kind = "waiting"
+    exit_code = 3
 
 
 class SettingError(UserError):

@@ -27,7 +27,8 @@ def report(program: Callable[..., Any], *args: Any) -> int:
     """Run a program; turn warnings, and what a user can put right, into one line each, and this into an exit code.
 
     Returns:
-        0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130.
+        0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 after one on the labels that a
+        run waits for, or 130.
     """
     try:
         with warnings.catch_warnings():
@@ -36,12 +37,12 @@ def report(program: Callable[..., Any], *args: Any) -> int:
     except EXPECTED as error:
         if os.environ.get("MODPROMPT_TRACEBACK"):
             traceback.print_exc()
-        message = f"error: {one_line(error)}"
+        message = f"{getattr(error, 'kind', UserError.kind)}: {one_line(error)}"
         print(message, file=sys.stderr)
         log = getattr(sys.stdout, "file", None)  # of Dassl's logger
         if log is not None:
             log.write(message + "\n")
-        return 2
+        return int(getattr(error, "exit_code", UserError.exit_code))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
         return 130

@@ -1,6 +1,6 @@
-"""A training that is killed at changes to the disk and started again, in a process of its own.
+"""A run that is killed at changes to the disk and started again, in a process of its own.
 
-    python -m tests.kills SCRATCH NUMBER     prints [number of changes, [point, ...], [fault, ...]] as JSON
+    python -m tests.kills SCRATCH NUMBER training|rounds     prints [number of changes, [point, ...], [fault, ...]] as JSON
 
 The points are drawn from a seed. Whatever a kill leaves, the same command must end with the undisturbed run's result.
 """
@@ -19,12 +19,16 @@ from modprompt.runs import result
 from tests.conftest import ROOT, SMALL_CONFIG, bare, random_clip, write_eurosat
 from tests.killing import KILLED, in_child
 
-SAME = ("prompts_hash", "accuracy_pct", "correct", "images_hash", "config_hash", "backbone_hash")
+SAME = ("prompts_hash", "accuracy_pct", "correct", "images_hash", "config_hash", "backbone_hash", "rounds")
+OPTIONS = {
+    "training": {"DATASET.NUM_SHOTS": 2, "TEST.FINAL_MODEL": "best_val"},
+    "rounds": {"ACTIVE.METHOD": "badge", "ACTIVE.PCB": True, "ACTIVE.ROUNDS": 3, "ACTIVE.GAMMA": 0.3},
+}
 
 
-def kills(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:
-    """How many changes a training makes, in front of which it was killed, and what was wrong then."""
-    words = [sys.executable, "-W", "ignore", "-m", "tests.kills", str(scratch), str(number)]
+def kills(scratch: Path, number: int, kind: str = "training") -> tuple[int, list[int], list[str]]:
+    """How many changes a run of this kind makes, in front of which it was killed, and what was wrong then."""
+    words = [sys.executable, "-W", "ignore", "-m", "tests.kills", str(scratch), str(number), kind]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return tuple(json.loads(done.stdout.splitlines()[-1]))
@@ -38,7 +42,7 @@ def _prepare(scratch: Path) -> None:
     (scratch / "small.yaml").write_text(SMALL_CONFIG)
 
 
-def _words(scratch: Path, root: Path) -> list[str]:
+def _words(scratch: Path, root: Path, kind: str) -> list[str]:
     flags = {
         "--root": root,
         "--seed": 1,
@@ -47,29 +51,35 @@ def _words(scratch: Path, root: Path) -> list[str]:
         "--config-file": scratch / "small.yaml",
         "--dataset-config-file": ROOT / "configs/datasets/eurosat.yaml",
     }
-    options = {"DATASET.NUM_SHOTS": 2, "TEST.FINAL_MODEL": "best_val"}
-    words = [str(word) for pair in (*flags.items(), *options.items()) for word in pair]
+    words = [str(word) for pair in (*flags.items(), *OPTIONS[kind].items()) for word in pair]
     return [*words, *bare(scratch / "clip.pt")]
 
 
-def campaign(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:
+def _facts(root: Path) -> dict[str, object]:
+    """What a run's result says, but for times."""
+    found = result.read(root / "out").result or {}
+    rounds = [{**one, "elapsed_s": 0} for one in found.get("active", {}).get("rounds", ())]
+    return {**{key: found.get(key) for key in SAME}, "rounds": rounds}
+
+
+def campaign(scratch: Path, number: int, kind: str) -> tuple[int, list[int], list[str]]:
     """As `kills`, in this process, which must not have trained."""
-    import modprompt.trainers.run  # noqa: F401 - before a child counts what it does
+    import modprompt.active.rounds  # noqa: F401 - before a child counts what it does
     from modprompt.cli import train
 
     _prepare(scratch)
 
     def run(root: Path, kill_at: int) -> int:
         def work():
-            if train.main(_words(scratch, root)) != 0:
+            if train.main(_words(scratch, root, kind)) != 0:
                 raise SystemExit(1)
 
         return in_child(work, kill_at, scratch / "counted")
 
     shutil.copytree(scratch / "whole", scratch / "undisturbed")
     assert run(scratch / "undisturbed", 0) == 0
-    expected = result.read(scratch / "undisturbed" / "out").result
-    assert expected is not None
+    expected = _facts(scratch / "undisturbed")
+    assert expected["accuracy_pct"] is not None
     total = int((scratch / "counted").read_text())
     points, faults = sorted(random.Random(number).sample(range(1, total + 1), number)), []
     for point in points:
@@ -80,8 +90,8 @@ def campaign(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:
         if run(root, 0) != 0:
             faults.append(f"{point}: does not go on")
             continue
-        found = result.read(root / "out").result or {}
-        faults += [f"{point}: other {key}" for key in SAME if found.get(key) != expected[key]]
+        found = _facts(root)
+        faults += [f"{point}: other {key}" for key in SAME if found[key] != expected[key]]
         faults += [f"{point}: left {path.name}" for path in root.rglob("*.part")]
     return total, points, faults
 
@@ -89,7 +99,7 @@ def campaign(scratch: Path, number: int) -> tuple[int, list[int], list[str]]:
 def main(argv: list[str]) -> None:
     """Print the figures."""
     with Path("/dev/null").open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        found = campaign(Path(argv[0]), int(argv[1]))
+        found = campaign(Path(argv[0]), int(argv[1]), argv[2])
     print(json.dumps(found))
 
 

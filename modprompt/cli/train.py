@@ -17,11 +17,12 @@ from modprompt.programs import close_log, import_modules, left_as_found, report
 
 
 def _run(args: argparse.Namespace) -> None:
+    from modprompt.active import rounds
     from modprompt.trainers import run
 
     import_modules(args.imports)
     mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-    run.run(settings_of(args), mode)
+    run.run(settings_of(args), mode, run.Rounds(rounds.settings_of, rounds.run))
 
 
 def import_all() -> None:
@@ -29,6 +30,7 @@ def import_all() -> None:
     from modprompt.compat import find as compat
 
     compat.add_to_path()
+    import modprompt.active.rounds
     import modprompt.trainers.run  # noqa: F401
 
 

@@ -9,11 +9,12 @@ rounds/waiting.json    which labels a run waits for
 
 from dataclasses import dataclass
 
+from modprompt.errors import WaitsForLabels
 from modprompt.fields import Configured, setting
 
 FOLDER = "rounds"
 WAITING = "waiting.json"  # in it: {"round": 3, "file": "round_3.csv", "missing": 7, "of": 10}
-EXIT_WAITING = 3  # exit code of a run that waits for labels
+EXIT_WAITING = WaitsForLabels.exit_code  # exit code of a run that waits for labels
 NONE, RANDOM, PCB_ALONE = "none", "random", "pcb"  # pcb: badge with PCB, as active-prompt-learning calls it
 
 

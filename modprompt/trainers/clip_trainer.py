@@ -17,6 +17,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import Output
+from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
 from modprompt.trainers import backbone, card_errors, device, once
@@ -40,6 +41,8 @@ class CLIPTrainer(TrainerX):
                 once.require_folder_agrees(cfg)
             if cfg.OUTPUT_DIR:
                 run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
+            if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
+                raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             device.set_up(cfg)  # the same
             super().__init__(cfg)

@@ -225,6 +225,22 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     return cfg
 
 
+def of_one_training(cfg: CfgNode, **changes: Any) -> CfgNode:
+    """A configuration without rounds of active learning, frozen: that of one of its trainings, or of a test.
+
+    Args:
+        cfg: of the run.
+        changes: other values of top-level keys.
+    """
+    one = cfg.clone()
+    one.defrost()
+    one.ACTIVE.ROUNDS = 0
+    for key, value in changes.items():
+        one[key] = value
+    one.freeze()
+    return one
+
+
 def merge(cfg: CfgNode, settings: Settings) -> None:
     """Merge settings into cfg, in place.
 

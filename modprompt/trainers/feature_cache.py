@@ -75,6 +75,11 @@ class FeatureBatches:
             yield {"img": self.features[part], "label": self.labels[part]}
 
 
+def take_number() -> None:
+    """Take from PyTorch's generator the number that a loader takes when it is iterated over: later draws stay."""
+    torch.empty((), dtype=torch.int64).random_()
+
+
 def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tensor, Tensor]:
     """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; from a card in one copy."""
     batches = []
@@ -135,4 +140,5 @@ def feature_batches(
         print(f"Image features kept in {path}")
     else:
         print(f"Image features of {path}")
+        take_number()
     return FeatureBatches(*found, loader)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import dassl
 import torch
@@ -122,7 +122,14 @@ class ResultRecorder:
 
         trainer.evaluator.evaluate = recorded
 
-    def write(self, cfg: Any, evaluated: str, settings: Settings, model_dir: str = "") -> str:
+    def write(
+        self,
+        cfg: Any,
+        evaluated: str,
+        settings: Settings,
+        model_dir: str = "",
+        more: Optional[Mapping[str, Any]] = None,
+    ) -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 
         Args:
@@ -130,6 +137,7 @@ class ResultRecorder:
             evaluated: which checkpoint was tested, if the run did not train it.
             settings: what files, flags and options gave.
             model_dir: the folder of the run that trained it.
+            more: what else it says, over what it says by itself.
 
         Returns:
             The path of the file, or "" if nothing was tested.
@@ -175,6 +183,7 @@ class ResultRecorder:
             "config_hash": settings_hash(given),
             "settings": given,
             "sources": settings.sources(),
+            **(more or {}),
         }
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, sealed(content, VERSION))

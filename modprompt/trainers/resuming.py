@@ -22,6 +22,8 @@ else:
 class ResumableRun(_Trainer):
     """The part of a trainer that starts, saves, resumes and ends a run; it stands in front of TrainerX."""
 
+    keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
+
     def resume_settings(self) -> Dict[str, str]:
         """What must be the same for a run to be gone on with, as {name: text}."""
         return training_state.settings_of(self.cfg)
@@ -126,7 +128,8 @@ class ResumableRun(_Trainer):
             else:
                 print("Deploy the last-epoch model")
             self.test()
-        training_state.remove(self.output_dir)
+        if not self.keeps_state:
+            training_state.remove(self.output_dir)
         print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.time_start))}")
         if hasattr(self, "close_writer"):
             self.close_writer()

@@ -1,9 +1,12 @@
-"""A run: its trainer is built, trains or evaluates, and leaves result.json. All trainers and readers are registered."""
+"""A run: its trainer is built, trains or evaluates, and leaves result.json. All trainers and readers are registered.
+
+How rounds of active learning go is not known here: who runs them hands that in.
+"""
 
 import functools
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY, build_trainer
@@ -21,6 +24,18 @@ from modprompt.trainers import backbone, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.once import describe_model, finished_before
 from modprompt.trainers.result import ResultRecorder
+
+
+class Rounds(NamedTuple):
+    """Who runs rounds of active learning.
+
+    Attributes:
+        check: raises UserError, before any work, if a configuration's ACTIVE does not fit.
+        run: runs those of a run that is set up, and leaves its result.json.
+    """
+
+    check: Callable[[CfgNode], Any]
+    run: Callable[[CfgNode, Settings], None]
 
 
 class Mode(NamedTuple):
@@ -85,12 +100,13 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         )
 
 
-def run(settings: Settings, mode: Mode) -> None:
+def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
     """Build the trainer, train or evaluate it, and leave result.json.
 
     Args:
         settings: read once, so that files may be edited while the run runs.
         mode: what is done with them.
+        rounds: runs the rounds that ACTIVE.ROUNDS asks for, where it trains.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
@@ -98,26 +114,35 @@ def run(settings: Settings, mode: Mode) -> None:
     cfg = config.build(settings, tests=mode.eval_only)
     if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), CLIPTrainer):
         backbone.follow_weights(cfg, settings.on_command_line())
+    if rounds is not None:
+        rounds.check(cfg)
     if mode.once and is_finished(cfg, settings, mode):
         return
     with run_folder.hold(cfg.OUTPUT_DIR):
-        run_held(cfg, settings, mode)
+        run_held(cfg, settings, mode, rounds)
 
 
-def run_held(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
+def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
     """The run itself, its output folder being this process's; of its device the process gets back what it had."""
     with device.kept():
         device.set_up(cfg, searches=True)
-        _run_set_up(cfg, settings, mode)
+        _set_up(cfg)
+        if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
+            rounds.run(cfg, settings)
+        else:
+            _one_training(cfg, settings, mode)
 
 
-def _run_set_up(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
+def _set_up(cfg: CfgNode) -> None:
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
     print(f"Seed: {cfg.SEED if cfg.SEED >= 0 else 'none (numbers will differ from run to run)'}")
     print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
-    trainer = build_trainer(cfg)
+
+
+def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
+    trainer = build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
     recorder = ResultRecorder(trainer)
     if mode.eval_only:
         trainer.load_model(mode.model_dir, epoch=mode.load_epoch)

@@ -23,7 +23,8 @@ FILE_NAME = "training_state.pth.tar"
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
-def _random_states() -> Dict[str, Any]:
+def random_states() -> Dict[str, Any]:
+    """The states of all generators: tensors and plain values."""
     kind, keys, position, has_gauss, gauss = cast(_NumPyState, np.random.get_state())  # of the old generator a tuple
     version, words, gauss_next = random.getstate()
     states: Dict[str, Any] = {
@@ -37,7 +38,8 @@ def _random_states() -> Dict[str, Any]:
     return states
 
 
-def _restore_random(states: Mapping[str, Any]) -> None:
+def restore_random(states: Mapping[str, Any]) -> None:
+    """Put the generators back to what random_states gave."""
     version, words, gauss_next = states["python"]
     random.setstate((version, tuple(words), gauss_next))
     kind, keys, position, has_gauss, gauss = states["numpy"]
@@ -116,7 +118,7 @@ def save(
         "models": {name: model.state_dict() for name, model in models.items()},
         "optims": {name: optim.state_dict() for name, optim in optims.items() if optim is not None},
         "scheds": {name: sched.state_dict() for name, sched in scheds.items() if sched is not None},
-        "random": _random_states(),
+        "random": random_states(),
         "extras": extras or {},
     }
     write_tensors(os.path.join(directory, FILE_NAME), states)
@@ -162,5 +164,5 @@ def load(
         optims[name].load_state_dict(state)
     for name, state in states["scheds"].items():
         scheds[name].load_state_dict(state)
-    _restore_random(states["random"])
+    restore_random(states["random"])
     return epoch, best, extras

@@ -1,0 +1,105 @@
+"""Which images a round asks for: the model of the round before is asked, and an acquisition chooses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from modprompt.active import acquisition, generators, selection
+from modprompt.active.acquisition import Seen
+from modprompt.active.given import given
+from modprompt.active.pool import Pool
+from modprompt.active.record import Picked
+from modprompt.active.scoring import Scored, Scorer
+from modprompt.errors import UserError
+from modprompt.runs.rounds import Active
+from modprompt.trainers.config import of_one_training
+
+ZERO_SHOT = "ZeroshotCLIP"  # the trainer that scores where a first round is not drawn
+
+
+class Chooser:
+    """Chooses from a pool.
+
+    Args:
+        cfg: the configuration of the run.
+        active: what it says of rounds.
+        pool: the images.
+        budget: images a round.
+
+    Raises:
+        UserError: if the pool has fewer images than all rounds together ask for.
+    """
+
+    def __init__(self, cfg: CfgNode, active: Active, pool: Pool, budget: int) -> None:
+        self.cfg, self.active, self.pool, self.budget = cfg, active, pool, budget
+        self.acquisition = acquisition.find(active.method)
+        self._scorer = Scorer(pool.images)
+        wanted, there = active.rounds * budget, len(pool.unlabelled)
+        if wanted > there:
+            raise UserError(
+                f"ACTIVE.ROUNDS {active.rounds} of {budget} labels ask for {wanted} images, but the pool of "
+                f"{cfg.DATASET.NAME} has {there} without a label: lower ACTIVE.ROUNDS or ACTIVE.BUDGET"
+            )
+
+    def choose(self, number: int, trainer: Any) -> list[Picked]:
+        """The picks of a round; draws from all generators as the reference does.
+
+        Args:
+            number: of the round.
+            trainer: that of the round before; None in the first.
+        """
+        unlabelled = self.pool.unlabelled
+        if number == 0 and not self.acquisition.first:
+            drawn = selection.first_at_random(len(unlabelled), self.budget)
+            return [self._drawn(unlabelled[position]) for position in drawn]
+        scored = self._by_zero_shot() if trainer is None else self._scorer.scored(trainer)
+        generators.take_numbers(self.acquisition.passes + selection.has_pcb(self.active))
+        picks = selection.select(
+            self._seen(scored, unlabelled),
+            self.active,
+            self.budget,
+            len(self.pool.images),
+            self.pool.counts(),
+            self.pool.names,
+        )
+        return [
+            Picked(
+                self.pool.file(unlabelled[pick.position]),
+                pick.predicted,
+                pick.probability,
+                pick.score,
+                pick.reason,
+                pick.free,
+            )
+            for pick in picks
+        ]
+
+    def _drawn(self, place: int) -> Picked:
+        return Picked(self.pool.file(place), None, None, None, "drawn at random: the first round")
+
+    def _by_zero_shot(self) -> Scored:
+        """What zero-shot CLIP says; to build it draws what the constructor of a CLIP draws."""
+        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="")
+        cfg.defrost()
+        cfg.TRAINER.NAME = ZERO_SHOT
+        cfg.freeze()
+        with given(cfg.DATASET.NAME, self.pool.dataset):
+            trainer = TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
+        return Scorer(self.pool.images).scored(trainer)
+
+    def _seen(self, scored: Scored, unlabelled: list[int]) -> Seen:
+        device = scored.features.device
+        free, taken = (torch.tensor(places, dtype=torch.long, device=device) for places in (unlabelled, list(self.pool.labels)))
+        return Seen(
+            scored.features[free],
+            scored.probabilities[free],
+            scored.features[taken],
+            scored.probabilities[taken],
+            torch.tensor(list(self.pool.labels.values()), dtype=torch.long),
+            scored.text,
+            int(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE),
+        )

@@ -1,0 +1,67 @@
+"""The states of all random generators as plain values, so that a record of a round can hold them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from typing import Any, Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modprompt.trainers import training_state
+from modprompt.trainers.feature_cache import take_number
+
+_TENSOR = "tensor"  # the key of one: [type, base64]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        array = value.cpu().numpy()
+        return {_TENSOR: [array.dtype.str, base64.b64encode(array.tobytes()).decode("ascii")]}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _states(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if _TENSOR in value:
+            kind, text = value[_TENSOR]
+            return torch.from_numpy(np.frombuffer(base64.b64decode(text), np.dtype(kind)).copy())
+        return {key: _states(item) for key, item in value.items()}
+    return [_states(item) for item in value] if isinstance(value, list) else value
+
+
+def taken() -> dict[str, Any]:
+    """The states of now: Python's, numpy's, PyTorch's and those of the cards; plain values."""
+    states: dict[str, Any] = _plain(training_state.random_states())
+    return states
+
+
+def put(states: Mapping[str, Any]) -> None:
+    """Put the generators back to what `taken` gave.
+
+    Raises:
+        ValueError, KeyError, TypeError or RuntimeError: if these are no states.
+    """
+    training_state.restore_random(_states(states))
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Whatever the block draws, the generators are as before it behind it."""
+    states = training_state.random_states()
+    try:
+        yield
+    finally:
+        training_state.restore_random(states)
+
+
+def take_numbers(count: int) -> None:
+    """Take from PyTorch's generator the numbers that so many loaders take, which the reference makes and we do not."""
+    for _ in range(count):
+        take_number()

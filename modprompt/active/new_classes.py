@@ -1,0 +1,44 @@
+"""Base to new in rounds: the new classes of a data set, tested with each round's prompts. No generator moves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dassl.data.datasets import build_dataset
+from yacs.config import CfgNode
+
+from modprompt.active import generators
+from modprompt.active.scoring import Scorer
+from modprompt.trainers.config import of_one_training
+
+
+class NewClasses:
+    """The test images of the new classes.
+
+    Args:
+        cfg: the configuration of a run on the base classes.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        new = of_one_training(cfg)
+        new.defrost()
+        new.DATASET.SUBSAMPLE_CLASSES = "new"
+        new.freeze()
+        with generators.kept():
+            dataset = build_dataset(new)
+        self.names, self.dataset_name = list(dataset.classnames), cfg.DATASET.NAME
+        self._scorer = Scorer(dataset.test)
+        self._told = False
+
+    def accuracy_pct(self, trainer: Any) -> float | None:
+        """Accuracy on the new classes of a trainer's prompts, in percent; None, after a line, if they belong to theirs."""
+        if trainer.model.prompt_learner.bound:
+            if not self._told:
+                print("note: prompts of single classes (CSC) cannot be put in front of new ones, which are not tested")
+            self._told = True
+            return None
+        with generators.kept():
+            model = trainer.model.with_classes(self.names, self.dataset_name)
+            accuracy = self._scorer.accuracy_pct(trainer, model)
+        print(f"* accuracy on {len(self.names)} new classes: {accuracy:.1f}%")
+        return accuracy

@@ -1,0 +1,110 @@
+"""The images that rounds choose from: which have a label by now, in the order of labelling."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Mapping, Sequence
+
+from dassl.data.datasets import Datum
+
+from modprompt.runs.images import below, images_hash, list_hash
+
+UNKNOWN = -1  # the label of an image that nobody has labelled
+
+
+class Pool:
+    """All images that may be used for training.
+
+    Args:
+        dataset: a data set of a reader. One whose images have no labels yet has these in `pool`; of another the labels
+            of all training images are known, and count only once they are asked for.
+
+    Attributes:
+        images: those that have a label at the start, then the others, in the data set's order.
+        names: of the C classes.
+        labels: {place in images: label that training uses}, in the order of labelling.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        rest = getattr(dataset, "pool", None)
+        labelled = [] if rest is None else list(dataset.train_x)
+        self.dataset = dataset
+        self.images: list[Any] = [*labelled, *(dataset.train_x if rest is None else rest)]
+        self.names: list[str] = list(dataset.classnames)
+        self.labels: dict[int, int] = {place: image.label for place, image in enumerate(labelled)}
+        self.known_at_start = len(labelled)
+        self._root = str(getattr(dataset, "image_root", ""))
+        self._places = {self.file(place): place for place in range(len(self.images))}
+
+    def file(self, place: int) -> str:
+        """An image's path below the image folder, with forward slashes."""
+        return below(self.images[place].impath, self._root)
+
+    def place(self, file: str) -> int:
+        """The place of an image by its path below the image folder.
+
+        Raises:
+            KeyError: if there is no such image.
+        """
+        return self._places[file]
+
+    @property
+    def root(self) -> str:
+        """The image folder."""
+        return self._root
+
+    @property
+    def unlabelled(self) -> list[int]:
+        """Places of the images without a label, in order."""
+        return [place for place in range(len(self.images)) if place not in self.labels]
+
+    def truth(self, place: int) -> int:
+        """The label that the data set has of an image; UNKNOWN if it has none."""
+        label: int = self.images[place].label
+        return label
+
+    def counts(self) -> list[int]:
+        """How many images have each of the C labels."""
+        counts = [0] * len(self.names)
+        for label in self.labels.values():
+            counts[label] += 1
+        return counts
+
+    def wrong(self) -> int:
+        """How many labels, given by a model for nothing, are other than those that the data set knows."""
+        return sum(self.truth(place) not in (UNKNOWN, label) for place, label in self.labels.items())
+
+    def fingerprint(self) -> str:
+        """A hash that tells one pool from another, wherever it lies."""
+        return images_hash(self.images, root=self._root)
+
+    def as_dataset(self) -> Any:
+        """The data set with the labelled images, in the order of labelling, for training; all else as it is."""
+        chosen = copy.copy(self.dataset)
+        chosen._train_x = [self._datum(place, label) for place, label in self.labels.items()]
+        chosen.__dict__.pop("_images_hashes", None)  # of the whole pool
+        chosen.few_shot_hash = list_hash(chosen._train_x, self._root)
+        return chosen
+
+    def _datum(self, place: int, label: int) -> Datum:
+        image = self.images[place]
+        return Datum(impath=image.impath, label=label, domain=image.domain, classname=self.names[label])
+
+
+def balance(counts: Sequence[int]) -> float:
+    """Entropy of how labels are spread over C classes, over log C: 1 is even, 0 is one class alone."""
+    total = sum(counts)
+    shares = [count / total for count in counts if count]
+    if len(counts) < 2:
+        return 1.0
+    return abs(sum(share * math.log(share) for share in shares)) / math.log(len(counts))
+
+
+def spread(counts: Sequence[int]) -> Mapping[str, Any]:
+    """What a record says of the labels so far."""
+    return {
+        "counts": list(counts),
+        "classes_covered": sum(count > 0 for count in counts),
+        "balance": round(balance(counts), 6),
+    }

@@ -1,0 +1,131 @@
+"""The record of a round: what was chosen, which labels it got, what came of it, and where the generators were.
+
+Written when images are chosen, when they have labels, and when the round is done; each time whole. A killed run goes on
+from the newest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple
+
+from modprompt.errors import UserError
+from modprompt.runs.result import read_json
+from modprompt.runs.rounds import FOLDER, round_name
+from modprompt.storage.seal import check_seal, sealed
+from modprompt.storage.text import write_json
+
+VERSION = 1
+
+
+class Picked(NamedTuple):
+    """An image that a round has chosen.
+
+    file: its path below the image folder.
+    predicted: the class number that the model gave it; None where no model was asked.
+    probability: of that class.
+    score: what it was chosen by; None where it was drawn.
+    reason: why, in words.
+    free: the label that the model gave it for nothing, if it did.
+    label: the label that training uses, once it is known.
+    """
+
+    file: str
+    predicted: int | None
+    probability: float | None
+    score: float | None
+    reason: str
+    free: int | None = None
+    label: int | None = None
+
+
+class Round(NamedTuple):
+    """A round as far as it has come.
+
+    number: from 0.
+    settings: what must be the same to go on, as {name: text}.
+    picks: in the order of choosing.
+    generators: their states, behind the choice, or once it is done behind the test.
+    facts: what came of it; None before it is done.
+    """
+
+    number: int
+    settings: dict[str, str]
+    picks: tuple[Picked, ...]
+    generators: dict[str, Any]
+    facts: dict[str, Any] | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether all of its images have a label."""
+        return all(pick.label is not None for pick in self.picks)
+
+
+def folder_of(output_dir: str) -> Path:
+    """Where the rounds of a run are kept."""
+    return Path(output_dir) / FOLDER
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{round_name(number)}.json"
+
+
+def write(folder: Path, one: Round) -> None:
+    """Write a round's record, whole."""
+    content = {**one._asdict(), "picks": [pick._asdict() for pick in one.picks]}
+    write_json(_path(folder, one.number), sealed(content, VERSION))
+
+
+def read(folder: Path, number: int, classes: int) -> Round | None:
+    """The record of a round; None if there is none.
+
+    Args:
+        folder: where rounds are kept.
+        number: of the round.
+        classes: how many there are.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    path = _path(folder, number)
+    if not path.exists():
+        return None
+    content = read_json(path) or {}
+    try:
+        if not check_seal(content, path):
+            raise ValueError("it has no hash")
+        one = _understood(content, classes)
+        if one.number != number:
+            raise ValueError(f"it is of round {one.number}")
+    except UserError as error:
+        raise UserError(f"{error}; {_advice(folder, number)}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({error}); {_advice(folder, number)}") from None
+    return one
+
+
+def _advice(folder: Path, number: int) -> str:
+    return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all of later rounds away"
+
+
+def _understood(content: Mapping[str, Any], classes: int) -> Round:
+    picks = tuple(Picked(**pick) for pick in content["picks"])
+    for pick in picks:
+        if not isinstance(pick.file, str) or not isinstance(pick.reason, str):
+            raise ValueError("a pick is none")
+        for label in (pick.predicted, pick.free, pick.label):
+            if label is not None and (type(label) is not int or not 0 <= label < classes):
+                raise ValueError(f"it has the class number {label!r}")
+    if len({pick.file for pick in picks}) < len(picks):
+        raise ValueError("an image is picked twice")
+    settings = {str(key): str(value) for key, value in dict(content["settings"]).items()}
+    facts = content["facts"]
+    return Round(
+        int(content["number"]), settings, picks, dict(content["generators"]), None if facts is None else dict(facts)
+    )
+
+
+def known(folder: Path) -> list[int]:
+    """The numbers of the rounds that have a record, ascending."""
+    found = [path.stem.rpartition("_")[2] for path in folder.glob(f"{round_name(0)[:-1]}*.json")]
+    return sorted(int(number) for number in found if number.isdigit())

@@ -1,0 +1,254 @@
+"""Rounds of active prompt learning (PCB, arXiv 2311.11178) around any trainer: choose, label, train from scratch, test.
+
+In every round the model of the round before looks at the pool; all labels so far train new prompts. A trainer is built
+anew for each, with the generators where they are.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from dassl.data.datasets import build_dataset
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+from yacs.config import CfgNode
+
+from modprompt.active import generators, labelling, record, selection
+from modprompt.active.choosing import Chooser
+from modprompt.active.given import given
+from modprompt.active.labelling import Labelling
+from modprompt.active.new_classes import NewClasses
+from modprompt.active.outcome import active_record, overview
+from modprompt.active.pool import Pool, spread
+from modprompt.active.record import Round
+from modprompt.errors import SettingError, UserError
+from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.runs import folder as run_folder
+from modprompt.runs.rounds import Active, round_name
+from modprompt.runs.settings import Settings
+from modprompt.storage.parts import copy_whole
+from modprompt.trainers import training_state
+from modprompt.trainers.config import of_one_training
+from modprompt.trainers.nodes import method_of
+from modprompt.trainers.result import ResultRecorder, prompts_hash
+
+
+def settings_of(cfg: CfgNode) -> Active:
+    """What a configuration says of its rounds, checked.
+
+    Raises:
+        SettingError: if something does not fit.
+    """
+    try:
+        active = method_of(Active, cfg.ACTIVE)
+        selection.check(active)
+        if not active.rounds:
+            return active
+        if kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
+            raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
+        if cfg.SEARCH.RUNS:
+            raise SettingError([("ROUNDS", ": a search is not run in rounds; give rounds the schedule that it leaves")])
+    except SettingError as error:
+        raise error.under("ACTIVE") from None
+    return active
+
+
+def run(cfg: CfgNode, settings: Settings) -> None:
+    """Run the rounds that are not done yet, and leave result.json.
+
+    Args:
+        cfg: the configuration, its output folder held, its generators seeded.
+        settings: what files, flags and options gave.
+
+    Raises:
+        UserError: if something does not fit, or the run was begun otherwise.
+        WaitsForLabels: if labels are to be filled in.
+    """
+    if not cfg.OUTPUT_DIR:
+        raise UserError("ACTIVE.ROUNDS: rounds are kept in the output folder: give --output-dir")
+    Rounds(cfg, settings, settings_of(cfg)).run()
+
+
+class Rounds:
+    """The rounds of one run.
+
+    Args:
+        cfg: the configuration.
+        settings: what files, flags and options gave.
+        active: what it says of rounds.
+    """
+
+    def __init__(self, cfg: CfgNode, settings: Settings, active: Active) -> None:
+        self.cfg, self.settings, self.active = cfg, settings, active
+        self.folder = record.folder_of(cfg.OUTPUT_DIR)
+        with generators.kept():  # a split that has to be made draws; whoever finds it there does not
+            dataset = build_dataset(cfg)
+        self.pool = Pool(dataset)
+        self.has_test = bool(getattr(dataset, "has_test", True)) and not cfg.TEST.NO_TEST
+        self.budget = active.budget or len(self.pool.names)
+        self.chooser = Chooser(cfg, active, self.pool, self.budget)
+        self.labelling = Labelling(self.folder, self.pool, active.ask)
+        self.new_classes = NewClasses(cfg) if cfg.DATASET.SUBSAMPLE_CLASSES == "base" and self.has_test else None
+        self.trainer: Any = None  # of the last round that was trained, or None before it is needed
+        self.done: list[Round] = []
+        self._say()
+
+    def _say(self) -> None:
+        active, pool = self.active, self.pool
+        known = f", {pool.known_at_start} of them with a label" if pool.known_at_start else ""
+        print(
+            f"Active learning: {active.rounds} rounds of {self.budget} labels, chosen by {active.method}"
+            f"{' with PCB' if active.pcb else ''} from {len(pool.images)} images{known} of {len(pool.names)} classes"
+        )
+        if self.cfg.DATASET.NUM_SHOTS >= 1:
+            print(f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}, -1 takes all")
+        if not self.has_test:
+            print("note: there are no test images: rounds have no accuracy")
+        if pool.dataset.val and self.cfg.TEST.FINAL_MODEL == "best_val":
+            print(f"note: {len(pool.dataset.val)} validation images have labels that no round has asked for")
+
+    def run(self) -> None:
+        """All rounds that are not done, then the result."""
+        self._require_same_run()
+        for number in range(self.active.rounds):
+            self._round(number)
+        self._finish()
+
+    # ------------------------------------------------------------------ what was done before
+
+    def _decisive(self) -> dict[str, str]:
+        """What must be the same for rounds to be gone on with, as {name: text}."""
+        own = getattr(TRAINER_REGISTRY.get(self.cfg.TRAINER.NAME), "node_name", "")
+        mine = ("TRAINER.NAME", f"TRAINER.{own}.")
+        free = ("ACTIVE.ROUNDS", "ACTIVE.ASK")
+        return {
+            **{
+                key: text
+                for key, text in training_state.settings_of(self.cfg).items()
+                if key not in free and (not key.startswith("TRAINER.") or key.startswith(mine))
+            },
+            "the pool of images": self.pool.fingerprint(),
+            "the class names": ", ".join(self.pool.names),
+        }
+
+    def _require_same_run(self) -> None:
+        self.decisive = self._decisive()
+        there = record.known(self.folder)
+        if there != list(range(len(there))):
+            gap = next(number for number in range(len(there)) if number not in there)
+            raise UserError(
+                f"{self.folder} has round {there[-1]} but no record of round {gap}: move the rounds behind it away"
+            )
+
+    def _read(self, number: int) -> Round | None:
+        one = record.read(self.folder, number, len(self.pool.names))
+        if one is not None:
+            training_state.require_same(self.decisive, one.settings, str(self.folder))
+            if one.facts is not None:
+                self.labelling.require_unchanged(one)
+        return one
+
+    # ------------------------------------------------------------------ one round
+
+    def _round(self, number: int) -> None:
+        one = self._read(number) or self._choose(number)
+        if not one.labelled:
+            one = self.labelling.labelled(one)
+            record.write(self.folder, one)
+            labelling.write_files(self.folder, one, self.pool)
+        for pick in one.picks:
+            assert pick.label is not None
+            self.pool.labels[self.pool.place(pick.file)] = pick.label
+        if one.facts is None:
+            one = self._train(one)
+        self.done.append(one)
+
+    def _choose(self, number: int) -> Round:
+        if number:
+            self._trainer_of(number - 1)
+            generators.put(self.done[-1].generators)
+        print(f"=== Round {number}: choosing")
+        picks = self.chooser.choose(number, self.trainer)
+        one = Round(number, self.decisive, tuple(picks), generators.taken())
+        record.write(self.folder, one)
+        labelling.write_files(self.folder, one, self.pool)
+        return one
+
+    def _train(self, one: Round) -> Round:
+        """The round, trained, tested and on record."""
+        started = time.time()
+        self.trainer = None
+        generators.put(one.generators)
+        cfg = self._cfg_of(one.number)
+        print(f"=== Round {one.number}: training on {len(self.pool.labels)} images")
+        with run_folder.hold(cfg.OUTPUT_DIR):
+            trainer = self._built(cfg)
+            trainer.keeps_state = True  # until the record has the generators
+            recorder = ResultRecorder(trainer)
+            trainer.train()
+            behind = generators.taken()
+            recorder.write(cfg, "", self.settings)
+            facts = self._facts(one, trainer, recorder.results or {})
+            facts["elapsed_s"] = round(time.time() - started, 1)
+            one = one._replace(generators=behind, facts=facts)
+            record.write(self.folder, one)
+            training_state.remove(cfg.OUTPUT_DIR)
+        self.trainer = trainer
+        return one
+
+    def _facts(self, one: Round, trainer: Any, results: Mapping[str, Any]) -> dict[str, Any]:
+        new = self.new_classes.accuracy_pct(trainer) if self.new_classes else None
+        free = sum(pick.free is not None for pick in one.picks)
+        asked = len(one.picks) - free
+        before = self.done[-1].facts if self.done else None
+        return {
+            "round": one.number,
+            "picked": len(one.picks),
+            "free": free,
+            "asked": asked,
+            "labels": asked + (before["labels"] if before else 0),
+            "images": len(self.pool.labels),
+            "accuracy_pct": float(results["accuracy"]) if self.has_test else None,
+            "new_accuracy_pct": new,
+            "results": {name: float(value) for name, value in results.items()},
+            **spread(self.pool.counts()),
+            "wrong_free": self.pool.wrong() if not self.labelling.asks else 0,
+            "prompts_hash": prompts_hash(trainer.model.prompt_learner),
+        }
+
+    def _cfg_of(self, number: int) -> CfgNode:
+        cfg = of_one_training(self.cfg, OUTPUT_DIR=str(self.folder / round_name(number)), RESUME="")
+        if not self.has_test:
+            cfg.defrost()
+            cfg.TEST.NO_TEST = True
+            cfg.freeze()
+        return cfg
+
+    def _built(self, cfg: CfgNode) -> Any:
+        with given(cfg.DATASET.NAME, self.pool.as_dataset()):
+            return build_trainer(cfg)
+
+    def _trainer_of(self, number: int) -> None:
+        """Have the trainer of a round that is done: the one that has done it, or a new one with its prompts."""
+        if self.trainer is None:
+            cfg = self._cfg_of(number)
+            with generators.kept():
+                self.trainer = self._built(cfg)
+                self.trainer.load_model(cfg.OUTPUT_DIR)
+
+    # ------------------------------------------------------------------ the end
+
+    def _finish(self) -> None:
+        last = self.done[-1]
+        assert last.facts is not None
+        self._trainer_of(last.number)
+        for name in self.trainer.get_model_names():
+            for path in sorted((Path(self._cfg_of(last.number).OUTPUT_DIR) / name).iterdir()):
+                if path.is_file():
+                    copy_whole(path, Path(self.cfg.OUTPUT_DIR) / name / path.name)
+        print(overview(self.done, self.active))
+        recorder = ResultRecorder(self.trainer)
+        recorder.results = last.facts["results"]
+        more = active_record(self.active, self.budget, self.pool, self.done)
+        print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")

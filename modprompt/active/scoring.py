@@ -1,0 +1,118 @@
+"""What a trained model says of all images of a pool: features, probabilities, class features.
+
+Shapes: N images, C classes, E joint width, B images of a batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from modprompt.active import generators
+from modprompt.engine.model import Output
+from modprompt.trainers.predictions import require_finite
+
+
+class Scored(NamedTuple):
+    """Float32, on the trainer's device.
+
+    features: (N, E) of norm 1.
+    probabilities: (N, C), the softmax of logits in float32.
+    text: (C, E) class features; where they depend on the image their mean over all images.
+    """
+
+    features: Tensor
+    probabilities: Tensor
+    text: Tensor
+
+
+def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
+    """A loader of images in their order, made as the trainer's test images are.
+
+    Args:
+        trainer: with a test loader over a data set in the form of Dassl's.
+        images: Dassl's records.
+    """
+    like = trainer.test_loader.dataset
+    node = trainer.cfg.DATALOADER
+    return DataLoader(
+        type(like)(trainer.cfg, images, transform=like.transform, is_train=False),
+        batch_size=node.TEST.BATCH_SIZE,
+        num_workers=node.NUM_WORKERS,
+        pin_memory=bool(getattr(trainer.test_loader, "pin_memory", False)),
+    )
+
+
+class Scorer:
+    """Asks models about the images of one list, round after round.
+
+    Image features that no prompts change are computed once, and kept on the CPU in the type of the encoder.
+
+    Args:
+        images: Dassl's records.
+    """
+
+    def __init__(self, images: Sequence[Any]) -> None:
+        self.images = list(images)
+        self._kept: list[Tensor] | None = None
+
+    def outputs(self, trainer: Any, model: Any) -> list[Output]:
+        """What a model of a trainer makes of all images, batch by batch, without gradients; no generator moves.
+
+        Raises:
+            FloatingPointError: if a logit is not finite.
+        """
+        trainer.set_model_mode("eval")
+        model.set_mode(False)
+        with torch.no_grad(), generators.kept(), model.unchanging():
+            if trainer.prompts_images:
+                return self._each(trainer, model.output, loader_of(trainer, self.images))
+            if self._kept is None:
+                encoded = loader_of(trainer, self.images)
+                self._kept = [model.encode_image(self._image(trainer, batch)).cpu() for batch in _told(encoded)]
+            return [_checked(model.of_features(kept.to(trainer.device))) for kept in self._kept]
+
+    def _each(self, trainer: Any, call: Callable[[Tensor], Output], loader: Any) -> list[Output]:
+        return [_checked(call(self._image(trainer, batch))) for batch in _told(loader)]
+
+    @staticmethod
+    def _image(trainer: Any, batch: Any) -> Tensor:
+        image: Tensor = batch["img"].to(trainer.device, non_blocking=True)
+        return image
+
+    def scored(self, trainer: Any) -> Scored:
+        """What a trainer's model says of all images."""
+        outputs = self.outputs(trainer, trainer.model)
+        texts = [output.text.float() for output in outputs]
+        text = texts[0] if texts[0].dim() == 2 else torch.cat(texts).sum(dim=0) / len(self.images)
+        return Scored(
+            torch.cat([output.image.float() for output in outputs]),
+            torch.cat([output.logits.float().softmax(dim=-1) for output in outputs]),
+            text,
+        )
+
+    def accuracy_pct(self, trainer: Any, model: Any) -> float:
+        """Accuracy of a model on the images, whose labels must be known, in percent."""
+        outputs = self.outputs(trainer, model)
+        predicted = torch.cat([output.logits.argmax(dim=-1) for output in outputs]).cpu()
+        labels = torch.tensor([image.label for image in self.images])
+        return 100 * int((predicted == labels).sum()) / len(labels)
+
+
+def _checked(output: Output) -> Output:
+    """An output with the sum (1, C, E) of class features that depend on the image, which would fill memory.
+
+    Raises:
+        FloatingPointError: if a logit is not finite.
+    """
+    require_finite(output.logits)
+    text = output.text if output.text.dim() == 2 else output.text.float().sum(dim=0, keepdim=True)
+    return Output(output.logits, output.image, text)
+
+
+def _told(loader: Any) -> Any:
+    return tqdm(loader, desc="looking at the pool")
