@@ -93,7 +93,9 @@ class Chooser:
 
     def _seen(self, scored: Scored, unlabelled: list[int]) -> Seen:
         device = scored.features.device
-        free, taken = (torch.tensor(places, dtype=torch.long, device=device) for places in (unlabelled, list(self.pool.labels)))
+        free, taken = (
+            torch.tensor(places, dtype=torch.long, device=device) for places in (unlabelled, list(self.pool.labels))
+        )
         return Seen(
             scored.features[free],
             scored.probabilities[free],

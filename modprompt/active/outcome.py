@@ -24,7 +24,11 @@ def overview(done: Sequence[Round], active: Active) -> str:
     for one in done:
         facts = one.facts or {}
         accuracy = "no test images" if facts["accuracy_pct"] is None else str(facts["accuracy_pct"])
-        free = f", {facts['asked']} asked for and {facts['free']} free" if any((o.facts or {})["free"] for o in done) else ""
+        free = (
+            f", {facts['asked']} asked for and {facts['free']} free"
+            if any((o.facts or {})["free"] for o in done)
+            else ""
+        )
         new = "" if facts["new_accuracy_pct"] is None else f", new classes {facts['new_accuracy_pct']}"
         lines.append(f"{one.number}: {accuracy}{new}{free}")
     return "\n".join(["=== Result Overview ===", *lines, "======================="])
@@ -33,7 +37,10 @@ def overview(done: Sequence[Round], active: Active) -> str:
 def active_record(active: Active, budget: int, pool: Pool, done: Sequence[Round]) -> dict[str, Any]:
     """What result.json says of a run in rounds, over what it says of its last training."""
     rounds = [
-        {**{key: value for key, value in (one.facts or {}).items() if key not in _KEPT_ASIDE}, "picks_hash": picks_hash(one)}
+        {
+            **{key: value for key, value in (one.facts or {}).items() if key not in _KEPT_ASIDE},
+            "picks_hash": picks_hash(one),
+        }
         for one in done
     ]
     facts: dict[str, Any] = {

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
+import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from yacs.config import CfgNode
@@ -27,7 +28,7 @@ from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.runs import folder as run_folder
 from modprompt.runs.rounds import Active, round_name
 from modprompt.runs.settings import Settings
-from modprompt.storage.parts import copy_whole
+from modprompt.storage.parts import copy_whole, remove_parts
 from modprompt.trainers import training_state
 from modprompt.trainers.config import of_one_training
 from modprompt.trainers.nodes import method_of
@@ -102,7 +103,9 @@ class Rounds:
             f"{' with PCB' if active.pcb else ''} from {len(pool.images)} images{known} of {len(pool.names)} classes"
         )
         if self.cfg.DATASET.NUM_SHOTS >= 1:
-            print(f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}, -1 takes all")
+            print(
+                f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}, -1 takes all"
+            )
         if not self.has_test:
             print("note: there are no test images: rounds have no accuracy")
         if pool.dataset.val and self.cfg.TEST.FINAL_MODEL == "best_val":
@@ -110,6 +113,8 @@ class Rounds:
 
     def run(self) -> None:
         """All rounds that are not done, then the result."""
+        if self.folder.is_dir():
+            remove_parts(self.folder)  # of killed writers
         self._require_same_run()
         for number in range(self.active.rounds):
             self._round(number)
