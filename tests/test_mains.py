@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import gelu, images, search, speed
+from benchmarks import active, gelu, images, search, speed
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu import plan
 from benchmarks.gpu.task import Found, Place, Task
@@ -166,6 +166,17 @@ def a_search_step(request, monkeypatch, tmp_path):
     return search.main, ["--one", "ours", "--threads", str(torch.get_num_threads() + 1)], 0
 
 
+def a_choice_of_images(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(active, "measured", lambda *_: (1.0, 1.0))
+    return active.main, ["--one", "badge", "--threads", str(torch.get_num_threads() + 1)], 0
+
+
+def a_comparison_of_choices(request, monkeypatch, tmp_path):
+    monkeypatch.setattr(active, "SMALL", active.Size(20, 3, 4, 5))
+    monkeypatch.setattr(active, "in_own_process", lambda *_: (1.0, 1.0))
+    return active.main, ["--rounds", "1"], 0  # it draws from NumPy
+
+
 def kept_images(request, monkeypatch, tmp_path):
     return images.main, ["--images", "5", "--rounds", "1", "--workers", "0", "--folder", str(tmp_path)], 0
 
@@ -202,6 +213,7 @@ CASES = {
     "benchmarks/speed.py": [a_measurement],
     "benchmarks/gelu.py": [a_comparison],
     "benchmarks/search.py": [a_search_step],
+    "benchmarks/active.py": [a_choice_of_images, a_comparison_of_choices],
     "benchmarks/gpu/__main__.py": [a_card_that_is_not_there, a_case_of_a_card],
     "benchmarks/images.py": [kept_images, kept_images_that_differ],
 }

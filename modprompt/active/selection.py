@@ -9,7 +9,7 @@ import math
 import random
 from typing import List, NamedTuple, Optional, Sequence
 
-from modprompt.active import badge, coreset, uncertainty  # noqa: F401 - which enter themselves
+from modprompt.active import badge, clusters, coreset, uncertainty  # noqa: F401 - which enter themselves
 from modprompt.active.acquisition import Acquisition, Choice, Seen, find
 from modprompt.active.balance import balance
 from modprompt.checks import at_most
@@ -115,7 +115,7 @@ def select(
     wanted = candidates(settings, budget, images, len(seen.features))
     used = _acquisition(settings)
     choice = used.choose(seen, wanted)
-    _check_choice(used.name, choice, wanted, len(seen.features))
+    _check_choice(used.name, choice, wanted, len(seen.features), len(names))
     probability, predicted = (one[choice.positions].tolist() for one in seen.probabilities.max(dim=1))
     whys = [f"{used.score} {score:.3g}" if used.score else used.name for score in choice.scores]
     order = list(range(len(choice.positions)))
@@ -141,7 +141,7 @@ def _acquisition(settings: Active) -> Acquisition:
     return found
 
 
-def _check_choice(name: str, choice: Choice, wanted: int, pool: int) -> None:
+def _check_choice(name: str, choice: Choice, wanted: int, pool: int, classes: int) -> None:
     """Raise ValueError unless an acquisition, maybe one of a user's own, chose what there is, once each."""
     positions = choice.positions
     if len(set(positions)) < len(positions) or not all(0 <= one < pool for one in positions):
@@ -153,3 +153,5 @@ def _check_choice(name: str, choice: Choice, wanted: int, pool: int) -> None:
         raise ValueError(f"acquisition {name!r} gave a score that is no finite number")
     if not set(choice.free) <= set(positions):
         raise ValueError(f"acquisition {name!r} labels images for nothing that it did not choose")
+    if not all(0 <= label < classes for label in choice.free.values()):
+        raise ValueError(f"acquisition {name!r} labels images for nothing by classes that there are not")

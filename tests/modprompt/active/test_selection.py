@@ -1,0 +1,197 @@
+"""A round's picks: which settings go together, how many candidates there are, PCB behind any acquisition."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from modprompt.active import acquisition as form
+from modprompt.active import selection
+from modprompt.active.acquisition import Choice, find
+from modprompt.active.badge import badge, badge_of_reference
+from modprompt.active.balance import balance
+from modprompt.errors import SettingError
+from modprompt.runs.rounds import Active
+from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of
+
+NAMES = ["sea", "lake", "forest", "road", "crop"]
+ALL = ["random", "entropy", "margin", "least_confidence", "coreset", "badge", "cb", "cbsq", "none", "pcb"]
+
+
+def settings(method, **others):
+    return Active(**{"method": method, "rounds": 3, "gamma": 0.5, "pcb": method == "none", **others})
+
+
+def select(seen, chosen, budget=5, images=80, counts=(1, 1, 1, 1, 1), names=NAMES):
+    random.seed(0)
+    np.random.seed(0)
+    return selection.select(seen, chosen, budget, images, counts, names)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_settings_of_every_acquisition_go_together(method):
+    selection.check(settings(method))
+    selection.check(Active())
+    assert find(method).name == method
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (Active(rounds=2), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is not 0: give an acquisition, or none"),
+        (Active(method="badge"), "ACTIVE.METHOD is 'badge', but ACTIVE.ROUNDS is 0, so nothing is chosen"),
+        (settings("bagde"), "ACTIVE.METHOD: there is no 'bagde'; did you mean 'badge'?"),
+        (settings("none", pcb=False), "ACTIVE.METHOD none chooses nothing by itself: it needs ACTIVE.PCB True"),
+        (settings("badge", gamma=1.5), "ACTIVE.GAMMA must be at most 1, got 1.5"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(chosen, said):
+    with pytest.raises(SettingError, match=f"^{said.replace('?', '[?]')}"):
+        selection.check(chosen)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "pool", "wanted"),
+    [
+        (settings("badge"), 70, 5),
+        (settings("badge", pcb=True), 70, 40),
+        (settings("pcb"), 70, 40),
+        (settings("entropy", pcb=True), 30, 30),
+        (settings("random", pcb=True), 70, 5),
+        (settings("none"), 70, 70),
+        (settings("badge", pcb=True, gamma=0.0625), 70, 5),
+    ],
+)
+def test_number_of_candidates(chosen, pool, wanted):
+    assert selection.candidates(chosen, budget=5, images=80, pool=pool) == wanted
+
+
+def test_too_few_images_or_candidates_are_refused_by_their_numbers():
+    with pytest.raises(
+        SettingError, match="^ACTIVE.GAMMA 0.05 of 80 images makes 4 candidates, fewer than the 5 labels"
+    ):
+        select(random_seen(0, images=70), settings("badge", pcb=True, gamma=0.05))
+    for method in ("random", "badge", "none", "cb"):
+        said = "^ACTIVE.BUDGET: 5 labels a round are asked for, but only 4 images have no label"
+        with pytest.raises(SettingError, match=said):
+            select(random_seen(0, images=4, labelled=76), settings(method))
+
+
+@pytest.mark.parametrize("pcb", [False, True])
+@pytest.mark.parametrize("method", ALL)
+def test_every_acquisition_picks_the_budget_with_and_without_pcb(method, pcb):
+    seen = random_seen(1, images=70, labelled=10)
+    before = torch.get_rng_state()
+    picks = select(seen, settings(method, pcb=pcb or method == "none"))
+    assert torch.equal(before, torch.get_rng_state())
+    assert len({pick.position for pick in picks}) == 5
+    for pick in picks:
+        p = seen.probabilities[pick.position].tolist()
+        assert pick.probability == max(p)
+        assert pick.predicted == p.index(max(p))
+        assert ("had the fewest labels" in pick.reason) == (pcb or method in ("none", "pcb"))
+        assert pick.reason.startswith("free label" if pick.free is not None else find(method).score or method)
+
+
+def test_with_pcb_each_of_even_counts_gets_one():
+    picks = select(random_seen(1, images=70), settings("entropy", pcb=True, gamma=1))
+    assert [pick.predicted for pick in picks] == [0, 1, 2, 3, 4]
+    assert picks[2].reason == f"entropy {picks[2].score:.3g}; 'forest' had the fewest labels"
+
+
+@pytest.mark.parametrize(
+    ("give_up", "said"), [(True, "had no candidate left: by chance"), (False, "had the fewest labels")]
+)
+def test_class_without_candidates(give_up, said):
+    seen = random_seen(1, images=70)
+    seen.probabilities[:, 2] = 0  # nothing is predicted as a forest
+    chosen = settings("none", give_up=give_up)
+    picks = select(seen, chosen, counts=[1, 1, 0, 1, 1])
+    predicted = seen.probabilities.argmax(dim=1).tolist()
+    random.seed(0)
+    assert [pick.position for pick in picks] == [
+        one.position for one in balance(predicted, [1, 1, 0, 1, 1], 5, give_up)
+    ]
+    assert all(pick.reason.endswith(said) for pick in picks)
+    assert ("'forest'" in picks[0].reason) == give_up
+
+
+def test_pcb_is_badge_with_pcb():
+    seen = random_seen(1, images=70, labelled=10)
+    assert select(seen, settings("pcb")) == select(seen, settings("badge", pcb=True))
+
+
+@pytest.mark.parametrize(("rows", "choose"), [("right", badge), ("reference", badge_of_reference)])
+@pytest.mark.parametrize("method", ["badge", "pcb"])
+def test_rows_of_badge_are_those_asked_for(rows, choose, method):
+    seen = golden_seen()
+    names = [str(one) for one in range(10)]
+    picks = select(seen, settings(method, badge_rows=rows, gamma=0.2), 40, 200, [1] * 10, names)
+    np.random.seed(0)
+    positions = choose(seen, 40).positions
+    found = [pick.position for pick in picks]
+    assert (sorted(found) if method == "pcb" else found) == (sorted(positions) if method == "pcb" else positions)
+
+
+def test_entropy_with_pcb_picks_what_the_reference_picks():
+    wanted = GOLDEN["pcb_20_class_9_runs_out"]
+    random.seed(1)
+    chosen = settings("entropy", pcb=True, gamma=0.2, give_up=True)
+    picks = selection.select(golden_seen(), chosen, 20, 200, wanted["counts"], [str(one) for one in range(10)])
+    assert [pick.position for pick in picks] == wanted["picks"]
+    assert random.random() == pytest.approx(wanted["random_after"], abs=1e-8)
+    assert picks[0].reason.endswith("; '9' had the fewest labels")
+    assert picks[19].reason.endswith("; '4' had no candidate left: by chance")
+
+
+def test_free_labels_are_said():
+    picks = select(random_seen(1, images=90, labelled=20), settings("cbsq"), budget=10, images=110)
+    assert {pick.free is None for pick in picks} == {True, False}
+    for pick in picks:
+        if pick.free is not None:
+            assert pick.free == pick.predicted
+            assert pick.reason.startswith(f"free label {NAMES[pick.free]!r}; distance to its cluster's centre ")
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Enters an acquisition that makes this choice."""
+
+    def enter(choice):
+        made = form.Acquisition("own", lambda seen, number: choice, "rank")
+        monkeypatch.setitem(form._KNOWN, "own", made)
+
+    return enter
+
+
+def test_acquisition_of_ones_own_is_one_function(own):
+    own(Choice([4, 2], [7.0, 3.5], {2: 0}))
+    seen = seen_of(np.eye(5, 4), np.tile([0.5, 0.5], (5, 1)))
+    assert select(seen, settings("own"), budget=3, images=5, counts=[0, 0], names=["cat", "dog"]) == [
+        (4, 7.0, "rank 7", 0, 0.5, None),
+        (2, 3.5, "free label 'cat'; rank 3.5", 0, 0.5, 0),
+    ]
+    picks = select(seen, settings("own", pcb=True, gamma=1), budget=3, images=5, counts=[0, 0], names=["cat", "dog"])
+    assert sorted(pick.position for pick in picks) == [2, 4]  # no more than it gave
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (Choice([1, 1], [0.0, 0.0]), "chose rows twice or outside of 0 to 4"),
+        (Choice([5], [0.0]), "chose rows twice or outside of 0 to 4"),
+        (Choice([-1], [0.0]), "chose rows twice or outside of 0 to 4"),
+        (Choice([], []), "chose 0 rows with 0 scores; 3 are wanted"),
+        (Choice([0, 1, 2, 3], [0.0] * 4), "chose 4 rows with 4 scores; 3 are wanted"),
+        (Choice([0, 1], [0.0]), "chose 2 rows with 1 scores; 3 are wanted"),
+        (Choice([0], [float("nan")]), "gave a score that is no finite number"),
+        (Choice([0], [0.0], {1: 0}), "labels images for nothing that it did not choose"),
+        (Choice([0], [0.0], {0: 2}), "labels images for nothing by classes that there are not"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(own, choice, said):
+    own(choice)
+    seen = seen_of(np.eye(5, 4), np.tile([0.5, 0.5], (5, 1)))
+    with pytest.raises(ValueError, match=f"acquisition 'own' {said}"):
+        select(seen, settings("own"), budget=3, images=5, counts=[0, 0], names=["cat", "dog"])
