@@ -1,7 +1,7 @@
 """Unlabelled: a folder of images and a file of class names, for rounds that choose which images are labelled.
 
     ROOT/classnames.txt          a class name a line; its place is its label
-    ROOT/images/**               the images, at any depth; without this folder those below ROOT itself, but for ROOT/test
+    ROOT/images/**               the images, at any depth; without this folder those below ROOT, but for ROOT/test
     ROOT/labels.csv              may be missing: columns `file` (path below ROOT) and `label` (class name), of labels
                                  that there are already; the file of a round (round_3.csv), filled in, is one
     ROOT/test/<class>/**         may be missing: images to measure by; a folder's name is a class name
