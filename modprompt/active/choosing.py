@@ -14,7 +14,7 @@ from modprompt.active.given import given
 from modprompt.active.pool import Pool
 from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
-from modprompt.errors import UserError
+from modprompt.errors import SettingError, UserError
 from modprompt.runs.rounds import Active
 from modprompt.trainers.config import of_one_training
 
@@ -31,13 +31,17 @@ class Chooser:
         budget: images a round.
 
     Raises:
-        UserError: if the pool has fewer images than all rounds together ask for.
+        UserError: if the pool has fewer images than all rounds together ask for, or a share of it than a round.
     """
 
     def __init__(self, cfg: CfgNode, active: Active, pool: Pool, budget: int) -> None:
         self.cfg, self.active, self.pool, self.budget = cfg, active, pool, budget
         self.acquisition = acquisition.find(active.method)
         self._scorer = Scorer(pool.images)
+        try:
+            selection.candidates(active, budget, len(pool.images), len(pool.unlabelled))
+        except SettingError as error:
+            raise error.under("ACTIVE") from None
         wanted, there = active.rounds * budget, len(pool.unlabelled)
         if wanted > there:
             raise UserError(

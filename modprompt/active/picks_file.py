@@ -40,7 +40,7 @@ class Row(NamedTuple):
 def cells_of(row: Row) -> Tuple[str, ...]:
     """A pick as the cells of its line, in the order of COLUMNS."""
     probability = "" if row.probability is None else f"{row.probability:.4f}"
-    score = "" if row.score is None else f"{row.score:.6g}"
+    score = "" if row.score is None else f"{row.score + 0.0:.6g}"  # no -0
     file, predicted, reason, label = map(shielded, (row.file, row.predicted_class, row.reason, row.label))
     return str(row.rank), file, predicted, probability, score, reason, label
 

@@ -8,24 +8,23 @@ import base64
 import hashlib
 import io
 import json
-import os
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
-from typing import List, NamedTuple, Sequence
+from typing import NamedTuple, Optional, Sequence
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from modprompt.active.picks_file import COLUMNS, Row, cells_of
 from modprompt.active.sheet_parts import SCRIPT, STYLE
 from modprompt.data.class_names import distinct
-from modprompt.errors import UserError
 from modprompt.storage.opening import open_regular
 from modprompt.storage.text import write_whole
 
 _SIDE = 160  # pixels of a thumbnail's longer side, at most
-_SMALL = 64  # an image whose longer side has fewer pixels is shown enlarged, its pixels as squares
+_SMALL = 64  # an image whose longer side has fewer pixels is shown enlarged
 _QUALITY = 80
 
 
@@ -43,7 +42,15 @@ class _Thumbnail(NamedTuple):
     fault: str = ""
 
 
-def write(path: Path, rows: Sequence[Row], image_root: str, title: str, names: Sequence[str]) -> None:
+def write(
+    path: Path,
+    rows: Sequence[Row],
+    image_root: str,
+    title: str,
+    names: Sequence[str],
+    ask: bool = True,
+    labels: Sequence[Optional[int]] = (),
+) -> None:
     """Write the page, whole. An image that cannot be decoded has a box that says so.
 
     Args:
@@ -52,14 +59,20 @@ def write(path: Path, rows: Sequence[Row], image_root: str, title: str, names: S
         image_root: the folder that their files are below.
         title: of the page.
         names: class names by label, proposed where a label is entered.
+        ask: whether labels are asked for; else the page only shows the picks.
+        labels: those that are there already, as read_labels gives them; the page's fields begin with them.
     """
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        pictures = list(pool.map(lambda row: _thumbnail(os.path.join(image_root, row.file)), rows))
-    write_whole(path, _page(rows, pictures, title, distinct(list(names)), path.with_suffix(".csv").name))
+        pictures = list(pool.map(_thumbnail, [Path(image_root, row.file) for row in rows]))
+    known = distinct(list(names))
+    given = ["" if label is None else known[label] for label in labels] or [""] * len(rows)
+    cards = "".join(_card(row, picture, _field(row, ask, text)) for row, picture, text in zip(rows, pictures, given))
+    form = _form(rows, known, path.with_suffix(".csv").name) if ask else _Form("", "", "")
+    write_whole(path, _page(title, form, cards))
 
 
-def _thumbnail(path: str) -> _Thumbnail:
+def _thumbnail(path: Path) -> _Thumbnail:
     """An image as it is seen when it is trained on, small; turned as its camera was."""
     try:
         with open_regular(path) as file, Image.open(file) as image:
@@ -71,11 +84,17 @@ def _thumbnail(path: str) -> _Thumbnail:
             picture.thumbnail((_SIDE, _SIDE))
             content = io.BytesIO()
             picture.save(content, "JPEG", quality=95 if small else _QUALITY, subsampling=0 if small else 2)
-    except (UserError, FileNotFoundError) as error:
-        return _Thumbnail(b"", fault=str(error))
+    except FileNotFoundError:
+        return _Thumbnail(b"", fault="there is no such file")
+    except UnidentifiedImageError:
+        return _Thumbnail(b"", fault="it is no image")
     except Exception as error:  # decoders raise all kinds
-        return _Thumbnail(b"", fault=" ".join(str(error).split())[:120] or type(error).__name__)
+        return _Thumbnail(b"", fault=_one_line(str(error).replace(str(path), "it")) or type(error).__name__)
     return _Thumbnail(content.getvalue(), small)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:100]
 
 
 def _hash(text: str) -> str:
@@ -88,57 +107,81 @@ def _text(text: str) -> str:
     return escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def _page(rows: Sequence[Row], pictures: Sequence[_Thumbnail], title: str, names: List[str], csv_name: str) -> str:
+class _Form(NamedTuple):
+    """What the page has for the entry of labels: what is said of it, attributes of the body, what stands at its end."""
+
+    about: str
+    data: str
+    end: str
+
+
+def _form(rows: Sequence[Row], names: Sequence[str], csv_name: str) -> _Form:
+    asked, file = sum(not row.label for row in rows), f"<code>{_text(csv_name)}</code>"
+    free = f"; {len(rows) - asked} have a free label and are not asked for" if asked < len(rows) else ""
+    about = (
+        f'<p class="about">{asked} to label{free}. Labels belong into the column <code>label</code> of {file}'
+        "<span hidden>: enter them here (a click on a class enters it), save that file, and put it in the place of the "
+        "one beside this page</span>.</p>"
+    )
+    options = "".join(f'<option value="{_text(name)}">' for name in names)
+    end = (
+        f'<datalist id="classes">{options}</datalist><footer hidden><span id="count" role="status"></span>'
+        f'<button id="save" type="button">Save {_text(csv_name)}</button></footer><script>{SCRIPT}</script>'
+    )
+    digest = hashlib.sha256(json.dumps([cells_of(row) for row in rows]).encode("ascii")).hexdigest()[:16]
+    data = f' data-file="{_text(csv_name)}" data-round="{digest}" data-columns="{escape(json.dumps(COLUMNS))}"'
+    return _Form(about, data, end)
+
+
+def _page(title: str, form: _Form, cards: str) -> str:
     policy = f"default-src 'none'; img-src data:; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; "
     policy += "base-uri 'none'; form-action 'none'"
-    options = "".join(f'<option value="{_text(name)}">' for name in names)
-    cards = "".join(_card(row, picture) for row, picture in zip(rows, pictures))
-    asked = sum(not row.label for row in rows)
-    free = f"; {len(rows) - asked} have a free label and are not asked for" if asked < len(rows) else ""
-    data = f'data-file="{_text(csv_name)}" data-columns="{escape(json.dumps(COLUMNS))}"'
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body {data}><h1>{_text(title)}</h1>"
-        f'<p class="about">{asked} to label{free}. Labels belong into the column <code>label</code> of '
-        f"<code>{_text(csv_name)}</code><span hidden>: enter them here, save that file, and put it in the "
-        "place of the one that is beside this page</span>.</p>"
-        f'<datalist id="classes">{options}</datalist><main>{cards}</main>'
-        '<footer hidden><span id="count" role="status"></span>'
-        f'<button id="save" type="button">Save {_text(csv_name)}</button></footer>'
-        f"<script>{SCRIPT}</script></body></html>\n"
+        f"<style>{STYLE}</style></head><body{form.data}><h1>{_text(title)}</h1>{form.about}"
+        f"<main>{cards}</main>{form.end}</body></html>\n"
     )
 
 
-def _card(row: Row, picture: _Thumbnail) -> str:
+def _breakable(path: str) -> str:
+    """A path that is broken behind folders and words."""
+    return re.sub(r"([/_-])", r"\1<wbr>", _text(path))
+
+
+def _card(row: Row, picture: _Thumbnail, field: str) -> str:
     cells = escape(json.dumps(cells_of(row)))
     return (
         f'<article class="{"free" if row.label else "asked"}" data-cells="{cells}">{_picture(row, picture)}'
-        f'<p class="file"><b>{row.rank}</b> {_text(row.file)}</p>{_facts(row)}{_field(row)}</article>'
+        f'<p class="file"><b>{row.rank}</b> {_breakable(row.file)}</p>{_facts(row, "<input" in field)}{field}</article>'
     )
 
 
 def _picture(row: Row, picture: _Thumbnail) -> str:
     if picture.fault:
-        return f'<div class="picture fault">cannot be decoded: {_text(picture.fault)}</div>'
+        return f'<div class="picture fault"><span>cannot be shown: {_text(picture.fault)}</span></div>'
     kind = ' class="small"' if picture.small else ""
     data = base64.b64encode(picture.jpeg).decode("ascii")
     return f'<div class="picture"><img{kind} alt="{_text(row.file)}" src="data:image/jpeg;base64,{data}"></div>'
 
 
-def _facts(row: Row) -> str:
+def _facts(row: Row, asked: bool) -> str:
     """What the model sees in an image, and why it was chosen."""
-    sure = "" if row.probability is None else f" {row.probability:.0%}"
-    seen = f'<p>seen as <b class="class">{_text(row.predicted_class)}</b>{sure}</p>' if row.predicted_class else ""
+    sure = "seen as" if row.probability is None else f"{row.probability:.0%} sure:"
+    name = _text(row.predicted_class)
+    if name and asked:
+        name = f'<button type="button" class="take" tabindex="-1" title="enter it as the label">{name}</button>'
     score = f"score {row.score:.4g}" if row.score is not None else ""
     why = "; ".join(text for text in (_text(row.reason), score) if text)
-    return seen + (f'<p class="why">{why}</p>' if why else "")
+    return (f'<p class="seen">{sure} {name}</p>' if name else "") + (f'<p class="why">{why}</p>' if why else "")
 
 
-def _field(row: Row) -> str:
+def _field(row: Row, ask: bool, given: str) -> str:
+    """Where an image's label is entered; a label that it was given for nothing stands there as it is."""
     if row.label:
         return f'<p class="given">free label: <b>{_text(row.label)}</b></p>'
-    take = '<button type="button" class="take">as seen</button>' if row.predicted_class else ""
+    if not ask:
+        return ""
     about = f'aria-label="label of {_text(row.file)}" placeholder="label" autocomplete="off" spellcheck="false"'
-    return f'<p class="field" hidden><input list="classes" {about}>{take}</p>'
+    return f'<p class="field" hidden><input list="classes" value="{_text(given)}" {about}></p>'

@@ -15,19 +15,22 @@ article.free { background: var(--soft); border-style: dashed; }
 article.done { border-color: var(--good); }
 .picture { height: 160px; display: flex; align-items: center; justify-content: center; overflow: hidden; }
 .picture img { max-width: 100%; max-height: 100%; border-radius: 4px; }
-.picture img.small { width: 100%; height: 100%; object-fit: contain; image-rendering: pixelated; }
-.fault { border: 1px dashed var(--bad); border-radius: 4px; color: var(--bad); padding: .5rem; text-align: center;
-  overflow-wrap: anywhere; }
+.picture img.small { width: 100%; height: 100%; object-fit: contain; }
+.fault { border: 1px dashed var(--bad); border-radius: 4px; color: var(--bad); padding: .5rem; }
+.fault span { max-height: 100%; overflow: hidden; overflow-wrap: anywhere; text-align: center; }
 .file b { background: var(--soft); border-radius: 4px; padding: 0 .35rem; }
+.seen { display: flex; flex-wrap: wrap; gap: .1rem .35rem; align-items: baseline; }
 .why { opacity: .75; font-size: .8125rem; }
+.given { margin-top: auto; padding-top: .5rem; }
 .given b { color: var(--good); }
-.field { margin-top: auto; padding-top: .5rem; display: flex; gap: .35rem; }
-.field[hidden], footer[hidden] { display: none; }
-input, button { font: inherit; font-size: 16px; border: 1px solid var(--line); border-radius: 6px; padding: .35rem .5rem;
-  min-height: 2.5rem; }
-input { flex: 1; min-width: 0; width: 100%; }
-input.unknown { border: 2px solid var(--bad); }
-.take { flex: none; font-size: .8125rem; padding: .25rem .4rem; }
+.field { margin-top: auto; padding-top: .5rem; }
+[hidden] { display: none !important; }
+input, button { font: inherit; border: 1px solid var(--line); border-radius: 6px; }
+input, #save { font-size: 16px; padding: .35rem .5rem; min-height: 2.5rem; }
+input { width: 100%; }
+input.unknown { outline: 2px solid var(--bad); }
+.take { font-weight: 600; padding: .1rem .4rem; background: var(--soft); color: inherit; cursor: pointer;
+  max-width: 100%; overflow-wrap: anywhere; text-align: left; }
 footer { position: fixed; inset: auto 0 0 0; display: flex; gap: 1rem; align-items: center; justify-content: center;
   padding: .5rem 1rem; background: Canvas; border-top: 1px solid var(--line); }
 @media print { footer { display: none; } body { padding-bottom: 1rem; } article { break-inside: avoid; } }
@@ -37,11 +40,14 @@ footer { position: fixed; inset: auto 0 0 0; display: flex; gap: 1rem; align-ite
 SCRIPT = r"""
 "use strict";
 const all = [...document.querySelectorAll("article")], count = document.getElementById("count");
-const names = new Map();
-for (const one of document.querySelectorAll("#classes option")) names.set(one.value, one.value);
-for (const name of [...names.keys()]) if (!names.has(name.toLowerCase())) names.set(name.toLowerCase(), name);
+const names = new Set(), spelt = new Map();
+const folded = (text) => text.toLowerCase().replace(/[_\/\s]+/g, " ").trim();
+for (const one of document.querySelectorAll("#classes option")) {
+  names.add(one.value);
+  spelt.set(folded(one.value), spelt.has(folded(one.value)) ? "" : one.value);
+}
 let unsaved = false;
-const known = (text) => names.get(text) || names.get(text.toLowerCase());
+const known = (text) => names.has(text) ? text : spelt.get(folded(text));
 const label = (card) => { const field = card.querySelector("input"); return field ? field.value.trim() : null; };
 function look() {
   let done = 0, asked = 0, unknown = 0;
@@ -68,13 +74,26 @@ function table() {
   const text = rows.map((row) => row.map(quoted).join(",") + "\n").join("");
   return /^[\x00-\x7f]*$/.test(text) ? text : "\ufeff" + text;
 }
-document.addEventListener("input", () => { unsaved = true; look(); });
+const round = "modprompt " + document.body.dataset.round;
+function remember() {
+  unsaved = true;
+  look();
+  try { localStorage.setItem(round, JSON.stringify(all.map(label))); } catch { /* a browser may keep nothing */ }
+}
+function recall() {
+  let texts = [];
+  try { texts = JSON.parse(localStorage.getItem(round)) || []; } catch { return; }
+  all.forEach((card, place) => {
+    const field = card.querySelector("input");
+    if (field && !field.value) field.value = texts[place] || "";
+  });
+}
+document.addEventListener("input", remember);
 document.addEventListener("click", (event) => {
   if (!event.target.classList.contains("take")) return;
   const card = event.target.closest("article");
-  card.querySelector("input").value = card.querySelector(".class").textContent;
-  unsaved = true;
-  look();
+  card.querySelector("input").value = event.target.textContent;
+  remember();
 });
 document.getElementById("save").addEventListener("click", () => {
   const link = document.createElement("a");
@@ -85,5 +104,6 @@ document.getElementById("save").addEventListener("click", () => {
 });
 window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
 for (const one of document.querySelectorAll("[hidden]")) one.hidden = false;
+recall();
 look();
 """

@@ -1,8 +1,9 @@
-"""Class names as people write them: which class is meant, or what is wrong."""
+"""Class names as people and spreadsheets write them: which class is meant, or what is wrong."""
 
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from typing import Iterable, Sequence
 
@@ -14,13 +15,27 @@ _MOST_NAMED = 10
 def folded(name: str) -> str:
     """What a name has in common with its other spellings: case, underscores and slashes as spaces."""
     plain = unicodedata.normalize("NFC", name).casefold()
-    return " ".join(plain.replace("_", " ").replace("/", " ").split())
+    return " ".join(re.sub(r"[_/]", " ", plain).split())
+
+
+def _spellings(name: str) -> list[str]:
+    """What another spelling of a name is known by; of a number also what it is without zeros in front (007, 7)."""
+    number = re.fullmatch(r"0*([0-9]+)", name)
+    return [folded(name), *([f"number\n{number.group(1)}"] if number else [])]
 
 
 def distinct(names: Sequence[str]) -> list[str]:
     """The names by label, those of several classes with the label behind them."""
-    repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    repeated = _repeated(names)
     return [f"{name} ({label})" if name in repeated else name for label, name in enumerate(names)]
+
+
+def _repeated(names: Sequence[str]) -> dict[str, list[int]]:
+    """{name: its labels} of names that several classes have."""
+    labels: dict[str, list[int]] = {}
+    for label, name in enumerate(names):
+        labels.setdefault(name, []).append(label)
+    return {name: some for name, some in labels.items() if len(some) > 1}
 
 
 class ClassNames:
@@ -33,17 +48,18 @@ class ClassNames:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = distinct(names)
         self._exact = {name: label for label, name in enumerate(self.names)}
-        self._folded: dict[str, list[int]] = {}
+        self._spelt: dict[str, list[int]] = {}
         for label, name in enumerate(self.names):
-            self._folded.setdefault(folded(name), []).append(label)
-        self._repeated = {name for name, shown in zip(names, self.names) if name != shown}
+            for spelling in _spellings(name):
+                self._spelt.setdefault(spelling, []).append(label)
+        self._spelt.update(_repeated(names))
 
     def find(self, readings: Iterable[str]) -> int:
         """The label of a class.
 
         Args:
             readings: what may be written there, likeliest first. A name counts as it is, else without regard to case,
-                underscores and slashes if that means one class.
+                underscores, slashes and zeros in front of a number, if that means one class.
 
         Raises:
             Refused: if there is no such class, or more than one.
@@ -53,20 +69,19 @@ class ClassNames:
             if text in self._exact:
                 return self._exact[text]
         for text in texts:
-            if text in self._repeated:
-                meant = [shown for shown in self.names if shown.rpartition(" (")[0] == text]
-                raise Refused(f"{text!r} is the name of {len(meant)} classes: write {' or '.join(map(repr, meant))}")
-            labels = self._folded.get(folded(text), [])
+            labels = next((self._spelt[one] for one in (text, *_spellings(text)) if one in self._spelt), [])
             if len(labels) == 1:
                 return labels[0]
             if labels:
-                meant = [self.names[label] for label in labels]
-                raise Refused(f"{text!r} may be {' or '.join(map(repr, meant))}: write it as it is there")
+                raise Refused(
+                    f"{text!r} may be {' or '.join(repr(self.names[label]) for label in labels)}: write which"
+                )
         raise Refused(f"there is no class {texts[0][:80]!r}{self._hint(texts[0])}")
 
     def _hint(self, text: str) -> str:
-        near = difflib.get_close_matches(folded(text), list(self._folded), n=1, cutoff=0.5)
+        by_spelling = {folded(name): name for name in self.names}
+        near = difflib.get_close_matches(folded(text), list(by_spelling), n=1, cutoff=0.5)
         if near:
-            return f"; did you mean {self.names[self._folded[near[0]][0]]!r}?"
+            return f"; did you mean {by_spelling[near[0]]!r}?"
         more = f" and {len(self.names) - _MOST_NAMED} more" if len(self.names) > _MOST_NAMED else ""
         return f" (known: {', '.join(self.names[:_MOST_NAMED])}{more})"

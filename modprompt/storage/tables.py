@@ -24,7 +24,7 @@ _QUOTED = re.compile(r'[,;"\t\r\n]|^\s|\s$')
 
 
 class TableLine(NamedTuple):
-    """A line of a table: its number in the file, from 1, and the cells that were asked for, by column, as they stand."""
+    """A line of a table: its number in the file, from 1, and the wanted cells as they stand, by column."""
 
     number: int
     cells: Dict[str, str]
@@ -42,7 +42,8 @@ def unshielded(cell: str) -> str:
 
 def readings(cell: str) -> List[str]:
     """What a cell may mean, likeliest first: some spreadsheets take an apostrophe away, some people put spaces."""
-    return list(dict.fromkeys([unshielded(cell), cell, unshielded(cell.strip()), cell.strip()]))
+    bare = cell.strip()
+    return list(dict.fromkeys([unshielded(cell), cell, unshielded(bare), bare, f"'{bare}"]))
 
 
 def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -57,8 +58,8 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Sequence[
     try:
         write_whole(path, text)
     except UnicodeEncodeError as error:
-        part = error.object[max(error.start - 20, 0) : error.end]
-        raise UserError(f"{path} is not written: a name in it is no UTF-8 text ({part!r}): rename it") from None
+        line = text[: error.end].rpartition("\n")[2]
+        raise UserError(f"{path} is not written: a name in it is no UTF-8 text ({line[-80:]!r}): rename it") from None
 
 
 def _quoted(cell: str) -> str:

@@ -1,7 +1,7 @@
 """Unlabelled: a folder of images and a file of class names, for rounds that choose which images are labelled.
 
     ROOT/classnames.txt          a class name a line; its place is its label
-    ROOT/images/**               the images, at any depth; without this folder those below ROOT itself, but for ROOT/test
+    ROOT/images/**               the images, at any depth; without this folder those below ROOT, but for ROOT/test
     ROOT/labels.csv              may be missing: columns `file` (path below ROOT) and `label` (class name), of labels
                                  that there are already; the file of a round (round_3.csv), filled in, is one
     ROOT/test/<class>/**         may be missing: images to measure by; a folder's name is a class name
@@ -15,8 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import deque
 from pathlib import Path
-from typing import Iterable, Iterator, Sequence
+from typing import Collection, Iterable, Iterator, Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
@@ -155,7 +156,7 @@ class Unlabelled(DatasetBase):
             if not entry.is_dir():
                 raise UserError(f"{entry} stands among the class folders but is no folder: put it into its class's")
             label = self._label([entry.name], f"{folder}")
-            images += [Image(path, label, self.names[label]) for path in sorted(_images_below(entry, set()))]
+            images += [Image(path, label, self.names[label]) for path in sorted(_images_below(entry, ()))]
         if not images:
             raise UserError(f"{folder} has no images: put them into folders of their classes, or remove it")
         return images
@@ -231,11 +232,15 @@ def _class_names(path: Path) -> list[str]:
     return names
 
 
-def _images_below(folder: Path, skipped: set[Path]) -> list[str]:
-    """Paths of the images at any depth; of files that are no images it says how many there are."""
+def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
+    """Paths of the images at any depth; of files that are no images it says how many there are.
+
+    Raises:
+        UserError: if a folder cannot be read, or something with an image's name is no file or has no name in UTF-8.
+    """
     others: list[str] = []
     images = []
-    for path in _files_below(folder, skipped, set()):
+    for path in _entries_below(folder, skipped):
         if not path.lower().endswith(SUFFIXES):
             others += [path] if os.path.basename(path) not in _OURS else []
             continue
@@ -243,22 +248,35 @@ def _images_below(folder: Path, skipped: set[Path]) -> list[str]:
             path.encode("utf-8")
         except UnicodeEncodeError:
             raise UserError(f"the name of {path!r} is no UTF-8 text: rename it") from None
+        if not os.path.isfile(path):
+            raise UserError(f"{path} stands among the images but is no file: move it away")
         images.append(path)
     if others:
         print(f"{folder}: {len(others)} files are no images by their endings and are not used, e.g. {others[0]!r}")
     return images
 
 
-def _files_below(folder: Path, skipped: set[Path], seen: set[str]) -> Iterator[str]:
-    """Files at any depth, hidden ones left out; links are followed, each folder once."""
-    real = os.path.realpath(folder)
-    if real in seen:
-        return
-    seen.add(real)
-    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
-        if entry.name.startswith("."):
+def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
+    """Paths of what is no folder, at any depth; hidden ones are left out.
+
+    Links to folders are followed behind all others, and no folder is read twice: a circle ends.
+    """
+    folders, seen = deque([str(folder)]), set()
+    while folders:
+        current = folders.popleft()
+        if os.path.realpath(current) in seen:
             continue
-        if not entry.is_dir():
-            yield entry.path
-        elif Path(entry.path) not in skipped:
-            yield from _files_below(Path(entry.path), skipped, seen)
+        seen.add(os.path.realpath(current))
+        try:
+            entries = sorted(os.scandir(current), key=lambda one: one.name)
+        except OSError as error:
+            raise UserError(f"cannot list {current} ({error.strerror})") from None
+        for entry in entries:
+            if entry.name.startswith(".") or Path(entry.path) in skipped:
+                continue
+            if not entry.is_dir():
+                yield entry.path
+            elif entry.is_symlink():
+                folders.append(entry.path)
+            else:
+                folders.appendleft(entry.path)

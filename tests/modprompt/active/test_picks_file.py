@@ -1,0 +1,173 @@
+import csv
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modprompt.active.picks_file import COLUMNS, Row, read_labels, write
+from modprompt.errors import UserError
+
+NAMES = ["forest", "annual_crop", "=SUM(A1)", "-5 \u00b0C", "sea; lake", 'the "sea"']
+FILES = ["a/1.jpg", "=1+1.png", "-x.jpg", "@a.jpg", "+b, c.jpg", "'q.jpg", "d;=e.jpg", 'f"g.jpg', "\u00e9.jpg"]
+
+
+def picks(files=FILES):
+    return [
+        Row(n, file, NAMES[n % len(NAMES)], 0.5, -n / 3, "entropy 0.98; 'sea' had least")
+        for n, file in enumerate(files, 1)
+    ]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "round_3.csv"
+
+
+def cells(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.reader(file))
+
+
+def fill(
+    path, labels, *, order=None, separator=",", encoding="utf-8", end="\r\n", columns=COLUMNS, quoting=csv.QUOTE_ALL
+):
+    """What comes back from a spreadsheet: other order, separators, encoding, and columns."""
+    head, *lines = cells(path)
+    for line, label in zip(lines, labels):
+        line[-1] = label
+    keep = [head.index(name) for name in columns]
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator=end, quoting=quoting)
+        writer.writerows(
+            [[line[place] for place in keep] for line in [head, *(lines[k] for k in order or range(len(lines)))]]
+        )
+
+
+def test_file_has_a_line_for_each_pick_with_an_empty_label(path):
+    write(
+        path,
+        [
+            Row(1, "a.jpg", "sea", 0.98765432, 1.23456789, "why"),
+            Row(2, "b.jpg", "", None, None, "", "sea"),
+            Row(3, "c", "", 1, -0.0, ""),
+        ],
+    )
+    assert path.read_text() == (
+        "rank,file,predicted_class,probability,score,reason,label\n"
+        "1,a.jpg,sea,0.9877,1.23457,why,\n2,b.jpg,,,,,sea\n3,c,,1.0000,0,,\n"
+    )
+
+
+def test_nothing_in_the_file_begins_a_formula(path):
+    rows = [*picks(), Row(99, "z.jpg", "=1", 0.1, 0.1, "=2", "-5 \u00b0C")]
+    write(path, rows)
+    texts = [
+        cell
+        for line in cells(path)[1:]
+        for name, cell in zip(COLUMNS, line)
+        if name not in ("rank", "probability", "score")
+    ]
+    assert not [cell for cell in texts if cell[:1] in ("=", "+", "-", "@") or ";=" in cell]
+    assert read_labels(path, rows, NAMES) == [None] * len(FILES) + [3]
+
+
+WAYS = [
+    {},
+    {"separator": ";"},
+    {"separator": "\t", "encoding": "utf-16"},
+    {"encoding": "utf-8-sig", "end": "\n", "quoting": csv.QUOTE_MINIMAL},
+    {"order": [3, 1, 0, 2, 8, 7, 6, 5, 4]},
+    {"columns": ("label", "file")},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_labels_come_back_by_file(path, way):
+    write(path, picks())
+    fill(
+        path,
+        ["forest", "Annual Crop", " =SUM(A1)", "", "sea; lake", 'the "sea"', "'=SUM(A1)", "'-5 \u00b0C", "FOREST"],
+        **way,
+    )
+    assert read_labels(path, picks(), NAMES) == [0, 1, 2, None, 4, 5, 2, 3, 0]
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.text(st.sampled_from("=+-@'; \t\n,\"ab\u00e9"), min_size=1, max_size=6), min_size=2, max_size=6, unique=True
+    ),
+    st.sampled_from([",", ";", "\t"]),
+)
+def test_any_file_and_any_class_name_is_read_back(tmp_path_factory, texts, separator):
+    path = tmp_path_factory.mktemp("picks") / "round_0.csv"
+    names = [f"{text}#" for text in texts]
+    rows = [Row(n, f"{text}.jpg", text, 1.0, 1.0, text, names[n]) for n, text in enumerate(texts)]
+    write(path, rows)
+    fill(path, [line[-1] for line in cells(path)[1:]], separator=separator)
+    assert read_labels(path, [row._replace(label="") for row in rows], names) == list(range(len(texts)))
+
+
+def test_spreadsheet_that_takes_apostrophes_away_changes_nothing(path):
+    write(path, picks())
+    path.write_text(path.read_text(encoding="utf-8-sig").replace(",'", ",").replace("\"'", '"'), encoding="utf-8")
+    assert read_labels(path, picks(), NAMES) == [None] * len(FILES)
+
+
+def test_label_given_for_nothing_is_kept_and_may_not_be_changed(path):
+    rows = [Row(1, "a.jpg", "forest", 0.99, 1, "free label", "forest"), Row(2, "b.jpg", "forest", 0.5, 1, "")]
+    write(path, rows)
+    assert read_labels(path, rows, NAMES) == [0, None]
+    fill(path, ["", "sea; lake"])
+    assert read_labels(path, rows, NAMES) == [0, 4]
+    fill(path, ["sea; lake", ""])
+    with pytest.raises(
+        UserError, match=r"round_3.csv, line 2: a.jpg was labelled 'forest' for nothing, and is not asked"
+    ):
+        read_labels(path, rows, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("", "9,z.jpg,,,,,\n", "line 4: 'z.jpg' was not asked for in this round: remove the line"),
+        ("", "9,a.jpg,,,,,forest\n", "line 4: a.jpg is in line 2 already: leave one of the two"),
+        ("", "9,,,,,,forest\n", "line 4: it names no file: put it back, or remove the line"),
+        ("2,b.jpg,sea,0.5000,1,,\n", "", ": the line of b.jpg is gone: put it back, with or without a label"),
+        (
+            "2,b.jpg,sea,0.5000,1,,",
+            "2,b.jpg,sea,0.5000,1,,forrest",
+            "line 3: there is no class 'forrest'; did you mean 'forest'?",
+        ),
+        ("2,b.jpg,sea,0.5000,1,,", "2,b.jpg,sea,0.5000,1,,2", "line 3: there is no class '2' (known: forest, "),
+        (",label", "", "line 1: the column 'label' is lost (there is rank, file, "),
+        (",file,", ",", "line 1: the column 'file' is lost (there is rank, predicted_class, "),
+        ("2,b.jpg,sea,0.5000,1,,", '2,b.jpg,sea,0.5000,1,"x,', "line 3: its quotation marks do not fit"),
+        ("2,b.jpg,sea,0.5000,1,,", "2,b.jpg,sea,0.5000,1,,sea, lake", "line 3: it has 8 cells for 7 columns"),
+    ],
+)
+def test_faults_are_one_line_that_says_where(path, old, new, message):
+    rows = [Row(1, "a.jpg", "sea", 0.5, 1, ""), Row(2, "b.jpg", "sea", 0.5, 1, "")]
+    write(path, rows)
+    text = path.read_text()
+    path.write_text(text.replace(old, new, 1) if old else text + new)
+    with pytest.raises(UserError) as raised:
+        read_labels(path, rows, NAMES)
+    said = str(raised.value)
+    assert said.startswith(f"{path}{message}" if message[0] == ":" else f"{path}, {message}")
+    assert "\n" not in said
+
+
+def test_file_that_is_gone_and_one_in_another_encoding_are_told(path):
+    with pytest.raises(UserError, match="round_3.csv is gone: put it back with its labels filled in"):
+        read_labels(path, picks(), NAMES)
+    write(path, picks())
+    fill(path, [""] * len(FILES), encoding="cp1252")
+    with pytest.raises(UserError, match="round_3.csv, line .*: it is no UTF-8 text: save it as CSV with the encoding"):
+        read_labels(path, picks(), NAMES)
+
+
+def test_many_lines_are_read_at_once(path):
+    rows = picks([f"{n}.jpg" for n in range(5_000)])
+    write(path, rows)
+    assert read_labels(path, rows, [f"class {n}" for n in range(1000)]) == [None] * len(rows)

@@ -1,0 +1,247 @@
+import json
+import os
+
+import pytest
+from dassl.config import get_cfg_default
+from dassl.data.datasets import build_dataset
+
+import modprompt.data.readers.unlabelled  # noqa: F401 - registers
+from modprompt.data.listings import read_lines
+from modprompt.errors import UserError
+from modprompt.runs.images import facts_of
+from modprompt.runs.settings import read_settings
+from modprompt.trainers.nodes import add_defaults
+from tests.conftest import ROOT
+from tests.modprompt.data.trees import lines, pictures
+
+NAMES = ["cat", "big_dog", "F-16A/B"]
+
+
+def settings_for(root, *options):
+    cfg = get_cfg_default()
+    add_defaults(cfg)
+    for key, value in read_settings(str(ROOT / "configs/datasets/unlabelled.yaml")).items():
+        cfg.merge_from_list([key, value])
+    cfg.merge_from_list(["DATASET.ROOT", str(root), "ACTIVE.ROUNDS", 2, *options])
+    return cfg
+
+
+def read(root, *options):
+    return build_dataset(settings_for(root, *options))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Nine images in two folders, one of them inside the other, and names of three classes."""
+    pictures(tmp_path / "images", {"b": 4, "a/deep": 5})
+    lines(tmp_path / "classnames.txt", NAMES)
+    return tmp_path
+
+
+def files(items, root):
+    return [os.path.relpath(item.impath, root) for item in items]
+
+
+def test_folder_and_names_are_enough(root):
+    found = read(root)
+    assert files(found.pool, root) == sorted(
+        [f"images/a/deep/image_000{n}.png" for n in range(5)] + [f"images/b/image_000{n}.png" for n in range(4)]
+    )
+    assert {item.label for item in found.pool} == {-1}
+    assert (found.classnames, found.num_classes, found.lab2cname) == (NAMES, 3, dict(enumerate(NAMES)))
+    assert (found.train_x, found.val, found.has_test, found.image_root) == ([], None, False, str(root))
+    assert files(found.test, root) == files(found.pool[:1], root)
+    assert (found.own_validation, found.selected_on, found.few_shot_hash, found.record_files) == (False, "", "", {})
+
+
+def test_images_may_lie_in_the_folder_itself_beside_tests_a_run_and_other_files(tmp_path, capsys):
+    pictures(tmp_path, {"b": 2, "test/cat": 1, "test/F-16A_B": 2, "output/run": 3, ".hidden": 2})
+    lines(tmp_path / "classnames.txt", NAMES)
+    (tmp_path / "b" / "notes.heic").write_bytes(b"")
+    (tmp_path / "b" / "circle").symlink_to(tmp_path)
+    found = read(tmp_path, "OUTPUT_DIR", str(tmp_path / "output" / "run"))
+    assert files(found.pool, tmp_path) == ["b/image_0000.png", "b/image_0001.png"]
+    assert [(item.label, item.classname) for item in found.test] == [(2, "F-16A/B"), (2, "F-16A/B"), (0, "cat")]
+    assert found.has_test
+    assert (
+        f"1 files are no images by their endings and are not used, e.g. '{tmp_path}/b/notes.heic'"
+        in capsys.readouterr().out
+    )
+
+
+def test_labels_that_there_are_already_leave_the_pool(root, capsys):
+    rows = [
+        "\ufefflabel;file;note",
+        "Big Dog;images/b/image_0001.png;x",
+        ";b/image_0002.png;",
+        "cat;a/deep/image_0000.png;",
+    ]
+    lines(root / "labels.csv", rows)
+    found = read(root)
+    assert [(file, item.label, item.classname) for file, item in zip(files(found.train_x, root), found.train_x)] == [
+        ("images/a/deep/image_0000.png", 0, "cat"),
+        ("images/b/image_0001.png", 1, "big_dog"),
+    ]
+    assert len(found.pool) == 7
+    assert "1 of 3 lines have no label" in capsys.readouterr().out
+
+
+def test_labels_alone_train_without_rounds(root):
+    lines(root / "labels.csv", ["file,label", "images/b/image_0001.png,cat"])
+    found = read(root, "ACTIVE.ROUNDS", 0, "TEST.NO_TEST", True)
+    assert (len(found.train_x), len(found.pool), found.has_test) == (1, 8, False)
+
+
+def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_path_factory):
+    facts = facts_of(read(root), settings_for(root))
+    assert facts["split"] == {"name": "Unlabelled", "status": "not known", "hash": read(root).split_facts["hash"]}
+    assert (facts["few_shot"], facts["selected_on"]) == ({"hash": ""}, "")
+    moved = tmp_path_factory.mktemp("moved") / "data"
+    root.rename(moved)
+    assert facts_of(read(moved), settings_for(moved)) == facts
+    hashes = {facts["split"]["hash"]}
+    for change in (
+        lambda: lines(moved / "labels.csv", ["file,label", "images/b/image_0001.png,cat"]),
+        lambda: lines(moved / "labels.csv", ["file,label", "images/b/image_0001.png,big_dog"]),
+        lambda: lines(moved / "classnames.txt", ["cat", "big_dog", "bird"]),
+        lambda: pictures(moved / "test", {"cat": 1}),
+        lambda: (moved / "images/b/image_0003.png").unlink(),
+    ):
+        change()
+        hashes.add(read(moved).split_facts["hash"])
+    assert len(hashes) == 6
+
+
+def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
+    read(root)
+    assert set(json.loads((root / "checked_images.json").read_text())) == {"decoded"}
+    monkeypatch.setattr(
+        "modprompt.data.readers.unlabelled.require_decodable", lambda images, what: pytest.fail("again")
+    )
+    read(root)
+    monkeypatch.undo()
+    (root / "images" / "b" / "image_0001.png").write_bytes(b"no image at all")
+    for _ in range(2):
+        with pytest.raises(UserError, match="1 images cannot be decoded: .*image_0001.png .*: mend or remove them"):
+            read(root)
+    (root / "images" / "b" / "image_0001.png").unlink()
+    (root / "checked_images.json").write_text("{")
+    assert len(read(root).pool) == 8
+
+
+def test_test_alone_needs_no_labels(root):
+    pictures(root / "test", {"cat": 2})
+    found = read(root, "ACTIVE.ROUNDS", 0, "TEST.ONLY", True)
+    assert found.train_x == found.test
+    assert len(found.test) == 2
+
+
+def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
+    pictures(root / "test", {"cat": 2})
+    options = ("TEST.FINAL_MODEL", "best_val")
+    with pytest.raises(UserError, match="Unlabelled has no validation images to choose by: TEST.FINAL_MODEL last_step"):
+        read(root, *options)
+    found = read(root, *options, "DATASET.VAL_FROM_TEST", True)
+    assert (found.selected_on, found.val) == ("test", found.test)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("ACTIVE.ROUNDS", 0),
+            "Unlabelled has no images to test on: put some into .*test, .*or give TEST.NO_TEST True",
+        ),
+        (
+            ("ACTIVE.ROUNDS", 0, "TEST.NO_TEST", True),
+            "Unlabelled has no labels to train on: ACTIVE.ROUNDS says how many",
+        ),
+        (("TEST.ONLY", True), "has no images to test on: put some into .*test, in folders of their classes$"),
+        (("DATASET.NUM_SHOTS", 4), "DATASET.NUM_SHOTS 4: Unlabelled trains on all labels that there are: give -1"),
+        (("DATASET.SUBSAMPLE_CLASSES", "base"), "SUBSAMPLE_CLASSES base: images without labels have no half: give all"),
+        (("DATASET.SUBSAMPLE_CLASSES", "bass"), "SUBSAMPLE_CLASSES bass: it must be one of all, base, new"),
+        (("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", True), "Unlabelled has no validation images"),
+    ],
+)
+def test_what_the_run_would_need_and_is_not_there_is_said(root, options, message):
+    with pytest.raises(UserError, match=message):
+        read(root, *options)
+
+
+@pytest.mark.parametrize(
+    ("file", "rows", "message"),
+    [
+        ("classnames.txt", [""], "classnames.txt has no class names: write one a line"),
+        (
+            "classnames.txt",
+            ["cat", "dog", "cat"],
+            "line 3: expected another name than 'cat', which is in line 1, got 'cat'",
+        ),
+        (
+            "classnames.txt",
+            ["a_cat", "", "A cat"],
+            "line 3: .* than 'a_cat', which is in line 1, and to CLIP the same, got",
+        ),
+        (
+            "labels.csv",
+            ["file,label", "z.png,cat"],
+            "labels.csv, line 2: there is no image 'z.png' in .*: name a file below",
+        ),
+        (
+            "labels.csv",
+            ["file,label", "b/image_0001.png,quark"],
+            "labels.csv, line 2: there is no class 'quark' .known: cat",
+        ),
+        (
+            "labels.csv",
+            ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"],
+            "labels.csv, line 3: images/b/image_0001.png is in line 2 already",
+        ),
+        ("labels.csv", ["file", "b/image_0001.png"], "labels.csv, line 1: the column 'label' is lost"),
+        ("test/cat.jpg", [""], "cat.jpg stands among the class folders but is no folder"),
+        ("test/bird/a.jpg", [""], "test: there is no class 'bird'"),
+        ("test/cat/notes.txt", [""], "test has no images: put them into folders of their classes, or remove it"),
+    ],
+)
+def test_faults_of_the_files_are_named(root, file, rows, message):
+    lines(root / file, rows)
+    with pytest.raises(UserError, match=message) as raised:
+        read(root)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(UserError, match="DATASET.ROOT: there is no folder .*none; give --root"):
+        read(tmp_path / "none")
+    with pytest.raises(UserError, match="annotation file missing: .*classnames.txt; write a class name a line into it"):
+        read(tmp_path)
+    lines(tmp_path / "classnames.txt", NAMES)
+    with pytest.raises(UserError, match=r"has no images \(.jpg, .*\): put them there, at any depth"):
+        read(tmp_path)
+
+
+def test_file_whose_name_is_no_text_is_named(root):
+    try:
+        (root / "images" / os.fsdecode(b"a\xff.png")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this disk has names of text alone")
+    with pytest.raises(UserError, match=r"the name of '.*a.udcff.png' is no UTF-8 text: rename it"):
+        read(root)
+
+
+def test_links_are_followed_behind_the_folders_themselves(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    pictures(elsewhere, {"x": 1})
+    (root / "images" / "a" / "link").symlink_to(root / "images" / "b")
+    (root / "images" / "z").symlink_to(elsewhere)
+    found = files(read(root).pool, root)
+    assert len(found) == 10
+    assert {"images/b/image_0000.png", "images/z/x/image_0000.png"} <= set(found)
+    (root / "images" / "none.jpg").symlink_to(root / "nothing")
+    with pytest.raises(UserError, match="none.jpg stands among the images but is no file: move it away"):
+        read(root)
+
+
+def test_mark_in_front_of_a_list_is_no_part_of_its_first_name(tmp_path):
+    lines(tmp_path / "names.txt", ["\ufeffcat", "dog"])
+    assert [line.text for line in read_lines(tmp_path / "names.txt")] == ["cat", "dog"]
