@@ -14,7 +14,7 @@ from modprompt.active.given import given
 from modprompt.active.pool import Pool
 from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
-from modprompt.errors import SettingError, UserError
+from modprompt.errors import UserError
 from modprompt.runs.rounds import Active
 from modprompt.trainers.config import of_one_training
 
@@ -38,16 +38,13 @@ class Chooser:
         self.cfg, self.active, self.pool, self.budget = cfg, active, pool, budget
         self.acquisition = acquisition.find(active.method)
         self._scorer = Scorer(pool.images)
-        try:
-            selection.candidates(active, budget, len(pool.images), len(pool.unlabelled))
-        except SettingError as error:
-            raise error.under("ACTIVE") from None
         wanted, there = active.rounds * budget, len(pool.unlabelled)
         if wanted > there:
             raise UserError(
                 f"ACTIVE.ROUNDS {active.rounds} of {budget} labels ask for {wanted} images, but the pool of "
                 f"{cfg.DATASET.NAME} has {there} without a label: lower ACTIVE.ROUNDS or ACTIVE.BUDGET"
             )
+        selection.candidates(active, budget, len(pool.images), there)
 
     def choose(self, number: int, trainer: Any) -> list[Picked]:
         """The picks of a round; draws from all generators as the reference does.

@@ -6,6 +6,7 @@ from the newest.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
@@ -129,3 +130,17 @@ def known(folder: Path) -> list[int]:
     """The numbers of the rounds that have a record, ascending."""
     found = [path.stem.rpartition("_")[2] for path in folder.glob(f"{round_name(0)[:-1]}*.json")]
     return sorted(int(number) for number in found if number.isdigit())
+
+
+def copy_all(source: Path, folder: Path) -> None:
+    """Copy all rounds of another run, whole or not at all.
+
+    Args:
+        source: where the other run keeps its rounds.
+        folder: where they go; what is there already, without a record, gives way.
+    """
+    aside = folder.with_name(f".{folder.name}.part")
+    for old in (aside, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    shutil.copytree(source, aside, ignore=shutil.ignore_patterns("job", "*.part"))
+    aside.rename(folder)

@@ -115,6 +115,7 @@ class Rounds:
         """All rounds that are not done, then the result."""
         if self.folder.is_dir():
             remove_parts(self.folder)  # of killed writers
+        self._take_over()
         self._require_same_run()
         for number in range(self.active.rounds):
             self._round(number)
@@ -136,6 +137,20 @@ class Rounds:
             "the pool of images": self.pool.fingerprint(),
             "the class names": ", ".join(self.pool.names),
         }
+
+    def _take_over(self) -> None:
+        """Go on from another run's folder, RESUME, where this one has no rounds yet.
+
+        Raises:
+            UserError: if there are none either.
+        """
+        other = self.cfg.RESUME
+        if not other or record.known(self.folder):
+            return
+        if not record.known(record.folder_of(other)):
+            raise UserError(f"RESUME: there are no rounds to go on from in {other}")
+        record.copy_all(record.folder_of(other), self.folder)
+        print(f"Going on from the rounds of {other}")
 
     def _require_same_run(self) -> None:
         self.decisive = self._decisive()

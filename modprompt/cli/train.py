@@ -4,6 +4,7 @@ python train.py --trainer MPL                 the embedded small CLIP on handwri
 python train.py --trainer MPL --root data --seed 1 --output-dir output/run
     --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml --dataset-config-file configs/datasets/eurosat.yaml
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
+python train.py --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      choose what is labelled, in rounds
 python train.py --import my_trainer --trainer Mine ...      a trainer of yours, in my_trainer.py of the current folder
 """
 
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any, Callable, Optional
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.programs import close_log, import_modules, left_as_found, report
 
+Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
-def _run(args: argparse.Namespace) -> None:
+
+def _run(args: argparse.Namespace, check: Check) -> None:
     from modprompt.active import rounds
     from modprompt.trainers import run
 
     import_modules(args.imports)
     mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-    run.run(settings_of(args), mode, run.Rounds(rounds.settings_of, rounds.run))
+    run.run(settings_of(args), mode, run.Rounds(check or rounds.settings_of, rounds.run))
 
 
 def import_all() -> None:
@@ -34,13 +38,24 @@ def import_all() -> None:
     import modprompt.trainers.run  # noqa: F401
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), or 130."""
-    args = parse_args(argv, __doc__)
+def program(argv: list[str] | None, description: str, check: Check = None) -> int:
+    """A program with these flags; see main.
+
+    Args:
+        argv: the words behind its name; None for those of this process.
+        description: what its help says.
+        check: raises UserError if a configuration is not for this program; None where all are.
+    """
+    args = parse_args(argv, description)
     import_all()  # behind --help, which needs none of it
     with left_as_found():
         console = sys.stdout
         try:
-            return report(_run, args)
+            return report(_run, args, check)
         finally:
             close_log(console)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130."""
+    return program(argv, __doc__)

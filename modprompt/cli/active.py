@@ -1,0 +1,25 @@
+"""Active prompt learning: rounds that choose which images are labelled, around any trainer; train.py's flags.
+
+modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      the digits; needs no download
+modprompt active --trainer MPL --root PHOTOS --output-dir output/photos --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml
+    --dataset-config-file configs/datasets/unlabelled.yaml ACTIVE.METHOD cb ACTIVE.ROUNDS 4      images that nobody has labelled
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modprompt.cli import train
+from modprompt.errors import UserError
+
+
+def _check(cfg: Any) -> None:
+    from modprompt.active import rounds
+
+    if not rounds.settings_of(cfg).rounds:
+        raise UserError("ACTIVE.ROUNDS is 0: say how many rounds there are (train.py, or modprompt train, has none)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: as train.py's."""
+    return train.program(argv, __doc__, _check)
