@@ -46,15 +46,14 @@ class Chooser:
             )
         selection.candidates(active, budget, len(pool.images), there)
 
-    def choose(self, number: int, trainer: Any) -> list[Picked]:
+    def choose(self, trainer: Any) -> list[Picked]:
         """The picks of a round; draws from all generators as the reference does.
 
         Args:
-            number: of the round.
             trainer: that of the round before; None in the first.
         """
         unlabelled = self.pool.unlabelled
-        if number == 0 and not self.acquisition.first:
+        if trainer is None and not self.acquisition.first:
             drawn = selection.first_at_random(len(unlabelled), self.budget)
             return [self._drawn(unlabelled[position]) for position in drawn]
         scored = self._by_zero_shot() if trainer is None else self._scorer.scored(trainer)

@@ -1,4 +1,4 @@
-"""Labels for what a round has chosen: those that the data set knows, or those that somebody fills into the round's file.
+"""Labels for what a round has chosen: those that the data set knows, or those that somebody fills into its file.
 
 The file is round_3.csv, and round_3.html shows the images. A run that lacks labels stops, and goes on when they are
 there.

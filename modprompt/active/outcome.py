@@ -9,7 +9,7 @@ from modprompt.active.pool import Pool
 from modprompt.active.record import Round
 from modprompt.runs.rounds import Active
 
-_KEPT_ASIDE = ("results",)  # of a round's facts: they stand in the round's own result.json
+_KEPT_ASIDE = ("results", "trainer")  # of a round's facts: they are for who goes on
 
 
 def picks_hash(one: Round) -> str:
@@ -18,7 +18,7 @@ def picks_hash(one: Round) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def overview(done: Sequence[Round], active: Active) -> str:
+def overview(done: Sequence[Round]) -> str:
     """One line per round, as the reference's log has them; behind free labels their number."""
     lines = []
     for one in done:

@@ -7,30 +7,27 @@ anew for each, with the generators where they are.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any, Mapping
 
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
-from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.active import generators, labelling, record, selection
 from modprompt.active.choosing import Chooser
-from modprompt.active.given import given
 from modprompt.active.labelling import Labelling
 from modprompt.active.new_classes import NewClasses
 from modprompt.active.outcome import active_record, overview
 from modprompt.active.pool import Pool, spread
 from modprompt.active.record import Round
+from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.runs import folder as run_folder
-from modprompt.runs.rounds import Active, round_name
+from modprompt.runs.rounds import Active
 from modprompt.runs.settings import Settings
-from modprompt.storage.parts import copy_whole, remove_parts
+from modprompt.storage.parts import remove_parts
 from modprompt.trainers import training_state
-from modprompt.trainers.config import of_one_training
 from modprompt.trainers.nodes import method_of
 from modprompt.trainers.result import ResultRecorder, prompts_hash
 
@@ -91,7 +88,7 @@ class Rounds:
         self.chooser = Chooser(cfg, active, self.pool, self.budget)
         self.labelling = Labelling(self.folder, self.pool, active.ask)
         self.new_classes = NewClasses(cfg) if cfg.DATASET.SUBSAMPLE_CLASSES == "base" and self.has_test else None
-        self.trainer: Any = None  # of the last round that was trained, or None before it is needed
+        self.trainings = Trainings(cfg, settings, self.folder, self.pool, self.has_test)
         self.done: list[Round] = []
         self._say()
 
@@ -166,6 +163,7 @@ class Rounds:
         if one is not None:
             training_state.require_same(self.decisive, one.settings, str(self.folder))
             if one.facts is not None:
+                self.trainings.decisive = dict(one.facts["trainer"])
                 self.labelling.require_unchanged(one)
         return one
 
@@ -185,11 +183,11 @@ class Rounds:
         self.done.append(one)
 
     def _choose(self, number: int) -> Round:
+        trainer = self.trainings.trainer_of(number - 1) if number else None
         if number:
-            self._trainer_of(number - 1)
             generators.put(self.done[-1].generators)
         print(f"=== Round {number}: choosing")
-        picks = self.chooser.choose(number, self.trainer)
+        picks = self.chooser.choose(trainer)
         one = Round(number, self.decisive, tuple(picks), generators.taken())
         record.write(self.folder, one)
         labelling.write_files(self.folder, one, self.pool)
@@ -198,23 +196,14 @@ class Rounds:
     def _train(self, one: Round) -> Round:
         """The round, trained, tested and on record."""
         started = time.time()
-        self.trainer = None
         generators.put(one.generators)
-        cfg = self._cfg_of(one.number)
         print(f"=== Round {one.number}: training on {len(self.pool.labels)} images")
-        with run_folder.hold(cfg.OUTPUT_DIR):
-            trainer = self._built(cfg)
-            trainer.keeps_state = True  # until the record has the generators
-            recorder = ResultRecorder(trainer)
-            trainer.train()
-            behind = generators.taken()
-            recorder.write(cfg, "", self.settings)
-            facts = self._facts(one, trainer, recorder.results or {})
-            facts["elapsed_s"] = round(time.time() - started, 1)
-            one = one._replace(generators=behind, facts=facts)
-            record.write(self.folder, one)
-            training_state.remove(cfg.OUTPUT_DIR)
-        self.trainer = trainer
+        trainer, results = self.trainings.train(one.number)
+        behind = generators.taken()
+        facts = {**self._facts(one, trainer, results), "elapsed_s": round(time.time() - started, 1)}
+        one = one._replace(generators=behind, facts=facts)
+        record.write(self.folder, one)
+        self.trainings.settled(one.number)
         return one
 
     def _facts(self, one: Round, trainer: Any, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,44 +220,21 @@ class Rounds:
             "images": len(self.pool.labels),
             "accuracy_pct": float(results["accuracy"]) if self.has_test else None,
             "new_accuracy_pct": new,
-            "results": {name: float(value) for name, value in results.items()},
+            "results": dict(results),
+            "trainer": self.trainings.decisive,
             **spread(self.pool.counts()),
             "wrong_free": self.pool.wrong() if not self.labelling.asks else 0,
             "prompts_hash": prompts_hash(trainer.model.prompt_learner),
         }
-
-    def _cfg_of(self, number: int) -> CfgNode:
-        cfg = of_one_training(self.cfg, OUTPUT_DIR=str(self.folder / round_name(number)), RESUME="")
-        if not self.has_test:
-            cfg.defrost()
-            cfg.TEST.NO_TEST = True
-            cfg.freeze()
-        return cfg
-
-    def _built(self, cfg: CfgNode) -> Any:
-        with given(cfg.DATASET.NAME, self.pool.as_dataset()):
-            return build_trainer(cfg)
-
-    def _trainer_of(self, number: int) -> None:
-        """Have the trainer of a round that is done: the one that has done it, or a new one with its prompts."""
-        if self.trainer is None:
-            cfg = self._cfg_of(number)
-            with generators.kept():
-                self.trainer = self._built(cfg)
-                self.trainer.load_model(cfg.OUTPUT_DIR)
 
     # ------------------------------------------------------------------ the end
 
     def _finish(self) -> None:
         last = self.done[-1]
         assert last.facts is not None
-        self._trainer_of(last.number)
-        for name in self.trainer.get_model_names():
-            for path in sorted((Path(self._cfg_of(last.number).OUTPUT_DIR) / name).iterdir()):
-                if path.is_file():
-                    copy_whole(path, Path(self.cfg.OUTPUT_DIR) / name / path.name)
-        print(overview(self.done, self.active))
-        recorder = ResultRecorder(self.trainer)
+        self.trainings.leave(last.number)
+        print(overview(self.done))
+        recorder = ResultRecorder(self.trainings.trainer_of(last.number))
         recorder.results = last.facts["results"]
         more = active_record(self.active, self.budget, self.pool, self.done)
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")

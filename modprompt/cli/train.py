@@ -57,5 +57,5 @@ def program(argv: list[str] | None, description: str, check: Check = None) -> in
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130."""
+    """Exit code: 0, 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130."""
     return program(argv, __doc__)

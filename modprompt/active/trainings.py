@@ -1,0 +1,102 @@
+"""The trainings of rounds: each a trainer of its own, on the labels so far, in the round's folder, from scratch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dassl.engine import build_trainer
+from yacs.config import CfgNode
+
+from modprompt.active import generators
+from modprompt.active.given import given
+from modprompt.active.pool import Pool
+from modprompt.runs import folder as run_folder
+from modprompt.runs.rounds import round_name
+from modprompt.runs.settings import Settings
+from modprompt.storage.parts import copy_whole
+from modprompt.storage.versioned import plain
+from modprompt.trainers import training_state
+from modprompt.trainers.config import of_one_training
+from modprompt.trainers.result import ResultRecorder
+
+_OF_ONE_ROUND = "the training images"  # of what decides a training
+
+
+class Trainings:
+    """Trains rounds, and has the trainer of the newest.
+
+    Args:
+        cfg: the configuration of the run.
+        settings: what files, flags and options gave.
+        folder: where rounds are kept.
+        pool: the images.
+        tests: whether there is anything to test on.
+    """
+
+    def __init__(self, cfg: CfgNode, settings: Settings, folder: Path, pool: Pool, tests: bool) -> None:
+        self.cfg, self.settings, self.folder, self.pool, self.tests = cfg, settings, folder, pool, tests
+        self.decisive: dict[str, str] = {}  # of earlier rounds: what trainers of all rounds share
+        self._trainer: Any = None
+
+    def cfg_of(self, number: int) -> CfgNode:
+        """The configuration of a round's training."""
+        cfg = of_one_training(self.cfg, OUTPUT_DIR=str(self.folder / round_name(number)), RESUME="")
+        if not self.tests:
+            cfg.defrost()
+            cfg.TEST.NO_TEST = True
+            cfg.freeze()
+        return cfg
+
+    def _built(self, cfg: CfgNode) -> Any:
+        with given(cfg.DATASET.NAME, self.pool.as_dataset()):
+            trainer = build_trainer(cfg)
+        own = {key: text for key, text in trainer.resume_settings().items() if key != _OF_ONE_ROUND}
+        if self.decisive:
+            training_state.require_same(own, self.decisive, str(self.folder))
+        self.decisive = plain(own)
+        return trainer
+
+    def train(self, number: int) -> tuple[Any, dict[str, float]]:
+        """Train a round and test it, going on where an earlier start was killed; its state stays until `settled`.
+
+        Returns:
+            The trainer, and what its evaluator found, in percent; nothing without test images.
+
+        Raises:
+            UserError: if the CLIP, or what else decides a training, is another one than in earlier rounds.
+        """
+        self._trainer = None  # its memory first
+        cfg = self.cfg_of(number)
+        with run_folder.hold(cfg.OUTPUT_DIR):
+            trainer = self._built(cfg)
+            trainer.keeps_state = True
+            recorder = ResultRecorder(trainer)
+            trainer.train()
+            recorder.write(cfg, "", self.settings)
+        self._trainer = trainer
+        return trainer, {name: float(value) for name, value in (recorder.results or {}).items()}
+
+    def settled(self, number: int) -> None:
+        """Call it when a round is on record, and with it where the generators are: the state of its training goes."""
+        training_state.remove(self.cfg_of(number).OUTPUT_DIR)
+
+    def trainer_of(self, number: int) -> Any:
+        """The trainer of the newest round: the one that has trained it, or a new one with its prompts.
+
+        No generator moves.
+        """
+        if self._trainer is None:
+            cfg = self.cfg_of(number)
+            with generators.kept():
+                self._trainer = self._built(cfg)
+                self._trainer.load_model(cfg.OUTPUT_DIR)
+        return self._trainer
+
+    def leave(self, number: int) -> None:
+        """Put a round's checkpoints where those of a run without rounds are, in the output folder itself."""
+        source = Path(self.cfg_of(number).OUTPUT_DIR)
+        for name in self.trainer_of(number).get_model_names():
+            for path in sorted((source / name).iterdir()):
+                if path.is_file():
+                    copy_whole(path, Path(self.cfg.OUTPUT_DIR) / name / path.name)
