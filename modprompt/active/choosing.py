@@ -87,7 +87,7 @@ class Chooser:
         cfg.defrost()
         cfg.TRAINER.NAME = ZERO_SHOT
         cfg.freeze()
-        with given(cfg.DATASET.NAME, self.pool.dataset):
+        with given(cfg.DATASET.NAME, self.pool.for_scoring()):
             trainer = TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
         return Scorer(self.pool.images).scored(trainer)
 

@@ -12,6 +12,7 @@ from typing import Sequence
 from modprompt.active import picks_file, sheet
 from modprompt.active.pool import UNKNOWN, Pool
 from modprompt.active.record import Picked, Round
+from modprompt.data.class_names import distinct
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.runs.rounds import WAITING, round_name
 from modprompt.storage.text import write_json
@@ -23,22 +24,39 @@ def file_of(folder: Path, number: int) -> Path:
 
 
 def rows_of(picks: Sequence[Picked], names: Sequence[str]) -> list[picks_file.Row]:
-    """The lines of a round's file; a label that is known by now is filled in."""
-    rows = []
-    for rank, pick in enumerate(picks, start=1):
-        label = pick.free if pick.label is None else pick.label
-        predicted = "" if pick.predicted is None else names[pick.predicted]
-        known = "" if label is None else names[label]
-        rows.append(picks_file.Row(rank, pick.file, predicted, pick.probability, pick.score, pick.reason, known))
-    return rows
+    """The lines of a round's file, with no labels but those that are free."""
+    shown = ["", *distinct(names)]
+    return [
+        picks_file.Row(
+            rank,
+            pick.file,
+            shown[_place(pick.predicted)],
+            pick.probability,
+            pick.score,
+            pick.reason,
+            shown[_place(pick.free)],
+        )
+        for rank, pick in enumerate(picks, start=1)
+    ]
+
+
+def _place(label: int | None) -> int:
+    return 0 if label is None else label + 1
 
 
 def write_files(folder: Path, one: Round, pool: Pool) -> None:
-    """Write a round's file of picks, and the page that shows them."""
-    rows = rows_of(one.picks, pool.names)
-    picks_file.write(file_of(folder, one.number), rows)
+    """Write a round's file of picks, with the labels that are known by now, and the page that shows them."""
+    rows, shown = rows_of(one.picks, pool.names), ["", *distinct(pool.names)]
+    filled = [row._replace(label=row.label or shown[_place(pick.label)]) for row, pick in zip(rows, one.picks)]
+    picks_file.write(file_of(folder, one.number), filled)
+    _write_sheet(folder, one, rows, pool, ask=not one.labelled, labels=[pick.label for pick in one.picks])
+
+
+def _write_sheet(
+    folder: Path, one: Round, rows: Sequence[picks_file.Row], pool: Pool, ask: bool, labels: Sequence[int | None]
+) -> None:
     title = f"Round {one.number}: {len(rows)} images"
-    sheet.write(folder / f"{round_name(one.number)}.html", rows, pool.root, title, pool.names)
+    sheet.write(folder / f"{round_name(one.number)}.html", rows, pool.root, title, pool.names, ask, labels)
 
 
 class Labelling:
@@ -66,11 +84,13 @@ class Labelling:
         path = file_of(self.folder, one.number)
         if not path.is_file():
             write_files(self.folder, one, self.pool)
-        labels = picks_file.read_labels(path, rows_of(one.picks, self.pool.names), self.pool.names)
+        rows = rows_of(one.picks, self.pool.names)
+        labels = picks_file.read_labels(path, rows, self.pool.names)
         missing = sum(label is None for label in labels)
         if missing:
             facts = {"round": one.number, "file": path.name, "missing": missing, "of": len(labels)}
             write_json(self.folder / WAITING, facts)
+            _write_sheet(self.folder, one, rows, self.pool, ask=True, labels=labels)  # with what is there by now
             raise WaitsForLabels(
                 f"round {one.number} lacks {missing} of {len(labels)} labels: fill class names into the column `label` "
                 f"of {path} ({path.with_suffix('.html').name} shows the images), then give the same command again"

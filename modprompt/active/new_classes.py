@@ -31,7 +31,7 @@ class NewClasses:
         self._told = False
 
     def accuracy_pct(self, trainer: Any) -> float | None:
-        """Accuracy on the new classes of a trainer's prompts, in percent; None, after a line, of prompts of single ones."""
+        """Accuracy on the new classes of a trainer's prompts, in percent; None, after a line, of those of one class."""
         if trainer.model.prompt_learner.bound:
             if not self._told:
                 print("note: prompts of single classes (CSC) cannot be put in front of new ones, which are not tested")

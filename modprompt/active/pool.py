@@ -81,11 +81,20 @@ class Pool:
 
     def as_dataset(self) -> Any:
         """The data set with the labelled images, in the order of labelling, for training; all else as it is."""
-        chosen = copy.copy(self.dataset)
-        chosen._train_x = [self._datum(place, label) for place, label in self.labels.items()]
-        chosen.__dict__.pop("_images_hashes", None)  # of the whole pool
-        chosen.few_shot_hash = list_hash(chosen._train_x, self._root)
+        images = [self._datum(place, label) for place, label in self.labels.items()]
+        chosen = self._with(images)
+        chosen.few_shot_hash = list_hash(images, self._root)
         return chosen
+
+    def _with(self, images: list[Any]) -> Any:
+        other = copy.copy(self.dataset)
+        other._train_x = images
+        other.__dict__.pop("_images_hashes", None)  # of the whole pool
+        return other
+
+    def for_scoring(self) -> Any:
+        """The data set for a trainer that trains nothing; Dassl's loaders want a training image all the same."""
+        return self.dataset if len(self.dataset.train_x) else self._with(self.images[:1])
 
     def _datum(self, place: int, label: int) -> Datum:
         image = self.images[place]

@@ -88,7 +88,7 @@ class Trainings:
         """
         if self._trainer is None:
             cfg = self.cfg_of(number)
-            with generators.kept():
+            with generators.kept(), run_folder.hold(cfg.OUTPUT_DIR):
                 self._trainer = self._built(cfg)
                 self._trainer.load_model(cfg.OUTPUT_DIR)
         return self._trainer

@@ -1,8 +1,9 @@
 """Active prompt learning: rounds that choose which images are labelled, around any trainer; train.py's flags.
 
 modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      the digits; needs no download
-modprompt active --trainer MPL --root PHOTOS --output-dir output/photos --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml
-    --dataset-config-file configs/datasets/unlabelled.yaml ACTIVE.METHOD cb ACTIVE.ROUNDS 4      images that nobody has labelled
+modprompt active --trainer MPL --root PHOTOS --output-dir output/photos      images that nobody has labelled
+    --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml
+    --dataset-config-file configs/datasets/unlabelled.yaml ACTIVE.METHOD cb ACTIVE.ROUNDS 4
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ python train.py --trainer MPL                 the embedded small CLIP on handwri
 python train.py --trainer MPL --root data --seed 1 --output-dir output/run
     --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml --dataset-config-file configs/datasets/eurosat.yaml
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
-python train.py --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      choose what is labelled, in rounds
+python train.py --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      in rounds, which choose images
 python train.py --import my_trainer --trainer Mine ...      a trainer of yours, in my_trainer.py of the current folder
 """
 

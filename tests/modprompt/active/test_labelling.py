@@ -1,0 +1,94 @@
+"""Labels come from the data set or from people, and a run that lacks some waits without losing any."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from modprompt.active import labelling
+from modprompt.active.labelling import Labelling
+from modprompt.active.pool import Pool
+from modprompt.active.record import Picked, Round
+from modprompt.errors import UserError, WaitsForLabels
+
+PICKS = tuple(Picked(f"{number}.jpg", 0, 0.5, 1.0, "why") for number in (5, 3, 7))
+
+
+@pytest.fixture
+def one():
+    return Round(1, {}, PICKS, {})
+
+
+def fill(path, labels):
+    rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+    for row in rows:
+        row["label"] = labels.get(row["file"], row["label"])
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_known_labels_are_taken_without_a_question(tmp_path, dataset, one):
+    found = Labelling(tmp_path, Pool(dataset), ask=False).labelled(one)
+    assert [pick.label for pick in found.picks] == [2, 0, 1]
+    assert not list(tmp_path.glob("round*"))
+
+
+def test_a_free_label_is_taken_as_it_is(tmp_path, dataset, one):
+    free = one._replace(picks=(PICKS[0]._replace(free=1), *PICKS[1:]))
+    found = Labelling(tmp_path, Pool(dataset), ask=False).labelled(free)
+    assert [pick.label for pick in found.picks] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("ask", [True, False])
+def test_images_without_labels_are_asked_for(tmp_path, unlabelled, one, ask):
+    labels = Labelling(tmp_path, Pool(unlabelled), ask)
+    with pytest.raises(WaitsForLabels, match="round 1 lacks 3 of 3 labels.*round_1.csv.*round_1.html"):
+        labels.labelled(one)
+    assert json.loads((tmp_path / "waiting.json").read_text()) == {
+        "round": 1,
+        "file": "round_1.csv",
+        "missing": 3,
+        "of": 3,
+    }
+    path = labelling.file_of(tmp_path, 1)
+    fill(path, {"5.jpg": "eel", "3.jpg": "cat"})
+    with pytest.raises(WaitsForLabels, match="lacks 1 of 3"):
+        labels.labelled(one)
+    assert json.loads((tmp_path / "waiting.json").read_text())["missing"] == 1
+    assert "eel" in path.read_text()  # nothing is written over
+    fill(path, {"7.jpg": "dog"})
+    assert [pick.label for pick in labels.labelled(one).picks] == [2, 0, 1]
+    assert not (tmp_path / "waiting.json").exists()
+
+
+def test_free_labels_are_never_asked_for(tmp_path, unlabelled, one):
+    free = one._replace(picks=(PICKS[0]._replace(free=1), *PICKS[1:]))
+    labels = Labelling(tmp_path, Pool(unlabelled), ask=True)
+    with pytest.raises(WaitsForLabels, match="lacks 2 of 3"):
+        labels.labelled(free)
+    fill(labelling.file_of(tmp_path, 1), {"3.jpg": "cat", "7.jpg": "dog"})
+    assert [pick.label for pick in labels.labelled(free).picks] == [1, 0, 1]
+
+
+def test_labels_that_nobody_asked_for_are_refused(tmp_path, unlabelled, one):
+    labels = Labelling(tmp_path, Pool(unlabelled), ask=True)
+    labelling.write_files(tmp_path, one, labels.pool)
+    with labelling.file_of(tmp_path, 1).open("a") as file:
+        file.write("4,8.jpg,,,,,dog\n")
+    with pytest.raises(UserError, match=r"round_1.csv.*8\.jpg"):
+        labels.labelled(one)
+
+
+def test_labels_changed_behind_their_round_are_noticed(tmp_path, unlabelled, one):
+    pool = Pool(unlabelled)
+    labels, used = Labelling(tmp_path, pool, ask=True), one._replace(picks=tuple(p._replace(label=0) for p in PICKS))
+    labelling.write_files(tmp_path, used, pool)
+    labels.require_unchanged(used)
+    fill(labelling.file_of(tmp_path, 1), {"3.jpg": "dog"})
+    with pytest.raises(UserError, match=r"other labels than round 1 was trained with \(e\.g\. of 3\.jpg\)"):
+        labels.require_unchanged(used)
+    labelling.file_of(tmp_path, 1).unlink()
+    labels.require_unchanged(used)  # the record has them

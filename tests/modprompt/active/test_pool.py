@@ -1,0 +1,83 @@
+"""The pool knows what is labelled, in which order, and gives it as a data set for training."""
+
+import math
+
+import pytest
+
+from modprompt.active.pool import UNKNOWN, Pool, balance, spread
+
+
+def test_labels_of_a_data_set_count_once_they_are_asked_for(dataset):
+    pool = Pool(dataset)
+    assert pool.labels == {}
+    assert pool.known_at_start == 0
+    assert pool.unlabelled == list(range(9))
+    assert pool.counts() == [0, 0, 0]
+    pool.labels.update({4: pool.truth(4), 0: pool.truth(0)})
+    assert pool.unlabelled == [1, 2, 3, 5, 6, 7, 8]
+    assert pool.counts() == [1, 1, 0]
+    assert [pool.file(place) for place in pool.labels] == ["4.jpg", "0.jpg"]
+    assert pool.place("4.jpg") == 4
+
+
+def test_images_without_labels_stand_behind_those_that_have_one(unlabelled):
+    pool = Pool(unlabelled)
+    assert len(pool.images) == 9
+    assert pool.known_at_start == 2
+    assert pool.labels == {0: 0, 1: 1}
+    assert pool.unlabelled == list(range(2, 9))
+    assert pool.truth(5) == UNKNOWN
+
+
+def test_training_list_is_in_the_order_of_labelling_and_knows_all_classes(dataset):
+    pool = Pool(dataset)
+    pool.labels.update({4: 1, 0: 0})
+    chosen = pool.as_dataset()
+    assert [(image.impath[-5:], image.label, image.classname) for image in chosen.train_x] == [
+        ("4.jpg", 1, "dog"),
+        ("0.jpg", 0, "cat"),
+    ]
+    assert chosen.classnames == ["cat", "dog", "eel"]
+    assert chosen.num_classes == 3
+    assert chosen.test is dataset.test
+    assert len(dataset.train_x) == 9  # the data set itself is as it was
+
+
+def test_its_few_shot_hash_tells_orders_and_labels_apart(dataset):
+    pool, hashes = Pool(dataset), set()
+    for labels in ({4: 1, 0: 0}, {0: 0, 4: 1}, {4: 2, 0: 0}):
+        pool.labels = labels
+        hashes.add(pool.as_dataset().few_shot_hash)
+    assert len(hashes) == 3
+
+
+def test_a_wrong_free_label_is_counted_and_changes_the_class_name(dataset):
+    pool = Pool(dataset)
+    pool.labels.update({4: 2, 0: 0})
+    assert pool.wrong() == 1
+    assert pool.as_dataset().train_x[0].classname == "eel"
+
+
+def test_fingerprint_tells_pools_apart_wherever_they_lie(dataset, tmp_path):
+    first = Pool(dataset).fingerprint()
+    assert Pool(dataset).fingerprint() == first
+    (tmp_path / "images" / "3.jpg").write_bytes(b"another size")
+    assert Pool(dataset).fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    ("counts", "value"),
+    [
+        ([2, 2, 2], 1.0),
+        ([5, 0, 0], 0.0),
+        ([1, 1, 0], math.log(2) / math.log(3)),
+        ([3, 1], -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)),
+        ([4], 1.0),
+    ],
+)
+def test_balance_is_entropy_over_that_of_even_counts(counts, value):
+    assert balance(counts) == pytest.approx(value)
+
+
+def test_spread_says_what_is_covered():
+    assert spread([2, 0, 1]) == {"counts": [2, 0, 1], "classes_covered": 2, "balance": round(balance([2, 0, 1]), 6)}

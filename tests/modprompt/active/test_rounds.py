@@ -1,0 +1,207 @@
+"""Whole runs in rounds: against rounds written out plainly, stopped and gone on with, for labels too, and refused."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from dassl.data.datasets import build_dataset
+from dassl.engine import build_trainer
+
+import modprompt.trainers.run  # noqa: F401 - all trainers and readers
+from modprompt.active import rounds
+from modprompt.cli import flags, train
+from modprompt.runs import folder, result
+from modprompt.trainers import config
+from modprompt.trainers.result import prompts_hash
+from tests import plain_rounds
+from tests.conftest import bare
+from tests.kills import kills
+from tests.methods import METHODS
+
+NEW_RUN = ("ACTIVE.METHOD", "entropy", "ACTIVE.PCB", "True", "ACTIVE.ROUNDS", "2", "ACTIVE.GAMMA", "0.4")
+
+
+@pytest.fixture
+def words(mpl_flags, clip_file, tmp_path):
+    """Words of a run in two rounds on the EuroSAT-shaped tree; other options behind take the place of these."""
+
+    def made(*more, out="out", flags=()):
+        own = [*mpl_flags]
+        own[own.index("--output-dir") + 1] = str(tmp_path / out)
+        return [*own, *flags, *bare(clip_file), *NEW_RUN, *map(str, more)]
+
+    return made
+
+
+def record_of(folder):
+    found = result.read(folder).result
+    return {**found["active"], "rounds": [{**one, "elapsed_s": 0} for one in found["active"]["rounds"]]}
+
+
+def picks_of(folder, number):
+    text = (folder / "rounds" / f"round_{number}.csv").read_text("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_rounds_are_those_written_out_plainly(words, tmp_path):
+    assert train.main(words("ACTIVE.GIVE_UP", True)) == 0
+    found = result.read(tmp_path / "out").result
+
+    settings = flags.settings_of(flags.parse_args(words("ACTIVE.GIVE_UP", True, out="plain")))
+    cfg = config.build(settings)
+    cfgs = [config.of_one_training(cfg, OUTPUT_DIR=str(tmp_path / f"plain{number}")) for number in range(2)]
+    dataset = build_dataset(cfg)
+    with folder.hold(cfgs[0].OUTPUT_DIR), folder.hold(cfgs[1].OUTPUT_DIR):
+        picks, accuracies, trainer = plain_rounds.run(cfgs.__getitem__, dataset, 2, 0.4)
+    root = Path(dataset.image_root)
+    for number, paths in enumerate(picks):
+        assert [str(root / row["file"]) for row in picks_of(tmp_path / "out", number)] == paths
+    assert [one["accuracy_pct"] for one in found["active"]["rounds"]] == accuracies
+    assert found["prompts_hash"] == prompts_hash(trainer.model.prompt_learner)
+
+
+def test_result_tells_all_rounds_and_the_folder_is_that_of_a_run(words, tmp_path):
+    assert train.main(words()) == 0
+    out, found = tmp_path / "out", result.read(tmp_path / "out").result
+    first, last = found["active"]["rounds"]
+    assert (first["labels"], last["labels"], last["images"]) == (10, 20, 20)
+    assert sum(last["counts"]) == 20
+    assert found["accuracy_pct"] == last["accuracy_pct"]
+    assert found["prompts_hash"] == last["prompts_hash"]
+    assert found["active"]["method"] == "entropy"
+    assert found["active"]["budget"] == 10
+    rows = picks_of(out, 1)
+    assert all(row["label"] and "entropy" in row["reason"] and row["predicted_class"] for row in rows)
+    assert {row["label"] for row in picks_of(out, 0)} <= set(json.loads(json.dumps(found["class_names"]["names"])))
+    assert (out / "rounds" / "round_1.html").read_text().count("<img") == 10
+    assert not list(out.rglob("training_state*"))
+    assert train.main(words(out="tested", flags=["--eval-only", "--model-dir", str(out)])) == 0
+    assert result.read(tmp_path / "tested").result["accuracy_pct"] == last["accuracy_pct"]
+    again = ["--eval-only", "--model-dir", str(out / "rounds" / "round_0")]
+    assert train.main(words(out="first", flags=again)) == 0
+    assert result.read(tmp_path / "first").result["prompts_hash"] == first["prompts_hash"]
+    before = (out / "result.json").stat().st_mtime_ns
+    assert train.main(words(flags=["--once"])) == 0
+    assert (out / "result.json").stat().st_mtime_ns == before
+
+
+def test_more_rounds_go_on_and_other_settings_are_refused(words, tmp_path, capsys):
+    assert train.main(words("ACTIVE.ROUNDS", 1)) == 0
+    assert train.main(words("OPTIM.LR", 0.5)) == 2
+    assert "OPTIM.LR 0.0035 -> 0.5" in capsys.readouterr().err
+    assert train.main(words("ACTIVE.METHOD", "margin")) == 2
+    assert "ACTIVE.METHOD entropy -> margin" in capsys.readouterr().err
+    assert train.main(words()) == 0
+    assert train.main(words(out="at_once")) == 0
+    assert record_of(tmp_path / "out") == record_of(tmp_path / "at_once")
+
+
+@pytest.mark.slow
+def test_rounds_go_on_in_another_folder(words, tmp_path, capsys):
+    assert train.main(words("ACTIVE.ROUNDS", 1)) == 0
+    assert train.main(words(out="other", flags=["--resume", str(tmp_path / "out")])) == 0
+    assert train.main(words(out="at_once")) == 0
+    assert record_of(tmp_path / "other") == record_of(tmp_path / "at_once")
+    assert train.main(words(out="third", flags=["--resume", str(tmp_path / "nowhere")])) == 2
+    assert "there are no rounds to go on from" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path, capsys):
+    assert train.main(words(out="known")) == 0
+    expected = record_of(tmp_path / "known")
+    for number in range(2):
+        assert train.main(words("ACTIVE.ASK", True)) == 3
+        err = capsys.readouterr().err
+        assert f"waiting: round {number} lacks 10 of 10 labels" in err
+        path = tmp_path / "out" / "rounds" / f"round_{number}.csv"
+        truth = {row["file"]: row["label"] for row in picks_of(tmp_path / "known", number)}
+        rows = picks_of(tmp_path / "out", number)
+        assert [row["file"] for row in rows] == list(truth)
+        for filled in (4, 10):
+            text = io.StringIO()
+            writer = csv.DictWriter(text, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, "label": truth[row["file"]] if k < filled else ""} for k, row in enumerate(rows))
+            path.write_text(text.getvalue())
+            if filled < 10:
+                assert train.main(words("ACTIVE.ASK", True)) == 3
+                assert "lacks 6 of 10" in capsys.readouterr().err
+        assert not (tmp_path / "out" / "result.json").exists()
+    assert train.main(words("ACTIVE.ASK", True)) == 0
+    assert record_of(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'; did you mean 'entropy'?"),
+        (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is not 0"),
+        (("ACTIVE.METHOD", "none", "ACTIVE.PCB", False), "ACTIVE.METHOD none chooses nothing by itself"),
+        (("ACTIVE.ROUNDS", 0), "ACTIVE.ROUNDS is 0, so nothing is chosen"),
+        (("ACTIVE.ROUNDS", -1), "ACTIVE.ROUNDS must be at least 0"),
+        (("ACTIVE.BUDGET", 31), "ask for 62 images, but the pool of EuroSAT has"),
+        (("ACTIVE.GAMMA", 0.1), "candidates, fewer than the 10 labels of a round"),
+        (("SEARCH.ON", True), "ACTIVE.ROUNDS: a search is not run in rounds"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_any_training(words, tmp_path, capsys, options, fault):
+    assert train.main(words(*options)) == 2
+    assert fault in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.csv"))
+
+
+def test_rounds_need_something_to_train(words, capsys):
+    own = words()
+    own[own.index("--trainer") + 1] = "ZeroshotCLIP"
+    assert train.main(own) == 2
+    assert "ZeroshotCLIP trains nothing" in capsys.readouterr().err
+
+
+def test_a_trainer_that_nobody_runs_in_rounds_refuses_them(words):
+    cfg = config.build(flags.settings_of(flags.parse_args(words())))
+    assert rounds.settings_of(cfg).method == "entropy"
+    with folder.hold(cfg.OUTPUT_DIR), pytest.raises(
+        ValueError, match="ACTIVE.ROUNDS: rounds are run by `modprompt act"
+    ):
+        build_trainer(cfg)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"maple_random", "dpl_ensemble"}))
+def test_every_trainer_runs_in_rounds(command, clip_file, tmp_path, name):
+    base = command(METHODS[name], *NEW_RUN, "DATASET.NUM_SHOTS", -1, "ACTIVE.METHOD", "badge")
+    assert train.main(base) == 0
+    found = result.read(tmp_path / "out").result["active"]
+    assert [one["labels"] for one in found["rounds"]] == [5, 10]
+    assert found["classes"] == 5
+    new = [one["new_accuracy_pct"] for one in found["rounds"]]
+    assert found["new_classes"] is ("csc" not in name)
+    assert all((accuracy is None) is ("csc" in name) for accuracy in new)
+
+
+@pytest.mark.slow
+def test_new_classes_are_tested_as_a_test_alone_does(words, tmp_path):
+    assert train.main(words("DATASET.SUBSAMPLE_CLASSES", "base")) == 0
+    for one in record_of(tmp_path / "out")["rounds"]:
+        model = tmp_path / "out" / "rounds" / f"round_{one['round']}"
+        tested = words(
+            "DATASET.SUBSAMPLE_CLASSES",
+            "new",
+            out=f"new{one['round']}",
+            flags=["--eval-only", "--model-dir", str(model)],
+        )
+        assert train.main(tested) == 0
+        assert result.read(tmp_path / f"new{one['round']}").result["accuracy_pct"] == one["new_accuracy_pct"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [20])
+def test_a_killed_run_goes_on_exactly(number, tmp_path, capsys):
+    total, points, faults = kills(tmp_path, number, "rounds")
+    with capsys.disabled():
+        print(f"\nkills of rounds: in front of changes {points} of {total}")
+    assert faults == []
+    assert len(points) == number
