@@ -18,6 +18,7 @@ from modprompt.engine.relaxed import Addition
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
+WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
 Additions = List[Addition]  # per layer: new prompt tokens (n, width of the side), what a search has there, or None
 
 
@@ -44,9 +45,12 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
         try:
             rows.append(clip.tokenize(text, context_length=context_length))
         except RuntimeError:
+            name, _, phrase = label.partition(WHICH)
+            whose = f"class {name!r}" + (f" with the phrase {phrase!r}" if phrase else "")
+            shorter = "CTX_INIT, the phrase or the class name" if phrase else "CTX_INIT or the class name"
             raise UserError(
-                f"the prompt of class {label!r} is longer than the model's {context_length} text tokens: {text!r}; "
-                "shorten CTX_INIT or the class name, or lower N_CTX"
+                f"the prompt of {whose} is longer than the model's {context_length} text tokens: {text!r}; "
+                f"shorten {shorter}, or lower N_CTX"
             ) from None
     return torch.cat(rows).long()
 
