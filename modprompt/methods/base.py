@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, TypeVar, cast
+from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, Type, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,14 @@ LOG = logging.getLogger("modprompt")
 M = TypeVar("M", bound="Method")
 
 
+class SecondNode(Configured):
+    """Settings of a method in another node than its own, as its repository has them: they stand for others."""
+
+    def means(self) -> Dict[str, Any]:
+        """The settings that these stand for, by dotted key; what is given under its own name stays as it is given."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, repr=False)
 class Method(Configured):
     """Base of all methods. A subclass is its fields, `schedules`, `learner`, and where it needs them the others."""
@@ -37,6 +45,8 @@ class Method(Configured):
     learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
     log_accuracy: ClassVar[bool] = False  # whether its trainer's log has the accuracy of each batch
     always_searches: ClassVar[bool] = False  # whether it is a search by itself
+    not_searched: ClassVar[str] = ""  # why a search for its schedule means nothing
+    second_node: ClassVar[Optional[Type[SecondNode]]] = None  # settings of its in another node
     slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
 
     @classmethod

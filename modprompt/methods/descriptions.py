@@ -13,7 +13,6 @@ from modprompt.runs import descriptions
 
 M = TypeVar("M", bound="WithDescriptions")
 _OF = {mode: pooled for pooled, mode in MODES.items()}
-_FILE = "of a JSON file {class: [phrase, ...]}, or X for descriptors/descriptors_X; empty: none"
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,8 +20,12 @@ class WithDescriptions(Method):
     """Several prompts a class, `NAME, which is/has PHRASE.`, of phrases in a file."""
 
     # what is compared is the file's content: `made_of`
-    aspath: str = setting("", f"a class's logit is the mean over its phrases; path {_FILE}", compared=False)
-    aepath: str = setting("", f"a class's embedding is the mean over its phrases; path {_FILE}", compared=False)
+    aspath: str = setting(
+        "",
+        "JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X: a logit is their mean (AS)",
+        compared=False,
+    )
+    aepath: str = setting("", "the same: an embedding is their mean, normalised behind it (AE)", compared=False)
 
     described: ClassVar[Optional[Described]] = None  # of an instance whose file is read
 
