@@ -5,6 +5,7 @@ the file lies. Nothing heavy is imported here.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -70,10 +71,10 @@ def find(name: str) -> Path:
     Raises:
         UserError: if there is none.
     """
-    asked = Path(name).expanduser()
+    asked = Path(os.path.expanduser(name))
     inside = [] if asked.is_absolute() else [Path(FOLDER) / f"descriptors_{name}", Path(FOLDER) / name]
     for path in (asked, *inside):
-        if path.is_file():
+        if os.path.isfile(str(path)):  # never an error, whatever the name
             return path
     tried = "".join(f", nor {path}" for path in inside)
     raise UserError(f"no descriptions at {asked}{tried} (folder {Path.cwd()}): give the path of a JSON file")
