@@ -112,7 +112,7 @@ def test_values_of_dpls_reference(path, epochs, test_batch, workers, values):
 def test_values_of_pcbs_reference(name, backbone):
     cfg = load(ROOT / "configs/trainers/ALVLM" / f"{name}.yaml")
     loader, coop = cfg.DATALOADER, cfg.TRAINER.COOP
-    assert (cfg.MODEL.BACKBONE.NAME, cfg.OPTIM.NAME, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH) == (backbone, "sgd", 0.002, 200)
+    assert (backbone, "sgd", 0.002, 200) == (cfg.MODEL.BACKBONE.NAME, cfg.OPTIM.NAME, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH)
     assert (cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.WARMUP_EPOCH, cfg.OPTIM.WARMUP_TYPE) == ("cosine", 1, "constant")
     assert (cfg.OPTIM.WARMUP_CONS_LR, cfg.TRAIN.PRINT_FREQ, loader.NUM_WORKERS) == (1e-5, 5, 8)
     assert (loader.TRAIN_X.BATCH_SIZE, loader.TEST.BATCH_SIZE) == (32, 100)
