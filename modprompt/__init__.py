@@ -19,6 +19,7 @@ _LAZY = {
     "Schedules": "engine.schedule",
     "Method": "methods.base",
     "PromptedModel": "methods.model",
+    "ALVLM": "methods.alvlm",
     "CoCoOp": "methods.cocoop",
     "CoOp": "methods.coop",
     "DPL": "methods.dpl",

@@ -5,6 +5,7 @@ from modprompt.engine.schedule import Schedule as Schedule
 from modprompt.engine.schedule import Schedules as Schedules
 from modprompt.errors import SettingError as SettingError
 from modprompt.errors import UserError as UserError
+from modprompt.methods.alvlm import ALVLM as ALVLM
 from modprompt.methods.base import Method as Method
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
 from modprompt.methods.coop import CoOp as CoOp

@@ -8,6 +8,7 @@ method() {
   case $1 in
     mpl) TRAINER=MPL base=vit_b4_c1_add2_rm1 cross=${base}_cross_datasets ;;
     coop) TRAINER=CoOp base=vit_b16_ctxv1 cross=vit_b16_ep50_ctxv1 ;;
+    alvlm) TRAINER=ALVLM base=vit_b16 ;;
     cocoop) TRAINER=CoCoOp base=vit_b16_c4_ep10_batch1_ctxv1 ;;
     maple) TRAINER=MaPLe base=vit_b16_c2_ep5_batch4_2ctx cross=${base}_cross_datasets ;;
     independent-vlp) TRAINER=IVLP base=vit_b16_c2_ep5_batch4_2+2ctx ;;

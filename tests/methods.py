@@ -3,8 +3,10 @@
 That CLIP has 4 layers a side, text width 64, vision width 128, joint width 32.
 """
 
+from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
+import pytest
 import torch
 
 from modprompt.clips.build import layers_of
@@ -58,6 +60,20 @@ def _coop(position):
     return lambda *args: plain.coop(*args, position=position)
 
 
+def _described(clip_model, params, tokens, images, name_lengths):
+    """Names and phrases from the prompts themselves: `X ... X NAME, which is/has PHRASE.`"""
+    from clip import clip
+
+    phrases = {}
+    for row in tokens:
+        words = clip._tokenizer.decode(row[1 : int(row.argmax())].tolist())
+        name, _, phrase = (
+            words.replace(" .", "").lstrip("x ").replace(" is / has ", " is/has ").partition(" , which is/has ")
+        )
+        phrases.setdefault(name, []).append(phrase.strip())
+    return plain.described(clip_model, params["ctx"], list(phrases), phrases, images, "AE")
+
+
 def _mpl(clip_model, params, tokens, images, name_lengths):
     return plain_mpl.logits(clip_model, params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3)
 
@@ -108,6 +124,16 @@ METHODS = {
         "",
         plain.cocoop,
         3 * T + (E * (E // 16) + E // 16) + (E // 16 * T + T),
+    ),
+    "alvlm": Method(
+        "ALVLM",
+        "COOP",
+        {"N_CTX": 3, "AEPATH": str(Path(__file__).with_name("eurosat_phrases.json"))},
+        "prompt_learner",
+        "",
+        _described,
+        3 * T,
+        ("ACTIVE.ROUNDS", "0"),
     ),
     "maple": Method(
         "MaPLe",
@@ -183,6 +209,14 @@ METHODS = {
         3 * T + (1 + 2 * 2) * BRIDGE,
     ),
 }
+SELDOM = ("alvlm",)  # CoOp's tests show most of it
+
+
+def some_slow(rows=METHODS):
+    """Rows for parametrize, those of SELDOM behind the slow marker."""
+    return [pytest.param(row, marks=pytest.mark.slow) if row in SELDOM else row for row in rows]
+
+
 # Their steps are of two kinds, each with an optimiser of its own: tests of single optimisers pass them over.
 # `parameters` are those of the prompts.
 SEARCHES = {

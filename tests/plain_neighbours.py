@@ -15,7 +15,7 @@ def _unit(x):
     return x / x.norm(dim=-1, keepdim=True)
 
 
-def text_features(clip_model, tokens, x, deep, n_ctx):
+def text_features(clip_model, tokens, x, deep, n_ctx, unit=True):
     """(C, E) of embedded prompts x (C, 77, T); deep {layer: (n_ctx, T)} replaces positions 1..n_ctx."""
     n_cls, length = tokens.shape
     x = x + clip_model.positional_embedding
@@ -25,7 +25,8 @@ def text_features(clip_model, tokens, x, deep, n_ctx):
             x = torch.cat([x[:, :1], deep[i].expand(n_cls, -1, -1), x[:, 1 + n_ctx :]], dim=1)
         x = _layer(x, block, clip_model.transformer.width // 64, mask)
     x = _norm(x, clip_model.ln_final)
-    return _unit(x[torch.arange(n_cls), tokens.argmax(dim=1)] @ clip_model.text_projection)
+    x = x[torch.arange(n_cls), tokens.argmax(dim=1)] @ clip_model.text_projection
+    return _unit(x) if unit else x
 
 
 def image_features(clip_model, images, deep):
@@ -70,6 +71,29 @@ def coop(clip_model, params, tokens, images, name_lengths, position="end"):
     text = text_features(clip_model, tokens, _place(frozen, ctx, name_lengths, position), {}, 0)
     image = _unit(clip_model.encode_image(images))
     return clip_model.logit_scale.exp() * image @ text.T
+
+
+def described(clip_model, ctx, names, phrases, images, mode, position="end"):
+    """Logits of CoOp with phrases {name: [phrase]}; one prompt after the other. AS: the mean of the prompts' logits."""
+    from clip import clip
+
+    image = _unit(clip_model.encode_image(images))
+    scale, n, number, columns = clip_model.logit_scale.exp(), ctx.shape[-2], 0, []
+    for name in names:
+        own = []
+        for phrase in phrases[name]:
+            label = f"{name.lower()}, which is/has {phrase}"
+            tokens = clip.tokenize(" ".join(["X"] * n) + f" {label}.").long()
+            frozen = clip_model.token_embedding.weight[tokens]
+            context = (ctx[number] if ctx.dim() == 3 else ctx)[None]
+            x = _place(frozen, context, [len(clip._tokenizer.encode(label))], position)
+            own.append(text_features(clip_model, tokens, x, {}, 0, unit=mode == "AS")[0])
+            number += 1
+        if mode == "AS":
+            columns.append(torch.stack([scale * image @ one for one in own]).mean(0))
+        else:
+            columns.append(scale * image @ _unit(sum(own) / len(own)))
+    return torch.stack(columns, dim=1)
 
 
 def cocoop(clip_model, params, tokens, images, name_lengths):

@@ -29,6 +29,7 @@ KNOWN = {  # as users of the CoOp, MaPLe, PromptSRC and official MPL repositorie
     "PromptSRC": "vit_b16_c2_ep20_batch4_4+4ctx vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets "
     "vit_b16_c2_ep50_batch4_4+4ctx_few_shot",
     "MPL": "vit_b4_c1_add2_rm1 vit_b4_c1_add2_rm1_cross_datasets",
+    "ALVLM": "rn50 rn101 vit_b16 vit_b32",
     "DPL": "vit_b16_ep40_batch4",
     "DPLSearch": "vit_b16_c6_ep80_batch4",
 }
@@ -103,6 +104,22 @@ def test_values_of_dpls_reference(path, epochs, test_batch, workers, values):
     loader = cfg.DATALOADER
     assert (4, test_batch, workers) == (loader.TRAIN_X.BATCH_SIZE, loader.TEST.BATCH_SIZE, loader.NUM_WORKERS)
     assert list(cfg.INPUT.TRANSFORMS) == ["random_resized_crop", "random_flip", "normalize"]
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("rn50", "RN50"), ("rn101", "RN101"), ("vit_b16", "ViT-B/16"), ("vit_b32", "ViT-B/32")]
+)
+def test_values_of_pcbs_reference(name, backbone):
+    cfg = load(ROOT / "configs/trainers/ALVLM" / f"{name}.yaml")
+    loader, coop = cfg.DATALOADER, cfg.TRAINER.COOP
+    assert (backbone, "sgd", 0.002, 200) == (cfg.MODEL.BACKBONE.NAME, cfg.OPTIM.NAME, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH)
+    assert (cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.WARMUP_EPOCH, cfg.OPTIM.WARMUP_TYPE) == ("cosine", 1, "constant")
+    assert (cfg.OPTIM.WARMUP_CONS_LR, cfg.TRAIN.PRINT_FREQ, loader.NUM_WORKERS) == (1e-5, 5, 8)
+    assert (loader.TRAIN_X.BATCH_SIZE, loader.TEST.BATCH_SIZE) == (32, 100)
+    assert (coop.N_CTX, coop.CSC, coop.CTX_INIT, coop.PREC, coop.CLASS_TOKEN_POSITION) == (16, False, "", "fp16", "end")
+    assert list(cfg.INPUT.TRANSFORMS) == ["random_resized_crop", "random_flip", "normalize"]
+    own = cfg.TRAINER.COOPAL
+    assert (own.METHOD, own.ASPATH, own.AEPATH, own.GAMMA, cfg.ACTIVE.ROUNDS) == ("", "", "", 0.1, 8)
 
 
 def test_there_are_configs():

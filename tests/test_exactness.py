@@ -1,5 +1,6 @@
 """The fast paths against whole sequences through CLIP's own blocks: random schedules, prompts, names and batches."""
 
+import functools
 import random
 
 import pytest
@@ -11,8 +12,10 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
+from modprompt.learners.described import Described
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.learners.lengths import LengthsPromptLearner
+from modprompt.runs.descriptions import Descriptions
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]
@@ -36,7 +39,7 @@ def own_forward(block, x, mask):
 
 
 def plain_text(clip_model, learner, sentences, additions):
-    """(C, E) of whole sentences [(L, T)] of one image; every class alone, every token in every layer."""
+    """(C, E), not normalised, of whole sentences [(L, T)] of one image; each alone, every token in every layer."""
     features = []
     schedule = learner.schedules.text
     start = int(schedule.place == "behind_start")
@@ -50,7 +53,7 @@ def plain_text(clip_model, learner, sentences, additions):
                 present += step.add - step.remove
             x = own_forward(block, x, torch.full((x.shape[1],) * 2, float("-inf")).triu(1))
         features.append(clip_model.ln_final(x[0, -1]) @ clip_model.text_projection)
-    return F.normalize(torch.stack(features), dim=-1)
+    return torch.stack(features)
 
 
 def plain_image(clip_model, learner, images, additions):
@@ -107,21 +110,43 @@ def plain_texts(clip_model, learner, names, contexts, position):
     if isinstance(learner, LengthsPromptLearner):
         contexts = [learner.ctx if additions[0] is None else additions[0]]
     behind = schedule.place == "behind_start"
+    labels, pool = names, lambda raw: F.normalize(raw, dim=-1)
+    if learner.described is not None:
+        phrases, of = learner.described.content.phrases, learner.described.pooled
+        labels = [f"{name}, which is/has {phrase}" for name in names for phrase in phrases[name]]
+        pool = functools.partial(plain_pooled, counts=[len(phrases[name]) for name in names], of=of)
     texts = []
     for ctx in contexts:
         first = ctx if schedule[0].add else ctx[:0]
         if not behind:
             additions[0] = first
-        sentences = plain_sentences(clip_model, learner, names, first if behind else first[:0], position)
-        texts.append(plain_text(clip_model, learner, sentences, additions))
+        sentences = plain_sentences(clip_model, learner, labels, first if behind else first[:0], position)
+        texts.append(pool(plain_text(clip_model, learner, sentences, additions)))
     return texts
 
 
+def plain_pooled(raw, counts, of):
+    """(C, E) of prompts (P, E), those of a class one behind another: the mean of unit vectors, or the mean made one."""
+    rows = []
+    for own in raw.split(counts):
+        rows.append(F.normalize(own, dim=-1).mean(0) if of == "logits" else F.normalize(own.mean(0), dim=0))
+    return torch.stack(rows)
+
+
 KINDS = ["independent", "coupled", "conditional", "own", "own_deep", "middle", "front", "fixed"]
+DESCRIBED = ["independent", "conditional", "own_deep", "middle"]
 PLACED = ["independent", "coupled", "conditional", "none_first", "coupled_none_first", "lengths"]
 
 
-def build(kind, rng, clip_model, names, layers, places=("", "")):
+def described_by(rng, names, of):
+    """One to four phrases of each class, and another class that nobody asks for."""
+    phrases = {
+        name: tuple(rng.choice(WORDS) + " sea" * n for n in range(rng.randint(1, 4))) for name in (*names, "moon")
+    }
+    return Described(Descriptions(phrases, "here"), of)
+
+
+def build(kind, rng, clip_model, names, layers, places=("", ""), described=None):
     """A learner of a kind with a random schedule, and where its class names stand."""
     text_layers, vision_layers = layers
     n_ctx = 0 if kind == "fixed" else rng.randint(1, 4)
@@ -137,7 +162,7 @@ def build(kind, rng, clip_model, names, layers, places=("", "")):
     if kind == "fixed":
         context = no_context("a photo of a", clip_model)
     elif kind.startswith("own"):
-        context = random_context(n_ctx, clip_model, len(names))
+        context = random_context(n_ctx, clip_model, sum(described.prompts(names)[1]) if described else len(names))
     else:
         context = from_words("a photo of a", n_ctx, clip_model)
     if kind.startswith("coupled"):
@@ -148,16 +173,17 @@ def build(kind, rng, clip_model, names, layers, places=("", "")):
     if kind == "conditional":
         nothing = Schedule([(0, 0)] * vision_layers, "vision", places[1])
         schedules = Schedules(schedules.text, nothing)
-        return ConditionalPromptLearner(names, clip_model, schedules, context), position
-    return IndependentPromptLearner(names, clip_model, schedules, context, position), position
+        return ConditionalPromptLearner(names, clip_model, schedules, context, described), position
+    return IndependentPromptLearner(names, clip_model, schedules, context, position, described), position
 
 
-def compare(kind, seed, most_tokens=None, places=("", "")):
+def compare(kind, seed, most_tokens=None, places=("", ""), of=None):
     rng = random.Random(seed)
     layers = rng.randint(1, 5), rng.randint(1, 5)
     clip_model = random_clip(seed, text_layers=layers[0], vision_layers=layers[1], text_width=128)
     names = [" ".join(rng.choices(WORDS, k=rng.randint(1, 5))) for _ in range(rng.choice((1, 2, 5, 17)))]
-    learner, position = build(kind, rng, clip_model, names, layers, places)
+    described = described_by(rng, names, of) if of else None
+    learner, position = build(kind, rng, clip_model, names, layers, places, described)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
@@ -219,3 +245,11 @@ def test_fast_path_equals_whole_sequences_wherever_prompts_stand(kind, seed, pla
 @pytest.mark.parametrize("kind", ["independent", "conditional", "own_deep", "middle"])
 def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):
     compare(kind, seed + 10, most_tokens=12)
+
+
+@pytest.mark.usefixtures("layout")
+@pytest.mark.parametrize("of", ["logits", "embeddings"])
+@pytest.mark.parametrize("kind", DESCRIBED)
+def test_several_prompts_a_class_equal_one_after_the_other(kind, of):
+    """Of some in chunks that cut classes apart."""
+    compare(kind, 30, most_tokens=12 if (of == "logits") == (kind in ("middle", "conditional")) else None, of=of)

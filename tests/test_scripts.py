@@ -134,6 +134,7 @@ def test_only_links_stand_in_the_folders_of_methods():
     assert inner == LINKS
     assert all(path.readlink().as_posix() == "../run.sh" for path in LINKS)
     assert {path.parent.name for path in LINKS} == {
+        "alvlm",
         "coop",
         "cocoop",
         "dpl",
@@ -222,6 +223,30 @@ def test_main_runs_three_seeds_and_eval_reads_them(typed, tmp_path):
         (trained / "result.json").write_text("{}")
     lines = typed("coop/eval.sh", "imagenetv2", "rn50")
     assert [f"--model-dir {tmp_path}/results/imagenet/CoOp/rn50_16shots/" in line for line in lines] == [True] * 3
+
+
+@pytest.mark.parametrize(("mode", "where"), [("none", ""), ("AS", ""), ("AE", ""), ("AS", "phrases"), ("AE", "/there")])
+def test_script_of_pcbs_reference(mode, where, typed, tmp_path):
+    (line,) = typed("alvlm/main.sh", "eurosat", "rn50", "badge", 3, mode, "ACTIVE.ROUNDS", 2, DESCRIPTORS=where)
+    folder = f"{tmp_path}/results/eurosat/ALVLM/rn50_-1shots/nctx16_cscTrue_ctpend_albadge_mode{mode}/seed3"
+    config = ROOT / "configs/trainers/ALVLM/rn50.yaml"
+    assert config.is_file()
+    assert f"--once --root {ROOT}/data --trainer ALVLM --seed 3 --output-dir {folder} --config-file {config} " in line
+    name = {"": "eurosat.json", "phrases": f"{tmp_path}/phrases/descriptors_eurosat.json"}.get(where)
+    name = name or f"{where}/descriptors_eurosat.json"
+    phrases = "" if mode == "none" else f"TRAINER.COOPAL.{mode}PATH {name} "
+    assert line.endswith(
+        "eurosat.yaml TRAINER.COOP.N_CTX 16 TRAINER.COOP.CSC True TRAINER.COOP.CLASS_TOKEN_POSITION end "
+        f"DATASET.NUM_SHOTS -1 TRAINER.COOPAL.METHOD badge TRAINER.COOPAL.GAMMA 0.1 {phrases}ACTIVE.ROUNDS 2"
+    )
+
+
+@pytest.mark.parametrize("mode", ["as", "", "None", "AS AE"])
+def test_script_of_pcbs_reference_refuses_another_mode(mode):
+    words = ["bash", str(ROOT / "scripts/alvlm/main.sh"), "eurosat", "rn50", "badge", "1", mode]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: scripts/alvlm/main.sh: MODE must be none, AS or AE, got '{mode}'\n"
 
 
 def test_published_weights_are_tested_on_both_halves(typed, tmp_path):

@@ -60,8 +60,9 @@ def _settings_help(argv: list[str] | None) -> str:
     prec = f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16"
     if not text:
         return f"{named} has no settings"
-    found = f"settings of {named}, as KEY VALUE:\n{text}\n{prec}"
-    if not BY_NAME[named].sides or "DPL" in (named, BY_NAME[named].of):
+    second = "" if method.second_node is None else f"\n{method.second_node.help_text()}"
+    found = f"settings of {named}, as KEY VALUE:\n{text}{second}\n{prec}"
+    if not BY_NAME[named].sides or method.not_searched:
         return found
     from modprompt.methods.search import Search
 

@@ -16,6 +16,7 @@ from modprompt.engine import derived
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
+from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import Prompts, PromptText
 from modprompt.engine.schedule import Schedules
@@ -28,7 +29,8 @@ COMPILE = ("", "default", "reduce-overhead", "aot_eager", "graph")
 class Output(NamedTuple):
     """What a model makes of images: logits (B, C), normalised image features (B, E) and class features.
 
-    Class features are (C, E), or (B, C, E) where they depend on the image.
+    Class features are (C, E), or (B, C, E) where they depend on the image; normalised, but where they are the mean of
+    a class's prompts that is to give the mean of logits (pooling.py).
     """
 
     logits: Tensor
@@ -58,7 +60,7 @@ def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
 class PromptLearner(Protocol):
     """What a model needs of a learner, a module (learners/base.py).
 
-    `needs_image` may be left out: False.
+    `needs_image` may be left out: False; so may `pooling`, for learners with one prompt a class.
     """
 
     schedules: Schedules
@@ -119,7 +121,9 @@ class PromptedCLIP(nn.Module):
         encoder, text = self.text_encoder, self.prompt_learner.prompt_text
         table = encoder.positional_embedding
         if classes:
-            encoder.most_tokens = classes * max(group.length for group in text.groups)
+            pooling = self._pooling()
+            prompts = classes * (1 if pooling is None else pooling.most)
+            encoder.most_tokens = prompts * max(group.length for group in text.groups)
         else:
             layers, width = len(encoder.transformer.resblocks), table.shape[1]
             itemsize = text.words.element_size()
@@ -178,8 +182,15 @@ class PromptedCLIP(nn.Module):
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.stream or features.dtype), dim=-1)
 
+    def _pooling(self) -> Optional[Pooling]:
+        return getattr(self.prompt_learner, "pooling", None)
+
     def _encode_text(self, text: TextTokens, prompts: Prompts) -> Tensor:
-        return self._unit(self._run("text_encoder", text, prompts.text_additions))  # (1 or B, C, E)
+        features, pooling = self._run("text_encoder", text, prompts.text_additions), self._pooling()
+        if pooling is None:
+            return self._unit(features)  # (1 or B, C, E)
+        pooled: Tensor = pooling(features.to(self.stream or features.dtype))
+        return pooled
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         if not isinstance(prompts.text, list):

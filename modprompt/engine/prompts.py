@@ -18,6 +18,7 @@ from modprompt.engine.relaxed import Addition
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
+WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
 Additions = List[Addition]  # per layer: new prompt tokens (n, width of the side), what a search has there, or None
 
 
@@ -44,9 +45,11 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
         try:
             rows.append(clip.tokenize(text, context_length=context_length))
         except RuntimeError:
+            name, _, phrase = label.partition(WHICH)
+            whose, more = (f" with the phrase {phrase!r}", ", or shorten the phrase") if phrase else ("", "")
             raise UserError(
-                f"the prompt of class {label!r} is longer than the model's {context_length} text tokens: {text!r}; "
-                "shorten CTX_INIT or the class name, or lower N_CTX"
+                f"the prompt of class {name!r}{whose} is longer than the model's {context_length} text tokens: "
+                f"{text!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
             ) from None
     return torch.cat(rows).long()
 

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.packing import TextTokens
+from modprompt.engine.pooling import Pooling
 from modprompt.engine.prompts import Additions, PromptText, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
 from modprompt.errors import UserError
+from modprompt.learners.described import Described
 
 
 class Learner(nn.Module):
@@ -31,12 +33,16 @@ class Learner(nn.Module):
     position = "end"  # of the class name
     words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
     averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
-    ctx: Tensor  # (n, T), or (C, n, T) of single classes
+    ctx: Tensor  # (n, T), or (C, n, T) of single classes, with `described` of their single prompts
+
+    described: Optional[Described] = None  # phrases, which make several prompts of a class
+    pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
 
     def __init__(self, schedules: Schedules, prefix: str):
         super().__init__()
         self.schedules = schedules
         self.prefix = prefix  # the words in front of a class name
+        self.pooling = None
 
     @property
     def bound(self) -> bool:
@@ -47,11 +53,15 @@ class Learner(nn.Module):
         """Take the class prompts of these names.
 
         Raises:
-            UserError: if one is longer than the text context.
+            UserError: if one is longer than the text context, or a class has no phrase in what describes the classes.
         """
+        names = classnames
+        if self.described is not None:
+            names, counts = self.described.prompts(classnames)
+            self.pooling = Pooling(counts, self.described.pooled)
         self.prompt_text = PromptText(
-            class_texts(classnames, self.prefix),
-            classnames,
+            class_texts(names, self.prefix),
+            names,
             self._n_among_words(),
             clip_model,
             self.position,

@@ -3,7 +3,7 @@
 Shapes: n context tokens, T text width, V vision width.
 """
 
-from typing import Dict, Mapping, Sequence
+from typing import Dict, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.base import Learner
+from modprompt.learners.described import Described
 
 
 def _drawn(schedule: Schedule, first_layer: int, width: int) -> nn.ParameterDict:
@@ -40,9 +41,10 @@ class IndependentPromptLearner(Learner):
         schedules: of both sides; if layer 0 of the text side adds tokens, they are the context.
         context: what the context starts from; with no tokens, or if layer 0 adds none, the words are fixed.
         position: where the class name stands; see PromptText.
+        described: phrases of the classes, of which each makes a prompt; None for one prompt a class.
 
     Raises:
-        UserError: as PromptText.
+        UserError: as put_in.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class IndependentPromptLearner(Learner):
         schedules: Schedules,
         context: Context,
         position: str = "end",
+        described: Optional[Described] = None,
     ):
         text = schedules.text
         super().__init__(schedules, context.prefix if text.among_words or not context.n_ctx else context.words)
         self.position = position
+        self.described = described
         if context.n_ctx and text[0].add:
             self.ctx = nn.Parameter(context.vectors)
         else:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from modprompt.errors import UserError
 from modprompt.learners.base import Learner
-from modprompt.runs import checkpoint
+from modprompt.runs import checkpoint, descriptions
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.storage.versioned import understood
 
@@ -122,6 +122,8 @@ def _same(name: str, one: str, other: str) -> bool:
 
 
 def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
+    if stated and expected:  # what says nothing of descriptions has none; the family's files say nothing at all
+        stated, expected = ({descriptions.NAME: "none", **side} for side in (stated, expected))
     expected = understood(stated, expected, path)
     known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}
     other = [

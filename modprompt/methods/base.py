@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar, Iterable, Mapping, Optional, cast
+from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, Type, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,15 @@ from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
 
 LOG = logging.getLogger("modprompt")
+M = TypeVar("M", bound="Method")
+
+
+class SecondNode(Configured):
+    """Settings of a method in another node than its own, as its repository has them: they stand for others."""
+
+    def means(self) -> Dict[str, Any]:
+        """The settings that these stand for, by dotted key; what is given under its own name stays as it is given."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,6 +45,8 @@ class Method(Configured):
     learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
     log_accuracy: ClassVar[bool] = False  # whether its trainer's log has the accuracy of each batch
     always_searches: ClassVar[bool] = False  # whether it is a search by itself
+    not_searched: ClassVar[str] = ""  # why a search for its schedule means nothing
+    second_node: ClassVar[Optional[Type[SecondNode]]] = None  # settings of its in another node
     slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
 
     @classmethod
@@ -60,6 +71,31 @@ class Method(Configured):
     def search(self) -> Optional[AlphaSettings]:
         """How it searches, if it does."""
         return None if self.slots is None else self.slots.settings_of_search()
+
+    def prepared(self: M) -> M:
+        """This method, with what its settings name read.
+
+        Raises:
+            SettingError: if that is not there, or holds something else.
+        """
+        return self
+
+    def made_of(self) -> Dict[str, str]:
+        """What its settings name, as {name: text} that tells one content from another."""
+        return {}
+
+    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+        """This method with what its settings named when a file was written, which stands there.
+
+        Args:
+            stated: what the file says of the method.
+            classes: what it says of the classes.
+            path: of the file, for messages.
+
+        Raises:
+            UserError: if it is not there.
+        """
+        return self
 
     def sides(self, shape: Shape) -> Schedules:
         """Its schedules, with prompt tokens where its settings place them.
@@ -162,13 +198,14 @@ class Method(Configured):
         if self.wants_vision:
             require_vision_transformer(clip, called(clip), type(self).__name__)
         shape = Shape(*layers_of(clip))
+        method = self.prepared()
         if self.slots is None:
-            learner = self.learner(clip, classes, self.sides(shape))
+            learner = method.learner(clip, classes, self.sides(shape))
         else:
-            learner = self.slots.slots_of(self, clip, classes, shape)
+            learner = self.slots.slots_of(method, clip, classes, shape)
         if any(parameter.requires_grad for parameter in clip.parameters()):
             LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
-        return PromptedModel(self, learner, clip, classes, epochs)
+        return PromptedModel(method, learner, clip, classes, epochs)
 
 
 def require_clip(clip_model: nn.Module) -> CLIP:

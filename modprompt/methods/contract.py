@@ -52,6 +52,9 @@ class ModelsMethod(Protocol):
     def as_config(self) -> Dict[str, Any]:
         """All settings by config key."""
 
+    def made_of(self) -> Dict[str, str]:
+        """What its settings name, as {name: text} that tells one content from another."""
+
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         """The same prompts for other classes."""
 

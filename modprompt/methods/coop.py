@@ -14,11 +14,12 @@ from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.methods.contract import Classes
+from modprompt.methods.descriptions import WithDescriptions
 from modprompt.methods.groups import LearnedText
 
 
 @dataclass(frozen=True, repr=False)
-class OneContext(LearnedText):
+class OneContext(LearnedText, WithDescriptions):
     """A context of words or random vectors on the text side, carried to the end; nothing on the vision side."""
 
     prefix = ""
@@ -29,6 +30,7 @@ class OneContext(LearnedText):
 
     def check(self) -> None:
         """Warn if n_ctx was given beside a ctx_init of another number of words."""
+        super().check()
         words = len(readable(self.ctx_init).split())
         default = next(one.default for one in self.settings() if one.field == "n_ctx")
         if words and self.n_ctx not in (words, default):
@@ -64,7 +66,7 @@ class CoOp(OneContext):
     node = "TRAINER.COOP"
     log_accuracy = True
 
-    csc: bool = setting(False, "a context of its own for each class")
+    csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
     class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)
 
     def check(self) -> None:
@@ -81,6 +83,7 @@ class CoOp(OneContext):
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """A context on the text side."""
-        context = self.context(clip_model, len(classes.names) if self.csc else None)
+        prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
+        context = self.context(clip_model, len(prompts) if self.csc else None)
         position = self.class_token_position
-        return IndependentPromptLearner(classes.names, clip_model, schedules, context, position)
+        return IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)

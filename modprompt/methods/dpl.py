@@ -31,6 +31,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     node = "TRAINER.DPL"
     folder = "MultiModalPromptLearner"
+    not_searched = "the search for its lengths is DPLSearch"
 
     ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
     lengths_text: Tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")

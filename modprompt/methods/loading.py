@@ -102,6 +102,7 @@ def _what(
             "load it with the trainer that made it"
         )
     found = (own or row_of(name).method).of(stated.get("settings", {}))
+    found = found.with_record(stated, classes, path)
     if "search" in stated:
         found = Search.of(stated["search"]).over(found)
     return found, tuple(classes.get("names", ())), str(classes.get("dataset", ""))

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Union
 import torch
 
 from modprompt.clips.facts import ClipFacts
+from modprompt.engine.prompts import WHICH
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
 from modprompt.learners.view import CheckpointView
@@ -29,7 +30,7 @@ def made_with(method: ModelsMethod, fingerprint: str) -> Dict[str, str]:
     compared = [one.key for one in method.settings() if one.compared]
     facts = {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in compared}
     facts.update({"the method": method.learner_of or method.node_name(), "the weights of CLIP": fingerprint})
-    return {**facts, **searched_by(method)}
+    return {**facts, **searched_by(method), **method.made_of()}
 
 
 def searched_by(method: ModelsMethod) -> Dict[str, str]:
@@ -49,6 +50,7 @@ def method_record(method: ModelsMethod) -> Dict[str, Any]:
         "settings": values_of(method),
         "config": method.as_config(),
         **({} if method.slots is None else {"search": values_of(method.slots.settings_of_search())}),
+        **method.made_of(),
     }
 
 
@@ -60,7 +62,8 @@ def values_of(settings: Union[ModelsMethod, AlphaSettings]) -> Dict[str, Any]:
 def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
     """What a file says of classes: names in label order, data set, templates."""
     own = getattr(learner, "templates", None) or learner.averaged
-    templates = own or [f"{learner.prefix} {{}}.".strip()]
+    which = "" if learner.described is None else f"{WHICH}[phrase]"
+    templates = own or [f"{learner.prefix} {{}}{which}.".strip()]
     return {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
 
 
@@ -84,11 +87,16 @@ def describe(
     return checkpoint.record(
         method=dict(method),
         schedules={side: {"place": steps.place, "steps": [list(step) for step in steps]} for side, steps in sides},
-        classes=classes_record(classes, learner),
+        classes={**classes_record(classes, learner), **_phrases_of(learner)},
         clip=clip.as_record(),
         versions={"modprompt": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
         run=dict(run or {}),
     )
+
+
+def _phrases_of(learner: Learner) -> Dict[str, Any]:
+    """The phrases, of other classes too, so that no other file is needed; nothing if there are none."""
+    return {} if learner.described is None else {"phrases": learner.described.content.as_record()}
 
 
 def write(path: Union[str, Path], state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:

@@ -19,7 +19,7 @@ from modprompt.methods.alphas import MOST, AlphaSettings
 from modprompt.methods.base import Method
 from modprompt.methods.contract import Classes
 from modprompt.methods.coop import CoOp
-from modprompt.methods.dpl import DPL
+from modprompt.methods.descriptions import WithDescriptions
 from modprompt.methods.groups import LearnedText, PromptsVision
 
 M = TypeVar("M", bound=Method)
@@ -67,8 +67,11 @@ class Search(AlphaSettings):
         name = type(method).__name__
         if method.always_searches:
             raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
-        if isinstance(method, DPL):
-            raise SettingError([("ON", f" means nothing for {name}: the search for its lengths is DPLSearch")])
+        if method.not_searched:
+            raise SettingError([("ON", f" means nothing for {name}: {method.not_searched}")])
+        if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
+            key = "ASPATH" if method.aspath else "AEPATH"
+            raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
         there = []
         if isinstance(method, PromptsVision) and method.wants_vision:
             there.append("vision")

@@ -18,11 +18,12 @@ _FREE = {"text": "", "vision": ""}
 class Row(NamedTuple):
     """A method.
 
-    name: its own, which is its trainer's too and, in capitals, its node's.
+    name: its own, which is its trainer's too and, in capitals, mostly its node's.
     module: where its class is.
     kind: PROMPTS or ZERO_SHOT.
     configs: its folder in configs/trainers.
     of: the method that it is under another name, if it is one.
+    reads: the method whose node it reads, if that is another's.
     first: by side whose schedule can be given, the setting that says how many tokens layer 0 adds; "" where the
         schedule alone says it.
     """
@@ -32,12 +33,13 @@ class Row(NamedTuple):
     kind: str
     configs: str
     of: str = ""
+    reads: str = ""
     first: Mapping[str, str] = {}
 
     @property
     def node(self) -> str:
         """Where its settings stand."""
-        return f"TRAINER.{self.name.upper()}"
+        return f"TRAINER.{(self.reads or self.name).upper()}"
 
     @property
     def sides(self) -> Tuple[str, ...]:
@@ -59,6 +61,7 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
     Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
+    Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", first=_TEXT),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Uni
 from torch import Tensor
 
 from modprompt.errors import UserError
+from modprompt.runs import descriptions
 from modprompt.storage.opening import read_bytes
 from modprompt.storage.seal import KEY, check_seal, sealed
 from modprompt.storage.tensors import read_tensors
@@ -91,6 +92,7 @@ def _of_record(state_dict: Dict[str, Any], epoch: int, found: Dict[str, Any], pa
     made_with = {f"{method.get('node')}.{key}": str(value) for key, value in method.get("config", {}).items()}
     searched = method.get("search", {})
     made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in dict(searched).items()})
+    made_with.update(_texts({key: method[key] for key in (descriptions.NAME,) if key in method}))
     made_with["the method"] = str(method.get("learner", ""))
     made_with["the weights of CLIP"] = str(parts["clip"].get("fingerprint", ""))
     settings = _texts(parts["run"].get("settings"))

@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import re
-from typing import Callable, Collection, List, Mapping, Optional
+from typing import Any, Callable, Collection, List, Mapping, Optional
 
 from modprompt.errors import UserError
+from modprompt.runs import descriptions
 from modprompt.runs.settings import FREE, differences
 from modprompt.storage.opening import PathLike
 from modprompt.storage.seal import content_hash
@@ -109,6 +110,28 @@ def has_split_file(recorded: Mapping[str, str]) -> bool:
 def differing_weights(recorded: object, path: str) -> List[str]:
     """Whether the initial weights that a run gives are other ones than those that it has recorded, if it has."""
     return differing_files({path: recorded}, str) if path and isinstance(recorded, str) else []
+
+
+def differing_descriptions(recorded: object, settings: Mapping[str, Any]) -> List[str]:
+    """Whether the file of phrases that a run gives is another one than that whose content it has recorded.
+
+    Args:
+        recorded: what its result says of its method.
+        settings: the run's, by dotted key.
+    """
+    stated = recorded.get(descriptions.NAME) if isinstance(recorded, dict) else None
+    if not isinstance(stated, str):
+        return []
+    mode, _, digest = stated.partition(" ")
+    found = []
+    for name in (str(value) for key, value in settings.items() if key.endswith(f".{mode}PATH") and value):
+        try:
+            if descriptions.read(name).hash == digest:
+                return []  # a method may read another node than the one where they are given
+            found.append(f"{name} is another one now")
+        except UserError as error:
+            found.append(str(error))
+    return found
 
 
 def differing_clip(recorded: str, mine: str) -> List[str]:

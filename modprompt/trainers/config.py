@@ -17,6 +17,7 @@ from modprompt.clips.design import SHORTEST, SQUASH
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
 from modprompt.runs.settings import Given, Settings
+from modprompt.trainers import second_node
 
 
 class Fault(NamedTuple):
@@ -90,6 +91,9 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
     """Merge settings into cfg, in place, and tell which do not fit."""
     known, faults = dict.fromkeys(dotted_keys(cfg)), []
     for key, given in settings.given:
+        if key in second_node.UNREAD:
+            print(f"{key} {given.value} ({given.where}): nothing reads it, here as in the repository that has it")
+            continue
         if key not in known:
             faults.append(_unknown(key, list(known), given.where))
             if key.startswith("--"):
@@ -177,18 +181,20 @@ def _placed(fault: Fault, settings: Settings) -> Fault:
     return fault._replace(text=f"{given.where}: {fault.text}")
 
 
-def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str) -> None:
+def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str, second: str = "") -> None:
     """Warn of settings of other methods' nodes, which a trainer that reads TRAINER.<own> does not see.
 
     Args:
         given: dotted keys from files and options.
         trainer: its name.
         own: its node; empty for a trainer that reads none.
+        second: a second node of its, TRAINER.<second>; empty if there is none.
     """
     parts = [key.split(".") for key in given if key.startswith("TRAINER.") and key.count(".") > 1]
-    others = sorted({f"TRAINER.{part[1]}" for part in parts if part[1] != own})
+    others = sorted({f"TRAINER.{part[1]}" for part in parts if part[1] not in (own, second)})
     if own and others:
-        warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own} alone", stacklevel=2)
+        also = f" and TRAINER.{second}" if second else ""
+        warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own}{also} alone", stacklevel=2)
 
 
 def _warn_of_unused_search(cfg: CfgNode, settings: Settings, own_node: str) -> None:
@@ -220,7 +226,10 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     if cfg.SEARCH.ON and not own_node:
         raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
     _warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")
-    warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node)
+    second = getattr(method, "second_node", None)
+    warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else "")
+    if second is not None:
+        second_node.stand_in(cfg, settings, second)
     cfg.freeze()
     return cfg
 

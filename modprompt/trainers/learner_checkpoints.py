@@ -49,7 +49,7 @@ class LearnerCheckpoints(_Trainer):
         facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
         learner = self.method.learner_of or self.node_name
         facts.update({"the method": learner, "the weights of CLIP": self.backbone_fingerprint})
-        return {**facts, **searched_by(self.method)}
+        return {**facts, **searched_by(self.method), **self.method.made_of()}
 
     def checkpoint_key(self, learner: Learner, name: str) -> str:
         """A parameter's name in checkpoints of a trainer without a method_class."""

@@ -61,6 +61,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
     defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
+    defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     add_missing(cfg, defaults)
 
 
@@ -113,11 +114,18 @@ def registered_default(name: str, key: str) -> Any:
 
 
 def register_method(cls: Type[Configured]) -> None:
-    """Put a method's node, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
+    """Put a method's nodes, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
+    second: Optional[Type[Configured]] = getattr(cls, "second_node", None)
+    if second is not None:
+        _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
+    _register(cls, node_of(cls) if cls.node else None)
+
+
+def _register(cls: Type[Configured], node: Optional[CfgNode]) -> None:
     name = cls.node.rpartition(".")[2]
     if name:
         _FLOATS[name] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
-    register_defaults(name, node_of(cls) if name else None)
+    register_defaults(name, node)
 
 
 def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:

@@ -72,7 +72,8 @@ def _differing_inputs(
     found = same.differing_files(files or {}, find)
     if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
         found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
-    return found + same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
+    found += same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
+    return found + same.differing_descriptions(result.get("method"), settings_of(cfg))
 
 
 def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:

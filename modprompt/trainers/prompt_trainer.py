@@ -7,7 +7,6 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 import torch
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
-from dassl.utils import count_num_param
 from torch import Tensor
 
 from modprompt.checks import one_of
@@ -32,6 +31,7 @@ from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
 from modprompt.trainers.nodes import method_of, registered_default, searched
 from modprompt.trainers.resuming import ResumableRun
 from modprompt.trainers.searching import Searching
+from modprompt.trainers.telling import tell_of
 from modprompt.training.fused import fused
 from modprompt.training.graph import GraphStep
 from modprompt.training.lr_schedule import build_lr_scheduler
@@ -95,7 +95,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
         try:
             one_of("PREC", self.settings.PREC, precision.CHOICES)
-            self.method = self.make_method()
+            self.method = self.make_method().prepared()
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
         self.method = searched(self.method, cfg)
@@ -131,7 +131,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
         learner = self.model.prompt_learner
-        self._tell_of(learner)
+        tell_of(learner)
         self.model.to(self.device).cast(self.settings.PREC)
         text_chunk.decide(self.model, cfg)
         self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
@@ -147,15 +147,6 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
         self.start_search()
-
-    @staticmethod
-    def _tell_of(learner: Learner) -> None:
-        ensemble = f", the mean of {len(learner.averaged)} templates" if learner.averaged else ""
-        print(f'Initial context: "{learner.prefix}"{ensemble}')
-        for side, schedule in learner.schedules._asdict().items():
-            if schedule.depth and side not in getattr(learner, "options", {}):  # a search says what it has
-                print(schedule.table())
-        print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")
 
     def _optim_cfg(self) -> Any:
         optim_cfg = self.cfg.OPTIM.clone()
@@ -245,7 +236,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         super().after_epoch()
 
     def resume_settings(self) -> Dict[str, str]:
-        """What must be the same for a run to be gone on with: the settings, the CLIP and the training images."""
+        """What must be the same for a run to be gone on with: settings, what they name, CLIP, training images."""
         own = f"TRAINER.{self.node_name}."
         return {
             **{
@@ -256,6 +247,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
             "the weights of CLIP": self.backbone_fingerprint,
             **self._unrounded(),
             "the training images": self.images_fingerprint,
+            **self.method.made_of(),
             **self._chosen_by(),
         }
 

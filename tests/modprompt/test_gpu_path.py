@@ -33,6 +33,7 @@ SMALL = {
     "coop_end": 198,
     "coop_middle_csc": 201,
     "coop_front_words": 201,
+    "alvlm": 207,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
     "maple_random": 288,
@@ -52,6 +53,7 @@ WAITS_OF_A_STEP, WAITS_OF_A_TEST_BATCH = 0, 0  # one that prints nothing; but th
 ON_RESNETS = {  # with options of their own: the text side has two layers
     "coop_end": [],
     "cocoop": [],
+    "alvlm": [],
     "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
     "ZeroshotCLIP": [],
 }

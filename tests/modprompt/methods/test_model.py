@@ -15,7 +15,7 @@ from tests.methods import small
 
 NAMES = ["cat", "dog", "a golden retriever"]
 CLASSES = [row.method for row in METHODS]
-LEARNING = [row.method for row in METHODS if row.kind == "prompts"]
+LEARNING = [row.method for row in METHODS if row.kind == "prompts" and not row.reads]  # else another is the same
 
 
 def on(cls, clip_model, names=NAMES, **settings):

@@ -10,7 +10,7 @@ from modprompt.methods.table import row_of
 from modprompt.trainers.nodes import method_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import SAID
-from tests.methods import METHODS
+from tests.methods import METHODS, some_slow
 
 SELF_REGULARISED = METHODS["mpl"]._replace(
     options={
@@ -53,7 +53,7 @@ def rates(epochs):
 
 
 @pytest.mark.parametrize("prec", ["fp32", "bf16"])
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", some_slow(ROWS))
 def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command, clip_file, monkeypatch, capsys):
     seen = Seen(monkeypatch)
     words = command(ROWS[row], f"TRAINER.{ROWS[row].node}.PREC", prec)
@@ -103,7 +103,7 @@ def test_zero_shot_has_the_trainers_logits(row, command, clip_file, monkeypatch)
     assert model.count_parameters()["trainable"] == 0
 
 
-@pytest.mark.parametrize("row", [row for row in METHODS if row != "coop_middle_csc"])
+@pytest.mark.parametrize("row", some_slow(row for row in METHODS if row != "coop_middle_csc"))
 def test_other_classes_have_the_logits_of_the_trainers_base_to_new(row, command, clip_file, tmp_path, monkeypatch):
     method = METHODS[row]
     words = command(method, "OPTIM.MAX_EPOCH", 1)

@@ -13,7 +13,7 @@ from modprompt.trainers import device
 from modprompt.trainers.device import WORKSPACE
 from tests import process_state
 from tests.conftest import ROOT
-from tests.methods import METHODS, SEARCHES
+from tests.methods import METHODS, SEARCHES, some_slow
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(comm
 
 @pytest.mark.parametrize(
     "row",
-    [row for row in METHODS if row != "mpl"]
+    some_slow(row for row in METHODS if row != "mpl")
     + [pytest.param(row, marks=pytest.mark.slow) for row in ("dpl_search", "mpl_search")],
 )
 def test_every_method_has_what_repeats_its_numbers(command, tmp_path, capsys, row):

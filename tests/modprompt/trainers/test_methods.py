@@ -12,7 +12,7 @@ from modprompt.methods.templates import DIVERSE
 from modprompt.trainers.config import merge_options
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, ROOT, bare, random_clip
-from tests.methods import METHODS
+from tests.methods import METHODS, some_slow
 from tests.test_train import refusal
 
 
@@ -393,14 +393,14 @@ def test_setting_that_is_not_used_is_warned_of(row, settings, message, command, 
     assert f"warning: {message}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("row", METHODS)
+@pytest.mark.parametrize("row", some_slow())
 def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resnet_file, capsys):
     method = METHODS[row]
     depth = [
         word for key in method.options if key == "PROMPT_DEPTH_TEXT" for word in (f"TRAINER.{method.node}.{key}", 2)
     ]
     words = command(method, *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
-    if method.trainer in ("CoOp", "CoCoOp") or row == "language_prompting":
+    if method.trainer in ("CoOp", "CoCoOp", "ALVLM") or row == "language_prompting":
         assert train.main(words) == 0
         return
     line = refusal(capsys, *words)

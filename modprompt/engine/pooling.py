@@ -1,0 +1,59 @@
+"""Class features of several prompts a class: the mean of their logits, or of their embeddings.
+
+Shapes: B images that have prompts of their own (1 if none have), P prompts, C classes, M most prompts of a class,
+E joint width.
+"""
+
+import itertools
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modprompt.checks import at_least, one_of
+
+LOGITS, EMBEDDINGS = "logits", "embeddings"  # of which the mean is taken
+
+
+class Pooling(nn.Module):
+    """From features of prompts, those of a class one behind another, to features of classes; no parameters.
+
+    The mean of logits is taken before there are any: it is the logit of the mean of the normalised features, which is
+    not normalised again.
+
+    Args:
+        counts: number of prompts of each class.
+        of: LOGITS, or EMBEDDINGS: of the features before they are normalised; the mean is normalised then.
+
+    Raises:
+        SettingError: if a class has no prompt, or the mean is to be one of something else.
+    """
+
+    places: Tensor
+    shares: Tensor
+
+    def __init__(self, counts: Sequence[int], of: str):
+        super().__init__()
+        one_of("the mean", of, (LOGITS, EMBEDDINGS))
+        at_least("the number of prompts of a class", min(counts), 1)
+        self.of = of
+        self.most = max(counts)
+        starts = itertools.accumulate([0, *counts[:-1]])
+        places = [[start + min(n, count - 1) for n in range(self.most)] for start, count in zip(starts, counts)]
+        shares = [[1 / count if n < count else 0.0 for n in range(self.most)] for count in counts]
+        self.register_buffer(
+            "places", torch.tensor(places).flatten(), persistent=False
+        )  # a short class repeats its last
+        self.register_buffer("shares", torch.tensor(shares)[..., None], persistent=False)  # (C, M, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Class features (B, C, E) of those of prompts (B, P, E), which are not normalised."""
+        if self.of == LOGITS:
+            return self._mean(F.normalize(features, dim=-1))
+        return F.normalize(self._mean(features), dim=-1)
+
+    def _mean(self, features: Tensor) -> Tensor:
+        """Over each class's prompts, summed in float32; no atomic sum, so that it repeats its numbers on a card."""
+        each = features.index_select(1, self.places).view(len(features), -1, self.most, features.shape[-1])
+        return (each * self.shares).sum(2).to(features.dtype)

@@ -1,0 +1,21 @@
+"""What a run's log says of a learner before its first step."""
+
+from dassl.utils import count_num_param
+
+from modprompt.learners.base import Learner
+from modprompt.learners.described import MODES
+
+
+def tell_of(learner: Learner) -> None:
+    """Print what the context starts from, what describes the classes, the schedules, how much is trained."""
+    ensemble = f", the mean of {len(learner.averaged)} templates" if learner.averaged else ""
+    print(f'Initial context: "{learner.prefix}"{ensemble}')
+    described, pooling = learner.described, learner.pooling
+    if described is not None and pooling is not None:
+        prompts, classes = len(learner.prompt_text.texts), len(pooling.shares)
+        what = f"{MODES[described.pooled]}: the mean of their {described.pooled}"
+        print(f"Descriptions: {prompts} phrases of {classes} classes from {described.content.source}; {what}")
+    for side, schedule in learner.schedules._asdict().items():
+        if schedule.depth and side not in getattr(learner, "options", {}):  # a search says what it has
+            print(schedule.table())
+    print(f"Parameters to be updated: {count_num_param(learner):,} in {len(list(learner.parameters()))} tensors")

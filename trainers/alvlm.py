@@ -1,0 +1,5 @@
+"""The trainer of PCB's repository, CoOp in rounds of choosing labels; see modprompt/methods/alvlm.py."""
+
+from modprompt.trainers.registration import register
+
+ALVLM = register("ALVLM")
