@@ -15,6 +15,7 @@ from modprompt.errors import SettingError
 from modprompt.fields import Configured, as_config
 from modprompt.methods.base import Method
 from modprompt.methods.search import Search
+from modprompt.runs.rounds import Active
 
 C = TypeVar("C", bound=Configured)
 
@@ -58,6 +59,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
         "shortest"  # or squash; with SIZE, INTERPOLATION, PIXEL_MEAN and STD it follows the CLIP
     )
     defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
+    defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
     add_missing(cfg, defaults)
 

@@ -33,7 +33,9 @@ PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 MOST_LINES = 300
-PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {"__init__"}
+PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {
+    "__init__"
+}
 WITH_TORCH = {"storage": ("tensors", "torch_files", "torchscript", "unpickling"), "experiments": ("plan.check",)}
 
 
