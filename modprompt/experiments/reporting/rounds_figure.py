@@ -40,7 +40,8 @@ KINDS = {
         "accuracy",
         True,
         "accuracy (%)",
-        "Accuracy over the labels asked for, means over seeds; dashed: few-shot runs of the same budget. " + _SAME,
+        "Accuracy over the labels asked for, means over seeds, of the base classes where there are new ones; dashed: "
+        f"few-shot runs of the same budget. Whiskers, of up to {_MOST_WHISKERS} curves: standard deviations. {_SAME}",
     ),
     "rounds_new.png": Kind(
         "new", True, "accuracy of the new classes (%)", "The same of the new classes, which nothing was trained on."
@@ -115,13 +116,8 @@ def _panel(axes: Axes, kind: Kind, results: Results, dataset: str, lines: dict[L
     for number, line in enumerate(zero_shot):
         known = results.values(line, dataset, line.columns[0 if kind.values == "accuracy" else -1])
         if known is not None:
-            look: dict[str, Any] = {
-                "color": "0.55",
-                "ls": (":", "-.")[number % 2],
-                "lw": 1.4,
-                "label": shown(line.label),
-            }
-            axes.axhline(float(np.mean(known)), **look)
+            style = (":", "-.")[number % 2]
+            axes.axhline(float(np.mean(known)), color="0.55", ls=style, lw=1.4, label=shown(line.label))
     names = list(dict.fromkeys(method_of(line.acquisition) for line in results.lines if line.acquisition))
     names = [name for name in names if name != FEW_SHOT]
     for line, series in lines.items():
