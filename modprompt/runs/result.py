@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
 from modprompt.storage.opening import PathLike, read_bytes
@@ -28,8 +28,20 @@ def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
     return content if isinstance(content, dict) else None
 
 
+def _untested(result: Mapping[str, Any]) -> bool:
+    """Whether a result says of itself that there were no test images: of rounds of active learning that may be so."""
+    active = result.get("active")
+    rounds = active.get("rounds") if isinstance(active, dict) else None
+    last = rounds[-1] if isinstance(rounds, list) and rounds else None
+    return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
+
+
+def _is_percentage(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100
+
+
 def read(folder: PathLike) -> Read:
-    """The result in a run's folder."""
+    """The result in a run's folder; its accuracy_pct is None where it had no test images."""
     path = Path(folder) / FILE_NAME
     result = read_json(path)
     if result is None:
@@ -39,7 +51,7 @@ def read(folder: PathLike) -> Read:
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
     accuracy = result.get("accuracy_pct")
-    if isinstance(accuracy, bool) or not isinstance(accuracy, (int, float)) or not 0 <= accuracy <= 100:
+    if not _is_percentage(accuracy) and not _untested(result):
         return Read(None, f"{FILE_NAME} is damaged (accuracy_pct {str(accuracy)[:20]})")
     if not isinstance(result.get("settings", {}), dict):
         return Read(None, f"{FILE_NAME} is damaged (settings)")

@@ -23,6 +23,11 @@ def round_name(number: int) -> str:
     return f"round_{number}"
 
 
+METHODS = (  # names alone, for whoever must not import PyTorch
+    RANDOM, "entropy", "margin", "least_confidence", "coreset", "badge", "cb", "cbsq", NONE, PCB_ALONE,
+)  # fmt: skip
+
+
 @dataclass(frozen=True, repr=False)
 class Active(Configured):
     """Rounds that choose which images are labelled (PCB, arXiv 2311.11178), around any trainer."""

@@ -46,6 +46,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--datasets", nargs="+", default=[], metavar="NAME", help="only these data sets of the file")
     add("--methods", nargs="+", default=[], metavar="NAME", help="only these methods of the file")
     add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="only these seeds of the file")
+    add("--acquisitions", nargs="+", default=[], metavar="NAME", help="only these acquisitions of a file with rounds")
     add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run, over those of the file")
 
 
@@ -64,7 +65,8 @@ def experiment_of(args: argparse.Namespace) -> Experiment:
         UserError: as spec.find, spec.read and narrowed.
     """
     whole = spec.read(spec.find(args.file), dict(pairs(args.options)))
-    return narrowed(whole, datasets=args.datasets, methods=args.methods, seeds=args.seeds)
+    parts = {part: getattr(args, part) for part in ("datasets", "methods", "seeds", "acquisitions")}
+    return narrowed(whole, **parts)
 
 
 def what_to_run(args: argparse.Namespace) -> Experiment:

@@ -6,14 +6,17 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
+from modprompt.checks import check_name
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.schedule_files import expanded
 from modprompt.programs import import_modules
 from modprompt.runs import schedule_file
+from modprompt.runs.rounds import METHODS
 from modprompt.runs.settings import Settings
 
 
@@ -70,6 +73,19 @@ def _require_one_clip(job: Job) -> None:
             raise UserError(f"{key} is {trained.get(key)!r}, in its search {searched.get(key)!r}: give both one CLIP")
 
 
+def _require_acquisition(job: Job) -> None:
+    """Raise SettingError if nobody has entered what chooses a run's labels; all modules are imported by now."""
+    from modprompt.active.acquisition import find
+
+    name = method_of(job.method.acquisition)
+    if name in ("", FEW_SHOT, *METHODS):
+        return
+    try:
+        find(name)
+    except SettingError:
+        check_name(name, METHODS, "ACTIVE.METHOD")
+
+
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     """Read the settings of one job of each method and data set as train.py does, and have its trainer look at them.
 
@@ -96,6 +112,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
             seen.add(kind)
             try:
                 _require_one_clip(job)
+                _require_acquisition(job)
                 _check_job(job, out, data)
             except ValueError as error:
                 what = f"search of {job.method.label}" if job.searches else f"method {job.method.label}"

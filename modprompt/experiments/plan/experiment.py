@@ -9,8 +9,11 @@ from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.rounds import Rounds
 
-PROTOCOLS = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")
+ACTIVE = "active"
+OF_TREES = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")  # read from log files, too
+PROTOCOLS = (*OF_TREES, ACTIVE)
 CROSS = ("cross_dataset", "domain_generalisation")
 
 
@@ -28,6 +31,12 @@ class Experiment(NamedTuple):
     highlight: str
     notes: str
     slurm: dict[str, Any]
+    active: Rounds | None = None  # of protocol active
+
+    @property
+    def lines(self) -> list[Method]:
+        """What has runs and a line in a report: the methods, in protocol active each under every acquisition."""
+        return list(self.methods) if self.active is None else self.active.variants(self.methods)
 
     @property
     def grids(self) -> dict[str, tuple[str, ...]]:
@@ -46,9 +55,14 @@ def all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:
 
 
 def narrowed(
-    experiment: Experiment, *, datasets: Sequence[str] = (), methods: Sequence[str] = (), seeds: Sequence[int] = ()
+    experiment: Experiment,
+    *,
+    datasets: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    acquisitions: Sequence[str] = (),
 ) -> Experiment:
-    """The experiment with some of its data sets, methods and seeds only; all where nothing is given.
+    """The experiment with some of its data sets, methods, seeds and acquisitions only; all where nothing is given.
 
     Raises:
         UserError: if one of them is not in the experiment.
@@ -58,6 +72,7 @@ def narrowed(
         ("--datasets", datasets, experiment.datasets),
         ("--methods", methods, families),
         ("--seeds", seeds, experiment.seeds),
+        ("--acquisitions", acquisitions, experiment.active.acquisitions if experiment.active else ()),
     ):
         for word in given:
             if word not in known:
@@ -72,7 +87,11 @@ def narrowed(
     kept = [method for method in kept if method.seeds]
     if not kept:
         raise UserError(f"--seeds: no method of {experiment.name} that is left has one of them")
+    active = experiment.active
+    if active and acquisitions:
+        active = active._replace(acquisitions=tuple(name for name in active.acquisitions if name in acquisitions))
     return experiment._replace(
+        active=active,
         datasets=tuple(name for name in experiment.datasets if name in (datasets or experiment.datasets)),
         seeds=all_seeds(kept),
         methods=tuple(kept),

@@ -23,6 +23,8 @@ class Method(NamedTuple):
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
     search: the first stage of a two-stage method, whose schedule its trainings take; None of a plain one.
     search_seed: the one seed of that search; None if every seed has a search of its own.
+    few_shot: what its few-shot runs are in protocol active, if not the method itself.
+    acquisition: what chooses its labels in protocol active, as the file has it; or that these are few-shot runs.
     """
 
     label: str
@@ -37,6 +39,8 @@ class Method(NamedTuple):
     image_cache: bool = True
     search: Method | None = None
     search_seed: int | None = None
+    few_shot: Method | None = None
+    acquisition: str = ""
 
     @property
     def trains(self) -> bool:

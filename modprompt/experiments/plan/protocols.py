@@ -4,6 +4,7 @@ base2new              train on the base classes and test on them; test on the ne
 cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
+active                train in rounds, each behind a choice of images to label; beside, the few-shot runs of that budget
 
 A method that trains nothing is tested alone. A two-stage method searches first, on the classes and shots of its
 training. The folders are those of the scripts, which share their runs with us.
@@ -14,10 +15,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Callable, Iterator, NamedTuple
 
-from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.experiment import ACTIVE, CROSS, Experiment
 from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.rounds import FEW_SHOT
 
 H = "H"  # harmonic mean of base and new
+_ANY_SHOTS = 16  # what zero-shot runs of base2new are found under, which take no image
 
 
 class Job(NamedTuple):
@@ -155,9 +158,40 @@ def _few_shot(experiment: Experiment) -> Iterator[Job]:
                     yield from _staged(job, partial(folder, dataset, shots))
 
 
+def _active(experiment: Experiment) -> Iterator[Job]:
+    rounds = experiment.active
+    assert rounds is not None  # spec.py reads them with this protocol
+    for dataset in experiment.datasets:
+        for method in experiment.lines:
+            if method.acquisition in ("", FEW_SHOT):
+                yield from _beside_rounds(experiment._replace(datasets=(dataset,), methods=(method,)), rounds.base2new)
+                continue
+            for seed in method.seeds:
+                folder = f"{rounds.folder(dataset, method)}/seed{seed}"
+                options = rounds.options(method.acquisition)
+                yield Job(method, dataset, "accuracy", seed, folder, parent=None, tests=False, options=options)
+
+
+def _beside_rounds(one: Experiment, base2new: bool) -> Iterator[Job]:
+    """Few-shot or zero-shot runs of one method on one data set, which other protocols have too."""
+    if not base2new:
+        yield from _few_shot(one)
+        return
+    (method,) = one.methods
+    for shots in one.shots if method.trains else (_ANY_SHOTS,):
+        for job in _base2new(one._replace(shots=(shots,))):
+            column = str(shots if method.trains else 0)
+            yield job._replace(column=column if job.column == "base" else new_of(column))
+
+
+def new_of(column: str) -> str:
+    """The column of the new classes' accuracy beside one of shots, in protocol active."""
+    return f"{column} new"
+
+
 def jobs(experiment: Experiment) -> list[Job]:
     """All runs of an experiment, each once, behind the search and the training it needs."""
-    make = {"base2new": _base2new, "few_shot": _few_shot}.get(experiment.protocol, _cross)
+    make = {"base2new": _base2new, "few_shot": _few_shot, ACTIVE: _active}.get(experiment.protocol, _cross)
     once: dict[str, Job] = {}
     for job in make(experiment):
         once.setdefault(job.folder, job)  # a search may serve many seeds and methods
@@ -170,5 +204,20 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
         return ("base", "new")
     if experiment.protocol in CROSS:
         return ("accuracy",)
+    if experiment.active is not None:
+        return tuple(dict.fromkeys(name for method in experiment.lines for name in columns_of(method, experiment)))
     zero = () if all(method.trains for method in experiment.methods) else ("0",)
     return (*zero, *(str(shots) for shots in experiment.shots))
+
+
+def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
+    """The columns that runs of a line of protocol active fill; of other protocols none, what fits is asked for there.
+
+    The accuracies of rounds are in the one result of their run, those of the new classes too.
+    """
+    if experiment.active is None:
+        return ()
+    if method.acquisition not in ("", FEW_SHOT):
+        return ("accuracy",)
+    shots = list(map(str, experiment.shots)) if method.trains else ["0"]
+    return (*shots, *(map(new_of, shots) if experiment.active.base2new else ()))

@@ -69,6 +69,12 @@ class Reader:
             raise self.fault(place, f"different whole numbers from {least} up are expected, got {value!r}")
         return tuple(numbers)
 
+    def number(self, value: Any, place: str, least: int) -> int:
+        """One whole number, from `least` up."""
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise self.fault(place, f"a whole number from {least} up is expected, got {value!r}")
+        return value
+
     def flag(self, value: Any, place: str) -> bool:
         """True or false."""
         if not isinstance(value, bool):

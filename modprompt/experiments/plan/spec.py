@@ -1,7 +1,7 @@
 """An experiment file: protocol, data sets, methods, seeds, options and grids, read from YAML and checked.
 
 title: Base to new, 16 shots
-protocol: base2new              # base2new, cross_dataset, domain_generalisation or few_shot
+protocol: base2new              # base2new, cross_dataset, domain_generalisation, few_shot or active (rounds.py)
 datasets: [eurosat, dtd]        # names of configs/datasets; for the two cross protocols, those tested on
 source: imagenet                # the two cross protocols: what is trained on
 shots: 16                       # few_shot: a list
@@ -36,7 +36,8 @@ from typing import Any, Iterator, Mapping
 from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan.experiment import CROSS, PROTOCOLS, Experiment, all_seeds
+from modprompt.experiments.plan import rounds
+from modprompt.experiments.plan.experiment import ACTIVE, CROSS, PROTOCOLS, Experiment, all_seeds
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
@@ -48,7 +49,11 @@ FILES = places.configs() / "experiments"
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
-_OF_METHOD = ("trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed")
+KEYS = (
+    *(field for field in Experiment._fields if field not in ("name", "active")), "options", "import", "image_cache",
+    *rounds.KEYS,
+)  # fmt: skip
+_OF_METHOD = ("trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed", "few_shot")
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
 
 
@@ -59,6 +64,8 @@ class _Reader(Reader):
         """Settings as text; files of schedules are found from a folder, without one from this file's."""
         options = {}
         for key, item in self.mapping(value or {}, place).items():
+            if key in rounds.SET_HERE:
+                raise self.fault(place, f"{key} is not to be set here; protocol active has {', '.join(rounds.KEYS)}")
             if key in OF_PROTOCOL:
                 raise self.fault(place, f"{key} is not to be set here; see datasets, shots, seeds and trainer")
             if isinstance(item, dict) or item is None:
@@ -128,8 +135,12 @@ class _Reader(Reader):
                 imports=imports,
                 search_seed=search_seed[0] if search_seed else None,
             )
-            staged = "search" in content
-            yield made._replace(search=self.search(content["search"], made, shared, last)) if staged else made
+            if "search" in content:
+                made = made._replace(search=self.search(content["search"], made, shared, last))
+            if "few_shot" in content:
+                beside = self.stage(content["few_shot"], f"{place}: few_shot", made, shared, last)
+                made = made._replace(few_shot=beside)
+            yield made
 
     def search(self, value: Any, method: Method, shared: dict[str, str], last: dict[str, str]) -> Method:
         """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
@@ -139,6 +150,10 @@ class _Reader(Reader):
         for key, _ in method.options:
             if key.startswith(f"{row_of(method.trainer).node}.") and key.rpartition(".")[2].startswith(OF_SCHEDULE):
                 raise self.fault(place, f"{key} is set, which a search is to find")
+        return self.stage(value, place, method, shared, last)
+
+    def stage(self, value: Any, place: str, method: Method, shared: dict[str, str], last: dict[str, str]) -> Method:
+        """Other runs of a method: under a trainer, config and options of their own, on its CLIP and images."""
         content = self.mapping(value, place)
         self.known(content, ("trainer", "config", "options"), place)
         trainer = str(self.needed(content, "trainer", place))
@@ -189,9 +204,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     """
     reader = _Reader(path)
     content = reader.content()
-    reader.known(
-        content, tuple(k for k in Experiment._fields if k != "name") + ("options", "import", "image_cache"), ""
-    )
+    reader.known(content, KEYS, "")
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
@@ -205,6 +218,9 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
         for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items()
         for method in reader.method(label, value, seeds, shared, last, imports)
     ]
+    active = rounds.read(reader, content, methods) if protocol == ACTIVE else None
+    if active is None:
+        rounds.refuse(reader, content, protocol, methods)
     if "source" in content and protocol not in CROSS:
         raise reader.fault("source", f"protocol {protocol} has none")
     experiment = Experiment(
@@ -213,20 +229,27 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
         protocol=protocol,
         datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
         source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
-        shots=reader.numbers(content.get("shots", [1, 2, 4, 8, 16] if protocol == "few_shot" else 16), "shots", 1),
+        shots=tuple(range(1, active.number + 1)) if active else _shots(reader, content, protocol),
         seeds=all_seeds(methods),
         methods=tuple(methods),
         highlight=str(content.get("highlight", methods[-1].family)),
         notes=str(content.get("notes") or "").strip(),
         slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
+        active=active,
     )
     _check_whole(reader, experiment)
     return experiment
 
 
+def _shots(reader: _Reader, content: Mapping[str, Any], protocol: str) -> tuple[int, ...]:
+    several = protocol == "few_shot"
+    shots = reader.numbers(content.get("shots", [1, 2, 4, 8, 16] if several else 16), "shots", 1)
+    if len(shots) > 1 and not several:
+        raise reader.fault("shots", f"protocol {protocol} takes one number, got {list(shots)}")
+    return shots
+
+
 def _check_whole(reader: _Reader, experiment: Experiment) -> None:
-    if len(experiment.shots) > 1 and experiment.protocol != "few_shot":
-        raise reader.fault("shots", f"protocol {experiment.protocol} takes one number, got {list(experiment.shots)}")
     if experiment.source in experiment.datasets:
         raise reader.fault("datasets", f"{experiment.source} is the source; it is tested anyway")
     families = {method.family for method in experiment.methods}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +40,12 @@ def legend_height(width: float, labels: Sequence[str]) -> float:
     return 0.3 + 0.19 * -(-len(labels) // _legend_columns(width, labels))
 
 
-def top_legend(fig: Figure, axes: Axes) -> None:
-    """One legend above all panels, of what is drawn in one of them."""
-    handles, labels = axes.get_legend_handles_labels()
+def top_legend(fig: Figure, *panels: Axes) -> None:
+    """One legend above all panels, of what is drawn in those that are given, each label once."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    labels = list(found)
     columns = _legend_columns(fig.get_figwidth(), labels)
-    fig.legend(handles, labels, ncols=columns, loc="outside upper center", fontsize=9, frameon=False)
+    fig.legend(list(found.values()), labels, ncols=columns, loc="outside upper center", fontsize=9, frameon=False)

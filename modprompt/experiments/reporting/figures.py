@@ -6,11 +6,13 @@ import functools
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
-from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.plan.experiment import ACTIVE, Experiment
 from modprompt.experiments.reporting.accuracy_figures import bars, curves, gains
 from modprompt.experiments.reporting.figure_style import MOST_METHODS
 from modprompt.experiments.reporting.grid_figure import heat_maps
 from modprompt.experiments.reporting.results import Results
+from modprompt.experiments.reporting.rounds_figure import KINDS
+from modprompt.experiments.reporting.rounds_figure import draw as rounds_figure
 from modprompt.experiments.reporting.table import Section, measured_labels
 from modprompt.experiments.reporting.token_figure import tokens
 
@@ -25,22 +27,27 @@ class Figure(NamedTuple):
 def draw(experiment: Experiment, results: Results, sections: Sequence[Section], folder: Path) -> list[Figure]:
     """Draw every figure that has something to show into a folder; older ones that have nothing any more go."""
     compares = (
-        len(measured_labels(sections)) <= MOST_METHODS and experiment.protocol != "few_shot" and not experiment.grids
+        len(measured_labels(sections)) <= MOST_METHODS
+        and experiment.protocol not in ("few_shot", ACTIVE)
+        and not experiment.grids
     )
+    has_rounds = experiment.protocol == ACTIVE
     wanted: dict[str, Callable[[Path], str]] = {
         "bars.png": lambda path: bars(experiment, sections, path) if compares else "",
         "gains.png": lambda path: gains(experiment, results, sections, path) if compares else "",
         "curves.png": lambda path: curves(sections, path) if experiment.protocol == "few_shot" else "",
-        "tokens.png": lambda path: tokens(results, path),
+        "tokens.png": lambda path: tokens(results, path) if not has_rounds else "",
     }
-    for number, (family, keys) in enumerate(experiment.grids.items()):
+    for name, kind in KINDS.items():
+        wanted[name] = functools.partial(rounds_figure, kind, results) if has_rounds else lambda path: ""
+    for number, (family, keys) in enumerate(experiment.grids.items() if not has_rounds else ()):
         name = f"ablation{number or ''}.png"
         wanted[name] = functools.partial(heat_maps, family, keys, results, sections)
     for old in set(folder.glob("ablation*.png")) - {folder / name for name in wanted}:
         old.unlink()
     drawn = []
     for name, make in wanted.items():
-        caption = make(folder / name) if measured_labels(sections) else ""
+        caption = make(folder / name) if has_rounds or measured_labels(sections) else ""
         if caption:
             drawn.append(Figure(name, caption))
         else:

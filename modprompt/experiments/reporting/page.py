@@ -12,6 +12,7 @@ from modprompt.experiments.reporting.figures import Figure
 from modprompt.experiments.reporting.render import cell_text
 from modprompt.experiments.reporting.table import Cell, Section
 
+_MOST_PIXELS = 960  # across a figure that can be read on a phone as a whole
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --best: #1f7a3f; }
 @media (prefers-color-scheme: dark) { :root { --best: #6fd08c; } }
@@ -19,6 +20,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 64rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .9rem; }
 nav a { padding: .3rem 0; }
 .scroll { overflow-x: auto; }
@@ -59,6 +61,10 @@ def _table(section: Section) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
+def _details(section: Section) -> str:
+    return "".join(f"<h3>{escape(one.title)}</h3>{_about(one)}{_table(one)}" for one in section.details)
+
+
 def _about(section: Section) -> str:
     return f'<p class="about">{escape(section.about)}</p>' if section.about else ""
 
@@ -67,7 +73,8 @@ def _figure(figure: Figure, folder: Path) -> str:
     content = (folder / figure.name).read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of a PNG
     data, caption = base64.b64encode(content).decode(), escape(figure.caption)
-    kind = "scroll wide" if width > 1.8 * height else "scroll"  # a wide one is scrolled on a phone, not shrunk
+    is_wide = width > 1.8 * height or width > _MOST_PIXELS
+    kind = "scroll wide" if is_wide else "scroll"  # a wide one is scrolled on a phone, not shrunk
     return (
         f'<figure><div class="{kind}"><img alt="{caption}" width="{width // 2}" height="{height // 2}" '
         f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
@@ -100,6 +107,7 @@ def page(
     ordered = [*sections[-1:], *sections[:-1]]
     links = "".join(f'<a href="#{escape(section.key)}">{escape(section.key)}</a>' for section in ordered)
     tables = [f'<h2 id="{escape(s.key)}">{escape(s.title)}</h2>{_about(s)}{_table(s)}' for s in ordered]
+    details = list(map(_details, ordered))  # those of the first table stand behind the figures
     drawn = '<h2 id="figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures) if figures else ""
     if figures:
         links += '<a href="#figures">figures</a>'
@@ -109,5 +117,6 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
         f'<p class="about">{escape(about)}</p><nav>{links}</nav>'
-        f"{tables[0] if tables else ''}{drawn}{''.join(tables[1:])}{lists}</body></html>\n"
+        f"{''.join(tables[:1])}{drawn}{''.join(details[:1])}"
+        f"{''.join(table + more for table, more in zip(tables[1:], details[1:]))}{lists}</body></html>\n"
     )

@@ -9,6 +9,7 @@ from typing import Sequence
 from modprompt.experiments.reporting.table import Cell, Row, Section
 
 EMPTY = "-"
+_UNITS = {"labels": ""}  # of columns that are no percentages
 
 
 def cell_text(cell: Cell | None, plus_minus: str = "+-") -> str:
@@ -19,7 +20,7 @@ def cell_text(cell: Cell | None, plus_minus: str = "+-") -> str:
 
 
 def caption(protocol: str, seeds: Sequence[int]) -> str:
-    """What the numbers are."""
+    """What the numbers are; of protocol active more is said elsewhere."""
     over = (
         f"mean and standard deviation over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
     )
@@ -53,7 +54,7 @@ def comma_separated(sections: Sequence[Section]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = sections[0].columns if sections else ()
-    names = [f"{column}_{what}_pct" for column in columns for what in ("mean", "std")]
+    names = [f"{column}_{what}{_UNITS.get(column, '_pct')}" for column in columns for what in ("mean", "std")]
     writer.writerow(["table", "method", *names, "published_in"])
     for section in sections:
         for row in section.rows:
@@ -87,7 +88,7 @@ def _latex_cell(cell: Cell | None, best: bool) -> str:
 def latex(sections: Sequence[Section], title: str, about: str) -> str:
     r"""A table for each section, with booktabs: \usepackage{booktabs} and \input this file."""
     lines = ["% needs \\usepackage{booktabs}"]
-    for section in sections:
+    for section in _with_details(sections):
         best = section.best()
         images = f" ({section.about})" if section.about else ""
         lines += [
@@ -106,6 +107,10 @@ def latex(sections: Sequence[Section], title: str, about: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _with_details(sections: Sequence[Section]) -> list[Section]:
+    return [one for section in sections for one in (section, *section.details)]
+
+
 def _list(title: str, lines: Sequence[str]) -> list[str]:
     return ["", f"{title}:", "", *(f"- {line}" for line in lines)] if lines else []
 
@@ -113,7 +118,7 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
 def markdown(sections: Sequence[Section], title: str, about: str, notes: dict[str, Sequence[str]]) -> str:
     """All sections, then lists by their titles: what is lacking, warnings, sources."""
     lines = [f"# {title}", "", about]
-    for section in sections:
+    for section in _with_details(sections):
         lines += [
             "",
             f"## {section.title}",

@@ -17,10 +17,10 @@ from typing import Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
-from modprompt.experiments.plan.experiment import PROTOCOLS, Experiment
+from modprompt.experiments.plan.experiment import OF_TREES, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting import figures, page, render, searches, table
+from modprompt.experiments.reporting import figures, page, render, round_tables, rounds, searches, table
 from modprompt.experiments.reporting.results import (
     Results,
     add_tree,
@@ -50,7 +50,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="other output trees, by their logs",
     )
     add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
-    add("--protocol", choices=PROTOCOLS, default="base2new", help="of an output folder's runs")
+    add("--protocol", choices=OF_TREES, default="base2new", help="of an output folder's runs")
     add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
     return parser.parse_args(argv)
 
@@ -78,6 +78,8 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
         results = of_experiment(experiment, states)
         for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
+    if experiment.active is not None and trees:
+        raise UserError("--with: the log files of rounds do not say their labels: protocol active takes no other trees")
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()
@@ -88,11 +90,15 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
 
 def write(experiment: Experiment, results: Results, folder: Path) -> None:
     """Write all files of a report into a folder, each whole, and print the tables."""
-    sections = table.sections(experiment, results)
-    about = render.caption(experiment.protocol, experiment.seeds)
+    has_rounds = experiment.active is not None
+    sections = (round_tables if has_rounds else table).sections(experiment, results)
+    about = render.caption(experiment.protocol, experiment.seeds) + (f" {round_tables.ABOUT}" if has_rounds else "")
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
+        "Without test images": round_tables.untested(results),
         "Searches": searches.lines(results),
+        "Labels that models gave for nothing": round_tables.free_labels(results),
+        "Time": round_tables.times(results),
         "Warnings": warnings(results),
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
@@ -102,10 +108,13 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     write_whole(folder / "report.md", text)
     write_whole(folder / "report.csv", render.comma_separated(sections))
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
+    if has_rounds:
+        write_whole(folder / "rounds.csv", rounds.comma_separated(results))
     drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
     write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
     print(text)
-    print(f"Written to {folder}: index.html, report.md, report.csv, report.tex{' and figures' if can_draw() else ''}")
+    files = ["index.html", "report.md", "report.csv", "report.tex", *(["rounds.csv"] if has_rounds else [])]
+    print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
 

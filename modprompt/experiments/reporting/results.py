@@ -8,10 +8,12 @@ from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.kinds import trains
-from modprompt.experiments.plan.protocols import Job, columns
+from modprompt.experiments.plan.protocols import Job, columns, columns_of
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state
+
+UNTESTED = "no test images"
 
 
 class Outcome(NamedTuple):
@@ -31,6 +33,8 @@ class Line(NamedTuple):
     point: its place in a grid.
     published: its row in published.yaml.
     trains: whether it trains anything.
+    acquisition: what chooses its labels in protocol active; see Method.
+    columns: those that it is asked for; empty where Results knows.
     """
 
     label: str
@@ -39,6 +43,13 @@ class Line(NamedTuple):
     point: tuple[tuple[str, str], ...] = ()
     published: str = ""
     trains: bool = True
+    acquisition: str = ""
+    columns: tuple[str, ...] = ()
+
+    @property
+    def panel(self) -> str:
+        """The method alone, whose acquisitions are drawn together."""
+        return self.label.removesuffix(f" {self.acquisition}") if self.acquisition else self.label
 
 
 class Results:
@@ -76,6 +87,8 @@ class Results:
 
     def is_asked(self, line: Line, column: str) -> bool:
         """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not."""
+        if line.columns:
+            return column in line.columns
         return not (column.isdigit() and (column == "0") == line.trains)
 
     def values(self, line: Line, dataset: str, column: str) -> list[float] | None:
@@ -102,8 +115,17 @@ def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.Stat
         states: its runs and how they stand.
     """
     lines = [
-        Line(method.label, method.family, method.seeds, method.point, method.published, method.trains)
-        for method in experiment.methods
+        Line(
+            method.label,
+            method.family,
+            method.seeds,
+            method.point,
+            method.published,
+            method.trains,
+            method.acquisition,
+            columns_of(method, experiment),
+        )
+        for method in experiment.lines
     ]
     datasets = (experiment.source,) * bool(experiment.source) + experiment.datasets
     results = Results(lines, columns(experiment), datasets)
@@ -114,7 +136,7 @@ def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.Stat
         if job.search and not job.tests:
             results.add_search(job, stood[job.search.folder])
         if stands.name == state.FINISHED:
-            outcome = Outcome(stands.accuracy_pct, "", stands.result)
+            outcome = Outcome(stands.accuracy_pct, UNTESTED if stands.accuracy_pct is None else "", stands.result)
         else:
             outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
         results.add(job.method.label, job.dataset, job.column, job.seed, outcome)
@@ -198,6 +220,14 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
     )
 
 
+def _images(result: dict[str, Any]) -> str:
+    """A hash of the images that a run was given; with rounds it has chosen among them, so that the split says it."""
+    split = result.get("split")
+    if "active" in result and isinstance(split, dict):
+        return str(split.get("hash"))
+    return str(result.get("images_hash") or result.get("split_hash"))
+
+
 def _rule(digest: str) -> str:
     """What tells hashes of one rule from those of another, which cannot be compared."""
     return digest.partition(":")[0] if ":" in digest else ""
@@ -210,7 +240,7 @@ def warnings(results: Results) -> list[str]:
         if outcome.result is None:
             continue
         half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
-        images = str(outcome.result.get("images_hash") or outcome.result.get("split_hash"))
+        images = _images(outcome.result)
         weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
         for key, value in (
             (("images", dataset, half, shots, seed, _rule(images)), images),

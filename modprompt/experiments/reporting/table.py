@@ -31,13 +31,19 @@ class Row(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A table: one data set, or the average over all, or all data sets in the columns; `about` says which splits."""
+    """A table: one data set, or the average over all, or all data sets in the columns; `about` says which splits.
+
+    unranked: columns of which no number is the best.
+    details: further tables of the same, of other columns.
+    """
 
     title: str
     key: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     about: str = ""
+    unranked: tuple[str, ...] = ()
+    details: tuple[Section, ...] = ()
 
     def measured(self) -> dict[str, tuple[Cell | None, ...]]:
         """Cells by method, published rows aside."""
@@ -47,6 +53,8 @@ class Section(NamedTuple):
         """(row, column) of the highest means as printed, published rows aside; none where only one row has a number."""
         best = set()
         for column in range(len(self.columns)):
+            if self.columns[column] in self.unranked:
+                continue
             means = {
                 number: round(cell.mean, 2)
                 for number, row in enumerate(self.rows)
@@ -76,13 +84,14 @@ def harmonic_mean(base_pct: float, new_pct: float) -> float:
     return 2 * base_pct * new_pct / total if total else 0.0
 
 
-def _cell(values: Sequence[float] | None) -> Cell | None:
+def cell_of(values: Sequence[float] | None) -> Cell | None:
+    """Mean and deviation over seeds."""
     if values is None:
         return None
     return Cell(float(np.mean(values)), float(np.std(values)) if len(values) > 1 else None)
 
 
-def _h_cell(base: Sequence[float] | None, new: Sequence[float] | None) -> Cell | None:
+def h_cell(base: Sequence[float] | None, new: Sequence[float] | None) -> Cell | None:
     """H of the mean base and mean new accuracy, as papers print it; its deviation is that of the seeds' own H."""
     if base is None or new is None:
         return None
@@ -91,7 +100,7 @@ def _h_cell(base: Sequence[float] | None, new: Sequence[float] | None) -> Cell |
     return Cell(mean, float(np.std(own)) if len(own) > 1 else None)
 
 
-def _average(all_values: Sequence[Sequence[float] | None]) -> list[float] | None:
+def average_over(all_values: Sequence[Sequence[float] | None]) -> list[float] | None:
     """For each seed the mean over data sets; None if a number is lacking."""
     if not all_values or any(values is None for values in all_values):
         return None
@@ -134,7 +143,7 @@ def _rows(
 
 
 def _base2new_cells(base: list[float] | None, new: list[float] | None) -> tuple[Cell | None, ...]:
-    return _cell(base), _cell(new), _h_cell(base, new)
+    return cell_of(base), cell_of(new), h_cell(base, new)
 
 
 def images_of(results: Results, dataset: str) -> str:
@@ -155,12 +164,12 @@ def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
     def section(title: str, key: str, values_of: Callable[[Line, str], list[float] | None]) -> Section:
         def cells(line: Line) -> Iterable[Cell | None]:
             values = [values_of(line, column) for column in results.columns]
-            return _base2new_cells(*values) if halves else [_cell(one) for one in values]
+            return _base2new_cells(*values) if halves else [cell_of(one) for one in values]
 
         return Section(title, key, columns, _rows(experiment, results, key, columns, cells))
 
     def average(line: Line, column: str) -> list[float] | None:
-        return _average([results.values(line, dataset, column) for dataset in results.datasets])
+        return average_over([results.values(line, dataset, column) for dataset in results.datasets])
 
     def of_dataset(dataset: str) -> Section:
         made = section(dataset, dataset, lambda line, column: results.values(line, dataset, column))
@@ -178,7 +187,7 @@ def _of_all_datasets(experiment: Experiment, results: Results) -> list[Section]:
 
     def cells(line: Line) -> Iterable[Cell | None]:
         values = [results.values(line, dataset, "accuracy") for dataset in results.datasets]
-        return [*map(_cell, values), _cell(_average(values[1:]))]
+        return [*map(cell_of, values), cell_of(average_over(values[1:]))]
 
     rows = _rows(experiment, results, AVERAGE, columns, cells)
     known = {dataset: images_of(results, dataset) for dataset in results.datasets}
@@ -193,10 +202,10 @@ def sections(experiment: Experiment, results: Results) -> list[Section]:
 
 
 def lacking(results: Results) -> list[str]:
-    """Every run that has no number, grouped by reason, one line for each method, data set and reason."""
+    """Every run that has no result, grouped by reason, one line for each method, data set and reason."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for line, dataset, column, seed, outcome in results.all():
-        if outcome.accuracy_pct is None:
+        if outcome.accuracy_pct is None and outcome.result is None:
             grouped.setdefault((line.label, dataset, outcome.reason), []).append(f"{column} seed {seed}")
     return [f"{label}, {dataset}: {', '.join(runs)}: {reason}" for (label, dataset, reason), runs in grouped.items()]
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import last_line
 from modprompt.runs import folder as run_folder
+from modprompt.runs.rounds import FOLDER, round_name
 
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
@@ -39,7 +40,14 @@ def of_run(folder: Path) -> str:
         return "waiting to start"
     consoles = [path for path in (folder / state.CONSOLE, folder / "log.txt") if path.is_file()]  # a script's: the log
     newest = max(consoles, key=lambda path: path.stat().st_mtime_ns, default=folder / state.CONSOLE)
-    return summary(last_line(newest)) or "starting"
+    return _round_of(folder) + (summary(last_line(newest)) or "starting")
+
+
+def _round_of(folder: Path) -> str:
+    """Which round of active learning a run is in, by the newest record; empty if it has none."""
+    records = [path.stem.rpartition("_")[2] for path in (folder / FOLDER).glob(f"{round_name(0)[:-1]}*.json")]
+    numbers = [int(number) for number in records if number.isdigit()]
+    return f"round {max(numbers)}, " if numbers else ""
 
 
 class Screen:

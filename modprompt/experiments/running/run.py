@@ -32,6 +32,7 @@ from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found
+from modprompt.runs.rounds import EXIT_WAITING
 from modprompt.storage import lock
 
 
@@ -86,8 +87,10 @@ def dry_run(states: Sequence[tuple[Job, state.State]], out: Path, data: Path) ->
             after = f", after {job.needs.folder}" if job.needs else ""
             print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
             print(shown(command(job, out, data)))
-    finished = sum(stands.name == state.FINISHED for _, stands in states)
-    print(f"# {len(states) - finished} of {len(states)} runs would start, {finished} are finished")
+    finished, asking = (sum(stands.name == name for _, stands in states) for name in (state.FINISHED, state.LABELS))
+    rest = f", {asking} wait for labels" if asking else ""
+    would = len(states) - finished - asking
+    print(f"# {would} of {len(states)} runs would start, {finished} are finished{rest}")
 
 
 def require_usable(out: Path) -> None:
@@ -136,18 +139,23 @@ def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
 
 def tell(summary: Summary, total: int) -> None:
     """Print what a runner leaves."""
-    for kind in ("failed", "stale", "blocked"):
+    for kind in ("failed", "stale", "blocked", "asking"):
         for job, why in getattr(summary, kind):
-            print(f"{kind}: {job.title}: {why}")
+            print(f"{state.LABELS if kind == 'asking' else kind}: {job.title}: {why}")
     print(f"{summary.finished} of {total} runs are finished")
     if summary.failed:
         print("The same command tries failed runs again; job/console.txt in a run's folder has all that it said")
     if summary.stale:
         print("Results of other settings are not used; --redo-stale puts them aside and runs again")
+    if summary.asking:
+        print("The same command goes on with a run once no label is missing in its file")
 
 
 def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job], inputs: Inputs) -> int:
-    """Run what is not finished; 0 if all runs are finished then, else 1, and 130 if stopped.
+    """Run what is not finished.
+
+    Returns:
+        0 if all runs are finished then, 3 if the others wait for labels, else 1; 130 if stopped.
 
     Raises:
         UserError: if there is nowhere to run.
@@ -171,7 +179,7 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
         from modprompt.experiments.reporting import report, results  # late: few need them, and they bring numpy
 
         report.write(experiment, results.of_experiment(experiment, states), report.folder_of(experiment, args.out))
-    return 0 if summary.complete else 1
+    return 0 if summary.complete else EXIT_WAITING if summary.asks else 1
 
 
 def run(args: argparse.Namespace) -> int:
@@ -204,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
 
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 all finished, 1 not all, 2 after one line on what is wrong, 130 stopped."""
+    """Exit code: 0 all finished, 3 all but what waits for labels, else 1; 2 after a line on a fault, 130 stopped."""
     args = parse(argv)
     try:
         return run(args)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, Sequence
 
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.running import progress, state
+from modprompt.experiments.running import labels, progress, state
 from modprompt.experiments.running.worker import Task, last_line, task_of
 
 
@@ -56,11 +56,20 @@ class Summary(NamedTuple):
     failed: list[tuple[Job, str]]
     stale: list[tuple[Job, str]]
     blocked: list[tuple[Job, str]]
+    asking: list[tuple[Job, str]]
 
     @property
     def complete(self) -> bool:
         """Whether all runs are finished."""
-        return not (self.failed or self.stale or self.blocked)
+        return not (self.failed or self.stale or self.blocked or self.asking)
+
+    @property
+    def asks(self) -> bool:
+        """Whether all runs are finished but those that wait for labels."""
+        return bool(self.asking) and self._replace(asking=[]).complete
+
+
+_ASK_EVERY_S = 1.0  # how often labels are looked for
 
 
 class Runner:
@@ -81,7 +90,9 @@ class Runner:
         self.running: dict[str, tuple[Job, Handle]] = {}
         self.finished: set[str] = set()
         self.ended: dict[str, float] = {}  # when a run was first found to have ended without a word
-        self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale" or "blocked", and why
+        self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale", "blocked" or "asking", and why
+        self.answered: set[str] = set()  # whose labels came while they were ending
+        self.asked_s = 0.0
         self.began = time.time()
         self.stop = threading.Event()  # for signal handlers: looked at where nothing is half done
         self._sort_in()
@@ -94,14 +105,16 @@ class Runner:
             elif stands.name == state.STALE:
                 self.lost[job.folder] = (job, "stale", stands.why)
             else:
-                self._wait_or_adopt(job)
+                self._wait_or_adopt(job, stands)
 
-    def _wait_or_adopt(self, job: Job) -> None:
+    def _wait_or_adopt(self, job: Job, stands: state.State) -> None:
         handle = self.launcher.adopt(self.out / job.folder)
-        if handle is None:
-            self.waiting[job.folder] = job
-        else:
+        if handle is not None:
             self.running[job.folder] = (job, handle)
+        elif stands.name == state.LABELS:
+            self.lost[job.folder] = (job, "asking", stands.why)
+        else:
+            self.waiting[job.folder] = job
 
     def run(self) -> Summary:
         """Run until nothing is left that can be.
@@ -113,6 +126,7 @@ class Runner:
             while self.waiting or self.running:
                 self.launcher.poll()
                 self._collect()
+                self._ask_again()
                 self._start()
                 self._show()
                 if (self.waiting or self.running) and self.stop.wait(self.launcher.poll_s):
@@ -132,25 +146,48 @@ class Runner:
             del self.running[folder]
             if stands.name == state.FINISHED:
                 self._finish(job, stands)
-            elif stands.name == state.RUNNING or (stands.name == state.WAITING and handle.busy()):
+            elif (
+                stands.name == state.RUNNING
+                or (stands.name == state.WAITING and handle.busy())
+                or self._was_answered(folder, stands)
+            ):
                 self.waiting = {folder: job, **self.waiting}  # somebody else's, or of a worker that was killed
             else:
                 self._lose(job, stands)
+
+    def _was_answered(self, folder: str, stands: state.State) -> bool:
+        """Whether a run has ended to ask for labels that are there by now; once, or it would be started for ever."""
+        again = stands.name == state.WAITING and labels.asked(self.out / folder) is not None
+        first = folder not in self.answered
+        if again:
+            self.answered.add(folder)
+        return again and first
 
     def _may_still_show(self, folder: str) -> bool:
         """Whether a run that has ended may have files that another machine's disk does not show yet."""
         first = self.ended.setdefault(folder, time.monotonic())
         return time.monotonic() - first < self.launcher.patience_s
 
+    def _ask_again(self) -> None:
+        """Have runs wait to be started whose labels have come while others were running."""
+        if time.monotonic() - self.asked_s < _ASK_EVERY_S:
+            return
+        self.asked_s = time.monotonic()
+        for folder, (job, kind, _) in list(self.lost.items()):
+            if kind == "asking" and state.of(job, self.out, self.inputs).name != state.LABELS:
+                del self.lost[folder]
+                self.waiting[folder] = job
+
     def _lose(self, job: Job, stands: state.State) -> None:
-        kind = "stale" if stands.name == state.STALE else "failed"
+        kind = {state.STALE: "stale", state.LABELS: "asking"}.get(stands.name, "failed")
         why = stands.why or f"stopped; before: {last_line(self.out / job.folder / state.CONSOLE)}"
         self.lost[job.folder] = (job, kind, why)
-        self.screen.event(f"{kind}: {job.title}: {why}")
+        self.screen.event(f"{state.LABELS if kind == 'asking' else kind}: {job.title}: {why}")
 
     def _finish(self, job: Job, stands: state.State) -> None:
         self.finished.add(job.folder)
-        self.screen.event(f"finished: {job.title}: {stands.accuracy_pct:.2f}%")
+        accuracy = stands.accuracy_pct
+        self.screen.event(f"finished: {job.title}: {'no test images' if accuracy is None else f'{accuracy:.2f}%'}")
         for child in self.jobs:  # its model may be another one than they were tested on
             of_this = child.folder in self.finished and child.needs and child.needs.folder == job.folder
             if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
@@ -187,7 +224,8 @@ class Runner:
         if stands.name == state.FINISHED:  # by another runner
             del self.waiting[job.folder]
             self._finish(job, stands)
-        elif stands.name == state.STALE or stands.failed_s > self.began:  # so another runner has left it meanwhile
+        elif stands.name in (state.STALE, state.LABELS) or stands.failed_s > self.began:
+            # so another runner has left it meanwhile
             del self.waiting[job.folder]
             self._lose(job, stands)
             return False
@@ -200,6 +238,6 @@ class Runner:
     def _summary(self) -> Summary:
         of_kind = {
             kind: [(job, why) for job, what, why in self.lost.values() if what == kind]
-            for kind in ("failed", "stale", "blocked")
+            for kind in ("failed", "stale", "blocked", "asking")
         }
         return Summary(len(self.finished), **of_kind)

@@ -3,6 +3,8 @@
 finished    result.json is whole, of these settings, this CLIP and these images, and of the model that its training has
 running     somebody holds the lock
 failed      its last start ended with an error
+waiting for labels
+            its last start ended with a question to somebody, and the answer is not whole yet
 stale       its result was made with other settings, another schedule, CLIP, split or few-shot list, or its training or
             search was
 waiting     anything else: never started, stopped, its result is damaged or of an earlier model, its search is not there
@@ -16,6 +18,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.running import labels
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs import same, schedule_file
@@ -25,6 +28,7 @@ FAILURE = "job/failure.json"
 QUEUED = "job/queued.json"
 
 FINISHED, RUNNING, FAILED, STALE, WAITING = "finished", "running", "failed", "stale", "waiting"
+LABELS = "waiting for labels"
 
 
 class State(NamedTuple):
@@ -36,15 +40,15 @@ class State(NamedTuple):
     failed_s: float = 0.0
 
     @property
-    def accuracy_pct(self) -> float:
-        """Accuracy of a run that has a result, in percent.
+    def accuracy_pct(self) -> float | None:
+        """Accuracy of a run that has a result, in percent; None if it had no test images.
 
         Raises:
             ValueError: if it has none.
         """
         if self.result is None:
             raise ValueError(f"a run that is {self.name} has no accuracy")
-        accuracy: float = self.result["accuracy_pct"]
+        accuracy: float | None = self.result["accuracy_pct"]
         return accuracy
 
 
@@ -144,4 +148,5 @@ def _of(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> 
     failure = results.read_json(folder / FAILURE)
     if failure is not None and state.name == WAITING:
         return State(FAILED, str(failure.get("line", "")), failed_s=float(failure.get("time_s", 0.0)))
-    return state
+    asks = labels.asked(folder) if state == State(WAITING) else None
+    return state if asks is None else State(LABELS if asks.missing else WAITING, asks.text)

@@ -33,7 +33,7 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
     """
     inputs = inputs or Inputs(out, None)
     states = state.of_all(jobs, out, inputs)
-    names = (state.FINISHED, state.RUNNING, state.WAITING, state.FAILED, state.STALE)
+    names = (state.FINISHED, state.RUNNING, state.WAITING, state.LABELS, state.FAILED, state.STALE)
     counts = {name: sum(stands.name == name for _, stands in states) for name in names}
     text = [", ".join(f"{count} {name}" for name, count in counts.items() if count) + f", of {len(jobs)} runs"]
     for job, stands in states:

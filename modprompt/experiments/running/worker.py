@@ -1,7 +1,7 @@
 """One run under its lock, from start to end: the same for every launcher.
 
 A run that ends badly leaves job/failure.json with its last line. One that was asked to stop leaves nothing: it goes on
-with the next start.
+with the next start. Nor does one that waits for labels: it has said itself what it lacks.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 from modprompt import places
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.running import state
+from modprompt.experiments.running import labels, state
 from modprompt.runs import folder as run_folder
 from modprompt.runs import schedule_file
+from modprompt.runs.rounds import EXIT_WAITING
 from modprompt.storage.text import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
+ASKS = EXIT_WAITING
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -157,7 +159,7 @@ class Worker:
         return state.is_finished(self.folder, self.task.settings, self.task.tests, parent, self.task.searches)
 
     def run(self) -> int:
-        """DONE, FAILED, or BUSY if the run is somebody else's at the moment."""
+        """DONE, FAILED, ASKS if it waits for labels, or BUSY if the run is somebody else's at the moment."""
         try:
             held = run_folder.take(self.folder)
         except run_folder.Busy:
@@ -170,6 +172,8 @@ class Worker:
             code = self._run_child(held)
             if self.finished():
                 return DONE
+            if code == EXIT_WAITING and labels.asked(self.folder) is not None:
+                return ASKS
             if -code not in _STOPS and code != 130:  # 130: train.py was interrupted
                 self._record(code)
             return FAILED

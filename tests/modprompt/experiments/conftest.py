@@ -24,6 +24,21 @@ with open(os.path.join(folder, "starts.txt"), "a") as file:
     file.write(f"{os.getpid()}\\n")
 print("epoch [1/2] batch [3/4] time 0.1 (0.1) data 0.0 (0.0) loss 0.5000 (0.6000) lr 1.0000e-05 eta 0:00:07")
 time.sleep(more.get("seconds", 0.1))
+if "asks" in more:  # for so many labels, as a run with rounds does
+    rounds = os.path.join(folder, "rounds")
+    os.makedirs(rounds, exist_ok=True)
+    if not os.path.exists(os.path.join(rounds, "round_1.csv")):
+        with open(os.path.join(rounds, "round_1.csv"), "w") as file:
+            file.write("rank,label\\n" + "".join(f"{rank},\\n" for rank in range(more["asks"])))
+    with open(os.path.join(rounds, "round_1.csv")) as file:
+        missing = sum(line.rstrip().endswith(",") for line in file)
+    waiting = os.path.join(rounds, "waiting.json")
+    if missing:
+        with open(waiting, "w") as file:
+            json.dump({"round": 1, "file": "round_1.csv", "missing": missing, "of": more["asks"]}, file)
+        sys.exit(3)
+    if os.path.exists(waiting):
+        os.remove(waiting)
 if "error" in more:
     sys.exit("error: " + more["error"])
 with open(os.path.join(folder, "log.txt"), "w") as file:

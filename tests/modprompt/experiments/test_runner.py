@@ -20,7 +20,7 @@ def counts(jobs, out):
 
 
 def test_everything_runs_once_and_then_nothing(quick, jobs, tmp_path):
-    assert run(jobs, tmp_path) == runner.Summary(8, [], [], [])
+    assert run(jobs, tmp_path) == runner.Summary(8, [], [], [], [])
     assert all(state.of(job, tmp_path).name == "finished" for job in jobs)
     assert run(jobs, tmp_path).complete
     assert counts(jobs, tmp_path) == [1] * 8
@@ -93,7 +93,7 @@ def test_two_runners_do_not_run_a_job_twice(quick, jobs, tmp_path):
         thread.start()
     for thread in threads:
         thread.join(100)
-    assert summaries == [runner.Summary(8, [], [], [])] * 2
+    assert summaries == [runner.Summary(8, [], [], [], [])] * 2
     assert counts(jobs, tmp_path) == [1] * 8
 
 
@@ -112,7 +112,7 @@ def test_test_of_a_model_that_changes_while_the_runner_runs_is_tested_again(quic
     train, test = jobs[4:6]
     finish(train, tmp_path, 50.0).write_text("cut")
     finish(test, tmp_path, 50.0, prompts_hash="of an older model")
-    assert run([train, test], tmp_path) == runner.Summary(2, [], [], [])
+    assert run([train, test], tmp_path) == runner.Summary(2, [], [], [], [])
     assert counts([train, test], tmp_path) == [1, 1]
 
 

@@ -177,7 +177,7 @@ def test_search_without_a_whole_schedule_is_not_finished(staged, tmp_path, text,
 
 def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
     jobs = protocols.jobs(experiment(ONCE))
-    assert brought_to_an_end(jobs, tmp_path) == runner.Summary(9, [], [], [])
+    assert brought_to_an_end(jobs, tmp_path) == runner.Summary(9, [], [], [], [])
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
     result = json.loads((tmp_path / jobs[5].folder / "result.json").read_text())
     assert result["settings"]["TRAINER.IVLP.SCHEDULE_TEXT"].startswith("[[0, 2], [2, 2]")

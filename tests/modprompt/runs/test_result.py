@@ -32,6 +32,25 @@ def test_accuracy_must_be_a_percentage(tmp_path, value):
     assert result.read(tmp_path).why.startswith("result.json is damaged (accuracy_pct")
 
 
+def with_rounds(*accuracies):
+    return {**CONTENT, "accuracy_pct": accuracies[-1], "active": {"rounds": [{"accuracy_pct": a} for a in accuracies]}}
+
+
+def test_accuracy_is_lacking_only_where_rounds_say_so(tmp_path):
+    write_json(tmp_path / "result.json", sealed(with_rounds(None, None), result.VERSION))
+    assert result.read(tmp_path).result["accuracy_pct"] is None
+    for content in (
+        {**with_rounds(None, 50.0), "accuracy_pct": None},
+        {**CONTENT, "accuracy_pct": None, "active": {"rounds": []}},
+        {**CONTENT, "accuracy_pct": None, "active": {"rounds": [{}]}},
+        {**CONTENT, "accuracy_pct": None, "active": {"rounds": "none"}},
+        {**CONTENT, "accuracy_pct": None, "active": None},
+        {key: value for key, value in with_rounds(None).items() if key != "accuracy_pct"},
+    ):
+        write_json(tmp_path / "result.json", content)
+        assert result.read(tmp_path) == (None, "result.json is damaged (accuracy_pct None)")
+
+
 @given(st.data())
 def test_no_flipped_bit_gives_another_number(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("flip")

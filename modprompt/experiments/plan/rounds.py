@@ -1,0 +1,160 @@
+"""Protocol active: what chooses which images are labelled, round by round, and the few-shot runs of the same budget.
+
+rounds: 8                             # of choosing, labelling and training
+budget: 0                             # labels a round; 0: one for each class
+gamma: 0.1                            # candidates of PCB, as a share of all training images
+acquisitions: [random, entropy, entropy+pcb, none+pcb]   # "+pcb" has PCB balance what an acquisition chooses
+few_shot: true                        # runs with as many shots as labels a class, beside; needs budget 0
+base2new: false                       # true: images of the base classes; the new ones are tested behind every round
+
+A method's own `few_shot: {trainer: CoOp, config: NAME, options: {...}}` says what its few-shot runs are, if not itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from modprompt.checks import known_names
+from modprompt.errors import SettingError
+from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.reading import Reader
+from modprompt.runs.rounds import METHODS, NONE, PCB_ALONE, Active
+
+KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
+SET_HERE = ("ACTIVE.METHOD", "ACTIVE.PCB", "ACTIVE.ROUNDS", "ACTIVE.BUDGET", "ACTIVE.GAMMA")
+FEW_SHOT = "few-shot"  # in the place of an acquisition
+_PCB = "+pcb"
+_NAME = re.compile(r"\w[\w-]*")  # it is the name of a folder
+
+
+class Rounds(NamedTuple):
+    """What protocol active adds to an experiment.
+
+    number: of rounds.
+    budget: labels a round; 0 for one for each class.
+    gamma: candidates of PCB, as a share of all training images.
+    acquisitions: as the file has them, "+pcb" behind those that PCB balances.
+    few_shot: whether there are few-shot runs of the same budget.
+    base2new: whether the base classes alone are labelled, and the new ones tested.
+    """
+
+    number: int
+    budget: int
+    gamma: float
+    acquisitions: tuple[str, ...]
+    few_shot: bool
+    base2new: bool
+
+    def variants(self, methods: Sequence[Method]) -> list[Method]:
+        """Every method under every acquisition, and its few-shot runs; one that trains nothing as it is."""
+        found, beside = [], set()
+        for method in methods:
+            if method.trains:
+                found += [_under(method, name) for name in self.acquisitions]
+            plain = _without_rounds(method)
+            if (self.few_shot or not method.trains) and (plain.trainer, plain.folder) not in beside:
+                beside.add((plain.trainer, plain.folder))  # variants of a grid over ACTIVE settings share theirs
+                found.append(_under(plain, FEW_SHOT) if method.trains else plain)
+        return found
+
+    def folder(self, dataset: str, method: Method) -> str:
+        """Where the runs of a method under an acquisition lie, but for the seed; what decides numbers is in it."""
+        more = [f"{self.number}rounds"]
+        more += [f"{self.budget}labels"] if self.budget else []
+        more += [f"gamma{self.gamma:g}"] if _has_pcb(method.acquisition) else []
+        place = f"active/{'base2new/' if self.base2new else ''}{dataset}/{method.trainer}"
+        return f"{place}/{'_'.join([method.folder, *more])}/{method.acquisition}"
+
+    def options(self, acquisition: str) -> tuple[tuple[str, str], ...]:
+        """The settings of a run, (key, text) pairs; GAMMA where it decides something."""
+        active = [
+            ("METHOD", method_of(acquisition)),
+            ("PCB", str(acquisition.endswith(_PCB))),
+            ("ROUNDS", str(self.number)),
+            ("BUDGET", str(self.budget)),
+        ]
+        active += [("GAMMA", f"{self.gamma:g}")] if _has_pcb(acquisition) else []
+        classes = (("DATASET.SUBSAMPLE_CLASSES", "base"),) if self.base2new else ()
+        return (("DATASET.NUM_SHOTS", "-1"), *classes, *((f"ACTIVE.{key}", text) for key, text in active))
+
+
+def _has_pcb(acquisition: str) -> bool:
+    return acquisition == PCB_ALONE or acquisition.endswith(_PCB)
+
+
+def _under(method: Method, acquisition: str) -> Method:
+    return method._replace(label=f"{method.label} {acquisition}", acquisition=acquisition, published="")
+
+
+def _without_rounds(method: Method) -> Method:
+    beside = method.few_shot or method
+    options = tuple((key, text) for key, text in beside.options if not key.startswith(f"{Active.node}."))
+    return beside._replace(label=method.label, point=method.point, options=options, search=None, few_shot=None)
+
+
+def refuse(reader: Reader, content: Mapping[str, Any], protocol: str, methods: Sequence[Method]) -> None:
+    """Raise UserError if a file of another protocol has keys of this one."""
+    for key in KEYS:
+        if key in content:
+            raise reader.fault(key, f"protocol {protocol} has none; it is of protocol active")
+    for method in methods:
+        if method.few_shot is not None:
+            raise reader.fault(f"methods: {method.family}: few_shot", f"protocol {protocol} has none")
+
+
+def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) -> Rounds:
+    """What a file says of its rounds.
+
+    Args:
+        reader: of the file.
+        content: all of the file.
+        methods: of the file; the acquisitions of a user's own modules are not known yet.
+
+    Raises:
+        UserError: on a value that does not fit; the place is named.
+    """
+    for key in ("shots", "source"):
+        if key in content:
+            raise reader.fault(key, "protocol active has none; its labels are counted by rounds and budget")
+    for method in methods:
+        if method.search is not None:
+            raise reader.fault(f"methods: {method.family}", "protocol active has no searches: write the schedule out")
+    number = reader.number(content.get("rounds", 8), "rounds", 1)
+    budget = reader.number(content.get("budget", 0), "budget", 0)
+    gamma = _gamma(reader, content.get("gamma", Active.gamma))
+    few_shot = reader.flag(content.get("few_shot", budget == 0), "few_shot")
+    if few_shot and budget:
+        raise reader.fault("few_shot", f"budget {budget} is no number of shots: it needs budget 0, one label a class")
+    given = reader.names(reader.needed(content, "acquisitions", ""), "acquisitions")
+    own = any(method.imports for method in methods)
+    for fault in (_fault_of_name(name, own) for name in given):
+        if fault:
+            raise reader.fault("acquisitions", fault)
+    return Rounds(number, budget, gamma, given, few_shot, reader.flag(content.get("base2new", False), "base2new"))
+
+
+def _gamma(reader: Reader, value: Any) -> float:
+    try:
+        return Active(gamma=value).gamma
+    except SettingError as error:
+        raise reader.fault("gamma", error.faults[0][1].strip()) from None
+
+
+def method_of(acquisition: str) -> str:
+    """What ACTIVE.METHOD calls an acquisition."""
+    return acquisition.removesuffix(_PCB)
+
+
+def _fault_of_name(given: str, own: bool) -> str:
+    """What is wrong with an acquisition as a file has it; `own`: it may be of a module of the user's."""
+    name, pcb = method_of(given), given.endswith(_PCB)
+    if name not in METHODS and not own:
+        return f"there is no {name!r}{known_names(name, METHODS)}"
+    if name == FEW_SHOT or not _NAME.fullmatch(name):
+        return f"{given!r} is no name for an acquisition: letters, digits, _ and - are expected"
+    if name == NONE and not pcb:
+        return f"{NONE} chooses nothing by itself: {NONE}{_PCB} is PCB on all images"
+    if name == PCB_ALONE and pcb:
+        return f"{PCB_ALONE} has PCB already (it is badge{_PCB})"
+    return ""

@@ -1,0 +1,199 @@
+"""A run that waits for labels is neither finished nor failed: it goes on once they are there, and not before."""
+
+import os
+
+import pytest
+
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.running import labels, local, progress, run, runner, state, status, worker
+from modprompt.runs import folder as run_folder
+from tests.modprompt.experiments.conftest import starts
+from tests.modprompt.experiments.fake_rounds import ask, finish_rounds
+from tests.modprompt.experiments.fakes import finish
+from tests.modprompt.experiments.test_rounds import ROUNDS
+
+ASKS = ROUNDS.replace("random, badge+pcb", "random").replace("rounds: 2", "rounds: 1\nfew_shot: false")
+
+
+@pytest.fixture
+def found(experiment):
+    """(zero-shot test, run with rounds)."""
+    return protocols.jobs(experiment(ASKS))
+
+
+def brought_to_an_end(jobs, out):
+    return runner.Runner(jobs, out, out, local.LocalLauncher(local.slots(2, [], local.usable_cores()))).run()
+
+
+def fill(folder, text="one"):
+    file = folder / "rounds" / "round_1.csv"
+    file.write_text(file.read_text().replace(",\n", f",{text}\n"))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_empty_labels_are_counted_however_a_spreadsheet_writes_them(tmp_path, separator):
+    file = ask(tmp_path, ["one", "", " ", "two"], separator=separator)
+    assert labels.asked(tmp_path) == labels.Asked(3, file, 2, 4)
+    assert labels.asked(tmp_path).text == f"round 3 lacks 2 of 4 labels: fill in {file}"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n") + b"\r\n" + separator.encode() * 6)
+    assert labels.asked(tmp_path).missing == 2
+    file.write_text(file.read_text(encoding="utf-8-sig").replace(f'"{separator}\n', f'"{separator}one\n'))
+    assert labels.asked(tmp_path).missing == 1
+
+
+def test_nobody_is_asked_where_no_run_says_so(tmp_path):
+    assert labels.asked(tmp_path) is None
+    ask(tmp_path, [""])
+    (tmp_path / "rounds" / "waiting.json").write_text("[")
+    assert labels.asked(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"rank,file\n1,a\n", b"\xff\xfe\x00label", b'"label\n' + b"x" * 200_000]
+)
+def test_file_that_cannot_be_counted_is_left_to_the_run_itself(tmp_path, content):
+    file = ask(tmp_path, ["", ""])
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    assert labels.asked(tmp_path).missing == 0
+
+
+def test_name_of_the_file_leads_nowhere_else(tmp_path):
+    ask(tmp_path, [""])
+    (tmp_path / "rounds" / "waiting.json").write_text('{"round": "x", "file": "../../other.csv", "of": null}')
+    assert labels.asked(tmp_path) == (0, tmp_path / "rounds" / "other.csv", 0, 0)
+
+
+def test_state_is_told_by_the_labels_that_are_missing(found, tmp_path):
+    folder = tmp_path / found[1].folder
+    file = ask(folder, ["one", ""])
+    assert state.of(found[1], tmp_path) == state.State("waiting for labels", labels.asked(folder).text)
+    held = run_folder.take(folder)
+    assert state.of(found[1], tmp_path).name == "running"
+    assert progress.of_run(folder) == "starting"
+    (folder / "rounds" / "round_2.json").write_text("{}")
+    (folder / "rounds" / "round_10.json").write_text("{}")
+    assert progress.of_run(folder) == "round 10, starting"
+    os.close(held)
+    ask(folder, ["one", "two"])
+    assert state.of(found[1], tmp_path) == (
+        "waiting",
+        f"round 3 waited for labels; none is missing now in {file}",
+        None,
+        0.0,
+    )
+    (folder / "job").mkdir(exist_ok=True)
+    (folder / state.FAILURE).write_text('{"line": "error: no class three"}')
+    assert state.of(found[1], tmp_path).why == "error: no class three"
+    finish_rounds(found[1], tmp_path, [50.0])
+    assert state.of(found[1], tmp_path).name == "finished"
+
+
+def test_worker_records_no_failure_for_it(quick, found, tmp_path):
+    folder = tmp_path / found[1].folder
+    quick("active/", asks=2)
+    task = quick.task_of(found[1], tmp_path, tmp_path)
+    assert worker.Worker(task).run() == worker.ASKS == 3
+    assert not (folder / state.FAILURE).exists()
+    (folder / "rounds" / "waiting.json").unlink()
+    words = ("-c", "import sys; sys.exit(3)")  # the same code without a word of labels
+    assert worker.Worker(task._replace(command=(task.command[0], *words))).run() == worker.FAILED
+    assert (folder / state.FAILURE).exists()
+
+
+def test_runner_ends_when_nothing_else_is_left_and_goes_on_once_all_labels_are_there(quick, found, tmp_path, capsys):
+    folder = tmp_path / found[1].folder
+    quick("active/", asks=2)
+    summary = brought_to_an_end(found, tmp_path)
+    why = f"round 1 lacks 2 of 2 labels: fill in {folder}/rounds/round_1.csv"
+    assert summary == runner.Summary(1, [], [], [], [(found[1], why)])
+    assert summary.asks
+    assert not summary.complete
+    assert f"waiting for labels: {found[1].title}: {why}" in capsys.readouterr().err
+    file = folder / "rounds" / "round_1.csv"
+    file.write_text(file.read_text().replace("0,\n", "0,one\n"))
+    assert "lacks 1 of 2" in brought_to_an_end(found, tmp_path).asking[0][1]
+    assert starts(folder) == 1  # half filled: not started
+    fill(folder)
+    assert brought_to_an_end(found, tmp_path).complete
+    assert starts(folder) == 2
+
+
+def test_labels_that_come_while_others_run_are_taken_by_the_same_runner(quick, found, tmp_path, monkeypatch):
+    folder = tmp_path / found[1].folder
+    quick("active/", asks=1)
+    quick("ZeroshotCLIP", seconds=0.6)
+    monkeypatch.setattr(runner, "_ASK_EVERY_S", 0.0)
+    launcher = local.LocalLauncher(local.slots(2, [], local.usable_cores()))
+    one = runner.Runner(found, tmp_path, tmp_path, launcher)
+    show = one._show
+
+    def somebody_labels():
+        show()
+        if one.lost:
+            fill(folder)
+
+    monkeypatch.setattr(one, "_show", somebody_labels)
+    assert one.run().complete
+    assert starts(folder) == 2
+
+
+def test_run_that_asks_for_what_is_there_is_not_started_for_ever(quick, found, tmp_path):
+    quick("active/", asks=1)
+    folder = tmp_path / found[1].folder
+    ask(folder, ["one"], number=1)  # by our count none is missing; by the program's, whose lines end so, there is
+    file = folder / "rounds" / "round_1.csv"
+    file.write_text("label,rank\none,\n")
+    summary = brought_to_an_end(found[1:], tmp_path)
+    assert [why for _, why in summary.failed] == [f"round 1 waited for labels; none is missing now in {file}"]
+    assert starts(folder) == 2
+
+
+@pytest.fixture
+def words(found, tmp_path):
+    return [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
+
+
+def test_command_status_and_dry_run_say_it(quick, found, words, tmp_path, capsys):
+    out = tmp_path / "out"
+    finish(found[0], out, 50.0)
+    file = ask(out / found[1].folder, ["", "one"])
+    line = f"waiting for labels: {found[1].title}: round 3 lacks 1 of 2 labels: fill in {file}"
+    assert run.main(words) == 3
+    text = capsys.readouterr().out
+    assert line in text
+    assert "The same command goes on with a run once no label is missing in its file" in text
+    assert starts(out / found[1].folder) == 0
+    first, second, *_ = status.lines(found, out)
+    assert first == "1 finished, 1 waiting for labels, of 2 runs"
+    assert second == line
+    assert run.main([*words, "--dry-run"]) == 0
+    assert capsys.readouterr().out.endswith("# 0 of 2 runs would start, 1 are finished, 1 wait for labels\n")
+
+
+def test_other_failures_count_more(quick, found, words, tmp_path, capsys):
+    quick("ZeroshotCLIP", error="broken")
+    ask(tmp_path / "out" / found[1].folder, [""])
+    assert run.main(words) == 1
+
+
+def test_report_names_it_as_lacking(found, words, tmp_path, capsys):
+    from modprompt.experiments.reporting import report
+
+    finish(found[0], tmp_path / "out", 50.0)
+    ask(tmp_path / "out" / found[1].folder, [""])
+    assert report.main(words) == 1
+    assert "MPL random, digits: accuracy seed 1: waiting for labels: round 3 lacks 1 of 1" in capsys.readouterr().out
+
+
+def test_run_in_the_queue_is_adopted_whatever_its_labels_are(found, tmp_path):
+    """As after another runner has submitted it to Slurm, its labels there, and somebody has emptied one since."""
+
+    class Queue(local.LocalLauncher):
+        def adopt(self, folder):
+            return object()
+
+    ask(tmp_path / found[1].folder, [""])
+    one = runner.Runner(found[1:], tmp_path, tmp_path, Queue([]))
+    assert list(one.running) == [found[1].folder]

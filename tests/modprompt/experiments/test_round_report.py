@@ -1,0 +1,306 @@
+"""The report of protocol active: numbers by hand, nothing averaged over what is not there, files and figures."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.rounds import FEW_SHOT
+from modprompt.experiments.reporting import report, results, round_tables, rounds, rounds_figure
+from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds, record
+from tests.modprompt.experiments.fakes import edit, finish, results_below
+from tests.modprompt.experiments.test_rounds import ROUNDS
+from tests.modprompt.experiments.test_table import row
+
+FILE = (
+    ROUNDS.replace("seeds: [1]", "seeds: [1, 2]")
+    .replace("rounds: 2", "rounds: 3")
+    .replace("config: glyph}", "config: glyph, seeds: [1]}")
+)
+TWO = FILE.replace("[digits]", "[digits, mnist5k]")
+BASE2NEW = FILE + "base2new: true\n"
+
+
+def by_hand(job):
+    """Rounds of 40, 60 and 70 percent and a little more for each seed; shots of 50, 60 and 70; zero-shot 30."""
+    if job.method.acquisition == FEW_SHOT:
+        return 40.0 + 10 * int(job.column.split()[0]) - (20 if "new" in job.column else 0)
+    if job.method.acquisition == "":
+        return 30.0 if "new" not in job.column else 20.0
+    return [base + 2 * job.seed + (5 if "pcb" in job.method.acquisition else 0) for base in (40.0, 60.0, 70.0)]
+
+
+def sections_of(found, out):
+    gathered = results_below(found, out)
+    return {section.key: section for section in round_tables.sections(found, gathered)}, gathered
+
+
+@pytest.mark.parametrize(
+    ("labels", "accuracy", "expected"),
+    [
+        ([10, 20, 30], [40, 60, 70], (50 + 65) / 2),
+        ([10, 20, 40], [40, 60, 70], (50 * 10 + 65 * 20) / 30),
+        ([10, 10, 20], [0, 50, 70], 60),  # a round that asked for nothing
+        ([10, 20], [50, 50], 50),
+        ([10], [50], math.nan),
+        ([], [], math.nan),
+        ([10, 10], [50, 60], math.nan),
+        ([10, 20], [50, math.nan], math.nan),
+    ],
+)
+def test_area_is_the_trapezoids_over_the_range(labels, accuracy, expected):
+    assert rounds.area_pct(labels, accuracy) == pytest.approx(expected, nan_ok=True)
+
+
+def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
+    found = experiment(FILE)
+    fill_rounds(found, tmp_path, by_hand)
+    sections, gathered = sections_of(found, tmp_path)
+    (section,) = sections.values()
+    assert section.columns == ("accuracy", "area", "labels", "classes", "balance")
+    assert [one.label for one in section.rows] == ["CLIP", "MPL random", "MPL badge+pcb", "MPL few-shot"]
+    random = row(section, "MPL random")
+    assert random["accuracy"] == pytest.approx((73.0, 1.0))
+    assert random["area"] == pytest.approx((57.5 + 3, 1.0))
+    assert random["labels"] == (30.0, 0.0)
+    assert random["classes"] == pytest.approx((90.0, 0.0))
+    assert random["balance"] == pytest.approx((90.0, 0.0))
+    few_shot = row(section, "MPL few-shot")
+    assert (few_shot["accuracy"].mean, few_shot["area"].mean, few_shot["labels"].mean) == (70.0, 60.0, 30.0)
+    assert few_shot["classes"] is few_shot["balance"] is None
+    assert row(section, "CLIP") == {
+        "accuracy": (30.0, None),
+        "area": None,
+        "labels": None,
+        "classes": None,
+        "balance": None,
+    }
+    assert section.best() == {(2, 0), (2, 1)}
+    assert section.about == "split: ours"
+    titles = [one.title for one in section.details]
+    assert titles == ["digits, accuracy (%)", "digits, classes with a label (%)", "digits, label balance (%)"]
+    accuracy = section.details[0]
+    assert accuracy.columns == ("round 0", "round 1", "round 2")
+    assert [cell.mean for cell in row(accuracy, "MPL random").values()] == [43.0, 63.0, 73.0]
+    assert [cell.mean for cell in row(accuracy, "MPL few-shot").values()] == [50.0, 60.0, 70.0]
+    assert [cell.mean for cell in row(section.details[1], "MPL random").values()] == pytest.approx([50.0, 70.0, 90.0])
+    assert results.warnings(gathered) == []
+
+
+def test_base_to_new_has_both_and_their_harmonic_mean(experiment, tmp_path):
+    found = experiment(BASE2NEW)
+    new = [20.0, 30.0, 45.0]
+    fill_rounds(found, tmp_path, lambda job: by_hand(job) if not isinstance(by_hand(job), list) else None)
+    for job in protocols.jobs(found):
+        if job.column == "accuracy":
+            finish_rounds(job, tmp_path, [40.0, 60.0, 90.0], new_accuracy_pct=new)
+    (section,) = sections_of(found, tmp_path)[0].values()
+    assert section.columns[:4] == ("base", "new", "H", "area")
+    random = row(section, "MPL random")
+    assert (random["base"].mean, random["new"].mean, random["H"].mean) == pytest.approx((90.0, 45.0, 60.0))
+    assert (row(section, "CLIP")["base"].mean, row(section, "CLIP")["new"].mean) == (30.0, 20.0)
+    assert (row(section, "MPL few-shot")["base"].mean, row(section, "MPL few-shot")["new"].mean) == (70.0, 50.0)
+    assert [one.title for one in section.details][:2] == ["digits, base accuracy (%)", "digits, new accuracy (%)"]
+    assert [cell.mean for cell in row(section.details[1], "MPL random").values()] == new
+
+
+def test_average_is_over_data_sets_seed_by_seed(experiment, tmp_path):
+    found = experiment(TWO)
+    fill_rounds(
+        found,
+        tmp_path,
+        lambda job: (
+            [v - 10 * job.seed for v in by_hand(job)]
+            if job.dataset == "mnist5k" and job.column == "accuracy"
+            else by_hand(job)
+        ),
+    )
+    sections, _ = sections_of(found, tmp_path)
+    assert list(sections) == ["digits", "mnist5k", "average"]
+    values = [(72 + 62) / 2, (74 + 54) / 2]
+    assert row(sections["average"], "MPL random")["accuracy"] == pytest.approx((np.mean(values), np.std(values)))
+    assert sections["average"].details == ()
+
+
+def test_nothing_is_averaged_over_a_seed_that_has_not_finished(experiment, tmp_path):
+    found = experiment(TWO)
+    gone = {("MPL random", "digits", 2), ("MPL few-shot", "digits", 1)}
+    fill_rounds(
+        found, tmp_path, lambda job: None if (job.method.label, job.dataset, job.seed) in gone else by_hand(job)
+    )
+    sections, gathered = sections_of(found, tmp_path)
+    for label in ("MPL random", "MPL few-shot"):
+        for key in ("digits", "average"):
+            assert row(sections[key], label)["accuracy"] is row(sections[key], label)["area"] is None
+        assert row(sections["mnist5k"], label)["accuracy"] is not None
+    assert "MPL random" not in {one.label for one in sections["digits"].details[0].rows}
+    from modprompt.experiments.reporting.table import lacking
+
+    assert lacking(gathered) == [
+        "MPL random, digits: accuracy seed 2: waiting",
+        "MPL few-shot, digits: 1 seed 1, 2 seed 1, 3 seed 1: waiting",
+    ]
+
+
+def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path, capsys):
+    found = experiment(FILE + "few_shot: false\n", "untested")
+    fill_rounds(found, tmp_path / "out", lambda job: [None] * 3 if job.method.acquisition == "random" else by_hand(job))
+    (section,) = sections_of(found, tmp_path / "out")[0].values()
+    random = row(section, "MPL random")
+    assert random["accuracy"] is random["area"] is None
+    assert (random["labels"].mean, random["classes"].mean) == pytest.approx((30.0, 90.0))
+    assert report.main([str(tmp_path / "untested.yaml"), "--out", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    assert "Without test images:\n\n- MPL random, digits: seed 1, 2: no test images\n" in text
+    assert "Not averaged over" not in text
+    assert "index.html, report.md, report.csv, report.tex, rounds.csv and figures" in text
+    assert "| MPL random | - | - | 30.00 +- 0.00 | 90.00 +- 0.00 | 90.00 +- 0.00 |" in text
+
+
+def test_result_that_was_edited_by_hand_is_no_round(experiment, tmp_path):
+    found = experiment(FILE)
+    fill_rounds(found, tmp_path, by_hand)
+    job = next(job for job in protocols.jobs(found) if job.method.acquisition == "random")
+    path = tmp_path / job.folder / "result.json"
+    for active in (None, [], {"rounds": "x"}, {"rounds": [3]}, {"rounds": [{}, {}, {}]}, record([1.0])):
+        edit(path, active=active)
+        sections, gathered = sections_of(found, tmp_path)
+        assert row(sections["digits"], "MPL random")["accuracy"] is None
+        rounds.comma_separated(gathered)
+        round_tables.free_labels(gathered)
+
+
+def test_free_labels_and_time_are_told(experiment, tmp_path):
+    found = experiment(FILE)
+    fill_rounds(found, tmp_path, by_hand)
+    for job in protocols.jobs(found):
+        if job.method.acquisition == "random":
+            finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
+    sections, gathered = sections_of(found, tmp_path)
+    assert round_tables.free_labels(gathered) == ["MPL random, digits: 14 labels in 2 runs, wrong ones: 4"]
+    assert round_tables.times(gathered) == ["MPL, digits: 18 s in all rounds of 4 runs"]
+    area = row(sections["digits"], "MPL random")["area"].mean
+    assert area == pytest.approx(3 + (50 * 7 + 65 * 6) / 13)
+    finish_rounds(job := protocols.jobs(found)[1], tmp_path, by_hand(job), free=[0, 1, 1], wrong_free=[None] * 3)
+    assert "wrong ones: not known" in round_tables.free_labels(results_below(found, tmp_path))[0]
+
+
+@pytest.fixture
+def files(experiment, tmp_path):
+    """The folder of a report of two data sets."""
+    found = experiment(TWO, "two")
+    fill_rounds(found, tmp_path / "out", by_hand)
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    return tmp_path / "out/reports/two"
+
+
+def test_files_of_a_report(files, tmp_path):
+    assert sorted(path.name for path in files.iterdir()) == [
+        "balance.png",
+        "covered.png",
+        "index.html",
+        "report.csv",
+        "report.md",
+        "report.tex",
+        "rounds.csv",
+        "rounds.png",
+    ]
+    first = {path.name: path.read_bytes() for path in files.iterdir()}
+    report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")])
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == first
+    rows = list(csv.DictReader((files / "rounds.csv").read_text().splitlines()))
+    assert len(rows) == 2 * 2 * (2 * 3 + 3)
+    one = next(row for row in rows if (row["acquisition"], row["seed"], row["round"]) == ("badge+pcb", "2", "1"))
+    assert (one["dataset"], one["method"], one["labels"], one["accuracy_pct"]) == ("digits", "MPL", "20", "69.0")
+    assert (one["classes_covered"], one["classes"], one["picks_hash"], one["new_accuracy_pct"]) == (
+        "7",
+        "10",
+        "picks1",
+        "",
+    )
+    beside = [
+        row for row in rows if row["acquisition"] == "few-shot" and row["seed"] == "1" and row["dataset"] == "digits"
+    ]
+    assert [(row["labels"], row["accuracy_pct"]) for row in beside] == [("10", "50.0"), ("20", "60.0"), ("30", "70.0")]
+    table = list(csv.DictReader((files / "report.csv").read_text().splitlines()))
+    assert [row["table"] for row in table] == ["digits"] * 4 + ["mnist5k"] * 4 + ["average"] * 4
+    assert {"accuracy_mean_pct", "area_std_pct", "labels_mean", "balance_mean_pct"} <= set(table[0])
+    latex = (files / "report.tex").read_text()
+    assert latex.count(r"\begin{tabular}{lccccc}") == 3
+    assert latex.count(r"\begin{tabular}{lccc}") == 6
+    page = (files / "index.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert [page.count(f'href="#{key}"') for key in ("average", "digits", "mnist5k", "figures")] == [1] * 4
+    assert page.index("<h3>digits, accuracy (%)</h3>") > page.index('id="figures"')
+    assert page.count("<table>") == 9
+
+
+def test_log_files_of_others_are_refused(experiment, tmp_path, capsys):
+    experiment(FILE, "one")
+    assert report.main([str(tmp_path / "one.yaml"), "--out", str(tmp_path), "--with", f"x={tmp_path}"]) == 2
+    assert "--with: the log files of rounds do not say their labels" in capsys.readouterr().err
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Keeps figures instead of writing them."""
+    kept = {}
+    monkeypatch.setattr(rounds_figure, "save_figure", lambda figure, path: kept.setdefault(path.name, figure))
+    return kept
+
+
+def curves(axes):
+    return {one.get_label(): one.lines[0] for one in axes.containers}
+
+
+def draw(name, found, out):
+    return rounds_figure.draw(rounds_figure.KINDS[name], results_below(found, out), out / name)
+
+
+def test_curves_are_over_labels_with_the_few_shot_curve_dashed(experiment, tmp_path, drawn):
+    text = FILE + "  CoOp: {trainer: CoOp, config: glyph}\n"
+    found = experiment(text.replace("[digits]", "[digits, mnist5k]"))
+    fill_rounds(found, tmp_path, by_hand)
+    assert draw("rounds.png", found, tmp_path).startswith("Accuracy over the labels asked for")
+    axes = drawn["rounds.png"].axes
+    assert [one.get_title() for one in axes] == ["MPL, digits", "CoOp, digits", "MPL, mnist5k", "CoOp, mnist5k"]
+    lines = curves(axes[0])
+    assert set(lines) == {"random", "badge+pcb", "few-shot"}
+    assert (list(lines["random"].get_xdata()), list(lines["random"].get_ydata())) == ([10, 20, 30], [43, 63, 73])
+    assert (list(lines["few-shot"].get_xdata()), list(lines["few-shot"].get_ydata())) == ([10, 20, 30], [50, 60, 70])
+    assert [lines[name].get_linestyle() for name in ("few-shot", "random")] == ["--", "-"]
+    level = next(line for line in axes[0].lines if line.get_label() == "CLIP")
+    assert set(level.get_ydata()) == {30.0}
+
+
+def test_classes_and_balance_are_by_round(experiment, tmp_path, drawn):
+    found = experiment(FILE)
+    fill_rounds(found, tmp_path, by_hand)
+    for name, expected in (("covered.png", [50.0, 70.0, 90.0]), ("balance.png", [50.0, 70.0, 90.0])):
+        assert draw(name, found, tmp_path)
+        lines = curves(drawn[name].axes[0])
+        assert set(lines) == {"random", "badge+pcb"}
+        assert list(lines["random"].get_xdata()) == [0, 1, 2]
+        assert list(lines["random"].get_ydata()) == pytest.approx(expected)
+    assert draw("rounds_new.png", found, tmp_path) == ""
+
+
+def test_no_figure_without_a_finished_curve(experiment, tmp_path, drawn):
+    found = experiment(FILE)
+    assert draw("rounds.png", found, tmp_path) == ""
+    for job in protocols.jobs(found):
+        if job.method.acquisition == FEW_SHOT:
+            finish(job, tmp_path, 50.0)
+    assert draw("rounds.png", found, tmp_path) == ""  # the few-shot curve alone says nothing of rounds
+    assert drawn == {}
+
+
+def test_curve_of_rounds_stands_while_its_few_shot_runs_are_on_their_way(experiment, tmp_path, drawn):
+    found = experiment(FILE)
+    fill_rounds(
+        found, tmp_path, lambda job: None if (job.method.acquisition, job.column) == (FEW_SHOT, "2") else by_hand(job)
+    )
+    assert draw("rounds.png", found, tmp_path)
+    assert list(curves(drawn["rounds.png"].axes[0])["few-shot"].get_xdata()) == [10, 30]

@@ -1,0 +1,205 @@
+"""Protocol active: what its runs are, told and found; every fault in a file is named with its place."""
+
+import sys
+
+import pytest
+
+from modprompt.cli.flags import parse_args, settings_of
+from modprompt.errors import UserError
+from modprompt.experiments.plan import check, protocols
+from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.plan.experiment import narrowed
+from modprompt.runs.rounds import METHODS, Active
+from tests.modprompt.experiments.conftest import FILE
+
+ROUNDS = """
+protocol: active
+datasets: [digits]
+seeds: [1]
+rounds: 2
+acquisitions: [random, badge+pcb]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: glyph}
+  MPL: {trainer: MPL, config: glyph, options: {OPTIM.LR: 0.1, ACTIVE.GIVE_UP: True}}
+"""
+BASE2NEW = ROUNDS + "base2new: true\n"
+
+
+def folders(found):
+    return [(job.folder, job.column, job.kind) for job in protocols.jobs(found)]
+
+
+def test_every_acquisition_is_a_training_and_the_few_shot_runs_are_those_of_that_protocol(experiment):
+    found = experiment(ROUNDS)
+    assert folders(found) == [
+        ("digits/ZeroshotCLIP/eval/glyph_0shots/seed1", "0", "test"),
+        ("active/digits/MPL/glyph-LR0.1-GIVE_UPTrue_2rounds/random/seed1", "accuracy", "training"),
+        ("active/digits/MPL/glyph-LR0.1-GIVE_UPTrue_2rounds_gamma0.1/badge+pcb/seed1", "accuracy", "training"),
+        ("digits/MPL/eval/glyph-LR0.1_1shots/seed1", "1", "training"),
+        ("digits/MPL/eval/glyph-LR0.1_2shots/seed1", "2", "training"),
+    ]
+    assert protocols.columns(found) == ("0", "accuracy", "1", "2")
+    few_shot = ROUNDS.split("acquisitions")[0].replace("active", "few_shot").replace("rounds: 2", "shots: [1, 2]")
+    methods = "methods:" + ROUNDS.split("methods:")[1].replace(", ACTIVE.GIVE_UP: True", "")
+    assert {one[0] for one in folders(experiment(few_shot + methods, "other"))} < {one[0] for one in folders(found)}
+
+
+def test_options_say_what_chooses_and_how_much(experiment):
+    text = ROUNDS.replace("rounds: 2", "rounds: 2\nbudget: 20\ngamma: 0.25")
+    _, random, pcb = protocols.jobs(experiment(text))
+    common = {"DATASET.NUM_SHOTS": "-1", "ACTIVE.ROUNDS": "2", "ACTIVE.BUDGET": "20"}
+    assert dict(random.options) == {**common, "ACTIVE.METHOD": "random", "ACTIVE.PCB": "False"}
+    assert dict(pcb.options) == {
+        **common,
+        "ACTIVE.METHOD": "badge",
+        "ACTIVE.PCB": "True",
+        "ACTIVE.GAMMA": "0.25",  # without PCB it decides nothing
+    }
+    assert pcb.folder.split("/")[3].endswith("_2rounds_20labels_gamma0.25")
+    assert pcb.title == "MPL badge+pcb, digits accuracy, seed 1 (train)"
+
+
+def test_base_to_new_labels_base_classes_and_has_the_few_shot_runs_of_both_halves(experiment):
+    found = experiment(BASE2NEW)
+    jobs = protocols.jobs(found)
+    assert [(job.folder.split("/")[:3], job.column) for job in jobs] == [
+        (["base2new", "test_base", "digits"], "0"),
+        (["base2new", "test_new", "digits"], "0 new"),
+        (["active", "base2new", "digits"], "accuracy"),
+        (["active", "base2new", "digits"], "accuracy"),
+        (["base2new", "train_base", "digits"], "1"),
+        (["base2new", "test_new", "digits"], "1 new"),
+        (["base2new", "train_base", "digits"], "2"),
+        (["base2new", "test_new", "digits"], "2 new"),
+    ]
+    assert dict(jobs[2].options)["DATASET.SUBSAMPLE_CLASSES"] == "base"
+    assert jobs[5].parent.folder == jobs[4].folder
+    assert set(protocols.columns(found)) == {"0", "0 new", "accuracy", "1", "1 new", "2", "2 new"}
+
+
+@pytest.mark.parametrize("text", [ROUNDS, BASE2NEW])
+def test_expected_settings_are_those_that_train_records_and_accepts(experiment, tmp_path, text):
+    jobs = protocols.jobs(experiment(text))
+    for job in jobs:
+        read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
+        assert expected(job, tmp_path) == read.texts()
+        assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
+    assert check.check(jobs, tmp_path, tmp_path) == []
+
+
+def test_budget_of_another_number_has_no_few_shot_runs(experiment):
+    assert len(protocols.jobs(experiment(ROUNDS + "budget: 7\n"))) == 3
+    assert len(protocols.jobs(experiment(ROUNDS + "few_shot: false\n"))) == 3
+
+
+def test_few_shot_runs_of_another_method_stand_beside_if_it_is_said(experiment):
+    beside = "few_shot: {trainer: CoOp, config: glyph, options: {OPTIM.LR: 3}}}"
+    found = experiment(ROUNDS.replace("ACTIVE.GIVE_UP: True}}", "MODEL.BACKBONE.NAME: glyph-clip}, " + beside))
+    job = protocols.jobs(found)[-1]
+    assert job.folder == "digits/CoOp/eval/glyph-NAMEglyph-clip-LR3_2shots/seed1"
+    assert job.method.label == "MPL few-shot"
+
+
+def test_grid_over_settings_of_rounds_shares_its_few_shot_runs(experiment):
+    grid = "MPL: {trainer: MPL, config: glyph, grid: {ACTIVE.BADGE_ROWS: [right, reference]}}"
+    found = experiment(ROUNDS[: ROUNDS.index("MPL:")] + grid + "\n")
+    labels = [method.label for method in found.lines]
+    assert len(labels) == 6
+    assert labels.count("MPL BADGE_ROWS right few-shot") == 1
+    assert len({job.folder for job in protocols.jobs(found)}) == 7
+
+
+def test_part_of_the_acquisitions(experiment):
+    found = experiment(ROUNDS)
+    assert len(protocols.jobs(narrowed(found, acquisitions=["random"], methods=["MPL"]))) == 3
+    with pytest.raises(UserError, match="--acquisitions: small has no 'badge'; did you mean 'badge\\+pcb'"):
+        narrowed(found, acquisitions=["badge"])
+    with pytest.raises(UserError, match="--acquisitions: small has no 'random'"):
+        narrowed(experiment(FILE), acquisitions=["random"])
+
+
+MINE = ROUNDS.replace("random, badge+pcb", "mine+pcb") + "import: acquisition_of_a_test\n"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """An acquisition in a module of a user's."""
+    from modprompt.active import acquisition
+
+    monkeypatch.setattr(acquisition, "_KNOWN", dict(acquisition._KNOWN))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acquisition_of_a_test.py").write_text(
+        "from modprompt.active.acquisition import Choice, acquisition\n\n"
+        "@acquisition('mine', 'place')\n"
+        "def mine(seen, number):\n    return Choice(list(range(number)), [0.0] * number)\n"
+    )
+    yield
+    sys.modules.pop("acquisition_of_a_test", None)
+
+
+@pytest.mark.usefixtures("own")
+def test_own_acquisition_is_known_once_its_module_is_imported(experiment, tmp_path):
+    job = protocols.jobs(experiment(MINE))[1]
+    assert dict(job.options)["ACTIVE.METHOD"] == "mine"
+    assert job.folder.endswith("/mine+pcb/seed1")
+    check.check([job], tmp_path, tmp_path)
+    wrong = protocols.jobs(experiment(MINE.replace("mine+pcb", "entropi")))
+    with pytest.raises(UserError, match="method MPL entropi: ACTIVE.METHOD: there is no 'entropi'; did you mean 'entr"):
+        check.check(wrong, tmp_path, tmp_path)
+
+
+def test_names_are_those_of_the_setting():
+    said = next(one.meaning for one in Active.settings() if one.field == "method")
+    assert all(name in said for name in set(METHODS) - {"pcb"})
+
+
+FAULTS = [
+    ("badge+pcb", "badg", "acquisitions: there is no 'badg'; did you mean 'badge'"),
+    ("badge+pcb", "badge+pbc", "acquisitions: there is no 'badge.pbc'; did you mean 'badge'"),
+    ("badge+pcb", "random", "acquisitions: a name stands twice"),
+    ("badge+pcb", "none", "acquisitions: none chooses nothing by itself: none.pcb is PCB on all images"),
+    ("badge+pcb", "pcb+pcb", "acquisitions: pcb has PCB already"),
+    ("[random, badge+pcb]", "[]", "acquisitions is missing"),
+    ("rounds: 2", "rounds: 0", "rounds: a whole number from 1 up is expected, got 0"),
+    ("rounds: 2", "rounds: [2, 3]", "rounds: a whole number from 1 up is expected, got .2, 3."),
+    ("rounds: 2", "budget: -1", "budget: a whole number from 0 up"),
+    ("rounds: 2", "budget: true", "budget: a whole number from 0 up"),
+    ("rounds: 2", "gamma: -0.1", "gamma: must be a number from 0 up, got -0.1"),
+    ("rounds: 2", "gamma: many", "gamma: must be a number, got 'many'"),
+    ("rounds: 2", "few_shot: 4", "few_shot: true or false is expected, got 4"),
+    ("rounds: 2", "few_shot: true\nbudget: 5", "few_shot: budget 5 is no number of shots"),
+    ("rounds: 2", "base2new: 1", "base2new: true or false"),
+    ("rounds: 2", "round: 2", "there is no key 'round'; did you mean 'rounds'"),
+    ("rounds: 2", "shots: 4", "shots: protocol active has none"),
+    ("rounds: 2", "source: imagenet", "source: protocol active has none"),
+    ("OPTIM.LR: 0.1", "ACTIVE.METHOD: badge", "MPL: options: ACTIVE.METHOD is not to be set here; protocol active has"),
+    ("ACTIVE.GIVE_UP: True}", "A.B: 1}, search: {trainer: MPL, config: glyph}", "methods: MPL: protocol active has no"),
+    ("ACTIVE.GIVE_UP: True}", "A.B: 1}, few_shot: {trainer: MPL}", "methods: MPL: few_shot: config is missing"),
+    ("protocol: active", "protocol: few_shot", "rounds: protocol few_shot has none; it is of protocol active"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), FAULTS, ids=[message[:40] for _, _, message in FAULTS])
+def test_fault_is_named_with_file_and_place(experiment, tmp_path, old, new, message):
+    with pytest.raises(UserError, match=message) as caught:
+        experiment(ROUNDS.replace(old, new))
+    assert str(caught.value).startswith(str(tmp_path / "small.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+def test_few_shot_of_a_method_is_of_this_protocol(experiment):
+    with pytest.raises(UserError, match="methods: MPL: few_shot: protocol base2new has none"):
+        experiment(
+            FILE.replace(
+                "{trainer: MPL, config: glyph}",
+                "{trainer: MPL, config: glyph, few_shot: {trainer: MPL, config: glyph}}",
+            )
+        )
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("name", ["few-shot", "a b", "../up", "+pcb", "a.b"])
+def test_own_name_that_is_no_folder_is_refused(experiment, name):
+    with pytest.raises(UserError, match="is no name for an acquisition"):
+        experiment(MINE.replace("[mine+pcb]", f"['{name}']"))
