@@ -24,6 +24,7 @@ from modprompt.active.record import Round
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.runs import result as results
 from modprompt.runs.rounds import Active
 from modprompt.runs.settings import Settings
 from modprompt.storage.parts import remove_parts
@@ -152,6 +153,9 @@ class Rounds:
     def _require_same_run(self) -> None:
         self.decisive = self._decisive()
         there = record.known(self.folder)
+        own = self.cfg.OUTPUT_DIR
+        if not there and (results.read(own).result or training_state.exists(own)):
+            raise UserError(f"{own} holds a run without rounds: give another --output-dir, or delete it")
         if there != list(range(len(there))):
             gap = next(number for number in range(len(there)) if number not in there)
             raise UserError(

@@ -69,8 +69,14 @@ def _settings_help(argv: list[str] | None) -> str:
     return f"{found}\nits search for a schedule (docs/search.md):\n{Search.help_text()}"
 
 
+def _in_rounds(args: argparse.Namespace) -> bool:
+    """Whether a run chooses what is labelled, so that all training images are its pool."""
+    given = dict(zip(args.opts[0::2], args.opts[1::2])).get("ACTIVE.ROUNDS")
+    return given != "0" if given else args.trainer in BY_NAME and BY_NAME[args.trainer].rounds
+
+
 def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
-    """Without any config file: the embedded model on the digits, seed 1."""
+    """Without any config file: the embedded model on the digits, seed 1; in rounds, all of them, apart."""
     folder = configs_of(args.trainer)
     config = places.configs() / "trainers" / folder / "glyph.yaml"
     if args.config_file or args.dataset_config_file or not folder or not config.is_file():
@@ -78,7 +84,8 @@ def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
     args.config_file = str(config)
     args.dataset_config_file = str(places.configs() / "datasets" / "digits.yaml")
     args.seed = 1 if args.seed is None else args.seed
-    args.output_dir = args.output_dir or str(Path("output") / "digits" / args.trainer / f"seed{args.seed}")
+    kind, shots = ("digits_active", -1) if _in_rounds(args) else ("digits", shots)
+    args.output_dir = args.output_dir or str(Path("output") / kind / args.trainer / f"seed{args.seed}")
     args.opts = ["DATASET.NUM_SHOTS", str(shots), *args.opts]
 
 
@@ -89,7 +96,7 @@ def settings_of(args: argparse.Namespace, shots: int = 16) -> Settings:
 
     Args:
         args: what parse_args gave.
-        shots: training images per class where no file is given; -1 for all.
+        shots: training images per class where no file is given; -1 for all, as always in rounds.
 
     Raises:
         UserError: as Settings.read and expanded.

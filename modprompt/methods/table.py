@@ -24,6 +24,7 @@ class Row(NamedTuple):
     configs: its folder in configs/trainers.
     of: the method that it is under another name, if it is one.
     reads: the method whose node it reads, if that is another's.
+    rounds: whether it is trained in rounds of active learning where nothing else is said.
     first: by side whose schedule can be given, the setting that says how many tokens layer 0 adds; "" where the
         schedule alone says it.
     """
@@ -34,6 +35,7 @@ class Row(NamedTuple):
     configs: str
     of: str = ""
     reads: str = ""
+    rounds: bool = False
     first: Mapping[str, str] = {}
 
     @property
@@ -61,7 +63,7 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
     Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
-    Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", first=_TEXT),
+    Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),

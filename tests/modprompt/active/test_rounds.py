@@ -153,6 +153,19 @@ def test_what_does_not_fit_is_said_before_any_training(words, tmp_path, capsys, 
     assert not list((tmp_path / "out").rglob("*.csv"))
 
 
+def test_a_folder_is_that_of_rounds_or_of_a_training(words, tmp_path, capsys):
+    plain = words("ACTIVE.METHOD", "", "ACTIVE.ROUNDS", 0, "DATASET.NUM_SHOTS", 1)
+    assert train.main(plain) == 0
+    before = (tmp_path / "out" / "result.json").read_bytes()
+    assert train.main(words()) == 2
+    assert "holds a run without rounds" in capsys.readouterr().err
+    assert (tmp_path / "out" / "result.json").read_bytes() == before
+    assert train.main(words("ACTIVE.ROUNDS", 1, out="rounds")) == 0
+    plain[plain.index("--output-dir") + 1] = str(tmp_path / "rounds")
+    assert train.main(plain) == 2
+    assert "holds a run with other settings" in capsys.readouterr().err
+
+
 def test_rounds_need_something_to_train(words, capsys):
     own = words()
     own[own.index("--trainer") + 1] = "ZeroshotCLIP"
