@@ -75,8 +75,8 @@ class Gradients(NamedTuple):
         here, at_theirs = self.predicted[position], self.errors[position][self.predicted]
         other = self.predicted != here
         at_here, own = self.errors[:, here] * other, self.own[position] * other
-        left = (self.error_norms**2 - self.own**2 - at_here**2).clamp_(min=0)
-        left *= (self.error_norms[position] ** 2 - at_theirs**2 - own**2).clamp_(min=0)
+        squares = self.error_norms**2 * (1 + ROUNDING)  # more than is lost in the differences
+        left = (squares - self.own**2 - at_here**2) * (squares[position] - at_theirs**2 - own**2)
         most = (self.own * at_theirs + at_here * own).abs_() + left.sqrt_()
         most *= self.feature_norms * self.feature_norms[position]
         both = self.norms**2 + self.norms[position] ** 2
