@@ -6,7 +6,7 @@ two thin matrices of rows a = onehot - p and f follows |g - g'|^2 = |a|^2 |f|^2 
 Shapes: U images without a label, C classes, E joint width.
 """
 
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from modprompt.active.ties import ROUNDING, first_largest
 from modprompt.runs.rounds import PCB_ALONE
 
 SCORE = "distance of gradients"
+MANY = 0.3  # share of rows from which all are computed, in place, and not taken out first
 
 
 class Gradients(NamedTuple):
@@ -24,19 +25,62 @@ class Gradients(NamedTuple):
 
     errors: (U, C) onehot of the predicted class minus probabilities.
     features: (U, E).
-    squares: (U,) squared norms.
+    predicted: (U,) int64.
+    own: (U,) of errors, those of the predicted class.
+    error_norms: (U,) of the rows of errors.
+    feature_norms: (U,) of the rows of features.
     """
 
     errors: Tensor
     features: Tensor
-    squares: Tensor
+    predicted: Tensor
+    own: Tensor
+    error_norms: Tensor
+    feature_norms: Tensor
 
-    def squared_distances(self, position: int) -> Tensor:
-        """(U,) squared distances to one of them; 0 where they are equal but for rounding."""
-        products = (self.errors @ self.errors[position]).mul_(self.features @ self.features[position])
-        most = self.squares + self.squares[position]
+    @property
+    def norms(self) -> Tensor:
+        """(U,) of the gradients."""
+        return self.error_norms * self.feature_norms
+
+    def nearer(self, nearest: Tensor, position: int) -> Tensor:
+        """Squared distances to the nearest centre, with one more.
+
+        Args:
+            nearest: (U,) before.
+            position: of the new one.
+
+        Returns:
+            (U,), 0 where a gradient equals the new one but for rounding.
+        """
+        may = (self._least(position) < nearest).nonzero()[:, 0]
+        if len(may) > MANY * len(nearest):
+            return torch.minimum(nearest, self._squared(slice(None), position))
+        return nearest.index_copy(0, may, torch.minimum(nearest[may], self._squared(may, position)))
+
+    def _squared(self, rows: Union[slice, Tensor], position: int) -> Tensor:
+        """(n,) squared distances of rows to one of them."""
+        products = self.errors[rows] @ self.errors[position]
+        products *= self.features[rows] @ self.features[position]
+        most = self.norms[rows] ** 2 + self.norms[position] ** 2
         squared = most - 2 * products
         return squared.where(squared > ROUNDING * most, torch.zeros_like(squared))
+
+    def _least(self, position: int) -> Tensor:
+        """(U,) below the squared distances to one of them, without a product of matrices.
+
+        Of a . a' the terms of the two predicted classes are large and computed; those of all others are at most the
+        product of the norms of what is left (Cauchy and Schwarz), as |f . f'| is at most that of the features' norms.
+        """
+        here, at_theirs = self.predicted[position], self.errors[position][self.predicted]
+        other = self.predicted != here
+        at_here, own = self.errors[:, here] * other, self.own[position] * other
+        squares = self.error_norms**2 * (1 + ROUNDING)  # more than is lost in the differences
+        left = (squares - self.own**2 - at_here**2) * (squares[position] - at_theirs**2 - own**2)
+        most = (self.own * at_theirs + at_here * own).abs_() + left.sqrt_()
+        most *= self.feature_norms * self.feature_norms[position]
+        both = self.norms**2 + self.norms[position] ** 2
+        return both - 2 * most - ROUNDING * both
 
 
 @acquisition("badge", SCORE)
@@ -56,9 +100,11 @@ def badge_of_reference(seen: Seen, number: int) -> Choice:
 def gradients(seen: Seen) -> Gradients:
     """The gradients of all images without a label."""
     p = seen.probabilities
-    errors = (-p).scatter_add_(1, p.argmax(dim=1, keepdim=True), torch.ones_like(p[:, :1])).double()
+    predicted = p.argmax(dim=1)
+    errors = (-p).scatter_add_(1, predicted[:, None], torch.ones_like(p[:, :1])).double()
+    own = errors.gather(1, predicted[:, None])[:, 0]
     features = seen.features.double()
-    return Gradients(errors, features, errors.norm(dim=1) ** 2 * features.norm(dim=1) ** 2)
+    return Gradients(errors, features, predicted, own, errors.norm(dim=1), features.norm(dim=1))
 
 
 def misplaced(images: int, batch: int) -> Tensor:
@@ -85,15 +131,15 @@ def k_means_plus_plus(points: Gradients, number: int) -> Choice:
     Returns:
         Positions in the order of choice; scores are distances to the nearest centre, of the first its norm.
     """
-    number = min(number, len(points.squares))
+    norms = points.norms
+    number = min(number, len(norms))
     if not number:
         return Choice([], [])
-    largest = float(points.squares.max())
-    positions = [first_largest(points.squares, ROUNDING * largest)]
-    scores = [float(points.squares[positions[0]]) ** 0.5]
-    nearest = torch.full_like(points.squares, float("inf"))
+    positions = [first_largest(norms, ROUNDING * float(norms.max()))]
+    scores = [float(norms[positions[0]])]
+    nearest = torch.full_like(norms, float("inf"))
     while len(positions) < number:
-        nearest = torch.minimum(nearest, points.squared_distances(positions[-1]))
+        nearest = points.nearer(nearest, positions[-1])
         nearest[positions[-1]] = 0
         weights: np.ndarray = nearest.cpu().numpy()
         found = _drawn(weights, positions)

@@ -13,6 +13,8 @@ from modprompt.active.ties import first_largest
 
 FARTHEST = 4.0  # squared distance of two features of norm 1, at most
 BLOCK = 2**24  # distances that are computed at once: 128 MiB
+CENTRES = 64  # after so many, the distances of all points are brought up to date in one product
+TOGETHER = 32  # points that are brought up to date at once in between
 
 
 @acquisition("coreset", "distance", passes=2)
@@ -24,15 +26,46 @@ def coreset(seen: Seen, number: int) -> Choice:
     points = seen.features.double()
     squares = points.norm(dim=1) ** 2
     nearest = _nearest(points, squares, seen.labelled_features.double())
+    number = min(number, len(points))
     positions: List[int] = []
     scores: List[float] = []
-    for _ in range(min(number, len(points))):
-        found = first_largest(nearest)
-        positions.append(found)
-        scores.append(float(nearest[found]) ** 0.5)
-        nearest = torch.minimum(nearest, _squared(points, squares, points[found : found + 1])[:, 0])
-        nearest[found] = -1  # below every distance, for good
+    while len(positions) < number:
+        found = _farthest(points, squares, nearest, min(CENTRES, number - len(positions)))
+        positions += found
+        scores += nearest[found].sqrt().tolist()
+        nearest = torch.minimum(nearest, _squared(points, squares, points[found]).amin(dim=1))
+        nearest[positions] = -1  # below every distance
     return Choice(positions, scores)
+
+
+def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> List[int]:
+    """The next so many centres.
+
+    A distance to the nearest centre can only shrink, so one of before is a bound: only what would be the farthest by
+    it is compared with the centres that have come since.
+
+    Args:
+        points: (U, E).
+        squares: (U,) their squared norms.
+        nearest: (U,) squared distances to the nearest centre; of the points returned they are put right.
+        number: how many.
+    """
+    bounds, known = nearest.clone(), torch.zeros_like(nearest)  # known: how many new centres a bound takes into account
+    found: List[int] = []
+    while len(found) < number:
+        here = first_largest(bounds)
+        if known[here] < len(found):
+            old = known < len(found)
+            rows = bounds.where(old, -torch.ones_like(bounds)).topk(min(TOGETHER, len(bounds))).indices
+            rows[-1] = here  # of many equal ones the first
+            squared = _squared(points[rows], squares[rows], points[found]).amin(dim=1)
+            bounds[rows] = torch.minimum(bounds[rows], squared)
+            known[rows] = len(found)
+            continue
+        found.append(here)
+        nearest[here] = bounds[here]
+        bounds[here], known[here] = -1, number
+    return found
 
 
 def _nearest(points: Tensor, squares: Tensor, centres: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ import math
 import random
 from typing import List, NamedTuple, Optional, Sequence
 
+from torch import Tensor
+
 from modprompt.active import badge, clusters, coreset, uncertainty  # noqa: F401 - which enter themselves
 from modprompt.active.acquisition import Acquisition, Choice, Seen, find
 from modprompt.active.balance import balance
 from modprompt.checks import at_most
-from modprompt.errors import SettingError
+from modprompt.errors import SettingError, UserError
 from modprompt.runs.rounds import NONE, PCB_ALONE, RANDOM, Active
 
 
@@ -110,9 +112,13 @@ def select(
 
     Raises:
         SettingError: if there are too few images or candidates.
+        UserError: if the model gives no finite numbers.
         ValueError: if an acquisition chooses what there is not.
     """
     wanted = candidates(settings, budget, images, len(seen.features))
+    if not all(bool(one.isfinite().all()) for one in seen if isinstance(one, Tensor)):
+        text = "the model that should choose images gives numbers that are not finite: its training has diverged"
+        raise UserError(f"{text}; lower OPTIM.LR")
     used = _acquisition(settings)
     choice = used.choose(seen, wanted)
     _check_choice(used.name, choice, wanted, len(seen.features), len(names))

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from modprompt.active import badge as module
 from modprompt.active.acquisition import find
-from modprompt.active.badge import badge, badge_of_reference, misplaced
+from modprompt.active.badge import badge, badge_of_reference, gradients, misplaced
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of, unit
 
 ROWS = {"badge_40_right_rows": badge, "badge_40": badge_of_reference}
@@ -46,14 +47,28 @@ def slow(points, number):
     return found
 
 
+@pytest.mark.parametrize("many", [0, 0.3, 1])  # share of rows from which none is left out
 @pytest.mark.parametrize("batch", [8, 7, 50])  # of 40 images: no short batch, one of 5, nothing but one
 @pytest.mark.parametrize(("choose", "as_reference"), [(badge, False), (badge_of_reference, True)])
-def test_picks_and_draws_are_those_of_whole_embeddings(batch, choose, as_reference):
+def test_picks_and_draws_are_those_of_whole_embeddings(many, batch, choose, as_reference, monkeypatch):
+    monkeypatch.setattr(module, "MANY", many)
     seen = random_seen(batch, images=40, batch_size=batch)
     np.random.seed(2)
     wanted, after = slow(whole_embeddings(seen, as_reference), 15), np.random.random_sample()
     np.random.seed(2)
     assert (choose(seen, 15).positions, np.random.random_sample()) == (wanted, after)
+
+
+@pytest.mark.parametrize("sharper", [0.01, 1, 5, 50])
+def test_what_is_left_out_is_never_nearer(sharper):
+    seen = random_seen(1, images=50)
+    points = gradients(seen._replace(probabilities=(seen.probabilities.log() * sharper).softmax(dim=1)))
+    for position in range(50):
+        exact = points._squared(slice(None), position)
+        least = points._least(position)
+        assert torch.all(least <= exact)
+        nearest = torch.full_like(exact, 0.5)
+        assert torch.allclose(points.nearer(nearest, position), exact.clamp(max=0.5), rtol=0, atol=1e-14)
 
 
 def test_features_of_any_norm_are_taken():

@@ -32,8 +32,11 @@ def slow(seen, number):
 
 
 @pytest.mark.parametrize(("seed", "labelled"), [(0, 0), (1, 1), (2, 7)])
-def test_picks_are_those_of_slow_code(seed, labelled, monkeypatch):
+@pytest.mark.parametrize(("centres", "together"), [(64, 32), (4, 3), (7, 1), (1, 1)])
+def test_picks_are_those_of_slow_code(seed, labelled, centres, together, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 100)  # three blocks of images with a label
+    monkeypatch.setattr(module, "CENTRES", centres)
+    monkeypatch.setattr(module, "TOGETHER", together)
     seen = random_seen(seed, images=40, labelled=labelled)
     choice = coreset(seen, 25)
     positions, scores = slow(seen, 25)
@@ -49,6 +52,12 @@ def test_equal_points_follow_in_order():
     assert sorted(choice.positions[:2]) == [0, 1]
     assert choice.positions[2:] == [2, 3, 4, 5, 6]
     assert choice.scores[2:] == pytest.approx([0] * 5, abs=1e-6)
+
+
+def test_many_equal_points_follow_in_order(monkeypatch):
+    monkeypatch.setattr(module, "TOGETHER", 3)
+    seen = seen_of(np.tile(np.eye(2, 9), (30, 1)), np.full((60, 2), 0.5), labelled=1)
+    assert coreset(seen, 59).positions == list(range(59))
 
 
 def test_nothing_is_drawn():

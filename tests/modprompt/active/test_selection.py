@@ -11,7 +11,7 @@ from modprompt.active import selection
 from modprompt.active.acquisition import Choice, find
 from modprompt.active.badge import badge, badge_of_reference
 from modprompt.active.balance import balance
-from modprompt.errors import SettingError
+from modprompt.errors import SettingError, UserError
 from modprompt.runs.rounds import Active
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of
 
@@ -76,6 +76,14 @@ def test_too_few_images_or_candidates_are_refused_by_their_numbers():
         said = "^ACTIVE.BUDGET: 5 labels a round are asked for, but only 4 images have no label"
         with pytest.raises(SettingError, match=said):
             select(random_seen(0, images=4, labelled=76), settings(method))
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_numbers_that_are_not_finite_are_refused(method):
+    seen = random_seen(1, images=70, labelled=10)
+    seen.features[3, 2] = float("nan")
+    with pytest.raises(UserError, match="gives numbers that are not finite: its training has diverged; lower OPTIM.LR"):
+        select(seen, settings(method))
 
 
 @pytest.mark.parametrize("pcb", [False, True])
