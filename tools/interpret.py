@@ -23,6 +23,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.learners.view import learner_part
 from modprompt.programs import report
+from modprompt.runs import descriptions
 from modprompt.runs.checkpoint import Checkpoint, read
 from modprompt.storage.text import write_whole
 from modprompt.storage.versioned import understood
@@ -31,13 +32,22 @@ from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_
 Row = Tuple[int, Union[int, str], int, List[Word]]  # layer, class (or ""), number of the token from 1, nearest words
 
 
-def _contexts(layers: Mapping[int, Tensor]) -> Iterator[tuple[int, int | str, Tensor]]:
+def _labels(content: Checkpoint, count: int) -> list[int | str]:
+    """Of so many contexts the classes, counted from 0, and of classes with several prompts the phrases, from 1."""
+    classes = content.record.get("classes", {})
+    if "phrases" not in classes:
+        return list(range(count))
+    own = descriptions.of_record(classes["phrases"], "the checkpoint").of(classes.get("names", []))
+    return [f"{number} phrase {place}" for number, there in enumerate(own) for place in range(1, 1 + len(there))]
+
+
+def _contexts(content: Checkpoint, layers: Mapping[int, Tensor]) -> Iterator[tuple[int, int | str, Tensor]]:
     """(layer, class or "", vectors (n, T)) of every learned text prompt."""
     for layer, vectors in layers.items():
         if vectors.dim() == 2:
             yield layer, "", vectors
         else:
-            yield from ((layer, number, one) for number, one in enumerate(vectors))
+            yield from ((layer, label, one) for label, one in zip(_labels(content, len(vectors)), vectors))
 
 
 def _stated_name(content: Checkpoint, path: str) -> str:
@@ -80,7 +90,7 @@ def interpret(path: str, count: int, asked: Asked) -> list[Row]:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")
     texts, embeddings = vocabulary(clip_model.token_embedding.weight.detach())
     rows: list[Row] = []
-    for layer, label, vectors in _contexts(layers):
+    for layer, label, vectors in _contexts(content, layers):
         for number, words in enumerate(nearest_words(vectors, texts, embeddings, count), start=1):
             rows.append((layer, label, number, words))
     return rows

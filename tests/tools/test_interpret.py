@@ -105,3 +105,17 @@ def test_other_files_are_refused(content, message, tmp_path, capsys):
     torch.save(content, tmp_path / "file")
     assert report(interpret.run, [str(tmp_path / "file")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_contexts_of_phrases_are_told_apart(tmp_path):
+    import modprompt
+
+    path = tmp_path / "phrases.json"
+    path.write_text('{"owl": ["a face", "a wing"], "crow": ["black"]}')
+    torch.save(random_clip().state_dict(), tmp_path / "clip.pt")
+    clip_model, _ = modprompt.load_clip(tmp_path / "clip.pt", device="cpu", **SAID)
+    modprompt.CoOp(n_ctx=1, csc=True, aspath=str(path)).on(clip_model, ["crow", "owl"]).save(tmp_path / "prompts.pt")
+    asked = interpret.Asked(path=str(tmp_path / "clip.pt"), **SAID)
+    rows = interpret.interpret(str(tmp_path / "prompts.pt"), 1, asked)
+    assert [label for _, label, *_ in rows] == ["0 phrase 1", "1 phrase 1", "1 phrase 2"]
+    assert interpret.table(rows).splitlines()[2].startswith("layer 0, class 1 phrase 2, token 1")
