@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 from pathlib import Path
 from typing import Any, Sequence
@@ -32,15 +34,21 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
     return expanded(Settings.read(files, flags, options(job, out)))
 
 
-def _check_one(settings: Settings, tests: bool, searches: bool = False) -> None:
+def _check_one(settings: Settings, job: Job) -> None:
     from dassl.engine import TRAINER_REGISTRY
 
     from modprompt.trainers import backbone, config
     from modprompt.trainers.clip_trainer import CLIPTrainer
 
-    cfg = config.build(settings, tests)
-    if searches and not cfg.SEARCH.RUNS:
+    with contextlib.redirect_stdout(io.StringIO()):  # each run says it of itself
+        cfg = config.build(settings, job.tests)
+    if job.searches and not cfg.SEARCH.RUNS:
         raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
+    if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:
+        raise UserError(
+            f"{cfg.TRAINER.NAME} chooses its labels in rounds, whatever it is told: say what its few-shot runs are, "
+            "few_shot: {trainer: ..., config: ...}, or have none, few_shot: false for all"
+        )
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, CLIPTrainer):
@@ -49,10 +57,10 @@ def _check_one(settings: Settings, tests: bool, searches: bool = False) -> None:
 
 def _check_job(job: Job, out: Path, data: Path) -> None:
     if job.search is None or not schedule_file.fault(out / job.search.folder):
-        _check_one(settings_of(job, out, data), job.tests, job.searches)
+        _check_one(settings_of(job, out, data), job)
         return
     try:
-        _check_one(settings_of(job._replace(search=None), out, data), job.tests)
+        _check_one(settings_of(job._replace(search=None), out, data), job)
     except SettingError as error:
         if any(not _is_of_schedule(key) for key, _ in error.faults):
             raise

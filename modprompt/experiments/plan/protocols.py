@@ -189,11 +189,16 @@ def new_of(column: str) -> str:
     return f"{column} new"
 
 
+def wanted(experiment: Experiment) -> Iterator[Job]:
+    """All runs that an experiment's numbers are made of, also one that several methods have in common."""
+    make = {"base2new": _base2new, "few_shot": _few_shot, ACTIVE: _active}.get(experiment.protocol, _cross)
+    return make(experiment)
+
+
 def jobs(experiment: Experiment) -> list[Job]:
     """All runs of an experiment, each once, behind the search and the training it needs."""
-    make = {"base2new": _base2new, "few_shot": _few_shot, ACTIVE: _active}.get(experiment.protocol, _cross)
     once: dict[str, Job] = {}
-    for job in make(experiment):
+    for job in wanted(experiment):
         once.setdefault(job.folder, job)  # a search may serve many seeds and methods
     return list(once.values())
 

@@ -48,14 +48,13 @@ class Rounds(NamedTuple):
 
     def variants(self, methods: Sequence[Method]) -> list[Method]:
         """Every method under every acquisition, and its few-shot runs; one that trains nothing as it is."""
-        found, beside = [], set()
+        found = []
         for method in methods:
-            if method.trains:
-                found += [_under(method, name) for name in self.acquisitions]
-            plain = _without_rounds(method)
-            if (self.few_shot or not method.trains) and (plain.trainer, plain.folder) not in beside:
-                beside.add((plain.trainer, plain.folder))  # variants of a grid over ACTIVE settings share theirs
-                found.append(_under(plain, FEW_SHOT) if method.trains else plain)
+            if not method.trains:
+                found.append(_without_rounds(method))
+                continue
+            found += [_under(method, name) for name in self.acquisitions]
+            found += [_under(_without_rounds(method), FEW_SHOT)] if self.few_shot else []
         return found
 
     def folder(self, dataset: str, method: Method) -> str:
@@ -90,7 +89,14 @@ def _under(method: Method, acquisition: str) -> Method:
 def _without_rounds(method: Method) -> Method:
     beside = method.few_shot or method
     options = tuple((key, text) for key, text in beside.options if not key.startswith(f"{Active.node}."))
-    return beside._replace(label=method.label, point=method.point, options=options, search=None, few_shot=None)
+    return beside._replace(
+        label=method.label,
+        seeds=method.seeds,
+        point=method.point,
+        options=options,
+        image_cache=method.image_cache,
+        few_shot=None,
+    )
 
 
 def refuse(reader: Reader, content: Mapping[str, Any], protocol: str, methods: Sequence[Method]) -> None:

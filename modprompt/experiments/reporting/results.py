@@ -8,7 +8,7 @@ from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.kinds import trains
-from modprompt.experiments.plan.protocols import Job, columns, columns_of
+from modprompt.experiments.plan.protocols import Job, columns, columns_of, wanted
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state
@@ -130,9 +130,10 @@ def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.Stat
     datasets = (experiment.source,) * bool(experiment.source) + experiment.datasets
     results = Results(lines, columns(experiment), datasets)
     stood = {job.folder: (job, stands) for job, stands in states}
-    for job, stands in stood.values():
-        if job.searches:
+    for job in wanted(experiment) if stood else ():
+        if job.searches or job.folder not in stood:
             continue
+        _, stands = stood[job.folder]
         if job.search and not job.tests:
             results.add_search(job, stood[job.search.folder])
         if stands.name == state.FINISHED:

@@ -11,6 +11,7 @@ from modprompt.experiments.plan.commands import expected, flags
 from modprompt.experiments.plan.experiment import narrowed
 from modprompt.runs.rounds import METHODS, Active
 from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import finish, results_below
 
 ROUNDS = """
 protocol: active
@@ -98,15 +99,37 @@ def test_few_shot_runs_of_another_method_stand_beside_if_it_is_said(experiment):
     job = protocols.jobs(found)[-1]
     assert job.folder == "digits/CoOp/eval/glyph-NAMEglyph-clip-LR3_2shots/seed1"
     assert job.method.label == "MPL few-shot"
+    two = narrowed(experiment(ROUNDS.replace("[1]", "[1, 2]").replace("True}}", "True}, " + beside)), seeds=[2])
+    assert {job.seed for job in protocols.jobs(two)} == {2}
 
 
-def test_grid_over_settings_of_rounds_shares_its_few_shot_runs(experiment):
+def test_method_that_cannot_do_without_rounds_must_say_what_its_few_shot_runs_are(experiment, tmp_path, monkeypatch):
+    from modprompt.trainers import config
+
+    def build(settings, tests=False, plain=config.build):
+        cfg = plain(settings, tests)
+        cfg.defrost()
+        cfg.ACTIVE.ROUNDS = cfg.ACTIVE.ROUNDS or 8
+        print("it says so")
+        return cfg
+
+    monkeypatch.setattr(config, "build", build)
+    jobs = protocols.jobs(experiment(ROUNDS))
+    assert check.check(jobs[:3], tmp_path, tmp_path) == []
+    with pytest.raises(UserError, match="method MPL few-shot: MPL chooses its labels in rounds, whatever it is told"):
+        check.check(jobs[3:], tmp_path, tmp_path)
+
+
+def test_grid_over_settings_of_rounds_shares_its_few_shot_runs(experiment, tmp_path):
     grid = "MPL: {trainer: MPL, config: glyph, grid: {ACTIVE.BADGE_ROWS: [right, reference]}}"
     found = experiment(ROUNDS[: ROUNDS.index("MPL:")] + grid + "\n")
-    labels = [method.label for method in found.lines]
-    assert len(labels) == 6
-    assert labels.count("MPL BADGE_ROWS right few-shot") == 1
-    assert len({job.folder for job in protocols.jobs(found)}) == 7
+    assert len(found.lines) == 7
+    jobs = protocols.jobs(found)
+    assert len({job.folder for job in jobs}) == len(jobs) == 7
+    finish(jobs[3], tmp_path, 55.0)
+    gathered = results_below(found, tmp_path)
+    few_shot = [line for line in gathered.lines if line.acquisition == "few-shot"]
+    assert [gathered.values(line, "digits", "1") for line in few_shot] == [[55.0], [55.0]]
 
 
 def test_part_of_the_acquisitions(experiment):
