@@ -151,7 +151,9 @@ class Inputs:
             found += same.differing_clip(recorded, digest)
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
-        return found + same.differing_weights(result.get("init_weights"), effective(job).get("MODEL.INIT_WEIGHTS", ""))
+        settings = effective(job)
+        found += same.differing_descriptions(result.get("method"), settings)
+        return found + same.differing_weights(result.get("init_weights"), settings.get("MODEL.INIT_WEIGHTS", ""))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""

@@ -11,6 +11,7 @@ from modprompt.clips import build as backbone
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.running import state, status
+from modprompt.runs import descriptions
 from modprompt.runs.same import file_hash
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
@@ -98,6 +99,16 @@ def test_other_initial_weights_make_results_stale(experiment, tmp_path):
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
     weights.write_bytes(b"another")
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {weights} is another one now"
+
+
+def test_other_phrases_make_results_stale(experiment, tmp_path):
+    phrases = tmp_path / "phrases.json"
+    phrases.write_text('{"zero": ["round"]}')
+    job = protocols.jobs(experiment(FILE + f"options: {{TRAINER.COOP.ASPATH: '{phrases}'}}\n"))[0]
+    finish(job, tmp_path, 80.0, method={descriptions.NAME: f"AS {descriptions.read(str(phrases)).hash}"})
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
+    phrases.write_text('{"zero": ["hollow"]}')
+    assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {phrases} is another one now"
 
 
 def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
