@@ -24,6 +24,7 @@ class Pool:
         images: those that have a label at the start, then the others, in the data set's order.
         names: of the C classes.
         labels: {place in images: label that training uses}, in the order of labelling.
+        free: places of those whose label a model has given.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -34,6 +35,7 @@ class Pool:
         self.names: list[str] = list(dataset.classnames)
         self.labels: dict[int, int] = {place: image.label for place, image in enumerate(labelled)}
         self.known_at_start = len(labelled)
+        self.free: set[int] = set()
         self._root = str(getattr(dataset, "image_root", ""))
         self._places = {self.file(place): place for place in range(len(self.images))}
 
@@ -71,9 +73,18 @@ class Pool:
             counts[label] += 1
         return counts
 
-    def wrong(self) -> int:
-        """How many labels, given by a model for nothing, are other than those that the data set knows."""
-        return sum(self.truth(place) not in (UNKNOWN, label) for place, label in self.labels.items())
+    def label(self, place: int, label: int, free: bool = False) -> None:
+        """Give an image a label; free: by the model, for nothing."""
+        self.labels[place] = label
+        if free:
+            self.free.add(place)
+
+    def wrong(self) -> int | None:
+        """How many free labels are other than those that the data set knows; None if it does not know them all."""
+        truths = {place: self.truth(place) for place in self.free}
+        if UNKNOWN in truths.values():
+            return None
+        return sum(self.labels[place] != truth for place, truth in truths.items())
 
     def fingerprint(self) -> str:
         """A hash that tells one pool from another, wherever it lies."""

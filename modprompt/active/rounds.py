@@ -181,7 +181,7 @@ class Rounds:
             labelling.write_files(self.folder, one, self.pool)
         for pick in one.picks:
             assert pick.label is not None
-            self.pool.labels[self.pool.place(pick.file)] = pick.label
+            self.pool.label(self.pool.place(pick.file), pick.label, pick.free is not None)
         if one.facts is None:
             one = self._train(one)
         self.done.append(one)
@@ -227,7 +227,7 @@ class Rounds:
             "results": dict(results),
             "trainer": self.trainings.decisive,
             **spread(self.pool.counts()),
-            "wrong_free": self.pool.wrong() if not self.labelling.asks else 0,
+            "wrong_free": self.pool.wrong(),
             "prompts_hash": prompts_hash(trainer.model.prompt_learner),
         }
 

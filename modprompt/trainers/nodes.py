@@ -61,7 +61,6 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
     defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
-    defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     add_missing(cfg, defaults)
 
 

@@ -53,9 +53,17 @@ def test_its_few_shot_hash_tells_orders_and_labels_apart(dataset):
 
 def test_a_wrong_free_label_is_counted_and_changes_the_class_name(dataset):
     pool = Pool(dataset)
-    pool.labels.update({4: 2, 0: 0})
-    assert pool.wrong() == 1
+    for place, label, free in ((4, 2, True), (0, 0, True), (1, 2, False)):
+        pool.label(place, label, free)
+    assert pool.wrong() == 1  # what people say is not counted
     assert pool.as_dataset().train_x[0].classname == "eel"
+
+
+def test_wrong_free_labels_are_not_counted_where_the_truth_is_not_known(unlabelled):
+    pool = Pool(unlabelled)
+    assert pool.wrong() == 0
+    pool.label(5, 2, free=True)
+    assert pool.wrong() is None
 
 
 def test_fingerprint_tells_pools_apart_wherever_they_lie(dataset, tmp_path):
