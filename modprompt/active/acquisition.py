@@ -8,6 +8,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple
 from torch import Tensor
 
 from modprompt.checks import check_name
+from modprompt.errors import SettingError
 
 
 class Seen(NamedTuple):
@@ -90,5 +91,10 @@ def find(name: str) -> Acquisition:
     Raises:
         SettingError: if there is none; the nearest is named.
     """
-    check_name(name, list(_KNOWN), "ACTIVE.METHOD")
+    try:
+        check_name(name, list(_KNOWN), "ACTIVE.METHOD")
+    except SettingError as error:
+        raise SettingError(
+            [(key, f"{text}; one of your own: --import its module") for key, text in error.faults]
+        ) from None
     return _KNOWN[name]

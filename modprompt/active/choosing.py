@@ -38,6 +38,7 @@ class Chooser:
         self.cfg, self.active, self.pool, self.budget = cfg, active, pool, budget
         self.acquisition = acquisition.find(active.method)
         self._scorer = Scorer(pool.images)
+        self.clip = ""  # the weights of the zero-shot CLIP that has chosen, if it has
         wanted, there = active.rounds * budget, len(pool.unlabelled)
         if wanted > there:
             raise UserError(
@@ -89,6 +90,7 @@ class Chooser:
         cfg.freeze()
         with given(cfg.DATASET.NAME, self.pool.for_scoring()):
             trainer = TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
+        self.clip = str(trainer.backbone_fingerprint)
         return Scorer(self.pool.images).scored(trainer)
 
     def _seen(self, scored: Scored, unlabelled: list[int]) -> Seen:

@@ -44,19 +44,11 @@ def _place(label: int | None) -> int:
     return 0 if label is None else label + 1
 
 
-def write_files(folder: Path, one: Round, pool: Pool) -> None:
-    """Write a round's file of picks, with the labels that are known by now, and the page that shows them."""
-    rows, shown = rows_of(one.picks, pool.names), ["", *distinct(pool.names)]
-    filled = [row._replace(label=row.label or shown[_place(pick.label)]) for row, pick in zip(rows, one.picks)]
-    picks_file.write(file_of(folder, one.number), filled)
-    _write_sheet(folder, one, rows, pool, ask=not one.labelled, labels=[pick.label for pick in one.picks])
-
-
-def _write_sheet(
-    folder: Path, one: Round, rows: Sequence[picks_file.Row], pool: Pool, ask: bool, labels: Sequence[int | None]
-) -> None:
-    title = f"Round {one.number}: {len(rows)} images"
-    sheet.write(folder / f"{round_name(one.number)}.html", rows, pool.root, title, pool.names, ask, labels)
+def _write_sheet(folder: Path, one: Round, pool: Pool, labels: Sequence[int | None]) -> None:
+    """The page that shows a round's images; it asks for labels as long as one is missing."""
+    rows = rows_of(one.picks, pool.names)
+    path, title = folder / f"{round_name(one.number)}.html", f"Round {one.number}: {len(rows)} images"
+    sheet.write(path, rows, pool.root, title, pool.names, None in labels, labels)
 
 
 class Labelling:
@@ -72,25 +64,59 @@ class Labelling:
         self.folder, self.pool = folder, pool
         self.asks = ask or any(pool.truth(place) == UNKNOWN for place in pool.unlabelled)
 
+    def put_aside(self, one: Round) -> None:
+        """Call it for a round that has no record yet: labels of other images under its file's name are kept aside."""
+        path = file_of(self.folder, one.number)
+        if not path.is_file():
+            return
+        try:
+            picks_file.read_labels(path, rows_of(one.picks, self.pool.names), self.pool.names)
+        except UserError as error:
+            number = 1
+            while (aside := path.with_name(f"{path.stem}.aside{number}.csv")).exists():
+                number += 1
+            path.rename(aside)
+            print(f"{error}: it is kept as {aside.name}")
+
+    def show(self, one: Round) -> None:
+        """Have the files of a round there, with the labels that are known by now; what people wrote stays."""
+        path = file_of(self.folder, one.number)
+        if path.is_file() and not (one.labelled and None in self._read(one)):
+            if not path.with_suffix(".html").is_file():
+                _write_sheet(self.folder, one, self.pool, self._read(one))
+            return
+        rows, shown = rows_of(one.picks, self.pool.names), ["", *distinct(self.pool.names)]
+        filled = [row._replace(label=row.label or shown[_place(pick.label)]) for row, pick in zip(rows, one.picks)]
+        picks_file.write(path, filled)
+        _write_sheet(self.folder, one, self.pool, [pick.label for pick in one.picks])
+
+    def _read(self, one: Round) -> list[int | None]:
+        """The labels in a round's file, in the order of its picks; free ones are as the record has them."""
+        path = file_of(self.folder, one.number)
+        return picks_file.read_labels(path, rows_of(one.picks, self.pool.names), self.pool.names)
+
     def labelled(self, one: Round) -> Round:
         """The round with a label for every pick.
 
         Raises:
             WaitsForLabels: if some are still to be filled in; what waits is noted beside the file.
-            UserError: if the file does not fit.
+            UserError: if the file does not fit, or has labels that nobody asks for any more.
         """
+        labels, path = self._read(one), file_of(self.folder, one.number)
         if not self.asks:
-            return self._with(one, [self._truth(pick) for pick in one.picks])
-        path = file_of(self.folder, one.number)
-        if not path.is_file():
-            write_files(self.folder, one, self.pool)
-        rows = rows_of(one.picks, self.pool.names)
-        labels = picks_file.read_labels(path, rows, self.pool.names)
+            truths = [self._truth(pick) for pick in one.picks]
+            if any(label not in (None, truth) for label, truth in zip(labels, truths)):
+                raise UserError(
+                    f"{path} has labels that somebody filled in: ACTIVE.ASK True goes on with them; to take the data "
+                    "set's, empty the column `label`"
+                )
+            (self.folder / WAITING).unlink(missing_ok=True)
+            return self._with(one, truths)
         missing = sum(label is None for label in labels)
         if missing:
             facts = {"round": one.number, "file": path.name, "missing": missing, "of": len(labels)}
             write_json(self.folder / WAITING, facts)
-            _write_sheet(self.folder, one, rows, self.pool, ask=True, labels=labels)  # with what is there by now
+            _write_sheet(self.folder, one, self.pool, labels)  # with what is there by now
             raise WaitsForLabels(
                 f"round {one.number} lacks {missing} of {len(labels)} labels: fill class names into the column `label` "
                 f"of {path} ({path.with_suffix('.html').name} shows the images), then give the same command again"
@@ -105,19 +131,18 @@ class Labelling:
         return one._replace(picks=tuple(pick._replace(label=label) for pick, label in zip(one.picks, labels)))
 
     def require_unchanged(self, one: Round) -> None:
-        """Complain about labels that were changed in the file of a round which has used others.
+        """Complain about labels in the file of a round that are others than those on record.
 
         Raises:
             UserError: if there are any.
         """
         path = file_of(self.folder, one.number)
-        if not self.asks or not path.is_file():
+        if not path.is_file():
             return
-        blank = [pick._replace(label=None) for pick in one.picks]
-        labels = picks_file.read_labels(path, rows_of(blank, self.pool.names), self.pool.names)
-        other = [pick.file for pick, label in zip(one.picks, labels) if label not in (None, pick.label)]
+        other = [pick.file for pick, label in zip(one.picks, self._read(one)) if label not in (None, pick.label)]
         if other:
             raise UserError(
-                f"{path} has other labels than round {one.number} was trained with (e.g. of {other[0]}): to train anew "
-                f"with these, move {round_name(one.number)}.json and all of later rounds away; else put them back"
+                f"{path} has other labels than round {one.number} has (e.g. of {other[0]}): to train anew with these, "
+                f"move {round_name(one.number)}.json and all of later rounds away (not the file itself); else put "
+                "them back"
             )

@@ -25,9 +25,9 @@ class NewClasses:
         new.DATASET.SUBSAMPLE_CLASSES = "new"
         new.freeze()
         with generators.kept():
-            dataset = build_dataset(new)
-        self.names, self.dataset_name = list(dataset.classnames), cfg.DATASET.NAME
-        self._scorer = Scorer(dataset.test)
+            self.dataset = build_dataset(new)
+        self.names, self.dataset_name = list(self.dataset.classnames), cfg.DATASET.NAME
+        self._scorer = Scorer(self.dataset.test)
         self._told = False
 
     def accuracy_pct(self, trainer: Any) -> float | None:

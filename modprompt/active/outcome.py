@@ -7,6 +7,7 @@ from typing import Any, Sequence
 
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
+from modprompt.runs.result import NO_IMAGES, NO_TEST
 from modprompt.runs.rounds import Active
 
 _KEPT_ASIDE = ("results", "trainer")  # of a round's facts: they are for who goes on
@@ -34,7 +35,7 @@ def overview(done: Sequence[Round]) -> str:
     return "\n".join(["=== Result Overview ===", *lines, "======================="])
 
 
-def active_record(active: Active, budget: int, pool: Pool, done: Sequence[Round]) -> dict[str, Any]:
+def active_record(active: Active, budget: int, pool: Pool, done: Sequence[Round], no_test: bool) -> dict[str, Any]:
     """What result.json says of a run in rounds, over what it says of its last training."""
     rounds = [
         {
@@ -58,5 +59,6 @@ def active_record(active: Active, budget: int, pool: Pool, done: Sequence[Round]
         "elapsed_s": round(sum(one["elapsed_s"] for one in rounds), 1),
     }
     if rounds[-1]["accuracy_pct"] is None:  # there were no test images
-        facts.update({"accuracy_pct": None, "images": 0, "correct": 0, "tested_on": "nothing"})
+        untested = NO_TEST if no_test else NO_IMAGES
+        facts.update({"accuracy_pct": None, "images": 0, "correct": 0, "tested_on": "nothing", "untested": untested})
     return facts

@@ -88,7 +88,7 @@ class Pool:
 
     def fingerprint(self) -> str:
         """A hash that tells one pool from another, wherever it lies."""
-        return images_hash(self.images, root=self._root)
+        return f"{len(self.images)} images, {images_hash(self.images, root=self._root)}"
 
     def as_dataset(self) -> Any:
         """The data set with the labelled images, in the order of labelling, for training; all else as it is."""

@@ -48,6 +48,7 @@ class Round(NamedTuple):
     picks: in the order of choosing.
     generators: their states, behind the choice, or once it is done behind the test.
     facts: what came of it; None before it is done.
+    clip: the weights of the CLIP that has chosen, where no round's trainer has; else empty.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Round(NamedTuple):
     picks: tuple[Picked, ...]
     generators: dict[str, Any]
     facts: dict[str, Any] | None = None
+    clip: str = ""
 
     @property
     def labelled(self) -> bool:
@@ -121,8 +123,9 @@ def _understood(content: Mapping[str, Any], classes: int) -> Round:
         raise ValueError("an image is picked twice")
     settings = {str(key): str(value) for key, value in dict(content["settings"]).items()}
     facts = content["facts"]
+    facts = None if facts is None else dict(facts)
     return Round(
-        int(content["number"]), settings, picks, dict(content["generators"]), None if facts is None else dict(facts)
+        int(content["number"]), settings, picks, dict(content["generators"]), facts, str(content.get("clip", ""))
     )
 
 
@@ -137,10 +140,9 @@ def copy_all(source: Path, folder: Path) -> None:
 
     Args:
         source: where the other run keeps its rounds.
-        folder: where they go; what is there already, without a record, gives way.
+        folder: where they go; empty, or not there.
     """
     aside = folder.with_name(f".{folder.name}.part")
-    for old in (aside, folder):
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)  # of a killed start
     shutil.copytree(source, aside, ignore=shutil.ignore_patterns("job", "*.part"))
     aside.rename(folder)

@@ -14,7 +14,7 @@ from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
-from modprompt.active import generators, labelling, record, selection
+from modprompt.active import generators, record, same_run, selection
 from modprompt.active.choosing import Chooser
 from modprompt.active.labelling import Labelling
 from modprompt.active.new_classes import NewClasses
@@ -24,11 +24,9 @@ from modprompt.active.record import Round
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.runs import result as results
 from modprompt.runs.rounds import Active
 from modprompt.runs.settings import Settings
 from modprompt.storage.parts import remove_parts
-from modprompt.trainers import training_state
 from modprompt.trainers.nodes import method_of
 from modprompt.trainers.result import ResultRecorder, prompts_hash
 
@@ -66,6 +64,8 @@ def run(cfg: CfgNode, settings: Settings) -> None:
     """
     if not cfg.OUTPUT_DIR:
         raise UserError("ACTIVE.ROUNDS: rounds are kept in the output folder: give --output-dir")
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    trainer.check_cfg(trainer.__new__(trainer), cfg)  # what it refuses by its settings alone comes first
     Rounds(cfg, settings, settings_of(cfg)).run()
 
 
@@ -111,63 +111,41 @@ class Rounds:
 
     def run(self) -> None:
         """All rounds that are not done, then the result."""
-        if self.folder.is_dir():
-            remove_parts(self.folder)  # of killed writers
-        self._take_over()
-        self._require_same_run()
+        self._go_on()
         for number in range(self.active.rounds):
             self._round(number)
         self._finish()
 
     # ------------------------------------------------------------------ what was done before
 
-    def _decisive(self) -> dict[str, str]:
-        """What must be the same for rounds to be gone on with, as {name: text}."""
-        own = getattr(TRAINER_REGISTRY.get(self.cfg.TRAINER.NAME), "node_name", "")
-        mine = ("TRAINER.NAME", f"TRAINER.{own}.")
-        free = ("ACTIVE.ROUNDS", "ACTIVE.ASK")
-        return {
-            **{
-                key: text
-                for key, text in training_state.settings_of(self.cfg).items()
-                if key not in free and (not key.startswith("TRAINER.") or key.startswith(mine))
-            },
-            "the pool of images": self.pool.fingerprint(),
-            "the class names": ", ".join(self.pool.names),
-        }
-
-    def _take_over(self) -> None:
-        """Go on from another run's folder, RESUME, where this one has no rounds yet.
+    def _go_on(self) -> None:
+        """Look at what is there, of this run or another one.
 
         Raises:
-            UserError: if there are none either.
+            UserError: if it is not this run's.
         """
-        other = self.cfg.RESUME
-        if not other or record.known(self.folder):
-            return
-        if not record.known(record.folder_of(other)):
-            raise UserError(f"RESUME: there are no rounds to go on from in {other}")
-        record.copy_all(record.folder_of(other), self.folder)
-        print(f"Going on from the rounds of {other}")
-
-    def _require_same_run(self) -> None:
-        self.decisive = self._decisive()
+        same_run.require_own_folder(self.cfg.OUTPUT_DIR)
+        new = None if self.new_classes is None else self.new_classes.dataset
+        self.decisive = same_run.decisive(self.cfg, self.pool, new)
+        if self.folder.is_dir():
+            remove_parts(self.folder)  # of killed writers
+        same_run.take_over(self.cfg.RESUME, self.folder, self.decisive, len(self.pool.names))
         there = record.known(self.folder)
-        own = self.cfg.OUTPUT_DIR
-        if not there and (results.read(own).result or training_state.exists(own)):
-            raise UserError(f"{own} holds a run without rounds: give another --output-dir, or delete it")
-        if there != list(range(len(there))):
-            gap = next(number for number in range(len(there)) if number not in there)
+        same_run.require_whole(there, self.folder)
+        if len(there) > self.active.rounds:
             raise UserError(
-                f"{self.folder} has round {there[-1]} but no record of round {gap}: move the rounds behind it away"
+                f"{self.folder} has {len(there)} rounds, more than ACTIVE.ROUNDS {self.active.rounds}: "
+                "ask for as many, or give another --output-dir"
             )
+        if not there:
+            self.trainings.try_out()
 
     def _read(self, number: int) -> Round | None:
         one = record.read(self.folder, number, len(self.pool.names))
         if one is not None:
-            training_state.require_same(self.decisive, one.settings, str(self.folder))
-            if one.facts is not None:
-                self.trainings.decisive = dict(one.facts["trainer"])
+            same_run.require_same(self.decisive, one, self.folder)
+            self.trainings.know(one)
+            if one.labelled:
                 self.labelling.require_unchanged(one)
         return one
 
@@ -175,10 +153,11 @@ class Rounds:
 
     def _round(self, number: int) -> None:
         one = self._read(number) or self._choose(number)
+        self.labelling.show(one)
         if not one.labelled:
             one = self.labelling.labelled(one)
             record.write(self.folder, one)
-            labelling.write_files(self.folder, one, self.pool)
+            self.labelling.show(one)
         for pick in one.picks:
             assert pick.label is not None
             self.pool.label(self.pool.place(pick.file), pick.label, pick.free is not None)
@@ -192,9 +171,13 @@ class Rounds:
             generators.put(self.done[-1].generators)
         print(f"=== Round {number}: choosing")
         picks = self.chooser.choose(trainer)
-        one = Round(number, self.decisive, tuple(picks), generators.taken())
+        if len(picks) < self.budget:
+            print(f"note: {self.active.method} chose {len(picks)} images, fewer than {self.budget}")
+        one = Round(number, self.decisive, tuple(picks), generators.taken(), clip=self.chooser.clip)
+        self.labelling.put_aside(one)
+        self.trainings.forget(number)  # one that no record knows
         record.write(self.folder, one)
-        labelling.write_files(self.folder, one, self.pool)
+        self.trainings.know(one)
         return one
 
     def _train(self, one: Round) -> Round:
@@ -207,6 +190,7 @@ class Rounds:
         facts = {**self._facts(one, trainer, results), "elapsed_s": round(time.time() - started, 1)}
         one = one._replace(generators=behind, facts=facts)
         record.write(self.folder, one)
+        self.trainings.know(one)
         self.trainings.settled(one.number)
         return one
 
@@ -240,5 +224,5 @@ class Rounds:
         print(overview(self.done))
         recorder = ResultRecorder(self.trainings.trainer_of(last.number))
         recorder.results = last.facts["results"]
-        more = active_record(self.active, self.budget, self.pool, self.done)
+        more = active_record(self.active, self.budget, self.pool, self.done, self.cfg.TEST.NO_TEST)
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")

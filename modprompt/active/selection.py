@@ -7,7 +7,7 @@ Shapes: U images without a label, C classes.
 
 import math
 import random
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Any, List, NamedTuple, Optional, Sequence
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ class Pick(NamedTuple):
     """An image to be labelled.
 
     position: row of the unlabelled images.
-    score: what the acquisition chose it by.
+    score: what the acquisition chose it by; None if by nothing that has a value.
     reason: why, for people.
     predicted: the class of the largest probability, the first in ties.
     probability: that class's.
@@ -31,7 +31,7 @@ class Pick(NamedTuple):
     """
 
     position: int
-    score: float
+    score: Optional[float]
     reason: str
     predicted: int
     probability: float
@@ -120,7 +120,7 @@ def select(
         text = "the model that should choose images gives numbers that are not finite: its training has diverged"
         raise UserError(f"{text}; lower OPTIM.LR")
     used = _acquisition(settings)
-    choice = used.choose(seen, wanted)
+    choice = _plain(used.name, used.choose(seen, wanted))
     _check_choice(used.name, choice, wanted, len(seen.features), len(names))
     probability, predicted = (one[choice.positions].tolist() for one in seen.probabilities.max(dim=1))
     whys = [f"{used.score} {score:.3g}" if used.score else used.name for score in choice.scores]
@@ -135,7 +135,8 @@ def select(
     for one in order:
         free = choice.free.get(choice.positions[one])
         why = whys[one] if free is None else f"free label {names[free]!r}; {whys[one]}"
-        found.append(Pick(choice.positions[one], choice.scores[one], why, predicted[one], probability[one], free))
+        score = choice.scores[one] if used.score else None
+        found.append(Pick(choice.positions[one], score, why, predicted[one], probability[one], free))
     return found
 
 
@@ -145,6 +146,21 @@ def _acquisition(settings: Active) -> Acquisition:
     if found.choose is badge.badge and settings.badge_rows == "reference":
         return found._replace(choose=badge.badge_of_reference)
     return found
+
+
+def _plain(name: str, choice: Any) -> Choice:
+    """A choice in plain numbers, whatever an acquisition, maybe one of a user's own, has them in.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        positions, scores, free = choice
+        labels = {int(position): int(label) for position, label in dict(free).items()}
+        return Choice([int(one) for one in positions], [float(one) for one in scores], labels)
+    except (TypeError, ValueError):
+        what = type(choice).__name__
+        raise ValueError(f"acquisition {name!r} must give a Choice of positions and scores, got a {what}") from None
 
 
 def _check_choice(name: str, choice: Choice, wanted: int, pool: int, classes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,20 @@ from yacs.config import CfgNode
 from modprompt.active import generators
 from modprompt.active.given import given
 from modprompt.active.pool import Pool
+from modprompt.active.record import Round
+from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
+from modprompt.runs import same
 from modprompt.runs.rounds import round_name
 from modprompt.runs.settings import Settings
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.versioned import plain
 from modprompt.trainers import training_state
 from modprompt.trainers.config import of_one_training
-from modprompt.trainers.result import ResultRecorder
+from modprompt.trainers.result import ResultRecorder, prompts_hash
 
 _OF_ONE_ROUND = "the training images"  # of what decides a training
+_INITIAL = "the initial weights"
 
 
 class Trainings:
@@ -37,7 +42,20 @@ class Trainings:
     def __init__(self, cfg: CfgNode, settings: Settings, folder: Path, pool: Pool, tests: bool) -> None:
         self.cfg, self.settings, self.folder, self.pool, self.tests = cfg, settings, folder, pool, tests
         self.decisive: dict[str, str] = {}  # of earlier rounds: what trainers of all rounds share
+        self._prompts: dict[int, str] = {}  # hashes of what rounds have learned
+        self._clip = ""  # the weights of the CLIP that has chosen the first round
         self._trainer: Any = None
+
+    def know(self, one: Round) -> None:
+        """Hold what is trained from now on against a round on record."""
+        self._clip = one.clip or self._clip
+        if one.facts is not None:
+            self.decisive = dict(one.facts["trainer"])
+            self._prompts[one.number] = str(one.facts["prompts_hash"])
+
+    def forget(self, number: int) -> None:
+        """Remove a round's training: what is trained is what its record asks for, from scratch."""
+        shutil.rmtree(self.cfg_of(number).OUTPUT_DIR, ignore_errors=True)
 
     def cfg_of(self, number: int) -> CfgNode:
         """The configuration of a round's training."""
@@ -52,10 +70,24 @@ class Trainings:
         with given(cfg.DATASET.NAME, self.pool.as_dataset()):
             trainer = build_trainer(cfg)
         own = {key: text for key, text in trainer.resume_settings().items() if key != _OF_ONE_ROUND}
+        own[_INITIAL] = str(getattr(trainer, "init_weights_hash", ""))
         if self.decisive:
             training_state.require_same(own, self.decisive, str(self.folder))
         self.decisive = plain(own)
+        other = same.differing_clip(self._clip, trainer.backbone_fingerprint)
+        if other:
+            raise UserError(f"{self.folder}: {other[0]} since images were chosen: give the CLIP that has chosen them")
         return trainer
+
+    def try_out(self) -> None:
+        """Build a trainer before anything is chosen, so that what it refuses costs nobody a label. No generator moves.
+
+        Raises:
+            UserError: if a setting, a class name or a file does not fit.
+        """
+        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="")
+        with generators.kept(), given(cfg.DATASET.NAME, self.pool.for_scoring()):
+            build_trainer(cfg)
 
     def train(self, number: int) -> tuple[Any, dict[str, float]]:
         """Train a round and test it, going on where an earlier start was killed; its state stays until `settled`.
@@ -68,6 +100,8 @@ class Trainings:
         """
         self._trainer = None  # its memory first
         cfg = self.cfg_of(number)
+        if not training_state.exists(cfg.OUTPUT_DIR):
+            self.forget(number)  # checkpoints alone do not say where the generators were
         with run_folder.hold(cfg.OUTPUT_DIR):
             trainer = self._built(cfg)
             trainer.keeps_state = True
@@ -89,9 +123,25 @@ class Trainings:
         if self._trainer is None:
             cfg = self.cfg_of(number)
             with generators.kept(), run_folder.hold(cfg.OUTPUT_DIR):
-                self._trainer = self._built(cfg)
-                self._trainer.load_model(cfg.OUTPUT_DIR)
+                trainer = self._built(cfg)
+                self._load(trainer, number)
+            self._trainer = trainer
         return self._trainer
+
+    def _load(self, trainer: Any, number: int) -> None:
+        """The prompts of a round.
+
+        Raises:
+            UserError: if they are not there, or others than those on record.
+        """
+        folder, names = self.cfg_of(number).OUTPUT_DIR, self.folder / round_name(number)
+        anew = f"to train anew from round {number} on, move {names}.json and all of later rounds away"
+        try:
+            trainer.load_model(folder)
+        except UserError as error:
+            raise UserError(f"the prompts of round {number} cannot be gone on with ({error}); {anew}") from None
+        if prompts_hash(trainer.model.prompt_learner) != self._prompts[number]:
+            raise UserError(f"{folder} has other prompts than round {number} was tested with; {anew}")
 
     def leave(self, number: int) -> None:
         """Put a round's checkpoints where those of a run without rounds are, in the output folder itself."""

@@ -1,7 +1,7 @@
 """Active prompt learning as its repository has it (PCB, arXiv 2311.11178): CoOp in rounds of choosing labels."""
 
 from dataclasses import dataclass
-from typing import Any, Dict
+from typing import Any, Dict, Mapping
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
@@ -28,16 +28,19 @@ class CoOpAL(SecondNode):
         if self.aspath and self.aepath:
             raise SettingError([("ASPATH", " and AEPATH are both set: take one, the mean of logits or of embeddings")])
 
-    def means(self) -> Dict[str, Any]:
-        """Eight rounds with the repository's PCB, which it cannot switch off; and the phrases."""
-        phrases = {"ASPATH": self.aspath, "AEPATH": self.aepath}
+    def means(self, given: Mapping[str, str]) -> Dict[str, Any]:
+        """Eight rounds with the repository's PCB, which it cannot switch off, unless there are to be none; phrases."""
+        paths = {"ASPATH": self.aspath, "AEPATH": self.aepath}
+        phrases = {f"{CoOp.node}.{key}": path for key, path in paths.items() if path}
+        if given.get("ACTIVE.ROUNDS") == "0":
+            return phrases
         return {
             "ACTIVE.ROUNDS": ROUNDS,
             "ACTIVE.METHOD": self.method or NONE,
             "ACTIVE.PCB": True,
             "ACTIVE.GIVE_UP": True,
             "ACTIVE.GAMMA": self.gamma,
-            **{f"{CoOp.node}.{key}": path for key, path in phrases.items() if path},
+            **phrases,
         }
 
 

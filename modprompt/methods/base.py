@@ -31,8 +31,12 @@ M = TypeVar("M", bound="Method")
 class SecondNode(Configured):
     """Settings of a method in another node than its own, as its repository has them: they stand for others."""
 
-    def means(self) -> Dict[str, Any]:
-        """The settings that these stand for, by dotted key; what is given under its own name stays as it is given."""
+    def means(self, given: Mapping[str, str]) -> Dict[str, Any]:
+        """The settings that these stand for, by dotted key.
+
+        Args:
+            given: settings that are given under their own names, as text: these stay as they are.
+        """
         raise NotImplementedError
 
 

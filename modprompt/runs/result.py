@@ -9,6 +9,7 @@ from modprompt.storage.opening import PathLike, read_bytes
 from modprompt.storage.seal import check_seal
 
 FILE_NAME = "result.json"
+NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run with rounds has no accuracy; under "untested"
 VERSION = 2  # of the record; the first had no version and no hash
 
 

@@ -8,9 +8,11 @@ rounds/waiting.json    which labels a run waits for
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from modprompt.errors import WaitsForLabels
+from modprompt.errors import UserError, WaitsForLabels
 from modprompt.fields import Configured, setting
+from modprompt.storage.opening import PathLike
 
 FOLDER = "rounds"
 WAITING = "waiting.json"  # in it: {"round": 3, "file": "round_3.csv", "missing": 7, "of": 10}
@@ -26,6 +28,13 @@ def round_name(number: int) -> str:
 METHODS = (  # names alone, for whoever must not import PyTorch
     RANDOM, "entropy", "margin", "least_confidence", "coreset", "badge", "cb", "cbsq", NONE, PCB_ALONE,
 )  # fmt: skip
+
+
+def require_none(output_dir: PathLike) -> None:
+    """Raise UserError if a folder holds rounds, which a run without any would write over."""
+    folder = Path(output_dir) / FOLDER
+    if any(folder.glob(f"{round_name(0)[:-1]}*.json")):
+        raise UserError(f"{folder} holds rounds of active learning (ACTIVE.ROUNDS): give another --output-dir")
 
 
 @dataclass(frozen=True, repr=False)

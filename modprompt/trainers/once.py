@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import warnings
-from typing import Any, Callable, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
 from dassl.config import cfg_default
 
@@ -54,6 +54,13 @@ def _tests_another_model(result: Mapping[str, Any], evaluated: str, model_dir: s
         return sha256_of(find_checkpoint(folder, epoch)) != tested.get("hash")
     except (UserError, OSError):
         return True
+
+
+def _has_more_rounds(result: Mapping[str, Any], settings: Mapping[str, str], found: Sequence[str]) -> bool:
+    """Whether a run is a finished one but for rounds that come behind its last."""
+    active, key = result.get("active"), "ACTIVE.ROUNDS"
+    there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
+    return bool(there) and wanted.isdigit() and int(wanted) > there and all(one.startswith(f"{key} ") for one in found)
 
 
 def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> List[str]:
@@ -126,7 +133,13 @@ def finished_before(
     if not isinstance(result.get("settings"), dict):
         raise same.told(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
+    if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
+        print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
+        return False
     found = same.differing_settings(result["settings"], settings, tests, defaults)
+    if _has_more_rounds(result, settings, found):
+        print(f"{cfg.OUTPUT_DIR} is finished with fewer rounds (ACTIVE.ROUNDS): going on")
+        return False
     if not tests and result.get("evaluated"):
         found.append(f"it is a test of {result['evaluated']}")
     found = found or _differing_images(cfg, result, defaults)

@@ -31,6 +31,7 @@ from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
 from modprompt.trainers.nodes import method_of, registered_default, searched
 from modprompt.trainers.resuming import ResumableRun
 from modprompt.trainers.searching import Searching
+from modprompt.trainers.second_node import require_stood_in
 from modprompt.trainers.telling import tell_of
 from modprompt.training.fused import fused
 from modprompt.training.graph import GraphStep
@@ -93,6 +94,8 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
         self.cfg = cfg  # Dassl sets it behind this check
         one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
+        if self.method_class is not None and self.method_class.second_node is not None:
+            require_stood_in(cfg, self.method_class.second_node)
         try:
             one_of("PREC", self.settings.PREC, precision.CHOICES)
             self.method = self.make_method().prepared()

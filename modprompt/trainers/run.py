@@ -19,6 +19,7 @@ from modprompt.data.storage import find_recorded
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs import schedule_file
+from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.trainers import backbone, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
@@ -142,6 +143,7 @@ def _set_up(cfg: CfgNode) -> None:
 
 
 def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
+    require_none(cfg.OUTPUT_DIR)
     trainer = build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
     recorder = ResultRecorder(trainer)
     if mode.eval_only:

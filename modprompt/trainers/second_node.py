@@ -4,26 +4,29 @@ from typing import Any, Mapping, Type
 
 from yacs.config import CfgNode
 
-from modprompt.errors import SettingError
+from modprompt.errors import SettingError, UserError
 from modprompt.methods.base import SecondNode
+from modprompt.runs.settings import Given, as_text
 from modprompt.trainers.nodes import method_of
 
+_STOOD_IN = "modprompt_stood_in"  # on a config: its second node was read
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
 
 
-def stand_in(cfg: CfgNode, given: Mapping[str, Any], cls: Type[SecondNode]) -> None:
+def stand_in(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) -> None:
     """Give, in place, the settings that a second node stands for their values; a line says which.
 
     Args:
         cfg: the configuration of a run, merged.
-        given: dotted keys that files, flags and options give: these stay as they are.
+        given: what files, flags and options give, by dotted key: these settings stay as they are.
         cls: what the node is.
 
     Raises:
         SettingError: if a setting of the node does not fit.
     """
     try:
-        found = method_of(cls, cfg.TRAINER[cls.node.rpartition(".")[2]]).means()
+        texts = {key: as_text(one.value) for key, one in given.items()}
+        found = method_of(cls, cfg.TRAINER[cls.node.rpartition(".")[2]]).means(texts)
     except SettingError as error:
         raise error.under(cls.node) from None
     taken = {key: value for key, value in found.items() if key not in given}
@@ -34,5 +37,17 @@ def stand_in(cfg: CfgNode, given: Mapping[str, Any], cls: Type[SecondNode]) -> N
             node = node[part]
         node[leaf] = value
     kept = [key for key in found if key not in taken]
-    texts = ", ".join(f"{key} {value}" for key, value in taken.items())
-    print(f"{cfg.TRAINER.NAME}: {cls.node} stands for {texts}" + (f"; given itself: {', '.join(kept)}" if kept else ""))
+    said = ", ".join(f"{key} {value}" for key, value in taken.items()) or "nothing"
+    print(f"{cfg.TRAINER.NAME}: {cls.node} stands for {said}" + (f"; given itself: {', '.join(kept)}" if kept else ""))
+    vars(cfg)[_STOOD_IN] = True
+
+
+def require_stood_in(cfg: Any, cls: Type[SecondNode]) -> None:
+    """Raise UserError if nobody has read a method's second node: its settings would decide nothing.
+
+    Args:
+        cfg: the configuration of a run.
+        cls: what the node is.
+    """
+    if not vars(cfg).get(_STOOD_IN):
+        raise UserError(f"{cls.node}: its settings are read by train.py and `modprompt active` of this project alone")

@@ -49,6 +49,11 @@ def _check_one(settings: Settings, job: Job) -> None:
             f"{cfg.TRAINER.NAME} chooses its labels in rounds, whatever it is told: say what its few-shot runs are, "
             "few_shot: {trainer: ..., config: ...}, or have none, few_shot: false for all"
         )
+    if cfg.ACTIVE.ROUNDS and not job.method.acquisition and not job.tests:
+        raise UserError(
+            f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS), which protocol "
+            "active is for; ACTIVE.ROUNDS 0 trains on all of them"
+        )
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, CLIPTrainer):

@@ -22,7 +22,10 @@ from modprompt.experiments.plan.reading import Reader
 from modprompt.runs.rounds import METHODS, NONE, PCB_ALONE, Active
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
-SET_HERE = ("ACTIVE.METHOD", "ACTIVE.PCB", "ACTIVE.ROUNDS", "ACTIVE.BUDGET", "ACTIVE.GAMMA")
+SET_HERE = (
+    "ACTIVE.METHOD", "ACTIVE.PCB", "ACTIVE.ROUNDS", "ACTIVE.BUDGET", "ACTIVE.GAMMA",
+    "TRAINER.COOPAL.METHOD", "TRAINER.COOPAL.GAMMA",  # which stand for two of them
+)  # fmt: skip
 FEW_SHOT = "few-shot"  # in the place of an acquisition
 _PCB = "+pcb"
 _NAME = re.compile(r"\w[\w-]*")  # it is the name of a folder
@@ -73,7 +76,7 @@ class Rounds(NamedTuple):
             ("ROUNDS", str(self.number)),
             ("BUDGET", str(self.budget)),
         ]
-        active += [("GAMMA", f"{self.gamma:g}")] if _has_pcb(acquisition) else []
+        active += [("GAMMA", repr(self.gamma))] if _has_pcb(acquisition) else []
         classes = (("DATASET.SUBSAMPLE_CLASSES", "base"),) if self.base2new else ()
         return (("DATASET.NUM_SHOTS", "-1"), *classes, *((f"ACTIVE.{key}", text) for key, text in active))
 

@@ -20,8 +20,18 @@ def one():
     return Round(1, {}, PICKS, {})
 
 
+def rows_in(path):
+    return list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+
+
+def shown(labels, one):
+    """The labelling, its round's files being there."""
+    labels.show(one)
+    return labels
+
+
 def fill(path, labels):
-    rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+    rows = rows_in(path)
     for row in rows:
         row["label"] = labels.get(row["file"], row["label"])
     with path.open("w", newline="") as file:
@@ -31,20 +41,22 @@ def fill(path, labels):
 
 
 def test_known_labels_are_taken_without_a_question(tmp_path, dataset, one):
-    found = Labelling(tmp_path, Pool(dataset), ask=False).labelled(one)
+    labels = shown(Labelling(tmp_path, Pool(dataset), ask=False), one)
+    found = labels.labelled(one)
     assert [pick.label for pick in found.picks] == [2, 0, 1]
-    assert not list(tmp_path.glob("round*"))
+    labels.show(found)
+    assert [row["label"] for row in rows_in(labelling.file_of(tmp_path, 1))] == ["eel", "cat", "dog"]
 
 
 def test_a_free_label_is_taken_as_it_is(tmp_path, dataset, one):
     free = one._replace(picks=(PICKS[0]._replace(free=1), *PICKS[1:]))
-    found = Labelling(tmp_path, Pool(dataset), ask=False).labelled(free)
+    found = shown(Labelling(tmp_path, Pool(dataset), ask=False), free).labelled(free)
     assert [pick.label for pick in found.picks] == [1, 0, 1]
 
 
 @pytest.mark.parametrize("ask", [True, False])
 def test_images_without_labels_are_asked_for(tmp_path, unlabelled, one, ask):
-    labels = Labelling(tmp_path, Pool(unlabelled), ask)
+    labels = shown(Labelling(tmp_path, Pool(unlabelled), ask), one)
     with pytest.raises(WaitsForLabels, match="round 1 lacks 3 of 3 labels.*round_1.csv.*round_1.html"):
         labels.labelled(one)
     assert json.loads((tmp_path / "waiting.json").read_text()) == {
@@ -66,7 +78,7 @@ def test_images_without_labels_are_asked_for(tmp_path, unlabelled, one, ask):
 
 def test_free_labels_are_never_asked_for(tmp_path, unlabelled, one):
     free = one._replace(picks=(PICKS[0]._replace(free=1), *PICKS[1:]))
-    labels = Labelling(tmp_path, Pool(unlabelled), ask=True)
+    labels = shown(Labelling(tmp_path, Pool(unlabelled), ask=True), free)
     with pytest.raises(WaitsForLabels, match="lacks 2 of 3"):
         labels.labelled(free)
     fill(labelling.file_of(tmp_path, 1), {"3.jpg": "cat", "7.jpg": "dog"})
@@ -74,8 +86,7 @@ def test_free_labels_are_never_asked_for(tmp_path, unlabelled, one):
 
 
 def test_labels_that_nobody_asked_for_are_refused(tmp_path, unlabelled, one):
-    labels = Labelling(tmp_path, Pool(unlabelled), ask=True)
-    labelling.write_files(tmp_path, one, labels.pool)
+    labels = shown(Labelling(tmp_path, Pool(unlabelled), ask=True), one)
     with labelling.file_of(tmp_path, 1).open("a") as file:
         file.write("4,8.jpg,,,,,dog\n")
     with pytest.raises(UserError, match=r"round_1.csv.*8\.jpg"):
@@ -84,11 +95,43 @@ def test_labels_that_nobody_asked_for_are_refused(tmp_path, unlabelled, one):
 
 def test_labels_changed_behind_their_round_are_noticed(tmp_path, unlabelled, one):
     pool = Pool(unlabelled)
-    labels, used = Labelling(tmp_path, pool, ask=True), one._replace(picks=tuple(p._replace(label=0) for p in PICKS))
-    labelling.write_files(tmp_path, used, pool)
+    used = one._replace(picks=tuple(pick._replace(label=0) for pick in PICKS))
+    labels = shown(Labelling(tmp_path, pool, ask=True), used)
     labels.require_unchanged(used)
     fill(labelling.file_of(tmp_path, 1), {"3.jpg": "dog"})
-    with pytest.raises(UserError, match=r"other labels than round 1 was trained with \(e\.g\. of 3\.jpg\)"):
+    with pytest.raises(UserError, match=r"other labels than round 1 has \(e\.g\. of 3\.jpg\)"):
         labels.require_unchanged(used)
-    labelling.file_of(tmp_path, 1).unlink()
+    fill(labelling.file_of(tmp_path, 1), {"3.jpg": ""})
     labels.require_unchanged(used)  # the record has them
+    labels.show(used)
+    assert [row["label"] for row in rows_in(labelling.file_of(tmp_path, 1))] == ["cat"] * 3
+    for ending in (".csv", ".html"):
+        labelling.file_of(tmp_path, 1).with_suffix(ending).unlink()
+        labels.show(used)
+        assert labelling.file_of(tmp_path, 1).with_suffix(ending).is_file()
+
+
+def test_labels_outlive_the_record_of_their_round(tmp_path, unlabelled, one):
+    labels, path = shown(Labelling(tmp_path, Pool(unlabelled), ask=True), one), labelling.file_of(tmp_path, 1)
+    fill(path, {"5.jpg": "eel", "3.jpg": "cat", "7.jpg": "dog"})
+    labels.put_aside(one)  # the same images are chosen again
+    labels.show(one)
+    assert [pick.label for pick in labels.labelled(one).picks] == [2, 0, 1]
+    other = one._replace(picks=(*PICKS[:2], PICKS[2]._replace(file="8.jpg")))
+    labels.put_aside(other)
+    labels.show(other)
+    assert [row["label"] for row in rows_in(tmp_path / "round_1.aside1.csv")] == ["eel", "cat", "dog"]
+    assert [row["label"] for row in rows_in(path)] == ["", "", ""]
+
+
+def test_labels_of_people_are_not_written_over_by_those_of_the_data_set(tmp_path, dataset, one):
+    labels, path = shown(Labelling(tmp_path, Pool(dataset), ask=True), one), labelling.file_of(tmp_path, 1)
+    fill(path, {"5.jpg": "dog"})
+    with pytest.raises(WaitsForLabels):
+        labels.labelled(one)
+    without = Labelling(tmp_path, Pool(dataset), ask=False)
+    with pytest.raises(UserError, match="ACTIVE.ASK True goes on with them"):
+        without.labelled(one)
+    fill(path, {"5.jpg": ""})
+    assert [pick.label for pick in without.labelled(one).picks] == [2, 0, 1]
+    assert not (tmp_path / "waiting.json").exists()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,69 @@ def test_a_folder_is_that_of_rounds_or_of_a_training(words, tmp_path, capsys):
     assert train.main(words("ACTIVE.ROUNDS", 1, out="rounds")) == 0
     plain[plain.index("--output-dir") + 1] = str(tmp_path / "rounds")
     assert train.main(plain) == 2
-    assert "holds a run with other settings" in capsys.readouterr().err
+    assert "holds rounds of active learning" in capsys.readouterr().err
+    assert train.main(words("ACTIVE.ROUNDS", 2, out="more")) == 0
+    assert train.main(words("ACTIVE.ROUNDS", 1, out="more")) == 2
+    assert "has 2 rounds, more than ACTIVE.ROUNDS 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_round_whose_record_is_gone_is_trained_as_it_was(words, tmp_path, capsys):
+    assert train.main(words()) == 0
+    out = tmp_path / "out"
+    expected, record = record_of(out), (out / "rounds" / "round_1.json").read_text()
+    (out / "rounds" / "round_1.json").unlink()  # its checkpoints stay, and do not say where generators were
+    assert train.main(words()) == 0
+    assert record_of(out) == expected
+    again = json.loads((out / "rounds" / "round_1.json").read_text())
+    assert again["generators"] == json.loads(record)["generators"]
+
+
+@pytest.mark.slow
+def test_prompts_that_are_not_those_on_record_are_refused(words, tmp_path, capsys):
+    assert train.main(words()) == 0
+    rounds_folder = tmp_path / "out" / "rounds"
+    (first,) = rounds_folder.glob("round_0/*/model.pth.tar-2")
+    (second,) = rounds_folder.glob("round_1/*/model.pth.tar-2")
+    shutil.copy(first, second)
+    assert train.main(words("ACTIVE.ROUNDS", 3)) == 2
+    assert "has other prompts than round 1 was tested with; to train anew" in capsys.readouterr().err
+    second.unlink()
+    assert train.main(words("ACTIVE.ROUNDS", 3)) == 2
+    assert "the prompts of round 1 cannot be gone on with" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_other_initial_weights_are_refused(words, tmp_path, capsys):
+    assert train.main(words("ACTIVE.ROUNDS", 1, out="one")) == 0
+    assert train.main(words("ACTIVE.ROUNDS", 1, "OPTIM.LR", 0.01, out="two")) == 0
+    (weights, other) = (next((tmp_path / out).glob("*/model.pth.tar-2")) for out in ("one", "two"))
+    assert train.main(words("ACTIVE.ROUNDS", 1, "MODEL.INIT_WEIGHTS", weights)) == 0
+    shutil.copy(other, weights)
+    assert train.main(words("MODEL.INIT_WEIGHTS", weights)) == 2
+    assert "the initial weights" in capsys.readouterr().err
+
+
+def test_what_a_trainer_refuses_is_refused_before_anybody_labels(words, tmp_path, capsys):
+    assert train.main(words("ACTIVE.ASK", True, "TRAINER.MPL.PROMPT_DEPTH", 30)) == 2
+    assert "PROMPT_DEPTH" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("round_0*"))
+    assert train.main(words("ACTIVE.ASK", True)) == 3
+
+
+@pytest.mark.slow
+def test_once_goes_on_with_more_rounds_and_with_a_test(words, tmp_path, capsys):
+    assert train.main(words("ACTIVE.ROUNDS", 1)) == 0
+    assert train.main(words(flags=["--once"])) == 0
+    assert "finished with fewer rounds" in capsys.readouterr().out
+    assert len(record_of(tmp_path / "out")["rounds"]) == 2
+    assert train.main(words("TEST.NO_TEST", True, out="untested")) == 0
+    found = result.read(tmp_path / "untested").result
+    assert found["accuracy_pct"] is None
+    assert found["untested"] == "TEST.NO_TEST"
+    assert train.main(words("TEST.NO_TEST", True, out="untested", flags=["--once"])) == 0
+    assert train.main(words(out="untested", flags=["--once"])) == 2  # each test draws, so that rounds are others
+    assert "whether TEST.NO_TEST True -> False" in capsys.readouterr().err
 
 
 def test_rounds_need_something_to_train(words, capsys):

@@ -1,0 +1,101 @@
+"""Whether rounds that are there are those of the run that is asked for; and rounds of another folder, gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+from modprompt.active import record
+from modprompt.active.pool import Pool
+from modprompt.errors import UserError
+from modprompt.runs import folder as run_folder
+from modprompt.runs import result as results
+from modprompt.runs.images import images_hash
+from modprompt.trainers import training_state
+
+# what may be another from start to start
+_FREE = ("ACTIVE.ROUNDS", "ACTIVE.ASK")
+
+
+def decisive(cfg: CfgNode, pool: Pool, new: Any = None) -> dict[str, str]:
+    """What must be the same for rounds to be gone on with, as {name: text}.
+
+    Args:
+        cfg: the configuration of the run.
+        pool: its images.
+        new: the data set of the new classes, if they are tested.
+    """
+    own = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
+    mine = ("TRAINER.NAME", f"TRAINER.{own}.")
+    dataset = pool.dataset
+    return {
+        **{
+            key: text
+            for key, text in training_state.settings_of(cfg).items()
+            if key not in _FREE and (not key.startswith("TRAINER.") or key.startswith(mine))
+        },
+        # free in single trainings; here each test takes a number from PyTorch's generator
+        "whether TEST.NO_TEST": str(bool(cfg.TEST.NO_TEST)),
+        "the pool of images": pool.fingerprint(),
+        "the validation and test images": images_hash(dataset.val, dataset.test, root=pool.root),
+        "the class names": ", ".join(pool.names),
+        **({} if new is None else {"the test images of the new classes": images_hash(new.test, root=pool.root)}),
+    }
+
+
+def require_same(mine: Mapping[str, str], one: record.Round, where: Path) -> None:
+    """Raise UserError, naming what differs, unless a round is of this run."""
+    try:
+        training_state.require_same(mine, one.settings, str(where))
+    except UserError as error:
+        raise UserError(f"{error}; picks and labels stand in round_*.csv there: keep these") from None
+
+
+def require_whole(there: Sequence[int], folder: Path) -> None:
+    """Raise UserError if a round has no record, but one behind it has."""
+    if there != list(range(len(there))):
+        gap = next(number for number in range(len(there)) if number not in there)
+        raise UserError(f"{folder} has round {there[-1]} but no record of round {gap}: move the rounds behind it away")
+
+
+def require_own_folder(output_dir: str) -> None:
+    """Raise UserError if a folder without rounds holds a run of another kind."""
+    there = record.known(record.folder_of(output_dir))
+    if not there and (results.read(output_dir).result or training_state.exists(output_dir)):
+        raise UserError(f"{output_dir} holds a run without rounds: give another --output-dir, or delete it")
+
+
+def take_over(other: str, folder: Path, mine: Mapping[str, str], classes: int) -> None:
+    """Go on from another run's folder, RESUME, where this one has no rounds yet.
+
+    Args:
+        other: the other run's output folder.
+        folder: where this run's rounds are kept.
+        mine: as decisive.
+        classes: how many there are.
+
+    Raises:
+        UserError: if there are no rounds, they are of a run with other settings, or files would be lost.
+    """
+    if not other:
+        return
+    if record.known(folder):
+        print(f"RESUME is not used: {folder} has rounds of its own")
+        return
+    source = record.folder_of(other)
+    there = record.known(source)
+    if not there:
+        raise UserError(f"RESUME: there are no rounds to go on from in {other}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"RESUME: {folder} is not empty: move it away, or give another --output-dir")
+    with run_folder.hold(other):
+        require_whole(there, source)
+        for number in there:
+            one = record.read(source, number, classes)
+            assert one is not None
+            require_same(mine, one, source)
+        record.copy_all(source, folder)
+    print(f"Going on from the rounds of {other}")

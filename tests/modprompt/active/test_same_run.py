@@ -1,0 +1,77 @@
+"""What must be the same for rounds to go on, and whose folder it is."""
+
+import pytest
+from dassl.config import get_cfg_default
+
+import modprompt.trainers.run  # noqa: F401 - all trainers and readers
+from modprompt.active import record, same_run
+from modprompt.active.pool import Pool
+from modprompt.active.record import Round
+from modprompt.errors import UserError
+
+
+@pytest.fixture
+def cfg():
+    made = get_cfg_default()
+    made.TRAINER.NAME = "MPL"
+    return made
+
+
+def test_other_settings_images_and_classes_are_told(cfg, dataset, tmp_path):
+    before = same_run.decisive(cfg, Pool(dataset))
+    assert same_run.decisive(cfg, Pool(dataset)) == before
+    assert "TRAINER.MPL.N_CTX" in before
+    assert "TRAINER.COOP.N_CTX" not in before
+    cfg.ACTIVE.ROUNDS, cfg.ACTIVE.ASK = 9, True  # may be others
+    assert same_run.decisive(cfg, Pool(dataset)) == before
+    cfg.ACTIVE.GAMMA, cfg.TEST.NO_TEST = 0.5, True
+    (tmp_path / "images" / "1.jpg").write_bytes(b"a test image, and one of the pool, of another size")
+    dataset._classnames = ["cat", "dog", "frog"]
+    after = same_run.decisive(cfg, Pool(dataset))
+    differing = {key for key in before if before[key] != after[key]}
+    assert differing == {
+        "ACTIVE.GAMMA",
+        "whether TEST.NO_TEST",
+        "the pool of images",
+        "the validation and test images",
+        "the class names",
+    }
+    with pytest.raises(UserError, match=r"other settings.*picks and labels stand in round_\*.csv there"):
+        same_run.require_same(after, Round(0, before, (), {}), tmp_path)
+
+
+def test_test_images_alone_are_held_against_what_was(cfg, dataset):
+    before = same_run.decisive(cfg, Pool(dataset), dataset)
+    dataset._test = dataset.test[:2]
+    after = same_run.decisive(cfg, Pool(dataset), dataset)
+    assert {key for key in before if before[key] != after[key]} == {
+        "the validation and test images",
+        "the test images of the new classes",
+    }
+
+
+def test_a_round_without_a_record_is_a_gap(tmp_path):
+    same_run.require_whole([0, 1], tmp_path)
+    with pytest.raises(UserError, match="has round 3 but no record of round 1"):
+        same_run.require_whole([0, 2, 3], tmp_path)
+
+
+def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path, capsys):
+    mine, other, folder = same_run.decisive(cfg, Pool(dataset)), tmp_path / "other", tmp_path / "out" / "rounds"
+    folder.parent.mkdir()
+    with pytest.raises(UserError, match="there are no rounds to go on from"):
+        same_run.take_over(str(other), folder, mine, 3)
+    record.write(other / "rounds", Round(0, {**mine, "OPTIM.LR": "7"}, (), {}))
+    with pytest.raises(UserError, match="OPTIM.LR 7 -> "):
+        same_run.take_over(str(other), folder, mine, 3)
+    assert not folder.exists()
+    record.write(other / "rounds", Round(0, mine, (), {}))
+    folder.mkdir()
+    (folder / "round_0.csv").write_text("labels of somebody")
+    with pytest.raises(UserError, match="is not empty"):
+        same_run.take_over(str(other), folder, mine, 3)
+    (folder / "round_0.csv").unlink()
+    same_run.take_over(str(other), folder, mine, 3)
+    assert record.known(folder) == [0]
+    same_run.take_over(str(other), folder, mine, 3)
+    assert "RESUME is not used" in capsys.readouterr().out
