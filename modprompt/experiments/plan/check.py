@@ -52,7 +52,7 @@ def _check_one(settings: Settings, job: Job) -> None:
     if cfg.ACTIVE.ROUNDS and not job.method.acquisition and not job.tests:
         raise UserError(
             f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS), which protocol "
-            "active is for; ACTIVE.ROUNDS 0 trains on all of them"
+            "active is for"
         )
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
