@@ -123,8 +123,8 @@ def test_cards_get_the_states_that_there_are(then, own_then, now, own_now, expec
 def test_state_of_a_version_that_did_not_say_its_card(tmp_path, monkeypatch, capsys):
     cards = Cards(monkeypatch)
     cards.are(1, 2)
-    old = training_state._random_states()
+    old = training_state.random_states()
     del old["cuda_own"]
     cards.are(9)
-    training_state._restore_random(old)
+    training_state.restore_random(old)
     assert cards.numbers == [1]
