@@ -184,9 +184,28 @@ def test_acquisition_of_ones_own_is_one_function(own):
     assert sorted(pick.position for pick in picks) == [2, 4]  # no more than it gave
 
 
+@pytest.mark.parametrize("numbers", [np.array, torch.tensor, tuple])
+def test_an_own_choice_may_be_in_arrays_and_tensors(own, numbers):
+    own(Choice(numbers([4, 2]), numbers([7.0, 3.5])))
+    seen = seen_of(np.eye(5, 4), np.tile([0.5, 0.5], (5, 1)))
+    picks = select(seen, settings("own"), budget=2, images=5, counts=[0, 0], names=["cat", "dog"])
+    assert [(type(pick.position), pick.position, type(pick.score), pick.score) for pick in picks] == [
+        (int, 4, float, 7.0),
+        (int, 2, float, 3.5),
+    ]
+
+
+def test_what_has_no_score_says_none():
+    seen = random_seen(1, 80)
+    assert {pick.score for pick in select(seen, settings("none"))} == {None}
+    assert None not in {pick.score for pick in select(seen, settings("badge"))}
+
+
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
+        ([4, 2], "must give a Choice of positions and scores, got a list"),
+        (None, "must give a Choice of positions and scores, got a NoneType"),
         (Choice([1, 1], [0.0, 0.0]), "chose rows twice or outside of 0 to 4"),
         (Choice([5], [0.0]), "chose rows twice or outside of 0 to 4"),
         (Choice([-1], [0.0]), "chose rows twice or outside of 0 to 4"),

@@ -203,6 +203,7 @@ FAULTS = [
     ("rounds: 2", "shots: 4", "shots: protocol active has none"),
     ("rounds: 2", "source: imagenet", "source: protocol active has none"),
     ("OPTIM.LR: 0.1", "ACTIVE.METHOD: badge", "MPL: options: ACTIVE.METHOD is not to be set here; protocol active has"),
+    ("OPTIM.LR: 0.1", "TRAINER.COOPAL.GAMMA: 1", "MPL: options: TRAINER.COOPAL.GAMMA is not to be set here"),
     ("ACTIVE.GIVE_UP: True}", "A.B: 1}, search: {trainer: MPL, config: glyph}", "methods: MPL: protocol active has no"),
     ("ACTIVE.GIVE_UP: True}", "A.B: 1}, few_shot: {trainer: MPL}", "methods: MPL: few_shot: config is missing"),
     ("protocol: active", "protocol: few_shot", "rounds: protocol few_shot has none; it is of protocol active"),

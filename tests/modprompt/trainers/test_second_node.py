@@ -1,6 +1,8 @@
 """TRAINER.COOPAL of PCB's repository as the settings that it stands for."""
 
 import pytest
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
@@ -37,7 +39,21 @@ def test_what_is_given_under_its_own_name_stays(capsys):
     assert {key: cfg.ACTIVE[key] for key in given} == given
     assert cfg.ACTIVE.GIVE_UP
     assert "; given itself: ACTIVE.ROUNDS, ACTIVE.METHOD, ACTIVE.PCB, ACTIVE.GAMMA\n" in capsys.readouterr().out
-    assert built("ACTIVE.ROUNDS", 0).ACTIVE.ROUNDS == 0
+
+
+def test_without_rounds_it_is_coop_and_nothing_is_said_of_choosing():
+    active = built("ACTIVE.ROUNDS", 0, "TRAINER.COOPAL.METHOD", "badge").ACTIVE
+    assert (active.ROUNDS, active.METHOD, active.PCB) == (0, "", False)
+    assert built("ACTIVE.ROUNDS", 0, "TRAINER.COOPAL.ASPATH", "dtd.json").TRAINER.COOP.ASPATH == "dtd.json"
+
+
+def test_a_config_in_which_nobody_has_read_it_is_refused():
+    cfg = get_cfg_default()
+    cfg.TRAINER.NAME, cfg.TRAINER.COOPAL.METHOD = "ALVLM", "badge"
+    trainer = TRAINER_REGISTRY.get("ALVLM")
+    with pytest.raises(UserError, match="TRAINER.COOPAL: its settings are read by train.py and `modprompt active`"):
+        trainer.check_cfg(trainer.__new__(trainer), cfg)
+    trainer.check_cfg(trainer.__new__(trainer), built().clone())
 
 
 def test_other_trainers_have_no_rounds_and_do_not_read_it():
