@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Sequence
 
 from modprompt.active import picks_file, sheet
-from modprompt.active.pool import UNKNOWN, Pool
+from modprompt.active.pool import Pool
 from modprompt.active.record import Picked, Round
 from modprompt.data.class_names import distinct
+from modprompt.data.images import UNKNOWN
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.runs.rounds import WAITING, round_name
 from modprompt.storage.text import write_json
@@ -21,34 +22,6 @@ from modprompt.storage.text import write_json
 def file_of(folder: Path, number: int) -> Path:
     """The file of a round's picks."""
     return folder / f"{round_name(number)}.csv"
-
-
-def rows_of(picks: Sequence[Picked], names: Sequence[str]) -> list[picks_file.Row]:
-    """The lines of a round's file, with no labels but those that are free."""
-    shown = ["", *distinct(names)]
-    return [
-        picks_file.Row(
-            rank,
-            pick.file,
-            shown[_place(pick.predicted)],
-            pick.probability,
-            pick.score,
-            pick.reason,
-            shown[_place(pick.free)],
-        )
-        for rank, pick in enumerate(picks, start=1)
-    ]
-
-
-def _place(label: int | None) -> int:
-    return 0 if label is None else label + 1
-
-
-def _write_sheet(folder: Path, one: Round, pool: Pool, labels: Sequence[int | None]) -> None:
-    """The page that shows a round's images; it asks for labels as long as one is missing."""
-    rows = rows_of(one.picks, pool.names)
-    path, title = folder / f"{round_name(one.number)}.html", f"Round {one.number}: {len(rows)} images"
-    sheet.write(path, rows, pool.root, title, pool.names, None in labels, labels)
 
 
 class Labelling:
@@ -62,6 +35,7 @@ class Labelling:
 
     def __init__(self, folder: Path, pool: Pool, ask: bool) -> None:
         self.folder, self.pool = folder, pool
+        self._names = distinct(pool.names)
         self.asks = ask or any(pool.truth(place) == UNKNOWN for place in pool.unlabelled)
 
     def put_aside(self, one: Round) -> None:
@@ -70,7 +44,7 @@ class Labelling:
         if not path.is_file():
             return
         try:
-            picks_file.read_labels(path, rows_of(one.picks, self.pool.names), self.pool.names)
+            picks_file.read_labels(path, self._rows(one), self.pool.names)
         except UserError as error:
             number = 1
             while (aside := path.with_name(f"{path.stem}.aside{number}.csv")).exists():
@@ -83,17 +57,40 @@ class Labelling:
         path = file_of(self.folder, one.number)
         if path.is_file() and not (one.labelled and None in self._read(one)):
             if not path.with_suffix(".html").is_file():
-                _write_sheet(self.folder, one, self.pool, self._read(one))
+                self._write_sheet(one, self._read(one))
             return
-        rows, shown = rows_of(one.picks, self.pool.names), ["", *distinct(self.pool.names)]
-        filled = [row._replace(label=row.label or shown[_place(pick.label)]) for row, pick in zip(rows, one.picks)]
-        picks_file.write(path, filled)
-        _write_sheet(self.folder, one, self.pool, [pick.label for pick in one.picks])
+        known = [self._named(pick.label) for pick in one.picks]
+        picks_file.write(path, [row._replace(label=row.label or text) for row, text in zip(self._rows(one), known)])
+        self._write_sheet(one, [pick.label for pick in one.picks])
+
+    def _named(self, label: int | None) -> str:
+        return "" if label is None else self._names[label]
+
+    def _rows(self, one: Round) -> list[picks_file.Row]:
+        """The lines of a round's file, with no labels but those that are free."""
+        return [
+            picks_file.Row(
+                rank,
+                pick.file,
+                self._named(pick.predicted),
+                pick.probability,
+                pick.score,
+                pick.reason,
+                self._named(pick.free),
+            )
+            for rank, pick in enumerate(one.picks, start=1)
+        ]
+
+    def _write_sheet(self, one: Round, labels: Sequence[int | None]) -> None:
+        """The page that shows a round's images; it asks for labels as long as one is missing."""
+        rows, path = self._rows(one), file_of(self.folder, one.number).with_suffix(".html")
+        title = f"Round {one.number}: {len(rows)} images"
+        sheet.write(path, rows, self.pool.root, title, self.pool.names, None in labels, labels)
 
     def _read(self, one: Round) -> list[int | None]:
         """The labels in a round's file, in the order of its picks; free ones are as the record has them."""
         path = file_of(self.folder, one.number)
-        return picks_file.read_labels(path, rows_of(one.picks, self.pool.names), self.pool.names)
+        return picks_file.read_labels(path, self._rows(one), self.pool.names)
 
     def labelled(self, one: Round) -> Round:
         """The round with a label for every pick.
@@ -116,7 +113,7 @@ class Labelling:
         if missing:
             facts = {"round": one.number, "file": path.name, "missing": missing, "of": len(labels)}
             write_json(self.folder / WAITING, facts)
-            _write_sheet(self.folder, one, self.pool, labels)  # with what is there by now
+            self._write_sheet(one, labels)  # with what is there by now
             raise WaitsForLabels(
                 f"round {one.number} lacks {missing} of {len(labels)} labels: fill class names into the column `label` "
                 f"of {path} ({path.with_suffix('.html').name} shows the images), then give the same command again"

@@ -21,17 +21,13 @@ def picks_hash(one: Round) -> str:
 
 def overview(done: Sequence[Round]) -> str:
     """One line per round, as the reference's log has them; behind free labels their number."""
-    lines = []
-    for one in done:
-        facts = one.facts or {}
+    lines, of_all = [], [one.facts or {} for one in done]
+    has_free = any(facts["free"] for facts in of_all)
+    for facts in of_all:
         accuracy = "no test images" if facts["accuracy_pct"] is None else str(facts["accuracy_pct"])
-        free = (
-            f", {facts['asked']} asked for and {facts['free']} free"
-            if any((o.facts or {})["free"] for o in done)
-            else ""
-        )
+        free = f", {facts['asked']} asked for and {facts['free']} free" if has_free else ""
         new = "" if facts["new_accuracy_pct"] is None else f", new classes {facts['new_accuracy_pct']}"
-        lines.append(f"{one.number}: {accuracy}{new}{free}")
+        lines.append(f"{facts['round']}: {accuracy}{new}{free}")
     return "\n".join(["=== Result Overview ===", *lines, "======================="])
 
 

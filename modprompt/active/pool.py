@@ -8,9 +8,8 @@ from typing import Any, Mapping, Sequence
 
 from dassl.data.datasets import Datum
 
+from modprompt.data.images import UNKNOWN
 from modprompt.runs.images import below, images_hash, list_hash
-
-UNKNOWN = -1  # the label of an image that nobody has labelled
 
 
 class Pool:

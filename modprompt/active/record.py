@@ -129,12 +129,6 @@ def _understood(content: Mapping[str, Any], classes: int) -> Round:
     )
 
 
-def known(folder: Path) -> list[int]:
-    """The numbers of the rounds that have a record, ascending."""
-    found = [path.stem.rpartition("_")[2] for path in folder.glob(f"{round_name(0)[:-1]}*.json")]
-    return sorted(int(number) for number in found if number.isdigit())
-
-
 def copy_all(source: Path, folder: Path) -> None:
     """Copy all rounds of another run, whole or not at all.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import Any, Mapping
 
-import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
@@ -24,7 +23,7 @@ from modprompt.active.record import Round
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.runs.rounds import Active
+from modprompt.runs.rounds import Active, known
 from modprompt.runs.settings import Settings
 from modprompt.storage.parts import remove_parts
 from modprompt.trainers.nodes import method_of
@@ -130,7 +129,7 @@ class Rounds:
         if self.folder.is_dir():
             remove_parts(self.folder)  # of killed writers
         same_run.take_over(self.cfg.RESUME, self.folder, self.decisive, len(self.pool.names))
-        there = record.known(self.folder)
+        there = known(self.folder)
         same_run.require_whole(there, self.folder)
         if len(there) > self.active.rounds:
             raise UserError(

@@ -14,6 +14,7 @@ from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs.images import images_hash
+from modprompt.runs.rounds import known
 from modprompt.trainers import training_state
 
 # what may be another from start to start
@@ -28,15 +29,11 @@ def decisive(cfg: CfgNode, pool: Pool, new: Any = None) -> dict[str, str]:
         pool: its images.
         new: the data set of the new classes, if they are tested.
     """
-    own = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
-    mine = ("TRAINER.NAME", f"TRAINER.{own}.")
+    node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
+    settings = training_state.of_trainer(training_state.settings_of(cfg), node)
     dataset = pool.dataset
     return {
-        **{
-            key: text
-            for key, text in training_state.settings_of(cfg).items()
-            if key not in _FREE and (not key.startswith("TRAINER.") or key.startswith(mine))
-        },
+        **{key: text for key, text in settings.items() if key not in _FREE},
         # free in single trainings; here each test takes a number from PyTorch's generator
         "whether TEST.NO_TEST": str(bool(cfg.TEST.NO_TEST)),
         "the pool of images": pool.fingerprint(),
@@ -63,7 +60,7 @@ def require_whole(there: Sequence[int], folder: Path) -> None:
 
 def require_own_folder(output_dir: str) -> None:
     """Raise UserError if a folder without rounds holds a run of another kind."""
-    there = record.known(record.folder_of(output_dir))
+    there = known(record.folder_of(output_dir))
     if not there and (results.read(output_dir).result or training_state.exists(output_dir)):
         raise UserError(f"{output_dir} holds a run without rounds: give another --output-dir, or delete it")
 
@@ -82,11 +79,11 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str], classes: int) -
     """
     if not other:
         return
-    if record.known(folder):
+    if known(folder):
         print(f"RESUME is not used: {folder} has rounds of its own")
         return
     source = record.folder_of(other)
-    there = record.known(source)
+    there = known(source)
     if not there:
         raise UserError(f"RESUME: there are no rounds to go on from in {other}")
     if folder.is_dir() and any(folder.iterdir()):

@@ -5,7 +5,7 @@ Shapes: N images, C classes, E joint width, B images of a batch.
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from modprompt.active import generators
 from modprompt.engine.model import Output
+from modprompt.trainers.feature_cache import FeatureBatches, encode
 from modprompt.trainers.predictions import require_finite
 
 
@@ -50,7 +51,7 @@ def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
 class Scorer:
     """Asks models about the images of one list, round after round.
 
-    Image features that no prompts change are computed once, and kept on the CPU in the type of the encoder.
+    Image features that no prompts change are computed once, and kept on the CPU.
 
     Args:
         images: Dassl's records.
@@ -58,7 +59,7 @@ class Scorer:
 
     def __init__(self, images: Sequence[Any]) -> None:
         self.images = list(images)
-        self._kept: list[Tensor] | None = None
+        self._kept: FeatureBatches | None = None
 
     def outputs(self, trainer: Any, model: Any) -> list[Output]:
         """What a model of a trainer makes of all images, batch by batch, without gradients; no generator moves.
@@ -70,19 +71,12 @@ class Scorer:
         model.set_mode(False)
         with torch.no_grad(), generators.kept(), model.unchanging():
             if trainer.prompts_images:
-                return self._each(trainer, model.output, loader_of(trainer, self.images))
+                batches = tqdm(loader_of(trainer, self.images), desc="looking at the pool")
+                return [_checked(model.output(_on(trainer, batch))) for batch in batches]
             if self._kept is None:
-                encoded = loader_of(trainer, self.images)
-                self._kept = [model.encode_image(self._image(trainer, batch)).cpu() for batch in _told(encoded)]
-            return [_checked(model.of_features(kept.to(trainer.device))) for kept in self._kept]
-
-    def _each(self, trainer: Any, call: Callable[[Tensor], Output], loader: Any) -> list[Output]:
-        return [_checked(call(self._image(trainer, batch))) for batch in _told(loader)]
-
-    @staticmethod
-    def _image(trainer: Any, batch: Any) -> Tensor:
-        image: Tensor = batch["img"].to(trainer.device, non_blocking=True)
-        return image
+                loader = loader_of(trainer, self.images)
+                self._kept = FeatureBatches(*encode(loader, trainer.encode_image), loader)
+            return [_checked(model.of_features(_on(trainer, batch))) for batch in self._kept]
 
     def scored(self, trainer: Any) -> Scored:
         """What a trainer's model says of all images."""
@@ -114,5 +108,7 @@ def _checked(output: Output) -> Output:
     return Output(output.logits, output.image, text)
 
 
-def _told(loader: Any) -> Any:
-    return tqdm(loader, desc="looking at the pool")
+def _on(trainer: Any, batch: Any) -> Tensor:
+    """A batch's images, or their features, on the trainer's device."""
+    images: Tensor = batch["img"].to(trainer.device, non_blocking=True)
+    return images

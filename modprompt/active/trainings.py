@@ -24,7 +24,6 @@ from modprompt.trainers import training_state
 from modprompt.trainers.config import of_one_training
 from modprompt.trainers.result import ResultRecorder, prompts_hash
 
-_OF_ONE_ROUND = "the training images"  # of what decides a training
 _INITIAL = "the initial weights"
 
 
@@ -55,11 +54,15 @@ class Trainings:
 
     def forget(self, number: int) -> None:
         """Remove a round's training: what is trained is what its record asks for, from scratch."""
-        shutil.rmtree(self.cfg_of(number).OUTPUT_DIR, ignore_errors=True)
+        shutil.rmtree(self._folder_of(number), ignore_errors=True)
 
-    def cfg_of(self, number: int) -> CfgNode:
+    def _folder_of(self, number: int) -> str:
+        """The output folder of a round's training."""
+        return str(self.folder / round_name(number))
+
+    def _cfg_of(self, number: int) -> CfgNode:
         """The configuration of a round's training."""
-        cfg = of_one_training(self.cfg, OUTPUT_DIR=str(self.folder / round_name(number)), RESUME="")
+        cfg = of_one_training(self.cfg, OUTPUT_DIR=self._folder_of(number), RESUME="")
         if not self.tests:
             cfg.defrost()
             cfg.TEST.NO_TEST = True
@@ -69,7 +72,7 @@ class Trainings:
     def _built(self, cfg: CfgNode) -> Any:
         with given(cfg.DATASET.NAME, self.pool.as_dataset()):
             trainer = build_trainer(cfg)
-        own = {key: text for key, text in trainer.resume_settings().items() if key != _OF_ONE_ROUND}
+        own = {key: text for key, text in trainer.resume_settings().items() if key != training_state.TRAINING_IMAGES}
         own[_INITIAL] = str(getattr(trainer, "init_weights_hash", ""))
         if self.decisive:
             training_state.require_same(own, self.decisive, str(self.folder))
@@ -99,7 +102,7 @@ class Trainings:
             UserError: if the CLIP, or what else decides a training, is another one than in earlier rounds.
         """
         self._trainer = None  # its memory first
-        cfg = self.cfg_of(number)
+        cfg = self._cfg_of(number)
         if not training_state.exists(cfg.OUTPUT_DIR):
             self.forget(number)  # checkpoints alone do not say where the generators were
         with run_folder.hold(cfg.OUTPUT_DIR):
@@ -113,7 +116,7 @@ class Trainings:
 
     def settled(self, number: int) -> None:
         """Call it when a round is on record, and with it where the generators are: the state of its training goes."""
-        training_state.remove(self.cfg_of(number).OUTPUT_DIR)
+        training_state.remove(self._folder_of(number))
 
     def trainer_of(self, number: int) -> Any:
         """The trainer of the newest round: the one that has trained it, or a new one with its prompts.
@@ -121,7 +124,7 @@ class Trainings:
         No generator moves.
         """
         if self._trainer is None:
-            cfg = self.cfg_of(number)
+            cfg = self._cfg_of(number)
             with generators.kept(), run_folder.hold(cfg.OUTPUT_DIR):
                 trainer = self._built(cfg)
                 self._load(trainer, number)
@@ -134,7 +137,7 @@ class Trainings:
         Raises:
             UserError: if they are not there, or others than those on record.
         """
-        folder, names = self.cfg_of(number).OUTPUT_DIR, self.folder / round_name(number)
+        folder, names = self._folder_of(number), self.folder / round_name(number)
         anew = f"to train anew from round {number} on, move {names}.json and all of later rounds away"
         try:
             trainer.load_model(folder)
@@ -145,7 +148,7 @@ class Trainings:
 
     def leave(self, number: int) -> None:
         """Put a round's checkpoints where those of a run without rounds are, in the output folder itself."""
-        source = Path(self.cfg_of(number).OUTPUT_DIR)
+        source = Path(self._folder_of(number))
         for name in self.trainer_of(number).get_model_names():
             for path in sorted((source / name).iterdir()):
                 if path.is_file():

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from modprompt.errors import UserError
 
+UNKNOWN = -1  # the label of an image that nobody has labelled
 _MANY = 1000  # images from which on a progress bar is shown
 
 

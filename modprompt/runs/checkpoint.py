@@ -92,7 +92,8 @@ def _of_record(state_dict: Dict[str, Any], epoch: int, found: Dict[str, Any], pa
     made_with = {f"{method.get('node')}.{key}": str(value) for key, value in method.get("config", {}).items()}
     searched = method.get("search", {})
     made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in dict(searched).items()})
-    made_with.update(_texts({key: method[key] for key in (descriptions.NAME,) if key in method}))
+    if descriptions.NAME in method:
+        made_with[descriptions.NAME] = str(method[descriptions.NAME])
     made_with["the method"] = str(method.get("learner", ""))
     made_with["the weights of CLIP"] = str(parts["clip"].get("fingerprint", ""))
     settings = _texts(parts["run"].get("settings"))

@@ -9,6 +9,7 @@ rounds/waiting.json    which labels a run waits for
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import List
 
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.fields import Configured, setting
@@ -25,6 +26,12 @@ def round_name(number: int) -> str:
     return f"round_{number}"
 
 
+def known(folder: PathLike) -> List[int]:
+    """The numbers of the rounds that have a record in the folder where rounds are kept, ascending."""
+    found = [path.stem.rpartition("_")[2] for path in Path(folder).glob(f"{round_name(0)[:-1]}*.json")]
+    return sorted(int(number) for number in found if number.isdigit())
+
+
 METHODS = (  # names alone, for whoever must not import PyTorch
     RANDOM, "entropy", "margin", "least_confidence", "coreset", "badge", "cb", "cbsq", NONE, PCB_ALONE,
 )  # fmt: skip
@@ -33,7 +40,7 @@ METHODS = (  # names alone, for whoever must not import PyTorch
 def require_none(output_dir: PathLike) -> None:
     """Raise UserError if a folder holds rounds, which a run without any would write over."""
     folder = Path(output_dir) / FOLDER
-    if any(folder.glob(f"{round_name(0)[:-1]}*.json")):
+    if known(folder):
         raise UserError(f"{folder} holds rounds of active learning (ACTIVE.ROUNDS): give another --output-dir")
 
 

@@ -240,16 +240,11 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
 
     def resume_settings(self) -> Dict[str, str]:
         """What must be the same for a run to be gone on with: settings, what they name, CLIP, training images."""
-        own = f"TRAINER.{self.node_name}."
         return {
-            **{
-                key: value
-                for key, value in super().resume_settings().items()
-                if key == "TRAINER.NAME" or not key.startswith("TRAINER.") or key.startswith(own)
-            },
+            **training_state.of_trainer(super().resume_settings(), self.node_name),
             "the weights of CLIP": self.backbone_fingerprint,
             **self._unrounded(),
-            "the training images": self.images_fingerprint,
+            training_state.TRAINING_IMAGES: self.images_fingerprint,
             **self.method.made_of(),
             **self._chosen_by(),
         }

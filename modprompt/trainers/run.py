@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
+import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger

@@ -20,6 +20,7 @@ from modprompt.storage.versioned import plain, understood
 
 _NumPyState = Tuple[str, np.ndarray, int, int, float]
 FILE_NAME = "training_state.pth.tar"
+TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
@@ -80,6 +81,12 @@ def settings_of(cfg: Any) -> Dict[str, str]:
                 yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
 
     return dict(walk(cfg, ""))
+
+
+def of_trainer(settings: Mapping[str, str], node: str) -> Dict[str, str]:
+    """Those settings that a trainer with the node TRAINER.<node> reads: no other method's."""
+    own = ("TRAINER.NAME", f"TRAINER.{node}.")
+    return {key: text for key, text in settings.items() if not key.startswith("TRAINER.") or key.startswith(own)}
 
 
 def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str) -> None:

@@ -23,7 +23,7 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
 from modprompt.data.class_names import ClassNames, folded
-from modprompt.data.images import Image, datums, relative, require_decodable
+from modprompt.data.images import UNKNOWN, Image, datums, relative, require_decodable
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
 from modprompt.data.readers.image_folder import SUFFIXES
@@ -35,7 +35,6 @@ from modprompt.storage.opening import Refused, read_text
 from modprompt.storage.tables import read_table, readings
 from modprompt.storage.text import write_json
 
-UNKNOWN = -1  # label of an image that nobody has labelled
 _CHECKED = "checked_images.json"  # which images were decoded
 _OURS = ("classnames.txt", "labels.csv", _CHECKED)
 

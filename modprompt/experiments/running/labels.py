@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.runs.result import read_json
 from modprompt.runs.rounds import FOLDER, WAITING
-from modprompt.storage.opening import read_bytes
+from modprompt.storage.tables import read_table
 
 COLUMN = "label"
-_SEPARATORS = ",;\t"  # what spreadsheets write
-_MOST_BYTES = 1 << 28
 
 
 class Asked(NamedTuple):
@@ -51,19 +48,9 @@ def _whole(value: object) -> int:
 
 
 def _missing(file: Path) -> int:
-    """How many lines of a CSV have an empty label; 0 if it is gone or has no such column."""
+    """How many lines of a CSV have an empty label; 0 if it is gone or no such table."""
     try:
-        text = read_bytes(file, _MOST_BYTES).decode("utf-8-sig", errors="replace")
+        lines = read_table(file, (COLUMN,))
     except (OSError, ValueError):  # UserError is a ValueError
         return 0
-    lines = text.splitlines()
-    for separator in _SEPARATORS:
-        try:
-            head, *rows = csv.reader(lines, delimiter=separator)
-        except (csv.Error, ValueError):
-            continue
-        names = [name.strip().lower() for name in head]
-        if COLUMN in names:
-            place = names.index(COLUMN)
-            return sum(len(row) <= place or not row[place].strip() for row in rows if any(map(str.strip, row)))
-    return 0
+    return sum(not line.cells[COLUMN].strip() for line in lines)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import last_line
 from modprompt.runs import folder as run_folder
-from modprompt.runs.rounds import FOLDER, round_name
+from modprompt.runs.rounds import FOLDER, known
 
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
@@ -45,9 +45,8 @@ def of_run(folder: Path) -> str:
 
 def _round_of(folder: Path) -> str:
     """Which round of active learning a run is in, by the newest record; empty if it has none."""
-    records = [path.stem.rpartition("_")[2] for path in (folder / FOLDER).glob(f"{round_name(0)[:-1]}*.json")]
-    numbers = [int(number) for number in records if number.isdigit()]
-    return f"round {max(numbers)}, " if numbers else ""
+    numbers = known(folder / FOLDER)
+    return f"round {numbers[-1]}, " if numbers else ""
 
 
 class Screen:

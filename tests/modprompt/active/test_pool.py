@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from modprompt.active.pool import UNKNOWN, Pool, balance, spread
+from modprompt.active.pool import Pool, balance, spread
+from modprompt.data.images import UNKNOWN
 
 
 def test_labels_of_a_data_set_count_once_they_are_asked_for(dataset):

@@ -7,6 +7,7 @@ import pytest
 from modprompt.active import record
 from modprompt.active.record import Picked, Round
 from modprompt.errors import UserError
+from modprompt.runs.rounds import known
 from modprompt.storage.seal import sealed
 
 PICKS = (Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1), Picked("b 2.jpg", None, None, None, "drawn", 0, 0))
@@ -25,7 +26,7 @@ def test_what_is_written_is_read(tmp_path, one):
     record.write(tmp_path, done)
     assert record.read(tmp_path, 2, 3) == done
     assert record.read(tmp_path, 1, 3) is None
-    assert record.known(tmp_path) == [2]
+    assert known(tmp_path) == [2]
     assert not one._replace(picks=(PICKS[0]._replace(label=None),)).labelled
 
 

@@ -8,6 +8,7 @@ from modprompt.active import record, same_run
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
 from modprompt.errors import UserError
+from modprompt.runs.rounds import known
 
 
 @pytest.fixture
@@ -72,6 +73,6 @@ def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path, capsy
         same_run.take_over(str(other), folder, mine, 3)
     (folder / "round_0.csv").unlink()
     same_run.take_over(str(other), folder, mine, 3)
-    assert record.known(folder) == [0]
+    assert known(folder) == [0]
     same_run.take_over(str(other), folder, mine, 3)
     assert "RESUME is not used" in capsys.readouterr().out

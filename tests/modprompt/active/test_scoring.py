@@ -53,6 +53,7 @@ def trainer_of(method, batch=3):
         device=torch.device("cpu"),
         prompts_images=bool(model.prompt_learner.schedules.vision.depth),
         set_model_mode=lambda mode: model.set_mode(mode == "train"),
+        encode_image=model.encode_image,
     )
 
 
