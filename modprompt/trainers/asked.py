@@ -7,7 +7,7 @@ Some programs change settings after all files and options are merged (the number
 import os
 import re
 import sys
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from yacs.config import CfgNode
 
@@ -156,8 +156,23 @@ def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
         cfg.freeze()
 
 
+def model_to_test(words: Sequence[str]) -> Tuple[str, Optional[int]]:
+    """(folder of a run, epoch) of the model that a watched program is to test; ("", None) if it is to test none.
+
+    Raises:
+        UserError: if the epoch is no number.
+    """
+    if not merging.is_watched() or "--eval-only" not in words:
+        return "", None
+    flags, _ = split_words(words, CfgNode())
+    epoch = flags.get("--load-epoch")
+    if epoch is not None and not epoch.isdigit():
+        raise UserError(f"--load-epoch must be the number of an epoch, got {epoch!r}")
+    return flags.get("--model-dir", ""), None if epoch is None else int(epoch)
+
+
 def settle(cfg: CfgNode) -> None:
-    """Say of each setting that a codebase's program changed what was asked and what it is; --keep-settings puts it back.
+    """Say of each setting that a codebase's program changed what was asked for and what it is; or put it back.
 
     Only in a program that is watched (merging.py), and before its trainer is built.
     """

@@ -97,6 +97,9 @@ class CLIPTrainer(TrainerX):
         """Whether the image side has prompts, so that its features change with them."""
         return False
 
+    def before_test(self) -> None:
+        """What a trainer does in front of every test."""
+
     @card_errors.in_a_test
     @torch.no_grad()
     def test(self, split: Optional[str] = None, **kwargs: Any) -> float:
@@ -109,6 +112,7 @@ class CLIPTrainer(TrainerX):
         Returns:
             The first result of the evaluator: accuracy in percent.
         """
+        self.before_test()
         self.set_model_mode("eval")
         self.evaluator.reset()
         split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"

@@ -1,6 +1,7 @@
 """Checkpoints of a prompt learner: saved alone, known by what they were made with, loaded from ours and others."""
 
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
@@ -14,6 +15,7 @@ from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
+from modprompt.trainers import asked
 from modprompt.trainers.run_folder import save_checkpoint
 from modprompt.training.unread import Unread
 
@@ -136,6 +138,13 @@ class LearnerCheckpoints(_Trainer):
             found = self._load(self._models[name], path)
             self.loaded_checkpoint = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
+
+    def before_test(self) -> None:
+        """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
+        directory, epoch = asked.model_to_test(sys.argv[1:])
+        if directory and not hasattr(self, "loaded_checkpoint"):
+            print("note: this program does not load --model-dir in front of its test: loaded now")
+            self.load_model(directory, epoch=epoch)
 
     def _load(self, view: CheckpointView, path: str) -> int:
         loaded, names = load_learner(view, path, self.made_with()), self.dm.dataset.classnames
