@@ -4,7 +4,6 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from modprompt.errors import UserError
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
 from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
@@ -116,25 +115,26 @@ class LearnerCheckpoints(_Trainer):
                     self._scheds[name].step()
         return epoch
 
-    def load_model(self, directory: str, epoch: Optional[int] = None) -> None:
+    def load_model(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
 
         Args:
-            directory: the output folder of a run.
+            directory: the output folder of a run; without one nothing is loaded, and a note says so, as in Dassl.
+            more: the epoch, where it has no name; what else some codebases hand over is not read.
             epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
+            kwargs: not read.
 
         Raises:
-            UserError: if there is none or it does not fit.
+            UserError: if there is no such checkpoint or it does not fit.
         """
         with one_line():
-            self._load_model(directory, epoch)
+            if directory:
+                numbers = [one for one in more if isinstance(one, int) and not isinstance(one, bool)]
+                self._load_model(directory, next(iter(numbers), None) if epoch is None else epoch)
+            else:
+                print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
 
     def _load_model(self, directory: str, epoch: Optional[int]) -> None:
-        if not directory:
-            raise UserError(
-                f"{type(self).__name__}: --eval-only needs --model-dir, the output folder of a training run "
-                "(MODEL.INIT_WEIGHTS names a single file)"
-            )
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
             found = self._load(self._models[name], path)
