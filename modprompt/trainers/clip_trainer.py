@@ -20,7 +20,7 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
-from modprompt.trainers import backbone, card_errors, device, once
+from modprompt.trainers import asked, backbone, card_errors, device, once
 from modprompt.trainers.feature_cache import feature_batches, how_computed
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions, require_finite
@@ -36,7 +36,8 @@ class CLIPTrainer(TrainerX):
     _test_looks = False  # whether `test` is on its way, which looks at a card's logits by itself
 
     def __init__(self, cfg: Any):
-        with once.one_line(), card_errors.told(self, cfg):
+        with card_errors.told(self, cfg):
+            asked.settle(cfg)
             if os.environ.get(once.ONCE):
                 once.require_folder_agrees(cfg)
             if cfg.OUTPUT_DIR:
@@ -53,7 +54,7 @@ class CLIPTrainer(TrainerX):
 
     def train(self) -> None:
         """Train, resuming if there is something to resume, then test."""
-        with once.one_line(), card_errors.told(self, self.cfg):
+        with card_errors.told(self, self.cfg):
             super().train()
 
     def load_clip(self) -> CLIP:

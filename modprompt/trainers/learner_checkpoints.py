@@ -14,7 +14,6 @@ from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
-from modprompt.trainers.once import one_line
 from modprompt.trainers.run_folder import save_checkpoint
 from modprompt.training.unread import Unread
 
@@ -127,14 +126,11 @@ class LearnerCheckpoints(_Trainer):
         Raises:
             UserError: if there is no such checkpoint or it does not fit.
         """
-        with one_line():
-            if directory:
-                numbers = [one for one in more if isinstance(one, int) and not isinstance(one, bool)]
-                self._load_model(directory, next(iter(numbers), None) if epoch is None else epoch)
-            else:
-                print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
-
-    def _load_model(self, directory: str, epoch: Optional[int]) -> None:
+        if not directory:
+            print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
+            return
+        numbers = [one for one in more if isinstance(one, int) and not isinstance(one, bool)]
+        epoch = next(iter(numbers), None) if epoch is None else epoch
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
             found = self._load(self._models[name], path)
