@@ -144,10 +144,13 @@ class Absent:
         return importer
 
     def _is_near(self, file: str) -> bool:
+        """Whether a file is one of the codebase's, or of Dassl's; not of packages, nor of an installed modprompt."""
+        path = os.path.realpath(file)
         for folder in self._folders:
-            inside = os.path.realpath(file)[len(folder) :] if os.path.realpath(file).startswith(folder + os.sep) else ""
-            if inside and not {"site-packages", "dist-packages"} & set(inside.split(os.sep)):
-                return True
+            if path.startswith(folder + os.sep):
+                parts = path[len(folder) + 1 :].split(os.sep)
+                if parts[0] != "modprompt" and not {"site-packages", "dist-packages"} & set(parts):
+                    return True
         return False
 
 
