@@ -22,6 +22,7 @@ OURS = "modprompt.trainers.mpl"
 SETS = "dassl.data.datasets"
 WATCHED = ("__init__", "build_data_loader", "build_model", "load_model", "train", "test")
 MADE_UP = "ModpromptTrial"  # name of the data set that is entered in Dassl's registry
+EMPTY = "_Empty"  # in messages of errors that come of an empty module
 
 
 class Record:
@@ -65,6 +66,8 @@ class Nothing(type):
 
 
 class _Empty(metaclass=Nothing):
+    """What is made of it."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
@@ -132,9 +135,11 @@ class Absent:
             if frame.f_code.co_name == "find_spec":  # a question, not an import
                 return ""
             frame = frame.f_back
+        if name == "tensorboard":  # asked for by PyTorch, for whoever asks that
+            while frame is not None and (_is_of_torch(frame) or _is_machinery(frame.f_code.co_filename)):
+                frame = frame.f_back
         importer = frame.f_code.co_filename if frame is not None else ""
-        of_tensorboard = name == "tensorboard" and importer.replace(os.sep, "/").endswith("utils/tensorboard/__init__.py")
-        if not (of_tensorboard or self._is_near(importer)):
+        if not self._is_near(importer):
             return ""
         while frame is not None:  # whoever catches it may stand further out
             file = frame.f_code.co_filename
@@ -152,6 +157,10 @@ class Absent:
                 if parts[0] != "modprompt" and not {"site-packages", "dist-packages"} & set(parts):
                     return True
         return False
+
+
+def _is_of_torch(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("torch.utils.tensorboard")
 
 
 def _is_machinery(file: str) -> bool:
@@ -297,7 +306,7 @@ def run(spec: Dict[str, Any], record: Record) -> int:
         runpy.run_path = _noted(runpy.run_path, record)  # type: ignore[assignment]
         launch = importlib.import_module("modprompt.hosts.launch")
         return int(launch.main(["train.py", *words]))
-    if way == "own":
+    if way == "trial":
         sys.argv = ["modprompt", "train", "--import", OURS, *words]
         runpy.run_module("modprompt", run_name="__main__", alter_sys=True)
         return 0

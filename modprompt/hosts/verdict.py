@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from modprompt.hosts import missing
-from modprompt.hosts.trial_program import MADE_UP
+from modprompt.hosts.trial_program import EMPTY, MADE_UP
 
 WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
 _PARTS = {
@@ -61,6 +61,11 @@ class Ran(NamedTuple):
     said: str
     made_up: bool
     unknown: Tuple[str, ...] = ()
+
+    @property
+    def program(self) -> str:
+        """What was run, as a user knows it."""
+        return "modprompt train" if self.way == "trial" else "train.py"
 
     @property
     def error(self) -> Dict[str, str]:
@@ -147,7 +152,7 @@ def _of_training(ran: Ran) -> Verdict:
     if ran.went_well:
         return Verdict("MPL trains and tests", [], WELL)
     if "train" in ran.done and "test" in ran.done:
-        return cannot(f"it trains and tests, but then train.py ends with {ran.why()}", _advice(ran))
+        return cannot(f"it trains and tests, but then {ran.program} ends with {ran.why()}", _advice(ran))
     return _of_trainer(ran) if ran.begun else _before_trainer(ran)
 
 
@@ -160,7 +165,7 @@ def _of_trainer(ran: Ran) -> Verdict:
         return untried(f"the codebase reads other data than its config names, which are not here: {ran.why()}", [])
     if not ran.error and ran.code == 0:
         lacks = "tested" if ran.seen.get("steps") else "trained"
-        return untried(f"train.py ended without having {lacks}", [])
+        return untried(f"{ran.program} ended without having {lacks}", [])
     stage = _PARTS.get(part, "behind the trainer")
     return cannot(f"{stage}: {ran.why()}", _advice(ran))
 
@@ -176,12 +181,12 @@ def _before_trainer(ran: Ran) -> Verdict:
         if (ran.folder / top).is_dir():
             return cannot(f"the codebase lacks its own {at}", [])
     if ran.unknown:
-        return untried(f"train.py asks for {', '.join(ran.unknown)}, for which no value is known: {ran.why()}", [])
+        return untried(f"{ran.program} asks for {', '.join(ran.unknown)}, for which no value is known: {ran.why()}", [])
     if not error and ran.code == 0:
-        return untried("train.py ended without building a trainer", [])
+        return untried(f"{ran.program} ended without building a trainer", [])
     if not error or error["type"] in _OF_THE_PROGRAM or "CUDA" in error["text"] or "NVIDIA" in error["text"]:
-        return cannot(f"train.py does not get to its trainer: {ran.why()}", _advice(ran))
-    return untried(f"train.py stops before it builds a trainer: {ran.why()}", [])
+        return cannot(f"{ran.program} does not get to its trainer: {ran.why()}", _advice(ran))
+    return untried(f"{ran.program} stops before it builds a trainer: {ran.why()}", [])
 
 
 def _advice(ran: Ran) -> List[str]:
@@ -205,7 +210,7 @@ def _of_test(ran: Ran) -> Verdict:
         if "load_model" not in ran.done or ran.code:
             return cannot(f"it trains and tests, but --eval-only does not: {ran.why()}", _advice(ran))
     if "load_model" not in ran.done:
-        note = "--eval-only loads no checkpoint: train.py does not call load_model, so it tests what is not trained"
+        note = f"--eval-only loads no checkpoint: {ran.program} does not call load_model, so it tests what is not trained"
         return Verdict("MPL trains and tests", [note], WELL)
     return Verdict("MPL trains and tests", [], WELL)
 
@@ -220,5 +225,9 @@ def _with_packages(ran: Ran, rest: Verdict) -> Verdict:
     mended = [name for name in names if name in missing.BY_LAUNCHER]
     if mended and ran.way != "launcher":
         advice.append(f"or use the launcher, which does without {' and '.join(mended)}")
-    advice.append(f"with {'an empty one in its' if len(names) == 1 else 'empty ones in their'} place: {rest.state}")
+    instead = "an empty one in its" if len(names) == 1 else "empty ones in their"
+    if rest.code != WELL and EMPTY in ran.error.get("text", ""):
+        advice.append(f"with {instead} place the run ends early: ask again once they are there")
+    else:
+        advice.append(f"with {instead} place: {rest.state}")
     return cannot(f"not installed: {', '.join(names)}", [*advice, *rest.advice])
