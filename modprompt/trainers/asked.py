@@ -156,14 +156,17 @@ def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
         cfg.freeze()
 
 
+def only_tests(words: Sequence[str]) -> bool:
+    """Whether a watched program's words ask for a test alone."""
+    return merging.is_watched() and "--eval-only" in words
+
+
 def model_to_test(words: Sequence[str]) -> Tuple[str, Optional[int]]:
-    """(folder of a run, epoch) of the model that a watched program is to test; ("", None) if it is to test none.
+    """(folder of a run, epoch) of the model that a program's words name; "" or None where they name none.
 
     Raises:
         UserError: if the epoch is no number.
     """
-    if not merging.is_watched() or "--eval-only" not in words:
-        return "", None
     flags, _ = split_words(words, CfgNode())
     epoch = flags.get("--load-epoch")
     if epoch is not None and not epoch.isdigit():

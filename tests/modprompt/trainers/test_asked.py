@@ -153,12 +153,19 @@ def test_nothing_is_said_in_a_program_that_is_not_watched(words, monkeypatch, ca
     [
         (["--eval-only", "--model-dir", "run", "--load-epoch", "2"], ("run", 2)),
         (["--model-dir=run", "--eval-only", "DATASET.NUM_SHOTS", "4"], ("run", None)),
-        (["--model-dir", "run"], ("", None)),
+        (["--model-dir", "run", "--eval-only"], ("run", None)),
         (["--eval-only"], ("", None)),
     ],
 )
 def test_model_that_is_to_be_tested(words, wanted):
     assert asked.model_to_test(words) == wanted
+
+
+def test_only_a_watched_program_only_tests():
+    assert asked.only_tests(["--eval-only"])
+    assert not asked.only_tests(["--model-dir", "run"])
+    merging.unwatch()
+    assert not asked.only_tests(["--eval-only"])
 
 
 def test_epoch_that_is_no_number_is_refused():
