@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
 from modprompt.errors import UserError
@@ -186,5 +187,7 @@ def settle(cfg: CfgNode) -> None:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if changes and keeps_settings():
         put_back(cfg, changes)
+        if any(one.key == "SEED" for one in changes):
+            set_random_seed(cfg.SEED)  # the program has seeded with its own by now
     elif changes:
         print(f"note: {KEEP} gives {'them' if len(changes) > 1 else 'it'} the value that was asked for")

@@ -3,7 +3,9 @@ import os
 import sys
 
 import pytest
+import torch
 from dassl.config import get_cfg_default
+from dassl.utils import set_random_seed
 
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
@@ -129,6 +131,18 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
         assert len(said) == 5
         assert said[-1] == "note: --keep-settings gives them the value that was asked for"
         assert cfg.OPTIM.MAX_EPOCH == 200
+
+
+def test_seed_that_is_put_back_seeds_again(words, monkeypatch):
+    cfg = set_up(words)
+    cfg.SEED = -1
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    monkeypatch.setenv(asked.KEEPS, "1")
+    set_random_seed(1)
+    wanted = torch.rand(3)
+    set_random_seed(5)
+    asked.settle(cfg)
+    assert torch.equal(torch.rand(3), wanted)
 
 
 def test_what_is_in_no_configuration_cannot_be_kept(words, monkeypatch):
