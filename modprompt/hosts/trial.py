@@ -1,7 +1,7 @@
 """MPL tried in a codebase: its own train.py trains one epoch and tests, in processes of their own, on made-up data.
 
-Two ways, side by side: by the launcher, and as after an installation, whose import line is put into the text of train.py in
-memory alone. All that a run reads and writes lies in a temporary folder. What comes of it is judged in verdict.py.
+Two ways, side by side: by the launcher, and as after an installation, whose import line is put into a copy of train.py.
+All that a run reads and writes lies in a temporary folder. What comes of it is judged in verdict.py.
 """
 
 import importlib.util
@@ -46,10 +46,9 @@ class Place(NamedTuple):
 def try_out(place: Place, ways: Sequence[str]) -> Dict[str, Verdict]:
     """What came of it, by way."""
     try:
-        with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work:
-            with ThreadPoolExecutor(len(ways)) as pool:
-                tried = {way: pool.submit(_try, way, place, Path(work).resolve() / way) for way in ways}
-                return {way: one.result() for way, one in tried.items()}
+        with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work, ThreadPoolExecutor(len(ways)) as pool:
+            tried = {way: pool.submit(_try, way, place, Path(work).resolve() / way) for way in ways}
+            return {way: one.result() for way, one in tried.items()}
     except OSError as error:
         where = f"{tempfile.gettempdir()}: {error.strerror or error}"
         return {way: untried(f"the made-up data cannot be written in {where}", ["set TMPDIR"]) for way in ways}
