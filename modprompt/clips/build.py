@@ -70,12 +70,7 @@ def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -
 
 def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
     """What the `clip` package builds, with the weights as they are: its own loading rounds them to half."""
-    try:
-        with redirect_stdout(io.StringIO()):
-            model = _plain_model(import_clip().build_model, dict(state))
-    except (KeyError, IndexError, RuntimeError, AttributeError, AssertionError, TypeError) as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f"these weights do not make up a CLIP ({reason}): check MODEL.BACKBONE") from None
+    model = _built(state)
     _require_weights(model, state)
     if half:
         cast_products(model, torch.float16)  # some builds leave a part in float32
@@ -86,39 +81,87 @@ def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
 
 def draw_constructor(clip_model: CLIP) -> None:
     """Draw from torch's generator what building this CLIP has drawn; methods whose reference builds a second one do."""
-    if isinstance(clip_model, plain.PlainCLIP):
-        return
-    with redirect_stdout(io.StringIO()):
-        _plain_model(import_clip().build_model, {name: value.cpu() for name, value in clip_model.state_dict().items()})
+    if not isinstance(clip_model, plain.PlainCLIP):
+        _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
 
 
-_PLAIN_DESIGN = {"trainer": "CoOp", "vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
+# what a build_model(state_dict, design_details) may call a model without prompts, where all depths are 0
+_PLAIN_WORDS = ("CoOp", "IVLP", "VPT")
+_NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
+_UNFIT = (KeyError, IndexError, RuntimeError, AttributeError, AssertionError, TypeError, ValueError)
 
 
-def _plain_model(build_model: Callable[..., CLIP], state_dict: Dict[str, Tensor]) -> CLIP:
-    """A CLIP without prompts, from build_model(state_dict) or, as MaPLe has it, build_model(state_dict, design)."""
+def _built(state: Dict[str, Tensor]) -> CLIP:
+    """A CLIP without prompts, from build_model(state_dict) or, as MaPLe has it, build_model(state_dict, design).
+
+    Of the design words the first whose model has the names of the state dict; the others draw nothing.
+
+    Raises:
+        UserError: if there is no such model; it says what was tried.
+    """
+    build_model = import_clip().build_model
+    designs: List[Optional[str]] = list(_PLAIN_WORDS) if _takes_design(build_model) else [None]
+    tried = []
+    for word in designs:
+        generator = torch.get_rng_state()
+        try:
+            with redirect_stdout(io.StringIO()):
+                model = _build(build_model, dict(state), word)
+        except _UNFIT as error:
+            fault = " ".join(str(error).split())[:160] or type(error).__name__
+        else:
+            fault = _odd_names(model, state)
+            if not fault:
+                return model
+        torch.set_rng_state(generator)
+        tried.append((word, fault))
+    raise _unbuilt(tried)
+
+
+def _takes_design(build_model: Callable[..., CLIP]) -> bool:
     required = [
         parameter
         for parameter in inspect.signature(build_model).parameters.values()
         if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
-    return build_model(state_dict, dict(_PLAIN_DESIGN)) if len(required) > 1 else build_model(state_dict)
+    return len(required) > 1
+
+
+def _build(build_model: Callable[..., CLIP], state: Dict[str, Tensor], word: Optional[str]) -> CLIP:
+    return build_model(state) if word is None else build_model(state, {"trainer": word, **_NO_PROMPTS})
+
+
+def _where() -> str:
+    return f"the `clip` package at {os.path.dirname(str(import_clip().__file__))}"
+
+
+def _odd_names(model: CLIP, state: Dict[str, Tensor]) -> str:
+    """What a model has too much or too little for a state dict; empty if it has its names."""
+    built = model.state_dict()
+    odd = sorted(set(built) ^ set(state))
+    return f"{odd[0]} is {'added' if odd[0] in built else 'missing'}" if odd else ""
+
+
+def _unbuilt(tried: List[Tuple[Optional[str], str]]) -> UserError:
+    word, fault = tried[0]
+    if word is None and fault.endswith((" is added", " is missing")):
+        return UserError(f"{_where()} does not build a plain CLIP: {fault}")
+    if word is None or len({fault for _, fault in tried}) == 1:  # the weights, not the word
+        return UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
+    words = "; ".join(f"{word} ({fault})" for word, fault in tried)
+    return UserError(f"{_where()} does not build a plain CLIP; tried its design_details with trainer {words}")
 
 
 def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
-    """Raise UserError unless a model has the tensors of a state dict, by name and in value.
+    """Raise UserError unless a model with the names of a state dict has its values.
 
     The family's build_model falls back to loading what fits, without a word.
     """
-    where = f"the `clip` package at {os.path.dirname(str(import_clip().__file__))}"
     built = model.state_dict()
-    odd = sorted(set(built) ^ set(state_dict))
-    if odd:
-        raise UserError(f"{where} does not build a plain CLIP: {odd[0]} is {'added' if odd[0] in built else 'missing'}")
     last = next(name for name in reversed(list(built)) if name.endswith("mlp.c_proj.weight"))
     for name in ("positional_embedding", "visual.conv1.weight", "text_projection", last):
         if not torch.equal(built[name].half(), state_dict[name].to(built[name].device).half()):
-            raise UserError(f"{where} did not take over the weights: {name} differs")
+            raise UserError(f"{_where()} did not take over the weights: {name} differs")
 
 
 def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = ()) -> CLIP:

@@ -1,8 +1,11 @@
-"""Which Dassl, clip, PyTorch, device and data are in use and from where, what is wrong with them, and what to do.
+"""Whether MPL runs in a codebase, by trying, and what is in use there, from where, and what to do.
 
-    cd CODEBASE && python -m modprompt.doctor [--root DATA] [--backbone NAME_OR_PATH]
+    cd CODEBASE && python -m modprompt.doctor [--root DATA] [--backbone NAME_OR_PATH] [--seconds 55]
 
-The first thing to run, and to send along, when something does not work. Exit code 1 if anything keeps MPL from running.
+The first thing to run, and to send along, when something does not work. It has the codebase's train.py train MPL for one
+epoch on made-up data, and test it, by the launcher and as after an installation; nothing is left behind. Exit code 0: that
+went well, by `python train.py` where MPL is installed, else by the launcher. 1: it cannot run, and why. 2: it could not be
+tried, and why.
 """
 
 import argparse
@@ -11,11 +14,15 @@ import importlib.util
 import os
 import platform
 import sys
+import time
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from modprompt.errors import UserError
+from modprompt.hosts.host import read_host
 from modprompt.hosts.manifest import MANIFEST
+from modprompt.hosts.train_line import has_line
+from modprompt.hosts.verdict import CANNOT, UNTRIED, Verdict, cannot
 from modprompt.hosts.which_clip import require_own_clip
 from modprompt.places import ROOT, is_checkout
 from modprompt.programs import left_as_found
@@ -101,8 +108,8 @@ def dassl() -> List[Finding]:
     try:
         from modprompt.compat import mends
     except ImportError as error:
-        advice = f"pip install {' '.join(missing)}" if missing else "see the message"
-        return [Finding("Dassl", f"does not import ({error})", advice, True)]
+        advice = f"pip install {' '.join(missing)}" if missing else ""
+        return [Finding("Dassl", f"does not import ({error})", advice)]  # the trial names all that is missing
     module = importlib.import_module("dassl")
     version = getattr(module, "__version__", "of unknown version")
     return [
@@ -121,12 +128,8 @@ def clip(folder: Path) -> List[Finding]:
     except ImportError as error:
         missing = [name for name_of, name in OF_CLIP.items() if not _present(name_of)]
         advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
-        return [Finding("clip", f"does not import ({error})", advice, True)]
+        return [Finding("clip", f"does not import ({error})", advice)]
     found = [Finding("clip", str(Path(str(module.__file__)).parent))]
-    try:
-        require_own_clip(folder)
-    except UserError as error:
-        found[0] = found[0]._replace(advice=str(error), fatal=True)
     cache = Path("~/.cache/clip").expanduser()
     weights = sorted(path.name for path in cache.glob("*.pt")) if cache.is_dir() else []
     advice = "" if weights else "downloaded at the first use of a name; or give MODEL.BACKBONE.PATH"
@@ -162,16 +165,41 @@ def codebase(folder: Path) -> List[Finding]:
     return [Finding("codebase", " ".join(filter(None, (str(folder), state))), own)]
 
 
-def trainer() -> List[Finding]:
-    """Whether the trainer enters Dassl's registry."""
+def trials(folder: Path, until: float) -> Dict[str, Verdict]:
+    """What came of trying it, by way.
 
+    Args:
+        folder: the current one.
+        until: time.monotonic() at which all must be over.
+    """
+    from modprompt.hosts import trial
+
+    if not is_codebase(folder):
+        return trial.try_out(trial.Place(folder, "MPL", False, until), [trial.OWN])
     try:
-        importlib.import_module("modprompt.trainers.mpl")
-        from dassl.engine import TRAINER_REGISTRY
-    except Exception as error:
-        return [Finding("trainer", f"MPL does not import ({type(error).__name__}: {error})", "report this", True)]
-    names = [name for name in ("MPL", "ModMPL") if name in TRAINER_REGISTRY.registered_names()]
-    return [Finding("trainer", f"{' and '.join(names)} in Dassl's registry")]
+        host = read_host(folder)
+        refused = ""
+    except UserError as error:
+        host, refused = None, str(error)
+    name = host.trainer if host is not None else "MPL"
+    is_installed = (folder / MANIFEST).is_file()
+    if is_installed and host is not None and not has_line(host.program):
+        refused = "train.py has no import line of MPL any more: install again"
+    if not refused:
+        try:
+            require_own_clip(folder)
+        except UserError as error:
+            refused = str(error)
+    ways = [trial.LAUNCHER] if refused else [trial.LAUNCHER, trial.INSTALLER]
+    found = trial.try_out(trial.Place(folder, name, is_installed, until), ways)
+    if refused:
+        found[trial.INSTALLER] = cannot(refused, [])
+    return found
+
+
+def is_codebase(folder: Path) -> bool:
+    """Whether a folder has a train.py that is not this project's."""
+    return (folder / "train.py").is_file() and not (is_checkout() and folder.resolve() == ROOT)
 
 
 def data(root: Path) -> List[Finding]:
@@ -183,9 +211,9 @@ def data(root: Path) -> List[Finding]:
 
 
 def examine(folder: Path, root: Path) -> List[Finding]:
-    """All findings; where one is fatal the later ones that need it are left out."""
+    """What is in use; where one is fatal the later ones that need it are left out."""
     steps: List[Callable[[], List[Finding]]] = [
-        python, pytorch, packages, dassl, lambda: clip(folder), trainer, lambda: codebase(folder),
+        python, pytorch, packages, dassl, lambda: clip(folder), lambda: codebase(folder),
     ]  # fmt: skip
     found: List[Finding] = []
     for step in steps:
@@ -195,25 +223,49 @@ def examine(folder: Path, root: Path) -> List[Finding]:
     return [*found, *data(root)]
 
 
+def show(finding: Finding) -> None:
+    """A finding, and an arrow for what to do."""
+    print(f"{finding.what:<10}{finding.state}")
+    for line in finding.advice.splitlines():
+        print(f"{'':<10}-> {line}")
+    sys.stdout.flush()
+
+
+def summary(verdicts: Dict[str, Verdict], in_use: str) -> str:
+    """The last line: what holds of the way in use."""
+    if verdicts[in_use].code == CANNOT:
+        return "MPL cannot run here as it is: see the arrows"
+    if verdicts[in_use].code == UNTRIED:
+        return "whether MPL can run here could not be tried: see above"
+    return "MPL can run here"
+
+
 @left_as_found()
 def main(argv: Optional[List[str]] = None) -> int:
-    """Print the report. Exit code 0, or 1 if MPL cannot run as it is."""
+    """Print the report; exit code as above."""
+    until = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="", help="also look at this CLIP: a name, a file or a folder")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
+    parser.add_argument("--seconds", type=float, default=55, help="how long it may take in all (55)")
     args = parser.parse_args(argv)
     folder = Path.cwd()
     sys.path.insert(0, str(folder))
-    own = not (folder / "train.py").is_file() or (is_checkout() and folder.resolve() == ROOT)
-    if own and not _present("dassl"):  # no codebase: our own programs bring a small one
+    if not is_codebase(folder) and not _present("dassl"):  # our own programs bring a small one
         importlib.import_module("modprompt.compat.find").add_to_path()
     found = examine(folder, Path(args.root))
-    if args.backbone and not any(finding.fatal for finding in found):
+    fatal = any(finding.fatal for finding in found)
+    if args.backbone and not fatal:
         found += backbone(args.backbone)
     for finding in found:
-        print(f"{finding.what:<10}{finding.state}")
-        if finding.advice:
-            print(f"{'':<10}-> {finding.advice}")
-    fatal = any(finding.fatal for finding in found)
-    print("MPL cannot run here as it is: see the arrows" if fatal else "MPL can run here")
-    return int(fatal)
+        show(finding)
+    ways = ["launcher", "installer"] if is_codebase(folder) else ["trial"]
+    if fatal:
+        verdicts = {way: cannot("see the arrows above", []) for way in ways}
+    else:
+        verdicts = trials(folder, until + args.seconds)
+    for way in ways:
+        show(Finding(way, verdicts[way].state, "\n".join(verdicts[way].advice)))
+    in_use = ways[-1] if (folder / MANIFEST).is_file() else ways[0]
+    print(summary(verdicts, in_use))
+    return max(verdicts[in_use].code, int(any(finding.fatal for finding in found)))

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import difflib
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional
@@ -27,6 +28,7 @@ from modprompt.hosts.manifest import (
     read_manifest,
     require_no_links,
 )  # fmt: skip
+from modprompt.hosts.program import asks_of
 from modprompt.hosts.ship import files_for
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line
 from modprompt.hosts.which_clip import require_own_clip
@@ -103,9 +105,37 @@ def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
     kept = no_longer(folder, files, installed)
     if kept:
         print(f"kept, though no longer part of it, because they were changed: {', '.join(kept)}")
+    for line in how_to_start(host):
+        print(line)
+
+
+def how_to_start(host: Host) -> List[str]:
+    """Lines on how a run is started in a codebase, with what its train.py asks for."""
+    asks = asks_of(host.folder, host.trainer)
     config = f"configs/trainers/{host.trainer}/vit_b4_c1_add2_rm1.yaml"
-    print(f"Start with: python train.py --trainer {host.trainer} --config-file {config} ...")
-    print(f"        or: bash scripts/{host.trainer.lower()}/base2new_train.sh eurosat 1")
+    words = [
+        "python",
+        "train.py",
+        "--trainer",
+        asks.trainer,
+        "--config-file",
+        config,
+        *asks.flags,
+        "...",
+        *asks.options,
+    ]
+    lines = [
+        f"Start with: {' '.join(map(shlex.quote, words))}",
+        f"        or: bash scripts/{host.trainer.lower()}/base2new_train.sh eurosat 1",
+    ]
+    if asks.flags or asks.options:
+        asked = " ".join(map(shlex.quote, (*asks.flags, *asks.options)))
+        lines.append(f"   because: train.py asks for {asked} (EuroSAT, base to new); the scripts give it by themselves")
+    if asks.trainer != host.trainer:
+        lines.append(f"            it lets --trainer {asks.trainer} through; TRAINER.NAME {host.trainer} is what runs")
+    if asks.unknown:
+        lines.append(f"  but give: {', '.join(asks.unknown)}: train.py needs that too, with a value that only you know")
+    return lines
 
 
 def uninstall(folder: Path) -> None:

@@ -2,11 +2,14 @@
 
     cd CODEBASE && python -m modprompt.launch train.py --trainer MPL --config-file configs/trainers/MPL/NAME.yaml ...
 
-All flags are the codebase's own. A config file of MPL that the codebase does not have is taken from this package. Where
+All flags are the codebase's own, but for --keep-settings (anywhere): settings that its program changes after your files
+and options get your values back. A config file of MPL that the codebase does not have is taken from this package. Where
 the codebase has a trainer MPL of its own, ours is --trainer ModMPL.
 """
 
 import importlib
+import importlib.util
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -14,10 +17,48 @@ from typing import List, Optional
 
 from modprompt.clips import package as clip_package
 from modprompt.errors import UserError
+from modprompt.hosts.manifest import MANIFEST
 from modprompt.hosts.ship import config_files
-from modprompt.programs import left_as_found
+from modprompt.places import PACKAGE
+from modprompt.programs import left_as_found, one_line
 
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+def copy_of_the_environment() -> Optional[Path]:
+    """The package that an import finds where this one is a codebase's installed copy; None if there is no other.
+
+    Python looks into the current folder first, so that `python -m modprompt.launch` in a codebase with MPL starts that.
+    """
+    if not (PACKAGE.parent / MANIFEST).is_file():
+        return None
+    modules = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == PACKAGE.name}
+    path = list(sys.path)
+    sys.path[:] = [entry for entry in path if Path(entry or ".").resolve() != PACKAGE.parent]
+    try:
+        spec = importlib.util.find_spec(PACKAGE.name)
+    finally:
+        sys.path[:] = path
+        sys.modules.update(modules)
+    return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
+
+
+def _run_that(package: Path, words: List[str]) -> int:
+    """Go on with the launcher of another copy, in this process."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] == PACKAGE.name:
+            del sys.modules[name]
+    kept = [entry for entry in sys.path if Path(entry or ".").resolve() not in (PACKAGE.parent, package.parent)]
+    sys.path[:] = [str(package.parent), *kept]
+    launcher = importlib.import_module(f"{PACKAGE.name}.hosts.launch")
+    return int(launcher.main(words))
+
+
+def tell_of_another_copy(folder: Path) -> None:
+    """Print a line if a codebase has a copy of this package, which is not run."""
+    other = folder / PACKAGE.name
+    if (other / "__init__.py").is_file() and other.resolve() != PACKAGE:
+        print(f"running {PACKAGE}; {other}, which is installed in this codebase, is not used")
 
 
 def put_host_first(folder: Path) -> None:
@@ -58,11 +99,13 @@ def prepare(folder: Path) -> None:
     try:
         clip_package.use_folder(folder)
         clip_package.import_clip()
+        from modprompt.trainers import foreign
         from modprompt.trainers.registration import give_way
     except ImportError as error:
         raise UserError(f"{error}; `python -m modprompt.doctor` in {folder} says what is missing") from None
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
+    foreign.watch()
 
 
 def _run_script(script: Path) -> None:
@@ -72,10 +115,33 @@ def _run_script(script: Path) -> None:
         runpy.run_path(str(script), run_name="__main__")
 
 
+def _mistake_of(error: BaseException) -> Optional[BaseException]:
+    if isinstance(error, UserError):  # perhaps before there is a PyTorch
+        return error
+    from modprompt.trainers.foreign import mistake_of
+
+    return mistake_of(error)
+
+
+def _run(words: List[str]) -> None:
+    from modprompt.trainers import asked, foreign
+
+    asked.take_flag(words)
+    sys.argv[:] = words
+    try:
+        _run_script(Path(words[0]))
+    finally:
+        foreign.unwatch()
+
+
 @left_as_found()
 def main(argv: Optional[List[str]] = None) -> int:
     """Exit code: that of the program, or 2 after one line on what is wrong, or 130 when interrupted."""
-    words = sys.argv[1:] if argv is None else argv
+    words = list(sys.argv[1:] if argv is None else argv)
+    other = copy_of_the_environment()
+    if other is not None:
+        return _run_that(other, words)
+    keep = [words.pop(0)] if words[:1] == ["--keep-settings"] else []
     if not words or words[0].startswith("-"):
         print(__doc__.strip(), file=sys.stderr)
         return 0 if words and words[0] in ("-h", "--help") else 2
@@ -83,13 +149,16 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         if not script.is_file():
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
+        tell_of_another_copy(script.parent)
         prepare(script.parent)
-        sys.argv = [str(script), *with_shipped_config(words[1:])]
-        _run_script(script)
-    except (UserError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        _run([str(script), *with_shipped_config(words[1:]), *keep])
     except KeyboardInterrupt:
         print("interrupted; a run of MPL goes on after its last whole epoch when it is started again", file=sys.stderr)
         return 130
+    except Exception as error:
+        mistake = _mistake_of(error)
+        if mistake is None or os.environ.get("MODPROMPT_TRACEBACK"):
+            raise
+        print(f"error: {one_line(mistake)}", file=sys.stderr)
+        return 2
     return 0

@@ -8,7 +8,6 @@ from typing import Any, Callable, Iterator, TypeVar, cast
 import torch
 
 from modprompt.errors import UserError
-from modprompt.trainers import once
 from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
@@ -77,7 +76,7 @@ def in_a_test(test: F) -> F:
 
     @functools.wraps(test)
     def tested(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with once.one_line(), told(self, self.cfg, TEST):
+        with told(self, self.cfg, TEST):
             return test(self, *args, **kwargs)
 
     return cast(F, tested)

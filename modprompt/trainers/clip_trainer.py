@@ -20,7 +20,7 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
-from modprompt.trainers import backbone, card_errors, device, once
+from modprompt.trainers import asked, backbone, card_errors, device, once
 from modprompt.trainers.feature_cache import feature_batches, how_computed
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions, require_finite
@@ -36,7 +36,8 @@ class CLIPTrainer(TrainerX):
     _test_looks = False  # whether `test` is on its way, which looks at a card's logits by itself
 
     def __init__(self, cfg: Any):
-        with once.one_line(), card_errors.told(self, cfg):
+        with card_errors.told(self, cfg):
+            asked.settle(cfg)
             if os.environ.get(once.ONCE):
                 once.require_folder_agrees(cfg)
             if cfg.OUTPUT_DIR:
@@ -46,12 +47,14 @@ class CLIPTrainer(TrainerX):
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             device.set_up(cfg)  # the same
             super().__init__(cfg)
+            if not hasattr(self, "model"):  # some Dassl leaves that to before_train, which here resumes
+                self.build_model()
         if images.selected_on(self.dm.dataset, cfg) == images.TEST:
             print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
 
     def train(self) -> None:
         """Train, resuming if there is something to resume, then test."""
-        with once.one_line(), card_errors.told(self, self.cfg):
+        with card_errors.told(self, self.cfg):
             super().train()
 
     def load_clip(self) -> CLIP:
@@ -94,6 +97,9 @@ class CLIPTrainer(TrainerX):
         """Whether the image side has prompts, so that its features change with them."""
         return False
 
+    def before_test(self) -> None:
+        """What a trainer does in front of every test."""
+
     @card_errors.in_a_test
     @torch.no_grad()
     def test(self, split: Optional[str] = None, **kwargs: Any) -> float:
@@ -106,6 +112,7 @@ class CLIPTrainer(TrainerX):
         Returns:
             The first result of the evaluator: accuracy in percent.
         """
+        self.before_test()
         self.set_model_mode("eval")
         self.evaluator.reset()
         split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"

@@ -1,6 +1,6 @@
 """The trainer of a method that trains nothing: it loads CLIP and tests."""
 
-from typing import Any, Optional, Type, cast
+from typing import Any, Type, cast
 
 import torch
 
@@ -35,5 +35,5 @@ class FrozenTrainer(CLIPTrainer):
         """There is nothing to train: evaluate."""
         self.test()
 
-    def load_model(self, directory: str, epoch: Optional[int] = None) -> Any:
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
         """There is nothing to load."""

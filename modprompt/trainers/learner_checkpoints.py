@@ -1,10 +1,10 @@
 """Checkpoints of a prompt learner: saved alone, known by what they were made with, loaded from ours and others."""
 
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
-from modprompt.errors import UserError
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
 from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
@@ -15,7 +15,7 @@ from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
-from modprompt.trainers.once import one_line
+from modprompt.trainers import asked
 from modprompt.trainers.run_folder import save_checkpoint
 from modprompt.training.unread import Unread
 
@@ -116,30 +116,35 @@ class LearnerCheckpoints(_Trainer):
                     self._scheds[name].step()
         return epoch
 
-    def load_model(self, directory: str, epoch: Optional[int] = None) -> None:
+    def load_model(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
 
         Args:
-            directory: the output folder of a run.
+            directory: the output folder of a run; without one nothing is loaded, and a note says so, as in Dassl.
+            more: the epoch, where it has no name; what else some codebases hand over is not read.
             epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
+            kwargs: not read.
 
         Raises:
-            UserError: if there is none or it does not fit.
+            UserError: if there is no such checkpoint or it does not fit.
         """
-        with one_line():
-            self._load_model(directory, epoch)
-
-    def _load_model(self, directory: str, epoch: Optional[int]) -> None:
         if not directory:
-            raise UserError(
-                f"{type(self).__name__}: --eval-only needs --model-dir, the output folder of a training run "
-                "(MODEL.INIT_WEIGHTS names a single file)"
-            )
+            print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
+            return
+        numbers = [one for one in more if isinstance(one, int) and not isinstance(one, bool)]
+        epoch = next(iter(numbers), None) if epoch is None else epoch
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
             found = self._load(self._models[name], path)
             self.loaded_checkpoint = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
+
+    def before_test(self) -> None:
+        """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
+        directory, epoch = asked.model_to_test(sys.argv[1:])
+        if directory and not hasattr(self, "loaded_checkpoint"):
+            print("note: this program does not load --model-dir in front of its test: loaded now")
+            self.load_model(directory, epoch=epoch)
 
     def _load(self, view: CheckpointView, path: str) -> int:
         loaded, names = load_learner(view, path, self.made_with()), self.dm.dataset.classnames

@@ -4,11 +4,9 @@ A finished run has the same settings, CLIP, split, few-shot list and, where it i
 passes for it.
 """
 
-import contextlib
 import os
-import sys
 import warnings
-from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, List, Mapping, Optional, Sequence
 
 from dassl.config import cfg_default
 
@@ -23,18 +21,6 @@ from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
-
-
-@contextlib.contextmanager
-def one_line() -> Iterator[None]:
-    """For scripts in other codebases, whose programs know nothing of UserError: its line, and exit code 2."""
-    try:
-        yield
-    except (UserError, FloatingPointError) as error:
-        if not os.environ.get(ONCE):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def require_folder_agrees(cfg: Any) -> None:

@@ -17,6 +17,7 @@ from yacs.config import CfgNode
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
 from modprompt.data.storage import find_recorded
+from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs import schedule_file
@@ -24,6 +25,7 @@ from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.trainers import backbone, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
+from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.once import describe_model, finished_before
 from modprompt.trainers.result import ResultRecorder
 
@@ -85,6 +87,11 @@ def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
     )
 
 
+def trains_nothing(cfg: CfgNode) -> bool:
+    """Whether a configuration's trainer tests a CLIP as it is."""
+    return issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), FrozenTrainer)
+
+
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
     """Warn if a model was trained on another split of the data set that it is tested on."""
     trained = (results.read(model_dir).result or {}).get("split")
@@ -114,6 +121,11 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         UserError: if a setting, a file or the output folder does not fit.
     """
     cfg = config.build(settings, tests=mode.eval_only)
+    if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
+        raise UserError(
+            f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "
+            "(MODEL.INIT_WEIGHTS names a single file)"
+        )
     if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), CLIPTrainer):
         backbone.follow_weights(cfg, settings.on_command_line())
     if rounds is not None:

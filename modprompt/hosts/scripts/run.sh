@@ -28,33 +28,47 @@ fi
 dataset=$1 seed=$2
 shift 2
 
-run() { # run OUTPUT_DIR ARGUMENTS...
-  local dir=$1
-  shift
-  "${PYTHON:-python}" train.py --root "$DATA" --seed "$seed" --trainer $TRAINER --output-dir "$dir" \
-    --dataset-config-file "configs/datasets/$dataset.yaml" \
-    --config-file "configs/trainers/$TRAINER/$CFG.yaml" "$@"
+case $name in base2new_*) protocol=base2new ;; few_shot) protocol=few_shot ;; *) protocol=cross_dataset ;; esac
+config=configs/datasets/$dataset.yaml
+
+# what this codebase's train.py asks for beyond the flags below: flags of its own, options, another name for --trainer
+asked=$("${PYTHON:-python}" -m modprompt.hosts.program . $TRAINER $protocol "$config")
+flags=() options=() named=$TRAINER
+while IFS= read -r line; do
+  case $line in
+    "trainer "*) named=${line#trainer } ;;
+    "flag "*) flags+=("${line#flag }") ;;
+    "option "*) options+=("${line#option }") ;;
+  esac
+done <<< "$asked"
+
+run() { # run OUTPUT_DIR MODEL_DIR [KEY VALUE ...]: train, or test what is in MODEL_DIR if that is not empty
+  local dir=$1 model=$2
+  shift 2
+  "${PYTHON:-python}" train.py --root "$DATA" --seed "$seed" --trainer "$named" --output-dir "$dir" \
+    --dataset-config-file "$config" --config-file "configs/trainers/$TRAINER/$CFG.yaml" \
+    ${model:+--eval-only --model-dir "$model"} ${flags[@]+"${flags[@]}"} ${options[@]+"${options[@]}"} "$@"
 }
 
 run=$dataset/shots_$SHOTS/$TRAINER/$CFG/seed$seed
 cross=$TRAINER/${CFG}_${SHOTS}shots/seed$seed
 case $name in
   base2new_train)
-    run "$OUT/base2new/train_base/$run" DATASET.NUM_SHOTS "$SHOTS" DATASET.SUBSAMPLE_CLASSES base "$@"
+    run "$OUT/base2new/train_base/$run" "" DATASET.NUM_SHOTS "$SHOTS" DATASET.SUBSAMPLE_CLASSES base "$@"
     ;;
   base2new_test)
-    run "$OUT/base2new/test_new/$run" --eval-only --model-dir "$OUT/base2new/train_base/$run" \
+    run "$OUT/base2new/test_new/$run" "$OUT/base2new/train_base/$run" \
       DATASET.NUM_SHOTS "$SHOTS" DATASET.SUBSAMPLE_CLASSES new "$@"
     ;;
   few_shot)
     SHOTS=$1
     shift
-    run "$OUT/$dataset/$TRAINER/eval/${CFG}_${SHOTS}shots/seed$seed" DATASET.NUM_SHOTS "$SHOTS" "$@"
+    run "$OUT/$dataset/$TRAINER/eval/${CFG}_${SHOTS}shots/seed$seed" "" DATASET.NUM_SHOTS "$SHOTS" "$@"
     ;;
   xd_train)
-    run "$OUT/crossdataset/$dataset/$cross" DATASET.NUM_SHOTS "$SHOTS" "$@"
+    run "$OUT/crossdataset/$dataset/$cross" "" DATASET.NUM_SHOTS "$SHOTS" "$@"
     ;;
   xd_test)
-    run "$OUT/crossdataset/evaluation/$dataset/$cross" --eval-only --model-dir "$OUT/crossdataset/$SOURCE/$cross" "$@"
+    run "$OUT/crossdataset/evaluation/$dataset/$cross" "$OUT/crossdataset/$SOURCE/$cross" "$@"
     ;;
 esac

@@ -178,3 +178,66 @@ def test_tensor_that_is_lacking_is_named(name):
     del state[name]
     with pytest.raises(UserError, match="these weights do not make up a CLIP .* is missing"):
         backbone.build_clip(state)
+
+
+def _design_builder(monkeypatch, takes):
+    """Have clip.build_model want a design, and take the words that `takes` maps to what it does to the model."""
+    plain_build = import_clip().build_model
+    seen = []
+
+    def build_model(state_dict, design_details):
+        seen.append(dict(design_details))
+        torch.rand(3)  # constructors draw
+        if design_details["trainer"] not in takes:
+            raise AssertionError
+        assert not any(value for key, value in design_details.items() if key != "trainer")
+        model = plain_build(state_dict)
+        return takes[design_details["trainer"]](model)
+
+    monkeypatch.setattr(import_clip(), "build_model", build_model)
+    return seen
+
+
+def _prompted(model):
+    model.visual.VPT = torch.nn.Parameter(torch.zeros(1))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("takes", "words"),
+    [
+        ({"CoOp": lambda model: model, "IVLP": _prompted}, ["CoOp"]),
+        ({"IVLP": lambda model: model, "VPT": lambda model: model}, ["CoOp", "IVLP"]),
+        ({"CoOp": _prompted, "IVLP": _prompted, "VPT": lambda model: model}, ["CoOp", "IVLP", "VPT"]),
+    ],
+)
+def test_first_design_word_that_builds_a_plain_model_is_taken_and_the_others_draw_nothing(
+    takes, words, clip_file, monkeypatch
+):
+    state = read_tensors(clip_file)
+    torch.manual_seed(3)
+    torch.rand(3)
+    import_clip().build_model(dict(state))
+    after = torch.rand(1)
+    seen = _design_builder(monkeypatch, takes)
+    torch.manual_seed(3)
+    model = backbone.build_clip(state)
+    assert torch.rand(1) == after
+    assert torch.equal(model.text_projection, state["text_projection"].float())
+    assert [one["trainer"] for one in seen] == words
+    torch.manual_seed(3)
+    backbone.draw_constructor(model)
+    assert torch.rand(1) == after
+
+
+def test_builder_that_takes_no_design_word_says_what_was_tried(clip_file, monkeypatch):
+    _design_builder(monkeypatch, {"VPT": _prompted})
+    before = torch.get_rng_state()
+    with pytest.raises(UserError) as raised:
+        backbone.build_clip(read_tensors(clip_file))
+    message = str(raised.value)
+    assert message.endswith(
+        "does not build a plain CLIP; tried its design_details with trainer CoOp (AssertionError); "
+        "IVLP (AssertionError); VPT (visual.VPT is added)"
+    )
+    assert torch.equal(torch.get_rng_state(), before)

@@ -2,8 +2,10 @@ import re
 
 import pytest
 
+from modprompt.hosts.program import asks_of
 from tests.conftest import ROOT, bare
-from tests.modprompt.hosts.stand_in import DATASET, run_in, write_data, write_weights
+from tests.modprompt.hosts.stand_in import run_in, write_data, write_weights
+from tests.modprompt.hosts.traits import DATASET
 
 OURS = """
 import sys
@@ -37,6 +39,13 @@ class Workshop:
         flags = ["--root", self.data, "--seed", 1, "--trainer", trainer, "--output-dir", out, "--config-file", config]
         flags += ["--dataset-config-file", self.folder / "squares.yaml", *more]
         return [*flags, *([] if trainer == "OWN" else bare(self.weights))]
+
+    def asked(self, host, out, *more):
+        """The same of our trainer with what a codebase's train.py asks for; further words go in front of the options."""
+        asks = asks_of(host, "MPL", dataset="Squares")
+        words = self.words("MPL", out, *asks.flags, *more)
+        words[words.index("--trainer") + 1] = asks.trainer
+        return [*words, *asks.options]
 
 
 def losses(text):

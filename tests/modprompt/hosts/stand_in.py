@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple, Tuple
 
 import numpy as np
 import torch
@@ -15,132 +16,17 @@ from PIL import Image
 
 from modprompt.clips.package import import_clip
 from tests.conftest import BARE_CONFIG, ROOT, random_clip
-
-PROGRAM = '''"""Stand-in program."""
-import argparse
-
-from dassl.config import clean_cfg, get_cfg_default
-from dassl.engine import build_trainer
-from dassl.utils import set_random_seed, setup_logger
-from yacs.config import CfgNode as CN
-
-import datasets.squares
-import trainers.own{more}
-
-
-def extend_cfg(cfg):
-    cfg.TRAINER.OWN = CN()
-    cfg.TRAINER.OWN.PREC = "fp32"
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-
-
-def main(args):
-    cfg = get_cfg_default()
-    if {clean}:
-        clean_cfg(cfg, args.trainer)
-    extend_cfg(cfg)
-    cfg.merge_from_file(args.config_file)
-    cfg.DATASET.NAME = "Squares"
-    cfg.DATASET.ROOT, cfg.OUTPUT_DIR, cfg.SEED = args.root, args.output_dir, args.seed
-    cfg.TRAINER.NAME = args.trainer
-    cfg.merge_from_list(args.opts)
-    cfg.freeze()
-    set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)
-    trainer = build_trainer(cfg)
-    if args.eval_only:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-        trainer.test()
-    else:
-        trainer.train()
-
-
-parser = argparse.ArgumentParser()
-for flag in ("--root", "--trainer", "--output-dir", "--config-file", "--dataset-config-file", "--model-dir"):
-    parser.add_argument(flag, default="")
-parser.add_argument("--seed", type=int, default=1)
-parser.add_argument("--load-epoch", type=int)
-parser.add_argument("--eval-only", action="store_true")
-parser.add_argument("opts", nargs=argparse.REMAINDER)
-if __name__ == "__main__":
-    main(parser.parse_args())
-'''
-
-DATASET = '''"""Pictures of a folder per class; the first half of each is for training."""
-import os
-
-from dassl.data.datasets import DATASET_REGISTRY, Datum, DatasetBase
-
-
-@DATASET_REGISTRY.register()
-class Squares(DatasetBase):
-    def __init__(self, cfg):
-        train, test = [], []
-        for label, name in enumerate(sorted(os.listdir(cfg.DATASET.ROOT))):
-            folder = os.path.join(cfg.DATASET.ROOT, name)
-            images = [Datum(os.path.join(folder, file), label, classname=name) for file in sorted(os.listdir(folder))]
-            train += images[: len(images) // 2]
-            test += images[len(images) // 2 :]
-        super().__init__(train_x=train, test=test)
-'''
-
-OWN_TRAINER = '''"""The stand-in's own method."""
-import torch
-import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY, TrainerX
-from dassl.optim import build_lr_scheduler, build_optimizer
-
-from clip import clip
-
-
-@TRAINER_REGISTRY.register()
-class {name}(TrainerX):
-    def build_model(self):
-        print("own trainer {name}")
-        self.model = torch.nn.Linear(3 * 32 * 32, self.num_classes)
-        self.optim = build_optimizer(self.model, self.cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
-        self.register_model("{name}", self.model, self.optim, self.sched)
-
-    def forward_backward(self, batch):
-        loss = F.cross_entropy(self.model(batch["img"].flatten(1)), batch["label"])
-        self.model_backward_and_update(loss)
-        return {{"loss": loss.item()}}
-
-    def model_inference(self, input):
-        return self.model(input.flatten(1))
-'''
-
-DESIGN = """
-
-_plain_build_model = build_model
-
-
-def build_model(state_dict, design_details):
-    assert design_details["trainer"] in ("CoOp", "CoCoOp") and design_details["vision_depth"] == 0
-    assert design_details["language_depth"] == 0
-    print("building")
-    return _plain_build_model(state_dict)
-"""
-
-ODD_BLOCK = """
-
-def _needs_more(self, x, attn_mask):
-    raise TypeError("a block of this codebase is never called")
-
-
-ResidualAttentionBlock.forward = _needs_more
-"""
-
-LOSES_WEIGHTS = """
-
-def build_model(state_dict):
-    vision = state_dict["visual.conv1.weight"]
-    model = CLIP(32, 32, 4, vision.shape[0], 16, 77, 49408, 64, 1, 4)
-    return model.requires_grad_(False).apply(lambda part: [value.zero_() for value in part.parameters()])
-"""
-
-MODEL_CODE = {"plain": "", "design": DESIGN, "odd_block": ODD_BLOCK, "loses_weights": LOSES_WEIGHTS}
+from tests.modprompt.hosts.traits import (
+    DATASET,
+    EUROSAT,
+    LATE_MODEL,
+    LOADS,
+    MODEL_CODE,
+    NOISE,
+    OVERRIDES,
+    OWN_TRAINER,
+    PROGRAM,
+)
 
 
 def write_data(folder: Path) -> Path:
@@ -155,41 +41,126 @@ def write_data(folder: Path) -> Path:
     return folder
 
 
-def write_host(
-    folder: Path, *, clip="plain", clean=False, own_mpl=False, package=True, old_clip=False, eol="\n"
-) -> Path:
-    """A codebase with train.py, clip/, datasets/ and trainers/, under git.
+class Traits(NamedTuple):
+    """What a codebase has beside the usual; each alone and all together make a stand-in.
 
-    Args:
-        folder: where.
-        clip: a key of MODEL_CODE.
-        clean: its program takes other trainers' nodes out of the config first.
-        own_mpl: it has a trainer MPL of its own.
-        package: whether clip/ has an __init__.py.
-        old_clip: its clip asks for pkg_resources, which setuptools has no more.
-        eol: line ends of train.py.
+    clip: a key of MODEL_CODE.
+    clean: its program takes other trainers' nodes out of the config first.
+    own_mpl: it has a trainer MPL of its own.
+    package: whether clip/ has an __init__.py.
+    old_clip: its clip asks for pkg_resources, which setuptools has no more.
+    eol: line ends of train.py.
+    load: a key of LOADS, how train.py calls load_model.
+    late_model: its Dassl builds the model in before_train.
+    dataset_flag: DATASET.NAME comes from a flag --dataset alone.
+    task: TASK must be among the options, and --trainer one of its own.
+    noise: labels are wrong on purpose unless DATASET.NOISE_LABEL is False.
+    backbone: default of --backbone, which takes the place of the config file's.
+    epochs: OPTIM.MAX_EPOCH after all merges; 0: as asked.
+    override: "KEY VALUE" merged behind the options.
+    first, last: modules that train.py imports, in front of Dassl and behind its trainers.
+    eurosat: it has a reader of EuroSAT and a config file for it, as nearly all have.
     """
+
+    clip: str = "plain"
+    clean: bool = False
+    own_mpl: bool = False
+    package: bool = True
+    old_clip: bool = False
+    eol: str = "\n"
+    load: str = "usual"
+    late_model: bool = False
+    dataset_flag: bool = False
+    task: bool = False
+    noise: bool = False
+    backbone: str = ""
+    epochs: int = 0
+    override: str = ""
+    first: Tuple[str, ...] = ()
+    last: Tuple[str, ...] = ()
+    eurosat: bool = True
+
+
+def program_of(traits: Traits) -> str:
+    """The train.py of a stand-in."""
+
+    def lines(indent, *statements):
+        return "".join(f"\n{' ' * indent}{statement}" for statement in statements if statement)
+
+    evaluating, training = LOADS[traits.load]
+    task = "task=args.opts[args.opts.index('TASK') + 1]"
+    return PROGRAM.format(
+        clean=traits.clean,
+        backbone=traits.backbone,
+        first=lines(0, *(f"import {name}" for name in traits.first)).lstrip("\n"),
+        imports=lines(
+            0,
+            "import datasets.eurosat" if traits.eurosat else "",
+            "import datasets.noise" if traits.noise else "",
+            "import trainers.late" if traits.late_model else "",
+            "import trainers.by_dataset as by_dataset" if traits.task else "",
+        ),
+        last=lines(0, "import trainers.mpl" if traits.own_mpl else "", *(f"import {name}" for name in traits.last)),
+        defaults=lines(
+            4,
+            'cfg.TASK = "B2N"' if traits.task else "",
+            "cfg.DATASET.NOISE_LABEL = True" if traits.noise else "",
+        ),
+        before_options=lines(
+            4,
+            f"own = by_dataset.overrides(dataset=cfg.DATASET.NAME, trainer=cfg.TRAINER.NAME, {task})"
+            if traits.task
+            else "",
+            "cfg.merge_from_list(own)" if traits.task else "",
+        ),
+        after_options=lines(
+            4,
+            f"cfg.merge_from_list({traits.override.split()!r})" if traits.override else "",
+            f"cfg.OPTIM.MAX_EPOCH = {traits.epochs}" if traits.epochs else "",
+            "cfg.DATASET.NAME = args.dataset" if traits.dataset_flag else "",
+        ),
+        before_building=lines(
+            4, *(("if cfg.DATASET.NOISE_LABEL:", "    datasets.noise.make(100)") if traits.noise else ())
+        ),
+        load=lines(8, evaluating),
+        before_training=lines(4, training),
+        flags=lines(0, 'parser.add_argument("--dataset")' if traits.dataset_flag else ""),
+    )
+
+
+def write_host(folder: Path, **traits) -> Path:
+    """A codebase with train.py, clip/, datasets/ and trainers/, under git; what it has beside the usual is a field of Traits."""
+    asked = Traits(**traits)
     (folder / "datasets").mkdir(parents=True)
     (folder / "trainers").mkdir()
     for name in ("datasets", "trainers"):
         (folder / name / "__init__.py").touch()
-    (folder / "datasets" / "squares.py").write_text(DATASET)
-    (folder / "trainers" / "own.py").write_text(OWN_TRAINER.format(name="OWN"))
-    if own_mpl:
-        (folder / "trainers" / "mpl.py").write_text(OWN_TRAINER.format(name="MPL"))
+    modules = {
+        "datasets/squares.py": DATASET,
+        "datasets/eurosat.py": EUROSAT if asked.eurosat else "",
+        "configs/datasets/eurosat.yaml": 'DATASET:\n  NAME: "EuroSAT"\n' if asked.eurosat else "",
+        "datasets/noise.py": NOISE if asked.noise else "",
+        "trainers/own.py": OWN_TRAINER.format(name="OWN"),
+        "trainers/mpl.py": OWN_TRAINER.format(name="MPL") if asked.own_mpl else "",
+        "trainers/late.py": LATE_MODEL if asked.late_model else "",
+        "trainers/by_dataset.py": OVERRIDES if asked.task else "",
+    }
+    for name, source in modules.items():
+        if source:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(source)
     installed = Path(str(import_clip().__file__)).parent
     shutil.copytree(installed, folder / "clip", ignore=shutil.ignore_patterns("__pycache__"))
-    if not old_clip:
+    if not asked.old_clip:
         source = (folder / "clip" / "clip.py").read_text()
         (folder / "clip" / "clip.py").write_text(
             source.replace("from pkg_resources import packaging", "import packaging.version")
         )
     with (folder / "clip" / "model.py").open("a") as file:
-        file.write(MODEL_CODE[clip])
-    if not package:
+        file.write(MODEL_CODE[asked.clip])
+    if not asked.package:
         (folder / "clip" / "__init__.py").unlink()
-    program = PROGRAM.format(clean=clean, more="\nimport trainers.mpl" if own_mpl else "")
-    (folder / "train.py").write_bytes(program.replace("\n", eol).encode())
+    (folder / "train.py").write_bytes(program_of(asked).replace("\n", asked.eol).encode())
     (folder / ".gitignore").write_text("__pycache__/\noutput/\n")
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
         git(folder, *words)

@@ -96,9 +96,10 @@ def test_line_goes_in_and_out_byte_for_byte(eol, end):
 
 
 @pytest.mark.slow
-def test_bundled_script_trains_and_tests(host, workshop):
+@pytest.mark.parametrize("traits", [{}, {"dataset_flag": True, "task": True, "noise": True}])
+def test_bundled_script_trains_and_tests(traits, tmp_path, workshop):
+    host = write_host(tmp_path / "host", **traits)
     assert run(host) == 0
-    (host / "configs" / "datasets").mkdir()
     shutil.copy(workshop.folder / "squares.yaml", host / "configs" / "datasets")
     options = [*bare(workshop.weights), "INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3"]
     options += ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
@@ -132,6 +133,86 @@ def test_bundled_script_trains_and_tests(host, workshop):
         assert refusal() == (
             f"error: another run is at work in {trained}: wait for its end, or give another --output-dir"
         )
+
+
+RECORDER = """#!/usr/bin/env bash
+if [[ $1 = -m ]]; then exec {python} "$@"; fi
+printf '%s\\n' "$@" > words
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A script of an installation with another train.py; what that is given, and the finished process."""
+    recorder = tmp_path / "recorder"
+    recorder.write_text(RECORDER.format(python=sys.executable))
+    recorder.chmod(0o755)
+
+    def start(host, name, *words):
+        command = ["bash", f"scripts/mpl/{name}.sh", *words]
+        environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(recorder)}
+        done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True)
+        return (host / "words").read_text().splitlines() if done.returncode == 0 else [], done
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("base2new_train", "B2N"), ("base2new_test", "B2N"), ("few_shot", "FS"), ("xd_test", "CD")]
+)
+def test_scripts_give_what_train_asks_for_by_protocol_and_the_users_options_last(name, task, tmp_path, script):
+    host = write_host(tmp_path / "host", dataset_flag=True, task=True, noise=True, backbone="RN50")
+    assert run(host) == 0
+    shots = ["4"] if name == "few_shot" else []
+    words, done = script(host, name, "eurosat", "1", *shots, "OPTIM.LR", "0.5 ", "--keep-settings")
+    assert done.stderr == ""
+    assert words[words.index("--trainer") + 1] == "OWN"
+    assert words[words.index("--config-file") + 1].startswith("configs/trainers/MPL/")
+    assert words[words.index("--dataset") + 1] == "EuroSAT"
+    assert words[words.index("--backbone") + 1] == ""
+    options = words[words.index("TASK") :]
+    assert options[:6] == ["TASK", task, "TRAINER.NAME", "MPL", "DATASET.NOISE_LABEL", "False"]
+    assert options[-3:] == ["OPTIM.LR", "0.5 ", "--keep-settings"]
+    tests = name.endswith("test")
+    assert ("--eval-only" in words, "--model-dir" in words) == (tests, tests)
+    assert max(at for at, word in enumerate(words[:-1]) if word.startswith("--")) < words.index("TASK")
+
+
+def test_scripts_in_a_codebase_that_asks_for_nothing_give_the_family_flags_alone(host, script):
+    assert run(host) == 0
+    words, _ = script(host, "few_shot", "eurosat", "2", "4")
+    assert words == [
+        *("train.py", "--root", "data", "--seed", "2", "--trainer", "MPL"),
+        *("--output-dir", "output/eurosat/MPL/eval/vit_b4_c1_add2_rm1_4shots/seed2"),
+        *("--dataset-config-file", "configs/datasets/eurosat.yaml"),
+        *("--config-file", "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml", "DATASET.NUM_SHOTS", "4"),
+    ]
+
+
+def test_script_of_a_train_that_cannot_be_read_ends_with_one_line(host, script):
+    assert run(host) == 0
+    (host / "train.py").write_text("print 'old'\n")
+    _, done = script(host, "base2new_train", "eurosat", "1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_it_asks_for_is_told_with_the_command(tmp_path, capsys):
+    flags = 'parser.add_argument("--key-file", required=True)'
+    host = write_host(tmp_path / "host", dataset_flag=True, task=True)
+    program = (host / "train.py").read_text()
+    (host / "train.py").write_text(
+        program.replace('parser.add_argument("opts"', f'{flags}\nparser.add_argument("opts"')
+    )
+    git(host, "commit", "-aqm", "one more")
+    assert run(host) == 0
+    lines = capsys.readouterr().out.splitlines()
+    command = next(line for line in lines if line.startswith("Start with: "))
+    assert "python train.py --trainer OWN --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml" in command
+    assert command.endswith("--dataset EuroSAT ... TASK B2N TRAINER.NAME MPL")
+    assert any("lets --trainer OWN through; TRAINER.NAME MPL is what runs" in line for line in lines)
+    assert lines[-1].startswith("  but give: --key-file")
 
 
 def refused(capsys, host, *flags):

@@ -1,0 +1,80 @@
+"""What real codebases have beside the usual: by launcher and by installer MPL trains there with this project's losses."""
+
+import re
+
+import pytest
+
+from modprompt.hosts import install
+from tests.modprompt.hosts.conftest import losses
+from tests.modprompt.hosts.stand_in import git, run_in, write_host
+
+pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
+
+TRAINED = {
+    "loads before training": {"load": "note"},
+    "hands load_model more": {"load": "extra"},
+    "builds the model late": {"late_model": True},
+    "builder wants IVLP": {"clip": "ivlp"},
+    "builder wants VPT": {"clip": "vpt"},
+    "data set by a flag": {"dataset_flag": True},
+    "TASK and own trainer names": {"task": True},
+    "wrong labels": {"noise": True},
+    "backbone by a flag": {"backbone": "RN50"},
+    "many": {"load": "note", "late_model": True, "clip": "ivlp", "dataset_flag": True, "task": True, "noise": True},
+}
+LAUNCHER = ("-m", "modprompt.launch", "train.py")
+
+
+def started(host, way, *words):
+    """A run of a codebase's program, by launcher, or as it is after an installation."""
+    if way == "launcher":
+        return run_in(host, *LAUNCHER, *words)
+    if not (host / "modprompt").exists():
+        assert install.main([str(host)]) == 0
+    return run_in(host, "train.py", *words, installed=True)
+
+
+def results(done):
+    return re.findall(r"\* accuracy: .*|\* correct: .*", done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["launcher", "installer"])
+@pytest.mark.parametrize("trait", TRAINED)
+def test_mpl_trains_with_our_losses_and_tests_what_it_trained(trait, way, workshop, tmp_path):
+    host = write_host(tmp_path / "host", **TRAINED[trait])
+    trained = started(host, way, *workshop.asked(host, "output/run"))
+    assert trained.returncode == 0, trained.stderr
+    assert losses(trained.stdout) == workshop.losses
+    where = ("--eval-only", "--model-dir", "output/run", "--load-epoch", 2)
+    evaluated = started(host, way, *workshop.asked(host, "output/test", *where))
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert results(evaluated) == results(trained) != []
+    if way == "installer":
+        assert install.main([str(host), "--uninstall"]) == 0
+    assert git(host, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("trait", ["data set by a flag", "TASK and own trainer names", "wrong labels"])
+def test_without_what_it_asks_for_it_does_not_run(trait, workshop, tmp_path):
+    host = write_host(tmp_path / "host", **TRAINED[trait])
+    assert run_in(host, *LAUNCHER, *workshop.words("MPL", "output/run")).returncode != 0
+
+
+def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(workshop, tmp_path):
+    host = write_host(tmp_path / "host", clip="own word")
+    done = run_in(host, *LAUNCHER, *workshop.words("MPL", "output/run"))
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: the `clip` package at {host / 'clip'} does not build a plain CLIP; tried ")
+    assert all(f"{word} (no design {word})" in last for word in ("CoOp", "IVLP", "VPT"))
+
+
+@pytest.mark.parametrize(("imports", "launched"), [({"first": ("wilds",)}, 0), ({"last": ("learn2learn",)}, 1)])
+def test_package_that_is_missing(imports, launched, workshop, tmp_path):
+    """The launcher brings an empty wilds; nobody else does, and other packages nobody brings at all."""
+    host = write_host(tmp_path / "host", **imports)
+    assert started(host, "launcher", *workshop.words("MPL", "output/run")).returncode == launched
+    installed = started(host, "installer", *workshop.words("MPL", "output/installed"))
+    assert installed.returncode == 1
+    assert "ModuleNotFoundError" in installed.stderr
