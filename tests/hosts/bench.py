@@ -28,7 +28,7 @@ MODEL = "MultiModalPromptLearner/model.pth.tar-{}"
 
 class Run(NamedTuple):
     """A finished run. code: its exit code, losses: four decimals each, tested: text of each of NUMBERS (of the last test),
-    error: its last line of stderr that names an error."""
+    error: its last line of stderr that names an error; out: all that it printed."""
 
     code: int
     losses: tuple[float, ...] = ()
@@ -51,7 +51,7 @@ def read_run(code: int, out: str, err: str) -> Run:
         tuple(float(value) for value in re.findall(r"^epoch .* loss (nan|[\d.]+) \(", out, re.MULTILINE)),
         tuple(one[-1].replace(",", "") for one in found) if all(found) else (),
         (errors or err.strip().splitlines() or [""])[-1][:160],
-        out,
+        f"{out}\n{err}",
     )
 
 
@@ -79,12 +79,14 @@ def other_tensors(one: Path, two: Path) -> str:
     states = [torch.load(path, map_location="cpu", weights_only=True)["state_dict"] for path in (one, two)]
     if states[0].keys() != states[1].keys():
         return "the checkpoint has other tensors"
-    return next((f"{key} was learned otherwise" for key in states[0] if not torch.equal(states[0][key], states[1][key])), "")
+    return next(
+        (f"{key} was learned otherwise" for key in states[0] if not torch.equal(states[0][key], states[1][key])), ""
+    )
 
 
 def flat(tree: dict, prefix: str = "") -> list[str]:
     """Settings as KEY VALUE words."""
-    words = []
+    words: list[str] = []
     for key, value in tree.items():
         words += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key, str(value)]
     return words
@@ -112,7 +114,11 @@ class Desk:
     def environment(self, path: Sequence[Path], **more: str) -> dict[str, str]:
         """The environment of a run, with these folders on PYTHONPATH."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MODPROMPT"))}
-        fixed = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        fixed = {
+            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "pycache"),
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",
+        }
         return {**kept, **fixed, "PYTHONPATH": os.pathsep.join(map(str, path)), **more}
 
     def fresh(self) -> None:
@@ -127,7 +133,7 @@ class Desk:
             child = subprocess.Popen(
                 [*map(str, command)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=err, text=True, errors="replace"
             )  # fmt: skip
-            timer = threading.Timer(TIMEOUT_S, lambda: (late.set(), child.kill()))
+            timer = threading.Timer(TIMEOUT_S, lambda: [end() for end in (late.set, child.kill)])
             timer.start()
             lines = []
             try:
@@ -172,11 +178,29 @@ class Bench:
         """A run of MPL on these classes. words: further flags, which win."""
         if not (desk.folder / out).exists():  # else it goes on
             desk.fresh()
-        flags = ["--root", desk.folder / "data", "--seed", 1, "--trainer", way.trainer, "--output-dir", desk.folder / out]
-        flags += ["--config-file", self.folder / "mpl.yaml", "--dataset-config-file", way.dataset_config, *way.flags, *words]
+        flags = [
+            "--root",
+            desk.folder / "data",
+            "--seed",
+            1,
+            "--trainer",
+            way.trainer,
+            "--output-dir",
+            desk.folder / out,
+        ]
+        flags += [
+            "--config-file",
+            self.folder / "mpl.yaml",
+            "--dataset-config-file",
+            way.dataset_config,
+            *way.flags,
+            *words,
+        ]
         options = [*self.options(), "DATASET.SUBSAMPLE_CLASSES", classes, *way.options]
         python = sys.executable if way.folder == ROOT else self.python
-        return desk.run([python, *way.start, "train.py", *flags, *options], way.folder, desk.environment(way.path), kill_at)
+        return desk.run(
+            [python, *way.start, "train.py", *flags, *options], way.folder, desk.environment(way.path), kill_at
+        )
 
     def _measure(self) -> None:
         """This project's own numbers, on the small Dassl.
@@ -190,7 +214,9 @@ class Bench:
         self.desk = Desk(self.folder / "ours", self.pictures)
         runs.append(self.train(self.desk, way, "base", "out"))
         self.trained = runs[-1]
-        self.tested = {name: self.train(self.desk, way, name, name, self.loading(self.desk.folder / "out")) for name in CLASSES}
+        self.tested = {
+            name: self.train(self.desk, way, name, name, self.loading(self.desk.folder / "out")) for name in CLASSES
+        }
         shipped = ["--config-file", ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"]
         long = way._replace(options=tuple(self.small))
         self.by_script = self.train(self.desk, long, "base", "script", shipped)

@@ -43,7 +43,9 @@ def chosen(names: Iterable[str] | None) -> list[Host]:
         return [*HOSTS]
     unknown = [name for name in names if not any(name in (host.name, host.checkout) for host in HOSTS)]
     if unknown:
-        raise UserError(f"not in tests/hosts/table.py: {', '.join(unknown)}; it has {', '.join(host.name for host in HOSTS)}")
+        raise UserError(
+            f"not in tests/hosts/table.py: {', '.join(unknown)}; it has {', '.join(host.name for host in HOSTS)}"
+        )
     return [host for host in HOSTS if {host.name, host.checkout} & {*names}]
 
 
@@ -56,7 +58,9 @@ def require(folder: Path, hosts: list[Host]) -> None:
     for name, (address, commit) in wanted.items():
         there = (folder / name / ".git").exists()
         if not there:
-            missing.append(f"git clone https://github.com/{address} {folder / name} && git -C {folder / name} checkout {commit}")
+            missing.append(
+                f"git clone https://github.com/{address} {folder / name} && git -C {folder / name} checkout {commit}"
+            )
         elif not git(folder / name, "rev-parse", "HEAD").startswith(commit):
             missing.append(f"git -C {folder / name} checkout {commit}")
     if missing:

@@ -76,7 +76,15 @@ HOSTS = (
         dataset_config="configs/datasets/b2n/eurosat.yaml",
         special="Files of data sets are under `configs/datasets/b2n/`; the scripts take `b2n/eurosat` as name.",
     ),
-    Host("KgCoOp", "htyao89/KgCoOp", "c43ccc3", root="KgCoOp", dassl="Dassl.ProGrad.pytorch", asks=(), special="Dassl 0.5.0."),
+    Host(
+        "KgCoOp",
+        "htyao89/KgCoOp",
+        "c43ccc3",
+        root="KgCoOp",
+        dassl="Dassl.ProGrad.pytorch",
+        asks=(),
+        special="Dassl 0.5.0.",
+    ),
     Host("MMA", "ZjjConan/VLM-MultiModalAdapter", "c3d0bc2", ("MultiModalAdapter",)),
     Host(
         "MPL, the official repository",
@@ -221,9 +229,7 @@ HOSTS = (
         packages=("einops",),
         special=OWN_EPOCHS.format("the sum of OPTIM.VISION_MAX_EPOCH and TEXT_MAX_EPOCH, 60"),
     ),
-    Host(
-        "TaskRes", "geekyutao/TaskRes", "5195359", ("Task Residual",)
-    ),
+    Host("TaskRes", "geekyutao/TaskRes", "5195359", ("Task Residual",)),
     Host(
         "TextRefiner",
         "xjjxmu/TextRefiner",
