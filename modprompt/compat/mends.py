@@ -3,6 +3,7 @@
 No file of Dassl is touched, and each mend is made only where it is needed:
 
 - 0.6.3 imports the package `wilds` for data sets that nobody here uses: an empty one stands in if it is not installed.
+- It imports TensorBoard: where that does not import, nothing is written for it.
 - The warm-up schedules hand PyTorch an argument `verbose`, which PyTorch 2.7 took away.
 - `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
   schedule as an object. They are read by an unpickler that admits tensors, plain values and PyTorch's optimisers alone.
@@ -17,6 +18,7 @@ import inspect
 import sys
 import types
 import warnings
+from pathlib import Path
 from typing import Any, List, NoReturn
 
 import numpy as np
@@ -45,6 +47,32 @@ def _stand_in_for_wilds() -> List[str]:
     module.__spec__ = importlib.util.spec_from_loader("wilds", loader=None)
     sys.modules["wilds"] = module
     return ["wilds is not installed: an empty module stands in for it"]
+
+
+class _NoWriter:
+    """A SummaryWriter that writes nothing, and says so."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        print("TensorBoard does not import: nothing is written for it")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("add_") or name in ("flush", "close"):
+            return lambda *args, **kwargs: None
+        raise AttributeError(name)
+
+
+def _stand_in_for_tensorboard() -> List[str]:
+    spec = importlib.util.find_spec("dassl")
+    if spec is None or Path(__file__).resolve().parent in Path(str(spec.origin)).resolve().parents:
+        return []  # the small one knows nothing of it
+    try:
+        importlib.import_module("torch.utils.tensorboard")
+    except (ImportError, AttributeError) as error:  # AttributeError: of PyTorch before 1.11, with a later setuptools
+        module: Any = types.ModuleType("torch.utils.tensorboard")
+        module.SummaryWriter = _NoWriter
+        sys.modules[module.__name__] = module
+        return [f"TensorBoard does not import ({error}): nothing is written for it"]
+    return []
 
 
 def _mend_warmup() -> List[str]:
@@ -134,6 +162,7 @@ def apply() -> List[str]:
     """Make the mends that are needed, once; a line for each that was made."""
     if not _done:
         _done.extend(_stand_in_for_wilds())
+        _done.extend(_stand_in_for_tensorboard())
         for mend in (_mend_warmup, _mend_radam, _mend_loading, _mend_logger, _mend_numpy):
             _done.extend(mend())
     return list(_done)

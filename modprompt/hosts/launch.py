@@ -18,6 +18,7 @@ from typing import List, Optional
 from modprompt.clips import package as clip_package
 from modprompt.errors import UserError
 from modprompt.hosts.manifest import MANIFEST
+from modprompt.hosts.program import asks_of, named_in
 from modprompt.hosts.ship import config_files
 from modprompt.places import PACKAGE
 from modprompt.programs import left_as_found, one_line
@@ -89,6 +90,21 @@ def with_shipped_config(words: List[str]) -> List[str]:
     return words
 
 
+def tell_what_is_asked(folder: Path, words: List[str]) -> None:
+    """Print a line if a codebase's program asks for more than the family's flags, and the words do not give it."""
+    from modprompt.trainers.foreign import trainer_of
+
+    trainer = trainer_of(words)
+    config = next((after for word, after in zip(words, words[1:]) if word == "--dataset-config-file"), "eurosat.yaml")
+    asks = asks_of(folder, trainer, dataset=named_in(folder / config))
+    pairs = [*zip(asks.flags[::2], asks.flags[1::2]), *zip(asks.options[::2], asks.options[1::2])]
+    lacking = [f"{name} {value or repr('')}" for name, value in pairs if name not in words]
+    if asks.trainer != trainer:
+        lacking.insert(0, f"--trainer {asks.trainer}")
+    if lacking:
+        print(f"note: this train.py also asks for {' '.join(lacking)} (from base to new)")
+
+
 def prepare(folder: Path) -> None:
     """Make a codebase's parts importable, mend its Dassl and enter the trainer.
 
@@ -151,6 +167,7 @@ def main(argv: Optional[List[str]] = None) -> int:
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
         tell_of_another_copy(script.parent)
         prepare(script.parent)
+        tell_what_is_asked(script.parent, words[1:])
         _run([str(script), *with_shipped_config(words[1:]), *keep])
     except KeyboardInterrupt:
         print("interrupted; a run of MPL goes on after its last whole epoch when it is started again", file=sys.stderr)

@@ -71,7 +71,26 @@ def _try(way: str, place: Place, work: Path) -> Verdict:
     tested = None
     if trained.went_well and (way == OWN or b"eval-only" in (folder / "train.py").read_bytes()):
         tested = trial.test()
-    return judge(trained, tested, first if again is not None else None)
+    verdict = judge(trained, tested, first if again is not None else None)
+    if way == INSTALLER and is_in_the_way(place) and _shadowed(folder):
+        name = _shadowed(folder)
+        note = f"take {places.ROOT} off PYTHONPATH then: its {name}/ wins over the codebase's, which has no __init__.py"
+        return verdict._replace(advice=[*verdict.advice, note])
+    return verdict
+
+
+def is_in_the_way(place: Place) -> bool:
+    """Whether this is a checkout, which has folders of the family's names, and which an installation does without."""
+    return places.is_checkout() and not place.installed
+
+
+def _shadowed(folder: Path) -> str:
+    """The folder of a codebase that one of a checkout on PYTHONPATH wins over; empty if there is none."""
+    path = [os.path.realpath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    if str(places.ROOT) not in path:
+        return ""
+    bare = [name for name in ("trainers", "datasets") if (folder / name).is_dir()]
+    return next((name for name in bare if not (folder / name / "__init__.py").is_file()), "")
 
 
 class _Trial:
@@ -117,6 +136,7 @@ class _Trial:
             "words": words,
             "record": str(record),
             "near": self._near(),
+            "without": str(places.ROOT) if self.way == INSTALLER and is_in_the_way(self.place) else "",
         }
         spec.write_text(json.dumps(content))
         said = self.work / f"said{self.runs}.txt"

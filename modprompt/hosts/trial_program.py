@@ -74,6 +74,23 @@ class _Empty(metaclass=Nothing):
     def __getattr__(self, name: str) -> Any:
         return getattr(_Empty, name)
 
+    def __getitem__(self, key: Any) -> Any:
+        return _Empty()
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __lt__(self, other: Any) -> bool:
+        return False
+
+    __gt__ = __le__ = __ge__ = __lt__
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
 
 class _EmptyModule(types.ModuleType):
     __version__ = "999"
@@ -103,7 +120,10 @@ class Absent:
         return _EmptyModule(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing in it."""
+        """There is nothing in it, but for the one name that all ask the last of these for."""
+        if module.__name__ == "pkg_resources" and importlib.util.find_spec("packaging"):
+            importlib.import_module("packaging.version")
+            module.packaging = sys.modules["packaging"]  # type: ignore[attr-defined]
 
     def _importer(self, name: str) -> str:
         """The file that imports; empty where it is none of the codebase's, or it goes on without what is not there."""
@@ -267,6 +287,7 @@ def run(spec: Dict[str, Any], record: Record) -> int:
     safe = getattr(sys.flags, "safe_path", False)
     if not safe:
         del sys.path[0]  # the folder of this file
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) != spec["without"]]
     if way != "installer" and root not in sys.path:
         sys.path.insert(0, root)
     if way == "launcher":
@@ -299,4 +320,5 @@ def start(path: str) -> int:
 
 
 if __name__ == "__main__":
+    __name__ = "importlib_of_a_trial"  # the program is another; who looks for an importer passes this one over
     sys.exit(start(sys.argv[1]))

@@ -80,7 +80,12 @@ class Ran(NamedTuple):
     @property
     def went_well(self) -> bool:
         """Whether the program ended as it should, having trained a step and tested."""
-        return self.code == 0 and {"train", "test"} <= set(self.done) and self.seen.get("steps", 0) > 0
+        return self.code == 0 and self.has_trained
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether it took a step and tested behind it; some programs end inside `train`, once that is done."""
+        return self.seen.get("steps", 0) > 0 and "test" in self.done and not self.error
 
     @property
     def stops_in_its_reader(self) -> bool:
@@ -142,7 +147,7 @@ def _of_training(ran: Ran) -> Verdict:
     if ran.went_well:
         return Verdict("MPL trains and tests", [], WELL)
     if "train" in ran.done and "test" in ran.done:
-        return cannot(f"it trains and tests, but then train.py ends with {ran.why()}", [])
+        return cannot(f"it trains and tests, but then train.py ends with {ran.why()}", _advice(ran))
     return _of_trainer(ran) if ran.begun else _before_trainer(ran)
 
 
@@ -154,7 +159,7 @@ def _of_trainer(ran: Ran) -> Verdict:
     if part == "build_data_loader" and MADE_UP not in ran.done:
         return untried(f"the codebase reads other data than its config names, which are not here: {ran.why()}", [])
     if not ran.error and ran.code == 0:
-        lacks = "trained" if "train" not in ran.done else "tested"
+        lacks = "tested" if ran.seen.get("steps") else "trained"
         return untried(f"train.py ended without having {lacks}", [])
     stage = _PARTS.get(part, "behind the trainer")
     return cannot(f"{stage}: {ran.why()}", _advice(ran))
@@ -163,10 +168,13 @@ def _of_trainer(ran: Ran) -> Verdict:
 def _before_trainer(ran: Ran) -> Verdict:
     """A run that ended before our trainer was asked for."""
     error = ran.error
-    lacks_own = error.get("module", "") and (ran.folder / error["module"].split(".")[0]).exists()
-    if lacks_own and error["type"] == "ModuleNotFoundError":
-        at = ran.short(error["where"])
-        return cannot(f"the codebase lacks its own {error['module']}, which {at} imports", [])
+    if error.get("module") and error["type"] == "ModuleNotFoundError":
+        top, path = error["module"].split(".")[0], ran.folder.joinpath(*error["module"].split("."))
+        at = f"{error['module']}, which {ran.short(error['where'])} imports"
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            return cannot(f"another {top} than the codebase's own comes first on the path: it has no {at}", [])
+        if (ran.folder / top).is_dir():
+            return cannot(f"the codebase lacks its own {at}", [])
     if ran.unknown:
         return untried(f"train.py asks for {', '.join(ran.unknown)}, for which no value is known: {ran.why()}", [])
     if not error and ran.code == 0:
@@ -212,6 +220,5 @@ def _with_packages(ran: Ran, rest: Verdict) -> Verdict:
     mended = [name for name in names if name in missing.BY_LAUNCHER]
     if mended and ran.way != "launcher":
         advice.append(f"or use the launcher, which does without {' and '.join(mended)}")
-    if rest.code != WELL:
-        advice.append(f"with empty ones in their place: {rest.state}")
-    return cannot(f"not installed: {', '.join(names)}", [*advice, *(rest.advice if rest.code == WELL else [])])
+    advice.append(f"with {'an empty one in its' if len(names) == 1 else 'empty ones in their'} place: {rest.state}")
+    return cannot(f"not installed: {', '.join(names)}", [*advice, *rest.advice])

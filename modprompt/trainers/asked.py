@@ -9,6 +9,7 @@ import re
 import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
 from modprompt.errors import UserError
@@ -156,14 +157,17 @@ def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
         cfg.freeze()
 
 
+def only_tests(words: Sequence[str]) -> bool:
+    """Whether a watched program's words ask for a test alone."""
+    return merging.is_watched() and "--eval-only" in words
+
+
 def model_to_test(words: Sequence[str]) -> Tuple[str, Optional[int]]:
-    """(folder of a run, epoch) of the model that a watched program is to test; ("", None) if it is to test none.
+    """(folder of a run, epoch) of the model that a program's words name; "" or None where they name none.
 
     Raises:
         UserError: if the epoch is no number.
     """
-    if not merging.is_watched() or "--eval-only" not in words:
-        return "", None
     flags, _ = split_words(words, CfgNode())
     epoch = flags.get("--load-epoch")
     if epoch is not None and not epoch.isdigit():
@@ -183,5 +187,7 @@ def settle(cfg: CfgNode) -> None:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if changes and keeps_settings():
         put_back(cfg, changes)
+        if any(one.key == "SEED" for one in changes):
+            set_random_seed(cfg.SEED)  # the program has seeded with its own by now
     elif changes:
         print(f"note: {KEEP} gives {'them' if len(changes) > 1 else 'it'} the value that was asked for")

@@ -31,6 +31,7 @@ class LearnerCheckpoints(_Trainer):
     method: Method
     model: PromptedModel
     unread: Unread
+    loaded_checkpoint: Optional[str] = None  # "" where load_model was called without a folder
     checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
     @property
@@ -130,6 +131,7 @@ class LearnerCheckpoints(_Trainer):
         """
         if not directory:
             print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
+            self.loaded_checkpoint = ""
             return
         numbers = [one for one in more if isinstance(one, int) and not isinstance(one, bool)]
         epoch = next(iter(numbers), None) if epoch is None else epoch
@@ -141,9 +143,9 @@ class LearnerCheckpoints(_Trainer):
 
     def before_test(self) -> None:
         """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
-        directory, epoch = asked.model_to_test(sys.argv[1:])
-        if directory and not hasattr(self, "loaded_checkpoint"):
-            print("note: this program does not load --model-dir in front of its test: loaded now")
+        if self.loaded_checkpoint is None and asked.only_tests(sys.argv[1:]):
+            print("note: this program loads nothing in front of its test (--eval-only): what --model-dir names is, now")
+            directory, epoch = asked.model_to_test(sys.argv[1:])
             self.load_model(directory, epoch=epoch)
 
     def _load(self, view: CheckpointView, path: str) -> int:

@@ -40,10 +40,10 @@ class Workshop:
         flags += ["--dataset-config-file", self.folder / "squares.yaml", *more]
         return [*flags, *([] if trainer == "OWN" else bare(self.weights))]
 
-    def asked(self, host, out, *more):
+    def asked(self, host, out, *more, trainer="MPL"):
         """The same of our trainer with what a codebase's train.py asks for; further words go in front of the options."""
-        asks = asks_of(host, "MPL", dataset="Squares")
-        words = self.words("MPL", out, *asks.flags, *more)
+        asks = asks_of(host, trainer, dataset="Squares")
+        words = self.words(trainer, out, *asks.flags, *more)
         words[words.index("--trainer") + 1] = asks.trainer
         return [*words, *asks.options]
 

@@ -59,6 +59,7 @@ class Traits(NamedTuple):
     epochs: OPTIM.MAX_EPOCH after all merges; 0: as asked.
     override: "KEY VALUE" merged behind the options.
     first, last: modules that train.py imports, in front of Dassl and behind its trainers.
+    unknown_flag: its parser requires a flag for which nobody knows a value.
     eurosat: it has a reader of EuroSAT and a config file for it, as nearly all have.
     """
 
@@ -78,6 +79,7 @@ class Traits(NamedTuple):
     override: str = ""
     first: Tuple[str, ...] = ()
     last: Tuple[str, ...] = ()
+    unknown_flag: bool = False
     eurosat: bool = True
 
 
@@ -124,7 +126,11 @@ def program_of(traits: Traits) -> str:
         ),
         load=lines(8, evaluating),
         before_training=lines(4, training),
-        flags=lines(0, 'parser.add_argument("--dataset")' if traits.dataset_flag else ""),
+        flags=lines(
+            0,
+            'parser.add_argument("--dataset")' if traits.dataset_flag else "",
+            'parser.add_argument("--key-file", required=True)' if traits.unknown_flag else "",
+        ),
     )
 
 

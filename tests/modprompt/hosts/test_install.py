@@ -199,13 +199,7 @@ def test_script_of_a_train_that_cannot_be_read_ends_with_one_line(host, script):
 
 
 def test_what_it_asks_for_is_told_with_the_command(tmp_path, capsys):
-    flags = 'parser.add_argument("--key-file", required=True)'
-    host = write_host(tmp_path / "host", dataset_flag=True, task=True)
-    program = (host / "train.py").read_text()
-    (host / "train.py").write_text(
-        program.replace('parser.add_argument("opts"', f'{flags}\nparser.add_argument("opts"')
-    )
-    git(host, "commit", "-aqm", "one more")
+    host = write_host(tmp_path / "host", dataset_flag=True, task=True, unknown_flag=True)
     assert run(host) == 0
     lines = capsys.readouterr().out.splitlines()
     command = next(line for line in lines if line.startswith("Start with: "))

@@ -3,7 +3,9 @@ import os
 import sys
 
 import pytest
+import torch
 from dassl.config import get_cfg_default
+from dassl.utils import set_random_seed
 
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
@@ -131,6 +133,18 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
         assert cfg.OPTIM.MAX_EPOCH == 200
 
 
+def test_seed_that_is_put_back_seeds_again(words, monkeypatch):
+    cfg = set_up(words)
+    cfg.SEED = -1
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    monkeypatch.setenv(asked.KEEPS, "1")
+    set_random_seed(1)
+    wanted = torch.rand(3)
+    set_random_seed(5)
+    asked.settle(cfg)
+    assert torch.equal(torch.rand(3), wanted)
+
+
 def test_what_is_in_no_configuration_cannot_be_kept(words, monkeypatch):
     cfg = set_up(words)
     monkeypatch.setattr(sys, "argv", ["train.py", *words, "NOWHERE.KEY", "1"])
@@ -153,12 +167,19 @@ def test_nothing_is_said_in_a_program_that_is_not_watched(words, monkeypatch, ca
     [
         (["--eval-only", "--model-dir", "run", "--load-epoch", "2"], ("run", 2)),
         (["--model-dir=run", "--eval-only", "DATASET.NUM_SHOTS", "4"], ("run", None)),
-        (["--model-dir", "run"], ("", None)),
+        (["--model-dir", "run", "--eval-only"], ("run", None)),
         (["--eval-only"], ("", None)),
     ],
 )
 def test_model_that_is_to_be_tested(words, wanted):
     assert asked.model_to_test(words) == wanted
+
+
+def test_only_a_watched_program_only_tests():
+    assert asked.only_tests(["--eval-only"])
+    assert not asked.only_tests(["--model-dir", "run"])
+    merging.unwatch()
+    assert not asked.only_tests(["--eval-only"])
 
 
 def test_epoch_that_is_no_number_is_refused():
