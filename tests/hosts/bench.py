@@ -126,14 +126,21 @@ class Desk:
         for cache in (self.folder / "data").glob("eurosat/split_fewshot*"):
             shutil.rmtree(cache)
 
-    def run(self, command: Sequence, folder: Path, environment: dict[str, str], kill_at: str = "") -> Run:
-        """Any program. kill_at: kill it at the first line that begins so."""
+    def run(
+        self,
+        command: Sequence,
+        folder: Path,
+        environment: dict[str, str],
+        kill_at: str = "",
+        seconds: float = TIMEOUT_S,
+    ) -> Run:
+        """Any program. kill_at: kill it at the first line that begins so. seconds: what it may take."""
         late = threading.Event()
         with (self.folder / "stderr").open("w+", errors="replace") as err:
             child = subprocess.Popen(
                 [*map(str, command)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=err, text=True, errors="replace"
             )  # fmt: skip
-            timer = threading.Timer(TIMEOUT_S, lambda: [end() for end in (late.set, child.kill)])
+            timer = threading.Timer(seconds, lambda: [end() for end in (late.set, child.kill)])
             timer.start()
             lines = []
             try:
@@ -152,7 +159,9 @@ class Desk:
                     child.stdout.close()
             err.seek(0)
             said = err.read()
-        return Run(-1, error=f"took more than {TIMEOUT_S} s") if late.is_set() else read_run(code, "".join(lines), said)
+        return (
+            Run(-1, error=f"took more than {seconds:.0f} s") if late.is_set() else read_run(code, "".join(lines), said)
+        )
 
 
 class Bench:

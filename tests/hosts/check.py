@@ -24,7 +24,7 @@ from typing import Iterable
 
 from modprompt.errors import UserError
 from modprompt.storage.text import write_json
-from tests.hosts import stand_ins
+from tests.hosts import own, stand_ins
 from tests.hosts.bench import CLASSES, Bench
 from tests.hosts.row import EQUAL, git, visit
 from tests.hosts.table import DASSL, DASSL_COMMIT, HOSTS, Host
@@ -70,6 +70,7 @@ def require(folder: Path, hosts: list[Host]) -> None:
 def holds(row: dict) -> bool:
     """Whether a row is as it should be."""
     equal = all(row[name] == EQUAL for name in COLUMNS)
+    equal = equal and row["own"]["after"] == EQUAL
     return equal and row["git"] == "as before" and not any(one["wrong"] for one in row["doctor"])
 
 
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         for name in sorted({name for host in hosts for name in host.asks}):
             stand_ins.put(name, Path(work) / "packages", args.python)
         bench = Bench(Path(work), args.python)
+        own.write_files(Path(work))
 
         def in_checkout(group: list[Host]) -> None:
             for host in group:

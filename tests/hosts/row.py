@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from tests.conftest import ROOT
+from tests.hosts import own
 from tests.hosts.bench import CLASSES, EPOCHS, MODEL, Bench, Desk, Run, Way, difference, other_tensors
-from tests.hosts.table import Host
+from tests.hosts.table import KEEP, Host
 
 EQUAL = "equal"
 WAYS = ("launcher", "installer")
 KILLED_AT = f"epoch [2/{EPOCHS}] batch [1/"
 TRIES = 5  # to kill a run in time
 DOCTOR_S = 150  # its limit where several checks share a machine; 55 is what it takes by itself
-KEEP = "--keep-settings"
 TOLD = r"\b([A-Z][A-Z0-9_]*\.[\w.]+): asked "
 
 
@@ -148,6 +148,10 @@ class Visit:
         )
         return read_doctor(full, installed, run.code, run.out, time.monotonic() - started)
 
+    def own(self, out: str) -> Run:
+        """One of its own trainers, with all that it asks for."""
+        return own.start(self.bench, self.desk, self.host, self.folder, self.path(True, False), out)
+
     def installer(self, *words: str) -> str:
         """What is wrong with a call of the installer, or ""."""
         command = [sys.executable, "-m", "modprompt.install", self.folder, *words]
@@ -179,7 +183,7 @@ def visit(bench: Bench, host: Host, folder: Path, packages: Path) -> dict[str, o
     What a host asks for is stood in for with the installer, and with the launcher only where it does not do so itself.
     """
     here, stood_in = Visit(bench, host, folder, packages), (False, True) if host.asks else (True,)
-    before = here.git()
+    before, begun = here.git(), here.own("own-before")
     said = [here.doctor(full, False) for full in stood_in]
     happened = {full: {"launcher": here.trained("launcher", full)} for full in stood_in[:1]}
     full = bool(happened[stood_in[0]]["launcher"])  # then it cannot do without
@@ -195,6 +199,12 @@ def visit(bench: Bench, host: Host, folder: Path, packages: Path) -> dict[str, o
     row["installer"] = shown([happened[True]["installer"]])
     row["scripts"] = shown([installed or here.by_scripts()])
     said += [] if installed else [here.doctor(True, True)]
+    again = own.is_same(begun, here.own("own-after"))
+    row["own"] = {
+        "trainer": own.trainer_of(here.folder, host),
+        "before": own.told(begun),
+        "after": EQUAL if again else "other",
+    }
     taken_out = here.installer("--uninstall")
     row["git"] = taken_out or ("as before" if here.git() == before else "CHANGED: " + _changed(before, here.git()))
     row["without"] = {way: shown([fault]) for way, fault in happened.get(False, {}).items()}

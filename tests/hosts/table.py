@@ -13,6 +13,7 @@ DASSL_COMMIT = "c61a1b5"  # 0.6.3
 # What a codebase imports and a plain environment does not have, with what pip calls it. The launcher stands in for the
 # first two; with the installer they must be there, since Dassl and clip are imported before our line.
 ASKED = {"wilds": "wilds", "pkg_resources": '"setuptools<70"', "learn2learn": "learn2learn"}
+KEEP = "--keep-settings"
 MENDED_BY_LAUNCHER = ("wilds", "pkg_resources")
 
 
@@ -38,6 +39,17 @@ class Host(NamedTuple):
     packages: Tuple[str, ...] = ()
     asks: Tuple[str, ...] = ("wilds",)
     special: str = ""
+
+    @property
+    def own_flags(self) -> Tuple[str, ...]:
+        """Flags that its own trainers take as well."""
+        return tuple(word for word in self.flags if word != KEEP)
+
+    @property
+    def own_options(self) -> Tuple[str, ...]:
+        """KEY VALUE words that its own trainers take as well."""
+        at = self.options.index("TRAINER.NAME") if "TRAINER.NAME" in self.options else len(self.options)
+        return self.options[:at]
 
     @property
     def checkout(self) -> str:
@@ -180,7 +192,7 @@ HOSTS = (
         "CHENGY12/PLOT",
         "728539f",
         root="plot-coop",
-        flags=("--keep-settings",),
+        flags=(KEEP,),
         special=OWN_EPOCHS.format("50, 100 or 200 by the shots"),
     ),
     Host(
@@ -188,7 +200,7 @@ HOSTS = (
         "CHENGY12/PLOT",
         "728539f",
         root="plot-pp",
-        flags=("--keep-settings",),
+        flags=(KEEP,),
         special=OWN_EPOCHS.format("50, 100 or 200 by the shots")
         + " Its program loads nothing with `--eval-only`: the trainer does that itself.",
     ),
@@ -225,7 +237,7 @@ HOSTS = (
         "HHenryD/TAP",
         "ef70c4c",
         ("Tree of Attributes Prompt",),
-        flags=("--keep-settings",),
+        flags=(KEEP,),
         packages=("einops",),
         special=OWN_EPOCHS.format("the sum of OPTIM.VISION_MAX_EPOCH and TEXT_MAX_EPOCH, 60"),
     ),
