@@ -156,7 +156,7 @@ def _of_training(ran: Ran) -> Verdict:
         return _too_slow(ran)
     if ran.went_well:
         return Verdict("MPL trains and tests", [], WELL)
-    if "train" in ran.done and "test" in ran.done:
+    if ran.code and {"train", "test"} <= set(ran.done):
         return cannot(f"it trains and tests, but then {ran.program} ends with {ran.why()}", _advice(ran))
     return _of_trainer(ran) if ran.begun else _before_trainer(ran)
 
