@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_missing_packages_are_noted_in_one_go_and_can_be_used(tmp_path):
     text = "import gone_a.x as a\nimport own\nfrom gone_c import *\nprint(a.b(1)[2] < 3, list(a.every()))\n"
     code, record, out, errors = run(tmp_path, text + "with a.open() as file:\n    pass\n")
     assert code == 0, errors
-    importers = {name: os.path.basename(file) for name, file in record["missing"].items()}
+    importers = {name: Path(file).name for name, file in record["missing"].items()}
     assert importers == {"gone_a": "train.py", "gone_b": "own.py", "gone_c": "train.py"}
     assert out == "False []\n"
     assert record["error"] is None
