@@ -1,0 +1,83 @@
+"""A codebase's own trainer, started on random weights: before MPL is installed, and after."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from tests.conftest import BARE_CONFIG, random_clip
+from tests.hosts.bench import Bench, Desk, Run
+from tests.hosts.table import Host
+
+TIMEOUT_S = 90
+STARTER = """
+import runpy, sys
+sys.path[0] = ""
+from clip import clip
+clip._download = lambda *args, **kwargs: {weights!r}
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+# one epoch, without warm-up, which the real Dassl cannot do on a current PyTorch
+OPTIONS = {
+    "DATASET.NUM_SHOTS": 1,
+    "DATASET.SUBSAMPLE_CLASSES": "base",
+    "OPTIM.WARMUP_EPOCH": 0,
+    "OPTIM.MAX_EPOCH": 1,
+    "TEST.NO_TEST": True,
+    "MODEL.BACKBONE.NAME": "ViT-B/16",
+}
+
+
+def write_files(folder: Path) -> None:
+    """Weights of ViT-B/16's widths, which some trainers take for granted, a config, and what starts a train.py with them."""
+    wide = random_clip(1, text_layers=4, vision_layers=4, text_width=512, vision_width=768)
+    state = {key: value.half() for key, value in wide.state_dict().items()}
+    state.update(input_resolution=torch.tensor(32), context_length=torch.tensor(77), vocab_size=torch.tensor(49408))
+    torch.save(state, folder / "wide.pt")
+    (folder / "own.yaml").write_text(BARE_CONFIG)
+    (folder / "own.py").write_text(STARTER.format(weights=str(folder / "wide.pt")))
+
+
+def trainer_of(folder: Path, host: Host) -> str:
+    """A trainer of a codebase: one that is called like it, or else CoOp or MaPLe, or else the first; "" if it has none."""
+    names: list[str] = []
+    for path in sorted([*folder.glob("trainers/*.py"), *folder.glob("prompting/*.py")]):
+        names += re.findall(r"TRAINER_REGISTRY\.register\(.*\)\s*\nclass (\w+)", path.read_text(errors="replace"))
+    for likely in ((host.name.lower(), folder.name.lower()), ("coop", "maple", "mpl")):
+        found = [name for name in names if name.lower() in likely]
+        if found:
+            return found[0]
+    return (names or [""])[0]
+
+
+def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, ...], out: str) -> Run:
+    """One epoch of the own trainer."""
+    desk.fresh()
+    files = bench.folder
+    words = [
+        "--root",
+        desk.folder / "data",
+        "--seed",
+        1,
+        "--trainer",
+        trainer_of(folder, host),
+        "--output-dir",
+        desk.folder / out,
+    ]
+    words += ["--config-file", files / "own.yaml", "--dataset-config-file", host.dataset_config, *host.own_flags]
+    options = [word for pair in OPTIONS.items() for word in pair]
+    command = [bench.python, files / "own.py", "train.py", *words, *options, *host.own_options]
+    return desk.run(command, folder, desk.environment(path), seconds=TIMEOUT_S)
+
+
+def told(run: Run) -> str:
+    """What came of it, in a few words."""
+    return "trained" if not run.code else run.error or f"exit code {run.code}"
+
+
+def is_same(one: Run, two: Run) -> bool:
+    """Whether two starts came to the same."""
+    return (one.code, one.error, one.losses) == (two.code, two.error, two.losses)

@@ -1,0 +1,251 @@
+"""The codebases in which MPL was tried: one row for each train.py. The check runs them, docs/hosts.md is made from them.
+
+A checkout lies in FOLDER/NAME, NAME being the last part of its address; a repository with two programs has two rows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Tuple
+
+DASSL = "KaiyangZhou/Dassl.pytorch"  # for those that bring none: a checkout beside them
+DASSL_COMMIT = "c61a1b5"  # 0.6.3
+# What a codebase imports and a plain environment does not have, with what pip calls it. The launcher stands in for the
+# first two; with the installer they must be there, since Dassl and clip are imported before our line.
+ASKED = {"wilds": "wilds", "pkg_resources": '"setuptools<70"', "learn2learn": "learn2learn"}
+KEEP = "--keep-settings"
+MENDED_BY_LAUNCHER = ("wilds", "pkg_resources")
+
+
+class Host(NamedTuple):
+    """A program of a codebase, and what is its own about starting MPL there.
+
+    name: what its method is called. address: owner/name at GitHub. also: other names that people search for.
+    root: folder of train.py. dassl: its own Dassl ("": 0.6.3 beside it). trainer: behind --trainer. flags, options: further
+    words, and further KEY VALUE pairs. packages: what it imports beyond Dassl's and CoOp's requirements, for pip.
+    asks: keys of ASKED. special: one sentence.
+    """
+
+    name: str
+    address: str
+    commit: str
+    also: Tuple[str, ...] = ()
+    root: str = ""
+    dassl: str = ""
+    trainer: str = "MPL"
+    flags: Tuple[str, ...] = ()
+    options: Tuple[str, ...] = ()
+    dataset_config: str = "configs/datasets/eurosat.yaml"
+    packages: Tuple[str, ...] = ()
+    asks: Tuple[str, ...] = ("wilds",)
+    special: str = ""
+
+    @property
+    def own_flags(self) -> Tuple[str, ...]:
+        """Flags that its own trainers take as well."""
+        return tuple(word for word in self.flags if word != KEEP)
+
+    @property
+    def own_options(self) -> Tuple[str, ...]:
+        """KEY VALUE words that its own trainers take as well."""
+        at = self.options.index("TRAINER.NAME") if "TRAINER.NAME" in self.options else len(self.options)
+        return self.options[:at]
+
+    @property
+    def checkout(self) -> str:
+        """The name of its folder as `git clone` makes it."""
+        return self.address.split("/")[1]
+
+    def folder(self, all_of_them: Path) -> Path:
+        """Where its train.py is, below the folder of all checkouts."""
+        return all_of_them / self.checkout / self.root
+
+    def dassl_folder(self, all_of_them: Path) -> Path:
+        """What goes on PYTHONPATH for its Dassl; for one in the program's own folder that is this folder."""
+        return all_of_them / self.checkout / self.dassl if self.dassl else all_of_them / DASSL.split("/")[1]
+
+
+OWN_EPOCHS = "Sets OPTIM.MAX_EPOCH by itself, after all files and options: {}; said in one line, and `--keep-settings` keeps yours."
+UNBUILT = "Builds the model when training begins, resumes nothing for its own trainers; its Dassl lies in its folder."
+MMRL_OPTIONS = ("TASK", "B2N", "TRAINER.NAME", "MPL")
+MMRL_SPECIAL = "Takes no trainer but its own behind `--trainer` and asks for `TASK` (B2N, FS or CD): MPL is named by `TRAINER.NAME`."
+
+HOSTS = (
+    Host("CoOp", "KaiyangZhou/CoOp", "ff61507", ("CoCoOp",)),
+    Host("CoPrompt", "ShuvenduRoy/CoPrompt", "a2a6c12"),
+    Host(
+        "DePT",
+        "Koorye/DePT",
+        "d4ff416",
+        packages=("plotnine", "yagmail"),
+        special="Cleans its configuration before it extends it, and asks for `OPTIM.STAGED_LR`.",
+    ),
+    Host(
+        "HPT",
+        "Vill-Lab/2024-AAAI-HPT",
+        "12c74f9",
+        ("Hierarchical Prompt",),
+        dataset_config="configs/datasets/b2n/eurosat.yaml",
+        special="Files of data sets are under `configs/datasets/b2n/`; the scripts take `b2n/eurosat` as name.",
+    ),
+    Host(
+        "KgCoOp",
+        "htyao89/KgCoOp",
+        "c43ccc3",
+        root="KgCoOp",
+        dassl="Dassl.ProGrad.pytorch",
+        asks=(),
+        special="Dassl 0.5.0.",
+    ),
+    Host("MMA", "ZjjConan/VLM-MultiModalAdapter", "c3d0bc2", ("MultiModalAdapter",)),
+    Host(
+        "MPL, the official repository",
+        "Zhenhan-Huang/Modular-Prompt-Learning",
+        "cb5f63f",
+        ("Modular Prompt Learning",),
+        trainer="ModMPL",
+        special="Its own trainer is called MPL, so ours is ModMPL.",
+    ),
+    Host("MaPLe", "muzairkhattak/multimodal-prompt-learning", "69bce21", ("IVLP", "VPT")),
+    Host(
+        "ProGrad",
+        "BeierZhu/Prompt-align",
+        "1b76203",
+        ("Prompt-aligned Gradient",),
+        root="ProGrad.public",
+        dassl="Dassl.ProGrad.pytorch",
+        asks=(),
+        special="Dassl 0.5.0.",
+    ),
+    Host("PromptKD", "zhengli97/PromptKD", "ec244f7", dassl="Dassl.pytorch"),
+    Host("PromptSRC", "muzairkhattak/PromptSRC", "bb95c77", ("Self-regulating Prompts",)),
+    Host("RPO", "mlvlab/RPO", "d770db6", ("Read-only Prompt Optimization",)),
+    Host(
+        "SkipT",
+        "Koorye/SkipT",
+        "8c4636e",
+        ("Skip Tuning",),
+        packages=("deepmerge", "plotnine", "seaborn", "yagmail"),
+        special="Cleans its configuration before it extends it.",
+    ),
+    Host(
+        "TCP",
+        "htyao89/Textual-based_Class-aware_prompt_tuning",
+        "bd97bec",
+        ("Textual-based Class-aware Prompt tuning",),
+        asks=("wilds", "pkg_resources"),
+    ),
+    Host(
+        "ALVLM of active-prompt-learning",
+        "ml-postech/active-prompt-learning",
+        "105a662",
+        ("Active Prompt Learning with Vision-Language Model Priors",),
+        dassl=".",
+        special=UNBUILT,
+    ),
+    Host("ATPrompt", "zhengli97/ATPrompt", "86980a1", ("AnchorOPT",), dassl="Dassl.pytorch"),
+    Host(
+        "CLAP",
+        "jusiro/CLAP",
+        "dbdf409",
+        ("CLass adaptive Linear Probing",),
+        packages=("pandas",),
+        special="Sets DATALOADER.TRAIN_X.SAMPLER by itself, to the one that MPL has anyway; DATASET.NUM_SHOTS is 1 unless you say it.",
+    ),
+    Host("DAPT", "mlvlab/DAPT", "cacb311", ("Distribution-Aware Prompt Tuning",), dassl="Dassl.pytorch"),
+    Host("DeKg", "cnunlp/DeKg", "b8f2f1c", packages=("thop",)),
+    Host(
+        "DPL, the official repository",
+        "Zhenhan-Huang/Differentiable-Prompt-Learn",
+        "9a958e8",
+        ("Differentiable Prompt Learning",),
+        flags=("--dataset", "EuroSAT"),
+        special="Takes the data set's name from `--dataset` alone, whatever the files say.",
+    ),
+    Host(
+        "LASP",
+        "1adrianb/lasp",
+        "5b1e8d9",
+        asks=("wilds", "pkg_resources"),
+        special="Asks for a checkpoint of epoch 10 before every training; without a folder for it one line says that nothing is loaded.",
+    ),
+    Host("MMRL", "yunncheng/MMRL", "27d8821", ("MMRL++",), trainer="MMRL", options=MMRL_OPTIONS, special=MMRL_SPECIAL),
+    Host(
+        "NLPrompt",
+        "qunovo/NLPrompt",
+        "b36bc8e",
+        dassl="Dassl.pytorch",
+        options=("DATASET.NOISE_LABEL", "False"),
+        packages=("POT",),
+        special="Makes half of the training labels wrong unless told otherwise, by names of a hundred classes.",
+    ),
+    Host(
+        "PCB",
+        "kaist-dmlab/pcb",
+        "7f32a1b",
+        ("Active Prompt Learning in Vision Language Models",),
+        dassl=".",
+        special=UNBUILT,
+    ),
+    Host(
+        "PLOT",
+        "CHENGY12/PLOT",
+        "728539f",
+        root="plot-coop",
+        flags=(KEEP,),
+        special=OWN_EPOCHS.format("50, 100 or 200 by the shots"),
+    ),
+    Host(
+        "PLOT++",
+        "CHENGY12/PLOT",
+        "728539f",
+        root="plot-pp",
+        flags=(KEEP,),
+        special=OWN_EPOCHS.format("50, 100 or 200 by the shots")
+        + " Its program loads nothing with `--eval-only`: the trainer does that itself.",
+    ),
+    Host(
+        "ProMetaR",
+        "mlvlab/ProMetaR",
+        "c907bdb",
+        ("Meta-Regularization",),
+        asks=("wilds", "learn2learn"),
+        special="`learn2learn` does not build on a current Python.",
+    ),
+    Host("ProText", "muzairkhattak/ProText", "f63d96b", dassl="Dassl.pytorch"),
+    Host("SpecPL", "Mlrac1e/SpecPL-Prompt-Learning", "eba735b"),
+    Host(
+        "SpecPL's MMRL",
+        "Mlrac1e/SpecPL-Prompt-Learning",
+        "eba735b",
+        root="MMRL",
+        trainer="MMRL",
+        options=MMRL_OPTIONS,
+        packages=("diffusers", "psutil"),
+        special=MMRL_SPECIAL,
+    ),
+    Host(
+        "TAC",
+        "FushengHao/TAC",
+        "914c306",
+        ("Task-Aware Clustering",),
+        packages=("kmeans-pytorch",),
+        special="Its `clip` builds a model for IVLP or VPT alone, which with all depths 0 is the plain one.",
+    ),
+    Host(
+        "TAP",
+        "HHenryD/TAP",
+        "ef70c4c",
+        ("Tree of Attributes Prompt",),
+        flags=(KEEP,),
+        packages=("einops",),
+        special=OWN_EPOCHS.format("the sum of OPTIM.VISION_MAX_EPOCH and TEXT_MAX_EPOCH, 60"),
+    ),
+    Host("TaskRes", "geekyutao/TaskRes", "5195359", ("Task Residual",)),
+    Host(
+        "TextRefiner",
+        "xjjxmu/TextRefiner",
+        "fd1e693",
+        special="The program of its folder `promptkd_textrefiner/` starts no trainer, its own neither: a file of its `trainers/` is not in the repository.",
+    ),
+)
