@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
@@ -41,18 +40,6 @@ def write_files(folder: Path) -> None:
     (folder / "own.py").write_text(STARTER.format(weights=str(folder / "wide.pt")))
 
 
-def trainer_of(folder: Path, host: Host) -> str:
-    """A trainer of a codebase: one that is called like it, or else CoOp or MaPLe, or else the first; "" if it has none."""
-    names: list[str] = []
-    for path in sorted([*folder.glob("trainers/*.py"), *folder.glob("prompting/*.py")]):
-        names += re.findall(r"TRAINER_REGISTRY\.register\(.*\)\s*\nclass (\w+)", path.read_text(errors="replace"))
-    for likely in ((host.name.lower(), folder.name.lower()), ("coop", "maple", "mpl")):
-        found = [name for name in names if name.lower() in likely]
-        if found:
-            return found[0]
-    return (names or [""])[0]
-
-
 def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, ...], out: str) -> Run:
     """One epoch of the own trainer."""
     desk.fresh()
@@ -63,7 +50,7 @@ def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, 
         "--seed",
         1,
         "--trainer",
-        trainer_of(folder, host),
+        host.own or host.name,
         "--output-dir",
         desk.folder / out,
     ]
