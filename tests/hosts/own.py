@@ -11,6 +11,7 @@ from tests.hosts.bench import Bench, Desk, Run
 from tests.hosts.table import Host
 
 TIMEOUT_S = 90
+TRAINED = "trained"
 STARTER = """
 import runpy, sys
 sys.path[0] = ""
@@ -62,9 +63,14 @@ def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, 
 
 def told(run: Run) -> str:
     """What came of it, in a few words."""
-    return "trained" if not run.code else run.error or f"exit code {run.code}"
+    return TRAINED if not run.code else run.error or f"exit code {run.code}"
 
 
 def is_same(one: Run, two: Run) -> bool:
     """Whether two starts came to the same."""
     return (one.code, one.error, one.losses) == (two.code, two.error, two.losses)
+
+
+def is_hurt(found: dict[str, str]) -> bool:
+    """Whether a trainer that had trained does not do the same any more. found: before, after, as in a row."""
+    return found["before"] == TRAINED and found["after"] != "equal"

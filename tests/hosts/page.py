@@ -16,6 +16,7 @@ from modprompt.hosts.missing import BY_LAUNCHER, PIP
 from modprompt.storage.text import write_whole
 from tests.conftest import ROOT
 from tests.hosts.check import COLUMNS, RESULTS, Results
+from tests.hosts.row import EQUAL
 from tests.hosts.table import HOSTS, Host
 
 PAGE = ROOT / "docs" / "hosts.md"
@@ -119,7 +120,8 @@ def seen(hosts: Sequence[Host], rows: dict[str, dict]) -> list[str]:
                 row["git"],
                 "; ".join(wrong) or f"right, {len(doctor)} of {len(doctor)}",
                 without,
-                f"{own['trainer']}: {own['before'][:100]}" + ("" if own["after"] == "equal" else "; OTHER afterwards"),
+                f"{own['trainer']}: {own['before'][:100]}"
+                + ("" if own["after"] == EQUAL else f"; afterwards: {own['after'][:100]}"),
             )
         )
     heads = [HEADS[name] for name in COLUMNS]
@@ -169,7 +171,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS, help="of tests.hosts.check")
     try:
-        rows = Results(parser.parse_args(argv).results).rows
+        path = parser.parse_args(argv).results
+        rows = Results(path).rows
+        if not rows:
+            raise UserError(f"{path} has no results: python -m tests.hosts.check writes them")
         write_whole(PAGE, with_made(PAGE.read_text(), f"\n{made(rows)}\n"))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -165,7 +165,8 @@ HOSTS = (
         "9a958e8",
         ("Differentiable Prompt Learning",),
         flags=("--dataset", "EuroSAT"),
-        special="Takes the data set's name from `--dataset` alone, whatever the files say.",
+        special="Takes the data set's name from `--dataset` alone, whatever the files say; its readers ask for `DATASET.SUBSAMPLE_CLASSES`, "
+        "which its own `train.py` does not know and MPL adds.",
         own="CoOp",
     ),
     Host(

@@ -49,13 +49,17 @@ def test_checkout_of_another_commit_is_refused(tmp_path):
         {"launcher": "losses differ by 1e-04"},
         {"scripts": "base2new_test.sh: exit code 1"},
         {"git": "CHANGED: ?? left.txt"},
-        {"own": {"trainer": "CoOp", "before": "trained", "after": "other"}},
+        {"own": {"trainer": "CoOp", "before": "trained", "after": "KeyError: 1"}},
         {"doctor": [{"wrong": "exit code 0 in place of 1", "seconds": 2}]},
     ],
 )
 def test_row_holds_only_as_a_whole(changes):
     assert check.holds(ROW)
     assert not check.holds({**ROW, **changes})
+
+
+def test_trainer_that_failed_before_cannot_be_hurt():
+    assert check.holds({**ROW, "own": {"trainer": "CoOp", "before": "KeyError: 1", "after": "trained"}})
 
 
 def test_results_of_other_rows_stay_in_the_order_of_the_table(tmp_path):

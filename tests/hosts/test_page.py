@@ -57,13 +57,13 @@ def test_what_does_not_hold_is_shown():
         **ROW,
         "launcher": "losses differ by 1e-04",
         "doctor": [{"wrong": "", "seconds": 1}, {"wrong": "launcher: said 'x', happened: it did", "seconds": 2}],
-        "own": {"trainer": "CoOp", "before": "trained", "after": "other"},
+        "own": {"trainer": "CoOp", "before": "trained", "after": "KeyError: 1"},
     }
     line = next(line for line in page.made({"CoOp": bad}).splitlines() if line.startswith("| CoOp ff61507"))
     cells = line.split(" | ")
     assert cells[1] == "losses differ by 1e-04"
     assert "launcher: said 'x', happened: it did" in cells
-    assert cells[-1].startswith("CoOp: trained; OTHER afterwards")
+    assert cells[-1].startswith("CoOp: trained; afterwards: KeyError: 1")
 
 
 def test_page_without_its_marker_lines_is_refused():
@@ -73,3 +73,10 @@ def test_page_without_its_marker_lines_is_refused():
     with pytest.raises(UserError, match="needs these two lines once"):
         page.with_made(twice, "")
     assert page.with_made(f"a\n{page.BEGIN}\nold\n{page.END}\nb\n", "new") == f"a\n{page.BEGIN}\nnew\n{page.END}\nb\n"
+
+
+def test_page_is_not_made_of_nothing(tmp_path, capsys):
+    before = page.PAGE.read_text()
+    assert page.main(["--results", str(tmp_path / "none.json")]) == 2
+    assert "has no results: python -m tests.hosts.check writes them" in capsys.readouterr().err
+    assert page.PAGE.read_text() == before
