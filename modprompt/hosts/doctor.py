@@ -2,10 +2,10 @@
 
     cd CODEBASE && python -m modprompt.doctor [--root DATA] [--backbone NAME_OR_PATH] [--seconds 55]
 
-The first thing to run, and to send along, when something does not work. It has the codebase's train.py train MPL for one
-epoch on made-up data, and test it, by the launcher and as after an installation; nothing is left behind. Exit code 0: that
-went well, by `python train.py` where MPL is installed, else by the launcher. 1: it cannot run, and why. 2: it could not be
-tried, and why.
+The first thing to run, and to send along, when something does not work. It has the codebase's train.py train MPL for
+one epoch on made-up data, and test it, by the launcher and as after an installation; nothing is left behind.
+Exit code 0: that went well, by `python train.py` where MPL is installed, else by the launcher. 1: it cannot run, and
+why. 2: it could not be tried, and why.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Set
 
 from modprompt.errors import UserError
 from modprompt.hosts.host import read_host
@@ -243,29 +243,51 @@ def summary(verdicts: Dict[str, Verdict], in_use: str) -> str:
 @left_as_found()
 def main(argv: Optional[List[str]] = None) -> int:
     """Print the report; exit code as above."""
-    until = time.monotonic()
+    start = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="", help="also look at this CLIP: a name, a file or a folder")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
     parser.add_argument("--seconds", type=float, default=55, help="how long it may take in all (55)")
     args = parser.parse_args(argv)
-    folder = Path.cwd()
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in a codebase
+    try:
+        return report(Path.cwd(), Path(args.root), args.backbone, start + args.seconds)
+    finally:
+        sys.dont_write_bytecode = writes
+
+
+def report(folder: Path, root: Path, asked: str, until: float) -> int:
+    """Print what is in use in a folder, and what came of trying it.
+
+    Args:
+        folder: the current one.
+        root: of the data sets.
+        asked: a CLIP to look at, too; may be empty.
+        until: time.monotonic() at which all must be over.
+
+    Returns:
+        The exit code.
+    """
     sys.path.insert(0, str(folder))
     if not is_codebase(folder) and not _present("dassl"):  # our own programs bring a small one
         importlib.import_module("modprompt.compat.find").add_to_path()
-    found = examine(folder, Path(args.root))
+    found = examine(folder, root)
     fatal = any(finding.fatal for finding in found)
-    if args.backbone and not fatal:
-        found += backbone(args.backbone)
+    if asked and not fatal:
+        found += backbone(asked)
     for finding in found:
         show(finding)
     ways = ["launcher", "installer"] if is_codebase(folder) else ["trial"]
-    if fatal:
-        verdicts = {way: cannot("see the arrows above", []) for way in ways}
-    else:
-        verdicts = trials(folder, until + args.seconds)
+    before = _entries(folder)
+    verdicts = {way: cannot("see the arrows above", []) for way in ways} if fatal else trials(folder, until)
     for way in ways:
         show(Finding(way, verdicts[way].state, "\n".join(verdicts[way].advice)))
+    if _entries(folder) - before:
+        show(Finding("left", f"by the codebase's own program: {', '.join(sorted(_entries(folder) - before))}"))
     in_use = ways[-1] if (folder / MANIFEST).is_file() else ways[0]
     print(summary(verdicts, in_use))
     return max(verdicts[in_use].code, int(any(finding.fatal for finding in found)))
+
+
+def _entries(folder: Path) -> Set[str]:
+    return {path.name for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""A small world to try a codebase in: pictures laid out as EuroSAT, a random CLIP, a config of MPL, and the words of a run."""
+"""A small world to try a codebase in: pictures laid out as EuroSAT, a random CLIP, a config of MPL, words of a run."""
 
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Iterable, List, NamedTuple
+from typing import Dict, Iterable, List, NamedTuple
 
 # module, and its name for pip; what codebases of the family and Dassl import
 PIP = {
@@ -72,7 +72,8 @@ class Missing(NamedTuple):
 def sort_out(modules: Iterable[str], folder: Path) -> Missing:
     """What pip calls modules; a name that a requirements file of the codebase has is a package, too."""
     required = _required(folder)
-    packages, unknown = [], []
+    packages: List[str] = []
+    unknown: List[str] = []
     for module in sorted(modules, key=str.lower):
         name = PIP.get(module) or required.get(_plain(module), "")
         (packages if name else unknown).append(name or module)
@@ -88,7 +89,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _required(folder: Path) -> "dict[str, str]":
+def _required(folder: Path) -> Dict[str, str]:
     found = {}
     for path in folder.glob("requirements*.txt"):
         for line in path.read_text(errors="replace").splitlines():

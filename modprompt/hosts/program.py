@@ -38,21 +38,24 @@ class Asks(NamedTuple):
     unknown: Tuple[str, ...] = ()
 
 
-def asks_of(folder: Path, trainer: str, protocol: str = "base2new", dataset: str = "EuroSAT") -> Asks:
-    """What the train.py of a codebase asks for.
+def asks_of(
+    folder: Path, trainer: str, protocol: str = "base2new", dataset: str = "EuroSAT", program: str = "train.py"
+) -> Asks:
+    """What the program of a codebase asks for.
 
     Args:
         folder: of the codebase.
         trainer: name of our trainer in it.
         protocol: a key of PROTOCOLS.
         dataset: the DATASET.NAME of the run.
+        program: its name in the folder.
 
     Raises:
-        UserError: if train.py is not there, is no Python, or there is no such protocol.
+        UserError: if the program is not there, is no Python, or there is no such protocol.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"there is no protocol {protocol!r}: {', '.join(PROTOCOLS)}")
-    words = read_words(folder)
+    words = read_words(folder / program)
     options, unknown = [], []
     for key in words.looked_up:
         allowed = words.allowed.get(f"option {key}", words.allowed.get(f"cfg.{key}", ()))

@@ -1,7 +1,7 @@
 """MPL tried in a codebase: its own train.py trains one epoch and tests, in processes of their own, on made-up data.
 
-Two ways, side by side: by the launcher, and as after an installation, whose import line is put into the text of train.py in
-memory alone. All that a run reads and writes lies in a temporary folder. What comes of it is judged in verdict.py.
+Two ways, side by side: by the launcher, and as after an installation, whose import line is put into a copy of train.py.
+All that a run reads and writes lies in a temporary folder. What comes of it is judged in verdict.py.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from modprompt.hosts import trial_program
 from modprompt.hosts.made_up import World
 from modprompt.hosts.program import asks_of
 from modprompt.hosts.train_line import has_line, with_line
-from modprompt.hosts.verdict import Ran, Verdict, judge, untried
+from modprompt.hosts.verdict import Ran, Verdict, cannot, judge, untried
 
 LAUNCHER, INSTALLER, OWN = "launcher", "installer", "trial"  # ways, as the report names them
 _TAIL = 20_000  # characters of what a run says that are looked at
@@ -46,37 +46,38 @@ class Place(NamedTuple):
 def try_out(place: Place, ways: Sequence[str]) -> Dict[str, Verdict]:
     """What came of it, by way."""
     try:
-        with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work:
-            with ThreadPoolExecutor(len(ways)) as pool:
-                tried = {way: pool.submit(_try, way, place, Path(work).resolve() / way) for way in ways}
-                return {way: one.result() for way, one in tried.items()}
+        with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work, ThreadPoolExecutor(len(ways)) as pool:
+            tried = {way: pool.submit(_try, way, place, Path(work).resolve() / way) for way in ways}
+            return {way: one.result() for way, one in tried.items()}
     except OSError as error:
         where = f"{tempfile.gettempdir()}: {error.strerror or error}"
         return {way: untried(f"the made-up data cannot be written in {where}", ["set TMPDIR"]) for way in ways}
 
 
 def _try(way: str, place: Place, work: Path) -> Verdict:
-    """Train, on the codebase's own reader of EuroSAT if it has one, else on a made-up data set; then test by a flag."""
-    folder = place.folder
     try:
-        trial = _Trial(way, place, work)
-    except UserError as error:
-        return untried(str(error), [])
-    configs = places.configs() / "datasets" if way == OWN else folder / "configs" / "datasets"
+        verdict = _tried(way, place, work)
+    except UserError as error:  # train.py is no Python, or imports nothing
+        return cannot(str(error), [])
+    shadowed = _shadowed(place.folder) if way == INSTALLER and is_in_the_way(place) else ""
+    if not shadowed:
+        return verdict
+    note = f"take {places.ROOT} off PYTHONPATH then: its {shadowed}/ wins over the codebase's, which has no __init__.py"
+    return verdict._replace(advice=[*verdict.advice, note])
+
+
+def _tried(way: str, place: Place, work: Path) -> Verdict:
+    """Train, on the codebase's own reader of EuroSAT if it has one, else on a made-up data set; then test by a flag."""
+    trial = _Trial(way, place, work)
+    configs = places.configs() / "datasets" if way == OWN else place.folder / "configs" / "datasets"
     found = [*configs.glob("eurosat.yaml"), *sorted(configs.glob("**/eurosat.yaml"))]
     first = trial.train(found[0], "EuroSAT") if found else None
-    again = trial.train(None, trial_program.MADE_UP) if first is None or first.stops_in_its_reader else None
-    trained = again or first
-    assert trained is not None
-    tested = None
-    if trained.went_well and (way == OWN or b"eval-only" in (folder / "train.py").read_bytes()):
-        tested = trial.test()
-    verdict = judge(trained, tested, first if again is not None else None)
-    if way == INSTALLER and is_in_the_way(place) and _shadowed(folder):
-        name = _shadowed(folder)
-        note = f"take {places.ROOT} off PYTHONPATH then: its {name}/ wins over the codebase's, which has no __init__.py"
-        return verdict._replace(advice=[*verdict.advice, note])
-    return verdict
+    if first is not None and not first.stops_in_its_reader:
+        trained, reader = first, None
+    else:
+        trained, reader = trial.train(None, trial_program.MADE_UP), first
+    has_flag = way == OWN or b"eval-only" in (place.folder / "train.py").read_bytes()
+    return judge(trained, trial.test() if trained.went_well and has_flag else None, reader)
 
 
 def is_in_the_way(place: Place) -> bool:

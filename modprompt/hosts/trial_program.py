@@ -2,9 +2,8 @@
 
     python trial_program.py SPEC.json
 
-Started by its path, since the program itself is to decide when modprompt is imported: with an installation that is late,
-behind the codebase's own imports. A package that the codebase's files import, and that is not there, is put down in the
-record, and an empty one stands in for it, so that all of them are found in one go.
+Started by its path, since the program itself is to decide when modprompt is imported: with an installation that is
+late, behind the codebase's own imports. Packages that are not there are put down (trial_absent.py).
 """
 
 import importlib
@@ -16,31 +15,38 @@ import runpy
 import sys
 import traceback
 import types
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 OURS = "modprompt.trainers.mpl"
 SETS = "dassl.data.datasets"
 WATCHED = ("__init__", "build_data_loader", "build_model", "load_model", "train", "test")
 MADE_UP = "ModpromptTrial"  # name of the data set that is entered in Dassl's registry
+_NAME = "importlib_of_a_trial"  # the program is another file; who looks for an importer passes this one over
 
 
 class Record:
     """What is known of the run so far; the file is written whole at every change.
 
-    at: the last part of our trainer that was entered; "imports" before, "program" once all is imported.
+    at: the last part of our trainer that was entered; "program" before the first.
     missing: {package that is not there: file that imports it}.
     error: the first one that left a part of our trainer, or else the one that ended the program.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self.content: Dict[str, Any] = {"at": "imports", "missing": {}, "steps": 0, "done": [], "error": None}
+        self.content: Dict[str, Any] = {"at": "program", "missing": {}, "steps": 0, "done": [], "error": None}
 
     def put(self, **news: Any) -> None:
+        """Note something."""
         self.content.update(news)
-        with open(self._path + ".part", "w") as file:
-            json.dump(self.content, file)
-        os.replace(self._path + ".part", self._path)
+        part = self._path.with_suffix(".part")
+        part.write_text(json.dumps(self.content))
+        part.replace(self._path)
+
+    def lacks(self, package: str, importer: str) -> None:
+        """Note a package that is not there."""
+        self.put(missing={**self.content["missing"], package: importer})
 
     def fail(self, error: BaseException, part: str) -> None:
         """Note an error, unless one is noted already; sys.exit() inside an `except` stands for what was caught."""
@@ -53,125 +59,6 @@ class Record:
             found["module"] = str(getattr(error, "name", None) or "") if isinstance(error, ImportError) else ""
             found["file"] = str(getattr(error, "filename", None) or "")
             self.put(error=found)
-
-
-class Nothing(type):
-    """What an empty module has under every name: it can be called, decorated with, asked for more, and derived from."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _Empty
-
-
-class _Empty(metaclass=Nothing):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _Empty()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(_Empty, name)
-
-    def __getitem__(self, key: Any) -> Any:
-        return _Empty()
-
-    def __iter__(self) -> Any:
-        return iter(())
-
-    def __lt__(self, other: Any) -> bool:
-        return False
-
-    __gt__ = __le__ = __ge__ = __lt__
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        pass
-
-
-class _EmptyModule(types.ModuleType):
-    __version__ = "999"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(_Empty, name)
-
-
-class Absent:
-    """The last finder: puts down what the codebase asks for in vain, and lets it go on with an empty module."""
-
-    def __init__(self, record: Record, folders: List[str]) -> None:
-        self._record, self._folders, self._empty = record, folders, set()  # type: ignore[var-annotated]
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
-        top = name.partition(".")[0]
-        if top not in self._empty:
-            importer = "" if "." in name else self._importer(name)
-            if not importer:
-                return None
-            self._empty.add(top)
-            self._record.put(missing={**self._record.content["missing"], top: importer})
-        loader: Any = self
-        return importlib.machinery.ModuleSpec(name, loader, is_package=True)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        return _EmptyModule(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        """There is nothing in it, but for the one name that all ask the last of these for."""
-        if module.__name__ == "pkg_resources" and importlib.util.find_spec("packaging"):
-            importlib.import_module("packaging.version")
-            module.packaging = sys.modules["packaging"]  # type: ignore[attr-defined]
-
-    def _importer(self, name: str) -> str:
-        """The file that imports; empty where it is none of the codebase's, or it goes on without what is not there."""
-        frame: Optional[types.FrameType] = sys._getframe(2)
-        while frame is not None and _is_machinery(frame.f_code.co_filename):
-            if frame.f_code.co_name == "find_spec":  # a question, not an import
-                return ""
-            frame = frame.f_back
-        importer = frame.f_code.co_filename if frame is not None else ""
-        of_tensorboard = name == "tensorboard" and importer.replace(os.sep, "/").endswith("utils/tensorboard/__init__.py")
-        if not (of_tensorboard or self._is_near(importer)):
-            return ""
-        while frame is not None:  # whoever catches it may stand further out
-            file = frame.f_code.co_filename
-            if self._is_near(file) and _is_caught(file, frame.f_lineno):
-                return ""
-            frame = frame.f_back
-        return importer
-
-    def _is_near(self, file: str) -> bool:
-        for folder in self._folders:
-            inside = os.path.realpath(file)[len(folder) :] if os.path.realpath(file).startswith(folder + os.sep) else ""
-            if inside and not {"site-packages", "dist-packages"} & set(inside.split(os.sep)):
-                return True
-        return False
-
-
-def _is_machinery(file: str) -> bool:
-    return file.startswith("<frozen ") or "importlib" in file.split(os.sep) or file == __file__
-
-
-def _is_caught(file: str, line: int) -> bool:
-    """Whether a line of a file stands in a `try` that catches a failed import."""
-    import ast
-
-    try:
-        with open(file, "rb") as source:
-            tree = ast.parse(source.read())
-    except (OSError, SyntaxError, ValueError):
-        return False
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Try) and node.body[0].lineno <= line <= (node.body[-1].end_lineno or line):
-            for handler in node.handlers:
-                kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-                names = {kind.id for kind in kinds if isinstance(kind, ast.Name)}
-                if handler.type is None or names & {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}:
-                    return True
-    return False
 
 
 class _After:
@@ -200,7 +87,7 @@ class Finder:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
         if name == "modprompt" and self._package:
-            init = os.path.join(self._package, "__init__.py")
+            init = str(Path(self._package, "__init__.py"))
             return importlib.util.spec_from_file_location(name, init, submodule_search_locations=[self._package])
         if name not in self._hooks:
             return None
@@ -250,16 +137,26 @@ def enter_made_up(module: Any, record: Record) -> None:
     """Enter a data set of ours in Dassl's registry: pictures in folders of their class, the first of each to test."""
 
     def init(self: Any, cfg: Any) -> None:
-        root, items = str(cfg.DATASET.ROOT), {"train": [], "test": []}  # type: ignore[var-annotated]
-        pictures = os.path.join(root, "eurosat", "2750")
-        for label, name in enumerate(sorted(os.listdir(pictures))[:5]):
-            for number, file in enumerate(sorted(os.listdir(os.path.join(pictures, name)))[:2]):
-                datum = module.Datum(os.path.join(pictures, name, file), label, classname=name)
-                items["train" if number else "test"].append(datum)
+        items: Dict[str, List[Any]] = {"train": [], "test": []}
+        folders = sorted(Path(str(cfg.DATASET.ROOT), "eurosat", "2750").iterdir())
+        for label, folder in enumerate(folders[:5]):
+            for part, path in zip(("test", "train"), sorted(folder.iterdir())):
+                items[part].append(module.Datum(str(path), label, classname=folder.name))
         record.put(done=[*record.content["done"], MADE_UP])
         module.DatasetBase.__init__(self, train_x=items["train"], val=items["test"], test=items["test"])
 
     module.DATASET_REGISTRY.register()(type(MADE_UP, (module.DatasetBase,), {"__init__": init}))
+
+
+def _beside(name: str) -> Any:
+    """A file beside this one, as a module."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"{_NAME}_{name}", str(path))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _noted(plain: Callable[..., Any], record: Record) -> Callable[..., Any]:
@@ -279,9 +176,9 @@ def _noted(plain: Callable[..., Any], record: Record) -> Callable[..., Any]:
 def run(spec: Dict[str, Any], record: Record) -> int:
     """The program's exit code; what it raises is put down, and raised."""
     hooks = {OURS: lambda module: watch(module.MPL, record), SETS: lambda module: enter_made_up(module, record)}
-    way, folder, words, root = spec["way"], spec["folder"], spec["words"], os.path.dirname(spec["package"])
+    way, folder, words, root = spec["way"], spec["folder"], spec["words"], str(Path(spec["package"]).parent)
     finder: Any = Finder(spec["package"] if way == "installer" and not spec["installed"] else "", hooks)
-    absent: Any = Absent(record, spec["near"])
+    absent: Any = _beside("trial_absent").Absent(record.lacks, spec["near"])
     sys.meta_path.insert(0, finder)
     sys.meta_path.append(absent)
     safe = getattr(sys.flags, "safe_path", False)
@@ -291,10 +188,10 @@ def run(spec: Dict[str, Any], record: Record) -> int:
     if way != "installer" and root not in sys.path:
         sys.path.insert(0, root)
     if way == "launcher":
-        runpy.run_path = _noted(runpy.run_path, record)  # type: ignore[assignment]
+        runpy.run_path = _noted(runpy.run_path, record)
         launch = importlib.import_module("modprompt.hosts.launch")
         return int(launch.main(["train.py", *words]))
-    if way == "own":
+    if way == "trial":
         sys.argv = ["modprompt", "train", "--import", OURS, *words]
         runpy.run_module("modprompt", run_name="__main__", alter_sys=True)
         return 0
@@ -302,23 +199,20 @@ def run(spec: Dict[str, Any], record: Record) -> int:
         sys.path.insert(0, folder)
     sys.argv = ["train.py", *words]
     main = types.ModuleType("__main__")
-    main.__file__ = os.path.join(folder, "train.py")
+    main.__file__ = str(Path(folder, "train.py"))
     sys.modules["__main__"] = main
-    with open(spec["program"], "rb") as file:
-        code = compile(file.read(), main.__file__, "exec")
-    exec(code, vars(main))
+    exec(compile(Path(spec["program"]).read_bytes(), main.__file__, "exec"), vars(main))
     return 0
 
 
 def start(path: str) -> int:
     """Run what a file asks for; Python's own exit code."""
-    with open(path) as file:
-        spec = json.load(file)
-    record = Record(spec["record"])
+    spec = json.loads(Path(path).read_text())
+    record = Record(Path(spec["record"]))
     record.put()
     return int(_noted(run, record)(spec, record))
 
 
 if __name__ == "__main__":
-    __name__ = "importlib_of_a_trial"  # the program is another; who looks for an importer passes this one over
+    __name__ = _NAME
     sys.exit(start(sys.argv[1]))

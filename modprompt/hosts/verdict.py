@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from modprompt.hosts import missing
+from modprompt.hosts.trial_absent import EMPTY
 from modprompt.hosts.trial_program import MADE_UP
 
 WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
@@ -18,7 +19,8 @@ _PARTS = {
     "test": "when it tests",
 }
 # what no words that a program is started with can cause
-_OF_THE_PROGRAM = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "NameError", "AttributeError")
+_OF_THE_PROGRAM = ("ImportError", "ModuleNotFoundError", "SyntaxError", "NameError", "AttributeError")
+_OF_PICTURES = ("OSError", "FileNotFoundError", "IsADirectoryError", "NotADirectoryError", "UnidentifiedImageError")
 _ERROR_LINE = re.compile(r"(?:^|.*\bpy: )(?:error|Error): (.+)")
 
 
@@ -63,19 +65,27 @@ class Ran(NamedTuple):
     unknown: Tuple[str, ...] = ()
 
     @property
+    def program(self) -> str:
+        """What was run, as a user knows it."""
+        return "modprompt train" if self.way == "trial" else "train.py"
+
+    @property
     def error(self) -> Dict[str, str]:
         """The error that was put down; {} if there is none."""
-        return self.seen.get("error") or {}
+        found: Dict[str, str] = self.seen.get("error") or {}
+        return found
 
     @property
     def done(self) -> List[str]:
         """Parts of our trainer that came to their end."""
-        return self.seen.get("done", [])
+        found: List[str] = self.seen.get("done", [])
+        return found
 
     @property
     def missing(self) -> Dict[str, str]:
         """Packages for which empty ones stood in, and who imports them."""
-        return self.seen.get("missing", {})
+        found: Dict[str, str] = self.seen.get("missing", {})
+        return found
 
     @property
     def went_well(self) -> bool:
@@ -115,7 +125,7 @@ class Ran(NamedTuple):
         """A file and its line, as seen from the codebase."""
         inside = f"{os.path.realpath(str(self.folder))}{os.sep}"
         path = os.path.realpath(place)
-        return path[len(inside) :] if path.startswith(inside) else os.sep.join(path.split(os.sep)[-3:])
+        return path[len(inside) :] if path.startswith(inside) else str(Path(*Path(path).parts[-3:]))
 
 
 def _cut(text: str, most: int = 200) -> str:
@@ -134,7 +144,7 @@ def judge(trained: Ran, tested: Optional[Ran], reader: Optional[Ran]) -> Verdict
     if verdict.code == WELL and tested is not None:
         verdict = _of_test(tested)
     if reader is not None and verdict.code == WELL:
-        note = f"on a made-up data set: the codebase's own reader of EuroSAT stopped on made-up pictures, {reader.why()}"
+        note = f"on a made-up data set: the codebase's reader of EuroSAT stopped on made-up pictures, {reader.why()}"
         verdict = verdict._replace(advice=[*verdict.advice, note])
     if trained.missing:
         return _with_packages(trained, verdict)
@@ -146,21 +156,21 @@ def _of_training(ran: Ran) -> Verdict:
         return _too_slow(ran)
     if ran.went_well:
         return Verdict("MPL trains and tests", [], WELL)
-    if "train" in ran.done and "test" in ran.done:
-        return cannot(f"it trains and tests, but then train.py ends with {ran.why()}", _advice(ran))
+    if ran.code and {"train", "test"} <= set(ran.done):
+        return cannot(f"it trains and tests, but then {ran.program} ends with {ran.why()}", _advice(ran))
     return _of_trainer(ran) if ran.begun else _before_trainer(ran)
 
 
 def _of_trainer(ran: Ran) -> Verdict:
     """A run that ended inside our trainer."""
     part = ran.error.get("part", "")
-    if str(ran.work) in ran.error.get("file", ""):
+    if ran.error.get("type") in _OF_PICTURES and str(ran.work) in ran.error["file"] + ran.error["text"]:
         return untried(f"the codebase does not take the made-up pictures: {ran.why()}", [])
     if part == "build_data_loader" and MADE_UP not in ran.done:
         return untried(f"the codebase reads other data than its config names, which are not here: {ran.why()}", [])
     if not ran.error and ran.code == 0:
         lacks = "tested" if ran.seen.get("steps") else "trained"
-        return untried(f"train.py ended without having {lacks}", [])
+        return untried(f"{ran.program} ended without having {lacks}", [])
     stage = _PARTS.get(part, "behind the trainer")
     return cannot(f"{stage}: {ran.why()}", _advice(ran))
 
@@ -175,13 +185,14 @@ def _before_trainer(ran: Ran) -> Verdict:
             return cannot(f"another {top} than the codebase's own comes first on the path: it has no {at}", [])
         if (ran.folder / top).is_dir():
             return cannot(f"the codebase lacks its own {at}", [])
+    of_the_program = error.get("type") in _OF_THE_PROGRAM or "CUDA" in error.get("text", "")
+    if of_the_program or (not error and ran.code):  # without an error the launcher has said in a line what is wrong
+        return cannot(f"{ran.program} does not get to its trainer: {ran.why()}", _advice(ran))
     if ran.unknown:
-        return untried(f"train.py asks for {', '.join(ran.unknown)}, for which no value is known: {ran.why()}", [])
-    if not error and ran.code == 0:
-        return untried("train.py ended without building a trainer", [])
-    if not error or error["type"] in _OF_THE_PROGRAM or "CUDA" in error["text"] or "NVIDIA" in error["text"]:
-        return cannot(f"train.py does not get to its trainer: {ran.why()}", _advice(ran))
-    return untried(f"train.py stops before it builds a trainer: {ran.why()}", [])
+        return untried(f"{ran.program} asks for {', '.join(ran.unknown)}, of unknown value: {ran.why()}", [])
+    if not error:
+        return untried(f"{ran.program} ended without building a trainer", [])
+    return untried(f"{ran.program} stops before it builds a trainer: {ran.why()}", [])
 
 
 def _advice(ran: Ran) -> List[str]:
@@ -201,12 +212,13 @@ def _of_test(ran: Ran) -> Verdict:
     """What --eval-only adds to a training that went well."""
     if ran.code is None:
         return Verdict("MPL trains and tests", ["there was no time to try --eval-only: --seconds 300"], WELL)
-    if ran.code or "test" not in ran.done:
-        if "load_model" not in ran.done or ran.code:
-            return cannot(f"it trains and tests, but --eval-only does not: {ran.why()}", _advice(ran))
+    if ran.code:
+        return cannot(f"it trains and tests, but --eval-only does not: {ran.why()}", _advice(ran))
     if "load_model" not in ran.done:
-        note = "--eval-only loads no checkpoint: train.py does not call load_model, so it tests what is not trained"
+        note = "--eval-only loads no checkpoint: it does not call load_model, so it tests what is not trained"
         return Verdict("MPL trains and tests", [note], WELL)
+    if "test" not in ran.done:
+        return Verdict("MPL trains and tests", ["--eval-only ends without a test"], WELL)
     return Verdict("MPL trains and tests", [], WELL)
 
 
@@ -220,5 +232,9 @@ def _with_packages(ran: Ran, rest: Verdict) -> Verdict:
     mended = [name for name in names if name in missing.BY_LAUNCHER]
     if mended and ran.way != "launcher":
         advice.append(f"or use the launcher, which does without {' and '.join(mended)}")
-    advice.append(f"with {'an empty one in its' if len(names) == 1 else 'empty ones in their'} place: {rest.state}")
+    instead = "an empty one in its" if len(names) == 1 else "empty ones in their"
+    if rest.code != WELL and EMPTY in ran.error.get("text", ""):
+        advice.append(f"with {instead} place the run ends early: ask again once they are there")
+    else:
+        advice.append(f"with {instead} place: {rest.state}")
     return cannot(f"not installed: {', '.join(names)}", [*advice, *rest.advice])

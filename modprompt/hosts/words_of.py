@@ -42,19 +42,19 @@ class Words:
         self.defaults: Dict[str, Any] = {}
 
 
-def read_words(folder: Path) -> Words:
-    """What train.py in a folder does with its words.
+def read_words(program: Path) -> Words:
+    """What a codebase's program does with its words; what it imports is looked for beside it.
 
     Raises:
         UserError: if it is not there, or no Python.
     """
     try:
-        tree = ast.parse((folder / "train.py").read_bytes())
+        tree = ast.parse(program.read_bytes())
     except OSError as error:
-        raise UserError(f"cannot read {folder / 'train.py'} ({error.strerror})") from None
+        raise UserError(f"cannot read {program} ({error.strerror})") from None
     except (SyntaxError, ValueError) as error:
-        raise UserError(f"{folder / 'train.py'} is not a Python program ({error})") from None
-    reader = _Reader(folder)
+        raise UserError(f"{program} is not a Python program ({error})") from None
+    reader = _Reader(program.parent)
     module = _Module(tree)
     reader.statements(tree.body, module, {}, [], 0)
     return reader.words

@@ -1,10 +1,14 @@
 """Each mend on a stand-in of what it mends; the whole suite also runs on the real Dassl (docs/hosts.md)."""
 
+import importlib.machinery
+import importlib.util
 import inspect
 import io
 import os
+import sys
 import types
 import warnings
+from pathlib import Path
 
 import dassl.optim.lr_scheduler
 import dassl.optim.optimizer
@@ -135,3 +139,42 @@ def test_parts_of_other_modules_are_refused(read, tmp_path):
     (tmp_path / "file").write_bytes(old[:place] + b"ctorch.optim.optimizer\ntorch.nn.Linear\n." + old[place:])
     with pytest.raises(UserError, match="a part of something else"):
         read(tmp_path / "file")
+
+
+@pytest.mark.parametrize("error", [ImportError("no tensorboard"), AttributeError("no distutils.version"), None])
+def test_tensorboard_is_done_without_where_it_does_not_import(error, tmp_path, monkeypatch, capsys):
+    (tmp_path / "dassl").mkdir()
+    (tmp_path / "dassl" / "__init__.py").touch()
+    spec = importlib.util.spec_from_file_location("dassl", tmp_path / "dassl" / "__init__.py")
+    imported = []
+
+    def import_module(name):
+        imported.append(name)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(mends.importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setattr(mends.importlib, "import_module", import_module)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    said = mends._stand_in_for_tensorboard()
+    assert imported == ["torch.utils.tensorboard"]
+    if error is None:
+        assert said == []
+        return
+    assert said == [f"TensorBoard does not import ({error}): nothing is written for it"]
+    writer = sys.modules["torch.utils.tensorboard"].SummaryWriter(log_dir=str(tmp_path / "log"))
+    writer.add_scalar("train/loss", 1.0, 3)
+    writer.close()
+    assert capsys.readouterr().out == "TensorBoard does not import: nothing is written for it\n"
+    assert not (tmp_path / "log").exists()
+    with pytest.raises(AttributeError):
+        writer.scalars  # noqa: B018 - what is asked for
+
+
+def test_the_small_dassl_needs_no_tensorboard(monkeypatch):
+    small = Path(mends.__file__).parent / "stand_in" / "dassl" / "__init__.py"
+    monkeypatch.setattr(
+        mends.importlib.util, "find_spec", lambda name: importlib.machinery.ModuleSpec(name, None, origin=str(small))
+    )
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # an import would fail
+    assert mends._stand_in_for_tensorboard() == []

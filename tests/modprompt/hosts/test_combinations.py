@@ -51,6 +51,22 @@ def test_wrong_verdict_is_noticed(told, is_right, monkeypatch, tmp_path):
     assert ("WRONG" in line) == (not is_right)
 
 
+@pytest.mark.parametrize(
+    ("told", "happens", "is_right"),
+    [
+        (Told(2, UNKNOWN, UNKNOWN), WELL, True),
+        (Told(2, UNKNOWN, UNKNOWN), CANNOT, True),
+        (Told(1, CANNOT, CANNOT), CANNOT, True),
+        (Told(1, CANNOT, CANNOT), WELL, False),
+        (Told(0, WELL, WELL), WELL, False),
+        (Told(1, UNKNOWN, UNKNOWN), WELL, False),
+    ],
+)
+def test_where_nobody_knows_a_flags_value_the_doctor_may_say_so_alone(told, happens, is_right):
+    happened = {"launcher": happens, "installer": happens}
+    assert combinations._is_right(told, "launcher", happened, {"unknown_flag": True}) == is_right
+
+
 def test_wrong_use_is_told():
     done = subprocess.run(
         [sys.executable, "-m", "tests.hosts.combinations", "x"], cwd=ROOT, capture_output=True, text=True

@@ -158,6 +158,12 @@ def test_labels_that_are_made_wrong_are_left_right(tmp_path):
     assert asks_of(tmp_path, "MPL").options == ()
 
 
+def test_program_may_have_another_name(tmp_path):
+    write(tmp_path, before="cfg.DATASET.NOISE_LABEL = True")
+    (tmp_path / "train.py").rename(tmp_path / "main.py")
+    assert asks_of(tmp_path, "MPL", program="main.py").options == ("DATASET.NOISE_LABEL", "False")
+
+
 def test_nothing_of_it_is_run(tmp_path):
     (tmp_path / "trainers").mkdir()
     (tmp_path / "trainers" / "config.py").write_text(f"raise SystemExit\n{OVERRIDES}")

@@ -34,6 +34,10 @@ def started(host, way, *words):
     return run_in(host, "train.py", *words, installed=True)
 
 
+def notes(done, beginning):
+    return [line for line in done.stdout.splitlines() if line.startswith(beginning)]
+
+
 def results(done):
     return re.findall(r"\* accuracy: .*|\* correct: .*", done.stdout)
 
@@ -46,6 +50,7 @@ def test_mpl_trains_with_our_losses_and_tests_what_it_trained(trait, way, worksh
     trained = started(host, way, *workshop.asked(host, "output/run"))
     assert trained.returncode == 0, trained.stderr
     assert losses(trained.stdout) == workshop.losses
+    assert not [line for line in notes(trained, "note: ") if "asked" in line]
     where = ("--eval-only", "--model-dir", "output/run", "--load-epoch", 2)
     evaluated = started(host, way, *workshop.asked(host, "output/test", *where))
     assert evaluated.returncode == 0, evaluated.stderr
@@ -53,6 +58,60 @@ def test_mpl_trains_with_our_losses_and_tests_what_it_trained(trait, way, worksh
     if way == "installer":
         assert install.main([str(host), "--uninstall"]) == 0
     assert git(host, "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["launcher", "installer"])
+@pytest.mark.parametrize(
+    ("trait", "place", "told"),
+    [
+        ({"epochs": 3}, "cfg.OPTIM.MAX_EPOCH =", "OPTIM.MAX_EPOCH: asked 2 (file {config}), got 3"),
+        ({"override": "OPTIM.LR 0.5"}, "['OPTIM.LR'", "OPTIM.LR: asked 0.0035 (file {config}), got 0.5"),
+        ({"backbone": "RN50"}, "cfg.MODEL", "MODEL.BACKBONE.NAME: asked ViT-B/32 (file {config}), got RN50"),
+    ],
+)
+def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, place, told, way, workshop, tmp_path):
+    host = write_host(tmp_path / "host", **trait)
+    config = tmp_path / "mpl.yaml"
+    config.write_text((workshop.folder / "mpl.yaml").read_text() + 'MODEL:\n  BACKBONE:\n    NAME: "ViT-B/32"\n')
+    words = workshop.words("MPL", "output/run")
+    words[words.index("--config-file") + 1] = config
+    changed = started(host, way, *words)
+    assert changed.returncode == 0, changed.stderr
+    lines = (host / "train.py").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if place in text)
+    told = f"{told.format(config=config)} (changed at train.py:{line})"
+    assert f"note: {told}" in notes(changed, "note: ")
+    assert (losses(changed.stdout) == workshop.losses) == ("backbone" in trait)  # the weights are of a file
+    words[words.index("output/run")] = "output/kept"
+    kept = started(host, way, *words, "--keep-settings")
+    assert kept.returncode == 0, kept.stderr
+    assert notes(kept, "kept: ") == [f"kept: {told}"]
+    assert losses(kept.stdout) == workshop.losses
+
+
+@pytest.mark.parametrize("way", ["launcher", "installer"])
+@pytest.mark.parametrize(
+    ("flag", "value", "options", "told"),
+    [
+        ("--config-file", "configs/trainers/MPL/vit_b4_c1_ad2_rm1.yaml", (), "did you mean vit_b4_c1_add2_rm1.yaml"),
+        ("--dataset-config-file", "configs/datasets/eurosta.yaml", (), "did you mean eurosat.yaml"),
+        ("", "", ("OPTIM.LRR", 1), "OPTIM.LRR"),
+        ("", "", ("OPTIM.MAX_EPOCH", "many"), "MAX_EPOCH"),
+        ("", "", ("TRAINER.MPL.N_CTXX", 1), "did you mean TRAINER.MPL.N_CTX"),
+    ],
+)
+def test_what_a_user_got_wrong_is_one_line(flag, value, options, told, way, workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    words = [*workshop.words("MPL", "output/run"), *options]
+    if flag:
+        words[words.index(flag) + 1] = value
+    done = started(host, way, *words)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert told in last
 
 
 @pytest.mark.parametrize("trait", ["data set by a flag", "TASK and own trainer names", "wrong labels"])
