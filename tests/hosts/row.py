@@ -88,9 +88,13 @@ class Visit:
         """What is wrong with a training, or "". What its program changes of what was asked for is told, and nothing else."""
         out = f"{way}-{'full' if full else 'bare'}"
         run = self.bench.train(self.desk, self.way(way, full), "base", out)
-        told = sorted({key for key in re.findall(TOLD, run.out, re.MULTILINE)})
+        return self.learned(run, out) or self.told_otherwise(run)
+
+    def told_otherwise(self, run: Run) -> str:
+        """What is wrong with the lines on settings that the program changed, or ""."""
+        told = sorted(set(re.findall(TOLD, run.out)))
         wanted = ["OPTIM.MAX_EPOCH"] if KEEP in self.host.flags else []
-        return self.learned(run, out) or ("" if told == wanted else f"told as changed: {told} in place of {wanted}")
+        return "" if told == wanted else f"told as changed: {told} in place of {wanted}"
 
     def learned(self, run: Run, out: str, expected: Run | None = None) -> str:
         """What tells a training from ours, the learned tensors included."""
@@ -135,7 +139,8 @@ class Visit:
         self.desk.fresh()
         for script, expected in (("train", self.bench.by_script), ("test", self.bench.tested_by_script)):
             command = ["bash", f"scripts/{name}/base2new_{script}.sh", dataset, 1, *keep, *self.bench.small]
-            fault = difference(self.desk.run(command, self.folder, environment), expected)
+            run = self.desk.run(command, self.folder, environment)
+            fault = difference(run, expected) or self.told_otherwise(run)
             if fault:
                 return f"base2new_{script}.sh: {fault}"
         return ""
