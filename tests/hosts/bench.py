@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from modprompt.errors import UserError
+from modprompt.trainers import training_state
 from tests.conftest import BARE_CONFIG, ROOT, bare, random_clip, write_eurosat
 
 TIMEOUT_S = 240  # of a run
@@ -135,37 +136,45 @@ class Desk:
         command: Sequence,
         folder: Path,
         environment: dict[str, str],
-        kill_at: str = "",
+        out: Path | None = None,
+        kill_at: Path | None = None,
         seconds: float = TIMEOUT_S,
     ) -> Run:
-        """Any program. kill_at: kill it at the first line that begins so. seconds: what it may take."""
-        late = threading.Event()
-        with (self.folder / "stderr").open("w+", errors="replace") as err:
-            child = subprocess.Popen(
-                [*map(str, command)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=err, text=True, errors="replace"
-            )  # fmt: skip
-            timer = threading.Timer(seconds, lambda: [end() for end in (late.set, child.kill)])
-            timer.start()
-            lines = []
+        """Any program.
+
+        Args:
+            command: its words.
+            folder: where it runs.
+            environment: of its process.
+            out: its output folder; a codebase may print into a log there and nowhere else.
+            kill_at: kill it when this file is there.
+            seconds: what it may take.
+        """
+        logs = _logs(out)
+        with (self.folder / "stdout").open("w+", errors="replace") as said, (self.folder / "stderr").open(
+            "w+", errors="replace"
+        ) as err:
+            child = subprocess.Popen([*map(str, command)], cwd=folder, env=environment, stdout=said, stderr=err)
+            until, late = time.monotonic() + seconds, False
             try:
-                for line in child.stdout or ():
-                    lines.append(line)
-                    if kill_at and line.startswith(kill_at):
-                        break
-                if kill_at:
-                    child.kill()
-                code = child.wait()
+                while child.poll() is None and not late and not (kill_at is not None and kill_at.exists()):
+                    time.sleep(0.002 if kill_at else 0.05)
+                    late = time.monotonic() > until
             finally:
-                timer.cancel()
                 child.kill()
-                child.wait()
-                if child.stdout:
-                    child.stdout.close()
-            err.seek(0)
-            said = err.read()
-        return (
-            Run(-1, error=f"took more than {seconds:.0f} s") if late.is_set() else read_run(code, "".join(lines), said)
-        )
+                code = child.wait()
+            if late:
+                return Run(-1, error=f"took more than {seconds:.0f} s")
+            texts = [Path(file.name).read_text(errors="replace") for file in (said, err)]
+        if "* accuracy" not in texts[0]:
+            texts[0] += "".join(text for path, text in _logs(out).items() if logs.get(path) != text)
+        return read_run(code, *texts)
+
+
+def _logs(out: Path | None) -> dict[Path, str]:
+    """The logs in an output folder."""
+    found = sorted(out.glob("log.txt*")) if out is not None else []
+    return {path: path.read_text(errors="replace") for path in found}
 
 
 class Bench:
@@ -187,8 +196,8 @@ class Bench:
         """KEY VALUE words of every run."""
         return [*bare(self.folder / "clip.pt"), *OPTIONS]
 
-    def train(self, desk: Desk, way: Way, classes: str, out: str, words: Sequence = (), kill_at: str = "") -> Run:
-        """A run of MPL on these classes. words: further flags, which win."""
+    def train(self, desk: Desk, way: Way, classes: str, out: str, words: Sequence = (), kill: bool = False) -> Run:
+        """A run of MPL on these classes. words: further flags, which win; kill: once its first epoch is saved."""
         if not (desk.folder / out).exists():  # else it goes on
             desk.fresh()
         flags = [
@@ -211,9 +220,9 @@ class Bench:
         ]
         options = [*self.options(), "DATASET.SUBSAMPLE_CLASSES", classes, *way.options]
         python = sys.executable if way.folder == ROOT else self.python
-        return desk.run(
-            [python, *way.start, "train.py", *flags, *options], way.folder, desk.environment(way.path), kill_at
-        )
+        command, folder = [python, *way.start, "train.py", *flags, *options], desk.folder / out
+        saved = folder / training_state.FILE_NAME if kill else None
+        return desk.run(command, way.folder, desk.environment(way.path), folder, saved)
 
     def _measure(self) -> None:
         """This project's own numbers, on the small Dassl.

@@ -58,7 +58,7 @@ def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, 
     words += ["--config-file", files / "own.yaml", "--dataset-config-file", host.dataset_config, *host.own_flags]
     options = [word for pair in OPTIONS.items() for word in pair]
     command = [bench.python, files / "own.py", "train.py", *words, *options, *host.own_options]
-    return desk.run(command, folder, desk.environment(path), seconds=TIMEOUT_S)
+    return desk.run(command, folder, desk.environment(path), desk.folder / out, seconds=TIMEOUT_S)
 
 
 def told(run: Run) -> str:

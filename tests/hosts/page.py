@@ -39,7 +39,7 @@ def command(host: Host) -> str:
         host.trainer,
         "--root DATA --seed 1 --output-dir output/mpl",
     ]
-    config = f"configs/trainers/{'ModMPL' if host.trainer == 'ModMPL' else 'MPL'}/vit_b4_c1_add2_rm1.yaml"
+    config = f"configs/trainers/{host.ours}/vit_b4_c1_add2_rm1.yaml"
     lines = [
         f"cd {'/'.join(part for part in (host.checkout, host.root) if part)}",
         f"{' '.join(words)} \\",
@@ -116,7 +116,7 @@ def seen(hosts: Sequence[Host], rows: dict[str, dict]) -> list[str]:
         made.append(
             (
                 f"{host.name} {row['commit']}",
-                *(row[name] for name in COLUMNS),
+                *(f"{row[name]}{', starting over' * (name == 'resumed' and host.starts_over)}" for name in COLUMNS),
                 row["git"],
                 "; ".join(wrong) or f"right, {len(doctor)} of {len(doctor)}",
                 without,

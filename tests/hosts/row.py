@@ -16,7 +16,7 @@ from tests.hosts.table import KEEP, Host
 
 EQUAL = "equal"
 WAYS = ("launcher", "installer")
-KILLED_AT = f"epoch [2/{EPOCHS}] batch [1/"
+SHIPPED = "vit_b4_c1_add2_rm1"  # the config of the scripts
 TRIES = 5  # to kill a run in time
 DOCTOR_S = 150  # its limit where several checks share a machine; 55 is what it takes by itself
 TOLD = r"\b([A-Z][A-Z0-9_]*\.[\w.]+): asked "
@@ -114,24 +114,23 @@ class Visit:
         return found
 
     def resumed(self, way: str, full: bool) -> str:
-        """What is wrong with a run that was killed in its second epoch and started again, or ""."""
+        """What is wrong with a run that was killed after its first epoch and started again, or ""."""
         for number in range(TRIES):
             out = f"{way}-killed-{number}"
-            killed = self.bench.train(self.desk, self.way(way, full), "base", out, kill_at=KILLED_AT)
-            if killed.code == -9 and not (self.desk.folder / out / MODEL.format(EPOCHS)).exists():
-                break
+            killed = self.bench.train(self.desk, self.way(way, full), "base", out, kill=True)
             if killed.code != -9:
                 return f"before it was killed: {killed.failed or 'it ended'}"
+            if not (self.desk.folder / out / MODEL.format(2)).exists():
+                break
         else:
             return f"was not killed in time, {TRIES} times"
         run = self.bench.train(self.desk, self.way(way, full), "base", out)
-        steps = len(self.bench.trained.losses) // EPOCHS
-        ours = self.bench.trained._replace(losses=self.bench.trained.losses[steps:])
-        return self.learned(run, out, ours)
+        done = 0 if self.host.starts_over else len(self.bench.trained.losses) // EPOCHS
+        return self.learned(run, out, self.bench.trained._replace(losses=self.bench.trained.losses[done:]))
 
     def by_scripts(self) -> str:
         """What is wrong with the installed scripts for base to new, or ""."""
-        name = "modmpl" if self.host.trainer == "ModMPL" else "mpl"
+        name = self.host.ours.lower()
         dataset = self.host.dataset_config[len("configs/datasets/") : -len(".yaml")]
         more = {"DATA": str(self.desk.folder / "data"), "OUT": str(self.desk.folder / "scripts"), "SHOTS": "4"}
         environment = self.desk.environment(self.path(True, False), PYTHON=self.bench.python, **more)
@@ -139,7 +138,9 @@ class Visit:
         self.desk.fresh()
         for script, expected in (("train", self.bench.by_script), ("test", self.bench.tested_by_script)):
             command = ["bash", f"scripts/{name}/base2new_{script}.sh", dataset, 1, *keep, *self.bench.small]
-            run = self.desk.run(command, self.folder, environment)
+            kind, before = {"train": "train_base", "test": "test_new"}[script], f"{dataset}/shots_4/{self.host.ours}"
+            out = self.desk.folder / "scripts/base2new" / kind / before / SHIPPED / "seed1"
+            run = self.desk.run(command, self.folder, environment, out)
             fault = difference(run, expected) or self.told_otherwise(run)
             if fault:
                 return f"base2new_{script}.sh: {fault}"
@@ -188,7 +189,8 @@ def visit(bench: Bench, host: Host, folder: Path, packages: Path) -> dict[str, o
     What a host asks for is stood in for with the installer, and with the launcher only where it does not do so itself.
     """
     here, stood_in = Visit(bench, host, folder, packages), (False, True) if host.asks else (True,)
-    before, begun = here.git(), here.own("own-before")
+    begun = here.own("own-before")
+    before = here.git()  # with what its own trainer leaves
     said = [here.doctor(full, False) for full in stood_in]
     happened = {full: {"launcher": here.trained("launcher", full)} for full in stood_in[:1]}
     full = bool(happened[stood_in[0]]["launcher"])  # then it cannot do without

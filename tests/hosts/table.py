@@ -22,7 +22,8 @@ class Host(NamedTuple):
     name: what its method is called. address: owner/name at GitHub. also: other names that people search for.
     root: folder of train.py. dassl: its own Dassl ("": 0.6.3 beside it). trainer: behind --trainer. flags, options: further
     words, and further KEY VALUE pairs. packages: what it imports beyond Dassl's and CoOp's requirements, for pip.
-    asks: of ASKED. own: a trainer of its own that the check starts ("": named like its method). special: one sentence.
+    asks: of ASKED. own: a trainer of its own that the check starts ("": named like its method).
+    starts_over: whether it deletes the folder of a run that was killed. special: what else its user should know.
     """
 
     name: str
@@ -38,7 +39,13 @@ class Host(NamedTuple):
     packages: Tuple[str, ...] = ()
     asks: Tuple[str, ...] = ("wilds",)
     own: str = ""
+    starts_over: bool = False
     special: str = ""
+
+    @property
+    def ours(self) -> str:
+        """The name of our trainer there."""
+        return "ModMPL" if self.trainer == "ModMPL" else "MPL"
 
     @property
     def own_flags(self) -> Tuple[str, ...]:
@@ -128,8 +135,9 @@ HOSTS = (
         "8c4636e",
         ("Skip Tuning",),
         packages=("deepmerge", "plotnine", "seaborn", "yagmail"),
-        special="Cleans its configuration before it extends it.",
+        special="Cleans its configuration before it extends it, and deletes the folder of a run that was not finished, which so starts over.",
         own="SkipTuning",
+        starts_over=True,
     ),
     Host(
         "TCP",

@@ -113,14 +113,23 @@ def desk(tmp_path):
     return Desk(tmp_path / "desk", tmp_path / "pictures")
 
 
-def test_program_is_killed_at_a_line_and_when_its_time_is_over(desk, tmp_path):
-    program = "import time\nprint('one', flush=True)\nprint('two', flush=True)\ntime.sleep(60)\nprint('three')"
+def test_program_is_killed_when_a_file_is_there_and_when_its_time_is_over(desk, tmp_path):
+    program = f"import pathlib, time\nprint('one', flush=True)\npathlib.Path({str(tmp_path / 'saved')!r}).touch()\ntime.sleep(60)"
     started = time.monotonic()
-    run = desk.run([sys.executable, "-c", program], tmp_path, dict(os.environ), kill_at="two")
-    assert (run.code, run.out.split()) == (-9, ["one", "two"])
-    late = desk.run([sys.executable, "-c", program], tmp_path, dict(os.environ), seconds=1)
+    late = desk.run([sys.executable, "-c", "import time\ntime.sleep(60)"], tmp_path, dict(os.environ), seconds=1)
     assert (late.code, late.error) == (-1, "took more than 1 s")
+    run = desk.run([sys.executable, "-c", program], tmp_path, dict(os.environ), kill_at=tmp_path / "saved")
+    assert (run.code, run.out.split()) == (-9, ["one"])
     assert time.monotonic() - started < 30
+
+
+def test_log_of_a_program_that_prints_nowhere_is_read_and_an_older_one_is_not(desk, tmp_path):
+    (tmp_path / "log.txt").write_text(LOG.replace("207", "1"))
+    program = f"import pathlib\npathlib.Path({str(tmp_path / 'log.txt-2026')!r}).write_text({LOG!r})"
+    run = desk.run([sys.executable, "-c", program], tmp_path, dict(os.environ), tmp_path)
+    assert (run.losses, run.tested) == (RUN.losses, RUN.tested)
+    silent = desk.run([sys.executable, "-c", "pass"], tmp_path, dict(os.environ), tmp_path)
+    assert silent.failed == "it tested nothing"
 
 
 PROGRAM = """
@@ -134,6 +143,7 @@ for epoch in range(len([*out.glob("*/model.pth.tar-*")]) + 1, {epochs} + 1):
     path = out / "MultiModalPromptLearner" / f"model.pth.tar-{{epoch}}"
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({{"state_dict": {{"x": torch.full((1,), {learned})}}}}, path)
+    (out / "saved").touch()
 print("* total: 4\\n* correct: 2\\n* accuracy: 50.0%\\n* macro_f1: 50.0%")
 """
 
@@ -146,15 +156,15 @@ def _visit(desk, tmp_path, seconds=0.2, learned="float(epoch)", epochs=EPOCHS):
     torch.save({"state_dict": {"x": torch.full((1,), float(EPOCHS))}}, tmp_path / "ours" / "out" / MODEL.format(EPOCHS))
     losses = tuple(float(f"{epoch}.{batch}") for epoch in range(1, epochs + 1) for batch in (1, 2))
 
-    def train(at, way, classes, out, words=(), kill_at=""):
-        command = [sys.executable, tmp_path / "program.py", at.folder / out]
-        return at.run(command, tmp_path, dict(os.environ), kill_at)
+    def train(at, way, classes, out, words=(), kill=False):
+        command, saved = [sys.executable, tmp_path / "program.py", at.folder / out], at.folder / out / "saved"
+        return at.run(command, tmp_path, dict(os.environ), at.folder / out, saved if kill else None)
 
     ours = SimpleNamespace(folder=tmp_path / "ours")
     trained = Run(0, losses, ("4", "2", "50.0", "50.0"))
     visit.bench = SimpleNamespace(train=train, trained=trained, desk=ours)
     visit.desk, visit.way = desk, lambda way, full: None
-    visit.host = SimpleNamespace(flags=())
+    visit.host = SimpleNamespace(flags=(), starts_over=False)
     return visit
 
 
@@ -170,10 +180,17 @@ def test_run_that_learns_otherwise_after_a_kill_is_found(desk, tmp_path):
 
 
 @pytest.mark.slow
-def test_run_that_ends_by_itself_was_not_killed(desk, tmp_path, monkeypatch):
-    monkeypatch.setattr(row, "KILLED_AT", "a line that nobody prints")
+def test_run_that_goes_on_where_it_should_start_over_is_found(desk, tmp_path):
+    visit = _visit(desk, tmp_path)
+    visit.host.starts_over = True
+    assert visit.resumed("launcher", True) == "4 steps in place of 6"
+
+
+def test_run_that_saves_nothing_is_not_killed(desk, tmp_path):
     visit = _visit(desk, tmp_path, seconds=0)
-    assert "killed" in visit.resumed("launcher", True)
+    text = (tmp_path / "program.py").read_text()
+    (tmp_path / "program.py").write_text(text.replace('(out / "saved").touch()', "pass"))
+    assert visit.resumed("launcher", True) == "before it was killed: it ended"
 
 
 def test_what_a_program_changed_is_told_and_nothing_else(desk, tmp_path):
