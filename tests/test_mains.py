@@ -20,6 +20,7 @@ from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run, service, worker
 from modprompt.hosts import install
+from modprompt.hosts import program as host_program
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
@@ -145,6 +146,11 @@ def a_command(request, monkeypatch, tmp_path):
     return main.main, ["install", str(ROOT)], 2
 
 
+def what_a_program_asks_for(request, monkeypatch, tmp_path):
+    (tmp_path / "train.py").write_text("cfg.DATASET.NOISE_LABEL = True\n")
+    return host_program.main, [str(tmp_path), "MPL", "few_shot", "eurosat.yaml"], 0
+
+
 def an_installation(request, monkeypatch, tmp_path):
     return install.main, [str(ROOT)], 2
 
@@ -210,6 +216,7 @@ CASES = {
     "modprompt/data/prepare/__main__.py": [data],
     "modprompt/__main__.py": [a_command],
     "modprompt/install.py": [an_installation],
+    "modprompt/hosts/program.py": [what_a_program_asks_for],
     "benchmarks/speed.py": [a_measurement],
     "benchmarks/gelu.py": [a_comparison],
     "benchmarks/search.py": [a_search_step],

@@ -144,12 +144,14 @@ def _odd_names(model: CLIP, state: Dict[str, Tensor]) -> str:
 
 def _unbuilt(tried: List[Tuple[Optional[str], str]]) -> UserError:
     word, fault = tried[0]
-    if word is None and fault.endswith((" is added", " is missing")):
+    if word is not None:
+        words = "; ".join(f"{word} ({fault})" for word, fault in tried)
+        return UserError(
+            f"{_where()} does not build a plain CLIP of these weights; tried its design_details with trainer {words}"
+        )
+    if fault.endswith((" is added", " is missing")):
         return UserError(f"{_where()} does not build a plain CLIP: {fault}")
-    if word is None or len({fault for _, fault in tried}) == 1:  # the weights, not the word
-        return UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
-    words = "; ".join(f"{word} ({fault})" for word, fault in tried)
-    return UserError(f"{_where()} does not build a plain CLIP; tried its design_details with trainer {words}")
+    return UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
 
 
 def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:

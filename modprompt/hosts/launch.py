@@ -90,19 +90,24 @@ def with_shipped_config(words: List[str]) -> List[str]:
     return words
 
 
-def tell_what_is_asked(folder: Path, words: List[str]) -> None:
-    """Print a line if a codebase's program asks for more than the family's flags, and the words do not give it."""
-    from modprompt.trainers.foreign import trainer_of
+def tell_what_is_asked(script: Path, words: List[str]) -> None:
+    """Print a line if a codebase's program asks more for our trainer than the family's flags, and the words lack it."""
+    from modprompt.trainers.foreign import is_our_name, trainer_of
 
     trainer = trainer_of(words)
+    if not is_our_name(trainer):
+        return
     config = next((after for word, after in zip(words, words[1:]) if word == "--dataset-config-file"), "eurosat.yaml")
-    asks = asks_of(folder, trainer, dataset=named_in(folder / config))
+    try:
+        asks = asks_of(script.parent, trainer, dataset=named_in(script.parent / config), program=script.name)
+    except UserError:  # it cannot be read: running it says so
+        return
     pairs = [*zip(asks.flags[::2], asks.flags[1::2]), *zip(asks.options[::2], asks.options[1::2])]
     lacking = [f"{name} {value or repr('')}" for name, value in pairs if name not in words]
-    if asks.trainer != trainer:
+    if asks.trainer != trainer and "TRAINER.NAME" not in words:
         lacking.insert(0, f"--trainer {asks.trainer}")
     if lacking:
-        print(f"note: this train.py also asks for {' '.join(lacking)} (from base to new)")
+        print(f"note: {script.name} asks for more than it was given; from base to new: {' '.join(lacking)}")
 
 
 def prepare(folder: Path) -> None:
@@ -167,7 +172,7 @@ def main(argv: Optional[List[str]] = None) -> int:
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
         tell_of_another_copy(script.parent)
         prepare(script.parent)
-        tell_what_is_asked(script.parent, words[1:])
+        tell_what_is_asked(script, words[1:])
         _run([str(script), *with_shipped_config(words[1:]), *keep])
     except KeyboardInterrupt:
         print("interrupted; a run of MPL goes on after its last whole epoch when it is started again", file=sys.stderr)

@@ -20,7 +20,7 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
-from modprompt.trainers import asked, backbone, card_errors, device, once
+from modprompt.trainers import asked, backbone, card_errors, device, mistakes, once
 from modprompt.trainers.feature_cache import feature_batches, how_computed
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions, require_finite
@@ -78,7 +78,8 @@ class CLIPTrainer(TrainerX):
 
     def build_data_loader(self) -> None:
         """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder."""
-        super().build_data_loader()
+        with mistakes.of_reader(self.cfg):
+            super().build_data_loader()
         if backbone.requires_squash(self.cfg):
             backbone.squash(
                 [one for one in (self.val_loader, self.test_loader) if one is not None], self.cfg.INPUT.SIZE

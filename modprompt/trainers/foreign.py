@@ -32,7 +32,11 @@ def trainer_of(words: Sequence[str]) -> str:
 
 def asks_for_ours() -> bool:
     """Whether this program's words ask for one of our trainers."""
-    name = trainer_of(sys.argv[1:])
+    return is_our_name(trainer_of(sys.argv[1:]))
+
+
+def is_our_name(name: str) -> bool:
+    """Whether a name in Dassl's registry is that of one of our trainers."""
     return name in TRAINER_REGISTRY.registered_names() and is_ours(TRAINER_REGISTRY.get(name))
 
 

@@ -1,13 +1,16 @@
 """What a user got wrong in a codebase's files and options, in one line: as this project's own program says it."""
 
+import contextlib
 import difflib
 import os
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Iterator, List
 
+from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt import places
+from modprompt.checks import check_name
 from modprompt.errors import UserError
 
 _OURS = ("MPL", "ModMPL")  # folders of our config files
@@ -29,6 +32,28 @@ def of_merge(cfg: CfgNode, given: Any, error: Exception) -> UserError:
     said = " ".join(str(error.args[0] if error.args else error).split())
     key = said.rpartition("key: ")[2] if "on-existent" in said else ""
     return UserError(f"{where}: {said}{_near(key, _all_keys(cfg)) if key else ''}")
+
+
+@contextlib.contextmanager
+def of_reader(cfg: CfgNode) -> Iterator[None]:
+    """For the reading of a data set: a name that nobody has, and files that are not there, are UserErrors.
+
+    Such an error has the path, if there is one, as `filename`.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        if error.filename is None:
+            raise
+        place = f"{error.filename} (DATASET.ROOT is {cfg.DATASET.ROOT})"
+        mistake: Any = UserError(f"data set {cfg.DATASET.NAME}: {error.strerror}: {place}")
+        mistake.filename = error.filename
+        raise mistake from error
+    except ValueError:
+        check_name(cfg.DATASET.NAME or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
+        raise
 
 
 def _all_keys(node: Any, prefix: str = "") -> List[str]:

@@ -67,9 +67,13 @@ def difference(run: Run, expected: Run) -> str:
         return run.failed
     if len(run.losses) != len(expected.losses):
         return f"{len(run.losses)} steps in place of {len(expected.losses)}"
-    most = max((abs(a - b) for a, b in zip(run.losses, expected.losses)), default=0.0)
-    if most or most != most:  # or nan
-        return f"losses differ by {most:.0e}"
+    differing = [abs(a - b) for a, b in zip(run.losses, expected.losses) if a != b]
+    if differing:
+        return (
+            "some losses are not finite"
+            if any(one != one for one in differing)
+            else f"losses differ by {max(differing):.0e}"
+        )
     other = [name for name, a, b in zip(NUMBERS, run.tested, expected.tested) if not same_number(a, b)]
     return f"other {', '.join(other)}: {run.tested} in place of {expected.tested}" if other else ""
 

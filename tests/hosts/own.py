@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from tests.hosts.bench import Bench, Desk, Run
 from tests.hosts.table import Host
 
 TIMEOUT_S = 90
+TRAINED = "trained"
 STARTER = """
 import runpy, sys
 sys.path[0] = ""
@@ -41,18 +41,6 @@ def write_files(folder: Path) -> None:
     (folder / "own.py").write_text(STARTER.format(weights=str(folder / "wide.pt")))
 
 
-def trainer_of(folder: Path, host: Host) -> str:
-    """A trainer of a codebase: one that is called like it, or else CoOp or MaPLe, or else the first; "" if it has none."""
-    names: list[str] = []
-    for path in sorted([*folder.glob("trainers/*.py"), *folder.glob("prompting/*.py")]):
-        names += re.findall(r"TRAINER_REGISTRY\.register\(.*\)\s*\nclass (\w+)", path.read_text(errors="replace"))
-    for likely in ((host.name.lower(), folder.name.lower()), ("coop", "maple", "mpl")):
-        found = [name for name in names if name.lower() in likely]
-        if found:
-            return found[0]
-    return (names or [""])[0]
-
-
 def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, ...], out: str) -> Run:
     """One epoch of the own trainer."""
     desk.fresh()
@@ -63,7 +51,7 @@ def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, 
         "--seed",
         1,
         "--trainer",
-        trainer_of(folder, host),
+        host.own or host.name,
         "--output-dir",
         desk.folder / out,
     ]
@@ -75,9 +63,14 @@ def start(bench: Bench, desk: Desk, host: Host, folder: Path, path: tuple[Path, 
 
 def told(run: Run) -> str:
     """What came of it, in a few words."""
-    return "trained" if not run.code else run.error or f"exit code {run.code}"
+    return TRAINED if not run.code else run.error or f"exit code {run.code}"
 
 
 def is_same(one: Run, two: Run) -> bool:
     """Whether two starts came to the same."""
     return (one.code, one.error, one.losses) == (two.code, two.error, two.losses)
+
+
+def is_hurt(found: dict[str, str]) -> bool:
+    """Whether a trainer that had trained does not do the same any more. found: before, after, as in a row."""
+    return found["before"] == TRAINED and found["after"] != "equal"

@@ -38,7 +38,7 @@ class Said(NamedTuple):
 
 def read_doctor(stood_in: bool, installed: bool, code: int, out: str, seconds: float) -> Said:
     """A report of the doctor."""
-    found = [re.search(rf"^{way}\s+(.+)$", out, re.MULTILINE) for way in WAYS]
+    found = [re.search(rf"^{way}[ \t]+(\S.*)$", out, re.MULTILINE) for way in WAYS]
     launcher, installer = (one[1].strip() if one else "" for one in found)
     return Said(stood_in, installed, code, launcher, installer, round(seconds))
 
@@ -199,12 +199,9 @@ def visit(bench: Bench, host: Host, folder: Path, packages: Path) -> dict[str, o
     row["installer"] = shown([happened[True]["installer"]])
     row["scripts"] = shown([installed or here.by_scripts()])
     said += [] if installed else [here.doctor(True, True)]
-    again = own.is_same(begun, here.own("own-after"))
-    row["own"] = {
-        "trainer": own.trainer_of(here.folder, host),
-        "before": own.told(begun),
-        "after": EQUAL if again else "other",
-    }
+    again = here.own("own-after")
+    after = EQUAL if own.is_same(begun, again) else own.told(again)
+    row["own"] = {"trainer": host.own or host.name, "before": own.told(begun), "after": after}
     taken_out = here.installer("--uninstall")
     row["git"] = taken_out or ("as before" if here.git() == before else "CHANGED: " + _changed(before, here.git()))
     row["without"] = {way: shown([fault]) for way, fault in happened.get(False, {}).items()}

@@ -10,11 +10,10 @@ from typing import NamedTuple, Tuple
 
 DASSL = "KaiyangZhou/Dassl.pytorch"  # for those that bring none: a checkout beside them
 DASSL_COMMIT = "c61a1b5"  # 0.6.3
-# What a codebase imports and a plain environment does not have, with what pip calls it. The launcher stands in for the
-# first two; with the installer they must be there, since Dassl and clip are imported before our line.
-ASKED = {"wilds": "wilds", "pkg_resources": '"setuptools<70"', "learn2learn": "learn2learn"}
+# What a codebase imports and a plain environment does not have. The launcher stands in for some of it
+# (modprompt/hosts/missing.py); with the installer it must be there, since Dassl and clip are imported before our line.
+ASKED = ("wilds", "pkg_resources", "learn2learn")
 KEEP = "--keep-settings"
-MENDED_BY_LAUNCHER = ("wilds", "pkg_resources")
 
 
 class Host(NamedTuple):
@@ -23,7 +22,7 @@ class Host(NamedTuple):
     name: what its method is called. address: owner/name at GitHub. also: other names that people search for.
     root: folder of train.py. dassl: its own Dassl ("": 0.6.3 beside it). trainer: behind --trainer. flags, options: further
     words, and further KEY VALUE pairs. packages: what it imports beyond Dassl's and CoOp's requirements, for pip.
-    asks: keys of ASKED. special: one sentence.
+    asks: of ASKED. own: a trainer of its own that the check starts ("": named like its method). special: one sentence.
     """
 
     name: str
@@ -38,6 +37,7 @@ class Host(NamedTuple):
     dataset_config: str = "configs/datasets/eurosat.yaml"
     packages: Tuple[str, ...] = ()
     asks: Tuple[str, ...] = ("wilds",)
+    own: str = ""
     special: str = ""
 
     @property
@@ -79,6 +79,7 @@ HOSTS = (
         "d4ff416",
         packages=("plotnine", "yagmail"),
         special="Cleans its configuration before it extends it, and asks for `OPTIM.STAGED_LR`.",
+        own="CoOp",
     ),
     Host(
         "HPT",
@@ -95,9 +96,9 @@ HOSTS = (
         root="KgCoOp",
         dassl="Dassl.ProGrad.pytorch",
         asks=(),
-        special="Dassl 0.5.0.",
+        special="Brings Dassl 0.5.0, which does not ask for `wilds`.",
     ),
-    Host("MMA", "ZjjConan/VLM-MultiModalAdapter", "c3d0bc2", ("MultiModalAdapter",)),
+    Host("MMA", "ZjjConan/VLM-MultiModalAdapter", "c3d0bc2", ("MultiModalAdapter",), own="MultiModalAdapter"),
     Host(
         "MPL, the official repository",
         "Zhenhan-Huang/Modular-Prompt-Learning",
@@ -105,8 +106,9 @@ HOSTS = (
         ("Modular Prompt Learning",),
         trainer="ModMPL",
         special="Its own trainer is called MPL, so ours is ModMPL.",
+        own="CoOp",
     ),
-    Host("MaPLe", "muzairkhattak/multimodal-prompt-learning", "69bce21", ("IVLP", "VPT")),
+    Host("MaPLe", "muzairkhattak/multimodal-prompt-learning", "69bce21", ("IVLP", "VPT"), own="CoOp"),
     Host(
         "ProGrad",
         "BeierZhu/Prompt-align",
@@ -115,10 +117,10 @@ HOSTS = (
         root="ProGrad.public",
         dassl="Dassl.ProGrad.pytorch",
         asks=(),
-        special="Dassl 0.5.0.",
+        special="Brings Dassl 0.5.0, which does not ask for `wilds`.",
     ),
-    Host("PromptKD", "zhengli97/PromptKD", "ec244f7", dassl="Dassl.pytorch"),
-    Host("PromptSRC", "muzairkhattak/PromptSRC", "bb95c77", ("Self-regulating Prompts",)),
+    Host("PromptKD", "zhengli97/PromptKD", "ec244f7", dassl="Dassl.pytorch", own="CoOp"),
+    Host("PromptSRC", "muzairkhattak/PromptSRC", "bb95c77", ("Self-regulating Prompts",), own="CoOp"),
     Host("RPO", "mlvlab/RPO", "d770db6", ("Read-only Prompt Optimization",)),
     Host(
         "SkipT",
@@ -127,6 +129,7 @@ HOSTS = (
         ("Skip Tuning",),
         packages=("deepmerge", "plotnine", "seaborn", "yagmail"),
         special="Cleans its configuration before it extends it.",
+        own="SkipTuning",
     ),
     Host(
         "TCP",
@@ -142,8 +145,9 @@ HOSTS = (
         ("Active Prompt Learning with Vision-Language Model Priors",),
         dassl=".",
         special=UNBUILT,
+        own="ALVLM",
     ),
-    Host("ATPrompt", "zhengli97/ATPrompt", "86980a1", ("AnchorOPT",), dassl="Dassl.pytorch"),
+    Host("ATPrompt", "zhengli97/ATPrompt", "86980a1", ("AnchorOPT",), dassl="Dassl.pytorch", own="CoOp"),
     Host(
         "CLAP",
         "jusiro/CLAP",
@@ -151,6 +155,7 @@ HOSTS = (
         ("CLass adaptive Linear Probing",),
         packages=("pandas",),
         special="Sets DATALOADER.TRAIN_X.SAMPLER by itself, to the one that MPL has anyway; DATASET.NUM_SHOTS is 1 unless you say it.",
+        own="ADAPTER",
     ),
     Host("DAPT", "mlvlab/DAPT", "cacb311", ("Distribution-Aware Prompt Tuning",), dassl="Dassl.pytorch"),
     Host("DeKg", "cnunlp/DeKg", "b8f2f1c", packages=("thop",)),
@@ -160,7 +165,9 @@ HOSTS = (
         "9a958e8",
         ("Differentiable Prompt Learning",),
         flags=("--dataset", "EuroSAT"),
-        special="Takes the data set's name from `--dataset` alone, whatever the files say.",
+        special="Takes the data set's name from `--dataset` alone, whatever the files say; its readers ask for `DATASET.SUBSAMPLE_CLASSES`, "
+        "which its own `train.py` does not know and MPL adds.",
+        own="CoOp",
     ),
     Host(
         "LASP",
@@ -186,6 +193,7 @@ HOSTS = (
         ("Active Prompt Learning in Vision Language Models",),
         dassl=".",
         special=UNBUILT,
+        own="ALVLM",
     ),
     Host(
         "PLOT",
@@ -203,6 +211,7 @@ HOSTS = (
         flags=(KEEP,),
         special=OWN_EPOCHS.format("50, 100 or 200 by the shots")
         + " Its program loads nothing with `--eval-only`: the trainer does that itself.",
+        own="PLOTPP",
     ),
     Host(
         "ProMetaR",
@@ -213,7 +222,7 @@ HOSTS = (
         special="`learn2learn` does not build on a current Python.",
     ),
     Host("ProText", "muzairkhattak/ProText", "f63d96b", dassl="Dassl.pytorch"),
-    Host("SpecPL", "Mlrac1e/SpecPL-Prompt-Learning", "eba735b"),
+    Host("SpecPL", "Mlrac1e/SpecPL-Prompt-Learning", "eba735b", own="CoOp"),
     Host(
         "SpecPL's MMRL",
         "Mlrac1e/SpecPL-Prompt-Learning",
@@ -223,6 +232,7 @@ HOSTS = (
         options=MMRL_OPTIONS,
         packages=("diffusers", "psutil"),
         special=MMRL_SPECIAL,
+        own="MMRL",
     ),
     Host(
         "TAC",

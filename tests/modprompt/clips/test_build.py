@@ -237,7 +237,7 @@ def test_builder_that_takes_no_design_word_says_what_was_tried(clip_file, monkey
         backbone.build_clip(read_tensors(clip_file))
     message = str(raised.value)
     assert message.endswith(
-        "does not build a plain CLIP; tried its design_details with trainer CoOp (AssertionError); "
+        "does not build a plain CLIP of these weights; tried its design_details with trainer CoOp (AssertionError); "
         "IVLP (AssertionError); VPT (visual.VPT is added)"
     )
     assert torch.equal(torch.get_rng_state(), before)

@@ -28,7 +28,7 @@ def folders(folder):
 @pytest.fixture
 def plain(tmp_path):
     """A codebase before any installation."""
-    return write_host(tmp_path / "host")
+    return write_host(tmp_path / "host", eurosat=False)  # configs/ is the installation's
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_uninstalled_by_this_version_it_leaves_no_trace(host, untouched):
 
 
 def test_updated_it_is_a_fresh_installation_and_uninstalled_then_leaves_no_trace(host, untouched, tmp_path, capsys):
-    fresh = write_host(tmp_path / "fresh")
+    fresh = write_host(tmp_path / "fresh", eurosat=False)
     assert run(fresh) == 0
     assert run(host) == 0
     compiled = {path for path in contents(host) if path.endswith(".pyc")}
@@ -145,7 +145,7 @@ def test_update_that_was_killed_is_finished_or_taken_out(host, untouched, monkey
 
 
 def test_lost_list_is_told_since_nobody_knows_the_rest(host, tmp_path, capsys):
-    fresh = write_host(tmp_path / "fresh")
+    fresh = write_host(tmp_path / "fresh", eurosat=False)
     assert run(fresh) == 0
     for name in set(BEFORE["files"]) & set(contents(fresh)):
         (host / name).unlink()

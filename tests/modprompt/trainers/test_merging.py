@@ -2,9 +2,11 @@ import pytest
 from dassl.config import get_cfg_default
 from yacs.config import CfgNode
 
+import modprompt.data.readers.all  # noqa: F401 - EuroSAT
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
 from modprompt.trainers import merging
+from modprompt.trainers.mistakes import of_reader
 
 
 @pytest.fixture
@@ -87,3 +89,20 @@ def test_file_with_an_unknown_key_is_named(ours, tmp_path):
     (tmp_path / "mine.yaml").write_text("OPTIM:\n  MAX_EPOCHS: 3\n")
     with pytest.raises(UserError, match=r"mine.yaml: .*OPTIM.MAX_EPOCHS; did you mean OPTIM.MAX_EPOCH\?"):
         get_cfg_default().merge_from_file("mine.yaml")
+
+
+def test_data_set_that_nobody_has_and_files_that_are_not_there_are_mistakes(tmp_path):
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATASET.ROOT = "EuroSta", str(tmp_path)
+    with pytest.raises(UserError, match="DATASET.NAME: there is no 'EuroSta'; did you mean 'EuroSAT'"), of_reader(cfg):
+        raise ValueError("The requested one is expected to belong to [...]")
+    cfg.DATASET.NAME = "EuroSAT"
+    with pytest.raises(ValueError, match="a fault of a reader") as raised, of_reader(cfg):
+        raise ValueError("a fault of a reader")
+    assert not isinstance(raised.value, UserError)
+    missing = tmp_path / "eurosat"
+    with pytest.raises(UserError) as raised, of_reader(cfg):
+        missing.iterdir().__next__()
+    line = f"data set EuroSAT: No such file or directory: {missing} (DATASET.ROOT is {tmp_path})"
+    assert str(raised.value) == line
+    assert raised.value.filename == str(missing)
