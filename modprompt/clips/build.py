@@ -88,7 +88,6 @@ def draw_constructor(clip_model: CLIP) -> None:
 # what a build_model(state_dict, design_details) may call a model without prompts, where all depths are 0
 _PLAIN_WORDS = ("CoOp", "IVLP", "VPT")
 _NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
-_UNFIT = (KeyError, IndexError, RuntimeError, AttributeError, AssertionError, TypeError, ValueError)
 
 
 def _built(state: Dict[str, Tensor]) -> CLIP:
@@ -100,14 +99,15 @@ def _built(state: Dict[str, Tensor]) -> CLIP:
         UserError: if there is no such model; it says what was tried.
     """
     build_model = import_clip().build_model
-    designs: List[Optional[str]] = list(_PLAIN_WORDS) if _takes_design(build_model) else [None]
+    asks, may = _takes_design(build_model)
+    designs: List[Optional[str]] = [*([] if asks else [None]), *(_PLAIN_WORDS if asks or may else ())]
     tried = []
     for word in designs:
         generator = torch.get_rng_state()
         try:
             with redirect_stdout(io.StringIO()):
                 model = _build(build_model, dict(state), word)
-        except _UNFIT as error:
+        except Exception as error:  # whatever a codebase's own code raises
             fault = " ".join(str(error).split())[:160] or type(error).__name__
         else:
             fault = _odd_names(model, state)
@@ -118,13 +118,13 @@ def _built(state: Dict[str, Tensor]) -> CLIP:
     raise _unbuilt(tried)
 
 
-def _takes_design(build_model: Callable[..., CLIP]) -> bool:
-    required = [
-        parameter
-        for parameter in inspect.signature(build_model).parameters.values()
-        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    ]
-    return len(required) > 1
+def _takes_design(build_model: Callable[..., CLIP]) -> Tuple[bool, bool]:
+    """Whether a builder asks for a second argument, and whether it may have one called a design."""
+    named = inspect.signature(build_model).parameters.values()
+    places = [one for one in named if one.kind is one.POSITIONAL_OR_KEYWORD]
+    return len([one for one in places if one.default is one.empty]) > 1, any(
+        "design" in one.name for one in places[1:2]
+    )
 
 
 def _build(build_model: Callable[..., CLIP], state: Dict[str, Tensor], word: Optional[str]) -> CLIP:
@@ -144,8 +144,8 @@ def _odd_names(model: CLIP, state: Dict[str, Tensor]) -> str:
 
 def _unbuilt(tried: List[Tuple[Optional[str], str]]) -> UserError:
     word, fault = tried[0]
-    if word is not None:
-        words = "; ".join(f"{word} ({fault})" for word, fault in tried)
+    if len(tried) > 1:
+        words = "; ".join(f"{word or 'none'} ({fault})" for word, fault in tried)
         return UserError(
             f"{_where()} does not build a plain CLIP of these weights; tried its design_details with trainer {words}"
         )

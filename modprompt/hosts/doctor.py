@@ -22,7 +22,7 @@ from modprompt.errors import UserError
 from modprompt.hosts.host import read_host
 from modprompt.hosts.manifest import MANIFEST
 from modprompt.hosts.train_line import has_line
-from modprompt.hosts.verdict import CANNOT, UNTRIED, Verdict, cannot
+from modprompt.hosts.verdict import CANNOT, UNTRIED, WELL, Verdict, cannot
 from modprompt.hosts.which_clip import require_own_clip
 from modprompt.places import ROOT, is_checkout
 from modprompt.programs import left_as_found
@@ -237,7 +237,9 @@ def summary(verdicts: Dict[str, Verdict], in_use: str) -> str:
         return "MPL cannot run here as it is: see the arrows"
     if verdicts[in_use].code == UNTRIED:
         return "whether MPL can run here could not be tried: see above"
-    return "MPL can run here"
+    alone = "the launcher" if in_use == "launcher" else "python train.py"
+    others = any(verdict.code != WELL for verdict in verdicts.values())
+    return f"MPL can run here, by {alone} alone" if others else "MPL can run here"
 
 
 @left_as_found()
@@ -252,6 +254,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in a codebase
     try:
         return report(Path.cwd(), Path(args.root), args.backbone, start + args.seconds)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     finally:
         sys.dont_write_bytecode = writes
 

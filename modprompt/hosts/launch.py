@@ -41,7 +41,8 @@ def copy_of_the_environment() -> Optional[Path]:
     finally:
         sys.path[:] = path
         sys.modules.update(modules)
-    return None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
+    found = None if spec is None or spec.origin is None else Path(spec.origin).resolve().parent
+    return None if found is None or (found.parent / MANIFEST).is_file() else found  # nor that of another codebase
 
 
 def _run_that(package: Path, words: List[str]) -> int:
@@ -136,9 +137,9 @@ def _run_script(script: Path) -> None:
         runpy.run_path(str(script), run_name="__main__")
 
 
-def _mistake_of(error: BaseException) -> Optional[BaseException]:
+def _mistake_of(error: BaseException) -> str:
     if isinstance(error, UserError):  # perhaps before there is a PyTorch
-        return error
+        return one_line(error)
     from modprompt.trainers.foreign import mistake_of
 
     return mistake_of(error)
@@ -179,8 +180,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 130
     except Exception as error:
         mistake = _mistake_of(error)
-        if mistake is None or os.environ.get("MODPROMPT_TRACEBACK"):
+        if not mistake or os.environ.get("MODPROMPT_TRACEBACK"):
             raise
-        print(f"error: {one_line(mistake)}", file=sys.stderr)
+        print(f"error: {mistake}", file=sys.stderr)
         return 2
     return 0

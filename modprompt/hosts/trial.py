@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ from modprompt import places
 from modprompt.errors import UserError
 from modprompt.hosts import trial_program
 from modprompt.hosts.made_up import World
-from modprompt.hosts.program import asks_of
+from modprompt.hosts.program import asks_of, named_in
 from modprompt.hosts.train_line import has_line, with_line
 from modprompt.hosts.verdict import Ran, Verdict, cannot, judge, untried
 
@@ -47,16 +48,21 @@ def try_out(place: Place, ways: Sequence[str]) -> Dict[str, Verdict]:
     """What came of it, by way."""
     try:
         with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work, ThreadPoolExecutor(len(ways)) as pool:
-            tried = {way: pool.submit(_try, way, place, Path(work).resolve() / way) for way in ways}
-            return {way: one.result() for way, one in tried.items()}
+            processes = _Processes(place.until)
+            try:
+                here = Path(work).resolve()
+                tried = {way: pool.submit(_try, way, place, here / way, processes) for way in ways}
+                return {way: one.result() for way, one in tried.items()}
+            finally:
+                processes.end()  # those of a trial that was interrupted
     except OSError as error:
         where = f"{tempfile.gettempdir()}: {error.strerror or error}"
         return {way: untried(f"the made-up data cannot be written in {where}", ["set TMPDIR"]) for way in ways}
 
 
-def _try(way: str, place: Place, work: Path) -> Verdict:
+def _try(way: str, place: Place, work: Path, processes: "_Processes") -> Verdict:
     try:
-        verdict = _tried(way, place, work)
+        verdict = _tried(way, place, work, processes)
     except UserError as error:  # train.py is no Python, or imports nothing
         return cannot(str(error), [])
     shadowed = _shadowed(place.folder) if way == INSTALLER and is_in_the_way(place) else ""
@@ -66,12 +72,12 @@ def _try(way: str, place: Place, work: Path) -> Verdict:
     return verdict._replace(advice=[*verdict.advice, note])
 
 
-def _tried(way: str, place: Place, work: Path) -> Verdict:
+def _tried(way: str, place: Place, work: Path, processes: "_Processes") -> Verdict:
     """Train, on the codebase's own reader of EuroSAT if it has one, else on a made-up data set; then test by a flag."""
-    trial = _Trial(way, place, work)
+    trial = _Trial(way, place, work, processes)
     configs = places.configs() / "datasets" if way == OWN else place.folder / "configs" / "datasets"
     found = [*configs.glob("eurosat.yaml"), *sorted(configs.glob("**/eurosat.yaml"))]
-    first = trial.train(found[0], "EuroSAT") if found else None
+    first = trial.train(found[0], named_in(found[0])) if found else None
     if first is not None and not first.stops_in_its_reader:
         trained, reader = first, None
     else:
@@ -97,9 +103,9 @@ def _shadowed(folder: Path) -> str:
 class _Trial:
     """A way in a codebase, and what its runs share."""
 
-    def __init__(self, way: str, place: Place, work: Path):
+    def __init__(self, way: str, place: Place, work: Path, processes: "_Processes"):
         work.mkdir()
-        self.way, self.place, self.work, self.runs = way, place, work, 0
+        self.way, self.place, self.work, self.processes, self.runs = way, place, work, processes, 0
         self.program = place.folder / "train.py"
         if way == INSTALLER and not has_line(self.program.read_bytes()):
             content = with_line(self.program.read_bytes())
@@ -155,21 +161,45 @@ class _Trial:
     def _start(self, spec: Path, said: Path) -> Optional[int]:
         """Exit code; None if it was stopped because the time is over."""
         command = [sys.executable, str(Path(trial_program.__file__).resolve()), str(spec)]
+        return self.processes.run(command, self.place.folder if self.way != OWN else self.work, said)
+
+
+class _Processes:
+    """The processes of a trial; none outlives it.
+
+    Args:
+        until: time.monotonic() at which all must be over.
+    """
+
+    def __init__(self, until: float):
+        self._until, self._running, self._lock = until, set(), threading.Lock()  # type: ignore[var-annotated]
+
+    def run(self, command: List[str], folder: Path, said: Path) -> Optional[int]:
+        """Exit code of a program, with all that it has started; None if it was stopped because the time is over."""
         with said.open("wb") as file:
-            process = subprocess.Popen(
-                command,
-                cwd=str(self.place.folder if self.way != OWN else self.work),
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            with self._lock:
+                process = subprocess.Popen(
+                    command,
+                    cwd=str(folder),
+                    env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                self._running.add(process)
             try:
-                return process.wait(max(0.1, self.place.until - time.monotonic()))
+                return process.wait(max(0.1, self._until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 return None
             finally:
+                _end(process)
+
+    def end(self) -> None:
+        """Stop all, and let none go on for long."""
+        with self._lock:
+            self._until = 0.0
+            for process in self._running:
                 _end(process)
 
 

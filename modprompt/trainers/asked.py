@@ -4,23 +4,24 @@ Some programs change settings after all files and options are merged (the number
 --keep-settings gives it the user's value back.
 """
 
+import ast
+import contextlib
 import os
-import re
-import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import FLAGS, Given, Settings, as_text
+from modprompt.runs.settings import FLAGS, Given, as_text, pairs, read_settings
 from modprompt.trainers import merging
+from modprompt.trainers.words import Words, parsed
 
 KEEP = "--keep-settings"
 KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
-_FILES = ("--dataset-config-file", "--config-file")  # merged in this order by the family
+_NO = ("", "0", "no", "false")
 _FOLDERS = ("DATASET.ROOT", "OUTPUT_DIR", "RESUME")
-_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)*")
 _ABSENT = object()
 
 
@@ -34,13 +35,19 @@ class Changed(NamedTuple):
 
     def __str__(self) -> str:
         got = "it is in no configuration" if self.got is _ABSENT else f"got {_short(self.got)}"
-        where = f"changed at {self.place}" if self.place else "nobody has merged it"
+        where = f"changed at {_seen_from_here(self.place)}" if self.place else "nobody has set it"
         return f"{self.key}: asked {_short(self.asked.value)} ({self.asked.source}), {got} ({where})"
 
 
 def _short(value: Any) -> str:
     text = as_text(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _seen_from_here(path: str) -> str:
+    with contextlib.suppress(ValueError, OSError):  # another drive, a folder that is gone
+        return min(path, os.path.relpath(path), key=len)
+    return path
 
 
 def take_flag(words: List[str]) -> None:
@@ -52,68 +59,40 @@ def take_flag(words: List[str]) -> None:
 
 def keeps_settings() -> bool:
     """Whether settings that a program changed get the user's values back."""
-    return os.environ.get(KEEPS, "") not in ("", "0")
+    return os.environ.get(KEEPS, "").lower() not in _NO
 
 
-def split_words(words: Sequence[str], cfg: CfgNode) -> Tuple[Dict[str, str], List[str]]:
-    """({flag: its last value}, KEY VALUE words) of a program whose own flags nobody knows.
-
-    The KEY VALUE words begin with the first that names a setting and is no flag's value.
-
-    Args:
-        words: behind the program's name.
-        cfg: its configuration.
-    """
-    flags: Dict[str, str] = {}
-    known = {*FLAGS.values(), *_FILES}
-    for at, word in enumerate(words):
-        before = words[at - 1] if at else ""
-        if word.startswith("--"):
-            name, joined, value = word.partition("=")
-            if joined:
-                flags[name] = value
-        elif _is_key(word, cfg) and before not in known:
-            return flags, list(words[at:])
-        elif before.startswith("--") and "=" not in before:
-            flags[before] = word
-    return flags, []
-
-
-def _is_key(word: str, cfg: CfgNode) -> bool:
-    return bool(_KEY.fullmatch(word)) and ("." in word or word in cfg)
-
-
-def read(words: Sequence[str], cfg: CfgNode) -> Settings:
-    """What a program's words ask for: files in the order in which they were merged, flags, options.
+def given(cfg: CfgNode, words: Words) -> Dict[str, Given]:
+    """What a user asked for, by dotted key: files in the order in which they were merged, flags, options.
 
     Raises:
-        UserError: if a file that it was given cannot be read.
+        UserError: if a file that nobody has merged cannot be read, or an option stands without its value.
     """
-    flags, options = split_words(words, cfg)
-    merged = [one.given for one in merging.merged_into(cfg)]
-    files = [flags[name] for name in _FILES if flags.get(name)]
-    files.sort(key=lambda path: merged.index(path) if path in merged else len(merged))
-    several = {flag for flag in FLAGS.values() if flag in ("--source-domains", "--target-domains", "--transforms")}
-    given = {key: flags[flag] for key, flag in FLAGS.items() if flag in flags and flag not in several}
-    return Settings.read(files, given, options[: len(options) // 2 * 2])
+    merged = merging.files_of(cfg)
+    order = [path for path, _ in merged]
+    files = sorted(words.files(), key=lambda path: order.index(path) if path in order else len(order))
+    found: Dict[str, Given] = {}
+    for path in files:
+        values = dict(merged[order.index(path)][1]) if path in order else read_settings(path)
+        found.update((key, Given(value, f"file {path}")) for key, value in values.items())
+    found.update((key, Given(value, f"flag {FLAGS[key]}")) for key, value in words.settings().items())
+    found.update((key, Given(value, "option")) for key, value in pairs(words.options))
+    return found
 
 
-def changed(cfg: CfgNode, words: Sequence[str]) -> List[Changed]:
+def changed(cfg: CfgNode, words: Words) -> List[Changed]:
     """The settings of a configuration that are other than a program's words ask for.
 
-    What a flag of the codebase's own says word for word is the user's too, and no change.
+    What the program sets by a flag of its own, which the user gave, is the user's too, and no change.
 
     Raises:
-        UserError: as read.
+        UserError: as given.
     """
-    settings = read(words, cfg)
-    flags, _ = split_words(words, cfg)
-    others = {as_text(value) for flag, value in flags.items() if flag not in (*FLAGS.values(), *_FILES)}
     found = []
-    for key, asked in settings.items():
-        got = _value(cfg, key)
-        if not _same(key, asked.value, got) and as_text(got) not in others:
-            found.append(Changed(key, asked, got, merging.place_of(cfg, key)))
+    for key, asked in given(cfg, words).items():
+        got, place = _value(cfg, key), merging.place_of(cfg, key)
+        if not _same(key, asked.value, got) and not _is_by(place, words.own_flags()):
+            found.append(Changed(key, asked, got, place))
     return found
 
 
@@ -130,6 +109,23 @@ def _same(key: str, asked: Any, got: Any) -> bool:
     if key in _FOLDERS and isinstance(got, str):
         return os.path.abspath(os.path.expanduser(str(asked))) == os.path.abspath(os.path.expanduser(got))
     return got is not _ABSENT and as_text(asked) == as_text(got)
+
+
+def _is_by(place: str, flags: Iterable[str]) -> bool:
+    """Whether the statement at FILE:LINE, or a condition around it, looks at one of these names in a namespace."""
+    path, _, line = place.rpartition(":")
+    names = {*flags}
+    if not path or not names:
+        return False
+    with contextlib.suppress(OSError, SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(Path(path).read_bytes())):
+            if isinstance(node, ast.stmt) and not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                seen: List[ast.AST] = [node] if not hasattr(node, "body") else [getattr(node, "test", ast.Pass())]
+                if node.lineno <= int(line) <= (node.end_lineno or node.lineno) and any(
+                    isinstance(part, ast.Attribute) and part.attr in names for one in seen for part in ast.walk(one)
+                ):
+                    return True
+    return False
 
 
 def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
@@ -152,27 +148,23 @@ def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
             value = CfgNode._decode_cfg_value(value)
         if isinstance(node[leaf], (tuple, list)) and isinstance(value, (tuple, list)):
             value = type(node[leaf])(value)
-        node[leaf] = type(node[leaf])(value) if type(node[leaf]) in (int, float) and one.asked.is_flag else value
+        node[leaf] = value
     if frozen:
         cfg.freeze()
 
 
-def only_tests(words: Sequence[str]) -> bool:
-    """Whether a watched program's words ask for a test alone."""
-    return merging.is_watched() and "--eval-only" in words
+def only_tests() -> bool:
+    """Whether a watched program was asked for a test alone."""
+    words = parsed()
+    return words is not None and bool(words.flags.get("eval_only"))
 
 
-def model_to_test(words: Sequence[str]) -> Tuple[str, Optional[int]]:
-    """(folder of a run, epoch) of the model that a program's words name; "" or None where they name none.
-
-    Raises:
-        UserError: if the epoch is no number.
-    """
-    flags, _ = split_words(words, CfgNode())
-    epoch = flags.get("--load-epoch")
-    if epoch is not None and not epoch.isdigit():
-        raise UserError(f"--load-epoch must be the number of an epoch, got {epoch!r}")
-    return flags.get("--model-dir", ""), None if epoch is None else int(epoch)
+def model_to_test() -> Tuple[str, Optional[int]]:
+    """(folder of a run, epoch) of the model that a watched program was given; "" or None where it was given none."""
+    words = parsed()
+    flags = words.flags if words else {}
+    epoch = flags.get("load_epoch")
+    return str(flags.get("model_dir", "")), None if epoch is None else int(epoch)
 
 
 def settle(cfg: CfgNode) -> None:
@@ -182,7 +174,11 @@ def settle(cfg: CfgNode) -> None:
     """
     if not merging.is_watched():
         return
-    changes = changed(cfg, sys.argv[1:])
+    words = parsed()
+    if words is None:
+        print("note: this program does not read its words by argparse: what it changes of them is not known")
+        return
+    changes = changed(cfg, words)
     for one in changes:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if changes and keeps_settings():

@@ -47,7 +47,7 @@ class CLIPTrainer(TrainerX):
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             device.set_up(cfg)  # the same
             super().__init__(cfg)
-            if not hasattr(self, "model"):  # some Dassl leaves that to before_train, which here resumes
+            if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
                 self.build_model()
         if images.selected_on(self.dm.dataset, cfg) == images.TEST:
             print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")

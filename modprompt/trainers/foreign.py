@@ -4,25 +4,30 @@ Its configuration is watched (merging.py), --keep-settings is taken out of its w
 put right is one line.
 """
 
+import contextlib
 import os
 import sys
 import types
-from typing import Any, List, Optional, Sequence, Type
+from typing import Optional, Sequence, Type
 
 from dassl.engine import TRAINER_REGISTRY
 
+from modprompt.checks import known_names
 from modprompt.errors import UserError
+from modprompt.places import PACKAGE
 from modprompt.programs import one_line
-from modprompt.trainers import asked, merging
+from modprompt.runs.settings import read_settings
+from modprompt.trainers import asked, merging, mistakes, words
 from modprompt.trainers.registration import is_ours
 
 _IMPORTERS = ("importlib", "_frozen_importlib")
+_WRAPPERS = (Exception, RuntimeError)
 
 
-def trainer_of(words: Sequence[str]) -> str:
-    """The name of the trainer that a program's words ask for; empty if they name none."""
+def trainer_of(given: Sequence[str]) -> str:
+    """The name of the trainer that words ask for which nobody has parsed yet; empty if they name none."""
     name = ""
-    for before, word in zip(("", *words), words):
+    for before, word in zip(("", *given), given):
         if before in ("--trainer", "TRAINER.NAME"):
             name = word
         elif word.startswith("--trainer="):
@@ -30,9 +35,23 @@ def trainer_of(words: Sequence[str]) -> str:
     return name
 
 
+def trainer_asked_for() -> str:
+    """The name of the trainer that this program's words, or its config files, ask for; empty if they name none."""
+    parsed = words.parsed()
+    if parsed is None:
+        return trainer_of(sys.argv[1:])
+    if parsed.trainer:
+        return parsed.trainer
+    name = ""
+    for path in parsed.files():
+        with contextlib.suppress(UserError):
+            name = str(read_settings(path).get("TRAINER.NAME", name))
+    return name
+
+
 def asks_for_ours() -> bool:
-    """Whether this program's words ask for one of our trainers."""
-    return is_our_name(trainer_of(sys.argv[1:]))
+    """Whether this program is asked for one of our trainers."""
+    return is_our_name(trainer_asked_for())
 
 
 def is_our_name(name: str) -> bool:
@@ -66,22 +85,44 @@ def enter_by_line() -> None:
 
     def hook(kind: Type[BaseException], error: BaseException, trace: Optional[types.TracebackType]) -> None:
         mistake = mistake_of(error)
-        if mistake is None or os.environ.get("MODPROMPT_TRACEBACK"):
+        if not mistake or os.environ.get("MODPROMPT_TRACEBACK"):
             before(kind, error, trace)
             return
         sys.stdout.flush()
-        print(f"error: {one_line(mistake)}", file=sys.stderr)
+        print(f"error: {mistake}", file=sys.stderr)
         raise SystemExit(UserError.exit_code)  # from here too it becomes the exit code
 
     sys.excepthook = hook
 
 
-def mistake_of(error: Any) -> Optional[BaseException]:
-    """What a user can put right, of an error or of those that it came out of; None if there is nothing of the kind."""
-    seen: List[Any] = []
-    while error is not None and all(error is not one for one in seen):
-        if isinstance(error, UserError) or (isinstance(error, FloatingPointError) and asks_for_ours()):
-            return error
-        seen.append(error)
-        error = error.__cause__ or error.__context__
-    return None
+def mistake_of(error: BaseException) -> str:
+    """One line on what a user can put right, of the error that ends a program; empty if it is a fault of a program.
+
+    Some programs catch all errors and raise a plain Exception (DePT): then it is what that came out of.
+    """
+    line = _line_of(error)
+    if line or type(error) not in _WRAPPERS:
+        return line
+    inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    line = "" if inner is None else _line_of(inner)
+    return f"{line} ({one_line(error)})" if line else ""
+
+
+def _line_of(error: BaseException) -> str:
+    if isinstance(error, UserError):
+        return one_line(error)
+    if isinstance(error, FloatingPointError):
+        return one_line(error) if _is_raised_by_us(error) else ""
+    if mistakes.noted(error):
+        return mistakes.noted(error)
+    name, known = trainer_asked_for(), TRAINER_REGISTRY.registered_names()
+    if isinstance(error, ValueError) and name and name not in known and repr(name)[1:-1] in str(error):
+        return f"--trainer: there is no {name!r}{known_names(name, known)}"  # what Dassl's build_trainer raises
+    return ""
+
+
+def _is_raised_by_us(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(str(PACKAGE) + os.sep)

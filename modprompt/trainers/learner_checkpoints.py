@@ -1,7 +1,7 @@
 """Checkpoints of a prompt learner: saved alone, known by what they were made with, loaded from ours and others."""
 
+import numbers
 import os
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
@@ -23,6 +23,15 @@ if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
 else:
     _Trainer = object
+
+
+def _epoch_of(*given: Any) -> Optional[int]:
+    """The first of these that is the number of an epoch, or its text; None if none is."""
+    for one in given:
+        is_number = isinstance(one, numbers.Real) and not isinstance(one, bool) and float(one).is_integer()
+        if is_number or (isinstance(one, str) and one.strip().isdigit()):
+            return int(one)
+    return None
 
 
 class LearnerCheckpoints(_Trainer):
@@ -124,7 +133,7 @@ class LearnerCheckpoints(_Trainer):
             directory: the output folder of a run; without one nothing is loaded, and a note says so, as in Dassl.
             more: the epoch, where it has no name; what else some codebases hand over is not read.
             epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
-            kwargs: not read.
+            kwargs: load_epoch, the same; else not read.
 
         Raises:
             UserError: if there is no such checkpoint or it does not fit.
@@ -133,8 +142,7 @@ class LearnerCheckpoints(_Trainer):
             print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
             self.loaded_checkpoint = ""
             return
-        numbers = [one for one in more if isinstance(one, int) and not isinstance(one, bool)]
-        epoch = next(iter(numbers), None) if epoch is None else epoch
+        epoch = _epoch_of(epoch, kwargs.get("load_epoch"), *more)
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
             found = self._load(self._models[name], path)
@@ -143,10 +151,12 @@ class LearnerCheckpoints(_Trainer):
 
     def before_test(self) -> None:
         """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
-        if self.loaded_checkpoint is None and asked.only_tests(sys.argv[1:]):
-            print("note: this program loads nothing in front of its test (--eval-only): what --model-dir names is, now")
-            directory, epoch = asked.model_to_test(sys.argv[1:])
-            self.load_model(directory, epoch=epoch)
+        if self.loaded_checkpoint is not None or not asked.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
+            return
+        directory, epoch = asked.model_to_test()
+        if directory:
+            print("note: this program does not load what --model-dir names in front of its test: loaded now")
+        self.load_model(directory, epoch=epoch)
 
     def _load(self, view: CheckpointView, path: str) -> int:
         loaded, names = load_learner(view, path, self.made_with()), self.dm.dataset.classnames

@@ -1,125 +1,113 @@
-"""A codebase's configuration, watched while its program makes it: who set what where, and mistakes as one line.
+"""A codebase's configuration, watched while its program makes it: who set what where, and what files gave.
 
-Nothing of yacs changes but that each change is noted, on the node itself, so that a clone has the notes too.
+Nothing of yacs changes but that each change is noted, on the node itself and in plain values, so that a clone has the
+notes too and a pickle of it is read by anybody.
 """
 
-import contextlib
+import copy
 import functools
-import itertools
 import os
 import sys
-from typing import Any, Callable, Iterable, List, NamedTuple, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
+import yacs.config
 from yacs.config import CfgNode
 
-from modprompt.errors import UserError
-from modprompt.runs.settings import read_settings
-from modprompt.trainers import mistakes
+from modprompt.places import PACKAGE
+from modprompt.trainers import mistakes, words
 
-_SET, _MERGED = "modprompt_set", "modprompt_merged"  # on a node: {key: (number, place)}, [Merge, ...]
+_SET, _FILES = "modprompt_set", "modprompt_files"  # on a node: {key: FILE:LINE}, [(path, {dotted key: value})]
 _MERGES = ("merge_from_file", "merge_from_list", "merge_from_other_cfg")
-_number = itertools.count()
-_merging: List[int] = []  # of nodes: a merge of a file goes on as one of a configuration
+_not_the_program = (yacs.config.__file__, str(PACKAGE) + os.sep, functools.__file__)
+_merging: List[Tuple[int, Dict[str, Any]]] = []  # of nodes: a merge of a file goes on as one of a configuration
 
 
-class Merge(NamedTuple):
-    """A merge into a configuration: its number among all changes, FILE:LINE of its call, and what was merged."""
-
-    number: int
-    place: str
-    given: Any  # the path of a file, KEY VALUE words or a configuration
-
-    def changes(self) -> Iterable[str]:
-        """The dotted keys that it set."""
-        if isinstance(self.given, str):
-            with contextlib.suppress(UserError):  # the file is gone, or not one that is read here
-                return list(read_settings(self.given))
-            return []
-        return self.given[0::2] if isinstance(self.given, (list, tuple)) else list(_dotted(self.given))
+def _place() -> str:
+    """FILE:LINE of the program that changes a configuration; empty in a copy."""
+    frame = sys._getframe(2)
+    if frame.f_code.co_filename == copy.__file__:
+        return ""
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_not_the_program):
+        frame = frame.f_back
+    return f"{os.path.abspath(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def _dotted(node: Any, prefix: str = "") -> Iterable[str]:
+def _dotted(node: Any, prefix: str = "") -> Iterator[Tuple[str, Any]]:
     for key, value in node.items():
-        yield from _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
-
-
-def _place(depth: int) -> str:
-    """FILE:LINE of the frame so many above the one that asks, as seen from the current folder."""
-    frame = sys._getframe(depth + 1)
-    path = frame.f_code.co_filename
-    with contextlib.suppress(ValueError):  # another drive
-        path = min(path, os.path.relpath(path), key=len)
-    return f"{path}:{frame.f_lineno}"
+        yield from _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
 
 
 def is_watched() -> bool:
     """Whether changes are noted."""
-    return hasattr(CfgNode.__setattr__, "watches")
+    return "__setitem__" in vars(CfgNode)
 
 
 def watch(is_ours: Callable[[], bool]) -> None:
-    """Note from now on who changes a configuration; once, however often it is asked.
+    """Note from now on who changes a configuration, and what the program parses; once, however often it is asked.
 
     Args:
-        is_ours: whether the program is asked for one of our trainers: then what cannot be merged is a UserError.
+        is_ours: whether the program is asked for one of our trainers: then it is noted on an error of what its user
+            gives how a user is told.
     """
+    words.watch()
     if is_watched():
         return
-    plain = CfgNode.__setattr__
 
-    @functools.wraps(plain)
     def noted(self: CfgNode, name: str, value: Any) -> None:
-        plain(self, name, value)
-        vars(self).setdefault(_SET, {})[name] = (next(_number), _place(1))
+        dict.__setitem__(self, name, value)
+        place = _place()
+        if place:
+            vars(self).setdefault(_SET, {})[name] = place
 
-    vars(noted)["watches"] = True
-    CfgNode.__setattr__ = noted
+    setattr(CfgNode, "__setitem__", noted)  # noqa: B010 - it has none of its own
     for name in _MERGES:
         setattr(CfgNode, name, _noting(getattr(CfgNode, name), is_ours))
 
 
 def unwatch() -> None:
     """As it was before watch."""
-    for name in ("__setattr__", *_MERGES):
-        method = getattr(CfgNode, name)
-        if "watches" in vars(method):
-            setattr(CfgNode, name, method.__wrapped__)
+    words.unwatch()
+    if not is_watched():
+        return
+    del CfgNode.__setitem__
+    for name in _MERGES:
+        setattr(CfgNode, name, getattr(CfgNode, name).__wrapped__)
 
 
 def _noting(plain: Callable[..., Any], is_ours: Callable[[], bool]) -> Callable[..., Any]:
     @functools.wraps(plain)
     def merge(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
-        if id(self) in _merging:
+        given = next(iter((*args, *kwargs.values())), None)
+        if _merging and _merging[-1][0] == id(self):  # what the file holds
+            _merging[-1][1].update(_dotted(given))
             return plain(self, *args, **kwargs)
-        place, given = _place(1), next(iter((*args, *kwargs.values())), None)
-        _merging.append(id(self))
+        _merging.append((id(self), {}))
         try:
             done = plain(self, *args, **kwargs)
-        except (KeyError, ValueError, AssertionError, OSError) as error:
+        except Exception as error:
             if is_ours():
-                raise mistakes.of_merge(self, given, error) from error
+                mistakes.note(error, self, given)
             raise
         finally:
-            _merging.pop()
-        vars(self).setdefault(_MERGED, []).append(Merge(next(_number), place, given))
+            held = _merging.pop()[1]
+        if isinstance(given, (str, Path)):
+            vars(self).setdefault(_FILES, []).append((str(given), held))
         return done
 
-    vars(merge)["watches"] = True
     return merge
 
 
-def merged_into(cfg: CfgNode) -> List[Merge]:
-    """What was merged into a configuration, in order."""
-    return list(vars(cfg).get(_MERGED, []))
+def files_of(cfg: CfgNode) -> List[Tuple[str, Dict[str, Any]]]:
+    """(path, {dotted key: value}) of the files that were merged into a configuration, in order."""
+    return list(vars(cfg).get(_FILES, []))
 
 
 def place_of(cfg: CfgNode, key: str) -> str:
     """FILE:LINE of the last change of a setting; empty if nobody has noted any."""
-    found: List[Tuple[int, str]] = [(one.number, one.place) for one in merged_into(cfg) if key in one.changes()]
     *path, leaf = key.split(".")
     node: Any = cfg
     for part in path:
         node = node.get(part, {}) if isinstance(node, dict) else {}
-    if isinstance(node, CfgNode) and leaf in vars(node).get(_SET, {}):
-        found.append(vars(node)[_SET][leaf])
-    return max(found)[1] if found else ""
+    notes: Dict[str, str] = vars(node).get(_SET, {}) if isinstance(node, CfgNode) else {}
+    return notes.get(leaf, "")

@@ -3,35 +3,71 @@
 import contextlib
 import difflib
 import os
+import sys
 from pathlib import Path
 from typing import Any, Iterator, List
 
+import yaml
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt import places
 from modprompt.checks import check_name
 from modprompt.errors import UserError
+from modprompt.trainers import words
 
+_LINE = "modprompt_line"  # on an error: what a user is told
 _OURS = ("MPL", "ModMPL")  # folders of our config files
 
 
-def of_merge(cfg: CfgNode, given: Any, error: Exception) -> UserError:
-    """What is wrong with something that cannot be merged into a configuration.
+def note(error: Exception, cfg: CfgNode, given: Any) -> None:
+    """Have an error of a merge know how a user is told, if it is the user's files or options that do not fit.
+
+    The error stays what it is, since the program may be ready for it.
 
     Args:
+        error: what the merge said.
         cfg: the configuration, perhaps with a part of it merged.
         given: the path of a file, KEY VALUE words or another configuration.
-        error: what the merge said.
     """
-    if isinstance(error, UserError):
-        return error
-    where = given if isinstance(given, str) else "options"
-    if isinstance(given, str) and not os.path.isfile(given):
-        return UserError(f"there is no config file {given}{_near_files(Path(given))}")
-    said = " ".join(str(error.args[0] if error.args else error).split())
+    if _is_users(given):
+        with contextlib.suppress(AttributeError):  # an error without attributes of its own
+            setattr(error, _LINE, _of_merge(error, cfg, given))
+
+
+def noted(error: BaseException) -> str:
+    """How a user is told of an error, if that is noted on it; else empty."""
+    return str(getattr(error, _LINE, ""))
+
+
+def _is_users(given: Any) -> bool:
+    parsed = words.parsed()
+    known = {*sys.argv[1:]} if parsed is None else {*parsed.files(), *parsed.options}
+    if isinstance(given, (str, os.PathLike)):
+        return str(given) in known
+    return isinstance(given, (list, tuple)) and bool(given) and {str(word) for word in given} <= known
+
+
+def _of_merge(error: Exception, cfg: CfgNode, given: Any) -> str:
+    is_file = isinstance(given, (str, os.PathLike))
+    if is_file and not os.path.isfile(given):
+        return f"there is no config file {given}{_near_files(Path(given))}"
+    said = " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
+    if isinstance(error, yaml.YAMLError):
+        said = f"it is no YAML ({' '.join(str(error).split())[:160]})"
     key = said.rpartition("key: ")[2] if "on-existent" in said else ""
-    return UserError(f"{where}: {said}{_near(key, _all_keys(cfg)) if key else ''}")
+    return f"{given if is_file else 'options'}: {said}{_near(key, _all_keys(cfg)) if key else ''}"
+
+
+@contextlib.contextmanager
+def of_settings(node: str) -> Iterator[None]:
+    """For what Dassl makes of a node's settings: a ValueError, as it has it for unknown names, is a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{node}: {' '.join(str(error).split())}") from error
 
 
 @contextlib.contextmanager
@@ -64,7 +100,7 @@ def _all_keys(node: Any, prefix: str = "") -> List[str]:
 
 
 def _near(name: str, known: List[str], count: int = 1) -> str:
-    near = difflib.get_close_matches(name, known, n=count, cutoff=0.3)
+    near = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -23,7 +23,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.records import view_of
 from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
 from modprompt.storage.text import sha256_of
-from modprompt.trainers import device, text_chunk, training_state
+from modprompt.trainers import device, mistakes, text_chunk, training_state
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.epochs import Epochs
@@ -144,7 +144,8 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
             self.init_weights_hash = sha256_of(cfg.MODEL.INIT_WEIGHTS)
             print(f"Loaded the initial prompts from {cfg.MODEL.INIT_WEIGHTS}")
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
-        optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
+        with mistakes.of_settings("OPTIM"):
+            optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.optim = optimiser if self.scaler is None else fused(optimiser)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)

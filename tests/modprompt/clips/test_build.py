@@ -180,7 +180,7 @@ def test_tensor_that_is_lacking_is_named(name):
         backbone.build_clip(state)
 
 
-def _design_builder(monkeypatch, takes):
+def _design_builder(monkeypatch, takes, refusal=AssertionError):
     """Have clip.build_model want a design, and take the words that `takes` maps to what it does to the model."""
     plain_build = import_clip().build_model
     seen = []
@@ -189,7 +189,7 @@ def _design_builder(monkeypatch, takes):
         seen.append(dict(design_details))
         torch.rand(3)  # constructors draw
         if design_details["trainer"] not in takes:
-            raise AssertionError
+            raise refusal
         assert not any(value for key, value in design_details.items() if key != "trainer")
         model = plain_build(state_dict)
         return takes[design_details["trainer"]](model)
@@ -228,6 +228,28 @@ def test_first_design_word_that_builds_a_plain_model_is_taken_and_the_others_dra
     torch.manual_seed(3)
     backbone.draw_constructor(model)
     assert torch.rand(1) == after
+
+
+@pytest.mark.parametrize("refusal", [AssertionError, UnboundLocalError("no model"), Exception("not this one")])
+def test_words_are_tried_whatever_the_others_raise(refusal, clip_file, monkeypatch):
+    seen = _design_builder(monkeypatch, {"VPT": lambda model: model}, refusal)
+    backbone.build_clip(read_tensors(clip_file))
+    assert [one["trainer"] for one in seen] == ["CoOp", "IVLP", "VPT"]
+
+
+@pytest.mark.parametrize("wants", [True, False])
+def test_words_are_tried_where_the_design_may_be_left_out(wants, clip_file, monkeypatch):
+    plain_build, seen = import_clip().build_model, []
+
+    def build_model(state_dict, design_details=None):
+        seen.append(design_details)
+        if wants:
+            assert design_details["trainer"] == "CoOp"
+        return plain_build(state_dict)
+
+    monkeypatch.setattr(import_clip(), "build_model", build_model)
+    backbone.build_clip(read_tensors(clip_file))
+    assert [one and one["trainer"] for one in seen] == ([None, "CoOp"] if wants else [None])
 
 
 def test_builder_that_takes_no_design_word_says_what_was_tried(clip_file, monkeypatch):

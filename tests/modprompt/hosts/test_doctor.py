@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import clip
@@ -9,7 +11,7 @@ import pytest
 from modprompt.hosts import install
 from modprompt.hosts.train_line import without_line
 from tests.conftest import ROOT
-from tests.modprompt.hosts.stand_in import git, run_in, write_host
+from tests.modprompt.hosts.stand_in import dassl_folder, git, run_in, write_host
 
 PATIENT = ("--seconds", "240")  # a machine that runs other tests beside this is slow
 pytestmark = pytest.mark.timeout(360)
@@ -37,6 +39,7 @@ def test_installed_clip_that_would_win_keeps_the_installer_out_and_not_the_launc
     other = f"train.py would import {Path(clip.__file__).parent} in place of {host / 'clip'} (it has no __init__.py)"
     assert f"installer MPL cannot run: {other}" in done.stdout
     assert "launcher  MPL trains and tests" in done.stdout
+    assert done.stdout.rstrip().endswith("MPL can run here, by the launcher alone")
 
 
 @pytest.mark.slow
@@ -66,6 +69,28 @@ def test_what_could_not_be_tried_has_an_exit_code_of_its_own(tmp_path):
     assert "left      by the codebase's own program: log\n" in done.stdout
     assert done.stdout.rstrip().endswith("whether MPL can run here could not be tried: see above")
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_interrupted_it_ends_at_once_with_all_that_it_started(tmp_path):
+    host = write_host(tmp_path / "host")
+    text = "open('pid', 'w').write(str(__import__('os').getpid()))\n__import__('time').sleep(77)\nimport dassl, build_trainer\n"
+    (host / "train.py").write_text(text)
+    (tmp_path / "temp").mkdir()
+    path = os.pathsep.join([dassl_folder(), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path / "temp")}
+    command = [sys.executable, "-m", "modprompt.doctor"]
+    doctor = subprocess.Popen(command, cwd=host, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.monotonic() + 60
+    while not (host / "pid").is_file() and time.monotonic() < until:
+        time.sleep(0.1)
+    pid = (host / "pid").read_text()
+    doctor.send_signal(signal.SIGINT)
+    _, errors = doctor.communicate(timeout=20)
+    assert (doctor.returncode, errors) == (130, b"interrupted\n")
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout
+    assert state.strip()[:1] in ("", "Z")
+    assert list((tmp_path / "temp").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
+import argparse
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from modprompt.errors import UserError
 from modprompt.trainers import foreign
@@ -21,25 +23,65 @@ def test_trainer_that_words_ask_for(words, name):
     assert foreign.trainer_of(words) == name
 
 
-def test_mistake_is_found_behind_what_a_program_makes_of_it(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["train.py", "--trainer", "MPL"])
+def raised(error, context=None, cause=None, suppressed=False):
+    error.__context__, error.__cause__ = context, cause
+    error.__suppress_context__ = suppressed
+    return error
+
+
+def test_mistake_is_found_behind_what_a_program_makes_of_it():
     mistake = UserError("N_CTX must be at least 1")
-    raised = Exception("Training task does not run successfully!")  # as DePT has it
-    raised.__context__ = mistake
-    assert foreign.mistake_of(raised) is mistake
-    assert foreign.mistake_of(RuntimeError("a fault of a program")) is None
-    ring = RuntimeError("one")
-    ring.__context__ = other = RuntimeError("another")
-    other.__context__ = ring
-    assert foreign.mistake_of(ring) is None
+    wrapper = "Training task does not run successfully!"  # as DePT has it
+    told = f"N_CTX must be at least 1 ({wrapper})"
+    assert foreign.mistake_of(mistake) == "N_CTX must be at least 1"
+    assert foreign.mistake_of(raised(Exception(wrapper), context=mistake)) == told
+    assert foreign.mistake_of(raised(RuntimeError(wrapper), cause=mistake, suppressed=True)) == told
 
 
-def test_loss_that_is_not_finite_is_a_mistake_of_our_trainers_alone(monkeypatch):
-    error = FloatingPointError("loss is nan")
-    monkeypatch.setattr(sys, "argv", ["train.py", "--trainer", "MPL"])
-    assert foreign.mistake_of(error) is error
-    monkeypatch.setattr(sys, "argv", ["train.py", "--trainer", "NobodysTrainer"])
-    assert foreign.mistake_of(error) is None
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("a fault of a program"),
+        raised(KeyError("another fault, behind a mistake"), context=UserError("old")),
+        raised(RuntimeError("its own"), context=UserError("old"), suppressed=True),
+        FloatingPointError("of a program"),
+        ValueError("of a program"),
+    ],
+)
+def test_faults_of_programs_are_none(error):
+    assert foreign.mistake_of(error) == ""
+
+
+def test_loss_that_is_not_finite_is_a_mistake_where_we_say_so():
+    from modprompt.trainers.predictions import require_finite
+
+    with pytest.raises(FloatingPointError) as found:
+        require_finite(torch.tensor([float("nan")]))
+    assert foreign.mistake_of(found.value) == str(found.value)
+
+
+def test_trainer_that_nobody_has_is_a_mistake(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--trainer", "Mpl"])
+    error = ValueError("The requested one is expected to belong to ['MPL'], but got [Mpl] (do not exist)")
+    assert foreign.mistake_of(error).startswith("--trainer: there is no 'Mpl'; did you mean 'MPL'")
+    assert foreign.mistake_of(ValueError("another fault")) == ""
+
+
+def test_abbreviations_and_config_files_name_the_trainer(monkeypatch, tmp_path):
+    (tmp_path / "mine.yaml").write_text("TRAINER:\n  NAME: MPL\n")
+    foreign.watch()
+    try:
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--trainer", default="")
+        parser.add_argument("--config-file", default="")
+        parser.parse_args(["--train", "MPL"])
+        assert foreign.asks_for_ours()
+        parser.parse_args(["--trainer", "CoOp"])
+        assert not foreign.is_our_name("NobodysTrainer")
+        parser.parse_args(["--config-file", str(tmp_path / "mine.yaml")])
+        assert foreign.trainer_asked_for() == "MPL"
+    finally:
+        foreign.unwatch()
 
 
 PROGRAM = """

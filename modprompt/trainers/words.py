@@ -1,0 +1,109 @@
+"""The words of a codebase's program, as its own parser has understood them: which of its flags a user gave, and what.
+
+The parser is argparse's in all of the family. While a program is watched each parse is noted; nothing of it changes.
+"""
+
+import argparse
+import functools
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from modprompt.runs.settings import FLAGS
+
+FILES = ("dataset_config_file", "config_file")  # merged in this order by the family
+
+
+class Words(NamedTuple):
+    """What a user gave.
+
+    flags: {name in the parser's namespace: value} of the flags that stand on the command line.
+    options: the KEY VALUE words.
+    """
+
+    flags: Dict[str, Any]
+    options: Tuple[str, ...]
+
+    def settings(self) -> Dict[str, Any]:
+        """The flags of the family, as {dotted key: value}."""
+        named = {key: flag[2:].replace("-", "_") for key, flag in FLAGS.items()}
+        return {key: self.flags[name] for key, name in named.items() if name in self.flags}
+
+    def files(self) -> List[str]:
+        """Paths of the config files, that of the data set first."""
+        return [str(self.flags[name]) for name in FILES if self.flags.get(name)]
+
+    def own_flags(self) -> List[str]:
+        """Names of the flags that are the program's own, and not the family's."""
+        family = {flag[2:].replace("-", "_") for flag in FLAGS.values()}
+        return [name for name in self.flags if name not in (*family, *FILES, "eval_only", "model_dir", "load_epoch")]
+
+    @property
+    def trainer(self) -> str:
+        """The trainer that is asked for, as far as the command line says it; else empty."""
+        pairs = dict(zip(self.options[::2], self.options[1::2]))
+        return str(pairs.get("TRAINER.NAME") or self.flags.get("trainer") or "")
+
+
+_parsed: List[Words] = []  # the last that had a trainer or a config file, or else the last
+
+
+def parsed() -> Optional[Words]:
+    """The words of this program; None if it has parsed none yet, or not by argparse."""
+    return _parsed[-1] if _parsed else None
+
+
+def watch() -> None:
+    """Note from now on what programs parse."""
+    plain = argparse.ArgumentParser.parse_known_args
+    if "watches" in vars(plain):
+        return
+
+    @functools.wraps(plain)
+    def parse_known_args(self: Any, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = plain(self, args, namespace)
+        _note(_words_of(self, found, args))
+        return found, rest
+
+    vars(parse_known_args)["watches"] = True
+    setattr(argparse.ArgumentParser, "parse_known_args", parse_known_args)  # noqa: B010 - mypy
+
+
+def unwatch() -> None:
+    """The end of watch; nothing is known any more."""
+    noted: Any = argparse.ArgumentParser.parse_known_args
+    if "watches" in vars(noted):
+        setattr(argparse.ArgumentParser, "parse_known_args", noted.__wrapped__)  # noqa: B010
+    _parsed.clear()
+
+
+def _note(words: Words) -> None:
+    known = {"trainer", *FILES}
+    if known & set(words.flags) or not (_parsed and known & set(_parsed[-1].flags)):
+        _parsed[:] = [words]
+
+
+def _words_of(parser: argparse.ArgumentParser, found: Any, args: Optional[Sequence[str]]) -> Words:
+    import sys
+
+    given = [word.partition("=")[0] for word in (sys.argv[1:] if args is None else args)]
+    flags: Dict[str, Any] = {}
+    options: List[str] = []
+    for action in parser._actions:
+        value = getattr(found, action.dest, None)
+        if action.nargs == argparse.REMAINDER or action.dest == "opts":
+            options += [str(word) for word in value or ()]
+        elif _is_given(action, given, parser) and value is not None and value != "":
+            flags[action.dest] = value
+    return Words(flags, tuple(options))
+
+
+def _is_given(action: argparse.Action, given: List[str], parser: argparse.ArgumentParser) -> bool:
+    """Whether one of the words is a flag's name, or as much of it as argparse asks for."""
+    if not action.option_strings:
+        return False
+    names = [word for word in given if word.startswith("-")]
+    exact = {name for other in parser._actions for name in other.option_strings}
+    return any(
+        word in action.option_strings
+        or (word not in exact and len(word) > 2 and any(name.startswith(word) for name in action.option_strings))
+        for word in names
+    )
