@@ -21,8 +21,9 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Set
 from modprompt.errors import UserError
 from modprompt.hosts.host import read_host
 from modprompt.hosts.manifest import MANIFEST
+from modprompt.hosts.stopping import terminated_as_interrupted
 from modprompt.hosts.train_line import has_line
-from modprompt.hosts.verdict import CANNOT, UNTRIED, WELL, Verdict, cannot
+from modprompt.hosts.trial.verdict import CANNOT, UNTRIED, WELL, Verdict, cannot
 from modprompt.hosts.which_clip import require_own_clip
 from modprompt.places import ROOT, is_checkout
 from modprompt.programs import left_as_found
@@ -172,7 +173,7 @@ def trials(folder: Path, until: float) -> Dict[str, Verdict]:
         folder: the current one.
         until: time.monotonic() at which all must be over.
     """
-    from modprompt.hosts import trial
+    from modprompt.hosts.trial import running as trial
 
     if not is_codebase(folder):
         return trial.try_out(trial.Place(folder, "MPL", False, until), [trial.OWN])
@@ -253,7 +254,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser.parse_args(argv)
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in a codebase
     try:
-        return report(Path.cwd(), Path(args.root), args.backbone, start + args.seconds)
+        with terminated_as_interrupted():
+            return report(Path.cwd(), Path(args.root), args.backbone, start + args.seconds)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterable, Sequence
 
 from modprompt.errors import UserError
-from modprompt.hosts.missing import BY_LAUNCHER, PIP
+from modprompt.hosts.trial.missing import BY_LAUNCHER, PIP
 from modprompt.storage.text import write_whole
 from tests.conftest import ROOT
 from tests.hosts.check import COLUMNS, RESULTS, Results

@@ -11,7 +11,7 @@ from typing import NamedTuple, Tuple
 DASSL = "KaiyangZhou/Dassl.pytorch"  # for those that bring none: a checkout beside them
 DASSL_COMMIT = "c61a1b5"  # 0.6.3
 # What a codebase imports and a plain environment does not have. The launcher stands in for some of it
-# (modprompt/hosts/missing.py); with the installer it must be there, since Dassl and clip are imported before our line.
+# (modprompt/hosts/trial/missing.py); with the installer it must be there, since Dassl and clip are imported before our line.
 ASKED = ("wilds", "pkg_resources", "learn2learn")
 KEEP = "--keep-settings"
 

@@ -7,7 +7,7 @@ from itertools import groupby
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.hosts.missing import BY_LAUNCHER, PIP
+from modprompt.hosts.trial.missing import BY_LAUNCHER, PIP
 from tests.hosts import stand_ins
 from tests.hosts.table import ASKED, HOSTS, KEEP
 

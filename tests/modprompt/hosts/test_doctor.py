@@ -72,7 +72,8 @@ def test_what_could_not_be_tried_has_an_exit_code_of_its_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_interrupted_it_ends_at_once_with_all_that_it_started(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_ends_at_once_with_all_that_it_started(number, tmp_path):
     host = write_host(tmp_path / "host")
     text = "open('pid', 'w').write(str(__import__('os').getpid()))\n__import__('time').sleep(77)\nimport dassl, build_trainer\n"
     (host / "train.py").write_text(text)
@@ -85,7 +86,7 @@ def test_interrupted_it_ends_at_once_with_all_that_it_started(tmp_path):
     while not (host / "pid").is_file() and time.monotonic() < until:
         time.sleep(0.1)
     pid = (host / "pid").read_text()
-    doctor.send_signal(signal.SIGINT)
+    doctor.send_signal(number)
     _, errors = doctor.communicate(timeout=20)
     assert (doctor.returncode, errors) == (130, b"interrupted\n")
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout

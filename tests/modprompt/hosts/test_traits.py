@@ -125,7 +125,9 @@ def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(work
     done = run_in(host, *LAUNCHER, *workshop.words("MPL", "output/run"))
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"error: the `clip` package at {host / 'clip'} does not build a plain CLIP; tried ")
+    assert last.startswith(
+        f"error: the `clip` package at {host / 'clip'} does not build a plain CLIP of these weights; tried "
+    )
     assert all(f"{word} (no design {word})" in last for word in ("CoOp", "IVLP", "VPT"))
 
 

@@ -1,9 +1,9 @@
 """Run a codebase's train.py as its user would, in a process of its own, and keep a record of how far it comes.
 
-    python trial_program.py SPEC.json
+    python program.py SPEC.json
 
 Started by its path, since the program itself is to decide when modprompt is imported: with an installation that is
-late, behind the codebase's own imports. Packages that are not there are put down (trial_absent.py).
+late, behind the codebase's own imports. Packages that are not there are put down (absent.py).
 """
 
 import importlib
@@ -178,7 +178,7 @@ def run(spec: Dict[str, Any], record: Record) -> int:
     hooks = {OURS: lambda module: watch(module.MPL, record), SETS: lambda module: enter_made_up(module, record)}
     way, folder, words, root = spec["way"], spec["folder"], spec["words"], str(Path(spec["package"]).parent)
     finder: Any = Finder(spec["package"] if way == "installer" and not spec["installed"] else "", hooks)
-    absent: Any = _beside("trial_absent").Absent(record.lacks, spec["near"])
+    absent: Any = _beside("absent").Absent(record.lacks, spec["near"])
     sys.meta_path.insert(0, finder)
     sys.meta_path.append(absent)
     safe = getattr(sys.flags, "safe_path", False)

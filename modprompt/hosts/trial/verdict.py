@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from modprompt.hosts import missing
-from modprompt.hosts.trial_absent import EMPTY
-from modprompt.hosts.trial_program import MADE_UP
+from modprompt.hosts.trial import missing
+from modprompt.hosts.trial.absent import EMPTY
+from modprompt.hosts.trial.program import MADE_UP
 
 WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
 _PARTS = {
@@ -49,7 +49,7 @@ class Ran(NamedTuple):
     folder: of the codebase.
     work: where all that was made up lay.
     code: exit code, None if the time was over.
-    seen: the content of its record (trial_program.py), {} if it left none.
+    seen: the content of its record (program.py), {} if it left none.
     said: the end of what it printed.
     made_up: whether its config named our data set.
     unknown: flags and options that train.py asks for, and for which nobody knows a value.
@@ -95,7 +95,8 @@ class Ran(NamedTuple):
     @property
     def has_trained(self) -> bool:
         """Whether it took a step and tested behind it; some programs end inside `train`, once that is done."""
-        return self.seen.get("steps", 0) > 0 and "test" in self.done and not self.error
+        went_on = self.error.get("part") == "load_model"  # a checkpoint that some programs do without
+        return self.seen.get("steps", 0) > 0 and "test" in self.done and (not self.error or went_on)
 
     @property
     def stops_in_its_reader(self) -> bool:
@@ -212,7 +213,7 @@ def _of_test(ran: Ran) -> Verdict:
     """What --eval-only adds to a training that went well."""
     if ran.code is None:
         return Verdict("MPL trains and tests", ["there was no time to try --eval-only: --seconds 300"], WELL)
-    if ran.code:
+    if ran.code or ran.error:
         return cannot(f"it trains and tests, but --eval-only does not: {ran.why()}", _advice(ran))
     if "load_model" not in ran.done:
         note = "--eval-only loads no checkpoint: it does not call load_model, so it tests what is not trained"

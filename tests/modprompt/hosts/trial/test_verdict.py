@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from modprompt.hosts.verdict import CANNOT, UNTRIED, WELL, Ran, judge
+from modprompt.hosts.trial.verdict import CANNOT, UNTRIED, WELL, Ran, judge
 
 DONE = ["build_data_loader", "build_model", "__init__", "test", "train"]
 
@@ -30,6 +30,13 @@ def test_what_trained_and_tested_is_well():
     assert judge(trained(), evaluated(), None) == ("MPL trains and tests", [], WELL)
     assert judge(trained(), None, None).code == WELL
     assert judge(trained(done=["test"]), None, None).code == WELL  # a program may end inside train, once it has tested
+
+
+def test_checkpoint_that_a_program_does_without_is_no_fault_of_a_training():
+    went_on = failed("UserError", "no checkpoint", "load_model", "test", code=0, steps=1, done=DONE)
+    assert judge(went_on, None, None).code == WELL
+    untrained = failed("UserError", "no checkpoint", "load_model", "test", code=0, done=["test"])
+    assert judge(trained(), untrained, None).code == CANNOT
 
 
 def test_a_run_without_a_step_or_without_a_test_proves_nothing():

@@ -1,4 +1,4 @@
-from modprompt.hosts.missing import install, sort_out
+from modprompt.hosts.trial.missing import install, sort_out
 
 
 def test_packages_have_the_names_that_pip_knows(tmp_path):

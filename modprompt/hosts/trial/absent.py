@@ -1,6 +1,6 @@
 """What a codebase imports and is not there: put down, and stood in for by empty packages, so that all of it is found.
 
-A file for the process of a trial, like trial_program.py, and loaded by its path: it imports nothing of modprompt.
+A file for the process of a trial, like program.py, and loaded by its path: it imports nothing of modprompt.
 """
 
 import ast
@@ -11,7 +11,7 @@ import os
 import sys
 import types
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Set
+from typing import Any, Callable, List, Optional, Set, Union
 
 EMPTY = "_Empty"  # in messages of errors that come of an empty package
 
@@ -123,7 +123,7 @@ def _is_of_torch(frame: types.FrameType) -> bool:
 
 def _is_machinery(file: str) -> bool:
     path = Path(file)
-    ours = path.parent == Path(__file__).parent and path.name.startswith("trial_")
+    ours = path.parent == Path(__file__).parent
     return file.startswith("<frozen ") or "importlib" in path.parts or ours
 
 
@@ -131,16 +131,28 @@ _CATCHING = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
 def _is_caught(file: str, line: int) -> bool:
-    """Whether a line of a file stands in a `try` that catches a failed import."""
+    """Whether a line of a file stands in a `try`, or under a `suppress`, that catches a failed import."""
     try:
         tree = ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return False
-    tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
-    around = [node for node in tries if node.body[0].lineno <= line <= (node.body[-1].end_lineno or line)]
-    return any(_catches(handler) for node in around for handler in node.handlers)
+    blocks = [node for node in ast.walk(tree) if isinstance(node, (ast.Try, ast.With))]
+    around = [node for node in blocks if node.body[0].lineno <= line <= (node.body[-1].end_lineno or line)]
+    return any(_catches(kinds) for node in around for kinds in _caught(node))
 
 
-def _catches(handler: ast.ExceptHandler) -> bool:
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    return handler.type is None or bool({kind.id for kind in kinds if isinstance(kind, ast.Name)} & _CATCHING)
+def _caught(node: Union[ast.Try, ast.With]) -> List[List[Optional[ast.expr]]]:
+    """The errors that each part of a block catches; None stands for all."""
+    if isinstance(node, ast.Try):
+        types = [handler.type for handler in node.handlers]
+        return [list(kind.elts) if isinstance(kind, ast.Tuple) else [kind] for kind in types]
+    calls = [item.context_expr for item in node.items if isinstance(item.context_expr, ast.Call)]
+    return [list(call.args) for call in calls if _name(call.func) == "suppress"]
+
+
+def _catches(kinds: List[Optional[ast.expr]]) -> bool:
+    return any(kind is None or _name(kind) in _CATCHING for kind in kinds)
+
+
+def _name(node: ast.expr) -> str:
+    return str(getattr(node, "id", getattr(node, "attr", "")))

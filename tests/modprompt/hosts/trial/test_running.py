@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from modprompt.hosts.trial import INSTALLER, LAUNCHER, Place, try_out
-from modprompt.hosts.verdict import CANNOT, UNTRIED, WELL
+from modprompt.hosts.trial.running import INSTALLER, LAUNCHER, Place, try_out
+from modprompt.hosts.trial.verdict import CANNOT, UNTRIED, WELL
 from tests.conftest import ROOT
 from tests.modprompt.hosts.stand_in import dassl_folder, git, write_host
 

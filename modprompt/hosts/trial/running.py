@@ -19,11 +19,11 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from modprompt import places
 from modprompt.errors import UserError
-from modprompt.hosts import trial_program
-from modprompt.hosts.made_up import World
 from modprompt.hosts.program import asks_of, named_in
 from modprompt.hosts.train_line import has_line, with_line
-from modprompt.hosts.verdict import Ran, Verdict, cannot, judge, untried
+from modprompt.hosts.trial import program as trial_program
+from modprompt.hosts.trial.made_up import World
+from modprompt.hosts.trial.verdict import Ran, Verdict, cannot, judge, untried
 
 LAUNCHER, INSTALLER, OWN = "launcher", "installer", "trial"  # ways, as the report names them
 _TAIL = 20_000  # characters of what a run says that are looked at

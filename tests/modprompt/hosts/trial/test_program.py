@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modprompt.hosts import trial_program
+from modprompt.hosts.trial import program as trial_program
 from modprompt.places import PACKAGE
 
 
@@ -58,6 +58,7 @@ def test_missing_packages_are_noted_in_one_go_and_can_be_used(tmp_path):
         "try:\n    import gone\nexcept ImportError:\n    pass\n",
         "try:\n    import gone.a\nexcept (KeyError, ModuleNotFoundError):\n    pass\n",
         "try:\n    import own\nexcept Exception:\n    pass\n",
+        "import contextlib\nwith contextlib.suppress(ImportError):\n    import gone\n",
         "import importlib.util\nassert importlib.util.find_spec('gone') is None\n",
         "import own_try\n",
     ],

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from modprompt.hosts.trial_program import MADE_UP
+from modprompt.hosts.trial.program import MADE_UP
 
 CLASSES = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
