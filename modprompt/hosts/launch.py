@@ -146,9 +146,8 @@ def _mistake_of(error: BaseException) -> str:
 
 
 def _run(words: List[str]) -> None:
-    from modprompt.trainers import asked, foreign
+    from modprompt.trainers import foreign
 
-    asked.take_flag(words)
     sys.argv[:] = words
     try:
         _run_script(Path(words[0]))
@@ -163,7 +162,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     other = copy_of_the_environment()
     if other is not None:
         return _run_that(other, words)
-    keep = [words.pop(0)] if words[:1] == ["--keep-settings"] else []
+    if words[:1] == ["--keep-settings"]:  # as MODPROMPT_KEEP_SETTINGS says it, too
+        words.pop(0)
+        os.environ["MODPROMPT_KEEP_SETTINGS"] = "1"
     if not words or words[0].startswith("-"):
         print(__doc__.strip(), file=sys.stderr)
         return 0 if words and words[0] in ("-h", "--help") else 2
@@ -174,7 +175,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         tell_of_another_copy(script.parent)
         prepare(script.parent)
         tell_what_is_asked(script, words[1:])
-        _run([str(script), *with_shipped_config(words[1:]), *keep])
+        _run([str(script), *with_shipped_config(words[1:])])
     except KeyboardInterrupt:
         print("interrupted; a run of MPL goes on after its last whole epoch when it is started again", file=sys.stderr)
         return 130

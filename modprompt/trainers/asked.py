@@ -16,10 +16,8 @@ from yacs.config import CfgNode
 from modprompt.errors import UserError
 from modprompt.runs.settings import FLAGS, Given, as_text, pairs, read_settings
 from modprompt.trainers import merging
-from modprompt.trainers.words import Words, parsed
+from modprompt.trainers.words import KEEP, KEEPS, Words, parsed
 
-KEEP = "--keep-settings"
-KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
 _NO = ("", "0", "no", "false")
 _FOLDERS = ("DATASET.ROOT", "OUTPUT_DIR", "RESUME")
 _ABSENT = object()
@@ -48,13 +46,6 @@ def _seen_from_here(path: str) -> str:
     with contextlib.suppress(ValueError, OSError):  # another drive, a folder that is gone
         return min(path, os.path.relpath(path), key=len)
     return path
-
-
-def take_flag(words: List[str]) -> None:
-    """Take --keep-settings, which no codebase knows, out of a program's words, in place."""
-    if KEEP in words:
-        words[:] = [word for word in words if word != KEEP]
-        os.environ[KEEPS] = "1"
 
 
 def keeps_settings() -> bool:

@@ -1,7 +1,6 @@
 """A codebase's own program with our trainers in it: by the import line in its train.py, or by the launcher.
 
-Its configuration is watched (merging.py), --keep-settings is taken out of its words (asked.py), and what its user can
-put right is one line.
+Its configuration and its words are watched (merging.py, words.py), and what its user can put right is one line.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from modprompt.errors import UserError
 from modprompt.places import PACKAGE
 from modprompt.programs import one_line
 from modprompt.runs.settings import read_settings
-from modprompt.trainers import asked, merging, mistakes, words
+from modprompt.trainers import merging, mistakes, words
 from modprompt.trainers.registration import is_ours
 
 _IMPORTERS = ("importlib", "_frozen_importlib")
@@ -79,7 +78,6 @@ def unwatch() -> None:
 
 def enter_by_line() -> None:
     """What the import line does beside registering, for the rest of a process that is the codebase's."""
-    asked.take_flag(sys.argv)
     watch()
     before = sys.excepthook
 

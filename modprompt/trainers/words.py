@@ -1,14 +1,19 @@
 """The words of a codebase's program, as its own parser has understood them: which of its flags a user gave, and what.
 
-The parser is argparse's in all of the family. While a program is watched each parse is noted; nothing of it changes.
+The parser is argparse's in all of the family. While a program is watched each parse is noted, and every parser knows
+one flag of ours, --keep-settings, of which the program is not told.
 """
 
 import argparse
 import functools
+import os
+import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from modprompt.runs.settings import FLAGS
 
+KEEP = "--keep-settings"
+KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
 FILES = ("dataset_config_file", "config_file")  # merged in this order by the family
 
 
@@ -59,7 +64,11 @@ def watch() -> None:
 
     @functools.wraps(plain)
     def parse_known_args(self: Any, args: Any = None, namespace: Any = None) -> Any:
+        if KEEP not in self._option_string_actions:
+            text = "give settings that this program changes the values that files and options ask for (modprompt)"
+            self.add_argument(KEEP, action="store_true", default=argparse.SUPPRESS, help=text)
         found, rest = plain(self, args, namespace)
+        _take_flag(self, found)
         _note(_words_of(self, found, args))
         return found, rest
 
@@ -75,6 +84,18 @@ def unwatch() -> None:
     _parsed.clear()
 
 
+def _take_flag(parser: argparse.ArgumentParser, found: argparse.Namespace) -> None:
+    """Take our flag out of what a program gets; behind the first option argparse takes it for one, too."""
+    name = KEEP[2:].replace("-", "_")
+    given = vars(found).pop(name, False)
+    for action in parser._actions:
+        value = getattr(found, action.dest, None)
+        if action.nargs == argparse.REMAINDER and isinstance(value, list) and KEEP in value:
+            given, value[:] = True, [word for word in value if word != KEEP]
+    if given:
+        os.environ[KEEPS] = "1"
+
+
 def _note(words: Words) -> None:
     known = {"trainer", *FILES}
     if known & set(words.flags) or not (_parsed and known & set(_parsed[-1].flags)):
@@ -82,8 +103,6 @@ def _note(words: Words) -> None:
 
 
 def _words_of(parser: argparse.ArgumentParser, found: Any, args: Optional[Sequence[str]]) -> Words:
-    import sys
-
     given = [word.partition("=")[0] for word in (sys.argv[1:] if args is None else args)]
     flags: Dict[str, Any] = {}
     options: List[str] = []

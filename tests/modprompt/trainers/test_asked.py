@@ -198,9 +198,6 @@ def test_files_are_not_read_again(words, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("keeps", ["", "0", "false", "1"])
 def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
-    program = ["train.py", *words, *(["--keep-settings"] if keeps == "1" else [])]
-    asked.take_flag(program)
-    assert program == ["train.py", *words]
     monkeypatch.setenv(asked.KEEPS, keeps)
     cfg = set_up(words)
     cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.LR, cfg.SEED, cfg.INPUT.SIZE = 200, 3.0, None, [64, 64]
@@ -216,6 +213,21 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
         assert len(said) == 5
         assert said[-1] == "note: --keep-settings gives them the value that was asked for"
         assert cfg.OPTIM.MAX_EPOCH == 200
+
+
+@pytest.mark.parametrize("place", ["first", "behind several values", "last"])
+def test_flag_of_ours_is_known_to_the_parser_and_not_to_the_program(place, words):
+    before = vars(parse(words))
+    assert not asked.keeps_settings()
+    at = words.index("OPTIM.LR")
+    if place == "behind several values":
+        words = ["--seed", "1", *words[:at], "--transforms", "normalize", "--keep-settings", *words[at:]]
+        before["transforms"] = ["normalize"]
+    else:
+        words = ["--keep-settings", *words] if place == "first" else [*words, "--keep-settings"]
+    assert vars(parse(words)) == before
+    assert asked.keeps_settings()
+    assert parsed().options == ("OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "4")
 
 
 def test_seed_that_is_put_back_seeds_again(words, monkeypatch):
