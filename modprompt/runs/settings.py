@@ -48,11 +48,12 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+def flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+    """Settings in levels as {dotted key: value}, in their order."""
     values: Dict[str, Any] = {}
     for key, value in node.items():
         name = f"{prefix}{key}"
-        values.update(_flat(value, name + ".") if isinstance(value, Mapping) else {name: value})
+        values.update(flat(value, name + ".") if isinstance(value, Mapping) else {name: value})
     return values
 
 
@@ -74,7 +75,7 @@ def read_settings(path: str) -> Dict[str, Any]:
         raise UserError(f"{path} is not a YAML config ({' '.join(str(error).split())[:120]})") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
-    return _flat(content or {})
+    return flat(content or {})
 
 
 def as_text(value: Any) -> str:

@@ -9,12 +9,13 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import yacs.config
 from yacs.config import CfgNode
 
 from modprompt.places import PACKAGE
+from modprompt.runs.settings import flat
 from modprompt.trainers import mistakes, words
 
 _SET, _FILES = "modprompt_set", "modprompt_files"  # on a node: {key: FILE:LINE}, [(path, {dotted key: value})]
@@ -31,11 +32,6 @@ def _place() -> str:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_not_the_program):
         frame = frame.f_back
     return f"{os.path.abspath(frame.f_code.co_filename)}:{frame.f_lineno}"
-
-
-def _dotted(node: Any, prefix: str = "") -> Iterator[Tuple[str, Any]]:
-    for key, value in node.items():
-        yield from _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
 
 
 def is_watched() -> bool:
@@ -80,7 +76,7 @@ def _noting(plain: Callable[..., Any], is_ours: Callable[[], bool]) -> Callable[
     def merge(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
         given = next(iter((*args, *kwargs.values())), None)
         if _merging and _merging[-1][0] == id(self):  # what the file holds
-            _merging[-1][1].update(_dotted(given))
+            _merging[-1][1].update(flat(given))
             return plain(self, *args, **kwargs)
         _merging.append((id(self), {}))
         try:

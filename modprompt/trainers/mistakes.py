@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.checks import check_name
 from modprompt.errors import UserError
+from modprompt.runs.settings import flat
 from modprompt.trainers import words
 
 _LINE = "modprompt_line"  # on an error: what a user is told
@@ -56,7 +57,7 @@ def _of_merge(error: Exception, cfg: CfgNode, given: Any) -> str:
     if isinstance(error, yaml.YAMLError):
         said = f"it is no YAML ({' '.join(str(error).split())[:160]})"
     key = said.rpartition("key: ")[2] if "on-existent" in said else ""
-    return f"{given if is_file else 'options'}: {said}{_near(key, _all_keys(cfg)) if key else ''}"
+    return f"{given if is_file else 'options'}: {said}{_near(key, list(flat(cfg))) if key else ''}"
 
 
 @contextlib.contextmanager
@@ -90,13 +91,6 @@ def of_reader(cfg: CfgNode) -> Iterator[None]:
     except ValueError:
         check_name(cfg.DATASET.NAME or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
         raise
-
-
-def _all_keys(node: Any, prefix: str = "") -> List[str]:
-    keys: List[str] = []
-    for key, value in node.items():
-        keys += _all_keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
-    return keys
 
 
 def _near(name: str, known: List[str], count: int = 1) -> str:
