@@ -76,7 +76,7 @@ def _noting(plain: Callable[..., Any], is_ours: Callable[[], bool]) -> Callable[
     def merge(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
         given = next(iter((*args, *kwargs.values())), None)
         if _merging and _merging[-1][0] == id(self):  # what the file holds
-            _merging[-1][1].update(flat(given))
+            _merging[-1][1].update(flat(given or {}))
             return plain(self, *args, **kwargs)
         _merging.append((id(self), {}))
         try:
