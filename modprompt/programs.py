@@ -4,11 +4,13 @@ import contextlib
 import importlib
 import os
 import random
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence, TextIO
+from typing import Any, Callable, Dict, Iterator, Sequence, TextIO
 
 from modprompt.errors import UserError
 
@@ -115,10 +117,28 @@ def left_as_found() -> Iterator[None]:
 
     That is sys.path, sys.argv and the standard streams, the environment, the cores to run on, warnings, the generators
     that a seed sets, PyTorch's threads and cuDNN's search for algorithms. Also a decorator: `@left_as_found()`.
-    Signal handlers are kept where they are set (experiments/run.py); imported modules stay.
+    Signal handlers are kept where they are set, by `signals_handled`; imported modules stay.
     """
     with _python_kept(), _generators_kept(), _torch_kept():
         yield
+
+
+@contextlib.contextmanager
+def signals_handled(numbers: Sequence[int], handler: Callable[[int, Any], Any]) -> Iterator[None]:
+    """Have a function called at these signals while the block runs, but for those that are ignored (under nohup).
+
+    Only the main thread may ask for that: in another one nothing changes.
+    """
+    asks = threading.current_thread() is threading.main_thread()
+    earlier: Dict[int, Any] = {}
+    try:
+        for number in numbers if asks else ():
+            if signal.getsignal(number) != signal.SIG_IGN:
+                earlier[number] = signal.signal(number, handler)
+        yield
+    finally:  # else whatever this process forks later would not end when asked to
+        for number, before in earlier.items():
+            signal.signal(number, signal.SIG_DFL if before is None else before)  # None: set by no Python code
 
 
 def import_modules(names: Sequence[str]) -> None:

@@ -133,6 +133,12 @@ def random_clip(seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision
     return model.eval()
 
 
+def published(model):
+    """The state dict of a CLIP for images of 32 pixels with its bookkeeping, as published ones have it."""
+    numbers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
+    return {**model.state_dict(), **{name: torch.tensor(number) for name, number in numbers.items()}}
+
+
 @pytest.fixture
 def clip_model():
     return random_clip()

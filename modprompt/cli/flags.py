@@ -9,7 +9,7 @@ from pathlib import Path
 from modprompt import places
 from modprompt.methods.schedule_files import expanded
 from modprompt.methods.table import BY_NAME, configs_of
-from modprompt.runs.settings import FLAGS, Settings
+from modprompt.runs.settings import FLAGS, Settings, name_of_flag
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> argparse.Namespace:
@@ -102,5 +102,5 @@ def settings_of(args: argparse.Namespace, shots: int = 16) -> Settings:
         UserError: as Settings.read and expanded.
     """
     use_embedded_default(args, shots)
-    flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
+    flags = {key: getattr(args, name_of_flag(flag)) for key, flag in FLAGS.items()}
     return expanded(Settings.read([args.dataset_config_file, args.config_file], flags, args.opts))

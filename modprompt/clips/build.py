@@ -24,6 +24,7 @@ from modprompt.clips.reading import read
 from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.programs import one_line
 
 __all__ = ["EMBEDDED", "build_clip", "known", "layers_of", "load_clip", "read_state_dict"]
 _MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
@@ -108,7 +109,7 @@ def _built(state: Dict[str, Tensor]) -> CLIP:
             with redirect_stdout(io.StringIO()):
                 model = _build(build_model, dict(state), word)
         except Exception as error:  # whatever a codebase's own code raises
-            fault = " ".join(str(error).split())[:160] or type(error).__name__
+            fault = one_line(error)[:160]
         else:
             fault = _odd_names(model, state)
             if not fault:

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,25 +22,18 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Set
 from modprompt.errors import UserError
 from modprompt.hosts.host import read_host
 from modprompt.hosts.manifest import MANIFEST
-from modprompt.hosts.stopping import terminated_as_interrupted
 from modprompt.hosts.train_line import has_line
+from modprompt.hosts.trial.missing import PIP
 from modprompt.hosts.trial.verdict import CANNOT, UNTRIED, WELL, Verdict, cannot
 from modprompt.hosts.which_clip import require_own_clip
 from modprompt.places import ROOT, is_checkout
-from modprompt.programs import left_as_found
+from modprompt.programs import left_as_found, signals_handled
 
-# what the real Dassl and the clip package ask for when they are imported: module, and its name for pip
-NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
-OF_DASSL = {
-    "sklearn": "scikit-learn",
-    "scipy": "scipy",
-    "tabulate": "tabulate",
-    "tensorboard": "tensorboard",
-    "gdown": "gdown",
-    "pandas": "pandas",
-}
+# modules that the real Dassl and the clip package ask for when they are imported
+NEEDED = ("yacs", "torchvision", "numpy", "PIL", "tqdm")
+OF_DASSL = ("sklearn", "scipy", "tabulate", "tensorboard", "gdown", "pandas")
 OF_HUB = ("huggingface_hub", "safetensors")
-OF_CLIP = {"ftfy": "ftfy", "regex": "regex", "packaging": "packaging"}
+OF_CLIP = ("ftfy", "regex", "packaging")
 
 
 class Finding(NamedTuple):
@@ -87,10 +81,10 @@ def pytorch() -> List[Finding]:
 
 def packages() -> List[Finding]:
     """What else must import."""
-    missing = [name for module, name in NEEDED.items() if not _present(module)]
+    missing = [PIP[module] for module in NEEDED if not _present(module)]
     if missing:
         return [Finding("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}", True)]
-    return [Finding("packages", ", ".join(NEEDED.values()))]
+    return [Finding("packages", ", ".join(PIP[module] for module in NEEDED))]
 
 
 def dassl() -> List[Finding]:
@@ -105,7 +99,7 @@ def dassl() -> List[Finding]:
                 True,
             )
         ]
-    missing = [name for module, name in OF_DASSL.items() if not _present(module)]
+    missing = [PIP[module] for module in OF_DASSL if not _present(module)]
     try:
         from modprompt.compat import mends
     except ImportError as error:
@@ -127,7 +121,7 @@ def clip(folder: Path) -> List[Finding]:
     try:
         module = clip_package.import_clip()
     except ImportError as error:
-        missing = [name for name_of, name in OF_CLIP.items() if not _present(name_of)]
+        missing = [PIP[module] for module in OF_CLIP if not _present(module)]
         advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
         return [Finding("clip", f"does not import ({error})", advice)]
     found = [Finding("clip", str(Path(str(module.__file__)).parent))]
@@ -254,7 +248,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     args = parser.parse_args(argv)
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in a codebase
     try:
-        with terminated_as_interrupted():
+        with signals_handled([signal.SIGTERM], signal.default_int_handler):  # told to end: as interrupted
             return report(Path.cwd(), Path(args.root), args.backbone, start + args.seconds)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -39,6 +39,11 @@ FLAGS = {
 }
 
 
+def name_of_flag(flag: str) -> str:
+    """What argparse calls a flag in its namespace: load_epoch for --load-epoch."""
+    return flag[2:].replace("-", "_")
+
+
 class _Loader(yaml.SafeLoader):
     """YAML without aliases: a few of them can stand for more settings than fit into memory."""
 

@@ -88,12 +88,8 @@ def changed(cfg: CfgNode, words: Words) -> List[Changed]:
 
 
 def _value(cfg: CfgNode, key: str) -> Any:
-    node: Any = cfg
-    for part in key.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return _ABSENT
-        node = node[part]
-    return node
+    node, leaf = merging.node_of(cfg, key)
+    return _ABSENT if node is None else node.get(leaf, _ABSENT)
 
 
 def _same(key: str, asked: Any, got: Any) -> bool:
@@ -128,17 +124,14 @@ def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
     frozen = cfg.is_frozen()
     cfg.defrost()
     for one in changes:
-        if one.got is _ABSENT:
+        node, leaf = merging.node_of(cfg, one.key)
+        if node is None or one.got is _ABSENT:
             raise UserError(f"{KEEP}: {one}")
-        *path, leaf = one.key.split(".")
-        node = cfg
-        for part in path:
-            node = node[part]
         value = one.asked.value
         if not one.asked.is_flag:
             value = CfgNode._decode_cfg_value(value)
-        if isinstance(node[leaf], (tuple, list)) and isinstance(value, (tuple, list)):
-            value = type(node[leaf])(value)
+        if isinstance(one.got, (tuple, list)) and isinstance(value, (tuple, list)):
+            value = type(one.got)(value)
         node[leaf] = value
     if frozen:
         cfg.freeze()

@@ -17,7 +17,7 @@ from modprompt.clips.design import SHORTEST, SQUASH
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
 from modprompt.runs.settings import Given, Settings
-from modprompt.trainers import second_node
+from modprompt.trainers import mistakes, second_node
 
 
 class Fault(NamedTuple):
@@ -102,7 +102,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
         try:
             _merge_one(cfg, key, given)
         except (KeyError, ValueError, AssertionError) as error:
-            said = " ".join(str(error.args[0] if error.args else error).split())
+            said = mistakes.said_by(error)
             if said.startswith("Type mismatch"):  # yacs's, which names Python's types
                 said = f"must be {kind_of(_default_of(cfg, key))}, got {given.value!r}"
             faults.append(Fault(key, f"{given.where}, {key}: {said}"))

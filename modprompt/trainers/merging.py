@@ -9,7 +9,7 @@ import functools
 import os
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import yacs.config
 from yacs.config import CfgNode
@@ -99,11 +99,17 @@ def files_of(cfg: CfgNode) -> List[Tuple[str, Dict[str, Any]]]:
     return list(vars(cfg).get(_FILES, []))
 
 
-def place_of(cfg: CfgNode, key: str) -> str:
-    """FILE:LINE of the last change of a setting; empty if nobody has noted any."""
+def node_of(cfg: CfgNode, key: str) -> Tuple[Optional[CfgNode], str]:
+    """The node in which a setting stands, by its dotted key, and its name there; None if there is no such node."""
     *path, leaf = key.split(".")
     node: Any = cfg
     for part in path:
-        node = node.get(part, {}) if isinstance(node, dict) else {}
-    notes: Dict[str, str] = vars(node).get(_SET, {}) if isinstance(node, CfgNode) else {}
-    return notes.get(leaf, "")
+        node = node.get(part) if isinstance(node, CfgNode) else None
+    return (node if isinstance(node, CfgNode) else None), leaf
+
+
+def place_of(cfg: CfgNode, key: str) -> str:
+    """FILE:LINE of the last change of a setting; empty if nobody has noted any."""
+    node, leaf = node_of(cfg, key)
+    place: str = "" if node is None else vars(node).get(_SET, {}).get(leaf, "")
+    return place

@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.checks import check_name
 from modprompt.errors import UserError
+from modprompt.programs import one_line
 from modprompt.runs.settings import flat
 from modprompt.trainers import words
 
@@ -53,11 +54,14 @@ def _of_merge(error: Exception, cfg: CfgNode, given: Any) -> str:
     is_file = isinstance(given, (str, os.PathLike))
     if is_file and not os.path.isfile(given):
         return f"there is no config file {given}{_near_files(Path(given))}"
-    said = " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
-    if isinstance(error, yaml.YAMLError):
-        said = f"it is no YAML ({' '.join(str(error).split())[:160]})"
+    said = f"it is no YAML ({one_line(error)[:160]})" if isinstance(error, yaml.YAMLError) else said_by(error)
     key = said.rpartition("key: ")[2] if "on-existent" in said else ""
     return f"{given if is_file else 'options'}: {said}{_near(key, list(flat(cfg))) if key else ''}"
+
+
+def said_by(error: Exception) -> str:
+    """What yacs says is wrong with a setting, in one line; of a KeyError without its quotes."""
+    return " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -68,7 +72,7 @@ def of_settings(node: str) -> Iterator[None]:
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{node}: {' '.join(str(error).split())}") from error
+        raise UserError(f"{node}: {one_line(error)}") from error
 
 
 @contextlib.contextmanager

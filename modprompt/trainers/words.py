@@ -8,9 +8,9 @@ import argparse
 import functools
 import os
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from modprompt.runs.settings import FLAGS
+from modprompt.runs.settings import FLAGS, name_of_flag
 
 KEEP = "--keep-settings"
 KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
@@ -29,7 +29,7 @@ class Words(NamedTuple):
 
     def settings(self) -> Dict[str, Any]:
         """The flags of the family, as {dotted key: value}."""
-        named = {key: flag[2:].replace("-", "_") for key, flag in FLAGS.items()}
+        named = {key: name_of_flag(flag) for key, flag in FLAGS.items()}
         return {key: self.flags[name] for key, name in named.items() if name in self.flags}
 
     def files(self) -> List[str]:
@@ -38,8 +38,9 @@ class Words(NamedTuple):
 
     def own_flags(self) -> List[str]:
         """Names of the flags that are the program's own, and not the family's."""
-        family = {flag[2:].replace("-", "_") for flag in FLAGS.values()}
-        return [name for name in self.flags if name not in (*family, *FILES, "eval_only", "model_dir", "load_epoch")]
+        family = map(name_of_flag, FLAGS.values())
+        known = {*family, *FILES, "eval_only", "model_dir", "load_epoch"}
+        return [name for name in self.flags if name not in known]
 
     @property
     def trainer(self) -> str:
@@ -86,8 +87,7 @@ def unwatch() -> None:
 
 def _take_flag(parser: argparse.ArgumentParser, found: argparse.Namespace) -> None:
     """Take our flag out of what a program gets; behind the first option argparse takes it for one, too."""
-    name = KEEP[2:].replace("-", "_")
-    given = vars(found).pop(name, False)
+    given = vars(found).pop(name_of_flag(KEEP), False)
     for action in parser._actions:
         value = getattr(found, action.dest, None)
         if action.nargs == argparse.REMAINDER and isinstance(value, list) and KEEP in value:
@@ -103,26 +103,21 @@ def _note(words: Words) -> None:
 
 
 def _words_of(parser: argparse.ArgumentParser, found: Any, args: Optional[Sequence[str]]) -> Words:
-    given = [word.partition("=")[0] for word in (sys.argv[1:] if args is None else args)]
+    given = _given_flags(parser, sys.argv[1:] if args is None else args)
     flags: Dict[str, Any] = {}
     options: List[str] = []
     for action in parser._actions:
         value = getattr(found, action.dest, None)
         if action.nargs == argparse.REMAINDER or action.dest == "opts":
             options += [str(word) for word in value or ()]
-        elif _is_given(action, given, parser) and value is not None and value != "":
+        elif given & {*action.option_strings} and value is not None and value != "":
             flags[action.dest] = value
     return Words(flags, tuple(options))
 
 
-def _is_given(action: argparse.Action, given: List[str], parser: argparse.ArgumentParser) -> bool:
-    """Whether one of the words is a flag's name, or as much of it as argparse asks for."""
-    if not action.option_strings:
-        return False
-    names = [word for word in given if word.startswith("-")]
-    exact = {name for other in parser._actions for name in other.option_strings}
-    return any(
-        word in action.option_strings
-        or (word not in exact and len(word) > 2 and any(name.startswith(word) for name in action.option_strings))
-        for word in names
-    )
+def _given_flags(parser: argparse.ArgumentParser, args: Sequence[str]) -> Set[str]:
+    """The flags that stand among words, in full; argparse takes as much of one as tells it from the others."""
+    known = {name for action in parser._actions for name in action.option_strings}
+    words = {word.partition("=")[0] for word in args if word.startswith("-")}
+    cut = {word for word in words - known if len(word) > 2}
+    return (words & known) | {name for name in known if any(name.startswith(word) for word in cut)}

@@ -15,8 +15,9 @@ import torch
 import yaml
 
 from modprompt.errors import UserError
+from modprompt.runs.settings import flat
 from modprompt.trainers import training_state
-from tests.conftest import BARE_CONFIG, ROOT, bare, random_clip, write_eurosat
+from tests.conftest import BARE_CONFIG, ROOT, bare, published, random_clip, write_eurosat
 
 TIMEOUT_S = 240  # of a run
 EPOCHS, TESTED_EPOCH = 3, 2  # the one that --load-epoch takes is not the last
@@ -89,12 +90,9 @@ def other_tensors(one: Path, two: Path) -> str:
     )
 
 
-def flat(tree: dict, prefix: str = "") -> list[str]:
+def as_words(tree: dict) -> list[str]:
     """Settings as KEY VALUE words."""
-    words: list[str] = []
-    for key, value in tree.items():
-        words += flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key, str(value)]
-    return words
+    return [word for key, value in flat(tree).items() for word in (key, str(value))]
 
 
 class Way(NamedTuple):
@@ -183,13 +181,12 @@ class Bench:
     def __init__(self, folder: Path, python: str):
         self.folder, self.python, self.pictures = folder, python, folder / "pictures"
         write_eurosat(self.pictures, 48)
-        state = random_clip(1, text_layers=4, vision_layers=4).state_dict()
-        state.update(input_resolution=torch.tensor(32), context_length=torch.tensor(77), vocab_size=torch.tensor(49408))
-        torch.save(state, folder / "clip.pt")
+        torch.save(published(random_clip(1, text_layers=4, vision_layers=4)), folder / "clip.pt")
         tree = yaml.safe_load(BARE_CONFIG)
         tree["OPTIM"]["MAX_EPOCH"] = EPOCHS
-        self.small = [*flat(tree), *flat(SETTINGS, "TRAINER.MPL."), *self.options()]  # all of it as words, for scripts
-        (folder / "mpl.yaml").write_text(yaml.safe_dump({**tree, "TRAINER": {"MPL": SETTINGS}}))
+        tree["TRAINER"] = {"MPL": SETTINGS}
+        self.small = [*as_words(tree), *self.options()]  # all of it as words, for scripts
+        (folder / "mpl.yaml").write_text(yaml.safe_dump(tree))
         self._measure()
 
     def options(self) -> list[str]:

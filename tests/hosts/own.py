@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from tests.conftest import BARE_CONFIG, random_clip
+from tests.conftest import BARE_CONFIG, published, random_clip
 from tests.hosts.bench import Bench, Desk, Run
 from tests.hosts.table import Host
 
@@ -34,9 +34,7 @@ OPTIONS = {
 def write_files(folder: Path) -> None:
     """Weights of ViT-B/16's widths, which some trainers take for granted, a config, and what starts a train.py with them."""
     wide = random_clip(1, text_layers=4, vision_layers=4, text_width=512, vision_width=768)
-    state = {key: value.half() for key, value in wide.state_dict().items()}
-    state.update(input_resolution=torch.tensor(32), context_length=torch.tensor(77), vocab_size=torch.tensor(49408))
-    torch.save(state, folder / "wide.pt")
+    torch.save(published(wide.half()), folder / "wide.pt")
     (folder / "own.yaml").write_text(BARE_CONFIG)
     (folder / "own.py").write_text(STARTER.format(weights=str(folder / "wide.pt")))
 

@@ -31,7 +31,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
-from modprompt.programs import left_as_found
+from modprompt.programs import left_as_found, signals_handled
 from modprompt.runs.rounds import EXIT_WAITING
 from modprompt.storage import lock
 
@@ -113,15 +113,9 @@ def require_usable(out: Path) -> None:
 @contextlib.contextmanager
 def stopped_by_signals(runner: Runner) -> Iterator[None]:
     """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
-    earlier = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                earlier[number] = signal.signal(number, lambda *_: runner.stop.set())
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with signals_handled(stops, lambda *_: runner.stop.set()):
         yield
-    finally:  # else whatever this process forks later would not end when asked to
-        for number, handler in earlier.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: set by no Python code
 
 
 def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:

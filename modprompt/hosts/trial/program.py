@@ -83,7 +83,7 @@ class Finder:
     """The first finder: modprompt from where an installation would have it, and a word behind some modules."""
 
     def __init__(self, package: str, hooks: Dict[str, Callable[[Any], None]]) -> None:
-        self._package, self._hooks, self._asking = package, hooks, False
+        self._package, self._hooks = package, hooks
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
         if name == "modprompt" and self._package:

@@ -45,7 +45,7 @@ def cannot(why: str, advice: List[str]) -> Verdict:
 class Ran(NamedTuple):
     """A run that is over.
 
-    way: a way of trial.py.
+    way: a way of running.py.
     folder: of the codebase.
     work: where all that was made up lay.
     code: exit code, None if the time was over.

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from modprompt.clips.package import import_clip
-from tests.conftest import BARE_CONFIG, ROOT, random_clip
+from tests.conftest import BARE_CONFIG, ROOT, published, random_clip
 from tests.modprompt.hosts.traits import (
     DATASET,
     EUROSAT,
@@ -182,9 +182,7 @@ def git(folder: Path, *words: str) -> str:
 
 def write_weights(folder: Path) -> Path:
     """A small CLIP as a state dict with its bookkeeping, as published ones have it."""
-    state = random_clip(1, text_layers=4, vision_layers=4).state_dict()
-    state.update(input_resolution=torch.tensor(32), context_length=torch.tensor(77), vocab_size=torch.tensor(49408))
-    torch.save(state, folder / "clip.pt")
+    torch.save(published(random_clip(1, text_layers=4, vision_layers=4)), folder / "clip.pt")
     (folder / "mpl.yaml").write_text(BARE_CONFIG + "\nTRAINER:\n  MPL:\n    N_CTX: 1\n    PROMPT_DEPTH: 3\n")
     (folder / "own.yaml").write_text(BARE_CONFIG)
     return folder / "clip.pt"
