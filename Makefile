@@ -1,6 +1,7 @@
 # make demo   everything from nothing: environment, data, every method on seeds 1 2 3, tables and figures
 # make test   the tests, in a random order; make test SLOW=1 with the slow cases
 # make lint   ruff and mypy
+# make campaign   what is survived: hostile files, flipped bits, kills, full disks; SEED=2 draws others (within an hour)
 # make docs   the pages of docs/ and an API reference, into site/
 #
 # PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
@@ -10,11 +11,12 @@ PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?=
 TESTS ?=
+SEED ?= 1
 
 run := "$(CURDIR)/$(VENV)/bin/python"
 ready := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
-.PHONY: demo test lint docs
+.PHONY: demo test lint docs campaign
 
 demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
@@ -26,6 +28,9 @@ lint: $(ready)
 	$(run) -m ruff check .
 	$(run) -m ruff format --check .
 	$(run) -m mypy
+
+campaign: $(ready)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m tests.campaign --seed $(SEED)
 
 docs: $(ready)
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import os
 import random
 import signal
@@ -14,12 +15,13 @@ from typing import Any, Callable, Dict, Iterator, Sequence, TextIO
 
 from modprompt.errors import UserError
 
-EXPECTED = (ValueError, OSError, FloatingPointError, ImportError)  # what a user can put right
+# what a user can put right
+EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, MemoryError, OverflowError)
 
 
 def one_line(error: BaseException) -> str:
     """The message of an error; of one that came out of a data-loader worker, the last line of what it says."""
-    text = str(error).strip() or type(error).__name__
+    text = str(error).strip() or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1].partition(": ")[2]
     return " ".join(text.split())
@@ -32,6 +34,11 @@ def report(program: Callable[..., Any], *args: Any) -> int:
         0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 after one on the labels that a
         run waits for, or 130.
     """
+    with _any_text_printed():
+        return _report(program, *args)
+
+
+def _report(program: Callable[..., Any], *args: Any) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
@@ -49,6 +56,21 @@ def report(program: Callable[..., Any], *args: Any) -> int:
         print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def _any_text_printed() -> Iterator[None]:
+    """What a stream cannot encode (PYTHONIOENCODING=ascii, names that are no UTF-8) is printed with escapes."""
+    streams = [one for one in (sys.stdout, sys.stderr) if getattr(one, "errors", "") == "strict"]
+    changed = [one for one in streams if isinstance(one, io.TextIOWrapper)]
+    try:
+        for stream in changed:
+            stream.reconfigure(errors="backslashreplace")
+        yield
+    finally:
+        for stream in changed:
+            if not stream.closed:
+                stream.reconfigure(errors="strict")
 
 
 def close_log(console: TextIO) -> None:

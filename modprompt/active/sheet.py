@@ -15,12 +15,13 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple, Optional, Sequence
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 
 from modprompt.active.picks_file import COLUMNS, Row, cells_of
 from modprompt.active.sheet_parts import SCRIPT, STYLE
 from modprompt.data.class_names import distinct
-from modprompt.storage.opening import open_regular
+from modprompt.programs import one_line
+from modprompt.storage.image_files import opened
 from modprompt.storage.text import write_whole
 
 _SIDE = 160  # pixels of a thumbnail's longer side, at most
@@ -75,9 +76,7 @@ def write(
 def _thumbnail(path: Path) -> _Thumbnail:
     """An image as it is seen when it is trained on, small; turned as its camera was."""
     try:
-        with open_regular(path) as file, Image.open(file) as image:
-            if image.format == "EPS":  # a program, which Pillow has Ghostscript run
-                return _Thumbnail(b"", fault="it is PostScript")
+        with opened(path) as image:
             small = max(image.size) < _SMALL
             image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
             picture = ImageOps.exif_transpose(image).convert("RGB")
@@ -86,15 +85,9 @@ def _thumbnail(path: Path) -> _Thumbnail:
             picture.save(content, "JPEG", quality=95 if small else _QUALITY, subsampling=0 if small else 2)
     except FileNotFoundError:
         return _Thumbnail(b"", fault="there is no such file")
-    except UnidentifiedImageError:
-        return _Thumbnail(b"", fault="it is no image")
-    except Exception as error:  # decoders raise all kinds
-        return _Thumbnail(b"", fault=_one_line(str(error).replace(str(path), "it")) or type(error).__name__)
+    except (OSError, ValueError) as error:  # Refused and UserError are ValueErrors
+        return _Thumbnail(b"", fault=one_line(error).replace(str(path), "it")[:100])
     return _Thumbnail(content.getvalue(), small)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:100]
 
 
 def _hash(text: str) -> str:

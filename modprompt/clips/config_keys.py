@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Collection, Dict, Mapping, Tuple
 
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.opening import read_text
 
 _MOST_BYTES = 1 << 24
@@ -18,10 +19,10 @@ def read_config(path: Path, about: str = "how these weights are run") -> Dict[st
         UserError: if it is missing, or no JSON object.
     """
     try:
-        content = json.loads(read_text(path, _MOST_BYTES))
+        content = json_text.parse(read_text(path, _MOST_BYTES))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: it says {about}; copy it from where the weights come from") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is damaged: no JSON ({' '.join(str(error).split())[:80]})") from None

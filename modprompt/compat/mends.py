@@ -10,6 +10,8 @@ No file of Dassl is touched, and each mend is made only where it is needed:
 - The logger closes the console when it is thrown away.
 - RAdam calls `add_` in a way that PyTorch has deprecated: where it no longer runs, PyTorch's own RAdam is used.
 - RandAugment and AutoAugment use `np.int`, which numpy 1.24 took away.
+- It tries for ever to read a damaged image, and has Pillow run whatever a file of any name holds: images are read
+  within bounds, and one that cannot be read ends the run with a line.
 """
 
 import importlib
@@ -155,6 +157,20 @@ def _mend_numpy() -> List[str]:
     return done
 
 
+def _mend_images() -> List[str]:
+    from modprompt.storage.image_files import read_rgb
+
+    try:
+        manager: Any = importlib.import_module("dassl.data.data_manager")
+        tools: Any = importlib.import_module("dassl.utils.tools")
+    except ImportError:
+        return []
+    if Path(__file__).resolve().parent in Path(str(tools.__file__)).resolve().parents:
+        return []  # the small one reads so
+    manager.read_image = tools.read_image = read_rgb
+    return ["images: read within bounds; one that cannot be read ends the run"]
+
+
 _done: List[str] = []
 
 
@@ -163,6 +179,6 @@ def apply() -> List[str]:
     if not _done:
         _done.extend(_stand_in_for_wilds())
         _done.extend(_stand_in_for_tensorboard())
-        for mend in (_mend_warmup, _mend_radam, _mend_loading, _mend_logger, _mend_numpy):
+        for mend in (_mend_warmup, _mend_radam, _mend_loading, _mend_logger, _mend_numpy, _mend_images):
             _done.extend(mend())
     return list(_done)

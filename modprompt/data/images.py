@@ -10,10 +10,11 @@ from typing import Iterable, NamedTuple
 
 from dassl.data.datasets import Datum
 from dassl.utils import listdir_nohidden
-from PIL import Image as PILImage
 from tqdm import tqdm
 
 from modprompt.errors import UserError
+from modprompt.programs import one_line
+from modprompt.storage.image_files import opened
 
 UNKNOWN = -1  # the label of an image that nobody has labelled
 _MANY = 1000  # images from which on a progress bar is shown
@@ -37,12 +38,10 @@ def relative(image: Image, image_dir: Path) -> str:
 def why_undecodable(path: str) -> str:
     """Why an image cannot be decoded; empty if it can."""
     try:
-        with PILImage.open(path) as image:
-            if image.format == "EPS":  # a program, which Pillow has Ghostscript run
-                return "it is PostScript"
+        with opened(path) as image:
             image.load()
-    except Exception as error:  # decoders raise all kinds
-        return " ".join(str(error).replace(f" {path!r}", "").split())[:80] or type(error).__name__
+    except (OSError, ValueError) as error:  # Refused and UserError are ValueErrors
+        return one_line(error)
     return ""
 
 

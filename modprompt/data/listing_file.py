@@ -20,6 +20,7 @@ import numpy as np
 from modprompt.data.folder_images import Folder, FolderImages, require_runs, require_text
 from modprompt.data.storage import Storage
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.seal import KEY, arrays_hash, check_seal, sealed
 
@@ -223,7 +224,7 @@ def _read(path: Path) -> _Kept:
     """
     (raw,) = read_arrays(path, "facts")
     try:
-        content: dict[str, Any] = json.loads(raw.tobytes().decode("ascii"))
+        content: dict[str, Any] = json_text.parse(raw.tobytes())
         if not check_seal(content, path):
             raise ValueError("it has no seal")
         if content[KEY]["version"] != _VERSION:
@@ -240,7 +241,7 @@ def _read(path: Path) -> _Kept:
         return _Kept(path, folders, stamps, facts, hashes, runs)
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error})") from None
 
 

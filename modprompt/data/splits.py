@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import random
-from json.encoder import encode_basestring_ascii as json_text
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, Tuple, TypeVar
 
@@ -21,6 +21,7 @@ from dassl.utils import listdir_nohidden
 from modprompt.data.images import Image, relative
 from modprompt.errors import UserError
 from modprompt.runs.published import SPLIT_SHA256
+from modprompt.storage import json_text
 from modprompt.storage.opening import read_bytes
 from modprompt.storage.paths import is_inside
 from modprompt.storage.seal import KEY, check_seal, sealed
@@ -88,10 +89,10 @@ def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any],
     """
     try:
         raw = read_bytes(path)
-        content = json.loads(raw.decode("utf-8"))
+        content = json_text.parse(raw)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is not a whole {what} ({error}): fetch it again, or {what_to_do}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a whole {what} (it is no object): fetch it again, or {what_to_do}")
@@ -155,10 +156,10 @@ def _form(rows: Mapping[str, Iterable[_Row]]) -> Iterator[str]:
     indent = "\n" + 12 * " "
     between_parts = "{"
     for part, items in rows.items():
-        yield f"{between_parts}\n    {json_text(part)}: ["
+        yield f"{between_parts}\n    {quoted(part)}: ["
         between, end = "\n", "]"
         for name, label, classname in items:
-            listed = f"        [{indent}{json_text(name)},{indent}{label},{indent}{json_text(classname)}\n        ]"
+            listed = f"        [{indent}{quoted(name)},{indent}{label},{indent}{quoted(classname)}\n        ]"
             yield between + listed
             between, end = ",\n", "\n    ]"
         yield end

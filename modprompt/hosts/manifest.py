@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.opening import read_text
 from modprompt.storage.paths import inside_without_links, is_inside
 
@@ -63,9 +64,9 @@ def read_manifest(folder: Path) -> Optional[Installed]:
     if not path.is_file():
         return None
     try:
-        found = json.loads(read_text(path))
+        found = json_text.parse(read_text(path))
         installed = Installed(dict(found["files"]), list(found["folders"]), dict(found.get("earlier", {})))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{path} is damaged: --uninstall first") from None
     for name in (*installed.files, *installed.earlier):
         _require_ours(folder, name, any(f"{name}".startswith(f"{room}/") for room in ROOMS))

@@ -4,13 +4,13 @@ Names of classes are compared in lower case, "_" as a space. What is read is kno
 the file lies. Nothing heavy is imported here.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.opening import read_text
 from modprompt.storage.seal import content_hash
 
@@ -89,8 +89,8 @@ def read(name: str) -> Descriptions:
     path = find(name)
     text = read_text(path, MOST_BYTES)
     try:
-        content = json.loads(text[1:] if text.startswith("\ufeff") else text, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
+        content = json_text.parse(text[1:] if text.startswith("\ufeff") else text, _Pairs)
+    except ValueError as error:
         raise UserError(f"{path} is no JSON ({' '.join(str(error).split())[:120]})") from None
     if not isinstance(content, _Pairs):
         raise UserError(f'{path} must hold one JSON object {{"class": ["phrase", ...]}}, not {_kind(content)}')

@@ -1,10 +1,10 @@
 """result.json, the mark of a finished run: read, and believed only if it is whole."""
 
-import json
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.opening import PathLike, read_bytes
 from modprompt.storage.seal import check_seal
 
@@ -23,8 +23,8 @@ class Read(NamedTuple):
 def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
     """The object in a JSON file; None if there is none or it is damaged."""
     try:
-        content = json.loads(read_bytes(path))
-    except (OSError, ValueError, RecursionError):  # UserError is a ValueError
+        content = json_text.parse(read_bytes(path))
+    except (OSError, ValueError):  # UserError is a ValueError
         return None
     return content if isinstance(content, dict) else None
 

@@ -5,7 +5,6 @@ Nothing heavy is imported here, so that thousands of results are compared in no 
 
 import functools
 import hashlib
-import json
 import os
 import re
 from typing import Any, Callable, Collection, List, Mapping, Optional
@@ -13,6 +12,7 @@ from typing import Any, Callable, Collection, List, Mapping, Optional
 from modprompt.errors import UserError
 from modprompt.runs import descriptions
 from modprompt.runs.settings import FREE, differences
+from modprompt.storage import json_text
 from modprompt.storage.opening import PathLike
 from modprompt.storage.seal import content_hash
 from modprompt.storage.versioned import in_the_form_of
@@ -66,8 +66,8 @@ def _hash_of(path: str, size: int, time_ns: int) -> str:
         raw = file.read()
     if path.endswith(".json"):
         try:
-            return content_hash(json.loads(raw.decode("utf-8")))
-        except (ValueError, RecursionError):
+            return content_hash(json_text.parse(raw))
+        except ValueError:
             pass  # it is compared as it is
     return hashlib.sha256(raw).hexdigest()
 

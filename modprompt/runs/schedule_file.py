@@ -6,11 +6,11 @@ layer and option; and "search" says of which run.
 Options may remove "all". A side that was not searched has place and steps alone; one that there is not is null.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.opening import PathLike, Refused, read_text
 from modprompt.storage.seal import KEY, check_seal, sealed
 from modprompt.storage.text import write_json
@@ -71,10 +71,10 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
     """
     text = read_text(path, _MOST_BYTES)
     try:
-        content = json.loads(text, parse_constant=_no_number)
+        content = json_text.parse(text, finite=True)
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
             raise Refused("it holds no sides")
-    except (ValueError, RecursionError) as error:  # Refused is a ValueError
+    except ValueError as error:  # Refused is one
         raise UserError(f"{path} is damaged or no schedule of a search ({_one_line(error)})") from None
     if not check_seal(content, path, "search anew, or write the pairs out: [[remove, add], ...]"):
         raise UserError(
@@ -95,10 +95,6 @@ def _as_json(side: SideOfSearch) -> Dict[str, Any]:
         content["options"] = [[["all" if r == ALL else r, a] for r, a in layer] for layer in side.options]
         content["alphas"] = [[list(layer) for layer in epoch] for epoch in side.alphas]
     return content
-
-
-def _no_number(text: str) -> Any:
-    raise Refused(f"{text} is no number")
 
 
 def _one_line(error: BaseException) -> str:

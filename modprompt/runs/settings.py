@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-import yaml
-
 from modprompt.errors import UserError
-from modprompt.storage.opening import read_text
+from modprompt.storage import yaml_text
+from modprompt.storage.opening import Refused
 
 # what decides no number of a training
 FREE = {
@@ -44,15 +43,6 @@ def name_of_flag(flag: str) -> str:
     return flag[2:].replace("-", "_")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases: a few of them can stand for more settings than fit into memory."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias (*name): write the value out")
-        return super().compose_node(parent, index)
-
-
 def flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
     """Settings in levels as {dotted key: value}, in their order."""
     values: Dict[str, Any] = {}
@@ -73,11 +63,9 @@ def read_settings(path: str) -> Dict[str, Any]:
         near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
         raise UserError(f"no config file {path}" + (f"; there is: {', '.join(near)}" if near else ""))
     try:
-        content = yaml.load(read_text(file, 1 << 22), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except UserError:
-        raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a YAML config ({' '.join(str(error).split())[:120]})") from None
+        content = yaml_text.read(file)
+    except Refused as error:
+        raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
     return flat(content or {})

@@ -5,13 +5,13 @@ tensor after the other. Nothing is mapped when it is given: mapped pages would c
 whoever cuts off a mapped file ends the process that looks at it.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple, TypeVar, Union
 
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.opening import Bytes, Refused, open_regular
 from modprompt.storage.pickle_values import ITEM_SIZES, Storage
 
@@ -141,7 +141,7 @@ def _judge(file: BinaryIO, path: PathLike) -> None:
 def _places(content: Bytes, header: int) -> Dict[str, _Place]:
     """Where each tensor is, in the order in which they lie in the file."""
     text = content.read(_LENGTH, header - _LENGTH).decode("utf-8")
-    entries = json.loads(text, object_pairs_hook=_once)
+    entries = json_text.parse(text, _once)
     entries.pop("__metadata__", None)
     places = {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):

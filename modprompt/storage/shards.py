@@ -4,12 +4,12 @@
 pytorch_model.bin.index.json. A name that leads elsewhere is refused, and index and files must agree in full.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Tuple
 
 from modprompt.errors import UserError
+from modprompt.storage import json_text
 from modprompt.storage.opening import Refused, read_text
 from modprompt.storage.safetensors_files import refuse_pointer
 
@@ -72,11 +72,9 @@ def _weight_map(index: Path) -> Dict[str, str]:
         raise UserError(f"no file at {index}") from None
     refuse_pointer(text, index)
     try:
-        content = json.loads(text, object_pairs_hook=_once)
+        content = json_text.parse(text, _once)
     except Refused as error:
-        raise UserError(f"{index} is not an index of weights ({error})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{index} is damaged: it is not JSON ({str(error)[:160]})") from None
+        raise UserError(f"{index} is damaged or no index of weights ({error})") from None
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not places:
         raise UserError(f'{index} is not an index of weights: it has no "weight_map" of tensors and their files')

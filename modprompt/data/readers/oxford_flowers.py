@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.images import Image
@@ -11,7 +9,8 @@ from modprompt.data.listings import read_mat
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_groups
 from modprompt.errors import UserError
-from modprompt.storage.opening import read_text
+from modprompt.storage import json_text
+from modprompt.storage.opening import Refused, read_text
 
 
 @DATASET_REGISTRY.register()
@@ -38,9 +37,11 @@ class OxfordFlowers(FamilyDataset):
     def _names(self) -> dict[str, str]:
         path = self.folder / "cat_to_name.json"
         try:
-            names: dict[str, str] = json.loads(read_text(path))
+            names = json_text.parse(read_text(path))
+            if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+                raise Refused("it is no object of labels and names")
             return names
         except FileNotFoundError:
             raise UserError(f"annotation file missing: {path}") from None
-        except ValueError as error:
+        except Refused as error:
             raise UserError(f"{path} is not whole ({error}): fetch it again") from None

@@ -31,6 +31,7 @@ from modprompt.data.storage import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
+from modprompt.storage import json_text
 from modprompt.storage.opening import Refused, read_text
 from modprompt.storage.tables import read_table, readings
 from modprompt.storage.text import write_json
@@ -195,7 +196,7 @@ class Unlabelled(DatasetBase):
         storage, now = Storage(self.folder), {"decoded": digest.hexdigest()}
         path = storage.find(_CHECKED)
         try:
-            if path is not None and json.loads(read_text(path)) == now:
+            if path is not None and json_text.parse(read_text(path)) == now:
                 return
         except (OSError, ValueError):  # UserError is a ValueError
             pass  # all are looked at again

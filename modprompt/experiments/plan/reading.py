@@ -7,7 +7,7 @@ from typing import Any, Mapping, Sequence
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan import strict_yaml
+from modprompt.storage import yaml_text
 
 
 class Reader:
@@ -31,9 +31,9 @@ class Reader:
             UserError: if it is no YAML of KEY: VALUE pairs; the same for all below.
         """
         try:
-            content = strict_yaml.load(self.path)
+            content = yaml_text.read(self.path, once=True)
         except ValueError as error:
-            raise self.fault("", f"is no YAML to go by ({' '.join(str(error).split())[:120]})") from None
+            raise self.fault("", f"is no YAML to go by ({str(error)[:120]})") from None
         return self.mapping(content, "")
 
     def mapping(self, value: Any, place: str) -> dict[str, Any]:

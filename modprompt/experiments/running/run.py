@@ -20,8 +20,6 @@ import time
 from pathlib import Path
 from typing import Iterator, Sequence
 
-import yaml
-
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
@@ -33,7 +31,8 @@ from modprompt.experiments.running import local, slurm, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found, signals_handled
 from modprompt.runs.rounds import EXIT_WAITING
-from modprompt.storage import lock
+from modprompt.storage import lock, yaml_text
+from modprompt.storage.opening import Refused
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -71,8 +70,8 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
         if not equals:
             raise UserError(f"--slurm: KEY=VALUE is expected, got {word!r}")
         try:
-            given[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            given[key] = yaml_text.parse(value)
+        except Refused:
             raise UserError(f"--slurm: {key}: {value!r} is no value") from None
     settings = {**slurm.DEFAULTS, **experiment.slurm, **given}
     cluster = str(settings.pop("cluster", "slurm"))

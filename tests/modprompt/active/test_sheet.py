@@ -92,8 +92,8 @@ def test_what_cannot_be_decoded_has_a_box_that_says_so_and_no_path(page, tmp_pat
     said = re.findall(r"cannot be shown: (.*?)\d", page.text)
     assert len(page.all("article")) == len(FILES)
     assert len(said) == 5
-    assert said[0] == "it is no image"
-    assert said[2:4] == ["it is PostScript", "there is no such file"]
+    assert said[0] == "it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged"
+    assert said[2:4] == ["it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged", "there is no such file"]
     assert str(tmp_path) not in page.text
 
 

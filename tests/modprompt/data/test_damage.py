@@ -300,9 +300,9 @@ def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch)
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
-    with pytest.raises(ValueError, match="a.jpg .it is PostScript"):
+    with pytest.raises(ValueError, match="a.jpg .it is none of JPEG"):
         read_image(str(tmp_path / "a.jpg"))
-    assert why_undecodable(str(tmp_path / "a.jpg")) == "it is PostScript"
+    assert why_undecodable(str(tmp_path / "a.jpg")) == "it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged"
     assert not (tmp_path / "ran").exists()
 
 

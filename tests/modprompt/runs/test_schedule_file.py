@@ -62,7 +62,6 @@ WRONG = [
     ({"margins": ...}, "its text margins are not a list of 2"),
     ({"alphas": [[[0.1, 0.2], [0.1]]]}, "its text alphas are not a list of 3"),
     ({"alphas": [[[0.1, 0.2], [0.1, "a", 0]]]}, "its text alphas hold a"),
-    ({"alphas": [[[0.1, 10**400], [0, 0, 0]]]}, "its text alphas hold 1000"),
 ]
 
 

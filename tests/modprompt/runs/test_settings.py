@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.runs import settings as module
 from modprompt.runs.settings import (
     FLAGS,
     FREE,
@@ -16,6 +15,7 @@ from modprompt.runs.settings import (
     read_settings,
     settings_hash,
 )
+from modprompt.storage import yaml_text
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ def test_settings_cannot_be_changed():
 
 
 def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch):
-    opened, plain = [], module.read_text
-    monkeypatch.setattr(module, "read_text", lambda path, *more: opened.append(str(path)) or plain(path, *more))
+    opened, plain = [], yaml_text.read_text
+    monkeypatch.setattr(yaml_text, "read_text", lambda path, *more: opened.append(str(path)) or plain(path, *more))
     settings = Settings.read(files, {"SEED": 1}, ["A", "1"])
     before = settings.texts(), settings.sources()
     Path(files[0]).write_text("DATASET: {NAME: EuroSAT}\n")

@@ -9,8 +9,9 @@ import warnings
 
 import numpy as np
 import torch
-from PIL import Image
 
+from modprompt.storage import json_text
+from modprompt.storage.image_files import read_rgb
 from modprompt.storage.opening import read_text
 from modprompt.storage.text import write_whole
 
@@ -30,7 +31,7 @@ def check_isfile(fpath):
 
 def read_json(fpath):
     """The content of a JSON file."""
-    return json.loads(read_text(fpath))
+    return json_text.parse(read_text(fpath))
 
 
 def write_json(obj, fpath):
@@ -46,15 +47,7 @@ def read_image(path):
         FileNotFoundError: if there is no such file.
         ValueError: if it is not an image or is damaged; the file is named.
     """
-    try:
-        with Image.open(path) as image:
-            if image.format == "EPS":  # whatever its name says: it is a program, which Pillow has Ghostscript run
-                raise ValueError("it is PostScript")
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"image not found: {path}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"cannot read the image {path} ({error}): replace the file") from None
+    return read_rgb(path)
 
 
 def listdir_nohidden(path, sort=False):

@@ -1,0 +1,92 @@
+"""Image files, whatever they are called: of the formats that data sets have, and no larger than a bound.
+
+Pillow tells a format by content, and knows some that are programs (an EPS named .png runs Ghostscript).
+"""
+
+import contextlib
+import os
+import threading
+from typing import BinaryIO, Iterator
+
+from PIL import Image, UnidentifiedImageError
+
+from modprompt.errors import UserError
+from modprompt.storage.opening import PathLike, Refused, open_regular
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+MOST_MEGAPIXELS = 100.0
+VARIABLE = "MODPROMPT_MAX_MEGAPIXELS"  # of the environment, so that loaders' workers have it, too
+_BOUND = threading.Lock()
+
+
+def most_megapixels() -> float:
+    """The bound of this process.
+
+    Raises:
+        UserError: if the variable of the environment is no number above 0.
+    """
+    said = os.environ.get(VARIABLE)
+    try:
+        most = MOST_MEGAPIXELS if said is None else float(said)
+    except ValueError:
+        most = 0.0
+    if not most > 0:
+        raise UserError(f"{VARIABLE} must be a number above 0, got {said!r}")
+    return most
+
+
+@contextlib.contextmanager
+def opened(path: PathLike) -> Iterator[Image.Image]:
+    """An image file, open and not decoded yet; what goes wrong with it in the block is `Refused`, too.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        UserError: if it is no regular file, or may not be read.
+        Refused: in one line, if it is of another format, too large, damaged, or what the block does with it fails.
+    """
+    with open_regular(path) as file:
+        try:
+            with _identified(file) as image:
+                _require_size(*image.size)
+                yield image
+        except UserError:
+            raise
+        except MemoryError:
+            raise Refused("it takes more memory than there is") from None
+        except Exception as error:  # decoders raise all kinds
+            raise Refused(" ".join(str(error).split())[:120] or type(error).__name__) from None
+
+
+def read_rgb(path: PathLike) -> Image.Image:
+    """An image file, decoded, in RGB.
+
+    Raises:
+        FileNotFoundError: if there is none; it is named.
+        UserError: in one line with its name, if it cannot be read as `opened` reads.
+    """
+    try:
+        with opened(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"image not found: {path}") from None
+    except Refused as error:
+        raise UserError(f"cannot read the image {path} ({error}): replace the file") from None
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    with _BOUND:  # Pillow's own bound is another one, and holds for the process
+        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file, formats=FORMATS)
+        except UnidentifiedImageError:
+            raise Refused(f"it is none of {', '.join(FORMATS)}, or damaged") from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = theirs
+
+
+def _require_size(width: int, height: int) -> None:
+    if width * height > most_megapixels() * 1e6:
+        raise Refused(
+            f"it has {width} x {height} pixels, more than {most_megapixels():g} megapixels: INPUT.MAX_MEGAPIXELS, or "
+            f"{VARIABLE} in the environment, raises that"
+        )

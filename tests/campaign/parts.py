@@ -1,0 +1,46 @@
+"""The parts of the campaign: each a function in a module of its own, run in a process of its own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+from tests.campaign.figures import Figure
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Part(NamedTuple):
+    """A part.
+
+    name: on the command line.
+    module: in this package; its `run(scratch, seed, share)` gives the figures.
+    limit_s: seconds it may take.
+    """
+
+    name: str
+    module: str
+    limit_s: int
+
+
+# the longest first, so that two processes end together
+PARTS: tuple[Part, ...] = ()
+Run = Callable[[Path, int, float], "list[Figure]"]
+
+
+def run_of(part: Part) -> Run:
+    """A part's function.
+
+    Its arguments: `scratch`, an empty folder of its own; `seed`; `share`, of all that the part has to try, from
+    above 0 to 1: tests run a small one.
+    """
+    run: Run = importlib.import_module(f"tests.campaign.{part.module}").run
+    return run
+
+
+def command(part: Part, scratch: Path, seed: int, share: float, answer: Path) -> list[str]:
+    """The words that run a part in a process of its own, which writes its figures as JSON into `answer`."""
+    words = [sys.executable, "-W", "ignore", "-m", "tests.campaign.part", part.name, str(scratch), str(seed)]
+    return [*words, str(share), str(answer)]
