@@ -187,8 +187,8 @@ def _to_a_worker(dataset: Any) -> Any:
 
 def _in_a_worker(module: str, name: str) -> Any:
     apply()
-    kind = functools.reduce(getattr, name.split("."), importlib.import_module(module))
-    return object.__new__(kind)  # type: ignore[call-overload]  # its content follows
+    kind: Any = functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    return kind.__new__(kind)  # its content follows
 
 
 _done: List[str] = []
