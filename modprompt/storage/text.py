@@ -26,13 +26,11 @@ def sha256_of(path: PathLike) -> str:
 
 def one_line(text: str) -> str:
     """A text for a line that anybody reads: no line breaks, and escapes for what is not seen or steers a terminal."""
-    return "".join(
-        char if char.isprintable() or char in _JOINERS else _escaped(char) for char in " ".join(text.split())
-    )
+    return "".join(map(_seen, " ".join(text.split())))
 
 
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+def _seen(char: str) -> str:
+    return char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
 
 
 def writable(text: str) -> str:

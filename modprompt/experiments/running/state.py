@@ -157,6 +157,6 @@ def _of(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> 
 def _failed(failure: Mapping[str, Any]) -> State:
     """What the record of a failure says; a part of another type than is written counts as not there."""
     line, time_s = failure.get("line"), failure.get("time_s")
-    is_time = isinstance(time_s, (int, float)) and not isinstance(time_s, bool) and math.isfinite(time_s)
     why = one_line(line) if isinstance(line, str) else f"{FAILURE} is damaged and does not say why"
-    return State(FAILED, why, failed_s=float(time_s) if is_time else 0.0)
+    is_time = isinstance(time_s, (int, float)) and not isinstance(time_s, bool) and math.isfinite(time_s)
+    return State(FAILED, why, failed_s=float(time_s or 0.0) if is_time else 0.0)

@@ -1,5 +1,7 @@
 """Files of runs with parts of another type, nobody having written them so: a line or a reason, never a traceback."""
 
+from __future__ import annotations
+
 import json
 
 import pytest
@@ -16,7 +18,7 @@ from tests.modprompt.experiments.fakes import edit, finish
 from tests.modprompt.experiments.test_round_report import FILE as ROUNDS
 from tests.modprompt.experiments.test_round_report import by_hand
 
-WRONG = (
+WRONG: tuple[object, ...] = (
     7,
     -1.5,
     float("nan"),
