@@ -11,13 +11,13 @@ from hypothesis.strategies import SearchStrategy
 _Drawn = TypeVar("_Drawn")
 
 
-def each(strategy: SearchStrategy[_Drawn], count: int, seed: int, work: Callable[[_Drawn], Any]) -> int:
+def each(strategy: SearchStrategy[_Drawn], count: int, seed: Hashable, work: Callable[[_Drawn], Any]) -> int:
     """Do `work` with what a strategy draws, each once.
 
     Args:
         strategy: draws what has a hash.
         count: how many.
-        seed: decides what is drawn.
+        seed: decides what is drawn; anything that prints the same each time.
         work: gets one; it must not raise.
 
     Returns:
@@ -28,7 +28,7 @@ def each(strategy: SearchStrategy[_Drawn], count: int, seed: int, work: Callable
     while before < len(seen) < count:
         before = len(seen)
 
-        @hypothesis.seed(seed * 1000 + before)
+        @hypothesis.seed(f"{seed} {before}")
         @settings(
             max_examples=2 * count,
             phases=[Phase.generate],

@@ -17,6 +17,7 @@ import torch
 import yaml
 from scipy.io import loadmat, savemat
 
+from tests import mutations as mutating
 from tests.campaign import kind as forms
 from tests.campaign.kind import Kind
 from tests.modprompt.storage import hostile
@@ -72,8 +73,8 @@ def _json_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
 
 def _holed(content: Any) -> Iterator[tuple[str, Any]]:
     """The content with a mark in the place of each part."""
-    for what, changed in mutations(content, wrong=(_PLACE,)):
-        yield what.rpartition(" is ")[0], changed
+    for where, _ in mutating._places(content, (), 3):
+        yield mutating._named(where), mutating._with(content, where, _PLACE)
 
 
 def _yaml_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:

@@ -62,7 +62,7 @@ def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     hostile.writing_archive(target)  # compiled once
     for kind, strategy in hostile.kinds(target).items():
         files = Files(scratch, figure, f"{kind}, seed {seed}")
-        each(strategy, max(1, round(FILES[kind] * share)), seed, files.hand_out)
+        each(strategy, max(1, round(FILES[kind] * share)), f"{seed} {kind}", files.hand_out)
     return [figure]
 
 
