@@ -26,7 +26,11 @@ class Part(NamedTuple):
 
 
 # the longest first, so that two processes end together
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (
+    Part("torch files", "torch_files", 900),
+    Part("corruptions", "damage", 900),
+    Part("flips", "flips", 900),
+)
 Run = Callable[[Path, int, float], "list[Figure]"]
 
 
