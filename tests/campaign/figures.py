@@ -42,7 +42,7 @@ class Figure:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return dataclasses.asdict(self)
+        return {**vars(self), "outcomes": dict(self.outcomes)}
 
     @classmethod
     def of_json(cls, content: dict[str, Any]) -> Figure:

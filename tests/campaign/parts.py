@@ -26,7 +26,11 @@ class Part(NamedTuple):
 
 
 # the longest first, so that two processes end together
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (
+    Part("kills-of-rounds", "kills_rounds", 1200),
+    Part("kills-of-a-training", "kills_training", 900),
+    Part("kills-of-a-search", "kills_search", 900),
+)
 Run = Callable[[Path, int, float], "list[Figure]"]
 
 
