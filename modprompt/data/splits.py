@@ -25,7 +25,7 @@ from modprompt.storage import json_text
 from modprompt.storage.opening import read_bytes
 from modprompt.storage.paths import is_inside
 from modprompt.storage.seal import KEY, check_seal, sealed
-from modprompt.storage.text import write_whole
+from modprompt.storage.text import is_text, write_whole
 
 PARTS = ("train", "val", "test")
 SPLIT_SEED = 1  # of the generator that makes splits
@@ -117,8 +117,8 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
     """
     content, raw = read_record(path, "split file", _ANEW)
     try:
-        rows = {part: [(str(name), int(label), str(cname)) for name, label, cname in content[part]] for part in PARTS}
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        rows = {part: [_row(*row) for row in content[part]] for part in PARTS}
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a whole split file ({error}): fetch it again, or {_ANEW}") from None
     _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
     anew = f", or {_ANEW}" if KEY in content else ""
@@ -126,6 +126,12 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
         *([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
     )
     return SplitFile(split, _hash_of(raw, rows), KEY in content)
+
+
+def _row(name: Any, label: Any, classname: Any) -> _Row:
+    if not (isinstance(name, str) and isinstance(classname, str) and isinstance(label, int)) or isinstance(label, bool):
+        raise TypeError(f"an image is a path, a whole number and a class name, not {[name, label, classname]!r:.100}")
+    return name, label, classname
 
 
 def _hash_of(raw: bytes, rows: Mapping[str, Sequence[_Row]]) -> str:
@@ -208,6 +214,8 @@ def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
     for folder in folders:
         if not (image_dir / folder).is_dir():
             raise UserError(f"{image_dir / folder} stands among the class folders but is no folder: move it away")
+        if not is_text(folder):
+            raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is no UTF-8 text: rename it")
     return folders
 
 
