@@ -18,14 +18,14 @@ from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Named
 
 from dassl.utils import listdir_nohidden
 
-from modprompt.data.images import Image, relative
+from modprompt.data.images import Image, class_folders, relative
 from modprompt.errors import UserError
 from modprompt.runs.published import SPLIT_SHA256
 from modprompt.storage import json_text
 from modprompt.storage.opening import read_bytes
 from modprompt.storage.paths import is_inside
 from modprompt.storage.seal import KEY, check_seal, sealed
-from modprompt.storage.text import is_text, write_whole
+from modprompt.storage.text import write_whole
 
 PARTS = ("train", "val", "test")
 SPLIT_SEED = 1  # of the generator that makes splits
@@ -200,23 +200,6 @@ def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "")
     seal = json.dumps(sealed(rows, _VERSION, **facts)[KEY], indent=4).replace("\n", "\n    ")
     write_whole(path, f'{form[:-2]},\n    "{KEY}": {seal}\n}}')
     return facts["split"]
-
-
-def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
-    """Names of the class folders, sorted by code point; a name's position is its label.
-
-    Raises:
-        UserError: if there is none, or a file stands among them.
-    """
-    folders = sorted(name for name in listdir_nohidden(str(image_dir)) if name not in ignore)
-    if not folders:
-        raise UserError(f"{image_dir} has no class folder: put the images there")
-    for folder in folders:
-        if not (image_dir / folder).is_dir():
-            raise UserError(f"{image_dir / folder} stands among the class folders but is no folder: move it away")
-        if not is_text(folder):
-            raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is no UTF-8 text: rename it")
-    return folders
 
 
 def _thirds(names: list[_T], what: str) -> tuple[list[_T], list[_T], list[_T]]:

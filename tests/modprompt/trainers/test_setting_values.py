@@ -34,6 +34,7 @@ WRONG = {
     "DATALOADER.NUM_WORKERS": [-1, 10**9],
     "DATALOADER.TRAIN_X.BATCH_SIZE": [0, -1, 10**12],
     "DATALOADER.TEST.BATCH_SIZE": [0, 10**12],
+    "MODEL.TEXT_CHUNK": [-1],
     "OPTIM.LR": [-1.0, math.nan, math.inf],
     "OPTIM.WEIGHT_DECAY": [-1.0, math.nan],
     "OPTIM.MOMENTUM": [-0.1, 1.1, math.nan],
@@ -53,10 +54,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+CASES = [(key, value) for key, values in WRONG.items() for value in values]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("key", "value"), CASES)
 def test_wrong_value_is_one_line_with_its_name(key, value):
     cfg = get_cfg_default()
-    assert list(faults(cfg)) == []
+    assert not list(faults(cfg))
     *path, leaf = key.split(".")
     node = cfg
     for part in path:
