@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import read_text
+from modprompt.storage.opening import Refused, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,17 +48,17 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     Raises:
         UserError: if the file is missing, damaged, or has no such variable.
     """
-    from scipy.io import loadmat
+    from modprompt.storage import mat_files  # late, as it needs NumPy
 
     try:
-        variable: np.ndarray = loadmat(str(path))[key]
-        return variable
+        variables = mat_files.read_mat(path)
     except FileNotFoundError:
         raise UserError(f"annotation file missing: {path}") from None
-    except KeyError:
-        raise UserError(f"{path} has no variable {key!r}: fetch it again") from None
-    except Exception as error:
+    except Refused as error:
         raise UserError(f"{path} is not a whole MATLAB file ({error}): fetch it again") from None
+    if key not in variables:
+        raise UserError(f"{path} has no variable {key!r}: fetch it again")
+    return variables[key]
 
 
 def read_classnames(path: Path) -> dict[str, str]:
