@@ -199,9 +199,7 @@ def _records(parts: _Elements, shape: Tuple[int, ...], level: int) -> np.ndarray
     names = [_name(text[at : at + size]) for at in range(0, len(text), size)]
     if len(set(names)) < len(names) or not all(names):
         raise Refused("it has a struct with a name twice, or none")
-    values = [
-        tuple(_matrix(parts.next(), level)[1] for _ in names) for _ in range(int(np.prod(shape, dtype=np.int64)))
-    ]
+    values = [tuple(_matrix(parts.next(), level)[1] for _ in names) for _ in range(int(np.prod(shape, dtype=np.int64)))]
     flat = np.empty(len(values), [(name, object) for name in names])
     for number, value in enumerate(values):
         flat[number] = value

@@ -31,7 +31,11 @@ def damaged(raw: bytes, how: Damage) -> bytes:
     at, end = how.at, how.at + how.count
     if how.what == "flipped bits":
         content = bytearray(raw)
-        for place in {how.at, how.other, *(int.from_bytes(how.new[k : k + 4], "little") for k in range(0, len(how.new), 4))}:
+        for place in {
+            how.at,
+            how.other,
+            *(int.from_bytes(how.new[k : k + 4], "little") for k in range(0, len(how.new), 4)),
+        }:
             content[place // 8 % len(raw)] ^= 1 << place % 8
         return bytes(content)
     return {

@@ -24,7 +24,7 @@ from tests.campaign.kinds import all_kinds
 from tests.campaign.structures import mutants
 from tests.campaign.values import plain
 
-BYTES, STRUCTURES, FLIPS = 24, 24, 50  # of each kind, with share 1
+BYTES, STRUCTURES, FLIPS = 60, 60, 120  # of each kind, with share 1
 LEAST = 12  # of each kind, of all corruptions together, whatever the share, unless it is tiny
 FOUND, SAME, OTHER = "refused in a line", "read as it was", "other values"
 

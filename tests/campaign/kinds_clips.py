@@ -202,7 +202,12 @@ def kinds() -> list[Kind]:
         Kind("CLIP of before PyTorch 1.6", OLD_TORCH, lambda folder: _write_bare(folder, **old), _read_bare),
         Kind("CLIP as safetensors", SAFETENSORS, _write_safetensors, _read_bare),
         Kind("CLIP of transformers", SAFETENSORS, _beside(_transformers, "model.safetensors"), _read_beside),
-        Kind("shard of safetensors", SAFETENSORS, _sharded("safetensors", "model-00002-of-00002.safetensors"), _read_beside),
+        Kind(
+            "shard of safetensors",
+            SAFETENSORS,
+            _sharded("safetensors", "model-00002-of-00002.safetensors"),
+            _read_beside,
+        ),
         Kind("shard of torch.save", TORCH, _sharded("bin", "model-00002-of-00002.bin"), _read_beside, True),
         Kind("index of shards", JSON, _sharded("safetensors", _INDEX), _read_beside),
         Kind(open_clip_config.FILE, JSON, _beside(_open_clip, open_clip_config.FILE), _read_beside),

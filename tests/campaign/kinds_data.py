@@ -100,7 +100,10 @@ def _write_family_list(folder: Path) -> Path:
     path = folder / "split_fewshot" / "shot_2-seed_-1.pkl"
     path.parent.mkdir()
     drawn = {"train": [rows[0], rows[2], rows[6], rows[8]], "val": [rows[1], rows[3], rows[7], rows[9]]}
-    lists = {part: [Datum(impath=one.impath, label=one.label, classname=one.classname) for one in some] for part, some in drawn.items()}
+    lists = {
+        part: [Datum(impath=one.impath, label=one.label, classname=one.classname) for one in some]
+        for part, some in drawn.items()
+    }
     path.write_bytes(pickle.dumps(lists, protocol=4))
     return path
 
@@ -284,7 +287,9 @@ def _unlabelled(name: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         trees.pictures(folder / "images", {"b": 4, "a/deep": 5})
         trees.lines(folder / "classnames.txt", test_unlabelled.NAMES)
-        trees.lines(folder / "labels.csv", ["file,label", "images/b/image_0000.png,cat", "images/b/image_0001.png,big_dog"])
+        trees.lines(
+            folder / "labels.csv", ["file,label", "images/b/image_0000.png,cat", "images/b/image_0001.png,big_dog"]
+        )
         test_unlabelled.read(folder)
         (made,) = folder.glob(f"**/{name}")
         return made
@@ -344,19 +349,73 @@ def kinds() -> list[Kind]:
         Kind("split of the family", JSON, _write_family_split, _read_split),
         Kind("few-shot list", JSON, _write_list, _read_list, True, resealed),
         Kind("few-shot list of the family", PICKLE, _write_family_list, _read_list),
-        Kind("ImageNet's listing", NPZ, _write_listing, lambda path: _read_imagenet(path.parents[2]), True, _resealed_listing),
+        Kind(
+            "ImageNet's listing",
+            NPZ,
+            _write_listing,
+            lambda path: _read_imagenet(path.parents[2]),
+            True,
+            _resealed_listing,
+        ),
         Kind("ImageNet's preprocessed.pkl", PICKLE, _write_preprocessed, _read_preprocessed),
-        Kind("features of test images", NPZ, _noted(_write_features), lambda path: _features(path.parents[1]), True, _resealed_features),
+        Kind(
+            "features of test images",
+            NPZ,
+            _noted(_write_features),
+            lambda path: _features(path.parents[1]),
+            True,
+            _resealed_features,
+        ),
         Kind("kept test images", ROWS, _write_kept, lambda path: _kept(path.parents[1]), True),
         *(Kind(f"image, {name}", IMAGE, _picture(ending), _read_picture) for ending, name in FORMATS.items()),
-        Kind("imagelabels.mat", MAT, _annotated(flowers, "oxford_flowers/imagelabels.mat"), _read_annotated("OxfordFlowers", 1)),
-        Kind("cat_to_name.json", JSON, _annotated(flowers, "oxford_flowers/cat_to_name.json"), _read_annotated("OxfordFlowers", 1)),
-        Kind("cars_meta.mat", MAT, _annotated(cars, "stanford_cars/devkit/cars_meta.mat"), _read_annotated("StanfordCars", 2)),
-        Kind("cars_train_annos.mat", MAT, _annotated(cars, "stanford_cars/devkit/cars_train_annos.mat"), _read_annotated("StanfordCars", 2)),
-        Kind("trainval.txt of Pets", TEXT, _annotated(pets, "oxford_pets/annotations/trainval.txt"), _read_annotated("OxfordPets", 2)),
-        Kind("variants.txt of Aircraft", TEXT, _annotated(trees.fgvc_aircraft, "fgvc_aircraft/variants.txt"), _read_annotated("FGVCAircraft", 1)),
-        Kind("ClassName.txt of SUN397", TEXT, _annotated(trees.sun397, "sun397/ClassName.txt"), _read_annotated("SUN397", 1)),
-        Kind("trainlist01.txt of UCF101", TEXT, _annotated(trees.ucf101, "ucf101/ucfTrainTestlist/trainlist01.txt"), _read_annotated("UCF101", 2)),
+        Kind(
+            "imagelabels.mat",
+            MAT,
+            _annotated(flowers, "oxford_flowers/imagelabels.mat"),
+            _read_annotated("OxfordFlowers", 1),
+        ),
+        Kind(
+            "cat_to_name.json",
+            JSON,
+            _annotated(flowers, "oxford_flowers/cat_to_name.json"),
+            _read_annotated("OxfordFlowers", 1),
+        ),
+        Kind(
+            "cars_meta.mat",
+            MAT,
+            _annotated(cars, "stanford_cars/devkit/cars_meta.mat"),
+            _read_annotated("StanfordCars", 2),
+        ),
+        Kind(
+            "cars_train_annos.mat",
+            MAT,
+            _annotated(cars, "stanford_cars/devkit/cars_train_annos.mat"),
+            _read_annotated("StanfordCars", 2),
+        ),
+        Kind(
+            "trainval.txt of Pets",
+            TEXT,
+            _annotated(pets, "oxford_pets/annotations/trainval.txt"),
+            _read_annotated("OxfordPets", 2),
+        ),
+        Kind(
+            "variants.txt of Aircraft",
+            TEXT,
+            _annotated(trees.fgvc_aircraft, "fgvc_aircraft/variants.txt"),
+            _read_annotated("FGVCAircraft", 1),
+        ),
+        Kind(
+            "ClassName.txt of SUN397",
+            TEXT,
+            _annotated(trees.sun397, "sun397/ClassName.txt"),
+            _read_annotated("SUN397", 1),
+        ),
+        Kind(
+            "trainlist01.txt of UCF101",
+            TEXT,
+            _annotated(trees.ucf101, "ucf101/ucfTrainTestlist/trainlist01.txt"),
+            _read_annotated("UCF101", 2),
+        ),
         Kind("classnames.txt of ImageNet", TEXT, _annotated(trees.imagenet, classes), read_classnames),
         Kind("classnames.txt of ImageFolder", TEXT, _folder_names, _read_annotated("ImageFolder", 0)),
         Kind("classnames.txt of Unlabelled", TEXT, _unlabelled("classnames.txt"), _read_unlabelled),

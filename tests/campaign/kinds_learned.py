@@ -125,7 +125,12 @@ def _run_parts() -> tuple[Any, ...]:
     torch.manual_seed(1)
     model = torch.nn.Linear(3, 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return training_state.settings_of(cfg), {"m": model}, {"m": optimiser}, {"m": build_lr_scheduler(optimiser, cfg.OPTIM)}
+    return (
+        training_state.settings_of(cfg),
+        {"m": model},
+        {"m": optimiser},
+        {"m": build_lr_scheduler(optimiser, cfg.OPTIM)},
+    )
 
 
 def _write_state(folder: Path) -> Path:
@@ -195,7 +200,12 @@ def kinds() -> list[Kind]:
         Kind("checkpoint of our first version", TORCH, _write_first, read_checkpoint, True),
         Kind("checkpoint of the family", TORCH, _write_family, _read_named, True),
         Kind("checkpoint of before PyTorch 1.6", OLD_TORCH, _write_old, _read_named),
-        Kind("the name of a run's newest checkpoint", "text", _write_pointer, lambda path: newest_checkpoint(str(path.parent))),
+        Kind(
+            "the name of a run's newest checkpoint",
+            "text",
+            _write_pointer,
+            lambda path: newest_checkpoint(str(path.parent)),
+        ),
         Kind("training state", TORCH, _write_state, _read_state, True),
         Kind("alphas", NPZ, _write_alphas, _read_alphas, True),
         Kind("alphas as a schedule", NPZ, _write_alphas, _read_named_in_settings, True),

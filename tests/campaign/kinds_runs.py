@@ -142,7 +142,9 @@ def _write_picks(folder: Path) -> Path:
     path = folder / "round_2.csv"
     picks_file.write(path, ROWS)
     text = path.read_text(encoding="utf-8-sig")
-    path.write_text("".join(line + ("forest" if number else "") + "\n" for number, line in enumerate(text.splitlines())))
+    path.write_text(
+        "".join(line + ("forest" if number else "") + "\n" for number, line in enumerate(text.splitlines()))
+    )
     return path
 
 
@@ -166,7 +168,9 @@ def _write_features(folder: Path) -> Path:
 
 def _resealed_features(content: Any) -> Any:
     parts = [content.get(name) for name in ("feature_list", "label_list", "own_validation", "made_of")]
-    return content if any(part is None for part in parts) else {**content, "seal": np.array(arrays_hash("train", *parts))}
+    return (
+        content if any(part is None for part in parts) else {**content, "seal": np.array(arrays_hash("train", *parts))}
+    )
 
 
 LOG = """epoch [1/1] batch [1/1] loss 1.0
@@ -191,14 +195,26 @@ def kinds() -> list[Kind]:
     return [
         Kind("config", YAML, _written("a.yaml", CONFIG), lambda path: read_settings(str(path))),
         Kind("experiment file", YAML, _written("small.yaml", FILE), spec.read),
-        Kind("descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases),
+        Kind(
+            "descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases
+        ),
         Kind("result.json", JSON, _write_result, _read_result, True, resealed),
         Kind("result.json in a report", JSON, _write_result, _read_reported, True, resealed),
         Kind("result.json of rounds in a report", JSON, _write_result_of_rounds, _read_reported, True, resealed),
         Kind("failure.json", JSON, _write_failure, _read_state),
         Kind("queued.json", JSON, _write_queued, lambda path: slurm.submitted_as(path.parents[1])),
-        Kind("waiting.json", JSON, lambda folder: _write_asked(folder, rounds.WAITING), lambda path: labels.asked(path.parents[1])),
-        Kind("labels that a run waits for", CSV, lambda folder: _write_asked(folder, "round_3.csv"), lambda path: labels.asked(path.parents[1])),
+        Kind(
+            "waiting.json",
+            JSON,
+            lambda folder: _write_asked(folder, rounds.WAITING),
+            lambda path: labels.asked(path.parents[1]),
+        ),
+        Kind(
+            "labels that a run waits for",
+            CSV,
+            lambda folder: _write_asked(folder, "round_3.csv"),
+            lambda path: labels.asked(path.parents[1]),
+        ),
         Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
         Kind("record of a round", JSON, _write_record, lambda path: record.read(path.parent, 2, 3), True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),

@@ -66,9 +66,10 @@ def _json_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
         yield what, lambda changed=changed: json.dumps(seal(changed)).encode("ascii")
     for where, holed in _holed(content):
         for what, text in _RAW_JSON.items():
-            yield f"{where} is {what}", lambda holed=holed, text=text: json.dumps(holed).replace(
-                json.dumps(_PLACE), text
-            ).encode("ascii")
+            yield (
+                f"{where} is {what}",
+                lambda holed=holed, text=text: json.dumps(holed).replace(json.dumps(_PLACE), text).encode("ascii"),
+            )
 
 
 def _holed(content: Any) -> Iterator[tuple[str, Any]]:
@@ -83,9 +84,14 @@ def _yaml_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
         yield what, lambda changed=changed: yaml.safe_dump(changed, allow_unicode=True).encode("utf-8", "surrogatepass")
     for where, holed in _holed(content):
         for what, text in _RAW_YAML.items():
-            yield f"{where} is {what}", lambda holed=holed, text=text: yaml.safe_dump(
-                holed, allow_unicode=True, default_flow_style=True, width=10**6
-            ).replace(_PLACE, text).encode()
+            yield (
+                f"{where} is {what}",
+                lambda holed=holed, text=text: (
+                    yaml.safe_dump(holed, allow_unicode=True, default_flow_style=True, width=10**6)
+                    .replace(_PLACE, text)
+                    .encode()
+                ),
+            )
 
 
 def _torch_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
@@ -189,7 +195,9 @@ def _mat_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
 
     def saved(changed: dict[str, Any]) -> bytes:
         stream = io.BytesIO()
-        savemat(stream, {name: np.array("x", object) if one.dtype.kind == "M" else one for name, one in changed.items()})
+        savemat(
+            stream, {name: np.array("x", object) if one.dtype.kind == "M" else one for name, one in changed.items()}
+        )
         return stream.getvalue()
 
     yield from _array_mutants(content, saved)
@@ -215,8 +223,9 @@ def _text_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
         for what, text in zip(("gone", "there twice"), others):
             yield f"line {number + 1} is {what}", lambda text=text: text
         for what, text in odd.items():
-            yield f"line {number + 1} is {what}", lambda number=number, text=text: b"".join(
-                [*lines[:number], text, *lines[number + 1 :]]
+            yield (
+                f"line {number + 1} is {what}",
+                lambda number=number, text=text: b"".join([*lines[:number], text, *lines[number + 1 :]]),
             )
     for encoding in ("utf-8-sig", "utf-16", "utf-32"):
         yield f"it is in {encoding}", lambda encoding=encoding: raw.decode("utf-8-sig").encode(encoding)
