@@ -417,6 +417,12 @@ def kinds() -> list[Kind]:
             _read_annotated("UCF101", 2),
         ),
         Kind("classnames.txt of ImageNet", TEXT, _annotated(trees.imagenet, classes), read_classnames),
+        Kind(
+            "classnames.txt of ImageNet-A",
+            TEXT,
+            _annotated(trees.imagenet_a, "imagenet-adversarial/classnames.txt"),
+            _read_annotated("ImageNetA", 1),
+        ),
         Kind("classnames.txt of ImageFolder", TEXT, _folder_names, _read_annotated("ImageFolder", 0)),
         Kind("classnames.txt of Unlabelled", TEXT, _unlabelled("classnames.txt"), _read_unlabelled),
         Kind("labels.csv of Unlabelled", CSV, _unlabelled("labels.csv"), _read_unlabelled),

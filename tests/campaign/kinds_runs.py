@@ -9,14 +9,16 @@ from unittest import mock
 
 import numpy as np
 
-from lpclip.linear_probe import read_split as read_features
+from lpclip.linear_probe import read_splits
 from modprompt.active import picks_file, record
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
 from modprompt.experiments.running import labels, slurm, state
+from modprompt.hosts.host import read_host
 from modprompt.hosts.manifest import MANIFEST, ROOMS, Installed, digest, read_manifest
+from modprompt.hosts.program import asks_of, named_in
 from modprompt.runs import descriptions, rounds
 from modprompt.runs import result as results
 from modprompt.runs.settings import read_settings
@@ -158,12 +160,17 @@ def _write_installed(folder: Path) -> Path:
 
 def _write_features(folder: Path) -> Path:
     draws = np.random.default_rng(0)
-    features, numbers = draws.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 3
-    own, made_of = np.array(True), np.array("2:abc digits")
-    seal = np.array(arrays_hash("train", features, numbers, own, made_of))
-    path = folder / "train.npz"
-    write_arrays(path, feature_list=features, label_list=numbers, own_validation=own, made_of=made_of, seal=seal)
-    return path
+    for name in ("train", "val", "test"):
+        features, numbers = draws.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 3
+        own, made_of = np.array(True), np.array("2:abc digits")
+        seal = np.array(arrays_hash(name, features, numbers, own, made_of))
+        arrays = {"feature_list": features, "label_list": numbers, "own_validation": own, "made_of": made_of}
+        write_arrays(folder / f"{name}.npz", **arrays, seal=seal)
+    return folder / "train.npz"
+
+
+def _read_features(path: Path) -> Any:
+    return read_splits(path.parent, False)
 
 
 def _resealed_features(content: Any) -> Any:
@@ -187,6 +194,46 @@ def _read_log(path: Path) -> Any:
     found = logs.read_run(path.parent)
     refuse(found.reason)
     return found
+
+
+PROGRAM = """import argparse
+import torch
+from dassl.config import get_cfg_default
+from dassl.engine import build_trainer
+
+import trainers.maple
+
+DATASETS = ["eurosat", "dtd"]
+
+
+def main(args):
+    cfg = get_cfg_default()
+    cfg.merge_from_file(args.config_file)
+    if args.mode not in ("base", "new"):
+        raise ValueError(args.mode)
+    trainer = build_trainer(cfg)
+    trainer.train()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trainer", type=str, default="")
+    parser.add_argument("--config-file", type=str, default="")
+    parser.add_argument("--mode", required=True, choices=["base", "new"])
+    main(parser.parse_args())
+"""
+
+
+def _write_program(folder: Path) -> Path:
+    (folder / "configs").mkdir()
+    (folder / "configs" / "eurosat.yaml").write_text("DATASET:\n  NAME: EuroSAT\n")
+    (folder / "train.py").write_text(PROGRAM)
+    return folder / "train.py"
+
+
+def _read_program(path: Path) -> Any:
+    read_host(path.parent)
+    return asks_of(path.parent, "MPL", "base2new", named_in(path.parent / "configs" / "eurosat.yaml"))
 
 
 def kinds() -> list[Kind]:
@@ -219,6 +266,7 @@ def kinds() -> list[Kind]:
         Kind("record of a round", JSON, _write_record, lambda path: record.read(path.parent, 2, 3), True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),
         Kind("installed.json", JSON, _write_installed, lambda path: read_manifest(path.parents[1])),
-        Kind("features of lpclip", NPZ, _write_features, read_features, True, _resealed_features),
+        Kind("train.py of a codebase", TEXT, _write_program, _read_program),
+        Kind("features of lpclip", NPZ, _write_features, _read_features, True, _resealed_features),
         Kind("log.txt", TEXT, _written("log.txt", LOG), _read_log),
     ]
