@@ -164,7 +164,12 @@ def _write_features(folder: Path) -> Path:
         features, numbers = draws.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 3
         own, made_of = np.array(False), np.array("2:abc digits")
         seal = np.array(arrays_hash(name, features, numbers, own, made_of))
-        arrays: dict[str, Any] = {"feature_list": features, "label_list": numbers, "own_validation": own, "made_of": made_of}
+        arrays: dict[str, Any] = {
+            "feature_list": features,
+            "label_list": numbers,
+            "own_validation": own,
+            "made_of": made_of,
+        }
         write_arrays(folder / f"{name}.npz", **arrays, seal=seal)
     return folder / "train.npz"
 
