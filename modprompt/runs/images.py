@@ -104,7 +104,7 @@ def images_hash(*lists: Optional[Sequence[Labelled]], root: str = "", first_by_c
 def old_images_hash(*lists: Optional[Sequence[Labelled]]) -> str:
     """The hash of the first version: file names and labels alone, twelve hex digits."""
     texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def list_hash(images: Iterable[Named], root: str) -> str:

@@ -23,6 +23,11 @@ def sha256_of(path: PathLike) -> str:
     return digest.hexdigest()
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; what a disk has under another encoding cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def write_whole(path: PathLike, text: str) -> None:
     """Write a text file that is either complete or not there, with its folders."""
     with part_of(path) as file:

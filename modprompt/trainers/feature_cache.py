@@ -51,7 +51,9 @@ def data_digest(dataset: Any, made: str = "") -> str:
     digest = hashlib.sha256((made or repr(dataset.transform)).encode())
     for item in dataset.data_source:
         facts = os.stat(item.impath)
-        digest.update(f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+        )
     return digest.hexdigest()[:16]
 
 
