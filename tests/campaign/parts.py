@@ -27,6 +27,10 @@ class Part(NamedTuple):
 
 # the longest first, so that two processes end together
 PARTS: tuple[Part, ...] = (
+    Part("kills-of-rounds", "kills_rounds", 1200),
+    Part("kills-of-a-training", "kills_training", 900),
+    Part("kills-of-splits", "kills_splits", 900),
+    Part("kills-of-a-search", "kills_search", 900),
     Part("torch files", "torch_files", 900),
     Part("corruptions", "damage", 900),
     Part("flips", "flips", 900),

@@ -18,7 +18,6 @@ from modprompt.trainers import config
 from modprompt.trainers.result import prompts_hash
 from tests import plain_rounds
 from tests.conftest import bare
-from tests.kills import kills
 from tests.methods import METHODS
 
 NEW_RUN = ("ACTIVE.METHOD", "entropy", "ACTIVE.PCB", "True", "ACTIVE.ROUNDS", "2", "ACTIVE.GAMMA", "0.4")
@@ -271,13 +270,3 @@ def test_new_classes_are_tested_as_a_test_alone_does(words, tmp_path):
         )
         assert train.main(tested) == 0
         assert result.read(tmp_path / f"new{one['round']}").result["accuracy_pct"] == one["new_accuracy_pct"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [20])
-def test_a_killed_run_goes_on_exactly(number, tmp_path, capsys):
-    total, points, faults = kills(tmp_path, number, "rounds")
-    with capsys.disabled():
-        print(f"\nkills of rounds: in front of changes {points} of {total}")
-    assert faults == []
-    assert len(points) == number

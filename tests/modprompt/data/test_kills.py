@@ -6,19 +6,7 @@ import random
 import pytest
 
 from tests.modprompt.data import trees
-from tests.modprompt.data.kills import kill_points
 from tests.modprompt.data.test_readers import facts, read
-
-READERS = ("eurosat", "oxford_pets", "oxford_flowers", "stanford_cars", "imagenet", "image_folder", "digits")
-
-
-@pytest.mark.slow
-def test_every_kill_point_leads_to_the_same_lists(tmp_path, capsys):
-    found = kill_points(tmp_path, *READERS)
-    with capsys.disabled():
-        print(f"\nkills of making splits and lists: {', '.join(f'{name} {n}' for name, (n, _) in found.items())}")
-    assert {name: faults for name, (_, faults) in found.items()} == dict.fromkeys(READERS, [])
-    assert sum(n for n, _ in found.values()) >= 60
 
 
 @pytest.mark.parametrize("first", [(1, 16, "all"), (2, 4, "new"), (3, 1, "base"), (-1, -1, "all")])

@@ -1,0 +1,211 @@
+"""A command that is killed in front of its changes to the disk and given again: what all parts of that kind share.
+
+Whatever a kill leaves, the same command must end with the undisturbed result, and leave the files that it leaves then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
+
+import torch
+
+import modprompt.active.rounds
+import modprompt.trainers.run
+import modprompt.trainers.search_figure  # noqa: F401 - all is imported before a child counts what it does
+from modprompt.cli import train
+from modprompt.runs import checkpoint, result
+from tests.campaign.figures import Figure
+from tests.conftest import BARE_CONFIG, ROOT, bare, random_clip, write_eurosat
+from tests.killing import KILLED, in_child
+
+SAME = ("prompts_hash", "accuracy_pct", "correct", "images_hash", "config_hash", "backbone_hash", "schedules")
+_EPOCH = re.compile(r"(=== Round \d+)|epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* (loss.*) lr ")
+
+
+class Work(NamedTuple):
+    """A command and the folder that it works in.
+
+    name: for the table.
+    before: what the folder holds when the command is given.
+    run: gives the command in a folder, and again until it has nothing left to do; raises if it fails.
+    facts: what came of it there, by name.
+    again: what is given after a kill; None for the same.
+    """
+
+    name: str
+    before: Path
+    run: Callable[[Path], object]
+    facts: Callable[[Path], dict[str, Any]]
+    again: Callable[[Path], object] | None = None
+
+
+def drawn(total: int, seed: int, share: float) -> list[int]:
+    """So many of the points 1 to `total`, all of them for a share of 1."""
+    number = max(1, round(share * total))
+    return sorted(random.Random(seed).sample(range(1, total + 1), number))
+
+
+def fresh(before: Path, root: Path) -> Path:
+    """The folder as it is before the command."""
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(before, root)
+    return root
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """No word to the streams."""
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(Path("/dev/null").open("w"))
+        stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+def undisturbed(work: Work, scratch: Path) -> tuple[int, dict[str, Any]]:
+    """How many changes the command makes, and what comes of it."""
+    root = fresh(work.before, scratch / "undisturbed")
+    assert in_child(lambda: work.run(root), 0, scratch / "counted") == 0, f"{work.name}: fails without a kill"
+    total = int((scratch / "counted").read_text())
+    return total, work.facts(root)
+
+
+def killed(work: Work, scratch: Path, seed: int, share: float, expected: dict[str, Any] | None = None) -> Figure:
+    """The command, killed in front of each of its changes, or of a drawn share of them, and given again.
+
+    Args:
+        work: the command.
+        scratch: a folder for its folders.
+        seed: of what is drawn.
+        share: how many.
+        expected: what must come of it; without it what comes of it undisturbed.
+    """
+    total, found = undisturbed(work, scratch)
+    expected, figure = found if expected is None else expected, Figure(work.name)
+    assert found == expected, f"{work.name}: other {_differing(found, expected)} without a kill"
+    for point in drawn(total, seed, share):
+        start, root = time.monotonic(), fresh(work.before, scratch / "killed")
+        fault = _kill(work, root, point, scratch / "counted", expected)
+        where = f"{work.name}: killed at change {point} of {total} ({(scratch / 'counted').read_text()})"
+        figure.add(
+            "went on to another result" if fault else "went on to the same result",
+            time.monotonic() - start,
+            f"{where}: {fault}" if fault else "",
+        )
+    return figure
+
+
+def _kill(work: Work, root: Path, point: int, counted: Path, expected: dict[str, Any]) -> str:
+    """What is wrong after a kill; empty if nothing."""
+    if in_child(lambda: work.run(root), point, counted) != KILLED:
+        return "not reached"
+    code = in_child(lambda: (work.again or work.run)(root), 0, counted.with_suffix(".again"))
+    if code != 0:
+        return "hangs" if code < 0 else "does not go on"
+    left = [path.name for path in root.rglob("*.part*")]
+    if left:
+        return f"left {left}"
+    return _differing(work.facts(root), expected)
+
+
+def _differing(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+    return ", ".join(f"other {name}: {_short(expected.get(name), found.get(name))}" for name in names)
+
+
+def _short(wanted: Any, found: Any) -> str:
+    if isinstance(wanted, (dict, set)) and isinstance(found, type(wanted)):
+        return (
+            f"at {sorted(map(str, wanted.items() ^ found.items() if isinstance(wanted, dict) else wanted ^ found))[:3]}"
+        )
+    return f"{str(wanted)[:80]} -> {str(found)[:80]}"
+
+
+# ------------------------------------------------------------------ runs of train.py
+
+
+def prepare(scratch: Path, images_per_class: int = 8) -> Path:
+    """A EuroSAT-shaped tree, a small CLIP beside it, a config; the tree's folder."""
+    write_eurosat(scratch / "data", images_per_class=images_per_class)
+    torch.save(random_clip(1, text_layers=4, vision_layers=4).state_dict(), scratch / "clip.pt")
+    (scratch / "bare.yaml").write_text(BARE_CONFIG)
+    return scratch / "data"
+
+
+def train_in(root: Path, trainer: str, options: Mapping[str, Any], *flags: str) -> int:
+    """Exit code of train.py on the tree in a folder, into out/ there; the CLIP and config lie beside the folder."""
+    given: dict[str, Any] = {
+        "--root": root,
+        "--seed": 1,
+        "--trainer": trainer,
+        "--output-dir": root / "out",
+        "--config-file": root.parent / "bare.yaml",
+        "--dataset-config-file": ROOT / "configs/datasets/eurosat.yaml",
+    }
+    first = [str(word) for pair in given.items() for word in pair]
+    last = [str(word) for pair in options.items() for word in pair]
+    with silent():
+        return train.main([*first, *flags, *bare(root.parent / "clip.pt"), *last])
+
+
+def trained(trainer: str, options: Mapping[str, Any]) -> Callable[[Path], None]:
+    """The work of a training that ends well."""
+
+    def run(root: Path) -> None:
+        if train_in(root, trainer, options) != 0:
+            raise SystemExit(1)
+
+    return run
+
+
+def facts_of_run(root: Path) -> dict[str, Any]:
+    """What a run in out/ says and leaves, but for times."""
+    out = root / "out"
+    found = result.read(out).result or {}
+    rounds = [
+        tuple((k, str(v)) for k, v in one.items() if k != "elapsed_s")
+        for one in found.get("active", {}).get("rounds", ())
+    ]
+    return {
+        **{key: found.get(key) for key in SAME},
+        "rounds": rounds,
+        "losses": losses(out),
+        "files": {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and not _is_log(path)},
+        "prompts": {str(path.relative_to(out)): _hash_of(path) for path in out.rglob("model*.pth.tar*")},
+        "texts": {
+            str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in out.rglob("*")
+            if path.suffix in (".csv", ".html", ".png", ".npz") or path.name in ("schedule.json", "checkpoint")
+        },
+    }
+
+
+def _is_log(path: Path) -> bool:
+    return path.name.startswith("log.txt") or "tensorboard" in path.parts
+
+
+def losses(out: Path) -> dict[tuple[str, ...], str]:
+    """The losses of each batch as it was last trained, by round, epoch and batch; each start has a log of its own."""
+    found, number = {}, ""
+    for log in sorted(out.glob("log.txt*"), key=lambda path: path.stat().st_mtime_ns):
+        for line in log.read_text(encoding="utf-8").splitlines():
+            match = _EPOCH.search(line)
+            if match and match.group(1):
+                number = match.group(1)
+            elif match:
+                found[(number, match.group(2), match.group(3))] = match.group(4)
+    return found
+
+
+def _hash_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(checkpoint.read(path).state_dict.items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

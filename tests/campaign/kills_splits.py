@@ -1,0 +1,78 @@
+"""Kills of readers that make a split, few-shot lists or a listing, at every change, for every data set that makes some."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+
+from modprompt.data.readers.digits import Digits
+from tests.campaign import kills
+from tests.campaign.figures import Figure, joined
+from tests.modprompt.data import trees
+from tests.modprompt.data.test_readers import facts, read, sorted_listing
+
+ORDER = ((2, 4), (1, 2), (2, 1))  # seed, shots
+DIGITS = 40
+
+
+def _make(reader: str, root: Path) -> str:
+    """A tree of a reader; its name in Dassl."""
+    root.mkdir()
+    if reader == "image_folder":
+        trees.pictures(root, {"cat": 13, "dog": 9, "owl": 7})
+        return "ImageFolder"
+    if reader == "digits":
+        return "Digits"
+    make, name, *_ = trees.DATA_SETS[reader]
+    make(root)
+    return name
+
+
+def _few_digits() -> tuple[np.ndarray, list[int]]:
+    return np.arange(DIGITS * 64, dtype=np.uint8).reshape(DIGITS, 8, 8), [number % 10 for number in range(DIGITS)]
+
+
+def _lists(name: str, root: Path, seed: int, shots: int) -> list[Any]:
+    dataset = read(name, root, shots, seed=seed)
+    return [facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)]
+
+
+def _reading(name: str, order: tuple[tuple[int, int], ...]) -> Callable[[Path], None]:
+    def run(root: Path) -> None:
+        with kills.silent():
+            for seed, shots in order:
+                _lists(name, root, seed, shots)
+
+    return run
+
+
+def _facts(name: str) -> Callable[[Path], dict[str, Any]]:
+    def found(root: Path) -> dict[str, Any]:
+        files = {str(path.relative_to(root)) for path in root.rglob("*")}
+        with kills.silent():
+            return {"files": files, **{str(run): _lists(name, root, *run) for run in ORDER}}
+
+    return found
+
+
+def _killed(reader: str, scratch: Path, seed: int, share: float) -> list[Figure]:
+    """A reader killed, and read again in either order."""
+    name = _make(reader, scratch / reader)
+    work = kills.Work(f"{reader}: split and lists", scratch / reader, _reading(name, ORDER), _facts(name))
+    other = work._replace(again=_reading(name, ORDER[::-1]))
+    if kills.undisturbed(work, scratch)[0] == 0:
+        return []  # it makes none
+    return [kills.killed(one, scratch, seed, share) for one in (work, other)]
+
+
+def run(scratch: Path, seed: int, share: float) -> list[Figure]:
+    """All readers as one figure."""
+    for module in ("splits", "images"):
+        vars(sys.modules[f"modprompt.data.{module}"]).update(listdir_nohidden=sorted_listing)
+    Digits.arrays = staticmethod(_few_digits)  # each image is a change
+    readers = ("image_folder", "digits", *trees.DATA_SETS)
+    figures = [figure for reader in readers for figure in _killed(reader, scratch, seed, share)]
+    return [joined(figures, "kills of making splits, few-shot lists and listings")]
