@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import open_regular, read_text
+from modprompt.storage.opening import Refused, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,23 +55,19 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     Raises:
         UserError: if the file is missing or damaged, or has no such row.
     """
-    from scipy.io import loadmat
+    from modprompt.storage import mat_files  # late, as it needs NumPy
 
     try:
-        with open_regular(path) as file:
-            variable: np.ndarray = loadmat(file)[key]
+        variables = mat_files.read_mat(path)
     except FileNotFoundError:
         raise UserError(f"annotation file missing: {path}") from None
-    except UserError:
-        raise
-    except KeyError:
-        raise UserError(f"{path} has no variable {key!r}: fetch it again") from None
-    except Exception as error:
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} is not a whole MATLAB file ({said}): fetch it again") from None
-    shape = getattr(variable, "shape", ())
-    if len(shape) != 2 or min(shape) != 1:
-        raise UserError(f"{path}: {key!r} must be a row, but its shape is {tuple(shape)}: fetch it again")
+    except Refused as error:
+        raise UserError(f"{path} is not a whole MATLAB file ({error}): fetch it again") from None
+    if key not in variables:
+        raise UserError(f"{path} has no variable {key!r}: fetch it again")
+    variable = variables[key]
+    if variable.ndim != 2 or min(variable.shape) != 1:
+        raise UserError(f"{path}: {key!r} must be a row, but its shape is {variable.shape}: fetch it again")
     return variable.reshape(-1)
 
 
