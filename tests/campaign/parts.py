@@ -29,7 +29,9 @@ class Part(NamedTuple):
 PARTS: tuple[Part, ...] = (
     Part("kills-of-rounds", "kills_rounds", 1200),
     Part("kills-of-a-training", "kills_training", 900),
+    Part("kills-of-runs", "runs", 1200),
     Part("kills-of-splits", "kills_splits", 900),
+    Part("at-once", "at_once", 900),
     Part("kills-of-a-search", "kills_search", 900),
 )
 Run = Callable[[Path, int, float], "list[Figure]"]
