@@ -42,7 +42,7 @@ class Figure:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {**vars(self), "outcomes": dict(self.outcomes)}
+        return {**vars(self), "outcomes": dict(self.outcomes), "faults": list(self.faults)}
 
     @classmethod
     def of_json(cls, content: dict[str, Any]) -> Figure:

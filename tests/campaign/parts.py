@@ -31,6 +31,7 @@ PARTS: tuple[Part, ...] = (
     Part("kills-of-a-training", "kills_training", 900),
     Part("kills-of-runs", "runs", 1200),
     Part("kills-of-splits", "kills_splits", 900),
+    Part("limits", "limits", 1200),
     Part("at-once", "at_once", 900),
     Part("kills-of-a-search", "kills_search", 900),
 )
