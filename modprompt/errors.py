@@ -3,11 +3,21 @@
 from typing import Any, Sequence, Tuple
 
 
+_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a message that quotes what a file holds
+
+
 class UserError(ValueError):
     """A wrong setting, file or argument. Programs print the message alone and exit with a code, 2."""
 
     kind = "error"  # what stands in front of the message
     exit_code = 2
+
+    def __str__(self) -> str:
+        """The message as one line; the middle of one that quotes a long text is left out."""
+        text = super().__str__()
+        if len(text.splitlines()) > 1:
+            text = " ".join(text.split())
+        return text if len(text) <= _LONGEST else f"{text[:_SHOWN_FIRST]} [...] {text[-_SHOWN_LAST:]}"
 
 
 class WaitsForLabels(UserError):

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
-from modprompt.checks import at_least, check_name, finite_at_least, one_of
+from modprompt.checks import at_least, at_most, check_name, finite_at_least, one_of
 from modprompt.errors import SettingError
 
 Steps = Sequence[Sequence[int]]  # (remove, add) per layer, as a schedule is written out; kept as tuples
@@ -21,6 +21,7 @@ def setting(
     meaning: str,
     *,
     least: Optional[float] = None,
+    most: Optional[int] = None,
     choices: Sequence[str] = (),
     key: str = "",
     compared: bool = True,
@@ -31,11 +32,19 @@ def setting(
         default: its default; its type is that of the setting (a tuple is a schedule, written out).
         meaning: what it is, in one line.
         least: the smallest value; None for no bound.
+        most: the largest value of a whole number; None for no bound.
         choices: the values that there are; empty for any.
         key: its name in config files, if that is not the field's in capitals.
         compared: whether prompts learned under another value are refused; False for what changes learning alone.
     """
-    facts = {"meaning": meaning, "least": least, "choices": tuple(choices), "key": key, "compared": compared}
+    facts = {
+        "meaning": meaning,
+        "least": least,
+        "most": most,
+        "choices": tuple(choices),
+        "key": key,
+        "compared": compared,
+    }
     return dataclasses.field(default=default, metadata=facts)
 
 
@@ -53,6 +62,7 @@ class Setting(NamedTuple):
     default: Any
     meaning: str
     least: Optional[float]
+    most: Optional[int]
     choices: Tuple[str, ...]
     compared: bool
 
@@ -77,6 +87,8 @@ class Setting(NamedTuple):
                 raise SettingError([(self.key, f" must be finite, got {value}")])
         elif self.least is not None:
             at_least(self.key, value, self.least)
+        if self.most is not None:
+            at_most(self.key, value, self.most)
         return value
 
     def _typed(self, value: Any) -> Any:
@@ -148,6 +160,7 @@ class Configured:
                 default,
                 facts["meaning"],
                 facts["least"],
+                facts["most"],
                 facts["choices"],
                 facts["compared"],
             )

@@ -8,8 +8,6 @@ It reads checkpoints of every trainer, ours and the family's. Vision prompts hav
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from typing import Iterable, Iterator, List, Mapping, Tuple, Union
 
@@ -25,11 +23,14 @@ from modprompt.learners.view import learner_part
 from modprompt.programs import report
 from modprompt.runs import descriptions
 from modprompt.runs.checkpoint import Checkpoint, read
-from modprompt.storage.text import write_whole
+from modprompt.storage.tables import shielded, write_table
+from modprompt.storage.text import writable
 from modprompt.storage.versioned import understood
 from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
 
 Row = Tuple[int, Union[int, str], int, List[Word]]  # layer, class (or ""), number of the token from 1, nearest words
+
+COLUMNS = ("layer", "class", "token", "rank", "word", "distance")  # of the CSV
 
 
 def _labels(content: Checkpoint, count: int) -> list[int | str]:
@@ -105,15 +106,12 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(lines)
 
 
-def comma_separated(rows: Iterable[Row]) -> str:
-    """The rows as CSV, a line per word."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["layer", "class", "token", "rank", "word", "distance"])
+def csv_rows(rows: Iterable[Row]) -> Iterable[list[str]]:
+    """The rows as cells of a CSV, a line per word; words like = and - are no formulas there."""
     for layer, label, number, words in rows:
         for rank, word in enumerate(words, start=1):
-            writer.writerow([layer, label, number, rank, word.text, f"{word.distance:.6f}"])
-    return out.getvalue()
+            texts = [shielded(writable(str(label))), str(number), str(rank), shielded(writable(word.text))]
+            yield [str(layer), *texts, f"{word.distance:.6f}"]
 
 
 def run(argv: list[str] | None = None) -> None:
@@ -134,7 +132,7 @@ def run(argv: list[str] | None = None) -> None:
     if rows:
         print(table(rows))
     if args.csv:
-        write_whole(args.csv, comma_separated(rows))
+        write_table(args.csv, COLUMNS, csv_rows(rows))
         print(f"Written: {args.csv}")
 
 

@@ -22,6 +22,8 @@ from modprompt.active.sheet_parts import SCRIPT, STYLE
 from modprompt.data.class_names import distinct
 from modprompt.programs import one_line
 from modprompt.storage.image_files import opened
+from modprompt.storage.pages import html_text as _text
+from modprompt.storage.pages import policy
 from modprompt.storage.text import write_whole
 
 _SIDE = 160  # pixels of a thumbnail's longer side, at most
@@ -90,16 +92,6 @@ def _thumbnail(path: Path) -> _Thumbnail:
     return _Thumbnail(content.getvalue(), small)
 
 
-def _hash(text: str) -> str:
-    """What a policy of content calls a style or a script by."""
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"
-
-
-def _text(text: str) -> str:
-    """A text for the page, also one that is no UTF-8."""
-    return escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
-
-
 class _Form(NamedTuple):
     """What the page has for the entry of labels: what is said of it, attributes of the body, what stands at its end."""
 
@@ -127,11 +119,9 @@ def _form(rows: Sequence[Row], names: Sequence[str], csv_name: str) -> _Form:
 
 
 def _page(title: str, form: _Form, cards: str) -> str:
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)}; "
-    policy += "base-uri 'none'; form-action 'none'"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
+        f"{policy(STYLE, SCRIPT)}"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{STYLE}</style></head><body{form.data}><h1>{_text(title)}</h1>{form.about}"
         f"<main>{cards}</main>{form.end}</body></html>\n"

@@ -139,13 +139,21 @@ def _of_transformers(state: MutableMapping[str, Tensor], where: str) -> Dict[str
         parts = joined.setdefault(new, {})
         parts[part] = tensor
         if len(parts) == len(_HF_JOINED):
-            renamed[new] = torch.cat([parts[one] for one in _HF_JOINED])
+            renamed[new] = _one_of_three([parts[one] for one in _HF_JOINED], f"{where}: {new}")
             del joined[new]
     if joined:
         new, parts = next(iter(joined.items()))
         lacking = next(one for one in _HF_JOINED if one not in parts)
         raise UserError(f"{where} is not a whole CLIP: {lacking} of {new} is missing")
     return renamed
+
+
+def _one_of_three(parts: List[Tensor], where: str) -> Tensor:
+    """Query, key and value, one below the other."""
+    shapes = [tuple(part.shape) for part in parts]
+    if len(set(shapes)) > 1 or not shapes[0]:
+        raise UserError(f"{where} cannot be joined of query, key and value of the shapes {', '.join(map(str, shapes))}")
+    return torch.cat(parts)
 
 
 def _layer_name(name: str, where: str) -> Tuple[str, str]:

@@ -89,6 +89,8 @@ def _content(path: Path) -> Any:
         return read_safetensors(path)
     _refuse_other_kinds(path)
     content = read_weights(path, own=True)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} is not the state dict of a CLIP: it holds no tensors by name")
     _require_as_large_as_stored(content, path)
     return content
 

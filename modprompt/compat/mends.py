@@ -14,6 +14,7 @@ No file of Dassl is touched, and each mend is made only where it is needed:
   within bounds, and one that cannot be read ends the run with a line.
 """
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -167,8 +168,27 @@ def _mend_images() -> List[str]:
         return []
     if Path(__file__).resolve().parent in Path(str(tools.__file__)).resolve().parents:
         return []  # the small one reads so
+    theirs = {id(module.read_image) for module in (manager, tools) if hasattr(module, "read_image")}
+    for module in list(sys.modules.values()):  # who imports it by name has a name of its own: dassl.utils, a codebase
+        names = getattr(module, "__dict__", {})
+        if id(names.get("read_image")) in theirs:
+            names["read_image"] = read_rgb
     manager.read_image = tools.read_image = read_rgb
+    if hasattr(manager, "DatasetWrapper"):
+        manager.DatasetWrapper.__reduce__ = _to_a_worker
     return ["images: read within bounds; one that cannot be read ends the run"]
+
+
+def _to_a_worker(dataset: Any) -> Any:
+    """How a data set is pickled for a loader's worker that is no fork: a new process, where nothing is mended yet."""
+    kind = type(dataset)
+    return _in_a_worker, (kind.__module__, kind.__qualname__), vars(dataset)
+
+
+def _in_a_worker(module: str, name: str) -> Any:
+    apply()
+    kind: Any = functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    return kind.__new__(kind)  # its content follows
 
 
 _done: List[str] = []

@@ -18,6 +18,7 @@ PLACES: Dict[str, Tuple[str, str]] = {  # where prompt tokens of a side stand; t
     "text": (BEHIND_START, BEFORE_START),
     "vision": (BEFORE_LN_PRE, BEHIND_LN_PRE),
 }
+MOST_TOKENS = 1024  # prompt tokens in front of a layer: more than any method has, and room on any machine
 
 
 class Step(NamedTuple):
@@ -44,7 +45,7 @@ class Schedule(Tuple[Step, ...]):
 
     Raises:
         UserError: if a step is not a pair of whole numbers from 0 up, or a layer removes more prompt tokens than
-            reach it; the layer is named. On another place.
+            reach it, or more than MOST_TOKENS are there then; the layer is named. On another place.
     """
 
     side: str
@@ -83,6 +84,11 @@ class Schedule(Tuple[Step, ...]):
                     f"but only {present} reach it; remove fewer there or add more before"
                 )
             present += step.add - step.remove
+            if present > MOST_TOKENS:
+                raise UserError(
+                    f"{self.side} schedule, layer {layer}: has {present} prompt tokens, but a layer may have "
+                    f"at most {MOST_TOKENS}; add fewer or remove more"
+                )
 
     @property
     def counts(self) -> Tuple[int, ...]:

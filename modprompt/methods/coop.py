@@ -9,7 +9,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable
 from modprompt.engine.context import Context, from_words, random_context
 from modprompt.engine.prompts import POSITIONS
-from modprompt.engine.schedule import BEFORE_START, Schedules, Shape, no_prompts, shallow
+from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.learners.independent import IndependentPromptLearner
@@ -25,7 +25,7 @@ class OneContext(LearnedText, WithDescriptions):
     prefix = ""
 
     # it shows in a checkpoint, and with CTX_INIT it is not used
-    n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", compared=False)
+    n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", most=MOST_TOKENS, compared=False)
     ctx_init: str = setting("", "words the context starts from")
 
     def check(self) -> None:

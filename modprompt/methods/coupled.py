@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modprompt.engine.schedule import Schedule, Schedules, Shape, replacement
+from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, replacement
 from modprompt.fields import setting
 from modprompt.methods.groups import LearnedText, PromptsVision
 
@@ -13,7 +13,9 @@ class Coupled(LearnedText, PromptsVision):
 
     folder = "MultiModalPromptLearner"
 
-    n_ctx: int = setting(2, "context tokens in front of layer 0, and prompt tokens of each deep text layer", least=1)
+    n_ctx: int = setting(
+        2, "context tokens in front of layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS
+    )
     prompt_depth: int = setting(9, "layers that receive prompts")
 
     def vision_rule(self, layers: int) -> Schedule:

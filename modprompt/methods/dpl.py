@@ -9,7 +9,7 @@ from torch import Tensor
 from modprompt.clips.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
-from modprompt.errors import SettingError
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
 from modprompt.learners.base import Learner
 from modprompt.learners.lengths import LengthsPromptLearner
@@ -86,7 +86,10 @@ class DPL(LearnedText, PromptsVision, Regularised):
             if len(self.lengths_vision if side == "text" else self.lengths_text) == layers:
                 text += "; the other side's fit: for exchanged files there is ALPHAS_SWAPPED True"
             raise SettingError([(key, text)])
-        return by_lengths(lengths, side, OWN_PLACES[side])
+        try:
+            return by_lengths(lengths, side, OWN_PLACES[side])
+        except UserError as error:
+            raise SettingError([(key, f": {error}")]) from None
 
     def words(self, dataset: str) -> str:
         """The words in front of a class name; of the ensemble those of its last template, which ends the prompt."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from modprompt.checks import at_least
 from modprompt.clips.structure import CLIP
 from modprompt.engine.context import words_or_random
-from modprompt.engine.schedule import Schedule, Schedules, Shape, no_prompts, replacement
+from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.methods.contract import Classes
@@ -19,7 +19,7 @@ from modprompt.methods.groups import LearnedText, PromptsVision
 class DeepVision(PromptsVision):
     """Vision prompts with parameters of their own, replaced in front of each layer."""
 
-    n_ctx_vision: int = setting(2, "prompt tokens in front of each vision layer", least=0)
+    n_ctx_vision: int = setting(2, "prompt tokens in front of each vision layer", least=0, most=MOST_TOKENS)
     prompt_depth_vision: int = setting(9, "vision layers that receive prompts; 0 for none", least=0)
 
     @property
@@ -44,7 +44,9 @@ class IVLP(LearnedText, DeepVision):
     node = "TRAINER.IVLP"
     folder = "VLPromptLearner"
 
-    n_ctx_text: int = setting(2, "context tokens, and prompt tokens in front of each deeper text layer", least=1)
+    n_ctx_text: int = setting(
+        2, "context tokens, and prompt tokens in front of each deeper text layer", least=1, most=MOST_TOKENS
+    )
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX_TEXT is at most 4")
     prompt_depth_text: int = setting(9, "text layers that receive prompts")
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.context import placeholders
-from modprompt.engine.schedule import Schedule, Schedules, modular
+from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, modular
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.methods.contract import Classes
@@ -18,14 +19,21 @@ class MPL(Coupled, Regularised):
 
     node = "TRAINER.MPL"
 
-    n_add_op: int = setting(2, "projections appended on the vision side per deep layer, N_CTX tokens each", least=1)
+    n_add_op: int = setting(
+        2, "projections appended on the vision side per deep layer, N_CTX tokens each", least=1, most=MOST_TOKENS
+    )
     n_rm_op: int = setting(1, "vision prompt tokens removed in front of each deep layer", least=0)
     ctx_init: str = setting("a photo of a", "words behind the context")
 
     def vision_rule(self, layers: int) -> Schedule:
         """Each deep layer removes n_rm_op tokens and adds n_add_op * n_ctx."""
         add = self.n_add_op * self.n_ctx
-        return modular(layers, self.prompt_depth, self.n_ctx, self.n_rm_op, add, "vision")
+        try:
+            return modular(layers, self.prompt_depth, self.n_ctx, self.n_rm_op, add, "vision")
+        except SettingError:
+            raise
+        except UserError as error:
+            raise SettingError([("N_ADD_OP", f" {self.n_add_op}, N_RM_OP {self.n_rm_op}: {error}")]) from None
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         """The coupled learner, its context started from placeholders."""

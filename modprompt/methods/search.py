@@ -12,7 +12,7 @@ from modprompt.checks import at_most
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedule, Schedules, Shape
 from modprompt.engine.space import Option, options
-from modprompt.errors import SettingError
+from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.learners.slots import SlotsPromptLearner
 from modprompt.methods.alphas import MOST, AlphaSettings
@@ -107,7 +107,10 @@ class Search(AlphaSettings):
         return own._replace(**wide)
 
     def _wide(self, own: Schedule) -> Schedule:
-        return Schedule([(0, own[0].add), *[(0, self.add)] * (len(own) - 1)], own.side, own.place)
+        try:
+            return Schedule([(0, own[0].add), *[(0, self.add)] * (len(own) - 1)], own.side, own.place)
+        except UserError as error:
+            raise SettingError([("SEARCH.ADD", f" {self.add}, where nothing is removed: {error}")]) from None
 
     def _options(self, method: Method, wide: Schedules) -> Dict[str, Sequence[Sequence[Option]]]:
         found: Dict[str, Sequence[Sequence[Option]]] = {}

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
+from modprompt.runs import result_parts
 from modprompt.storage import json_text
 from modprompt.storage.opening import PathLike, read_bytes
 from modprompt.storage.seal import check_seal
@@ -37,12 +38,8 @@ def _untested(result: Mapping[str, Any]) -> bool:
     return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
 
 
-def _is_percentage(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100
-
-
 def read(folder: PathLike) -> Read:
-    """The result in a run's folder; its accuracy_pct is None where it had no test images."""
+    """The result in a run's folder, of parts of the types that runs write; its accuracy_pct is None without images."""
     path = Path(folder) / FILE_NAME
     result = read_json(path)
     if result is None:
@@ -52,11 +49,9 @@ def read(folder: PathLike) -> Read:
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
     accuracy = result.get("accuracy_pct")
-    if not _is_percentage(accuracy) and not _untested(result):
+    if not result_parts.is_percentage(accuracy) and not _untested(result):
         return Read(None, f"{FILE_NAME} is damaged (accuracy_pct {str(accuracy)[:20]})")
-    if not isinstance(result.get("settings", {}), dict):
+    if "settings" in result and result["settings"] is None:  # a run of an early version has no such part
         return Read(None, f"{FILE_NAME} is damaged (settings)")
-    files = result.get("files") or {}
-    if not isinstance(files, dict) or not all(isinstance(digest, str) for digest in files.values()):
-        return Read(None, f"{FILE_NAME} is damaged (files)")
-    return Read(result)
+    fault = result_parts.fault(result)
+    return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(result)

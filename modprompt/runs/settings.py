@@ -6,6 +6,7 @@ here, so that thousands of results are compared in no time.
 
 import ast
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -14,13 +15,15 @@ from modprompt.errors import UserError
 from modprompt.storage import yaml_text
 from modprompt.storage.opening import Refused
 
+_MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those in front of a difference
+
 # what decides no number of a training
 FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "TEST.IMAGE_CACHE",
     "MODEL.COMPILE", "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
-    "SEARCH.RUNS",
+    "SEARCH.RUNS", "INPUT.MAX_MEGAPIXELS",
 }  # fmt: skip
 
 # settings that have a flag of train.py
@@ -114,7 +117,19 @@ def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not se
     """What differs between two sets of settings, as "KEY old -> new"."""
     both = sorted(set(old) | set(new))
     texts = [(key, old.get(key, unset), new.get(key, unset)) for key in both]
-    return [f"{key} {before} -> {after}" for key, before, after in texts if before != after]
+    different = [(key[:_MOST_SHOWN], *_apart(before, after)) for key, before, after in texts if before != after]
+    return [f"{key} {before} -> {after}" for key, before, after in different]
+
+
+def _apart(*texts: str) -> Iterator[str]:
+    """Each of the texts; of a long one what is around the first place where they differ."""
+    start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
+    for text in texts:
+        if len(text) <= _MOST_SHOWN:
+            yield text
+        else:
+            end = "..." if len(text) > start + _MOST_SHOWN else ""
+            yield ("..." if start else "") + text[start : start + _MOST_SHOWN] + end
 
 
 def differences(

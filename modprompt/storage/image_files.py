@@ -4,6 +4,7 @@ Pillow tells a format by content, and knows some that are programs (an EPS named
 """
 
 import contextlib
+import math
 import os
 import threading
 from typing import BinaryIO, Iterator
@@ -19,6 +20,20 @@ VARIABLE = "MODPROMPT_MAX_MEGAPIXELS"  # of the environment, so that loaders' wo
 _BOUND = threading.Lock()
 
 
+def bound(megapixels: float) -> None:
+    """Set the bound, for this process and those that it starts: INPUT.MAX_MEGAPIXELS of a run.
+
+    Args:
+        megapixels: above 0; the default leaves what the environment says.
+
+    Raises:
+        UserError: if that is no number above 0.
+    """
+    if megapixels != MOST_MEGAPIXELS:
+        os.environ[VARIABLE] = repr(float(megapixels))
+    most_megapixels()
+
+
 def most_megapixels() -> float:
     """The bound of this process.
 
@@ -30,7 +45,7 @@ def most_megapixels() -> float:
         most = MOST_MEGAPIXELS if said is None else float(said)
     except ValueError:
         most = 0.0
-    if not most > 0:
+    if not (most > 0 and math.isfinite(most)):
         raise UserError(f"{VARIABLE} must be a number above 0, got {said!r}")
     return most
 
@@ -60,12 +75,17 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
 def read_rgb(path: PathLike) -> Image.Image:
     """An image file, decoded, in RGB.
 
+    What Pillow does with it later, to crop it, may ask for Pillow's own bound, which a larger image raises.
+
     Raises:
         FileNotFoundError: if there is none; it is named.
         UserError: in one line with its name, if it cannot be read as `opened` reads.
     """
     try:
         with opened(path) as image:
+            pixels = image.width * image.height
+            if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+                Image.MAX_IMAGE_PIXELS = pixels
             return image.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"image not found: {path}") from None

@@ -5,7 +5,7 @@ It stands under the key `modprompt`, beside the record's version: {..., "modprom
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
 from modprompt.errors import UserError
 
@@ -38,6 +38,14 @@ def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> Dict[str, 
     return {**marked, KEY: {**marked[KEY], "hash": content_hash(marked)}}
 
 
+def _hash_if_any(content: Any) -> Optional[str]:
+    """The hash of a content; None if it has other than plain values, which nobody has sealed."""
+    try:
+        return content_hash(content)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
 def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "delete it to make it anew") -> bool:
     """Whether a record that was read carries a hash, and then the right one.
 
@@ -46,7 +54,8 @@ def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "dele
     """
     if not isinstance(content.get(KEY), dict):
         return False
-    if content[KEY].get("hash") != content_hash(_without_hash(content)):
+    digest = _hash_if_any(_without_hash(content))
+    if digest is None or content[KEY].get("hash") != digest:
         raise UserError(f"{path} is damaged or was changed by hand (its hash is of another content): {what_to_do}")
     return True
 

@@ -8,6 +8,7 @@ from typing import Any, Union
 from modprompt.storage.parts import part_of
 
 PathLike = Union[str, Path]
+_JOINERS = "\u200c\u200d"  # unseen, and part of words in some scripts
 
 
 def sha256_of(path: PathLike) -> str:
@@ -21,6 +22,20 @@ def sha256_of(path: PathLike) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def one_line(text: str) -> str:
+    """A text for a line that anybody reads: no line breaks, and escapes for what is not seen or steers a terminal."""
+    return "".join(map(_seen, " ".join(text.split())))
+
+
+def _seen(char: str) -> str:
+    return char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
+
+
+def writable(text: str) -> str:
+    """A text as UTF-8 can hold it: names of files that are none are written with escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_whole(path: PathLike, text: str) -> None:

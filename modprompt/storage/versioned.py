@@ -1,5 +1,6 @@
 """Hashes that say by which rule they were made, so that those of an earlier rule are still understood."""
 
+import re
 import warnings
 from typing import Dict, Mapping
 
@@ -17,6 +18,12 @@ class Versioned(str):
         return made
 
 
+def version_of(text: str) -> int:
+    """The version that stands in front of a hash; 0 if none does."""
+    found = re.match(r"([1-9][0-9]{0,8}):", text)
+    return int(found.group(1)) if found else 0
+
+
 def plain(values: Mapping[str, str]) -> Dict[str, str]:
     """Values, by name, as they are written into files: nothing but text."""
     return {name: str(value) for name, value in values.items()}
@@ -30,10 +37,10 @@ def in_the_form_of(recorded: str, mine: str) -> str:
     """
     if not isinstance(mine, Versioned):
         return mine
-    version, colon, _ = str(recorded).partition(":")
-    if not colon:
+    if ":" not in str(recorded):
         return mine.old or mine
-    if version.isdigit() and int(version) > int(mine.partition(":")[0]):
+    version = version_of(str(recorded))
+    if version > version_of(mine):
         raise UserError(f"a hash of version {version} ({recorded[:20]}) was made by a newer modprompt: update this one")
     return mine
 

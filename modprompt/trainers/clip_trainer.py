@@ -20,6 +20,7 @@ from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
+from modprompt.storage import image_files
 from modprompt.trainers import asked, backbone, card_errors, device, mistakes, once
 from modprompt.trainers.feature_cache import feature_batches, how_computed
 from modprompt.trainers.image_cache import with_kept_images
@@ -44,6 +45,7 @@ class CLIPTrainer(TrainerX):
                 run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
             if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
                 raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
+            image_files.bound(cfg.INPUT.get("MAX_MEGAPIXELS", image_files.MOST_MEGAPIXELS))
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             device.set_up(cfg)  # the same
             super().__init__(cfg)

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import functools
+import math
 import os
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
@@ -124,6 +125,8 @@ def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
         ("INPUT.NO_TRANSFORM", not node.NO_TRANSFORM, "False for a CLIP", node.NO_TRANSFORM),
         ("DATALOADER.K_TRANSFORMS", loader.K_TRANSFORMS == 1, "1", loader.K_TRANSFORMS),
     ]
+    most = node.MAX_MEGAPIXELS
+    rules.append(("INPUT.MAX_MEGAPIXELS", 0 < most < math.inf, "a number above 0", most))
     at_least_one = {
         "DATALOADER.TRAIN_X.BATCH_SIZE": loader.TRAIN_X.BATCH_SIZE,
         "DATALOADER.TEST.BATCH_SIZE": loader.TEST.BATCH_SIZE,

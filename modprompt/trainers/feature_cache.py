@@ -98,7 +98,9 @@ def _fault(features: np.ndarray, labels: np.ndarray, stands_for: str, seal: str,
         return f"it has {len(features)} rows for {len(dataset.data_source)} images"
     if labels.tolist() != [item.label for item in dataset.data_source]:
         return "its labels are others"
-    return "" if np.isfinite(features).all() else "not all of its numbers are finite"
+    if features.dtype != np.float32 or not np.isfinite(features).all():
+        return "not all of its numbers are finite float32"
+    return ""
 
 
 def _read(path: Path, stands_for: str, dataset: Any) -> Optional[Tuple[Tensor, Tensor]]:

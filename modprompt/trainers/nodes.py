@@ -16,6 +16,7 @@ from modprompt.fields import Configured, as_config
 from modprompt.methods.base import Method
 from modprompt.methods.search import Search
 from modprompt.runs.rounds import Active
+from modprompt.storage.image_files import MOST_MEGAPIXELS
 
 C = TypeVar("C", bound=Configured)
 
@@ -58,6 +59,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.INPUT.RESIZE_MODE = (
         "shortest"  # or squash; with SIZE, INTERPOLATION, PIXEL_MEAN and STD it follows the CLIP
     )
+    defaults.INPUT.MAX_MEGAPIXELS = MOST_MEGAPIXELS  # a larger image is refused
     defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
     defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
@@ -95,7 +97,8 @@ def method_of(cls: Type[C], node: Mapping[str, Any]) -> C:
 
 
 _NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
-_FLOATS: Dict[str, Tuple[str, ...]] = {}  # by node: settings that may be any number, whose default looks whole
+# by node: settings that may be any number, whose default looks whole or what is given does
+_FLOATS: Dict[str, Tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
 
 
 def add_defaults(cfg: CfgNode) -> None:
@@ -123,7 +126,7 @@ def register_method(cls: Type[Configured]) -> None:
 def _register(cls: Type[Configured], node: Optional[CfgNode]) -> None:
     name = cls.node.rpartition(".")[2]
     if name:
-        _FLOATS[name] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
+        _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
     register_defaults(name, node)
 
 
@@ -155,8 +158,8 @@ def _prepare_before(merge: str) -> None:
         given = next(iter((*args, *kwargs.values())), None)
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)
-            for name, key, value in _numbers(given):
-                _make_room(self.TRAINER[name], key, value)
+            for node, key, value in _numbers(given):
+                _make_room(_at(self, node), key, value)
         return plain(self, *args, **kwargs)
 
     vars(prepared)["prepares"] = True
@@ -164,16 +167,24 @@ def _prepare_before(merge: str) -> None:
 
 
 def _numbers(given: Any) -> Iterator[Tuple[str, str, Any]]:
-    """(node, key, value) of each setting of a method that may be any number, among what is merged."""
+    """(node, key, value) of each setting that may be any number, among what is merged."""
     if isinstance(given, (list, tuple)):
         for name, value in zip(given[0::2], given[1::2]):
-            parts = str(name).split(".")
-            if len(parts) == 3 and parts[0] == "TRAINER" and parts[2] in _FLOATS.get(parts[1], ()):
-                yield parts[1], parts[2], value
-    elif isinstance(given, CfgNode) and isinstance(given.get("TRAINER"), CfgNode):
-        for name, node in given.TRAINER.items():
-            if isinstance(node, CfgNode):
-                yield from ((name, key, value) for key, value in node.items() if key in _FLOATS.get(name, ()))
+            node, _, key = str(name).rpartition(".")
+            if key in _FLOATS.get(node, ()):
+                yield node, key, value
+    elif isinstance(given, CfgNode):
+        for node, keys in _FLOATS.items():
+            there = _at(given, node)
+            yield from ((node, key, there[key]) for key in keys if isinstance(there, CfgNode) and key in there)
+
+
+def _at(cfg: CfgNode, name: str) -> Any:
+    """The node of a dotted name; None if there is none."""
+    node: Any = cfg
+    for part in name.split("."):
+        node = node.get(part) if isinstance(node, CfgNode) else None
+    return node
 
 
 def _make_room(node: CfgNode, key: str, value: Any) -> None:

@@ -22,6 +22,7 @@ from modprompt.learners.base import Learner
 from modprompt.methods.base import Method
 from modprompt.methods.records import view_of
 from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
+from modprompt.storage.forms import Form, table
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import device, mistakes, text_chunk, training_state
 from modprompt.trainers.clip_trainer import CLIPTrainer
@@ -32,6 +33,7 @@ from modprompt.trainers.nodes import method_of, registered_default, searched
 from modprompt.trainers.resuming import ResumableRun
 from modprompt.trainers.searching import Searching
 from modprompt.trainers.second_node import require_stood_in
+from modprompt.trainers.state_form import average_form, scaler_form
 from modprompt.trainers.telling import tell_of
 from modprompt.training.fused import fused
 from modprompt.training.graph import GraphStep
@@ -280,6 +282,13 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         scaler = {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
         return {**scaler, **average, text_chunk.KEY: self.text_chunk, **self.search_state()}
+
+    def extras_form(self, epoch: int) -> Form:
+        """What extra_state gives behind so many epochs; a loss scale may be missing, of a run begun without one."""
+        average = self.model.average
+        scaler = {} if self.scaler is None else {"scaler": scaler_form(self.scaler.state_dict())}
+        of_average = {} if average is None else {"average": average_form(epoch, self.model.prompt_learner.trained())}
+        return table({**of_average, **self.search_form(epoch)}, {**scaler, text_chunk.KEY: text_chunk.FORM})
 
     def load_extra_state(self, extras: Any) -> None:
         """Take back what extra_state gave."""

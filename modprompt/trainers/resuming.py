@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from modprompt.errors import UserError
+from modprompt.storage.forms import Form, anything
 from modprompt.storage.parts import copy_whole
 from modprompt.trainers import training_state
 from modprompt.trainers.run_folder import has_checkpoint, newest_state
@@ -31,6 +32,10 @@ class ResumableRun(_Trainer):
     def extra_state(self) -> Dict[str, Any]:
         """What else the trainer must remember between epochs: tensors and plain values."""
         return {}
+
+    def extras_form(self, epoch: int) -> Form:
+        """What `load_extra_state` can take behind so many epochs; looked at before anything of the run is changed."""
+        return anything
 
     def load_extra_state(self, extras: Mapping[str, Any]) -> None:
         """Take back what extra_state gave."""
@@ -69,7 +74,7 @@ class ResumableRun(_Trainer):
 
     def _resume_state(self, directory: str) -> int:
         epoch, self.best_result, extras = training_state.load(
-            directory, self.resume_settings(), self._models, self._optims, self._scheds
+            directory, self.resume_settings(), self._models, self._optims, self._scheds, self.extras_form
         )
         self.load_extra_state(extras)
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")

@@ -23,6 +23,7 @@ from modprompt.runs import result as results
 from modprompt.runs import schedule_file
 from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
+from modprompt.storage import image_files
 from modprompt.trainers import backbone, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
@@ -121,6 +122,7 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         UserError: if a setting, a file or the output folder does not fit.
     """
     cfg = config.build(settings, tests=mode.eval_only)
+    image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
     if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
         raise UserError(
             f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "

@@ -15,7 +15,11 @@ from modprompt.methods.alphas import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.runs import images, schedule_file
+from modprompt.storage.forms import Form, rows, table, whole
 from modprompt.trainers import search_files
+from modprompt.trainers.optimiser_form import optimiser_form
+from modprompt.trainers.state_form import scaler_form
+from modprompt.trainers.tensor_forms import tensors_like
 from modprompt.training.alphas import ValidationBatches
 from modprompt.training.fused import fused
 from modprompt.training.step import Step
@@ -185,21 +189,28 @@ class Searching(_Trainer):
         }
         return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
 
-    def load_search_state(self, extras: Mapping[str, Any]) -> None:
-        """Take back what search_state gave.
+    def search_form(self, epoch: int) -> Dict[str, Form]:
+        """What search_state gives behind so many epochs."""
+        if self.searches is None:
+            return {}
+        step, batches = self._alpha_step, len(self._validation.loader)
+        required = {
+            "optimiser": optimiser_form(step.optimiser, ()),
+            "taken": whole(0, batches),
+            "history": rows(tensors_like(self._learner.alphas_now()), epoch + 1),
+        }
+        scaler = {} if step.scaler is None else {"scaler": scaler_form(step.scaler.state_dict())}
+        return {EXTRA: table(required, scaler)}
 
-        Raises:
-            UserError: if it is not there.
-        """
+    def load_search_state(self, extras: Mapping[str, Any]) -> None:
+        """Take back what search_state gave, of the form that search_form says."""
         if self.searches is None:
             return
-        state: Any = extras.get(EXTRA)
-        if not isinstance(state, Mapping):
-            raise UserError("the training state is not that of a search: delete it to start anew")
+        state = extras[EXTRA]
         self._alpha_step.optimiser.load_state_dict(state["optimiser"])
         if self._alpha_step.scaler is not None and "scaler" in state:
             self._alpha_step.scaler.load_state_dict(state["scaler"])
-        self._validation.go_on(int(state["taken"]))
+        self._validation.go_on(state["taken"])
         self._history = list(state["history"])
         for epoch in range(len(self._history)):
             self._write_alphas(epoch)

@@ -7,9 +7,10 @@ and into result.json (None: all at once), and a run that goes on takes it back.
 from typing import Any, Mapping, Optional
 
 from modprompt.engine.model import PromptedCLIP
-from modprompt.errors import UserError
+from modprompt.storage.forms import maybe, whole
 
 KEY = "text_chunk"
+FORM = maybe(whole(1))  # of what stands under it
 
 
 def decide(model: PromptedCLIP, cfg: Any) -> None:
@@ -36,18 +37,13 @@ def take_back(model: PromptedCLIP, cfg: Any, state: Mapping[str, Any]) -> None:
     Args:
         model: for which `decide` has been asked.
         cfg: the run's configuration.
-        state: what the trainer has remembered.
-
-    Raises:
-        UserError: if what it has remembered is no number of tokens.
+        state: what the trainer has remembered; under KEY, if at all, what FORM takes.
     """
     now = in_use(model, cfg)
     if KEY not in state:
         print(f"The training state does not say how the text side was computed: {_say(now)} from here")
         return
     kept = state[KEY]
-    if kept is not None and (isinstance(kept, bool) or not isinstance(kept, int) or kept < 1):
-        raise UserError(f"the training state is damaged ({KEY} {str(kept)[:20]}): delete it to start the training anew")
     if kept == now:
         return
     if cfg.MODEL.get("TEXT_CHUNK", 0):

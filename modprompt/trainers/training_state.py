@@ -6,7 +6,7 @@ Whichever Dassl runs it, the file is the same.
 
 import os
 import random
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, cast
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple, cast
 
 import numpy as np
 import torch
@@ -15,12 +15,18 @@ from dassl.config import cfg_default
 from modprompt.errors import UserError
 from modprompt.runs.images import VALIDATION
 from modprompt.runs.settings import FREE, changes
+from modprompt.storage.forms import Form, anything
+from modprompt.storage.opening import Refused
 from modprompt.storage.tensors import read_tensors, write_tensors
 from modprompt.storage.versioned import plain, understood
+from modprompt.trainers.optimiser_form import without_state
+from modprompt.trainers.state_form import head_form, require_parts
 
 _NumPyState = Tuple[str, np.ndarray, int, int, float]
 FILE_NAME = "training_state.pth.tar"
 TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
+_TO_DO = "delete it to start anew, or take another copy"
+_MOST_EPOCHS = 1 << 20
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
@@ -125,6 +131,7 @@ def save(
         "models": {name: model.state_dict() for name, model in models.items()},
         "optims": {name: optim.state_dict() for name, optim in optims.items() if optim is not None},
         "scheds": {name: sched.state_dict() for name, sched in scheds.items() if sched is not None},
+        "idle": {name: without_state(one.state_dict()) for name, one in optims.items() if one is not None},
         "random": random_states(),
         "extras": extras or {},
     }
@@ -148,23 +155,37 @@ def load(
     models: Mapping[str, Any],
     optims: Mapping[str, Any],
     scheds: Mapping[str, Any],
+    extras_form: Callable[[int], Form] = lambda epoch: anything,
 ) -> Tuple[int, float, Mapping[str, Any]]:
-    """Put everything back as it was.
+    """Put everything back as it was. Nothing is changed before all of the file was looked at.
+
+    Args:
+        directory: where the file is.
+        settings: of this run.
+        models: what goes on, by name.
+        optims: likewise.
+        scheds: likewise.
+        extras_form: gives the form of the extras behind so many epochs.
 
     Returns:
         (finished epochs, best validation result so far, extras).
 
     Raises:
-        UserError: if the file is damaged, or the run was made with other settings; they are named.
+        UserError: if the file is damaged, a part is missing or none of this run's, or the run was made with other
+            settings; they are named.
     """
     path = os.path.join(directory, FILE_NAME)
     try:
         states = read_tensors(path, mapped=False)  # it is written over while the run goes on
-        epoch, best, extras = int(states["epoch"]), float(states["best_result"]), states["extras"]
-        theirs = dict(states["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it to start the training anew") from None
-    require_same(settings, theirs, directory)
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+    try:
+        head_form(_most_epochs(settings))(states, "")
+        require_same(settings, states["settings"], directory)
+        require_parts(states, models, optims, scheds)
+        extras_form(states["epoch"])(states["extras"], "extras")
+    except Refused as error:
+        raise UserError(f"{path} is damaged or of another run ({error}): {_TO_DO}") from None
     for name, state in states["models"].items():
         models[name].load_state_dict(state)
     for name, state in states["optims"].items():
@@ -172,4 +193,9 @@ def load(
     for name, state in states["scheds"].items():
         scheds[name].load_state_dict(state)
     restore_random(states["random"])
-    return epoch, best, extras
+    return states["epoch"], float(states["best_result"]), states["extras"]
+
+
+def _most_epochs(settings: Mapping[str, str]) -> int:
+    text = settings.get("OPTIM.MAX_EPOCH", "")
+    return int(text) if text.isdecimal() else _MOST_EPOCHS

@@ -65,13 +65,17 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     elif event in CHANGES:
         for path in arguments:
             if isinstance(path, (str, bytes)):
-                _note_outside(event, path)
+                _note_outside(event, path, arguments[-1])
 
 
-def _note_outside(event: str, path: Any) -> None:
+def _note_outside(event: str, path: Any, folder: Any = None) -> None:
+    """Note a path outside of what is watched; a relative one may be meant from an open folder, by its number."""
     if isinstance(path, int) or path is None:
         return
-    where = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - pathlib would be heard by the hook
+    where = os.fsdecode(path)
+    if isinstance(folder, int) and folder > 2 and event != "os.truncate" and not where.startswith(os.sep):
+        where = f"{os.readlink(f'/proc/self/fd/{folder}')}/{where}"  # noqa: PTH115
+    where = os.path.abspath(where)  # noqa: PTH100 - pathlib would be heard by the hook
     if not where.startswith((_watch.folder + os.sep, *_BELONGS_TO_ALL)) and where != _watch.folder:
         _watch.acts.append(f"{event} {where[:120]}")
 

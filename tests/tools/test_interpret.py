@@ -119,3 +119,11 @@ def test_contexts_of_phrases_are_told_apart(tmp_path):
     rows = interpret.interpret(str(tmp_path / "prompts.pt"), 1, asked)
     assert [label for _, label, *_ in rows] == ["0 phrase 1", "1 phrase 1", "1 phrase 2"]
     assert interpret.table(rows).splitlines()[2].startswith("layer 0, class 1 phrase 2, token 1")
+
+
+def test_words_are_no_formulas_in_the_csv_and_distances_stay_numbers():
+    words = [interpret.Word("=", 0.5), interpret.Word("-1", 0.25), interpret.Word("@b", 1.0), interpret.Word("a", 2.0)]
+    rows = list(interpret.csv_rows([(0, "+x", 1, words)]))
+    assert [row[4] for row in rows] == ["'=", "'-1", "'@b", "a"]
+    assert {row[1] for row in rows} == {"'+x"}
+    assert [row[5] for row in rows] == ["0.500000", "0.250000", "1.000000", "2.000000"]

@@ -22,6 +22,10 @@ from modprompt.storage.paths import is_link
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
+MOST_BYTES = 400 * 10**9  # of a file: ImageNet's largest archive has 150 GB
+_MOST_DIGITS = 20
+_PAGES = ("text/html", "application/xhtml+xml")
+_PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<meta ")
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
@@ -75,7 +79,41 @@ def _open_part(part: Path) -> BinaryIO:
     return os.fdopen(file, "r+b")
 
 
-def _append(url: str, part: Path) -> None:
+class _Refused(UserError):
+    """What a server gives is not the file: no part of it is kept."""
+
+
+def _number(text: str | None) -> int | None:
+    """What Content-Length says; None if it says nothing."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
+        raise _Refused(f"the server says that it sends {text[:40]!r} bytes")
+    return int(text)
+
+
+def _require_room(size: int | None) -> None:
+    if size is not None and size > MOST_BYTES:
+        raise _Refused(f"it has more than {MOST_BYTES // 10**9} GB, which no data set's file has")
+
+
+def _nothing_is_left(error: urllib.error.HTTPError, have: int) -> None:
+    """For a server that has nothing to send behind a part: it is the whole file, and no more, as far as that is said."""
+    size = (error.headers.get("Content-Range") or "").rpartition("/")[2]
+    if size.isdigit() and size != str(have):
+        raise _Refused(f"the part that is here has {have} bytes, the server's file {size[:_MOST_DIGITS]}")
+
+
+def _require_file(response: http.client.HTTPResponse, have: int, checked: bool) -> None:
+    """What the headers of an answer must say."""
+    part = response.headers.get("Content-Range") or ""
+    if have and part and not part.startswith(f"bytes {have}-"):
+        raise _Refused(f"the server was asked for what follows byte {have}, and sends {part[:60]!r}")
+    if not checked and response.headers.get_content_type() in _PAGES:
+        raise _Refused("the server sends a web page in place of the file")
+
+
+def _append(url: str, part: Path, checked: bool) -> None:
     """Download what is missing of `part`; from the start if the server does not resume."""
     with _open_part(part) as file:
         have = file.seek(0, os.SEEK_END)
@@ -85,23 +123,38 @@ def _append(url: str, part: Path) -> None:
         try:
             response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
         except urllib.error.HTTPError as error:
-            if error.code == 416 and have:  # nothing is left to send
-                return
+            error.close()
+            if error.code == 416 and have:
+                return _nothing_is_left(error, have)
             raise
         with response:
             have = have if response.status == 206 else 0
+            _require_file(response, have, checked)
+            left = _number(response.headers.get("Content-Length"))
+            total = None if left is None else left + have
+            _require_room(total)
             file.truncate(file.seek(have))
-            left = response.headers.get("Content-Length")
-            total = int(left) + have if left else None
             with tqdm(
                 total=total, initial=have, unit="B", unit_scale=True, desc=part.name.removesuffix(".part")
             ) as bar:
                 while chunk := response.read(_CHUNK):
+                    _require_room(file.tell() + len(chunk))
                     file.write(chunk)
                     bar.update(len(chunk))
             arrived = file.tell()
-    if total is not None and arrived < total:
+    if total is not None and arrived != total:
         raise http.client.IncompleteRead(b"", total - arrived)
+
+
+def _require_content(part: Path) -> None:
+    """Something must have come, and no page that says why nothing did."""
+    with open_regular(part) as file:
+        start = file.read(_CHUNK).lstrip(b"\xef\xbb\xbf \t\r\n")[:20].lower()
+    if start.startswith(_PAGE_STARTS):
+        raise _Refused("what was sent is a web page, not the file")
+    if not start:
+        raise _Refused("what was sent is empty")
+    _require_room(part.stat().st_size)
 
 
 def _drive(identity: str, part: Path) -> None:
@@ -113,7 +166,7 @@ def _drive(identity: str, part: Path) -> None:
         done = gdown.download(id=identity, output=str(part), resume=True)
     except Exception as error:  # gdown raises many kinds
         raise UserError(" ".join(str(error).split())[:200]) from None
-    if done is None:
+    if done is None or not part.is_file():
         raise UserError("Google Drive did not hand it out")
 
 
@@ -127,7 +180,8 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
         digest: "kind:hex" it must have, or "".
 
     Raises:
-        UserError: if it cannot be had, the disk is full, or its digest is wrong (then it is removed).
+        UserError: if it cannot be had or the disk is full; if it is a web page, empty or larger than MOST_BYTES, or its
+            digest is wrong: then it is removed.
     """
     with _alone(target.parent):
         if not target.exists():  # else another process was faster
@@ -142,9 +196,13 @@ def _download(target: Path, url: str, drive: str, digest: str) -> None:
         raise UserError(f"{target.name}: {part} is a link, and nothing is written through it: remove it and run again")
     try:
         if url:
-            _append(url, part)
+            _append(url, part, bool(digest))
         else:
             _drive(drive, part)
+        _require_content(part)
+    except _Refused as error:
+        part.unlink()
+        raise UserError(f"{target.name}: {error}: removed; {by_hand}") from None
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(

@@ -1,13 +1,19 @@
-"""Archives unpacked into a new folder; one with a member that would land outside of it is refused whole."""
+"""Archives unpacked into a new folder; one with a member that would land outside of it is refused whole.
+
+Nothing that an archive says of itself is taken at its word: its kind is told by its first bytes, and what is counted is
+what is read and written.
+"""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import shutil
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from tqdm import tqdm
 
@@ -16,75 +22,178 @@ from modprompt.storage.opening import open_regular
 from modprompt.storage.paths import is_inside
 
 _MOST_TIMES, _LEAST_ROOM = 200, 64 << 20  # what an archive may unpack to: so many times its size, and this at least
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, ValueError, RuntimeError, NotImplementedError)
+_MOST_MEMBERS = 10_000_000  # ImageNet has 1.3 million images
+_MOST_DEEP, _MOST_NAME = 64, 1000  # folders in each other, characters of a path
+_MOST_READ = 64 << 20  # bytes that are asked for at once: what stands before a tar's member is shorter
+_CHUNK = 1 << 20
+_ZIP = (b"PK\3\4", b"PK\5\6")
+_COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
+
+
+class _Refused(UserError):
+    """An archive that nothing is taken from; the text says why."""
 
 
 class _Room:
-    """What is left of the bytes that an archive may unpack to."""
+    """What is left of the bytes and members that an archive may unpack to."""
 
     def __init__(self, archive: Path) -> None:
-        self.archive, self.left = archive, max(_LEAST_ROOM, _MOST_TIMES * archive.stat().st_size)
+        self.most = self.left = max(_LEAST_ROOM, _MOST_TIMES * archive.stat().st_size)
+        self.members = 0
+
+    def require(self, size: int) -> None:
+        """Raise _Refused unless there is room for so many bytes more."""
+        if size > self.left:
+            raise _Refused(f"it would unpack to more than {_MOST_TIMES} times its size")
 
     def take(self, size: int) -> None:
+        """Count bytes that are written."""
+        self.require(size)
         self.left -= size
-        if self.left < 0:
-            raise UserError(
-                f"{self.archive.name} is refused: it would unpack to more than {_MOST_TIMES} times its size"
-            )
+
+    def enter(self) -> None:
+        """Count a member."""
+        self.members += 1
+        if self.members > _MOST_MEMBERS:
+            raise _Refused(f"it has more than {_MOST_MEMBERS:,} members")
 
 
-def _check_name(name: str, archive: Path) -> None:
-    if not is_inside(name) and name.strip("./"):  # the folder itself, as some archives have it, is no harm
-        raise UserError(f"{archive.name} is refused: its member {name!r} would land outside the data set's folder")
+class _Stream:
+    """A tar as it is read, decompressed: no further than there is room, and not too much of it at once."""
+
+    def __init__(self, file: Any, most: int) -> None:
+        self._file, self._most = file, most
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MOST_READ:
+            raise tarfile.ReadError("what stands before a member is too long")
+        self._require(self.tell() + size)
+        content: bytes = self._file.read(size)
+        return content
+
+    def seek(self, place: int) -> int:
+        self._require(place)
+        return int(self._file.seek(place))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def _require(self, place: int) -> None:
+        if place > self._most:
+            raise _Refused(f"it would unpack to more than {_MOST_TIMES} times its size")
 
 
-def _unpack_zip(file: BinaryIO, archive: Path, folder: Path) -> None:
-    room = _Room(archive)
+def _place(name: str, folder: Path) -> Path:
+    """Where a member goes; the folder itself, as some archives have it, is no harm."""
+    if not name:
+        raise _Refused("it has a member without a name")
+    if not is_inside(name) and name.strip("./"):
+        raise _Refused(f"its member {name[:200]!r} would land outside the data set's folder")
+    if len(name) > _MOST_NAME or len(Path(name).parts) > _MOST_DEEP:
+        raise _Refused(f"its member {name[:60]!r}... has a path of {len(name):,} characters: too long or too deep")
+    return folder / name
+
+
+def _make_folder(place: Path, name: str) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise _Refused(f"its member {name!r} stands in or on another one that is a file") from None
+
+
+def _write(content: IO[bytes], place: Path, name: str, room: _Room) -> None:
+    """Write a member, never onto another one, whatever the file system takes for the same name."""
+    _make_folder(place.parent, name)
+    try:
+        file = place.open("xb")
+    except (FileExistsError, IsADirectoryError):
+        raise _Refused(f"its member {name!r} stands on another one (of the same name, or but for its case)") from None
+    with file:
+        while chunk := content.read(_CHUNK):
+            room.take(len(chunk))
+            file.write(chunk)
+
+
+def _unpack_zip(file: BinaryIO, archive: Path, folder: Path, room: _Room) -> None:
     with zipfile.ZipFile(file) as content:
         members = content.infolist()
+        said = 0
         for member in members:
-            _check_name(member.filename, archive)
-            room.take(member.file_size)
+            room.enter()
+            said += member.file_size
+            room.require(said)
+            _place(member.filename, folder)
         for member in tqdm(members, desc=f"unpacking {archive.name}", unit="file"):
-            content.extract(member, folder)
+            place = _place(member.filename, folder)
+            if member.is_dir():
+                _make_folder(place, member.filename)
+                continue
+            if member.flag_bits & 1:
+                raise _Refused(f"its member {member.filename!r} is encrypted")
+            try:
+                stream = content.open(member)
+            except NotImplementedError:
+                raise _Refused(f"its member {member.filename!r} is compressed in a way that is not known") from None
+            with stream:
+                _write(stream, place, member.filename, room)
 
 
-def _unpack_tar(file: BinaryIO, archive: Path, folder: Path) -> None:
-    room = _Room(archive)
-    with tarfile.open(fileobj=file) as content:
+def _unpack_tar(file: Any, archive: Path, folder: Path, room: _Room) -> None:
+    stream: Any = _Stream(file, room.most)
+    with tarfile.open(fileobj=stream, mode="r:") as content:
         for member in tqdm(content, desc=f"unpacking {archive.name}", unit="file"):
-            _check_name(member.name, archive)
-            if not (member.isdir() or member.isreg()):
-                raise UserError(f"{archive.name} is refused: its member {member.name!r} is neither file nor folder")
-            room.take(member.size)
-            content.extract(member, folder, filter="data")
+            room.enter()
+            place = _place(member.name, folder)
+            if member.isdir():
+                _make_folder(place, member.name)
+                continue
+            if not member.isreg():
+                raise _Refused(f"its member {member.name!r} is neither file nor folder")
+            room.require(member.size)
+            extracted = content.extractfile(member)
+            assert extracted is not None  # of a regular one
+            with extracted:
+                _write(extracted, place, member.name, room)
+
+
+def _unpack(file: BinaryIO, archive: Path, folder: Path) -> None:
+    room, start = _Room(archive), file.read(8)
+    file.seek(0)
+    if start.startswith(_ZIP):  # what is_zipfile looks at stands at the end of a tar that holds one, too
+        _unpack_zip(file, archive, folder, room)
+        return
+    for mark, decompressed in _COMPRESSED:
+        if start.startswith(mark):
+            with decompressed(file) as content:
+                _unpack_tar(content, archive, folder, room)
+            return
+    _unpack_tar(file, archive, folder, room)
 
 
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip or tar archive into `folder`, which is made, and removed again if anything fails.
 
     Raises:
-        UserError: if it is damaged, would write outside, holds links or devices, or the disk is full.
+        UserError: if it is damaged, would write outside or too much, holds links, devices or what is encrypted, or the
+            disk is full.
     """
     with open_regular(archive) as file:
         folder.mkdir(parents=True)
         try:
-            if zipfile.is_zipfile(file):
-                _unpack_zip(file, archive, folder)
-            else:
-                file.seek(0)
-                _unpack_tar(file, archive, folder)
-        except UserError:
-            shutil.rmtree(folder)
-            raise
-        except _DAMAGED as error:
-            shutil.rmtree(folder)
-            raise UserError(
-                f"{archive.name} is not a whole archive ({error}): remove {archive} and run again"
-            ) from None
-        except OSError as error:
+            _unpack(file, archive, folder)
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise UserError(f"{archive.name}: cannot unpack into {folder.parent} ({error.strerror or error})") from None
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, Exception):
+                raise UserError(_said(error, archive, folder)) from None
             raise
+
+
+def _said(error: Exception, archive: Path, folder: Path) -> str:
+    if isinstance(error, _Refused):
+        return f"{archive.name} is refused: {error}: remove {archive} and get it from elsewhere"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{archive.name}: cannot unpack into {folder.parent} ({error.strerror})"
+    if isinstance(error, MemoryError):
+        return f"{archive.name}: there is not enough memory to unpack it"
+    reason = " ".join(str(error).split())[:120] or type(error).__name__  # decoders raise all kinds
+    return f"{archive.name} is not a whole archive ({reason}): remove {archive} and run again"

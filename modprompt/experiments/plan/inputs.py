@@ -19,7 +19,7 @@ from modprompt.runs import same
 from modprompt.runs.result import read_json
 from modprompt.storage.seal import check_seal, sealed
 from modprompt.storage.text import write_json
-from modprompt.storage.versioned import Versioned
+from modprompt.storage.versioned import Versioned, version_of
 
 NOTES = "clip_hashes.json"
 _EMBEDDED_FILE = PACKAGE / "clips" / "models" / "glyph_clip.npz"
@@ -55,9 +55,9 @@ def clip_of(job: Job) -> Clip | None:
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         found = ast.literal_eval(text or "()")
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return ()  # refused with all other settings
-    return tuple(found) if isinstance(found, (list, tuple)) else ()
+    return tuple(found) if isinstance(found, (list, tuple)) and all(type(one) is int for one in found) else ()
 
 
 def _stamp(file: Path) -> list[int] | None:
@@ -113,9 +113,12 @@ class Inputs:
 
     def _hash(self, clip: Clip) -> Versioned | None:
         note = self.notes.get(clip.key)
-        if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file) or "old" not in note:
+        if not isinstance(note, dict) or note.get("stamp") != _stamp(clip.file):
             return None
-        return Versioned(str(note.get("hash")), str(note["old"]))
+        digest, old = note.get("hash"), note.get("old")
+        if not isinstance(digest, str) or not version_of(digest) or not isinstance(old, str):
+            return None
+        return Versioned(digest, old)
 
     def note_clips(self, jobs: Sequence[Job]) -> None:
         """Hash the CLIP files of jobs that are not noted as they are now.

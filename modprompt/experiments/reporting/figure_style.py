@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Sequence
 
+from modprompt.storage.text import one_line
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -13,8 +15,8 @@ MOST_METHODS = 12  # methods whose bars or curves can be told apart, data set by
 
 
 def shown(text: str) -> str:
-    """A name as matplotlib draws it as it is: no formulas in it, and not hidden by its first letter."""
-    text = text.replace("$", r"\$")
+    """A name as matplotlib draws it as it is: in one line, no formulas in it, and not hidden by its first letter."""
+    text = one_line(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from modprompt.experiments.plan.method import short_names
+from modprompt.experiments.reporting.figure_style import shown
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Section
 from modprompt.storage.pictures import pyplot, save_figure
@@ -46,11 +47,11 @@ def heat_maps(family: str, keys: Sequence[str], results: Results, sections: Sequ
             if cell is not None:
                 values[rows.index(point.get(rows_key, "")), across.index(point[columns_key])] = cell.mean
         _map(axes, values)
-        axes.set_xticks(range(len(across)), across, fontsize=8)
-        axes.set_yticks(range(len(rows)), rows, fontsize=8)
-        axes.set_xlabel(names[columns_key], fontsize=8)
-        axes.set_ylabel(names.get(rows_key, ""), fontsize=8)
-        axes.set_title(f"{column} (%)", fontsize=10)
+        axes.set_xticks(range(len(across)), list(map(shown, across)), fontsize=8)
+        axes.set_yticks(range(len(rows)), list(map(shown, rows)), fontsize=8)
+        axes.set_xlabel(shown(names[columns_key]), fontsize=8)
+        axes.set_ylabel(shown(names.get(rows_key, "")), fontsize=8)
+        axes.set_title(f"{shown(column)} (%)", fontsize=10)
     save_figure(fig, path)
     over = " and ".join(names.values())
     return f"{family}: mean accuracy over {over}, {section.title}; empty fields are not finished."

@@ -1,16 +1,17 @@
-"""A report as one HTML page that needs nothing beside it and is readable on a phone."""
+"""A report as one HTML page that needs nothing beside it, may load and run nothing, and is readable on a phone."""
 
 from __future__ import annotations
 
 import base64
+import re
 import struct
-from html import escape
 from pathlib import Path
 from typing import Sequence
 
 from modprompt.experiments.reporting.figures import Figure
 from modprompt.experiments.reporting.render import cell_text
 from modprompt.experiments.reporting.table import Cell, Section
+from modprompt.storage.pages import html_text, policy
 
 _MOST_PIXELS = 960  # across a figure that can be read on a phone as a whole
 _STYLE = """
@@ -43,7 +44,7 @@ figcaption, .about, li { font-size: .9rem; overflow-wrap: anywhere; }
 
 
 def _cell(cell: Cell | None, best: bool) -> str:
-    text = escape(cell_text(cell, "±"))
+    text = html_text(cell_text(cell, "±"))
     if cell is not None and cell.std is not None:
         mean, _, rest = text.partition(" ")
         text = f'{mean} <span class="std">{rest}</span>'
@@ -52,27 +53,27 @@ def _cell(cell: Cell | None, best: bool) -> str:
 
 def _table(section: Section) -> str:
     best = section.best()
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("method", *section.columns))
+    head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in ("method", *section.columns))
     rows = []
     for number, row in enumerate(section.rows):
         cells = "".join(_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells))
-        kind = f' class="published" title="{escape(row.source)}"' if row.source else ""
-        rows.append(f"<tr{kind}><td>{escape(row.label)}</td>{cells}</tr>")
+        kind = f' class="published" title="{html_text(row.source)}"' if row.source else ""
+        rows.append(f"<tr{kind}><td>{html_text(row.label)}</td>{cells}</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def _details(section: Section) -> str:
-    return "".join(f"<h3>{escape(one.title)}</h3>{_about(one)}{_table(one)}" for one in section.details)
+    return "".join(f"<h3>{html_text(one.title)}</h3>{_about(one)}{_table(one)}" for one in section.details)
 
 
 def _about(section: Section) -> str:
-    return f'<p class="about">{escape(section.about)}</p>' if section.about else ""
+    return f'<p class="about">{html_text(section.about)}</p>' if section.about else ""
 
 
 def _figure(figure: Figure, folder: Path) -> str:
     content = (folder / figure.name).read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of a PNG
-    data, caption = base64.b64encode(content).decode(), escape(figure.caption)
+    data, caption = base64.b64encode(content).decode(), html_text(figure.caption)
     is_wide = width > 1.8 * height or width > _MOST_PIXELS
     kind = "scroll wide" if is_wide else "scroll"  # a wide one is scrolled on a phone, not shrunk
     return (
@@ -82,8 +83,13 @@ def _figure(figure: Figure, folder: Path) -> str:
 
 
 def _list(heading: str, lines: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<h2>{escape(heading)}</h2><ul>{items}</ul>" if lines else ""
+    items = "".join(f"<li>{html_text(line)}</li>" for line in lines)
+    return f"<h2>{html_text(heading)}</h2><ul>{items}</ul>" if lines else ""
+
+
+def _anchor(key: str, number: int) -> str:
+    """A place in the page by a section's key, where that can be one."""
+    return key if re.fullmatch(r"(?!figures$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
 
 
 def page(
@@ -105,18 +111,21 @@ def page(
         notes: lists by their headings.
     """
     ordered = [*sections[-1:], *sections[:-1]]
-    links = "".join(f'<a href="#{escape(section.key)}">{escape(section.key)}</a>' for section in ordered)
-    tables = [f'<h2 id="{escape(s.key)}">{escape(s.title)}</h2>{_about(s)}{_table(s)}' for s in ordered]
+    places = [_anchor(section.key, number) for number, section in enumerate(ordered)]
+    links = "".join(f'<a href="#{place}">{html_text(one.key)}</a>' for place, one in zip(places, ordered))
+    tables = [
+        f'<h2 id="{place}">{html_text(one.title)}</h2>{_about(one)}{_table(one)}' for place, one in zip(places, ordered)
+    ]
     details = list(map(_details, ordered))  # those of the first table stand behind the figures
     drawn = '<h2 id="figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures) if figures else ""
     if figures:
         links += '<a href="#figures">figures</a>'
     lists = "".join(_list(heading, lines) for heading, lines in notes.items())
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html_text(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f'<p class="about">{escape(about)}</p><nav>{links}</nav>'
+        f"{policy(_STYLE)}<style>{_STYLE}</style></head><body><h1>{html_text(title)}</h1>"
+        f'<p class="about">{html_text(about)}</p><nav>{links}</nav>'
         f"{''.join(tables[:1])}{drawn}{''.join(details[:1])}"
         f"{''.join(table + more for table, more in zip(tables[1:], details[1:]))}{lists}</body></html>\n"
     )

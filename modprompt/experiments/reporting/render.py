@@ -1,12 +1,13 @@
-"""A report's tables as Markdown, CSV and LaTeX."""
+"""A report's tables as Markdown, CSV and LaTeX; names in them are text, whatever they look like."""
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from typing import Sequence
 
 from modprompt.experiments.reporting.table import Cell, Row, Section
+from modprompt.storage.tables import shielded
+from modprompt.storage.text import one_line
 
 EMPTY = "-"
 _UNITS = {"labels": ""}  # of columns that are no percentages
@@ -37,29 +38,53 @@ def sources(sections: Sequence[Section]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+_MARKS = re.compile(
+    r"[*`<\[\]|~]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it marks nothing
+    r"|&(?=#|\w+;)"
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"
+    r"|^[#>=+-]"
+)
+_LIST = re.compile(r"^(\d{1,9})(?=[.)])")
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, in one line."""
+    return _LIST.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", one_line(text)))
+
+
 def markdown_table(section: Section) -> str:
     """One section."""
     best = section.best()
-    lines = [f"| {' | '.join(['method', *section.columns])} |", f"|{' --- |' * (len(section.columns) + 1)}"]
+    names = map(markdown_text, ["method", *section.columns])
+    lines = [f"| {' | '.join(names)} |", f"|{' --- |' * (len(section.columns) + 1)}"]
     for number, row in enumerate(section.rows):
         texts = [cell_text(cell) for cell in row.cells]
         texts = [f"**{text}**" if (number, column) in best else text for column, text in enumerate(texts)]
-        label = f"*{row.label}*" if row.source else row.label
-        lines.append(f"| {' | '.join([label.replace('|', '/'), *texts])} |")
+        label = f"*{markdown_text(row.label)}*" if row.source else markdown_text(row.label)
+        lines.append(f"| {' | '.join([label, *texts])} |")
     return "\n".join(lines)
 
 
-def comma_separated(sections: Sequence[Section]) -> str:
-    """All sections in one table, a row for each method and section; cells without a number are empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+def columns_of_csv(sections: Sequence[Section]) -> list[str]:
+    """The head of a report's one table of numbers."""
     columns = sections[0].columns if sections else ()
-    names = [f"{column}_{what}{_UNITS.get(column, '_pct')}" for column in columns for what in ("mean", "std")]
-    writer.writerow(["table", "method", *names, "published_in"])
-    for section in sections:
-        for row in section.rows:
-            writer.writerow([section.key, row.label, *_numbers(row), row.source])
-    return out.getvalue()
+    names = [f"{one_line(column)}_{what}{_UNITS.get(column, '_pct')}" for column in columns for what in ("mean", "std")]
+    return ["table", "method", *names, "published_in"]
+
+
+def rows_of_csv(sections: Sequence[Section]) -> list[list[str]]:
+    """All sections in one table, a row for each method and section; cells without a number are empty."""
+    return [
+        [text_cell(section.key), text_cell(row.label), *_numbers(row), text_cell(row.source)]
+        for section in sections
+        for row in section.rows
+    ]
+
+
+def text_cell(text: str) -> str:
+    """A text, which is no number of ours, as a cell of a CSV that no spreadsheet runs."""
+    return shielded(one_line(text))
 
 
 def _numbers(row: Row) -> list[str]:
@@ -70,12 +95,13 @@ def _numbers(row: Row) -> list[str]:
 _LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {c: f"{{{c}}}" for c in "[]*"}  # behind the end of a row they would be its options
 )
 
 
 def latex_text(text: str) -> str:
-    """Text with LaTeX's own characters escaped."""
-    return text.translate(_LATEX)
+    """Text with LaTeX's own characters escaped, in one line."""
+    return one_line(text).translate(_LATEX)
 
 
 def _latex_cell(cell: Cell | None, best: bool) -> str:
@@ -112,17 +138,17 @@ def _with_details(sections: Sequence[Section]) -> list[Section]:
 
 
 def _list(title: str, lines: Sequence[str]) -> list[str]:
-    return ["", f"{title}:", "", *(f"- {line}" for line in lines)] if lines else []
+    return ["", f"{title}:", "", *(f"- {markdown_text(line)}" for line in lines)] if lines else []
 
 
 def markdown(sections: Sequence[Section], title: str, about: str, notes: dict[str, Sequence[str]]) -> str:
     """All sections, then lists by their titles: what is lacking, warnings, sources."""
-    lines = [f"# {title}", "", about]
+    lines = [f"# {markdown_text(title)}", "", about]
     for section in _with_details(sections):
         lines += [
             "",
-            f"## {section.title}",
-            *(["", section.about] if section.about else []),
+            f"## {markdown_text(section.title)}",
+            *(["", markdown_text(section.about)] if section.about else []),
             "",
             markdown_table(section),
         ]

@@ -31,6 +31,7 @@ from modprompt.experiments.reporting.results import (
 )
 from modprompt.experiments.running import state, status
 from modprompt.storage.pictures import can_draw
+from modprompt.storage.tables import write_table
 from modprompt.storage.text import write_whole
 
 
@@ -106,10 +107,10 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     }
     text = render.markdown(sections, experiment.title, about, notes)
     write_whole(folder / "report.md", text)
-    write_whole(folder / "report.csv", render.comma_separated(sections))
+    write_table(folder / "report.csv", render.columns_of_csv(sections), render.rows_of_csv(sections))
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
     if has_rounds:
-        write_whole(folder / "rounds.csv", rounds.comma_separated(results))
+        write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
     drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
     write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
     print(text)

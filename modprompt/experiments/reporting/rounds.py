@@ -5,14 +5,13 @@ The few-shot runs of the same budget are the same, a round for each number of sh
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
 from modprompt.experiments.plan.protocols import new_of
 from modprompt.experiments.plan.rounds import FEW_SHOT
+from modprompt.experiments.reporting.render import text_cell
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ _OF_ROUND = (
     "picked", "free", "asked", "labels", "images", "accuracy_pct", "new_accuracy_pct", "classes_covered", "balance",
     "wrong_free", "picks_hash", "prompts_hash", "elapsed_s",
 )  # fmt: skip
+COLUMNS = ("dataset", "method", "acquisition", "seed", "round", "classes", *_OF_ROUND)  # of rounds.csv
 
 
 class Series(NamedTuple):
@@ -123,17 +123,13 @@ def _few_shot(results: Results, line: Line, dataset: str) -> Series | None:
     return Series(labels, accuracy, new, unknown, unknown)
 
 
-def comma_separated(results: Results) -> str:
+def rows_of_csv(results: Results) -> Iterator[list[str]]:
     """A row for each finished run and round, few-shot runs by their shots among them; what is not known is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["dataset", "method", "acquisition", "seed", "round", "classes", *_OF_ROUND])
     for dataset in results.datasets:
         classes = classes_of(results, dataset)
         for line in results.lines:
             for row in _rows(results, line, dataset, classes):
-                writer.writerow(row)
-    return out.getvalue()
+                yield [text_cell(one) if isinstance(one, str) else str(one) for one in row]
 
 
 def _rows(results: Results, line: Line, dataset: str, classes: float) -> Iterator[list[Any]]:

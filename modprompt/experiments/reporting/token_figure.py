@@ -13,6 +13,9 @@ from modprompt.experiments.reporting.figure_style import colour, legend_height, 
 from modprompt.experiments.reporting.results import Results
 from modprompt.storage.pictures import pyplot, save_figure
 
+# what reading a schedule that was edited by hand raises; the last two of one that is nested too deeply
+_EDITED = (AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError)
+
 
 def token_counts(results: Results) -> dict[str, dict[str, tuple[int, ...]]]:
     """Prompt tokens that enter each layer, by method and side, as its runs have recorded their schedules."""
@@ -20,9 +23,9 @@ def token_counts(results: Results) -> dict[str, dict[str, tuple[int, ...]]]:
     for line, _, _, _, outcome in results.all():
         schedules = (outcome.result or {}).get("schedules")
         if line.label not in found and schedules is not None:
-            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError, SyntaxError):  # edited by hand
+            with contextlib.suppress(*_EDITED):
                 sides = {side: Schedule(ast.literal_eval(schedules[side]), side).counts for side in ("text", "vision")}
-                found[line.label] = sides
+                found.update({line.label: sides} if all(sides.values()) else {})
     return found
 
 

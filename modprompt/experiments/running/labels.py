@@ -8,6 +8,7 @@ from typing import NamedTuple
 from modprompt.runs.result import read_json
 from modprompt.runs.rounds import FOLDER, WAITING
 from modprompt.storage.tables import read_table
+from modprompt.storage.text import one_line
 
 COLUMN = "label"
 
@@ -39,12 +40,12 @@ def asked(folder: Path) -> Asked | None:
     said = read_json(folder / FOLDER / WAITING)
     if said is None:
         return None
-    file = folder / FOLDER / Path(str(said.get("file"))).name
+    file = folder / FOLDER / Path(one_line(str(said.get("file")))).name
     return Asked(_whole(said.get("round")), file, _missing(file), _whole(said.get("of")))
 
 
 def _whole(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return value if type(value) is int else 0
 
 
 def _missing(file: Path) -> int:

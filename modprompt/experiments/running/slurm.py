@@ -156,7 +156,8 @@ class SubmitLauncher:
 def submitted_as(folder: Path) -> str | None:
     """The Slurm id under which a run was last submitted."""
     queued = read_json(folder / state.QUEUED) or {}
-    return str(queued["job_id"]) if queued.get("cluster") == "slurm" and "job_id" in queued else None
+    job_id = queued.get("job_id")
+    return job_id if queued.get("cluster") == "slurm" and isinstance(job_id, str) else None
 
 
 def cancel(folders: Sequence[Path]) -> int:

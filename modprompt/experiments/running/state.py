@@ -12,6 +12,7 @@ waiting     anything else: never started, stopped, its result is damaged or of a
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
@@ -22,6 +23,7 @@ from modprompt.experiments.running import labels
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs import same, schedule_file
+from modprompt.storage.text import one_line
 
 CONSOLE = "job/console.txt"
 FAILURE = "job/failure.json"
@@ -145,8 +147,16 @@ def _of(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> 
         return state
     if run_folder.is_held(folder):
         return State(RUNNING)
-    failure = results.read_json(folder / FAILURE)
-    if failure is not None and state.name == WAITING:
-        return State(FAILED, str(failure.get("line", "")), failed_s=float(failure.get("time_s", 0.0)))
+    failure = results.read_json(folder / FAILURE) if state.name == WAITING else None
+    if failure is not None:
+        return _failed(failure)
     asks = labels.asked(folder) if state == State(WAITING) else None
     return state if asks is None else State(LABELS if asks.missing else WAITING, asks.text)
+
+
+def _failed(failure: Mapping[str, Any]) -> State:
+    """What the record of a failure says; a part of another type than is written counts as not there."""
+    line, time_s = failure.get("line"), failure.get("time_s")
+    why = one_line(line) if isinstance(line, str) else f"{FAILURE} is damaged and does not say why"
+    is_time = isinstance(time_s, (int, float)) and not isinstance(time_s, bool) and math.isfinite(time_s)
+    return State(FAILED, why, failed_s=float(time_s or 0.0) if is_time else 0.0)

@@ -23,7 +23,7 @@ from modprompt.experiments.running import labels, state
 from modprompt.runs import folder as run_folder
 from modprompt.runs import schedule_file
 from modprompt.runs.rounds import EXIT_WAITING
-from modprompt.storage.text import write_json
+from modprompt.storage.text import one_line, write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
 ASKS = EXIT_WAITING
@@ -63,7 +63,7 @@ def last_line(path: Path) -> str:
             file.seek(max(0, path.stat().st_size - 8192))
             text = file.read().decode("utf-8", errors="replace")
         lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
-        return lines[-1][:300] if lines else ""
+        return one_line(lines[-1][:300]) if lines else ""
     return ""
 
 

@@ -2,7 +2,16 @@ import pickle
 
 import pytest
 
-from modprompt.engine.schedule import Schedule, check_depth, from_config, modular, replacement, shallow
+from modprompt.engine.schedule import (
+    MOST_TOKENS,
+    Schedule,
+    by_lengths,
+    check_depth,
+    from_config,
+    modular,
+    replacement,
+    shallow,
+)
 from modprompt.errors import UserError
 
 
@@ -73,3 +82,17 @@ def test_schedule_survives_pickling():
     again = pickle.loads(pickle.dumps(schedule))
     assert again == schedule
     assert again.side == "text"
+
+
+def test_layer_has_at_most_so_many_tokens():
+    assert Schedule([(0, MOST_TOKENS), (MOST_TOKENS, MOST_TOKENS)]).counts == (1024, 1024)
+    with pytest.raises(
+        UserError, match="vision schedule, layer 1: has 1025 prompt tokens, but a layer may have at most"
+    ):
+        Schedule([(0, 1), (0, 1024)])
+    with pytest.raises(UserError, match="text schedule, layer 0: has 100000"):
+        from_config([[0, 100000]], 3, "text", 0, "")
+    with pytest.raises(UserError, match="text schedule, layer 1: has 100000"):
+        by_lengths([0, 100000, 1], "text")
+    with pytest.raises(UserError, match="layer 1: has 1000002 prompt tokens"):
+        modular(12, 9, 2, 0, 10**6)

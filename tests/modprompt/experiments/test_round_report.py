@@ -168,7 +168,7 @@ def test_result_that_was_edited_by_hand_is_no_round(experiment, tmp_path):
         edit(path, active=active)
         sections, gathered = sections_of(found, tmp_path)
         assert row(sections["digits"], "MPL random")["accuracy"] is None
-        rounds.comma_separated(gathered)
+        list(rounds.rows_of_csv(gathered))
         round_tables.free_labels(gathered)
 
 

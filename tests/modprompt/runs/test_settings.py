@@ -55,6 +55,14 @@ def test_hash_depends_on_keys_and_values_and_not_on_the_order():
     assert len({settings_hash(x) for x in (one, {"A": "1"}, {"A": "2", "B": "1"}, {"A": "1", "B": "22"})}) == 4
 
 
+def test_long_values_show_where_they_differ():
+    one, other = "a" * 5000 + "b" + "c" * 5000, "a" * 5000 + "d"
+    assert changes({"A": one}, {"A": other}) == [
+        f"A ...{'a' * 30}b{'c' * 69}... -> ...{'a' * 30}d",
+    ]
+    assert changes({"A": one}, {}) == [f"A {'a' * 100}... -> not set"]
+
+
 def test_changes_are_named():
     assert changes({"A": "1", "B": "2", "C": "3"}, {"A": "1", "B": "4", "D": "5"}) == [
         "B 2 -> 4",

@@ -207,3 +207,13 @@ def test_old_path_leads_here():
     for name in ("merge_file", "merge_options", "check_values", "dotted_keys", "warn_of_other_nodes"):
         with pytest.warns(DeprecationWarning, match=f"modprompt.trainers.config.{name} now"):
             assert getattr(old, name) is getattr(config, name)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "many", "[1]", "None", "1e999"])
+def test_most_megapixels_is_a_number_above_zero(value):
+    assert "INPUT.MAX_MEGAPIXELS" in refusal("INPUT.MAX_MEGAPIXELS", value)
+
+
+@pytest.mark.parametrize(("value", "number"), [("200", 200.0), ("0.5", 0.5)])
+def test_most_megapixels_may_be_whole_or_not(value, number):
+    assert number == build("INPUT.MAX_MEGAPIXELS", value).INPUT.MAX_MEGAPIXELS

@@ -7,7 +7,7 @@ from dassl.config import get_cfg_default
 from modprompt import CoCoOp, CoOp
 from modprompt.cli import train
 from modprompt.engine import model as engine
-from modprompt.errors import UserError
+from modprompt.storage.opening import Refused
 from modprompt.trainers import text_chunk, training_state
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS
@@ -119,9 +119,11 @@ def test_state_that_does_not_say_is_gone_on_with_and_told(model, cfg, room, caps
 
 
 @pytest.mark.parametrize("kept", [0, -3, True, "7", 2.5, [7]])
-def test_what_is_no_number_of_tokens_is_damage(model, cfg, kept):
-    with pytest.raises(UserError, match=r"the training state is damaged \(text_chunk "):
-        text_chunk.take_back(model, cfg, {"text_chunk": kept})
+def test_what_is_no_number_of_tokens_is_damage(kept):
+    text_chunk.FORM(7, "text_chunk")
+    text_chunk.FORM(None, "text_chunk")
+    with pytest.raises(Refused, match="its part text_chunk is "):
+        text_chunk.FORM(kept, "text_chunk")
 
 
 def test_state_and_result_have_it_and_it_comes_back(command, room, tmp_path, capsys, monkeypatch):

@@ -57,7 +57,7 @@ def test_damaged_state_is_named(tmp_path):
     training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
     path = tmp_path / training_state.FILE_NAME
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match="training_state.pth.tar is damaged .*: delete it to start the training anew"):
+    with pytest.raises(ValueError, match="training_state.pth.tar is damaged .*: delete it to start anew"):
         training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 

@@ -1,0 +1,47 @@
+"""What Hypothesis draws, handed out one after the other: as many as are asked for, all of them from a seed."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Hashable, TypeVar
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+
+_Drawn = TypeVar("_Drawn")
+
+
+def each(strategy: SearchStrategy[_Drawn], count: int, seed: Hashable, work: Callable[[_Drawn], Any]) -> int:
+    """Do `work` with what a strategy draws, each once.
+
+    Args:
+        strategy: draws what has a hash.
+        count: how many.
+        seed: decides what is drawn; anything that prints the same each time.
+        work: gets one; it must not raise.
+
+    Returns:
+        How many there were; fewer than `count` if the strategy has no more.
+    """
+    seen: set[Hashable] = set()
+    before = -1
+    while before < len(seen) < count:
+        before = len(seen)
+
+        @hypothesis.seed(f"{seed} {before}")
+        @settings(
+            max_examples=2 * count,
+            phases=[Phase.generate],
+            database=None,
+            deadline=None,
+            derandomize=False,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(strategy)
+        def one(drawn: _Drawn) -> None:
+            if len(seen) < count and drawn not in seen:
+                seen.add(drawn)
+                work(drawn)
+
+        one()
+    return len(seen)

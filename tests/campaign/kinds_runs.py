@@ -1,0 +1,208 @@
+"""Kinds of files that runs, experiments, rounds of labelling and installations are told by, or leave behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+from unittest import mock
+
+import numpy as np
+
+from lpclip.linear_probe import read_split as read_features
+from modprompt.active import picks_file, record
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan.inputs import NOTES, Inputs
+from modprompt.experiments.reporting import logs, report
+from modprompt.experiments.reporting.results import of_experiment
+from modprompt.experiments.running import labels, slurm, state
+from modprompt.hosts.manifest import MANIFEST, ROOMS, Installed, digest, read_manifest
+from modprompt.runs import descriptions, rounds
+from modprompt.runs import result as results
+from modprompt.runs.settings import read_settings
+from modprompt.storage.arrays import write_arrays
+from modprompt.storage.seal import arrays_hash, sealed
+from modprompt.storage.text import write_json
+from tests.campaign.kind import CSV, JSON, NPZ, TEXT, YAML, Kind, refuse, resealed
+from tests.campaign.values import tree
+from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fake_rounds import ask, finish_rounds
+from tests.modprompt.experiments.fake_rounds import record as active_record
+from tests.modprompt.experiments.fakes import finish
+from tests.modprompt.experiments.test_rounds import ROUNDS
+
+EXPERIMENT = "small.yaml"
+PICKS = (
+    record.Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1),
+    record.Picked("b 2.jpg", None, None, None, "drawn", 0, 0),
+)
+ROUND = record.Round(2, {"OPTIM.LR": "0.1"}, PICKS, {"python": [3, [1, 2], None]}, {"accuracy_pct": 50.0}, "2:ab")
+CLASSES = ("forest", "annual_crop", "sea; lake")
+ROWS = [picks_file.Row(n, f"a/{n}.jpg", CLASSES[n % 3], 0.5, -n / 3, "entropy 0.98") for n in range(1, 7)]
+
+
+def _written(name: str, text: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+CONFIG = """DATALOADER:
+  TRAIN_X: {BATCH_SIZE: 4}
+  NUM_WORKERS: 8
+INPUT:
+  SIZE: (224, 224)
+  PIXEL_MEAN: [0.48145466, 0.4578275, 0.40821073]
+OPTIM:
+  LR: 0.0035
+  NAME: "sgd"
+TRAINER:
+  MPL: {N_CTX: 2, PREC: fp16, SCHEDULE_TEXT: [[0, 1], [1, 1]]}
+"""
+
+
+def _job(folder: Path, text: str = FILE) -> protocols.Job:
+    """The first run of an experiment that trains; the experiment is written beside it."""
+    path = folder / EXPERIMENT
+    path.write_text(text)
+    return next(job for job in protocols.jobs(spec.read(path)) if job.parent is None and job.method.trains is not False)
+
+
+def _out(path: Path) -> Path:
+    return next(folder for folder in path.parents if (folder / EXPERIMENT).is_file())
+
+
+def _write_result(folder: Path) -> Path:
+    return finish(_job(folder), folder, 81.5, active=active_record([80.0, 81.5]))
+
+
+def _write_result_of_rounds(folder: Path) -> Path:
+    return finish_rounds(_job(folder, ROUNDS), folder, [80.0, 81.5])
+
+
+def _read_result(path: Path) -> Any:
+    found = results.read(path.parent)
+    refuse(found.why)
+    return found.result
+
+
+def _read_reported(path: Path) -> Any:
+    """A run's state, and the report that it is in."""
+    out = _out(path)
+    experiment = spec.read(out / EXPERIMENT)
+    states = state.of_all(protocols.jobs(experiment), out, Inputs(out, None))
+    refuse(next(one.why for job, one in states if out / job.folder == path.parent))
+    with mock.patch.object(report, "can_draw", return_value=False):  # figures take seconds
+        report.write(experiment, of_experiment(experiment, states), out / "reports")
+    return tree(out / "reports")
+
+
+def _write_failure(folder: Path) -> Path:
+    path = folder / _job(folder).folder / state.FAILURE
+    write_json(path, {"line": "error: no images", "time_s": 1.5e9, "exit_code": 2, "command": ["python", "train.py"]})
+    return path
+
+
+def _read_state(path: Path) -> Any:
+    return state.of(_job(_out(path)), _out(path))
+
+
+def _write_queued(folder: Path) -> Path:
+    write_json(folder / state.QUEUED, {"cluster": "slurm", "job_id": "123_4"})
+    return folder / state.QUEUED
+
+
+def _write_asked(folder: Path, name: str) -> Path:
+    ask(folder, ["one", "", " ", "two"])
+    return folder / rounds.FOLDER / name
+
+
+def _write_notes(folder: Path) -> Path:
+    note = {"stamp": [3000, 5], "hash": "2:" + "a" * 64, "old": "b" * 64}
+    write_json(folder / NOTES, sealed({"clips": {"/clip.pt gelu [1, 1]": note}}, 1))
+    return folder / NOTES
+
+
+def _read_notes(path: Path) -> Any:
+    notes = Inputs(path.parent, None).notes
+    refuse("" if notes else "nothing is noted: CLIPs are hashed again")
+    return notes
+
+
+def _write_record(folder: Path) -> Path:
+    record.write(folder, ROUND)
+    return folder / f"{rounds.round_name(2)}.json"
+
+
+def _write_picks(folder: Path) -> Path:
+    path = folder / "round_2.csv"
+    picks_file.write(path, ROWS)
+    text = path.read_text(encoding="utf-8-sig")
+    path.write_text("".join(line + ("forest" if number else "") + "\n" for number, line in enumerate(text.splitlines())))
+    return path
+
+
+def _write_installed(folder: Path) -> Path:
+    files = {f"{ROOMS[0]}/launch.py": digest(b"a"), f"{ROOMS[1]}/a.yaml": digest(b"b")}
+    path = folder / MANIFEST
+    path.parent.mkdir(parents=True)
+    path.write_bytes(Installed(files, ["modprompt", ROOMS[1]], {f"{ROOMS[0]}/launch.py": digest(b"c")}).text())
+    return path
+
+
+def _write_features(folder: Path) -> Path:
+    draws = np.random.default_rng(0)
+    features, numbers = draws.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 3
+    own, made_of = np.array(True), np.array("2:abc digits")
+    seal = np.array(arrays_hash("train", features, numbers, own, made_of))
+    path = folder / "train.npz"
+    write_arrays(path, feature_list=features, label_list=numbers, own_validation=own, made_of=made_of, seal=seal)
+    return path
+
+
+def _resealed_features(content: Any) -> Any:
+    parts = [content.get(name) for name in ("feature_list", "label_list", "own_validation", "made_of")]
+    return content if any(part is None for part in parts) else {**content, "seal": np.array(arrays_hash("train", *parts))}
+
+
+LOG = """epoch [1/1] batch [1/1] loss 1.0
+Finish training
+=> result
+* total: 1,000
+* correct: 815
+* accuracy: 81.5%
+* macro_f1: 80.0%
+"""
+
+
+def _read_log(path: Path) -> Any:
+    found = logs.read_run(path.parent)
+    refuse(found.reason)
+    return found
+
+
+def kinds() -> list[Kind]:
+    """All of them."""
+    phrases = json.dumps({"Forest": ["green", "dark trees"], "River": ["a blue band"], "sea_lake": ["water"]}, indent=1)
+    return [
+        Kind("config", YAML, _written("a.yaml", CONFIG), lambda path: read_settings(str(path))),
+        Kind("experiment file", YAML, _written("small.yaml", FILE), spec.read),
+        Kind("descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases),
+        Kind("result.json", JSON, _write_result, _read_result, True, resealed),
+        Kind("result.json in a report", JSON, _write_result, _read_reported, True, resealed),
+        Kind("result.json of rounds in a report", JSON, _write_result_of_rounds, _read_reported, True, resealed),
+        Kind("failure.json", JSON, _write_failure, _read_state),
+        Kind("queued.json", JSON, _write_queued, lambda path: slurm.submitted_as(path.parents[1])),
+        Kind("waiting.json", JSON, lambda folder: _write_asked(folder, rounds.WAITING), lambda path: labels.asked(path.parents[1])),
+        Kind("labels that a run waits for", CSV, lambda folder: _write_asked(folder, "round_3.csv"), lambda path: labels.asked(path.parents[1])),
+        Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
+        Kind("record of a round", JSON, _write_record, lambda path: record.read(path.parent, 2, 3), True, resealed),
+        Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),
+        Kind("installed.json", JSON, _write_installed, lambda path: read_manifest(path.parents[1])),
+        Kind("features of lpclip", NPZ, _write_features, read_features, True, _resealed_features),
+        Kind("log.txt", TEXT, _written("log.txt", LOG), _read_log),
+    ]

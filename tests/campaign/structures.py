@@ -1,0 +1,259 @@
+"""Contents of another structure than anybody has written: parts that are missing, of another type, endless, far too large.
+
+Each gives (where and what, the file's bytes), most of them one thing wrong at one place; a seal is made anew, so that
+it does not hide that.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import torch
+import yaml
+from scipy.io import loadmat, savemat
+
+from tests import mutations as mutating
+from tests.campaign import kind as forms
+from tests.campaign.kind import Kind
+from tests.modprompt.storage import hostile
+from tests.mutations import mutations
+
+Mutant = tuple[str, Callable[[], bytes]]
+_PLACE = "\ue000here"  # stands where a text of no plain value goes
+_RAW_JSON = {
+    "1e999": "1e999",
+    "-1e999": "-1e999",
+    "NaN": "NaN",
+    "Infinity": "Infinity",
+    "a number of 5000 digits": "1" * 5000,
+    "a list 200 deep": "[" * 200 + "]" * 200,
+    "a list 100000 deep": "[" * 100_000 + "]" * 100_000,
+    "objects 100000 deep, not closed": '{"a":' * 100_000,
+    "half a character": '"\\ud800"',
+    "a name twice": '{"a": 1, "a": 2}',
+    "nothing": "",
+}
+_RAW_YAML = {
+    "an alias": "&a [1, *a]",
+    "aliases": "[&a [1, 1], *a, *a]",
+    "a number of 5000 digits": "1" * 5000,
+    "sexagesimal": "1:" * 2000 + "1",
+    "a list 200 deep": "[" * 200 + "]" * 200,
+    "a list 100000 deep": "[" * 100_000 + "]" * 100_000,
+    "NaN": ".nan",
+    "an empty int": '!!int ""',
+    "a bool": "!!bool x",
+    "a time": "!!timestamp x",
+    "a set": "!!set {a, b}",
+    "bytes": "!!binary 'x'",
+    "an object": "!!python/object/apply:os.system ['true']",
+    "a list as a key": "{? [a] : b}",
+    "a merge": "{<<: 1}",
+    "pairs": "!!pairs [1]",
+    "nothing": "",
+}
+
+
+def _json_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    content = json.loads(raw)
+    seal = kind.reseal or (lambda changed: changed)
+    for what, changed in mutations(content):
+        yield what, lambda changed=changed: json.dumps(seal(changed)).encode("ascii")
+    for where, holed in _holed(content):
+        for what, text in _RAW_JSON.items():
+            yield f"{where} is {what}", lambda holed=holed, text=text: json.dumps(holed).replace(
+                json.dumps(_PLACE), text
+            ).encode("ascii")
+
+
+def _holed(content: Any) -> Iterator[tuple[str, Any]]:
+    """The content with a mark in the place of each part."""
+    for where, _ in mutating._places(content, (), 3):
+        yield mutating._named(where), mutating._with(content, where, _PLACE)
+
+
+def _yaml_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    content = yaml.safe_load(raw)
+    for what, changed in mutations(content):
+        yield what, lambda changed=changed: yaml.safe_dump(changed, allow_unicode=True).encode("utf-8", "surrogatepass")
+    for where, holed in _holed(content):
+        for what, text in _RAW_YAML.items():
+            yield f"{where} is {what}", lambda holed=holed, text=text: yaml.safe_dump(
+                holed, allow_unicode=True, default_flow_style=True, width=10**6
+            ).replace(_PLACE, text).encode()
+
+
+def _torch_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    content = torch.load(io.BytesIO(raw), weights_only=True)
+    old = {"_use_new_zipfile_serialization": kind.form != forms.OLD_TORCH}
+    seal = kind.reseal or (lambda changed: changed)
+
+    def saved(changed: Any) -> bytes:
+        stream = io.BytesIO()
+        torch.save(seal(changed), stream, **old)
+        return stream.getvalue()
+
+    for what, changed in mutations(content):
+        yield what, lambda changed=changed: saved(changed)
+    for where, holed in _holed(content):
+        for what, value in _odd_tensors().items():
+            yield f"{where} is {what}", lambda holed=holed, value=value: saved(_filled(holed, value))
+    endless: dict[str, Any] = dict(content)
+    endless["more"] = endless
+    yield "it holds itself", lambda: saved(endless)
+
+
+def _filled(content: Any, value: Any) -> Any:
+    """The content with a value in the place of the mark."""
+    if isinstance(content, dict):
+        return {key: _filled(item, value) for key, item in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(_filled(item, value) for item in content)
+    return value if isinstance(content, str) and content == _PLACE else content
+
+
+def _odd_tensors() -> dict[str, Any]:
+    return {
+        "a tensor of no dimension": torch.tensor(1.0),
+        "an empty tensor": torch.zeros(0, 3),
+        "a tensor of five dimensions": torch.zeros(1, 1, 1, 1, 1),
+        "a tensor of NaN": torch.full((2, 2), torch.nan),
+        "a tensor of numbers": torch.ones(2, 2, dtype=torch.int64),
+        "a complex tensor": torch.ones(2, dtype=torch.complex64),
+        "a tensor far larger than its numbers": torch.zeros(1).expand(1 << 20),
+    }
+
+
+def _array_mutants(content: dict[str, Any], saved: Callable[[dict[str, Any]], bytes]) -> Iterator[Mutant]:
+    for name, array in content.items():
+        yield f"{name} is missing", lambda name=name: saved({key: one for key, one in content.items() if key != name})
+        for what, other in _odd_arrays(array).items():
+            yield f"{name} is {what}", lambda name=name, other=other: saved({**content, name: other})
+    yield "it is empty", lambda: saved({})
+    yield "it has more", lambda: saved({**content, "more": np.zeros(3)})
+
+
+def _odd_arrays(array: np.ndarray) -> dict[str, np.ndarray]:
+    flat = array.reshape(-1)
+    found = {
+        "of no dimension": np.array(flat[0]) if array.size else np.array(0),
+        "empty": np.zeros((0, *array.shape[1:]), array.dtype),
+        "doubled": np.concatenate([array, array]) if array.ndim else np.stack([array, array]),
+        "flat": flat,
+        "of five dimensions": array.reshape(1, 1, 1, 1, -1),
+        "text": np.full(array.shape, "text"),
+        "complex": np.full(array.shape, 1j),
+        "truth values": np.full(array.shape, True),
+        "NaN": np.full(array.shape, np.nan),
+        "infinite": np.full(array.shape, np.inf, np.float32),
+        "large numbers": np.full(array.shape, 1 << 62),
+        "negative": np.full(array.shape, -3),
+        "times": np.full(array.shape, 3, "datetime64[s]"),
+        "bytes": np.full(array.shape, b"\xff"),
+        "objects": np.full(array.shape, None),
+    }
+    return found
+
+
+def _npz_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    with np.load(io.BytesIO(raw)) as file:
+        content = dict(file)
+    seal = kind.reseal or (lambda changed: changed)
+
+    def saved(changed: dict[str, Any]) -> bytes:
+        stream = io.BytesIO()
+        np.savez(stream, **seal(changed))
+        return stream.getvalue()
+
+    yield from _array_mutants(content, saved)
+
+
+def _npy_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    for what, other in _odd_arrays(np.load(io.BytesIO(raw))).items():
+        yield f"it is {what}", lambda other=other: _npy(other)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _mat_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    content = {name: one for name, one in loadmat(io.BytesIO(raw)).items() if not name.startswith("__")}
+
+    def saved(changed: dict[str, Any]) -> bytes:
+        stream = io.BytesIO()
+        savemat(stream, {name: np.array("x", object) if one.dtype.kind == "M" else one for name, one in changed.items()})
+        return stream.getvalue()
+
+    yield from _array_mutants(content, saved)
+
+
+def _text_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    lines = raw.splitlines(keepends=True)
+    odd = {
+        "empty": b"\n",
+        "a megabyte": b"x" * (1 << 20) + b"\n",
+        "of a byte that is no UTF-8": b"\xff\xfe\n",
+        "of zero bytes": b"\0\0\n",
+        "a number": b"99999999999999999999 1 1 1\n",
+        "another alphabet's digits": "\u0661 \u00b2 \u00b2 \u00b2\n".encode(),
+        "of separators": b"\xe2\x80\xa8\x0b\x0c\x1c\n",
+        "quotes": b'"\n',
+        "commas": b",,,,,,,,,,,,,,\n",
+        "a formula": b"=1+1\n",
+        "a path elsewhere": b"../../../etc/passwd 1 1 1\n",
+    }
+    for number, line in enumerate(lines[:12]):
+        others = [b"".join([*lines[:number], *lines[number + 1 :]]), b"".join([*lines[:number], line, *lines[number:]])]
+        for what, text in zip(("gone", "there twice"), others):
+            yield f"line {number + 1} is {what}", lambda text=text: text
+        for what, text in odd.items():
+            yield f"line {number + 1} is {what}", lambda number=number, text=text: b"".join(
+                [*lines[:number], text, *lines[number + 1 :]]
+            )
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
+        yield f"it is in {encoding}", lambda encoding=encoding: raw.decode("utf-8-sig").encode(encoding)
+
+
+def _safetensors_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    (size,) = struct.unpack("<Q", raw[:8])
+    for what, header in _json_mutants(raw[8 : 8 + size], kind._replace(reseal=None)):
+        yield what, lambda header=header: _with_header(header(), raw[8 + size :])
+
+
+def _with_header(header: bytes, tensors: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header + tensors
+
+
+def _pickle_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
+    bodies = [*hostile.calls(Path("canary")), *hostile.BOMBS, b"]" * 100_000, b"(" * 1000]
+    for number, body in enumerate(bodies):
+        yield f"it is body {number}", lambda body=body: b"\x80\x02" + body + b"."
+        yield f"it ends in body {number}", lambda body=body: raw[:-1] + body + b"."
+
+
+_MUTANTS = {
+    forms.JSON: _json_mutants,
+    forms.YAML: _yaml_mutants,
+    forms.TORCH: _torch_mutants,
+    forms.OLD_TORCH: _torch_mutants,
+    forms.NPZ: _npz_mutants,
+    forms.NPY: _npy_mutants,
+    forms.MAT: _mat_mutants,
+    forms.TEXT: _text_mutants,
+    forms.CSV: _text_mutants,
+    forms.SAFETENSORS: _safetensors_mutants,
+    forms.PICKLE: _pickle_mutants,
+}
+
+
+def mutants(raw: bytes, kind: Kind) -> list[Mutant]:
+    """All single faults of structure that a whole file can have; none for a form that has no structure of ours."""
+    return list(_MUTANTS[kind.form](raw, kind)) if kind.form in _MUTANTS else []

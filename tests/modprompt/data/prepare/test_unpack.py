@@ -1,0 +1,158 @@
+"""Archives that lie: about sizes, names, kinds. One line each, and no half of a folder."""
+
+import bz2
+import gzip
+import io
+import lzma
+import struct
+import tarfile
+import zipfile
+
+import pytest
+
+from modprompt.data.prepare import unpack as module
+from modprompt.data.prepare.unpack import unpack
+from modprompt.errors import UserError
+from tests.modprompt.data.prepare.test_prepare import GOOD, tar_of, zip_of
+
+
+def refused(content, folder, name="a.zip"):
+    """The message of an archive that is refused; it has left nothing."""
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        unpack(folder / name, folder / "unpacked")
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 600
+    assert [path.name for path in folder.iterdir()] == [name]
+    return str(raised.value)
+
+
+def zipped(*members, how=zipfile.ZIP_DEFLATED):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", how) as file:
+        for name, content in members:
+            file.writestr(zipfile.ZipInfo(name) if not name else name, content)
+    return bytearray(stream.getvalue())
+
+
+def tarred(*members, mode="w"):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode=mode) as file:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = 0 if content is None else len(content)
+            info.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+            file.addfile(info, io.BytesIO(content or b""))
+    return bytearray(stream.getvalue())
+
+
+@pytest.mark.parametrize("content", [zip_of(GOOD), *(tar_of(GOOD, f"w:{kind}") for kind in ("", "gz", "bz2", "xz"))])
+def test_whole_archive_of_any_kind_is_unpacked_whatever_its_name(content, tmp_path):
+    (tmp_path / "a.txt").write_bytes(content)
+    unpack(tmp_path / "a.txt", tmp_path / "folder")
+    found = {str(path.relative_to(tmp_path / "folder")): path for path in (tmp_path / "folder").rglob("*.*")}
+    assert {name: path.read_bytes() for name, path in found.items()} == GOOD
+
+
+def test_tar_that_ends_in_a_zip_is_a_tar(tmp_path):
+    (tmp_path / "a").write_bytes(tarred(("inner.zip", zip_of(GOOD))))
+    unpack(tmp_path / "a", tmp_path / "folder")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["inner.zip"]
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_member_on_top_of_another_is_refused(make, tmp_path):
+    twice = make(("a/b", b"one"), ("a/c", b"two"))
+    twice = twice.replace(b"a/c", b"a/b")
+    if make is tarred:
+        twice = tarred(("a/b", b"one"), ("a/b", b"two"))
+    assert "its member 'a/b' stands on another one" in refused(twice, tmp_path)
+    assert "'a/b/c' stands in or on another one that is a file" in refused(
+        make(("a/b", b"1"), ("a/b/c", b"2")), tmp_path
+    )
+    assert "'a/b' stands on another one" in refused(make(("a/b/c", b"1"), ("a/b", b"2")), tmp_path)
+
+
+def test_names_that_the_file_system_takes_for_one_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(zipped(("a/B", b"1"), ("a/b", b"2")))
+    plain = module._place  # as a file system has it that knows no case
+    monkeypatch.setattr(module, "_place", lambda name, folder: plain(name.lower(), folder))
+    with pytest.raises(UserError, match="its member 'a/b' stands on another one"):
+        unpack(tmp_path / "x", tmp_path / "folder")
+
+
+def test_folders_may_be_said_twice(tmp_path):
+    (tmp_path / "a").write_bytes(tarred(("./", None), ("x", None), ("x", None), ("x/f", b"1")))
+    unpack(tmp_path / "a", tmp_path / "folder")
+    assert (tmp_path / "folder/x/f").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+@pytest.mark.parametrize("name", ["a/" * 3000 + "f", "b" * 100_000, "c" * 300, "a/" * 65 + "f"])
+def test_path_too_deep_or_too_long_is_refused(make, name, tmp_path):
+    if make is zipped and len(name) >= 1 << 16:
+        pytest.skip("a zip's names are shorter")
+    refused(make((name, b"x")), tmp_path)
+
+
+def test_member_without_a_name_is_refused(tmp_path):
+    content = zipped(("x", b"1"))
+    content = content.replace(b"\1\0\0\0x", b"\1\0\0\0\0")  # NUL ends a name
+    assert "without a name" in refused(zipped(("", b"1")), tmp_path)
+    refused(content, tmp_path)
+    assert "stands on another one" in refused(tarred((".", b"1")), tmp_path)
+
+
+@pytest.mark.parametrize(("place", "value", "said"), [(8, 1, "encrypted"), (10, 99, "compressed in a way")])
+def test_encrypted_or_oddly_compressed_member_is_refused(place, value, said, tmp_path):
+    content = zipped(("x", b"1"))
+    for mark, offset in ((b"PK\3\4", place - 2), (b"PK\1\2", place)):
+        content[content.index(mark) + offset] = value
+    assert said in refused(content, tmp_path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_is_counted_is_what_is_read(pack, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LEAST_ROOM", 1000)
+    large = tarred(("x", bytes(30_000_000)))
+    assert "more than 200 times its size" in refused(pack(bytes(large)), tmp_path)
+    large[124:136] = b"00000000010\0"  # says 8 bytes: what follows would be members
+    refused(pack(bytes(large)), tmp_path)
+    head = tarred(("x", b""))
+    head[124:136], head[156:157] = b"77777777777\0", b"x"  # a header of 8 GB
+    head[148:156] = b"%06o\0 " % (sum(head[:148]) + 8 * 32 + sum(head[156:512]))
+    said = refused(pack(bytes(head[:512]) + bytes(30_000_000)), tmp_path)
+    assert "too long" in said or "too large" in said or "more than 200" in said
+
+
+def test_zip_that_says_too_little_of_itself_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LEAST_ROOM", 1000)
+    content = zipped(("x", bytes(30_000_000)))
+    for mark, offset in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
+        at = content.index(mark) + offset
+        content[at : at + 4] = struct.pack("<I", 8)
+    refused(content, tmp_path)
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_too_many_members_are_refused(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_MEMBERS", 20)
+    assert "it has more than 20 members" in refused(make(*((f"{n}", b"") for n in range(21))), tmp_path)
+
+
+@pytest.mark.parametrize("make", [zipped, lambda *members: tarred(*members, mode="w:gz")])
+def test_every_flipped_bit_is_one_line_or_no_harm(make, tmp_path):
+    whole = make(("a/x", b"some words"), ("b", b"other words"))
+    for place in range(len(whole)):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        (tmp_path / "a").write_bytes(content)
+        try:
+            unpack(tmp_path / "a", tmp_path / "folder")
+        except UserError as error:
+            assert "\n" not in str(error)
+            assert not (tmp_path / "folder").exists()
+        else:
+            for path in sorted((tmp_path / "folder").rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            (tmp_path / "folder").rmdir()

@@ -1,0 +1,148 @@
+"""Names that are formulas, Markdown, HTML, LaTeX or no text at all stand in a report as what they are: names."""
+
+import csv
+import html.parser
+import json
+import re
+import subprocess
+
+import pytest
+
+from modprompt.experiments.reporting import render, report
+from modprompt.experiments.reporting.table import Cell, Row, Section
+from modprompt.storage.tables import unshielded
+from modprompt.storage.text import one_line
+from tests.modprompt.experiments.fakes import edit
+from tests.modprompt.experiments.test_page import CHROMIUM
+from tests.modprompt.experiments.test_table import TWO, by_hand, fill
+
+FORMULAS = ("=1+2", "+1", "-1", "@SUM(A1)", "\t=1", "\n-1", "  +1", "\uff1d1", "'=1", "a;=1", "x\n@y")
+HTML = '"><script>document.title="ran"</script><img src=x onerror=\'document.title="ran"\'>&lt;a href=javascript:0'
+MARKS = "a|b`c*d*_e_<b>[f](http://g)!\\*~~h~~&amp;__i__ vit_b16_ep5"
+NO_TEXT = "\udcff\x1b[31m\u202e"
+NAMES = (*FORMULAS, HTML, MARKS, NO_TEXT, "# title", "1. one", "> quoted", "---", "[opt]", "$x^", r"a\b\[")
+
+
+def sections(labels=NAMES, key="digits"):
+    rows = [Row(label, (Cell(50.0 + number, 1.0),), label) for number, label in enumerate(labels)]
+    return [Section(key, key, ("accuracy",), tuple(rows), key)]
+
+
+def test_cells_of_text_are_shielded_and_numbers_stay_numbers(tmp_path):
+    for row, label in zip(render.rows_of_csv(sections()), NAMES):
+        assert not re.match(r" *[=+\-@\t\r\n\uff1d]", row[1])
+        assert unshielded(row[1]) == one_line(label)
+        assert float(row[2]) >= 50
+        assert float(row[3]) == 1.0
+    section = Section("=key", "=key", ("=column",), (Row("a", (Cell(-5.0),)),))
+    assert render.rows_of_csv([section]) == [["'=key", "a", "-5.0000", "", ""]]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("vit_b16_ep5", "vit_b16_ep5"),
+        ("__init__", r"\_\_init\_\_"),
+        ("a|b", r"a\|b"),
+        ("`x` *y* [z](u) <b>", r"\`x\` \*y\* \[z\](u) \<b>"),
+        ("&amp; & b", r"\&amp; & b"),
+        (r"C:\dir \* end" + "\\", r"C:\dir \\\* end" + r"\\"),
+        ("# a\nb", r"\# a b"),
+        ("- a", r"\- a"),
+        ("12. a", r"12\. a"),
+        ("0.5 a", r"0\.5 a"),
+        ("\udcff", r"\udcff"),
+        ("~~a~~", r"\~\~a\~\~"),
+    ],
+)
+def test_markdown_shows_a_name_as_it_is(text, shown):
+    assert render.markdown_text(text) == shown
+
+
+def test_markdown_keeps_a_row_a_row_and_an_item_an_item():
+    lines = render.markdown(sections(), "# t\n<b>", "about", {"Notes": NAMES}).splitlines()
+    assert lines[0] == r"# \# t \<b>"
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 + len(NAMES)
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
+    assert sum(line.startswith("- ") for line in lines) == len(NAMES)
+
+
+def test_latex_has_no_options_or_commands_out_of_names():
+    text = render.latex(sections(("[2cm]", "*", r"\input{x}", "a\n\nb", "%", "$x^")), r"\end{x}", "about")
+    assert "\n{[}2cm{]} &" in text.replace(r"\textit{", "").replace("} &", " &")
+    assert r"\textbackslash{}input\{x\}" in text
+    assert text.count("\n\n") == 1  # in front of the table
+
+
+class Reader(html.parser.HTMLParser):
+    """Keeps what elements there are, their attributes, and the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.attributes, self.text = set(), set(), ""
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def page(experiment, tmp_path, capsys):
+    """The page of an experiment with hostile names everywhere; the report must end in order."""
+    methods = "".join(
+        f"  {json.dumps(name)}: {{trainer: MPL, config: vit_b4_c1_add2_rm1, options: {{OPTIM.LR: {number + 1}.5}}}}\n"
+        for number, name in enumerate((HTML, MARKS, NO_TEXT, *FORMULAS[:5], "$x^"))
+    )
+    heads = f"title: {json.dumps(HTML + NO_TEXT)}\nnotes: {json.dumps(HTML + MARKS)}\n"
+    text = heads + TWO.split("methods:")[0] + "methods:\n  CLIP: {trainer: ZeroshotCLIP, config: vit_b16}\n" + methods
+    found = experiment(text, "hostile")
+    fill(found, tmp_path / "out", by_hand)
+    more = {"selected_on": HTML, "split": {"name": "x", "status": HTML, "hash": "h"}}
+    for path in (tmp_path / "out").rglob("result.json"):
+        edit(path, clip={"name": HTML, "fingerprint": NO_TEXT}, **more)
+    assert report.main([str(tmp_path / "hostile.yaml"), "--out", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    return (tmp_path / "out/reports/hostile/index.html").read_text(encoding="utf-8")
+
+
+def test_page_has_no_element_or_attribute_out_of_names(page, tmp_path):
+    reader = Reader()
+    reader.feed(page)
+    assert not reader.tags & {"script", "b", "a href=javascript:0"}
+    assert reader.attributes == {
+        "lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "scope", "alt", "width", "height",
+        "src", "title",
+    } - ({"title"} if "published" not in page.split("</style>")[1] else set())  # fmt: skip
+    assert HTML in reader.text
+    assert "default-src &#x27;none&#x27;" in page.split("<style>")[0]
+    with (tmp_path / "out/reports/hostile/report.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    assert all(not cell.startswith(tuple("=+-@")) for row in rows for cell in (row[0], row[1], row[-1]))
+    assert all(len(row) == len(rows[0]) for row in rows)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_page_runs_nothing_in_a_real_browser_and_keeps_its_style(page, tmp_path):
+    """A script, a picture and a style that are put into the page are held by its policy; its own style is not."""
+    more = "<script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\"><b style='color:red'>"
+    file = tmp_path / "page.html"
+    file.write_text(page.replace("</body>", f"{more}</body>"), encoding="utf-8")
+    words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    words += [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-logging=stderr",
+    ]
+    words += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom", file.as_uri()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    assert "<title>ran" not in done.stdout
+    assert done.stdout.count("<title>&quot;&gt;&lt;script") + done.stdout.count('<title>"&gt;&lt;script') == 1
+    refused = [line for line in done.stderr.splitlines() if "Content Security Policy" in line]
+    assert any("script" in line for line in refused)
+    assert any("image" in line for line in refused)
+    assert sum("inline style" in line for line in refused) == 1  # that which was put in, not the page's

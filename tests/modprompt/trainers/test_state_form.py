@@ -1,0 +1,208 @@
+"""A training state with one thing wrong is refused in a line before anything of the run is changed, or does no harm."""
+
+import contextlib
+import copy
+import math
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modprompt.cli import train
+from modprompt.errors import UserError
+from modprompt.storage.opening import Refused
+from modprompt.storage.tensors import read_tensors, write_tensors
+from modprompt.trainers import training_state
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.state_form import random_form
+from modprompt.trainers.tensor_forms import tensor_like
+from tests.methods import METHODS, SEARCHES, some_slow
+from tests.mutations import mutations
+
+ROWS = {**METHODS, **SEARCHES}
+SHORT = ["DATASET.NUM_SHOTS", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 10, "TEST.NO_TEST", True]
+ADVICE = ": delete it to start anew, or take another copy"
+
+
+def nested(inner):
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+
+
+def tensors_for(tensor):
+    """What may stand in place of a tensor, each of it wrong."""
+    yield from (None, [1.0], tensor.tolist(), tensor.to(torch.complex64), tensor.bool(), tensor.to(torch.int8))
+    yield from (torch.empty(0), torch.tensor(1.0), tensor[:-1], torch.stack([tensor, tensor]), tensor.to("meta"))
+    if tensor.is_floating_point():
+        yield from (torch.full_like(tensor, math.nan), tensor.double(), tensor.to_sparse())
+
+
+def places_of_tensors(content, where=()):
+    if isinstance(content, torch.Tensor):
+        yield where
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if type(content) is list else ()
+    for key, item in pairs:
+        yield from places_of_tensors(item, (*where, key))
+
+
+def put(content, where, value):
+    made = dict(content) if isinstance(content, dict) else list(content)
+    made[where[0]] = value if len(where) == 1 else put(content[where[0]], where[1:], value)
+    return made
+
+
+def wrong_tensors(state):
+    for where in places_of_tensors(state):
+        tensor = state
+        for key in where:
+            tensor = tensor[key]
+        if tensor.dim():  # numbers of steps may be texts' worth of kinds
+            for wrong in tensors_for(tensor):
+                yield f"{where} is {str(wrong)[:60]}", put(state, where, wrong)
+
+
+@pytest.fixture
+def stopped(command, tmp_path, monkeypatch):
+    """Of a row, its trainer and the state that it left behind its first epoch."""
+
+    def of(row, *options):
+        plain, seen = PromptTrainer.after_epoch, []
+
+        def after_epoch(self):
+            plain(self)
+            seen.append(self)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PromptTrainer, "after_epoch", after_epoch)
+            assert train.main(command(ROWS[row], *SHORT, *options)) == 130
+        return seen[0], read_tensors(tmp_path / "out" / training_state.FILE_NAME)
+
+    return of
+
+
+def held(trainer):
+    """All that a run would go on from."""
+    state = {
+        "models": {name: one.state_dict() for name, one in trainer._models.items()},
+        "optims": {name: one.state_dict() for name, one in trainer._optims.items()},
+        "scheds": {name: one.state_dict() for name, one in trainer._scheds.items()},
+        "random": training_state.random_states(),
+        "extras": trainer.extra_state(),
+    }
+    return copy.deepcopy(state)
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def resumed(trainer, state, monkeypatch):
+    monkeypatch.setattr(training_state, "read_tensors", lambda path, mapped: copy.deepcopy(state))
+    return trainer._resume_state(trainer.cfg.OUTPUT_DIR)
+
+
+def cases_of(row, state):
+    """All mutations for one trainer; for the others those of what they alone have, and some of the rest."""
+    few = list(state["settings"])[5:]  # the others are of one kind
+    found = [case for case in mutations(state) if not any(f"settings.{key} " in case[0] for key in few)]
+    found += wrong_tensors(state)
+    if row == "coop_end":
+        return found
+    every = 10 if row in SEARCHES else 5
+    special = ("extras.average", "extras.search.taken", "extras.search.history ", "extras.search.optimiser ")
+    return [case for at, case in enumerate(found) if case[0].startswith(special) or (at + len(row)) % every == 0]
+
+
+HARMLESS = (  # what is more than is known here, and what a version may not have said
+    "has extra 'extra'",
+    "extras.text_chunk is missing",
+    "_step_count is missing",
+    "_is_initial is missing",
+    "_get_lr_called_within_step is missing",
+    "idle is missing",
+    ".step is 7",
+    "param_groups.0.",
+    "random.python.2 is 7",
+    "settings.",
+)
+
+
+@pytest.mark.filterwarnings("ignore:.* by an earlier rule")
+@pytest.mark.parametrize("row", some_slow(ROWS))
+def test_whatever_is_wrong_is_a_line_and_changes_nothing(row, stopped, monkeypatch):
+    trainer, state = stopped(row)
+    before, harmless, refused = held(trainer), [], 0
+    for what, mutated in cases_of(row, state):
+        try:
+            resumed(trainer, mutated, monkeypatch)
+        except UserError as error:
+            line = str(error)
+            assert len(line.splitlines()) == 1, what[:80]
+            assert len(line) < 500, what[:80]
+            assert line.endswith(ADVICE) or "other settings" in line, (what[:80], line[:200])
+            assert same(before, held(trainer)), what
+            refused += 1
+        else:
+            harmless.append(what)
+            for one in (*trainer._optims.values(), *trainer._scheds.values()):
+                one.step()
+            before = held(trainer)
+    assert refused > 150
+    assert [what for what in harmless if not any(word in what for word in HARMLESS)] == []
+    assert any("extra" in what for what in harmless)
+
+
+def test_damaged_state_is_a_line_of_the_program_and_stays(stopped, command, tmp_path, capsys):
+    _, state = stopped("promptsrc")
+    path = tmp_path / "out" / training_state.FILE_NAME
+    for part in ("epoch", "models", "optims", "scheds", "random", "extras", "settings", "best_result"):
+        write_tensors(path, {key: value for key, value in state.items() if key != part})
+        before = path.read_bytes()
+        capsys.readouterr()
+        assert train.main(command(METHODS["promptsrc"], *SHORT)) == 2
+        *_, line = capsys.readouterr().err.splitlines()
+        assert line == f"error: {path} is damaged or of another run (its part {part} is missing){ADVICE}"
+        assert path.read_bytes() == before
+
+
+def test_parameter_without_gradients_may_have_no_momentum(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model.weight.sum().backward()
+    optimiser.step()
+    parts = {"m": model}, {"m": optimiser}, {"m": None}
+    training_state.save(str(tmp_path), {}, 1, *parts, 0)
+    assert read_tensors(tmp_path / training_state.FILE_NAME)["idle"] == {"m": [1]}
+    assert training_state.load(str(tmp_path), {}, *parts)[0] == 1
+
+
+def test_numbers_of_half_precision_go_on_in_single_and_others_do_not():
+    example = torch.zeros(3)
+    tensor_like(example)(example.half(), "x")
+    tensor_like(example.half())(example, "x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that quantized tensors go out of use
+        quantized = torch.quantize_per_tensor(example, 0.1, 0, torch.quint8)
+    for wrong in (example.double(), example.long(), quantized, example.to_sparse(), example.to("meta"), "text"):
+        with pytest.raises(Refused, match="its part x is "):
+            tensor_like(example)(wrong, "x")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), nested, max_leaves=8))
+def test_any_plain_value_in_place_of_the_generators_is_refused(value):
+    for name, own in training_state.random_states().items():
+        with pytest.raises(Refused):
+            random_form({**training_state.random_states(), name: value}, "random")
+        if isinstance(own, list):
+            for at in range(len(own)):
+                mixed = [*own[:at], value, *own[at + 1 :]]
+                with contextlib.suppress(Refused):
+                    random_form({**training_state.random_states(), name: mixed}, "random")

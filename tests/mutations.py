@@ -1,0 +1,103 @@
+"""Nested plain contents with one thing wrong: what a file may hold that nobody has written."""
+
+import copy
+import math
+from typing import Any, Dict, Iterator, List, Tuple
+
+Where = Tuple[Any, ...]
+HUGE = 10**30
+
+
+def _deep(levels: int = 90) -> List[Any]:
+    nest: List[Any] = []
+    for _ in range(levels):
+        nest = [nest]
+    return nest
+
+
+WRONG: Dict[
+    type, Tuple[Any, ...]
+] = {  # what stands in place of a value of a type; each is of another type, or no value
+    bool: (None, "True", [], {}, math.nan),
+    int: (None, "1", 1.5, math.nan, -1, HUGE, [], {}),
+    float: (None, "1", math.nan, math.inf, [], {}),
+    str: (None, 7, 1.5, [], {}, "\ud800", "x" * 5000),
+    list: (None, 7, "text", {}, [None], _deep()),
+    dict: (None, 7, "text", [], {"other": 1}, {7: None}),
+    type(None): (7, "text", [], {}, math.nan),
+}
+OTHER: Tuple[Any, ...] = (None, 7, "text", [], {})  # in place of a value of any other type, such as a tensor
+MISSING, EXTRA = "missing", "extra"
+
+
+def mutations(content: Any, most_items: int = 3) -> Iterator[Tuple[str, Any]]:
+    """All single mutations of nested dicts, lists, tuples and plain values.
+
+    Args:
+        content: left as it is; of leaves that are no plain values (tensors) copies share memory.
+        most_items: how many items of a list are gone through, from its start.
+
+    Yields:
+        (where and what, a mutated copy), as in ("modprompt.clip.size is 'text'", {...}).
+    """
+    for where, value in _places(content, (), most_items):
+        for wrong in WRONG.get(_kind(value), OTHER):
+            yield f"{_named(where)} is {_shown(wrong)}", _with(content, where, wrong)
+        if isinstance(value, dict):
+            yield f"{_named(where)} has {EXTRA} {EXTRA!r}", _with(content, where, {**value, EXTRA: 1})
+        if isinstance(value, (list, tuple)) and value:
+            yield f"{_named(where)} has {EXTRA} item", _with(content, where, [*value, value[-1]])
+        if where:
+            yield f"{_named(where)} is {MISSING}", _without(content, where)
+
+
+def _kind(value: Any) -> type:
+    return next((kind for kind in WRONG if isinstance(value, kind)), list if isinstance(value, tuple) else object)
+
+
+def _places(value: Any, where: Where, most_items: int) -> Iterator[Tuple[Where, Any]]:
+    yield where, value
+    inner: Iterator[Tuple[Any, Any]] = iter(())
+    if isinstance(value, dict):
+        inner = iter(list(value.items()))
+    elif isinstance(value, (list, tuple)):
+        inner = iter(list(enumerate(value))[:most_items])
+    for key, item in inner:
+        yield from _places(item, (*where, key), most_items)
+
+
+def _named(where: Where) -> str:
+    return ".".join(map(str, where)) or "all of it"
+
+
+def _shown(value: Any) -> str:
+    return ascii(value)[:40]
+
+
+def _copy(value: Any) -> Any:
+    """Dicts and lists anew; leaves are shared."""
+    if isinstance(value, dict):
+        made = copy.copy(value)
+        made.update({key: _copy(item) for key, item in value.items()})
+        return made
+    return [_copy(item) for item in value] if type(value) in (list, tuple) else value
+
+
+def _owner(content: Any, where: Where) -> Any:
+    for step in where[:-1]:
+        content = content[step]
+    return content
+
+
+def _with(content: Any, where: Where, value: Any) -> Any:
+    if not where:
+        return _copy(value)
+    made = _copy(content)
+    _owner(made, where)[where[-1]] = value
+    return made
+
+
+def _without(content: Any, where: Where) -> Any:
+    made = _copy(content)
+    del _owner(made, where)[where[-1]]
+    return made
