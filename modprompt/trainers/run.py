@@ -24,7 +24,7 @@ from modprompt.runs import schedule_file
 from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
-from modprompt.trainers import backbone, config, device
+from modprompt.trainers import backbone, card_errors, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.once import describe_model, finished_before
@@ -110,6 +110,7 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         )
 
 
+@card_errors.told_outside()
 def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
     """Build the trainer, train or evaluate it, and leave result.json.
 

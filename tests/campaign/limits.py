@@ -4,6 +4,8 @@ half-written; the same command, once it has what it needs, ends with the undistu
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import gc
 import os
@@ -11,12 +13,13 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 from modprompt.data.prepare.unpack import unpack
 from modprompt.experiments.plan import protocols, spec
@@ -26,6 +29,7 @@ from tests.campaign import kills
 from tests.campaign.figures import Figure
 from tests.campaign.kills_rounds import ROUNDS
 from tests.campaign.kills_search import SEARCH
+from tests.campaign.kills_splits import sort_listings
 from tests.campaign.kills_training import MPL
 from tests.killing import in_child, writes
 from tests.modprompt.experiments import fakes
@@ -33,6 +37,7 @@ from tests.modprompt.experiments import fakes
 TIMES = 12  # a limit of a kind for a program
 LIMIT_S = 120
 MB = 1 << 20
+LARGE = 1 << 30
 
 
 class Program(NamedTuple):
@@ -52,6 +57,9 @@ class Program(NamedTuple):
     changes: int = 0
 
 
+Limit = Callable[[random.Random, Program, Path], "tuple[str, Callable[[], None]]"]  # in words, and what sets it
+
+
 class Ended(NamedTuple):
     """How it ended, and its last words."""
 
@@ -69,7 +77,7 @@ class Ended(NamedTuple):
 # ------------------------------------------------------------------ limits: set in the child, each drawn
 
 
-def _full_disk(draw: random.Random, one: Program) -> tuple[str, Callable[[], None]]:
+def _full_disk(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
     at = draw.randint(1, one.changes)
     seen = 0
 
@@ -87,22 +95,68 @@ def _limited(kind: int, least: int) -> None:
     resource.setrlimit(kind, (least, least))
 
 
-def _small_files(draw: random.Random, one: Program) -> tuple[str, Callable[[], None]]:
+def _small_disk(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
+    more = int(10 ** draw.uniform(3.5, 6))
+    return f"{more // 1024} KB left on the disk", lambda: _resize(root, _used(root) + more)
+
+
+def _used(folder: Path) -> int:
+    facts = os.statvfs(folder)
+    return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+
+
+def _mount(*words: object) -> bool:
+    return subprocess.run(["mount", *map(str, words)], capture_output=True, check=False).returncode == 0
+
+
+def _resize(folder: Path, size: int) -> None:
+    if not _mount("-o", f"remount,size={size}", folder):
+        raise RuntimeError(f"{folder} cannot be made smaller")
+
+
+def _own_mounts() -> bool:
+    """Whether this process may mount disks, which are its own and gone when it ends."""
+    new_namespace = 0x00020000
+    return ctypes.CDLL(None).unshare(new_namespace) == 0 and _mount("--make-rprivate", "/")
+
+
+@contextlib.contextmanager
+def _folder(before: Path, root: Path, on_a_disk: bool) -> Iterator[Path]:
+    """The folder of a program, on a disk of its own."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    if on_a_disk and not _mount("-t", "tmpfs", "-o", f"size={LARGE}", "tmpfs", root):
+        raise RuntimeError("no disk can be mounted")
+    try:
+        shutil.copytree(before, root, dirs_exist_ok=True)
+        yield root
+    finally:
+        if on_a_disk:
+            subprocess.run(["umount", "--lazy", str(root)], check=True)
+
+
+def _small_files(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
     most = int(10 ** draw.uniform(0, 5.5))
     return f"files of {most} bytes at most", lambda: _limited(resource.RLIMIT_FSIZE, most)
 
 
-def _few_files(draw: random.Random, one: Program) -> tuple[str, Callable[[], None]]:
-    more = draw.randint(0, 12)
-    return f"{more} open files", lambda: _limited(resource.RLIMIT_NOFILE, _open_files() + more)
+def _few_files(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
+    more = draw.randint(0, 8)
+    return f"{more} open files more", lambda: _limited(resource.RLIMIT_NOFILE, _numbers_up_to(more))
 
 
-def _open_files() -> int:
-    return max(int(name) for name in os.listdir("/proc/self/fd")) + 1  # noqa: PTH208 - no more files than that
+def _numbers_up_to(free: int) -> int:
+    """The limit under which so many numbers are free for files."""
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
+    taken -= {number for number in taken if not os.path.exists(f"/proc/self/fd/{number}")}  # noqa: PTH110 - the listing's
+    limit = 0
+    while limit < free + len([number for number in taken if number < limit]):
+        limit += 1
+    return limit
 
 
-def _memory(kind: int, row: int) -> Callable[[random.Random, Program], tuple[str, Callable[[], None]]]:
-    def limit(draw: random.Random, one: Program) -> tuple[str, Callable[[], None]]:
+def _memory(kind: int, row: int) -> Limit:
+    def limit(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
         more = int(10 ** draw.uniform(5, 8.3))
 
         def apply() -> None:
@@ -115,7 +169,9 @@ def _memory(kind: int, row: int) -> Callable[[random.Random, Program], tuple[str
     return limit
 
 
-LIMITS: dict[str, Callable[[random.Random, Program], tuple[str, Callable[[], None]]]] = {
+DISK = "small disk"
+LIMITS: dict[str, Limit] = {
+    DISK: _small_disk,
     "full disk": _full_disk,
     "small files": _small_files,
     "few open files": _few_files,
@@ -128,13 +184,13 @@ LIMITS: dict[str, Callable[[random.Random, Program], tuple[str, Callable[[], Non
 
 
 def under(limit: Callable[[], None], work: Callable[[], int]) -> Ended:
-    """Fork; the child has the limit and does `work`; what it says comes through a pipe, which no limit bounds."""
+    """Fork; the child has the limit and does `work`; its errors come through a pipe, which no limit bounds."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         code = 1
         try:
-            os.dup2(writing, 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(writing, 2)
             signal.alarm(LIMIT_S)
             limit()
@@ -152,21 +208,28 @@ def under(limit: Callable[[], None], work: Callable[[], int]) -> Ended:
 def _tried(
     one: Program, kind: str, number: int, scratch: Path, seed: int, expected: dict[str, Any], figure: Figure
 ) -> None:
-    said, limit = LIMITS[kind](random.Random(f"{seed} {one.name} {kind} {number}"), one)
-    start, root = time.monotonic(), kills.fresh(one.before, scratch / "limited")
-    ended = under(limit, lambda: one.run(root))
-    outcome, fault = ended.outcome(), ""
-    if not outcome:
-        lines = [line for line in ended.said.strip().splitlines() if line.strip()]
-        fault = f"ended with {ended.code}: {' | '.join(lines[-9:])[-900:]}"
-    left = [path.name for path in root.rglob("*.part*")]
-    if left and not fault:
-        fault = f"left {left}"
-    if not fault and in_child(lambda: _quietly(one, root), 0, scratch / "counted") != 0:
-        fault = "does not go on without the limit"
-    fault = fault or kills.differing(one.facts(root), expected)
+    start = time.monotonic()
+    with _folder(one.before, scratch / "limited", kind == DISK) as root:
+        said, limit = LIMITS[kind](random.Random(f"{seed} {one.name} {kind} {number}"), one, root)
+        ended = under(limit, lambda: one.run(root))
+        if kind == DISK:
+            _resize(root, LARGE)
+        fault = _fault(one, ended, root, scratch / "counted", expected)
     where = f"limits: {one.name} with {said} (seed {seed}, number {number}): {fault}"
-    figure.add(outcome or "failed", time.monotonic() - start, where if fault else "")
+    figure.add(ended.outcome() or "failed", time.monotonic() - start, where if fault else "")
+
+
+def _fault(one: Program, ended: Ended, root: Path, counted: Path, expected: dict[str, Any]) -> str:
+    """What is wrong after a program under a limit; empty if nothing."""
+    if not ended.outcome():
+        lines = [line for line in ended.said.strip().splitlines() if line.strip()]
+        return f"ended with {ended.code}: {' | '.join(lines[-9:])[-900:]}"
+    left = [path.name for path in root.rglob("*.part*")]
+    if left:
+        return f"left {left}"
+    if in_child(lambda: _quietly(one, root), 0, counted) != 0:
+        return "does not go on without the limit"
+    return kills.differing(one.facts(root), expected)
 
 
 # ------------------------------------------------------------------ the programs
@@ -242,7 +305,11 @@ def _quietly(one: Program, root: Path) -> None:
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """Each limit on each program, some times."""
+    sort_listings()  # a split follows its disk's order
     figures = {kind: Figure(f"limits: {kind}") for kind in LIMITS}
+    if not _own_mounts():
+        figures.pop(DISK)
+        print(f"limits: {DISK} is not tried, this process may not mount one")
     for one in programs(scratch):
         work = kills.Work(one.name, one.before, lambda root, one=one: _quietly(one, root), one.facts)
         total, expected = kills.undisturbed(work, scratch)
