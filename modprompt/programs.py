@@ -78,7 +78,8 @@ def _told(error: BaseException) -> int:
         _say(message)
     log = getattr(sys.stdout, "file", None)  # of Dassl's logger
     if log is not None:
-        log.write(message + "\n")
+        with contextlib.suppress(OSError):  # the disk is full, which may be what is told
+            log.write(message + "\n")
     return int(getattr(error, "exit_code", code))
 
 
@@ -145,7 +146,10 @@ def close_log(console: TextIO) -> None:
     """Give standard output back to the console and close the log file behind Dassl's logger."""
     log, sys.stdout = sys.stdout, console
     if log is not console:
-        log.close()
+        try:
+            log.close()
+        except OSError as error:  # what is left to write finds no room
+            print(f"warning: the log of this run is not whole ({error.strerror})", file=sys.stderr)
 
 
 def _has_affinity() -> bool:

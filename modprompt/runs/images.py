@@ -48,7 +48,7 @@ _Image = TypeVar("_Image", bound=Labelled)
 def _digits(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for text in texts:
-        digest.update(text.encode("utf-8", "surrogateescape"))
+        digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
