@@ -46,7 +46,11 @@ def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "dele
     """
     if not isinstance(content.get(KEY), dict):
         return False
-    if content[KEY].get("hash") != content_hash(_without_hash(content)):
+    try:
+        found = content_hash(_without_hash(content))
+    except (TypeError, ValueError, RecursionError) as error:  # a tensor, names of two kinds, too deep or itself inside
+        raise UserError(f"{path} is damaged (its record is not made of plain values: {error}): {what_to_do}") from None
+    if content[KEY].get("hash") != found:
         raise UserError(f"{path} is damaged or was changed by hand (its hash is of another content): {what_to_do}")
     return True
 
