@@ -117,11 +117,11 @@ def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not se
     """What differs between two sets of settings, as "KEY old -> new"."""
     both = sorted(set(old) | set(new))
     texts = [(key, old.get(key, unset), new.get(key, unset)) for key in both]
-    different = [(key[:_MOST_SHOWN], *_apart(before, after)) for key, before, after in texts if before != after]
+    different = [(key[:_MOST_SHOWN], *apart(before, after)) for key, before, after in texts if before != after]
     return [f"{key} {before} -> {after}" for key, before, after in different]
 
 
-def _apart(*texts: str) -> Iterator[str]:
+def apart(*texts: str) -> Iterator[str]:
     """Each of the texts; of a long one what is around the first place where they differ."""
     start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
     for text in texts:
