@@ -33,7 +33,7 @@ def in_the_form_of(recorded: str, mine: str) -> str:
     version, colon, _ = str(recorded).partition(":")
     if not colon:
         return mine.old or mine
-    if version.isdigit() and int(version) > int(mine.partition(":")[0]):
+    if version.isdecimal() and int(version[:9]) > int(mine.partition(":")[0]):
         raise UserError(f"a hash of version {version} ({recorded[:20]}) was made by a newer modprompt: update this one")
     return mine
 
