@@ -54,16 +54,8 @@ def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "dele
     """
     if not isinstance(content.get(KEY), dict):
         return False
-<<<<<<< HEAD
     digest = _hash_if_any(_without_hash(content))
     if digest is None or content[KEY].get("hash") != digest:
-=======
-    try:
-        found = content_hash(_without_hash(content))
-    except (TypeError, ValueError, RecursionError) as error:  # a tensor, names of two kinds, too deep or itself inside
-        raise UserError(f"{path} is damaged (its record is not made of plain values: {error}): {what_to_do}") from None
-    if content[KEY].get("hash") != found:
->>>>>>> b20-states
         raise UserError(f"{path} is damaged or was changed by hand (its hash is of another content): {what_to_do}")
     return True
 

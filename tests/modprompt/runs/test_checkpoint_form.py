@@ -94,6 +94,7 @@ HARMLESS = (
     "clip",
     "run",
     "versions",
+    "modprompt.hash",
 )
 
 
