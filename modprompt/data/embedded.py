@@ -15,6 +15,7 @@ from modprompt.data.images import Image as Listed
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, write_split
 from modprompt.errors import UserError
+from modprompt.storage.paths import of_user
 
 _PART_OF_TEN = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # part of the k-th image of a class, by k modulo 10
 
@@ -43,7 +44,7 @@ class EmbeddedDataset(FamilyDataset):
 
     def find(self, root: Path) -> Path:
         """The folder, written at first use."""
-        folder = root.expanduser().absolute() / self.dataset_dir
+        folder = of_user(root).absolute() / self.dataset_dir
         if not folder.exists():
             self.write(folder)
         if not (folder / self.image_folder).is_dir():

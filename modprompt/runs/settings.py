@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from modprompt.checks import nearest
 from modprompt.errors import UserError
 from modprompt.storage import yaml_text
 from modprompt.storage.opening import Refused
@@ -64,7 +65,8 @@ def read_settings(path: str) -> Dict[str, Any]:
     file = Path(path)
     if not file.exists():
         near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
-        raise UserError(f"no config file {path}" + (f"; there is: {', '.join(near)}" if near else ""))
+        there = f"; there is: {', '.join(near)}" if near else ""
+        raise UserError(f"no config file {path}{nearest(file.name, near)}{there}")
     try:
         content = yaml_text.read(file)
     except Refused as error:
