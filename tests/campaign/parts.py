@@ -31,7 +31,7 @@ PARTS: tuple[Part, ...] = (
     Part("kills-of-a-training", "kills_training", 900),
     Part("kills-of-splits", "kills_splits", 900),
     Part("kills-of-a-search", "kills_search", 900),
-    Part("torch files", "torch_files", 900),
+    Part("torch-files", "torch_files", 900),
     Part("corruptions", "damage", 900),
     Part("flips", "flips", 900),
 )
