@@ -59,9 +59,9 @@ class Labelling:
             if not path.with_suffix(".html").is_file():
                 self._write_sheet(one, self._read(one))
             return
+        self._write_sheet(one, [pick.label for pick in one.picks])  # first: whoever finds the labels believes the page
         known = [self._named(pick.label) for pick in one.picks]
         picks_file.write(path, [row._replace(label=row.label or text) for row, text in zip(self._rows(one), known)])
-        self._write_sheet(one, [pick.label for pick in one.picks])
 
     def _named(self, label: int | None) -> str:
         return "" if label is None else self._names[label]

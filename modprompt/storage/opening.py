@@ -59,7 +59,7 @@ def read_bytes(path: PathLike, most: int = 1 << 30) -> bytes:
         UserError: as `open_regular`, or if it is larger.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # memory is taken for all that is asked for
     if len(content) > most:
         raise UserError(f"{path} is larger than {most:,} bytes, which no such file is")
     return content

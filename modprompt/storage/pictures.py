@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from modprompt.storage.parts import part_of
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -28,7 +30,8 @@ def pyplot() -> ModuleType:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG that is either complete or not there, and let go of it."""
-    aside = path.with_name(path.name + ".part.png")
-    figure.savefig(aside, dpi=150)
-    aside.replace(path)
-    pyplot().close(figure)
+    try:
+        with part_of(path) as file:
+            figure.savefig(file, dpi=150, format="png")
+    finally:
+        pyplot().close(figure)

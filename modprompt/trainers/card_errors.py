@@ -1,4 +1,4 @@
-"""What PyTorch says of too little memory, or of what cannot repeat its numbers, as one line on what to set."""
+"""What PyTorch says of too little memory, a card's or not, or of what cannot repeat its numbers, as one line."""
 
 import contextlib
 import functools
@@ -13,7 +13,9 @@ from modprompt.trainers.device import WORKSPACE
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
 _FULL = re.compile(r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED")
 _TRIED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
+_NO_THREAD = "can't start new thread"  # Python's, for lack of memory or by a limit of processes
 _NO_FORM = re.compile(r"(\S+) does not have a deterministic implementation")
+_WITHOUT_THREADS = "the system gives this process no more threads: raise its limit of memory (ulimit -v) or processes"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -23,9 +25,13 @@ def _value(cfg: Any, key: str) -> Any:
     return cfg
 
 
-def _out_of_memory(trainer: Any, cfg: Any, batch: str, said: str) -> str:
+def _wanted(said: str) -> str:
     tried = _TRIED.search(said)
-    of = f" (for {tried.group(1)})" if tried else ""
+    return f" (for {tried.group(1)})" if tried else ""
+
+
+def _out_of_memory(trainer: Any, cfg: Any, batch: str, said: str) -> str:
+    of = _wanted(said)
     node = getattr(trainer, "node_name", "")
     if not node:  # nothing is trained
         return f"out of memory{of}: give a smaller {batch} (now {_value(cfg, batch)})"
@@ -40,6 +46,8 @@ def _out_of_memory(trainer: Any, cfg: Any, batch: str, said: str) -> str:
 def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
     """What a user can do about an error of PyTorch; empty if it is another kind of error."""
     said = str(error)
+    if _NO_THREAD in said:
+        return _WITHOUT_THREADS
     if _FULL.search(said):
         return _out_of_memory(trainer, cfg, batch, said)
     without = _NO_FORM.search(said)
@@ -69,6 +77,19 @@ def told(trainer: Any, cfg: Any, batch: str = TRAINING) -> Iterator[None]:
         if not line:
             raise
         raise UserError(line) from error
+
+
+@contextlib.contextmanager
+def told_outside() -> Iterator[None]:
+    """Within it, where there is no trainer yet, lack of memory is a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _NO_THREAD in str(error):
+            raise UserError(_WITHOUT_THREADS) from error
+        if not _FULL.search(str(error)):
+            raise
+        raise UserError(f"out of memory{_wanted(str(error))}: give this program more, or end others") from error
 
 
 def in_a_test(test: F) -> F:

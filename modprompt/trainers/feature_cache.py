@@ -52,7 +52,7 @@ def data_digest(dataset: Any, made: str = "") -> str:
     for item in dataset.data_source:
         facts = os.stat(item.impath)
         digest.update(
-            f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+            f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
         )
     return digest.hexdigest()[:16]
 

@@ -24,7 +24,7 @@ from modprompt.runs import schedule_file
 from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
-from modprompt.trainers import backbone, config, device
+from modprompt.trainers import backbone, card_errors, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.once import describe_model, finished_before
@@ -110,6 +110,7 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         )
 
 
+@card_errors.told_outside()
 def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
     """Build the trainer, train or evaluate it, and leave result.json.
 
@@ -132,10 +133,19 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         backbone.follow_weights(cfg, settings.on_command_line())
     if rounds is not None:
         rounds.check(cfg)
+    before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode):
         return
     with run_folder.hold(cfg.OUTPUT_DIR):
+        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode):
+            return  # by one that had the folder until now
         run_held(cfg, settings, mode, rounds)
+
+
+def _changed_ns(folder: str) -> int:
+    """When the result in a folder was written, in ns; 0 if there is none."""
+    path = Path(folder, results.FILE_NAME)
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:

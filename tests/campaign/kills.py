@@ -89,7 +89,7 @@ def killed(work: Work, scratch: Path, seed: int, share: float, expected: dict[st
     """
     total, found = undisturbed(work, scratch)
     expected, figure = found if expected is None else expected, Figure(work.name)
-    assert found == expected, f"{work.name}: other {_differing(found, expected)} without a kill"
+    assert found == expected, f"{work.name}: other {differing(found, expected)} without a kill"
     for point in drawn(total, seed, share):
         start, root = time.monotonic(), fresh(work.before, scratch / "killed")
         fault = _kill(work, root, point, scratch / "counted", expected)
@@ -112,10 +112,11 @@ def _kill(work: Work, root: Path, point: int, counted: Path, expected: dict[str,
     left = [path.name for path in root.rglob("*.part*")]
     if left:
         return f"left {left}"
-    return _differing(work.facts(root), expected)
+    return differing(work.facts(root), expected)
 
 
-def _differing(found: dict[str, Any], expected: dict[str, Any]) -> str:
+def differing(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Which facts differ, and how; empty if none does."""
     names = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
     return ", ".join(f"other {name}: {_short(expected.get(name), found.get(name))}" for name in names)
 
@@ -139,7 +140,7 @@ def prepare(scratch: Path, images_per_class: int = 8) -> Path:
     return scratch / "data"
 
 
-def train_in(root: Path, trainer: str, options: Mapping[str, Any], *flags: str) -> int:
+def train_in(root: Path, trainer: str, options: Mapping[str, Any], *flags: str, quiet: bool = True) -> int:
     """Exit code of train.py on the tree in a folder, into out/ there; the CLIP and config lie beside the folder."""
     given: dict[str, Any] = {
         "--root": root,
@@ -151,7 +152,7 @@ def train_in(root: Path, trainer: str, options: Mapping[str, Any], *flags: str) 
     }
     first = [str(word) for pair in given.items() for word in pair]
     last = [str(word) for pair in options.items() for word in pair]
-    with silent():
+    with silent() if quiet else contextlib.nullcontext():
         return train.main([*first, *flags, *bare(root.parent / "clip.pt"), *last])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from modprompt.storage.text import write_whole
 from tests.campaign import kills
-from tests.campaign.figures import Figure
+from tests.campaign.figures import Figure, joined
 
 ROUNDS = {
     "ACTIVE.METHOD": "badge",
@@ -17,9 +17,11 @@ ROUNDS = {
     "ACTIVE.ROUNDS": 2,
     "ACTIVE.GAMMA": 0.3,
     "ACTIVE.ASK": True,
+    "OPTIM.MAX_EPOCH": 1,
     "TRAINER.MPL.PREC": "fp32",
     "TRAINER.MPL.PROMPT_DEPTH": 2,
 }
+KNOWING = 0.25  # of their changes: but for the waiting they are the same
 WAITS = 3
 
 
@@ -67,7 +69,9 @@ def _facts(root: Path) -> dict[str, Any]:
 
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
-    """All changes, those of the person too."""
-    tree = kills.prepare(scratch)
-    work = kills.Work("kills of a labelling round", tree, _rounds, _facts)
-    return [kills.killed(work, scratch, seed, share)]
+    """All changes, those of the person too; and some of rounds whose labels the data set knows."""
+    tree = kills.prepare(scratch, images_per_class=4)
+    asking = kills.Work("rounds that ask", tree, _rounds, _facts)
+    knowing = kills.Work("rounds that know", tree, kills.trained("MPL", {**ROUNDS, "ACTIVE.ASK": False}), _facts)
+    figures = [kills.killed(asking, scratch, seed, share), kills.killed(knowing, scratch, seed, share * KNOWING)]
+    return [joined(figures, "kills of a labelling round")]

@@ -18,7 +18,13 @@ ORDER = ((2, 4), (1, 2), (2, 1))  # seed, shots
 DIGITS = 40
 
 
-def _make(reader: str, root: Path) -> str:
+def sort_listings() -> None:
+    """From here on folders are listed in one order, on whatever disk."""
+    for module in ("splits", "images"):
+        vars(sys.modules[f"modprompt.data.{module}"]).update(listdir_nohidden=sorted_listing)
+
+
+def make(reader: str, root: Path) -> str:
     """A tree of a reader; its name in Dassl."""
     root.mkdir()
     if reader == "image_folder":
@@ -31,7 +37,12 @@ def _make(reader: str, root: Path) -> str:
     return name
 
 
-def _few_digits() -> tuple[np.ndarray, list[int]]:
+def few_digits() -> None:
+    """From here on Digits has so few that every change of theirs can be tried."""
+    Digits.arrays = staticmethod(_few)  # type: ignore[method-assign]
+
+
+def _few() -> tuple[np.ndarray, list[int]]:
     return np.arange(DIGITS * 64, dtype=np.uint8).reshape(DIGITS, 8, 8), [number % 10 for number in range(DIGITS)]
 
 
@@ -40,7 +51,9 @@ def _lists(name: str, root: Path, seed: int, shots: int) -> list[Any]:
     return [facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)]
 
 
-def _reading(name: str, order: tuple[tuple[int, int], ...]) -> Callable[[Path], None]:
+def reading(name: str, order: tuple[tuple[int, int], ...] = ORDER) -> Callable[[Path], None]:
+    """The work of reading a data set, for some seeds and shots."""
+
     def run(root: Path) -> None:
         with kills.silent():
             for seed, shots in order:
@@ -49,7 +62,9 @@ def _reading(name: str, order: tuple[tuple[int, int], ...]) -> Callable[[Path], 
     return run
 
 
-def _facts(name: str) -> Callable[[Path], dict[str, Any]]:
+def facts_of_reading(name: str) -> Callable[[Path], dict[str, Any]]:
+    """What is read then, and all files that are there."""
+
     def found(root: Path) -> dict[str, Any]:
         files = {str(path.relative_to(root)) for path in root.rglob("*")}
         with kills.silent():
@@ -60,9 +75,9 @@ def _facts(name: str) -> Callable[[Path], dict[str, Any]]:
 
 def _killed(reader: str, scratch: Path, seed: int, share: float) -> list[Figure]:
     """A reader killed, and read again in either order."""
-    name = _make(reader, scratch / reader)
-    work = kills.Work(f"{reader}: split and lists", scratch / reader, _reading(name, ORDER), _facts(name))
-    other = work._replace(again=_reading(name, ORDER[::-1]))
+    name = make(reader, scratch / reader)
+    work = kills.Work(f"{reader}: split and lists", scratch / reader, reading(name), facts_of_reading(name))
+    other = work._replace(again=reading(name, ORDER[::-1]))
     if kills.undisturbed(work, scratch)[0] == 0:
         return []  # it makes none
     return [kills.killed(one, scratch, seed, share) for one in (work, other)]
@@ -70,9 +85,8 @@ def _killed(reader: str, scratch: Path, seed: int, share: float) -> list[Figure]
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """All readers as one figure."""
-    for module in ("splits", "images"):
-        vars(sys.modules[f"modprompt.data.{module}"]).update(listdir_nohidden=sorted_listing)
-    Digits.arrays = staticmethod(_few_digits)  # each image is a change
+    sort_listings()
+    few_digits()
     readers = ("image_folder", "digits", *trees.DATA_SETS)
     figures = [figure for reader in readers for figure in _killed(reader, scratch, seed, share)]
     return [joined(figures, "kills of making splits, few-shot lists and listings")]

@@ -29,7 +29,10 @@ class Part(NamedTuple):
 PARTS: tuple[Part, ...] = (
     Part("kills-of-rounds", "kills_rounds", 1200),
     Part("kills-of-a-training", "kills_training", 900),
+    Part("kills-of-runs", "runs", 1200),
     Part("kills-of-splits", "kills_splits", 900),
+    Part("limits", "limits", 1200),
+    Part("at-once", "at_once", 900),
     Part("kills-of-a-search", "kills_search", 900),
     Part("torch-files", "torch_files", 900),
     Part("corruptions", "damage", 900),

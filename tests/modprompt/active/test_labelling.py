@@ -48,6 +48,19 @@ def test_known_labels_are_taken_without_a_question(tmp_path, dataset, one):
     assert [row["label"] for row in rows_in(labelling.file_of(tmp_path, 1))] == ["eel", "cat", "dog"]
 
 
+def test_a_run_that_ends_between_a_round_s_two_files_makes_both_anew(tmp_path, dataset, one, monkeypatch):
+    labels, path = shown(Labelling(tmp_path, Pool(dataset), ask=False), one), labelling.file_of(tmp_path, 1)
+    found = labels.labelled(one)
+    for module in (labelling.picks_file, labelling.sheet):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "write", lambda *_: (_ for _ in ()).throw(OSError("no room")))
+            with pytest.raises(OSError, match="no room"):
+                labels.show(found)
+    labels.show(found)
+    assert "<input" not in path.with_suffix(".html").read_text()
+    assert all(row["label"] for row in rows_in(path))
+
+
 def test_a_free_label_is_taken_as_it_is(tmp_path, dataset, one):
     free = one._replace(picks=(PICKS[0]._replace(free=1), *PICKS[1:]))
     found = shown(Labelling(tmp_path, Pool(dataset), ask=False), free).labelled(free)

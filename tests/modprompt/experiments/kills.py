@@ -50,12 +50,12 @@ def kill_all(out: Path) -> int:
     return len(killed)
 
 
-def kill_one(out: Path) -> int:
+def kill_one(out: Path, draw: random.Random) -> int:
     """SIGKILL to a process of them, whichever; 1, or 0 where there is none."""
     there = processes_of(out)
     if there:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(random.choice(there), signal.SIGKILL)
+            os.kill(draw.choice(there), signal.SIGKILL)
     return min(len(there), 1)
 
 
@@ -87,18 +87,19 @@ def report(name: str, out: Path, *more: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "reports" / Path(name).stem).iterdir())}
 
 
-def disturbed_in_part(name: str, out: Path, kills: int, most_s: float, *more: str) -> None:
-    """Run an experiment to its end while single processes of it are killed, each within `most_s` seconds.
+def disturbed_in_part(name: str, out: Path, kills: int, most_s: float, draw: random.Random, *more: str) -> int:
+    """Run an experiment to its end while single processes of it are killed, each within `most_s` seconds; how many.
 
     A run that was killed has failed and is run by the next runner, as all is if the runner was killed.
     """
-    runner = start(name, out, *more)
+    runner, killed = start(name, out, *more), 0
     for number in range(kills):
         while len(processes_of(out)) < 2 and runner.poll() is None:  # it has started nothing yet
             time.sleep(0.05)
-        time.sleep(random.uniform(0.1, most_s))
-        before = len(processes_of(out))
-        print(f"kill {number + 1}: {kill_one(out)} of {before} processes", flush=True)
+        time.sleep(draw.uniform(0.1, most_s))
+        before, now = len(processes_of(out)), kill_one(out, draw)
+        print(f"kill {number + 1}: {now} of {before} processes", flush=True)
+        killed += now
         time.sleep(0.1)
         if runner.poll() is not None:
             print(f"runner: ended with {runner.returncode}, started again", flush=True)
@@ -106,20 +107,24 @@ def disturbed_in_part(name: str, out: Path, kills: int, most_s: float, *more: st
     runner.wait()
     assert start(name, out, *more).wait() == 0, f"see {out}/runner.txt"
     assert all_ended(out), f"left: {processes_of(out)}"
+    return killed
 
 
-def disturbed(name: str, out: Path, kills: int, most_s: float, *more: str) -> None:
-    """Run an experiment to its end, killed `kills` times, each within `most_s` seconds of its start."""
+def disturbed(name: str, out: Path, kills: int, most_s: float, draw: random.Random, *more: str) -> int:
+    """Run an experiment to its end, killed `kills` times, each within `most_s` seconds of its start; how many hit."""
+    hit = 0
     for number in range(kills):
-        moment = random.uniform(2.0, most_s)
+        moment = draw.uniform(min(2.0, most_s / 4), most_s)
         runner = start(name, out, *more)
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = runner.wait(moment)
             print(f"kill {number + 1}: over before {moment:.1f} s (exit code {code})")
             continue
+        hit += 1
         print(f"kill {number + 1}: after {moment:.1f} s, {kill_all(out)} processes", flush=True)
         runner.wait()
     assert start(name, out, *more).wait() == 0, f"see {out}/runner.txt"
+    return hit
 
 
 def main() -> int:
@@ -133,12 +138,12 @@ def main() -> int:
     parser.add_argument("--most", type=float, default=25.0, help="the latest moment of a kill, seconds after a start")
     parser.add_argument("--seed", type=int, default=None, help="of the moments")
     args = parser.parse_args()
-    random.seed(args.seed)
+    draw = random.Random(args.seed)
     whole, killed = args.folder.absolute() / "undisturbed", args.folder.absolute() / "killed"
     began = time.monotonic()
     assert start(args.name, whole, *args.words).wait() == 0, f"see {whole}/runner.txt"
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
-    (disturbed_in_part if args.one else disturbed)(args.name, killed, args.kills, args.most, *args.words)
+    (disturbed_in_part if args.one else disturbed)(args.name, killed, args.kills, args.most, draw, *args.words)
     one, other = report(args.name, whole), report(args.name, killed)
     differing = sorted(name for name in set(one) | set(other) if one.get(name) != other.get(name))
     print(f"report: {len(one)} files, differing: {', '.join(differing) or 'none'}")

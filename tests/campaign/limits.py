@@ -1,0 +1,320 @@
+"""Programs that lack room on the disk, memory or open files: each ends with one line, or well, and leaves nothing
+half-written; the same command, once it has what it needs, ends with the undisturbed result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import gc
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Iterator, NamedTuple
+
+from modprompt.data.prepare.unpack import unpack
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.reporting import report
+from modprompt.programs import report as program
+from tests.campaign import kills
+from tests.campaign.figures import Figure
+from tests.campaign.kills_rounds import ROUNDS
+from tests.campaign.kills_search import SEARCH
+from tests.campaign.kills_splits import sort_listings
+from tests.campaign.kills_training import MPL
+from tests.killing import in_child, writes
+from tests.modprompt.experiments import fakes
+
+TIMES = 12  # a limit of a kind for a program
+LIMIT_S = 120
+MB = 1 << 20
+LARGE = 1 << 30
+
+
+class Program(NamedTuple):
+    """A program that gets too little.
+
+    name: for the table.
+    before: its folder, before it starts.
+    run: the program in a folder; its exit code.
+    facts: what came of it.
+    changes: how many changes to the disk it makes.
+    """
+
+    name: str
+    before: Path
+    run: Callable[[Path], int]
+    facts: Callable[[Path], dict[str, Any]]
+    changes: int = 0
+
+
+Limit = Callable[[random.Random, Program, Path], "tuple[str, Callable[[], None]]"]  # in words, and what sets it
+
+
+class Ended(NamedTuple):
+    """How it ended, and its last words."""
+
+    code: int
+    said: str
+
+    def outcome(self) -> str:
+        """In words; empty if it did not end as it must."""
+        lines = [line for line in self.said.splitlines() if line.startswith("error: ")]
+        if self.code == 0:
+            return "ended well in spite of it"
+        return "ended with a line" if self.code == 2 and len(lines) == 1 and "Traceback" not in self.said else ""
+
+
+# ------------------------------------------------------------------ limits: set in the child, each drawn
+
+
+def _full_disk(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
+    at = draw.randint(1, one.changes)
+    seen = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if writes(event, arguments) and str(arguments[0]) != os.devnull:
+            seen += 1
+            if seen >= at and event in ("open", "os.mkdir"):  # to rename or remove takes no room
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+
+    return f"no room from change {at} on", lambda: sys.addaudithook(hook)
+
+
+def _limited(kind: int, least: int) -> None:
+    resource.setrlimit(kind, (least, least))
+
+
+def _small_disk(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
+    more = int(10 ** draw.uniform(3.5, 6))
+    return f"{more // 1024} KB left on the disk", lambda: _resize(root, _used(root) + more)
+
+
+def _used(folder: Path) -> int:
+    facts = os.statvfs(folder)
+    return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+
+
+def _mount(*words: object) -> bool:
+    return subprocess.run(["mount", *map(str, words)], capture_output=True, check=False).returncode == 0
+
+
+def _resize(folder: Path, size: int) -> None:
+    if not _mount("-o", f"remount,size={size}", folder):
+        raise RuntimeError(f"{folder} cannot be made smaller")
+
+
+def _own_mounts() -> bool:
+    """Whether this process may mount disks, which are its own and gone when it ends."""
+    new_namespace = 0x00020000
+    return ctypes.CDLL(None).unshare(new_namespace) == 0 and _mount("--make-rprivate", "/")
+
+
+@contextlib.contextmanager
+def _folder(before: Path, root: Path, on_a_disk: bool) -> Iterator[Path]:
+    """The folder of a program, on a disk of its own."""
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    if on_a_disk and not _mount("-t", "tmpfs", "-o", f"size={LARGE}", "tmpfs", root):
+        raise RuntimeError("no disk can be mounted")
+    try:
+        shutil.copytree(before, root, dirs_exist_ok=True)
+        yield root
+    finally:
+        if on_a_disk:
+            subprocess.run(["umount", "--lazy", str(root)], check=True)
+
+
+def _small_files(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
+    most = int(10 ** draw.uniform(0, 5.5))
+    return f"files of {most} bytes at most", lambda: _limited(resource.RLIMIT_FSIZE, most)
+
+
+def _few_files(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
+    more = draw.randint(0, 8)
+    return f"{more} open files more", lambda: _limited(resource.RLIMIT_NOFILE, _numbers_up_to(more))
+
+
+def _numbers_up_to(free: int) -> int:
+    """The limit under which so many numbers are free for files."""
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208
+    taken -= {number for number in taken if not os.path.exists(f"/proc/self/fd/{number}")}  # noqa: PTH110 - the listing's
+    limit = 0
+    while limit < free + len([number for number in taken if number < limit]):
+        limit += 1
+    return limit
+
+
+def _memory(kind: int, row: int) -> Limit:
+    def limit(draw: random.Random, one: Program, root: Path) -> tuple[str, Callable[[], None]]:
+        more = int(10 ** draw.uniform(5, 8.3))
+
+        def apply() -> None:
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[row])
+            _limited(kind, pages * resource.getpagesize() + more)
+
+        return f"{more / MB:.1f} MB more of {'addresses' if row == 0 else 'data'}", apply
+
+    return limit
+
+
+DISK = "small disk"
+LIMITS: dict[str, Limit] = {
+    DISK: _small_disk,
+    "full disk": _full_disk,
+    "small files": _small_files,
+    "few open files": _few_files,
+    "little memory": _memory(resource.RLIMIT_AS, 0),
+    "little data": _memory(resource.RLIMIT_DATA, 5),
+}
+
+
+# ------------------------------------------------------------------ a program under a limit
+
+
+def under(limit: Callable[[], None], work: Callable[[], int]) -> Ended:
+    """Fork; the child has the limit and does `work`; its errors come through a pipe, which no limit bounds."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(writing, 2)
+            signal.alarm(LIMIT_S)
+            limit()
+            code = work()
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
+    return Ended(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said.replace("\r", "\n"))
+
+
+def _tried(
+    one: Program, kind: str, number: int, scratch: Path, seed: int, expected: dict[str, Any], figure: Figure
+) -> None:
+    start = time.monotonic()
+    with _folder(one.before, scratch / "limited", kind == DISK) as root:
+        said, limit = LIMITS[kind](random.Random(f"{seed} {one.name} {kind} {number}"), one, root)
+        ended = under(limit, lambda: one.run(root))
+        if kind == DISK:
+            _resize(root, LARGE)
+        fault = _fault(one, ended, root, scratch / "counted", expected)
+    where = f"limits: {one.name} with {said} (seed {seed}, number {number}): {fault}"
+    figure.add(ended.outcome() or "failed", time.monotonic() - start, where if fault else "")
+
+
+def _fault(one: Program, ended: Ended, root: Path, counted: Path, expected: dict[str, Any]) -> str:
+    """What is wrong after a program under a limit; empty if nothing."""
+    if not ended.outcome():
+        lines = [line for line in ended.said.strip().splitlines() if line.strip()]
+        return f"ended with {ended.code}: {' | '.join(lines[-9:])[-900:]}"
+    left = [path.name for path in root.rglob("*.part*")]
+    if left:
+        return f"left {left}"
+    if in_child(lambda: _quietly(one, root), 0, counted) != 0:
+        return "does not go on without the limit"
+    return kills.differing(one.facts(root), expected)
+
+
+# ------------------------------------------------------------------ the programs
+
+
+def _files(root: Path) -> dict[str, Any]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def _archive(scratch: Path) -> Program:
+    before = scratch / "archive"
+    before.mkdir()
+    with zipfile.ZipFile(before / "pictures.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(20):
+            archive.writestr(f"pictures/{number % 4}/{number}.txt", os.urandom(2000 + 500 * number))
+
+    def run(root: Path) -> int:
+        if (root / "unpacked").exists():
+            return 0
+        return program(unpack, root / "pictures.zip", root / "unpacked")
+
+    return Program("unpacking", before, run, _files)
+
+
+def _report(scratch: Path) -> Program:
+    before = scratch / "experiment"
+    before.mkdir()
+    (scratch / "small.yaml").write_text(
+        "protocol: base2new\ndatasets: [digits]\nseeds: [1, 2]\nmethods:\n  MPL: {trainer: MPL, config: glyph}\n"
+    )
+    for number, job in enumerate(protocols.jobs(spec.read(scratch / "small.yaml"))):
+        fakes.finish(job, before / "out", 50.0 + number)
+
+    def run(root: Path) -> int:
+        words = [str(root.parent / "small.yaml"), "--out", str(root / "out"), "--data", str(root / "data")]
+        return report.main(words)
+
+    return Program("a report", before, run, lambda root: {name: 0 for name in _files(root)})
+
+
+def _facts_of_run(root: Path) -> dict[str, Any]:
+    """Without caches, whose names have the times of their images."""
+    facts = kills.facts_of_run(root)
+    return {**facts, "files": {name for name in facts["files"] if not name.startswith("kept/")}}
+
+
+def _of_training(name: str, tree: Path, trainer: str, options: dict[str, Any]) -> Program:
+    def run(root: Path) -> int:
+        kept = {"TEST.IMAGE_CACHE": root / "kept", "TEST.FEATURE_CACHE": root / "kept"}
+        return kills.train_in(root, trainer, {**options, **kept}, quiet=False)
+
+    return Program(name, tree, run, _facts_of_run)
+
+
+def programs(scratch: Path) -> list[Program]:
+    """All of them, with their changes to the disk not counted yet."""
+    tree = kills.prepare(scratch)
+    return [
+        _of_training("a training", tree, "MPL", MPL),
+        _of_training("a test with caches", tree, "ZeroshotCLIP", {"DATASET.NUM_SHOTS": 2}),
+        _of_training("a search", tree, "DPLSearch", SEARCH),
+        _of_training("rounds", tree, "MPL", {**ROUNDS, "ACTIVE.ASK": False}),
+        _archive(scratch),
+        _report(scratch),
+    ]
+
+
+def _quietly(one: Program, root: Path) -> None:
+    with kills.silent():
+        if one.run(root):
+            raise SystemExit(1)
+
+
+def run(scratch: Path, seed: int, share: float) -> list[Figure]:
+    """Each limit on each program, some times."""
+    sort_listings()  # a split follows its disk's order
+    figures = {kind: Figure(f"limits: {kind}") for kind in LIMITS}
+    if not _own_mounts():
+        figures.pop(DISK)
+        print(f"limits: {DISK} is not tried, this process may not mount one")
+    for one in programs(scratch):
+        work = kills.Work(one.name, one.before, lambda root, one=one: _quietly(one, root), one.facts)
+        total, expected = kills.undisturbed(work, scratch)
+        for kind, figure in figures.items():
+            for number in range(max(1, round(share * TIMES))):
+                _tried(one._replace(changes=total), kind, number, scratch, seed, expected, figure)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return list(figures.values())
