@@ -287,5 +287,5 @@ def kinds() -> list[Kind]:
         Kind("zip archive", ARCHIVE, _packed("zip"), _unpacked, True),
         Kind("tar archive", ARCHIVE, _packed("tar"), _unpacked),
         Kind("tar.gz archive", ARCHIVE, _packed("tar.gz"), _unpacked, True),
-        Kind("download with a digest", TEXT, _download, _read_download, True),
+        Kind("download with a digest", ARCHIVE, _download, _read_download, True),
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 import torch
@@ -129,18 +130,26 @@ def _write_of_dassl(folder: Path) -> Path:
     return folder / "model.pth.tar-3"
 
 
+@contextlib.contextmanager
+def _dassls_errors() -> Iterator[None]:
+    """Dassl raises ValueErrors, which programs print as they do ours."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def _resume(path: Path) -> Any:
     _, models, optims, scheds = _run_parts()
-    try:
+    with _dassls_errors():
         epoch = resume_from_checkpoint(str(path.parent), models["m"], optims["m"], scheds["m"])
-    except ValueError as error:  # which Dassl raises, and programs print
-        raise UserError(str(error)) from None
     return epoch, [part["m"].state_dict() for part in (models, optims, scheds)]
 
 
 def _start_from(path: Path) -> Any:
     _, models, _, _ = _run_parts()
-    load_pretrained_weights(models["m"], str(path))
+    with _dassls_errors():
+        load_pretrained_weights(models["m"], str(path))
     return models["m"].state_dict()
 
 

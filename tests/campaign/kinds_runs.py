@@ -11,6 +11,7 @@ import numpy as np
 
 from lpclip.linear_probe import read_splits
 from modprompt.active import picks_file, record
+from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.reporting import logs, report
@@ -237,7 +238,10 @@ def _write_program(folder: Path) -> Path:
 
 
 def _read_program(path: Path) -> Any:
-    read_host(path.parent)
+    try:
+        read_host(path.parent)
+    except UserError as error:
+        raise UserError(str(error).split("\n")[0]) from None  # what stands behind it is what to do by hand
     return asks_of(path.parent, "MPL", "base2new", named_in(path.parent / "configs" / "eurosat.yaml"))
 
 

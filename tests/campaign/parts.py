@@ -34,7 +34,7 @@ PARTS: tuple[Part, ...] = (
     Part("limits", "limits", 1200),
     Part("at-once", "at_once", 900),
     Part("kills-of-a-search", "kills_search", 900),
-    Part("torch files", "torch_files", 900),
+    Part("torch-files", "torch_files", 900),
     Part("corruptions", "damage", 900),
     Part("flips", "flips", 900),
 )

@@ -23,8 +23,8 @@ READERS = {
     "read_shards", "shard_names", "read_record", "read_mat", "read_lines", "read_classnames", "read_rgb", "opened",
     "Rows", "read_family_pickle",
 }  # fmt: skip
-SHARES = {"torch files": 0.03, "corruptions": 0.02, "flips": 0.02}
-SEEDS = {"torch files": 1, "corruptions": 1, "flips": 2}  # the two of all kinds try a third of them each
+SHARES = {"torch-files": 0.03, "corruptions": 0.02, "flips": 0.02}
+SEEDS = {"torch-files": 1, "corruptions": 1, "flips": 2}  # the two of all kinds try a third of them each
 
 
 @pytest.mark.parametrize("name", list(SHARES))

@@ -125,17 +125,17 @@ def _unpack_zip(file: BinaryIO, archive: Path, folder: Path, room: _Room) -> Non
             _place(member.filename, folder)
         for member in tqdm(members, desc=f"unpacking {archive.name}", unit="file"):
             place = _place(member.filename, folder)
-            if member.is_dir():
-                _make_folder(place, member.filename)
-                continue
             if member.flag_bits & 1:
                 raise _Refused(f"its member {member.filename!r} is encrypted")
             try:
                 stream = content.open(member)
             except NotImplementedError:
                 raise _Refused(f"its member {member.filename!r} is compressed in a way that is not known") from None
-            with stream:
-                _write(stream, place, member.filename, room)
+            with stream:  # of a folder, too: its name is compared with the one in front of it
+                if member.is_dir():
+                    _make_folder(place, member.filename)
+                else:
+                    _write(stream, place, member.filename, room)
 
 
 def _unpack_tar(file: Any, archive: Path, folder: Path, room: _Room) -> None:
@@ -154,6 +154,19 @@ def _unpack_tar(file: Any, archive: Path, folder: Path, room: _Room) -> None:
             assert extracted is not None  # of a regular one
             with extracted:
                 _write(extracted, place, member.name, room)
+        _require_end(file, content.offset, room)
+
+
+def _require_end(file: Any, place: int, room: _Room) -> None:
+    """Raise _Refused unless a tar ends at a place: a header that is damaged looks to tarfile as its end.
+
+    What is behind it is read, so that whatever decompresses it compares its checksum.
+    """
+    file.seek(place)
+    if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise _Refused("it is damaged: a member behind others has no name that can be read")
+    while chunk := file.read(_CHUNK):
+        room.take(len(chunk))
 
 
 def _unpack(file: BinaryIO, archive: Path, folder: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.clips import build as backbone
-from modprompt.clips import reading
+from modprompt.clips import dialects, reading
 from modprompt.errors import UserError
 from tests.conftest import SAID, random_clip
 
@@ -50,6 +50,21 @@ def test_bad_weight_files_are_one_line(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as raised:
         backbone.load_clip("", str(path), **SAID)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [None, 7, [torch.zeros(1)], torch.zeros(2), "text"])
+def test_file_that_holds_no_tensors_by_name_is_one_line(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(UserError, match="w.pt is not the state dict of a CLIP: it holds no tensors by name"):
+        reading.read_file(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("shapes", [[(2, 2), (2, 2), (2, 3)], [(), (), ()], [(2,), (2, 2), (2,)]])
+def test_query_key_and_value_that_do_not_fit_together_are_one_line(shapes):
+    front = "text_model.encoder.layers.0.self_attn."
+    state = {f"{front}{one}_proj.weight": torch.zeros(shape) for one, shape in zip("qkv", shapes)}
+    with pytest.raises(UserError, match="in_proj_weight cannot be joined of query, key and value of the shapes"):
+        dialects.to_openai(state, dialects.TRANSFORMERS, "w.pt")
 
 
 def test_small_file_of_a_model_that_fits_into_no_memory_is_refused(tmp_path):

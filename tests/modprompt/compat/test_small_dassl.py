@@ -250,6 +250,28 @@ def test_weights_that_fit_are_loaded_and_others_said(tmp_path, capsys):
     assert "Not used: bias" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("content", [None, 7, {"state_dict": [1]}])
+def test_file_of_no_weights_is_a_line(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="w.pth is no file of weights: it holds no tensors by name"):
+        load_pretrained_weights(torch.nn.Linear(2, 2), str(tmp_path / "w.pth"))
+
+
+def test_weights_that_are_no_tensors_are_left_out(tmp_path, capsys):
+    torch.save({"weight": torch.ones(2, 2), "bias": 7}, tmp_path / "w.pth")
+    load_pretrained_weights(torch.nn.Linear(2, 2), str(tmp_path / "w.pth"))
+    assert "Not used: bias" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("state", [{"weight": []}, {"weight": torch.ones(7), "bias": torch.ones(2)}, None, 7])
+def test_checkpoint_of_another_model_is_a_line(tmp_path, state):
+    torch.save({"state_dict": state, "epoch": 1}, tmp_path / "model.pth.tar-1")
+    (tmp_path / "checkpoint").write_text("model.pth.tar-1\n")
+    with pytest.raises(ValueError, match="is damaged or of another model") as error:
+        resume_from_checkpoint(str(tmp_path), torch.nn.Linear(2, 2))
+    assert "\n" not in str(error.value)
+
+
 def test_listing_hides_dots(tmp_path):
     for name in ("b", "a", ".x"):
         (tmp_path / name).write_text("")

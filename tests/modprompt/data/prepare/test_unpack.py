@@ -153,3 +153,22 @@ def test_every_flipped_bit_is_one_line_or_no_harm(make, tmp_path):
             unpack(tmp_path / "a", tmp_path / "folder")
             shutil.rmtree(tmp_path / "folder")
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_tar_whose_second_header_is_damaged_has_not_ended_there(tmp_path):
+    content = tarred(("a.txt", b"a" * 10), ("b.txt", b"b" * 10))
+    content[2 * tarfile.BLOCKSIZE] ^= 1
+    assert "it is damaged: a member behind others" in refused(content, tmp_path, "a.tar")
+
+
+def test_checksum_behind_a_compressed_tar_is_looked_at(tmp_path):
+    content = bytearray(gzip.compress(tarred(("a.txt", b"a" * 10))))
+    content[-8] ^= 1
+    assert "CRC check failed" in refused(content, tmp_path, "a.tar.gz")
+
+
+def test_folder_of_a_zip_has_one_name(tmp_path):
+    content = zipped(("images/", b""), ("images/a.txt", b"a"))
+    place = content.rindex(b"images/", 0, content.rindex(b"images/a.txt"))
+    content[place] ^= 1
+    assert "differ" in refused(content, tmp_path)

@@ -75,22 +75,37 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
 
     Returns:
         The epoch to go on from (that of the checkpoint).
+
+    Raises:
+        ValueError: if it is damaged, or of another model.
     """
     checkpoint = newest_checkpoint(fdir)
-    model.load_state_dict(checkpoint["state_dict"])
-    for part, name in ((optimizer, "optimizer"), (scheduler, "scheduler")):
-        if part is not None and checkpoint.get(name) is not None:
-            part.load_state_dict(checkpoint[name])
+    try:
+        model.load_state_dict(checkpoint["state_dict"])
+        for part, name in ((optimizer, "optimizer"), (scheduler, "scheduler")):
+            if part is not None and checkpoint.get(name) is not None:
+                part.load_state_dict(checkpoint[name])
+    except Exception as error:  # PyTorch raises many kinds
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"the checkpoint in {fdir} is damaged or of another model ({said})") from None
     print(f"Loaded the checkpoint of epoch {checkpoint['epoch']} in {fdir}")
     return checkpoint["epoch"]
 
 
 def load_pretrained_weights(model, weight_path):
-    """Load what fits by name and shape from a file of weights; what does not is left as it is, and said."""
+    """Load what fits by name and shape from a file of weights; what does not is left as it is, and said.
+
+    Raises:
+        ValueError: if it is none.
+    """
     checkpoint = load_checkpoint(weight_path)
-    given = _without_module(checkpoint.get("state_dict", checkpoint))
-    own = model.state_dict()
-    fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    given = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(given, dict):
+        raise ValueError(f"{weight_path} is no file of weights: it holds no tensors by name")
+    given, own = _without_module(given), model.state_dict()
+    fitting = {
+        key: value for key, value in given.items() if key in own and own[key].shape == getattr(value, "shape", None)
+    }
     if not fitting:
         warnings.warn(f"{weight_path}: nothing in it fits this model by name and shape", stacklevel=2)
         return
