@@ -2,8 +2,7 @@
 
 from typing import Any, Sequence, Tuple
 
-
-_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a message that quotes what a file holds
+_LONGEST, _SHOWN_FIRST, _SHOWN_LAST = 600, 400, 180  # characters of a message's line
 
 
 class UserError(ValueError):
@@ -13,11 +12,12 @@ class UserError(ValueError):
     exit_code = 2
 
     def __str__(self) -> str:
-        """The message as one line; the middle of one that quotes a long text is left out."""
-        text = super().__str__()
-        if len(text.splitlines()) > 1:
-            text = " ".join(text.split())
-        return text if len(text) <= _LONGEST else f"{text[:_SHOWN_FIRST]} [...] {text[-_SHOWN_LAST:]}"
+        """The message; of a line that quotes a long text the middle is left out."""
+        return "\n".join(map(_shortened, super().__str__().split("\n")))
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[:_SHOWN_FIRST]} [...] {line[-_SHOWN_LAST:]}"
 
 
 class WaitsForLabels(UserError):

@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 import random
+import select
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from modprompt.errors import UserError
 
 # what a user can put right
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, MemoryError, OverflowError)
+NOBODY_READS = 141  # exit code, as shells have it of a program that SIGPIPE has ended
 
 
 def one_line(error: BaseException) -> str:
@@ -27,36 +29,102 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def report(program: Callable[..., Any], *args: Any) -> int:
+def report(program: Callable[..., Any], *args: Any, interrupted: str = "interrupted") -> int:
     """Run a program; turn warnings, and what a user can put right, into one line each, and this into an exit code.
 
+    Args:
+        program: what is run.
+        args: of the program.
+        interrupted: what to say when it is.
+
     Returns:
-        0, or 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 after one on the labels that a
-        run waits for, or 130.
+        The program's own exit code if it gives one, else 0; 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1
+        shows where), 3 after one on the labels that a run waits for, 130 if interrupted, or 141, as of programs that
+        SIGPIPE ends, if nobody reads what is printed any more (`| head`).
     """
     with _any_text_printed():
-        return _report(program, *args)
+        try:
+            code = _called(program, *args)
+        except EXPECTED as error:
+            code = _told(error)
+        except KeyboardInterrupt:
+            _say(interrupted)
+            code = 130
+        unwritten = _written()
+        return code or unwritten
 
 
-def _report(program: Callable[..., Any], *args: Any) -> int:
+def _called(program: Callable[..., Any], *args: Any) -> int:
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-            program(*args)
-    except EXPECTED as error:
-        if os.environ.get("MODPROMPT_TRACEBACK"):
-            traceback.print_exc()
-        message = f"{getattr(error, 'kind', UserError.kind)}: {one_line(error)}"
-        print(message, file=sys.stderr)
-        log = getattr(sys.stdout, "file", None)  # of Dassl's logger
-        if log is not None:
-            with contextlib.suppress(OSError):
-                log.write(message + "\n")
-        return int(getattr(error, "exit_code", UserError.exit_code))
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on after the last whole epoch", file=sys.stderr)
-        return 130
+            warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+            code = program(*args)
+    except SystemExit:  # argparse has shown its help
+        fault = _written()
+        if fault:
+            return fault
+        raise
+    return code if type(code) is int else 0
+
+
+def _told(error: BaseException) -> int:
+    """The exit code for what a user can put right, told in a line, which Dassl's log gets, too."""
+    if os.environ.get("MODPROMPT_TRACEBACK"):
+        traceback.print_exc()
+    message, code = f"{getattr(error, 'kind', UserError.kind)}: {one_line(error)}", UserError.exit_code
+    if isinstance(error, BrokenPipeError) and (_written() == NOBODY_READS or _is_broken()):
+        message, code = "error: nobody reads what is printed any more", NOBODY_READS
+    else:
+        _say(message)
+    log = getattr(sys.stdout, "file", None)  # of Dassl's logger
+    if log is not None:
+        with contextlib.suppress(OSError):  # the disk is full, which may be what is told
+            log.write(message + "\n")
+    return int(getattr(error, "exit_code", code))
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody listens
+        print(text, file=sys.stderr)
+
+
+def _written() -> int:
+    """Have standard output written to its end; the exit code if it cannot be, after a line unless nobody reads it."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _mute()
+        return NOBODY_READS
+    except OSError as error:
+        _say(f"error: cannot write what is printed ({error.strerror})")
+        _mute()
+        return UserError.exit_code
     return 0
+
+
+def _is_broken() -> bool:
+    """Whether standard output is a pipe that nobody reads; without a buffer nothing is left that would tell."""
+    try:
+        asked = select.poll()
+        asked.register(_console().fileno(), select.POLLOUT)
+        return any(found & (select.POLLERR | select.POLLHUP) for _, found in asked.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll on this system; it is no file
+        return False
+
+
+def _mute() -> None:
+    """Have the rest of standard output go nowhere: else Python says, when it ends, that it could not be written."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, _console().fileno())
+        finally:
+            os.close(nowhere)
+
+
+def _console() -> Any:
+    return getattr(sys.stdout, "console", sys.stdout)  # the first of Dassl's logger
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import random
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from modprompt.clips.package import import_clip
 from modprompt.clips.structure import CLIP, VisionTransformer
 from modprompt.engine.blocks import causal_after, run_block
-from modprompt.programs import left_as_found
+from modprompt.programs import left_as_found, report
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families
 
 TEMPLATES = (
@@ -272,4 +273,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(report(main))

@@ -9,7 +9,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
-from modprompt.programs import left_as_found
+from modprompt.programs import left_as_found, report
 from modprompt.version import __version__
 
 
@@ -79,10 +79,7 @@ def run(name: str, words: List[str]) -> int:
     return code
 
 
-@left_as_found()
-def main(argv: Optional[List[str]] = None) -> int:
-    """Exit code: the command's, or 2 after one line on what is wrong."""
-    words = sys.argv[1:] if argv is None else argv
+def _main(words: List[str]) -> int:
     asks_help = [word in ("-h", "--help") for word in words[:2]]
     if not words or asks_help[0]:
         print(help_text(), file=sys.stdout if words else sys.stderr)
@@ -93,8 +90,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     if words[0] == "experiment" and asks_help[1:] == [True]:
         print(help_text("experiment"))
         return 0
-    try:
-        return run(*parse(words))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run(*parse(words))
+
+
+@left_as_found()
+def main(argv: Optional[List[str]] = None) -> int:
+    """Exit code: the command's, or one of programs.report."""
+    return report(_main, sys.argv[1:] if argv is None else argv)

@@ -17,6 +17,7 @@ from typing import Any, Callable, Optional
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.programs import close_log, import_modules, left_as_found, report
 
+INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
 
@@ -46,12 +47,16 @@ def program(argv: list[str] | None, description: str, check: Check = None) -> in
         description: what its help says.
         check: raises UserError if a configuration is not for this program; None where all are.
     """
+    return report(_program, argv, description, check)
+
+
+def _program(argv: list[str] | None, description: str, check: Check) -> int:
     args = parse_args(argv, description)
     import_all()  # behind --help, which needs none of it
     with left_as_found():
         console = sys.stdout
         try:
-            return report(_run, args, check)
+            return report(_run, args, check, interrupted=INTERRUPTED)  # while the log is open, which gets it too
         finally:
             close_log(console)
 

@@ -59,7 +59,7 @@ def fingerprint(lists: Sequence[Sequence[Image]], image_dir: Path) -> str:
     digest = hashlib.sha256()
     for images in lists:
         for image in images:
-            digest.update(f"{relative(image, image_dir)}\t{image.label}\n".encode())
+            digest.update(f"{relative(image, image_dir)}\t{image.label}\n".encode("utf-8", "surrogatepass"))
         digest.update(b"\n")
     return digest.hexdigest()
 

@@ -6,7 +6,7 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Iterable, NamedTuple
+from typing import Collection, Iterable, NamedTuple
 
 from dassl.data.datasets import Datum
 from dassl.utils import listdir_nohidden
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 from modprompt.storage.image_files import opened
+from modprompt.storage.text import is_text
 
 UNKNOWN = -1  # the label of an image that nobody has labelled
 _MANY = 1000  # images from which on a progress bar is shown
@@ -68,6 +69,23 @@ def file_names(folder: str | Path) -> list[str]:
     """Names of the files of a class folder, in the system's order, hidden ones left out."""
     names: list[str] = listdir_nohidden(str(folder))
     return names
+
+
+def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
+    """Names of the class folders, sorted by code point; a name's position is its label.
+
+    Raises:
+        UserError: if there is none, or a file stands among them.
+    """
+    folders = sorted(name for name in listdir_nohidden(str(image_dir)) if name not in ignore)
+    if not folders:
+        raise UserError(f"{image_dir} has no class folder: put the images there")
+    for folder in folders:
+        if not (image_dir / folder).is_dir():
+            raise UserError(f"{image_dir / folder} stands among the class folders but is no folder: move it away")
+        if not is_text(folder):
+            raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is no UTF-8 text: rename it")
+    return folders
 
 
 def folder_images(folder: str | Path, label: int, classname: str) -> list[Image]:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import read_text
+from modprompt.storage.opening import Refused, read_text
 
 if TYPE_CHECKING:
     import numpy as np
+
+_MOST_DIGITS = 10
 
 
 class Line(NamedTuple):
@@ -42,23 +44,44 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
             yield Line(line.strip(), number, path)
 
 
+def whole(text: str) -> int:
+    """The whole number from 0 up that a text says in plain digits; -1 if it says none, or one of more than nine."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else -1
+
+
 def read_mat(path: Path, key: str) -> np.ndarray:
-    """One variable of a MATLAB file.
+    """One variable of a MATLAB file, a row of at least one entry, as (N,) of whatever is in it.
 
     Raises:
-        UserError: if the file is missing, damaged, or has no such variable.
+        UserError: if the file is missing or damaged, or has no such row.
     """
-    from scipy.io import loadmat
+    from modprompt.storage import mat_files  # late, as it needs NumPy
 
     try:
-        variable: np.ndarray = loadmat(str(path))[key]
-        return variable
+        variables = mat_files.read_mat(path)
     except FileNotFoundError:
         raise UserError(f"annotation file missing: {path}") from None
-    except KeyError:
-        raise UserError(f"{path} has no variable {key!r}: fetch it again") from None
-    except Exception as error:
+    except Refused as error:
         raise UserError(f"{path} is not a whole MATLAB file ({error}): fetch it again") from None
+    if key not in variables:
+        raise UserError(f"{path} has no variable {key!r}: fetch it again")
+    variable = variables[key]
+    if variable.ndim != 2 or min(variable.shape) != 1:
+        raise UserError(f"{path}: {key!r} must be a row, but its shape is {variable.shape}: fetch it again")
+    return variable.reshape(-1)
+
+
+def read_mat_labels(path: Path, key: str) -> np.ndarray:
+    """As read_mat, of labels: (N,) int64, each at least 1.
+
+    Raises:
+        UserError: as read_mat, and on entries that are no whole numbers from 1 up.
+    """
+    row = read_mat(path, key)
+    if row.dtype.kind not in "iuf" or not all(float(value).is_integer() and 1 <= value < 2**31 for value in row):
+        raise UserError(f"{path}: {key!r} must hold labels, whole numbers from 1 up: fetch it again")
+    labels: np.ndarray = row.astype("int64")
+    return labels
 
 
 def read_classnames(path: Path) -> dict[str, str]:

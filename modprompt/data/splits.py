@@ -18,7 +18,7 @@ from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Named
 
 from dassl.utils import listdir_nohidden
 
-from modprompt.data.images import Image, relative
+from modprompt.data.images import Image, class_folders, relative
 from modprompt.errors import UserError
 from modprompt.runs.published import SPLIT_SHA256
 from modprompt.storage import json_text
@@ -117,8 +117,8 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
     """
     content, raw = read_record(path, "split file", _ANEW)
     try:
-        rows = {part: [(str(name), int(label), str(cname)) for name, label, cname in content[part]] for part in PARTS}
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        rows = {part: [_row(*row) for row in content[part]] for part in PARTS}
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a whole split file ({error}): fetch it again, or {_ANEW}") from None
     _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
     anew = f", or {_ANEW}" if KEY in content else ""
@@ -126,6 +126,12 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
         *([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
     )
     return SplitFile(split, _hash_of(raw, rows), KEY in content)
+
+
+def _row(name: Any, label: Any, classname: Any) -> _Row:
+    if not (isinstance(name, str) and isinstance(classname, str) and isinstance(label, int)) or isinstance(label, bool):
+        raise TypeError(f"an image is a path, a whole number and a class name, not {[name, label, classname]!r:.100}")
+    return name, label, classname
 
 
 def _hash_of(raw: bytes, rows: Mapping[str, Sequence[_Row]]) -> str:
@@ -194,21 +200,6 @@ def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "")
     seal = json.dumps(sealed(rows, _VERSION, **facts)[KEY], indent=4).replace("\n", "\n    ")
     write_whole(path, f'{form[:-2]},\n    "{KEY}": {seal}\n}}')
     return facts["split"]
-
-
-def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
-    """Names of the class folders, sorted by code point; a name's position is its label.
-
-    Raises:
-        UserError: if there is none, or a file stands among them.
-    """
-    folders = sorted(name for name in listdir_nohidden(str(image_dir)) if name not in ignore)
-    if not folders:
-        raise UserError(f"{image_dir} has no class folder: put the images there")
-    for folder in folders:
-        if not (image_dir / folder).is_dir():
-            raise UserError(f"{image_dir / folder} stands among the class folders but is no folder: move it away")
-    return folders
 
 
 def _thirds(names: list[_T], what: str) -> tuple[list[_T], list[_T], list[_T]]:

@@ -18,7 +18,7 @@ from modprompt.storage.paths import is_inside
 def cache_of(folder: Path) -> Path:
     """Where the files of a data set go whose folder is read-only."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
     return cache / "modprompt" / f"{folder.name}-{place}"
 
 

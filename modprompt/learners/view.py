@@ -1,7 +1,7 @@
 """Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
 
 from pathlib import Path
-from typing import Callable, Dict, Mapping, Optional, Union
+from typing import Callable, Dict, List, Mapping, Optional, Union
 
 from torch import Tensor, nn
 
@@ -79,7 +79,7 @@ def _is_empty(value: object) -> bool:
 def count_classes(state_dict: Mapping[str, Tensor]) -> int:
     """Number of classes whose tokens a checkpoint holds; 0 if it holds none."""
     for key, value in state_dict.items():
-        if str(key).endswith(_CLASS_TOKENS[1]) and isinstance(value, Tensor):
+        if str(key).endswith(_CLASS_TOKENS[1]) and isinstance(value, Tensor) and value.dim():
             return value.shape[0]
     return 0
 
@@ -102,15 +102,22 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union
         raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
     difference = _differences(mine, theirs)
     if difference:
-        describe = view.learner.describe
-        here = describe(dict(view.learner.named_parameters()))
+        raise UserError(f"{path} does not fit this model: {'; '.join(_other_settings(view, theirs)) or difference}")
+
+
+def _other_settings(view: CheckpointView, theirs: Mapping[str, Tensor]) -> List[str]:
+    """What differs, by the settings that show in the tensors' shapes; nothing if these are no prompts' shapes."""
+    describe = view.learner.describe
+    here = describe(dict(view.learner.named_parameters()))
+    try:
         there = describe({view.names.get(key, key): value for key, value in theirs.items()})
-        settings = [
-            f"{name} is {here[name]} here and {there.get(name)} in the file"
-            for name in here
-            if here[name] != there.get(name)
-        ]
-        raise UserError(f"{path} does not fit this model: {'; '.join(settings) or difference}")
+    except IndexError:  # fewer dimensions than prompts have
+        return []
+    return [
+        f"{name} is {here[name]} here and {there.get(name)} in the file"
+        for name in here
+        if here[name] != there.get(name)
+    ]
 
 
 def _same(name: str, one: str, other: str) -> bool:

@@ -46,7 +46,7 @@ class Checkpoint(NamedTuple):
 
 def class_list(names: Sequence[str]) -> str:
     """Twelve hex digits that tell one list of class names from another."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def record(**parts: Dict[str, Any]) -> Dict[str, Any]:

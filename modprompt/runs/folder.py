@@ -15,6 +15,7 @@ from modprompt.storage.paths import is_link
 
 LOCK = "job/lock"
 HANDED = "MODPROMPT_LOCK"  # in the environment: the number of the open lock that a parent hands over
+GONE = "was deleted, or another one put into its place, while the run was at work"
 
 
 class Busy(UserError):
@@ -126,6 +127,27 @@ def keep(folder: PathLike) -> None:
     real = os.path.realpath(str(folder))
     if real not in _held and not _is_handed_over(path_of(folder)):
         _held[real] = take(folder)
+
+
+def is_still(folder: PathLike, file: Optional[int]) -> bool:
+    """Whether a folder is the one whose lock was taken, neither deleted since nor another one of its name.
+
+    Args:
+        folder: its path.
+        file: the open lock; None where the file system has none, so that only a folder that is gone is noticed.
+    """
+    return path_of(folder).exists() if file is None else lock.is_of(file, path_of(folder))
+
+
+def require_still(folder: PathLike) -> None:
+    """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost.
+
+    Nothing where it keeps none.
+    """
+    real = os.path.realpath(str(folder))
+    files = [_held[real]] if real in _held else list(_handed)
+    if folder and files and not any(is_still(folder, file) for file in files):
+        raise UserError(f"the output folder {folder} {GONE}: start the run again")
 
 
 def release(folder: PathLike) -> None:

@@ -48,7 +48,7 @@ _Image = TypeVar("_Image", bound=Labelled)
 def _digits(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for text in texts:
-        digest.update(text.encode("utf-8", "surrogateescape"))
+        digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
@@ -104,7 +104,7 @@ def images_hash(*lists: Optional[Sequence[Labelled]], root: str = "", first_by_c
 def old_images_hash(*lists: Optional[Sequence[Labelled]]) -> str:
     """The hash of the first version: file names and labels alone, twelve hex digits."""
     texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def list_hash(images: Iterable[Named], root: str) -> str:

@@ -110,7 +110,7 @@ def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
 def settings_hash(settings: Mapping[str, str]) -> str:
     """Twelve hex digits that tell one set of given settings from another."""
     text = "".join(f"{key}={value}\n" for key, value in sorted(settings.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not set") -> List[str]:

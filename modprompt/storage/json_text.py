@@ -27,6 +27,8 @@ def parse(
             64 bits.
     """
     try:
+        if isinstance(text, bytes):  # the json module would guess other encodings, and let half characters pass
+            text = text.decode("utf-8-sig")
         content = json.loads(text, object_pairs_hook=pairs, parse_constant=_no_number if finite else None)
     except Refused:
         raise

@@ -50,8 +50,20 @@ def take(path: PathLike, patience_s: float = 2.0) -> Optional[int]:
         NoLocks: if there are no locks there.
         OSError: if the file cannot be made.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return _hold(os.open(str(path), os.O_RDWR | os.O_CREAT | _OPEN, 0o666), path, patience_s)
+    while True:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = _hold(os.open(str(path), os.O_RDWR | os.O_CREAT | _OPEN, 0o666), path, patience_s)
+        if file is None or is_of(file, path):
+            return file
+        os.close(file)  # its folder was renamed or deleted while it was waited for: there is another one now, or none
+
+
+def is_of(file: int, path: PathLike) -> bool:
+    """Whether an open file is the one that a path names now."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(str(path)))
+    except FileNotFoundError:
+        return False
 
 
 def take_folder(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:

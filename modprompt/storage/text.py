@@ -38,6 +38,11 @@ def writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; what a disk has under another encoding cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def write_whole(path: PathLike, text: str) -> None:
     """Write a text file that is either complete or not there, with its folders."""
     with part_of(path) as file:

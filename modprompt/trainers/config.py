@@ -3,7 +3,6 @@
 import copy
 import difflib
 import functools
-import math
 import os
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
@@ -14,11 +13,10 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt.checks import check_name
-from modprompt.clips.design import SHORTEST, SQUASH
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
-from modprompt.runs.settings import Given, Settings
-from modprompt.trainers import mistakes, second_node
+from modprompt.runs.settings import Given, Settings, as_text
+from modprompt.trainers import mistakes, second_node, setting_values
 
 
 class Fault(NamedTuple):
@@ -65,7 +63,7 @@ def _default_of(cfg: CfgNode, key: str) -> Any:
 
 
 def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
-    """Merge a known setting into cfg, in place; ValueError and the like if its type is wrong."""
+    """Merge a known setting into cfg, in place; ValueError and the like if its type is wrong, as yacs says it."""
     *path, leaf = key.split(".")
     node = cfg
     for part in path:
@@ -73,6 +71,8 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
     if given.is_flag:  # no text that yacs should read as Python: a folder may be called 1
         node[leaf] = tuple(given.value) if isinstance(given.value, list) else given.value
         return
+    if node[leaf] is not None and as_text(given.value) == str(None):  # which yacs takes for a value of any type
+        raise ValueError("Type mismatch")
     value = fitting(node[leaf], copy.deepcopy(given.value))
     of_method = path[:1] == ["TRAINER"] and len(path) > 1
     if of_method and isinstance(value, float) and _number(node[leaf]) is not None:
@@ -110,36 +110,10 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
     return list(dict.fromkeys(faults))
 
 
-def _are_numbers(values: Optional[Sequence[Any]], count: int) -> bool:
-    return values is not None and len(values) == count and all(_number(value) == value for value in values)
-
-
 def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
     """Settings whose faults would otherwise show late or not at all."""
-    node, loader = cfg.INPUT, cfg.DATALOADER
-    rules = [
-        ("INPUT.SIZE", _are_numbers(node.SIZE, 2) and min(node.SIZE) > 0, "two numbers of pixels", node.SIZE),
-        ("INPUT.PIXEL_MEAN", _are_numbers(node.PIXEL_MEAN, 3), "three numbers", node.PIXEL_MEAN),
-        ("INPUT.PIXEL_STD", _are_numbers(node.PIXEL_STD, 3), "three numbers", node.PIXEL_STD),
-        ("INPUT.RESIZE_MODE", node.RESIZE_MODE in (SHORTEST, SQUASH), f"{SHORTEST} or {SQUASH}", node.RESIZE_MODE),
-        ("INPUT.NO_TRANSFORM", not node.NO_TRANSFORM, "False for a CLIP", node.NO_TRANSFORM),
-        ("DATALOADER.K_TRANSFORMS", loader.K_TRANSFORMS == 1, "1", loader.K_TRANSFORMS),
-    ]
-    most = node.MAX_MEGAPIXELS
-    rules.append(("INPUT.MAX_MEGAPIXELS", 0 < most < math.inf, "a number above 0", most))
-    at_least_one = {
-        "DATALOADER.TRAIN_X.BATCH_SIZE": loader.TRAIN_X.BATCH_SIZE,
-        "DATALOADER.TEST.BATCH_SIZE": loader.TEST.BATCH_SIZE,
-        "OPTIM.MAX_EPOCH": cfg.OPTIM.MAX_EPOCH,
-        "TRAIN.PRINT_FREQ": cfg.TRAIN.PRINT_FREQ,
-    }
-    rules += [(key, (value or 0) > 0, "at least 1", value) for key, value in at_least_one.items()]
-    split, model = cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL
-    rules.append(("TEST.SPLIT", split in ("test", "val"), "test or val", split))
-    rules.append(("TEST.FINAL_MODEL", model in ("last_step", "best_val"), "last_step or best_val", model))
-    for key, fits, meaning, value in rules:
-        if not fits:
-            yield Fault(key, f"{key} must be {meaning}, got {value!r}")
+    for key, text in setting_values.faults(cfg):
+        yield Fault(key, text)
 
 
 def _name_faults(cfg: CfgNode) -> Iterator[Fault]:

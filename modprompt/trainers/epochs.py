@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dassl.utils import AverageMeter, MetricMeter
 
+from modprompt.runs import folder as run_folder
 from modprompt.training.unread import Unread, waits
 
 if TYPE_CHECKING:  # it stands in front of one
@@ -33,6 +34,7 @@ class Epochs(_Trainer):
 
         Raises:
             FloatingPointError: if a loss that is read is not finite.
+            UserError: if the output folder is not the one that the run began in.
         """
         self.set_model_mode("train")
         self.num_batches = len(self.train_loader_x)
@@ -49,6 +51,7 @@ class Epochs(_Trainer):
                 print(self._line(meters))
             meters.step_is_done()
         self._read(meters)
+        run_folder.require_still(self.cfg.OUTPUT_DIR)
 
     def _line_is_due(self) -> bool:
         frequency: int = self.cfg.TRAIN.PRINT_FREQ

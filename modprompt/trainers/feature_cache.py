@@ -51,7 +51,9 @@ def data_digest(dataset: Any, made: str = "") -> str:
     digest = hashlib.sha256((made or repr(dataset.transform)).encode())
     for item in dataset.data_source:
         facts = os.stat(item.impath)
-        digest.update(f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
+        )
     return digest.hexdigest()[:16]
 
 
@@ -95,7 +97,7 @@ def _fault(features: np.ndarray, labels: np.ndarray, stands_for: str, seal: str,
     if seal != arrays_hash(stands_for, features, labels):
         return "its hash is of other content"
     if features.ndim != 2 or len(features) != len(dataset.data_source):
-        return f"it has {len(features)} rows for {len(dataset.data_source)} images"
+        return f"it has features of shape {features.shape} for {len(dataset.data_source)} images"
     if labels.tolist() != [item.label for item in dataset.data_source]:
         return "its labels are others"
     if features.dtype != np.float32 or not np.isfinite(features).all():

@@ -22,7 +22,7 @@ from modprompt.storage.forms import (
     within,
 )
 from modprompt.storage.opening import Refused
-from modprompt.trainers.tensor_forms import equal, is_scalar, tensor_like
+from modprompt.trainers.tensor_forms import equal, is_scalar, rate, tensor_like
 
 _HOW_RUN = ("capturable", "differentiable", "foreach", "fused")  # in other places others
 
@@ -85,14 +85,9 @@ def _behind_a_step(optimiser: Optimizer) -> Dict[int, Dict[str, Any]]:
 
 
 def _group_form(own: Mapping[str, Any]) -> Form:
-    required = {"params": exactly(list(own["params"])), "lr": _rate}
+    required = {"params": exactly(list(own["params"])), "lr": rate}
     decided = {key: equal(value) for key, value in own.items() if key not in required}
     return table(required, {**decided, **dict.fromkeys(_HOW_RUN, maybe(flag))})
-
-
-def _rate(value: Any, where: str) -> None:
-    """A rate, or the 0-d tensor that holds one."""
-    number(0)(value.item() if is_scalar(value) else value, where)
 
 
 def _entry_form(behind: Optional[Mapping[str, Any]], parameter: Tensor) -> Form:

@@ -13,6 +13,7 @@ from torch import nn
 
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import classes_record, method_record
+from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, VERSION
@@ -117,6 +118,7 @@ class ResultRecorder:
 
         def recorded() -> Dict[str, Any]:
             results: Dict[str, Any] = evaluate()
+            run_folder.require_still(trainer.cfg.OUTPUT_DIR)  # it may have taken long
             self.results = results
             return results
 
@@ -141,7 +143,11 @@ class ResultRecorder:
 
         Returns:
             The path of the file, or "" if nothing was tested.
+
+        Raises:
+            UserError: if the folder is not the one that the run began in.
         """
+        run_folder.require_still(cfg.OUTPUT_DIR)
         if self.results is None:
             return ""
         dataset, on_cuda = self.trainer.dm.dataset, on_card(cfg)

@@ -29,7 +29,7 @@ from modprompt.storage.forms import (
     within,
 )
 from modprompt.trainers.optimiser_form import optimiser_form
-from modprompt.trainers.tensor_forms import equal, like, tensor_like, tensors_like
+from modprompt.trainers.tensor_forms import equal, like, rate, tensor_like, tensors_like
 
 _DECIDED = ("T_max", "base_lrs", "eta_min", "gamma", "milestones", "step_size")  # of a schedule, by settings
 _OF_VERSIONS = ("_get_lr_called_within_step", "_is_initial", "_step_count", "verbose")  # not all PyTorchs have them
@@ -46,6 +46,8 @@ def schedule_form(own: Mapping[str, Any]) -> Form:
             optional[key] = anything if value is None else like(value)
         elif key == "last_epoch":
             required[key] = whole(0, _FEW)
+        elif key == "_last_lr":
+            required[key] = rows(rate, len(value))
         elif key == "successor":
             required[key] = schedule_form(value)
         else:

@@ -62,6 +62,11 @@ def is_scalar(value: Any) -> bool:
     return plain and not value.is_quantized and value.dim() == 0
 
 
+def rate(value: Any, where: str) -> None:
+    """A rate, or the 0-d tensor that holds one."""
+    number(0)(value.item() if is_scalar(value) else value, where)
+
+
 def equal(own: Any) -> Form:
     """A plain value that settings decide: the same as the run has."""
 

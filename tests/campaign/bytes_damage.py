@@ -17,7 +17,7 @@ class Damage(NamedTuple):
 
     what: str
     at: int = 0
-    count: int = 0
+    size: int = 0
     other: int = 0
     new: bytes = b""
 
@@ -28,10 +28,14 @@ class Damage(NamedTuple):
 
 def damaged(raw: bytes, how: Damage) -> bytes:
     """The bytes of a file after it."""
-    at, end = how.at, how.at + how.count
+    at, end = how.at, how.at + how.size
     if how.what == "flipped bits":
         content = bytearray(raw)
-        for place in {how.at, how.other, *(int.from_bytes(how.new[k : k + 4], "little") for k in range(0, len(how.new), 4))}:
+        for place in {
+            how.at,
+            how.other,
+            *(int.from_bytes(how.new[k : k + 4], "little") for k in range(0, len(how.new), 4)),
+        }:
             content[place // 8 % len(raw)] ^= 1 << place % 8
         return bytes(content)
     return {
@@ -43,7 +47,7 @@ def damaged(raw: bytes, how: Damage) -> bytes:
         "removed": lambda: raw[:at] + raw[end:],
         "doubled": lambda: raw[:end] + raw[at:],
         "zeroed": lambda: raw[:at] + bytes(len(raw[at:end])) + raw[end:],
-        "swapped": lambda: _swapped(raw, *sorted((at, how.other)), how.count),
+        "swapped": lambda: _swapped(raw, min(at, how.other), max(at, how.other), how.size),
         "joined to itself": lambda: raw + raw,
         "emptied": lambda: b"",
     }[how.what]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -192,6 +193,37 @@ def _read_blob(path: Path) -> Any:
     return _read_bare(path.parents[1] / "snapshots" / _COMMIT / "clip.safetensors")
 
 
+def _in_cache(make: Callable[[Path], None], name: str) -> Callable[[Path], Path]:
+    """A repository in a hub's cache."""
+
+    def write(folder: Path) -> Path:
+        snapshot = folder / "models--owner--name" / "snapshots" / _COMMIT
+        snapshot.mkdir(parents=True)
+        (folder / "models--owner--name" / "refs").mkdir()
+        (folder / "models--owner--name" / "refs" / "main").write_text(_COMMIT)
+        make(snapshot)
+        return snapshot / name
+
+    return write
+
+
+def _sharded_folder(folder: Path) -> None:
+    _transformers(folder)
+    _shards(folder)
+
+
+def _read_by_name(path: Path) -> Any:
+    cache = next(folder for folder in path.parents if (folder / "models--owner--name").is_dir())
+    source._hash_of.cache_clear()
+    with mock.patch.dict(os.environ, HF_HUB_CACHE=str(cache), HF_HUB_OFFLINE="1"):
+        return reading.read(source.find(Asked(name=f"hf-hub:owner/name@{_COMMIT}")))._asdict()
+
+
+def _look_at(path: Path) -> Any:
+    source._hash_of.cache_clear()
+    return reading.dialect_and_shapes(source.find(Asked(path=str(path), activation="gelu", heads=(1, 1))))
+
+
 def kinds() -> list[Kind]:
     """All of them."""
     config, images, tokens = (getattr(transformers_config, name) for name in ("FILE", "IMAGES_FILE", "TOKENIZER_FILE"))
@@ -202,13 +234,21 @@ def kinds() -> list[Kind]:
         Kind("CLIP of before PyTorch 1.6", OLD_TORCH, lambda folder: _write_bare(folder, **old), _read_bare),
         Kind("CLIP as safetensors", SAFETENSORS, _write_safetensors, _read_bare),
         Kind("CLIP of transformers", SAFETENSORS, _beside(_transformers, "model.safetensors"), _read_beside),
-        Kind("shard of safetensors", SAFETENSORS, _sharded("safetensors", "model-00002-of-00002.safetensors"), _read_beside),
+        Kind(
+            "shard of safetensors",
+            SAFETENSORS,
+            _sharded("safetensors", "model-00002-of-00002.safetensors"),
+            _read_beside,
+        ),
         Kind("shard of torch.save", TORCH, _sharded("bin", "model-00002-of-00002.bin"), _read_beside, True),
         Kind("index of shards", JSON, _sharded("safetensors", _INDEX), _read_beside),
         Kind(open_clip_config.FILE, JSON, _beside(_open_clip, open_clip_config.FILE), _read_beside),
         Kind(config, JSON, _beside(_transformers, config), _read_beside),
         Kind(images, JSON, _beside(_transformers, images), _read_beside),
         Kind(tokens, JSON, _beside(_transformers, tokens), _read_beside),
+        Kind("index of shards, of a hub", JSON, _in_cache(_sharded_folder, _INDEX), _read_by_name),
+        Kind("open_clip_config.json of a hub", JSON, _in_cache(_open_clip, open_clip_config.FILE), _read_by_name),
+        Kind("CLIP that is looked at", SAFETENSORS, _write_safetensors, _look_at),
         Kind("glyph-clip", NPZ, _write_embedded, _read_embedded, True),
         Kind("ref of a hub's cache", TEXT, _write_ref, hub.commit_of),
         Kind("blob of a hub's cache", SAFETENSORS, _write_blob, _read_blob, True),

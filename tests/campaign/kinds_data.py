@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -10,19 +9,17 @@ import pickle
 import random
 import shutil
 import tarfile
-import types
 import zipfile
 from pathlib import Path
 from typing import Any, Callable
 from unittest import mock
 
 import numpy as np
-import torch
 from dassl.data.datasets import Datum
 from dassl.utils import read_image
 from PIL import Image
 
-from modprompt.data import images, listing_file
+from modprompt.data import images
 from modprompt.data.fewshot import FewShotCache, fingerprint
 from modprompt.data.listings import read_classnames
 from modprompt.data.pool import pool_of
@@ -30,15 +27,10 @@ from modprompt.data.prepare.download import verify
 from modprompt.data.prepare.unpack import unpack
 from modprompt.data.splits import Split, read_split, write_split
 from modprompt.storage.json_text import parse
-from modprompt.storage.seal import arrays_hash
-from modprompt.trainers.feature_cache import feature_batches
-from modprompt.trainers.image_cache import with_kept_images
-from tests.campaign.kind import ARCHIVE, CSV, IMAGE, JSON, MAT, NPZ, PICKLE, ROWS, TEXT, Kind, refuse, resealed
+from tests.campaign.kind import ARCHIVE, CSV, IMAGE, JSON, MAT, PICKLE, TEXT, Kind, refuse, resealed
 from tests.campaign.values import tree
 from tests.modprompt.data import test_readers, test_unlabelled, trees
-from tests.modprompt.trainers.odd_images import loader_of, write_images
 
-_FOREVER = 10**19
 FORMATS = {"jpg": "JPEG", "png": "PNG", "bmp": "BMP", "gif": "GIF", "tif": "TIFF", "webp": "WEBP", "ppm": "PPM"}
 
 
@@ -100,7 +92,10 @@ def _write_family_list(folder: Path) -> Path:
     path = folder / "split_fewshot" / "shot_2-seed_-1.pkl"
     path.parent.mkdir()
     drawn = {"train": [rows[0], rows[2], rows[6], rows[8]], "val": [rows[1], rows[3], rows[7], rows[9]]}
-    lists = {part: [Datum(impath=one.impath, label=one.label, classname=one.classname) for one in some] for part, some in drawn.items()}
+    lists = {
+        part: [Datum(impath=one.impath, label=one.label, classname=one.classname) for one in some]
+        for part, some in drawn.items()
+    }
     path.write_bytes(pickle.dumps(lists, protocol=4))
     return path
 
@@ -110,129 +105,6 @@ def _read_list(path: Path) -> Any:
     found = _cache(folder).read(_pools(folder), _key(folder))
     refuse("" if found else "not used: drawn anew")
     return found
-
-
-def _write_imagenet(folder: Path) -> None:
-    trees.imagenet(folder)
-    _read_imagenet(folder)
-
-
-def _read_imagenet(root: Path) -> Any:
-    with mock.patch.object(listing_file, "SETTLED_NS", -_FOREVER):
-        return _facts(test_readers.read("ImageNet", root, 2), root)
-
-
-def _facts(dataset: Any, root: Path) -> Any:
-    lists = [test_readers.facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)]
-    return lists, dataset.classnames
-
-
-def _write_listing(folder: Path) -> Path:
-    _write_imagenet(folder)
-    return folder / "imagenet" / "split_fewshot" / listing_file.NAME
-
-
-def _write_preprocessed(folder: Path) -> Path:
-    trees.imagenet(folder)
-    found = test_readers.read("ImageNet", folder)
-    shutil.rmtree(folder / "imagenet" / "split_fewshot")
-    lists = {"train": list(reversed(found.train_x)), "test": list(found.test)}
-    path = folder / "imagenet" / "preprocessed.pkl"
-    path.write_bytes(pickle.dumps(lists, protocol=4))
-    return path
-
-
-def _read_preprocessed(path: Path) -> Any:
-    shutil.rmtree(path.parent / "split_fewshot", ignore_errors=True)  # else the list is not looked at
-    return _facts(test_readers.read("ImageNet", path.parents[1]), path.parents[1])
-
-
-def _resealed_listing(content: Any) -> Any:
-    """The facts with a seal of themselves; those of the arrays in them are left."""
-    try:
-        facts = resealed(parse(content["facts"].tobytes()))
-    except (KeyError, ValueError, AttributeError, TypeError):
-        return content
-    return {**content, "facts": np.frombuffer(json.dumps(facts).encode("ascii"), np.uint8)}
-
-
-class _Pictures:
-    """A loader's data set of images that an encoder below knows by their number."""
-
-    transform = "none"
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        self.data_source = []
-        for number, label in enumerate([0, 0, 1, 1, 2, 2]):
-            path = folder / f"{number}.jpg"
-            if not path.exists():
-                path.write_bytes(bytes([number]))
-            self.data_source.append(types.SimpleNamespace(impath=str(path), label=label))
-
-
-class _Loader:
-    batch_size = 4
-
-    def __init__(self, dataset: _Pictures) -> None:
-        self.dataset = dataset
-
-    def __iter__(self) -> Any:
-        labels = torch.tensor([item.label for item in self.dataset.data_source])
-        yield {"img": torch.arange(len(labels)).float()[:, None], "label": labels}
-
-
-def _features(folder: Path) -> Any:
-    torch.manual_seed(0)
-    loader, visual = _Loader(_Pictures(folder / "images")), torch.nn.Linear(2, 2)
-    batches = feature_batches(str(folder / "kept"), "Some", loader, visual, lambda image: torch.cat([image, -image], 1))
-    return batches.features, batches.labels
-
-
-def _write_features(folder: Path) -> Path:
-    _features(folder)
-    (path,) = (folder / "kept").iterdir()
-    return path
-
-
-def _resealed_features(content: Any) -> Any:
-    if not {"features", "labels"} <= set(content):
-        return content
-    stands_for = _stands_for()
-    return {**content, "seal": np.array(arrays_hash(stands_for, content["features"], content["labels"]))}
-
-
-_asked: list[Path] = []
-
-
-def _stands_for() -> str:
-    return _asked[0].stem.split("_", 1)[1] if _asked else ""
-
-
-def _noted(write: Callable[[Path], Path]) -> Callable[[Path], Path]:
-    """The file's name says what its seal is of."""
-
-    def noting(folder: Path) -> Path:
-        _asked[:] = [write(folder)]
-        return _asked[0]
-
-    return noting
-
-
-@functools.lru_cache(maxsize=4)
-def _pictures(folder: Path) -> list[tuple[str, int]]:
-    return write_images(folder / "pictures")[:4]
-
-
-def _kept(folder: Path) -> Any:
-    loader = with_kept_images(loader_of(_pictures(folder)), str(folder / "kept"), "Odd")
-    return [{**batch} for batch in loader]
-
-
-def _write_kept(folder: Path) -> Path:
-    _kept(folder)
-    (path,) = (folder / "kept").glob("*.images")
-    return path
 
 
 def _picture(ending: str) -> Callable[[Path], Path]:
@@ -247,6 +119,12 @@ def _picture(ending: str) -> Callable[[Path], Path]:
 def _read_picture(path: Path) -> Any:
     refuse(images.why_undecodable(str(path)))
     return np.asarray(read_image(str(path)))
+
+
+def facts_of(dataset: Any, root: Path) -> Any:
+    """The lists of a data set, below its root, and its classes."""
+    lists = [test_readers.facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)]
+    return lists, dataset.classnames
 
 
 def _annotated(make: Callable[[Path], None], name: str) -> Callable[[Path], Path]:
@@ -265,7 +143,7 @@ def _read_annotated(name: str, up: int) -> Callable[[Path], Any]:
         for made in root.rglob("split_*.json"):
             made.unlink()
         with _sorted_folders():
-            return _facts(test_readers.read(name, root), root)
+            return facts_of(test_readers.read(name, root), root)
 
     return read
 
@@ -284,7 +162,9 @@ def _unlabelled(name: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         trees.pictures(folder / "images", {"b": 4, "a/deep": 5})
         trees.lines(folder / "classnames.txt", test_unlabelled.NAMES)
-        trees.lines(folder / "labels.csv", ["file,label", "images/b/image_0000.png,cat", "images/b/image_0001.png,big_dog"])
+        trees.lines(
+            folder / "labels.csv", ["file,label", "images/b/image_0000.png,cat", "images/b/image_0001.png,big_dog"]
+        )
         test_unlabelled.read(folder)
         (made,) = folder.glob(f"**/{name}")
         return made
@@ -344,20 +224,62 @@ def kinds() -> list[Kind]:
         Kind("split of the family", JSON, _write_family_split, _read_split),
         Kind("few-shot list", JSON, _write_list, _read_list, True, resealed),
         Kind("few-shot list of the family", PICKLE, _write_family_list, _read_list),
-        Kind("ImageNet's listing", NPZ, _write_listing, lambda path: _read_imagenet(path.parents[2]), True, _resealed_listing),
-        Kind("ImageNet's preprocessed.pkl", PICKLE, _write_preprocessed, _read_preprocessed),
-        Kind("features of test images", NPZ, _noted(_write_features), lambda path: _features(path.parents[1]), True, _resealed_features),
-        Kind("kept test images", ROWS, _write_kept, lambda path: _kept(path.parents[1]), True),
         *(Kind(f"image, {name}", IMAGE, _picture(ending), _read_picture) for ending, name in FORMATS.items()),
-        Kind("imagelabels.mat", MAT, _annotated(flowers, "oxford_flowers/imagelabels.mat"), _read_annotated("OxfordFlowers", 1)),
-        Kind("cat_to_name.json", JSON, _annotated(flowers, "oxford_flowers/cat_to_name.json"), _read_annotated("OxfordFlowers", 1)),
-        Kind("cars_meta.mat", MAT, _annotated(cars, "stanford_cars/devkit/cars_meta.mat"), _read_annotated("StanfordCars", 2)),
-        Kind("cars_train_annos.mat", MAT, _annotated(cars, "stanford_cars/devkit/cars_train_annos.mat"), _read_annotated("StanfordCars", 2)),
-        Kind("trainval.txt of Pets", TEXT, _annotated(pets, "oxford_pets/annotations/trainval.txt"), _read_annotated("OxfordPets", 2)),
-        Kind("variants.txt of Aircraft", TEXT, _annotated(trees.fgvc_aircraft, "fgvc_aircraft/variants.txt"), _read_annotated("FGVCAircraft", 1)),
-        Kind("ClassName.txt of SUN397", TEXT, _annotated(trees.sun397, "sun397/ClassName.txt"), _read_annotated("SUN397", 1)),
-        Kind("trainlist01.txt of UCF101", TEXT, _annotated(trees.ucf101, "ucf101/ucfTrainTestlist/trainlist01.txt"), _read_annotated("UCF101", 2)),
+        Kind(
+            "imagelabels.mat",
+            MAT,
+            _annotated(flowers, "oxford_flowers/imagelabels.mat"),
+            _read_annotated("OxfordFlowers", 1),
+        ),
+        Kind(
+            "cat_to_name.json",
+            JSON,
+            _annotated(flowers, "oxford_flowers/cat_to_name.json"),
+            _read_annotated("OxfordFlowers", 1),
+        ),
+        Kind(
+            "cars_meta.mat",
+            MAT,
+            _annotated(cars, "stanford_cars/devkit/cars_meta.mat"),
+            _read_annotated("StanfordCars", 2),
+        ),
+        Kind(
+            "cars_train_annos.mat",
+            MAT,
+            _annotated(cars, "stanford_cars/devkit/cars_train_annos.mat"),
+            _read_annotated("StanfordCars", 2),
+        ),
+        Kind(
+            "trainval.txt of Pets",
+            TEXT,
+            _annotated(pets, "oxford_pets/annotations/trainval.txt"),
+            _read_annotated("OxfordPets", 2),
+        ),
+        Kind(
+            "variants.txt of Aircraft",
+            TEXT,
+            _annotated(trees.fgvc_aircraft, "fgvc_aircraft/variants.txt"),
+            _read_annotated("FGVCAircraft", 1),
+        ),
+        Kind(
+            "ClassName.txt of SUN397",
+            TEXT,
+            _annotated(trees.sun397, "sun397/ClassName.txt"),
+            _read_annotated("SUN397", 1),
+        ),
+        Kind(
+            "trainlist01.txt of UCF101",
+            TEXT,
+            _annotated(trees.ucf101, "ucf101/ucfTrainTestlist/trainlist01.txt"),
+            _read_annotated("UCF101", 2),
+        ),
         Kind("classnames.txt of ImageNet", TEXT, _annotated(trees.imagenet, classes), read_classnames),
+        Kind(
+            "classnames.txt of ImageNet-A",
+            TEXT,
+            _annotated(trees.imagenet_a, "imagenet-adversarial/classnames.txt"),
+            _read_annotated("ImageNetA", 1),
+        ),
         Kind("classnames.txt of ImageFolder", TEXT, _folder_names, _read_annotated("ImageFolder", 0)),
         Kind("classnames.txt of Unlabelled", TEXT, _unlabelled("classnames.txt"), _read_unlabelled),
         Kind("labels.csv of Unlabelled", CSV, _unlabelled("labels.csv"), _read_unlabelled),

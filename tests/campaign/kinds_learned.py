@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from dassl.config import get_cfg_default
+from dassl.utils import load_pretrained_weights, resume_from_checkpoint, save_checkpoint
 
 import modprompt
+from modprompt.errors import UserError
 from modprompt.methods import schedule_files
 from modprompt.methods.loading import load
 from modprompt.methods.table import METHODS, PROMPTS
@@ -119,13 +121,41 @@ def _read_named(path: Path) -> Any:
     return _loaded(load(path, _clip(), method=small(modprompt.MPL, _clip()), names=NAMES))
 
 
+def _write_of_dassl(folder: Path) -> Path:
+    _, models, optims, scheds = _run_parts()
+    state = {"state_dict": models["m"].state_dict(), "epoch": 3, "val_result": 50.0}
+    parts = {"optimizer": optims["m"].state_dict(), "scheduler": scheds["m"].state_dict()}
+    save_checkpoint({**state, **parts}, str(folder))
+    return folder / "model.pth.tar-3"
+
+
+def _resume(path: Path) -> Any:
+    _, models, optims, scheds = _run_parts()
+    try:
+        epoch = resume_from_checkpoint(str(path.parent), models["m"], optims["m"], scheds["m"])
+    except ValueError as error:  # which Dassl raises, and programs print
+        raise UserError(str(error)) from None
+    return epoch, [part["m"].state_dict() for part in (models, optims, scheds)]
+
+
+def _start_from(path: Path) -> Any:
+    _, models, _, _ = _run_parts()
+    load_pretrained_weights(models["m"], str(path))
+    return models["m"].state_dict()
+
+
 def _run_parts() -> tuple[Any, ...]:
     cfg = get_cfg_default()
     cfg.OPTIM.LR_SCHEDULER, cfg.OPTIM.WARMUP_EPOCH = "cosine", 1
     torch.manual_seed(1)
     model = torch.nn.Linear(3, 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return training_state.settings_of(cfg), {"m": model}, {"m": optimiser}, {"m": build_lr_scheduler(optimiser, cfg.OPTIM)}
+    return (
+        training_state.settings_of(cfg),
+        {"m": model},
+        {"m": optimiser},
+        {"m": build_lr_scheduler(optimiser, cfg.OPTIM)},
+    )
 
 
 def _write_state(folder: Path) -> Path:
@@ -195,7 +225,14 @@ def kinds() -> list[Kind]:
         Kind("checkpoint of our first version", TORCH, _write_first, read_checkpoint, True),
         Kind("checkpoint of the family", TORCH, _write_family, _read_named, True),
         Kind("checkpoint of before PyTorch 1.6", OLD_TORCH, _write_old, _read_named),
-        Kind("the name of a run's newest checkpoint", "text", _write_pointer, lambda path: newest_checkpoint(str(path.parent))),
+        Kind(
+            "the name of a run's newest checkpoint",
+            "text",
+            _write_pointer,
+            lambda path: newest_checkpoint(str(path.parent)),
+        ),
+        Kind("checkpoint of Dassl, to go on from", TORCH, _write_of_dassl, _resume, True),
+        Kind("checkpoint of Dassl, for first weights", TORCH, _write_of_dassl, _start_from, True),
         Kind("training state", TORCH, _write_state, _read_state, True),
         Kind("alphas", NPZ, _write_alphas, _read_alphas, True),
         Kind("alphas as a schedule", NPZ, _write_alphas, _read_named_in_settings, True),

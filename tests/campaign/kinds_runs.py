@@ -9,14 +9,16 @@ from unittest import mock
 
 import numpy as np
 
-from lpclip.linear_probe import read_split as read_features
+from lpclip.linear_probe import read_splits
 from modprompt.active import picks_file, record
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
 from modprompt.experiments.running import labels, slurm, state
+from modprompt.hosts.host import read_host
 from modprompt.hosts.manifest import MANIFEST, ROOMS, Installed, digest, read_manifest
+from modprompt.hosts.program import asks_of, named_in
 from modprompt.runs import descriptions, rounds
 from modprompt.runs import result as results
 from modprompt.runs.settings import read_settings
@@ -142,7 +144,9 @@ def _write_picks(folder: Path) -> Path:
     path = folder / "round_2.csv"
     picks_file.write(path, ROWS)
     text = path.read_text(encoding="utf-8-sig")
-    path.write_text("".join(line + ("forest" if number else "") + "\n" for number, line in enumerate(text.splitlines())))
+    path.write_text(
+        "".join(line + ("forest" if number else "") + "\n" for number, line in enumerate(text.splitlines()))
+    )
     return path
 
 
@@ -156,17 +160,29 @@ def _write_installed(folder: Path) -> Path:
 
 def _write_features(folder: Path) -> Path:
     draws = np.random.default_rng(0)
-    features, numbers = draws.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 3
-    own, made_of = np.array(True), np.array("2:abc digits")
-    seal = np.array(arrays_hash("train", features, numbers, own, made_of))
-    path = folder / "train.npz"
-    write_arrays(path, feature_list=features, label_list=numbers, own_validation=own, made_of=made_of, seal=seal)
-    return path
+    for name in ("train", "test"):
+        features, numbers = draws.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 3
+        own, made_of = np.array(False), np.array("2:abc digits")
+        seal = np.array(arrays_hash(name, features, numbers, own, made_of))
+        arrays: dict[str, Any] = {
+            "feature_list": features,
+            "label_list": numbers,
+            "own_validation": own,
+            "made_of": made_of,
+        }
+        write_arrays(folder / f"{name}.npz", **arrays, seal=seal)
+    return folder / "train.npz"
+
+
+def _read_features(path: Path) -> Any:
+    return read_splits(path.parent, True)
 
 
 def _resealed_features(content: Any) -> Any:
     parts = [content.get(name) for name in ("feature_list", "label_list", "own_validation", "made_of")]
-    return content if any(part is None for part in parts) else {**content, "seal": np.array(arrays_hash("train", *parts))}
+    return (
+        content if any(part is None for part in parts) else {**content, "seal": np.array(arrays_hash("train", *parts))}
+    )
 
 
 LOG = """epoch [1/1] batch [1/1] loss 1.0
@@ -185,24 +201,77 @@ def _read_log(path: Path) -> Any:
     return found
 
 
+PROGRAM = """import argparse
+import torch
+from dassl.config import get_cfg_default
+from dassl.engine import build_trainer
+
+import trainers.maple
+
+DATASETS = ["eurosat", "dtd"]
+
+
+def main(args):
+    cfg = get_cfg_default()
+    cfg.merge_from_file(args.config_file)
+    if args.mode not in ("base", "new"):
+        raise ValueError(args.mode)
+    trainer = build_trainer(cfg)
+    trainer.train()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trainer", type=str, default="")
+    parser.add_argument("--config-file", type=str, default="")
+    parser.add_argument("--mode", required=True, choices=["base", "new"])
+    main(parser.parse_args())
+"""
+
+
+def _write_program(folder: Path) -> Path:
+    (folder / "configs").mkdir()
+    (folder / "configs" / "eurosat.yaml").write_text("DATASET:\n  NAME: EuroSAT\n")
+    (folder / "train.py").write_text(PROGRAM)
+    return folder / "train.py"
+
+
+def _read_program(path: Path) -> Any:
+    read_host(path.parent)
+    return asks_of(path.parent, "MPL", "base2new", named_in(path.parent / "configs" / "eurosat.yaml"))
+
+
 def kinds() -> list[Kind]:
     """All of them."""
     phrases = json.dumps({"Forest": ["green", "dark trees"], "River": ["a blue band"], "sea_lake": ["water"]}, indent=1)
     return [
         Kind("config", YAML, _written("a.yaml", CONFIG), lambda path: read_settings(str(path))),
         Kind("experiment file", YAML, _written("small.yaml", FILE), spec.read),
-        Kind("descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases),
+        Kind(
+            "descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases
+        ),
         Kind("result.json", JSON, _write_result, _read_result, True, resealed),
         Kind("result.json in a report", JSON, _write_result, _read_reported, True, resealed),
         Kind("result.json of rounds in a report", JSON, _write_result_of_rounds, _read_reported, True, resealed),
         Kind("failure.json", JSON, _write_failure, _read_state),
         Kind("queued.json", JSON, _write_queued, lambda path: slurm.submitted_as(path.parents[1])),
-        Kind("waiting.json", JSON, lambda folder: _write_asked(folder, rounds.WAITING), lambda path: labels.asked(path.parents[1])),
-        Kind("labels that a run waits for", CSV, lambda folder: _write_asked(folder, "round_3.csv"), lambda path: labels.asked(path.parents[1])),
+        Kind(
+            "waiting.json",
+            JSON,
+            lambda folder: _write_asked(folder, rounds.WAITING),
+            lambda path: labels.asked(path.parents[1]),
+        ),
+        Kind(
+            "labels that a run waits for",
+            CSV,
+            lambda folder: _write_asked(folder, "round_3.csv"),
+            lambda path: labels.asked(path.parents[1]),
+        ),
         Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
         Kind("record of a round", JSON, _write_record, lambda path: record.read(path.parent, 2, 3), True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),
         Kind("installed.json", JSON, _write_installed, lambda path: read_manifest(path.parents[1])),
-        Kind("features of lpclip", NPZ, _write_features, read_features, True, _resealed_features),
+        Kind("train.py of a codebase", TEXT, _write_program, _read_program),
+        Kind("features of lpclip", NPZ, _write_features, _read_features, True, _resealed_features),
         Kind("log.txt", TEXT, _written("log.txt", LOG), _read_log),
     ]

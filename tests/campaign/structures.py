@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -24,6 +25,7 @@ from tests.modprompt.storage import hostile
 from tests.mutations import mutations
 
 Mutant = tuple[str, Callable[[], bytes]]
+Seal = Callable[[Any], Any]
 _PLACE = "\ue000here"  # stands where a text of no plain value goes
 _RAW_JSON = {
     "1e999": "1e999",
@@ -61,14 +63,20 @@ _RAW_YAML = {
 
 def _json_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     content = json.loads(raw)
-    seal = kind.reseal or (lambda changed: changed)
+    seal = kind.reseal or _as_it_is
     for what, changed in mutations(content):
-        yield what, lambda changed=changed: json.dumps(seal(changed)).encode("ascii")
+        yield what, partial(_as_json, changed, seal)
     for where, holed in _holed(content):
         for what, text in _RAW_JSON.items():
-            yield f"{where} is {what}", lambda holed=holed, text=text: json.dumps(holed).replace(
-                json.dumps(_PLACE), text
-            ).encode("ascii")
+            yield f"{where} is {what}", partial(_as_json, holed, _as_it_is, text)
+
+
+def _as_json(content: Any, seal: Seal, text: str = "") -> bytes:
+    return json.dumps(seal(content)).replace(json.dumps(_PLACE), text).encode("ascii")
+
+
+def _as_it_is(content: Any) -> Any:
+    return content
 
 
 def _holed(content: Any) -> Iterator[tuple[str, Any]]:
@@ -80,32 +88,35 @@ def _holed(content: Any) -> Iterator[tuple[str, Any]]:
 def _yaml_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     content = yaml.safe_load(raw)
     for what, changed in mutations(content):
-        yield what, lambda changed=changed: yaml.safe_dump(changed, allow_unicode=True).encode("utf-8", "surrogatepass")
+        yield what, partial(_as_yaml, changed)
     for where, holed in _holed(content):
         for what, text in _RAW_YAML.items():
-            yield f"{where} is {what}", lambda holed=holed, text=text: yaml.safe_dump(
-                holed, allow_unicode=True, default_flow_style=True, width=10**6
-            ).replace(_PLACE, text).encode()
+            yield f"{where} is {what}", partial(_as_yaml, holed, text)
+
+
+def _as_yaml(content: Any, text: str = "") -> bytes:
+    written: str = yaml.safe_dump(content, allow_unicode=True, default_flow_style=bool(text), width=10**6)
+    return written.replace(_PLACE, text).encode("utf-8", "surrogatepass")
 
 
 def _torch_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     content = torch.load(io.BytesIO(raw), weights_only=True)
     old = {"_use_new_zipfile_serialization": kind.form != forms.OLD_TORCH}
-    seal = kind.reseal or (lambda changed: changed)
+    seal = kind.reseal or _as_it_is
 
-    def saved(changed: Any) -> bytes:
+    def saved(changed: Any, value: Any = None) -> bytes:
         stream = io.BytesIO()
-        torch.save(seal(changed), stream, **old)
+        torch.save(seal(changed if value is None else _filled(changed, value)), stream, **old)
         return stream.getvalue()
 
     for what, changed in mutations(content):
-        yield what, lambda changed=changed: saved(changed)
+        yield what, partial(saved, changed)
     for where, holed in _holed(content):
         for what, value in _odd_tensors().items():
-            yield f"{where} is {what}", lambda holed=holed, value=value: saved(_filled(holed, value))
+            yield f"{where} is {what}", partial(saved, holed, value)
     endless: dict[str, Any] = dict(content)
     endless["more"] = endless
-    yield "it holds itself", lambda: saved(endless)
+    yield "it holds itself", partial(saved, endless)
 
 
 def _filled(content: Any, value: Any) -> Any:
@@ -131,11 +142,11 @@ def _odd_tensors() -> dict[str, Any]:
 
 def _array_mutants(content: dict[str, Any], saved: Callable[[dict[str, Any]], bytes]) -> Iterator[Mutant]:
     for name, array in content.items():
-        yield f"{name} is missing", lambda name=name: saved({key: one for key, one in content.items() if key != name})
+        yield f"{name} is missing", partial(saved, {key: one for key, one in content.items() if key != name})
         for what, other in _odd_arrays(array).items():
-            yield f"{name} is {what}", lambda name=name, other=other: saved({**content, name: other})
-    yield "it is empty", lambda: saved({})
-    yield "it has more", lambda: saved({**content, "more": np.zeros(3)})
+            yield f"{name} is {what}", partial(saved, {**content, name: other})
+    yield "it is empty", partial(saved, {})
+    yield "it has more", partial(saved, {**content, "more": np.zeros(3)})
 
 
 def _odd_arrays(array: np.ndarray) -> dict[str, np.ndarray]:
@@ -163,7 +174,7 @@ def _odd_arrays(array: np.ndarray) -> dict[str, np.ndarray]:
 def _npz_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     with np.load(io.BytesIO(raw)) as file:
         content = dict(file)
-    seal = kind.reseal or (lambda changed: changed)
+    seal = kind.reseal or _as_it_is
 
     def saved(changed: dict[str, Any]) -> bytes:
         stream = io.BytesIO()
@@ -175,7 +186,7 @@ def _npz_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
 
 def _npy_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     for what, other in _odd_arrays(np.load(io.BytesIO(raw))).items():
-        yield f"it is {what}", lambda other=other: _npy(other)
+        yield f"it is {what}", partial(_npy, other)
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -189,7 +200,9 @@ def _mat_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
 
     def saved(changed: dict[str, Any]) -> bytes:
         stream = io.BytesIO()
-        savemat(stream, {name: np.array("x", object) if one.dtype.kind == "M" else one for name, one in changed.items()})
+        savemat(
+            stream, {name: np.array("x", object) if one.dtype.kind == "M" else one for name, one in changed.items()}
+        )
         return stream.getvalue()
 
     yield from _array_mutants(content, saved)
@@ -213,30 +226,29 @@ def _text_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     for number, line in enumerate(lines[:12]):
         others = [b"".join([*lines[:number], *lines[number + 1 :]]), b"".join([*lines[:number], line, *lines[number:]])]
         for what, text in zip(("gone", "there twice"), others):
-            yield f"line {number + 1} is {what}", lambda text=text: text
+            yield f"line {number + 1} is {what}", partial(bytes, text)
         for what, text in odd.items():
-            yield f"line {number + 1} is {what}", lambda number=number, text=text: b"".join(
-                [*lines[:number], text, *lines[number + 1 :]]
-            )
+            yield f"line {number + 1} is {what}", partial(b"".join, [*lines[:number], text, *lines[number + 1 :]])
     for encoding in ("utf-8-sig", "utf-16", "utf-32"):
-        yield f"it is in {encoding}", lambda encoding=encoding: raw.decode("utf-8-sig").encode(encoding)
+        yield f"it is in {encoding}", partial(raw.decode("utf-8-sig").encode, encoding)
 
 
 def _safetensors_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     (size,) = struct.unpack("<Q", raw[:8])
     for what, header in _json_mutants(raw[8 : 8 + size], kind._replace(reseal=None)):
-        yield what, lambda header=header: _with_header(header(), raw[8 + size :])
+        yield what, partial(_with_header, header, raw[8 + size :])
 
 
-def _with_header(header: bytes, tensors: bytes) -> bytes:
+def _with_header(make: Callable[[], bytes], tensors: bytes) -> bytes:
+    header = make()
     return struct.pack("<Q", len(header)) + header + tensors
 
 
 def _pickle_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     bodies = [*hostile.calls(Path("canary")), *hostile.BOMBS, b"]" * 100_000, b"(" * 1000]
     for number, body in enumerate(bodies):
-        yield f"it is body {number}", lambda body=body: b"\x80\x02" + body + b"."
-        yield f"it ends in body {number}", lambda body=body: raw[:-1] + body + b"."
+        yield f"it is body {number}", partial(bytes, b"\x80\x02" + body + b".")
+        yield f"it ends in body {number}", partial(bytes, raw[:-1] + body + b".")
 
 
 _MUTANTS = {

@@ -16,7 +16,7 @@ from modprompt.storage.tensors import read_run, read_tensors
 from tests.campaign.drawing import each
 from tests.campaign.figures import Figure
 from tests.campaign.guard import Seen, attempt
-from tests.modprompt.storage import hostile
+from tests.modprompt.storage import hostile, hostile_files
 
 FILES = {  # of each kind, with share 1
     "calls": 200,
@@ -42,25 +42,15 @@ LOADERS = {"PyTorch's loader": True, "ours": False}
 @contextlib.contextmanager
 def loader(name: str) -> Iterator[None]:
     """Read by this loader while the block runs."""
-    with contextlib.ExitStack() as stack:
-        if not LOADERS[name]:
-            stack.enter_context(mock.patch.object(tensors, "_takes_names", lambda: False))
+    with contextlib.nullcontext() if LOADERS[name] else mock.patch.object(tensors, "_takes_names", return_value=False):
         yield
-
-
-def _read(read: Callable[[Path], Any], path: Path, folder: Path) -> Seen:
-    """What comes of a file; its content must be small, however it is printed."""
-    seen = attempt(lambda: len(str(read(path))), folder)
-    if not seen.fault and not seen.line and seen.value > _LONGEST_CONTENT:
-        return seen._replace(fault=f"a content of {seen.value} characters")
-    return seen
 
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """A row: files tried. Each counts once, as read if any reader has read it."""
     figure, target = Figure("hostile torch files"), scratch / "canary"
     hostile.writing_archive(target)  # compiled once
-    for kind, strategy in hostile.kinds(target).items():
+    for kind, strategy in hostile_files.kinds(target).items():
         files = Files(scratch, figure, f"{kind}, seed {seed}")
         each(strategy, max(1, round(FILES[kind] * share)), f"{seed} {kind}", files.hand_out)
     return [figure]

@@ -1,6 +1,9 @@
 import io
+import os
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -44,8 +47,66 @@ def test_fault_of_the_program_comes_out():
 
 
 def test_interruption_says_how_to_go_on(capsys):
+    assert programs.report(raising(KeyboardInterrupt()), interrupted="interrupted; go on") == 130
     assert programs.report(raising(KeyboardInterrupt())) == 130
-    assert "interrupted; the same command goes on" in capsys.readouterr().err
+    assert capsys.readouterr().err == "interrupted; go on\ninterrupted\n"
+
+
+def test_exit_code_of_the_program_is_kept_and_nothing_else_is_one():
+    assert [programs.report(lambda given=given: given) for given in (None, 0, 1, 3, True, "x", [1])] == [
+        0, 0, 1, 3, 0, 0, 0,
+    ]  # fmt: skip
+
+
+def environment(unbuffered):
+    return {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+
+
+PRINTS = """
+import sys
+from modprompt import programs
+def program():
+    for _ in range({lines}):
+        print("x" * 1000)
+    {end}
+sys.exit(programs.report(program))
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("lines", "end"), [(1, "pass"), (5000, "pass"), (1, "sys.exit(0)"), (1, "raise ValueError('a')")]
+)
+def test_nobody_who_reads_ends_a_program_without_a_word(lines, end, unbuffered):
+    reads, writes = os.pipe()
+    os.close(reads)
+    words = [sys.executable, "-c", PRINTS.format(lines=lines, end=end)]
+    done = subprocess.run(
+        words, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=60, env=environment(unbuffered)
+    )
+    os.close(writes)
+    error = end.startswith("raise") and not unbuffered
+    assert (done.returncode, done.stderr) == ((2, "error: a\n") if error else (141, ""))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_full_disk_behind_standard_output_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-c", PRINTS.format(lines=1, end="pass")]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=environment(""))
+    assert (done.returncode, done.stderr) == (2, "error: cannot write what is printed (No space left on device)\n")
+
+
+def test_log_says_why_it_ends_where_nobody_reads(monkeypatch):
+    class Logger(io.StringIO):
+        file = io.StringIO()
+
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Logger())
+    assert programs.report(raising(BrokenPipeError())) == 141
+    assert Logger.file.getvalue() == "error: nobody reads what is printed any more\n"
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

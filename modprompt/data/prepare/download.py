@@ -98,7 +98,7 @@ def _require_room(size: int | None) -> None:
 
 
 def _nothing_is_left(error: urllib.error.HTTPError, have: int) -> None:
-    """For a server that has nothing to send behind a part: it is the whole file, and no more, as far as that is said."""
+    """For a server that has nothing to send behind a part: it must be the whole file, as far as that is said."""
     size = (error.headers.get("Content-Range") or "").rpartition("/")[2]
     if size.isdigit() and size != str(have):
         raise _Refused(f"the part that is here has {have} bytes, the server's file {size[:_MOST_DIGITS]}")

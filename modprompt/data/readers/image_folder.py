@@ -14,10 +14,10 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from modprompt.data.images import Image, relative, require_decodable
+from modprompt.data.images import Image, class_folders, relative, require_decodable
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import Split, class_folders, split_groups
+from modprompt.data.splits import Split, split_groups
 from modprompt.errors import UserError
 from modprompt.runs.images import by_label
 

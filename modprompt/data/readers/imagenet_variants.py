@@ -7,10 +7,10 @@ from pathlib import Path
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
-from modprompt.data.images import Image, datums, folder_images
+from modprompt.data.images import Image, class_folders, datums, folder_images
 from modprompt.data.listings import read_classnames
 from modprompt.data.reader import WITHOUT_VALIDATION, find_images, selected_on
-from modprompt.data.splits import Split, class_folders, split_hash
+from modprompt.data.splits import Split, split_hash
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
 

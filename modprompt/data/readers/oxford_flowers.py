@@ -5,7 +5,7 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.images import Image
-from modprompt.data.listings import read_mat
+from modprompt.data.listings import read_mat_labels
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_groups
 from modprompt.errors import UserError
@@ -26,7 +26,7 @@ class OxfordFlowers(FamilyDataset):
         label_file = self.folder / "imagelabels.mat"
         names = self._names()
         groups: dict[int, list[Image]] = {}
-        for number, label in enumerate(read_mat(label_file, "labels")[0].tolist(), start=1):
+        for number, label in enumerate(read_mat_labels(label_file, "labels").tolist(), start=1):
             if str(label) not in names:
                 raise UserError(f"{self.folder / 'cat_to_name.json'} has no name for label {label}: fetch it again")
             file_name = f"image_{number:05d}.jpg"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.images import Image
-from modprompt.data.listings import read_lines
+from modprompt.data.listings import read_lines, whole
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_trainval
 
@@ -28,9 +28,9 @@ class OxfordPets(FamilyDataset):
         images = []
         for line in read_lines(self.folder / "annotations" / file_name):
             fields = line.text.split(" ")
-            if len(fields) != 4 or not fields[1].isdigit() or "_" not in fields[0]:
+            if len(fields) != 4 or whole(fields[1]) < 1 or "_" not in fields[0]:
                 raise line.bad("an image name, a class number, a species and a breed number")
             breed = fields[0].rpartition("_")[0].lower()
             where = f"{line.path}, line {line.number},"
-            images.append(existing(self.image_dir, f"{fields[0]}.jpg", int(fields[1]) - 1, breed, where=where))
+            images.append(existing(self.image_dir, f"{fields[0]}.jpg", whole(fields[1]) - 1, breed, where=where))
         return images

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 
@@ -22,7 +22,11 @@ class StanfordCars(FamilyDataset):
 
     def make_split(self) -> Split:
         """The official training list, of which a fifth of each class is val, and the official test list."""
-        names = [_year_first(str(name[0])) for name in read_mat(self.folder / "devkit/cars_meta.mat", "class_names")[0]]
+        meta = self.folder / "devkit/cars_meta.mat"
+        try:
+            names = [_year_first(_text(name)) for name in read_mat(meta, "class_names")]
+        except (IndexError, TypeError):
+            raise UserError(f"{meta}: 'class_names' must hold names: fetch it again") from None
         trainval = self._read("devkit/cars_train_annos.mat", "cars_train", names)
         test = self._read("cars_test_annos_withlabels.mat", "cars_test", names)
         return Split(*split_trainval(trainval, str(self.image_dir)), test)
@@ -30,14 +34,21 @@ class StanfordCars(FamilyDataset):
     def _read(self, file_name: str, image_folder: str, names: Sequence[str]) -> list[Image]:
         path = self.folder / file_name
         images = []
-        for number, row in enumerate(read_mat(path, "annotations")[0], start=1):
+        for number, row in enumerate(read_mat(path, "annotations"), start=1):
             try:
-                name, label = str(row["fname"][0]), int(row["class"][0, 0]) - 1
-                classname = names[label]
-            except (KeyError, IndexError, ValueError):
+                name, label = _text(row["fname"]), int(row["class"][0, 0]) - 1
+                classname = names[label if label == row["class"][0, 0] - 1 and label >= 0 else len(names)]
+            except (KeyError, IndexError, ValueError, TypeError, OverflowError):
                 raise UserError(f"{path}: annotation {number} has no file name or no class of cars_meta.mat") from None
             images.append(existing(self.image_dir, f"{image_folder}/{name}", label, classname, where=str(path)))
         return images
+
+
+def _text(entry: Any) -> str:
+    """A text as MATLAB has it, an array of one; IndexError or TypeError on all else."""
+    if not isinstance(entry[0], str):
+        raise TypeError
+    return str(entry[0])
 
 
 def _year_first(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Mapping
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.images import Image
-from modprompt.data.listings import read_lines
+from modprompt.data.listings import read_lines, whole
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_trainval
 
@@ -31,9 +31,9 @@ class UCF101(FamilyDataset):
         labels: dict[str, int] = {}
         for line in read_lines(self.folder / "ucfTrainTestlist" / "classInd.txt"):
             number, _, action = line.text.partition(" ")
-            if not number.isdigit() or not action:
+            if whole(number) < 1 or not action:
                 raise line.bad("a number, a space and an action")
-            labels[spaced(action)] = int(number) - 1
+            labels[spaced(action)] = whole(number) - 1
         trainval = self._read("trainlist01.txt", labels)
         test = self._read("testlist01.txt", labels)
         return Split(*split_trainval(trainval, str(self.image_dir)), test)

@@ -34,7 +34,7 @@ from modprompt.runs import images as runs
 from modprompt.storage import json_text
 from modprompt.storage.opening import Refused, read_text
 from modprompt.storage.tables import read_table, readings
-from modprompt.storage.text import write_json
+from modprompt.storage.text import is_text, write_json
 
 _CHECKED = "checked_images.json"  # which images were decoded
 _OURS = ("classnames.txt", "labels.csv", _CHECKED)
@@ -244,10 +244,8 @@ def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
         if not path.lower().endswith(SUFFIXES):
             others += [path] if os.path.basename(path) not in _OURS else []
             continue
-        try:
-            path.encode("utf-8")
-        except UnicodeEncodeError:
-            raise UserError(f"the name of {path!r} is no UTF-8 text: rename it") from None
+        if not is_text(path):
+            raise UserError(f"the name of {path!r} is no UTF-8 text: rename it")
         if not os.path.isfile(path):
             raise UserError(f"{path} stands among the images but is no file: move it away")
         images.append(path)

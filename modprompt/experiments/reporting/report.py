@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
+from modprompt import programs
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment
@@ -120,16 +121,13 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
 
 
+def _main(argv: list[str] | None) -> int:
+    args = parse(argv)
+    experiment, results = gather(args)
+    write(experiment, results, args.to or folder_of(experiment, args.out))
+    return 1 if table.lacking(results) else 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the tables and write the report; 1 if a run is lacking, 2 after one line on what is wrong."""
-    args = parse(argv)
-    try:
-        experiment, results = gather(args)
-        write(experiment, results, args.to or folder_of(experiment, args.out))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 1 if table.lacking(results) else 0
+    return programs.report(_main, argv)

@@ -14,6 +14,7 @@ from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import last_line
 from modprompt.runs import folder as run_folder
 from modprompt.runs.rounds import FOLDER, known
+from modprompt.storage.text import one_line
 
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
@@ -31,16 +32,23 @@ def summary(line: str) -> str:
         return ", ".join(words + ([f"eta {eta[1]}"] if eta else []))
     if bar := _BAR.search(line):
         return f"testing, {bar[1]}%"
-    return line[:60]
+    return one_line(line[:60])
 
 
 def of_run(folder: Path) -> str:
     """Progress of a run that was started."""
     if not run_folder.is_held(folder):
         return "waiting to start"
-    consoles = [path for path in (folder / state.CONSOLE, folder / "log.txt") if path.is_file()]  # a script's: the log
-    newest = max(consoles, key=lambda path: path.stat().st_mtime_ns, default=folder / state.CONSOLE)
+    newest = max((folder / state.CONSOLE, folder / "log.txt"), key=_time_ns)  # a script's: the log
     return _round_of(folder) + (summary(last_line(newest)) or "starting")
+
+
+def _time_ns(path: Path) -> int:
+    """When a file was written; 0 if it is not there, or not any more."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _round_of(folder: Path) -> str:

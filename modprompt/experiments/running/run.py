@@ -16,7 +16,6 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Iterator, Sequence
 
@@ -27,9 +26,9 @@ from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.running import local, slurm, state, status
+from modprompt.experiments.running import local, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
-from modprompt.programs import left_as_found, signals_handled
+from modprompt.programs import left_as_found, report, signals_handled
 from modprompt.runs.rounds import EXIT_WAITING
 from modprompt.storage import lock, yaml_text
 from modprompt.storage.opening import Refused
@@ -117,19 +116,6 @@ def stopped_by_signals(runner: Runner) -> Iterator[None]:
         yield
 
 
-def put_stale_aside(jobs: Sequence[Job], out: Path, inputs: Inputs) -> None:
-    """Rename the folders of runs whose results are of other settings; nothing is deleted."""
-    searches = set()  # that were put aside: what was made by their schedules goes too
-    for job in jobs:  # one after the other: a test is looked at when its training has been put aside
-        folder = out / job.folder
-        by_stale = job.search is not None and job.search.folder in searches
-        if (by_stale and folder.is_dir()) or state.of(job, out, inputs).name == state.STALE:
-            searches.update([job.folder] if job.searches else [])
-            aside = folder.with_name(f"{folder.name}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
-            folder.rename(aside)
-            print(f"put aside: {aside}")
-
-
 def tell(summary: Summary, total: int) -> None:
     """Print what a runner leaves."""
     for kind in ("failed", "stale", "blocked", "asking"):
@@ -154,7 +140,7 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
         UserError: if there is nowhere to run.
     """
     if args.redo_stale:
-        put_stale_aside(jobs, args.out, inputs)
+        stale.put_aside(jobs, args.out, inputs)
     launcher = launcher_of(args, experiment)
     runner = Runner(jobs, args.out, args.data, launcher, inputs)
     try:
@@ -169,9 +155,10 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
     for line in status.not_compared(states, inputs):
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
-        from modprompt.experiments.reporting import report, results  # late: few need them, and they bring numpy
+        from modprompt.experiments.reporting import report as reports  # late: few need them, and they bring numpy
+        from modprompt.experiments.reporting import results
 
-        report.write(experiment, results.of_experiment(experiment, states), report.folder_of(experiment, args.out))
+        reports.write(experiment, results.of_experiment(experiment, states), reports.folder_of(experiment, args.out))
     return 0 if summary.complete else EXIT_WAITING if summary.asks else 1
 
 
@@ -206,11 +193,4 @@ def run(args: argparse.Namespace) -> int:
 @left_as_found()
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 all finished, 3 all but what waits for labels, else 1; 2 after a line on a fault, 130 stopped."""
-    args = parse(argv)
-    try:
-        return run(args)
-    except KeyboardInterrupt:
-        return 130
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return report(lambda: run(parse(argv)))

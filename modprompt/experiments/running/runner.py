@@ -14,6 +14,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import labels, progress, state
 from modprompt.experiments.running.worker import Task, last_line, task_of
+from modprompt.storage.text import one_line
 
 
 class Handle(Protocol):
@@ -180,7 +181,7 @@ class Runner:
 
     def _lose(self, job: Job, stands: state.State) -> None:
         kind = {state.STALE: "stale", state.LABELS: "asking"}.get(stands.name, "failed")
-        why = stands.why or f"stopped; before: {last_line(self.out / job.folder / state.CONSOLE)}"
+        why = stands.why or f"stopped; before: {one_line(last_line(self.out / job.folder / state.CONSOLE))}"
         self.lost[job.folder] = (job, kind, why)
         self.screen.event(f"{state.LABELS if kind == 'asking' else kind}: {job.title}: {why}")
 

@@ -129,6 +129,11 @@ def of(job: Job, out: Path, inputs: Inputs | None = None) -> State:
     return _of(job, out, inputs, {})
 
 
+def by_result(job: Job, out: Path, inputs: Inputs | None = None) -> State:
+    """A run's state by its result alone, whoever has its lock: finished, stale or waiting; see of."""
+    return _by_result(job, out, inputs, {})
+
+
 def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
     """How runs stand, each beside its job; every result is read once, also a training's that its tests are held to.
 

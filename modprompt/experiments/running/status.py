@@ -8,17 +8,15 @@ FILE is an experiment file, or the name of one in configs/experiments. Nothing i
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Sequence
 
-from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import progress, state
-from modprompt.programs import left_as_found
+from modprompt.programs import left_as_found, report
 
 _MARKS = {state.FINISHED: "finished", state.RUNNING: "running", state.FAILED: "failed", state.STALE: "stale"}
 
@@ -51,15 +49,14 @@ def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> l
     return [f"not compared with what is there now: {kind} of {n} finished runs" for kind, n in sorted(counts.items())]
 
 
-@left_as_found()
-def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after one line on what is wrong."""
+def _main(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_what_to_run(parser)
     args = parser.parse_args(argv)
-    try:
-        print("\n".join(lines(protocols.jobs(arguments.what_to_run(args)), args.out, Inputs(args.out, args.data))))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    print("\n".join(lines(protocols.jobs(arguments.what_to_run(args)), args.out, Inputs(args.out, args.data))))
+
+
+@left_as_found()
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 after one line on what is wrong."""
+    return report(_main, argv)

@@ -23,7 +23,7 @@ from modprompt.experiments.running import labels, state
 from modprompt.runs import folder as run_folder
 from modprompt.runs import schedule_file
 from modprompt.runs.rounds import EXIT_WAITING
-from modprompt.storage.text import one_line, write_json
+from modprompt.storage.text import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
 ASKS = EXIT_WAITING
@@ -63,7 +63,7 @@ def last_line(path: Path) -> str:
             file.seek(max(0, path.stat().st_size - 8192))
             text = file.read().decode("utf-8", errors="replace")
         lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
-        return one_line(lines[-1][:300]) if lines else ""
+        return lines[-1][:300] if lines else ""
     return ""
 
 
@@ -170,6 +170,8 @@ class Worker:
             (self.folder / state.FAILURE).unlink(missing_ok=True)
             _put_old_log_aside(self.folder)
             code = self._run_child(held)
+            if not run_folder.is_still(self.folder, held):
+                return self._gone(code)
             if self.finished():
                 return DONE
             if code == EXIT_WAITING and labels.asked(self.folder) is not None:
@@ -194,6 +196,15 @@ class Worker:
             line = f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
         elif code == 0:
             line = f"{self._lacking()}; before: {line}"
+        self._write(line, code)
+
+    def _gone(self, code: int) -> int:
+        """What there is to say of a run whose folder went, unless somebody else is at work there by now."""
+        if not run_folder.is_held(self.folder):
+            self._write(f"its output folder {run_folder.GONE}", code)
+        return FAILED
+
+    def _write(self, line: str, code: int) -> None:
         facts: dict[str, Any] = {"line": line, "exit": code, "host": socket.gethostname(), "time_s": time.time()}
         write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
 

@@ -1,4 +1,6 @@
 import functools
+import os
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +129,30 @@ def test_class_folder_without_images_is_refused_before_a_split_is_made(tmp_path)
     with pytest.raises(UserError, match="the class folder .*bird has no images: move it away"):
         read("ImageFolder", tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()
+
+
+def test_file_names_that_are_no_utf8_are_read_split_drawn_and_read_again(tmp_path):
+    pictures(tmp_path, {"cat": 10, "dog": 10})
+    for path in [*tmp_path.glob("*/*")]:
+        path.rename(path.with_name(os.fsdecode(b"caf\xe9_" + path.name.encode())))
+    first = read("ImageFolder", tmp_path, 2)
+    again = read("ImageFolder", tmp_path, 2, draw=5)
+    assert [one.impath for one in again.train_x] == [one.impath for one in first.train_x]
+    assert all(Path(one.impath).is_file() and "\udce9" in one.impath for one in first.train_x)
+    assert (tmp_path / "split_ImageFolder.json").read_text().isascii()
+
+
+def test_class_folder_whose_name_is_no_utf8_is_one_line(tmp_path):
+    pictures(tmp_path, {"cat": 10, "dog": 10})
+    (tmp_path / "cat").rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UserError, match="the class folder .* has a name that is no UTF-8 text: rename it"):
+        read("ImageFolder", tmp_path)
+
+
+def test_root_whose_name_is_no_utf8_can_be_read_only(tmp_path, monkeypatch):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    pictures(root, {"cat": 10, "dog": 10})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert len(read("ImageFolder", root, 2).train_x) == 4
+    assert not (root / "split_ImageFolder.json").exists()

@@ -282,6 +282,11 @@ def broken(text):
     return lambda path: path.write_text(text)
 
 
+def piped(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 REFUSED = [
     # data set, file to spoil (relative to ROOT), how (None removes it), message
     ("fgvc_aircraft", "fgvc_aircraft/variants.txt", None, "annotation file missing: .*variants.txt"),
@@ -294,6 +299,18 @@ REFUSED = [
     ),
     ("oxford_pets", "oxford_pets/annotations/test.txt", broken("# list\n"), "test.txt, line 1: expected an image name"),
     ("oxford_pets", "oxford_pets/annotations/trainval.txt", None, "annotation file missing: .*trainval.txt"),
+    (
+        "oxford_pets",
+        "oxford_pets/annotations/test.txt",
+        broken("a_1 ² 1 1\n"),
+        "test.txt, line 1: expected an image name, a class number",
+    ),
+    (
+        "ucf101",
+        "ucf101/ucfTrainTestlist/classInd.txt",
+        broken(f"{'9' * 5000} ApplyEyeMakeup\n"),
+        "classInd.txt, line 1: expected a number",
+    ),
     ("sun397", "sun397/Training_01.txt", broken("\n/z/nowhere/x.jpg\n"), "Training_01.txt, line 2: expected a slash"),
     ("sun397", "sun397/ClassName.txt", None, "annotation file missing: .*ClassName.txt"),
     (
@@ -313,6 +330,11 @@ REFUSED = [
     ("stanford_cars", "stanford_cars/cars_test/00002.jpg", None, "withlabels.mat lists cars_test/00002.jpg"),
     ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('{"1": "a'), "cat_to_name.json is not whole"),
     ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('{"1": "a"}'), "has no name for label 3"),
+    ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken("null"), "cat_to_name.json is not whole .*no object"),
+    ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('{"1": 3}'), "cat_to_name.json is not whole"),
+    ("oxford_flowers", "oxford_flowers/cat_to_name.json", broken('["a"]'), "cat_to_name.json is not whole"),
+    ("oxford_flowers", "oxford_flowers/cat_to_name.json", piped, "cat_to_name.json is a pipe"),
+    ("oxford_flowers", "oxford_flowers/imagelabels.mat", piped, "imagelabels.mat is a pipe"),
     ("oxford_flowers", "oxford_flowers/imagelabels.mat", None, "annotation file missing: .*imagelabels.mat"),
     ("imagenet", "imagenet/classnames.txt", broken("n01440764\n"), "classnames.txt, line 1: expected a wnid"),
     (

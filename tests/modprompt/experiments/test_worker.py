@@ -135,3 +135,25 @@ def test_console_is_not_written_through_a_link(task, jobs, tmp_path):
     assert worker.Worker(task()).run() == worker.DONE
     assert not (tmp_path / "elsewhere").exists()
     assert "epoch [1/2]" in console.read_text()
+
+
+@pytest.mark.parametrize("ends", [0, 2])
+def test_folder_that_went_meanwhile_is_the_reason(task, jobs, tmp_path, ends):
+    folder = folder_of(jobs, tmp_path)
+    code = f"import shutil, sys; shutil.rmtree({str(folder)!r}); sys.exit({ends})"
+    assert worker.Worker(task()._replace(command=(sys.executable, "-c", code))).run() == worker.FAILED
+    stands = state.of(jobs[4], tmp_path)
+    assert stands[:2] == ("failed", f"its output folder {run_folder.GONE}")
+
+
+def test_run_that_lost_its_folder_to_another_writes_nothing_there(task, jobs, tmp_path, monkeypatch):
+    folder, others = folder_of(jobs, tmp_path), []
+
+    def start(*_):
+        folder.rename(tmp_path / "aside")
+        others.append(run_folder.take(folder))
+        return subprocess.Popen([sys.executable, "-c", "pass"])
+
+    assert worker.Worker(task(), start).run() == worker.FAILED
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["lock"]
+    os.close(others[0])

@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,3 +128,38 @@ def test_lock_that_is_a_pipe_is_not_waited_for(tmp_path):
     folder.path_of(tmp_path).parent.mkdir()
     os.mkfifo(folder.path_of(tmp_path))
     assert not folder.is_held(tmp_path)
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_folder_that_was_deleted_is_noticed_and_one_that_is_not_kept_is_nobodys(tmp_path, monkeypatch, has_locks):
+    if not has_locks:
+        monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "none")))
+        monkeypatch.setattr(folder.warnings, "warn", lambda *_, **__: None)
+    run = tmp_path / "run"
+    folder.require_still(run)
+    folder.require_still("")
+    with folder.hold(run):
+        folder.require_still(run)
+        shutil.rmtree(run)
+        with pytest.raises(UserError, match=f"the output folder {run} was deleted, or another one put into its place"):
+            folder.require_still(run)
+    assert not run.exists()
+
+
+def test_folder_in_the_place_of_another_is_noticed(tmp_path):
+    with folder.hold(tmp_path / "run"):
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        other = folder.take(tmp_path / "run")
+        with pytest.raises(UserError, match="another one put into its place"):
+            folder.require_still(tmp_path / "run")
+        os.close(other)
+
+
+def test_folder_of_a_lock_that_was_handed_over_is_noticed_too(tmp_path):
+    held = folder.take(tmp_path / "run")
+    environment = {**os.environ, **folder.handing_over(held)}
+    code = HOLD + "\nimport shutil; folder.require_still(sys.argv[1]); shutil.rmtree(sys.argv[1])"
+    code += "\ntry: folder.require_still(sys.argv[1])\nexcept folder.UserError as error: print(error)"
+    done = run_python(code, str(tmp_path / "run"), pass_fds=[held], env=environment)
+    assert "was deleted" in done.stdout
+    os.close(held)

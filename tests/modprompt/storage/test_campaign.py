@@ -1,4 +1,4 @@
-"""Hostile files and flipped bits, drawn from a seed: a few here, all of the campaign where slow cases are asked for."""
+"""Hostile files and flipped bits by both loaders: a few of what tests/campaign tries, and every bit of a small frame."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from hypothesis import strategies as st
 
 from modprompt.clips import reading
 from modprompt.errors import UserError
-from modprompt.runs.checkpoint import read as read_checkpoint
 from modprompt.storage import tensors
-from modprompt.storage.tensors import read_run, read_tensors, read_weights
+from modprompt.storage.tensors import read_tensors, read_weights
+from tests.campaign.torch_files import READERS
+from tests.campaign.values import plain
 from tests.conftest import random_clip
-from tests.modprompt.storage import hostile
+from tests.modprompt.storage import hostile, hostile_files
 
-READERS = {
-    "checkpoint": read_checkpoint,
-    "training state": lambda path: read_tensors(path, mapped=False),
-    "CLIP file": reading.read_file,
-    "Dassl's checkpoint": read_run,
-}
 pytestmark = pytest.mark.filterwarnings("ignore")  # TorchScript is made for the files
 
 
@@ -41,7 +36,7 @@ def loader(request, monkeypatch):
 @given(drawn=st.data())
 def test_hostile_files_are_refused_or_read_as_plain_values(tmp_path, loader, drawn):
     target, path = tmp_path / "canary", tmp_path / "file"
-    path.write_bytes(drawn.draw(st.one_of(*hostile.kinds(target).values())))
+    path.write_bytes(drawn.draw(st.one_of(*hostile_files.kinds(target).values())))
     for read in READERS.values():
         content, line = hostile.attempt(read, path)
         assert len(str(content)) < 10_000
@@ -50,22 +45,13 @@ def test_hostile_files_are_refused_or_read_as_plain_values(tmp_path, loader, dra
         assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def plain(item):
-    """A content in a form that compares by value, bit by bit."""
-    if isinstance(item, torch.Tensor):
-        return str(item.dtype), tuple(item.shape), item.contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    if isinstance(item, dict):
-        return {key: plain(value) for key, value in item.items()}
-    return [plain(part) for part in item] if isinstance(item, (list, tuple)) else item
-
-
 def clip_archive(path):
     model = random_clip(text_layers=1, vision_layers=1, vision_width=64)
     inputs = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 77, dtype=torch.long))
     torch.jit.save(torch.jit.trace(model, inputs, check_trace=False), str(path))
 
 
-def write_files(folder, old=False):
+def write_files(folder):
     """One file of each kind, with its reader."""
     torch.manual_seed(0)
     learner = {f"prompt_learner.{name}": torch.randn(2, 64).half() for name in "abcd"}
@@ -84,21 +70,20 @@ def write_files(folder, old=False):
     }
     contents = {"checkpoint": run, "training state": state, "CLIP file": clip}
     for name, content in contents.items():
-        torch.save(content, folder / name, _use_new_zipfile_serialization=not old)
-    if not old:
-        clip_archive(folder / "TorchScript")
-    return {name: READERS.get(name, reading.read_file) for name in (*contents, *([] if old else ["TorchScript"]))}
+        torch.save(content, folder / name)
+    clip_archive(folder / "TorchScript")
+    return {name: READERS.get(name, reading.read_file) for name in (*contents, "TorchScript")}
 
 
-def flips(folder, count, old=False):
+def flips(folder, count):
     """Flip one bit at a time, spread over the kinds; half of them in what is not tensors."""
     rng, outcome = random.Random(0), collections.Counter()
-    for name, read in write_files(folder, old).items():
+    for name, read in write_files(folder).items():
         path = folder / name
         raw = path.read_bytes()
         expected = plain(read(path))
         small = [0, len(raw) - 2000] if len(raw) > 1 << 20 else [0]
-        for number in range(count // (3 if old else 4)):
+        for number in range(count // 4):
             at = rng.choice(small) + rng.randrange(min(2000, len(raw))) if number % 2 else rng.randrange(len(raw))
             at = min(at, len(raw) - 1)
             bit = 1 << rng.randrange(8)
@@ -106,24 +91,14 @@ def flips(folder, count, old=False):
             content, line = hostile.attempt(read, path)
             assert "\n" not in line
             same = bool(line) or plain(content) == expected
-            assert same or old, (name, at, bit)
-            outcome["found" if line else "harmless" if same else "other values"] += 1
+            assert same, (name, at, bit)
+            outcome["found" if line else "harmless"] += 1
         path.unlink()
     return outcome
 
 
 def test_flipped_bits_are_found_or_change_nothing(tmp_path, loader):
-    outcome = flips(tmp_path, 60)
-    assert outcome["other values"] == 0
-    assert outcome["found"] > 40
-
-
-@pytest.mark.slow
-def test_campaign_of_flipped_bits(tmp_path, loader, capsys):
-    outcome, old = flips(tmp_path, 300), flips(tmp_path, 300, old=True)
-    with capsys.disabled():
-        print(f"\nflipped bits, {loader}: 300 over {{.pth.tar, training_state, CLIP, TorchScript}}: {dict(outcome)}")
-        print(f"apart, files from before PyTorch 1.6, which carry no checksum: {dict(old)}")
+    assert flips(tmp_path, 60)["found"] > 40
 
 
 def test_every_bit_of_a_small_archives_frame_is_found_or_changes_nothing(tmp_path, loader):

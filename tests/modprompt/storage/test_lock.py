@@ -3,6 +3,8 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -45,3 +47,19 @@ def test_link_is_no_lock(tmp_path):
     with pytest.raises(OSError, match="lock"):
         lock.take(tmp_path / "lock")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_lock_that_was_waited_for_is_of_the_file_that_is_there_then(tmp_path):
+    """A folder that is renamed while its lock is held takes the lock with it."""
+    path, waited = tmp_path / "run" / "lock", []
+    held = lock.take(path)
+    waiter = threading.Thread(target=lambda: waited.append(lock.take(path, 30.0)))
+    waiter.start()
+    time.sleep(0.2)
+    (tmp_path / "run").rename(tmp_path / "aside")
+    os.close(held)
+    waiter.join(30)
+    assert lock.is_of(waited[0], path)
+    assert not lock.is_held(tmp_path / "aside" / "lock")
+    assert not lock.is_of(waited[0], tmp_path / "none")
+    os.close(waited[0])

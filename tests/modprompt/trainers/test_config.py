@@ -173,14 +173,12 @@ def test_flag_among_the_options_ends_them():
     ("key", "value", "meaning"),
     [
         ("INPUT.SIZE", "(0, 32)", "two numbers of pixels"),
-        ("OPTIM.MAX_EPOCH", "None", "at least 1"),
-        ("INPUT.SIZE", "None", "two numbers of pixels"),
         ("INPUT.SIZE", "('a', 'b')", "two numbers of pixels"),
-        ("INPUT.PIXEL_STD", "[1, 2]", "three numbers"),
+        ("INPUT.PIXEL_STD", "[1, 2]", "three numbers above 0"),
         ("INPUT.PIXEL_MEAN", "['a', 'b', 'c']", "three numbers"),
         ("INPUT.NO_TRANSFORM", "True", "False for a CLIP"),
         ("DATALOADER.K_TRANSFORMS", "2", "1"),
-        ("DATALOADER.TEST.BATCH_SIZE", "0", "at least 1"),
+        ("DATALOADER.TEST.BATCH_SIZE", "0", "at least 1 and at most 1000000"),
         ("TEST.FINAL_MODEL", "best", "last_step or best_val"),
     ],
 )
@@ -217,3 +215,23 @@ def test_most_megapixels_is_a_number_above_zero(value):
 @pytest.mark.parametrize(("value", "number"), [("200", 200.0), ("0.5", 0.5)])
 def test_most_megapixels_may_be_whole_or_not(value, number):
     assert number == build("INPUT.MAX_MEGAPIXELS", value).INPUT.MAX_MEGAPIXELS
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("OPTIM.MAX_EPOCH", "a whole number"),
+        ("INPUT.SIZE", "a list"),
+        ("INPUT.TRANSFORMS", "a list"),
+        ("OUTPUT_DIR", "a text"),
+        ("SEED", "a whole number"),
+        ("DATASET.SOURCE_DOMAINS", "a list"),
+        ("TRAINER.MPL.N_CTX", "a whole number"),
+    ],
+)
+def test_null_is_no_value_of_any_setting(key, what, file):
+    assert f"command line, {key}: must be {what}, got 'None'" in refusal(key, "None")
+    *path, leaf = key.split(".")
+    text = "".join(f"{name}: {{" for name in path) + f"{leaf}: null" + "}" * len(path)
+    assert f"{key}: must be {what}, got None" in refusal(files=[file(text)])
+    assert build(OUTPUT_DIR="None").OUTPUT_DIR == "None"  # a flag's is a name

@@ -19,7 +19,8 @@ class Logger:
         self.file = None
         if fpath is not None:
             mkdir_if_missing(os.path.dirname(os.path.abspath(fpath)))
-            self.file = open(fpath, "w", buffering=1, encoding="utf-8")  # noqa: SIM115 - open as long as the stream
+            # open as long as the stream; names that are no UTF-8 are written with escapes
+            self.file = open(fpath, "w", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
     def write(self, msg):
         """Write to both."""

@@ -32,6 +32,7 @@ _CHOICES = (
     "instance_norm",
     "center_crop",
 )
+AVAI_CHOICES = [*_CHOICES, *_POLICIES]  # as Dassl's is called
 
 
 class RandomTranslation:

@@ -1,0 +1,92 @@
+"""Putting results of other settings aside: renamed, never deleted, and never under a run that is at work.
+
+Runners on one output folder do it one after the other, each folder under its run's own lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.running import state
+from modprompt.runs import folder as run_folder
+from modprompt.storage import lock
+
+PATIENCE_S = 300.0
+
+
+def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float = PATIENCE_S) -> None:
+    """Rename the folders of runs whose results are of other settings; a line for each.
+
+    Args:
+        jobs: the runs, each behind its search and training.
+        out: the output folder.
+        inputs: what results are held against.
+        patience_s: how long another runner that does the same is waited for.
+
+    Raises:
+        UserError: if it is not done then.
+    """
+    searches: set[str] = set()  # that were put aside: what was made by their schedules goes too
+    with _alone(out, patience_s):
+        for job in jobs:  # one after the other: a test is looked at when its training has been put aside
+            folder = out / job.folder
+            by_stale = job.search is not None and job.search.folder in searches
+            if (by_stale and folder.is_dir()) or state.by_result(job, out, inputs).name == state.STALE:
+                said = _rename(job, out, inputs, by_stale)
+                print(said)
+                searches.update([job.folder] if job.searches and said.startswith(_DONE) else [])
+
+
+_DONE = "put aside: "
+
+
+def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
+    """What came of it, in a line."""
+    folder = out / job.folder
+    try:
+        held = run_folder.take(folder)
+    except run_folder.Busy:
+        return f"not put aside, a run is at work there: {folder}"
+    try:
+        if not by_stale and state.by_result(job, out, inputs).name != state.STALE:
+            return f"not put aside, it is another result by now: {folder}"
+        aside = _free_name(folder)
+        folder.rename(aside)
+        return f"{_DONE}{aside}"
+    except FileNotFoundError:
+        return f"not put aside, it is gone: {folder}"
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _free_name(folder: Path) -> Path:
+    stamp, number = time.strftime("%Y-%m-%d-%H-%M-%S"), 1
+    aside = folder.with_name(f"{folder.name}.stale-{stamp}")
+    while os.path.lexists(aside):
+        number += 1
+        aside = folder.with_name(f"{folder.name}.stale-{stamp}-{number}")
+    return aside
+
+
+@contextlib.contextmanager
+def _alone(out: Path, patience_s: float) -> Iterator[None]:
+    """No other runner puts results aside below an output folder meanwhile, where there are locks."""
+    try:
+        held = lock.take(out / ".lock", patience_s)
+    except lock.NoLocks:  # of which the runner has warned
+        yield
+        return
+    if held is None:
+        raise UserError(f"--redo-stale: another runner is putting results aside in {out}: start again when it is done")
+    try:
+        yield
+    finally:
+        os.close(held)

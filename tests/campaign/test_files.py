@@ -1,0 +1,127 @@
+"""A little of the parts that are about files, and that no reader of files is without a kind."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.campaign import bytes_damage, damage, structures
+from tests.campaign.damage import quietly, whole
+from tests.campaign.figures import Figure
+from tests.campaign.kinds import NOT_TRIED, all_kinds
+from tests.campaign.parts import PARTS, ROOT, command
+
+READERS = {
+    "open_regular", "read_bytes", "read_text", "read_arrays", "read_all_arrays", "read_array", "read_tensors",
+    "read_weights", "read_run", "read_plain", "read_json", "read_table", "read_safetensors", "names_and_shapes",
+    "read_shards", "shard_names", "read_record", "read_mat", "read_lines", "read_classnames", "read_rgb", "opened",
+    "Rows", "read_family_pickle",
+}  # fmt: skip
+SHARES = {"torch files": 0.03, "corruptions": 0.02, "flips": 0.02}
+SEEDS = {"torch files": 1, "corruptions": 1, "flips": 2}  # the two of all kinds try a third of them each
+
+
+@pytest.mark.parametrize("name", list(SHARES))
+def test_part_tries_a_little_and_all_is_survived(tmp_path, name):
+    part = next(part for part in PARTS if part.name == name)
+    answer = tmp_path / "answer.json"
+    words = command(part, tmp_path / "scratch", SEEDS[name], SHARES[name], answer)
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    figures = [Figure.of_json(one) for one in json.loads(answer.read_text())]
+    assert sum(figure.tried for figure in figures) >= 50
+    assert [fault for figure in figures for fault in figure.faults] == []
+    assert all(figure.longest_s < 20 for figure in figures)
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def functions_that_read() -> set[str]:
+    """FILE:FUNCTION of all functions of the package, outside of `storage`, that hand a path to one of READERS."""
+    found = set()
+    for path in [*(ROOT / "modprompt").rglob("*.py"), *(ROOT / "lpclip").glob("*.py")]:
+        where = path.relative_to(ROOT).as_posix()
+        if where.startswith("modprompt/storage/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                calls = {_called(inner) for inner in ast.walk(node) if isinstance(inner, ast.Call)}
+                if calls & READERS:
+                    found.add(f"{where}:{node.name}")
+    return found
+
+
+def functions_that_ran(folder: Path) -> set[str]:
+    """FILE:FUNCTION of all functions of the project that ran while a whole file of every kind was read."""
+    codes: set[Any] = set()
+    for number, kind in enumerate(all_kinds()):
+        (folder / str(number)).mkdir()
+        with quietly():
+            path = kind.write(folder / str(number))
+            sys.setprofile(lambda frame, event, _: codes.add(frame.f_code) if event == "call" else None)
+            try:
+                kind.read(path)
+            finally:
+                sys.setprofile(None)
+    names = ((Path(code.co_filename), code.co_name) for code in codes)
+    return {f"{path.relative_to(ROOT).as_posix()}:{name}" for path, name in names if path.is_relative_to(ROOT)}
+
+
+@pytest.mark.filterwarnings("ignore")  # of readers, and of TorchScript
+def test_no_reader_is_without_a_kind(tmp_path):
+    readers = functions_that_read()
+    assert set(NOT_TRIED) <= readers
+    without = readers - functions_that_ran(tmp_path) - set(NOT_TRIED)
+    assert not without, f"{sorted(without)}: add a kind to tests/campaign, or say in NOT_TRIED why there is none"
+
+
+def test_kinds_have_names_of_their_own_and_some_carry_a_checksum():
+    names = [kind.name for kind in all_kinds()]
+    assert len(set(names)) == len(names) > 60
+    assert 20 < sum(kind.checked for kind in all_kinds()) < len(names) - 20
+
+
+@pytest.fixture
+def schedule(tmp_path):
+    kind = next(kind for kind in all_kinds() if kind.name == "schedule.json")
+    return whole(kind, tmp_path / "0")
+
+
+def test_reader_that_gives_other_values_of_a_damaged_file_is_a_fault(schedule, tmp_path):
+    trusting = schedule._replace(kind=schedule.kind._replace(read=lambda path: path.read_bytes()))
+    figure = Figure("flips")
+    damage.try_one(trusting, schedule.raw[:-3], "cut off", figure, True, tmp_path / "0")
+    assert len(figure.faults) == 1
+    assert "schedule.json: cut off: other values are read" in figure.faults[0]
+    damage.try_one(trusting, schedule.raw[:-3], "no place", figure, False, tmp_path / "0")
+    assert figure.outcomes == {"not survived": 1, "other values": 1}
+    assert len(figure.faults) == 1
+
+
+def test_seal_of_a_changed_structure_does_not_hide_it(schedule, tmp_path):
+    figure = Figure("structures")
+    for what, make in structures.mutants(schedule.raw, schedule.kind):
+        if what.startswith("text.steps"):
+            schedule.path.write_bytes(make())
+            seen = damage.attempt(lambda: schedule.kind.read(schedule.path), tmp_path)
+            figure.add("by its seal" if "its hash" in seen.line else "by its content", fault=seen.fault)
+    assert not figure.faults
+    assert figure.outcomes["by its content"] > figure.outcomes["by its seal"]
+
+
+def test_frame_of_an_archive_is_all_but_its_contents(tmp_path):
+    kind = next(kind for kind in all_kinds() if kind.name == "alphas")
+    kind.write(tmp_path)
+    raw = next(tmp_path.glob("*.npz")).read_bytes()
+    places = bytes_damage.frame(raw)
+    assert raw.index(b"PK\1\2") in places
+    assert len(raw) - 1 in places
+    assert raw.index(b"\x93NUMPY") not in places

@@ -1,0 +1,114 @@
+"""Annotation files that are whole as files, but whose content is none: one line each."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from modprompt.data.listings import read_mat, read_mat_labels, whole
+from modprompt.data.splits import read_split
+from modprompt.errors import UserError
+from tests.modprompt.data import trees
+from tests.modprompt.data.test_readers import read
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.zeros((0, 0)),
+        np.zeros((1, 0)),
+        np.ones((2, 2)),
+        np.ones((1, 2, 2)),
+        np.array([[1.5, 2]]),
+        np.array([[np.nan, 1]]),
+        np.array([[np.inf, 1]]),
+        np.array([[0, 1]]),
+        np.array([[-1, 1]]),
+        np.array([[1e30, 1]]),
+        np.array([[1 + 1j, 1]]),
+        np.array([["a", "b"]]),
+        np.array([[1, "b"]], dtype=object),
+        {"field": 1},
+        "text",
+        [],
+    ],
+    ids=str,
+)
+def test_labels_that_are_none_are_one_line(labels, tmp_path):
+    savemat(tmp_path / "l.mat", {"labels": labels})
+    with pytest.raises(UserError, match=r"l.mat.*'labels'.*fetch it again") as raised:
+        read_mat_labels(tmp_path / "l.mat", "labels")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.float64])
+@pytest.mark.parametrize("turned", [False, True])
+def test_labels_of_any_number_type_in_a_row_or_column_are_whole_numbers(kind, turned, tmp_path):
+    row = np.array([[3, 1, 102]], dtype=kind)
+    savemat(tmp_path / "l.mat", {"labels": row.T if turned else row})
+    found = read_mat_labels(tmp_path / "l.mat", "labels")
+    assert (found.tolist(), found.dtype) == ([3, 1, 102], np.int64)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 130, 150, -1])
+def test_cut_matlab_file_is_one_line(cut, tmp_path):
+    savemat(tmp_path / "l.mat", {"labels": np.arange(1, 500)[None]}, do_compression=True)
+    raw = (tmp_path / "l.mat").read_bytes()
+    (tmp_path / "l.mat").write_bytes(raw[:cut])
+    with pytest.raises(UserError, match=r"l.mat (is not a whole MATLAB file|has no variable)"):
+        read_mat(tmp_path / "l.mat", "labels")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("devkit/cars_meta.mat", {"class_names": np.zeros((0, 0))}, "'class_names' must be a row"),
+        ("devkit/cars_meta.mat", {"class_names": np.ones((1, 4))}, "'class_names' must hold names"),
+        ("devkit/cars_meta.mat", {"class_names": np.array([[np.ones(1), ""]], dtype=object)}, "must hold names"),
+        ("cars_test_annos_withlabels.mat", {"annotations": np.zeros((0, 0))}, "'annotations' must be a row"),
+        ("cars_test_annos_withlabels.mat", {"annotations": np.ones((1, 3))}, "annotation 1 has no file name"),
+    ],
+)
+def test_annotations_of_cars_that_are_none_are_one_line(file, content, said, tmp_path):
+    trees.stanford_cars(tmp_path)
+    savemat(tmp_path / "stanford_cars" / file, content)
+    with pytest.raises(UserError, match=f"{file}.*{said}"):
+        read("StanfordCars", tmp_path)
+
+
+@pytest.mark.parametrize("label", [0, -1, 99, 1.5, np.nan, "a"])
+def test_class_of_a_car_that_is_none_is_one_line(label, tmp_path):
+    trees.stanford_cars(tmp_path)
+    rows = np.empty((1, 1), dtype=[("fname", object), ("class", object)])
+    rows[0, 0] = ("00001.jpg", np.array([[label]]))
+    savemat(tmp_path / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": rows})
+    with pytest.raises(UserError, match="annotation 1 has no file name or no class of cars_meta.mat"):
+        read("StanfordCars", tmp_path)
+
+
+def test_whole_numbers_are_plain_digits():
+    assert [whole(text) for text in ("0", "12", "", "-1", "²", "٣", "1.0", "9" * 10, "9" * 5000)] == [0, 12] + [-1] * 7
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["a.jpg", 1.5, "cat"],
+        ["a.jpg", True, "cat"],
+        ["a.jpg", "0", "cat"],
+        ["a.jpg", None, "cat"],
+        ["a.jpg", 0, None],
+        ["a.jpg", 0, ["cat"]],
+        [7, 0, "cat"],
+        ["a.jpg", 0],
+        "abc",
+        None,
+    ],
+)
+def test_row_of_a_split_of_other_types_is_refused(row, tmp_path):
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "split.json").write_text(json.dumps({"train": [row], "val": [], "test": []}))
+    with pytest.raises(UserError, match="split.json is not a whole split file") as raised:
+        read_split(tmp_path / "split.json", tmp_path)
+    assert len(str(raised.value)) < 500

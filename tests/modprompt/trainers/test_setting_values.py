@@ -1,0 +1,94 @@
+"""Every wrong value of a setting is one line that names it, before any work."""
+
+import math
+
+import pytest
+from dassl.config import get_cfg_default
+from dassl.data.transforms import build_transform
+
+from modprompt.errors import UserError
+from modprompt.runs.settings import Settings
+from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
+from modprompt.trainers.setting_values import faults
+
+WRONG = {
+    "SEED": [2**32, 10**12],
+    "INPUT.SIZE": [(0, 32), (32,), (32, 32, 32), (-1, 32), (1.5, 32), ("a", 32), (10**9, 10**9), (True, "b")],
+    "INPUT.PIXEL_MEAN": [["a", "b", "c"], [1, 2], [math.nan, 0, 0], [math.inf, 0, 0], [[1], 2, 3]],
+    "INPUT.PIXEL_STD": [[0, 1, 1], [1, 1, 0.0], [-1, 1, 1], [math.nan, 1, 1], [1, 2], ["a", 1, 1], [math.inf, 1, 1]],
+    "INPUT.RRCROP_SCALE": [(5, 1), (-1, 1), (0, 1), (0.5, 2), ("a", "b"), (1,), (), (0.1, math.nan), (0.1, 0.5, 1)],
+    "INPUT.INTERPOLATION": ["cubic", ""],
+    "INPUT.TRANSFORMS": [["normalise"], [1], [["normalize"]]],
+    "INPUT.MAX_MEGAPIXELS": [0.0, -1.0, math.nan, math.inf],
+    "INPUT.CROP_PADDING": [-1, 10**12],
+    "INPUT.CUTOUT_N": [-1, 10**12],
+    "INPUT.CUTOUT_LEN": [-1, 0],
+    "INPUT.GN_MEAN": [math.nan],
+    "INPUT.GN_STD": [-1.0, math.inf],
+    "INPUT.COLORJITTER_B": [-0.1, math.nan],
+    "INPUT.COLORJITTER_H": [0.6, -0.1],
+    "INPUT.RGS_P": [1.1, -0.1, math.nan],
+    "INPUT.GB_P": [2.0],
+    "INPUT.GB_K": [0, 2, -1, 10**6 + 1],
+    "INPUT.RANDAUGMENT_N": [-1, 10**9],
+    "DATALOADER.NUM_WORKERS": [-1, 10**9],
+    "DATALOADER.TRAIN_X.BATCH_SIZE": [0, -1, 10**12],
+    "DATALOADER.TEST.BATCH_SIZE": [0, 10**12],
+    "MODEL.TEXT_CHUNK": [-1],
+    "OPTIM.LR": [-1.0, math.nan, math.inf],
+    "OPTIM.WEIGHT_DECAY": [-1.0, math.nan],
+    "OPTIM.MOMENTUM": [-0.1, 1.1, math.nan],
+    "OPTIM.SGD_DAMPNING": [-1, 3, 10**30],
+    "OPTIM.RMSPROP_ALPHA": [-1.0, 2.0],
+    "OPTIM.ADAM_BETA1": [1.0, -0.1, math.nan],
+    "OPTIM.ADAM_BETA2": [1.0],
+    "OPTIM.STEPSIZE": [("a",), (1.5,)],
+    "OPTIM.GAMMA": [-1.0, math.nan],
+    "OPTIM.MAX_EPOCH": [0, -1, 10**12, 10**30],
+    "OPTIM.WARMUP_EPOCH": [10**12],
+    "OPTIM.WARMUP_CONS_LR": [-1.0, math.inf],
+    "OPTIM.WARMUP_MIN_LR": [-1.0, math.nan],
+    "TRAIN.PRINT_FREQ": [0, -1],
+    "TEST.SPLIT": ["train", ""],
+    "TEST.FINAL_MODEL": ["best"],
+}
+
+
+CASES = [(key, value) for key, values in WRONG.items() for value in values]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("key", "value"), CASES)
+def test_wrong_value_is_one_line_with_its_name(key, value):
+    cfg = get_cfg_default()
+    assert not list(faults(cfg))
+    *path, leaf = key.split(".")
+    node = cfg
+    for part in path:
+        node = node[part]
+    node[leaf] = value
+    found = list(faults(cfg))
+    assert [name for name, _ in found] == [key]
+    assert found[0][1].startswith(f"{key}")
+    assert "\n" not in found[0][1]
+
+
+def test_file_that_brings_numbers_of_no_meaning_is_named_with_all_of_them(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "INPUT: {PIXEL_MEAN: [.nan, 0, 0], RRCROP_SCALE: [5, 1]}\nOPTIM: {LR: .nan}\nDATASET: {NAME: Digits}\n"
+    )
+    with pytest.raises(UserError) as raised:
+        config.build(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
+    said = str(raised.value)
+    assert all(f"c.yaml: {key} must be" in said for key in ("INPUT.PIXEL_MEAN", "INPUT.RRCROP_SCALE", "OPTIM.LR"))
+
+
+def test_blur_that_is_larger_than_the_image_is_told():
+    cfg = get_cfg_default()
+    cfg.INPUT.SIZE, cfg.INPUT.TRANSFORMS = (10, 10), ("gaussian_blur",)
+    assert [key for key, _ in faults(cfg)] == ["INPUT.GB_K"]
+    cfg.INPUT.GB_K = 19
+    assert list(faults(cfg)) == []
+    from PIL import Image
+
+    cfg.INPUT.GB_P = 1.0
+    assert build_transform(cfg)(Image.new("RGB", (30, 20))).shape == (3, 10, 10)
