@@ -1,7 +1,7 @@
 """Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
 
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional, Union
+from typing import Callable, Dict, Mapping, Optional, Union
 
 from torch import Tensor, nn
 

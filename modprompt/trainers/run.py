@@ -4,6 +4,7 @@ How rounds of active learning go is not known here: who runs them hands that in.
 """
 
 import functools
+import os
 import warnings
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -144,8 +145,8 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
 
 def _changed_ns(folder: str) -> int:
     """When the result in a folder was written, in ns; 0 if there is none."""
-    path = Path(folder, results.FILE_NAME)
-    return path.stat().st_mtime_ns if path.is_file() else 0
+    path = os.path.join(folder, results.FILE_NAME)
+    return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
 
 
 def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
