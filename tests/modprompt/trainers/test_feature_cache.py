@@ -102,7 +102,9 @@ def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
     assert evaluate("zeroshot") == (accuracy, 0)
 
 
-@pytest.mark.parametrize("fault", ["rows", "labels", "other numbers", "not finite", "no seal", "of another list"])
+@pytest.mark.parametrize(
+    "fault", ["rows", "labels", "other numbers", "not finite", "no seal", "of another list", "texts", "floats"]
+)
 def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, capsys, fault):
     accuracy, images = evaluate("zeroshot")
     (file,) = (tmp_path / "features").iterdir()
@@ -115,6 +117,10 @@ def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, ca
         arrays["labels"] = arrays["labels"][::-1].copy()
     elif fault in ("other numbers", "not finite"):
         arrays["features"][3, 4] = 7 if fault == "other numbers" else np.nan
+    elif fault == "texts":
+        arrays["features"] = arrays["features"].astype(str)
+    elif fault == "floats":
+        arrays["labels"] = arrays["labels"].astype(float)
     if fault not in ("other numbers", "no seal"):  # as a program with a fault would have written it
         arrays["seal"] = np.array(arrays_hash(stands_for, arrays["features"], arrays["labels"]))
     elif fault == "no seal":
