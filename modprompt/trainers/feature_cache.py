@@ -96,6 +96,8 @@ def _fault(features: np.ndarray, labels: np.ndarray, stands_for: str, seal: str,
     """Why features are not those of a data set's images; empty if they are."""
     if seal != arrays_hash(stands_for, features, labels):
         return "its hash is of other content"
+    if features.dtype != np.float32 or labels.dtype != np.int64:
+        return f"its features and labels are {features.dtype} and {labels.dtype}"
     if features.ndim != 2 or len(features) != len(dataset.data_source):
         return f"it has features of shape {features.shape} for {len(dataset.data_source)} images"
     if labels.tolist() != [item.label for item in dataset.data_source]:

@@ -110,7 +110,7 @@ def test_alphas_of_a_search_that_went_wrong_are_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-ODD = (
+WRONG_PARTS = (
     np.array(1.0),
     np.array(["a", "b"]),
     np.zeros((2, 2), complex),
@@ -124,7 +124,7 @@ ODD = (
 
 
 @pytest.mark.parametrize("part", ["text", "text_options", "text_place"])
-@pytest.mark.parametrize("wrong", ODD, ids=lambda wrong: f"{wrong.dtype} {wrong.shape}")
+@pytest.mark.parametrize("wrong", WRONG_PARTS, ids=lambda wrong: f"{wrong.dtype} {wrong.shape}")
 def test_parts_that_are_none_are_one_line(part, wrong, tmp_path):
     parts = {"text": np.zeros((2, 2), np.float32), "text_options": np.zeros((2, 2, 2), np.int64)}
     write_arrays(tmp_path / "a.npz", **{**parts, "text_place": np.array("start"), part: wrong})

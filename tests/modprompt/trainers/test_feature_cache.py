@@ -103,7 +103,7 @@ def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "fault", ["rows", "labels", "other numbers", "not finite", "no seal", "of another list", "text", "a number"]
+    "fault", ["rows", "labels", "other numbers", "not finite", "no seal", "of another list", "text", "a number", "floats"]
 )
 def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, capsys, fault):
     accuracy, images = evaluate("zeroshot")
@@ -119,6 +119,8 @@ def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, ca
         arrays["features"][3, 4] = 7 if fault == "other numbers" else np.nan
     elif fault in ("text", "a number"):
         arrays["features"] = np.full(arrays["features"].shape, "7") if fault == "text" else np.float32(7)
+    elif fault == "floats":
+        arrays["labels"] = arrays["labels"].astype(float)
     if fault not in ("other numbers", "no seal"):  # as a program with a fault would have written it
         arrays["seal"] = np.array(arrays_hash(stands_for, arrays["features"], arrays["labels"]))
     elif fault == "no seal":
