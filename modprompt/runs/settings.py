@@ -65,8 +65,9 @@ def read_settings(path: str) -> Dict[str, Any]:
     file = Path(path)
     if not file.exists():
         near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
-        there = f"; there is: {', '.join(near)}" if near else ""
-        raise UserError(f"no config file {path}{nearest(file.name, near)}{there}")
+        hint = nearest(file.stem, [name[: -len(".yaml")] for name in near])
+        there = f"{'' if hint else ';'} there is: {', '.join(near)}" if near else ""
+        raise UserError(f"no config file {path}{hint}{there}")
     try:
         content = yaml_text.read(file)
     except Refused as error:

@@ -88,7 +88,8 @@ def test_only_refused_ones_have_no_table(capsys):
         ),
         (
             ["ViT-B-16-quickgelu/laion2b_s34b_b88k"],
-            "no name of a CLIP that runs has 'ViT-B-16-quickgelu/laion2b_s34b_b88k' in it",
+            "no name of a CLIP that runs has 'ViT-B-16-quickgelu/laion2b_s34b_b88k' in it; did you mean "
+            "'ViT-B-16/laion2b_s34b_b88k'?",
         ),
     ],
 )

@@ -182,3 +182,11 @@ def test_differences_count_what_a_side_lacks_as_its_default():
     old, new = {"A": "1", "B": "2"}, {"A": "1", "C": "3", "D": "4"}
     assert differences(old, new) == ["B 2 -> not set", "C not set -> 3", "D not set -> 4"]
     assert differences(old, new, {"B": "2", "C": "5", "E": "6"}) == ["C 5 -> 3", "D not set -> 4"]
+
+
+def test_config_that_is_not_there_has_a_nearest_name(tmp_path):
+    (tmp_path / "eurosat.yaml").write_text("")
+    with pytest.raises(
+        UserError, match="no config file .*eurosatt.yaml; did you mean 'eurosat'. there is: eurosat.yaml"
+    ):
+        read_settings(str(tmp_path / "eurosatt.yaml"))
