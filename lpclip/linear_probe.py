@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
-from modprompt.checks import at_least
+from modprompt.checks import at_least, nearest
 from modprompt.errors import UserError
 from modprompt.programs import report
 from modprompt.runs.images import HELD_OUT, TEST, VALIDATION, hold_out
@@ -126,7 +126,9 @@ def read_split(path: Path) -> Split:
     """
     again = "run `python -m lpclip.feat_extractor` again"
     if not path.is_file():
-        raise UserError(f"no features at {path}: run `python -m lpclip.feat_extractor` first; see --feature_dir")
+        sets = sorted(one.parent.name for one in path.parent.parent.glob("*/train.npz"))
+        near = nearest(path.parent.name, [name for name in sets if name != path.parent.name])
+        raise UserError(f"no features at {path}{near}: run `python -m lpclip.feat_extractor` first; see --feature_dir")
     try:
         features, labels = read_arrays(path, "feature_list", "label_list")
     except UserError as error:

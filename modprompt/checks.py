@@ -32,12 +32,16 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
         raise SettingError([(name, f" must be one of {shown}, got {value!r}")])
 
 
-def known_names(name: str, known: Sequence[str]) -> str:
-    """What to say behind an unknown name: the nearest of those there are, and all of them."""
+def nearest(name: str, known: Sequence[str]) -> str:
+    """What to say behind an unknown name of the nearest of those there are; empty if none is near."""
     folded = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
-    return f"{hint} (known: {', '.join(sorted(known))})"
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
+
+def known_names(name: str, known: Sequence[str]) -> str:
+    """What to say behind an unknown name: the nearest of those there are, and all of them."""
+    return f"{nearest(name, known)} (known: {', '.join(sorted(known))})"
 
 
 def check_name(name: str, known: Sequence[str], setting: str) -> None:

@@ -169,7 +169,11 @@ BAD = [
     (["--eval-only"], [], "MPL: --eval-only needs --model-dir"),
     (["--resume", "/nonexistent/run"], [], "RESUME: there is no run to go on from in /nonexistent/run"),
     (["--output-dir", "/dev/null/x"], [], "Not a directory"),
-    ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1, got -3; TRAIN.PRINT_FREQ"),
+    (
+        [],
+        ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"],
+        "MAX_EPOCH must be at least 1 and at most 1000000, got -3; TRAIN.PRINT_FREQ",
+    ),
     ([], ["TEST.SPLIT", "foo"], "TEST.SPLIT must be test or val, got 'foo'"),
     ([], ["INPUT.PIXEL_MEAN", "[0.5, 0.5]"], "INPUT.PIXEL_MEAN must be three numbers"),
     ([], ["--seed", "2"], "the flag --seed must stand before the KEY VALUE options"),

@@ -85,7 +85,9 @@ def interpret(path: str, count: int, asked: Asked) -> list[Row]:
     try:
         clip_model = backbone.load_clip(*asked)
     except UserError as error:
-        raise UserError(f"--backbone {asked.name}, --backbone-path {asked.path or 'not given'}: {error}") from None
+        raise UserError(
+            f"--backbone {asked.name or 'not given'}, --backbone-path {asked.path or 'not given'}: {error}"
+        ) from None
     _require_same_clip(content, clip_model, asked.path or asked.name, path)
     if vision:
         print(f"{vision} learned vision prompts are left out: there are no words in the vision width")

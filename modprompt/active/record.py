@@ -10,9 +10,12 @@ import shutil
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
+from modprompt.active import generators
 from modprompt.errors import UserError
 from modprompt.runs.result import read_json
 from modprompt.runs.rounds import FOLDER, round_name
+from modprompt.storage.forms import Form, each, maybe, number, only, rows, table, text, whole
+from modprompt.storage.opening import Refused
 from modprompt.storage.seal import check_seal, sealed
 from modprompt.storage.text import write_json
 
@@ -96,13 +99,13 @@ def read(folder: Path, number: int, classes: int) -> Round | None:
     content = read_json(path) or {}
     try:
         if not check_seal(content, path):
-            raise ValueError("it has no hash")
+            raise Refused("it has no hash")
         one = _understood(content, classes)
         if one.number != number:
-            raise ValueError(f"it is of round {one.number}")
+            raise Refused(f"it is of round {one.number}")
     except UserError as error:
         raise UserError(f"{error}; {_advice(folder, number)}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except Refused as error:
         raise UserError(f"{path} is damaged ({error}); {_advice(folder, number)}") from None
     return one
 
@@ -111,22 +114,51 @@ def _advice(folder: Path, number: int) -> str:
     return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all of later rounds away"
 
 
-def _understood(content: Mapping[str, Any], classes: int) -> Round:
-    picks = tuple(Picked(**pick) for pick in content["picks"])
-    for pick in picks:
-        if not isinstance(pick.file, str) or not isinstance(pick.reason, str):
-            raise ValueError("a pick is none")
-        for label in (pick.predicted, pick.free, pick.label):
-            if label is not None and (type(label) is not int or not 0 <= label < classes):
-                raise ValueError(f"it has the class number {label!r}")
-    if len({pick.file for pick in picks}) < len(picks):
-        raise ValueError("an image is picked twice")
-    settings = {str(key): str(value) for key, value in dict(content["settings"]).items()}
-    facts = content["facts"]
-    facts = None if facts is None else dict(facts)
-    return Round(
-        int(content["number"]), settings, picks, dict(content["generators"]), facts, str(content.get("clip", ""))
+_COUNTS = ("round", "picked", "free", "asked", "labels", "images")
+_FACTS = table(
+    {
+        **dict.fromkeys(_COUNTS, whole(0)),
+        "accuracy_pct": maybe(number(0)),
+        "new_accuracy_pct": maybe(number(0)),
+        "results": each(number()),
+        "trainer": each(text()),
+        "elapsed_s": number(0),
+        "prompts_hash": text(200),
+    }
+)
+
+
+def _form(classes: int) -> Form:
+    label = maybe(whole(0, classes - 1))
+    pick = {
+        **dict.fromkeys(("predicted", "free", "label"), label),
+        "file": text(1 << 16, least=1),
+        "probability": maybe(number()),
+        "score": maybe(number(infinite=True)),
+        "reason": text(),
+    }
+    return table(
+        {"number": whole(0), "settings": each(text()), "picks": rows(table(pick)), "facts": maybe(_FACTS)},
+        {"clip": text(1000)},
     )
+
+
+def _understood(content: Mapping[str, Any], classes: int) -> Round:
+    """The round in a record, all of which is looked at.
+
+    Raises:
+        Refused: if a part is missing, or none.
+    """
+    _form(classes)(content, "")
+    generators.require(content.get("generators"), "generators")
+    known = Picked._fields
+    for at, pick in enumerate(content["picks"]):
+        only(known)(pick, f"picks[{at}]")
+    picks = tuple(Picked(**pick) for pick in content["picks"])
+    if len({pick.file for pick in picks}) < len(picks):
+        raise Refused("an image is picked twice")
+    facts, states = content["facts"], content["generators"]
+    return Round(content["number"], content["settings"], picks, states, facts, content.get("clip", ""))
 
 
 def copy_all(source: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ are those of its attention pool.
 import argparse
 from typing import List, Optional, Sequence, Tuple
 
+from modprompt.checks import nearest
 from modprompt.clips import known
 from modprompt.errors import UserError
 
@@ -40,6 +41,7 @@ def lines(word: str = "", refused_too: bool = False) -> List[str]:
     refused = [name for name in known.refused_names() if word.lower() in name.lower()]
     if not rows and not (refused and refused_too):
         hint = f"; of those that cannot run there are {len(refused)}: add --all" if refused else ""
+        hint = hint or nearest(word, [row.name for row in known.rows()])
         raise UserError(
             f"modprompt backbones: no name{'' if refused_too else ' of a CLIP that runs'} has {word!r} in it{hint}"
         )

@@ -13,6 +13,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from modprompt.errors import UserError
 from modprompt.storage.opening import open_regular, read_text
+from modprompt.storage.paths import of_user
 from modprompt.storage.shards import shard_names
 from modprompt.storage.text import sha256_of, write_whole
 
@@ -177,7 +178,7 @@ def _cache() -> Path:
     given = os.environ.get
     home = given("HF_HOME") or f"{given('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     folder = given("HF_HUB_CACHE") or given("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    return Path(os.path.expandvars(folder)).expanduser()
+    return of_user(os.path.expandvars(folder))
 
 
 def _place(repo: str) -> Path:

@@ -15,6 +15,7 @@ from modprompt.clips.design import QUICK_GELU, Design, Images
 from modprompt.clips.families import reason
 from modprompt.errors import UserError
 from modprompt.storage.opening import read_text
+from modprompt.storage.paths import of_user
 
 OPENAI, OPEN_CLIP = "openai", "open_clip"
 _FILE = Path(__file__).parent / "models" / "known.yaml"
@@ -206,7 +207,7 @@ def require(name: str, setting: str) -> Row:
     refused = refusal(name.partition("@")[0])
     if refused:
         raise UserError(refused)
-    if name and Path(name).expanduser().exists():
+    if name and of_user(name).exists():
         raise UserError(f"{setting}: {name} is a file or folder: give it as MODEL.BACKBONE.PATH")
     model = _plain(name).rpartition("/")[0]
     of_model = [one for one in names() if one.startswith(f"{model}/")] if model else []

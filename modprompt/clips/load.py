@@ -13,6 +13,7 @@ from modprompt.clips.facts import facts_of
 from modprompt.clips.source import SUFFIXES
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.storage.paths import of_user
 
 
 def load_clip(
@@ -54,7 +55,7 @@ def load_clip(
 
 def path_of(name: str) -> str:
     """The file or folder that a name means; empty if it is a CLIP's name."""
-    path = Path(name).expanduser()
+    path = of_user(name)
     if name.startswith(hub.PREFIX) or known.find(known.at_revision(name)[0]) is not None:
         return ""
     try:

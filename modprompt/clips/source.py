@@ -8,6 +8,7 @@ from modprompt.clips import hub, known, open_clip_config, transformers_config
 from modprompt.clips.design import ACTIVATIONS
 from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
+from modprompt.storage.paths import of_user
 from modprompt.storage.shards import shard_names
 
 _RUN_EMBEDDED = (
@@ -109,7 +110,7 @@ def _of_table(asked: Asked, row: known.Row) -> Source:
 
 def _openai_file(name: str) -> Path:
     clip = import_clip()
-    cache = Path("~/.cache/clip").expanduser()
+    cache = of_user("~/.cache/clip")
     if name not in clip._MODELS:
         raise UserError(f"the `clip` package at {Path(str(clip.__file__)).parent} does not know {name}")
     url = clip._MODELS[name]
@@ -132,7 +133,7 @@ def _of_hub(asked: Asked) -> Source:
 
 
 def _of_path(asked: Asked) -> Source:
-    path = Path(asked.path).expanduser()
+    path = of_user(asked.path)
     try:
         if not path.exists():
             if asked.path.startswith(hub.PREFIX) or known.find(asked.path):

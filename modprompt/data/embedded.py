@@ -3,10 +3,12 @@ fixed split file, so that nothing is downloaded."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
-from typing import NoReturn, Sequence
+from typing import Iterator, NoReturn, Sequence
 
 import numpy as np
 from PIL import Image
@@ -15,6 +17,8 @@ from modprompt.data.images import Image as Listed
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, write_split
 from modprompt.errors import UserError
+from modprompt.storage import lock
+from modprompt.storage.paths import of_user
 
 _PART_OF_TEN = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # part of the k-th image of a class, by k modulo 10
 
@@ -43,7 +47,7 @@ class EmbeddedDataset(FamilyDataset):
 
     def find(self, root: Path) -> Path:
         """The folder, written at first use."""
-        folder = root.expanduser().absolute() / self.dataset_dir
+        folder = of_user(root).absolute() / self.dataset_dir
         if not folder.exists():
             self.write(folder)
         if not (folder / self.image_folder).is_dir():
@@ -66,7 +70,9 @@ class EmbeddedDataset(FamilyDataset):
         print(f"Writing the {cls.origin} to {folder}")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside:
+            with _alone_with(folder), tempfile.TemporaryDirectory(
+                prefix=f".{folder.name}-", dir=folder.parent
+            ) as aside:
                 whole = Path(aside, folder.name)
                 split = _split(cls._write_images(whole / cls.image_folder, pixels, labels))
                 write_split(split, whole / cls.split_file, whole / cls.image_folder, made_by="by place in the class")
@@ -96,6 +102,23 @@ class EmbeddedDataset(FamilyDataset):
                 raise
             if not (folder / cls.split_file).is_file():
                 raise UserError(f"{cls.__name__}: {folder} exists but is not whole: move it away") from None
+
+
+@contextlib.contextmanager
+def _alone_with(folder: Path) -> Iterator[None]:
+    """One writer at a time; it clears away what killed ones have left beside the folder."""
+    try:
+        file = lock.take_folder(folder.parent, patience_s=float("inf"))
+    except lock.NoLocks:  # each writes aside, and the first that ends has made it
+        yield
+        return
+    assert file is not None  # who waits for ever gets it
+    try:
+        for left in folder.parent.glob(f".{folder.name}-*"):
+            shutil.rmtree(left)
+        yield
+    finally:
+        os.close(file)
 
 
 def _split(images: Sequence[Listed]) -> Split:

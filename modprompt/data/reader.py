@@ -15,6 +15,7 @@ from modprompt.data.storage import Storage, recorded_name
 from modprompt.data.subsample import subsample_classes
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
+from modprompt.storage.paths import of_user
 
 # what else there is where nothing can be chosen by
 WITHOUT_VALIDATION = (
@@ -37,7 +38,7 @@ def find_images(root: Path, dataset_dir: str, image_folder: str, name: str) -> P
     Raises:
         UserError: if the root, or the images under it, are missing.
     """
-    root = root.expanduser().absolute()
+    root = of_user(root).absolute()
     folder = root / dataset_dir
     if not root.is_dir():
         raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts")
@@ -179,7 +180,7 @@ class FamilyDataset(DatasetBase):
         return split
 
     def _record(self, path: Path) -> None:
-        root = Path(self.cfg.DATASET.ROOT or ".").expanduser().absolute()
+        root = of_user(self.cfg.DATASET.ROOT or ".").absolute()
         self.record_files[recorded_name(path, self.storage, root)] = str(path)
 
     def state_split(self, split: Split, found: str, ours: bool) -> None:

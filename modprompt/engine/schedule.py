@@ -21,6 +21,10 @@ PLACES: Dict[str, Tuple[str, str]] = {  # where prompt tokens of a side stand; t
 MOST_TOKENS = 1024  # prompt tokens in front of a layer: more than any method has, and room on any machine
 
 
+class TooManyTokens(UserError):
+    """A layer would have more prompt tokens than MOST_TOKENS."""
+
+
 class Step(NamedTuple):
     """What happens in front of one layer: the last `remove` prompt tokens go, then `add` new ones are appended."""
 
@@ -85,7 +89,7 @@ class Schedule(Tuple[Step, ...]):
                 )
             present += step.add - step.remove
             if present > MOST_TOKENS:
-                raise UserError(
+                raise TooManyTokens(
                     f"{self.side} schedule, layer {layer}: has {present} prompt tokens, but a layer may have "
                     f"at most {MOST_TOKENS}; add fewer or remove more"
                 )

@@ -28,6 +28,7 @@ from modprompt.hosts.trial.verdict import CANNOT, UNTRIED, WELL, Verdict, cannot
 from modprompt.hosts.which_clip import require_own_clip
 from modprompt.places import ROOT, is_checkout
 from modprompt.programs import left_as_found, signals_handled
+from modprompt.storage.paths import of_user
 
 # modules that the real Dassl and the clip package ask for when they are imported
 NEEDED = ("yacs", "torchvision", "numpy", "PIL", "tqdm")
@@ -125,7 +126,7 @@ def clip(folder: Path) -> List[Finding]:
         advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
         return [Finding("clip", f"does not import ({error})", advice)]
     found = [Finding("clip", str(Path(str(module.__file__)).parent))]
-    cache = Path("~/.cache/clip").expanduser()
+    cache = of_user("~/.cache/clip")
     weights = sorted(path.name for path in cache.glob("*.pt")) if cache.is_dir() else []
     advice = "" if weights else "downloaded at the first use of a name; or give MODEL.BACKBONE.PATH"
     found.append(Finding("weights", f"{cache}: {', '.join(weights) or 'none'}", advice))

@@ -1,7 +1,7 @@
 """Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
 
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping, Optional, Union
+from typing import Callable, Dict, Mapping, Optional, Union
 
 from torch import Tensor, nn
 
@@ -9,12 +9,14 @@ from modprompt.errors import UserError
 from modprompt.learners.base import Learner
 from modprompt.runs import checkpoint, descriptions
 from modprompt.runs.checkpoint import Checkpoint
+from modprompt.runs.checkpoint_form import CLASS_TOKENS, require_learned
+from modprompt.runs.settings import apart
+from modprompt.storage.opening import Refused
 from modprompt.storage.versioned import understood
 
 PREFIX = "prompt_learner."
 _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
 _UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files of before these settings
-_CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
 _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
 
@@ -58,8 +60,7 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
 
     Those without an element are left out: DPL's reference keeps one for each layer without prompts.
     """
-    plain = {str(key): value for key, value in state_dict.items()}
-    plain = {key[7:] if key.startswith("module.") else key: value for key, value in plain.items()}
+    plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
     deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT)}
     inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
     if not inner:  # a learner saved without its prefix
@@ -68,7 +69,7 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     return {
         key: value
         for key, value in learned.items()
-        if key not in _CLASS_TOKENS and not key.startswith(_FROZEN) and not _is_empty(value)
+        if key not in CLASS_TOKENS and not key.startswith(_FROZEN) and not _is_empty(value)
     }
 
 
@@ -79,7 +80,7 @@ def _is_empty(value: object) -> bool:
 def count_classes(state_dict: Mapping[str, Tensor]) -> int:
     """Number of classes whose tokens a checkpoint holds; 0 if it holds none."""
     for key, value in state_dict.items():
-        if str(key).endswith(_CLASS_TOKENS[1]) and isinstance(value, Tensor) and value.dim():
+        if key.endswith(CLASS_TOKENS[1]) and isinstance(value, Tensor) and value.dim():
             return value.shape[0]
     return 0
 
@@ -102,22 +103,20 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union
         raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
     difference = _differences(mine, theirs)
     if difference:
-        raise UserError(f"{path} does not fit this model: {'; '.join(_other_settings(view, theirs)) or difference}")
+        raise UserError(f"{path} does not fit this model: {_settings_that_differ(view, mine, theirs) or difference}")
 
 
-def _other_settings(view: CheckpointView, theirs: Mapping[str, Tensor]) -> List[str]:
-    """What differs, by the settings that show in the tensors' shapes; nothing if these are no prompts' shapes."""
+def _settings_that_differ(view: CheckpointView, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
+    if any(key in theirs and theirs[key].dim() != mine[key].dim() for key in mine):
+        return ""  # of such tensors no setting can be told
     describe = view.learner.describe
     here = describe(dict(view.learner.named_parameters()))
-    try:
-        there = describe({view.names.get(key, key): value for key, value in theirs.items()})
-    except IndexError:  # fewer dimensions than prompts have
-        return []
-    return [
+    there = describe({view.names.get(key, key): value for key, value in theirs.items()})
+    return "; ".join(
         f"{name} is {here[name]} here and {there.get(name)} in the file"
         for name in here
         if here[name] != there.get(name)
-    ]
+    )
 
 
 def _same(name: str, one: str, other: str) -> bool:
@@ -134,7 +133,7 @@ def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], p
     expected = understood(stated, expected, path)
     known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}
     other = [
-        f"{name} is {value} here and {known[name] or 'empty'} in the file"
+        "{} is {} here and {} in the file".format(name, *apart(value, known[name] or "empty"))
         for name, value in expected.items()
         if not _same(name, known[name], value)
     ]
@@ -162,5 +161,9 @@ def load_learner(
     theirs = {key: value for key, value in learner_part(content.state_dict).items() if isinstance(value, Tensor)}
     _require_fit(view, theirs, path)
     _require_made_with(content.made_with, made_with or {}, path)
+    try:
+        require_learned(theirs)
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
     return content

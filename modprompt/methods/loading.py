@@ -1,8 +1,9 @@
 """A model back from a file that it was saved to, or from a run's folder."""
 
+import contextlib
 import warnings
 from pathlib import Path
-from typing import Optional, Sequence, Tuple, Type, Union
+from typing import Iterator, Optional, Sequence, Tuple, Type, Union
 
 import torch
 from torch import nn
@@ -25,6 +26,8 @@ from modprompt.methods.table import BY_NAME, row_of
 from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run
 from modprompt.storage.versioned import in_the_form_of, understood
+
+_MOST_SHOWN = 300  # characters
 
 
 def load(
@@ -62,12 +65,25 @@ def load(
     method, names, dataset = _what(content, method, names, file)
     with torch.random.fork_rng(devices=[]):
         clip_model = _clip_of(content, clip, device, file)
-        model = method.on(clip_model, names, dataset=dataset)
+        with _said_by(file if content.record else ""):
+            model = method.on(clip_model, names, dataset=dataset)
     view = view_of(method, model.prompt_learner)
     load_learner(view, file, made_with(method, _known_fingerprint(content, clip_model)))
     if model.prompt_learner.bound:
         _require_own_classes(content, names, file)
     return model.eval()
+
+
+@contextlib.contextmanager
+def _said_by(path: str) -> Iterator[None]:
+    """Settings that do not fit are a file's, if it has a path, and not the user's."""
+    try:
+        yield
+    except UserError as error:
+        if not path or path in str(error):
+            raise
+        said = str(error)[:_MOST_SHOWN]
+        raise UserError(f"{path} says of itself what does not fit here ({said}): take another copy of it") from None
 
 
 def _require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
@@ -91,8 +107,8 @@ def _what(
         if not isinstance(method, Method):
             raise UserError(f"method must be one with its settings, as in MPL(n_ctx=2), got {method!r}")
         return method, classes_of(names).names, ""
-    stated, classes = content.record.get("method", {}), content.record.get("classes", {})
-    name = str(stated.get("name"))
+    stated, classes = content.record["method"], content.record["classes"]
+    name = stated["name"]
     own = method if isinstance(method, type) and method.__name__ == name and name not in BY_NAME else None
     if names is not None or (method is not None and own is None):
         raise UserError(f"{path} says itself what it is: leave out method and names (other classes: .with_classes)")
@@ -101,11 +117,12 @@ def _what(
             f"{path} is of a method {name!r} that is not modprompt's: give its class, load(path, method={name}), or "
             "load it with the trainer that made it"
         )
-    found = (own or row_of(name).method).of(stated.get("settings", {}))
-    found = found.with_record(stated, classes, path)
-    if "search" in stated:
-        found = Search.of(stated["search"]).over(found)
-    return found, tuple(classes.get("names", ())), str(classes.get("dataset", ""))
+    with _said_by(path):
+        found = (own or row_of(name).method).of(stated["settings"])
+        found = found.with_record(stated, classes, path)
+        if "search" in stated:
+            found = Search.of(stated["search"]).over(found)
+    return found, tuple(classes["names"]), classes.get("dataset", "")
 
 
 def _clip_of(
@@ -115,7 +132,8 @@ def _clip_of(
     path: str,
 ) -> CLIP:
     """The CLIP of a file: the one given, or the one that it names."""
-    facts = ClipFacts.of_record({key: value for key, value in content.clip.items() if key in ClipFacts._fields})
+    with _said_by(path):
+        facts = ClipFacts.of_record({key: value for key, value in content.clip.items() if key in ClipFacts._fields})
     if clip is None:
         if facts.file or not facts.name:
             what = f"with the CLIP of the file {facts.file}" if facts.file else "with a CLIP that has no name"

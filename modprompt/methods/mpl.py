@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.context import placeholders
-from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, modular
-from modprompt.errors import SettingError, UserError
+from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyTokens, modular
+from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.learners.coupled import CoupledPromptLearner
 from modprompt.methods.contract import Classes
@@ -30,9 +30,7 @@ class MPL(Coupled, Regularised):
         add = self.n_add_op * self.n_ctx
         try:
             return modular(layers, self.prompt_depth, self.n_ctx, self.n_rm_op, add, "vision")
-        except SettingError:
-            raise
-        except UserError as error:
+        except TooManyTokens as error:
             raise SettingError([("N_ADD_OP", f" {self.n_add_op}, N_RM_OP {self.n_rm_op}: {error}")]) from None
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:

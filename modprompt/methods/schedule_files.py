@@ -14,6 +14,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.methods import table
 from modprompt.runs import schedule_file
 from modprompt.runs.settings import Given, Settings, as_text
+from modprompt.storage.paths import of_user
 
 _SCHEDULE = re.compile(r"TRAINER\.(\w+)\.SCHEDULE_(TEXT|VISION)")
 _OF_DPL = re.compile(r"TRAINER\.(\w+)\.(IMG_ALPHA_PATH|TXT_ALPHA_PATH|ALPHAS_SWAPPED)")
@@ -89,7 +90,7 @@ def placed(key: str, text: str, folder: Path) -> str:
     if not path:
         return text
     mark = "@" if _SCHEDULE.fullmatch(key) else ""
-    return f"{mark}{(folder / Path(path).expanduser()).resolve()}"
+    return f"{mark}{(folder / of_user(path)).resolve()}"
 
 
 def _is_of_dpl(key: str) -> bool:
@@ -189,7 +190,7 @@ def _is_bare(path: str) -> bool:
 
 def _side_of(path: str, side: str, key: str, planned: bool, sideless: List[str]) -> Optional[_Side]:
     """What a file says of a side; None if it is not there and need not be. A file that says no side is noted."""
-    whole = Path(path).expanduser().absolute()
+    whole = of_user(path).absolute()
     try:
         there = whole.stat()
         sides = _read(str(whole), there.st_mtime_ns, there.st_size)

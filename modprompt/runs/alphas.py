@@ -14,6 +14,8 @@ SWAPPED = (
     "alpha_e{epoch}_txt.npy holds the image side's alphas and alpha_e{epoch}_img.npy the text side's: "
     "so the reference names them"
 )
+_MOST = 100_000  # tokens that an option removes or adds
+_LONGEST = 1 << 10  # bytes of a place
 
 
 class Alphas(NamedTuple):
@@ -61,7 +63,14 @@ def read(path: PathLike) -> Dict[str, Alphas]:
         if f"{side}_options" not in arrays:
             raise UserError(f"{path} lacks {side}_options: give an alpha_e{{k}}.npz of a search")
     checked = {side: _checked(path, side, arrays[side], arrays[f"{side}_options"]) for side in sides}
-    return {side: one._replace(place=str(arrays.get(f"{side}_place", ""))) for side, one in checked.items()}
+    return {side: one._replace(place=_place(path, side, arrays)) for side, one in checked.items()}
+
+
+def _place(path: PathLike, side: str, arrays: Mapping[str, np.ndarray]) -> str:
+    place = arrays.get(f"{side}_place", np.array(""))
+    if place.ndim or place.dtype.kind != "U" or place.dtype.itemsize > _LONGEST or not str(place).isprintable():
+        raise UserError(f"{path}: {side}_place is no text: give an alpha_e{{k}}.npz of a search")
+    return str(place)
 
 
 def write_pair(folder: PathLike, epoch: int, text: np.ndarray, vision: np.ndarray) -> Tuple[Path, Path]:
@@ -121,7 +130,8 @@ def margins(values: Sequence[Sequence[float]], chosen: Sequence[int]) -> Tuple[f
 def _checked(path: PathLike, side: str, values: np.ndarray, options: np.ndarray) -> Alphas:
     table = _table(path, f"{side} alphas", values)
     whole = options.shape == (*table.shape, 2) and options.dtype.kind in "iu"
-    if not whole or (options[..., 0] < ALL).any() or (options[..., 1] < 0).any():
+    least = (ALL, 0)
+    if not whole or any((options[..., at] < least[at]).any() or (options[..., at] > _MOST).any() for at in (0, 1)):
         raise UserError(f"{path}: {side}_options are no (remove, add) pairs for {table.shape} alphas")
     return Alphas(table, options.astype(np.int64))
 
@@ -132,6 +142,8 @@ def _table(path: PathLike, what: str, values: np.ndarray) -> np.ndarray:
         raise UserError(
             f"{path}: {what} must be an array of numbers, layers x options, got {values.dtype} of shape {values.shape}"
         )
-    if not np.isfinite(values).all():
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if not np.isfinite(single).all():
         raise UserError(f"{path}: {what} are not all finite: the search went wrong; lower its ALPHA_LR")
-    return values.astype(np.float32)
+    return single

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.runs import descriptions
-from modprompt.storage.opening import read_bytes
+from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, OF_OTHERS, RECORD, require_tensors
+from modprompt.storage.forms import shown
+from modprompt.storage.opening import Refused, read_bytes
 from modprompt.storage.seal import KEY, check_seal, sealed
 from modprompt.storage.tensors import read_tensors
 
 VERSION = 2
 BEST = "model-best.pth.tar"
 POINTER = "checkpoint"  # the file that names the newest
-_PARTS = {"method": dict, "schedules": dict, "classes": dict, "clip": dict, "run": dict, "versions": dict}
+_TO_DO = "take another copy of it"
 
 
 class Checkpoint(NamedTuple):
@@ -65,51 +67,66 @@ def read(path: Union[str, Path]) -> Checkpoint:
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
         raise UserError(f"{path} is not a checkpoint of a prompt learner")
     content = content if "state_dict" in content else {"state_dict": content}
-    epoch = content.get("epoch", 0)
-    head = content["state_dict"], epoch if isinstance(epoch, int) else 0
-    if isinstance(content.get(KEY), dict):
-        return _of_record(*head, content[KEY], path)
-    made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
-    name, file = (str(content.get(key) or "") for key in ("backbone", "backbone_file"))
+    try:
+        require_tensors(content["state_dict"])
+        if isinstance(content.get(KEY), dict):
+            return _of_record(content, path)
+        OF_OTHERS(content, "")
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+    made_with, settings = (_texts(content.get(key, {})) for key in ("made_with", "settings"))
+    name, file = (content.get(key) or "" for key in ("backbone", "backbone_file"))
     clip = {"name": name, "file": file, "fingerprint": made_with.get("the weights of CLIP", "")}
-    return Checkpoint(*head, made_with, str(content.get("class_list", "")), settings, clip, {})
+    head = content["state_dict"], content.get("epoch") or 0
+    return Checkpoint(*head, made_with, content.get("class_list") or "", settings, clip, {})
 
 
-def _texts(values: Any) -> Dict[str, str]:
-    return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
+def _texts(values: Mapping[str, Any]) -> Dict[str, str]:
+    return {key: str(value) for key, value in values.items()}
 
 
-def _of_record(state_dict: Dict[str, Any], epoch: int, found: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
+def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
+    found = content[KEY]
     version = found.get("version")
-    if not isinstance(version, int) or version > VERSION:
-        raise UserError(f"{path} is of version {version}, made by a newer modprompt: update this one")
-    check_seal({KEY: found}, path, "take another copy of it")
-    wrong = [key for key, kind in _PARTS.items() if not isinstance(found.get(key, {}), kind)]
-    if wrong:
-        raise UserError(f"{path} is damaged (what it says of its {wrong[0]})")
-    parts = {key: found.get(key, {}) for key in _PARTS}
-    method, names = parts["method"], parts["classes"].get("names", [])
-    made_with = {f"{method.get('node')}.{key}": str(value) for key, value in method.get("config", {}).items()}
+    if type(version) is not int or version > VERSION:
+        raise UserError(f"{path} is of version {shown(version)}, made by a newer modprompt: update this one")
+    if version < 1:
+        raise Refused(f"its version is {version}")
+    check_seal({KEY: found}, path, _TO_DO)
+    RECORD(found, KEY)
+    HEAD_OF_RECORD(content, "")
+    parts = {key: found.get(key, {}) for key in ("method", "classes", "clip", "run")}
+    method = parts["method"]
+    made_with = {f"{method['node']}.{key}": str(value) for key, value in method["config"].items()}
     searched = method.get("search", {})
-    made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in dict(searched).items()})
+    made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in searched.items()})
     if descriptions.NAME in method:
-        made_with[descriptions.NAME] = str(method[descriptions.NAME])
-    made_with["the method"] = str(method.get("learner", ""))
-    made_with["the weights of CLIP"] = str(parts["clip"].get("fingerprint", ""))
-    settings = _texts(parts["run"].get("settings"))
-    return Checkpoint(state_dict, epoch, made_with, class_list(names), settings, parts["clip"], dict(found))
+        made_with[descriptions.NAME] = method[descriptions.NAME]
+    made_with["the method"] = method["learner"]
+    made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")
+    settings = _texts(parts["run"].get("settings", {}))
+    names = class_list(parts["classes"]["names"])
+    return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, parts["clip"], dict(found))
 
 
 # ---------------------------------------------------------------------- files of a run
 
+_MOST_NAME = 200  # characters
+_MOST_DIGITS = 9  # of an epoch in a file's name
+
 
 def _epoch_of(name: str) -> int:
     number = name.rpartition("-")[2]
-    return int(number) if number.isdigit() else -1
+    return int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
 
 
 def _checkpoints(folder: str) -> List[str]:
     return sorted(name for name in os.listdir(folder) if name.startswith("model") and not name.endswith(".part"))
+
+
+def _shown_name(name: str) -> str:
+    """A file's name out of a file, short enough for a message; one that is longer is no checkpoint's."""
+    return name if name.isprintable() and len(name) <= _MOST_NAME else ascii(name)[:_MOST_NAME]
 
 
 def newest_checkpoint(folder: str) -> str:
@@ -122,7 +139,7 @@ def newest_checkpoint(folder: str) -> str:
     pointer = os.path.join(folder, POINTER)
     if os.path.isfile(pointer):
         lines = read_bytes(pointer, 1 << 16).decode("utf-8", "replace").splitlines() or [""]
-        wanted = lines[0].strip() or wanted
+        wanted = _shown_name(lines[0].strip()) or wanted
     else:
         wanted = max(names, key=_epoch_of, default=wanted)
     if wanted not in names:

@@ -78,7 +78,7 @@ def handing_over(file: Optional[int]) -> Mapping[str, str]:
 
 def _is_handed_over(path: Path) -> bool:
     number = os.environ.get(HANDED, "")
-    if not number.isdigit():
+    if not number.isdecimal():
         return False
     try:
         same = os.path.samestat(os.fstat(int(number)), path.stat())

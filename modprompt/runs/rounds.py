@@ -29,7 +29,7 @@ def round_name(number: int) -> str:
 def known(folder: PathLike) -> List[int]:
     """The numbers of the rounds that have a record in the folder where rounds are kept, ascending."""
     found = [path.stem.rpartition("_")[2] for path in Path(folder).glob(f"{round_name(0)[:-1]}*.json")]
-    return sorted(int(number) for number in found if number.isdigit())
+    return sorted(int(number) for number in found if number.isdecimal())
 
 
 METHODS = (  # names alone, for whoever must not import PyTorch

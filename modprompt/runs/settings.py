@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from modprompt.checks import nearest
 from modprompt.errors import UserError
 from modprompt.storage import yaml_text
 from modprompt.storage.opening import Refused
@@ -64,7 +65,8 @@ def read_settings(path: str) -> Dict[str, Any]:
     file = Path(path)
     if not file.exists():
         near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
-        raise UserError(f"no config file {path}" + (f"; there is: {', '.join(near)}" if near else ""))
+        there = f"; there is: {', '.join(near)}" if near else ""
+        raise UserError(f"no config file {path}{nearest(file.name, near)}{there}")
     try:
         content = yaml_text.read(file)
     except Refused as error:
@@ -117,11 +119,11 @@ def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not se
     """What differs between two sets of settings, as "KEY old -> new"."""
     both = sorted(set(old) | set(new))
     texts = [(key, old.get(key, unset), new.get(key, unset)) for key in both]
-    different = [(key[:_MOST_SHOWN], *_apart(before, after)) for key, before, after in texts if before != after]
+    different = [(key[:_MOST_SHOWN], *apart(before, after)) for key, before, after in texts if before != after]
     return [f"{key} {before} -> {after}" for key, before, after in different]
 
 
-def _apart(*texts: str) -> Iterator[str]:
+def apart(*texts: str) -> Iterator[str]:
     """Each of the texts; of a long one what is around the first place where they differ."""
     start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
     for text in texts:

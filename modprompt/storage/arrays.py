@@ -1,6 +1,7 @@
 """numpy's .npz files, written whole, and read with every byte checked; and single .npy arrays, which have no check."""
 
 import io
+import math
 from pathlib import Path
 from typing import Dict, Tuple, Union
 
@@ -13,6 +14,11 @@ from modprompt.storage.parts import part_of
 
 PathLike = Union[str, Path]
 _MOST_UNPACKED = 1 << 30  # bytes of a packed array
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_KINDS = "biufcSU"  # of types: numbers and texts
+_MOST_LENGTH = 1 << 31  # of an axis, where another is empty
+_MOST_AXES = 32
+_MOST_SHOWN = 40
 
 
 def write_arrays(path: PathLike, *, packed: bool = False, **arrays: np.ndarray) -> None:
@@ -70,17 +76,39 @@ def read_array(path: PathLike, most: int = 1 << 24) -> np.ndarray:
         FileNotFoundError: if there is no such file.
         UserError: if it is damaged or holds Python objects.
     """
-    file = io.BytesIO(read_bytes(path, most))
+    content = read_bytes(path, most)
     try:
-        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-        if file.read(1):
-            raise Refused("something is behind its end")
+        return _array(content)
     except Exception as error:  # numpy raises many kinds
         raise _damaged(path, error) from None
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array in a .npy text, whose header is held against the text's size before memory is asked for.
+
+    Raises:
+        Refused: if it says another size, or holds anything but numbers and texts. NumPy raises other kinds.
+    """
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise Refused(f"its array is of version {version}")
+    shape, _, dtype = _HEADERS[version](file)
+    if dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype is not None:
+        raise Refused(f"its array holds {str(dtype)[:_MOST_SHOWN]}, neither numbers nor texts")
+    if len(shape) > _MOST_AXES or any(type(length) is not int or not 0 <= length < _MOST_LENGTH for length in shape):
+        raise Refused(f"its array has the shape {str(shape)[:_MOST_SHOWN]}")
+    size, there = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
+    if size != there:
+        raise Refused(f"its array says that it has {size:,} bytes, and there are {there:,}")
+    file.seek(0)
+    array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
 
 def _damaged(path: PathLike, error: Exception) -> UserError:
+    if isinstance(error, MemoryError):
+        return UserError(f"{path} cannot be read: there is not enough memory")
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return UserError(f"{path} is damaged ({lines[0][:160]})")
 
@@ -94,5 +122,5 @@ def _read(content: Bytes, names: Tuple[str, ...]) -> Dict[str, np.ndarray]:
     for name in names or members:
         member = members[name]
         text = read_member(content, member, _MOST_UNPACKED if member.deflated else content.size)
-        arrays[name] = np.lib.format.read_array(io.BytesIO(text), allow_pickle=False)
+        arrays[name] = _array(text)
     return arrays

@@ -12,6 +12,7 @@ from modprompt.storage.opening import Refused
 Form = Callable[[Any, str], None]  # takes a value and where it stands
 MOST = 1 << 63  # whole numbers from there on fit no machine's
 _MOST_SHOWN = 40
+_MOST_TEXT = 1 << 24
 _KINDS = (("a table", dict), ("a list", (list, tuple)), ("a text", str))
 
 
@@ -40,12 +41,18 @@ def flag(value: Any, where: str) -> None:
         refuse(where, f"{shown(value)}, not True or False")
 
 
-def text(value: Any, where: str) -> None:
-    """A text that can be written: JSON and pickles may hold half a character."""
-    if type(value) is not str:
-        refuse(where, f"{shown(value)}, not a text")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        refuse(where, f"{shown(value)}, which holds half a character")
+def text(most: int = _MOST_TEXT, least: int = 0) -> Form:
+    """A text of so many characters that can be written: JSON and pickles may hold half a character."""
+
+    def form(value: Any, where: str) -> None:
+        if type(value) is not str:
+            refuse(where, f"{shown(value)}, not a text")
+        if not least <= len(value) <= most:
+            refuse(where, f"a text of {len(value):,} characters")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            refuse(where, f"{shown(value)}, which holds half a character")
+
+    return form
 
 
 def whole(least: int = -MOST, most: int = MOST - 1) -> Form:
@@ -114,11 +121,13 @@ def row_of(*forms: Form) -> Form:
 def each(form: Form) -> Form:
     """A table from texts to values of a form."""
 
+    name = text()
+
     def of(value: Any, where: str) -> None:
         if not isinstance(value, dict):
             refuse(where, f"{shown(value)}, not a table")
         for key, item in value.items():
-            text(key, f"{where}'s name")
+            name(key, f"{where}'s name")
             form(item, within(where, key))
 
     return of

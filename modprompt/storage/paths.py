@@ -20,6 +20,18 @@ def _parts(name: object) -> List[str]:
     return [] if ".." in parts else parts
 
 
+def of_user(path: PathLike) -> Path:
+    """A path whose ~ or ~NAME in front is a user's folder.
+
+    Raises:
+        UserError: if nobody knows that user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: nobody knows the folder of that user: write it out, or ./~ in front") from None
+
+
 def is_inside(name: object) -> bool:
     """Whether a text is a relative path without `..`, on any system; it reads no disk."""
     return bool(_parts(name))

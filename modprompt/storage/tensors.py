@@ -147,6 +147,8 @@ def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool, unchanged:
             if unchanged and not _is_same(before, os.fstat(file.fileno())):
                 raise Refused("it was changed while it was read")
             return loaded
+        except MemoryError:
+            raise UserError(f"{path} cannot be read: there is not enough memory") from None
         except Exception as error:  # loaders raise many kinds
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(f"{path} is not a whole PyTorch checkpoint ({lines[0][:160]})") from None

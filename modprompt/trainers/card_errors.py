@@ -11,7 +11,7 @@ from modprompt.errors import UserError
 from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
-_FULL = re.compile(r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED")
+_FULL = re.compile(r"out of memory|can't allocate memory|not enough memory|could not create a primitive|_ALLOC_FAILED")
 _TRIED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 _NO_THREAD = "can't start new thread"  # Python's, for lack of memory or by a limit of processes
 _NO_FORM = re.compile(r"(\S+) does not have a deterministic implementation")

@@ -29,7 +29,7 @@ def _epoch_of(*given: Any) -> Optional[int]:
     """The first of these that is the number of an epoch, or its text; None if none is."""
     for one in given:
         is_number = isinstance(one, numbers.Real) and not isinstance(one, bool) and float(one).is_integer()
-        if is_number or (isinstance(one, str) and one.strip().isdigit()):
+        if is_number or (isinstance(one, str) and one.strip().isdecimal()):
             return int(one)
     return None
 

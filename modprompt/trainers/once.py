@@ -46,7 +46,9 @@ def _has_more_rounds(result: Mapping[str, Any], settings: Mapping[str, str], fou
     """Whether a run is a finished one but for rounds that come behind its last."""
     active, key = result.get("active"), "ACTIVE.ROUNDS"
     there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
-    return bool(there) and wanted.isdigit() and int(wanted) > there and all(one.startswith(f"{key} ") for one in found)
+    return (
+        bool(there) and wanted.isdecimal() and int(wanted) > there and all(one.startswith(f"{key} ") for one in found)
+    )
 
 
 def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> List[str]:

@@ -4,8 +4,8 @@ How rounds of active learning go is not known here: who runs them hands that in.
 """
 
 import functools
+import os
 import warnings
-from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
@@ -24,6 +24,7 @@ from modprompt.runs import schedule_file
 from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
+from modprompt.storage.paths import of_user
 from modprompt.trainers import backbone, card_errors, config, device
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
@@ -76,7 +77,7 @@ def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/once.py."""
     if cfg.SEARCH.RUNS and not cfg.TEST.ONLY and schedule_file.fault(cfg.OUTPUT_DIR):
         return False  # what a search is run for is not there: it is tested, and written, again
-    find = functools.partial(find_recorded, Path(cfg.DATASET.ROOT).expanduser().absolute())
+    find = functools.partial(find_recorded, of_user(cfg.DATASET.ROOT).absolute())
     return finished_before(
         cfg,
         settings.texts(),
@@ -144,8 +145,8 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
 
 def _changed_ns(folder: str) -> int:
     """When the result in a folder was written, in ns; 0 if there is none."""
-    path = Path(folder, results.FILE_NAME)
-    return path.stat().st_mtime_ns if path.is_file() else 0
+    path = os.path.join(folder, results.FILE_NAME)
+    return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
 
 
 def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:

@@ -134,7 +134,7 @@ def head_form(most_epochs: int) -> Form:
         {
             "epoch": whole(1, most_epochs),
             "best_result": _best,
-            "settings": each(text),
+            "settings": each(text()),
             "extras": each(anything),
         }
     )

@@ -53,7 +53,7 @@ def like(example: Any) -> Form:
         return table({key: like(item) for key, item in example.items()})
     if isinstance(example, (list, tuple)):
         return row_of(*map(like, example))
-    kinds: Dict[type, Form] = {bool: flag, int: number(), float: number(infinite=True), str: text}
+    kinds: Dict[type, Form] = {bool: flag, int: number(), float: number(infinite=True), str: text()}
     return kinds.get(type(example), anything)
 
 

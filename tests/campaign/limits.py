@@ -25,6 +25,7 @@ from modprompt.data.prepare.unpack import unpack
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import report
 from modprompt.programs import report as program
+from modprompt.storage.pictures import pyplot
 from tests.campaign import kills
 from tests.campaign.figures import Figure
 from tests.campaign.kills_rounds import ROUNDS
@@ -34,8 +35,8 @@ from tests.campaign.kills_training import MPL
 from tests.killing import in_child, writes
 from tests.modprompt.experiments import fakes
 
-TIMES = 12  # a limit of a kind for a program
-LIMIT_S = 120
+TIMES = 6  # a limit of a kind for a program
+LIMIT_S = 60
 MB = 1 << 20
 LARGE = 1 << 30
 
@@ -68,6 +69,8 @@ class Ended(NamedTuple):
 
     def outcome(self) -> str:
         """In words; empty if it did not end as it must."""
+        if self.code == -signal.SIGALRM and "in thread started by" in self.said:
+            return "hung in Python, whose new thread had no memory"  # it waits for that for ever: nothing of ours
         lines = [line for line in self.said.splitlines() if line.startswith("error: ")]
         if self.code == 0:
             return "ended well in spite of it"
@@ -249,7 +252,10 @@ def _archive(scratch: Path) -> Program:
     def run(root: Path) -> int:
         if (root / "unpacked").exists():
             return 0
-        return program(unpack, root / "pictures.zip", root / "unpacked")
+        shutil.rmtree(root / "aside", ignore_errors=True)
+        return program(unpack, root / "pictures.zip", root / "aside") or program(
+            (root / "aside").rename, root / "unpacked"
+        )
 
     return Program("unpacking", before, run, _files)
 
@@ -305,6 +311,7 @@ def _quietly(one: Program, root: Path) -> None:
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """Each limit on each program, some times."""
+    pyplot()  # imported before a child lacks the memory for it
     sort_listings()  # a split follows its disk's order
     figures = {kind: Figure(f"limits: {kind}") for kind in LIMITS}
     if not _own_mounts():

@@ -22,6 +22,8 @@ from modprompt.data.prepare.check import check  # noqa: E402
 from modprompt.data.prepare.layout import prepare  # noqa: E402
 from modprompt.data.prepare.recipes import RECIPES  # noqa: E402
 from modprompt.errors import UserError  # noqa: E402
+from modprompt.programs import report  # noqa: E402
+from modprompt.storage.paths import of_user  # noqa: E402
 
 
 def _names(given: list[str]) -> list[str]:
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    root, faulty = args.root.expanduser().absolute(), []
+    root, faulty = of_user(args.root).absolute(), []
     for name in names:
         try:
             if args.check:
@@ -64,4 +66,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report(main))

@@ -33,6 +33,7 @@ from modprompt.errors import UserError
 from modprompt.runs import images as runs
 from modprompt.storage import json_text
 from modprompt.storage.opening import Refused, read_text
+from modprompt.storage.paths import of_user
 from modprompt.storage.tables import read_table, readings
 from modprompt.storage.text import is_text, write_json
 
@@ -64,7 +65,7 @@ class Unlabelled(DatasetBase):
 
     def __init__(self, cfg: CfgNode) -> None:
         self.cfg = cfg
-        self.folder = Path(cfg.DATASET.ROOT or ".").expanduser().absolute()
+        self.folder = of_user(cfg.DATASET.ROOT or ".").absolute()
         if not self.folder.is_dir():
             raise UserError(f"DATASET.ROOT: there is no folder {self.folder}; give --root")
         self.names = _class_names(self.folder / "classnames.txt")
@@ -104,7 +105,7 @@ class Unlabelled(DatasetBase):
         folder = inner if inner.is_dir() else self.folder
         skipped = {self.folder / "test"}
         if self.cfg.OUTPUT_DIR:
-            skipped.add(Path(self.cfg.OUTPUT_DIR).expanduser().absolute())
+            skipped.add(of_user(self.cfg.OUTPUT_DIR).absolute())
         paths = _images_below(folder, skipped)
         if not paths:
             raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)}): put them there, at any depth")

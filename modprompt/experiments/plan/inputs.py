@@ -17,6 +17,7 @@ from modprompt.experiments.plan.protocols import Job
 from modprompt.places import PACKAGE
 from modprompt.runs import same
 from modprompt.runs.result import read_json
+from modprompt.storage.paths import of_user
 from modprompt.storage.seal import check_seal, sealed
 from modprompt.storage.text import write_json
 from modprompt.storage.versioned import Versioned, version_of
@@ -48,7 +49,7 @@ def clip_of(job: Job) -> Clip | None:
         settings.get(f"MODEL.BACKBONE.{key}", "") for key in ("NAME", "PATH", "ACTIVATION", "HEADS")
     )
     if path:
-        return Clip(name, path, Path(path).expanduser(), activation, _numbers(heads))
+        return Clip(name, path, of_user(path), activation, _numbers(heads))
     return Clip(name, "", _EMBEDDED_FILE) if name == known.EMBEDDED else None
 
 

@@ -9,6 +9,8 @@ from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.storage import yaml_text
 
+MOST = 2**32 - 1  # the largest seed that NumPy takes
+
 
 class Reader:
     """Reads values of one file.
@@ -57,6 +59,8 @@ class Reader:
     def names(self, value: Any, place: str) -> tuple[str, ...]:
         """A word or a list of different words."""
         words = tuple(str(word) for word in (value if isinstance(value, list) else [value]))
+        if not words:
+            raise self.fault(place, "a name or a list of names is expected, got []")
         if len(set(words)) < len(words):
             raise self.fault(place, f"a name stands twice in {', '.join(words)}")
         return words
@@ -67,13 +71,19 @@ class Reader:
         wrong = [n for n in numbers if isinstance(n, bool) or not isinstance(n, int) or n < least]
         if wrong or not numbers or len(set(numbers)) < len(numbers):
             raise self.fault(place, f"different whole numbers from {least} up are expected, got {value!r}")
+        self._require_at_most(max(numbers), place, MOST)
         return tuple(numbers)
 
-    def number(self, value: Any, place: str, least: int) -> int:
-        """One whole number, from `least` up."""
+    def number(self, value: Any, place: str, least: int, most: int = MOST) -> int:
+        """One whole number, from `least` to `most`."""
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise self.fault(place, f"a whole number from {least} up is expected, got {value!r}")
+        self._require_at_most(value, place, most)
         return value
+
+    def _require_at_most(self, value: int, place: str, most: int) -> None:
+        if value > most:
+            raise self.fault(place, f"at most {most:,}, got {value}")
 
     def flag(self, value: Any, place: str) -> bool:
         """True or false."""

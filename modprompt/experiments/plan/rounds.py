@@ -28,6 +28,7 @@ SET_HERE = (
 )  # fmt: skip
 FEW_SHOT = "few-shot"  # in the place of an acquisition
 _PCB = "+pcb"
+_MOST_ROUNDS = 10_000
 _NAME = re.compile(r"\w[\w-]*")  # it is the name of a folder
 
 
@@ -129,7 +130,7 @@ def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) 
     for method in methods:
         if method.search is not None:
             raise reader.fault(f"methods: {method.family}", "protocol active has no searches: write the schedule out")
-    number = reader.number(content.get("rounds", 8), "rounds", 1)
+    number = reader.number(content.get("rounds", 8), "rounds", 1, _MOST_ROUNDS)
     budget = reader.number(content.get("budget", 0), "budget", 0)
     gamma = _gamma(reader, content.get("gamma", Active.gamma))
     few_shot = reader.flag(content.get("few_shot", budget == 0), "few_shot")

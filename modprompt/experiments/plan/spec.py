@@ -30,6 +30,7 @@ slurm: {timeout_min: 120}       # submitit's settings of a job
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
@@ -54,6 +55,7 @@ KEYS = (
     *rounds.KEYS,
 )  # fmt: skip
 _OF_METHOD = ("trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed", "few_shot")
+_MOST_VARIANTS = 10_000
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
 
 
@@ -120,6 +122,9 @@ class _Reader(Reader):
         )
         if len(search_seed) > 1 or ("search_seed" in content and "search" not in content):
             raise self.fault(place, "search_seed is one seed, of the method's search")
+        variants = math.prod(map(len, axes.values()))
+        if variants > _MOST_VARIANTS:
+            raise self.fault(place + ": grid", f"{variants:,} variants, at most {_MOST_VARIANTS:,} are run")
         for values in itertools.product(*axes.values()):
             point = tuple(zip(axes, values))
             where = ", ".join(f"{names[key]} {text}" for key, text in point)

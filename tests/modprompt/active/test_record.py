@@ -4,25 +4,37 @@ import json
 
 import pytest
 
-from modprompt.active import record
+from modprompt.active import generators, record
 from modprompt.active.record import Picked, Round
 from modprompt.errors import UserError
 from modprompt.runs.rounds import known
-from modprompt.storage.seal import sealed
+from modprompt.storage.seal import KEY, sealed
+from tests.mutations import mutations
 
 PICKS = (Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1), Picked("b 2.jpg", None, None, None, "drawn", 0, 0))
+
+COUNTS = dict.fromkeys(("round", "picked", "free", "asked", "labels", "images"), 2)
+FACTS = {
+    **COUNTS,
+    "accuracy_pct": 50.0,
+    "new_accuracy_pct": None,
+    "results": {"accuracy": 50.0},
+    "trainer": {"OPTIM.LR": "0.1"},
+    "elapsed_s": 1.5,
+    "prompts_hash": "1f",
+}
 
 
 @pytest.fixture
 def one():
-    return Round(2, {"OPTIM.LR": "0.1"}, PICKS, {"python": [3, [1, 2], None]})
+    return Round(2, {"OPTIM.LR": "0.1"}, PICKS, generators.taken())
 
 
 def test_what_is_written_is_read(tmp_path, one):
     record.write(tmp_path, one)
     assert record.read(tmp_path, 2, 3) == one
     assert one.labelled
-    done = one._replace(facts={"accuracy_pct": 50.0})
+    done = one._replace(facts=FACTS)
     record.write(tmp_path, done)
     assert record.read(tmp_path, 2, 3) == done
     assert record.read(tmp_path, 1, 3) is None
@@ -92,3 +104,32 @@ def test_rounds_of_another_run_are_copied_whole(tmp_path, one):
     assert (target / "round_2" / "result.json").exists()
     assert not (target / "round_2" / "job").exists()
     assert list(target.parent.iterdir()) == [target]
+
+
+def resealed(content):
+    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
+        return content
+    facts = {name: value for name, value in content[KEY].items() if name not in ("version", "hash")}
+    plain = {name: value for name, value in content.items() if name != KEY}
+    return sealed(plain, content[KEY].get("version"), **{str(name): value for name, value in facts.items()})
+
+
+def test_every_part_is_looked_at_and_what_is_read_can_be_gone_on_with(tmp_path, one):
+    record.write(tmp_path, one._replace(facts=FACTS))
+    path = tmp_path / "round_2.json"
+    refused, taken = 0, []
+    for what, mutated in mutations(json.loads(path.read_text())):
+        path.write_text(json.dumps(resealed(mutated)))
+        told = _read_or_told(tmp_path)
+        if isinstance(told, str):
+            assert len(told.splitlines()) == 1, what
+            assert len(told) < 800, what
+            refused += 1
+            continue
+        taken.append(what)
+        with generators.kept():
+            generators.put(told.generators)
+    assert refused > 300
+    assert len(taken) < 60
+    for part in ("generators.torch is missing", "facts.labels is '1'", "facts.elapsed_s is None", "facts.trainer is 7"):
+        assert part not in taken

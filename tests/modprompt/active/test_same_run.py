@@ -4,7 +4,7 @@ import pytest
 from dassl.config import get_cfg_default
 
 import modprompt.trainers.run  # noqa: F401 - all trainers and readers
-from modprompt.active import record, same_run
+from modprompt.active import generators, record, same_run
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
 from modprompt.errors import UserError
@@ -62,11 +62,11 @@ def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path, capsy
     folder.parent.mkdir()
     with pytest.raises(UserError, match="there are no rounds to go on from"):
         same_run.take_over(str(other), folder, mine, 3)
-    record.write(other / "rounds", Round(0, {**mine, "OPTIM.LR": "7"}, (), {}))
+    record.write(other / "rounds", Round(0, {**mine, "OPTIM.LR": "7"}, (), generators.taken()))
     with pytest.raises(UserError, match="OPTIM.LR 7 -> "):
         same_run.take_over(str(other), folder, mine, 3)
     assert not folder.exists()
-    record.write(other / "rounds", Round(0, mine, (), {}))
+    record.write(other / "rounds", Round(0, mine, (), generators.taken()))
     folder.mkdir()
     (folder / "round_0.csv").write_text("labels of somebody")
     with pytest.raises(UserError, match="is not empty"):

@@ -94,6 +94,12 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):
+    (tmp_path / ".tiny-abc12345" / "tiny" / "images").mkdir(parents=True)
+    Tiny.write(tmp_path / "tiny")
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
 def test_package_without_the_images_leaves_nothing_and_tells_of_no_writing(tmp_path, capsys):
     with pytest.raises(UserError, match="the package has no images"):
         Lacking.write(tmp_path / "deep" / "tiny")

@@ -137,9 +137,16 @@ def test_learner_without_prefix_beside_deep_prompts_keeps_all_its_names():
     assert set(learner_part(inside)) == {"image_encoder.VPT"}
 
 
-def test_made_with_that_is_no_table_is_ignored(clip_model, tmp_path):
+def test_made_with_that_is_no_table_is_damage(clip_model, tmp_path):
     path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=5)
-    assert load_learner(view(build(clip_model)), path, {"the method": "MPL"}).made_with == {}
+    with pytest.raises(UserError, match="is damaged .its part made_with is 5, not a table"):
+        load_learner(view(build(clip_model)), path, {"the method": "MPL"})
+
+
+def test_learned_tensor_of_no_dimension_is_a_line(clip_model, tmp_path):
+    state = {key: torch.tensor(1.0) for key in build(clip_model).state_dict()}
+    with pytest.raises(UserError, match="does not fit this model"):
+        load_learner(view(build(clip_model)), save(tmp_path / "c.pth", state))
 
 
 def test_class_tokens_that_are_no_rows_are_of_no_classes():

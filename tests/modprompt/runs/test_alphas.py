@@ -5,6 +5,7 @@ from modprompt.errors import UserError
 from modprompt.runs import alphas
 from modprompt.runs.alphas import Alphas
 from modprompt.runs.schedule_file import ALL
+from modprompt.storage.arrays import write_arrays
 
 
 def lengths(layers, most, first=ALL):
@@ -59,7 +60,7 @@ WRONG = [
     (np.zeros((0, 3)), "must be an array of numbers"),
     (np.zeros((2, 3), int), "must be an array of numbers.*int64"),
     (np.array([[0.1, np.nan]]), "are not all finite"),
-    (np.array([[{}, 1.0]], object), "is damaged .*allow_pickle"),
+    (np.array([[{}, 1.0]], object), "is damaged .*neither numbers nor texts"),
 ]
 
 
@@ -107,3 +108,26 @@ def test_alphas_of_a_search_that_went_wrong_are_not_written(tmp_path):
     with pytest.raises(UserError, match="text alphas are not all finite"):
         alphas.write(tmp_path, 1, {"text": text})
     assert list(tmp_path.iterdir()) == []
+
+
+ODD = (
+    np.array(1.0),
+    np.array(["a", "b"]),
+    np.zeros((2, 2), complex),
+    np.full((2, 2), np.nan),
+    np.full((2, 2), 1e300),
+    np.full((2, 2, 2), 10**12),
+    np.full((2, 2, 2), 2**63 + 5, np.uint64),
+    np.array("x" * 5000),
+    np.array("\n"),
+)
+
+
+@pytest.mark.parametrize("part", ["text", "text_options", "text_place"])
+@pytest.mark.parametrize("wrong", ODD, ids=lambda wrong: f"{wrong.dtype} {wrong.shape}")
+def test_parts_that_are_none_are_one_line(part, wrong, tmp_path):
+    parts = {"text": np.zeros((2, 2), np.float32), "text_options": np.zeros((2, 2, 2), np.int64)}
+    write_arrays(tmp_path / "a.npz", **{**parts, "text_place": np.array("start"), part: wrong})
+    with pytest.raises(UserError) as raised:
+        alphas.read(tmp_path / "a.npz")
+    assert len(str(raised.value).splitlines()) == 1

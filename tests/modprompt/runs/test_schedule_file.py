@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from modprompt.errors import UserError
 from modprompt.runs.schedule_file import ALL, SideOfSearch, read, write
-from modprompt.storage.seal import sealed
+from modprompt.storage.seal import KEY, sealed
 from tests.modprompt.storage.hostile import attempt
+from tests.mutations import mutations
 
 OPTIONS = ((0, 0), (0, 1), (ALL, 1))
 TEXT = SideOfSearch(
@@ -123,3 +124,19 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path_factory, data):
     found, line = attempt(read, path)
     assert "\n" not in line
     assert line or found == {"text": TEXT, "vision": VISION}
+
+
+def test_every_part_sealed_again_is_a_line_or_a_schedule(tmp_path):
+    write(tmp_path / "a.json", {"text": TEXT}, {"seed": 1})
+    refused = 0
+    for what, mutated in mutations(json.loads((tmp_path / "a.json").read_text())):
+        if isinstance(mutated, dict) and isinstance(mutated.get(KEY), dict):
+            plain = {name: value for name, value in mutated.items() if name != KEY}
+            mutated = sealed(plain, mutated[KEY].get("version"))
+        (tmp_path / "b.json").write_text(json.dumps(mutated))
+        found, line = attempt(read, tmp_path / "b.json")
+        assert len(line.splitlines()) <= 1, what
+        assert len(line) < 400, what
+        assert found is None or all(isinstance(one, SideOfSearch) for one in found.values()), what
+        refused += bool(line)
+    assert refused > 200

@@ -10,7 +10,7 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.storage import tensors
-from modprompt.storage.tensors import read_tensors, read_weights
+from modprompt.storage.tensors import read_tensors, read_weights, write_tensors
 from tests.modprompt.storage import hostile
 from tests.modprompt.storage.memory import peak
 
@@ -200,3 +200,35 @@ def test_memory_of_own_weights_is_that_of_the_tensors(tmp_path, kind, ours):
     if ours:
         call += " if not setattr(tensors, '_takes_names', lambda: False) else None"
     assert 0.9 < peak(call) < 1.15
+
+
+def test_every_bit_of_the_first_and_last_bytes_flipped_is_a_line_or_harmless(tmp_path):
+    path = tmp_path / "a.pt"
+    write_tensors(path, {"w": torch.arange(6.0), "n": 3})
+    whole = path.read_bytes()
+    for at in (*range(200), *range(-400, 0)):
+        for bit in range(8):
+            text = bytearray(whole)
+            text[at] ^= 1 << bit
+            path.write_bytes(text)
+            for read in (read_tensors, read_weights):
+                try:
+                    found = read(path)
+                except UserError as error:
+                    line = str(error)
+                else:
+                    line, found = "", {**found, "w": found["w"].tolist()}
+                    assert found == {"w": list(range(6)), "n": 3}, (at, bit)
+                assert len(line.splitlines()) <= 1, (at, bit)
+
+
+def test_too_little_memory_is_a_line(tmp_path, monkeypatch):
+    path = tmp_path / "a.pt"
+    write_tensors(path, {"w": torch.zeros(1)})
+
+    def none_left(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("modprompt.storage.tensors.take_apart", none_left)
+    with pytest.raises(UserError, match="cannot be read: there is not enough memory"):
+        read_tensors(path)

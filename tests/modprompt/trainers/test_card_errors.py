@@ -170,3 +170,31 @@ def test_an_experiment_keeps_the_line(command, tmp_path, monkeypatch):
     assert Worker(task).run() == FAILED
     failure = json.loads((tmp_path / "out" / state.FAILURE).read_text())
     assert (failure["line"], failure["exit"]) == (TRAINING, 2)
+
+
+ON_A_CPU = (
+    "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "8192 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        (ON_A_CPU, r"^out of memory \(for 8192 bytes\): give this program more, or end others$"),
+        ("could not create a primitive", "^out of memory: give this program more"),
+        ("can't start new thread", "^the system gives this process no more threads: raise its limit"),
+    ],
+)
+def test_too_little_memory_without_a_trainer_is_one_line(said, line):
+    with pytest.raises(UserError, match=line), card_errors.told_outside():
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="^another$"), card_errors.told_outside():
+        raise RuntimeError("another")
+
+
+@pytest.mark.parametrize("said", [ON_A_CPU, "could not create a primitive"])
+def test_too_little_memory_of_a_cpu_names_what_to_set(said, command, raising, capsys):
+    raising(TextEncoder, RuntimeError(said))
+    assert train.main(command(METHODS["coop_end"], *BATCHES)) == 2
+    assert "give a smaller MODEL.TEXT_CHUNK" in last_line(capsys)

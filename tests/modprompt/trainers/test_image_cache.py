@@ -28,7 +28,7 @@ def images(tmp_path):
 def opened(monkeypatch):
     """The paths of the pictures that are opened in this process."""
     found, plain = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda path, *more: found.append(path) or plain(path, *more))
+    monkeypatch.setattr(Image, "open", lambda file, **how: found.append(file.name) or plain(file, **how))
     return found
 
 

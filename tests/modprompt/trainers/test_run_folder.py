@@ -40,3 +40,18 @@ def test_what_is_missing_is_named_with_what_is_there(tmp_path):
 def _empty(folder):
     (folder / "empty").mkdir()
     return folder / "empty"
+
+
+@pytest.mark.parametrize("pointer", [b"\xff\xfe\x00", b"x" * 60000, b"\x1b[31m", b"../a\n", b"[" * 5000, b"\n", b""])
+def test_pointer_that_names_nothing_here_is_a_short_line(pointer, tmp_path):
+    folder = make(tmp_path, "model.pth.tar-5")
+    (tmp_path / "checkpoint").write_bytes(pointer)
+    with pytest.raises(UserError, match="no .* in .*; there is: model.pth.tar-5") as raised:
+        find_checkpoint(folder)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 600
+
+
+def test_names_whose_number_is_none_come_last(tmp_path):
+    names = ("model.pth.tar-²", f"model.pth.tar-{'9' * 200}", "model.pth.tar-3")
+    assert find_checkpoint(make(tmp_path, *names)).endswith("-3")
