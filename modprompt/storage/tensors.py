@@ -103,7 +103,15 @@ def read_run(path: PathLike, map_location: Any = None) -> Any:
         UserError: as read_tensors.
     """
     content = _read(path, lambda content: _load(content, _only_checkpoint(content), True, map_location), False)
-    return _alive(content, {})
+    try:
+        return _alive(content, {})
+    except Exception as error:  # classes of PyTorch and Dassl, given attributes that they do not have
+        raise UserError(f"{path} is not a whole PyTorch checkpoint ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160]
 
 
 def read_plain(path: PathLike, map_location: Any = None) -> Any:
@@ -150,8 +158,7 @@ def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool, unchanged:
         except MemoryError:
             raise UserError(f"{path} cannot be read: there is not enough memory") from None
         except Exception as error:  # loaders raise many kinds
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"{path} is not a whole PyTorch checkpoint ({lines[0][:160]})") from None
+            raise UserError(f"{path} is not a whole PyTorch checkpoint ({_reason(error)})") from None
 
 
 def _is_same(before: os.stat_result, now: os.stat_result) -> bool:

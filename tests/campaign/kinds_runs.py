@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 from lpclip.linear_probe import read_splits
-from modprompt.active import picks_file, record
+from modprompt.active import generators, picks_file, record
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
@@ -39,7 +39,7 @@ PICKS = (
     record.Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1),
     record.Picked("b 2.jpg", None, None, None, "drawn", 0, 0),
 )
-ROUND = record.Round(2, {"OPTIM.LR": "0.1"}, PICKS, {"python": [3, [1, 2], None]}, {"accuracy_pct": 50.0}, "2:ab")
+ROUND = record.Round(2, {"OPTIM.LR": "0.1"}, PICKS, generators.taken(), None, "2:ab")
 CLASSES = ("forest", "annual_crop", "sea; lake")
 ROWS = [picks_file.Row(n, f"a/{n}.jpg", CLASSES[n % 3], 0.5, -n / 3, "entropy 0.98") for n in range(1, 7)]
 

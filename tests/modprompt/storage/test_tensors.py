@@ -232,3 +232,10 @@ def test_too_little_memory_is_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr("modprompt.storage.tensors.take_apart", none_left)
     with pytest.raises(UserError, match="cannot be read: there is not enough memory"):
         read_tensors(path)
+
+
+def test_optimiser_without_what_it_must_have_is_a_line(tmp_path):
+    body = hostile.call("torch.optim.sgd", "SGD") + hostile.table(hostile.text("lr"), b"K\x01") + b"b"
+    (tmp_path / "a.pth.tar").write_bytes(hostile.archive(hostile.table(hostile.text("optimizer"), body)))
+    with pytest.raises(UserError, match=r"a.pth.tar is not a whole PyTorch checkpoint \('SGD' object has no attribute"):
+        tensors.read_run(tmp_path / "a.pth.tar")
