@@ -191,3 +191,18 @@ def test_folder_at_work_gets_one_line_and_nothing_is_written_into_it(words, tmp_
         os.close(taken)
     assert f"another run is at work in {folder}: wait for its end, or give another --output-dir" in line
     assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == ["job/lock"]
+
+
+def test_run_that_waited_for_the_same_one_to_end_finds_it_finished(words, tmp_path, monkeypatch, capsys):
+    hold = run_folder.hold
+
+    def held_by_another_until_it_has_ended(folder):
+        monkeypatch.setattr(run_folder, "hold", hold)
+        assert train.main(words()) == 0
+        capsys.readouterr()
+        return hold(folder)
+
+    monkeypatch.setattr(run_folder, "hold", held_by_another_until_it_has_ended)
+    assert train.main(words()) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    assert not list((tmp_path / "out").glob("log.txt-*"))

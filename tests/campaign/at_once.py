@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import shutil
@@ -80,7 +81,7 @@ def _on_fresh_data(scratch: Path, processes: int) -> Figure:
         read = reading(name)
         read(alone)
         shared, start = kills.fresh(scratch / reader, scratch / "shared"), time.monotonic()
-        ended = at_once(lambda read=read, shared=shared: read(shared), scratch / f"said-{reader}", processes)
+        ended = at_once(functools.partial(read, shared), scratch / f"said-{reader}", processes)
         _count(figure, ended, f"on fresh {reader}", lambda one: "" if one.code else "read the same lists", start)
         facts = facts_of_reading(name)
         if facts(shared) != facts(alone):

@@ -122,10 +122,10 @@ def differing(found: dict[str, Any], expected: dict[str, Any]) -> str:
 
 
 def _short(wanted: Any, found: Any) -> str:
-    if isinstance(wanted, (dict, set)) and isinstance(found, type(wanted)):
-        return (
-            f"at {sorted(map(str, wanted.items() ^ found.items() if isinstance(wanted, dict) else wanted ^ found))[:3]}"
-        )
+    if isinstance(wanted, set) and isinstance(found, set):
+        return f"at {sorted(map(str, wanted ^ found))[:3]}"
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return f"at {sorted(map(str, wanted.items() ^ found.items()))[:3]}"
     return f"{str(wanted)[:80]} -> {str(found)[:80]}"
 
 
@@ -194,7 +194,8 @@ def _is_log(path: Path) -> bool:
 
 def losses(out: Path) -> dict[tuple[str, ...], str]:
     """The losses of each batch as it was last trained, by round, epoch and batch; each start has a log of its own."""
-    found, number = {}, ""
+    found: dict[tuple[str, ...], str] = {}
+    number = ""
     for log in sorted(out.glob("log.txt*"), key=lambda path: path.stat().st_mtime_ns):
         for line in log.read_text(encoding="utf-8").splitlines():
             match = _EPOCH.search(line)

@@ -15,7 +15,7 @@ ROUNDS = {
     "ACTIVE.METHOD": "badge",
     "ACTIVE.PCB": True,
     "ACTIVE.ROUNDS": 2,
-    "ACTIVE.GAMMA": 0.3,
+    "ACTIVE.GAMMA": 0.5,
     "ACTIVE.ASK": True,
     "OPTIM.MAX_EPOCH": 1,
     "TRAINER.MPL.PREC": "fp32",
@@ -70,7 +70,7 @@ def _facts(root: Path) -> dict[str, Any]:
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """All changes, those of the person too; and some of rounds whose labels the data set knows."""
-    tree = kills.prepare(scratch, images_per_class=4)
+    tree = kills.prepare(scratch, images_per_class=5)
     asking = kills.Work("rounds that ask", tree, _rounds, _facts)
     knowing = kills.Work("rounds that know", tree, kills.trained("MPL", {**ROUNDS, "ACTIVE.ASK": False}), _facts)
     figures = [kills.killed(asking, scratch, seed, share), kills.killed(knowing, scratch, seed, share * KNOWING)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import Any, Callable
@@ -16,6 +17,7 @@ from tests.modprompt.data.test_readers import facts, read, sorted_listing
 
 ORDER = ((2, 4), (1, 2), (2, 1))  # seed, shots
 DIGITS = 40
+SOME = 0.1  # below that share not all readers are tried
 
 
 def sort_listings() -> None:
@@ -87,6 +89,8 @@ def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """All readers as one figure."""
     sort_listings()
     few_digits()
-    readers = ("image_folder", "digits", *trees.DATA_SETS)
+    readers = ["image_folder", "digits", *trees.DATA_SETS]
+    if share < SOME:
+        readers = random.Random(seed).sample(readers, max(2, round(share / SOME * len(readers))))
     figures = [figure for reader in readers for figure in _killed(reader, scratch, seed, share)]
     return [joined(figures, "kills of making splits, few-shot lists and listings")]
