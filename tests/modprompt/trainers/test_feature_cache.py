@@ -103,7 +103,8 @@ def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "fault", ["rows", "labels", "other numbers", "not finite", "no seal", "of another list", "text", "a number", "floats"]
+    "fault",
+    ["rows", "labels", "other numbers", "not finite", "no seal", "of another list", "text", "a number", "floats"],
 )
 def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, capsys, fault):
     accuracy, images = evaluate("zeroshot")
