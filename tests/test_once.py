@@ -154,7 +154,7 @@ def test_result_of_an_earlier_version_is_taken_with_a_line(finished, words, clip
 def test_result_with_odd_files_is_run_again(files, finished, words, capsys):
     rewritten(finished, files=files)
     assert train.main(words()) == 0
-    assert "result.json is damaged (files): running again" in capsys.readouterr().out
+    assert "result.json is damaged (its part files" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("always:.*another split:UserWarning")

@@ -48,10 +48,5 @@ def read(folder: PathLike) -> Read:
         check_seal(result, path)
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
-    accuracy = result.get("accuracy_pct")
-    if not result_parts.is_percentage(accuracy) and not _untested(result):
-        return Read(None, f"{FILE_NAME} is damaged (accuracy_pct {str(accuracy)[:20]})")
-    if "settings" in result and result["settings"] is None:  # a run of an early version has no such part
-        return Read(None, f"{FILE_NAME} is damaged (settings)")
-    fault = result_parts.fault(result)
+    fault = result_parts.fault(result, tested=not _untested(result))
     return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(result)

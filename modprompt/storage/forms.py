@@ -66,13 +66,15 @@ def whole(least: int = -MOST, most: int = MOST - 1) -> Form:
     return form
 
 
-def number(least: float = -math.inf, infinite: bool = False) -> Form:
-    """A number from `least` up that is not NaN; whole or not, infinite only if that is said."""
+def number(least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Form:
+    """A number within these bounds that is not NaN; whole or not, infinite only if that is said."""
+    from_least = f" from {least}" if least > -math.inf else ""
+    span = f"{from_least} to {most}" if most < math.inf else from_least and f"{from_least} up"
 
     def form(value: Any, where: str) -> None:
         is_one = type(value) in (int, float) and abs(value) < (math.inf if type(value) is float else MOST)
-        if not (is_one or (infinite and type(value) is float and math.isinf(value))) or value < least:
-            refuse(where, f"{shown(value)}, not a number{f' from {least} up' if least > -math.inf else ''}")
+        if not (is_one or (infinite and type(value) is float and math.isinf(value))) or not least <= value <= most:
+            refuse(where, f"{shown(value)}, not a number{span}")
 
     return form
 

@@ -148,7 +148,7 @@ def try_all(path, words, report_words, capsys, values=WRONG):
             tried += 1
             why = read(path.parent).why
             refused += bool(why)
-            assert not why or f"({place[0]}" in why, (place, wrong, why)
+            assert not why or f"(its part {place[0]}" in why, (place, wrong, why)
     return tried, refused
 
 

@@ -38,7 +38,7 @@ def test_accuracy_that_is_none_is_no_result(jobs, tmp_path, value):
     edit(finish(jobs[0], tmp_path, 80.0), accuracy_pct=value)
     stands = state.of(jobs[0], tmp_path)
     assert stands.name == "waiting"
-    assert stands.why.startswith("result.json is damaged (accuracy_pct")
+    assert stands.why.startswith("result.json is damaged (its part accuracy_pct")
 
 
 @pytest.mark.parametrize("text", ["[]", "7", '"x"', ""])
