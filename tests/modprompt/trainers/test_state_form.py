@@ -126,7 +126,6 @@ HARMLESS = (  # what is more than is known here, and what a version may not have
     "extras.text_chunk is missing",
     "extras is {'other': 1}",
     "extras.text_chunk is 7",
-    "_step_count is 1.5",
     "_step_count is missing",
     "_is_initial is missing",
     "_get_lr_called_within_step is missing",
