@@ -159,7 +159,7 @@ def test_whatever_is_wrong_is_a_line_and_changes_nothing(row, stopped, monkeypat
             before = held(trainer)
     assert refused > 50
     assert [what for what in harmless if not any(word in what for word in HARMLESS)] == []
-    assert any("extra" in what for what in harmless)
+    assert row != "coop_end" or any("extra" in what for what in harmless)
 
 
 def test_damaged_state_is_a_line_of_the_program_and_stays(stopped, command, tmp_path, capsys):
