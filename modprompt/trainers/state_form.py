@@ -42,7 +42,9 @@ def schedule_form(own: Mapping[str, Any]) -> Form:
     required: Dict[Any, Form] = {}
     optional: Dict[Any, Form] = {}
     for key, value in own.items():
-        if key in _OF_VERSIONS:
+        if key == "_step_count":
+            optional[key] = whole(0)
+        elif key in _OF_VERSIONS:
             optional[key] = anything if value is None else like(value)
         elif key == "last_epoch":
             required[key] = whole(0, _FEW)

@@ -126,7 +126,6 @@ HARMLESS = (  # what is more than is known here, and what a version may not have
     "extras.text_chunk is missing",
     "extras is {'other': 1}",
     "extras.text_chunk is 7",
-    "_step_count is 1.5",
     "_step_count is missing",
     "_is_initial is missing",
     "_get_lr_called_within_step is missing",
@@ -160,7 +159,7 @@ def test_whatever_is_wrong_is_a_line_and_changes_nothing(row, stopped, monkeypat
             before = held(trainer)
     assert refused > 50
     assert [what for what in harmless if not any(word in what for word in HARMLESS)] == []
-    assert any("extra" in what for what in harmless)
+    assert row != "coop_end" or any("extra" in what for what in harmless)
 
 
 def test_damaged_state_is_a_line_of_the_program_and_stays(stopped, command, tmp_path, capsys):
