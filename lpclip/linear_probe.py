@@ -147,9 +147,10 @@ def read_split(path: Path) -> Split:
 
 def _has_own_validation(folder: Path) -> bool:
     try:
-        return bool(read_arrays(folder / "train.npz", "own_validation")[0])
+        (said,) = read_arrays(folder / "train.npz", "own_validation")
     except UserError:
         return True  # an earlier version did not say
+    return said.size != 1 or bool(said.item())
 
 
 def _made_of(path: Path) -> str:

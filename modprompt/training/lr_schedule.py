@@ -73,7 +73,7 @@ class WarmupScheduler:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go to a saved position; the optimiser's own state carries its rates."""
         self.last_epoch = state_dict["last_epoch"]
-        self._last_lr = state_dict["_last_lr"]
+        self._last_lr = list(state_dict["_last_lr"])
         self.successor.load_state_dict(state_dict["successor"])
 
 

