@@ -24,6 +24,7 @@ _STEP = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
 _REVISION = re.compile(f"{_STEP}(?:/{_STEP})*")  # a branch, a tag, a commit, or refs/pr/1
 _COMMIT = re.compile("[0-9a-f]{40}")
+_MOST_BYTES = 64 << 30  # of a file
 _SHA256 = re.compile("[0-9a-f]{64}")
 _INDEX, _WEIGHTS = ".index.json", (".safetensors", ".bin", ".pt", ".pth")
 _MOST_REF = 1 << 10  # bytes
@@ -229,7 +230,7 @@ def _download(repo: str, revision: str, choose: Choose) -> Snapshot:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         raise _Unreached("HF_HUB_OFFLINE forbids the network", "unset it", told=False)
     package, name = _package(), _full(repo, revision)
-    info = _ask(name, lambda: package.HfApi().model_info(repo, revision=revision))
+    info = _ask(name, lambda: package.HfApi().model_info(repo, revision=revision, files_metadata=True))
     commit, listed = str(info.sha), [str(one.rfilename) for one in info.siblings or ()]
     if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(revision) and commit != revision):
         raise UserError(f"{name}: the hub says that it is commit {commit[:80]!r}: set another HF_ENDPOINT, {_BY_HAND}")
@@ -238,10 +239,13 @@ def _download(repo: str, revision: str, choose: Choose) -> Snapshot:
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     found = Snapshot(_place(repo) / "snapshots" / commit, commit, repo)
+    sizes = {str(one.rfilename): getattr(one, "size", None) or 0 for one in info.siblings or ()}
 
     def fetch(file: str) -> None:
         if file not in listed or "\\" in file or {"", ".", ".."} & set(file.split("/")):
             raise UserError(f"{name} has no file {file!r} at commit {commit}")
+        if sizes[file] > _MOST_BYTES:
+            raise UserError(f"{name}: {file} has {sizes[file]:,} bytes, more than weights of a CLIP have: not fetched")
         _ask(name, lambda: package.hf_hub_download(repo, file, revision=commit, cache_dir=str(_cache())))
         if not (found.folder / file).is_file():
             raise UserError(f"{name}: the hub gave {file} of another commit than {commit}: set another HF_ENDPOINT")

@@ -346,14 +346,14 @@ def package(info=None, download=None):
         return answer(*values)
 
     return types.SimpleNamespace(
-        HfApi=lambda: types.SimpleNamespace(model_info=lambda repo, revision: call(info, revision)),
+        HfApi=lambda: types.SimpleNamespace(model_info=lambda repo, revision, files_metadata: call(info, revision)),
         hf_hub_download=lambda repo, file, revision, cache_dir: call(download, file, revision, Path(cache_dir)),
     )
 
 
-def listing(commit, *files):
+def listing(commit, *files, size=None):
     return lambda revision: types.SimpleNamespace(
-        sha=commit, siblings=[types.SimpleNamespace(rfilename=file) for file in files]
+        sha=commit, siblings=[types.SimpleNamespace(rfilename=file, size=size) for file in files]
     )
 
 
@@ -439,6 +439,15 @@ def test_weights_come_last(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     assert hub.snapshot(REPO, "", sorted).commit == NEW
     assert asked == ["README.md", "config.json", "preprocessor_config.json", "a.bin", WEIGHTS]
+
+
+def test_file_larger_than_any_weights_is_not_fetched(cache, monkeypatch):
+    asked = []
+    fake = package(listing(NEW, *FILES, size=(64 << 30) + 1), lambda *given: asked.append(given))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    with pytest.raises(UserError, match="has 68,719,476,737 bytes, more than weights of a CLIP have: not fetched"):
+        hub.snapshot(REPO, "", choose)
+    assert asked == []
 
 
 @pytest.mark.parametrize("commit", [None, "", "main", NEW[:-1], OLD])

@@ -50,7 +50,9 @@ def test_accuracy_is_lacking_only_where_rounds_say_so(tmp_path):
         write_json(tmp_path / "result.json", content)
         found = result.read(tmp_path)
         assert found.result is None
-        assert found.why.startswith(("result.json is damaged (its part acc", "result.json is damaged (its part active."))
+        assert found.why.startswith(
+            ("result.json is damaged (its part acc", "result.json is damaged (its part active.")
+        )
 
 
 @given(st.data())
