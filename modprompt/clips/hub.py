@@ -9,7 +9,7 @@ import os
 import re
 import warnings
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from modprompt.errors import UserError
 from modprompt.storage.opening import open_regular, read_text
@@ -23,11 +23,9 @@ _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _STEP = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
 _REVISION = re.compile(f"{_STEP}(?:/{_STEP})*")  # a branch, a tag, a commit, or refs/pr/1
-_COMMIT = re.compile("[0-9a-f]{40}")
-_MOST_BYTES = 64 << 30  # of a file
-_SHA256 = re.compile("[0-9a-f]{64}")
+_COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 _INDEX, _WEIGHTS = ".index.json", (".safetensors", ".bin", ".pt", ".pth")
-_MOST_REF = 1 << 10  # bytes
+_MOST_REF, _MOST_BYTES = 1 << 10, 64 << 30  # bytes of a note of a commit, and of any other file
 _BY_HAND = "or download all of it by hand and give its folder as MODEL.BACKBONE.PATH"
 # answers of the hub, by names of classes: their module has changed over the years; the first that fits counts
 _REFUSALS = (
@@ -231,21 +229,18 @@ def _download(repo: str, revision: str, choose: Choose) -> Snapshot:
         raise _Unreached("HF_HUB_OFFLINE forbids the network", "unset it", told=False)
     package, name = _package(), _full(repo, revision)
     info = _ask(name, lambda: package.HfApi().model_info(repo, revision=revision, files_metadata=True))
-    commit, listed = str(info.sha), [str(one.rfilename) for one in info.siblings or ()]
+    commit = str(info.sha)
+    sizes = {str(one.rfilename): getattr(one, "size", None) or 0 for one in info.siblings or ()}
     if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(revision) and commit != revision):
         raise UserError(f"{name}: the hub says that it is commit {commit[:80]!r}: set another HF_ENDPOINT, {_BY_HAND}")
     try:
-        wanted = sorted(choose(listed), key=lambda file: file.endswith(_WEIGHTS))  # cut short, it has no weights
+        wanted = sorted(choose(list(sizes)), key=lambda file: file.endswith(_WEIGHTS))  # cut short, it has no weights
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     found = Snapshot(_place(repo) / "snapshots" / commit, commit, repo)
-    sizes = {str(one.rfilename): getattr(one, "size", None) or 0 for one in info.siblings or ()}
 
     def fetch(file: str) -> None:
-        if file not in listed or "\\" in file or {"", ".", ".."} & set(file.split("/")):
-            raise UserError(f"{name} has no file {file!r} at commit {commit}")
-        if sizes[file] > _MOST_BYTES:
-            raise UserError(f"{name}: {file} has {sizes[file]:,} bytes, more than weights of a CLIP have: not fetched")
+        _require_listed(file, sizes, f"{name} at commit {commit}")
         _ask(name, lambda: package.hf_hub_download(repo, file, revision=commit, cache_dir=str(_cache())))
         if not (found.folder / file).is_file():
             raise UserError(f"{name}: the hub gave {file} of another commit than {commit}: set another HF_ENDPOINT")
@@ -257,6 +252,14 @@ def _download(repo: str, revision: str, choose: Choose) -> Snapshot:
     if revision != commit:
         _remember(_place(repo) / "refs" / revision, commit)
     return found
+
+
+def _require_listed(file: str, sizes: Mapping[str, int], where: str) -> None:
+    """Raise UserError unless a snapshot has a file of this name, and of a size that weights have."""
+    if file not in sizes or "\\" in file or {"", ".", ".."} & set(file.split("/")):
+        raise UserError(f"{where} has no file {file!r}")
+    if sizes[file] > _MOST_BYTES:
+        raise UserError(f"{where}: {file} has {sizes[file]:,} bytes, more than weights of a CLIP have: not fetched")
 
 
 def _remember(ref: Path, commit: str) -> None:

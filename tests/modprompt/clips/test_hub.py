@@ -473,7 +473,7 @@ def test_only_files_of_the_repository_are_downloaded(cache, monkeypatch, file):
     monkeypatch.setitem(sys.modules, "huggingface_hub", package(listing(NEW, *listed), OSError("asked for")))
     with pytest.raises(UserError) as error:
         hub.snapshot(REPO, "", lambda files: [file])
-    assert one_line(error) == f"hf-hub:{REPO}@main has no file {file!r} at commit {NEW}"
+    assert one_line(error) == f"hf-hub:{REPO}@main at commit {NEW} has no file {file!r}"
 
 
 def test_ref_that_cannot_be_written_is_told(cache, monkeypatch):
@@ -689,7 +689,7 @@ def test_shards_are_downloaded_with_their_index(served, ask):
     del served.files[OLD][SHARDS[1]]
     served.files[OLD][INDEX] = index_of(*SHARDS, "gone.safetensors")
     served.refs["main"], served.files[NEW] = NEW, served.files[OLD]
-    assert ask("", INDEX).error == f"hf-hub:{REPO}@main has no file 'gone.safetensors' at commit {NEW}"
+    assert ask("", INDEX).error == f"hf-hub:{REPO}@main at commit {NEW} has no file 'gone.safetensors'"
 
 
 def test_shard_outside_the_repository_is_refused(served, ask, tmp_path):
