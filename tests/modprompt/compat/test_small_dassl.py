@@ -218,6 +218,18 @@ def test_existing_log_gets_a_neighbour(tmp_path, monkeypatch, capsys):
     assert (tmp_path / logs[1]).read_text() == "hello\n"
 
 
+def test_logs_of_one_second_are_all_kept(tmp_path, monkeypatch, capsys):
+    import sys
+
+    for number in range(4):  # two of them at least within a second
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", sys.stdout)
+            setup_logger(str(tmp_path))
+            print(number)
+            sys.stdout.close()
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["0\n", "1\n", "2\n", "3\n"]
+
+
 def test_checkpoint_round_trip(tmp_path):
     model, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     state = {f"module.{name}": value for name, value in model.state_dict().items()}

@@ -1,5 +1,6 @@
 """Standard output, echoed into a log file."""
 
+import itertools
 import os
 import sys
 import time
@@ -48,11 +49,13 @@ class Logger:
 def setup_logger(output=None):
     """Echo standard output into `output` (a .txt or .log file, or a folder for log.txt).
 
-    An existing log is kept: the new one gets the time behind its name.
+    An existing log is kept: the new one gets the time behind its name, and a number if that is there, too.
     """
     if output is None:
         return
     fpath = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
     if os.path.exists(fpath):
         fpath += time.strftime("-%Y-%m-%d-%H-%M-%S")
+        later = (f"{fpath}-{number}" for number in itertools.count(2))
+        fpath = next(name for name in itertools.chain([fpath], later) if not os.path.exists(name))
     sys.stdout = Logger(fpath)
