@@ -291,6 +291,7 @@ def test_listing_hides_dots(tmp_path):
 
 
 def test_trainer_registry_knows_our_trainers():
+    import trainers.mpl
     import trainers.zsclip  # noqa: F401
 
     assert {"MPL", "ZeroshotCLIP"} <= set(TRAINER_REGISTRY.registered_names())
