@@ -162,6 +162,7 @@ class Rounds:
             self.pool.label(self.pool.place(pick.file), pick.label, pick.free is not None)
         if one.facts is None:
             one = self._train(one)
+        self.trainings.settled(number)  # a start that was killed behind its record has not come to that
         self.done.append(one)
 
     def _choose(self, number: int) -> Round:
@@ -190,7 +191,6 @@ class Rounds:
         one = one._replace(generators=behind, facts=facts)
         record.write(self.folder, one)
         self.trainings.know(one)
-        self.trainings.settled(one.number)
         return one
 
     def _facts(self, one: Round, trainer: Any, results: Mapping[str, Any]) -> dict[str, Any]:

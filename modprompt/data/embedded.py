@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Iterator, NoReturn, Sequence
 
@@ -70,10 +70,7 @@ class EmbeddedDataset(FamilyDataset):
         print(f"Writing the {cls.origin} to {folder}")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _alone_with(folder), tempfile.TemporaryDirectory(
-                prefix=f".{folder.name}-", dir=folder.parent
-            ) as aside:
-                whole = Path(aside, folder.name)
+            with _alone_with(folder), _aside(folder) as whole:
                 split = _split(cls._write_images(whole / cls.image_folder, pixels, labels))
                 write_split(split, whole / cls.split_file, whole / cls.image_folder, made_by="by place in the class")
                 cls._put(whole, folder)
@@ -102,6 +99,18 @@ class EmbeddedDataset(FamilyDataset):
                 raise
             if not (folder / cls.split_file).is_file():
                 raise UserError(f"{cls.__name__}: {folder} exists but is not whole: move it away") from None
+
+
+@contextlib.contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A new folder beside another one, gone at the end unless it was renamed."""
+    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
+    aside.mkdir()
+    try:
+        yield aside
+    finally:
+        if aside.exists():
+            shutil.rmtree(aside)
 
 
 @contextlib.contextmanager

@@ -46,10 +46,10 @@ def tokenize(texts: Sequence[str], labels: Sequence[str], context_length: int = 
             rows.append(clip.tokenize(text, context_length=context_length))
         except RuntimeError:
             name, _, phrase = label.partition(WHICH)
-            whose, more = (f" with the phrase {phrase!r}", ", or shorten the phrase") if phrase else ("", "")
+            whose, more = (f" with the phrase {phrase[:120]!r}", ", or shorten the phrase") if phrase else ("", "")
             raise UserError(
-                f"the prompt of class {name!r}{whose} is longer than the model's {context_length} text tokens: "
-                f"{text!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
+                f"the prompt of class {name[:120]!r}{whose} is longer than the model's {context_length} text tokens: "
+                f"{text[:120]!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
             ) from None
     return torch.cat(rows).long()
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.runs import descriptions
-from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, OF_OTHERS, RECORD, require_tensors
+from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
 from modprompt.storage.forms import shown
 from modprompt.storage.opening import Refused, read_bytes
 from modprompt.storage.seal import KEY, check_seal, sealed
@@ -67,22 +67,37 @@ def read(path: Union[str, Path]) -> Checkpoint:
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
         raise UserError(f"{path} is not a checkpoint of a prompt learner")
     content = content if "state_dict" in content else {"state_dict": content}
+    if not isinstance(content.get(KEY), dict):
+        return _of_others(content)
     try:
         require_tensors(content["state_dict"])
-        if isinstance(content.get(KEY), dict):
-            return _of_record(content, path)
-        OF_OTHERS(content, "")
+        return _of_record(content, path)
     except Refused as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
-    made_with, settings = (_texts(content.get(key, {})) for key in ("made_with", "settings"))
-    name, file = (content.get(key) or "" for key in ("backbone", "backbone_file"))
+
+
+def _of_others(content: Dict[Any, Any]) -> Checkpoint:
+    """What a checkpoint of the family, or of our first version, says; parts that others call so are not read."""
+    state_dict = {key: value for key, value in content["state_dict"].items() if isinstance(key, str)}
+    made_with, settings = (_texts(content.get(key)) for key in ("made_with", "settings"))
+    classes, name, file = (_text(content.get(key)) for key in ("class_list", "backbone", "backbone_file"))
     clip = {"name": name, "file": file, "fingerprint": made_with.get("the weights of CLIP", "")}
-    head = content["state_dict"], content.get("epoch") or 0
-    return Checkpoint(*head, made_with, content.get("class_list") or "", settings, clip, {})
+    return Checkpoint(state_dict, _epochs(content.get("epoch")), made_with, classes, settings, clip, {})
 
 
-def _texts(values: Mapping[str, Any]) -> Dict[str, str]:
-    return {key: str(value) for key, value in values.items()}
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(values: Any) -> Dict[str, str]:
+    return {str(key): str(value) for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def _epochs(value: Any) -> int:
+    """A number of epochs, also as NumPy or PyTorch has one; 0 if it is none."""
+    number = value.item() if tuple(getattr(value, "shape", (0,))) == () else value
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    return int(number) if is_number and 0 <= number <= MOST_EPOCHS and number == int(number) else 0
 
 
 def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:

@@ -68,17 +68,6 @@ RECORD = table(
     {"clip": _CLIP, "run": table({}, {"settings": each(text())}), "versions": each(_NAME)},
 )
 HEAD_OF_RECORD = table({"epoch": whole(0, MOST_EPOCHS)}, {"val_result": maybe(number())})
-OF_OTHERS = table(  # of the family and of our first version
-    {},
-    {
-        "epoch": maybe(whole(0, MOST_EPOCHS)),
-        "made_with": each(plain),
-        "settings": each(plain),
-        "class_list": maybe(_NAME),
-        "backbone": maybe(text(1000)),
-        "backbone_file": maybe(text(1000)),
-    },
-)
 
 
 def require_tensors(values: Any) -> None:
@@ -108,6 +97,7 @@ def require_learned(values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if not isinstance(value, Tensor):
             refuse(key, f"{shown(value)}, not a tensor")
+        _value(value, key)
         if value.dtype not in _FLOATS:
             refuse(key, f"of {value.dtype}, which learned prompts are not")
         if not torch.isfinite(value).all():

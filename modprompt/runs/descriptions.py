@@ -13,6 +13,7 @@ from modprompt.errors import UserError
 from modprompt.storage import json_text
 from modprompt.storage.opening import read_text
 from modprompt.storage.seal import content_hash
+from modprompt.storage.text import is_text
 
 NAME = "the descriptions"  # in what a run and a checkpoint say of themselves
 FOLDER = "descriptors"
@@ -128,7 +129,7 @@ def _checked(pairs: Sequence[Tuple[Any, Any]], source: str) -> Descriptions:
             what = "an empty list" if type(own) is list else _kind(own)
             raise UserError(f"{where} must have a list of phrases, at least one, not {what}")
         for phrase in own:
-            if not isinstance(phrase, str) or not phrase.strip() or not _is_text(phrase):
+            if not isinstance(phrase, str) or not phrase.strip() or not is_text(phrase):
                 shown = ascii(phrase)[:80] if isinstance(phrase, str) else _kind(phrase)
                 raise UserError(f"{where} must have phrases that are texts, and not empty, got {shown}")
         if phrases.get(key, tuple(own)) != tuple(own):
@@ -137,11 +138,3 @@ def _checked(pairs: Sequence[Tuple[Any, Any]], source: str) -> Descriptions:
     if not phrases:
         raise UserError(f"{source} describes no class")
     return Descriptions(phrases, source)
-
-
-def _is_text(phrase: str) -> bool:
-    try:
-        phrase.encode("utf-8")  # JSON may hold half a character
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Mapping
 
-from modprompt.storage.forms import Form, flag, maybe, number, rows, table, text, whole
+from modprompt.storage.forms import Form, either, flag, maybe, number, rows, table, text, whole
 from modprompt.storage.forms import each as table_of
 from modprompt.storage.opening import Refused
 
@@ -39,8 +39,9 @@ _PARTS: Dict[str, Form] = {
     **dict.fromkeys(("seed", "shots", "text_chunk"), _whole),
     **dict.fromkeys(("images", "correct"), _count),
     **dict.fromkeys(("elapsed_s", "peak_gib"), _amount),
-    **dict.fromkeys(("settings", "files", "split", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),
+    **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),
     **dict.fromkeys(("schedules", "places"), _texts),
+    "split": either(_text, _texts),  # a text in results of the first version
     **dict.fromkeys(("method", "class_names", "compile"), _table),
     "clip": _record(
         **dict.fromkeys(("name", "file", "dialect", "activation", "commit", "fingerprint"), _text), heads=rows(_whole)

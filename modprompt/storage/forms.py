@@ -8,6 +8,7 @@ import math
 from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Sequence
 
 from modprompt.storage.opening import Refused
+from modprompt.storage.text import is_text
 
 Form = Callable[[Any, str], None]  # takes a value and where it stands
 MOST = 1 << 63  # whole numbers from there on fit no machine's
@@ -49,7 +50,7 @@ def text(most: int = _MOST_TEXT, least: int = 0) -> Form:
             refuse(where, f"{shown(value)}, not a text")
         if not least <= len(value) <= most:
             refuse(where, f"a text of {len(value):,} characters")
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not is_text(value):
             refuse(where, f"{shown(value)}, which holds half a character")
 
     return form
@@ -92,6 +93,18 @@ def exactly(wanted: Any) -> Form:
 def maybe(form: Form) -> Form:
     """None, or what has the form."""
     return lambda value, where: None if value is None else form(value, where)
+
+
+def either(one: Form, other: Form) -> Form:
+    """What has one form, or else the other, whose refusal counts."""
+
+    def form(value: Any, where: str) -> None:
+        try:
+            one(value, where)
+        except Refused:
+            other(value, where)
+
+    return form
 
 
 def rows(form: Form, length: Optional[int] = None) -> Form:

@@ -45,7 +45,6 @@ def _is_share_of_area(value: Any) -> bool:
 
 
 _SHARE, _FROM_0 = _between(0, 1), _between(0, math.inf)
-_WHOLE = _Rule(lambda value: isinstance(value, int), "a whole number")
 _COUNT = _between(1, _MANY, f"at least 1 and at most {_MANY}")
 _BELOW_1 = _Rule(lambda value: _finite(value) and 0 <= value < 1, "from 0 up and below 1")
 _RULES: Dict[str, _Rule] = {

@@ -50,7 +50,7 @@ def schedule_form(own: Mapping[str, Any]) -> Form:
             required[key] = whole(0, _FEW)
         elif key == "_last_lr":
             required[key] = rows(rate, len(value))
-        elif key == "successor":
+        elif key == "successor" and isinstance(value, dict):  # in the real Dassl it is an object
             required[key] = schedule_form(value)
         else:
             required[key] = equal(value) if key in _DECIDED else like(value)
@@ -130,16 +130,9 @@ def _best(value: Any, where: str) -> None:
     number(infinite=value != math.inf)(value, where)
 
 
-def head_form(most_epochs: int) -> Form:
-    """What says which run it is, and how far it has come."""
-    return table(
-        {
-            "epoch": whole(1, most_epochs),
-            "best_result": _best,
-            "settings": each(text()),
-            "extras": each(anything),
-        }
-    )
+HEAD = table(  # what says which run it is, and how far it has come
+    {"epoch": whole(1, _FEW), "best_result": _best, "settings": each(text()), "extras": each(anything)}
+)
 
 
 def require_parts(

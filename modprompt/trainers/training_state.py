@@ -15,12 +15,12 @@ from dassl.config import cfg_default
 from modprompt.errors import UserError
 from modprompt.runs.images import VALIDATION
 from modprompt.runs.settings import FREE, changes
-from modprompt.storage.forms import Form, anything
+from modprompt.storage.forms import Form, anything, whole
 from modprompt.storage.opening import Refused
 from modprompt.storage.tensors import read_tensors, write_tensors
 from modprompt.storage.versioned import plain, understood
 from modprompt.trainers.optimiser_form import without_state
-from modprompt.trainers.state_form import head_form, require_parts
+from modprompt.trainers.state_form import HEAD, require_parts
 
 _NumPyState = Tuple[str, np.ndarray, int, int, float]
 FILE_NAME = "training_state.pth.tar"
@@ -180,8 +180,9 @@ def load(
     except UserError as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
     try:
-        head_form(_most_epochs(settings))(states, "")
+        HEAD(states, "")
         require_same(settings, states["settings"], directory)
+        whole(1, _most_epochs(settings))(states["epoch"], "epoch")
         require_parts(states, models, optims, scheds)
         extras_form(states["epoch"])(states["extras"], "extras")
     except Refused as error:

@@ -15,10 +15,10 @@ from tests.modprompt.experiments import kills
 
 KILLS = 40
 AT_A_TIME = 8  # on the way to one report
-MOST_REPORTS = 12
+MOST_REPORTS = 24
 WAYS: dict[str, tuple[Callable[..., int], float]] = {  # how, and each kill within which part of the undisturbed time
-    "all processes": (kills.disturbed, 0.7),
-    "single processes": (kills.disturbed_in_part, 0.25),
+    "all processes": (kills.disturbed, 0.3),
+    "single processes": (kills.disturbed_in_part, 0.12),
 }
 EXPERIMENT = """
 protocol: base2new

@@ -16,8 +16,10 @@ def test_whole_result_is_read_and_one_of_the_first_version_too(tmp_path):
     assert result.read(tmp_path) == (None, "")
     write_json(tmp_path / "result.json", sealed(CONTENT, result.VERSION))
     assert result.read(tmp_path).result["accuracy_pct"] == 93.79
-    write_json(tmp_path / "result.json", CONTENT)
-    assert result.read(tmp_path).result == CONTENT
+    first = {**CONTENT, "seed": 1, "shots": 4, "classes": "base", "split": "test", "evaluated": "", "images": 20}
+    for content in (CONTENT, first):
+        write_json(tmp_path / "result.json", content)
+        assert result.read(tmp_path).result == content
 
 
 def test_result_that_was_changed_is_none(tmp_path):
