@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import strategies as st
 
 from modprompt.errors import UserError
@@ -18,6 +19,7 @@ from tests.campaign.damage import quietly, whole
 from tests.campaign.figures import Figure
 from tests.campaign.kinds import NOT_TRIED, all_kinds
 from tests.campaign.parts import PARTS, ROOT, command
+from tests.campaign.values import plain
 
 READERS = {
     "open_regular", "read_bytes", "read_text", "read_arrays", "read_all_arrays", "read_array", "read_tensors",
@@ -203,6 +205,13 @@ def test_seal_of_a_changed_structure_does_not_hide_it(schedule, tmp_path):
     assert not figure.faults
     assert figure.outcomes["by its content"] > 20
     assert not figure.outcomes["by its seal"]
+
+
+def test_tensors_of_any_stride_compare():
+    one = torch.ones(1, dtype=torch.half)
+    assert plain(one.as_strided((1,), (17,))) == plain(one)
+    several = torch.arange(6.0).reshape(2, 3)
+    assert plain(several.t()) == plain(several.t().contiguous()) != plain(several.reshape(3, 2))
 
 
 def test_frame_of_an_archive_is_all_but_its_contents(tmp_path):
