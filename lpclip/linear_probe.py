@@ -33,6 +33,7 @@ from modprompt.storage.text import write_json
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
+_MOST_LABEL = 1 << 31  # no data set has so many classes, and scikit-learn counts no further
 _SAYS = {HELD_OUT: "training images that are held out", TEST: "test"}
 EXPONENTS = (6, 4, 2, 0, -2, -4, -6)  # of C, in this order: of equals the first counts
 
@@ -118,6 +119,19 @@ class Probe:
         return best
 
 
+def _are_features(array: np.ndarray) -> bool:
+    """Whether they are floats of at most 64 bits, all finite, in rows."""
+    is_real = array.dtype.kind == "f" and array.dtype.itemsize <= 8
+    return is_real and array.ndim == 2 and array.size > 0 and bool(np.isfinite(array).all())
+
+
+def _are_labels(array: np.ndarray) -> bool:
+    """Whether they are numbers of classes; floats can be."""
+    if array.dtype.kind not in "iuf" or not ((array >= 0) & (array < _MOST_LABEL)).all():
+        return False
+    return bool((array == np.floor(array)).all())
+
+
 def read_split(path: Path) -> Split:
     """Features that feat_extractor saved.
 
@@ -133,8 +147,10 @@ def read_split(path: Path) -> Split:
         features, labels = read_arrays(path, "feature_list", "label_list")
     except UserError as error:
         raise UserError(f"{error}: {again}") from None
-    if features.ndim != 2 or labels.shape != features.shape[:1] or not np.isfinite(features).all():
-        raise UserError(f"{path} is damaged (no finite N x E features with N labels): {again}")
+    if not (_are_features(features) and _are_labels(labels) and labels.shape == features.shape[:1]):
+        raise UserError(
+            f"{path} is damaged (no finite real N x E features with N labels that are whole numbers from 0 up): {again}"
+        )
     try:
         own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal")
     except UserError:
@@ -173,7 +189,8 @@ def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
         splits["val"] = splits["test"]
     if selected_on(splits) == TEST and not val_from_test:
         del splits["val"]
-    if len({_made_of(folder / f"{name}.npz") for name in splits} - {""}) > 1:
+    made_of = {_made_of(folder / f"{name}.npz") for name in splits} - {""}
+    if len(made_of) > 1 or len({split.features.shape[1] for split in splits.values()}) > 1:
         raise UserError(
             f"the features in {folder} are of different CLIPs or splits of the data set: "
             "run `python -m lpclip.feat_extractor` again, without --split"

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
 _Drawn = TypeVar("_Drawn")
+_MOST = 20  # draws for each that counts
 
 
 def each(strategy: SearchStrategy[_Drawn], count: int, seed: Hashable, work: Callable[[_Drawn], Any]) -> int:
@@ -18,14 +19,14 @@ def each(strategy: SearchStrategy[_Drawn], count: int, seed: Hashable, work: Cal
         strategy: draws what has a hash.
         count: how many.
         seed: decides what is drawn; anything that prints the same each time.
-        work: gets one; it must not raise.
+        work: gets one; it must not raise. False if that one does not count, and another is drawn for it.
 
     Returns:
-        How many there were; fewer than `count` if the strategy has no more.
+        How many counted; fewer than `count` if the strategy has no more.
     """
     seen: set[Hashable] = set()
-    before = -1
-    while before < len(seen) < count:
+    counted, before = 0, -1
+    while before < len(seen) < _MOST * count and counted < count:
         before = len(seen)
 
         @hypothesis.seed(f"{seed} {before}")
@@ -39,9 +40,10 @@ def each(strategy: SearchStrategy[_Drawn], count: int, seed: Hashable, work: Cal
         )
         @given(strategy)
         def one(drawn: _Drawn) -> None:
-            if len(seen) < count and drawn not in seen:
+            nonlocal counted
+            if counted < count and drawn not in seen:
                 seen.add(drawn)
-                work(drawn)
+                counted += work(drawn) is not False
 
         one()
-    return len(seen)
+    return counted

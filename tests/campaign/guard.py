@@ -18,7 +18,7 @@ from modprompt.errors import UserError
 from tests.killing import CHANGES
 
 LIMIT_S = 20
-LONGEST_LINE = 600
+LONGEST_LINE = 600  # of an OSError's; a UserError cuts its own, and `damage` holds where it may
 _RUNS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile", "subprocess.Popen", "pty.spawn")
 _CONNECTS = ("socket.connect", "socket.bind", "socket.sendto", "urllib.Request", "ftplib.connect", "smtplib.connect")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC

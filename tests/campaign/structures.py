@@ -1,7 +1,7 @@
 """Contents of another structure than anybody has written: parts that are missing, of another type, endless, far too large.
 
-Each gives (where and what, the file's bytes), most of them one thing wrong at one place; a seal is made anew, so that
-it does not hide that.
+Most have one thing wrong at one place. A seal is made anew, so that it does not hide that; and it is left as it was,
+so that it shows that.
 """
 
 from __future__ import annotations
@@ -11,21 +11,34 @@ import json
 import struct
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, NamedTuple
 
 import numpy as np
 import torch
 import yaml
 from scipy.io import loadmat, savemat
 
+from modprompt.storage.seal import KEY
 from tests import mutations as mutating
 from tests.campaign import kind as forms
 from tests.campaign.kind import Kind
 from tests.modprompt.storage import hostile
 from tests.mutations import mutations
 
-Mutant = tuple[str, Callable[[], bytes]]
-Seal = Callable[[Any], Any]
+
+class Mutant(NamedTuple):
+    """A content of another structure.
+
+    what: where it is another, and how.
+    make: gives the file's bytes; raises what writers raise where nobody can write that.
+    is_sealed: whether the checksum was made anew: a seal's, or that of an archive's members.
+    """
+
+    what: str
+    make: Callable[[], bytes]
+    is_sealed: bool = False
+
+
 _PLACE = "\ue000here"  # stands where a text of no plain value goes
 _RAW_JSON = {
     "1e999": "1e999",
@@ -61,22 +74,25 @@ _RAW_YAML = {
 }
 
 
+def _with_either_seal(what: str, write: Callable[[Any], bytes], changed: Any, kind: Kind) -> Iterator[Mutant]:
+    """With the seal that the whole content had, and with its own, if it has a place for one."""
+    yield Mutant(what, partial(write, changed))
+    again = kind.reseal(changed) if kind.reseal else changed
+    if again is not changed:
+        yield Mutant(f"{what}, sealed again", partial(write, again), True)
+
+
 def _json_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     content = json.loads(raw)
-    seal = kind.reseal or _as_it_is
     for what, changed in mutations(content):
-        yield what, partial(_as_json, changed, seal)
+        yield from _with_either_seal(what, _as_json, changed, kind)
     for where, holed in _holed(content):
         for what, text in _RAW_JSON.items():
-            yield f"{where} is {what}", partial(_as_json, holed, _as_it_is, text)
+            yield Mutant(f"{where} is {what}", partial(_as_json, holed, text))
 
 
-def _as_json(content: Any, seal: Seal, text: str = "") -> bytes:
-    return json.dumps(seal(content)).replace(json.dumps(_PLACE), text).encode("ascii")
-
-
-def _as_it_is(content: Any) -> Any:
-    return content
+def _as_json(content: Any, text: str = "") -> bytes:
+    return json.dumps(content).replace(json.dumps(_PLACE), text).encode("ascii")
 
 
 def _holed(content: Any) -> Iterator[tuple[str, Any]]:
@@ -88,10 +104,10 @@ def _holed(content: Any) -> Iterator[tuple[str, Any]]:
 def _yaml_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     content = yaml.safe_load(raw)
     for what, changed in mutations(content):
-        yield what, partial(_as_yaml, changed)
+        yield Mutant(what, partial(_as_yaml, changed))
     for where, holed in _holed(content):
         for what, text in _RAW_YAML.items():
-            yield f"{where} is {what}", partial(_as_yaml, holed, text)
+            yield Mutant(f"{where} is {what}", partial(_as_yaml, holed, text))
 
 
 def _as_yaml(content: Any, text: str = "") -> bytes:
@@ -102,21 +118,26 @@ def _as_yaml(content: Any, text: str = "") -> bytes:
 def _torch_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     content = torch.load(io.BytesIO(raw), weights_only=True)
     old = {"_use_new_zipfile_serialization": kind.form != forms.OLD_TORCH}
-    seal = kind.reseal or _as_it_is
 
     def saved(changed: Any, value: Any = None) -> bytes:
         stream = io.BytesIO()
-        torch.save(seal(changed if value is None else _filled(changed, value)), stream, **old)
+        torch.save(changed if value is None else _filled(changed, value), stream, **old)
         return stream.getvalue()
 
+    def in_seal(where: str) -> bool:  # all else is in the archive's checksums, which are its own
+        return kind.reseal is not None and where.startswith(KEY)
+
     for what, changed in mutations(content):
-        yield what, partial(saved, changed)
+        if in_seal(what):
+            yield from _with_either_seal(what, saved, changed, kind)
+        else:
+            yield Mutant(what, partial(saved, changed), True)
     for where, holed in _holed(content):
         for what, value in _odd_tensors().items():
-            yield f"{where} is {what}", partial(saved, holed, value)
+            yield Mutant(f"{where} is {what}", partial(saved, holed, value), not in_seal(where))
     endless: dict[str, Any] = dict(content)
     endless["more"] = endless
-    yield "it holds itself", partial(saved, endless)
+    yield Mutant("it holds itself", partial(saved, endless), True)
 
 
 def _filled(content: Any, value: Any) -> Any:
@@ -140,13 +161,14 @@ def _odd_tensors() -> dict[str, Any]:
     }
 
 
-def _array_mutants(content: dict[str, Any], saved: Callable[[dict[str, Any]], bytes]) -> Iterator[Mutant]:
+def _odd_contents(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Arrays by name, with one that is another."""
     for name, array in content.items():
-        yield f"{name} is missing", partial(saved, {key: one for key, one in content.items() if key != name})
+        yield f"{name} is missing", {key: one for key, one in content.items() if key != name}
         for what, other in _odd_arrays(array).items():
-            yield f"{name} is {what}", partial(saved, {**content, name: other})
-    yield "it is empty", partial(saved, {})
-    yield "it has more", partial(saved, {**content, "more": np.zeros(3)})
+            yield f"{name} is {what}", {**content, name: other}
+    yield "it is empty", {}
+    yield "it has more", {**content, "more": np.zeros(3)}
 
 
 def _odd_arrays(array: np.ndarray) -> dict[str, np.ndarray]:
@@ -174,19 +196,22 @@ def _odd_arrays(array: np.ndarray) -> dict[str, np.ndarray]:
 def _npz_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     with np.load(io.BytesIO(raw)) as file:
         content = dict(file)
-    seal = kind.reseal or _as_it_is
 
     def saved(changed: dict[str, Any]) -> bytes:
         stream = io.BytesIO()
-        np.savez(stream, **seal(changed))
+        np.savez(stream, **changed)
         return stream.getvalue()
 
-    yield from _array_mutants(content, saved)
+    for what, changed in _odd_contents(content):
+        if kind.reseal:
+            yield from _with_either_seal(what, saved, changed, kind)
+        else:
+            yield Mutant(what, partial(saved, changed), True)  # the archive's checksums are its own
 
 
 def _npy_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     for what, other in _odd_arrays(np.load(io.BytesIO(raw))).items():
-        yield f"it is {what}", partial(_npy, other)
+        yield Mutant(f"it is {what}", partial(_npy, other))
 
 
 def _npy(array: np.ndarray) -> bytes:
@@ -205,7 +230,8 @@ def _mat_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
         )
         return stream.getvalue()
 
-    yield from _array_mutants(content, saved)
+    for what, changed in _odd_contents(content):
+        yield Mutant(what, partial(saved, changed))
 
 
 def _text_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
@@ -226,17 +252,19 @@ def _text_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     for number, line in enumerate(lines[:12]):
         others = [b"".join([*lines[:number], *lines[number + 1 :]]), b"".join([*lines[:number], line, *lines[number:]])]
         for what, text in zip(("gone", "there twice"), others):
-            yield f"line {number + 1} is {what}", partial(bytes, text)
+            yield Mutant(f"line {number + 1} is {what}", partial(bytes, text))
         for what, text in odd.items():
-            yield f"line {number + 1} is {what}", partial(b"".join, [*lines[:number], text, *lines[number + 1 :]])
+            yield Mutant(
+                f"line {number + 1} is {what}", partial(b"".join, [*lines[:number], text, *lines[number + 1 :]])
+            )
     for encoding in ("utf-8-sig", "utf-16", "utf-32"):
-        yield f"it is in {encoding}", partial(raw.decode("utf-8-sig").encode, encoding)
+        yield Mutant(f"it is in {encoding}", partial(raw.decode("utf-8-sig").encode, encoding))
 
 
 def _safetensors_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     (size,) = struct.unpack("<Q", raw[:8])
-    for what, header in _json_mutants(raw[8 : 8 + size], kind._replace(reseal=None)):
-        yield what, partial(_with_header, header, raw[8 + size :])
+    for header in _json_mutants(raw[8 : 8 + size], kind._replace(reseal=None)):
+        yield header._replace(make=partial(_with_header, header.make, raw[8 + size :]))
 
 
 def _with_header(make: Callable[[], bytes], tensors: bytes) -> bytes:
@@ -247,8 +275,8 @@ def _with_header(make: Callable[[], bytes], tensors: bytes) -> bytes:
 def _pickle_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:
     bodies = [*hostile.calls(Path("canary")), *hostile.BOMBS, b"]" * 100_000, b"(" * 1000]
     for number, body in enumerate(bodies):
-        yield f"it is body {number}", partial(bytes, b"\x80\x02" + body + b".")
-        yield f"it ends in body {number}", partial(bytes, raw[:-1] + body + b".")
+        yield Mutant(f"it is body {number}", partial(bytes, b"\x80\x02" + body + b"."))
+        yield Mutant(f"it ends in body {number}", partial(bytes, raw[:-1] + body + b"."))
 
 
 _MUTANTS = {

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hypothesis import strategies as st
 
-from tests.campaign import bytes_damage, damage, structures
+from modprompt.errors import UserError
+from tests.campaign import bytes_damage, damage, drawing, structures
 from tests.campaign.damage import quietly, whole
 from tests.campaign.figures import Figure
 from tests.campaign.kinds import NOT_TRIED, all_kinds
 from tests.campaign.parts import PARTS, ROOT, command
+from tests.campaign.values import plain
 
 READERS = {
     "open_regular", "read_bytes", "read_text", "read_arrays", "read_all_arrays", "read_array", "read_tensors",
@@ -95,26 +99,119 @@ def schedule(tmp_path):
     return whole(kind, tmp_path / "0")
 
 
-def test_reader_that_gives_other_values_of_a_damaged_file_is_a_fault(schedule, tmp_path):
-    trusting = schedule._replace(kind=schedule.kind._replace(read=lambda path: path.read_bytes()))
+def trusting(file, read=lambda path: path.read_bytes()):
+    """The same kind with a reader that looks at no checksum."""
+    return file._replace(kind=file.kind._replace(read=read))
+
+
+def test_reader_that_gives_other_values_is_a_fault_where_a_checksum_shows_the_damage(schedule, tmp_path):
     figure = Figure("flips")
-    damage.try_one(trusting, schedule.raw[:-3], "cut off", figure, True, tmp_path / "0")
+    damage.try_one(trusting(schedule), schedule.raw[:-3], "cut off", figure, True, tmp_path / "0")
     assert len(figure.faults) == 1
     assert "schedule.json: cut off: other values are read" in figure.faults[0]
-    damage.try_one(trusting, schedule.raw[:-3], "no place", figure, False, tmp_path / "0")
+    damage.try_one(trusting(schedule), schedule.raw[:-3], "no place", figure, False, tmp_path / "0")
     assert figure.outcomes == {"not survived": 1, "other values": 1}
     assert len(figure.faults) == 1
 
 
+def test_changed_structure_with_its_old_seal_is_shown_by_it_and_one_sealed_again_has_a_row(schedule, tmp_path):
+    rows = damage.Counters.named("corruptions")
+    damage.corrupt(trusting(schedule), rows, 1, 1, tmp_path / "0")
+    assert rows.checked.tried + rows.sealed.tried == damage.BYTES + damage.STRUCTURES
+    assert rows.checked.outcomes == {"not survived": rows.checked.tried}
+    assert any("text.steps" in fault for fault in rows.checked.faults)
+    assert rows.sealed.outcomes == {"other values": rows.sealed.tried}
+    assert rows.sealed.tried > 5
+    assert not rows.unchecked.tried
+
+
+def test_archive_that_was_written_anew_has_right_checksums_but_the_seal_in_it_is_the_old_one(tmp_path):
+    kind = next(kind for kind in all_kinds() if kind.name == "features of lpclip")
+    file = whole(kind, tmp_path / "0")
+    of_either = {True: set(), False: set()}
+    for what, _, is_sealed in structures.mutants(file.raw, kind):
+        of_either[is_sealed].add(what.replace(", sealed again", ""))
+    assert "feature_list is text" in of_either[True] & of_either[False]
+    assert "made_of is missing" in of_either[False] - of_either[True]
+    without = kind._replace(reseal=None)
+    assert all(is_sealed for _, _, is_sealed in structures.mutants(file.raw, without))
+
+
+class _OfOnesOwn:
+    def __eq__(self, other):
+        raise TypeError("these do not compare")
+
+    __hash__ = object.__hash__
+
+
+def test_comparison_that_raises_is_a_fault_and_is_counted(schedule, tmp_path, monkeypatch):
+    monkeypatch.setattr(damage, "plain", lambda _: _OfOnesOwn())
+    rows = damage.Counters.named("corruptions")
+    damage.corrupt(trusting(schedule), rows, 1, 0.1, tmp_path / "0")
+    assert rows.checked.tried + rows.sealed.tried == damage.LEAST
+    assert len(rows.checked.faults + rows.sealed.faults) == damage.LEAST
+    assert "TypeError: 'these do not compare'" in rows.checked.faults[0]
+
+
+def test_content_that_nobody_can_write_does_not_count(schedule, tmp_path, monkeypatch):
+    def cannot():
+        raise OverflowError
+
+    made = [structures.Mutant("no", cannot), structures.Mutant("a", lambda: b"a"), structures.Mutant("b", lambda: b"a")]
+    monkeypatch.setattr(damage, "mutants", lambda raw, kind: made)
+    rows, contents = damage.Counters.named("corruptions"), []
+    noting = trusting(schedule, lambda path: contents.append(path.read_bytes()) or contents[-1])
+    damage.corrupt(noting, rows, 1, 0.1, tmp_path / "0")
+    assert rows.checked.tried == damage.LEAST
+    assert contents.count(b"a") == 1
+
+
+@pytest.mark.parametrize("trying", [damage.corrupt, damage.flip])
+def test_what_changes_nothing_or_was_tried_is_drawn_again(schedule, tmp_path, trying):
+    rows, contents = damage.Counters.named("any"), []
+    noting = trusting(schedule, lambda path: contents.append(path.read_bytes()))
+    trying(noting, rows, 1, 1, tmp_path / "0")
+    assert len(contents) == sum(row.tried for row in rows) == 120
+    assert len(set(contents)) == 120
+    assert schedule.raw not in contents
+
+
+def test_drawing_ends_where_there_is_no_more_or_nothing_counts():
+    assert drawing.each(st.integers(0, 9), 20, 1, lambda _: True) == 10
+    assert drawing.each(st.integers(0, 9), 5, 1, lambda one: one % 2 == 0) == 5
+    drawn = []
+    assert drawing.each(st.integers(), 5, 1, lambda one: bool(drawn.append(one))) == 0
+    assert 5 < len(drawn) <= 2 * 5 * 20
+
+
+@pytest.mark.parametrize(("size", "faults"), [(10, 1), (5000, 0)])
+def test_line_of_a_small_file_is_whole(schedule, tmp_path, size, faults):
+    def read(path):
+        raise UserError("x" * 700)
+
+    figure = Figure("any")
+    damage.try_one(trusting(schedule, read), bytes(size), "zeroed", figure, True, tmp_path / "0")
+    assert len(figure.faults) == faults
+    assert all("its line is cut" in fault for fault in figure.faults)
+
+
 def test_seal_of_a_changed_structure_does_not_hide_it(schedule, tmp_path):
     figure = Figure("structures")
-    for what, make in structures.mutants(schedule.raw, schedule.kind):
-        if what.startswith("text.steps"):
+    for what, make, is_sealed in structures.mutants(schedule.raw, schedule.kind):
+        if what.startswith("text.steps") and is_sealed:
             schedule.path.write_bytes(make())
             seen = damage.attempt(lambda: schedule.kind.read(schedule.path), tmp_path)
             figure.add("by its seal" if "its hash" in seen.line else "by its content", fault=seen.fault)
     assert not figure.faults
-    assert figure.outcomes["by its content"] > figure.outcomes["by its seal"]
+    assert figure.outcomes["by its content"] > 20
+    assert not figure.outcomes["by its seal"]
+
+
+def test_tensors_of_any_stride_compare():
+    one = torch.ones(1, dtype=torch.half)
+    assert plain(one.as_strided((1,), (17,))) == plain(one)
+    several = torch.arange(6.0).reshape(2, 3)
+    assert plain(several.t()) == plain(several.t().contiguous()) != plain(several.reshape(3, 2))
 
 
 def test_frame_of_an_archive_is_all_but_its_contents(tmp_path):

@@ -13,7 +13,7 @@ import torch
 def plain(item: Any) -> Any:
     """A content as tuples, texts and bytes: tensors and arrays with type and shape, numbers with all their digits."""
     if isinstance(item, torch.Tensor):
-        bare = item.detach().contiguous().flatten()
+        bare = item.detach().flatten().clone(memory_format=torch.contiguous_format)  # one number may have any stride
         return str(item.dtype), tuple(item.shape), bare.view(torch.uint8).numpy().tobytes() if bare.numel() else b""
     if isinstance(item, np.ndarray):
         return item.dtype.str, item.shape, item.tobytes()

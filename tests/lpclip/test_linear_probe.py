@@ -181,6 +181,61 @@ def test_features_that_were_changed_are_refused(tmp_path, capsys):
     assert "test.npz is damaged (its hash is of other content)" in capsys.readouterr().err
 
 
+ODD_FEATURES = {
+    "text": lambda good: good.astype(str),
+    "complex": lambda good: good + 1j,
+    "whole numbers": lambda good: good.astype(np.int64),
+    "NaN": lambda good: good * np.nan,
+    "infinite": lambda good: good * np.inf,
+    "wider than 64 bits": lambda good: good.astype(np.longdouble),
+    "flat": lambda good: good[:, 0],
+    "without numbers": lambda good: good[:, :0],
+    "fewer": lambda good: good[1:],
+}
+ODD_LABELS = {
+    "text": lambda good: good.astype(str),
+    "NaN": lambda good: np.where(good == 1, np.nan, good),
+    "infinite": lambda good: np.where(good == 1, np.inf, good),
+    "halves": lambda good: good + 0.5,
+    "negative": lambda good: good - 1,
+    "too large": lambda good: good + (1 << 62),
+    "far too large": lambda good: good + 1e300,
+    "complex": lambda good: good + 0j,
+    "truth values": lambda good: good > 1,
+    "in columns": lambda good: good[:, None],
+}
+ODD = [*(("features", what) for what in ODD_FEATURES), *(("labels", what) for what in ODD_LABELS)]
+
+
+@pytest.mark.parametrize(("part", "what"), ODD)
+def test_features_and_labels_of_other_values_are_refused_in_a_line(tmp_path, part, what):
+    good, path = blobs(3), tmp_path / "train.npz"
+    odd = {"features": ODD_FEATURES, "labels": ODD_LABELS}[part][what](getattr(good, part))
+    features, labels = good._replace(**{part: odd})
+    np.savez(path, feature_list=features, label_list=labels)
+    with pytest.raises(
+        UserError, match=r"train.npz is damaged \(no finite real N x E features .*: run `python -m lpclip"
+    ):
+        linear_probe.read_split(path)
+
+
+@pytest.mark.parametrize("floats", ["f2", "f4", "f8", ">f4"])
+@pytest.mark.parametrize("numbers", ["i8", "u1", "f4"])
+def test_floats_and_whole_numbers_of_any_width_are_features_and_labels(tmp_path, floats, numbers):
+    good = blobs(3)
+    np.savez(tmp_path / "train.npz", feature_list=good.features.astype(floats), label_list=good.labels.astype(numbers))
+    read = linear_probe.read_split(tmp_path / "train.npz")
+    assert np.array_equal(read.labels, good.labels)
+    assert np.array_equal(read.features, good.features.astype(floats))
+
+
+def test_features_of_different_widths_are_refused(tmp_path, capsys):
+    splits = write_features(tmp_path, True, "train", "val", "test")
+    feat_extractor.write(tmp_path / "Own" / "test.npz", splits["test"].features[:, :4], splits["test"].labels, True, "")
+    assert probe(tmp_path) == 2
+    assert "are of different CLIPs or splits of the data set: run `python -m lpclip" in capsys.readouterr().err
+
+
 def test_features_of_different_clips_or_splits_are_refused(tmp_path, capsys):
     write_features(tmp_path, True, "train", "val", "test")
     write_features(tmp_path, True, "test", made_of="CLIP 2:other, split b")
