@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 import threading
-from typing import BinaryIO, Iterator
+from typing import BinaryIO, Iterator, Optional
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,7 +17,45 @@ from modprompt.storage.opening import PathLike, Refused, open_regular
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MOST_MEGAPIXELS = 100.0
 VARIABLE = "MODPROMPT_MAX_MEGAPIXELS"  # of the environment, so that loaders' workers have it, too
-_BOUND = threading.Lock()
+
+
+class NotRead(Refused):
+    """An image that is not read, though its file may be whole: too large, or not to be had now."""
+
+
+class _PillowsBound:
+    """Pillow's own bound is another one, and holds for the process: it is off while any thread opens an image."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # of the count alone: threads that read do not wait for one another
+        self._inside = 0
+        self._theirs: Optional[int] = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                Image.MAX_IMAGE_PIXELS = self._theirs
+
+    def admit(self, pixels: int) -> None:
+        """Raise it to so many pixels, if it is lower."""
+        with self._lock:
+            theirs = self._theirs if self._inside else Image.MAX_IMAGE_PIXELS
+            if theirs is None or theirs >= pixels:
+                return
+            if self._inside:
+                self._theirs = pixels
+            else:
+                Image.MAX_IMAGE_PIXELS = pixels
+
+
+_PILLOWS = _PillowsBound()
 
 
 def bound(megapixels: float) -> None:
@@ -57,18 +95,21 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
     Raises:
         FileNotFoundError: if there is none.
         UserError: if it is no regular file, or may not be read.
-        Refused: in one line, if it is of another format, too large, damaged, or what the block does with it fails.
+        Refused: in one line, if it is of another format, damaged, or what the block does with it fails; `NotRead` if
+            it is too large, takes too much memory, or the disk fails.
     """
     with open_regular(path) as file:
         try:
             with _identified(file) as image:
                 _require_size(*image.size)
                 yield image
-        except UserError:
+        except (UserError, Refused):
             raise
         except MemoryError:
-            raise Refused("it takes more memory than there is") from None
+            raise NotRead("it takes more memory than there is: scale it down, or free memory") from None
         except Exception as error:  # decoders raise all kinds
+            if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
+                raise NotRead(f"{error.strerror}: run again when its disk can be read") from None
             raise Refused(" ".join(str(error).split())[:120] or type(error).__name__) from None
 
 
@@ -83,30 +124,27 @@ def read_rgb(path: PathLike) -> Image.Image:
     """
     try:
         with opened(path) as image:
-            pixels = image.width * image.height
-            if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
-                Image.MAX_IMAGE_PIXELS = pixels
+            _PILLOWS.admit(image.width * image.height)
             return image.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"image not found: {path}") from None
+    except NotRead as error:
+        raise UserError(f"cannot read the image {path}: {error}") from None
     except Refused as error:
         raise UserError(f"cannot read the image {path} ({error}): replace the file") from None
 
 
 def _identified(file: BinaryIO) -> Image.Image:
-    with _BOUND:  # Pillow's own bound is another one, and holds for the process
-        theirs, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    with _PILLOWS:
         try:
             return Image.open(file, formats=FORMATS)
         except UnidentifiedImageError:
             raise Refused(f"it is none of {', '.join(FORMATS)}, or damaged") from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = theirs
 
 
 def _require_size(width: int, height: int) -> None:
     if width * height > most_megapixels() * 1e6:
-        raise Refused(
+        raise NotRead(
             f"it has {width} x {height} pixels, more than {most_megapixels():g} megapixels: INPUT.MAX_MEGAPIXELS, or "
             f"{VARIABLE} in the environment, raises that"
         )

@@ -4,12 +4,13 @@ import os
 import stat
 import threading
 from pathlib import Path
-from typing import BinaryIO, Optional, Union
+from typing import BinaryIO, List, Optional, Union
 
 from modprompt.errors import UserError
 
 PathLike = Union[str, Path]
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_BLOCK = 1 << 16
 
 
 class Refused(ValueError):
@@ -47,6 +48,19 @@ def open_regular(path: PathLike) -> BinaryIO:
     return os.fdopen(file, "rb")
 
 
+def _read_on(file: BinaryIO, most: int) -> bytes:
+    """All of a file, or more than `most` bytes of it; the size that a file system reports may be none, as /proc's."""
+    asked = min(most, os.fstat(file.fileno()).st_size) + 1  # memory is taken for all that is asked for
+    blocks: List[bytes] = []
+    have = 0
+    while asked:
+        blocks.append(file.read(asked))
+        have += len(blocks[-1])
+        at_end = len(blocks[-1]) < asked
+        asked = 0 if at_end else min(max(have, _BLOCK), most + 1 - have)
+    return b"".join(blocks)
+
+
 def read_bytes(path: PathLike, most: int = 1 << 30) -> bytes:
     """All of a regular file.
 
@@ -59,7 +73,7 @@ def read_bytes(path: PathLike, most: int = 1 << 30) -> bytes:
         UserError: as `open_regular`, or if it is larger.
     """
     with open_regular(path) as file:
-        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # memory is taken for all that is asked for
+        content = _read_on(file, most)
     if len(content) > most:
         raise UserError(f"{path} is larger than {most:,} bytes, which no such file is")
     return content

@@ -26,6 +26,7 @@ MOST_BYTES = 400 * 10**9  # of a file: ImageNet's largest archive has 150 GB
 _MOST_DIGITS = 20
 _PAGES = ("text/html", "application/xhtml+xml")
 _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<meta ")
+_BLANK = b"\xef\xbb\xbf \t\r\n"
 _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
@@ -79,8 +80,12 @@ def _open_part(part: Path) -> BinaryIO:
     return os.fdopen(file, "r+b")
 
 
-class _Refused(UserError):
-    """What a server gives is not the file: no part of it is kept."""
+class _WrongPart(UserError):
+    """What stands in the part is not of the file: it is removed."""
+
+
+class _WrongAnswer(UserError):
+    """What a server answers is not the file, as a page to log in to a network: nothing of it goes into the part."""
 
 
 def _number(text: str | None) -> int | None:
@@ -88,29 +93,47 @@ def _number(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
-        raise _Refused(f"the server says that it sends {text[:40]!r} bytes")
+        raise _WrongAnswer(f"the server says that it sends {text[:40]!r} bytes")
     return int(text)
 
 
-def _require_room(size: int | None) -> None:
+def _require_room(size: int | None, wrong: type[UserError]) -> None:
     if size is not None and size > MOST_BYTES:
-        raise _Refused(f"it has more than {MOST_BYTES // 10**9} GB, which no data set's file has")
+        raise wrong(f"it has more than {MOST_BYTES // 10**9} GB, which no data set's file has")
 
 
 def _nothing_is_left(error: urllib.error.HTTPError, have: int) -> None:
     """For a server that has nothing to send behind a part: it must be the whole file, as far as that is said."""
     size = (error.headers.get("Content-Range") or "").rpartition("/")[2]
     if size.isdigit() and size != str(have):
-        raise _Refused(f"the part that is here has {have} bytes, the server's file {size[:_MOST_DIGITS]}")
+        longer = len(size) < _MOST_DIGITS and int(size) < have
+        raise (_WrongPart if longer else _WrongAnswer)(
+            f"the part that is here has {have} bytes, the server's file {size[:_MOST_DIGITS]}"
+        )
 
 
-def _require_file(response: http.client.HTTPResponse, have: int, checked: bool) -> None:
-    """What the headers of an answer must say."""
+def _require_file(response: http.client.HTTPResponse, have: int, start: int, checked: bool) -> None:
+    """What the headers of an answer must say; it begins at `start` of the file, and `have` bytes are here."""
     part = response.headers.get("Content-Range") or ""
-    if have and part and not part.startswith(f"bytes {have}-"):
-        raise _Refused(f"the server was asked for what follows byte {have}, and sends {part[:60]!r}")
-    if not checked and response.headers.get_content_type() in _PAGES:
-        raise _Refused("the server sends a web page in place of the file")
+    if start and part and not part.startswith(f"bytes {start}-"):
+        raise _WrongAnswer(f"the server was asked for what follows byte {start}, and sends {part[:60]!r}")
+    would_lose = have > start
+    if (would_lose or not checked) and response.headers.get_content_type() in _PAGES:
+        raise _WrongAnswer("the server sends a web page in place of the file")
+
+
+def _require_more(first: bytes, total: int | None, have: int) -> None:
+    """For an answer that begins the file anew: what is here must not be given up for less."""
+    if _is_page(first):
+        raise _WrongAnswer("what was sent is a web page, not the file")
+    if have and not first:
+        raise _WrongAnswer("what was sent is empty")
+    if total is not None and total < have:
+        raise _WrongAnswer(f"the server does not resume, and its file has {total} bytes, the part that is here {have}")
+
+
+def _is_page(content: bytes) -> bool:
+    return content.lstrip(_BLANK)[:20].lower().startswith(_PAGE_STARTS)
 
 
 def _append(url: str, part: Path, checked: bool) -> None:
@@ -128,19 +151,23 @@ def _append(url: str, part: Path, checked: bool) -> None:
                 return _nothing_is_left(error, have)
             raise
         with response:
-            have = have if response.status == 206 else 0
-            _require_file(response, have, checked)
+            start = have if response.status == 206 else 0
+            _require_file(response, have, start, checked)
             left = _number(response.headers.get("Content-Length"))
-            total = None if left is None else left + have
-            _require_room(total)
-            file.truncate(file.seek(have))
+            total = None if left is None else left + start
+            _require_room(total, _WrongAnswer)
+            chunk = response.read(_CHUNK)
+            if not start:
+                _require_more(chunk, total, have)
+            file.truncate(file.seek(start))
             with tqdm(
-                total=total, initial=have, unit="B", unit_scale=True, desc=part.name.removesuffix(".part")
+                total=total, initial=start, unit="B", unit_scale=True, desc=part.name.removesuffix(".part")
             ) as bar:
-                while chunk := response.read(_CHUNK):
-                    _require_room(file.tell() + len(chunk))
+                while chunk:
+                    _require_room(file.tell() + len(chunk), _WrongPart)
                     file.write(chunk)
                     bar.update(len(chunk))
+                    chunk = response.read(_CHUNK)
             arrived = file.tell()
     if total is not None and arrived != total:
         raise http.client.IncompleteRead(b"", total - arrived)
@@ -149,12 +176,12 @@ def _append(url: str, part: Path, checked: bool) -> None:
 def _require_content(part: Path) -> None:
     """Something must have come, and no page that says why nothing did."""
     with open_regular(part) as file:
-        start = file.read(_CHUNK).lstrip(b"\xef\xbb\xbf \t\r\n")[:20].lower()
-    if start.startswith(_PAGE_STARTS):
-        raise _Refused("what was sent is a web page, not the file")
-    if not start:
-        raise _Refused("what was sent is empty")
-    _require_room(part.stat().st_size)
+        start = file.read(_CHUNK)
+    if _is_page(start):
+        raise _WrongPart("what was sent is a web page, not the file")
+    if not start.strip(_BLANK):
+        raise _WrongPart("what was sent is empty")
+    _require_room(part.stat().st_size, _WrongPart)
 
 
 def _drive(identity: str, part: Path) -> None:
@@ -180,12 +207,21 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
         digest: "kind:hex" it must have, or "".
 
     Raises:
-        UserError: if it cannot be had or the disk is full; if it is a web page, empty or larger than MOST_BYTES, or its
-            digest is wrong: then it is removed.
+        UserError: if it cannot be had or the disk is full; if a wrong answer comes, a web page for one: then the part
+            stays as it was; if what arrived is a web page, empty or larger than MOST_BYTES, or its digest is wrong:
+            then it is removed.
     """
     with _alone(target.parent):
         if not target.exists():  # else another process was faster
             _download(target, url, drive, digest)
+
+
+def _kept(part: Path) -> str:
+    """What is said of a part after a wrong answer; one in which nothing stands is removed."""
+    if not part.stat().st_size:
+        part.unlink()
+        return "nothing of it is kept; run again"
+    return f"{part} is kept as it was; run again to go on from there, remove it to begin anew"
 
 
 def _download(target: Path, url: str, drive: str, digest: str) -> None:
@@ -200,7 +236,9 @@ def _download(target: Path, url: str, drive: str, digest: str) -> None:
         else:
             _drive(drive, part)
         _require_content(part)
-    except _Refused as error:
+    except _WrongAnswer as error:
+        raise UserError(f"{target.name}: {error}: {_kept(part)}, or {by_hand}") from None
+    except _WrongPart as error:
         part.unlink()
         raise UserError(f"{target.name}: {error}: removed; {by_hand}") from None
     except _BROKEN as error:

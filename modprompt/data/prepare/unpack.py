@@ -140,6 +140,7 @@ def _unpack_zip(file: BinaryIO, archive: Path, folder: Path, room: _Room) -> Non
 
 def _unpack_tar(file: Any, archive: Path, folder: Path, room: _Room) -> None:
     stream: Any = _Stream(file, room.most)
+    written: set[str] = set()
     with tarfile.open(fileobj=stream, mode="r:") as content:
         for member in tqdm(content, desc=f"unpacking {archive.name}", unit="file"):
             room.enter()
@@ -152,6 +153,9 @@ def _unpack_tar(file: Any, archive: Path, folder: Path, room: _Room) -> None:
             room.require(member.size)
             extracted = content.extractfile(member)
             assert extracted is not None  # of a regular one
+            if member.name in written:  # `tar -r` puts what is newer behind
+                place.unlink()
+            written.add(member.name)
             with extracted:
                 _write(extracted, place, member.name, room)
         _require_end(file, content.offset, room)
@@ -169,10 +173,34 @@ def _require_end(file: Any, place: int, room: _Room) -> None:
         room.take(len(chunk))
 
 
+def _is_zip(file: BinaryIO, start: bytes) -> bool:
+    """Whether a file is a zip, maybe with something in front: a program that unpacks it, or the mark of a split one.
+
+    What is_zipfile looks at stands at the end of a tar that holds a zip, too.
+    """
+    if start.startswith(_ZIP):
+        return True
+    if start.startswith(tuple(mark for mark, _ in _COMPRESSED)) or _is_tar(start):
+        return False
+    return zipfile.is_zipfile(file)
+
+
+def _is_tar(start: bytes) -> bool:
+    """Whether the first block is a tar's header, whole or damaged."""
+    if start[257:262] == b"ustar":
+        return True
+    try:
+        tarfile.TarInfo.frombuf(start, tarfile.ENCODING, "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
 def _unpack(file: BinaryIO, archive: Path, folder: Path) -> None:
-    room, start = _Room(archive), file.read(8)
+    room, start = _Room(archive), file.read(tarfile.BLOCKSIZE)
+    is_zip = _is_zip(file, start)
     file.seek(0)
-    if start.startswith(_ZIP):  # what is_zipfile looks at stands at the end of a tar that holds one, too
+    if is_zip:
         _unpack_zip(file, archive, folder, room)
         return
     for mark, decompressed in _COMPRESSED:

@@ -6,8 +6,10 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -161,6 +163,47 @@ def test_what_a_block_does_with_an_open_image_is_refused_too(tmp_path):
         raise Image.DecompressionBombError("a bomb")
     with pytest.raises(FileNotFoundError, match="nothing"):
         read_rgb(tmp_path / "nothing")
+
+
+def test_threads_read_side_by_side_and_leave_pillows_bound(tmp_path, monkeypatch):
+    (tmp_path / "image").write_bytes(encoded("PNG"))
+    meet, plain, theirs = threading.Barrier(8, timeout=20), Image.open, Image.MAX_IMAGE_PIXELS
+
+    def slow(*args, **kwargs):
+        meet.wait()  # for all eight: one that waits for a lock breaks it
+        assert Image.MAX_IMAGE_PIXELS is None
+        meet.wait()
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(Image, "open", slow)
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(read_rgb, [tmp_path / "image"] * 8))
+    assert [image.size for image in images] == [(12, 10)] * 8
+    assert theirs == Image.MAX_IMAGE_PIXELS
+
+
+def test_bound_is_raised_for_a_large_image_while_another_thread_opens_one(tmp_path, monkeypatch):
+    (tmp_path / "image").write_bytes(encoded("PNG"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with image_files._PILLOWS:  # as in another thread
+        image = read_rgb(tmp_path / "image")
+    assert Image.MAX_IMAGE_PIXELS == 120
+    assert image.crop((0, 0, 12, 9)).size == (12, 9)
+
+
+def test_reasons_of_ours_pass_whole_and_a_whole_file_is_not_to_be_replaced(tmp_path):
+    (tmp_path / "image.png").write_bytes(png_header(20000, 20000))
+    with pytest.raises(UserError, match=f"or {VARIABLE} in the environment, raises that$"):
+        read_rgb(tmp_path / "image.png")
+    (tmp_path / "small.png").write_bytes(encoded("PNG"))
+    with pytest.raises(Refused, match="a{200}$"), opened(tmp_path / "small.png"):
+        raise Refused("a" * 200)
+    for error, said in ((MemoryError(), "takes more memory than there is"), (OSError(5, "Input/output error"), "disk")):
+        with pytest.raises(image_files.NotRead, match=said), opened(tmp_path / "small.png"):
+            raise error
+    (tmp_path / "small.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="replace the file$"):
+        read_rgb(tmp_path / "small.png")
 
 
 REAL = {

@@ -1,6 +1,9 @@
 """Pipes, devices and folders given as files: one line, at once."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +14,15 @@ from modprompt.hosts import install
 from modprompt.runs.checkpoint import newest_checkpoint
 from modprompt.runs.checkpoint import read as read_checkpoint
 from modprompt.runs.settings import read_settings
+from modprompt.storage import opening
 from modprompt.storage.arrays import read_arrays
 from modprompt.storage.opening import open_regular, read_bytes, read_text
 from modprompt.storage.tensors import read_run, read_tensors, read_weights
 from modprompt.trainers import training_state
+from tests.conftest import ROOT
 from tests.modprompt.hosts.stand_in import write_host
 
+SIZELESS = Path("/proc/self/status")
 READERS = {
     "checkpoint": read_checkpoint,
     "tensors": read_tensors,
@@ -80,6 +86,44 @@ def test_links_are_followed_to_read_and_too_large_files_are_not_read(tmp_path):
     (tmp_path / "real").write_bytes(b"\xff")
     with pytest.raises(UserError, match="not UTF-8 text"):
         read_text(tmp_path / "link")
+
+
+@pytest.mark.skipif(not SIZELESS.exists(), reason="needs a file whose reported size is none")
+def test_file_whose_reported_size_is_none_is_read_whole():
+    assert SIZELESS.stat().st_size == 0
+    lines = read_text(SIZELESS).splitlines()
+    assert lines[0].startswith("Name:")
+    assert len(lines) > 20
+    with pytest.raises(UserError, match="larger than 9 bytes"):
+        read_bytes(SIZELESS, 9)
+
+
+@pytest.mark.parametrize("said", [0, 1, 70_000, 1 << 17])
+def test_size_that_is_reported_too_small_cuts_nothing_off(said, tmp_path, monkeypatch):
+    content = bytes(range(256)) * 1024
+    (tmp_path / "file").write_bytes(content)
+    fstat = os.fstat
+
+    class Facts:
+        st_size = said
+
+        def __init__(self, number):
+            self.st_mode = fstat(number).st_mode
+
+    monkeypatch.setattr(opening.os, "fstat", Facts)
+    assert read_bytes(tmp_path / "file", len(content)) == content
+    with pytest.raises(UserError, match="larger than"):
+        read_bytes(tmp_path / "file", len(content) - 1)
+
+
+@pytest.mark.skipif(not SIZELESS.exists(), reason="needs a file whose reported size is none")
+def test_memory_is_not_asked_for_all_that_a_file_may_have():
+    program = (
+        "import resource\nfrom modprompt.storage.opening import read_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "assert len(read_bytes('/proc/self/status', 1 << 40)) > 500"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=60)
 
 
 def test_yaml_whose_aliases_explode_is_refused(tmp_path):

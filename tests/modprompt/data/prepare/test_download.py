@@ -1,4 +1,4 @@
-"""What a server may say that is not the file: wrong lengths, web pages, other parts, too much. Nothing of it is kept."""
+"""What a server may say that is not the file: wrong lengths, web pages, other parts, too much. Nothing of it is kept, and what was there is."""
 
 import hashlib
 import http.server
@@ -40,8 +40,8 @@ def server():
         thread.join()
 
 
-def refused(server, folder, *, status=200, body=b"content", digest="", part=None, **headers):
-    """The message of a download that ends so; it has left nothing."""
+def refused(server, folder, *, status=200, body=b"content", digest="", part=None, kept=False, **headers):
+    """The message of a download that ends so; it has left nothing but the part, if that is to be kept."""
     server.answer = status, {name.replace("_", "-"): value for name, value in headers.items()}, body
     if part is not None:
         (folder / "f.zip.part").write_bytes(part)
@@ -49,7 +49,8 @@ def refused(server, folder, *, status=200, body=b"content", digest="", part=None
     with pytest.raises(UserError) as raised:
         download(folder / "f.zip", url=url, digest=digest)
     assert "\n" not in str(raised.value)
-    assert list(folder.iterdir()) == []
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == ({"f.zip.part": part} if kept else {})
+    assert ("run again to go on" in str(raised.value)) == kept
     assert str(raised.value).startswith("f.zip: ")
     assert f"fetch {url} by hand" in str(raised.value)
     return str(raised.value)
@@ -97,13 +98,45 @@ def test_empty_file_is_refused(server, tmp_path):
 
 @pytest.mark.parametrize("part", ["bytes 0-6/7", "bytes 3-9/10", "lines 4-6/7"])
 def test_other_part_than_was_asked_for_is_refused(part, server, tmp_path):
-    said = refused(server, tmp_path, status=206, part=b"cont", Content_Range=part)
+    said = refused(server, tmp_path, status=206, part=b"cont", kept=True, Content_Range=part)
     assert "was asked for what follows byte 4, and sends" in said
 
 
 def test_part_of_another_file_is_refused_though_nothing_is_left_to_send(server, tmp_path):
     said = refused(server, tmp_path, status=416, part=b"too much content", Content_Range="bytes */7")
     assert "the part that is here has 16 bytes, the server's file 7" in said
+
+
+def test_part_is_kept_though_the_server_has_less_to_say_than_its_size(server, tmp_path):
+    said = refused(server, tmp_path, status=416, part=b"cont", kept=True, Content_Range="bytes */7")
+    assert "the part that is here has 4 bytes, the server's file 7" in said
+
+
+DIGEST = "md5:" + hashlib.md5(b"the file").hexdigest()
+WRONG = {
+    "page": {"body": PAGE},
+    "page by its type": {"body": b"log in", "Content_Type": "text/html"},
+    "empty": {"body": b""},
+    "short": {"body": b"log", "Content_Length": "3"},
+    "no number": {"Content_Length": "many"},
+    "too large": {"Content_Length": "400000000001"},
+}
+
+
+@pytest.mark.parametrize("digest", ["", DIGEST])
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_part_outlives_a_wrong_answer_and_is_gone_on_from(wrong, digest, server, tmp_path):
+    refused(server, tmp_path, part=b"the ", digest=digest, kept=True, **wrong)
+    server.answer = 206, {"Content-Range": "bytes 4-7/8", "Content-Length": "4"}, b"file"
+    download(tmp_path / "f.zip", url=f"http://127.0.0.1:{server.server_port}/f.zip", digest=digest)
+    assert (tmp_path / "f.zip").read_bytes() == b"the file"
+
+
+def test_server_that_does_not_resume_sends_all_of_it(server, tmp_path):
+    (tmp_path / "f.part").write_bytes(b"other")
+    server.answer = 200, {"Content-Length": "8"}, b"the file"
+    download(tmp_path / "f", url=f"http://127.0.0.1:{server.server_port}/f", digest=DIGEST)
+    assert (tmp_path / "f").read_bytes() == b"the file"
 
 
 def test_part_that_is_whole_is_taken(server, tmp_path):

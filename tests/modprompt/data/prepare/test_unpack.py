@@ -62,21 +62,53 @@ def test_tar_that_ends_in_a_zip_is_a_tar(tmp_path):
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["inner.zip"]
 
 
+def test_last_of_a_tars_members_of_one_name_is_taken(tmp_path):
+    (tmp_path / "a").write_bytes(tarred(("a/b", b"old and longer"), ("c", b"c"), ("a/b", b"new"), ("a/b", b"last")))
+    unpack(tmp_path / "a", tmp_path / "folder")
+    assert (tmp_path / "folder/a/b").read_bytes() == b"last"
+    assert "'./a/b' stands on another one" in refused_tar(tmp_path, ("a/b", b"1"), ("./a/b", b"2"))
+    assert "'a' stands on another one" in refused_tar(tmp_path, ("a", None), ("a", b"2"))
+    assert "'a' stands in or on another one" in refused_tar(tmp_path, ("a", b"1"), ("a", None), ("a", b"1"))
+
+
+def refused_tar(folder, *members):
+    (folder / "of_its_own").mkdir(exist_ok=True)
+    return refused(tarred(*members), folder / "of_its_own")
+
+
+FRONTS = [b"PK00", b"PK\7\x08", b"MZ" + bytes(range(256)) * 9, b"#!/bin/sh\nunzip $0\n"]
+
+
+@pytest.mark.parametrize("front", FRONTS)
+def test_zip_with_something_in_front_is_a_zip(front, tmp_path):
+    (tmp_path / "a").write_bytes(front + zip_of(GOOD))
+    unpack(tmp_path / "a", tmp_path / "folder")
+    assert {name: (tmp_path / "folder" / name).read_bytes() for name in GOOD} == GOOD
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_damaged_tar_that_ends_in_a_zip_is_no_zip(mode, tmp_path):
+    content = tarred(("inner.zip", bytes(zip_of(GOOD))), mode=mode)
+    content[140 if mode == "w" else 12] ^= 1
+    assert "it is not a whole archive" in refused(content, tmp_path).replace("a.zip is", "it is")
+
+
+def test_zips_member_of_the_same_name_is_refused(tmp_path):
+    twice = zipped(("a/b", b"one"), ("a/c", b"two")).replace(b"a/c", b"a/b")
+    assert "its member 'a/b' stands on another one" in refused(twice, tmp_path)
+
+
 @pytest.mark.parametrize("make", [zipped, tarred])
 def test_member_on_top_of_another_is_refused(make, tmp_path):
-    twice = make(("a/b", b"one"), ("a/c", b"two"))
-    twice = twice.replace(b"a/c", b"a/b")
-    if make is tarred:
-        twice = tarred(("a/b", b"one"), ("a/b", b"two"))
-    assert "its member 'a/b' stands on another one" in refused(twice, tmp_path)
     assert "'a/b/c' stands in or on another one that is a file" in refused(
         make(("a/b", b"1"), ("a/b/c", b"2")), tmp_path
     )
     assert "'a/b' stands on another one" in refused(make(("a/b/c", b"1"), ("a/b", b"2")), tmp_path)
 
 
-def test_names_that_the_file_system_takes_for_one_are_refused(tmp_path, monkeypatch):
-    (tmp_path / "x").write_bytes(zipped(("a/B", b"1"), ("a/b", b"2")))
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_names_that_the_file_system_takes_for_one_are_refused(make, tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(make(("a/B", b"1"), ("a/b", b"2")))
     plain = module._place  # as a file system has it that knows no case
     monkeypatch.setattr(module, "_place", lambda name, folder: plain(name.lower(), folder))
     with pytest.raises(UserError, match="its member 'a/b' stands on another one"):
