@@ -50,7 +50,7 @@ def report(program: Callable[..., Any], *args: Any, interrupted: str = "interrup
         except KeyboardInterrupt:
             _say(interrupted)
             code = 130
-        unwritten = _written()
+        unwritten = _written(told=code != 0)
         return code or unwritten
 
 
@@ -88,8 +88,12 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _written() -> int:
-    """Have standard output written to its end; the exit code if it cannot be, after a line unless nobody reads it."""
+def _written(told: bool = False) -> int:
+    """Have standard output written to its end; the exit code if it cannot be.
+
+    Args:
+        told: a line on what is wrong is there already; else this makes one, unless nobody reads it.
+    """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -97,7 +101,8 @@ def _written() -> int:
         _mute()
         return NOBODY_READS
     except OSError as error:
-        _say(f"error: cannot write what is printed ({error.strerror})")
+        if not told:
+            _say(f"error: cannot write what is printed ({error.strerror})")
         _mute()
         return UserError.exit_code
     return 0

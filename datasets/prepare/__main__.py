@@ -2,8 +2,7 @@
 
 import sys
 
-from modprompt.data.prepare.__main__ import main
-from modprompt.programs import report
+from modprompt.data.prepare.__main__ import run as main
 
 if __name__ == "__main__":
-    sys.exit(report(main))
+    sys.exit(main())

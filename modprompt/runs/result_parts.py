@@ -18,7 +18,7 @@ def _record(**parts: Form) -> Form:
 _percentage = number(0, 100)
 _whole, _count = whole(-_MOST, _MOST), whole(0, _MOST)
 _amount = number(0, _MOST_S)  # seconds, or GiB
-_text = text()
+_text = text(names_files=True)
 _texts, _table = table_of(_text), _record()
 _round = _record(
     **dict.fromkeys(("round", "picked", "free", "asked", "labels", "images", "classes_covered", "wrong_free"), _count),

@@ -42,15 +42,18 @@ def flag(value: Any, where: str) -> None:
         refuse(where, f"{shown(value)}, not True or False")
 
 
-def text(most: int = _MOST_TEXT, least: int = 0) -> Form:
-    """A text of so many characters that can be written: JSON and pickles may hold half a character."""
+def text(most: int = _MOST_TEXT, least: int = 0, names_files: bool = False) -> Form:
+    """A text of so many characters that can be written.
+
+    JSON and pickles may hold half a character, which names of files that are no UTF-8 have.
+    """
 
     def form(value: Any, where: str) -> None:
         if type(value) is not str:
             refuse(where, f"{shown(value)}, not a text")
         if not least <= len(value) <= most:
             refuse(where, f"a text of {len(value):,} characters")
-        if not is_text(value):
+        if not (names_files or is_text(value)):
             refuse(where, f"{shown(value)}, which holds half a character")
 
     return form

@@ -65,5 +65,10 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if faulty else 0
 
 
+def run() -> int:
+    """As main, with the words of the command line, ended as all programs end."""
+    return report(main)
+
+
 if __name__ == "__main__":
-    sys.exit(report(main))
+    sys.exit(run())

@@ -66,7 +66,9 @@ def trainer_of(method: str, prec: str) -> Any:
     optimiser = optimiser if scaler is None else fused(optimiser)
     loader = Loader()
     trainer.__dict__.update(
-        cfg=SimpleNamespace(TRAIN=SimpleNamespace(PRINT_FREQ=FREQUENCY), TEST={"FEATURE_CACHE": ""}, MODEL={}),
+        cfg=SimpleNamespace(
+            TRAIN=SimpleNamespace(PRINT_FREQ=FREQUENCY), TEST={"FEATURE_CACHE": ""}, MODEL={}, OUTPUT_DIR=""
+        ),
         _models={"prompts": model.prompt_learner},
         _optims={"prompts": optimiser},
         _scheds={"prompts": None},

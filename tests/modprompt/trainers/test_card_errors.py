@@ -87,7 +87,7 @@ def test_where_a_host_starts_the_trainer_it_is_the_same_line(command, monkeypatc
         raise out_of_memory()
 
     monkeypatch.setattr(PromptTrainer, "load_clip", full)
-    monkeypatch.setattr(train, "report", lambda program, *args: program(*args))
+    monkeypatch.setattr(train, "report", lambda program, *args, **_: program(*args))
     with pytest.raises(UserError, match=r"^out of memory \(for 20.00 MiB\): give a smaller MODEL.TEXT_CHUNK ") as found:
         train.main(command(METHODS["coop_end"]))
     assert str(found.value.__cause__) == FULL

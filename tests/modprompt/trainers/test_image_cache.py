@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from modprompt.cli import train
 from modprompt.clips.design import SHORTEST, SQUASH
+from modprompt.storage import image_files
 from modprompt.trainers.image_cache import KeptLoader, with_kept_images
 from tests.conftest import ROOT
 from tests.methods import METHODS
@@ -27,8 +28,8 @@ def images(tmp_path):
 @pytest.fixture
 def opened(monkeypatch):
     """The paths of the pictures that are opened in this process."""
-    found, plain = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda file, **how: found.append(file.name) or plain(file, **how))
+    found, plain = [], image_files.open_regular
+    monkeypatch.setattr(image_files, "open_regular", lambda path: found.append(path) or plain(path))
     return found
 
 
