@@ -23,6 +23,8 @@ NOBODY_READS = 141  # exit code, as shells have it of a program that SIGPIPE has
 
 def one_line(error: BaseException) -> str:
     """The message of an error; of one that came out of a data-loader worker, the last line of what it says."""
+    if isinstance(error, OSError) and error.strerror and not error.filename:  # of an open file, a stream, a connection
+        return f"something could not be read or written ({error.strerror})"
     text = str(error).strip() or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1].partition(": ")[2]

@@ -11,6 +11,7 @@ import functools
 import gc
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -37,6 +38,11 @@ LARGE = 1 << 30
 Limit = Callable[[random.Random, Program, Path], "tuple[str, Callable[[], None]]"]  # in words, and what sets it
 
 
+HUNG = "hung in Python, whose new thread had no memory"  # it waits for that for ever: nothing of ours
+_ABORT = "cannot allocate memory for thread-local data: ABORT"  # of the C library, which asks nobody
+_OF_PYTORCH = re.compile(r"[WE]\d{4} .*/torch/")  # lines of its own log
+
+
 class Ended(NamedTuple):
     """How it ended, and its last words."""
 
@@ -46,11 +52,15 @@ class Ended(NamedTuple):
     def outcome(self) -> str:
         """In words; empty if it did not end as it must."""
         if self.code == -signal.SIGALRM and "in thread started by" in self.said:
-            return "hung in Python, whose new thread had no memory"  # it waits for that for ever: nothing of ours
-        lines = [line for line in self.said.splitlines() if line.startswith("error: ")]
+            return HUNG
+        if self.code == 127 and self.said.rstrip().endswith(_ABORT):
+            return "ended by the C library, in its own line"
         if self.code == 0:
             return "ended well in spite of it"
-        return "ended with a line" if self.code == 2 and len(lines) == 1 and "Traceback" not in self.said else ""
+        ours = [line for line in self.said.splitlines() if not _OF_PYTORCH.match(line)]
+        errors = [line for line in ours if line.startswith("error: ")]
+        told = self.code == 2 and len(errors) == 1 and not any("Traceback" in line for line in ours)
+        return "ended with a line" if told else ""
 
 
 # ------------------------------------------------------------------ limits: set in the child, each drawn
@@ -204,7 +214,7 @@ def _fault(one: Program, ended: Ended, root: Path, counted: Path, expected: dict
         lines = [line for line in ended.said.strip().splitlines() if line.strip()]
         return f"ended with {ended.code}: {' | '.join(lines[-9:])[-900:]}"
     left = [path.name for path in root.rglob("*.part*")]
-    if left:
+    if left and ended.outcome() != HUNG:  # that one was killed
         return f"left {left}"
     if in_child(lambda: quietly(one, root), 0, counted) != 0:
         return "does not go on without the limit"
