@@ -87,7 +87,7 @@ def _thumbnail(path: Path) -> _Thumbnail:
             picture.save(content, "JPEG", quality=95 if small else _QUALITY, subsampling=0 if small else 2)
     except FileNotFoundError:
         return _Thumbnail(b"", fault="there is no such file")
-    except (OSError, ValueError) as error:  # Refused and UserError are ValueErrors
+    except ValueError as error:  # Refused and UserError are
         return _Thumbnail(b"", fault=one_line(error).replace(str(path), "it")[:100])
     return _Thumbnail(content.getvalue(), small)
 

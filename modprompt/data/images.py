@@ -37,11 +37,15 @@ def relative(image: Image, image_dir: Path) -> str:
 
 
 def why_undecodable(path: str) -> str:
-    """Why an image cannot be decoded; empty if it can."""
+    """Why an image cannot be decoded; empty if it can.
+
+    Raises:
+        OSError: if this machine fails, which says nothing of the image.
+    """
     try:
         with opened(path) as image:
             image.load()
-    except (OSError, ValueError) as error:  # Refused and UserError are ValueErrors
+    except (FileNotFoundError, ValueError) as error:  # Refused and UserError are ValueErrors
         return one_line(error)
     return ""
 

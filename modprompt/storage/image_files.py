@@ -4,6 +4,7 @@ Pillow tells a format by content, and knows some that are programs (an EPS named
 """
 
 import contextlib
+import errno
 import math
 import os
 import threading
@@ -19,8 +20,8 @@ MOST_MEGAPIXELS = 100.0
 VARIABLE = "MODPROMPT_MAX_MEGAPIXELS"  # of the environment, so that loaders' workers have it, too
 
 
-class NotRead(Refused):
-    """An image that is not read, though its file may be whole: too large, or not to be had now."""
+class TooLarge(Refused):
+    """An image that is not read, though its file may be whole."""
 
 
 class _PillowsBound:
@@ -95,8 +96,8 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
     Raises:
         FileNotFoundError: if there is none.
         UserError: if it is no regular file, or may not be read.
-        Refused: in one line, if it is of another format, damaged, or what the block does with it fails; `NotRead` if
-            it is too large, takes too much memory, or the disk fails.
+        Refused: in one line, if it is of another format, damaged, too large (`TooLarge`), or the block fails on it.
+        OSError: with its name, if this machine fails: no memory, no more open files, a disk that cannot be read.
     """
     with open_regular(path) as file:
         try:
@@ -106,10 +107,10 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
         except (UserError, Refused):
             raise
         except MemoryError:
-            raise NotRead("it takes more memory than there is: scale it down, or free memory") from None
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path)) from None
         except Exception as error:  # decoders raise all kinds
             if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
-                raise NotRead(f"{error.strerror}: run again when its disk can be read") from None
+                raise OSError(error.errno, error.strerror, str(path)) from None
             raise Refused(" ".join(str(error).split())[:120] or type(error).__name__) from None
 
 
@@ -121,6 +122,7 @@ def read_rgb(path: PathLike) -> Image.Image:
     Raises:
         FileNotFoundError: if there is none; it is named.
         UserError: in one line with its name, if it cannot be read as `opened` reads.
+        OSError: as `opened`.
     """
     try:
         with opened(path) as image:
@@ -128,7 +130,7 @@ def read_rgb(path: PathLike) -> Image.Image:
             return image.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"image not found: {path}") from None
-    except NotRead as error:
+    except TooLarge as error:
         raise UserError(f"cannot read the image {path}: {error}") from None
     except Refused as error:
         raise UserError(f"cannot read the image {path} ({error}): replace the file") from None
@@ -144,7 +146,7 @@ def _identified(file: BinaryIO) -> Image.Image:
 
 def _require_size(width: int, height: int) -> None:
     if width * height > most_megapixels() * 1e6:
-        raise NotRead(
+        raise TooLarge(
             f"it has {width} x {height} pixels, more than {most_megapixels():g} megapixels: INPUT.MAX_MEGAPIXELS, or "
             f"{VARIABLE} in the environment, raises that"
         )

@@ -1,5 +1,6 @@
 """Regular files, opened without waiting: a pipe or a device given as a file is refused, not hung on."""
 
+import errno
 import os
 import stat
 import threading
@@ -11,6 +12,9 @@ from modprompt.errors import UserError
 PathLike = Union[str, Path]
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _BLOCK = 1 << 16
+
+
+_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # nothing is wrong with the file
 
 
 class Refused(ValueError):
@@ -29,6 +33,7 @@ def open_regular(path: PathLike) -> BinaryIO:
     Raises:
         FileNotFoundError: if there is none.
         UserError: if it is anything else, or may not be read.
+        OSError: if this process may open no more files.
     """
     try:
         _require_regular(os.stat(str(path)).st_mode, path)  # to open a device can do something
@@ -38,6 +43,8 @@ def open_regular(path: PathLike) -> BinaryIO:
     except UserError:
         raise
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in _OF_THE_MACHINE:
+            raise
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path} ({reason})") from None
     try:

@@ -161,3 +161,16 @@ def test_script_writes_cells_as_the_program_does(text):
 
 def test_name_of_a_file_that_is_no_utf8_is_shown_somehow(tmp_path):
     assert "a\\udcff.jpg" in Page(written(tmp_path, [Row(1, "a\udcff.jpg", "", None, None, "")])).text
+
+
+def test_page_is_not_written_without_pictures_that_are_there(tmp_path, monkeypatch):
+    """What this machine cannot open now says nothing of an image."""
+    pictures(tmp_path)
+
+    def none_left(path):
+        raise OSError(24, "Too many open files", str(path))
+
+    monkeypatch.setattr("modprompt.storage.image_files.open_regular", none_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        written(tmp_path, picks())
+    assert not (tmp_path / "round_3.html").exists()

@@ -157,8 +157,6 @@ def test_pillows_own_bound_is_kept(tmp_path):
 
 def test_what_a_block_does_with_an_open_image_is_refused_too(tmp_path):
     (tmp_path / "image").write_bytes(encoded("PNG"))
-    with pytest.raises(Refused, match="more memory than there is"), opened(tmp_path / "image"):
-        raise MemoryError
     with pytest.raises(Refused, match="bomb"), opened(tmp_path / "image"):
         raise Image.DecompressionBombError("a bomb")
     with pytest.raises(FileNotFoundError, match="nothing"):
@@ -198,8 +196,8 @@ def test_reasons_of_ours_pass_whole_and_a_whole_file_is_not_to_be_replaced(tmp_p
     (tmp_path / "small.png").write_bytes(encoded("PNG"))
     with pytest.raises(Refused, match="a{200}$"), opened(tmp_path / "small.png"):
         raise Refused("a" * 200)
-    for error, said in ((MemoryError(), "takes more memory than there is"), (OSError(5, "Input/output error"), "disk")):
-        with pytest.raises(image_files.NotRead, match=said), opened(tmp_path / "small.png"):
+    for error, said in ((MemoryError(), "Cannot allocate memory"), (OSError(5, "Input/output error"), "Input/output")):
+        with pytest.raises(OSError, match=f"{said}.*small.png"), opened(tmp_path / "small.png"):
             raise error
     (tmp_path / "small.png").write_bytes(b"no image")
     with pytest.raises(UserError, match="replace the file$"):
