@@ -19,6 +19,7 @@ _BYTES = "compares or copies bytes, and understands none of them"
 _PYTHON = "reads the codebase's own program, which is run anyway"
 NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and why there is none
     "modprompt/active/sheet.py:_thumbnail": "opens images as modprompt/data/images.py does",
+    "modprompt/clips/known.py:_content": _OURS,
     "modprompt/compat/mends.py:_mend_loading": "puts a reader of modprompt/storage into the real Dassl",
     "modprompt/compat/stand_in/dassl/utils/tools.py:read_json": "Dassl's name for what modprompt/storage/json_text.py does",
     "modprompt/data/prepare/check.py:_split_of": "reads by the readers of splits and lists",
@@ -28,6 +29,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/engine/memory.py:_number": _OF_SYSTEM,
     "modprompt/experiments/reporting/page.py:_figure": "embeds a figure that it has just drawn",
     "modprompt/experiments/reporting/results.py:_outcome_of_log": "reads by modprompt/experiments/reporting/logs.py",
+    "modprompt/experiments/reporting/table.py:_published": _OURS,
     "modprompt/hosts/install.py:uninstall": _PYTHON,
     "modprompt/hosts/manifest.py:is_untouched": _BYTES,
     "modprompt/hosts/ship.py:_engine": _OURS,

@@ -11,10 +11,9 @@ from tests.conftest import write_eurosat
 
 @pytest.fixture
 def root(tmp_path):
-    """Data sets in a folder whose name is no UTF-8 text, nor is that of a class or of an image."""
+    """Data sets in a folder whose name is no UTF-8 text, nor is that of an image."""
     root = write_eurosat(tmp_path / os.fsdecode(b"d\xe4ta"))
     images = root / "eurosat" / "2750"
-    (images / "River").rename(images / os.fsdecode(b"R\xef"))
     (images / "Forest" / "Forest_1.jpg").rename(images / "Forest" / os.fsdecode(b"\xff\n1.jpg"))
     return root
 
@@ -31,3 +30,12 @@ def test_run_on_such_names_is_a_run_and_finished_once(root, mpl_flags, mpl_optio
     capsys.readouterr()
     assert train.main(words) == 0
     assert "Finished before: " in capsys.readouterr().out
+
+
+def test_class_without_a_name_is_a_line(root, mpl_flags, mpl_options, capsys):
+    images = root / "eurosat" / "2750"
+    (images / "River").rename(images / os.fsdecode(b"R\xef"))
+    flags = [*mpl_flags]
+    flags[flags.index("--root") + 1] = str(root)
+    assert train.main([*flags, *mpl_options]) == 2
+    assert "has a name that is no UTF-8 text: rename it" in capsys.readouterr().err
