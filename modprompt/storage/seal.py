@@ -53,6 +53,8 @@ def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "dele
         UserError: if its content is not what was written.
     """
     if not isinstance(content.get(KEY), dict):
+        if any(isinstance(value, dict) and {"version", "hash"} <= set(value) for value in content.values()):
+            raise UserError(f"{path} is damaged or was changed by hand (its seal has another name): {what_to_do}")
         return False
     digest = _hash_if_any(_without_hash(content))
     if digest is None or content[KEY].get("hash") != digest:

@@ -40,3 +40,11 @@ def test_no_flipped_bit_changes_what_is_read(data):
         return
     assert whole
     assert {key: content[key] for key in RECORD} == RECORD
+
+
+def test_seal_of_another_name_is_damage():
+    """Where one bit of its name is another, the record would pass for one that never had a seal."""
+    content = sealed({"a": 1}, 2)
+    with pytest.raises(UserError, match="its seal has another name"):
+        check_seal({"modpromqt": content["modprompt"], "a": 1}, "file")
+    assert not check_seal({"a": 1, "clip": {"hash": "x"}}, "file")
