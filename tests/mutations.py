@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 Where = Tuple[Any, ...]
 HUGE = 10**30
@@ -40,22 +40,23 @@ def mutations(content: Any, most_items: int = 3) -> Iterator[Tuple[str, Any]]:
     Yields:
         (where and what, a mutated copy), as in ("modprompt.clip.size is 'text'", {...}).
     """
-    for where, value in _places(content, (), most_items):
+    for where, value in places(content, (), most_items):
         for wrong in WRONG.get(_kind(value), OTHER):
-            yield f"{_named(where)} is {_shown(wrong)}", _with(content, where, wrong)
+            yield f"{named(where)} is {_shown(wrong)}", changed(content, where, wrong)
         if isinstance(value, dict):
-            yield f"{_named(where)} has {EXTRA} {EXTRA!r}", _with(content, where, {**value, EXTRA: 1})
+            yield f"{named(where)} has {EXTRA} {EXTRA!r}", changed(content, where, {**value, EXTRA: 1})
         if isinstance(value, (list, tuple)) and value:
-            yield f"{_named(where)} has {EXTRA} item", _with(content, where, [*value, value[-1]])
+            yield f"{named(where)} has {EXTRA} item", changed(content, where, [*value, value[-1]])
         if where:
-            yield f"{_named(where)} is {MISSING}", _without(content, where)
+            yield f"{named(where)} is {MISSING}", _without(content, where)
 
 
 def _kind(value: Any) -> type:
     return next((kind for kind in WRONG if isinstance(value, kind)), list if isinstance(value, tuple) else object)
 
 
-def _places(value: Any, where: Where, most_items: int) -> Iterator[Tuple[Where, Any]]:
+def places(value: Any, where: Where = (), most_items: Optional[int] = None) -> Iterator[Tuple[Where, Any]]:
+    """(keys that lead to it, value) of a content and of all that is in it, what holds something before that."""
     yield where, value
     inner: Iterator[Tuple[Any, Any]] = iter(())
     if isinstance(value, dict):
@@ -63,10 +64,11 @@ def _places(value: Any, where: Where, most_items: int) -> Iterator[Tuple[Where, 
     elif isinstance(value, (list, tuple)):
         inner = iter(list(enumerate(value))[:most_items])
     for key, item in inner:
-        yield from _places(item, (*where, key), most_items)
+        yield from places(item, (*where, key), most_items)
 
 
-def _named(where: Where) -> str:
+def named(where: Where) -> str:
+    """A place in words."""
     return ".".join(map(str, where)) or "all of it"
 
 
@@ -89,7 +91,8 @@ def _owner(content: Any, where: Where) -> Any:
     return content
 
 
-def _with(content: Any, where: Where, value: Any) -> Any:
+def changed(content: Any, where: Where, value: Any) -> Any:
+    """A copy with another value at a place."""
     if not where:
         return _copy(value)
     made = _copy(content)

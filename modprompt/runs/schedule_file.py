@@ -75,7 +75,7 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
             raise Refused("it holds no sides")
     except ValueError as error:  # Refused is one
-        raise UserError(f"{path} is damaged or no schedule of a search ({_one_line(error)})") from None
+        raise UserError(f"{path} is damaged or no schedule of a search ({str(error)[:120]})") from None
     if not check_seal(content, path, "search anew, or write the pairs out: [[remove, add], ...]"):
         raise UserError(
             f"{path} is no schedule of a search (it has no hash): write the pairs out, [[remove, add], ...]"
@@ -95,10 +95,6 @@ def _as_json(side: SideOfSearch) -> Dict[str, Any]:
         content["options"] = [[["all" if r == ALL else r, a] for r, a in layer] for layer in side.options]
         content["alphas"] = [[list(layer) for layer in epoch] for epoch in side.alphas]
     return content
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join((str(error) or type(error).__name__).split())[:120]
 
 
 def _sides_in(content: Mapping[str, Any]) -> Dict[str, SideOfSearch]:

@@ -13,6 +13,7 @@ from typing import BinaryIO, Iterator, Optional
 from PIL import Image, UnidentifiedImageError
 
 from modprompt.errors import UserError
+from modprompt.programs import one_line
 from modprompt.storage.opening import PathLike, Refused, open_regular
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -111,7 +112,7 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
         except Exception as error:  # decoders raise all kinds
             if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
                 raise OSError(error.errno, error.strerror, str(path)) from None
-            raise Refused(" ".join(str(error).split())[:120] or type(error).__name__) from None
+            raise Refused(one_line(error)[:120]) from None
 
 
 def read_rgb(path: PathLike) -> Image.Image:

@@ -3,6 +3,7 @@
 import json
 from typing import Any, Callable, Iterable, List, Optional, Tuple, Union
 
+from modprompt.programs import one_line
 from modprompt.storage.opening import Refused
 
 MOST_LEVELS = 100
@@ -35,7 +36,7 @@ def parse(
     except RecursionError:
         raise Refused(_too_deep()) from None
     except ValueError as error:  # no JSON, no UTF-8, or more digits than Python reads
-        said = " ".join(str(error).split())
+        said = one_line(error)
         raise Refused(_too_long() if "digits" in said else said[:160]) from None
     _require_bounds(content)
     return content

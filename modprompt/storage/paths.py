@@ -1,5 +1,6 @@
 """Paths that a file names: relative, without `..`, and inside the folder they belong to."""
 
+import itertools
 import os
 import stat
 from pathlib import Path, PureWindowsPath
@@ -30,6 +31,12 @@ def of_user(path: PathLike) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise UserError(f"{path}: nobody knows the folder of that user: write it out, or ./~ in front") from None
+
+
+def free_name(path: str) -> str:
+    """A path, or with a number behind it (-2, -3, ...) if there is something of that name."""
+    later = (f"{path}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], later) if not os.path.lexists(name))
 
 
 def is_inside(name: object) -> bool:

@@ -10,6 +10,7 @@ import dassl.data.transforms.transforms as known_transforms
 from yacs.config import CfgNode
 
 from modprompt.clips.design import SHORTEST, SQUASH
+from modprompt.trainers.merging import node_of
 
 Fault = Tuple[str, str]  # a setting's dotted key, and what is wrong with it
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -107,11 +108,8 @@ _RULES: Dict[str, _Rule] = {
 def faults(cfg: CfgNode) -> Iterator[Fault]:
     """Settings whose faults would otherwise show late or not at all, or as an error of another library."""
     for key, rule in _RULES.items():
-        *path, leaf = key.split(".")
-        node: Any = cfg
-        for part in path:
-            node = node[part]
-        if leaf in node and not rule.fits(node[leaf]):
+        node, leaf = node_of(cfg, key)
+        if node is not None and leaf in node and not rule.fits(node[leaf]):
             yield key, f"{key} must be {rule.meaning}, got {node[leaf]!r}"
     yield from _transform_faults(cfg.INPUT)
 

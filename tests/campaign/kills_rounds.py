@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from modprompt.data.readers.eurosat import CLASS_NAMES
 from modprompt.storage.text import write_whole
 from tests.campaign import kills
 from tests.campaign.figures import Figure, joined
@@ -30,26 +31,12 @@ def _fill(path: Path) -> None:
     text = path.read_text("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     for row in rows:
-        row["label"] = row["label"] or NAMES[Path(row["file"]).parent.name]
+        row["label"] = row["label"] or CLASS_NAMES[Path(row["file"]).parent.name]
     filled = io.StringIO(newline="")
     writer = csv.DictWriter(filled, rows[0])
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, filled.getvalue())
-
-
-NAMES = {
-    "AnnualCrop": "Annual Crop Land",
-    "Forest": "Forest",
-    "HerbaceousVegetation": "Herbaceous Vegetation Land",
-    "Highway": "Highway or Road",
-    "Industrial": "Industrial Buildings",
-    "Pasture": "Pasture Land",
-    "PermanentCrop": "Permanent Crop Land",
-    "Residential": "Residential Buildings",
-    "River": "River",
-    "SeaLake": "Sea or Lake",
-}
 
 
 def _rounds(root: Path) -> None:

@@ -97,8 +97,8 @@ def _as_json(content: Any, text: str = "") -> bytes:
 
 def _holed(content: Any) -> Iterator[tuple[str, Any]]:
     """The content with a mark in the place of each part."""
-    for where, _ in mutating._places(content, (), 3):
-        yield mutating._named(where), mutating._with(content, where, _PLACE)
+    for where, _ in mutating.places(content, (), 3):
+        yield mutating.named(where), mutating.changed(content, where, _PLACE)
 
 
 def _yaml_mutants(raw: bytes, kind: Kind) -> Iterator[Mutant]:

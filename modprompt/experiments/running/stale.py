@@ -17,6 +17,7 @@ from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import state
 from modprompt.runs import folder as run_folder
 from modprompt.storage import lock
+from modprompt.storage.paths import free_name
 
 PATIENCE_S = 300.0
 
@@ -57,7 +58,7 @@ def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
     try:
         if not by_stale and state.by_result(job, out, inputs).name != state.STALE:
             return f"not put aside, it is another result by now: {folder}"
-        aside = _free_name(folder)
+        aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
         folder.rename(aside)
         return f"{_DONE}{aside}"
     except FileNotFoundError:
@@ -65,15 +66,6 @@ def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
     finally:
         if held is not None:
             os.close(held)
-
-
-def _free_name(folder: Path) -> Path:
-    stamp, number = time.strftime("%Y-%m-%d-%H-%M-%S"), 1
-    aside = folder.with_name(f"{folder.name}.stale-{stamp}")
-    while os.path.lexists(aside):
-        number += 1
-        aside = folder.with_name(f"{folder.name}.stale-{stamp}-{number}")
-    return aside
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from tests.modprompt.experiments.fake_rounds import fill_rounds
 from tests.modprompt.experiments.fakes import edit, finish
 from tests.modprompt.experiments.test_round_report import FILE as ROUNDS
 from tests.modprompt.experiments.test_round_report import by_hand
+from tests.mutations import changed, places
 
 WRONG: tuple[object, ...] = (
     7,
@@ -116,29 +117,15 @@ def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, words, tmp_
 
 
 def every_part(content):
-    """(path of keys, value) of every part of a record, inner ones too; hashes and settings, which are compared, not."""
-    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
-        if key in ("modprompt", "settings"):
-            continue
-        yield (key,), value
-        if isinstance(value, (dict, list)) and value:
-            yield from (((key, *inner), one) for inner, one in every_part(value))
-
-
-def changed(content, place, value):
-    """A record with another value at a place."""
-    if not place:
-        return value
-    copy = content.copy()
-    copy[place[0]] = changed(content[place[0]], place[1:], value)
-    return copy
+    """The place of every part of a record, inner ones too; hashes and settings, which are compared, not."""
+    return [place for place, _ in places(content) if place and not {"modprompt", "settings"} & set(place)]
 
 
 def try_all(path, words, report_words, capsys, values=WRONG):
     """Put every wrong value into every part of a result; how many were tried, and how many were refused."""
     whole = {key: value for key, value in json.loads(path.read_text()).items() if key != "modprompt"}
     tried = refused = 0
-    for place, _ in every_part(whole):
+    for place in every_part(whole):
         for wrong in values:
             path.write_text(json.dumps(sealed(changed(whole, place, wrong), 2)))
             assert status.main(words) == 0, (place, wrong)

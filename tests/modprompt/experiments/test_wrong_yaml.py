@@ -9,29 +9,13 @@ import yaml
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
+from tests.mutations import changed, places
 
 FILES = sorted(spec.FILES.glob("*.yaml"))
 WRONG: tuple[object, ...] = (
     None, True, -1, 0, 1.5, float("nan"), float("inf"), "", "x", "a/../../b", "~no such user/x", "@x", [], [None], [[1]], [1, 1],
     {}, {"a": {"b": 1}}, {1: 2}, datetime.date(2024, 1, 2), b"\x00\xff", {1, 2}, 10**30,
 )  # fmt: skip
-
-
-def places(content, at=()):
-    """The place of every value, inner ones too."""
-    if at:
-        yield at
-    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in inner:
-        yield from places(value, (*at, key))
-
-
-def changed(content, at, value):
-    if not at:
-        return value
-    copy = content.copy()
-    copy[at[0]] = changed(content[at[0]], at[1:], value)
-    return copy
 
 
 def read_or_line(path):
@@ -53,7 +37,7 @@ def test_every_value_of_another_type_is_a_line(file, step, tmp_path):
     """Quickly a twelfth of the wrong values at every place, others at the next."""
     whole = yaml.safe_load(file.read_text(encoding="utf-8"))
     path, refused, tried = tmp_path / "other.yaml", 0, 0
-    for number, at in enumerate(places(whole)):
+    for number, at in enumerate([at for at, _ in places(whole) if at]):
         for value in WRONG[number % step :: step]:
             path.write_text(yaml.safe_dump(changed(whole, at, value), sort_keys=False), encoding="utf-8")
             refused += not read_or_line(path)

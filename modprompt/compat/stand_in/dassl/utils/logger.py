@@ -1,11 +1,11 @@
 """Standard output, echoed into a log file."""
 
-import itertools
 import os
 import sys
 import time
 
 from dassl.utils.tools import mkdir_if_missing
+from modprompt.storage.paths import free_name
 
 
 class Logger:
@@ -55,7 +55,5 @@ def setup_logger(output=None):
         return
     fpath = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
     if os.path.exists(fpath):
-        fpath += time.strftime("-%Y-%m-%d-%H-%M-%S")
-        later = (f"{fpath}-{number}" for number in itertools.count(2))
-        fpath = next(name for name in itertools.chain([fpath], later) if not os.path.exists(name))
+        fpath = free_name(fpath + time.strftime("-%Y-%m-%d-%H-%M-%S"))
     sys.stdout = Logger(fpath)
