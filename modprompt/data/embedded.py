@@ -116,18 +116,12 @@ def _aside(folder: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _alone_with(folder: Path) -> Iterator[None]:
     """One writer at a time; it clears away what killed ones have left beside the folder."""
-    try:
-        file = lock.take_folder(folder.parent, patience_s=float("inf"))
-    except lock.NoLocks:  # each writes aside, and the first that ends has made it
+    taken = f"another process writes {folder}"  # never said: who waits for ever gets it
+    with lock.alone(folder.parent, taken, folder=True, patience_s=float("inf")) as locks:
+        if locks:  # else each writes aside, and the first that ends has made it
+            for left in folder.parent.glob(f".{folder.name}-*"):
+                shutil.rmtree(left)
         yield
-        return
-    assert file is not None  # who waits for ever gets it
-    try:
-        for left in folder.parent.glob(f".{folder.name}-*"):
-            shutil.rmtree(left)
-        yield
-    finally:
-        os.close(file)
 
 
 def _split(images: Sequence[Listed]) -> Split:

@@ -11,11 +11,10 @@ out by --uninstall. modprompt/installed.json in the codebase lists what belongs 
 import argparse
 import contextlib
 import difflib
-import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional
+from typing import ContextManager, Dict, List, Optional
 
 from modprompt.errors import UserError
 from modprompt.hosts.host import Host, is_uncommitted, read_host
@@ -33,26 +32,19 @@ from modprompt.hosts.ship import files_for
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line
 from modprompt.hosts.which_clip import require_own_clip
 from modprompt.hosts.writing import install, is_same, no_longer, remove
-from modprompt.storage.lock import NoLocks, take_folder
+from modprompt.storage import lock
 
 AGAIN = "A first installation was taken back; else the same command, or --uninstall, goes on from here"
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> ContextManager[bool]:
     """One installer at a time in a codebase."""
-    try:
-        lock = take_folder(folder)
-    except NoLocks as error:
-        print(f"warning: {error.strerror}: do not start a second installation beside this one", file=sys.stderr)
-        lock = -1
-    if lock is None:
-        raise UserError(f"another installation is at work in {folder}: wait for it, then run again")
-    try:
-        yield
-    finally:
-        if lock >= 0:
-            os.close(lock)
+    return lock.alone(
+        folder,
+        f"another installation is at work in {folder}: wait for it, then run again",
+        folder=True,
+        without="do not start a second installation beside this one",
+    )
 
 
 def check(host: Host, files: Dict[str, bytes], installed: Optional[Installed], even_if_changed: bool) -> None:

@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import os
+import sys
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
+from modprompt.errors import UserError
 from modprompt.storage.opening import PathLike
 
 try:
@@ -81,6 +83,41 @@ def take_folder(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
         if error.errno in (errno.EBADF, errno.EINVAL):  # network file systems that lock files open for writing alone
             raise NoLocks(error.errno, "the file system has no locks of folders", str(folder)) from None
         raise
+
+
+@contextlib.contextmanager
+def alone(
+    path: PathLike, taken: str, *, folder: bool = False, patience_s: float = 2.0, without: str = ""
+) -> Iterator[bool]:
+    """The lock of a file, or of a folder itself, held for the time of a block.
+
+    Args:
+        path: the file, made with its folders; or a folder that is there.
+        taken: what is wrong and what to do if somebody else has it.
+        folder: whether it is a folder.
+        patience_s: how long to try.
+        without: what to take care of where there are no locks, of which is warned then; else nothing is said.
+
+    Yields:
+        Whether there are locks there.
+
+    Raises:
+        UserError: if somebody else has it.
+        OSError: if it cannot be opened.
+    """
+    try:
+        file = (take_folder if folder else take)(path, patience_s)
+    except NoLocks as error:
+        if without:
+            print(f"warning: {error.strerror}: {without}", file=sys.stderr)
+        yield False
+        return
+    if file is None:
+        raise UserError(taken)
+    try:
+        yield True
+    finally:
+        os.close(file)
 
 
 def _hold(file: int, path: PathLike, patience_s: float) -> Optional[int]:

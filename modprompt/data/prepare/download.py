@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import os
 import stat
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from tqdm import tqdm
 
 from modprompt.errors import UserError
-from modprompt.storage.lock import NoLocks, take_folder
+from modprompt.storage import lock
 from modprompt.storage.opening import open_regular
 from modprompt.storage.paths import is_link
 
@@ -51,23 +49,6 @@ def verify(path: Path, digest: str) -> None:
     found = digest_of(path, kind)
     if found != expected:
         raise UserError(f"{path.name}: {kind} is {found}, published is {expected}")
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One download at a time in a folder."""
-    try:
-        lock = take_folder(folder)
-    except NoLocks as error:
-        print(f"warning: {error.strerror}: do not start a second download into {folder} beside this one")
-        lock = -1
-    if lock is None:
-        raise UserError(f"another download into {folder} is at work: wait for it, then run again")
-    try:
-        yield
-    finally:
-        if lock >= 0:
-            os.close(lock)
 
 
 def _open_part(part: Path) -> BinaryIO:
@@ -211,7 +192,10 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
             stays as it was; if what arrived is a web page, empty or larger than MOST_BYTES, or its digest is wrong:
             then it is removed.
     """
-    with _alone(target.parent):
+    folder = target.parent
+    taken = f"another download into {folder} is at work: wait for it, then run again"
+    unlocked = f"do not start a second download into {folder} beside this one"
+    with lock.alone(folder, taken, folder=True, without=unlocked):
         if not target.exists():  # else another process was faster
             _download(target, url, drive, digest)
 

@@ -5,13 +5,11 @@ Runners on one output folder do it one after the other, each folder under its ru
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Sequence
 
-from modprompt.errors import UserError
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import state
@@ -35,7 +33,8 @@ def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float 
         UserError: if it is not done then.
     """
     searches: set[str] = set()  # that were put aside: what was made by their schedules goes too
-    with _alone(out, patience_s):
+    taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"
+    with lock.alone(out / ".lock", taken, patience_s=patience_s):  # where there are no locks, the runner has warned
         for job in jobs:  # one after the other: a test is looked at when its training has been put aside
             folder = out / job.folder
             by_stale = job.search is not None and job.search.folder in searches
@@ -66,19 +65,3 @@ def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
     finally:
         if held is not None:
             os.close(held)
-
-
-@contextlib.contextmanager
-def _alone(out: Path, patience_s: float) -> Iterator[None]:
-    """No other runner puts results aside below an output folder meanwhile, where there are locks."""
-    try:
-        held = lock.take(out / ".lock", patience_s)
-    except lock.NoLocks:  # of which the runner has warned
-        yield
-        return
-    if held is None:
-        raise UserError(f"--redo-stale: another runner is putting results aside in {out}: start again when it is done")
-    try:
-        yield
-    finally:
-        os.close(held)

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from modprompt.errors import UserError
 from modprompt.storage import lock
 
 
@@ -63,3 +64,25 @@ def test_lock_that_was_waited_for_is_of_the_file_that_is_there_then(tmp_path):
     assert not lock.is_held(tmp_path / "aside" / "lock")
     assert not lock.is_of(waited[0], tmp_path / "none")
     os.close(waited[0])
+
+
+def test_alone_is_one_processs_at_a_time_and_says_what_to_do(tmp_path):
+    with lock.alone(tmp_path, "somebody is there: wait", folder=True) as locks:
+        assert locks
+        with pytest.raises(UserError, match="somebody is there: wait"), lock.alone(
+            tmp_path, "somebody is there: wait", folder=True, patience_s=0.1
+        ):
+            raise AssertionError
+    with lock.alone(tmp_path, "somebody is there: wait", folder=True, patience_s=0.1):
+        pass
+    with lock.alone(tmp_path / "new" / "lock", "taken"):
+        assert lock.is_held(tmp_path / "new" / "lock")
+    assert not lock.is_held(tmp_path / "new" / "lock")
+
+
+@pytest.mark.parametrize("without", ["", "take care"])
+def test_alone_goes_on_without_locks_and_warns_if_it_is_told_to(tmp_path, monkeypatch, capsys, without):
+    monkeypatch.setattr(lock, "fcntl", None)
+    with lock.alone(tmp_path, "taken", folder=True, without=without) as locks:
+        assert not locks
+    assert capsys.readouterr().err == (f"warning: this system has no file locks: {without}\n" if without else "")
