@@ -39,12 +39,12 @@ AGAIN = "A first installation was taken back; else the same command, or --uninst
 
 def _alone(folder: Path) -> ContextManager[bool]:
     """One installer at a time in a codebase."""
-    return lock.alone(
-        folder,
-        f"another installation is at work in {folder}: wait for it, then run again",
-        folder=True,
-        without="do not start a second installation beside this one",
-    )
+
+    def warn(why: str) -> None:
+        print(f"warning: {why}: do not start a second installation beside this one", file=sys.stderr)
+
+    taken = f"another installation is at work in {folder}: wait for it, then run again"
+    return lock.alone(folder, taken, folder=True, without=warn)
 
 
 def check(host: Host, files: Dict[str, bytes], installed: Optional[Installed], even_if_changed: bool) -> None:

@@ -3,10 +3,9 @@
 import contextlib
 import errno
 import os
-import sys
 import time
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Callable, Iterator, Optional
 
 from modprompt.errors import UserError
 from modprompt.storage.opening import PathLike
@@ -87,7 +86,12 @@ def take_folder(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
 
 @contextlib.contextmanager
 def alone(
-    path: PathLike, taken: str, *, folder: bool = False, patience_s: float = 2.0, without: str = ""
+    path: PathLike,
+    taken: str,
+    *,
+    folder: bool = False,
+    patience_s: float = 2.0,
+    without: Optional[Callable[[str], None]] = None,
 ) -> Iterator[bool]:
     """The lock of a file, or of a folder itself, held for the time of a block.
 
@@ -96,7 +100,7 @@ def alone(
         taken: what is wrong and what to do if somebody else has it.
         folder: whether it is a folder.
         patience_s: how long to try.
-        without: what to take care of where there are no locks, of which is warned then; else nothing is said.
+        without: is told why, where there are no locks.
 
     Yields:
         Whether there are locks there.
@@ -108,8 +112,8 @@ def alone(
     try:
         file = (take_folder if folder else take)(path, patience_s)
     except NoLocks as error:
-        if without:
-            print(f"warning: {error.strerror}: {without}", file=sys.stderr)
+        if without is not None:
+            without(error.strerror)
         yield False
         return
     if file is None:

@@ -194,8 +194,11 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
     """
     folder = target.parent
     taken = f"another download into {folder} is at work: wait for it, then run again"
-    unlocked = f"do not start a second download into {folder} beside this one"
-    with lock.alone(folder, taken, folder=True, without=unlocked):
+
+    def warn(why: str) -> None:
+        print(f"warning: {why}: do not start a second download into {folder} beside this one")
+
+    with lock.alone(folder, taken, folder=True, without=warn):
         if not target.exists():  # else another process was faster
             _download(target, url, drive, digest)
 
