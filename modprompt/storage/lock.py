@@ -113,7 +113,7 @@ def alone(
         file = (take_folder if folder else take)(path, patience_s)
     except NoLocks as error:
         if without is not None:
-            without(error.strerror)
+            without(str(error.strerror))
         yield False
         return
     if file is None:

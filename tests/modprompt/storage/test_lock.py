@@ -85,6 +85,6 @@ def test_alone_goes_on_without_locks_and_tells_of_it(tmp_path, monkeypatch):
     told: list[str] = []
     with lock.alone(tmp_path, "taken", folder=True, without=told.append) as locks:
         assert not locks
-    with lock.alone(tmp_path, "taken"):  # nobody asks
+    with lock.alone(tmp_path / "lock", "taken"):  # nobody asks
         pass
     assert told == ["this system has no file locks"]
