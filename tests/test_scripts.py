@@ -46,6 +46,7 @@ def options(clip_file):
     return ["1", *bare(clip_file)]  # one epoch
 
 
+@pytest.mark.slow
 def test_base_to_new_runs_once_and_resumes_what_has_no_result(bash, clip_file, tmp_path):
     train = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file))
     assert train.returncode == 0, train.stdout

@@ -105,7 +105,9 @@ def undisturbed(clip_file, tmp_path_factory):
     [
         pytest.param("epoch [1/4] batch [3/", [[1, 2, 3, 4]], marks=pytest.mark.slow),
         ("epoch [3/4] batch [2/", [[3, 4]]),
-        ("Checkpoint saved", [[4], []]),  # the state of epoch 4 is written right after
+        pytest.param(
+            "Checkpoint saved", [[4], []], marks=pytest.mark.slow
+        ),  # the state of epoch 4 is written right after
         pytest.param("Evaluate on", [[]], marks=pytest.mark.slow),
     ],
 )

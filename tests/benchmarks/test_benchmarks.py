@@ -69,6 +69,7 @@ def test_folder_that_is_no_checkout_is_refused(tmp_path):
         reference_model(str(tmp_path), random_clip().state_dict(), NAMES)
 
 
+@pytest.mark.slow
 def test_model_of_a_checkout_is_the_checkouts_own(tmp_path):
     trainer = """
         from torch import nn
@@ -99,6 +100,7 @@ def test_model_of_a_checkout_is_the_checkouts_own(tmp_path):
     assert done.stdout.split() == [str(tmp_path / "trainers" / "mpl.py"), *learned]
 
 
+@pytest.mark.slow
 def test_thousands_of_runs_are_all_finished(tmp_path):
     from benchmarks import experiments as thousands
     from modprompt.experiments.plan import protocols, spec

@@ -10,14 +10,8 @@ import pytest
 from tests.campaign.figures import Figure
 from tests.campaign.parts import PARTS, ROOT, command
 
-SHARES = {
-    "kills-of-a-training": 0.02,
-    "kills-of-a-search": 0.02,
-    "kills-of-rounds": 0.01,
-    "kills-of-splits": 0.02,
-    "limits": 0.02,
-}
-SLOW = {"at-once": 0.15, "kills-of-runs": 0.05}
+SHARES = {"kills-of-a-training": 0.02, "kills-of-splits": 0.02}
+SLOW = {"kills-of-a-search": 0.02, "kills-of-rounds": 0.01, "limits": 0.02, "at-once": 0.15, "kills-of-runs": 0.05}
 
 
 @pytest.mark.parametrize("name", [*SHARES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

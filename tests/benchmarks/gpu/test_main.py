@@ -186,6 +186,7 @@ def test_case_in_a_process_of_its_own(tmp_path):
     assert "no CUDA device" in content["found"]["rows"][0][3]
 
 
+@pytest.mark.slow
 def test_case_that_raises_in_its_process_is_told_by_its_last_line(tmp_path):
     task = Task("nothing of this name")
     record = process.run(task, DRY, Records(tmp_path, {}), 60)

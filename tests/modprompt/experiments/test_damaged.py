@@ -148,6 +148,7 @@ def test_result_with_any_part_of_another_type_is_told_as_damaged_or_read(jobs, w
     assert refused > tried / 2
 
 
+@pytest.mark.slow
 def test_result_of_rounds_with_any_part_of_another_type_is_told_as_damaged_or_read(experiment, tmp_path, capsys):
     found = experiment(ROUNDS)
     words = [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]

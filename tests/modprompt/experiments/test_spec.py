@@ -115,9 +115,14 @@ def test_config_of_ones_own_is_found_beside_the_file(experiment, tmp_path):
 
 
 READY = sorted(spec.FILES.glob("*.yaml"))
+QUICK = ("demo", "digits", "base2new")  # the others are many runs
 
 
-@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[] if path.stem in QUICK else pytest.mark.slow) for path in READY],
+    ids=lambda path: path.stem,
+)
 def test_ready_file_is_whole_and_accepted_by_train(path, tmp_path):
     from modprompt.experiments.plan.check import check
 

@@ -16,7 +16,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["plain", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "plain")]
+)
 def test_mpl_trains_in_an_untouched_codebase_with_our_losses(kind, workshop, tmp_path):
     host = write_host(tmp_path / "host", **KINDS[kind])
     name = "ModMPL" if kind == "own MPL" else "MPL"
@@ -50,6 +52,7 @@ def test_own_trainers_keep_their_names(workshop, tmp_path):
     assert "modprompt's is --trainer ModMPL" in done.stdout
 
 
+@pytest.mark.slow
 def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tmp_path):
     host = write_host(tmp_path / "host")
     words = workshop.words("MPL", "output/run")

@@ -21,6 +21,7 @@ def host(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_environments_copy_runs_and_says_so(host, workshop):
     done = run_in(host, *START, *workshop.words("MPL", "output/run"))
     assert done.returncode == 0, done.stderr
@@ -37,6 +38,7 @@ def test_the_codebases_copy_runs_where_there_is_no_other(host, workshop):
     assert "is not used" not in done.stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_the_codebase_has_none(workshop, tmp_path):
     host = write_host(tmp_path / "host")
     done = run_in(host, *START, *workshop.words("MPL", "output/run"), "OPTIM.MAX_EPOCH", "x")

@@ -207,23 +207,24 @@ def test_a_record_that_holds_itself_is_a_line(saved, clip_model, tmp_path):
     assert "is damaged" in line_of(tmp_path / "b.pt", clip_model)
 
 
-@pytest.mark.parametrize("part", ["settings", "learner", "name", "config", "node"])
-def test_program_and_tool_say_it_in_a_line(part, command, tmp_path, capsys):
+def test_program_and_tool_say_it_in_a_line(command, tmp_path, capsys):
     from tools import interpret
 
     method = METHODS["coop_end"]
     words = command(method, "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1)
     assert train.main(words) == 0
     path = tmp_path / "out" / method.folder / "model.pth.tar-1"
-    content = torch.load(path, weights_only=True)
-    content[KEY]["method"][part] = 7
-    torch.save(sealed_again(content), path)
-    capsys.readouterr()
+    whole = torch.load(path, weights_only=True)
     asked = ["--eval-only", "--model-dir", str(tmp_path / "out"), *words]
     asked[asked.index("--output-dir") + 1] = str(tmp_path / "test")
-    assert train.main(asked) == 2
-    *_, line = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {path} is damaged (its part modprompt.method.{part} is 7, not ")
-    assert report(interpret.run, [str(path), "3"]) == 2
-    *_, line = capsys.readouterr().err.splitlines()
-    assert "is damaged (its part modprompt.method." in line
+    for part in ("settings", "learner", "name", "config", "node"):
+        content = copy.deepcopy(whole)
+        content[KEY]["method"][part] = 7
+        torch.save(sealed_again(content), path)
+        capsys.readouterr()
+        assert train.main(asked) == 2
+        *_, line = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {path} is damaged (its part modprompt.method.{part} is 7, not ")
+        assert report(interpret.run, [str(path), "3"]) == 2
+        *_, line = capsys.readouterr().err.splitlines()
+        assert "is damaged (its part modprompt.method." in line

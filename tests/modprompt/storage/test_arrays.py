@@ -136,6 +136,7 @@ def test_headers_are_held_against_the_size_before_memory_is_asked_for(text, tmp_
 FLIPPED = (*range(200), *range(-400, 0))
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_first_and_last_bytes_flipped_is_a_line_or_harmless(tmp_path):
     wanted = {"a": np.arange(12.0).reshape(3, 4), "b": np.array("text")}
     for packed in (False, True):

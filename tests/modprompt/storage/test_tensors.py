@@ -202,6 +202,7 @@ def test_memory_of_own_weights_is_that_of_the_tensors(tmp_path, kind, ours):
     assert 0.9 < peak(call) < 1.15
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_first_and_last_bytes_flipped_is_a_line_or_harmless(tmp_path):
     path = tmp_path / "a.pt"
     write_tensors(path, {"w": torch.arange(6.0), "n": 3})

@@ -53,7 +53,7 @@ class Recorder:
         monkeypatch.setattr(PromptTrainer, "forward_backward", stepped)
 
 
-@pytest.mark.parametrize("data", ["first", "all"])
+@pytest.mark.parametrize("data", ["first", pytest.param("all", marks=pytest.mark.slow)])
 def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeypatch):
     seen, method = Recorder(monkeypatch), SEARCHES["dpl_search"]
     words = command(method, "TRAINER.DPLSEARCH.ALPHA_DATA", data, *of_six(method))
@@ -110,7 +110,11 @@ def left(folder):
 
 @pytest.mark.parametrize(
     ("row", "more"),
-    [("DPLSearch", SEARCH), ("TrainerSupernet", ["TRAINER.TRAINERSUPERNET.PREC", "fp32"]), (METHODS["mpl"], OF_MPL)],
+    [
+        ("DPLSearch", SEARCH),
+        pytest.param("TrainerSupernet", ["TRAINER.TRAINERSUPERNET.PREC", "fp32"], marks=pytest.mark.slow),
+        pytest.param(METHODS["mpl"], OF_MPL, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_search_goes_on_exactly(row, more, command, tmp_path, monkeypatch, capsys):
     words = command(row, *more, *of_six(row))
@@ -178,6 +182,7 @@ def test_what_is_found_is_trained(row, searching, command, tmp_path):
     assert str(file) not in json.dumps(result)
 
 
+@pytest.mark.slow
 def test_a_finished_search_is_tested_again(command, tmp_path, capsys):
     words = command(METHODS["mpl"], *OF_MPL)
     assert train.main(words) == 0
@@ -234,6 +239,7 @@ def test_what_does_not_go_with_a_search_is_refused(more, said, command, capsys, 
     assert not (tmp_path / "out" / "alpha_e0.npz").exists()
 
 
+@pytest.mark.slow
 def test_alphas_of_single_epochs_that_are_gone_are_told(command, tmp_path, capsys, monkeypatch):
     words = command("DPLSearch", *SEARCH)
     assert train.main(words) == 0
@@ -324,6 +330,7 @@ def test_alpha_files_of_the_reference_are_taken_for_their_side_or_exchanged(swap
     assert result["schedules"] == ({"text": image, "vision": text} if swapped else {"text": text, "vision": image})
 
 
+@pytest.mark.slow
 def test_the_size_of_a_test_s_batches_decides_nothing(command, tmp_path):
     words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "TRAINER.DPLSEARCH.ALPHA_LR", 0.1)
     hashes = []
@@ -334,6 +341,7 @@ def test_the_size_of_a_test_s_batches_decides_nothing(command, tmp_path):
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.slow
 def test_an_average_over_epochs_leaves_the_alphas_as_they_are(command, tmp_path):
     assert train.main(command(METHODS["promptsrc"], *OF_MPL, "TRAINER.PROMPTSRC.GPA_STD", 1.0)) == 0
     last = alphas.read(tmp_path / "out" / "alpha_e2.npz")
@@ -342,6 +350,7 @@ def test_an_average_over_epochs_leaves_the_alphas_as_they_are(command, tmp_path)
     assert np.array_equal(state["prompt_learner.alphas.vision"][1:].numpy(), last["vision"].values[1:])
 
 
+@pytest.mark.slow
 def test_alphas_of_other_options_are_refused(command, tmp_path, capsys):
     words = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 2, "SEARCH.REMOVE_ALL", True)
     assert train.main(words) == 0
@@ -351,6 +360,7 @@ def test_alphas_of_other_options_are_refused(command, tmp_path, capsys):
     assert "was made with other settings: SEARCH.REMOVE is 3 here and 2 in the file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_in_another_folder_and_has_all_alphas_there(command, tmp_path, monkeypatch):
     words = command("DPLSearch", *SEARCH)
     out = words.index("--output-dir") + 1
@@ -392,6 +402,7 @@ def test_validation_images_that_are_test_images_too_are_refused(command, monkeyp
     assert "1 validation images of EuroSAT are test images too" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_npz_says_where_tokens_stand(command, tmp_path):
     assert train.main(command("DPLSearch", *SEARCH)) == 0
     both = alphas.read(tmp_path / "out" / "alpha_e2.npz")
@@ -399,6 +410,7 @@ def test_an_npz_says_where_tokens_stand(command, tmp_path):
     assert both["vision"].place == "behind_ln_pre"
 
 
+@pytest.mark.slow
 def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys):
     words = ["--once", *command("DPLSearch", *SEARCH)]
     assert train.main(words) == 0
@@ -438,6 +450,7 @@ def test_searches_that_nobody_means_are_refused(row, more, said, command, capsys
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_search_that_is_refused_leaves_the_alphas_of_the_one_that_is_there(command, tmp_path):
     words = command("DPLSearch", *SEARCH)
     assert train.main(words) == 0
