@@ -6,6 +6,7 @@ all writers here put a new file in its place instead. Of files that others write
 their own.
 """
 
+import errno
 import io
 import os
 import sys
@@ -155,9 +156,9 @@ def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool, unchanged:
             if unchanged and not _is_same(before, os.fstat(file.fileno())):
                 raise Refused("it was changed while it was read")
             return loaded
-        except MemoryError:
-            raise UserError(f"{path} cannot be read: there is not enough memory") from None
         except Exception as error:  # loaders raise many kinds
+            if isinstance(error, MemoryError) or os.strerror(errno.ENOMEM) in str(error):  # PyTorch's have no kind
+                raise UserError(f"{path} cannot be read: there is not enough memory") from None
             raise UserError(f"{path} is not a whole PyTorch checkpoint ({_reason(error)})") from None
 
 

@@ -27,7 +27,7 @@ from tests.campaign import kills
 from tests.campaign.figures import Figure
 from tests.campaign.kills_splits import sort_listings
 from tests.campaign.limits_programs import PROGRAMS, Program, programs, quietly
-from tests.killing import in_child, writes
+from tests.killing import writes
 
 TIMES = 6  # a limit of a kind for a program
 LIMIT_S = 60
@@ -61,6 +61,11 @@ class Ended(NamedTuple):
         errors = [line for line in ours if line.startswith("error: ")]
         told = self.code == 2 and len(errors) == 1 and not any("Traceback" in line for line in ours)
         return "ended with a line" if told else ""
+
+    def last_lines(self) -> str:
+        """Exit code, and the end of what it said."""
+        lines = [line for line in self.said.strip().splitlines() if line.strip()]
+        return f"{self.code}: {' | '.join(lines[-9:])[-900:]}"
 
 
 # ------------------------------------------------------------------ limits: set in the child, each drawn
@@ -203,21 +208,21 @@ def _tried(
         ended = under(limit, lambda: one.run(root))
         if kind == DISK:
             _resize(root, LARGE)
-        fault = _fault(one, ended, root, scratch / "counted", expected)
+        fault = _fault(one, ended, root, expected)
     where = f"limits: {one.name} with {said} (seed {seed}, number {number}): {fault}"
     figure.add(ended.outcome() or "failed", time.monotonic() - start, where if fault else "")
 
 
-def _fault(one: Program, ended: Ended, root: Path, counted: Path, expected: dict[str, Any]) -> str:
+def _fault(one: Program, ended: Ended, root: Path, expected: dict[str, Any]) -> str:
     """What is wrong after a program under a limit; empty if nothing."""
     if not ended.outcome():
-        lines = [line for line in ended.said.strip().splitlines() if line.strip()]
-        return f"ended with {ended.code}: {' | '.join(lines[-9:])[-900:]}"
+        return f"ended with {ended.last_lines()}"
     left = [path.name for path in root.rglob("*.part*")]
     if left and ended.outcome() != HUNG:  # that one was killed
         return f"left {left}"
-    if in_child(lambda: quietly(one, root), 0, counted) != 0:
-        return "does not go on without the limit"
+    again = under(lambda: None, lambda: one.run(root))
+    if again.code:
+        return f"does not go on without the limit: ended with {again.last_lines()}"
     return kills.differing(one.facts(root), expected)
 
 

@@ -223,12 +223,13 @@ def test_every_bit_of_the_first_and_last_bytes_flipped_is_a_line_or_harmless(tmp
                 assert len(line.splitlines()) <= 1, (at, bit)
 
 
-def test_too_little_memory_is_a_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")])
+def test_too_little_memory_is_a_line(tmp_path, monkeypatch, error):
     path = tmp_path / "a.pt"
     write_tensors(path, {"w": torch.zeros(1)})
 
     def none_left(*_):
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr("modprompt.storage.tensors.take_apart", none_left)
     with pytest.raises(UserError, match="cannot be read: there is not enough memory"):
