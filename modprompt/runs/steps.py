@@ -97,7 +97,7 @@ def _is_number(cell: str) -> bool:
 
 
 class Table:
-    """Writes the rows of a training into its folder; `begin` makes one.
+    """Writes the rows of a training into its folder, many at a time; `begin` makes one.
 
     Args:
         run_folder: the run's output folder.
@@ -106,14 +106,20 @@ class Table:
 
     def __init__(self, run_folder: PathLike, names: Sequence[str] = ()):
         self._path, self._folder, self._names = path_of(run_folder), run_folder, list(names)
+        self._rows: List[Row] = []
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Add rows behind those that are there.
+    def add(self, row: Row) -> None:
+        """Remember a row until the next `write`."""
+        self._rows.append(row)
+
+    def write(self) -> None:
+        """Write what was added behind the rows that are there.
 
         Raises:
-            OSError: if they cannot be written.
+            OSError: if it cannot be written.
+            UserError: if a step says what no step has said before, and the table is damaged.
         """
-        lines = [_cells(row) for row in rows]
+        lines, self._rows = [_cells(row) for row in self._rows], []
         names = list(dict.fromkeys([*self._names, *(name for cells in lines for name in cells)]))
         if not lines:
             return

@@ -8,6 +8,7 @@ import os
 import warnings
 from typing import Any, Callable, NamedTuple, Optional
 
+import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY, build_trainer

@@ -15,19 +15,27 @@ def rows(first, last, **more):
     return [Row((at + 1) // 2, at, {"loss": 1 / at, **more}, 1e-05) for at in range(first, last + 1)]
 
 
+def put(table, more):
+    for row in more:
+        table.add(row)
+    table.write()
+
+
 def written(folder, last=4):
     table, note = steps.begin(folder, 0)
     assert note == ""
-    table.add(rows(1, last))
+    put(table, rows(1, last))
     return folder / "steps.csv"
 
 
 def test_columns_are_those_that_were_written(tmp_path):
     table, _ = steps.begin(tmp_path, 0)
     assert steps.read(tmp_path) is None
-    table.add(rows(1, 1))
-    table.add([])
-    table.add(rows(2, 3))
+    put(table, rows(1, 1))
+    table.write()  # nothing is new
+    table.add(rows(2, 2)[0])
+    assert steps.read(tmp_path)["step"] == [1]
+    put(table, rows(3, 3))
     found = steps.read(tmp_path)
     assert list(found) == ["epoch", "step", "loss", "lr"]
     assert found["epoch"] == [1, 1, 2]
@@ -38,9 +46,9 @@ def test_columns_are_those_that_were_written(tmp_path):
 
 def test_a_step_may_say_more_than_the_first_or_less(tmp_path):
     table, _ = steps.begin(tmp_path, 0)
-    table.add([Row(1, 1, {}, 0.1)])
-    table.add([Row(1, 2, {"=gate, b": -math.inf, "lr": 2, "loss": math.nan}, 0.1)])
-    table.add([Row(1, 3, {"loss": 3e20}, 0.1)])
+    put(table, [Row(1, 1, {}, 0.1)])
+    put(table, [Row(1, 2, {"=gate, b": -math.inf, "lr": 2, "loss": math.nan}, 0.1)])
+    put(table, [Row(1, 3, {"loss": 3e20}, 0.1)])
     found = steps.read(tmp_path)
     assert list(found) == ["epoch", "step", "=gate, b", "lr_said", "loss", "lr"]
     assert found["step"] == [1, 2, 3]
@@ -57,7 +65,7 @@ def test_who_goes_on_drops_what_is_behind(cut, tmp_path):
     assert steps.read(tmp_path)["step"] == [1, 2, 3, 4, 5][: 5 if cut == 0 else 4]
     table, note = steps.begin(tmp_path, 1)
     assert note == ""
-    table.add(rows(3, 6))
+    put(table, rows(3, 6))
     found = steps.read(tmp_path)
     assert found["step"] == [1, 2, 3, 4, 5, 6]
     assert found["epoch"] == [1, 1, 2, 2, 3, 3]
@@ -85,7 +93,7 @@ def test_what_is_missing_is_said(tmp_path):
     table, note = steps.begin(tmp_path, 2)
     assert note.startswith("The steps of the first 2 epochs are not all in steps.csv: ")
     assert note.endswith("steps.csv is not there")
-    table.add(rows(5, 6))
+    put(table, rows(5, 6))
     assert steps.read(tmp_path)["step"] == [5, 6]
     assert steps.begin(tmp_path, 4)[1].endswith("steps.csv ends before")
     (tmp_path / "steps.csv").write_text("a,b\n1,2\n")

@@ -15,6 +15,8 @@ class TrainerBase:
         self._models = OrderedDict()
         self._optims = OrderedDict()
         self._scheds = OrderedDict()
+        self._writer = None
+        self.start_epoch = 0
 
     def register_model(self, name="model", model=None, optim=None, sched=None):
         """Enter a model; its name is the name of its checkpoint folder."""
@@ -90,13 +92,33 @@ class TrainerBase:
             raise FloatingPointError("Loss is infinite or NaN!")
 
     def init_writer(self, log_dir):
-        """For trainers that call it; nothing is written."""
+        """Write TensorBoard's files into a folder from now on, where it is installed.
+
+        Numbers of steps that a killed run has written and a resumed one writes again count once.
+        """
+        if self._writer is not None:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # late: not every run writes
+        except ImportError:
+            print("No TensorBoard files: it is not installed (pip install tensorboard)")
+            return
+        self._writer = SummaryWriter(log_dir, purge_step=self.start_epoch * self.steps_of_an_epoch())
+
+    def steps_of_an_epoch(self):
+        """How many steps of write_scalar an epoch has."""
+        return 1
 
     def close_writer(self):
-        """For trainers that call it."""
+        """Have all of it on disk."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def write_scalar(self, tag, scalar_value, global_step=None):
-        """For trainers that call it; the log holds all numbers."""
+        """A number for TensorBoard; nothing before init_writer."""
+        if self._writer is not None:
+            self._writer.add_scalar(tag, scalar_value, global_step)
 
     def train(self, start_epoch, max_epoch):
         """Run epochs start_epoch to max_epoch - 1 between the hooks."""
