@@ -32,15 +32,16 @@ _PARTS: Dict[str, Form] = {
     **dict.fromkeys(
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
-            "selected_on", "evaluated", "init_weights", "prompts_hash", "device", "config_hash", "untested", "steps_hash",
+            "selected_on", "evaluated", "init_weights", "prompts_hash", "device", "config_hash", "untested",
+            "steps_hash",
         ),
         _text,
     ),
     **dict.fromkeys(("seed", "shots", "text_chunk"), _whole),
     **dict.fromkeys(("images", "correct"), _count),
     **dict.fromkeys(("elapsed_s", "peak_gib"), _amount),
-    **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions", "test_files"), _texts),
-    **dict.fromkeys(("schedules", "places"), _texts),
+    **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),
+    **dict.fromkeys(("schedules", "places", "test_files"), _texts),
     "split": either(_text, _texts),  # a text in results of the first version
     **dict.fromkeys(("method", "class_names", "compile"), _table),
     "clip": _record(
