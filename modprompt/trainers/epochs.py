@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it stands in front of one
 else:
     _Trainer = object
 
-_RATE = "the learning rate"  # beside what a step says
+_RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # beside what a step says: behind it, in front of it
 
 
 class Epochs(_Trainer):
@@ -45,8 +45,9 @@ class Epochs(_Trainer):
         for step, batch in enumerate(self.train_loader_x):
             self.batch_idx = step
             meters.batch_is_there()
+            rate = self.get_current_lr()
             said = self.forward_backward(batch)
-            self.unread.add(step, {**(said or {}), _RATE: self.get_current_lr()})
+            self.unread.add(step, {**(said or {}), _RATE: self.get_current_lr(), _TAKEN_WITH: rate})
             line_is_due = self._line_is_due()
             if line_is_due or not waits(self.device):
                 self._read(meters)
@@ -70,11 +71,11 @@ class Epochs(_Trainer):
         steps = self.unread.read()
         meters.steps_are_read(len(steps))
         for step, numbers in steps:
-            meters.rate = numbers.pop(_RATE)
+            meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
             meters.said.update(numbers)
             number = self.epoch * self.num_batches + step
             if self.steps_table is not None:
-                self.steps_table.add(Row(self.epoch + 1, number + 1, numbers, meters.rate))
+                self.steps_table.add(Row(self.epoch + 1, number + 1, numbers, rate))
             if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
                 for name, meter in meters.said.meters.items():
                     self.write_scalar(f"train/{name}", meter.avg, number)

@@ -14,7 +14,11 @@ from modprompt.storage.text import one_line, write_whole
 from modprompt.trainers import training_state
 
 FILE_NAME = "config.yaml"
-_MOST, _MOST_WORDS = 160, 12  # characters of a line; flags and options that are shown
+_IN_HEAD = (
+    "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED", "OUTPUT_DIR",
+    "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME",
+)  # fmt: skip
+_MOST, _MOST_WORDS = 160, 14  # characters of a line; flags and options that are shown
 
 
 def tell(cfg: Any, settings: Settings, trains: bool) -> None:
@@ -43,7 +47,8 @@ def _is_word(source: str) -> bool:
 def _given(settings: Settings) -> List[str]:
     """The files, and each flag and option."""
     files = dict.fromkeys(given.source for given in settings.values() if not _is_word(given.source))
-    words = [f"  {key} {given.value} ({given.source})" for key, given in settings.items() if _is_word(given.source)]
+    told = [key for key, given in settings.items() if _is_word(given.source) and key not in _IN_HEAD]
+    words = [f"  {key} {settings[key].value} ({settings[key].source})" for key in told]
     more = len(words) - _MOST_WORDS
     lines = [f"Settings: {', '.join(files)}"] if files else []
     return [*map(one_line, [*lines, *words[:_MOST_WORDS]]), *([f"  and {more} more"] if more > 0 else [])]
