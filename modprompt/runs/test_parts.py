@@ -179,7 +179,7 @@ def _understood(arrays: Mapping[str, "np.ndarray"]) -> TestParts:
     Raises:
         Refused: if one is no such part.
     """
-    classes, count = len(arrays["names"]), len(arrays["images"])
+    classes, count = arrays["names"].size, arrays["images"].size
     width = arrays["top"].shape[1] if arrays["top"].ndim == 2 else -1
     forms = {
         "names": ("U", (classes,)),

@@ -120,6 +120,7 @@ def _fits(logits: Any, labels: Any, classes: int) -> bool:
         and tuple(logits.shape) == (len(labels), classes)
         and labels.shape == logits.shape[:1]
         and bool(((labels >= 0) & (labels < classes)).all())
+        and bool(torch.isfinite(logits).all())
     )
 
 

@@ -15,8 +15,8 @@ from modprompt.trainers import training_state
 
 FILE_NAME = "config.yaml"
 _IN_HEAD = (
-    "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED", "OUTPUT_DIR",
-    "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME",
+    "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED",
+    "OUTPUT_DIR", "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME",
 )  # fmt: skip
 _MOST, _MOST_WORDS = 160, 14  # characters of a line; flags and options that are shown
 

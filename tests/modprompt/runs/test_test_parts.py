@@ -113,6 +113,8 @@ def test_of_another_test_damaged_lost_or_no_file(tmp_path):
         ({"calibration": np.full((15, 3), np.nan)}, "its calibration"),
         ({"names": np.array(["a", "b"])}, "its"),
         ({"top": np.array([1, 2])}, "its top"),
+        ({"images": np.array("one")}, "its images"),
+        ({"names": np.array("one")}, "its names"),
     ],
 )
 def test_values_that_no_test_has(changed, what, tmp_path):

@@ -9,7 +9,6 @@ import torch
 
 from modprompt.runs.test_parts import Wrong
 from modprompt.trainers.answers import Answers, ece_pct
-from tests.waiting import Reads
 
 NAMES = list("abcdefg")
 
@@ -129,6 +128,7 @@ def test_a_new_test_forgets_the_one_before():
         (torch.zeros(4, 7), torch.zeros(3).long()),
         (torch.zeros(4, 7).long(), torch.zeros(4).long()),
         (torch.zeros(4, 7), torch.full((4,), 7)),
+        (torch.full((4, 7), float("nan")), torch.zeros(4).long()),
         (torch.zeros(4, 8), torch.zeros(4).long()),  # other classes than before
     ],
 )
@@ -171,11 +171,3 @@ def test_no_generator_moves():
     answered(logits, labels).parts(NAMES, None, images(labels))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()
-
-
-def test_reads_wait_for_nothing_that_is_not_on_the_cpu_already():
-    evaluator = Evaluator()
-    Answers(evaluator)
-    with Reads() as within:
-        evaluator.process(*drawn(50))
-    assert within.count <= 1  # whether all labels are classes
