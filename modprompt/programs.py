@@ -51,7 +51,11 @@ def report(program: Callable[..., Any], *args: Any, interrupted: str = "interrup
             code = _told(error)
         except KeyboardInterrupt:
             _say(interrupted)
+            _log(interrupted)
             code = 130
+        except Exception:  # a fault of ours, which Python shows
+            _log(traceback.format_exc().rstrip())
+            raise
         unwritten = _written(told=code != 0)
         return code or unwritten
 
@@ -78,11 +82,15 @@ def _told(error: BaseException) -> int:
         message, code = "error: nobody reads what is printed any more", NOBODY_READS
     else:
         _say(message)
+    _log(message)
+    return int(getattr(error, "exit_code", code))
+
+
+def _log(text: str) -> None:
     log = getattr(sys.stdout, "file", None)  # of Dassl's logger
     if log is not None:
         with contextlib.suppress(OSError):  # the disk is full, which may be what is told
-            log.write(message + "\n")
-    return int(getattr(error, "exit_code", code))
+            log.write(text + "\n")
 
 
 def _say(text: str) -> None:

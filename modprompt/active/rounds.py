@@ -219,9 +219,9 @@ class Rounds:
     def _finish(self) -> None:
         last = self.done[-1]
         assert last.facts is not None
-        self.trainings.leave(last.number)
+        beside = self.trainings.leave(last.number)
         print(overview(self.done))
         recorder = ResultRecorder(self.trainings.trainer_of(last.number))
         recorder.results = last.facts["results"]
-        more = active_record(self.active, self.budget, self.pool, self.done, self.cfg.TEST.NO_TEST)
+        more = {**beside, **active_record(self.active, self.budget, self.pool, self.done, self.cfg.TEST.NO_TEST)}
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")

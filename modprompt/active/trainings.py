@@ -20,7 +20,7 @@ from modprompt.runs.rounds import round_name
 from modprompt.runs.settings import Settings
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.versioned import plain
-from modprompt.trainers import training_state
+from modprompt.trainers import left_behind, training_state
 from modprompt.trainers.config import of_one_training
 from modprompt.trainers.result import ResultRecorder, prompts_hash
 
@@ -146,10 +146,15 @@ class Trainings:
         if prompts_hash(trainer.model.prompt_learner) != self._prompts[number]:
             raise UserError(f"{folder} has other prompts than round {number} was tested with; {anew}")
 
-    def leave(self, number: int) -> None:
-        """Put a round's checkpoints where those of a run without rounds are, in the output folder itself."""
+    def leave(self, number: int) -> dict[str, Any]:
+        """Put a round's files where those of a run without rounds are, in the output folder itself.
+
+        Returns:
+            What the result says of the files of its test and of its steps.
+        """
         source = Path(self._folder_of(number))
         for name in self.trainer_of(number).get_model_names():
             for path in sorted((source / name).iterdir()):
                 if path.is_file():
                     copy_whole(path, Path(self.cfg.OUTPUT_DIR) / name / path.name)
+        return left_behind.of_another(str(source), self.cfg.OUTPUT_DIR)

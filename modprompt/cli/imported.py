@@ -17,7 +17,7 @@ from modprompt import places
 from modprompt.cli import train
 from modprompt.programs import one_line
 
-ALSO = ("sklearn.metrics",)  # what runs import later, and takes long
+ALSO = ("sklearn.metrics", "sklearn.calibration", "torch.utils.tensorboard")  # what runs import later, and takes long
 
 
 def stamps(files: Iterable[Path]) -> dict[str, tuple[int, int]]:

@@ -18,6 +18,7 @@ LEFT_OUT = (
     "__main__.py",
     "compat/stand_in",
     "trainers/all.py",
+    "trainers/first_screen.py",
     "trainers/run.py",
 )
 SCRIPTS = ("base2new_train", "base2new_test", "few_shot", "xd_train", "xd_test")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Container, Dict, Iterator, Mapping, Optional, Set
 
 from modprompt.errors import UserError
+from modprompt.runs import test_parts
 from modprompt.storage import lock
 from modprompt.storage.opening import PathLike
 from modprompt.storage.parts import remove_parts
@@ -40,11 +41,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
-class _PartsOfCheckpoints(Container[str]):
+class _PartsOfRuns(Container[str]):
     """Names of the files in a run's inner folders; those of others, kept there too, are not the run's."""
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name == "checkpoint" or name.startswith("model"))
+        if not isinstance(name, str):
+            return False
+        return name == "checkpoint" or name.startswith("model") or name in test_parts.NAMES
 
 
 def path_of(folder: PathLike) -> Path:
@@ -114,7 +117,7 @@ def take(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
     remove_parts(folder)
     for entry in os.scandir(str(folder)):
         if entry.is_dir(follow_symlinks=False) and not path_of(entry.path).exists():  # else it is another run's
-            remove_parts(entry.path, None if entry.name == "job" else _PartsOfCheckpoints())
+            remove_parts(entry.path, None if entry.name == "job" else _PartsOfRuns())
     return file
 
 

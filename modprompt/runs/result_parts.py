@@ -33,6 +33,7 @@ _PARTS: Dict[str, Form] = {
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
             "selected_on", "evaluated", "init_weights", "prompts_hash", "device", "config_hash", "untested",
+            "steps_hash",
         ),
         _text,
     ),
@@ -40,7 +41,7 @@ _PARTS: Dict[str, Form] = {
     **dict.fromkeys(("images", "correct"), _count),
     **dict.fromkeys(("elapsed_s", "peak_gib"), _amount),
     **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),
-    **dict.fromkeys(("schedules", "places"), _texts),
+    **dict.fromkeys(("schedules", "places", "test_files"), _texts),
     "split": either(_text, _texts),  # a text in results of the first version
     **dict.fromkeys(("method", "class_names", "compile"), _table),
     "clip": _record(
@@ -48,7 +49,7 @@ _PARTS: Dict[str, Form] = {
     ),
     "search": _record(mixture_pct=_percentage, path_pct=_percentage),
     "active": _record(rounds=rows(_round), classes=_count, pool=_count, budget=_count, new_classes=flag),
-    **dict.fromkeys(("macro_f1_pct", "error_rate_pct", "perclass_accuracy_pct"), _percentage),
+    **dict.fromkeys(("macro_f1_pct", "error_rate_pct", "perclass_accuracy_pct", "top5_pct", "ece_pct"), _percentage),
 }  # fmt: skip
 _RESULT, _TESTED = _record(**_PARTS), table({"accuracy_pct": _percentage})
 _SETTINGS = table({}, {"settings": _texts})  # a run of an early version has none, and never null

@@ -57,7 +57,11 @@ class CLIPTrainer(TrainerX):
     def train(self) -> None:
         """Train, resuming if there is something to resume, then test."""
         with card_errors.told(self, self.cfg):
-            super().train()
+            try:
+                super().train()
+            finally:
+                if hasattr(self, "close_writer"):  # not every Dassl has TensorBoard
+                    self.close_writer()
 
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""

@@ -3,11 +3,12 @@
 import datetime
 import functools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from dassl.utils import AverageMeter, MetricMeter
 
 from modprompt.runs import folder as run_folder
+from modprompt.runs.steps import Row, Table
 from modprompt.training.unread import Unread, waits
 
 if TYPE_CHECKING:  # it stands in front of one
@@ -15,11 +16,13 @@ if TYPE_CHECKING:  # it stands in front of one
 else:
     _Trainer = object
 
-_RATE = "the learning rate"  # beside what a step says
+_RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # beside what a step says: behind it, in front of it
 
 
 class Epochs(_Trainer):
     """The part of a trainer that runs an epoch; it stands in front of TrainerX."""
+
+    steps_table: Optional[Table] = None  # where what steps say is kept; a run without an output folder has none
 
     @functools.cached_property
     def unread(self) -> Unread:
@@ -42,29 +45,38 @@ class Epochs(_Trainer):
         for step, batch in enumerate(self.train_loader_x):
             self.batch_idx = step
             meters.batch_is_there()
+            rate = self.get_current_lr()
             said = self.forward_backward(batch)
-            self.unread.add(step, {**(said or {}), _RATE: self.get_current_lr()})
+            self.unread.add(step, {**(said or {}), _RATE: self.get_current_lr(), _TAKEN_WITH: rate})
             line_is_due = self._line_is_due()
             if line_is_due or not waits(self.device):
                 self._read(meters)
             if line_is_due:
+                self._write_steps()
                 print(self._line(meters))
             meters.step_is_done()
         self._read(meters)
-        run_folder.require_still(self.cfg.OUTPUT_DIR)
+        self._write_steps()
 
     def _line_is_due(self) -> bool:
         frequency: int = self.cfg.TRAIN.PRINT_FREQ
         return (self.batch_idx + 1) % frequency == 0 or self.num_batches < frequency
 
+    def _write_steps(self) -> None:
+        run_folder.require_still(self.cfg.OUTPUT_DIR)
+        if self.steps_table is not None:
+            self.steps_table.write()
+
     def _read(self, meters: "_Meters") -> None:
         steps = self.unread.read()
         meters.steps_are_read(len(steps))
         for step, numbers in steps:
-            meters.rate = numbers.pop(_RATE)
+            meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
             meters.said.update(numbers)
+            number = self.epoch * self.num_batches + step
+            if self.steps_table is not None:
+                self.steps_table.add(Row(self.epoch + 1, number + 1, numbers, rate))
             if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
-                number = self.epoch * self.num_batches + step
                 for name, meter in meters.said.meters.items():
                     self.write_scalar(f"train/{name}", meter.avg, number)
                 self.write_scalar("train/lr", meters.rate, number)

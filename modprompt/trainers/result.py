@@ -22,6 +22,8 @@ from modprompt.runs.settings import Settings, settings_hash
 from modprompt.runs.versions import versions
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of, write_json
+from modprompt.trainers import left_behind
+from modprompt.trainers.answers import Answers
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
@@ -114,6 +116,7 @@ class ResultRecorder:
         self.trainer = trainer
         self.results: Optional[Dict[str, Any]] = None
         self.started = time.time()
+        self.answers = Answers(trainer.evaluator)
         evaluate = trainer.evaluator.evaluate
 
         def recorded() -> Dict[str, Any]:
@@ -123,6 +126,10 @@ class ResultRecorder:
             return results
 
         trainer.evaluator.evaluate = recorded
+
+    def _left_beside(self, folder: str, tested: Any, evaluated: str) -> Dict[str, Any]:
+        of_training = {} if evaluated else left_behind.of_training(folder)
+        return {**left_behind.of_test(self.answers, self.trainer, folder, tested), **of_training}
 
     def write(
         self,
@@ -139,7 +146,7 @@ class ResultRecorder:
             evaluated: which checkpoint was tested, if the run did not train it.
             settings: what files, flags and options gave.
             model_dir: the folder of the run that trained it.
-            more: what else it says, over what it says by itself.
+            more: what else it says, over what it says by itself, of files beside it, too.
 
         Returns:
             The path of the file, or "" if nothing was tested.
@@ -173,6 +180,7 @@ class ResultRecorder:
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
+            **(self._left_beside(cfg.OUTPUT_DIR, tested, evaluated) if more is None else {}),
             **_of_learner(self.trainer),
             **_of_search(self.trainer, self.results),
             "text_chunk": getattr(self.trainer, "text_chunk", None),

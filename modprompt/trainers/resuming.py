@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, Mapping
 
 from modprompt.errors import UserError
+from modprompt.runs import steps
 from modprompt.storage.forms import Form, anything
 from modprompt.storage.parts import copy_whole
 from modprompt.trainers import training_state
@@ -23,6 +24,7 @@ else:
 class ResumableRun(_Trainer):
     """The part of a trainer that starts, saves, resumes and ends a run; it stands in front of TrainerX."""
 
+    _gone_on_from = ""  # the folder of the run that is resumed
     keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
 
     def resume_settings(self) -> Dict[str, str]:
@@ -45,9 +47,18 @@ class ResumableRun(_Trainer):
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.val_loader is None:
             raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
         self.start_epoch = self._resume()
-        if hasattr(self, "init_writer"):  # not every Dassl has TensorBoard
+        self._begin_steps()
+        if hasattr(self, "init_writer") and self.output_dir:  # not every Dassl has TensorBoard
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         self.time_start = time.time()
+
+    def _begin_steps(self) -> None:
+        """Have the table of steps go on where the run does; that of a finished run, tested again, stays as it is."""
+        own = self.cfg.OUTPUT_DIR
+        if own and (self.start_epoch < self.max_epoch or self._gone_on_from != own):
+            self.steps_table, note = steps.begin(own, self.start_epoch, self._gone_on_from)
+            if note:
+                print(note)
 
     def _resume(self) -> int:
         """Number of epochs that are done.
@@ -69,6 +80,7 @@ class ResumableRun(_Trainer):
         return self._resume_model(other)
 
     def _resume_model(self, directory: str) -> int:
+        self._gone_on_from = directory
         epoch: int = self.resume_model_if_exist(directory)
         return epoch
 
@@ -77,6 +89,7 @@ class ResumableRun(_Trainer):
             directory, self.resume_settings(), self._models, self._optims, self._scheds, self.extras_form
         )
         self.load_extra_state(extras)
+        self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
         if directory != self.cfg.OUTPUT_DIR:
             self._take_over_best(directory)
@@ -136,5 +149,3 @@ class ResumableRun(_Trainer):
         if not self.keeps_state:
             training_state.remove(self.output_dir)
         print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.time_start))}")
-        if hasattr(self, "close_writer"):
-            self.close_writer()

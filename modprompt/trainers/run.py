@@ -8,10 +8,11 @@ import os
 import warnings
 from typing import Any, Callable, NamedTuple, Optional
 
+import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import TRAINER_REGISTRY, build_trainer
-from dassl.utils import collect_env_info, set_random_seed, setup_logger
+from dassl.utils import set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 import modprompt.data.readers.all
@@ -25,7 +26,7 @@ from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
 from modprompt.storage.paths import of_user
-from modprompt.trainers import backbone, card_errors, config, device
+from modprompt.trainers import backbone, card_errors, config, device, first_screen
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.once import describe_model, finished_before
@@ -154,18 +155,20 @@ def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Roun
     with device.kept():
         device.set_up(cfg, searches=True)
         _set_up(cfg)
+        first_screen.tell(cfg, settings, trains=not (mode.eval_only or trains_nothing(cfg)))
+        is_kept = first_screen.keep_config(cfg, begins=True)
         if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
             rounds.run(cfg, settings)
         else:
             _one_training(cfg, settings, mode)
+        if not is_kept:  # the folder held another run, or an earlier start of this one
+            first_screen.keep_config(cfg, begins=False)
 
 
 def _set_up(cfg: CfgNode) -> None:
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
-    print(f"Seed: {cfg.SEED if cfg.SEED >= 0 else 'none (numbers will differ from run to run)'}")
-    print(f"** Config **\n{cfg}\n** System **\n{collect_env_info()}")
 
 
 def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:

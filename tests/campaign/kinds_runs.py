@@ -20,12 +20,12 @@ from modprompt.experiments.running import labels, slurm, state
 from modprompt.hosts.host import read_host
 from modprompt.hosts.manifest import MANIFEST, ROOMS, Installed, digest, read_manifest
 from modprompt.hosts.program import asks_of, named_in
-from modprompt.runs import descriptions, rounds
+from modprompt.runs import descriptions, rounds, steps, test_parts
 from modprompt.runs import result as results
 from modprompt.runs.settings import read_settings
 from modprompt.storage.arrays import write_arrays
 from modprompt.storage.seal import arrays_hash, sealed
-from modprompt.storage.text import write_json
+from modprompt.storage.text import sha256_of, write_json
 from tests.campaign.kind import CSV, JSON, NPZ, TEXT, YAML, Kind, refuse, resealed
 from tests.campaign.values import tree
 from tests.modprompt.experiments.conftest import FILE
@@ -186,6 +186,45 @@ def _resealed_features(content: Any) -> Any:
     )
 
 
+def _write_steps(folder: Path) -> Path:
+    table, _ = steps.begin(folder, 0)
+    for step in range(1, 9):
+        table.add(steps.Row(1 + step // 5, step, {"loss": 1.25 / step, "acc": 12.5 * step}, 0.0035))
+    table.write()
+    write_json(folder / results.FILE_NAME, {steps.KEY: sha256_of(folder / steps.FILE_NAME)})
+    return folder / steps.FILE_NAME
+
+
+def _write_tested(folder: Path) -> Path:
+    confusion, calibration = np.array([[3, 1, 0], [0, 2, 0], [1, 0, 4]]), np.zeros((test_parts.BINS, 3))
+    calibration[7] = [11, 0.5, 9 / 11]
+    wrong = [
+        test_parts.Wrong("forest/1.jpg", 0, (1, 0, 2), (0.625, 0.25, 0.125), 0.25),
+        test_parts.Wrong("sea lake/7.jpg", 2, (0, 2, 1), (0.5, 0.375, 0.125), 0.375),
+    ]
+    hashes = test_parts.write(folder, test_parts.TestParts(CLASSES, confusion, calibration, wrong))
+    write_json(folder / results.FILE_NAME, {test_parts.KEY: hashes})
+    return Path(test_parts.path_of(folder))
+
+
+def _written_in(folder: Path) -> Any:
+    """What the whole run's result says: the fault is beside it."""
+    return json.loads((folder / results.FILE_NAME).read_bytes())
+
+
+def _as_plain(parts: Any) -> Any:
+    return [value.tolist() if isinstance(value, np.ndarray) else value for value in parts]
+
+
+def _read_tested(path: Path) -> Any:
+    return _as_plain(test_parts.read(path.parents[1], _written_in(path.parents[1])))
+
+
+def _read_tested_by_form(path: Path) -> Any:
+    """As if the result had the hash of this very file."""
+    return _as_plain(test_parts.read(path.parents[1], {test_parts.KEY: {path.name: sha256_of(path)}}))
+
+
 LOG = """epoch [1/1] batch [1/1] loss 1.0
 Finish training
 => result
@@ -277,5 +316,9 @@ def kinds() -> list[Kind]:
         Kind("installed.json", JSON, _write_installed, lambda path: read_manifest(path.parents[1])),
         Kind("train.py of a codebase", TEXT, _write_program, _read_program),
         Kind("features of lpclip", NPZ, _write_features, _read_features, True, _resealed_features),
+        Kind(steps.FILE_NAME, CSV, _write_steps, lambda path: steps.read(path.parent, _written_in(path.parent)), True),
+        Kind("steps.csv of a run without a result", CSV, _write_steps, lambda path: steps.read(path.parent)),
+        Kind("test.npz", NPZ, _write_tested, _read_tested, True),
+        Kind("test.npz whose hash fits", NPZ, _write_tested, _read_tested_by_form),
         Kind("log.txt", TEXT, _written("log.txt", LOG), _read_log),
     ]

@@ -48,9 +48,10 @@ def test_child_goes_on_with_the_lock_that_it_is_handed(tmp_path):
     os.close(held)
 
 
-def test_leftovers_of_killed_writers_go_when_the_folder_is_taken(tmp_path):
-    (tmp_path / "prompt_learner").mkdir()
-    left = tmp_path / "prompt_learner" / ".model.pth.tar-1.0123456789abcdef.part"
+@pytest.mark.parametrize("name", ["prompt_learner/.model.pth.tar-1", "test/.test.npz", "test/.wrong.csv", ".steps.csv"])
+def test_leftovers_of_killed_writers_go_when_the_folder_is_taken(name, tmp_path):
+    left = tmp_path / f"{name}.0123456789abcdef.part"
+    left.parent.mkdir(exist_ok=True)
     left.write_text("left")
     with folder.hold(tmp_path):
         assert not left.exists()

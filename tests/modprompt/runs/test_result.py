@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modprompt.runs import result
+from modprompt.runs import result, result_parts
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
 
@@ -71,3 +71,25 @@ def test_no_flipped_bit_gives_another_number(tmp_path_factory, data):
 def test_pipe_is_no_result_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "result.json")
     assert result.read(tmp_path) == (None, "result.json is damaged")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("top5_pct", 101),
+        ("ece_pct", "1"),
+        ("test_files", ["test.npz"]),
+        ("test_files", {"test.npz": 3}),
+        ("steps_hash", 1),
+    ],
+)
+def test_what_lies_beside_it_is_named_in_the_form_that_runs_write(part, value):
+    whole = {
+        "accuracy_pct": 50.0,
+        "top5_pct": 99.5,
+        "ece_pct": 0.0,
+        "test_files": {"test.npz": "ab"},
+        "steps_hash": "ab",
+    }
+    assert result_parts.fault(whole) == ""
+    assert result_parts.fault({**whole, part: value}).startswith(f"its part {part}")

@@ -1,5 +1,6 @@
 """Named models with what trains them: checkpoints, modes, steps, and an outer loop of epochs."""
 
+import contextlib
 import os
 from collections import OrderedDict
 
@@ -15,6 +16,8 @@ class TrainerBase:
         self._models = OrderedDict()
         self._optims = OrderedDict()
         self._scheds = OrderedDict()
+        self._writer = None
+        self.start_epoch = 0
 
     def register_model(self, name="model", model=None, optim=None, sched=None):
         """Enter a model; its name is the name of its checkpoint folder."""
@@ -90,13 +93,50 @@ class TrainerBase:
             raise FloatingPointError("Loss is infinite or NaN!")
 
     def init_writer(self, log_dir):
-        """For trainers that call it; nothing is written."""
+        """Write TensorBoard's files into a folder from now on, where it is installed; they end no run.
+
+        Numbers of steps that a killed run has written and a resumed one writes again count once.
+        """
+        if self._writer is not None:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # late: not every run writes
+        except Exception as error:  # with packages that do not fit each other it may be any
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            print(f"No TensorBoard files ({reason}): pip install tensorboard")
+            return
+        try:
+            purged = self.start_epoch * self.steps_of_an_epoch()
+            self._writer = SummaryWriter(log_dir, purge_step=purged, max_queue=1000)  # no step waits for a slow disk
+        except OSError as error:
+            print(f"No TensorBoard files: {error}")
+            return
+        with contextlib.suppress(AttributeError):  # its thread tells the next call, and prints no traceback of its own
+            self._writer.file_writer.event_writer._async_writer._worker._invoke_excepthook = lambda *_: None
+
+    def steps_of_an_epoch(self):
+        """How many steps of write_scalar an epoch has."""
+        return 1
 
     def close_writer(self):
-        """For trainers that call it."""
+        """Have all of it on disk."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close()
+        except OSError as error:  # the disk is full, or the folder gone
+            with contextlib.suppress(OSError):
+                writer.file_writer.close()  # ends its thread
+            print(f"TensorBoard's files are not whole: {error}")
 
     def write_scalar(self, tag, scalar_value, global_step=None):
-        """For trainers that call it; the log holds all numbers."""
+        """A number for TensorBoard; nothing before init_writer."""
+        if self._writer is not None:
+            try:
+                self._writer.add_scalar(tag, scalar_value, global_step)
+            except OSError:  # of an earlier number: its thread tells it now
+                self.close_writer()
 
     def train(self, start_epoch, max_epoch):
         """Run epochs start_epoch to max_epoch - 1 between the hooks."""

@@ -1,6 +1,7 @@
 """Trainers of a model that a subclass builds: loaders, the training loop, testing, saving, resuming."""
 
 import datetime
+import os
 import time
 
 import numpy as np
@@ -50,6 +51,10 @@ class SimpleTrainer(TrainerBase):
         """Build and register the models."""
         raise NotImplementedError
 
+    def steps_of_an_epoch(self):
+        """As many as the loader has batches."""
+        return len(self.train_loader_x)
+
     def train(self):
         """Train, resuming if there is something to resume, then test."""
         super().train(self.start_epoch, self.max_epoch)
@@ -57,6 +62,7 @@ class SimpleTrainer(TrainerBase):
     def before_train(self):
         """Go on from the checkpoints in RESUME or OUTPUT_DIR, and start the clock."""
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
+        self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         self.time_start = time.time()
 
     def after_train(self):
@@ -70,6 +76,7 @@ class SimpleTrainer(TrainerBase):
                 print("Deploy the last-epoch model")
             self.test()
         print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.time_start))}")
+        self.close_writer()
 
     def after_epoch(self):
         """Validate if asked for, and save if it is time to."""

@@ -1,0 +1,71 @@
+"""What a run leaves beside its result, and what result.json says of it; what is left out is told in a line."""
+
+import os
+from typing import Any, Dict, Sequence
+
+from modprompt.errors import UserError
+from modprompt.runs import result as results
+from modprompt.runs import steps, test_parts
+from modprompt.storage.parts import copy_whole
+from modprompt.storage.text import sha256_of
+from modprompt.trainers.answers import Answers, ece_pct
+
+
+def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> Dict[str, Any]:
+    """Write the files of a test in place of those of an earlier one.
+
+    Args:
+        answers: what was said of each image.
+        trainer: whose test it was.
+        folder: the run's output folder.
+        tested: the images, in the order of the data set.
+
+    Returns:
+        The result's `top5_pct`, `ece_pct` and hashes of files, as far as they could be made.
+    """
+    test_parts.remove(folder)
+    names = list(trainer.dm.dataset.classnames)
+    why = answers.why_not or ("" if answers.classes == len(names) else "there are other classes than names")
+    if why:
+        print(f"Top-5, calibration and {test_parts.FOLDER}/ are left out: {why}")
+        return {}
+    parts, notes = answers.parts(names, trainer.dm.dataset, tested)
+    for what, note in notes.items():
+        print(f"The {what} of the test is left out: {note}")
+    error = ece_pct(parts.calibration)
+    return {
+        "top5_pct": answers.top_pct(),
+        **({} if error is None else {"ece_pct": error}),
+        test_parts.KEY: test_parts.write(folder, parts),
+    }
+
+
+def of_training(folder: str) -> Dict[str, str]:
+    """The hash of the table of a training's steps; nothing where there is none, or a damaged one."""
+    try:
+        there = steps.read(folder) is not None
+    except UserError as error:
+        print(f"{steps.KEY} is left out: {error}")
+        return {}
+    return {steps.KEY: sha256_of(steps.path_of(folder))} if there else {}
+
+
+def of_another(source: str, folder: str) -> Dict[str, Any]:
+    """Put what another run has left into a folder, in place of what is there.
+
+    Args:
+        source: the other run's folder.
+        folder: where it goes.
+
+    Returns:
+        What a result says of it.
+    """
+    test_parts.remove(folder)
+    result = results.read(source).result or {}
+    names = list(result.get(test_parts.KEY) or ())
+    for name in names:
+        copy_whole(test_parts.path_of(source, name), test_parts.path_of(folder, name))
+    if os.path.isfile(steps.path_of(source)):
+        copy_whole(steps.path_of(source), steps.path_of(folder))
+    said = {key: result[key] for key in ("top5_pct", "ece_pct", test_parts.KEY) if key in result}
+    return {**said, **of_training(folder)}
