@@ -258,6 +258,10 @@ class PromptedCLIP(nn.Module):
         vision = self.prompt_learner.schedules.vision
         return self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
 
+    def class_features(self) -> Tensor:
+        """Class features (C, E) of this moment, as `Output` has them; for learners that ask for no image."""
+        return self._current()[1]
+
     @property
     def feature_type(self) -> torch.dtype:
         """The type of what encode_image gives."""
