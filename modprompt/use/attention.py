@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from modprompt.clips.design import Images
 from modprompt.clips.facts import MEAN, STD, called, facts_of
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder
@@ -86,10 +87,16 @@ def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Op
     return torch.cat(found, dim=-1)[..., :length].float().mean(dim=2)
 
 
-def as_seen(model: PromptedModel, image: Tensor) -> Image.Image:
-    """The picture that a model was given: an image (3, H, W) of its transform, with its colours as they were."""
-    facts = facts_of(model.clip_model)
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (facts.mean or MEAN, facts.std or STD))
+def as_seen(model: PromptedModel, image: Tensor, made: Optional[Images] = None) -> Image.Image:
+    """The picture that a model was given, with its colours as they were.
+
+    Args:
+        model: whose CLIP says how its images are made.
+        image: (3, H, W), of a transform.
+        made: what that transform did, if it is another than the CLIP's.
+    """
+    how = facts_of(model.clip_model) if made is None else made
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (how.mean or MEAN, how.std or STD))
     values = (image.detach().float().cpu() * std + mean).clamp(0, 1)
     return Image.fromarray((values * 255).round().byte().permute(1, 2, 0).numpy())
 
