@@ -5,23 +5,29 @@ method, schedules, classes, CLIP, and the run that made them. It holds plain val
 """
 
 import hashlib
+import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.runs import descriptions
 from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
+from modprompt.storage import json_text
 from modprompt.storage.forms import shown
 from modprompt.storage.opening import Refused, read_bytes
+from modprompt.storage.safetensors_files import read_with_metadata
 from modprompt.storage.seal import KEY, check_seal, sealed
 from modprompt.storage.tensors import read_tensors
 
 VERSION = 2
 BEST = "model-best.pth.tar"
 POINTER = "checkpoint"  # the file that names the newest
+SAFETENSORS = ".safetensors"
+FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, beside what was learned
+_Written = Tuple[Dict[str, Tensor], Dict[str, str]]
 _TO_DO = "take another copy of it"
 
 
@@ -58,12 +64,12 @@ def record(**parts: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def read(path: Union[str, Path]) -> Checkpoint:
-    """The content of a checkpoint file.
+    """The content of a checkpoint file, of torch.save or, by its suffix, of safetensors.
 
     Raises:
         UserError: if the file is not a whole checkpoint, or of a newer version.
     """
-    content = read_tensors(path)
+    content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
         raise UserError(f"{path} is not a checkpoint of a prompt learner")
     content = content if "state_dict" in content else {"state_dict": content}
@@ -74,6 +80,32 @@ def read(path: Union[str, Path]) -> Checkpoint:
         return _of_record(content, path)
     except Refused as error:
         raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+
+
+def as_safetensors(state: Mapping[str, Tensor], head: Mapping[str, Any], finished: Mapping[str, Tensor]) -> _Written:
+    """What a checkpoint is in a file of safetensors, which `read` reads.
+
+    Args:
+        state: the learned tensors, under the family's names.
+        head: epoch, val_result and, under `modprompt`, the record.
+        finished: FINISHED, what was made of them, for programs without this project; not read again.
+    """
+    return {**state, **finished}, {KEY: json.dumps(head)}
+
+
+def _of_safetensors(path: Union[str, Path]) -> Dict[str, Any]:
+    """The content of a file of safetensors as a file of torch.save has it; without a record the tensors alone."""
+    tensors, texts = read_with_metadata(path)
+    state = {name: one for name, one in tensors.items() if name not in FINISHED}
+    if KEY not in texts:
+        return {"state_dict": state}
+    try:
+        head = json_text.parse(texts[KEY])
+        if not isinstance(head, dict) or not isinstance(head.get(KEY), dict):
+            raise Refused(f"its {KEY} is no record")
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+    return {**head, "state_dict": state}
 
 
 def _of_others(content: Dict[Any, Any]) -> Checkpoint:

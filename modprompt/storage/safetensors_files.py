@@ -1,4 +1,4 @@
-"""Files of safetensors: their tensors in memory of their own, and what their headers say.
+"""Files of safetensors: written whole; their tensors in memory of their own, and what their headers say.
 
 The package `safetensors` judges the header of an open file; the tensors' bytes are then read from that same file, one
 tensor after the other. Nothing is mapped when it is given: mapped pages would count as memory beside the copies, and
@@ -8,11 +8,12 @@ whoever cuts off a mapped file ends the process that looks at it.
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, NamedTuple, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Tuple, TypeVar, Union
 
 from modprompt.errors import UserError
 from modprompt.storage import json_text
 from modprompt.storage.opening import Bytes, Refused, open_regular
+from modprompt.storage.parts import part_of
 from modprompt.storage.pickle_values import ITEM_SIZES, Storage
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ PathLike = Union[str, Path]
 _Found = TypeVar("_Found")
 _OPEN_FILES = "/proc/self/fd"  # where the system names open files
 _LENGTH = 8  # bytes in front of the header, which say how long it is
+_METADATA = "__metadata__"  # texts by name, among the tensors of a header
 _POINTER = "version https://git-lfs"
 _KINDS = {  # what PyTorch calls storages of a type
     "F64": "DoubleStorage",
@@ -56,7 +58,34 @@ def read_safetensors(path: PathLike) -> "Dict[str, Tensor]":
         UserError: if the file is missing, damaged, cut off, changed meanwhile, no file of safetensors, or has tensors
             of a type that is not read; or if the package `safetensors` is not there.
     """
-    return _read(path, _tensors)
+    return _read(path, lambda content, header: _tensors(content, _places(header)))
+
+
+def read_with_metadata(path: PathLike) -> "Tuple[Dict[str, Tensor], Dict[str, str]]":
+    """As `read_safetensors`, and the texts that stand beside the tensors, by name.
+
+    Raises:
+        UserError: as `read_safetensors`, or if these are no texts.
+    """
+    return _read(path, lambda content, header: (_tensors(content, _places(header)), _metadata(header)))
+
+
+def write_safetensors(path: PathLike, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str]) -> None:
+    """Write tensors and texts to a file that is either complete or not there, with its folders.
+
+    Raises:
+        UserError: if the package `safetensors` is not there.
+        OSError: if it cannot be written, e.g. on a full disk.
+    """
+    try:
+        from safetensors.torch import save
+    except ImportError:
+        raise UserError(f"{path} is written with a package that is not installed: pip install safetensors") from None
+    content: bytes = save(
+        {name: one.detach().cpu().contiguous().clone() for name, one in tensors.items()}, dict(metadata)
+    )
+    with part_of(path, durable=True) as file:
+        file.write(content)
 
 
 def names_and_shapes(path: PathLike) -> Dict[str, Tuple[int, ...]]:
@@ -65,7 +94,7 @@ def names_and_shapes(path: PathLike) -> Dict[str, Tuple[int, ...]]:
     Raises:
         UserError: as `read_safetensors`; types are not looked at, and damage behind the header is not seen.
     """
-    return _read(path, lambda _, places: {name: place.shape for name, place in places.items()})
+    return _read(path, lambda _, header: {name: place.shape for name, place in _places(header).items()})
 
 
 def refuse_pointer(text: str, path: PathLike) -> None:
@@ -78,7 +107,14 @@ def refuse_pointer(text: str, path: PathLike) -> None:
         raise UserError(f"{path} is a Git LFS pointer, not the file that it stands for: download the real one")
 
 
-def _read(path: PathLike, take: Callable[[Bytes, Dict[str, _Place]], _Found]) -> _Found:
+class _Header(NamedTuple):
+    """What stands in front of the tensors, by name, and where it ends in the file."""
+
+    entries: Dict[str, Any]
+    end: int
+
+
+def _read(path: PathLike, take: Callable[[Bytes, _Header], _Found]) -> _Found:
     try:
         file = open_regular(path)
     except FileNotFoundError:
@@ -87,9 +123,9 @@ def _read(path: PathLike, take: Callable[[Bytes, Dict[str, _Place]], _Found]) ->
         try:
             before = _state(file)
             content = Bytes(file)
-            header = _header(content, path)
+            end = _end_of_header(content, path)
             _judge(file, path)
-            found = take(content, _places(content, header))
+            found = take(content, _header(content, end))
             if _state(file) != before:
                 raise Refused("it was changed while it was read")
             return found
@@ -108,7 +144,7 @@ def _state(file: BinaryIO) -> Tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _header(content: Bytes, path: PathLike) -> int:
+def _end_of_header(content: Bytes, path: PathLike) -> int:
     """Where the header ends, in bytes from the start of the file."""
     head = content.read(0, min(content.size, 64))
     if not head:
@@ -138,16 +174,26 @@ def _judge(file: BinaryIO, path: PathLike) -> None:
         raise Refused(f"it is cut off, damaged or no such file: {_line(error)}") from None
 
 
-def _places(content: Bytes, header: int) -> Dict[str, _Place]:
+def _header(content: Bytes, end: int) -> _Header:
+    text = content.read(_LENGTH, end - _LENGTH).decode("utf-8")
+    return _Header(json_text.parse(text, _once), end)
+
+
+def _places(header: _Header) -> Dict[str, _Place]:
     """Where each tensor is, in the order in which they lie in the file."""
-    text = content.read(_LENGTH, header - _LENGTH).decode("utf-8")
-    entries = json_text.parse(text, _once)
-    entries.pop("__metadata__", None)
+    entries = {name: entry for name, entry in header.entries.items() if name != _METADATA}
     places = {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
         start, end = entry["data_offsets"]
-        places[name] = _Place(entry["dtype"], tuple(entry["shape"]), header + start, header + end)
+        places[name] = _Place(entry["dtype"], tuple(entry["shape"]), header.end + start, header.end + end)
     return places
+
+
+def _metadata(header: _Header) -> Dict[str, str]:
+    texts = header.entries.get(_METADATA) or {}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise Refused("what stands beside its tensors is no text")
+    return dict(texts)
 
 
 def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:

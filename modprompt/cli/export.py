@@ -1,0 +1,36 @@
+"""Export a trained model: its image encoder with its prompts, and its finished class matrix.
+
+modprompt export output/run --to onnx                      output/run/export.onnx, checked with ONNX Runtime
+modprompt export output/run --to onnx --precision fp16     half the size
+modprompt export output/run --to torch                     a torch.export program, .pt2
+modprompt export output/run --to safetensors               learner and class matrix, for modprompt.load
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the file, and print what it is and how it stands to PyTorch. Exit code 0.
+
+    Raises:
+        UserError: if there is no such model, it cannot be exported, or the file is not what the model is.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
+    add("--to", required=True, choices=["onnx", "torch", "safetensors"], help="the kind of file")
+    add("--precision", default="fp32", choices=["fp32", "fp16"], help="of the weights (default: %(default)s)")
+    add("--out", default="", metavar="FILE", help="the file (default: export.onnx, .pt2 or .safetensors in the run)")
+    add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
+    add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
+    args = parser.parse_args(argv)
+
+    from modprompt.use import exporting  # help waits for no PyTorch
+    from modprompt.use.opened import open_trained
+
+    trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device="cpu")
+    path = exporting.place_of(trained, args.to, args.out)
+    print(exporting.report(exporting.export(trained, args.to, path, args.precision)))
+    return 0

@@ -1,0 +1,47 @@
+"""Look at a trained model in a browser: an image in, classes that can be edited, and where its layers look.
+
+modprompt show output/run
+
+The page is served to this machine alone, and no request leaves it. Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from modprompt.errors import UserError
+
+_PORT = 7860
+_MOST_PORT = 65535
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the page until it is interrupted. Exit code 0.
+
+    Raises:
+        UserError: if there is no such model, a package is missing, or the port is taken.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
+    add("--port", type=int, default=_PORT, help="of the page; 0 takes a free one (default: %(default)s)")
+    add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
+    add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
+    add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
+    args = parser.parse_args(argv)
+    if not 0 <= args.port <= _MOST_PORT:
+        raise UserError(f"--port must be from 0 to {_MOST_PORT}, got {args.port}")
+
+    from modprompt.use import page  # help waits for no PyTorch
+    from modprompt.use.looking import Look
+    from modprompt.use.opened import open_trained
+
+    with page.prepared():
+        page.require_packages()
+        trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
+        page.serve(Look(trained), page.bound_socket(args.port), _say)
+    return 0
+
+
+def _say(address: str) -> None:
+    print(f"open {address} (Ctrl-C ends it)", flush=True)

@@ -1,0 +1,152 @@
+"""A trained model as a torch.export program, and as an ONNX file: bytes, and how each is run to check it."""
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+
+import torch
+from torch import Tensor
+
+from modprompt.errors import UserError
+from modprompt.storage.tensors import is_at_least
+from modprompt.use.exported import ExportedModel
+
+Runs = Callable[[Tensor], Tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)
+OPSET = 18  # the oldest that PyTorch's exporter writes as it is; ONNX Runtime 1.14 and newer take it
+MOST_BYTES = 2_000_000_000  # of a protocol buffer, which an ONNX file is
+INPUT, OUTPUTS = "images", ("features", "probabilities")
+METADATA = "metadata.json"  # the extra file in a torch.export program
+_NEEDS = (2, 6)  # the PyTorch that exports
+_CHATTY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+
+
+def require_packages(to: str) -> None:
+    """Raise UserError unless what writes such files is installed."""
+    if not is_at_least(*_NEEDS):
+        raise UserError(f"--to {to} needs PyTorch {'.'.join(map(str, _NEEDS))} or newer, this is {torch.__version__}")
+    if to != "onnx":
+        return
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"--to onnx needs a package that is missing ({error.name}): pip install 'modprompt[export]'"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters tell of their own inner life; what goes wrong they raise."""
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [one.level for one in loggers]
+    try:
+        for one in loggers:
+            one.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for one, level in zip(loggers, levels):
+            one.setLevel(level)
+
+
+def program_of(exported: ExportedModel, size: int) -> Any:
+    """The torch.export program of a model for any number of images of `size` pixels a side."""
+    example = torch.zeros(2, 3, size, size)
+    with _quiet(), torch.no_grad():
+        batch = {INPUT: {0: torch.export.Dim.DYNAMIC}}
+        program = torch.export.export(exported, (example,), dynamic_shapes=batch, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it has the paths of this machine
+    return program
+
+
+def program_bytes(program: Any, metadata: Mapping[str, Any]) -> bytes:
+    """A .pt2 file."""
+    file = io.BytesIO()
+    with _quiet():
+        torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
+    return file.getvalue()
+
+
+def run_program(content: bytes) -> Runs:
+    """How a .pt2 file is run."""
+    with _quiet():
+        module = torch.export.load(io.BytesIO(content)).module()
+
+    def run(images: Tensor) -> Tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            features, probabilities = module(images)
+        return features, probabilities
+
+    return run
+
+
+def onnx_bytes(program: Any, metadata: Mapping[str, Any]) -> bytes:
+    """An .onnx file; its metadata has each part as JSON.
+
+    Raises:
+        UserError: if it would be larger than such a file can be.
+    """
+    with _quiet():
+        made = torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            verbose=False,
+        )
+        assert made is not None  # of this exporter
+        model = made.model_proto
+    _tidy(model)
+    for key, value in metadata.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value)
+    if model.ByteSize() > MOST_BYTES:
+        raise UserError(
+            f"an ONNX file can have 2 GB, this one would have {model.ByteSize() / 1e9:.1f}: take --precision fp16 or "
+            "--to torch"
+        )
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _tidy(model: Any) -> None:
+    """Take out the exporter's notes, which have paths of this machine, and call the first dimension a batch."""
+    graph = model.graph
+    named = [*graph.input, *graph.output, *graph.value_info]
+    for part in [model, graph, *graph.node, *graph.initializer, *named, *model.functions]:
+        for notes in ("metadata_props", "doc_string"):
+            part.ClearField(notes)
+    own: List[str] = [one.type.tensor_type.shape.dim[0].dim_param for one in graph.input]
+    for value in named:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in own:
+                dim.dim_param = "batch"
+
+
+def run_onnx(content: bytes) -> Runs:
+    """How an .onnx file is run, by ONNX Runtime on the CPU, with as many threads as PyTorch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tuple[Tensor, Tensor]:
+        features, probabilities = session.run(list(OUTPUTS), {INPUT: images.numpy()})
+        return torch.from_numpy(features), torch.from_numpy(probabilities)
+
+    return run
+
+
+WRITES: Dict[str, Callable[[Any, Mapping[str, Any]], bytes]] = {"onnx": onnx_bytes, "torch": program_bytes}
+RUNS: Dict[str, Callable[[bytes], Runs]] = {"onnx": run_onnx, "torch": run_program}

@@ -1,0 +1,152 @@
+"""A trained model as a file for elsewhere: ONNX, a torch.export program, or learner and class matrix in safetensors.
+
+A file is held against PyTorch before it is written, and is there whole or not at all.
+"""
+
+from pathlib import Path
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+import torch
+
+from modprompt.checks import one_of
+from modprompt.clips.design import Images
+from modprompt.errors import UserError
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.records import describe, method_record, view_of
+from modprompt.runs import checkpoint
+from modprompt.storage.parts import part_of
+from modprompt.storage.safetensors_files import write_safetensors
+from modprompt.storage.seal import KEY
+from modprompt.use import export_files
+from modprompt.use.export_check import Checked, check
+from modprompt.use.exported import ExportedModel, class_matrix
+from modprompt.use.opened import Trained
+from modprompt.use.preprocessing import as_record, as_settings, images_of
+from modprompt.version import __version__
+
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": checkpoint.SAFETENSORS}
+PRECISIONS = ("fp32", "fp16")
+
+
+class Exported(NamedTuple):
+    """A file that was written.
+
+    path: the file.
+    size: its bytes.
+    gives: what it takes and gives, in a line.
+    checked: how it stands to PyTorch; None for safetensors, which nothing is run from.
+    """
+
+    path: Path
+    size: int
+    gives: str
+    checked: Optional[Checked]
+
+
+def place_of(trained: Trained, to: str, out: str = "") -> Path:
+    """Where an export goes: `out`, or else beside the checkpoint's folder.
+
+    Raises:
+        UserError: if `out` has another suffix than such files have, is a folder, or is the checkpoint itself.
+    """
+    suffix = SUFFIXES[to]
+    if not out:
+        folder = trained.path.parent
+        return (folder.parent if trained.path.name.startswith("model") else folder) / f"export{suffix}"
+    path = Path(out)
+    if path.suffix != suffix:
+        raise UserError(f"--out {out}: a file of --to {to} ends in {suffix}")
+    if path.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file in it")
+    if path.exists() and path.samefile(trained.path):
+        raise UserError(f"--out {out} is the file that is exported: name another")
+    return path
+
+
+def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Exported:
+    """Write a trained model's file; what is there is replaced.
+
+    Args:
+        trained: the model, in float32 on the CPU, with the transform of its images.
+        to: onnx, torch or safetensors.
+        path: the file.
+        precision: of the weights: fp32 or fp16; of safetensors fp32.
+
+    Raises:
+        UserError: if the method has no class matrix, a package is missing, or the file is not what the model is; then
+            nothing is written.
+    """
+    one_of("to", to, list(SUFFIXES))
+    one_of("precision", precision, PRECISIONS)
+    if to == "safetensors":
+        if precision != "fp32":
+            raise UserError("--to safetensors has what was learned as it is: leave out --precision")
+        return _safetensors(trained, path)
+    export_files.require_packages(to)
+    model, images = trained.model, images_of(trained.preprocess)
+    if model.logit_scale.device.type != "cpu" or model.products != torch.float32:
+        raise UserError("a model is exported from float32 on the CPU: open it there")
+    half = precision == "fp16"
+    program = export_files.program_of(ExportedModel(model, half), images.size)
+    content = export_files.WRITES[to](program, metadata_of(model, images, precision))
+    checked = check(model, images, export_files.RUNS[to](content), half)
+    with part_of(path, durable=True) as file:
+        file.write(content)
+    shape = f"(batch, 3, {images.size}, {images.size})"
+    width, classes = model.text_encoder.text_projection.shape[1], len(model.classes.names)
+    gives = f"images {shape} -> features (batch, {width}), probabilities (batch, {classes})"
+    return Exported(path, len(content), gives, checked)
+
+
+def metadata_of(model: PromptedModel, images: Images, precision: str) -> Dict[str, Any]:
+    """What a file says of itself, plain values by name."""
+    facts = model.clip_facts
+    return {
+        "classes": list(model.classes.names),
+        "preprocessing": as_record(images),
+        "method": type(model.method).__name__,
+        "clip": {"name": facts.name or facts.file, "fingerprint": facts.fingerprint},
+        "precision": precision,
+        "made_by": f"modprompt {__version__}, PyTorch {torch.__version__}",
+    }
+
+
+def _safetensors(trained: Trained, path: Path) -> Exported:
+    model = trained.model
+    finished = {"class_matrix": class_matrix(model), "logit_scale": model.logit_scale.detach().exp()}
+    state = view_of(model.method, model.prompt_learner).state_dict()
+    tensors, texts = checkpoint.as_safetensors(state, _head(trained), finished)
+    write_safetensors(path, tensors, texts)
+    rows, width = finished["class_matrix"].shape
+    gives = f"{len(state)} learned tensors, class_matrix ({rows}, {width}) and logit_scale, for modprompt.load"
+    return Exported(path, path.stat().st_size, gives, None)
+
+
+def _head(trained: Trained) -> Mapping[str, Any]:
+    """Epoch and record of a checkpoint, as they stand there; made anew where they do not, or are of other classes."""
+    model = trained.model
+    trains_nothing = trained.path.name.endswith(".json")  # its run has a result alone
+    found = None if trains_nothing else checkpoint.read(trained.path)
+    epoch = 0 if found is None else found.epoch
+    if found is not None and found.record and tuple(found.record["classes"]["names"]) == model.classes.names:
+        record = found.record
+    else:
+        run = {"settings": as_settings(images_of(trained.preprocess))}
+        record = describe(method_record(model.method), model.classes, model.clip_facts, model.prompt_learner, run)
+    return {"epoch": epoch, "val_result": None, KEY: record}
+
+
+def report(done: Exported) -> str:
+    """What was written and how it stands to PyTorch, in a few lines."""
+    lines = [f"written: {done.path} ({done.size / 1e6:.2f} MB)", done.gives]
+    found = done.checked
+    if found is None:
+        return "\n".join(lines)
+    lines.append(
+        f"against PyTorch in fp32, batches of 1 and 7: features within {found.features:.1e}, probabilities within "
+        f"{found.probabilities:.1e}; the same likeliest class for {found.same_top} of {found.decided} images"
+    )
+    for speed in found.speeds:
+        each = (1e3 * seconds / speed.batch for seconds in (speed.file, speed.pytorch))
+        lines.append("batch {}: {:.2f} ms an image (PyTorch {:.2f})".format(speed.batch, *each))
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""One image and a list of class names, looked at by a trained model: probabilities, and where its layers look."""
+
+import threading
+import warnings
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from PIL import Image
+
+from modprompt.engine.encoders import VisionEncoder
+from modprompt.errors import UserError
+from modprompt.methods.model import PromptedModel
+from modprompt.storage.image_files import read_rgb
+from modprompt.use.attention import Attention, as_seen, attention_of, overlay
+from modprompt.use.opened import Trained
+from modprompt.use.preprocessing import images_of
+
+_MOST_CLASSES = 5000
+
+
+class Seen(NamedTuple):
+    """What came of an image.
+
+    shares: (class name, probability), most probable first.
+    picture: what the model was given.
+    attention: where it looked; None on a ResNet.
+    said: what should be known of the class names, in a line; empty if nothing.
+    """
+
+    shares: List[Tuple[str, float]]
+    picture: Image.Image
+    attention: Optional[Attention]
+    said: str
+
+
+class Look:
+    """A trained model that several visitors of a page may ask, one after the other.
+
+    Args:
+        trained: what is asked.
+    """
+
+    def __init__(self, trained: Trained):
+        self.trained = trained
+        self._lock = threading.Lock()
+        self._model, self._said = trained.model, ""
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """The class names that it was trained or opened with."""
+        return self.trained.model.classes.names
+
+    @property
+    def bound(self) -> bool:
+        """Whether its prompts belong to these names (CSC), so that no others can be given."""
+        return self.trained.model.prompt_learner.bound
+
+    @property
+    def layers(self) -> int:
+        """How many layers' attention can be seen; 0 on a ResNet."""
+        encoder = self.trained.model.image_encoder
+        return len(encoder.visual.transformer.resblocks) if isinstance(encoder, VisionEncoder) else 0
+
+    def look(self, file: str, text: str) -> Seen:
+        """What the model makes of an image file.
+
+        Args:
+            file: its path.
+            text: class names, one a line.
+
+        Raises:
+            UserError: in a line, if it is no image, or the names do not fit.
+        """
+        names = names_in(text)
+        image = read_rgb(file)
+        with self._lock:
+            model = self._for(names)
+            images = self.trained.preprocess(image)[None].to(model.logit_scale.device)
+            with torch.no_grad():
+                shares = model(images)[0].float().softmax(dim=0).cpu()
+            attention = attention_of(model, images) if self.layers else None
+            picture = as_seen(model, images[0], images_of(self.trained.preprocess))
+            order = shares.argsort(descending=True).tolist()
+            return Seen([(names[i], float(shares[i])) for i in order], picture, attention, self._said)
+
+    def _for(self, names: Sequence[str]) -> PromptedModel:
+        """The model for these names, kept until others are asked for."""
+        if tuple(names) == self.names:
+            self._model, self._said = self.trained.model, ""
+        elif tuple(names) != self._model.classes.names:
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                self._model = self.trained.model.with_classes(names)
+            self._said = "; ".join(str(one.message) for one in told)
+        return self._model
+
+
+def names_in(text: str) -> List[str]:
+    """Class names of a text, one a line.
+
+    Raises:
+        UserError: if there is none, one twice, or too many for a page.
+    """
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise UserError("no class names: write at least one, one a line")
+    if len(names) > _MOST_CLASSES:
+        raise UserError(f"{len(names)} class names: a page takes {_MOST_CLASSES}, modprompt predict any number")
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise UserError(f"the class {twice!r} is there twice: leave one")
+    return names
+
+
+def overlays(seen: Seen, layer: int) -> List[Tuple[str, Image.Image]]:
+    """Pictures with captions: where the class token and each prompt token of a layer (from 0) look."""
+    if seen.attention is None:
+        return []
+    found = seen.attention
+    maps = [("class token", found.class_token[layer, 0])]
+    maps += [(f"prompt {number}", one[0]) for number, one in enumerate(found.prompts[layer], start=1)]
+    return [(f"{name}: {100 * float(one.sum()):.0f}% on patches", overlay(seen.picture, one)) for name, one in maps]

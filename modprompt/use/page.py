@@ -1,0 +1,225 @@
+"""The page of `modprompt show`, by Gradio: served to this machine alone, and nothing it does leaves this machine."""
+
+import contextlib
+import os
+import socket
+import tempfile
+from typing import Any, Callable, Iterator, List, MutableMapping, Optional, Tuple
+
+from modprompt.clips.facts import called
+from modprompt.errors import UserError
+from modprompt.storage.pages import html_text
+from modprompt.use import page_parts
+from modprompt.use.looking import Look, Seen, overlays
+
+HOST = "127.0.0.1"
+MOST_SHOWN = 10  # classes with a bar
+_QUIET = {  # read by Gradio and its packages when they are imported
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+}
+_MAPS = "where its tokens look, from each picture's least (blue) to its most (yellow), in the mean over heads"
+_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+_MONO = ["ui-monospace", "Consolas", "monospace"]
+_POLICY = "; ".join(  # of the browser: what is not this server's is not loaded, and nothing is sent elsewhere
+    [
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+_Message = MutableMapping[str, Any]
+_Send = Callable[[_Message], Any]
+
+
+def require_packages() -> None:
+    """Raise UserError unless what makes and serves the page is installed."""
+    try:
+        import fastapi  # noqa: F401
+        import gradio  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"modprompt show needs {error.name}, which is missing: pip install 'modprompt[show]'") from None
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """Within it Gradio sends nothing, and what is uploaded lies in a folder that is removed at the end."""
+    before = {name: os.environ.get(name) for name in (*_QUIET, "GRADIO_TEMP_DIR")}
+    with tempfile.TemporaryDirectory(prefix="modprompt-show-") as folder:
+        os.environ.update({**_QUIET, "GRADIO_TEMP_DIR": folder})
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def bound_socket(port: int) -> socket.socket:
+    """A socket of this machine alone.
+
+    Raises:
+        UserError: if the port is taken.
+    """
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((HOST, port))
+    except OSError as error:
+        found.close()
+        raise UserError(
+            f"port {port} cannot be had ({error.strerror}): name another, --port 0 takes a free one"
+        ) from None
+    return found
+
+
+class Answers:
+    """What the page's fields are given when something in it changes.
+
+    Args:
+        look: the model that is asked.
+    """
+
+    def __init__(self, look: Look):
+        self.look = look
+
+    def image(self, file: Optional[str], text: str, layer: float) -> Tuple[Optional[Seen], str, str]:
+        """Of an image and class names: what is kept, what is said of it, and the overlays of a layer."""
+        if not file:
+            return None, page_parts.quiet("No image yet."), ""
+        try:
+            seen = self.look.look(file, text)
+        except (UserError, OSError) as error:
+            return None, page_parts.note(self._plain(str(error), file), wrong=True), ""
+        return seen, page_parts.note(seen.said) + self._bars(seen), self.layer(seen, layer)
+
+    @staticmethod
+    def _plain(text: str, file: str) -> str:
+        """A message without the path under which the server keeps an image."""
+        return text.replace(f" {file}", "").replace(": replace the file", ": take another one")
+
+    @staticmethod
+    def _bars(seen: Seen) -> str:
+        left = len(seen.shares) - MOST_SHOWN
+        more = page_parts.quiet(f"and {left} less probable classes") if left > 0 else ""
+        return page_parts.bars(seen.shares[:MOST_SHOWN]) + more
+
+    @staticmethod
+    def layer(seen: Optional[Seen], layer: float) -> str:
+        """The overlays of a layer, from 1."""
+        return "" if seen is None else page_parts.pictures(overlays(seen, int(layer) - 1))
+
+
+def blocks_of(look: Look) -> Any:
+    """The page's fields and what they do."""
+    import gradio as gr
+
+    answers, model = Answers(look), look.trained.model
+    method, clip = type(model.method).__name__, called(model.clip_model)
+    with gr.Blocks(title=f"modprompt: {method}", analytics_enabled=False) as blocks:
+        gr.HTML(f"<h2 style='margin:0'>{html_text(method)}</h2>" + page_parts.quiet(f"{clip}, {look.trained.path}"))
+        seen = gr.State(None)
+        with gr.Row():
+            with gr.Column(min_width=300):
+                image = gr.Image(label="Image", type="filepath", sources=["upload", "webcam"], height=320)
+                hint = "one a line" if not look.bound else "these prompts belong to these classes (CSC)"
+                names = gr.Textbox(
+                    "\n".join(look.names), label="Classes", info=hint, lines=6, max_lines=12, interactive=not look.bound
+                )
+            with gr.Column(min_width=300):
+                result = gr.HTML(page_parts.quiet("No image yet."))
+        layer = gr.Slider(
+            1, max(look.layers, 2), look.layers, step=1, label="Layer", info=_MAPS, visible=look.layers > 1
+        )
+        maps = gr.HTML("" if look.layers else page_parts.quiet(f"{clip} is a ResNet: it has no attention to show."))
+        _uploaded_as_it_is(image)
+        fields, given = [seen, result, maps], [image, names, layer]
+        quietly = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
+        image.change(answers.image, given, fields, **quietly)
+        names.change(answers.image, given, fields, **quietly)
+        if look.layers:
+            layer.change(answers.layer, [seen, layer], maps, **quietly)
+    return blocks
+
+
+def _uploaded_as_it_is(image: Any) -> None:
+    """Have the path of what is uploaded given on: Gradio would open any kind of file, ours are read within bounds."""
+    image.preprocess = lambda payload: None if payload is None else payload.path
+
+
+class OwnOnly:
+    """An ASGI application whose answers carry the policy that keeps a browser on this server.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: Any):
+        self.app = app
+
+    async def __call__(self, scope: _Message, receive: Any, send: _Send) -> None:
+        """Answer a request."""
+
+        async def with_policy(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: List[Tuple[bytes, bytes]] = list(message.get("headers", []))
+                more = [(b"content-security-policy", _POLICY.encode()), (b"referrer-policy", b"no-referrer")]
+                message = {**message, "headers": headers + more}
+            await send(message)
+
+        await self.app(scope, receive, with_policy)
+
+
+def app_of(look: Look) -> Any:
+    """The web application; it answers to names of this machine alone."""
+    import gradio as gr
+    from fastapi import FastAPI
+    from fastapi.middleware.trustedhost import TrustedHostMiddleware
+
+    theme = gr.themes.Base(font=_FONTS, font_mono=_MONO)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gr.mount_gradio_app(
+        app,
+        blocks_of(look),
+        path="/",
+        server_name=HOST,
+        footer_links=[],
+        ssr_mode=False,
+        pwa=False,
+        enable_monitoring=False,
+        theme=theme,
+        css=page_parts.STYLE,
+        max_file_size="200mb",
+    )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    app.add_middleware(OwnOnly)
+    return app
+
+
+def serve(look: Look, taken: socket.socket, said: Callable[[str], None]) -> None:
+    """Serve the page until it is interrupted.
+
+    Args:
+        look: the model that is asked.
+        taken: of bound_socket; closed at the end.
+        said: is given the page's address when it can be opened.
+    """
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
+            await super().startup(sockets)
+            said(f"http://{HOST}:{taken.getsockname()[1]}")
+
+    with taken:
+        Server(uvicorn.Config(app_of(look), log_level="error", ws="none")).run(sockets=[taken])

@@ -1,0 +1,51 @@
+"""What a transform of images does, as values: for files that leave this project, and for pictures of what was seen."""
+
+from typing import Any, Callable, Dict
+
+from torch import Tensor
+
+from modprompt.clips.design import SHORTEST, SQUASH, Images
+from modprompt.errors import UserError
+
+
+def images_of(preprocess: Callable[..., Tensor]) -> Images:
+    """How a transform of this project (clips.load.image_transform) makes images.
+
+    Raises:
+        UserError: if it is another's, which nobody has described.
+    """
+    steps = {type(one).__name__: one for one in getattr(preprocess, "transforms", ())}
+    if not {"Resize", "CenterCrop", "Normalize"} <= set(steps):
+        raise UserError("nobody has described this transform of images: take the one that modprompt.load_clip gives")
+    resize, normalise = steps["Resize"], steps["Normalize"]
+    both_sides = isinstance(resize.size, (list, tuple)) and len(resize.size) == 2
+    size = resize.size[0] if isinstance(resize.size, (list, tuple)) else resize.size
+    mean, std = (tuple(float(value) for value in values) for values in (normalise.mean, normalise.std))
+    return Images(int(size), mean, std, resize.interpolation.value, SQUASH if both_sides else SHORTEST)
+
+
+def as_record(images: Images) -> Dict[str, Any]:
+    """Plain values that say all steps from a picture to numbers, for programs without this project."""
+    return {
+        "colours": "RGB",
+        "resize": images.resize,
+        "interpolation": images.interpolation,
+        "crop": "centre",
+        "size": images.size,
+        "range": [0.0, 1.0],
+        "mean": list(images.mean),
+        "std": list(images.std),
+        "layout": "NCHW",
+    }
+
+
+def as_settings(images: Images) -> Dict[str, str]:
+    """The same as settings of a run, {dotted key: text}."""
+    return {
+        "INPUT.SIZE": str([images.size, images.size]),
+        "INPUT.INTERPOLATION": images.interpolation,
+        "INPUT.RESIZE_MODE": images.resize,
+        "INPUT.TRANSFORMS": "['normalize']",
+        "INPUT.PIXEL_MEAN": str(list(images.mean)),
+        "INPUT.PIXEL_STD": str(list(images.std)),
+    }
