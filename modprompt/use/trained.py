@@ -66,17 +66,27 @@ def open_trained(
     else:
         file, settings = str(place / result.FILE_NAME), untrained.settings
         model = as_stated(untrained, file, clip, device=device).eval()
-    preprocess = transform_of_run(settings, model.clip_model, file)
-    return Trained(_for_classes(model, names, file), preprocess, Path(file))
+    model.limit_text()
+    trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
+    return trained if names is None else for_classes(trained, names)
 
 
-def _for_classes(model: PromptedModel, names: Optional[Sequence[str]], path: str) -> PromptedModel:
-    if names is None or (not isinstance(names, str) and tuple(names) == model.classes.names):
-        return model
+def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
+    """The same for other classes, prompts and CLIP shared.
+
+    Args:
+        trained: what open_trained gave.
+        names: of the classes, in label order.
+
+    Raises:
+        UserError: if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
+    """
+    if not isinstance(names, str) and tuple(names) == trained.model.classes.names:
+        return trained
     try:
-        return model.with_classes(names)
+        return trained._replace(model=trained.model.with_classes(names))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{trained.path}: {error}") from None
 
 
 def _untrained(folder: Path) -> Optional[Checkpoint]:
