@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from modprompt.active import generators
 from modprompt.engine.model import Output
+from modprompt.engine.precision import require_finite
 from modprompt.trainers.feature_cache import FeatureBatches, encode
-from modprompt.trainers.predictions import require_finite
 
 
 class Scored(NamedTuple):

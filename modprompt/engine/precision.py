@@ -4,6 +4,7 @@ import contextlib
 from typing import Any, ContextManager, NamedTuple, Optional
 
 import torch
+from torch import Tensor
 
 from modprompt.checks import one_of
 from modprompt.errors import UserError
@@ -99,3 +100,9 @@ def no_autocast(device: torch.device) -> ContextManager[Any]:
     if hasattr(torch, "autocast"):
         return torch.autocast(device.type, enabled=False)
     return torch.cuda.amp.autocast(enabled=False)
+
+
+def require_finite(logits: Tensor) -> None:
+    """Raise FloatingPointError if logits are not finite: there is no prediction in them. It reads them."""
+    if not torch.isfinite(logits).all():
+        raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")

@@ -17,6 +17,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import Output
+from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
@@ -24,7 +25,7 @@ from modprompt.storage import image_files
 from modprompt.trainers import asked, backbone, card_errors, device, mistakes, once
 from modprompt.trainers.feature_cache import feature_batches, how_computed
 from modprompt.trainers.image_cache import with_kept_images
-from modprompt.trainers.predictions import Predictions, require_finite
+from modprompt.trainers.predictions import Predictions
 from modprompt.training.unread import waits
 
 

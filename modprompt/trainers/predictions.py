@@ -5,15 +5,10 @@ from typing import Any, List, Tuple
 import torch
 from torch import Tensor
 
+from modprompt.engine.precision import require_finite
 from modprompt.training.unread import waits
 
 MOST_BYTES = 256 * 2**20  # of logits on a card: all of ImageNet's in half or single precision
-
-
-def require_finite(logits: Tensor) -> None:
-    """Raise FloatingPointError if logits are not finite: there is no prediction in them. It reads them."""
-    if not torch.isfinite(logits).all():
-        raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
 
 
 class Predictions:

@@ -53,7 +53,7 @@ def test_faults_of_programs_are_none(error):
 
 
 def test_loss_that_is_not_finite_is_a_mistake_where_we_say_so():
-    from modprompt.trainers.predictions import require_finite
+    from modprompt.engine.precision import require_finite
 
     with pytest.raises(FloatingPointError) as found:
         require_finite(torch.tensor([float("nan")]))

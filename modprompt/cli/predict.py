@@ -1,0 +1,148 @@
+"""Classify images with a trained model: a run's output folder, or a checkpoint in it.
+
+modprompt predict output/run photo.jpg
+modprompt predict output/run photos/ more/*.png --top 3 --csv out.csv
+modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes: that is what prompts are for
+modprompt predict output/run photos/ --classes @names.txt                 a name a line
+
+--classes takes all words behind it. Images that cannot be read are named and skipped; the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Iterable, Iterator, Sequence
+
+from tqdm import tqdm
+
+from modprompt.checks import at_least
+from modprompt.data.class_names import distinct
+from modprompt.errors import UserError
+from modprompt.storage.opening import read_text
+from modprompt.storage.paths import of_user
+from modprompt.storage.tables import shielded, write_table
+from modprompt.storage.text import one_line, writable
+
+if TYPE_CHECKING:  # help waits for no PyTorch
+    from modprompt.use.predicting import Prediction
+    from modprompt.use.trained import Trained
+
+COLUMNS = ("image", "rank", "class", "probability")  # of the CSV
+_MOST_NAMED = 5
+_MOST_NAMES = 1 << 24  # bytes of a file of names
+
+
+def class_names(words: Sequence[str]) -> list[str]:
+    """The names that are given: words, and for @FILE the lines of a file that are not blank.
+
+    Raises:
+        UserError: if there is one alone, one twice, or no such file.
+    """
+    names = [name for word in words for name in (_lines(word[1:]) if word.startswith("@") else [word.strip()])]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise UserError(f"--classes: {twice[0]!r} is there twice: leave one")
+    if len(names) < 2:
+        raise UserError(f"--classes: give two names or more, got {len(names)}: with one, every image is of it")
+    return names
+
+
+def _lines(file: str) -> list[str]:
+    path = of_user(file)
+    try:
+        lines = read_text(path, _MOST_NAMES).lstrip("\ufeff").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"--classes @{file}: there is no such file") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _say(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)  # standard output has the predictions alone
+
+
+def _open(args: argparse.Namespace) -> Trained:
+    """The model, for the classes that are asked for."""
+    from modprompt.use.trained import for_classes, open_trained
+
+    asked = class_names(args.classes) if args.classes else None
+    trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
+    if asked is None:
+        return trained
+    known = set(trained.model.classes.names)
+    new = [one_line(name) for name in asked if name not in known]
+    if new:
+        more = f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
+        named = ", ".join(new[:_MOST_NAMED])
+        _say(f"{len(new)} of {len(asked)} classes are others than {trained.path} was trained on: {named}{more}")
+    return for_classes(trained, asked)
+
+
+def _line(found: Prediction, names: Sequence[str]) -> str:
+    said = (f"{one_line(names[label])} {100 * share:.1f}%" for label, share in _ranked(found))
+    return f"{one_line(writable(str(found.image)))}: {', '.join(said)}"
+
+
+def _ranked(found: Prediction) -> Iterable[tuple[int, float]]:
+    return zip(found.labels, found.probabilities)
+
+
+def _cells(found: Prediction, names: Sequence[str]) -> Iterator[list[str]]:
+    for rank, (label, share) in enumerate(_ranked(found), start=1):
+        yield [_cell(str(found.image)), str(rank), _cell(names[label]), f"{share:.6f}"]
+
+
+def _cell(text: str) -> str:
+    return shielded(writable(text))
+
+
+def _run(args: argparse.Namespace) -> int:
+    from modprompt.use.predicting import find_images, predict
+
+    images, left_out = find_images(args.images)
+    trained = _open(args)
+    names = distinct(trained.model.classes.names)
+    if left_out:
+        _say(f"{len(left_out)} files in these folders are no images by their names, e.g. {one_line(str(left_out[0]))}")
+    rows: list[list[str]] = []
+    skipped = 0
+    with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:
+        for found in predict(*trained[:2], images, args.top, args.batch_size):
+            if found.fault:
+                skipped += 1
+                bar.write(f"skipped: {one_line(writable(found.fault))}", file=sys.stderr)
+            else:
+                bar.write(_line(found, names), file=sys.stdout)
+                rows += _cells(found, names)
+            bar.update()
+    if args.csv:
+        write_table(of_user(args.csv), COLUMNS, rows)
+        _say(f"written: {args.csv}")
+    if skipped:
+        _say(f"{skipped} of {len(images)} images were skipped")
+    return 1 if skipped else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0 if all images were told apart, 1 if some could not be read.
+
+    Raises:
+        UserError: if the model, the classes or the folders cannot be had.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("run", metavar="RUN_OR_FILE", help="a run's output folder, or a checkpoint")
+    add("images", nargs="+", metavar="IMAGE|FOLDER", help="image files, and folders of them")
+    add("--classes", nargs="+", default=[], metavar="NAME", help="other class names; @FILE has a name a line")
+    add("--top", type=int, default=5, help="how many classes of each image (default: %(default)s)")
+    add("--csv", default="", metavar="F", help="write the predictions to this file too")
+    add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
+    add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
+    add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
+    add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
+    args = parser.parse_args(argv)
+    at_least("--top", args.top, 1)
+    at_least("--batch-size", args.batch_size, 1)
+    if args.csv and of_user(args.csv).is_dir():
+        raise UserError(f"--csv: {args.csv} is a folder: name a file")
+    return _run(args)

@@ -1,0 +1,138 @@
+"""Images of any folder, told apart by a trained model: found, decoded while the model works, a batch at a time."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+
+from modprompt.engine.precision import require_finite
+from modprompt.errors import UserError
+from modprompt.methods.model import PromptedModel
+from modprompt.storage.image_files import most_megapixels, read_rgb
+from modprompt.storage.opening import PathLike
+from modprompt.storage.paths import of_user
+
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+_READERS = 8  # images that are decoded at a time
+
+
+class Prediction(NamedTuple):
+    """What a model says of an image.
+
+    image: its path.
+    labels: the likeliest classes, likeliest first, as they stand in the model's class names.
+    probabilities: theirs.
+    fault: why it could not be read; then there are no labels.
+    """
+
+    image: Path
+    labels: Tuple[int, ...]
+    probabilities: Tuple[float, ...]
+    fault: str = ""
+
+
+class Found(NamedTuple):
+    """Images, and what lies among them and is left out: files of other kinds, by their names, and links to folders."""
+
+    images: List[Path]
+    left_out: List[Path]
+
+
+def find_images(paths: Sequence[PathLike]) -> Found:
+    """The files that are named, whatever they are, and the images in the folders that are named and below them.
+
+    Each is there once, those of a folder sorted; hidden files and folders are not looked at.
+
+    Raises:
+        UserError: if a folder cannot be listed, or there is no image.
+    """
+    images: List[Path] = []
+    left_out: List[Path] = []
+    for path in map(of_user, paths):
+        inside = _below(path) if path.is_dir() else [path]
+        for one in inside:
+            is_image = not path.is_dir() or (one.suffix.lower() in SUFFIXES and not one.is_dir())
+            (images if is_image else left_out).append(one)
+    if not images:
+        raise UserError(f"there is no image in {', '.join(map(str, paths))}: they are known by {' '.join(SUFFIXES)}")
+    return Found(list(dict.fromkeys(images)), left_out)
+
+
+def _below(folder: Path) -> List[Path]:
+    """Files below a folder, and links to folders, which are not followed."""
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"cannot list {error.filename} ({error.strerror})")
+
+    found: List[Path] = []
+    for place, folders, files in os.walk(str(folder), onerror=fail):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in (*files, *links) if not name.startswith(".")]
+    return sorted(found)
+
+
+def predict(
+    model: PromptedModel,
+    preprocess: Callable[..., Tensor],
+    images: Sequence[Path],
+    top: int = 5,
+    batch_size: int = 64,
+) -> Iterator[Prediction]:
+    """What a model says of images, in their order; those that cannot be read say why and stop nothing.
+
+    Args:
+        model: in eval mode.
+        preprocess: from a PIL image to (3, H, W).
+        images: their paths.
+        top: how many classes of each; all if there are fewer.
+        batch_size: images at a time.
+
+    Raises:
+        FloatingPointError: if a logit is not finite.
+        OSError: if this machine fails, which says nothing of an image.
+    """
+    device, most = model.logit_scale.device, min(top, len(model.classes.names))
+    for batch in _decoded(images, preprocess, model.clip_model.visual.input_resolution, batch_size):
+        tensors = [one for _, one in batch if isinstance(one, Tensor)]
+        with torch.no_grad():
+            logits = model(torch.stack(tensors).to(device)).float() if tensors else torch.zeros(0, most)
+        require_finite(logits)
+        probabilities, labels = (part.tolist() for part in logits.softmax(dim=-1).topk(most, dim=-1))
+        rows = iter(zip(labels, probabilities))
+        for path, one in batch:
+            yield Prediction(path, (), (), one) if isinstance(one, str) else _prediction(path, *next(rows))
+
+
+def _prediction(path: Path, labels: Sequence[int], probabilities: Sequence[float]) -> Prediction:
+    return Prediction(path, tuple(labels), tuple(probabilities))
+
+
+def _decoded(
+    images: Sequence[Path], preprocess: Callable[..., Tensor], size: int, batch_size: int
+) -> Iterator[List[Tuple[Path, Union[Tensor, str]]]]:
+    """Batches of (path, image (3, H, W) or what is wrong with it); the next is decoded while one is in use."""
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    with ThreadPoolExecutor(_READERS) as pool:
+
+        def begin(batch: Sequence[Path]) -> Iterator[Union[Tensor, str]]:
+            return pool.map(lambda path: _read(path, preprocess, size), batch)
+
+        ahead = begin(batches[0]) if batches else iter(())
+        for batch, following in zip(batches, [*batches[1:], ()]):
+            now, ahead = ahead, begin(following)
+            yield list(zip(batch, now))
+
+
+def _read(path: Path, preprocess: Callable[..., Tensor], size: int) -> Union[Tensor, str]:
+    try:
+        image = read_rgb(path)
+    except (FileNotFoundError, UserError) as error:
+        return str(error)
+    short, long = sorted(image.size)
+    if size * size * long > most_megapixels() * 1e6 * short:
+        return f"cannot use the image {path}: it has {image.width} x {image.height} pixels, a strip: cut something out"
+    return preprocess(image)
