@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import ACTIVE, Experiment
-from modprompt.experiments.reporting.accuracy_figures import bars, curves, gains
-from modprompt.experiments.reporting.figure_style import MOST_METHODS
+from modprompt.experiments.reporting.accuracy_figures import bars, gains
+from modprompt.experiments.reporting.curve_figure import curves
+from modprompt.experiments.reporting.figure_methods import ranked
 from modprompt.experiments.reporting.grid_figure import heat_maps
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.rounds_figure import KINDS
@@ -26,17 +27,14 @@ class Figure(NamedTuple):
 
 def draw(experiment: Experiment, results: Results, sections: Sequence[Section], folder: Path) -> list[Figure]:
     """Draw every figure that has something to show into a folder; older ones that have nothing any more go."""
-    compares = (
-        len(measured_labels(sections)) <= MOST_METHODS
-        and experiment.protocol not in ("few_shot", ACTIVE)
-        and not experiment.grids
-    )
+    compares = experiment.protocol not in ("few_shot", ACTIVE) and not experiment.grids
+    few_shot = experiment.protocol == "few_shot"
     has_rounds = experiment.protocol == ACTIVE
     wanted: dict[str, Callable[[Path], str]] = {
-        "bars.png": lambda path: bars(experiment, sections, path) if compares else "",
+        "bars.png": lambda path: bars(experiment, results, sections, path) if compares else "",
         "gains.png": lambda path: gains(experiment, results, sections, path) if compares else "",
-        "curves.png": lambda path: curves(sections, path) if experiment.protocol == "few_shot" else "",
-        "tokens.png": lambda path: tokens(results, path) if not has_rounds else "",
+        "curves.png": lambda path: curves(experiment, results, sections, path) if few_shot else "",
+        "tokens.png": lambda path: tokens(results, path, ranked(sections)) if not has_rounds else "",
     }
     for name, kind in KINDS.items():
         wanted[name] = functools.partial(rounds_figure, kind, results) if has_rounds else lambda path: ""
@@ -44,12 +42,17 @@ def draw(experiment: Experiment, results: Results, sections: Sequence[Section], 
         name = f"ablation{number or ''}.png"
         wanted[name] = functools.partial(heat_maps, family, keys, results, sections)
     for old in set(folder.glob("ablation*.png")) - {folder / name for name in wanted}:
-        old.unlink()
+        _remove(old)
     drawn = []
     for name, make in wanted.items():
         caption = make(folder / name) if has_rounds or measured_labels(sections) else ""
         if caption:
             drawn.append(Figure(name, caption))
         else:
-            (folder / name).unlink(missing_ok=True)
+            _remove(folder / name)
     return drawn
+
+
+def _remove(picture: Path) -> None:
+    picture.unlink(missing_ok=True)
+    picture.with_suffix(".pdf").unlink(missing_ok=True)
