@@ -19,10 +19,11 @@ from modprompt.experiments.reporting.token_figure import tokens
 
 
 class Figure(NamedTuple):
-    """A drawn figure: file name, and what it shows."""
+    """A drawn figure: file name, what it shows, and the data set that it is of; "" if it is of several."""
 
     name: str
     caption: str
+    place: str = ""
 
 
 def draw(experiment: Experiment, results: Results, sections: Sequence[Section], folder: Path) -> list[Figure]:
@@ -42,17 +43,18 @@ def draw(experiment: Experiment, results: Results, sections: Sequence[Section], 
         name = f"ablation{number or ''}.png"
         wanted[name] = functools.partial(heat_maps, family, keys, results, sections)
     for old in set(folder.glob("ablation*.png")) - {folder / name for name in wanted}:
-        _remove(old)
+        remove_picture(old)
     drawn = []
     for name, make in wanted.items():
         caption = make(folder / name) if has_rounds or measured_labels(sections) else ""
         if caption:
             drawn.append(Figure(name, caption))
         else:
-            _remove(folder / name)
+            remove_picture(folder / name)
     return drawn
 
 
-def _remove(picture: Path) -> None:
+def remove_picture(picture: Path) -> None:
+    """Remove a figure of an earlier report, and its PDF."""
     picture.unlink(missing_ok=True)
     picture.with_suffix(".pdf").unlink(missing_ok=True)
