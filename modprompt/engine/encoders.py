@@ -6,14 +6,14 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
-from typing import List, Optional, Union, cast
+from typing import Callable, List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP, ResNet, VisionTransformer
 from modprompt.engine import packing
-from modprompt.engine.blocks import run_block, run_last_block
+from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.derived import normalise
 from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
@@ -21,6 +21,8 @@ from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
 from modprompt.engine.relaxed import attends, new_tokens, step_of, tokens_of, with_tokens
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
+
+Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
 
 def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
@@ -73,8 +75,11 @@ class VisionEncoder(nn.Module):
         first = visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         return torch.cat([first, x], dim=1) + visual.positional_embedding.to(x.dtype)
 
-    def forward(self, image: Tensor, additions: Additions) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer."""
+    def forward(self, image: Tensor, additions: Additions, watch: Optional[Watch] = None) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W); `additions` holds one (n, D) tensor or None per layer.
+
+        With `watch` every layer is run for all tokens, the last one too.
+        """
         visual, blocks = self.visual, self.visual.transformer.resblocks
         x = self._embed(image)
         additions = _in_type(additions, x.dtype)
@@ -89,8 +94,10 @@ class VisionEncoder(nn.Module):
             if layer == 0 and passes_ln_pre:
                 x = normalise(visual.ln_pre, x)
             attend = attends(block, new, start)
-            last = layer + 1 == len(blocks)
+            attend = attend if watch is None else watch(layer, attend)
+            last = layer + 1 == len(blocks) and watch is None
             x = run_last_block(block, x, attend) if last else run_block(block, x, attend=attend)  # last: (B, D)
+        x = x if watch is None else x[:, 0]
         return normalise(visual.ln_post, x).to(visual.proj.dtype) @ visual.proj
 
 

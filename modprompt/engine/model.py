@@ -18,7 +18,7 @@ from modprompt.engine.memory import free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
-from modprompt.engine.prompts import Prompts, PromptText
+from modprompt.engine.prompts import Additions, Prompts, PromptText
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 
@@ -251,9 +251,12 @@ class PromptedCLIP(nn.Module):
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), not normalised; with the vision prompts, if the learner has any."""
+        return self._run("image_encoder", image, self.vision_additions())
+
+    def vision_additions(self) -> Additions:
+        """What each layer of the vision side is given; nothing if the learner has nothing for it."""
         vision = self.prompt_learner.schedules.vision
-        additions = self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
-        return self._run("image_encoder", image, additions)
+        return self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
 
     @property
     def feature_type(self) -> torch.dtype:

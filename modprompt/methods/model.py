@@ -54,6 +54,11 @@ class PromptedModel(OnSharedClip):
         Raises:
             UserError: if the CLIP was cast behind this model's back, or the images have another shape.
         """
+        self.require_images(image)
+        return super().output(image)
+
+    def require_images(self, image: Tensor) -> None:
+        """Raise UserError unless images (B, 3, H, W) can be run: as `output`."""
         self._require_own_type()
         visual = self.clip_model.visual
         size, sides = visual.input_resolution, tuple(image.shape[-2:])
@@ -66,7 +71,6 @@ class PromptedModel(OnSharedClip):
                 f"{called(self.clip_model)} is a ResNet in training mode, whose features depend on the batch: call "
                 "clip_model.eval()"
             )
-        return super().output(image)
 
     def forward(self, images: Tensor, labels: Optional[Tensor] = None) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W); with labels (B,) the loss, as DistributedDataParallel needs it."""

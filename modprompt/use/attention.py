@@ -1,0 +1,114 @@
+"""Where a vision transformer looks: attention of the class token and of prompt tokens over the patches, layer by layer.
+
+Shapes: B images, H heads, d width of a head, L tokens, n prompt tokens of a layer.
+"""
+
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from modprompt.clips.facts import MEAN, STD, called, facts_of
+from modprompt.engine.blocks import Attend
+from modprompt.engine.encoders import VisionEncoder
+from modprompt.errors import UserError
+from modprompt.methods.model import PromptedModel
+
+_COLOURS = ((12, 16, 64), (110, 26, 120), (214, 62, 84), (250, 150, 52), (255, 242, 150))  # from least to most
+_SHARE = 0.6  # of the colours in an overlay
+_SMOOTH = getattr(Image, "Resampling", Image).BICUBIC  # older Pillows have it elsewhere
+_SMALLEST = 224  # pixels of a side of an overlay
+
+
+class Attention(NamedTuple):
+    """How much each layer's tokens attend to each patch, in the mean over heads; with what goes elsewhere it sums to 1.
+
+    grid: rows and columns of patches.
+    class_token: (layers, B, rows, columns), the class token's.
+    prompts: by layer (n, B, rows, columns), that of each prompt token that stands there, the oldest first.
+    """
+
+    grid: Tuple[int, int]
+    class_token: Tensor
+    prompts: List[Tensor]
+
+
+def attention_of(model: PromptedModel, images: Tensor) -> Attention:
+    """Attention over the patches of images, on the CPU.
+
+    Args:
+        model: with a vision transformer; whatever its method.
+        images: (B, 3, H, W), as its transform makes them.
+
+    Raises:
+        UserError: if its image side is a ResNet, or the images do not fit.
+    """
+    encoder = model.image_encoder
+    if not isinstance(encoder, VisionEncoder):
+        raise UserError(f"{called(model.clip_model)} is a ResNet, which has no layers of attention over patches")
+    model.require_images(images)
+    rows, columns = (side // step for side, step in zip(images.shape[-2:], encoder.visual.conv1.stride))
+    seen: Dict[int, Tensor] = {}
+    with torch.no_grad():
+        encoder(images.to(model.logit_scale.device), model.vision_additions(), lambda *of: _watched(seen, *of))
+    patches, behind = slice(1, 1 + rows * columns), 1 + rows * columns
+    maps = [seen[layer][..., patches] for layer in sorted(seen)]  # (B, L, patches) of each layer
+    maps = [one.reshape(*one.shape[:2], rows, columns) for one in maps]
+    own = [one[:, behind:].transpose(0, 1) for one in maps]
+    return Attention((rows, columns), torch.stack([one[:, 0] for one in maps]), own)
+
+
+def _watched(seen: Dict[int, Tensor], layer: int, attend: Attend) -> Attend:
+    """`attend`, which leaves what each token's attention to each token was, (B, L, L), in `seen`."""
+
+    def watched(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        seen[layer] = _weights(attend, query, key, value, mask).cpu()
+        return attend(query, key, value, mask)
+
+    return watched
+
+
+def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor]) -> Tensor:
+    """Weights (B, L, L), in the mean over heads, of whatever attends to values (B, L, H, d).
+
+    It is linear in the values but for what does not depend on them (prompts of a search's options): values of 0 show
+    that part, and those of one token that are 1 show its weight, d tokens at a time.
+    """
+    length, width = value.shape[1], value.shape[-1]
+    none = attend(query, key, torch.zeros_like(value), mask)
+    found = []
+    for first in range(0, length, width):
+        ones = torch.eye(length, dtype=value.dtype, device=value.device)[:, first : first + width]
+        ones = torch.nn.functional.pad(ones, (0, width - ones.shape[1]))
+        found.append(attend(query, key, ones[None, :, None].expand_as(value), mask) - none)
+    return torch.cat(found, dim=-1)[..., :length].float().mean(dim=2)
+
+
+def as_seen(model: PromptedModel, image: Tensor) -> Image.Image:
+    """The picture that a model was given: an image (3, H, W) of its transform, with its colours as they were."""
+    facts = facts_of(model.clip_model)
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (facts.mean or MEAN, facts.std or STD))
+    values = (image.detach().float().cpu() * std + mean).clamp(0, 1)
+    return Image.fromarray((values * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def overlay(image: Image.Image, map: Tensor) -> Image.Image:
+    """A picture with attention laid over it in colours, from dark blue (its least) to yellow (its most).
+
+    Args:
+        image: what the model was given (`as_seen`); a small one is enlarged.
+        map: (rows, columns) over all of it.
+    """
+    values = np.asarray(map, dtype=np.float32)
+    spread = float(values.max() - values.min())
+    scaled = (values - values.min()) / spread if spread > 0 else np.zeros_like(values)
+    larger = max(1.0, _SMALLEST / min(image.size))
+    size = (round(image.width * larger), round(image.height * larger))
+    smooth = np.asarray(Image.fromarray(scaled).resize(size, _SMOOTH)).clip(0, 1)
+    steps = np.linspace(0, 1, len(_COLOURS))
+    colours = np.stack([np.interp(smooth, steps, channel) for channel in zip(*_COLOURS)], axis=-1)
+    grey = np.asarray(image.convert("L").resize(size, _SMOOTH), dtype=np.float32)[..., None]
+    mixed = _SHARE * colours + (1 - _SHARE) * grey
+    return Image.fromarray(mixed.round().astype(np.uint8))
