@@ -62,16 +62,41 @@ def load(
         raise UserError("device: this clip is a module, which stays where it is: move it, or the model")
     file = checkpoint_of_run(path, epoch) if Path(path).is_dir() else str(path)
     content = checkpoint.read(file)
+    model = as_stated(content, file, clip, method=method, names=names, device=device)
+    view = view_of(model.method, model.prompt_learner)
+    load_learner(view, file, made_with(model.method, _known_fingerprint(content, model.clip_model)))
+    if model.prompt_learner.bound:
+        _require_own_classes(content, model.classes.names, file)
+    return model.eval()
+
+
+def as_stated(
+    content: Checkpoint,
+    file: str,
+    clip: Union[nn.Module, str, Path, None] = None,
+    *,
+    method: Union[Method, Type[Method], None] = None,
+    names: Optional[Sequence[str]] = None,
+    device: Union[str, torch.device, None] = None,
+) -> PromptedModel:
+    """The model that a file's content is of, its prompts newly drawn. No generator is drawn from.
+
+    Args:
+        content: what the file says; its tensors are not looked at.
+        file: its path, for messages.
+        clip: as load's, and so are the others.
+        method: for files that do not say it.
+        names: the same.
+        device: where to load the CLIP to.
+
+    Raises:
+        UserError: as load.
+    """
     method, names, dataset = _what(content, method, names, file)
     with torch.random.fork_rng(devices=[]):
         clip_model = _clip_of(content, clip, device, file)
         with _said_by(file if content.record else ""):
-            model = method.on(clip_model, names, dataset=dataset)
-    view = view_of(method, model.prompt_learner)
-    load_learner(view, file, made_with(method, _known_fingerprint(content, clip_model)))
-    if model.prompt_learner.bound:
-        _require_own_classes(content, names, file)
-    return model.eval()
+            return method.on(clip_model, names, dataset=dataset)
 
 
 @contextlib.contextmanager
@@ -138,7 +163,7 @@ def _clip_of(
         if facts.file or not facts.name:
             what = f"with the CLIP of the file {facts.file}" if facts.file else "with a CLIP that has no name"
             hint = f" ({facts.size} pixels, fingerprint {facts.fingerprint})" if facts.fingerprint else ""
-            raise UserError(f"{path} was made {what}{hint}: give it, load(path, clip)")
+            raise UserError(f"{path} was made {what}{hint}: give it, load(path, clip), or --clip of a command")
         clip = known_clips.pinned(facts.name, facts.commit)
         if not clip.startswith(hub.PREFIX):
             known_clips.require(facts.name, f"{path}: its CLIP")

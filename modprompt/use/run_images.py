@@ -1,0 +1,61 @@
+"""How the run of a checkpoint made its test images, so that others' are made the same."""
+
+from typing import Any, Callable, Mapping
+
+from torch import Tensor
+
+from modprompt.clips.design import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
+from modprompt.clips.load import image_transform, transform_of
+from modprompt.clips.structure import CLIP
+from modprompt.errors import UserError
+from modprompt.storage import yaml_text
+from modprompt.storage.forms import Form, number, row_of, rows, text, whole
+from modprompt.storage.opening import Refused
+
+_WAYS = ("nearest", "bilinear", "bicubic")
+_CHANNELS = row_of(number(), number(), number())
+
+
+def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -> Callable[..., Tensor]:
+    """From a PIL image to (3, H, W) as the test images of a run were made; without settings as its CLIP's are.
+
+    Args:
+        settings: of the run, {dotted key: text}; those of INPUT are read.
+        clip_model: its CLIP.
+        path: the file that has the settings, for messages.
+
+    Raises:
+        UserError: if they ask for something that is not done here, or are none.
+    """
+    if "INPUT.SIZE" not in settings:
+        return transform_of(clip_model)
+    try:
+        return image_transform(_images(settings, clip_model.visual.input_resolution), colours_first=True)
+    except Refused as error:
+        raise UserError(
+            f"{path}: the images of its run were made as cannot be done here ({error}): test it with modprompt train"
+        ) from None
+
+
+def _images(settings: Mapping[str, str], size: int) -> Images:
+    steps = _value(settings, "TRANSFORMS", "[]", rows(text()))
+    if "instance_norm" in steps or settings.get("INPUT.NO_TRANSFORM", "False") != "False":
+        raise Refused(f"INPUT.TRANSFORMS {', '.join(steps)}, INPUT.NO_TRANSFORM {settings.get('INPUT.NO_TRANSFORM')}")
+    if list(_value(settings, "SIZE", "", row_of(whole(), whole()))) != [size, size]:
+        raise Refused(f"INPUT.SIZE {settings['INPUT.SIZE']}, its CLIP takes {size} x {size}")
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if "normalize" in steps:
+        mean = tuple(_value(settings, "PIXEL_MEAN", str(list(OPENAI_MEAN)), _CHANNELS))
+        std = tuple(_value(settings, "PIXEL_STD", str(list(OPENAI_STD)), _CHANNELS))
+    how = settings.get("INPUT.INTERPOLATION", "bicubic")
+    resize = settings.get("INPUT.RESIZE_MODE", SHORTEST)
+    if how not in _WAYS or resize not in (SHORTEST, SQUASH) or not all(std):
+        raise Refused(f"INPUT.INTERPOLATION {how}, INPUT.RESIZE_MODE {resize}, INPUT.PIXEL_STD {list(std)}")
+    return Images(size, mean, std, how, resize)
+
+
+def _value(settings: Mapping[str, str], key: str, default: str, form: Form) -> Any:
+    name = f"INPUT.{key}"
+    value = yaml_text.parse(settings.get(name, default))
+    form(value, name)
+    return value

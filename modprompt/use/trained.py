@@ -1,0 +1,99 @@
+"""A trained model to use: of a run's folder or one of its files, with the transform that its run's images had."""
+
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Union
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.errors import UserError
+from modprompt.methods.loading import as_stated, load
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.runs import checkpoint, result
+from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run, class_list
+from modprompt.runs.checkpoint_form import RECORD
+from modprompt.storage.opening import Refused
+from modprompt.storage.paths import of_user
+from modprompt.use.run_images import transform_of_run
+
+Clip = Union[nn.Module, str, Path, None]
+
+
+class Trained(NamedTuple):
+    """A trained model.
+
+    model: in eval mode, from images (B, 3, H, W) to logits (B, C).
+    preprocess: from a PIL image to (3, H, W), as the run's test images were made.
+    path: the file that it was read from, a checkpoint; of what trains nothing the run's result.json.
+    """
+
+    model: PromptedModel
+    preprocess: Callable[..., Tensor]
+    path: Path
+
+
+def open_trained(
+    path: Union[str, Path],
+    *,
+    clip: Clip = None,
+    names: Optional[Sequence[str]] = None,
+    epoch: Optional[int] = None,
+    device: Union[str, torch.device, None] = None,
+) -> Trained:
+    """The model of a run's output folder, or of a file. No generator is drawn from.
+
+    Args:
+        path: the folder or file; a folder of zero-shot CLIP's run, which has no checkpoint, too.
+        clip: the CLIP, or what load_clip takes; without it the one that the file names.
+        names: other classes than it was trained on, in label order.
+        epoch: which epoch's, of a folder; without it the best, or if there is none the last.
+        device: where to load the CLIP to; CUDA if there is any, else the CPU. Not for a clip that is a module.
+
+    Raises:
+        UserError: as load; if its images cannot be made as its run made them; or if its prompts belong to the classes
+            that it was trained on (CSC), and others are given.
+    """
+    place = of_user(path)
+    if not place.exists():
+        raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
+    untrained = _untrained(place) if place.is_dir() else None
+    if untrained is None:
+        file = checkpoint_of_run(place, epoch) if place.is_dir() else str(place)
+        model, settings = load(file, clip, device=device), checkpoint.read(file).settings
+    elif epoch is not None:
+        raise UserError(f"epoch {epoch}: {path} is of a method that trains nothing, and has no epochs")
+    else:
+        file, settings = str(place / result.FILE_NAME), untrained.settings
+        model = as_stated(untrained, file, clip, device=device).eval()
+    preprocess = transform_of_run(settings, model.clip_model, file)
+    return Trained(_for_classes(model, names, file), preprocess, Path(file))
+
+
+def _for_classes(model: PromptedModel, names: Optional[Sequence[str]], path: str) -> PromptedModel:
+    if names is None or (not isinstance(names, str) and tuple(names) == model.classes.names):
+        return model
+    try:
+        return model.with_classes(names)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _untrained(folder: Path) -> Optional[Checkpoint]:
+    """What the result of a run of zero-shot CLIP says, as a checkpoint without tensors; None of other runs."""
+    found = result.read(folder).result
+    if found is None or not _trains_nothing(found.get("method")):
+        return None
+    parts = {"method": found["method"], "classes": found.get("class_names"), "clip": found.get("clip")}
+    try:
+        RECORD({**parts, "schedules": {}}, "")
+    except Refused as error:
+        raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): take another copy of it") from None
+    names = class_list(parts["classes"]["names"])
+    settings: Dict[str, str] = {**(found.get("settings") or {}), **(found.get("input") or {})}
+    return Checkpoint({}, 0, {}, names, settings, parts["clip"], parts)
+
+
+def _trains_nothing(method: Any) -> bool:
+    name = method.get("name") if isinstance(method, Mapping) else None
+    return isinstance(name, str) and kind_of(name) == ZERO_SHOT
