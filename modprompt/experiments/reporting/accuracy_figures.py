@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 import numpy as np
 
@@ -99,11 +99,11 @@ def _bars(axes: Axes, methods: Cells, looks: dict[str, Look], texts: dict[str, s
         cells = methods.get(label, {})
         at = [places.index(place) + (number - (len(looks) - 1) / 2) * thick for place in cells]
         means, errors = [cell.mean for cell in cells.values()], [cell.std or 0 for cell in cells.values()]
-        whiskers = {"yerr": errors, "error_kw": {"lw": 0.6}} if any(errors) else {}
+        whiskers: dict[str, Any] = {"yerr": errors, "error_kw": {"lw": 0.6}} if any(errors) else {}
         axes.bar(at, means, thick, label=texts[label], **look.bar(), **whiskers)
     axes.set_xlim(-0.5, len(places) - 0.5)
     tidy(axes)
-    turned = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if len(places) > 4 else {}
+    turned: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if len(places) > 4 else {}
     axes.set_xticks(range(len(places)), list(names(places, 20).values()), fontsize=7, **turned)
     axes.tick_params(axis="x", length=0)
 

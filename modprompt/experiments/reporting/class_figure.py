@@ -46,7 +46,9 @@ def class_bars(panels: Mapping[str, ByClass], looks: Mapping[str, Look], path: P
         axes.set_ylim(most - 0.5, -0.5)
     top_legend(fig, *all_axes[0])
     save_for_print(fig, path)
-    counts = [f"{len(drawn[half])} of {_count(panels[half])}" for half in panels if len(drawn[half]) < _count(panels[half])]
+    counts = [
+        f"{len(drawn[half])} of {_count(panels[half])}" for half in panels if len(drawn[half]) < _count(panels[half])
+    ]
     said = f" Those classes in which methods differ most: {', '.join(counts)}." if counts else ""
     return "Accuracy of each class, of the images of all seeds together." + said
 
@@ -139,5 +141,11 @@ def _confusion(axes: Axes, whole: Confusion, kept: Sequence[int], named: bool) -
         for (row, column), share in np.ndenumerate(shares):
             if round(share):
                 axes.text(
-                    column, row, f"{share:.0f}", ha="center", va="center", fontsize=5, color="w" if share > 60 else "0.1"
+                    column,
+                    row,
+                    f"{share:.0f}",
+                    ha="center",
+                    va="center",
+                    fontsize=5,
+                    color="w" if share > 60 else "0.1",
                 )

@@ -35,11 +35,13 @@ class Close(NamedTuple):
 def closest(experiment: Experiment, results: Results, sections: Sequence[Section]) -> list[str]:
     """The methods whose classes are shown: the report's own, zero-shot CLIP, and the best of the others."""
     zero_shot, order = baseline(results), ranked(sections)
-    kept = [label for label in (highlighted(experiment, results), zero_shot.label if zero_shot else "") if label in order]
+    kept = [
+        label for label in (highlighted(experiment, results), zero_shot.label if zero_shot else "") if label in order
+    ]
     return list(dict.fromkeys([*kept, *[label for label in order if label not in kept][: 3 - len(kept)]]))
 
 
-def read(experiment: Experiment, results: Results, sections: Sequence[Section]) -> tuple[list[View], Close]:
+def _read(experiment: Experiment, results: Results, sections: Sequence[Section]) -> tuple[list[View], Close]:
     """What tests have left, of the methods that figures show."""
     own, close = closest(experiment, results, sections), Close([], {}, [])
     best = chosen(sections, _MOST_CURVES, own).looks if measured_labels(sections) else {}
@@ -50,9 +52,18 @@ def read(experiment: Experiment, results: Results, sections: Sequence[Section]) 
     return shown, close
 
 
-def draw(experiment: Experiment, results: Results, sections: Sequence[Section], folder: Path) -> Close:
-    """Draw every such figure that has something to show into a folder; older ones that have nothing any more go."""
-    shown, close = read(experiment, results, sections)
+def look(experiment: Experiment, results: Results, sections: Sequence[Section], folder: Path | None) -> Close:
+    """Read what tests have left, and draw what there is to show into a folder; older figures of nothing go.
+
+    Args:
+        experiment: what was run.
+        results: what came of it.
+        sections: the tables.
+        folder: of the report; None if nothing can be drawn.
+    """
+    shown, close = _read(experiment, results, sections)
+    if folder is None:
+        return close
     labels = measured_labels(sections)
     own = closest(experiment, results, sections)
     for dataset in dict.fromkeys(view.dataset for view in shown):
@@ -69,9 +80,7 @@ def draw(experiment: Experiment, results: Results, sections: Sequence[Section], 
     return close
 
 
-def _of_classes(
-    dataset: str, halves: dict[str, dict[str, Tested]], own: dict[str, Look], folder: Path
-) -> list[Figure]:
+def _of_classes(dataset: str, halves: dict[str, dict[str, Tested]], own: dict[str, Look], folder: Path) -> list[Figure]:
     there = {half: {label: tests[label] for label in own if label in tests} for half, tests in halves.items()}
     there = {half: tests for half, tests in there.items() if tests}
     if not there:

@@ -54,6 +54,15 @@ def draw(experiment: Experiment, results: Results, sections: Sequence[Section], 
     return drawn
 
 
+def left_out(experiment: Experiment) -> list[str]:
+    """What no figure shows and somebody may look for, a line each."""
+    return [
+        f"{family}: no map of a grid over {len(keys)} settings: a map has one or two"
+        for family, keys in experiment.grids.items()
+        if len(keys) > 2 and experiment.protocol != ACTIVE
+    ]
+
+
 def remove_picture(picture: Path) -> None:
     """Remove a figure of an earlier report, and its PDF."""
     picture.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.runs.result import FILE_NAME
@@ -20,12 +20,13 @@ class Origin(NamedTuple):
     texts: tuple[str, ...]
 
 
-def origins(results: Results, dataset: str) -> list[Origin]:
-    """A row for each method that has a result on a data set."""
+def origins(results: Results, datasets: Sequence[str]) -> list[Origin]:
+    """A row for each method that has a result on one of some data sets."""
     rows = []
     for line in results.lines:
         outcomes = [
             outcome
+            for dataset in datasets
             for column in results.columns
             if results.is_asked(line, column)
             for outcome in results.outcomes(line, dataset, column).values()

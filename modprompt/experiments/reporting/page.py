@@ -7,7 +7,7 @@ import base64
 import re
 import struct
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.reporting.figures import Figure
 from modprompt.experiments.reporting.mistakes import Mistake
@@ -30,9 +30,12 @@ class More(NamedTuple):
     """
 
     mine: Sequence[str] = ()
-    origins: dict[str, Sequence[Origin]] = {}
-    mistakes: dict[str, tuple[str, Sequence[Mistake]]] = {}
-    attention: dict[str, Sequence[Mistake]] = {}
+    origins: Mapping[str, Sequence[Origin]] = {}
+    mistakes: Mapping[str, tuple[str, Sequence[Mistake]]] = {}
+    attention: Mapping[str, Sequence[Mistake]] = {}
+
+
+NOTHING_MORE = More()
 
 
 def _cell(cell: Cell | None, best: bool) -> str:
@@ -123,7 +126,7 @@ def page(
     title: str,
     about: str,
     notes: dict[str, Sequence[str]],
-    more: More = More(),
+    more: More = NOTHING_MORE,
 ) -> str:
     """The page: the average first, then figures, then each data set, then lists of what is lacking and of sources.
 
@@ -150,7 +153,8 @@ def page(
     general = "".join(_figure(figure, folder) for figure in figures if not figure.place)
     drawn = f'<h2 id="figures">figures</h2><div class="grid">{general}</div>' if general else ""
     others = "".join(
-        f"<h3>{html_text(place)}</h3>{_close(place, figures, folder, more)}" for place in _elsewhere(figures, more, keys)
+        f"<h3>{html_text(place)}</h3>{_close(place, figures, folder, more)}"
+        for place in _elsewhere(figures, more, keys)
     )
     if general:
         links += '<a href="#figures">figures</a>'

@@ -10,7 +10,10 @@ h2 { font-size: 1.15rem; margin: 1.5rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .9rem; }
 nav a { padding: .3rem 0; }
-.grid { display: grid; gap: 0 2.5rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 38rem), 1fr)); align-items: start; }
+.grid {
+  display: grid; gap: 0 2.5rem; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 38rem), 1fr));
+}
 .grid > * { min-width: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -34,8 +37,9 @@ details { margin: .5rem 0; }
 summary { cursor: pointer; font-size: .9rem; padding: .2rem 0; }
 .gallery { display: flex; flex-wrap: wrap; gap: .8rem; margin: .5rem 0; padding: 0; list-style: none; }
 .gallery li { width: 8.5rem; font-size: .8rem; line-height: 1.3; }
-.gallery img { width: 8rem; height: 8rem; object-fit: contain; background: var(--soft); image-rendering: pixelated; border-radius: 4px; display: block; }
-.gallery .none { width: 8rem; height: 8rem; background: var(--soft); border-radius: 4px; display: grid; place-items: center; }
+.gallery img, .gallery .none { width: 8rem; height: 8rem; background: var(--soft); border-radius: 4px; }
+.gallery img { object-fit: contain; image-rendering: pixelated; display: block; }
+.gallery .none { display: grid; place-items: center; }
 @media (max-width: 34rem) {
   th, td { padding: .3rem .45rem; }
   .std { display: block; }

@@ -13,7 +13,7 @@ from modprompt.storage.seal import sealed
 FILE_NAME = "report.json"
 VERSION = 1
 _NUMBERS = ("images", "correct", "accuracy_pct", "macro_f1_pct", "top5_pct", "ece_pct")
-_HASHES = ("images_hash", "few_shot_hash", "backbone_hash", "prompts_hash", "config_hash")
+_HASHES = ("images_hash", "backbone_hash", "prompts_hash", "config_hash")
 _TEXTS = ("trainer", "backbone", "classes", "tested_on", "selected_on", "device")
 
 
@@ -44,7 +44,11 @@ def content(experiment: Experiment, results: Results, sections: Sequence[Section
 def _run(line: Line, dataset: str, column: str, seed: int, outcome: Outcome) -> dict[str, Any]:
     """A run; what its result does not say is not there."""
     result = outcome.result or {}
-    told = {key: result[key] for key in (*_NUMBERS, *_HASHES, *_TEXTS, "split") if result.get(key) not in (None, "")}
+    told = {
+        key: result[key]
+        for key in (*_NUMBERS, *_HASHES, *_TEXTS, "split", "few_shot")
+        if result.get(key) not in (None, "")
+    }
     more = {"commit": commit_of(result), "date": made_on(outcome)}
     return {
         "method": line.label,
