@@ -41,7 +41,7 @@ def _row(line: Line, outcomes: list[Outcome]) -> Origin:
     found = [outcome.result for outcome in outcomes if outcome.result is not None]
     texts = (
         line.label,
-        _each(found, commit_of),
+        _each(found, lambda result: commit_of(result)[:12]),
         _dates(outcomes),
         _each(found, lambda result: str(result.get("device") or "")),
         _each(found, weights_of),
@@ -53,11 +53,10 @@ def _row(line: Line, outcomes: list[Outcome]) -> Origin:
 
 
 def commit_of(result: dict[str, Any]) -> str:
-    """The commit of the code that a result was made with, or its version."""
+    """The commit of the code that a result was made with; of an installed package its version."""
     versions = result.get("versions")
     versions = versions if isinstance(versions, dict) else {}
-    commit = str(versions.get("commit") or "")
-    return commit[:12] if commit else str(versions.get("modprompt") or "")
+    return str(versions.get("commit") or versions.get("modprompt") or "")
 
 
 def weights_of(result: dict[str, Any]) -> str:

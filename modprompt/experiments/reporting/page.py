@@ -17,6 +17,7 @@ from modprompt.experiments.reporting.render import cell_text
 from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.pages import html_text, policy
 
+_NARROW = 5  # columns of a table that takes no more than half of a desktop
 _MOST_PIXELS = 960  # across a figure that can be read on a phone as a whole
 
 
@@ -150,8 +151,7 @@ def page(
     ]
     details = [_details(one, more.mine) for one in ordered]  # those of the first table stand behind the figures
     keys = [section.key for section in ordered]
-    general = "".join(_figure(figure, folder) for figure in figures if not figure.place)
-    drawn = f'<h2 id="figures">figures</h2><div class="grid">{general}</div>' if general else ""
+    general = [_figure(figure, folder) for figure in figures if not figure.place]
     others = "".join(
         f"<h3>{html_text(place)}</h3>{_close(place, figures, folder, more)}"
         for place in _elsewhere(figures, more, keys)
@@ -167,9 +167,20 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"{policy(STYLE, SORTING)}<style>{STYLE}</style></head><body><h1>{html_text(title)}</h1>"
         f'<p class="about">{html_text(about)}</p><nav>{links}</nav>'
-        f"{''.join(blocks[:1])}{''.join(own[:1])}{drawn}{others}{''.join(details[:1])}"
+        f"{_first(ordered, ''.join(blocks[:1] + own[:1]), general)}{others}{''.join(details[:1])}"
         f'<div class="grid">{rest}</div>{lists}<script>{SORTING}</script></body></html>\n'
     )
+
+
+def _first(ordered: Sequence[Section], table: str, figures: Sequence[str]) -> str:
+    """The first table and the figures; beside a narrow table the first of them, where there is room."""
+    if not figures:
+        return table
+    beside = 1 if len(ordered[0].columns) <= _NARROW else 0
+    heading = '<h2 id="figures">figures</h2>'
+    top = f'<div class="grid"><section>{table}</section><section>{heading}{figures[0]}</section></div>'
+    rest = f'<div class="figures">{"".join(figures[beside:])}</div>'
+    return f"{top if beside else table + heading}{rest}"
 
 
 def _elsewhere(figures: Sequence[Figure], more: More, keys: Sequence[str]) -> list[str]:

@@ -15,6 +15,8 @@ nav a { padding: .3rem 0; }
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 38rem), 1fr));
 }
 .grid > * { min-width: 0; }
+.figures { columns: 38rem; column-gap: 2.5rem; }
+.figures figure { break-inside: avoid; margin: 0; padding: 1rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
