@@ -46,11 +46,13 @@ def class_bars(panels: Mapping[str, ByClass], looks: Mapping[str, Look], path: P
         axes.set_ylim(most - 0.5, -0.5)
     top_legend(fig, *all_axes[0])
     save_for_print(fig, path)
-    counts = [
-        f"{len(drawn[half])} of {_count(panels[half])}" for half in panels if len(drawn[half]) < _count(panels[half])
-    ]
-    said = f" Those classes in which methods differ most: {', '.join(counts)}." if counts else ""
+    counts = [_counted(half, len(drawn[half]), _count(panels[half])) for half in panels]
+    said = f" Those classes in which methods differ most: {', '.join(filter(None, counts))}." if any(counts) else ""
     return "Accuracy of each class, of the images of all seeds together." + said
+
+
+def _counted(half: str, shown: int, whole: int) -> str:
+    return f"{shown} of {whole} ({half})" if shown < whole else ""
 
 
 def _count(methods: ByClass) -> int:
@@ -123,8 +125,8 @@ def confusions(panels: Mapping[str, Mapping[str, Confusion]], path: Path) -> str
             axes.set_title(f"{titles[label]}, {shown(half)}", fontsize=8)
     save_for_print(fig, path)
     wholes = {half: len(next(iter(methods.values())).classes) for half, methods in panels.items()}
-    counts = [f"{len(kept[half])} of {wholes[half]}" for half in panels if len(kept[half]) < wholes[half]]
-    said = f" The classes that are mixed up most: {', '.join(counts)}." if counts else ""
+    counts = [_counted(half, len(kept[half]), wholes[half]) for half in panels]
+    said = f" The classes that are mixed up most: {', '.join(filter(None, counts))}." if any(counts) else ""
     return "What the images of a class (row) were taken for (column), in percent, of all seeds together." + said
 
 

@@ -88,7 +88,7 @@ def _close(place: str, figures: Sequence[Figure], folder: Path, more: More) -> s
     label, mistakes = more.mistakes.get(place, ("", ()))
     drawn = "".join(_figure(figure, folder) for figure in figures if figure.place == place)
     return (
-        _folded("Classes: accuracy and confusion", drawn)
+        _folded("Classes: accuracy and confusion", f'<div class="figures">{drawn}</div>' if drawn else "")
         + _folded(f"The worst mistakes of {label}", _gallery(mistakes))
         + _folded("Attention over the patches", _gallery(more.attention.get(place, ())))
     )
@@ -152,10 +152,9 @@ def page(
     details = [_details(one, more.mine) for one in ordered]  # those of the first table stand behind the figures
     keys = [section.key for section in ordered]
     general = [_figure(figure, folder) for figure in figures if not figure.place]
-    others = "".join(
-        f"<h3>{html_text(place)}</h3>{_close(place, figures, folder, more)}"
-        for place in _elsewhere(figures, more, keys)
-    )
+    others = {place: _close(place, figures, folder, more) for place in _elsewhere(figures, more, keys)}
+    seen = "".join(own[:1]) + "".join(f"<h3>{html_text(place)}</h3>{one}" for place, one in others.items())
+    seen = f"<h2>classes and images</h2>{seen}" if seen else ""
     if general:
         links += '<a href="#figures">figures</a>'
     lists = "".join(_list(heading, lines) for heading, lines in notes.items())
@@ -167,7 +166,7 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"{policy(STYLE, SORTING)}<style>{STYLE}</style></head><body><h1>{html_text(title)}</h1>"
         f'<p class="about">{html_text(about)}</p><nav>{links}</nav>'
-        f"{_first(ordered, ''.join(blocks[:1] + own[:1]), general)}{others}{''.join(details[:1])}"
+        f"{_first(ordered, ''.join(blocks[:1]), general)}{''.join(details[:1])}{seen}"
         f'<div class="grid">{rest}</div>{lists}<script>{SORTING}</script></body></html>\n'
     )
 

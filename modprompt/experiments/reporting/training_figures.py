@@ -79,6 +79,8 @@ def loss_curves(
         looks: of the methods.
         path: of the figure.
     """
+    from matplotlib.ticker import LogLocator  # late, as all of matplotlib
+
     texts = names(list(looks))
 
     def draw(axes: Axes, title: str) -> None:
@@ -89,6 +91,10 @@ def loss_curves(
         known = [loss for _, loss in panels[title].values()]
         if all((loss > 0).all() for loss in known):
             axes.set_yscale("log")
+            axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
+            axes.tick_params(which="minor", labelsize=7)
 
     fig = _panels(list(panels), looks, draw)
     fig.supxlabel("epoch", fontsize=8)
