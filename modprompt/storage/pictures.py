@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modprompt.storage.parts import part_of
 
@@ -31,7 +31,25 @@ def pyplot() -> ModuleType:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG that is either complete or not there, and let go of it."""
     try:
-        with part_of(path) as file:
-            figure.savefig(file, dpi=150, format="png")
+        _write(figure, path, dpi=150, format="png")
     finally:
         pyplot().close(figure)
+
+
+def save_for_print(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and, for a paper, as PDF of the same name, each complete or not there; let go of it.
+
+    The PDF has its letters as fonts of type 42, which proceedings ask for, and no date, so that equal figures are
+    equal files.
+    """
+    try:
+        _write(figure, path, dpi=220, format="png")
+        with pyplot().rc_context({"pdf.fonttype": 42}):
+            _write(figure, path.with_suffix(".pdf"), format="pdf", metadata={"CreationDate": None})
+    finally:
+        pyplot().close(figure)
+
+
+def _write(figure: Figure, path: Path, **how: Any) -> None:
+    with part_of(path) as file:
+        figure.savefig(file, **how)

@@ -1,33 +1,44 @@
-"""Figures of accuracy: bars by data set, gains over zero-shot CLIP, curves over shots."""
+"""Figures of accuracy: bars by data set, gains over zero-shot CLIP."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 import numpy as np
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted
 from modprompt.experiments.reporting.figure_style import (
     COLOURS,
+    COLUMN_IN,
     MOST_METHODS,
-    colour,
+    PAGE_IN,
+    Look,
     legend_height,
+    names,
     shown,
     tidy,
     top_legend,
 )
-from modprompt.experiments.reporting.results import Line, Results
-from modprompt.experiments.reporting.table import Cell, Section, measured_labels
-from modprompt.storage.pictures import pyplot, save_figure
+from modprompt.experiments.reporting.results import Results
+from modprompt.experiments.reporting.table import Cell, Section
+from modprompt.storage.pictures import pyplot, save_for_print
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Cells = dict[str, dict[str, Cell]]  # by method and data set
 
-def _points(experiment: Experiment, sections: Sequence[Section]) -> dict[str, dict[str, dict[str, Cell]]]:
-    """Measured cells as {panel: {method: {data set: cell}}}."""
-    panels: dict[str, dict[str, dict[str, Cell]]] = {}
+_FILLED = 0.84  # of a group that bars take
+_BAR_IN = 0.034  # of the thinnest bar whose hatch is seen
+_AXES_IN = PAGE_IN - 0.6
+_BARS_SIDE_BY_SIDE = 30  # in a panel of a third of a page
+
+
+def _points(experiment: Experiment, sections: Sequence[Section]) -> dict[str, Cells]:
+    """Measured cells by panel, method and data set."""
+    panels: dict[str, Cells] = {}
     for section in sections:
         for label, cells in section.measured().items():
             for column, cell in zip(section.columns, cells):
@@ -38,119 +49,98 @@ def _points(experiment: Experiment, sections: Sequence[Section]) -> dict[str, di
     return panels
 
 
-def bars(experiment: Experiment, sections: Sequence[Section], path: Path) -> str:
+def _shape(panels: int, groups: int, methods: int) -> tuple[int, int, float, float]:
+    """Rows and columns of panels, and the width and height of them all in inches, without the legend."""
+    if panels == 1:
+        return 1, 1, COLUMN_IN if groups * methods <= _BARS_SIDE_BY_SIDE and groups <= 4 else PAGE_IN, 2.2
+    if groups * methods <= _BARS_SIDE_BY_SIDE:
+        return 1, panels, PAGE_IN, 2.0
+    return panels, 1, PAGE_IN, 1.45 * panels + (0.45 if groups > 4 else 0.2)
+
+
+def bars(experiment: Experiment, results: Results, sections: Sequence[Section], path: Path) -> str:
     """Grouped bars: a group for each data set, a bar for each method, a panel for each of base, new and H."""
-    plt, panels, labels = pyplot(), _points(experiment, sections), measured_labels(sections)
-    places = list(dict.fromkeys(place for panel in panels.values() for cells in panel.values() for place in cells))
-    width = 0.8 / max(len(labels), 1)
-    group = 0.35 + 0.16 * len(labels)  # inches
-    if len(places) * group < 3:  # few groups: panels side by side
-        shape, width, height = (1, len(panels)), 2.6 * len(panels) + 0.4, 2.6
-    else:
-        shape, width, height = (len(panels), 1), max(6.0, 1.2 + len(places) * group), 2.4 * len(panels)
-    size = (width, height + legend_height(width, labels))
-    fig, all_axes = plt.subplots(*shape, figsize=size, layout="constrained", squeeze=False)
+    panels = _points(experiment, sections)
+    order = [section.key for section in sections] if experiment.protocol not in CROSS else sections[0].columns
+    filled = {place for panel in panels.values() for cells in panel.values() for place in cells}
+    places = [place for place in order if place in filled]
+    mine, zero_shot = highlighted(experiment, results), baseline(results)
+    room = max(2, int(_AXES_IN * _FILLED / (_BAR_IN * len(places))))
+    kept = [mine, *([zero_shot.label] if zero_shot else [])]
+    picked = chosen(sections, min(room, MOST_METHODS), kept)
+    texts = names(list(picked.looks))
+    down, across, width, height = _shape(len(panels), len(places), len(texts))
+    size = (width, height + legend_height(width, list(texts.values())))
+    fig, all_axes = pyplot().subplots(
+        down, across, figsize=size, layout="constrained", squeeze=False, sharex="col" if down > 1 else False
+    )
     for axes, (panel, methods) in zip(all_axes.flat, panels.items()):
-        lowest = min(cell.mean for cells in methods.values() for cell in cells.values())
-        for number, label in enumerate(labels):
-            cells = methods.get(label, {})
-            at = [places.index(place) + (number - (len(labels) - 1) / 2) * width for place in cells]
-            errors = [cell.std or 0 for cell in cells.values()]
-            means = [cell.mean for cell in cells.values()]
-            axes.bar(at, means, width, yerr=errors, color=colour(number), label=shown(label), error_kw={"lw": 0.8})
-        axes.set_ylim(max(0, np.floor(lowest / 10) * 10 - 10), 100)
-        axes.set_xticks(range(len(places)), list(map(shown, places)), rotation=25 if len(places) > 4 else 0, fontsize=8)
-        axes.set_ylabel(f"{panel} (%)", fontsize=9)
-        tidy(axes)
-    top_legend(fig, all_axes[0, 0])
-    save_figure(fig, path)
-    return "Accuracy on each data set; bars are means over seeds, whiskers standard deviations. The axis is cut."
+        _bars(axes, methods, picked.looks, texts, places)
+        axes.set_ylabel(f"{shown(panel)} (%)", fontsize=8)
+        axes.set_ylim(*_limits(panels, picked.looks))
+    top_legend(fig, all_axes[0, 0], strong=texts.get(mine, ""))
+    save_for_print(fig, path)
+    return (
+        "Accuracy on each data set; bars are means over seeds, whiskers standard deviations. The axis is cut."
+        + picked.said
+    )
 
 
-def _baseline(results: Results) -> Line | None:
-    return next((line for line in results.lines if not line.trains), None)
+def _limits(panels: dict[str, Cells], labels: Iterable[str]) -> tuple[float, float]:
+    """Of all panels, so that they can be compared: whole tens around what is drawn, and some room below."""
+    cells = [cell for methods in panels.values() for label in labels for cell in methods.get(label, {}).values()]
+    low, high = min(cell.mean for cell in cells), max(cell.mean + (cell.std or 0) for cell in cells)
+    return max(0.0, float(np.floor(low / 10)) * 10 - 10), min(100.0, float(np.ceil(high / 10)) * 10)
+
+
+def _bars(axes: Axes, methods: Cells, looks: dict[str, Look], texts: dict[str, str], places: Sequence[str]) -> None:
+    thick = _FILLED / len(looks)  # of a bar, where groups are 1 apart
+    for number, (label, look) in enumerate(looks.items()):
+        cells = methods.get(label, {})
+        at = [places.index(place) + (number - (len(looks) - 1) / 2) * thick for place in cells]
+        means, errors = [cell.mean for cell in cells.values()], [cell.std or 0 for cell in cells.values()]
+        whiskers: dict[str, Any] = {"yerr": errors, "error_kw": {"lw": 0.6}} if any(errors) else {}
+        axes.bar(at, means, thick, label=texts[label], **look.bar(), **whiskers)
+    axes.set_xlim(-0.5, len(places) - 0.5)
+    tidy(axes)
+    turned: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if len(places) > 4 else {}
+    axes.set_xticks(range(len(places)), list(names(places, 20).values()), fontsize=7, **turned)
+    axes.tick_params(axis="x", length=0)
 
 
 def gains(experiment: Experiment, results: Results, sections: Sequence[Section], path: Path) -> str:
-    """Horizontal bars: what a method gains over zero-shot CLIP on each data set, sorted, best on top."""
-    baseline = _baseline(results)
-    mine = next((line.label for line in results.lines if line.family == experiment.highlight), None)
-    if baseline is None or mine in (None, baseline.label):
+    """Horizontal bars: what a method gains over zero-shot CLIP on each data set, sorted, best on top, on one scale."""
+    zero_shot, mine = baseline(results), highlighted(experiment, results)
+    if zero_shot is None or mine in ("", zero_shot.label):
         return ""
     found = {}
     for panel, methods in _points(experiment, sections).items():
-        ours, theirs = methods.get(mine, {}), methods.get(baseline.label, {})
+        ours, theirs = methods.get(mine, {}), methods.get(zero_shot.label, {})
         both = {place: ours[place].mean - theirs[place].mean for place in ours if place in theirs}
         if both:
             found[panel] = sorted(both.items(), key=lambda item: item[1])
     if not found:
         return ""
-    plt, tallest = pyplot(), max(map(len, found.values()))
-    fig, all_axes = plt.subplots(
-        1, len(found), figsize=(3.4 * len(found) + 0.6, 1.2 + 0.3 * tallest), layout="constrained", squeeze=False
+    tallest = max(map(len, found.values()))
+    width = PAGE_IN if len(found) > 1 else COLUMN_IN
+    fig, all_axes = pyplot().subplots(
+        1, len(found), figsize=(width, 0.75 + 0.19 * tallest), layout="constrained", squeeze=False, sharex=True
     )
     for axes, (panel, places) in zip(all_axes[0], found.items()):
         values = [gain for _, gain in places]
         drawn = axes.barh(
             range(len(places)), values, color=[COLOURS[2] if gain >= 0 else COLOURS[3] for gain in values]
         )
-        axes.bar_label(drawn, [f"{gain:+.2f}" for gain in values], fontsize=8, padding=2)
-        axes.set_yticks(range(len(places)), [shown(place) for place, _ in places], fontsize=8)
+        axes.bar_label(drawn, [f"{gain:+.2f}" for gain in values], fontsize=7, padding=2)
+        axes.tick_params(labelsize=7)
+        axes.set_yticks(range(len(places)), list(names([place for place, _ in places], 18).values()), fontsize=7)
         axes.axvline(0, color="0.3", lw=0.8)
-        axes.margins(x=0.25)
-        axes.set_title(panel, fontsize=10)
-        axes.set_xlabel("points of accuracy", fontsize=8)
+        axes.set_title(shown(panel), fontsize=8)
+        axes.set_xlabel("points of accuracy", fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-    save_figure(fig, path)
-    return f"What {mine} gains over {baseline.label} (zero-shot), in points of accuracy, sorted."
-
-
-def curves(sections: Sequence[Section], path: Path) -> str:
-    """Accuracy over shots, a panel for each data set and the average; zero-shot CLIP is a level line."""
-    plt, labels = pyplot(), measured_labels(sections)
-    panels = sections if len(labels) <= MOST_METHODS else sections[-1:]  # so many curves are read on the average alone
-    drawn = [section for section in panels if any(any(cells) for cells in section.measured().values())]
-    if not drawn:
-        return ""
-    across = min(4, len(drawn))
-    down = -(-len(drawn) // across)
-    width, each = (3.2 * across + 0.6, 2.5) if len(drawn) > 1 else (6.4, 4.0)
-    size = (width, each * down + legend_height(width, labels))
-    fig, all_axes = plt.subplots(down, across, figsize=size, layout="constrained", squeeze=False)
-    shots = [column for column in drawn[0].columns if column != "0"]
-    for axes in all_axes.flat[len(drawn) :]:
-        axes.set_axis_off()
-    for axes, section in zip(all_axes.flat, drawn):
-        for label, cells in section.measured().items():
-            if label in labels:
-                _curve(axes, label, labels.index(label), dict(zip(section.columns, cells)), shots)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks([int(shot) for shot in shots], shots, fontsize=8)
-        axes.tick_params(axis="y", labelsize=8)
-        axes.minorticks_off()
-        axes.set_title(shown(section.key), fontsize=9)
-        tidy(axes)
-    fig.supxlabel("training images per class", fontsize=9)
-    fig.supylabel("accuracy (%)", fontsize=9)
-    top_legend(fig, all_axes[0, 0])
-    save_figure(fig, path)
-    return "Accuracy over the number of shots; whiskers are standard deviations over seeds."
-
-
-def _curve(axes: Axes, label: str, number: int, cells: dict[str, Cell | None], shots: Sequence[str]) -> None:
-    zero_shot = cells.get("0")
-    if zero_shot is not None:
-        axes.axhline(zero_shot.mean, color=colour(number), ls="--", lw=1.2, label=shown(label))
-        return
-    there = [(int(shot), cell) for shot in shots if (cell := cells.get(shot)) is not None]
-    axes.errorbar(
-        [shot for shot, _ in there],
-        [cell.mean for _, cell in there],
-        yerr=[cell.std or 0 for _, cell in there],
-        color=colour(number),
-        marker="o",
-        ms=3,
-        lw=1.3,
-        capsize=2,
-        label=shown(label),
-    )
+    every = [gain for places in found.values() for _, gain in places]
+    low, high = min(0.0, *every), max(0.0, *every)
+    room = 0.35 * max(high - low, 1e-6)  # for the numbers behind the bars
+    all_axes[0, 0].set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 else 0))
+    save_for_print(fig, path)
+    return f"What {mine} gains over {zero_shot.label} (zero-shot), in points of accuracy, sorted."

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from modprompt.experiments.plan.method import short_names
-from modprompt.experiments.reporting.figure_style import shown
+from modprompt.experiments.reporting.figure_style import COLUMN_IN, PAGE_IN, shown
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Section
-from modprompt.storage.pictures import pyplot, save_figure
+from modprompt.storage.pictures import pyplot, save_for_print
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+_MOST_ACROSS = 14  # fields of a map across a page whose numbers are of the usual size
 
 
 def heat_maps(family: str, keys: Sequence[str], results: Results, sections: Sequence[Section], path: Path) -> str:
@@ -29,12 +31,14 @@ def heat_maps(family: str, keys: Sequence[str], results: Results, sections: Sequ
     across = list(dict.fromkeys(point[columns_key] for point in points.values()))
     columns = [column for column in section.columns if column != "0"]
     plt, measured = pyplot(), section.measured()
-    side_by_side = min(3, len(columns))
+    each = 0.75 + 0.42 * len(across)  # inches of a map
+    side_by_side = max(1, min(3, len(columns), int(PAGE_IN / each)))
+    width = COLUMN_IN if each * side_by_side <= COLUMN_IN else PAGE_IN
     down = -(-len(columns) // side_by_side)
     fig, all_axes = plt.subplots(
         down,
         side_by_side,
-        figsize=((0.9 + 0.7 * len(across)) * side_by_side + 0.5, (1.4 + 0.45 * len(rows)) * down),
+        figsize=(width, (0.8 + 0.26 * len(rows)) * down),
         layout="constrained",
         squeeze=False,
     )
@@ -46,22 +50,24 @@ def heat_maps(family: str, keys: Sequence[str], results: Results, sections: Sequ
             cell = measured[label][section.columns.index(column)]
             if cell is not None:
                 values[rows.index(point.get(rows_key, "")), across.index(point[columns_key])] = cell.mean
-        _map(axes, values)
-        axes.set_xticks(range(len(across)), list(map(shown, across)), fontsize=8)
-        axes.set_yticks(range(len(rows)), list(map(shown, rows)), fontsize=8)
-        axes.set_xlabel(shown(names[columns_key]), fontsize=8)
-        axes.set_ylabel(shown(names.get(rows_key, "")), fontsize=8)
-        axes.set_title(f"{shown(column)} (%)", fontsize=10)
-    save_figure(fig, path)
+        _map(axes, values, 7 if len(across) <= _MOST_ACROSS else 5)
+        axes.set_xticks(range(len(across)), list(map(shown, across)), fontsize=7)
+        axes.set_yticks(range(len(rows)), list(map(shown, rows)), fontsize=7)
+        axes.set_xlabel(shown(names[columns_key]), fontsize=7)
+        axes.set_ylabel(shown(names.get(rows_key, "")), fontsize=7)
+        axes.set_title(f"{shown(column)} (%)", fontsize=8)
+    save_for_print(fig, path)
     over = " and ".join(names.values())
     return f"{family}: mean accuracy over {over}, {section.title}; empty fields are not finished."
 
 
-def _map(axes: Axes, values: NDArray[np.float64]) -> None:
+def _map(axes: Axes, values: NDArray[np.float64], letters_pt: int) -> None:
     known = values[~np.isnan(values)]
     low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
     axes.imshow(values, cmap="viridis", vmin=low, vmax=max(high, low + 1e-6), aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             dark = value < (low + high) / 2
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color="w" if dark else "k")
+            axes.text(
+                column, row, f"{value:.2f}", ha="center", va="center", fontsize=letters_pt, color="w" if dark else "k"
+            )

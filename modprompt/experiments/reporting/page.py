@@ -1,4 +1,5 @@
-"""A report as one HTML page that needs nothing beside it, may load and run nothing, and is readable on a phone."""
+"""A report as one HTML page that needs nothing beside it, loads nothing, runs only its sorting of tables, and is
+readable on a phone."""
 
 from __future__ import annotations
 
@@ -6,41 +7,36 @@ import base64
 import re
 import struct
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.reporting.figures import Figure
+from modprompt.experiments.reporting.mistakes import Mistake
+from modprompt.experiments.reporting.origins import COLUMNS, Origin
+from modprompt.experiments.reporting.page_look import SORTING, STYLE
 from modprompt.experiments.reporting.render import cell_text
 from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.pages import html_text, policy
 
+_NARROW = 5  # columns of a table that takes no more than half of a desktop
 _MOST_PIXELS = 960  # across a figure that can be read on a phone as a whole
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --best: #1f7a3f; }
-@media (prefers-color-scheme: dark) { :root { --best: #6fd08c; } }
-* { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 64rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
-nav { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .9rem; }
-nav a { padding: .3rem 0; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
-thead th { border-bottom: 2px solid var(--line); }
-.best { font-weight: 700; color: var(--best); }
-.published { font-style: italic; background: var(--soft); }
-.std { opacity: .65; font-size: .85em; }
-figure { margin: 1rem 0; }
-figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-@media (max-width: 34rem) {
-  th, td { padding: .3rem .45rem; }
-  .std { display: block; }
-  .wide img { max-width: none; width: 40rem; }
-}
-figcaption, .about, li { font-size: .9rem; overflow-wrap: anywhere; }
-"""
+
+
+class More(NamedTuple):
+    """What a page shows beside tables and figures.
+
+    mine: labels of the method that the report is about, whose rows are marked.
+    origins: by section, rows of the texts of `origins.COLUMNS`.
+    mistakes: by data set, the method that they are of, and the gallery.
+    attention: by data set, pictures with what they are of.
+    """
+
+    mine: Sequence[str] = ()
+    origins: Mapping[str, Sequence[Origin]] = {}
+    mistakes: Mapping[str, tuple[str, Sequence[Mistake]]] = {}
+    attention: Mapping[str, Sequence[Mistake]] = {}
+
+
+NOTHING_MORE = More()
 
 
 def _cell(cell: Cell | None, best: bool) -> str:
@@ -51,19 +47,51 @@ def _cell(cell: Cell | None, best: bool) -> str:
     return f'<td class="best">{text}</td>' if best else f"<td>{text}</td>"
 
 
-def _table(section: Section) -> str:
+def _table(section: Section, mine: Sequence[str] = ()) -> str:
     best = section.best()
     head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in ("method", *section.columns))
     rows = []
     for number, row in enumerate(section.rows):
         cells = "".join(_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells))
-        kind = f' class="published" title="{html_text(row.source)}"' if row.source else ""
+        kind = ' class="mine"' if row.label in mine else ""
+        kind = f' class="published" title="{html_text(row.source)}"' if row.source else kind
         rows.append(f"<tr{kind}><td>{html_text(row.label)}</td>{cells}</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _details(section: Section) -> str:
-    return "".join(f"<h3>{html_text(one.title)}</h3>{_about(one)}{_table(one)}" for one in section.details)
+def _details(section: Section, mine: Sequence[str]) -> str:
+    return "".join(f"<h3>{html_text(one.title)}</h3>{_about(one)}{_table(one, mine)}" for one in section.details)
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{html_text(title)}</summary>{content}</details>" if content else ""
+
+
+def _origins(rows: Sequence[Origin]) -> str:
+    head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in COLUMNS)
+    body = "".join(f"<tr>{''.join(f'<td>{html_text(text)}</td>' for text in row.texts)}</tr>" for row in rows)
+    table = f'<table class="texts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll">{table}</div>' if rows else ""
+
+
+def _gallery(pictures: Sequence[Mistake]) -> str:
+    items = []
+    for one in pictures:
+        text = html_text(one.text)
+        picture = f'<img alt="{text}" src="{one.picture}">' if one.picture else '<span class="none">no picture</span>'
+        items.append(f"<li>{picture}{text}</li>")
+    return f'<ul class="gallery">{"".join(items)}</ul>' if items else ""
+
+
+def _close(place: str, figures: Sequence[Figure], folder: Path, more: More) -> str:
+    """What is seen of a data set's classes and images, folded."""
+    label, mistakes = more.mistakes.get(place, ("", ()))
+    drawn = "".join(_figure(figure, folder) for figure in figures if figure.place == place)
+    return (
+        _folded("Classes: accuracy and confusion", f'<div class="figures">{drawn}</div>' if drawn else "")
+        + _folded(f"The worst mistakes of {label}", _gallery(mistakes))
+        + _folded("Attention over the patches", _gallery(more.attention.get(place, ())))
+    )
 
 
 def _about(section: Section) -> str:
@@ -99,6 +127,7 @@ def page(
     title: str,
     about: str,
     notes: dict[str, Sequence[str]],
+    more: More = NOTHING_MORE,
 ) -> str:
     """The page: the average first, then figures, then each data set, then lists of what is lacking and of sources.
 
@@ -109,23 +138,51 @@ def page(
         title: of the page.
         about: what the numbers are.
         notes: lists by their headings.
+        more: what else is shown.
     """
     ordered = [*sections[-1:], *sections[:-1]]
     places = [_anchor(section.key, number) for number, section in enumerate(ordered)]
     links = "".join(f'<a href="#{place}">{html_text(one.key)}</a>' for place, one in zip(places, ordered))
-    tables = [
-        f'<h2 id="{place}">{html_text(one.title)}</h2>{_about(one)}{_table(one)}' for place, one in zip(places, ordered)
+    own = [_close(one.key, figures, folder, more) for one in ordered]
+    blocks = [
+        f'<h2 id="{place}">{html_text(one.title)}</h2>{_about(one)}{_table(one, more.mine)}'
+        + _folded("Where these numbers come from", _origins(more.origins.get(one.key, ())))
+        for place, one in zip(places, ordered)
     ]
-    details = list(map(_details, ordered))  # those of the first table stand behind the figures
-    drawn = '<h2 id="figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures) if figures else ""
-    if figures:
+    details = [_details(one, more.mine) for one in ordered]  # those of the first table stand behind the figures
+    keys = [section.key for section in ordered]
+    general = [_figure(figure, folder) for figure in figures if not figure.place]
+    others = {place: _close(place, figures, folder, more) for place in _elsewhere(figures, more, keys)}
+    seen = "".join(own[:1]) + "".join(f"<h3>{html_text(place)}</h3>{one}" for place, one in others.items())
+    seen = f"<h2>classes and images</h2>{seen}" if seen else ""
+    if general:
         links += '<a href="#figures">figures</a>'
     lists = "".join(_list(heading, lines) for heading, lines in notes.items())
+    rest = "".join(
+        f"<section>{block}{close}{detail}</section>" for block, close, detail in zip(blocks[1:], own[1:], details[1:])
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html_text(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{policy(_STYLE)}<style>{_STYLE}</style></head><body><h1>{html_text(title)}</h1>"
+        f"{policy(STYLE, SORTING)}<style>{STYLE}</style></head><body><h1>{html_text(title)}</h1>"
         f'<p class="about">{html_text(about)}</p><nav>{links}</nav>'
-        f"{''.join(tables[:1])}{drawn}{''.join(details[:1])}"
-        f"{''.join(table + more for table, more in zip(tables[1:], details[1:]))}{lists}</body></html>\n"
+        f"{_first(ordered, ''.join(blocks[:1]), general)}{''.join(details[:1])}{seen}"
+        f'<div class="grid">{rest}</div>{lists}<script>{SORTING}</script></body></html>\n'
     )
+
+
+def _first(ordered: Sequence[Section], table: str, figures: Sequence[str]) -> str:
+    """The first table and the figures; beside a narrow table the first of them, where there is room."""
+    if not figures:
+        return table
+    beside = 1 if len(ordered[0].columns) <= _NARROW else 0
+    heading = '<h2 id="figures">figures</h2>'
+    top = f'<div class="grid"><section>{table}</section><section>{heading}{figures[0]}</section></div>'
+    rest = f'<div class="figures">{"".join(figures[beside:])}</div>'
+    return f"{top if beside else table + heading}{rest}"
+
+
+def _elsewhere(figures: Sequence[Figure], more: More, keys: Sequence[str]) -> list[str]:
+    """Data sets that have no table of their own, of which there is something to see."""
+    places = [*(figure.place for figure in figures), *more.mistakes, *more.attention]
+    return [place for place in dict.fromkeys(places) if place and place not in keys]

@@ -1,4 +1,4 @@
-"""Tables and figures of an experiment's finished runs: Markdown, CSV, LaTeX, PNG, and one HTML page with all of it.
+"""Tables and figures of an experiment's finished runs: Markdown, CSV, LaTeX, JSON, PNG and PDF, and one HTML page.
 
     python -m modprompt experiment report base2new
     python -m modprompt experiment report base2new --with theirs=/path/to/MaPLe/output
@@ -21,7 +21,18 @@ from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting import figures, page, render, round_tables, rounds, searches, table
+from modprompt.experiments.reporting import (
+    close_figures,
+    close_looks,
+    figures,
+    page,
+    render,
+    report_json,
+    round_tables,
+    rounds,
+    searches,
+    table,
+)
 from modprompt.experiments.reporting.results import (
     Results,
     add_tree,
@@ -33,7 +44,7 @@ from modprompt.experiments.reporting.results import (
 from modprompt.experiments.running import state, status
 from modprompt.storage.pictures import can_draw
 from modprompt.storage.tables import write_table
-from modprompt.storage.text import write_whole
+from modprompt.storage.text import write_json, write_whole
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,6 +63,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="other output trees, by their logs",
     )
     add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
+    add(
+        "--attention",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show where each method looks in N test images of each data set that it took for another class",
+    )
     add("--protocol", choices=OF_TREES, default="base2new", help="of an output folder's runs")
     add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
     return parser.parse_args(argv)
@@ -77,7 +95,7 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
         experiment = arguments.experiment_of(args)
         inputs = Inputs(args.out, args.data)
         states = state.of_all(jobs(experiment), args.out, inputs)
-        results = of_experiment(experiment, states)
+        results = of_experiment(experiment, states, args.out)
         for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
     if experiment.active is not None and trees:
@@ -90,11 +108,22 @@ def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
     return experiment, results
 
 
-def write(experiment: Experiment, results: Results, folder: Path) -> None:
-    """Write all files of a report into a folder, each whole, and print the tables."""
+def write(experiment: Experiment, results: Results, folder: Path, data: Path | None = None, attention: int = 0) -> None:
+    """Write all files of a report into a folder, each whole, and print the tables.
+
+    Args:
+        experiment: what was run.
+        results: what came of it.
+        folder: of the report.
+        data: folder of the data sets, where the pictures of the page are.
+        attention: how many test images of each data set are shown with what methods look at.
+    """
     has_rounds = experiment.active is not None
     sections = (round_tables if has_rounds else table).sections(experiment, results)
     about = render.caption(experiment.protocol, experiment.seeds) + (f" {round_tables.ABOUT}" if has_rounds else "")
+    drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
+    close = close_figures.look(experiment, results, sections, folder if can_draw() else None)
+    more, unseen = close_looks.more(experiment, results, sections, close, data, attention)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Without test images": round_tables.untested(results),
@@ -102,6 +131,7 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
         "Labels that models gave for nothing": round_tables.free_labels(results),
         "Time": round_tables.times(results),
         "Warnings": warnings(results),
+        "Not shown": [*figures.left_out(experiment), *close.faults, *unseen],
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
         "Notes": [note for note in (experiment.notes, table.note_of(experiment)) if note],
@@ -110,12 +140,14 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     write_whole(folder / "report.md", text)
     write_table(folder / "report.csv", render.columns_of_csv(sections), render.rows_of_csv(sections))
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
+    write_json(folder / report_json.FILE_NAME, report_json.content(experiment, results, sections))
     if has_rounds:
         write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
-    drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
-    write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
+    pictures = [*drawn, *close.figures]
+    write_whole(folder / "index.html", page.page(sections, pictures, folder, experiment.title, about, notes, more))
     print(text)
-    files = ["index.html", "report.md", "report.csv", "report.tex", *(["rounds.csv"] if has_rounds else [])]
+    files = ["index.html", "report.md", "report.csv", "report.tex", report_json.FILE_NAME]
+    files += ["rounds.csv"] if has_rounds else []
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
@@ -123,8 +155,10 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
 
 def _main(argv: list[str] | None) -> int:
     args = parse(argv)
+    if args.attention < 0:
+        raise UserError(f"--attention must be 0 or more, got {args.attention}")
     experiment, results = gather(args)
-    write(experiment, results, args.to or folder_of(experiment, args.out))
+    write(experiment, results, args.to or folder_of(experiment, args.out), args.data, args.attention)
     return 1 if table.lacking(results) else 0
 
 

@@ -17,11 +17,16 @@ UNTESTED = "no test images"
 
 
 class Outcome(NamedTuple):
-    """Accuracy of a run in percent, or None and the reason why there is none; result.json where there is one."""
+    """Accuracy of a run in percent, or None and the reason why there is none.
+
+    result: what its result.json holds, where there is one.
+    folder: the run's, of which more can be read; None where nobody knows it.
+    """
 
     accuracy_pct: float | None
     reason: str = ""
     result: dict[str, Any] | None = None
+    folder: Path | None = None
 
 
 class Line(NamedTuple):
@@ -107,12 +112,15 @@ class Results:
                             yield line, dataset, column, seed, outcome
 
 
-def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.State]]) -> Results:
+def of_experiment(
+    experiment: Experiment, states: Iterable[tuple[Job, state.State]], out: Path | None = None
+) -> Results:
     """The results of an experiment's runs; what is stale, failed or running has no number.
 
     Args:
         experiment: what was to be run.
         states: its runs and how they stand.
+        out: the output folder, by which more is read of finished runs than their results.
     """
     lines = [
         Line(
@@ -137,7 +145,8 @@ def of_experiment(experiment: Experiment, states: Iterable[tuple[Job, state.Stat
         if job.search and not job.tests:
             results.add_search(job, stood[job.search.folder])
         if stands.name == state.FINISHED:
-            outcome = Outcome(stands.accuracy_pct, UNTESTED if stands.accuracy_pct is None else "", stands.result)
+            why = UNTESTED if stands.accuracy_pct is None else ""
+            outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None)
         else:
             outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
         results.add(job.method.label, job.dataset, job.column, job.seed, outcome)

@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
-from modprompt.experiments.reporting.figure_style import COLOURS, colour, legend_height, shown, tidy, top_legend
+from modprompt.experiments.reporting.figure_style import (
+    PAGE_IN,
+    legend_height,
+    look,
+    names,
+    shown,
+    tidy,
+    top_legend,
+)
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.rounds import Series, series_of
-from modprompt.storage.pictures import pyplot, save_figure
+from modprompt.storage.pictures import pyplot, save_for_print
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST_PANELS = 36  # of a page
+_MOST_ACROSS = 4
+_ONE_IN = 4.8  # width of a panel that stands alone
 _MOST_WHISKERS = 4  # curves of a panel whose whiskers can be told apart
 _SAME = "Thick lines with full markers: with PCB."
 
@@ -58,29 +69,30 @@ KINDS = {
 
 def draw(kind: Kind, results: Results, path: Path) -> str:
     """Draw a figure; its caption, empty if there is nothing to show."""
-    panels = _panels(kind, results)
+    all_panels = _panels(kind, results)
+    panels = dict(list(all_panels.items())[:_MOST_PANELS])
     if not panels:
         return ""
-    methods = list(dict.fromkeys(method for _, method in panels))
-    across = len(methods) if len(methods) > 1 else min(3, len(panels))
-    places = _places(list(panels), methods, across)
-    down = 1 + max(row for row, _ in places.values())
-    names = list(dict.fromkeys(line.acquisition or line.label for lines in panels.values() for line in lines))
-    width, each = (3.4 * across + 0.6, 2.7) if len(panels) > 1 else (6.4, 4.0)
-    size = (width, each * down + legend_height(width, names))
+    places = _places(list(panels))
+    down, across = (1 + max(place[side] for place in places.values()) for side in (0, 1))
+    labels = list(dict.fromkeys(line.acquisition or line.label for lines in panels.values() for line in lines))
+    width, each = (PAGE_IN, 2.1 if across < _MOST_ACROSS else 1.8) if len(panels) > 1 else (_ONE_IN, 2.8)
+    size = (width, 0.2 + each * down + legend_height(width, labels))
     fig, all_axes = pyplot().subplots(down, across, figsize=size, layout="constrained", squeeze=False)
     for axes in all_axes.flat:
         axes.set_axis_off()
-    for (dataset, method), place in places.items():
+    titles = names([f"{method}, {dataset}" for dataset, method in panels], 100 // across)
+    for ((dataset, method), place), title in zip(places.items(), titles.values()):
         axes = all_axes[place]
         axes.set_axis_on()
         _panel(axes, kind, results, dataset, panels[dataset, method])
-        axes.set_title(f"{shown(method)}, {shown(dataset)}", fontsize=9)
-    fig.supxlabel("labels asked for" if kind.over_labels else "round", fontsize=9)
-    fig.supylabel(kind.axis, fontsize=9)
+        axes.set_title(title, fontsize=8)
+    fig.supxlabel("labels asked for" if kind.over_labels else "round", fontsize=8)
+    fig.supylabel(kind.axis, fontsize=8)
     top_legend(fig, *all_axes.flat)
-    save_figure(fig, path)
-    return kind.caption
+    save_for_print(fig, path)
+    left_out = f" The first {len(panels)} of {len(all_panels)} panels." if len(panels) < len(all_panels) else ""
+    return kind.caption + left_out
 
 
 def _panels(kind: Kind, results: Results) -> dict[tuple[str, str], dict[Line, Series]]:
@@ -94,12 +106,19 @@ def _panels(kind: Kind, results: Results) -> dict[tuple[str, str], dict[Line, Se
     return {place: lines for place, lines in found.items() if any(line.acquisition != FEW_SHOT for line in lines)}
 
 
-def _places(panels: list[tuple[str, str]], methods: list[str], across: int) -> dict[tuple[str, str], tuple[int, int]]:
-    """Row and column of each panel: a column for each method, or one method's panels one behind the other."""
+def _places(panels: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Row and column of each panel: a column for each method, or, of one method, panels one behind the other."""
+    methods = list(dict.fromkeys(method for _, method in panels))
     if len(methods) == 1:
-        return {panel: (number // across, number % across) for number, panel in enumerate(panels)}
-    datasets = list(dict.fromkeys(dataset for dataset, _ in panels))
-    return {panel: (datasets.index(panel[0]), methods.index(panel[1])) for panel in panels}
+        across = min(3, len(panels))
+        return {panel: divmod(number, across) for number, panel in enumerate(panels)}
+    datasets, across = list(dict.fromkeys(dataset for dataset, _ in panels)), min(_MOST_ACROSS, len(methods))
+    rows = -(-len(methods) // across)  # of each data set
+    places = {}
+    for dataset, method in panels:
+        row, column = divmod(methods.index(method), across)
+        places[dataset, method] = (datasets.index(dataset) * rows + row, column)
+    return places
 
 
 def _x(kind: Kind, series: Series) -> Any:
@@ -114,29 +133,26 @@ def _drawable(kind: Kind, series: Series) -> Any:
 def _panel(axes: Axes, kind: Kind, results: Results, dataset: str, lines: dict[Line, Series]) -> None:
     zero_shot = [] if kind.values not in ("accuracy", "new") else [one for one in results.lines if not one.trains]
     for number, line in enumerate(zero_shot):
-        known = results.values(line, dataset, line.columns[0 if kind.values == "accuracy" else -1])
-        if known is not None:
+        values = results.values(line, dataset, line.columns[0 if kind.values == "accuracy" else -1])
+        if values is not None:
             style = (":", "-.")[number % 2]
-            axes.axhline(float(np.mean(known)), color="0.55", ls=style, lw=1.4, label=shown(line.label))
-    names = list(dict.fromkeys(method_of(line.acquisition) for line in results.lines if line.acquisition))
-    names = [name for name in names if name != FEW_SHOT]
+            axes.axhline(float(np.mean(values)), color="0.55", ls=style, lw=1.4, label=shown(line.label))
+    known = list(dict.fromkeys(method_of(line.acquisition) for line in results.lines if line.acquisition))
+    known = [name for name in known if name != FEW_SHOT]
     for line, series in lines.items():
         there = _drawable(kind, series)
         values = getattr(series, kind.values)[:, there]
         whiskers = {"yerr": values.std(axis=0), "capsize": 2} if len(lines) <= _MOST_WHISKERS else {}
-        axes.errorbar(_x(kind, series)[there], values.mean(axis=0), **_look(line, names), **whiskers)
-    axes.tick_params(labelsize=8)
+        axes.errorbar(_x(kind, series)[there], values.mean(axis=0), **_look(line, known), **whiskers)
     axes.locator_params(axis="x", integer=True)
     tidy(axes)
 
 
-def _look(line: Line, names: list[str]) -> dict[str, Any]:
+def _look(line: Line, known: list[str]) -> dict[str, Any]:
     """How a curve is drawn: a colour for each acquisition, strong with PCB; the few-shot curve black and dashed."""
     if line.acquisition == FEW_SHOT:
         return {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "label": FEW_SHOT, "zorder": 3}
-    number = names.index(method_of(line.acquisition))
+    own = look(known.index(method_of(line.acquisition)))
     strong = method_of(line.acquisition) != line.acquisition
-    look = {"color": colour(number), "label": shown(line.acquisition), "ls": "-" if number < len(COLOURS) else "-."}
-    if strong:
-        return {**look, "lw": 2.0, "marker": "o", "ms": 4}
-    return {**look, "lw": 1.1, "marker": "o", "ms": 4, "mfc": "white"}
+    face, width = (own.colour, 2.0) if strong else ("white", 1.1)
+    return {**own.curve(), "mfc": face, "lw": width, "label": shown(line.acquisition)}

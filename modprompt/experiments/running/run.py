@@ -158,7 +158,8 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
         from modprompt.experiments.reporting import report as reports  # late: few need them, and they bring numpy
         from modprompt.experiments.reporting import results
 
-        reports.write(experiment, results.of_experiment(experiment, states), reports.folder_of(experiment, args.out))
+        found = results.of_experiment(experiment, states, args.out)
+        reports.write(experiment, found, reports.folder_of(experiment, args.out), args.data)
     return 0 if summary.complete else EXIT_WAITING if summary.asks else 1
 
 

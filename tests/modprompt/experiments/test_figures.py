@@ -2,7 +2,7 @@
 
 import pytest
 
-from modprompt.experiments.reporting import accuracy_figures, grid_figure, table, token_figure
+from modprompt.experiments.reporting import accuracy_figures, curve_figure, grid_figure, table, token_figure
 from tests.modprompt.experiments.fakes import results_below
 from tests.modprompt.experiments.test_table import TWO, by_hand, fill
 
@@ -11,8 +11,8 @@ from tests.modprompt.experiments.test_table import TWO, by_hand, fill
 def drawn(monkeypatch, tmp_path):
     """Keeps figures instead of writing them."""
     kept = {}
-    for module in (accuracy_figures, grid_figure, token_figure):
-        monkeypatch.setattr(module, "save_figure", lambda figure, path: kept.setdefault(path.name, figure))
+    for module in (accuracy_figures, curve_figure, grid_figure, token_figure):
+        monkeypatch.setattr(module, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
     return kept
 
 
@@ -35,7 +35,7 @@ def test_gain_over_zero_shot_is_sorted(experiment, tmp_path, drawn):
 def test_bars_are_a_group_per_data_set(experiment, tmp_path, drawn):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    accuracy_figures.bars(found, gather(found, tmp_path)[1], tmp_path / "bars.png")
+    accuracy_figures.bars(found, *gather(found, tmp_path), tmp_path / "bars.png")
     base, new, h = drawn["bars.png"].axes
     assert (base.get_ylabel(), new.get_ylabel(), h.get_ylabel()) == ("base (%)", "new (%)", "H (%)")
     assert [label.get_text() for label in base.get_xticklabels()] == ["eurosat", "dtd", "average"]
@@ -45,7 +45,7 @@ def test_bars_are_a_group_per_data_set(experiment, tmp_path, drawn):
 def test_curves_have_zero_shot_as_a_level_line(experiment, tmp_path, drawn):
     found = experiment(TWO.replace("base2new", "few_shot\nshots: [1, 4]"))
     fill(found, tmp_path, lambda job: 50.0 + int(job.column))
-    accuracy_figures.curves(gather(found, tmp_path)[1], tmp_path / "curves.png")
+    curve_figure.curves(found, *gather(found, tmp_path), tmp_path / "curves.png")
     axes = [axes for axes in drawn["curves.png"].axes if axes.get_title()]
     assert [one.get_title() for one in axes] == ["eurosat", "dtd", "average"]
     lines = {line.get_label(): line for line in axes[0].lines if line.get_label() == "CLIP"}
@@ -82,6 +82,8 @@ def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path, drawn)
     fill(found, tmp_path, by_hand)
     gathered, _ = gather(found, tmp_path)
     assert token_figure.token_counts(gathered) == {"MPL": {"text": (1, 1, 1), "vision": (1, 2, 2)}}
-    token_figure.tokens(gathered, tmp_path / "tokens.png")
+    token_figure.tokens(gathered, tmp_path / "tokens.png", ["MPL"])
     text, vision = drawn["tokens.png"].axes
-    assert list(vision.lines[0].get_ydata()) == pytest.approx([1, 2, 2])
+    assert [label.get_text() for label in text.get_yticklabels()] == ["MPL"]
+    assert vision.images[0].get_array().tolist() == [[1, 2, 2]]
+    assert [one.get_text() for one in vision.texts] == ["1", "2", "2"]

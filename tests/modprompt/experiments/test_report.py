@@ -36,12 +36,16 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     for name in ("bars.png", "gains.png", "tokens.png"):
         assert (folder(tmp_path) / name).read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in folder(tmp_path).iterdir()) == [
+        "bars.pdf",
         "bars.png",
+        "gains.pdf",
         "gains.png",
         "index.html",
         "report.csv",
+        "report.json",
         "report.md",
         "report.tex",
+        "tokens.pdf",
         "tokens.png",
     ]
 
@@ -51,9 +55,9 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
     assert report.main(two) == 0
     out, err = capsys.readouterr()
     assert err == "warning: the report has no figures: they need matplotlib, pip install matplotlib\n"
-    assert out.endswith("index.html, report.md, report.csv, report.tex\n")
+    assert out.endswith("index.html, report.md, report.csv, report.tex, report.json\n")
     names = sorted(path.name for path in folder(tmp_path).iterdir())
-    assert names == ["index.html", "report.csv", "report.md", "report.tex"]
+    assert names == ["index.html", "report.csv", "report.json", "report.md", "report.tex"]
     assert "<img" not in (folder(tmp_path) / "index.html").read_text()
 
 
@@ -98,7 +102,7 @@ def test_nothing_finished_is_a_report_of_what_is_missing(experiment, tmp_path):
 def test_figures_that_have_nothing_to_show_any_more_go(two, tmp_path):
     report.main(two)
     assert report.main([*two, "--methods", "MaPLe", "MPL"]) == 0
-    assert not (folder(tmp_path) / "gains.png").exists()  # no zero-shot to gain over
+    assert not list(folder(tmp_path).glob("gains.*"))  # no zero-shot to gain over
 
 
 def theirs(root):

@@ -247,7 +247,7 @@ def test_log_files_of_others_are_refused(experiment, tmp_path, capsys):
 def drawn(monkeypatch):
     """Keeps figures instead of writing them."""
     kept = {}
-    monkeypatch.setattr(rounds_figure, "save_figure", lambda figure, path: kept.setdefault(path.name, figure))
+    monkeypatch.setattr(rounds_figure, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
     return kept
 
 

@@ -1,0 +1,76 @@
+"""What a report's page shows beside tables and figures: marks, origins, the gallery of mistakes, attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.reporting.close_figures import Close, closest
+from modprompt.experiments.reporting.mistakes import Images, gallery
+from modprompt.experiments.reporting.origins import origins
+from modprompt.experiments.reporting.page import More
+from modprompt.experiments.reporting.results import Results
+from modprompt.experiments.reporting.table import AVERAGE, Section
+from modprompt.experiments.reporting.views import Tested
+
+
+def more(
+    experiment: Experiment,
+    results: Results,
+    sections: Sequence[Section],
+    close: Close,
+    data: Path | None,
+    attention: int,
+) -> tuple[More, list[str]]:
+    """What else a page shows, and a line for each thing that it cannot show.
+
+    Args:
+        experiment: what was run.
+        results: what came of it.
+        sections: the tables.
+        close: what tests have left.
+        data: folder of the data sets; None if nobody knows it.
+        attention: test images of each data set that are shown with attention.
+    """
+    images, faults = Images(data), list[str]()
+    own = [
+        line.label
+        for line in results.lines
+        if line.family == experiment.highlight or line.panel == experiment.highlight
+    ]
+    mine = own if len(own) < len({line.label for line in results.lines}) else []
+    mistakes = {}
+    for dataset, (label, tests) in _mistaken(experiment, results, sections, close).items():
+        pictures = gallery(dataset, tests, images)
+        if pictures:
+            mistakes[dataset] = (label, pictures)
+        lacking = sum(not one.picture for one in pictures)
+        if lacking:
+            faults.append(f"{lacking} of {len(pictures)} pictures of the worst mistakes on {dataset}: not below {data}")
+    seen: dict[str, Any] = {}
+    if attention:
+        from modprompt.experiments.reporting import attention_pictures  # late: it brings torch
+
+        seen = attention_pictures.of_report(experiment, results, close, images, attention, faults)
+    return More(mine, _origins(experiment, results), mistakes, seen), faults
+
+
+def _mistaken(
+    experiment: Experiment, results: Results, sections: Sequence[Section], close: Close
+) -> dict[str, tuple[str, list[Tested]]]:
+    """By data set the method whose mistakes are shown, the report's own where it has left any, and its tests."""
+    found: dict[str, tuple[str, list[Tested]]] = {}
+    for dataset in dict.fromkeys(dataset for dataset, _ in close.tests):
+        for label in closest(experiment, results, sections):
+            tests = [one[label] for (name, _), one in close.tests.items() if name == dataset and label in one]
+            if any(one.wrong for one in tests):
+                found[dataset] = (label, tests)
+                break
+    return found
+
+
+def _origins(experiment: Experiment, results: Results) -> dict[str, Any]:
+    if experiment.protocol in CROSS:  # one table of all data sets
+        return {AVERAGE: origins(results, results.datasets)}
+    return {dataset: origins(results, [dataset]) for dataset in results.datasets}

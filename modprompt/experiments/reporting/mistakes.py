@@ -1,0 +1,122 @@
+"""The gallery of a report: the images that a method was surest of and wrong, as small pictures inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple, Sequence
+
+from modprompt.errors import UserError
+from modprompt.experiments.reporting.views import Tested
+from modprompt.runs.test_parts import Wrong
+from modprompt.storage.image_files import read_rgb
+from modprompt.storage.paths import is_inside
+
+MOST = 12  # pictures of a gallery
+_SIDE = 128  # pixels of the longer side of a picture
+_DEEP = 3  # folders between a data set's own and its images
+
+
+class Mistake(NamedTuple):
+    """A wrong image: its picture as a data address ("" where it is not there), what it is, what it was taken for."""
+
+    picture: str
+    text: str
+
+
+class Images:
+    """Finds the images that results name, below the folder of all data sets.
+
+    Args:
+        data: that folder; None if nobody knows it.
+    """
+
+    def __init__(self, data: Path | None):
+        self._data, self._roots = data, dict[str, Path]()
+
+    def find(self, dataset: str, result: dict[str, Any], image: str) -> Path | None:
+        """Where an image is.
+
+        Args:
+            dataset: as the experiment names it.
+            result: of the run that has tested it, whose split file says the data set's folder.
+            image: its path below the data set's images.
+        """
+        if self._data is None or not is_inside(image):
+            return None
+        known = self._roots.get(dataset)
+        if known is not None and (known / image).is_file():
+            return known / image
+        for folder in self._folders(dataset, result):
+            if (folder / image).is_file():
+                self._roots[dataset] = folder
+                return folder / image
+        return None
+
+    def _folders(self, dataset: str, result: dict[str, Any]) -> Iterator[Path]:
+        """The data set's folder and those in it, the upper ones first."""
+        files = result.get("files")
+        first = (
+            [str(name).partition("/")[0] for name in files if is_inside(str(name))] if isinstance(files, dict) else []
+        )
+        assert self._data is not None
+        level = [self._data / name for name in dict.fromkeys([*first, dataset]) if (self._data / name).is_dir()]
+        for _ in range(_DEEP):
+            yield from level
+            level = [Path(entry.path) for folder in level for entry in _subfolders(folder)]
+
+
+def _subfolders(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=True)]
+    except OSError:
+        return []
+
+
+def worst(tests: Sequence[Tested]) -> list[tuple[Tested, Wrong]]:
+    """The mistakes that a method was surest of, of several tests."""
+    every = [(one, wrong) for one in tests for wrong in one.wrong if wrong.top]
+    return sorted(every, key=lambda pair: -pair[1].probabilities[0])[:MOST]
+
+
+def gallery(dataset: str, tests: Sequence[Tested], images: Images) -> list[Mistake]:
+    """The worst mistakes of a method on a data set.
+
+    Args:
+        dataset: as the experiment names it.
+        tests: of the method, one for each half of the classes.
+        images: where the pictures are.
+    """
+    found = []
+    for one, wrong in worst(tests):
+        path = images.find(dataset, one.result, wrong.image)
+        text = (
+            f"{one.names[wrong.label]} ({100 * wrong.own:.0f}%) taken for {one.names[wrong.top[0]]} "
+            f"({100 * wrong.probabilities[0]:.0f}%)"
+        )
+        found.append(Mistake(_picture(path) if path else "", text))
+    return found
+
+
+def _picture(path: Path) -> str:
+    """A small copy as a data address; "" if it cannot be read."""
+    try:
+        image = read_rgb(path)
+    except (UserError, OSError):
+        return ""
+    return data_address(image)
+
+
+def data_address(image: Any, side: int = _SIDE) -> str:
+    """A Pillow image, made no larger than that, as the address of a picture inside a page.
+
+    Args:
+        image: in RGB.
+        side: pixels of its longer side.
+    """
+    image.thumbnail((side, side))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

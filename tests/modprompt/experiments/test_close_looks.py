@@ -1,0 +1,232 @@
+"""The page shows what tests and trainings have left: classes, confusions, reliability, losses, mistakes, origins."""
+
+import base64
+import io
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.reporting import class_figure, mistakes, report, training_figures, views
+from modprompt.experiments.reporting.results import Outcome, of_experiment
+from modprompt.experiments.running import state
+from modprompt.storage.seal import check_seal
+from tests.modprompt.experiments.close_looks import NAMES, draw_images, leave, parts
+from tests.modprompt.experiments.fakes import edit
+from tests.modprompt.experiments.test_table import TWO, by_hand
+
+
+@pytest.fixture
+def two(experiment, tmp_path):
+    """The words that make the report of a finished experiment, whose images are there."""
+    for job in protocols.jobs(experiment(TWO, "two")):
+        leave(
+            job, tmp_path / "out", by_hand(job), losses=() if job.method.label == "CLIP" else (2.0, 1.5, 1.0, 0.9) * 5
+        )
+    draw_images(tmp_path / "data", "eurosat")
+    return [str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Keeps figures instead of writing them."""
+    kept = {}
+    for module in (class_figure, training_figures):
+        monkeypatch.setattr(module, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
+    return kept
+
+
+def page_of(tmp_path):
+    return (tmp_path / "out/reports/two/index.html").read_text()
+
+
+def gathered(experiment, tmp_path):
+    found = experiment(TWO, "two")
+    states = state.of_all(protocols.jobs(found), tmp_path / "out", Inputs(tmp_path / "out", None))
+    return found, of_experiment(found, states, tmp_path / "out")
+
+
+def test_page_has_all_of_it(two, tmp_path, capsys):
+    assert report.main(two) == 0
+    page = page_of(tmp_path)
+    pictures = {path.name for path in (tmp_path / "out/reports/two").glob("*.png")}
+    assert pictures == {"bars.png", "gains.png", "tokens.png", "reliability.png", "losses.png"} | {
+        f"{kind}_{dataset}.png" for kind in ("classes", "confusion") for dataset in ("eurosat", "dtd")
+    }
+    assert page.count("data:image/png") == len(pictures)
+    assert page.count("data:image/jpeg") == 12  # the gallery of eurosat, whose images are there
+    assert page.count('<span class="none">no picture</span>') == 12
+    assert f"12 of 12 pictures of the worst mistakes on dtd: not below {tmp_path / 'data'}" in capsys.readouterr().out
+    assert re.search(r'<tr class="mine"><td>MPL</td>', page)
+    assert not re.search(r'<tr class="mine"><td>(CLIP|MaPLe)</td>', page)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    origin = ["MPL", "c" * 12, today, "a card", "ViT-B/16 c8ba978be8bf", "published abababababab", "99.00", "2.50"]
+    row = "".join(f"<td>{text}</td>" for text in origin[:4])
+    assert row in page
+    assert "<td>published abababababab</td><td>99.00</td><td>2.50</td>" in page
+
+
+def test_nothing_is_there_of_runs_that_have_left_nothing(two, tmp_path):
+    report.main(two)
+    for path in (tmp_path / "out").rglob("result.json"):
+        edit(path, test_files={})
+        (path.parent / "steps.csv").unlink(missing_ok=True)
+    assert report.main(two) == 0
+    page = page_of(tmp_path)
+    assert "The worst mistakes" not in page
+    assert not [
+        path for kind in ("classes", "confusion", "losses") for path in (tmp_path / "out/reports").rglob(f"{kind}*")
+    ]
+
+
+def test_damaged_parts_are_a_line_and_no_end(two, tmp_path, capsys):
+    file = next(iter((tmp_path / "out").rglob("test_new/eurosat/**/MPL/**/seed2/test/test.npz")))
+    file.write_bytes(b"damaged")
+    steps = next(iter((tmp_path / "out").rglob("train_base/eurosat/**/MPL/**/seed2/steps.csv")))
+    steps.write_text("epoch,step,loss,lr\n1,1,x,1\n")
+    assert report.main(two) == 0
+    out = capsys.readouterr().out
+    assert out.count("test.npz is damaged, or of another test") == 1
+    assert "it is no row of numbers" in out
+
+
+def test_accuracy_and_confusion_of_seeds_together(experiment, two, tmp_path):
+    found, results = gathered(experiment, tmp_path)
+    view = next(one for one in views.views(found, results) if (one.dataset, one.column) == ("eurosat", "new"))
+    assert list(view.runs) == ["CLIP", "MaPLe", "MPL"]
+    faults = []
+    tested = views.tested(view.runs["MPL"], faults)
+    assert faults == []
+    assert tested.confusion.sum() == 90  # three seeds
+    assert tested.accuracy_pct() == {"forest": 80.0, "river": 90.0, "lake": 50.0}
+    assert tested.calibration[7].tolist() == pytest.approx([30, 0.5, 0.4])
+    assert len(tested.wrong) == 8  # of one seed
+
+
+def test_bins_of_several_seeds_are_weighted_by_their_images(two, tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    outcomes = []
+    for folder, images in zip(folders, (10, 30)):
+        calibration = np.zeros((15, 3))
+        calibration[3] = (images, images / 100, 0.5)
+        made = parts()._replace(calibration=calibration)
+        outcomes.append(Outcome(1.0, "", {"test_files": views.test_parts.write(folder, made)}, folder))
+    assert views.tested(outcomes, []).calibration[3].tolist() == pytest.approx([40, (10 * 0.1 + 30 * 0.3) / 40, 0.5])
+
+
+def test_classes_of_other_names_are_not_added(tmp_path):
+    outcomes = []
+    for folder, names in ((tmp_path / "a", NAMES), (tmp_path / "b", ("x", "y", "z"))):
+        files = views.test_parts.write(folder, parts(names=names))
+        outcomes.append(Outcome(1.0, "", {"test_files": files}, folder))
+    faults = []
+    assert views.tested(outcomes, faults).confusion.sum() == 30
+    assert faults == [f"{tmp_path / 'b'}: its classes are not those of the other seeds: not shown"]
+
+
+def test_losses_are_means_over_seeds_by_epoch(tmp_path):
+    for name, loss in (("a", 1.0), ("b", 3.0)):
+        (tmp_path / name).mkdir()
+        rows = "".join(f"{step // 2 + 1},{step + 1},{loss + step},0.1\n" for step in range(4))
+        (tmp_path / name / "steps.csv").write_text(f"epoch,step,loss,lr\n{rows}")
+    outcomes = [Outcome(1.0, "", {}, tmp_path / name) for name in ("a", "b", "nothing")]
+    epochs, loss = views.losses(outcomes, [])
+    assert epochs.tolist() == [0.5, 1.0, 1.5, 2.0]
+    assert loss.tolist() == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_of_many_classes_those_are_drawn_that_say_most(drawn, tmp_path):
+    from modprompt.experiments.reporting.figure_style import look
+
+    names = [f"class {number}" for number in range(50)]
+    mine = dict.fromkeys(names, 50.0)
+    other = {name: 50.0 + number for number, name in enumerate(names)}
+    caption = class_figure.class_bars(
+        {"base": {"MPL": mine, "CLIP": other}}, {"MPL": look(0), "CLIP": look(1)}, tmp_path / "c.png"
+    )
+    axes = drawn["c.png"].axes[0]
+    assert {one.get_text() for one in axes.get_yticklabels()} == set(names[30:])
+    assert "differ most: 20 of 50 (base)" in caption
+    tops = sorted((bar.get_y(), bar.get_y() + bar.get_height()) for one in axes.containers for bar in one)
+    assert len(tops) == 40
+    assert all(above <= below + 1e-9 for (_, above), (below, _) in zip(tops, tops[1:]))
+
+
+def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn, tmp_path):
+    images = np.eye(30, dtype=int) * 8
+    images[29, 3] = 2
+    whole = class_figure.Confusion(images, [f"class {number}" for number in range(30)])
+    caption = class_figure.confusions({"new": {"MPL": whole}}, tmp_path / "c.png")
+    axes = drawn["c.png"].axes[0]
+    shown = [one.get_text() for one in axes.get_yticklabels()]
+    assert len(shown) == 20
+    assert {"class 3", "class 29"} <= set(shown)
+    values = axes.images[0].get_array()
+    assert values[shown.index("class 29"), shown.index("class 3")] == pytest.approx(20.0)
+    assert values[0, 0] == pytest.approx(100.0)
+    assert "20 of 30 (new)" in caption
+
+
+def test_reliability_has_the_bins_with_images(drawn, tmp_path):
+    from modprompt.experiments.reporting.figure_style import look
+
+    panels = {"dtd new": {"MPL": parts().calibration}}
+    training_figures.reliability(panels, {"MPL": look(0)}, tmp_path / "r.png")
+    line = next(one for one in drawn["r.png"].axes[0].lines if one.get_label() == "MPL")
+    assert line.get_xydata().tolist() == pytest.approx([[0.5, 0.4], [0.95, 0.9]])
+
+
+def test_gallery_has_the_surest_mistakes_first_as_small_pictures(two, tmp_path):
+    tested = views.Tested(NAMES, parts().confusion, parts().calibration, parts().wrong, {})
+    found = mistakes.gallery("eurosat", [tested], mistakes.Images(tmp_path / "data"))
+    assert found[0].text == "lake (18%) taken for river (82%)"
+    assert len(found) == 8
+    content = base64.b64decode(found[0].picture.partition(",")[2])
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.size == (128, 85)
+
+
+@pytest.mark.parametrize("name", ["../../secret.png", "/etc/secret.png", "C:\\secret.png", "", "no/such.png"])
+def test_no_path_out_of_the_data_folder_is_opened(tmp_path, name):
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (tmp_path / "data/eurosat/2750").mkdir(parents=True)
+    assert mistakes.Images(tmp_path / "data").find("eurosat", {"files": {"../x": "h"}}, name) is None
+    assert mistakes.Images(None).find("eurosat", {}, "forest/0.png") is None
+
+
+def test_an_image_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "eurosat").mkdir()
+    (tmp_path / "eurosat/0.png").write_bytes(b"no picture")
+    wrong = parts().wrong[0]._replace(image="0.png")
+    tested = views.Tested(NAMES, parts().confusion, parts().calibration, [wrong], {})
+    assert [one.picture for one in mistakes.gallery("eurosat", [tested], mistakes.Images(tmp_path))] == [""]
+
+
+def test_report_json_has_each_run_with_its_split_and_the_tables(two, tmp_path):
+    report.main(two)
+    path = tmp_path / "out/reports/two/report.json"
+    content = json.loads(path.read_text())
+    check_seal(content, path)
+    assert len(content["runs"]) == 2 * 2 * (1 + 3 + 3)
+    run = next(one for one in content["runs"] if (one["method"], one["seed"], one["column"]) == ("MPL", 2, "new"))
+    assert run["split"] == {"name": "eurosat", "status": "published", "hash": "ab" * 32}
+    assert (run["accuracy_pct"], run["top5_pct"], run["ece_pct"], run["commit"]) == (60.0, 99.0, 2.5, "c" * 40)
+    average = next(one for one in content["tables"] if one["key"] == "average")
+    assert average["columns"] == ["base", "new", "H"]
+    assert average["rows"][-1]["method"] == "MPL"
+    assert average["rows"][-1]["mean"][0] == pytest.approx(80.0)
+
+
+def test_report_json_says_what_is_lacking(two, tmp_path, capsys):
+    next(iter((tmp_path / "out").rglob("test_new/dtd/**/MPL/**/seed3/result.json"))).unlink()
+    assert report.main(two) == 1
+    runs = json.loads((tmp_path / "out/reports/two/report.json").read_text())["runs"]
+    lacking = [one for one in runs if one["accuracy_pct"] is None]
+    assert [(one["method"], one["dataset"], one["seed"], one["lacks"]) for one in lacking] == [
+        ("MPL", "dtd", 3, "waiting")
+    ]
