@@ -21,7 +21,7 @@ from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting import figures, page, render, round_tables, rounds, searches, table
+from modprompt.experiments.reporting import figures, page, published, render, round_tables, rounds, searches, table
 from modprompt.experiments.reporting.results import (
     Results,
     add_tree,
@@ -104,7 +104,7 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
         "Warnings": warnings(results),
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
-        "Notes": [note for note in (experiment.notes, table.note_of(experiment)) if note],
+        "Notes": [note for note in (experiment.notes, published.note_of(experiment)) if note],
     }
     text = render.markdown(sections, experiment.title, about, notes)
     write_whole(folder / "report.md", text)
