@@ -1,4 +1,4 @@
-"""The two names of a data set: its config file's (dtd, as scripts have it), and the registered one (DescribableTextures).
+"""The two names of a data set: of its config file (dtd, as scripts say), and the registered one (DescribableTextures).
 
 python -m modprompt.data.names NAME     prints the config file's name
 """
