@@ -10,7 +10,7 @@ from tools import method_figure
 
 SCHEDULES = [
     *(schedule for _, schedule in method_figure.PANELS),
-    modular(5, depth=4, first=3, remove=2, add=1),
+    modular(5, depth=4, first=3, remove=2, add=3),
     shallow(4, 2),
     Schedule([(0, 2), (1, 0), (1, 3), (0, 0)]),
 ]
