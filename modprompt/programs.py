@@ -12,7 +12,7 @@ import threading
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Sequence, TextIO
+from typing import Any, Callable, Dict, Iterator, Sequence, TextIO, Tuple
 
 from modprompt.errors import UserError
 
@@ -230,6 +230,11 @@ def left_as_found() -> Iterator[None]:
     """
     with _python_kept(), _generators_kept(), _torch_kept():
         yield
+
+
+def signals_here(*names: str) -> Tuple[signal.Signals, ...]:
+    """Those of some signals, by their names, that this system has: Windows lacks SIGHUP and others."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
 @contextlib.contextmanager

@@ -31,7 +31,8 @@ arguments() {
   local text=$1
   shift
   [[ $# -ge 2 ]] || usage "$text"
-  dataset=$1 seed=$2 number=
+  dataset=$(data_set "$1")
+  seed=$2 number=
   shift 2
   if [[ ${1-unset} =~ ^[0-9]*$ ]]; then
     number=$1
@@ -40,17 +41,18 @@ arguments() {
   options=("$@")
 }
 
-# registered NAME: the file in configs/datasets, without its ending, of a data set's registered name (DATASET.NAME)
-registered() {
+# data_set NAME: the file in configs/datasets, without its ending, of a data set by this name or by its registered one
+# (EuroSAT), capital or small. To be called as $(data_set ...).
+data_set() {
   local file
+  shopt -s nocasematch # of this subshell
   for file in "$project"/configs/datasets/*.yaml; do
-    if grep -qxF "  NAME: \"$1\"" "$file"; then
+    if [[ $(basename "$file" .yaml) = "$1" ]] || grep -qixF "  NAME: \"$1\"" "$file"; then
       basename "$file" .yaml
       return
     fi
   done
-  echo "error: $SCRIPT: no data set is registered as $1 (see configs/datasets)" >&2
-  return 2
+  PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m modprompt.data.names "$1"
 }
 
 # run_once DIR ARGUMENTS...: train.py with output folder DIR, unless this very run is finished there (--once); a finished

@@ -118,7 +118,42 @@ def test_few_shot_run(bash, clip_file, tmp_path):
 def test_failing_run_fails_the_script(bash):
     done = bash("mpl/base2new_train.sh", "nothing", 1)
     assert done.returncode == 2
-    assert "configs/datasets/nothing.yaml; there is: caltech101.yaml" in done.stdout
+    assert done.stdout.startswith("error: there is no data set 'nothing' (known: caltech101 (Caltech101), ")
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("dtd", "dtd"),
+        ("DescribableTextures", "dtd"),
+        ("eurosat", "eurosat"),
+        ("SUN397", "sun397"),
+        ("Imagenet_A", "imagenet_a"),
+    ],
+)
+def test_scripts_take_both_names_of_a_data_set(typed, name, config):
+    (line,) = typed("mpl/base2new_train.sh", name, 1)
+    assert f"/train_base/{config}/shots_16/" in line
+    assert f"/configs/datasets/{config}.yaml " in line
+
+
+def test_unknown_data_set_gets_the_nearest(bash):
+    for words in (
+        ["coop/main.sh", "eurosta", "rn50", "end", 16, 1, "False"],
+        ["trainersupernet/launch_nas.sh", "eurosta", "o", 1, 16],
+    ):
+        done = bash(*words)
+        assert done.returncode == 2
+        assert "there is no data set 'eurosta'; did you mean 'eurosat'?" in done.stdout.replace(
+            "EuroSAT'?", "eurosat'?"
+        )
+
+
+def test_test_across_data_sets_names_source_in_its_usage(bash):
+    assert "SOURCE=imagenet" in bash("mpl/xd_test.sh").stdout
+    done = bash("mpl/xd_test.sh", "eurosat", 1, SOURCE="nothing")
+    assert done.returncode == 2
+    assert "there is no data set 'nothing'" in done.stdout
 
 
 LINKS = [path for path in SCRIPTS if path.is_symlink()]
@@ -364,13 +399,12 @@ def test_launch_scripts_of_dpls_reference(typed, tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["eurosat", "EuroSAT,OxfordPets", "ImageNet.", ""])
-def test_launch_script_takes_registered_names_alone(name):
-    script = ROOT / "scripts/trainersupernet/launch_nas.sh"
-    done = subprocess.run(["bash", str(script), name, "out", "1", "16"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("name", ["EuroSAT,OxfordPets", "ImageNet.", ""])
+def test_launch_script_takes_names_of_data_sets_alone(bash, name):
+    done = bash("trainersupernet/launch_nas.sh", name, "out", 1, 16)
     assert done.returncode == 2
-    assert done.stdout == ""
-    assert f"error: scripts/trainersupernet/launch_nas.sh: no data set is registered as {name} (see " in done.stderr
+    assert done.stdout.startswith(f"error: there is no data set {name!r}")
+    assert done.stdout.count("\n") == 1
 
 
 def test_ensemble_is_asked_for_by_name(typed):

@@ -2,7 +2,7 @@
 
 import sys
 
-from modprompt.data.prepare.__main__ import run as main
+from modprompt.data.prepare.__main__ import main as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,10 +1,12 @@
 # Test contexts that main.sh learned on imagenet (16 N_CTX, position end, one context for all classes) on another data set.
-[[ $# -ge 2 ]] || usage "DATASET CONFIG [KEY VALUE ...]   e.g. imagenetv2 rn50_ep50"
-dataset=$1 CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml
+[[ $# -ge 2 ]] || usage "DATASET CONFIG [KEY VALUE ...]   e.g. imagenetv2 rn50_ep50; SOURCE=imagenet in front of it names what was trained on"
+dataset=$(data_set "$1")
+CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml
+source=$(data_set "${SOURCE:-imagenet}")
 shift 2
 run=$TRAINER/${CFG}_${SHOTS:-16}shots/nctx16_cscFalse_ctpend
 for seed in 1 2 3; do
-  MODEL=$OUT/${SOURCE:-imagenet}/$run/seed$seed number=
+  MODEL=$OUT/$source/$run/seed$seed number=
   test_once "$OUT/evaluation/$run/$dataset/seed$seed" \
     TRAINER.COOP.N_CTX 16 TRAINER.COOP.CSC False TRAINER.COOP.CLASS_TOKEN_POSITION end "$@"
 done

@@ -1,6 +1,6 @@
-# The search of DPL's reference on all classes; DATASET is the registered name (EuroSAT), OUTPUT the run's folder.
+# The search of DPL's reference on all classes; OUTPUT the run's folder.
 [[ $# -ge 4 ]] || usage "DATASET OUTPUT SEED SHOTS [KEY VALUE ...]   e.g. EuroSAT output/eurosat_nas 1 16"
-dataset=$(registered "$1")
+dataset=$(data_set "$1")
 seed=$3 output=$(from "$PWD" "$2") shots=$4
 shift 4
 run_once "$output" DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES all "$@"

@@ -1,7 +1,7 @@
-# The training of DPL's reference on all classes; DATASET is the registered name (EuroSAT), OUTPUT the run's folder.
+# The training of DPL's reference on all classes; OUTPUT the run's folder.
 # The reference's .npy files have each other's names: given by these, add TRAINER.TRAINERSUBNET.ALPHAS_SWAPPED True.
 [[ $# -ge 6 ]] || usage "DATASET OUTPUT IMAGE_ALPHA_FILE TEXT_ALPHA_FILE SEED SHOTS [KEY VALUE ...]"
-dataset=$(registered "$1")
+dataset=$(data_set "$1")
 seed=$5 output=$(from "$PWD" "$2") shots=$6
 node=TRAINER.TRAINERSUBNET
 alphas=("$node.IMG_ALPHA_PATH" "$(from "$PWD" "$3")" "$node.TXT_ALPHA_PATH" "$(from "$PWD" "$4")")

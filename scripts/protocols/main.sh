@@ -1,6 +1,7 @@
 # Few-shot as in CoOp's paper: all classes, seeds 1 2 3.
 [[ $# -ge 6 ]] || usage "DATASET CONFIG POSITION N_CTX SHOTS CSC [KEY VALUE ...]   e.g. eurosat rn50 end 16 1 False"
-dataset=$1 CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml
+dataset=$(data_set "$1")
+CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml
 position=$3 n_ctx=$4 shots=$5 csc=$6
 shift 6
 for seed in 1 2 3; do

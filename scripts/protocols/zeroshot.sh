@@ -1,6 +1,7 @@
 # Test CLIP as it is on all classes of a data set; CONFIG is a file of configs/trainers/CoOp, e.g. rn50 or vit_b16.
 [[ $# -ge 1 ]] || usage "DATASET [CONFIG] [KEY VALUE ...]"
-dataset=$1 seed=1
+dataset=$(data_set "$1")
+seed=1
 shift
 if [[ $(($# % 2)) -eq 1 ]]; then
   CFG=$1 config=$project/configs/trainers/CoOp/$1.yaml

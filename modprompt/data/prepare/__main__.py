@@ -1,6 +1,6 @@
 """Download and lay out data sets, or check those that are there.
 
-python -m modprompt prepare EuroSAT DescribableTextures --root data
+python -m modprompt prepare EuroSAT dtd --root data
 python -m modprompt prepare all --root data --check
 """
 
@@ -17,7 +17,7 @@ compat.add_to_path()
 
 
 import modprompt.data.readers.all  # noqa: E402, F401
-from modprompt.checks import check_name  # noqa: E402
+from modprompt.data.names import find  # noqa: E402
 from modprompt.data.prepare.check import check  # noqa: E402
 from modprompt.data.prepare.layout import prepare  # noqa: E402
 from modprompt.data.prepare.recipes import RECIPES  # noqa: E402
@@ -29,26 +29,25 @@ from modprompt.storage.paths import of_user  # noqa: E402
 def _names(given: list[str]) -> list[str]:
     if given == ["all"]:
         return list(RECIPES)
-    for name in given:
-        check_name(name, list(RECIPES), "data set")
-    return given
+    names = [find(name)[1] for name in given]
+    for name in names:
+        if name not in RECIPES:
+            raise UserError(f"{name} is not downloaded: a package brings its images, or they are your own")
+    return names
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 if every data set named is complete, 1 if one is not, 2 on a wrong name."""
+def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of: {', '.join(RECIPES)}")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help=f"all, or of: {', '.join(RECIPES)}, or as in configs/datasets"
+    )
     parser.add_argument(
         "--root", type=Path, default=Path(os.environ.get("DATA", "data")), help="folder of the data sets"
     )
     parser.add_argument("--check", action="store_true", help="only look: what is missing, miscounted, unreadable")
     parser.add_argument("--no-images", action="store_true", help="with --check: do not read the images themselves")
     args = parser.parse_args(argv)
-    try:
-        names = _names(args.names)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    names = _names(args.names)
     root, faulty = of_user(args.root).absolute(), []
     for name in names:
         try:
@@ -65,10 +64,10 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if faulty else 0
 
 
-def run() -> int:
-    """As main, with the words of the command line, ended as all programs end."""
-    return report(main)
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0 if every data set named is complete, 1 if one is not, 2 after one line on a wrong name."""
+    return report(_main, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(main())

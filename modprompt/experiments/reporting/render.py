@@ -34,7 +34,7 @@ def caption(protocol: str, seeds: Sequence[int]) -> str:
 
 def sources(sections: Sequence[Section]) -> list[str]:
     """Where published rows stand, each once."""
-    found = [f"{row.label}: {row.source}" for section in sections for row in section.rows if row.source]
+    found = [f"{row.label}: {row.source}" for section in _with_details(sections) for row in section.rows if row.source]
     return list(dict.fromkeys(found))
 
 

@@ -26,6 +26,7 @@ from modprompt.experiments.reporting import (
     close_looks,
     figures,
     page,
+    published,
     render,
     report_json,
     round_tables,
@@ -134,7 +135,7 @@ def write(experiment: Experiment, results: Results, folder: Path, data: Path | N
         "Not shown": [*figures.left_out(experiment), *close.faults, *unseen],
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
-        "Notes": [note for note in (experiment.notes, table.note_of(experiment)) if note],
+        "Notes": [note for note in (experiment.notes, published.note_of(experiment)) if note],
     }
     text = render.markdown(sections, experiment.title, about, notes)
     write_whole(folder / "report.md", text)

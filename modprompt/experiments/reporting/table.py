@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
-import yaml
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.reporting import published
 from modprompt.experiments.reporting.results import Line, Results
 
-AVERAGE = "average"
+AVERAGE = published.AVERAGE
 
 
 class Cell(NamedTuple):
@@ -107,24 +105,23 @@ def average_over(all_values: Sequence[Sequence[float] | None]) -> list[float] | 
     return [float(mean) for mean in np.mean(np.array(all_values), axis=0)]
 
 
-@functools.lru_cache(maxsize=1)
-def _published() -> dict[str, Any]:
-    known: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
-    return known
+def _published_row(found: published.Published, columns: Sequence[str]) -> Row:
+    """A published row in some columns, None where it has no number."""
+    cells = tuple(Cell(found.numbers[column]) if column in found.numbers else None for column in columns)
+    return Row(f"{found.label}, published", cells, found.source)
 
 
-def _published_row(experiment: Experiment, line: Line, dataset: str, columns: Sequence[str]) -> Row | None:
-    """The published row of a method on a data set or on average, in these columns; None if nothing is known."""
-    known, protocol = _published(), experiment.protocol
-    if known["shots"] not in experiment.shots or len(experiment.shots) > 1 or not line.published:
-        return None
-    if dataset == AVERAGE and set(experiment.datasets) != set(known["averages_of"].get(protocol, ())):
-        return None
-    for row in known["rows"]:
-        if (row["protocol"], row["dataset"], row["method"]) == (protocol, dataset, line.published):
-            cells = tuple(Cell(row[column]) if column in row else None for column in columns)
-            return Row(f"{line.label}, published", cells, row["source"])
-    return None
+def _without_run(
+    experiment: Experiment, results: Results, dataset: str, columns: Sequence[str], title: str
+) -> tuple[Section, ...]:
+    """A table of the published methods that have no line among the results; none in an experiment with grids."""
+    if experiment.grids:
+        return ()
+    ours = {line.published or line.family.partition(" ")[0] for line in results.lines}  # "MaPLe (logs)" of other trees
+    found = [one for one in published.rows(experiment, dataset) if one.method not in ours]
+    rows = tuple(_published_row(one, columns) for one in found)
+    about = "Other people's figures, none of them measured here."
+    return (Section(f"{title}: published, without a run here", dataset, tuple(columns), rows, about),) if rows else ()
 
 
 def _rows(
@@ -134,11 +131,13 @@ def _rows(
     columns: Sequence[str],
     cells_of: Callable[[Line], Iterable[Cell | None]],
 ) -> tuple[Row, ...]:
-    rows = []
+    rows, known = [], published.rows(experiment, dataset)
     for line in results.lines:
         rows.append(Row(line.label, tuple(cells_of(line))))
-        published = _published_row(experiment, line, dataset, columns)
-        rows += [published] if published else []
+        for found in known:
+            if found.method == line.published:
+                named = found._replace(label=found.label.replace(found.method, line.label, 1))
+                rows.append(_published_row(named, columns))
     return tuple(rows)
 
 
@@ -166,7 +165,8 @@ def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
             values = [values_of(line, column) for column in results.columns]
             return _base2new_cells(*values) if halves else [cell_of(one) for one in values]
 
-        return Section(title, key, columns, _rows(experiment, results, key, columns, cells))
+        rows = _rows(experiment, results, key, columns, cells)
+        return Section(title, key, columns, rows, details=_without_run(experiment, results, key, columns, title))
 
     def average(line: Line, column: str) -> list[float] | None:
         return average_over([results.values(line, dataset, column) for dataset in results.datasets])
@@ -192,7 +192,9 @@ def _of_all_datasets(experiment: Experiment, results: Results) -> list[Section]:
     rows = _rows(experiment, results, AVERAGE, columns, cells)
     known = {dataset: images_of(results, dataset) for dataset in results.datasets}
     about = "; ".join(f"{dataset} {text}" for dataset, text in known.items() if text)
-    return [Section(f"trained on {experiment.source}, tested on", AVERAGE, columns, rows, about)]
+    title = f"trained on {experiment.source}, tested on"
+    others = _without_run(experiment, results, AVERAGE, columns, title)
+    return [Section(title, AVERAGE, columns, rows, about, details=others)]
 
 
 def sections(experiment: Experiment, results: Results) -> list[Section]:
@@ -208,12 +210,3 @@ def lacking(results: Results) -> list[str]:
         if outcome.accuracy_pct is None and outcome.result is None:
             grouped.setdefault((line.label, dataset, outcome.reason), []).append(f"{column} seed {seed}")
     return [f"{label}, {dataset}: {', '.join(runs)}: {reason}" for (label, dataset, reason), runs in grouped.items()]
-
-
-def note_of(experiment: Experiment) -> str:
-    """What is known of published figures that stand in no cell; for the paper's own data sets and methods alone."""
-    known = _published()
-    if experiment.grids or set(experiment.datasets) != set(known["averages_of"].get(experiment.protocol, ())):
-        return ""
-    note: str = known["notes"].get(experiment.protocol, "")
-    return note

@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import Iterator, Sequence
@@ -28,7 +27,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import local, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
-from modprompt.programs import left_as_found, report, signals_handled
+from modprompt.programs import left_as_found, report, signals_handled, signals_here
 from modprompt.runs.rounds import EXIT_WAITING
 from modprompt.storage import lock, yaml_text
 from modprompt.storage.opening import Refused
@@ -95,8 +94,13 @@ def require_usable(out: Path) -> None:
     """Make the output folder.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it cannot be written, or on a system where no runs are kept apart, which is Windows.
     """
+    if not lock.SYSTEM_HAS_LOCKS:
+        raise UserError(
+            f"experiments run on Linux and macOS: {sys.platform} lacks the file locks that keep runs apart; on Windows "
+            "run this in WSL (wsl --install); modprompt train and experiment report work here"
+        )
     path = out / ".lock"
     try:
         held = lock.take(path)
@@ -111,8 +115,7 @@ def require_usable(out: Path) -> None:
 @contextlib.contextmanager
 def stopped_by_signals(runner: Runner) -> Iterator[None]:
     """Meanwhile Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between its steps."""
-    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with signals_handled(stops, lambda *_: runner.stop.set()):
+    with signals_handled(signals_here("SIGINT", "SIGTERM", "SIGHUP"), lambda *_: runner.stop.set()):
         yield
 
 

@@ -20,6 +20,7 @@ from modprompt import places
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import labels, state
+from modprompt.programs import signals_here
 from modprompt.runs import folder as run_folder
 from modprompt.runs import schedule_file
 from modprompt.runs.rounds import EXIT_WAITING
@@ -27,7 +28,7 @@ from modprompt.storage.text import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
 ASKS = EXIT_WAITING
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_STOPS = signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class Task(NamedTuple):

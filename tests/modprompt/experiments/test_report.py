@@ -29,7 +29,10 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     assert text in capsys.readouterr().out
     assert "| MPL | **90.00 +- 4.08** | **60.00 +- 4.08** | **72.00 +- 4.25** |" in text
     assert "| *MaPLe, published* | 94.07 | 73.23 | 82.35 |" in text
-    assert "- MaPLe, published: MaPLe issue 28, quoting its paper" in text
+    assert (
+        "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens, 5 epochs"
+        in text
+    )
     rows = list(csv.DictReader((folder(tmp_path) / "report.csv").read_text().splitlines()))
     assert [row["table"] for row in rows] == ["eurosat"] * 4 + ["dtd"] * 3 + ["average"] * 3
     assert (float(rows[3]["base_mean_pct"]), rows[0]["base_std_pct"]) == (90.0, "")
@@ -77,7 +80,9 @@ def test_same_results_give_the_same_bytes(two, tmp_path):
 def test_latex_is_booktabs_with_escaped_words(two, tmp_path):
     report.main(two)
     text = (folder(tmp_path) / "report.tex").read_text()
-    assert text.count(r"\begin{tabular}{lccc}") == text.count(r"\toprule") == text.count(r"\end{table}") == 3
+    assert (
+        text.count(r"\begin{tabular}{lccc}") == text.count(r"\toprule") == text.count(r"\end{table}") == 5
+    )  # two have a block of published methods
     assert r"MPL & \textbf{90.00} {\scriptsize $\pm$ 4.08} &" in text
     assert r"CLIP & 85.00 & 55.00 & 66.79 \\" in text
     assert not re.search(r"(?<!\\)_", text)

@@ -291,3 +291,38 @@ def test_runs_start_warm_unless_it_is_said(small, experiment, words, cold):
     args = run.parse([*small, *words])
     launcher = run.launcher_of(args, experiment())
     assert (launcher.cold, launcher.out) == (cold, str(args.out))
+
+
+WINDOWS = """
+import os, select, signal, socket, subprocess, sys, tempfile
+for name in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules[name] = None
+for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGALRM"):
+    delattr(signal, name)
+for name in ("fork", "killpg", "waitid", "getuid", "sched_getaffinity", "sched_setaffinity"):
+    delattr(os, name)
+from modprompt.cli.main import main
+sys.exit(main(["experiment", *sys.argv[1:]]))
+"""
+
+
+def on_windows(*words):
+    """The command without what Windows does not have."""
+    return subprocess.run(
+        [sys.executable, "-c", WINDOWS, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_on_windows_experiments_end_in_one_line(small, tmp_path):
+    done = on_windows("run", *small)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: experiments run on Linux and macOS")
+    assert "WSL" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_on_windows_experiments_are_reported(small):
+    assert on_windows("status", *small).stdout.endswith("of 8 runs\n")
+    assert "Not averaged over" in on_windows("report", *small).stdout

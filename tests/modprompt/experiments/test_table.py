@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.reporting import page, render, results, table
+from modprompt.experiments.reporting import page, published, render, results, table
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
 TWO = """
@@ -114,26 +114,80 @@ def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
     sections, _ = sections_of(found, tmp_path)
     assert row(sections["eurosat"], "MaPLe, published")["H"] == table.Cell(82.35)
     assert all(not r.source for r in sections["average"].rows)  # two data sets are not the eleven
-    assert not table.note_of(found)
+    assert not sections["average"].details
+    assert not published.note_of(found)
     whole = spec.read(spec.FILES / "base2new.yaml")
     sections, _ = sections_of(whole, tmp_path)
-    assert row(sections["average"], "CoOp, published") == {
-        "base": (82.69, None),
-        "new": (63.22, None),
-        "H": (71.66, None),
+    assert row(sections["average"], "CoCoOp, published") == {
+        "base": (80.47, None),
+        "new": (71.69, None),
+        "H": (75.83, None),
     }
     assert not [r for r in sections["average"].rows if r.label == "MPL, published"]  # unknown cells stay empty
-    assert "10.7% on EuroSAT" in table.note_of(whole)
+    assert "10.7% on EuroSAT" in published.note_of(whole)
     other = whole._replace(shots=(4,))
-    assert not any(r.source for section in table.sections(other, results_below(other, tmp_path)) for r in section.rows)
+    for section in table.sections(other, results_below(other, tmp_path)):
+        assert not any(r.source for r in section.rows)
+        assert not section.details
+
+
+def test_a_method_with_several_published_figures_shows_all(tmp_path):
+    whole = spec.read(spec.FILES / "base2new.yaml")
+    average = sections_of(whole, tmp_path)[0]["average"]
+    shown = {r.label: (r.cells[0].mean, r.cells[1].mean) for r in average.rows if r.label.startswith("IVLP (")}
+    assert shown == {"IVLP (2+2), published": (82.15, 74.07), "IVLP (4+4), published": (84.21, 71.79)}
+    named = next(r.source for r in average.rows if r.label == "IVLP (4+4), published")
+    for part in ("muzairkhattak/PromptSRC README.md line 111", "ViT-B/16", "16 shots", "20 epochs"):
+        assert part in named
+
+
+def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experiment, tmp_path):
+    whole = spec.read(spec.FILES / "base2new.yaml")
+    sections, _ = sections_of(whole, tmp_path)
+    (block,) = sections["average"].details
+    labels = [r.label for r in block.rows]
+    assert "KgCoOp, published" in labels
+    assert not {"MaPLe, published", "CLIP, published"} & set(labels)
+    assert block.best() == set()  # no number of others is the best
+    assert dict(zip(block.columns, next(r for r in block.rows if r.label == "MMA, published").cells))["H"] == (
+        79.87,
+        None,
+    )
+    sources = render.sources(list(sections.values()))
+    assert any(line.startswith("RPO, published: ") and "mean over data sets" in line for line in sources)
+    text = render.markdown([sections["average"]], "t", "a", {})
+    assert "| *HiCroPL, published* | 85.89 | 77.99 | 81.75 |" in text
+    (alone,) = sections_of(experiment(TWO), tmp_path)[0]["eurosat"].details
+    assert [r.label for r in alone.rows] == ["LASP, published"]
+    gridded = experiment(TWO + "  Rates: {trainer: MPL, config: vit_b4_c1_add2_rm1, grid: {OPTIM.LR: [0.1, 0.2]}}\n")
+    assert not sections_of(gridded, tmp_path)[0]["eurosat"].details
 
 
 def test_published_figures_are_consistent():
-    known = table._published()
+    known = published.known()
+    places = set()
     for entry in known["rows"]:
-        assert entry["source"]
+        assert entry.get("source") or set(entry["at"]) <= set(known["files"])
+        assert entry["setting"]
+        place = (entry["protocol"], entry["dataset"], entry["method"], entry.get("where"))
+        assert place not in places
+        places.add(place)
         if {"base", "new", "H"} <= set(entry):
-            assert table.harmonic_mean(entry["base"], entry["new"]) == pytest.approx(entry["H"], abs=0.02)
+            close = table.harmonic_mean(entry["base"], entry["new"]) == pytest.approx(entry["H"], abs=0.02)
+            assert close != bool(entry.get("H_of") or entry.get("remark")), place
+        over = known["averages_of"][entry["protocol"]]
+        if entry["dataset"] == "average" and set(over) <= set(entry):
+            assert np.mean([entry[name] for name in over]) == pytest.approx(entry["average"], abs=0.02)
+    for column in ("base", "new"):  # a repository's data sets have its average
+        own = {
+            row["dataset"]: row[column]
+            for row in known["rows"]
+            if row["method"] == "LASP" and row.get("where") != "MMA"
+        }
+        assert len(own) == 12
+        assert np.mean([own[name] for name in known["averages_of"]["base2new"]]) == pytest.approx(
+            own["average"], abs=0.01
+        )
 
 
 CROSS = TWO.replace("base2new", "cross_dataset\nsource: imagenet")

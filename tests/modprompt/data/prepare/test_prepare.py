@@ -456,9 +456,25 @@ def test_check_counts_data_sets_without_a_split_file(tmp_path, capsys):
     assert "test: 20 images, published are 50,000" in capsys.readouterr().err
 
 
-def test_unknown_name_gets_the_nearest(capsys):
-    assert main(["eurosat"]) == 2
-    assert "did you mean 'EuroSAT'" in capsys.readouterr().err
+@pytest.mark.parametrize("name", ["eurosta", "EuroSATT"])
+def test_unknown_name_gets_the_nearest(name, capsys):
+    assert main([name]) == 2
+    err = capsys.readouterr().err
+    assert f"error: there is no data set {name!r}; did you mean 'EuroSAT'?" in err
+    assert err.count("\n") == 1
+
+
+def test_names_of_scripts_are_taken(tmp_path, capsys):
+    assert main(["dtd", "eurosat", "--root", str(tmp_path), "--check", "--no-images"]) == 1
+    assert capsys.readouterr().out == "DescribableTextures: incomplete\nEuroSAT: incomplete\n"
+
+
+def test_data_set_without_a_download_is_one_line(capsys):
+    assert main(["digits"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: Digits is not downloaded: a package brings its images, or they are your own\n"
+    )
 
 
 def test_root_that_cannot_be_made_is_one_line(tmp_path, capsys):

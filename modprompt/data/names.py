@@ -1,0 +1,53 @@
+"""The two names of a data set: of its config file (dtd, as scripts say), and the registered one (DescribableTextures).
+
+python -m modprompt.data.names NAME     prints the config file's name
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from modprompt import places
+from modprompt.checks import nearest
+from modprompt.errors import UserError
+from modprompt.programs import report
+from modprompt.storage import yaml_text
+
+
+def registered_names() -> dict[str, str]:
+    """Registered names by config names, of the data sets that have a file in configs/datasets."""
+    files = sorted((places.configs() / "datasets").glob("*.yaml"))
+    contents: dict[str, Any] = {file.stem: yaml_text.read(file) for file in files}
+    return {name: str(content["DATASET"]["NAME"]) for name, content in contents.items()}
+
+
+def find(name: str) -> tuple[str, str]:
+    """The config name and the registered name of a data set, by either, capital or small.
+
+    Raises:
+        UserError: if there is none; the nearest is named.
+    """
+    known = registered_names()
+    for pair in known.items():
+        if name.lower() in (pair[0].lower(), pair[1].lower()):
+            return pair
+    near = nearest(name, [*known, *known.values()]) if name else ""
+    shown = ", ".join(f"{config} ({registered})" for config, registered in known.items())
+    raise UserError(f"there is no data set {name!r}{near} (known: {shown})")
+
+
+def _main(argv: list[str] | None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME")
+    print(find(parser.parse_args(argv).name)[0])
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print a data set's config name; 2 after one line on a name that there is not."""
+    return report(_main, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

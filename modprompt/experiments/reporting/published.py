@@ -1,0 +1,88 @@
+"""What was published, from published.yaml: numbers, and where they stand."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Iterable, Mapping, NamedTuple
+
+import yaml
+
+from modprompt.experiments.plan.experiment import Experiment
+
+AVERAGE = "average"  # in place of a data set's name: that over all of an experiment
+_OTHER_KEYS = ("protocol", "dataset", "method", "setting", "at", "source", "remark", "where", "H_of")
+
+
+class Published(NamedTuple):
+    """A published row.
+
+    method: its name there.
+    label: the method, and whose numbers these are, where it has several.
+    numbers: accuracies in percent, by column.
+    source: files and lines, backbone, shots and setting, and what a reader must know of the numbers.
+    """
+
+    method: str
+    label: str
+    numbers: Mapping[str, float]
+    source: str
+
+
+@functools.lru_cache(maxsize=1)
+def known() -> dict[str, Any]:
+    """The content of published.yaml."""
+    content: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def _places(row: Mapping[str, Any]) -> Iterable[str]:
+    """Where a row's numbers stand, for people: a repository's file with line and commit."""
+    for name, line in row.get("at", {}).items():
+        file = known()["files"][name]
+        word = "lines" if "-" in str(line) else "line"
+        yield f"{file['repository']} {file['file']} {word} {line} (commit {file['commit'][:7]})"
+    if "source" in row:
+        yield row["source"]
+
+
+def _remarks(row: Mapping[str, Any]) -> Iterable[str]:
+    if row.get("H_of") == "data_sets":
+        yield "H is a mean over data sets, not that of the two averages"
+    if "remark" in row:
+        yield row["remark"]
+
+
+def _of_row(row: Mapping[str, Any]) -> Published:
+    how = f"{known()['backbone']}, {known()['shots']} shots, setting: {row['setting']}"
+    source = "; ".join([*_places(row), how, *_remarks(row)])
+    numbers = {key: value for key, value in row.items() if key not in _OTHER_KEYS}
+    label = f"{row['method']} ({row['where']})" if "where" in row else row["method"]
+    return Published(row["method"], label, numbers, source)
+
+
+def rows(experiment: Experiment, dataset: str) -> list[Published]:
+    """All that was published of a data set, or of the average over exactly the experiment's, in its protocol and shots.
+
+    Args:
+        experiment: whose protocol, shots and data sets count.
+        dataset: a data set's name, or `AVERAGE`.
+    """
+    if list(experiment.shots) != [known()["shots"]]:
+        return []
+    if dataset == AVERAGE and not _is_over_all(experiment):
+        return []
+    place = (experiment.protocol, dataset)
+    return [_of_row(row) for row in known()["rows"] if (row["protocol"], row["dataset"]) == place]
+
+
+def _is_over_all(experiment: Experiment) -> bool:
+    return set(experiment.datasets) == set(known()["averages_of"].get(experiment.protocol, ()))
+
+
+def note_of(experiment: Experiment) -> str:
+    """What is known of published figures that stand in no cell; for the paper's own data sets and methods alone."""
+    if experiment.grids or not _is_over_all(experiment):
+        return ""
+    note: str = known()["notes"].get(experiment.protocol, "")
+    return note
