@@ -9,7 +9,9 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 import shutil
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -27,6 +29,8 @@ _MOST_DEEP, _MOST_NAME = 64, 1000  # folders in each other, characters of a path
 _MOST_READ = 64 << 20  # bytes that are asked for at once: what stands before a tar's member is shorter
 _CHUNK = 1 << 20
 _ZIP = (b"PK\3\4", b"PK\5\6")
+_ZIP_END, _ZIP64_END = struct.Struct("<10xH10x"), struct.Struct("<32xQ16x")  # the number of members
+_IN_ZIP64, _MOST_END = 2**16 - 1, 2**17  # what stands in for a larger number; bytes of both with the longest comment
 _COMPRESSED: tuple[tuple[bytes, Any], ...] = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 
 
@@ -117,6 +121,7 @@ def _write(content: IO[bytes], place: Path, name: str, room: _Room) -> None:
 def _unpack_zip(file: BinaryIO, archive: Path, folder: Path, room: _Room) -> None:
     with zipfile.ZipFile(file) as content:
         members = content.infolist()
+        _require_all(file, len(members))
         said = 0
         for member in members:
             room.enter()
@@ -136,6 +141,21 @@ def _unpack_zip(file: BinaryIO, archive: Path, folder: Path, room: _Room) -> Non
                     _make_folder(place, member.filename)
                 else:
                     _write(stream, place, member.filename, room)
+
+
+def _require_all(file: BinaryIO, members: int) -> None:
+    """Raise _Refused unless so many members are as many as the end of a zip says.
+
+    zipfile does not count: behind a member whose comment is said to be too long, the others are part of it.
+    """
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_END))
+    end = file.read()
+    at, large = end.rfind(b"PK\5\6"), end.rfind(b"PK\6\6")
+    said = _ZIP_END.unpack_from(end.ljust(at + _ZIP_END.size), at)[0]
+    if said == _IN_ZIP64 and large >= 0:
+        said = _ZIP64_END.unpack_from(end.ljust(large + _ZIP64_END.size), large)[0]
+    if said not in (members, members % 2**16):  # some programs count on where the field has no more room
+        raise _Refused(f"it is damaged: {members} of its members can be found, and it says {said}")
 
 
 def _unpack_tar(file: Any, archive: Path, folder: Path, room: _Room) -> None:

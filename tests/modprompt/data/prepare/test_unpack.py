@@ -204,3 +204,34 @@ def test_folder_of_a_zip_has_one_name(tmp_path):
     place = content.rindex(b"images/", 0, content.rindex(b"images/a.txt"))
     content[place] ^= 1
     assert "differ" in refused(content, tmp_path)
+
+
+def test_zips_member_behind_a_comment_that_is_said_to_be_too_long_is_missed(tmp_path):
+    """zipfile takes it for a part of the comment."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for name in ("a.txt", "b.txt"):
+            file.writestr(name, name)
+    raw = bytearray((tmp_path / "a.zip").read_bytes())
+    raw[raw.index(b"PK\1\2") + 33] ^= 0x40
+    (tmp_path / "a.zip").write_bytes(raw)
+    with zipfile.ZipFile(tmp_path / "a.zip") as file:
+        assert file.namelist() == ["a.txt"]
+    with pytest.raises(UserError, match="damaged: 1 of its members can be found, and it says 2"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("comment", [b"", b"c" * 65535])
+def test_zip_of_more_members_than_its_end_can_count_and_of_any_comment(comment, tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.comment = comment
+        for number in range(5):
+            file.writestr(f"{number}.txt", "")
+    raw = bytearray((tmp_path / "a.zip").read_bytes())
+    end = raw.rindex(b"PK\5\6")
+    assert b"PK\6\6" in raw
+    raw[end + 8 : end + 12] = b"\xff" * 4  # "see the larger record"
+    (tmp_path / "a.zip").write_bytes(raw)
+    unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 5
