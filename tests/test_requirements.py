@@ -29,7 +29,7 @@ def all_lists():
 
 
 def test_requirements_txt_is_all_lists_in_one():
-    assert sorted(lines("requirements.txt")) == sorted(all_lists())
+    assert sorted(lines("requirements.txt")) == sorted(set(all_lists()))
 
 
 def test_constraints_have_one_version_that_fits_for_every_requirement():
@@ -60,16 +60,17 @@ def imported(folder):
 def test_whatever_the_package_imports_is_required():
     needed = imported(ROOT / "modprompt")
     assert {"torch", "clip-anytorch", "pyyaml", "scikit-learn"} <= needed & names(PROJECT["dependencies"])
-    assert needed <= names(PROJECT["dependencies"]) | names(EXTRAS["data"]) | names(EXTRAS["experiments"]) | names(
-        EXTRAS["hub"]
-    )
+    extras = ("data", "experiments", "export", "hub", "show")
+    assert needed <= names(PROJECT["dependencies"]).union(*(names(EXTRAS[one]) for one in extras))
 
 
 def test_methods_and_their_runs_need_no_extra():
     rooms = [
         path
         for path in (ROOT / "modprompt").iterdir()
-        if path.is_dir() and path.name not in ("data", "experiments", "storage")
+        if path.is_dir() and path.name not in ("data", "experiments", "storage", "use")
     ]
     late = names(EXTRAS["hub"])  # clips/hub.py's, where something must be downloaded
     assert {one for room in rooms for one in imported(room)} <= names(PROJECT["dependencies"]) | late
+    of_use = names(EXTRAS["export"]) | names(EXTRAS["show"])  # of commands of their own, which say so
+    assert imported(ROOT / "modprompt" / "use") <= names(PROJECT["dependencies"]) | late | of_use

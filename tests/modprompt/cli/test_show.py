@@ -1,0 +1,157 @@
+"""The page of `modprompt show`, in a browser; and that nothing leaves this machine."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image, ImageDraw
+
+import modprompt
+from modprompt.cli import main
+from tests.conftest import ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WORDS = ["zero", "one", "two", "three"]
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+WAIT = 120_000  # milliseconds
+
+# runs a command, and writes down whom its process would reach that is not this machine
+GUARDED = """
+import socket, sys
+told = open(sys.argv[1], "w", buffering=1)
+connect, look_up = socket.socket.connect, socket.getaddrinfo
+OWN = ("127.0.0.1", "::1", "localhost", "0.0.0.0", None)
+
+def guarded(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in OWN:
+        told.write(f"connect {address}\\n")
+    return connect(self, address)
+
+def asked(host, *rest, **more):
+    if host not in OWN:
+        told.write(f"look up {host}\\n")
+    return look_up(host, *rest, **more)
+
+socket.socket.connect, socket.getaddrinfo = guarded, asked
+from modprompt.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def saved(tmp_path):
+    clip_model = modprompt.load_clip("glyph-clip", "cpu")[0]
+    modprompt.MPL(n_ctx=1, n_add_op=2, n_rm_op=1, prompt_depth=3).on(clip_model, WORDS).save(tmp_path / "own.pt")
+    return str(tmp_path / "own.pt")
+
+
+@contextlib.contextmanager
+def served(saved, tmp_path):
+    """The address of the page of a process that is interrupted in the end, as a user does it."""
+    words = [sys.executable, "-c", GUARDED, str(tmp_path / "outside"), "show", saved, "--port", "0", "--device", "cpu"]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("open http://127.0.0.1:"), process.stderr.read()
+        yield line.split()[1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in out + err
+
+
+def digit(path):
+    image = Image.new("L", (64, 64), 0)
+    ImageDraw.Draw(image).text((18, 2), "3", fill=255, font_size=52)
+    image.save(path)
+    return str(path)
+
+
+def visit(page, address, tmp_path, width):
+    """What a visitor does: an image, other classes, another layer, a name twice, a file that is no image."""
+    page.goto(address, timeout=WAIT)
+    page.wait_for_selector("text=No image yet", timeout=WAIT)
+    page.set_input_files("input[type=file]", digit(tmp_path / "three.png"))
+    page.wait_for_selector(".mp-bar", timeout=WAIT)
+    assert page.locator(".mp-bar").count() == 4
+    page.wait_for_selector(".mp-maps img", timeout=WAIT)
+    assert page.locator(".mp-maps figcaption").count() == 4  # the last layer's: the class token and three prompts
+    page.fill("textarea", "three\nsix")
+    page.wait_for_function("document.querySelectorAll('.mp-bar').length == 2", timeout=WAIT)
+    assert page.locator(".mp-bar").first.inner_text().startswith("three")
+    page.fill("input[type=number]", "1")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.querySelectorAll('.mp-maps img').length == 2", timeout=WAIT)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.fill("textarea", "three\nthree")
+    page.wait_for_selector("text='three' is there twice", timeout=WAIT)
+    page.fill("textarea", "three\nsix")
+    page.wait_for_function("document.querySelectorAll('.mp-bar').length == 2", timeout=WAIT)
+    page.click("[aria-label=Clear], [aria-label='Remove Image'], [title=Clear]", timeout=WAIT)
+    page.wait_for_selector("text=No image yet", timeout=WAIT)
+    (tmp_path / "fake.png").write_text("this is no image")
+    page.set_input_files("input[type=file]", str(tmp_path / "fake.png"))
+    page.wait_for_selector("text=cannot read the image", timeout=WAIT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_a_visit(saved, tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with served(saved, tmp_path) as address, sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for width, height in SIZES.values():
+            page = browser.new_page(viewport={"width": width, "height": height})
+            asked, errors = [], []
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+            visit(page, address, tmp_path, width)
+            assert asked
+            assert not [url for url in asked if not url.startswith((f"{address}/", "data:", f"blob:{address}/"))]
+            assert errors == []
+            page.close()
+        browser.close()
+    assert (tmp_path / "outside").read_text() == ""
+
+
+def refused(capsys, *words):
+    assert main.main(["show", *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    return err
+
+
+def test_what_is_no_run_is_a_line(capsys, tmp_path):
+    assert "nowhere" in refused(capsys, str(tmp_path / "nowhere"))
+
+
+def test_a_missing_package_is_a_line(saved, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert "needs gradio, which is missing: pip install 'modprompt[show]'" in refused(capsys, saved)
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_is_none_is_a_line(port, capsys, saved):
+    assert "--port must be from 0 to 65535" in refused(capsys, saved, "--port", port)
+
+
+def test_a_port_that_is_taken_is_a_line():
+    from modprompt.errors import UserError
+    from modprompt.use.page import HOST, bound_socket
+
+    with bound_socket(0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert taken.getsockname()[0] == HOST
+        with pytest.raises(UserError, match=f"port {port} cannot be had .* --port 0 takes a free one"):
+            bound_socket(port)
