@@ -55,6 +55,7 @@ def open_trained(
             that it was trained on (CSC), and others are given.
     """
     place = of_user(path)
+    _require_device(device)
     if not place.exists():
         raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
     untrained = _untrained(place) if place.is_dir() else None
@@ -69,6 +70,15 @@ def open_trained(
     model.limit_text()
     trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
     return trained if names is None else for_classes(trained, names)
+
+
+def _require_device(device: Union[str, torch.device, None]) -> None:
+    """Raise UserError unless PyTorch has this device."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a card that is not there, a build without CUDA
+        said = str(error).partition("\n")[0][:120]
+        raise UserError(f"device {device}: PyTorch does not have it here ({said}): take cpu, or leave it out") from None
 
 
 def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
