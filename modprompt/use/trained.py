@@ -102,7 +102,7 @@ def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
 def _untrained(folder: Path) -> Optional[Checkpoint]:
     """What the result of a run of zero-shot CLIP says, as a checkpoint without tensors; None of other runs."""
     found = result.read(folder).result
-    if found is None or not _trains_nothing(found.get("method")):
+    if found is None or not trains_nothing(found.get("method")):
         return None
     parts = {"method": found["method"], "classes": found.get("class_names"), "clip": found.get("clip")}
     try:
@@ -114,6 +114,7 @@ def _untrained(folder: Path) -> Optional[Checkpoint]:
     return Checkpoint({}, 0, {}, names, settings, parts["clip"], parts)
 
 
-def _trains_nothing(method: Any) -> bool:
+def trains_nothing(method: Any) -> bool:
+    """Whether what a result says of its method is of one that learns no prompts."""
     name = method.get("name") if isinstance(method, Mapping) else None
     return isinstance(name, str) and kind_of(name) == ZERO_SHOT
