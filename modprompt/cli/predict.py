@@ -116,7 +116,10 @@ def _run(args: argparse.Namespace) -> int:
                 rows += _cells(found, names)
             bar.update()
     if args.csv:
-        write_table(of_user(args.csv), COLUMNS, rows)
+        try:
+            write_table(of_user(args.csv), COLUMNS, rows)
+        except OSError as error:
+            raise UserError(f"--csv: cannot write {args.csv} ({error.strerror})") from None
         _say(f"written: {args.csv}")
     if skipped:
         _say(f"{skipped} of {len(images)} images were skipped")

@@ -4,16 +4,16 @@ The package is an extra, imported when something must be asked for; what lies in
 """
 
 import contextlib
-import importlib
 import os
 import re
 import warnings
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from modprompt.clips.hub_answers import Unreached, answer, package
 from modprompt.errors import UserError
+from modprompt.storage import paths
 from modprompt.storage.opening import open_regular, read_text
-from modprompt.storage.paths import of_user
 from modprompt.storage.shards import shard_names
 from modprompt.storage.text import sha256_of, write_whole
 
@@ -27,12 +27,6 @@ _COMMIT, _SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 _INDEX, _WEIGHTS = ".index.json", (".safetensors", ".bin", ".pt", ".pth")
 _MOST_REF, _MOST_BYTES = 1 << 10, 64 << 30  # bytes of a note of a commit, and of any other file
 _BY_HAND = "or download all of it by hand and give its folder as MODEL.BACKBONE.PATH"
-# answers of the hub, by names of classes: their module has changed over the years; the first that fits counts
-_REFUSALS = (
-    ("GatedRepoError", "is given only to those whom its owner allows: ask for access on its page, then set HF_TOKEN"),
-    ("RepositoryNotFoundError", "does not exist on the hub, or is private: correct the name, or set HF_TOKEN"),
-    ("RevisionNotFoundError", "does not exist on the hub: the repository has no such revision, correct it"),
-)
 Choose = Callable[[Sequence[str]], Sequence[str]]
 
 
@@ -44,13 +38,9 @@ class Snapshot(NamedTuple):
     repo: str  # "owner/name"
 
 
-class _Unreached(Exception):
-    """The hub gives nothing: why, what to do, and whether the user is told even if the cache has it."""
-
-    def __init__(self, reason: str, advice: str, told: bool = True):
-        super().__init__(reason)
-        self.advice = advice
-        self.told = told
+def of_user(name: str) -> Tuple[str, str]:
+    """As parse, of what a user writes where nothing but a repository can stand: without the prefix, too."""
+    return parse(name if name.startswith(PREFIX) else PREFIX + name)
 
 
 def parse(name: str) -> Tuple[str, str]:
@@ -77,7 +67,7 @@ def _require_names(repo: str, revision: str) -> None:
         raise UserError(f"{revision!r} is no revision of {repo}, which is a branch, a tag or a commit: write {_FORM}")
 
 
-def snapshot(repo: str, revision: str, choose: Choose) -> Snapshot:
+def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:
     """The snapshot of a repository with the files that are wanted, downloaded if they are not in the cache.
 
     A full commit that the cache has is used without asking; of anything else the hub says which commit it is. If it
@@ -90,6 +80,7 @@ def snapshot(repo: str, revision: str, choose: Choose) -> Snapshot:
         choose: gives, of all the file names there are, those that are wanted; raises UserError if there is nothing
             usable. It is asked about the files in the cache, which may be fewer than the repository has, and about
             those of the repository. A file that it names although it is not among them makes the cache incomplete.
+        by_hand: what else a user can do who cannot reach the hub.
 
     Raises:
         UserError: if repository or revision do not exist, or the files are neither in the cache nor can be had.
@@ -100,11 +91,11 @@ def snapshot(repo: str, revision: str, choose: Choose) -> Snapshot:
         if found:
             return found
     try:
-        return _download(repo, revision or "main", choose)
-    except _Unreached as error:
+        return _download(repo, revision or "main", choose, by_hand)
+    except Unreached as error:
         found, lacking = _in_cache(repo, revision, choose)
         if not found:
-            raise UserError(f"{_full(repo, revision)}: {error}, and {lacking}; {error.advice}, {_BY_HAND}") from None
+            raise UserError(f"{_full(repo, revision)}: {error}, and {lacking}; {error.advice}, {by_hand}") from None
         if error.told:
             text = f"{_full(repo, revision)}: commit {found.commit} of the cache was used, because {error}"
             warnings.warn(text, stacklevel=2)
@@ -177,7 +168,7 @@ def _cache() -> Path:
     given = os.environ.get
     home = given("HF_HOME") or f"{given('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
     folder = given("HF_HUB_CACHE") or given("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    return of_user(os.path.expandvars(folder))
+    return paths.of_user(os.path.expandvars(folder))
 
 
 def _place(repo: str) -> Path:
@@ -223,16 +214,14 @@ def _shards(folder: Path, names: Sequence[str]) -> List[str]:
     return sorted({str(PurePosixPath(name).with_name(one)) for name in indices for one in shard_names(folder / name)})
 
 
-def _download(repo: str, revision: str, choose: Choose) -> Snapshot:
+def _download(repo: str, revision: str, choose: Choose, by_hand: str) -> Snapshot:
     """The snapshot as the hub has it; files that are in the cache already are not asked for."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        raise _Unreached("HF_HUB_OFFLINE forbids the network", "unset it", told=False)
-    package, name = _package(), _full(repo, revision)
-    info = _ask(name, lambda: package.HfApi().model_info(repo, revision=revision, files_metadata=True))
+    client, name = package(), _full(repo, revision)
+    info = answer(name, lambda: client.HfApi().model_info(repo, revision=revision, files_metadata=True))
     commit = str(info.sha)
     sizes = {str(one.rfilename): getattr(one, "size", None) or 0 for one in info.siblings or ()}
     if not _COMMIT.fullmatch(commit) or (_COMMIT.fullmatch(revision) and commit != revision):
-        raise UserError(f"{name}: the hub says that it is commit {commit[:80]!r}: set another HF_ENDPOINT, {_BY_HAND}")
+        raise UserError(f"{name}: the hub says that it is commit {commit[:80]!r}: set another HF_ENDPOINT, {by_hand}")
     try:
         wanted = sorted(choose(list(sizes)), key=lambda file: file.endswith(_WEIGHTS))  # cut short, it has no weights
     except UserError as error:
@@ -241,7 +230,7 @@ def _download(repo: str, revision: str, choose: Choose) -> Snapshot:
 
     def fetch(file: str) -> None:
         _require_listed(file, sizes, f"{name} at commit {commit}")
-        _ask(name, lambda: package.hf_hub_download(repo, file, revision=commit, cache_dir=str(_cache())))
+        answer(name, lambda: client.hf_hub_download(repo, file, revision=commit, cache_dir=str(_cache())))
         if not (found.folder / file).is_file():
             raise UserError(f"{name}: the hub gave {file} of another commit than {commit}: set another HF_ENDPOINT")
 
@@ -271,30 +260,3 @@ def _remember(ref: Path, commit: str) -> None:
         write_whole(ref, commit)
     except OSError as error:
         warnings.warn(f"{ref} cannot be written ({error.strerror or error}): offline, it is not found", stacklevel=4)
-
-
-def _package() -> Any:
-    try:
-        return importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        missing = error.name == "huggingface_hub"
-        reason = "is not installed" if missing else f"cannot be imported ({_reason(error)})"
-        raise _Unreached(f"huggingface_hub {reason}", "pip install 'modprompt[hub]'", told=not missing) from None
-
-
-def _ask(name: str, call: Callable[[], Any]) -> Any:
-    """What the hub answers; UserError if it says that there is no such thing, _Unreached if it fails otherwise."""
-    try:
-        return call()
-    except Exception as error:  # requests, httpx, Xet and the package itself raise many kinds
-        kinds = {one.__name__ for one in type(error).__mro__}
-        for kind, text in _REFUSALS:
-            if kind in kinds:
-                raise UserError(f"{name} {text}; if the cache has it, HF_HUB_OFFLINE=1 uses that") from None
-        cause = error.__cause__ if "LocalEntryNotFoundError" in kinds else None  # it says nothing by itself
-        advice = "look after the network, HF_ENDPOINT, and HF_TOKEN if it is not for all"
-        raise _Unreached(f"the hub cannot be asked ({_reason(cause or error)})", advice) from None
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Union
 
@@ -9,6 +10,14 @@ from modprompt.storage.parts import part_of
 
 PathLike = Union[str, Path]
 _JOINERS = "\u200c\u200d"  # unseen, and part of words in some scripts
+_MARKS = re.compile(
+    r"[*`<\[\]|~]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it marks nothing
+    r"|&(?=#|\w+;)"
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"
+    r"|^[#>=+-]"
+)
+_LIST = re.compile(r"^(\d{1,9})(?=[.)])")
 
 
 def sha256_of(path: PathLike) -> str:
@@ -31,6 +40,11 @@ def one_line(text: str) -> str:
 
 def _seen(char: str) -> str:
     return char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, in one line."""
+    return _LIST.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", one_line(text)))
 
 
 def writable(text: str) -> str:

@@ -55,6 +55,7 @@ def open_trained(
             that it was trained on (CSC), and others are given.
     """
     place = of_user(path)
+    _require_device(device)
     if not place.exists():
         raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
     untrained = _untrained(place) if place.is_dir() else None
@@ -69,6 +70,15 @@ def open_trained(
     model.limit_text()
     trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
     return trained if names is None else for_classes(trained, names)
+
+
+def _require_device(device: Union[str, torch.device, None]) -> None:
+    """Raise UserError unless PyTorch has this device."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a card that is not there, a build without CUDA
+        said = str(error).partition("\n")[0][:120]
+        raise UserError(f"device {device}: PyTorch does not have it here ({said}): take cpu, or leave it out") from None
 
 
 def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
@@ -92,7 +102,7 @@ def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
 def _untrained(folder: Path) -> Optional[Checkpoint]:
     """What the result of a run of zero-shot CLIP says, as a checkpoint without tensors; None of other runs."""
     found = result.read(folder).result
-    if found is None or not _trains_nothing(found.get("method")):
+    if found is None or not trains_nothing(found.get("method")):
         return None
     parts = {"method": found["method"], "classes": found.get("class_names"), "clip": found.get("clip")}
     try:
@@ -104,6 +114,7 @@ def _untrained(folder: Path) -> Optional[Checkpoint]:
     return Checkpoint({}, 0, {}, names, settings, parts["clip"], parts)
 
 
-def _trains_nothing(method: Any) -> bool:
+def trains_nothing(method: Any) -> bool:
+    """Whether what a result says of its method is of one that learns no prompts."""
     name = method.get("name") if isinstance(method, Mapping) else None
     return isinstance(name, str) and kind_of(name) == ZERO_SHOT

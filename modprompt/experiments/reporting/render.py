@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Sequence
 
 from modprompt.experiments.reporting.table import Cell, Row, Section
 from modprompt.storage.tables import shielded
-from modprompt.storage.text import one_line
+from modprompt.storage.text import markdown_text, one_line
 
 EMPTY = "-"
 _UNITS = {"labels": ""}  # of columns that are no percentages
@@ -36,21 +35,6 @@ def sources(sections: Sequence[Section]) -> list[str]:
     """Where published rows stand, each once."""
     found = [f"{row.label}: {row.source}" for section in _with_details(sections) for row in section.rows if row.source]
     return list(dict.fromkeys(found))
-
-
-_MARKS = re.compile(
-    r"[*`<\[\]|~]"
-    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it marks nothing
-    r"|&(?=#|\w+;)"
-    r"|\\(?=[!-/:-@\[-`{-~]|$)"
-    r"|^[#>=+-]"
-)
-_LIST = re.compile(r"^(\d{1,9})(?=[.)])")
-
-
-def markdown_text(text: str) -> str:
-    """A text that Markdown shows as it is, in one line."""
-    return _LIST.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", one_line(text)))
 
 
 def markdown_table(section: Section) -> str:

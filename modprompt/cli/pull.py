@@ -1,0 +1,37 @@
+"""Fetch trained prompts that `modprompt push` has shared, from a repository of a Hugging Face hub.
+
+modprompt pull me/mpl-on-digits                              into the folder mpl-on-digits
+modprompt pull me/mpl-on-digits@COMMIT --to output/theirs    a branch, a tag or a commit, into another folder
+
+Nothing but checkpoints and the card is taken, and checkpoints are read as weights: no code of a repository is run. The
+commit is printed, and noted in pulled.json. What lies in the hub's cache serves without a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from modprompt.storage.text import one_line
+
+_MOST_NAMED = 10
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0.
+
+    Raises:
+        UserError: if it cannot be had, or is none of ours.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repo", metavar="OWNER/NAME[@REVISION]", help="the repository")
+    parser.add_argument("--to", default="", metavar="FOLDER", help="where to put it (default: the repository's name)")
+    args = parser.parse_args(argv)
+    from modprompt.use.sharing import pull
+
+    found = pull(args.repo, args.to)
+    print(f"Pulled {args.repo.partition('@')[0]}@{found.commit} to {found.folder}")
+    for run in found.runs[:_MOST_NAMED]:
+        print(f"modprompt predict {one_line(str(run))} IMAGE")
+    if len(found.runs) > _MOST_NAMED:
+        print(f"and {len(found.runs) - _MOST_NAMED} more runs below {found.folder}")
+    return 0

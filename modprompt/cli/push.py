@@ -1,0 +1,116 @@
+"""Share trained prompts: a run, a checkpoint or a whole experiment, to a repository of a Hugging Face hub.
+
+modprompt push output/run me/mpl-on-digits
+modprompt push base2new me/base2new --out output             all trained models of an experiment, means over seeds
+modprompt push output/run me/mpl-on-digits --dry-run         prints the card, and what would go up
+
+What goes up are learned prompts, never a CLIP or an image, and a card that says what they are. It needs a token with
+write access: `hf auth login`, or HF_TOKEN. HF_ENDPOINT names another hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Mapping
+
+from modprompt.clips import hub
+from modprompt.errors import UserError
+from modprompt.experiments.plan import arguments, spec
+from modprompt.storage.paths import of_user
+
+Files = Mapping[str, Any]
+
+
+def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
+    """The files of a run, or of one checkpoint."""
+    from modprompt.runs import checkpoint, result
+    from modprompt.use.card import card_of_run
+    from modprompt.use.sharing import CARD, files_of
+    from modprompt.use.trained import trains_nothing
+
+    place = of_user(args.what)
+    if not place.exists():
+        raise UserError(
+            f"there is no run, file or experiment {args.what}: give a run's output folder, or an experiment"
+        )
+    if not place.is_dir() and args.epoch is not None:
+        raise UserError(f"--epoch {args.epoch}: {place} is no folder of a run")
+    found = result.read(place).result if place.is_dir() else None
+    if found and trains_nothing(found.get("method")):
+        raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
+    file = Path(checkpoint.checkpoint_of_run(place, args.epoch) if place.is_dir() else place)
+    content = checkpoint.read(file)
+    files = files_of(content, file)
+    tested = found if args.epoch is None else None  # the result is that of the checkpoint that is found without it
+    return {CARD: card_of_run(content, repo, tested, args.license).encode(), **files}
+
+
+def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
+    """The files of all trainings of an experiment that are finished."""
+    from modprompt.experiments.plan.inputs import Inputs
+    from modprompt.experiments.plan.protocols import jobs
+    from modprompt.experiments.reporting.card import card
+    from modprompt.experiments.reporting.results import of_experiment
+    from modprompt.experiments.running import state
+    from modprompt.runs import checkpoint
+    from modprompt.use.sharing import CARD, files_of
+
+    experiment = arguments.experiment_of(args)
+    states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
+    trainings = [(job, stands) for job, stands in states if job.kind == "training" and job.method.trains]
+    done = sorted({job.folder for job, stands in trainings if stands.name == state.FINISHED})
+    if not done:
+        raise UserError(f"{args.what}: no training of it is finished in {args.out}: run it, or give --out")
+    lacking = len({job.folder for job, _ in trainings}) - len(done)
+    if lacking:
+        print(f"warning: {lacking} trainings of {args.what} are not finished: they are left out", file=sys.stderr)
+    files: dict[str, Any] = {}
+    clip: Mapping[str, Any] = {}
+    for folder in done:
+        path = Path(checkpoint.checkpoint_of_run(args.out / folder))
+        content = checkpoint.read(path)
+        clip = clip or content.clip
+        files.update(files_of(content, path, folder))
+    text = card(experiment, of_experiment(experiment, states), done, clip, repo, args.license)
+    return {CARD: text.encode(), **files}
+
+
+def _size(content: Any) -> int:
+    return len(content) if isinstance(content, bytes) else Path(content).stat().st_size
+
+
+def _is_experiment(what: str) -> bool:
+    return Path(what).suffix in (".yaml", ".yml") or (spec.FILES / f"{what}.yaml").is_file()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0.
+
+    Raises:
+        UserError: if there is nothing to share, or the hub cannot be asked or refuses.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("what", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
+    add("repo", metavar="OWNER/NAME", help="the repository; it is made if there is none")
+    add("--private", action="store_true", help="make it a private one")
+    add("--replace", action="store_true", help="take away other weights that it has; its history keeps them")
+    add("--license", default="", metavar="ID", help="of the prompts, as the hub calls it, e.g. mit (default: not said)")
+    add("--epoch", type=int, help="which epoch's checkpoint, of a run (default: the best, or the last)")
+    add("--dry-run", action="store_true", help="print the card and the files, and send nothing")
+    arguments.add_common(parser.add_argument_group("of an experiment"))  # type: ignore[arg-type]
+    arguments.add_data(parser)
+    args = parser.parse_args(argv)
+    repo, _ = hub.of_user(args.repo)
+    files = (_of_experiment if _is_experiment(args.what) else _of_run)(args, repo)
+    if args.dry_run:
+        print(files["README.md"].decode())
+        print("\n".join(f"{_size(content):>12,} bytes  {name}" for name, content in files.items()))
+        return 0
+    from modprompt.use.sharing import push
+
+    commit = push(args.repo, files, args.private, args.replace)
+    print(f"Pushed {len(files)} files, {sum(map(_size, files.values())):,} bytes: {repo}@{commit}")
+    return 0

@@ -1,0 +1,179 @@
+"""The card of a shared run: a repository's README, made of what the checkpoint and its result say."""
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import yaml
+
+from modprompt.clips.hub import PREFIX
+from modprompt.runs.checkpoint import Checkpoint
+from modprompt.storage.text import markdown_text
+
+_MOST_CLASSES = 50  # that are named
+_MADE_BY = "https://pypi.org/project/modprompt/"
+
+
+def header(
+    method: str, clip: Mapping[str, Any], license_id: str = "", results: Sequence[Tuple[str, float]] = ()
+) -> str:
+    """What a hub reads of a card: YAML between two lines of dashes.
+
+    Args:
+        method: its name.
+        clip: what is known of the CLIP.
+        license_id: as a hub calls it; empty: nothing is said.
+        results: (data set, accuracy in percent) pairs.
+    """
+    content: Dict[str, Any] = {
+        "library_name": "modprompt",
+        "pipeline_tag": "zero-shot-image-classification",
+        "tags": ["clip", "prompt-learning", *([method.lower()] if method else [])],
+    }
+    if license_id:
+        content["license"] = license_id
+    name = str(clip.get("name") or "")
+    if name.startswith(PREFIX):
+        content["base_model"] = name[len(PREFIX) :].partition("@")[0]
+    if results:
+        content["model-index"] = [{"name": method or "modprompt", "results": [_result(*one) for one in results]}]
+    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _result(dataset: str, accuracy_pct: float) -> Dict[str, Any]:
+    return {
+        "task": {"type": "image-classification"},
+        "dataset": {"name": dataset, "type": dataset},
+        "metrics": [{"type": "accuracy", "value": round(accuracy_pct, 2)}],
+    }
+
+
+def table(rows: Sequence[Tuple[str, str]]) -> List[str]:
+    """Lines of a Markdown table of two columns without heads; values are text, whatever they look like."""
+    return ["| | |", "| --- | --- |", *(f"| {name} | {markdown_text(text)} |" for name, text in rows if text)]
+
+
+def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> List[str]:
+    """Lines on how it is used.
+
+    Args:
+        repo: "owner/name".
+        clip: what is known of the CLIP, which is not in the repository.
+        run: the folder of a run in it.
+    """
+    folder = repo.rpartition("/")[2] + (f"/{run}" if run else "")
+    file = str(clip.get("file") or "")
+    needs = (
+        [f"The CLIP is the file {markdown_text(file)}, which is not here: CLIP below stands for its path."]
+        if file
+        else []
+    )
+    flag, argument = (" --clip CLIP", ', "CLIP"') if file else ("", "")
+    return [
+        "## How to load it",
+        "",
+        *needs,
+        *([""] if needs else []),
+        "```bash",
+        "pip install 'modprompt[hub]'",
+        f"modprompt pull {repo}    # prints the commit; {repo}@COMMIT pins it",
+        f"modprompt predict {folder} photo.jpg{flag}",
+        "```",
+        "",
+        "```python",
+        "from modprompt.use.trained import open_trained",
+        "",
+        f'model, preprocess, path = open_trained("{folder}"{", clip=" + argument[2:] if file else ""})',
+        "```",
+    ]
+
+
+def _said_of_clip(clip: Mapping[str, Any]) -> str:
+    name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
+    commit = str(clip.get("commit") or "")
+    more = [f"commit {commit}" if commit and commit not in name else "", str(clip.get("fingerprint") or "")]
+    return ", ".join(filter(None, [name, f"{clip['size']} pixels" if clip.get("size") else "", *more]))
+
+
+def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> List[Tuple[str, str]]:
+    """Rows on the data, as far as a result, or else the settings of a checkpoint, say something."""
+    split = result.get("split")
+    split_said = " ".join(str(split.get(key, "")) for key in ("status", "hash")) if isinstance(split, Mapping) else ""
+    shots = result.get("shots", settings.get("DATASET.NUM_SHOTS", ""))
+    return [
+        ("data set", str(result.get("dataset") or settings.get("DATASET.NAME", ""))),
+        ("classes of it", str(result.get("classes") or settings.get("DATASET.SUBSAMPLE_CLASSES", ""))),
+        ("shots", "all images" if str(shots) == "-1" else str(shots)),
+        ("seed", str(result.get("seed", settings.get("SEED", "")))),
+        ("split (published, or ours), its SHA-256", split_said),
+        ("hash of all images", str(result.get("images_hash") or "")),
+        ("chosen by", str(result.get("selected_on") or "")),
+    ]
+
+
+def _numbers(result: Mapping[str, Any]) -> List[Tuple[str, str]]:
+    names = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
+    rows = [(name, f"{result[key]:.2f}%") for key, name in names.items() if isinstance(result.get(key), (int, float))]
+    on = f"{result.get('images')} {result.get('tested_on') or 'test'} images" if result.get("images") else ""
+    return [*rows, ("measured on", on)] if rows else []
+
+
+def card_of_run(
+    content: Checkpoint, repo: str, result: Optional[Mapping[str, Any]] = None, license_id: str = ""
+) -> str:
+    """The card of one run: data, method, numbers with the seed, how to load.
+
+    Args:
+        content: of its checkpoint, which says what it is.
+        repo: "owner/name".
+        result: of the run, if it is known that it tested this checkpoint.
+        license_id: as a hub calls it.
+    """
+    found = result or {}
+    method, names = content.record["method"], content.record["classes"]["names"]
+    dataset = str(found.get("dataset") or content.settings.get("DATASET.NAME", ""))
+    accuracy = found.get("accuracy_pct")
+    measured = [(dataset, accuracy)] if dataset and isinstance(accuracy, (int, float)) else []
+    more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
+    title = f"{method['name']} on {dataset}" if dataset else method["name"]
+    settings = ", ".join(f"{key} {value}" for key, value in method["config"].items())
+    return "\n".join(
+        [
+            header(method["name"], content.clip, license_id, measured) + f"# {markdown_text(title)}",
+            "",
+            f"Prompts in front of a frozen CLIP, learned with [modprompt]({_MADE_BY}). The CLIP itself is not here.",
+            "",
+            "## Method",
+            "",
+            *table(
+                [
+                    ("method", method["name"]),
+                    ("settings", settings),
+                    ("epochs", str(content.epoch or "")),
+                    ("CLIP", _said_of_clip(content.clip)),
+                    (
+                        "versions",
+                        ", ".join(f"{key} {text}" for key, text in content.record.get("versions", {}).items()),
+                    ),
+                ]
+            ),
+            "",
+            "## Data",
+            "",
+            *table(
+                [
+                    *_said_of_images(found, content.settings),
+                    (f"{len(names)} classes", ", ".join(names[:_MOST_CLASSES]) + more),
+                ]
+            ),
+            "",
+            "## Numbers",
+            "",
+            *(
+                table([*_numbers(found), ("seed", str(found.get("seed", "")))])
+                if measured
+                else ["There are none on record."]
+            ),
+            "",
+            *how_to_load(repo, content.clip),
+            "",
+        ]
+    )

@@ -1,0 +1,163 @@
+"""Trained prompts to and from a repository of a Hugging Face hub: as runs have them in their folders, with a card.
+
+Up goes one commit, all of it or nothing. Down comes one commit, and of it nothing but checkpoints, which are read as
+weights before they are put in place, and the card.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Union
+
+from modprompt.clips import hub
+from modprompt.clips.hub_answers import ask
+from modprompt.errors import UserError
+from modprompt.methods.table import BY_NAME
+from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint import POINTER, Checkpoint
+from modprompt.storage.parts import copy_whole
+from modprompt.storage.paths import inside, of_user
+from modprompt.storage.text import sha256_of, write_json
+
+CARD, ORIGIN = "README.md", "pulled.json"
+_WEIGHTS = re.compile(r"model[A-Za-z0-9_.-]{0,100}")
+_DEEPEST = 12  # folders
+_BY_HAND = "or download it by hand: modprompt reads the folder"
+Content = Union[Path, bytes]
+
+
+class Pulled(NamedTuple):
+    """What was fetched: where it is, its commit, and the folders of runs in it, which modprompt.load reads."""
+
+    folder: Path
+    commit: str
+    runs: List[Path]
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of a repository is a checkpoint, by its name: in a folder, and called as runs call theirs."""
+    *folders, file = name.split("/")
+    return 1 <= len(folders) <= _DEEPEST and bool(_WEIGHTS.fullmatch(file))
+
+
+def _is_ours(name: str) -> bool:
+    return name == CARD or is_weights(name) or ("/" in name and name.endswith(f"/{POINTER}"))
+
+
+def files_of(content: Checkpoint, path: Path, below: str = "") -> Dict[str, Content]:
+    """A checkpoint as the files of a run's folder, by their names in the repository.
+
+    Args:
+        content: of it.
+        path: the checkpoint.
+        below: the run's folder in the repository; empty: the repository is one run.
+
+    Raises:
+        UserError: if it does not say what it is.
+    """
+    if not content.record:
+        raise UserError(
+            f"{path} does not say what it is (it is the family's, or of our first version), so nobody could load it: "
+            "load it with modprompt.load, save it with .save, and push that file"
+        )
+    name = content.record["method"]["name"]
+    folder = BY_NAME[name].method.folder if name in BY_NAME else "prompt_learner"
+    file = "model.safetensors" if path.suffix == ".safetensors" else f"model.pth.tar-{content.epoch}"
+    place = f"{below}/{folder}" if below else folder
+    return {f"{place}/{file}": path, f"{place}/{POINTER}": f"{file}\n".encode()}
+
+
+def push(repo: str, files: Mapping[str, Content], private: bool = False, replace: bool = False) -> str:
+    """Put files into a repository, which is made if there is none, as one commit.
+
+    Args:
+        repo: "owner/name".
+        files: by their names there.
+        private: make it a private one; one that others can read is refused then.
+        replace: take away weights that it has under other names; its history keeps them.
+
+    Returns:
+        The commit.
+
+    Raises:
+        UserError: if the hub cannot be asked or refuses, or the repository has other weights.
+    """
+    name, revision = hub.of_user(repo)
+    if revision:
+        raise UserError(f"{repo}: a push goes to the repository's main branch: leave out @{revision}")
+    ask(name, lambda client: client.HfApi().create_repo(name, private=private, exist_ok=True))
+    info = ask(name, lambda client: client.HfApi().model_info(name))
+    if private and info.private is False:
+        raise UserError(f"{name} is there already, and for all to read: push to another repository, or without private")
+    others = [str(one.rfilename) for one in info.siblings or () if is_weights(str(one.rfilename))]
+    others = sorted(set(others) - set(files))
+    if others and not replace:
+        raise UserError(
+            f"{name} has other weights already ({others[0]}; {len(others)} in all): push to another repository, or ask "
+            "to replace them, which its history keeps"
+        )
+    commit = ask(name, lambda client: _commit(client, name, files, others))
+    return str(commit.oid)
+
+
+def _commit(client: Any, repo: str, files: Mapping[str, Content], gone: Sequence[str]) -> Any:
+    add, delete = client.CommitOperationAdd, client.CommitOperationDelete
+    operations = [add(name, content if isinstance(content, bytes) else str(content)) for name, content in files.items()]
+    operations += [delete(name) for name in gone]
+    message = f"modprompt: {sum(map(is_weights, files))} checkpoints"
+    return client.HfApi().create_commit(repo, operations, commit_message=message)
+
+
+def pull(name: str, folder: Union[str, Path] = "") -> Pulled:
+    """Fetch what `push` has put into a repository.
+
+    Args:
+        name: "owner/name", or "owner/name@revision".
+        folder: where to put it, which must not be there yet; without it the repository's name, in the current folder.
+
+    Raises:
+        UserError: if the hub or the cache does not have it, or it holds no whole checkpoint; nothing is left then.
+    """
+    repo, revision = hub.of_user(name)
+    goal = of_user(folder or repo.rpartition("/")[2])
+    if os.path.lexists(goal):
+        raise UserError(f"{goal} is there already: give another folder")
+    found = hub.snapshot(repo, revision, _chosen, _BY_HAND)
+    names = _chosen([one for one in _names(found.folder) if _is_ours(one)])
+    for one in filter(is_weights, names):
+        checkpoint.read(found.folder / one)  # as weights; whatever else a file holds is refused
+    with _whole(goal) as aside:
+        for one in names:
+            copy_whole(found.folder / one, inside(aside, one, repo))
+        hashes = {one: sha256_of(aside / one) for one in names}
+        write_json(aside / ORIGIN, {"repo": repo, "commit": found.commit, "sha256": hashes})
+    runs = sorted({(goal / one).parent.parent for one in filter(is_weights, names)})
+    return Pulled(goal, found.commit, runs)
+
+
+def _chosen(names: Sequence[str]) -> List[str]:
+    chosen = sorted(name for name in names if _is_ours(name))
+    if not any(map(is_weights, chosen)):
+        raise UserError("it has no checkpoints of modprompt: they are put there by modprompt push")
+    return chosen
+
+
+def _names(folder: Path) -> List[str]:
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A new folder that takes its place if the block ends well, and is gone otherwise."""
+    aside = folder.absolute().with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        aside.rename(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder} ({error.strerror})") from None
+    finally:
+        shutil.rmtree(str(aside), ignore_errors=True)

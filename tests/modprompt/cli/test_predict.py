@@ -1,0 +1,117 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import modprompt
+from modprompt.cli import main
+from modprompt.cli.predict import COLUMNS
+from modprompt.storage.tables import read_table
+from tests.conftest import ROOT
+from tests.modprompt.use.made import NAMES, model_of, write_run
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run", model_of(modprompt.MPL))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("b.png", "=a.png"):
+        Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(folder / name)
+    return folder
+
+
+def said(capsys, code, *words):
+    assert main.main(["predict", *map(str, words)]) == code
+    return [text.splitlines() for text in capsys.readouterr()]
+
+
+def test_a_line_an_image_and_a_table(run, photos, tmp_path, capsys):
+    out, err = said(capsys, 0, run, photos, "--top", 2, "--csv", tmp_path / "new" / "out.csv", "--device", "cpu")
+    assert [line.partition(":")[0] for line in out] == [str(photos / "=a.png"), str(photos / "b.png")]
+    assert all(line.count("%") == 2 for line in out)
+    assert err == [f"note: written: {tmp_path / 'new' / 'out.csv'}"]
+    rows = [line.cells for line in read_table(tmp_path / "new" / "out.csv", COLUMNS)]
+    assert [row["rank"] for row in rows] == ["1", "2"] * 2
+    assert {row["class"] for row in rows} <= set(NAMES)
+    first = rows[0]
+    assert out[0].startswith(f"{photos / '=a.png'}: {first['class']} {100 * float(first['probability']):.1f}%")
+
+
+def test_bad_images_are_named_and_skipped(run, photos, capsys):
+    (photos / "c.jpg").write_text("no image")
+    out, err = said(capsys, 1, run, photos, photos / "nosuch.png", "--device", "cpu")
+    assert len(out) == 2
+    assert err[0].startswith(f"skipped: cannot read the image {photos / 'c.jpg'} (")
+    assert err[1:] == [f"skipped: image not found: {photos / 'nosuch.png'}", "note: 2 of 4 images were skipped"]
+
+
+def test_other_classes_are_said(run, photos, tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("\ufefffour\n\n  five \none\n", encoding="utf-8")
+    out, err = said(capsys, 0, run, photos, "--classes", f"@{tmp_path / 'names.txt'}")
+    assert all(name in out[0] for name in ("four ", "five ", "one "))
+    assert len(err) == 1
+    assert "2 of 3 classes are others than" in err[0]
+    assert err[0].endswith("was trained on: four, five")
+    assert said(capsys, 0, run, photos, "--classes", *NAMES)[1] == []
+
+
+def test_files_of_other_kinds_in_a_folder_are_counted(run, photos, capsys):
+    (photos / "notes.txt").write_text("")
+    assert said(capsys, 0, run, photos)[1] == [
+        f"note: 1 files in these folders are no images by their names, e.g. {photos / 'notes.txt'}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{run}", "{photos}", "--classes", "one"], "error: --classes: give two names or more, got 1"),
+        (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes: 'one' is there twice"),
+        (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: there is no such file"),
+        (["{run}", "{photos}", "--classes", "@{photos}/b.png"], "error: {photos}/b.png"),
+        (["{run}", "{photos}", "--classes", " ", "one"], "error: "),
+        (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
+        (["{run}", "{photos}", "--batch-size", "-1"], "error: --batch-size must be at least 1, got -1"),
+        (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
+        (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
+        (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
+        (["{run}", "{photos}", "--device", "nosuch"], "error: device nosuch: PyTorch does not have it here"),
+        (["{run}", "{photos}", "--clip", "nosuch"], "error: "),
+        (["{run}/nosuch", "{photos}"], "error: there is no run and no file {run}/nosuch"),
+        (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a whole PyTorch checkpoint"),
+        (["{photos}", "{photos}"], "error: {photos} must hold the checkpoints of one model"),
+        (["{run}", "{run}"], "error: there is no image in {run}"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line(words, message, run, photos, capsys):
+    _, err = said(capsys, 2, *(word.format(run=run, photos=photos) for word in words))
+    assert len(err) == 1
+    assert err[0].startswith(message.format(run=run, photos=photos))
+
+
+def test_csc_is_refused_in_one_line(photos, tmp_path, capsys):
+    run = write_run(tmp_path / "csc", model_of(modprompt.CoOp, csc=True))
+    assert said(capsys, 0, run, photos)[1] == []
+    _, err = said(capsys, 2, run, photos, "--classes", "four", "five")
+    assert err[-1].startswith("error: ")
+    assert "these prompts belong to their classes (CSC)" in err[-1]
+
+
+def test_help_needs_no_torch_and_predicting_no_dassl(run, photos):
+    for words, unwanted in (["-h"], "torch"), ([str(run), str(photos)], "dassl"):
+        text = (
+            "import sys; from modprompt.cli import main\n"
+            "try: main.main(['predict', *sys.argv[2:]])\n"
+            "except SystemExit: pass\n"
+            "assert sys.argv[1] not in sys.modules and 'yacs' not in sys.modules"
+        )
+        command = [sys.executable, "-c", text, unwanted, *words]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)

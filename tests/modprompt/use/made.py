@@ -1,0 +1,68 @@
+"""Folders as runs leave them, made at once: of any method in front of the embedded CLIP, nothing trained."""
+
+import torch
+
+import modprompt
+from modprompt.methods.records import describe, method_record, view_of, write
+from modprompt.methods.zeroshot import ZeroshotCLIP
+from modprompt.runs import result
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import write_json
+from tests.methods import small
+
+NAMES = ["one", "two", "three"]
+INPUT = {
+    "INPUT.SIZE": "[32, 32]",
+    "INPUT.TRANSFORMS": "['random_flip', 'normalize']",
+    "INPUT.INTERPOLATION": "bicubic",
+    "INPUT.PIXEL_MEAN": "[0.48145466, 0.4578275, 0.40821073]",
+    "INPUT.PIXEL_STD": "[0.26862954, 0.26130258, 0.27577711]",
+    "INPUT.RESIZE_MODE": "shortest",
+    "INPUT.NO_TRANSFORM": "False",
+}
+
+
+def glyph():
+    return modprompt.load_clip("glyph-clip", device="cpu")[0]
+
+
+def model_of(cls, names=NAMES, **settings):
+    clip_model = glyph()
+    torch.manual_seed(0)
+    model = small(cls, clip_model, **settings).on(clip_model, names)
+    with torch.no_grad():
+        for parameter in model.prompt_learner.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    return model.eval()
+
+
+def write_run(folder, model, settings=INPUT, accuracy=75.0):
+    """The output folder of a run of a model: its checkpoint, if it has learned something, and result.json."""
+    record = method_record(model.method)
+    if list(model.prompt_learner.parameters()):
+        said = describe(record, model.classes, model.clip_facts, model.prompt_learner, {"settings": dict(settings)})
+        write(
+            folder / model.method.folder / "model.pth.tar-1",
+            view_of(model.method, model.prompt_learner).state_dict(),
+            said,
+            1,
+        )
+        (folder / model.method.folder / "checkpoint").write_text("model.pth.tar-1\n")
+    content = {
+        "trainer": record["name"],
+        "dataset": "Digits",
+        "method": record,
+        "class_names": {"names": list(model.classes.names), "dataset": "", "templates": ["a {}."]},
+        "clip": model.clip_facts.as_record(),
+        "input": {key: text for key, text in settings.items() if key not in ("INPUT.TRANSFORMS", "INPUT.NO_TRANSFORM")},
+        "settings": {"INPUT.TRANSFORMS": settings["INPUT.TRANSFORMS"]} if "INPUT.TRANSFORMS" in settings else {},
+        "seed": 1,
+        "shots": 16,
+        "accuracy_pct": accuracy,
+    }
+    write_json(folder / result.FILE_NAME, sealed(content, result.VERSION))
+    return folder
+
+
+def zero_shot_run(folder):
+    return write_run(folder, model_of(ZeroshotCLIP))

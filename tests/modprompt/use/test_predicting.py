@@ -1,0 +1,98 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import modprompt
+from modprompt.errors import UserError
+from modprompt.use.predicting import find_images, predict
+from modprompt.use.trained import open_trained
+from tests.modprompt.use.made import NAMES, model_of
+
+
+def picture(path, size=(40, 30), seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def trained(tmp_path):
+    model_of(modprompt.MPL).save(tmp_path / "a.pt")
+    return open_trained(tmp_path / "a.pt", device="cpu")
+
+
+def test_images_of_folders_and_files(tmp_path):
+    deep, top = picture(tmp_path / "in" / "b" / "x.JPG"), picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / ".hidden" / "x.png")
+    picture(tmp_path / "in" / ".x.png")
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    (tmp_path / "in" / "loop.png").symlink_to(tmp_path / "in")
+    (tmp_path / "named.txt").write_text("")
+    named = tmp_path / "named.txt"
+    found = find_images([named, tmp_path / "in", str(top)])
+    assert found.images == [named, top, deep]
+    assert [path.name for path in found.left_out] == ["loop.png", "notes.txt"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="there is no image in .*none"):
+        find_images([tmp_path / "none"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path):
+    (tmp_path / "shut").mkdir(mode=0)
+    with pytest.raises(UserError, match="cannot list .*shut"):
+        find_images([tmp_path])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_each_image_has_its_own_probabilities(batch_size, trained, tmp_path):
+    paths = [picture(tmp_path / f"{seed}.png", seed=seed) for seed in range(5)]
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG broken")
+    picture(tmp_path / "strip.png", size=(90000, 1))
+    paths[2:2] = [tmp_path / "bad.png", tmp_path / "nosuch.png", tmp_path / "strip.png"]
+    found = list(predict(*trained[:2], paths, top=2, batch_size=batch_size))
+    assert [one.image for one in found] == paths
+    faults = [one.fault for one in found if one.fault]
+    assert [one.labels for one in found if one.fault] == [()] * 3
+    assert "bad.png" in faults[0]
+    assert faults[1] == f"image not found: {tmp_path / 'nosuch.png'}"
+    assert "it has 90000 x 1 pixels, a strip" in faults[2]
+    for one in found:
+        if not one.fault:
+            batch = trained.preprocess(Image.open(one.image))[None]
+            with torch.no_grad():
+                expected = trained.model(batch).softmax(-1)[0].topk(2)
+            assert one.labels == tuple(expected.indices.tolist())
+            assert one.probabilities == pytest.approx(expected.values.tolist(), abs=1e-5)
+
+
+def test_no_more_classes_than_there_are_and_they_add_up(trained, tmp_path):
+    (one,) = predict(*trained[:2], [picture(tmp_path / "a.png")], top=99)
+    assert sorted(one.labels) == list(range(len(NAMES)))
+    assert sum(one.probabilities) == pytest.approx(1)
+    assert list(one.probabilities) == sorted(one.probabilities, reverse=True)
+
+
+def test_only_bad_images_and_no_images(trained, tmp_path):
+    (one,) = predict(*trained[:2], [tmp_path / "nosuch"])
+    assert one.fault
+    assert list(predict(*trained[:2], [])) == []
+
+
+def test_numbers_that_are_none_are_told(trained, tmp_path):
+    with torch.no_grad():
+        next(trained.model.prompt_learner.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="the logits are not finite"):
+        list(predict(*trained[:2], [picture(tmp_path / "a.png")]))
+
+
+def test_a_machine_that_fails_says_nothing_of_an_image(trained, tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError(24, "Too many open files", str(path))
+
+    monkeypatch.setattr("modprompt.use.predicting.read_rgb", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        list(predict(*trained[:2], [tmp_path / "a.png"]))

@@ -1,0 +1,118 @@
+import json
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+import modprompt
+from modprompt.cli import train
+from modprompt.methods.table import METHODS
+from modprompt.storage.seal import sealed
+from modprompt.use.trained import for_classes, open_trained
+from tests.conftest import ROOT, SAID
+from tests.methods import METHODS as ROWS
+from tests.modprompt.use.made import NAMES, glyph, model_of, write_run, zero_shot_run
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(IMAGES)
+
+
+@pytest.mark.parametrize("cls", [row.method for row in METHODS], ids=lambda cls: cls.__name__)
+def test_folder_and_file_give_the_model(cls, tmp_path):
+    model = model_of(cls)
+    folder = write_run(tmp_path / "run", model)
+    draws = torch.get_rng_state()
+    trained = open_trained(folder, device="cpu")
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert torch.equal(logits(trained.model), logits(model))
+    assert not trained.model.training
+    assert trained.path.is_file()
+    if trained.path.name != "result.json":
+        assert torch.equal(logits(open_trained(trained.path, device="cpu").model), logits(model))
+
+
+def test_zero_shot_has_no_checkpoint_and_no_epoch(tmp_path):
+    folder = zero_shot_run(tmp_path / "run")
+    assert open_trained(folder).path == folder / "result.json"
+    with pytest.raises(modprompt.UserError, match="trains nothing, and has no epochs"):
+        open_trained(folder, epoch=1)
+    result = json.loads((folder / "result.json").read_text())
+    result["class_names"]["names"] = 3
+    result.pop("hash"), result.pop("version")
+    (folder / "result.json").write_text(json.dumps(sealed(result, 2)))
+    with pytest.raises(modprompt.UserError, match=r"result.json is damaged \(its part classes.names is 3, not a list"):
+        open_trained(folder)
+
+
+@pytest.mark.parametrize("cls", [row.method for row in METHODS if not row.reads], ids=lambda cls: cls.__name__)
+def test_other_classes(cls, tmp_path):
+    model = model_of(cls)
+    other = open_trained(write_run(tmp_path / "run", model), names=["four", "five"], device="cpu").model
+    assert other.classes.names == ("four", "five")
+    assert torch.equal(logits(other), logits(model.with_classes(["four", "five"])))
+
+
+def test_prompts_of_classes_stay_with_theirs(tmp_path):
+    folder = write_run(tmp_path / "run", model_of(modprompt.CoOp, csc=True))
+    trained = open_trained(folder, names=NAMES)  # its own are no others
+    assert trained.model.classes.names == tuple(NAMES)
+    for names in (["four", "five"], NAMES[::-1]):
+        with pytest.raises(
+            modprompt.UserError, match=r"model.pth.tar-1: these prompts belong to their classes \(CSC\)"
+        ):
+            for_classes(trained, names)
+
+
+def test_classes_without_phrases_are_told(tmp_path):
+    phrases = tmp_path / "phrases.json"
+    phrases.write_text(json.dumps({"one": ["a stroke"], "two": ["a bow"], "three": ["two bows", "round"]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # words that the embedded CLIP does not know
+        folder = write_run(tmp_path / "run", model_of(modprompt.ALVLM, aepath=str(phrases)))
+        trained = open_trained(folder)
+        assert logits(trained.model).shape == (2, 3)
+        with pytest.raises(modprompt.UserError) as told:
+            for_classes(trained, ["one", "nine"])
+    assert "nine" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(modprompt.UserError, match="there is no run and no file"):
+        open_trained(tmp_path / "nosuch")
+    with pytest.raises(modprompt.UserError, match="must hold the checkpoints of one model, there is: none"):
+        open_trained(tmp_path)
+    for device in ("nosuch", "meta:x"):
+        with pytest.raises(modprompt.UserError, match=f"device {device}: PyTorch does not have it here"):
+            open_trained(tmp_path, device=device)
+
+
+def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
+    assert train.main(command(ROWS["cocoop"], "OPTIM.MAX_EPOCH", 1, "INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]")) == 0
+    with pytest.raises(modprompt.UserError, match="clip.pt .*: give it, load.*, or --clip of a command"):
+        open_trained(tmp_path / "out")
+    clip_model = modprompt.load_clip(clip_file, device="cpu", **SAID)[0]
+    trained = open_trained(tmp_path / "out", clip=clip_model)
+    assert trained.preprocess.transforms[-1].mean == (0.5, 0.5, 0.5)  # the run's, not the CLIP's
+    assert torch.equal(
+        logits(open_trained(tmp_path / "out", clip=clip_file, device="cpu").model), logits(trained.model)
+    )
+
+
+def test_no_dassl_is_imported(tmp_path):
+    model_of(modprompt.MPL).save(tmp_path / "a.pt")
+    text = "import sys; from modprompt.use.trained import open_trained; open_trained(sys.argv[1], device='cpu')\n"
+    text += "assert not {'dassl', 'yacs', 'modprompt.trainers', 'modprompt.compat'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", text, str(tmp_path / "a.pt")], check=True, cwd=ROOT)
+
+
+def test_a_saved_file_has_the_transform_of_its_clip(tmp_path):
+    model_of(modprompt.MPL).save(tmp_path / "a.pt")
+    trained = open_trained(tmp_path / "a.pt", clip=glyph())
+    assert str(trained.preprocess) == str(modprompt.load_clip("glyph-clip", device="cpu")[1])
