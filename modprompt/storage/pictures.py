@@ -44,6 +44,7 @@ def save_for_print(figure: Figure, path: Path) -> None:
     """
     try:
         _write(figure, path, dpi=220, format="png")
+        figure.set_layout_engine("none")  # it has laid out all of it, which takes most of the time
         with pyplot().rc_context({"pdf.fonttype": 42}):
             _write(figure, path.with_suffix(".pdf"), format="pdf", metadata={"CreationDate": None})
     finally:

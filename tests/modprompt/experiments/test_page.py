@@ -1,5 +1,6 @@
 """The page stands alone, says what is there, and fits a phone; in a real browser where there is one."""
 
+import html
 import html.parser
 import re
 import shutil
@@ -51,12 +52,12 @@ def test_page_is_whole_and_needs_nothing_beside_it(page):
         assert f'id="{anchor}"' in page
 
 
-def in_browser(page, tmp_path, width):
-    """The page inside a frame of a width; what a script in the browser measured."""
+def in_browser(page, tmp_path, width, measure=""):
+    """The page inside a frame of a width; what a script in the browser measured of its document `d`."""
     srcdoc = page.replace("&", "&amp;").replace('"', "&quot;")
-    measure = (
-        "const d = document.querySelector('iframe').contentDocument;"
-        "const size = e => parseFloat(getComputedStyle(e).fontSize);"
+    measure = "const d = document.querySelector('iframe').contentDocument;" + (
+        measure
+        or "const size = e => parseFloat(getComputedStyle(e).fontSize);"
         "document.title = [d.documentElement.scrollWidth, d.querySelectorAll('table').length,"
         "[...d.images].every(i => i.complete && i.naturalWidth > 0),"
         "Math.min(...[...d.querySelectorAll('td, p, li, figcaption')].map(size)),"
@@ -82,3 +83,36 @@ def test_page_fits_a_phone_in_a_real_browser(page, tmp_path):
     assert images == "true"
     assert float(smallest) >= 12
     assert int(weight) >= 700
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_tables_are_sorted_in_a_real_browser_by_the_page_s_own_script(page, tmp_path):
+    sort = (
+        "const table = d.querySelector('table'), heads = [...table.tHead.rows[0].cells];"
+        "const rows = () => [...table.tBodies[0].rows].map(row => row.cells[1].textContent.split(' ')[0]).join();"
+        "const seen = [rows()];"
+        "for (let n = 0; n < 3; n++) { heads[1].querySelector('button').click();"
+        "seen.push(rows() + (heads[1].getAttribute('aria-sort') || 'no')); }"
+        "heads[0].querySelector('button').click(); seen.push(table.tBodies[0].rows[0].cells[0].textContent[0]);"
+        "document.title = seen.join(' ')"
+    )
+    before, down, up, again, first = in_browser(page, tmp_path, 1440, sort)
+    assert before == "75.00,80.00,80.00"
+    assert down == "80.00,80.00,75.00descending"
+    assert up == "75.00,80.00,80.00ascending"
+    assert again == f"{before}no"
+    assert html.unescape(first) == "<"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_page_uses_the_width_of_a_desktop(page, tmp_path):
+    measure = (
+        "const box = e => e.getBoundingClientRect();"
+        "const table = box(d.querySelector('table')), figure = box(d.querySelector('figure'));"
+        "document.title = [figure.left > table.right, figure.top < table.bottom, box(d.body).width,"
+        "d.documentElement.scrollWidth].join(' ')"
+    )
+    beside, above, width, whole = in_browser(page, tmp_path, 1440, measure)
+    assert (beside, above) == ("true", "true")
+    assert float(width) > 1300
+    assert int(whole) <= 1440
