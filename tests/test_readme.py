@@ -1,4 +1,4 @@
-"""What the README tells people to type exists and is accepted."""
+"""What the README and the pages that it sends people to tell them to type exists and is accepted."""
 
 import re
 import shlex
@@ -10,7 +10,12 @@ from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.config import build
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("INSTALL", "DATASETS", "RUN")),
+]
+README = "\n".join(page.read_text() for page in PAGES)
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [
     shlex.split(line, comments=True)
