@@ -3,6 +3,7 @@
 # make lint   ruff and mypy
 # make campaign   what is survived: hostile files, flipped bits, kills, full disks; SEED=2 draws others (within an hour)
 # make docs   the pages of docs/ and an API reference, into site/
+# make wheel  the package, into build/wheel/, and whether it starts in an environment of its own
 #
 # PYTHON is the interpreter the environment is made with (3.11 or newer), VENV where it is made. CONSTRAINTS=constraints.txt
 # takes the exact versions that the README's figures were made with, and not the newest. TESTS names files, for some tests.
@@ -16,7 +17,7 @@ SEED ?= 1
 run := "$(CURDIR)/$(VENV)/bin/python"
 ready := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
-.PHONY: demo test lint docs campaign
+.PHONY: demo test lint docs wheel campaign
 
 demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
@@ -34,6 +35,13 @@ campaign: $(ready)
 
 docs: $(ready)
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict
+
+wheel: $(ready)
+	rm -rf build/wheel
+	$(run) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(run) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet --no-deps build/wheel/*.whl
+	cd build/wheel && venv/bin/modprompt --version && ls *.whl
 
 $(ready): requirements.txt $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'

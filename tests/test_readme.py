@@ -1,16 +1,22 @@
-"""What the README tells people to type exists and is accepted."""
+"""What the README and the pages that it sends people to tell them to type exists and is accepted."""
 
 import re
 import shlex
 
 import pytest
+import yaml
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.config import build
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("INSTALL", "DATASETS", "RUN")),
+]
+README = "\n".join(page.read_text() for page in PAGES)
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [
     shlex.split(line, comments=True)
@@ -73,3 +79,39 @@ def test_table_of_the_schedule_is_the_real_one():
     from modprompt.engine.schedule import modular
 
     assert modular(12, depth=9, first=1, remove=1, add=2).table() in README
+
+
+def test_published_averages_are_those_of_the_data_file():
+    from modprompt.experiments.reporting import published
+
+    start = README.index("## Published, and what can be reproduced")
+    rows = re.findall(
+        r"^\| ([\w()+ ]+) \| (\d+\.\d\d) \| (\d+\.\d\d) \| (\d+\.\d\d) \|", README[start:], flags=re.MULTILINE
+    )
+    shown = {name: tuple(map(float, numbers)) for name, *numbers in rows}
+    known = {
+        row["method"] + (f" ({row['where']})" if "where" in row else ""): (row["base"], row["new"], row["H"])
+        for row in published.known()["rows"]
+        if (row["protocol"], row["dataset"]) == ("base2new", "average")
+    }
+    assert len(shown) == 10
+    assert shown.items() <= known.items()
+
+
+def test_workflow_and_hooks_call_targets_that_there_are():
+    makefile = (ROOT / "Makefile").read_text()
+    called = [
+        target
+        for name in (".github/workflows/ci.yml", ".pre-commit-config.yaml")
+        for target in re.findall(r"(?:run|entry): make (\w+)", (ROOT / name).read_text())
+    ]
+    assert set(called) == {"lint", "test", "docs", "wheel"}
+    assert all(f"\n{target}: " in makefile for target in called)
+
+
+def test_citation_has_the_version():
+    import modprompt
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == modprompt.__version__
+    assert {"cff-version", "title", "authors", "message"} <= set(citation)

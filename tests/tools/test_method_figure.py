@@ -38,7 +38,8 @@ def test_squares_do_not_overlap_and_none_is_outside():
 
 def test_file_is_written_and_a_folder_that_is_not_there_is_one_line(tmp_path, capsys):
     assert method_figure.main(["--to", str(tmp_path / "m.png")]) == 0
-    assert Image.open(tmp_path / "m.png").size == Image.open(method_figure.DEFAULT).size
+    with Image.open(tmp_path / "m.png") as drawn, Image.open(method_figure.DEFAULT) as shown:
+        assert drawn.size == shown.size
     capsys.readouterr()
     for name in ("none/m.png", "m.none"):
         assert method_figure.main(["--to", str(tmp_path / name)]) == 2
