@@ -20,6 +20,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 64rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; }
+section { border-top: 2px solid var(--line); margin-top: 2.5rem; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .9rem; }
@@ -92,15 +93,16 @@ def _anchor(key: str, number: int) -> str:
     return key if re.fullmatch(r"(?!figures$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
 
 
-def page(
+def body(
     sections: Sequence[Section],
     figures: Sequence[Figure],
     folder: Path,
     title: str,
     about: str,
     notes: dict[str, Sequence[str]],
+    name: str = "",
 ) -> str:
-    """The page: the average first, then figures, then each data set, then lists of what is lacking and of sources.
+    """What a report's page holds: the average first, then figures, each data set, lists of what is lacking and sources.
 
     Args:
         sections: the tables; the average, if there is one, is the last.
@@ -109,23 +111,62 @@ def page(
         title: of the page.
         about: what the numbers are.
         notes: lists by their headings.
+        name: what its places begin with, so that a page can hold several; empty where there is one.
     """
     ordered = [*sections[-1:], *sections[:-1]]
-    places = [_anchor(section.key, number) for number, section in enumerate(ordered)]
+    start = f"{name}-" if name else ""
+    places = [start + _anchor(section.key, number) for number, section in enumerate(ordered)]
     links = "".join(f'<a href="#{place}">{html_text(one.key)}</a>' for place, one in zip(places, ordered))
     tables = [
         f'<h2 id="{place}">{html_text(one.title)}</h2>{_about(one)}{_table(one)}' for place, one in zip(places, ordered)
     ]
     details = list(map(_details, ordered))  # those of the first table stand behind the figures
-    drawn = '<h2 id="figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures) if figures else ""
+    drawn = (
+        f'<h2 id="{start}figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures)
+        if figures
+        else ""
+    )
     if figures:
-        links += '<a href="#figures">figures</a>'
+        links += f'<a href="#{start}figures">figures</a>'
     lists = "".join(_list(heading, lines) for heading, lines in notes.items())
+    return (
+        f'<h1>{html_text(title)}</h1><p class="about">{html_text(about)}</p><nav>{links}</nav>'
+        f"{''.join(tables[:1])}{drawn}{''.join(details[:1])}"
+        f"{''.join(table + more for table, more in zip(tables[1:], details[1:]))}{lists}"
+    )
+
+
+def page(
+    sections: Sequence[Section],
+    figures: Sequence[Figure],
+    folder: Path,
+    title: str,
+    about: str,
+    notes: dict[str, Sequence[str]],
+) -> str:
+    """The page of one report; see body."""
+    return whole(title, body(sections, figures, folder, title, about, notes))
+
+
+def whole(title: str, content: str) -> str:
+    """A page around what it holds."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html_text(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{policy(_STYLE)}<style>{_STYLE}</style></head><body><h1>{html_text(title)}</h1>"
-        f'<p class="about">{html_text(about)}</p><nav>{links}</nav>'
-        f"{''.join(tables[:1])}{drawn}{''.join(details[:1])}"
-        f"{''.join(table + more for table, more in zip(tables[1:], details[1:]))}{lists}</body></html>\n"
+        f"{policy(_STYLE)}<style>{_STYLE}</style></head><body>{content}</body></html>\n"
     )
+
+
+def whole_of_parts(title: str, about: str, parts: Sequence[tuple[str, str]], bodies: Sequence[str]) -> str:
+    """One page of several reports.
+
+    Args:
+        title: of all.
+        about: what they are.
+        parts: (name, title) of each, the name as `body` was given it.
+        bodies: what each one's page holds.
+    """
+    links = "".join(f'<a href="#{name}">{html_text(said)}</a>' for name, said in parts)
+    sections = "".join(f'<section id="{name}">{content}</section>' for (name, _), content in zip(parts, bodies))
+    said = f'<p class="about">{html_text(about)}</p>' if about else ""
+    return whole(title, f"<header><h1>{html_text(title)}</h1>{said}<nav>{links}</nav></header>{sections}")

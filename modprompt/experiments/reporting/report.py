@@ -20,6 +20,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment
 from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.plan import Plan
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import figures, page, render, round_tables, rounds, searches, table
 from modprompt.experiments.reporting.results import (
@@ -57,41 +58,71 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def folder_of(experiment: Experiment, out: Path) -> Path:
-    """Where an experiment's report goes."""
-    return out / "reports" / experiment.name
+def folder_of(plan: Plan, out: Path) -> Path:
+    """Where a report goes."""
+    return out / "reports" / plan.name
 
 
-def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
-    """The experiment and all its results.
+def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
+    """What was planned, and the results of each of its parts.
 
     Raises:
         UserError: on a fault in the file or a folder without runs.
     """
     trees = list(args.trees)
     if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
-        experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
-        results = of_experiment(experiment, [])  # no runs of ours
+        one = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
+        plan = Plan(one.name, one.title, one.notes, {}, (one,))
+        found = [of_experiment(one, [])]  # no runs of ours
         trees.insert(0, f"logs={args.file}")
     else:
-        experiment = arguments.experiment_of(args)
+        plan = arguments.plan_of(args)
         inputs = Inputs(args.out, args.data)
-        states = state.of_all(jobs(experiment), args.out, inputs)
-        results = of_experiment(experiment, states)
+        states = state.of_all(jobs(*plan.parts), args.out, inputs)
+        found = [of_experiment(part, states) for part in plan.parts]
         for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
-    if experiment.active is not None and trees:
+    if trees and len(found) > 1:
+        raise UserError(f"--with: {plan.name} has several parts: name one, --parts {plan.parts[0].name}")
+    if plan.parts[0].active is not None and trees:
         raise UserError("--with: the log files of rounds do not say their labels: protocol active takes no other trees")
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()
         root = Path(folder if labelled else word)
-        add_tree(results, experiment, root, label if labelled else root.absolute().name)
-    return experiment, results
+        add_tree(found[0], plan.parts[0], root, label if labelled else root.absolute().name)
+    return plan, found
 
 
-def write(experiment: Experiment, results: Results, folder: Path) -> None:
-    """Write all files of a report into a folder, each whole, and print the tables."""
+def write_plan(plan: Plan, found: Sequence[Results], folder: Path) -> None:
+    """Write the report of a plan and print its tables: of parts each into a folder of its own, and one page of all.
+
+    Args:
+        plan: what was to be run.
+        found: the results of each of its parts.
+        folder: of the report.
+    """
+    if not plan.has_parts:
+        write(plan.parts[0], found[0], folder)
+        return
+    bodies = [write(part, results, folder / part.name, part.name) for part, results in zip(plan.parts, found)]
+    links = [(part.name, part.title) for part in plan.parts]
+    write_whole(folder / "index.html", page.whole_of_parts(plan.title, plan.notes, links, bodies))
+    print(f"Written to {folder}: index.html, with all parts")
+
+
+def write(experiment: Experiment, results: Results, folder: Path, part: str = "") -> str:
+    """Write all files of a report into a folder, each whole, and print the tables.
+
+    Args:
+        experiment: what was to be run.
+        results: what came of it.
+        folder: where the files go.
+        part: what it is called on a page of several; empty if it is alone.
+
+    Returns:
+        What its page holds, in HTML.
+    """
     has_rounds = experiment.active is not None
     sections = (round_tables if has_rounds else table).sections(experiment, results)
     about = render.caption(experiment.protocol, experiment.seeds) + (f" {round_tables.ABOUT}" if has_rounds else "")
@@ -113,19 +144,21 @@ def write(experiment: Experiment, results: Results, folder: Path) -> None:
     if has_rounds:
         write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
     drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
-    write_whole(folder / "index.html", page.page(sections, drawn, folder, experiment.title, about, notes))
+    body = page.body(sections, drawn, folder, experiment.title, about, notes, part)
+    write_whole(folder / "index.html", page.whole(experiment.title, body))
     print(text)
     files = ["index.html", "report.md", "report.csv", "report.tex", *(["rounds.csv"] if has_rounds else [])]
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
+    return body
 
 
 def _main(argv: list[str] | None) -> int:
     args = parse(argv)
-    experiment, results = gather(args)
-    write(experiment, results, args.to or folder_of(experiment, args.out))
-    return 1 if table.lacking(results) else 0
+    plan, found = gather(args)
+    write_plan(plan, found, args.to or folder_of(plan, args.out))
+    return 1 if any(map(table.lacking, found)) else 0
 
 
 def main(argv: list[str] | None = None) -> int:
