@@ -34,15 +34,20 @@ def _absolute(path: str | Path) -> Path:
         raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """What says which runs are meant: --out, parts of the experiment, and KEY VALUE options of every run."""
-    add = parser.add_argument
-    add(
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """--out."""
+    parser.add_argument(
         "--out",
         type=_absolute,
         default=_absolute(_from_environment("OUT", "output")),
         help="output folder of all runs (default: $OUT, or output in the project or, installed, in the current folder)",
     )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What says which runs are meant: --out, parts of the experiment, and KEY VALUE options of every run."""
+    add_out(parser)
+    add = parser.add_argument
     add("--parts", nargs="+", default=[], metavar="NAME", help="only these parts of a file with parts")
     add("--datasets", nargs="+", default=[], metavar="NAME", help="only these data sets of the file")
     add("--methods", nargs="+", default=[], metavar="NAME", help="only these methods of the file")
@@ -66,9 +71,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
         UserError: as spec.find, spec.read_plan, only and narrowed_plan.
     """
     whole = only(spec.read_plan(spec.find(args.file), dict(pairs(args.options))), args.parts)
-    return narrowed_plan(
-        whole, **{what: getattr(args, what) for what in ("datasets", "methods", "seeds", "acquisitions")}
-    )
+    kinds = ("datasets", "methods", "seeds", "acquisitions")
+    return narrowed_plan(whole, **{kind: getattr(args, kind) for kind in kinds})
 
 
 def what_to_run(args: argparse.Namespace) -> Plan:

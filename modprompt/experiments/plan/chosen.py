@@ -19,9 +19,8 @@ from modprompt.storage.seal import check_seal, sealed
 from modprompt.storage.text import write_json
 
 VERSION = 1
-_TRY: Form = table(
-    {"options": each(text()), "accuracy_pct": number(0, 100), "by_dataset": each(rows(rows(whole(0), 2)))}
-)
+_COUNTS: Form = rows(rows(whole(0), 2))  # correct and all images, for each seed
+_TRY: Form = table({"options": each(text()), "accuracy_pct": number(0, 100), "by_dataset": each(_COUNTS)})
 _FORM: Form = table(
     {
         "rule": text(),

@@ -135,9 +135,8 @@ class MethodReader(Reader):
         found = chosen.options_of(label, trainer, config, own)
         for key in found:
             if key in own:
-                raise self.fault(
-                    f"methods: {label}", f"{key} is set to {own[key]}, and chosen by {chosen.path}: leave it out"
-                )
+                what = f"{key} is set to {own[key]}, and chosen by {chosen.path}: leave it out"
+                raise self.fault(f"methods: {label}", what)
         return found
 
     def search(self, value: Any, method: Method, shared: Shared) -> Method:

@@ -121,12 +121,9 @@ def body(
         f'<h2 id="{place}">{html_text(one.title)}</h2>{_about(one)}{_table(one)}' for place, one in zip(places, ordered)
     ]
     details = list(map(_details, ordered))  # those of the first table stand behind the figures
-    drawn = (
-        f'<h2 id="{start}figures">figures</h2>' + "".join(_figure(figure, folder) for figure in figures)
-        if figures
-        else ""
-    )
+    drawn = "".join(_figure(figure, folder) for figure in figures)
     if figures:
+        drawn = f'<h2 id="{start}figures">figures</h2>{drawn}'
         links += f'<a href="#{start}figures">figures</a>'
     lists = "".join(_list(heading, lines) for heading, lines in notes.items())
     return (
