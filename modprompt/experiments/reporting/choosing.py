@@ -6,6 +6,7 @@ wins, and of equal ones the smallest value. Shares are fractions of whole number
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any, NamedTuple, Sequence
 
@@ -18,8 +19,8 @@ from modprompt.runs.images import TEST
 from modprompt.version import __version__
 
 RULE = (
-    "of the values of the grid the one with the highest accuracy on all validation images of the base classes, averaged "
-    "over seeds and then over data sets; of equal ones the smallest"
+    "of the values of the grid the one with the highest accuracy on all validation images of the base classes, "
+    "averaged over seeds and then over data sets; of equal ones the smallest"
 )
 
 
@@ -88,12 +89,17 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
 
 def _require_numbers(name: str, methods: Sequence[Method]) -> None:
     for key, value in (pair for method in methods for pair in method.point):
-        try:
-            float(value)
-        except ValueError:
-            raise UserError(f"{name}: {key} {value!r} is no number, of which the smallest could be told") from None
+        if not _is_number(value):
+            raise UserError(f"{name}: {key} {value!r} is no number, of which the smallest could be told")
     if not methods[0].point:
         raise UserError(f"{name} has no grid to choose from: grid: {{KEY: [VALUE, ...]}}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _require_all(experiment: Experiment, results: Results) -> None:

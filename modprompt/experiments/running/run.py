@@ -26,7 +26,7 @@ from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.plan import Plan
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.running import local, slurm, stale, state, status
+from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found, report, signals_handled
 from modprompt.runs.rounds import EXIT_WAITING
@@ -46,6 +46,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
     add("--jobs", type=int, default=None, help="runs at a time (default: one per GPU; without one, per core up to 4)")
     add("--cold", action="store_true", help="start every run as a program of its own, which imports all it needs")
+    add("--one-line", action="store_true", help="show one line of progress for all runs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings of a job, over the file's")
     add("--cancel", action="store_true", help="take this experiment's runs out of the Slurm queue")
     args = parser.parse_args(argv)
@@ -142,7 +143,8 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
     launcher = launcher_of(args, plan)
-    runner = Runner(jobs, args.out, args.data, launcher, inputs)
+    screen = progress.OneLine if args.one_line else progress.Screen
+    runner = Runner(jobs, args.out, args.data, launcher, inputs, screen)
     try:
         with stopped_by_signals(runner):
             summary = runner.run()

@@ -30,18 +30,18 @@ def test_last_line_in_few_words(line, expected):
 def test_screen_without_a_terminal_tells_events_alone(capsys):
     screen = progress.Screen(3, 1)
     screen.show(["a run: epoch 1/2"])
-    screen.event("finished: a run")
-    screen.finished(2)
+    screen.event("failed: another")
+    screen.finished(2, "a run")
     screen.close()
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "finished: a run\n")
+    assert (out, err) == ("", "failed: another\nfinished: a run\n")
 
 
 def test_screen_on_a_terminal_has_a_line_per_run_and_a_bar(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     screen = progress.Screen(30, 1)
     screen.show([f"run {number}: epoch 1/2" for number in range(20)])
-    screen.finished(2)
+    screen.finished(2, "a run")
     screen.close()
     err = capsys.readouterr().err
     assert "run 6: epoch 1/2" in err
