@@ -72,11 +72,16 @@ class Chosen(NamedTuple):
             options: its options, but for what is chosen.
 
         Raises:
-            UserError: if nothing was chosen for it, or for another method of that name.
+            UserError: if nothing was chosen for it, or for another method of that name, or it sets what was chosen.
         """
         found = self.methods.get(label)
         if found is None:
             self._refuse(f"nothing was chosen for {label!r}" + known_names(label, list(self.methods)))
+        for key in found["options"]:
+            if key in options:
+                raise UserError(
+                    f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
+                )
         for key, value in identity(trainer, config, options).items():
             if found[key] != value:
                 self._refuse(f"{label}: the choice is of another method: its {key} {found[key]}, now {value}")

@@ -92,7 +92,7 @@ class MethodReader(Reader):
         config = self.config(str(self.needed(content, "config", place)), trainer, place)
         own = {**shared.options, **self.options(content.get("options"), place + ": options")}
         if shared.chosen is not None and trains(trainer):
-            own.update(self.chosen(shared.chosen, label, trainer, config, own))
+            own.update(shared.chosen.options_of(label, trainer, config, own))
         own.update(shared.last)
         axes = {**(shared.grid if trains(trainer) else {}), **self.grid(content.get("grid"), place + ": grid")}
         for key in axes:
@@ -129,15 +129,6 @@ class MethodReader(Reader):
                 beside = self.stage(content["few_shot"], f"{place}: few_shot", made, shared)
                 made = made._replace(few_shot=beside)
             yield made
-
-    def chosen(self, chosen: Chosen, label: str, trainer: str, config: Path, own: dict[str, str]) -> dict[str, str]:
-        """What was chosen for a method, which sets none of it itself."""
-        found = chosen.options_of(label, trainer, config, own)
-        for key in found:
-            if key in own:
-                what = f"{key} is set to {own[key]}, and chosen by {chosen.path}: leave it out"
-                raise self.fault(f"methods: {label}", what)
-        return found
 
     def search(self, value: Any, method: Method, shared: Shared) -> Method:
         """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""

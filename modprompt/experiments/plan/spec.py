@@ -50,7 +50,7 @@ FILES = places.configs() / "experiments"
 _OF_PART = (
     *(field for field in Experiment._fields if field not in ("name", "active", "slurm")), *rounds.KEYS,
 )  # fmt: skip
-_NAME_OF_PART = re.compile(r"\w[\w-]*")
+_NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
 KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "chosen", "parts")
 
 
@@ -124,7 +124,7 @@ def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> 
     for name, value in reader.mapping(reader.needed(content, "parts", ""), "parts").items():
         place = f"parts: {name}"
         if not _NAME_OF_PART.fullmatch(name):
-            raise reader.fault(place, "a part's name has letters, digits, _ and -: it is the name of a folder")
+            raise reader.fault(place, "a part's name is a letter, then letters, digits and _: it names a folder")
         part = reader.mapping(value, place)
         reader.known(part, _OF_PART, place)
         kept = list(methods)
@@ -134,6 +134,8 @@ def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> 
                 if word not in methods:
                     raise reader.fault(f"{place}: methods", f"there is no {word!r}{known_names(word, list(methods))}")
         whole = {**common, **part, "methods": {label: methods[label] for label in methods if label in kept}}
+        if "highlight" not in part and whole.get("highlight") not in kept:
+            whole.pop("highlight", None)
         yield _experiment(reader.within(place), whole, shared, name)
 
 

@@ -108,7 +108,7 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path) -> None:
     bodies = [write(part, results, folder / part.name, part.name) for part, results in zip(plan.parts, found)]
     links = [(part.name, part.title) for part in plan.parts]
     write_whole(folder / "index.html", page.whole_of_parts(plan.title, plan.notes, links, bodies))
-    print(f"Written to {folder}: index.html, with all parts")
+    print("\n".join(filter(None, [plan.notes, f"Written to {folder}: index.html, the page of all parts"])))
 
 
 def write(experiment: Experiment, results: Results, folder: Path, part: str = "") -> str:
