@@ -92,7 +92,8 @@ class MethodReader(Reader):
         config = self.config(str(self.needed(content, "config", place)), trainer, place)
         own = {**shared.options, **self.options(content.get("options"), place + ": options")}
         if shared.chosen is not None and trains(trainer):
-            own.update(shared.chosen.options_of(label, trainer, config, own))
+            found = shared.chosen.options_of(label, trainer, config, own)
+            own.update(self.options(found, f"{place}: {shared.chosen.path.name}"))
         own.update(shared.last)
         axes = {**(shared.grid if trains(trainer) else {}), **self.grid(content.get("grid"), place + ": grid")}
         for key in axes:

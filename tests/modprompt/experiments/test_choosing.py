@@ -230,6 +230,14 @@ def test_option_that_is_chosen_too_is_refused(taken, experiment):
         experiment(text, "takes")
 
 
+def test_choice_sets_nothing_that_no_option_may(taken, experiment):
+    content = json.loads(taken.read_text())
+    content["methods"]["MPL"]["options"] = {"SEED": "3"}
+    chosen.write(taken, {key: value for key, value in content.items() if key != "modprompt"})
+    with pytest.raises(UserError, match="methods: MPL: tries.json: SEED is not to be set here"):
+        experiment(TAKES, "takes")
+
+
 def test_options_that_decide_no_number_change_no_choice(taken, experiment):
     found = experiment(TAKES + "options: {TRAIN.PRINT_FREQ: 7}\n", "takes")
     assert dict(found.methods[2].options) == {"TRAIN.PRINT_FREQ": "7", "OPTIM.LR": "0.01"}
