@@ -21,7 +21,7 @@ _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
 _ETA = re.compile(r"\beta ([\d:]+(?: days?, [\d:]+)?)")
 _BAR = re.compile(r"(\d+)%\|")
-_ONE_LINE = "{percentage:3.0f}% {bar:24} {n_fmt} of {total_fmt} runs, {elapsed} gone, {remaining} left{postfix}"
+_ONE_LINE = "{percentage:3.0f}% {bar:16} {n_fmt}/{total_fmt} runs, {remaining} left{postfix}"
 _ROWS = 8  # lines of running runs that are shown at most
 
 
@@ -81,9 +81,9 @@ class Screen:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def finished(self, done: int, last: str) -> None:
-        """How many runs are finished by now, and the last of them in words."""
-        self.event(f"finished: {last}")
+    def finished(self, done: int, title: str, came: str) -> None:
+        """How many runs are finished by now; the last one's title, and what came of it."""
+        self.event(f"finished: {title}: {came}")
         self.bar.n = done
         self.bar.refresh()
 
@@ -120,13 +120,13 @@ class OneLine(Screen):
         self.bar.bar_format = _ONE_LINE
         self.bar.smoothing = 0.0  # tests are quick and trainings are not: the mean of all runs so far tells best
 
-    def finished(self, done: int, last: str) -> None:
-        """How many runs are finished by now, and the last of them in words."""
+    def finished(self, done: int, title: str, came: str) -> None:
+        """How many runs are finished by now; the last one's title, and what came of it, which a narrow line has too."""
         if not self.live and 10 * done // self.total > 10 * self.done // self.total:
             took = tqdm.format_interval(time.monotonic() - self.began)
-            print(f"{done} of {self.total} runs, {took} gone; {last}", file=sys.stderr, flush=True)
+            print(f"{done} of {self.total} runs, {took} gone; {title}: {came}", file=sys.stderr, flush=True)
         self.done = self.bar.n = done
-        self.bar.set_postfix_str(last)
+        self.bar.set_postfix_str(f"{came} {title}")
 
     def show(self, lines: Sequence[str]) -> None:
         """The line, whose time goes on."""

@@ -197,13 +197,13 @@ class Runner:
     def _finish(self, job: Job, stands: state.State) -> None:
         self.finished.add(job.folder)
         accuracy = stands.accuracy_pct
-        said = f"{job.title}: {'no test images' if accuracy is None else f'{accuracy:.2f}%'}"
+        came = "no test images" if accuracy is None else f"{accuracy:.2f}%"
         for child in self.jobs:  # its model may be another one than they were tested on
             of_this = child.folder in self.finished and child.needs and child.needs.folder == job.folder
             if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
                 self.finished.remove(child.folder)
                 self.waiting[child.folder] = child
-        self.screen.finished(len(self.finished), said)
+        self.screen.finished(len(self.finished), job.title, came)
 
     def _start(self) -> None:
         free = self.launcher.free()
