@@ -475,4 +475,4 @@ def test_table_of_the_paper_is_over_the_data_sets_that_are_there(bash):
 
 def test_demo_is_an_experiment(typed, tmp_path):
     (line,) = typed("demo.sh", JOBS="3")
-    assert line == "modprompt experiment run demo --report --jobs 3"
+    assert line == "modprompt experiment run demo --report --one-line --jobs 3"

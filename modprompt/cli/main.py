@@ -36,6 +36,9 @@ COMMANDS: Dict[str, Command] = {
     "experiment report": Command(
         "modprompt.experiments.reporting.report", "tables and figures of an experiment", python=(3, 11)
     ),
+    "experiment choose": Command(
+        "modprompt.experiments.reporting.choose", "choose settings of methods by validation images", python=(3, 11)
+    ),
     "experiment status": Command(
         "modprompt.experiments.running.status", "how the runs of an experiment stand", python=(3, 11)
     ),

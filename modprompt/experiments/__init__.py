@@ -3,7 +3,8 @@
 python -m modprompt experiment run FILE      runs what is not finished; stop it and start it at will
 python -m modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of what is done
 
-spec.py        an experiment file, read and checked; experiment.py, method.py: what it is then
+spec.py, method_reader.py   an experiment file, read and checked; plan.py, experiment.py, method.py: what it is then
+chosen.py      settings that were chosen by validation images, as a file; choosing.py: by which rule
 protocols.py   which runs a protocol is made of, and which table they fill
 rounds.py      what protocol active adds: acquisitions, budget, few-shot runs beside
 schedules.py   what a training takes of its search, of a method in two stages

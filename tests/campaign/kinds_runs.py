@@ -12,7 +12,7 @@ import numpy as np
 from lpclip.linear_probe import read_splits
 from modprompt.active import generators, picks_file, record
 from modprompt.errors import UserError
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import chosen, protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
@@ -32,6 +32,7 @@ from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fake_rounds import ask, finish_rounds
 from tests.modprompt.experiments.fake_rounds import record as active_record
 from tests.modprompt.experiments.fakes import finish
+from tests.modprompt.experiments.test_plan import PARTS
 from tests.modprompt.experiments.test_rounds import ROUNDS
 
 EXPERIMENT = "small.yaml"
@@ -134,6 +135,13 @@ def _read_notes(path: Path) -> Any:
     notes = Inputs(path.parent, None).notes
     refuse("" if notes else "nothing is noted: CLIPs are hashed again")
     return notes
+
+
+def _write_chosen(folder: Path) -> Path:
+    one = {"options": {"OPTIM.LR": "0.1"}, "accuracy_pct": 90.5, "by_dataset": {"digits": [[181, 200], [9, 10]]}}
+    method = {"trainer": "MPL", "config": "glyph", "settings": "0" * 12, "options": one["options"], "tries": [one]}
+    chosen.write(folder / "chosen.json", {"rule": "the best", "experiment": "tries", "methods": {"MPL": method}})
+    return folder / "chosen.json"
 
 
 def _write_record(folder: Path) -> Path:
@@ -290,6 +298,8 @@ def kinds() -> list[Kind]:
     return [
         Kind("config", YAML, _written("a.yaml", CONFIG), lambda path: read_settings(str(path))),
         Kind("experiment file", YAML, _written("small.yaml", FILE), spec.read),
+        Kind("experiment file with parts", YAML, _written("parts.yaml", PARTS), spec.read_plan),
+        Kind("chosen settings", JSON, _write_chosen, chosen.read, True, resealed),
         Kind(
             "descriptions", JSON, _written("phrases.json", phrases), lambda path: descriptions.read(str(path)).phrases
         ),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.experiments.plan import spec
-from modprompt.experiments.plan.experiment import Experiment, narrowed
+from modprompt.experiments.plan.plan import Plan, narrowed_plan, only
 from modprompt.experiments.plan.present import only_present
 from modprompt.runs.settings import pairs
 
@@ -34,15 +34,21 @@ def _absolute(path: str | Path) -> Path:
         raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """What says which runs are meant: --out, parts of the experiment, and KEY VALUE options of every run."""
-    add = parser.add_argument
-    add(
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """--out."""
+    parser.add_argument(
         "--out",
         type=_absolute,
         default=_absolute(_from_environment("OUT", "output")),
         help="output folder of all runs (default: $OUT, or output in the project or, installed, in the current folder)",
     )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """What says which runs are meant: --out, parts of the experiment, and KEY VALUE options of every run."""
+    add_out(parser)
+    add = parser.add_argument
+    add("--parts", nargs="+", default=[], metavar="NAME", help="only these parts of a file with parts")
     add("--datasets", nargs="+", default=[], metavar="NAME", help="only these data sets of the file")
     add("--methods", nargs="+", default=[], metavar="NAME", help="only these methods of the file")
     add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="only these seeds of the file")
@@ -58,22 +64,24 @@ def add_what_to_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--present", action="store_true", help="leave out data sets that are not under --data")
 
 
-def experiment_of(args: argparse.Namespace) -> Experiment:
-    """The experiment that the arguments mean.
+def plan_of(args: argparse.Namespace) -> Plan:
+    """What the arguments mean of an experiment file.
 
     Raises:
-        UserError: as spec.find, spec.read and narrowed.
+        UserError: as spec.find, spec.read_plan, only and narrowed_plan.
     """
-    whole = spec.read(spec.find(args.file), dict(pairs(args.options)))
-    parts = {part: getattr(args, part) for part in ("datasets", "methods", "seeds", "acquisitions")}
-    return narrowed(whole, **parts)
+    whole = only(spec.read_plan(spec.find(args.file), dict(pairs(args.options))), args.parts)
+    kinds = ("datasets", "methods", "seeds", "acquisitions")
+    return narrowed_plan(whole, **{kind: getattr(args, kind) for kind in kinds})
 
 
-def what_to_run(args: argparse.Namespace) -> Experiment:
-    """The experiment that the arguments of add_what_to_run mean.
+def what_to_run(args: argparse.Namespace) -> Plan:
+    """What the arguments of add_what_to_run mean.
 
     Raises:
-        UserError: as experiment_of and only_present.
+        UserError: as plan_of and only_present.
     """
-    experiment = experiment_of(args)
-    return only_present(experiment, args.data) if args.present else experiment
+    plan = plan_of(args)
+    if not args.present:
+        return plan
+    return plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts))

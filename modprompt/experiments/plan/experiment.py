@@ -12,8 +12,9 @@ from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.rounds import Rounds
 
 ACTIVE = "active"
+VALIDATION = "validation"
 OF_TREES = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")  # read from log files, too
-PROTOCOLS = (*OF_TREES, ACTIVE)
+PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
 CROSS = ("cross_dataset", "domain_generalisation")
 
 
@@ -54,6 +55,16 @@ def all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:
     return tuple(sorted({seed for method in methods for seed in method.seeds}))
 
 
+def names_in(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
+    """What an experiment can be narrowed to: its data sets, methods, seeds and acquisitions."""
+    return {
+        "datasets": experiment.datasets,
+        "methods": tuple(dict.fromkeys(method.family for method in experiment.methods)),
+        "seeds": experiment.seeds,
+        "acquisitions": experiment.active.acquisitions if experiment.active else (),
+    }
+
+
 def narrowed(
     experiment: Experiment,
     *,
@@ -67,18 +78,14 @@ def narrowed(
     Raises:
         UserError: if one of them is not in the experiment.
     """
-    families = list(dict.fromkeys(method.family for method in experiment.methods))
-    for what, given, known in (
-        ("--datasets", datasets, experiment.datasets),
-        ("--methods", methods, families),
-        ("--seeds", seeds, experiment.seeds),
-        ("--acquisitions", acquisitions, experiment.active.acquisitions if experiment.active else ()),
-    ):
-        for word in given:
+    given = {"datasets": datasets, "methods": methods, "seeds": seeds, "acquisitions": acquisitions}
+    for what, known in names_in(experiment).items():
+        for word in given[what]:
             if word not in known:
                 raise UserError(
-                    f"{what}: {experiment.name} has no {word!r}" + known_names(str(word), [str(k) for k in known])
+                    f"--{what}: {experiment.name} has no {word!r}" + known_names(str(word), [str(k) for k in known])
                 )
+    families = names_in(experiment)["methods"]
     kept = [
         method._replace(seeds=tuple(seed for seed in method.seeds if seed in (seeds or method.seeds)))
         for method in experiment.methods

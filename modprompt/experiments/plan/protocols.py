@@ -4,6 +4,7 @@ base2new              train on the base classes and test on them; test on the ne
 cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
+validation            train on the base classes, measure on all their validation images: what settings are chosen by
 active                train in rounds, each behind a choice of images to label; beside, the few-shot runs of that budget
 
 A method that trains nothing is tested alone. A two-stage method searches first, on the classes and shots of its
@@ -15,7 +16,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Callable, Iterator, NamedTuple
 
-from modprompt.experiments.plan.experiment import ACTIVE, CROSS, Experiment
+from modprompt.experiments.plan.experiment import ACTIVE, CROSS, VALIDATION, Experiment
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.rounds import FEW_SHOT
 
@@ -158,6 +159,37 @@ def _few_shot(experiment: Experiment) -> Iterator[Job]:
                     yield from _staged(job, partial(folder, dataset, shots))
 
 
+def _validation(experiment: Experiment) -> Iterator[Job]:
+    """Trainings and tests that see the base classes alone, and no test image."""
+    (shots,) = experiment.shots
+    seen = (("DATASET.SUBSAMPLE_CLASSES", "base"), ("TEST.SPLIT", "val"))
+
+    def folder(dataset: str, method: Method) -> str:
+        return f"validation/train/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+
+    for dataset in experiment.datasets:
+        for method in experiment.methods:
+            for seed in method.seeds:
+                test = Job(
+                    method,
+                    dataset,
+                    VALIDATION,
+                    seed,
+                    folder=f"validation/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{shots}/seed{seed}",
+                    parent=None,
+                    tests=True,
+                    options=(("DATASET.NUM_SHOTS", "-1"), *seen),  # which keeps all validation images
+                )
+                if method.trains:
+                    where = f"{folder(dataset, method)}/seed{seed}"
+                    options = (("DATASET.NUM_SHOTS", str(shots)), *seen)
+                    training = test._replace(column="training", folder=where, tests=False, options=options)
+                    stages = _staged(training, partial(folder, dataset))
+                    yield from stages
+                    test = test._replace(parent=stages[-1], search=stages[-1].search)
+                yield test
+
+
 def _active(experiment: Experiment) -> Iterator[Job]:
     rounds = experiment.active
     assert rounds is not None  # spec.py reads them with this protocol
@@ -191,15 +223,16 @@ def new_of(column: str) -> str:
 
 def wanted(experiment: Experiment) -> Iterator[Job]:
     """All runs that an experiment's numbers are made of, also one that several methods have in common."""
-    make = {"base2new": _base2new, "few_shot": _few_shot, ACTIVE: _active}.get(experiment.protocol, _cross)
-    return make(experiment)
+    of_protocol = {"base2new": _base2new, "few_shot": _few_shot, ACTIVE: _active, VALIDATION: _validation}
+    return of_protocol.get(experiment.protocol, _cross)(experiment)
 
 
-def jobs(experiment: Experiment) -> list[Job]:
-    """All runs of an experiment, each once, behind the search and the training it needs."""
+def jobs(*experiments: Experiment) -> list[Job]:
+    """All runs of some experiments, each once, behind the search and the training it needs."""
     once: dict[str, Job] = {}
-    for job in wanted(experiment):
-        once.setdefault(job.folder, job)  # a search may serve many seeds and methods
+    for experiment in experiments:
+        for job in wanted(experiment):
+            once.setdefault(job.folder, job)  # a search may serve many seeds and methods
     return list(once.values())
 
 
@@ -209,6 +242,8 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
         return ("base", "new")
     if experiment.protocol in CROSS:
         return ("accuracy",)
+    if experiment.protocol == VALIDATION:
+        return (VALIDATION,)
     if experiment.active is not None:
         return tuple(dict.fromkeys(name for method in experiment.lines for name in columns_of(method, experiment)))
     zero = () if all(method.trains for method in experiment.methods) else ("0",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Self, Sequence
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
@@ -17,13 +17,19 @@ class Reader:
 
     Args:
         path: the file.
+        part: the place of the part that is read, for complaints; empty for the whole file.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, part: str = ""):
+        self.path, self.part = path, part
+
+    def within(self, part: str) -> Self:
+        """A reader of a part of the same file."""
+        return type(self)(self.path, part)
 
     def fault(self, place: str, what: str) -> UserError:
         """The error for what is wrong at a place."""
+        place = ": ".join(filter(None, [self.part, place]))
         return UserError(f"{self.path}: {place}: {what}" if place else f"{self.path}: {what}")
 
     def content(self) -> dict[str, Any]:

@@ -25,161 +25,33 @@ methods:
 highlight: MPL                  # the method of the gain figure; the last one without it
 notes: text under the report's tables
 slurm: {timeout_min: 120}       # submitit's settings of a job
+grid: {KEY: [VALUE, ...]}       # for every method that trains
+chosen: settings.json           # of `experiment choose`: settings of every method that trains
+parts:                          # in place of a protocol: several, run and reported together
+  NAME: {title: ..., protocol: ..., datasets: [...], methods: [MPL]}  # some of the file's methods; all without it
 """
 
 from __future__ import annotations
 
-import itertools
-import math
+import re
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan import rounds
+from modprompt.experiments.plan import chosen, rounds
 from modprompt.experiments.plan.experiment import ACTIVE, CROSS, PROTOCOLS, Experiment, all_seeds
-from modprompt.experiments.plan.method import Method, short_names
-from modprompt.experiments.plan.reading import Reader
-from modprompt.experiments.plan.schedules import OF_SCHEDULE
-from modprompt.methods.schedule_files import placed
-from modprompt.methods.table import configs_of, row_of, sides_of
-from modprompt.runs.settings import as_text
+from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.method_reader import MethodReader, Shared
+from modprompt.experiments.plan.plan import Plan
 
 FILES = places.configs() / "experiments"
-OF_PROTOCOL = (
-    "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
+_OF_PART = (
+    *(field for field in Experiment._fields if field not in ("name", "active", "slurm")), *rounds.KEYS,
 )  # fmt: skip
-KEYS = (
-    *(field for field in Experiment._fields if field not in ("name", "active")), "options", "import", "image_cache",
-    *rounds.KEYS,
-)  # fmt: skip
-_OF_METHOD = ("trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed", "few_shot")
-_MOST_VARIANTS = 10_000
-_OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
-
-
-class _Reader(Reader):
-    """Reads parts of an experiment file."""
-
-    def options(self, value: Any, place: str, folder: Path | None = None) -> dict[str, str]:
-        """Settings as text; files of schedules are found from a folder, without one from this file's."""
-        options = {}
-        for key, item in self.mapping(value or {}, place).items():
-            if key in rounds.SET_HERE:
-                raise self.fault(place, f"{key} is not to be set here; protocol active has {', '.join(rounds.KEYS)}")
-            if key in OF_PROTOCOL:
-                raise self.fault(place, f"{key} is not to be set here; see datasets, shots, seeds and trainer")
-            if isinstance(item, dict) or item is None:
-                raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
-            text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
-            options[key] = placed(key, text, folder or self.path.parent)
-        return options
-
-    def grid(self, value: Any, place: str) -> dict[str, list[str]]:
-        axes = {}
-        for key, values in self.mapping(value or {}, place).items():
-            if not isinstance(values, list) or not values:
-                raise self.fault(place, f"{key}: a list of values is expected, got {values!r}")
-            axes[key] = list(self.options({key: item}, place)[key] for item in values)
-            if len(set(axes[key])) < len(axes[key]):
-                raise self.fault(place, f"{key}: a value stands twice in {', '.join(axes[key])}")
-        return axes
-
-    def config(self, word: str, trainer: str, place: str) -> Path:
-        if "/" in word or word.endswith(".yaml"):
-            path = (self.path.parent / word).resolve()
-        else:
-            path = places.configs() / "trainers" / configs_of(trainer) / f"{word}.yaml"
-        if not path.is_file():
-            there = sorted(p.stem for p in path.parent.glob("*.yaml"))
-            raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
-        return path
-
-    def method(
-        self,
-        label: str,
-        value: Any,
-        seeds: tuple[int, ...],
-        shared: dict[str, str],
-        last: dict[str, str],
-        imports: tuple[str, ...],
-    ) -> Iterator[Method]:
-        place = f"methods: {label}"
-        content = self.mapping(value, place)
-        self.known(content, _OF_METHOD, place)
-        trainer = str(self.needed(content, "trainer", place))
-        config = self.config(str(self.needed(content, "config", place)), trainer, place)
-        own = {**shared, **self.options(content.get("options"), place + ": options"), **last}
-        axes = self.grid(content.get("grid"), place + ": grid")
-        for key in axes:
-            if key in own:
-                raise self.fault(place, f"{key} is an axis of the grid and set to {own[key]} as an option too")
-        seeds = self.numbers(content["seeds"], place + ": seeds", 0) if "seeds" in content else seeds
-        names = short_names(list(axes))
-        search_seed = (
-            self.numbers(content["search_seed"], place + ": search_seed", 0) if "search_seed" in content else ()
-        )
-        if len(search_seed) > 1 or ("search_seed" in content and "search" not in content):
-            raise self.fault(place, "search_seed is one seed, of the method's search")
-        variants = math.prod(map(len, axes.values()))
-        if variants > _MOST_VARIANTS:
-            raise self.fault(place + ": grid", f"{variants:,} variants, at most {_MOST_VARIANTS:,} are run")
-        for values in itertools.product(*axes.values()):
-            point = tuple(zip(axes, values))
-            where = ", ".join(f"{names[key]} {text}" for key, text in point)
-            made = Method(
-                label=f"{label} {where}".strip(),
-                family=label,
-                trainer=trainer,
-                config=config,
-                options=tuple({**own, **dict(point)}.items()),
-                seeds=seeds,
-                point=point,
-                published=str(content.get("published", label if not axes else "")),
-                imports=imports,
-                search_seed=search_seed[0] if search_seed else None,
-            )
-            if "search" in content:
-                made = made._replace(search=self.search(content["search"], made, shared, last))
-            if "few_shot" in content:
-                beside = self.stage(content["few_shot"], f"{place}: few_shot", made, shared, last)
-                made = made._replace(few_shot=beside)
-            yield made
-
-    def search(self, value: Any, method: Method, shared: dict[str, str], last: dict[str, str]) -> Method:
-        """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
-        place = f"methods: {method.family}: search"
-        if not sides_of(method.trainer):
-            raise self.fault(place, f"{method.trainer} is no method of ours whose schedule can be given")
-        for key, _ in method.options:
-            if key.startswith(f"{row_of(method.trainer).node}.") and key.rpartition(".")[2].startswith(OF_SCHEDULE):
-                raise self.fault(place, f"{key} is set, which a search is to find")
-        return self.stage(value, place, method, shared, last)
-
-    def stage(self, value: Any, place: str, method: Method, shared: dict[str, str], last: dict[str, str]) -> Method:
-        """Other runs of a method: under a trainer, config and options of their own, on its CLIP and images."""
-        content = self.mapping(value, place)
-        self.known(content, ("trainer", "config", "options"), place)
-        trainer = str(self.needed(content, "trainer", place))
-        own = self.options(content.get("options"), place + ": options")
-        same = {key: text for key, text in method.options if key.startswith(_OF_BOTH_STAGES)}
-        return method._replace(
-            label=method.family,
-            trainer=trainer,
-            config=self.config(str(self.needed(content, "config", place)), trainer, place),
-            options=tuple({**shared, **same, **own, **last}.items()),
-            point=(),
-            search_seed=None,
-        )
-
-    def datasets(self, value: Any, place: str) -> tuple[str, ...]:
-        names = self.names(value, place)
-        there = sorted(path.stem for path in (places.configs() / "datasets").glob("*.yaml"))
-        for name in names:
-            if name not in there:
-                raise self.fault(place, f"there is no data set {name!r}" + known_names(name, there))
-        return names
+_NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
+KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "chosen", "parts")
 
 
 def find(name: str) -> Path:
@@ -198,7 +70,19 @@ def find(name: str) -> Path:
 
 
 def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
-    """The experiment of a file.
+    """The experiment of a file with one protocol; see read_plan.
+
+    Raises:
+        UserError: as read_plan, and if the file has parts.
+    """
+    plan = read_plan(path, options)
+    if plan.has_parts:
+        raise UserError(f"{path}: has parts, where a file with one protocol is needed")
+    return plan.parts[0]
+
+
+def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
+    """The experiments of a file.
 
     Args:
         path: the file.
@@ -207,21 +91,65 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     Raises:
         UserError: on a missing or unknown key, data set or config, and on values that do not fit; the place is named.
     """
-    reader = _Reader(path)
+    reader = MethodReader(path)
     content = reader.content()
     reader.known(content, KEYS, "")
+    shared = _shared(reader, content, options)
+    title, notes = str(content.get("title") or path.stem), str(content.get("notes") or "").strip()
+    if "parts" in content:
+        parts = tuple(_parts(reader, content, shared))
+    else:
+        parts = (_experiment(reader, content, shared, path.stem),)
+    return Plan(path.stem, title, notes, reader.mapping(content.get("slurm") or {}, "slurm"), parts, "parts" in content)
+
+
+def _shared(reader: MethodReader, content: Mapping[str, Any], options: Mapping[str, str] | None) -> Shared:
+    file = content.get("chosen")
+    if "chosen" in content and (not isinstance(file, str) or not file):
+        raise reader.fault("chosen", f"the name of a file is expected, got {file!r}")
+    return Shared(
+        seeds=reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0),
+        options=reader.options(content.get("options"), "options"),
+        last=reader.options(dict(options or {}), "command line", Path.cwd()),
+        imports=reader.names(content["import"], "import") if "import" in content else (),
+        grid=reader.grid(content.get("grid"), "grid"),
+        chosen=chosen.read((reader.path.parent / file).resolve()) if file else None,
+    )
+
+
+def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> Iterator[Experiment]:
+    """The parts of a file: each has what the file says for all, but for what it says itself."""
+    common = {key: value for key, value in content.items() if key not in ("parts", "slurm", "title", "notes")}
+    methods = reader.mapping(reader.needed(content, "methods", ""), "methods")
+    for name, value in reader.mapping(reader.needed(content, "parts", ""), "parts").items():
+        place = f"parts: {name}"
+        if not _NAME_OF_PART.fullmatch(name):
+            raise reader.fault(place, "a part's name is a letter, then letters, digits and _: it names a folder")
+        part = reader.mapping(value, place)
+        reader.known(part, _OF_PART, place)
+        kept = list(methods)
+        if "methods" in part:
+            kept = list(reader.names(part["methods"], f"{place}: methods"))
+            for word in kept:
+                if word not in methods:
+                    raise reader.fault(f"{place}: methods", f"there is no {word!r}{known_names(word, list(methods))}")
+        whole = {**common, **part, "methods": {label: methods[label] for label in methods if label in kept}}
+        if "highlight" not in part and whole.get("highlight") not in kept:
+            whole.pop("highlight", None)
+        yield _experiment(reader.within(place), whole, shared, name)
+
+
+def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared, name: str) -> Experiment:
     protocol = str(reader.needed(content, "protocol", ""))
     if protocol not in PROTOCOLS:
         raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
-    seeds = reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0)
-    shared = reader.options(content.get("options"), "options")
-    last = reader.options(dict(options or {}), "command line", Path.cwd())
-    imports = reader.names(content["import"], "import") if "import" in content else ()
+    if "seeds" in content:
+        shared = shared._replace(seeds=reader.numbers(content["seeds"], "seeds", 0))
     image_cache = reader.flag(content.get("image_cache", True), "image_cache")
     methods = [
         method._replace(image_cache=image_cache)
         for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items()
-        for method in reader.method(label, value, seeds, shared, last, imports)
+        for method in reader.method(label, value, shared)
     ]
     active = rounds.read(reader, content, methods) if protocol == ACTIVE else None
     if active is None:
@@ -229,8 +157,8 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     if "source" in content and protocol not in CROSS:
         raise reader.fault("source", f"protocol {protocol} has none")
     experiment = Experiment(
-        name=path.stem,
-        title=str(content.get("title") or path.stem),
+        name=name,
+        title=str(content.get("title") or name),
         protocol=protocol,
         datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
         source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
@@ -246,7 +174,7 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     return experiment
 
 
-def _shots(reader: _Reader, content: Mapping[str, Any], protocol: str) -> tuple[int, ...]:
+def _shots(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> tuple[int, ...]:
     several = protocol == "few_shot"
     shots = reader.numbers(content.get("shots", [1, 2, 4, 8, 16] if several else 16), "shots", 1)
     if len(shots) > 1 and not several:
@@ -254,7 +182,7 @@ def _shots(reader: _Reader, content: Mapping[str, Any], protocol: str) -> tuple[
     return shots
 
 
-def _check_whole(reader: _Reader, experiment: Experiment) -> None:
+def _check_whole(reader: MethodReader, experiment: Experiment) -> None:
     if experiment.source in experiment.datasets:
         raise reader.fault("datasets", f"{experiment.source} is the source; it is tested anyway")
     families = {method.family for method in experiment.methods}
@@ -276,7 +204,7 @@ def _check_whole(reader: _Reader, experiment: Experiment) -> None:
             raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")
 
 
-def _check_searches(reader: _Reader, experiment: Experiment) -> None:
+def _check_searches(reader: MethodReader, experiment: Experiment) -> None:
     """Searches of one name are one search: that of all methods that ask for it."""
     seen: dict[tuple[str, str], Method] = {}
     for method in experiment.methods:

@@ -120,7 +120,7 @@ def _anchor(key: str, number: int) -> str:
     return key if re.fullmatch(r"(?!figures$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
 
 
-def page(
+def body(
     sections: Sequence[Section],
     figures: Sequence[Figure],
     folder: Path,
@@ -128,8 +128,9 @@ def page(
     about: str,
     notes: dict[str, Sequence[str]],
     more: More = NOTHING_MORE,
+    name: str = "",
 ) -> str:
-    """The page: the average first, then figures, then each data set, then lists of what is lacking and of sources.
+    """What a report's page holds: the average first, then figures, each data set, lists of what is lacking and sources.
 
     Args:
         sections: the tables; the average, if there is one, is the last.
@@ -139,9 +140,11 @@ def page(
         about: what the numbers are.
         notes: lists by their headings.
         more: what else is shown.
+        name: what its places begin with, so that a page can hold several; empty where there is one.
     """
     ordered = [*sections[-1:], *sections[:-1]]
-    places = [_anchor(section.key, number) for number, section in enumerate(ordered)]
+    start = f"{name}-" if name else ""
+    places = [start + _anchor(section.key, number) for number, section in enumerate(ordered)]
     links = "".join(f'<a href="#{place}">{html_text(one.key)}</a>' for place, one in zip(places, ordered))
     own = [_close(one.key, figures, folder, more) for one in ordered]
     blocks = [
@@ -156,27 +159,24 @@ def page(
     seen = "".join(own[:1]) + "".join(f"<h3>{html_text(place)}</h3>{one}" for place, one in others.items())
     seen = f"<h2>classes and images</h2>{seen}" if seen else ""
     if general:
-        links += '<a href="#figures">figures</a>'
+        links += f'<a href="#{start}figures">figures</a>'
     lists = "".join(_list(heading, lines) for heading, lines in notes.items())
     rest = "".join(
         f"<section>{block}{close}{detail}</section>" for block, close, detail in zip(blocks[1:], own[1:], details[1:])
     )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html_text(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{policy(STYLE, SORTING)}<style>{STYLE}</style></head><body><h1>{html_text(title)}</h1>"
-        f'<p class="about">{html_text(about)}</p><nav>{links}</nav>'
-        f"{_first(ordered, ''.join(blocks[:1]), general)}{''.join(details[:1])}{seen}"
-        f'<div class="grid">{rest}</div>{lists}<script>{SORTING}</script></body></html>\n'
+        f'<h1>{html_text(title)}</h1><p class="about">{html_text(about)}</p><nav>{links}</nav>'
+        f"{_first(ordered, ''.join(blocks[:1]), general, f'{start}figures')}{''.join(details[:1])}{seen}"
+        f'<div class="grid">{rest}</div>{lists}'
     )
 
 
-def _first(ordered: Sequence[Section], table: str, figures: Sequence[str]) -> str:
+def _first(ordered: Sequence[Section], table: str, figures: Sequence[str], place: str) -> str:
     """The first table and the figures; beside a narrow table the first of them, where there is room."""
     if not figures:
         return table
     beside = 1 if len(ordered[0].columns) <= _NARROW else 0
-    heading = '<h2 id="figures">figures</h2>'
+    heading = f'<h2 id="{place}">figures</h2>'
     top = f'<div class="grid"><section>{table}</section><section>{heading}{figures[0]}</section></div>'
     rest = f'<div class="figures">{"".join(figures[beside:])}</div>'
     return f"{top if beside else table + heading}{rest}"
@@ -186,3 +186,43 @@ def _elsewhere(figures: Sequence[Figure], more: More, keys: Sequence[str]) -> li
     """Data sets that have no table of their own, of which there is something to see."""
     places = [*(figure.place for figure in figures), *more.mistakes, *more.attention]
     return [place for place in dict.fromkeys(places) if place and place not in keys]
+
+
+def page(
+    sections: Sequence[Section],
+    figures: Sequence[Figure],
+    folder: Path,
+    title: str,
+    about: str,
+    notes: dict[str, Sequence[str]],
+    more: More = NOTHING_MORE,
+) -> str:
+    """The page of one report; see body."""
+    return whole(title, body(sections, figures, folder, title, about, notes, more))
+
+
+def whole(title: str, content: str) -> str:
+    """A page around what it holds."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html_text(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"{policy(STYLE, SORTING)}<style>{STYLE}</style></head>"
+        f"<body>{content}<script>{SORTING}</script></body></html>\n"
+    )
+
+
+def whole_of_parts(title: str, about: str, parts: Sequence[tuple[str, str]], bodies: Sequence[str]) -> str:
+    """One page of several reports.
+
+    Args:
+        title: of all.
+        about: what they are.
+        parts: (name, title) of each, the name as `body` was given it.
+        bodies: what each one's page holds.
+    """
+    links = "".join(f'<a href="#{name}">{html_text(said)}</a>' for name, said in parts)
+    sections = "".join(
+        f'<section class="part" id="{name}">{content}</section>' for (name, _), content in zip(parts, bodies)
+    )
+    said = f'<p class="about">{html_text(about)}</p>' if about else ""
+    return whole(title, f"<header><h1>{html_text(title)}</h1>{said}<nav>{links}</nav></header>{sections}")

@@ -6,6 +6,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 100rem; }
 h1 { font-size: 1.5rem; line-height: 1.25; }
+.part { border-top: 2px solid var(--line); margin-top: 2.5rem; }
 h2 { font-size: 1.15rem; margin: 1.5rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 nav { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .9rem; }

@@ -20,6 +20,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment
 from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.plan import Plan
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import (
     close_figures,
@@ -76,40 +77,73 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def folder_of(experiment: Experiment, out: Path) -> Path:
-    """Where an experiment's report goes."""
-    return out / "reports" / experiment.name
+def folder_of(plan: Plan, out: Path) -> Path:
+    """Where a report goes."""
+    return out / "reports" / plan.name
 
 
-def gather(args: argparse.Namespace) -> tuple[Experiment, Results]:
-    """The experiment and all its results.
+def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
+    """What was planned, and the results of each of its parts.
 
     Raises:
         UserError: on a fault in the file or a folder without runs.
     """
     trees = list(args.trees)
     if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
-        experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
-        results = of_experiment(experiment, [])  # no runs of ours
+        one = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
+        plan = Plan(one.name, one.title, one.notes, {}, (one,))
+        found = [of_experiment(one, [])]  # no runs of ours
         trees.insert(0, f"logs={args.file}")
     else:
-        experiment = arguments.experiment_of(args)
+        plan = arguments.plan_of(args)
         inputs = Inputs(args.out, args.data)
-        states = state.of_all(jobs(experiment), args.out, inputs)
-        results = of_experiment(experiment, states, args.out)
+        states = state.of_all(jobs(*plan.parts), args.out, inputs)
+        found = [of_experiment(part, states, args.out) for part in plan.parts]
         for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
-    if experiment.active is not None and trees:
+    if trees and len(found) > 1:
+        raise UserError(f"--with: {plan.name} has several parts: name one, --parts {plan.parts[0].name}")
+    if plan.parts[0].active is not None and trees:
         raise UserError("--with: the log files of rounds do not say their labels: protocol active takes no other trees")
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()
         root = Path(folder if labelled else word)
-        add_tree(results, experiment, root, label if labelled else root.absolute().name)
-    return experiment, results
+        add_tree(found[0], plan.parts[0], root, label if labelled else root.absolute().name)
+    return plan, found
 
 
-def write(experiment: Experiment, results: Results, folder: Path, data: Path | None = None, attention: int = 0) -> None:
+def write_plan(
+    plan: Plan, found: Sequence[Results], folder: Path, data: Path | None = None, attention: int = 0
+) -> None:
+    """Write the report of a plan and print its tables: of parts each into a folder of its own, and one page of all.
+
+    Args:
+        plan: what was to be run.
+        found: the results of each of its parts.
+        folder: of the report.
+        data: folder of the data sets, where the pictures of the page are.
+        attention: how many test images of each data set are shown with what methods look at.
+    """
+    if not plan.has_parts:
+        write(plan.parts[0], found[0], folder, data, attention)
+        return
+    bodies = [
+        write(part, results, folder / part.name, data, attention, part.name) for part, results in zip(plan.parts, found)
+    ]
+    links = [(part.name, part.title) for part in plan.parts]
+    write_whole(folder / "index.html", page.whole_of_parts(plan.title, plan.notes, links, bodies))
+    print("\n".join(filter(None, [plan.notes, f"Written to {folder}: index.html, the page of all parts"])))
+
+
+def write(
+    experiment: Experiment,
+    results: Results,
+    folder: Path,
+    data: Path | None = None,
+    attention: int = 0,
+    part: str = "",
+) -> str:
     """Write all files of a report into a folder, each whole, and print the tables.
 
     Args:
@@ -118,6 +152,10 @@ def write(experiment: Experiment, results: Results, folder: Path, data: Path | N
         folder: of the report.
         data: folder of the data sets, where the pictures of the page are.
         attention: how many test images of each data set are shown with what methods look at.
+        part: what it is called on a page of several; empty if it is alone.
+
+    Returns:
+        What its page holds, in HTML.
     """
     has_rounds = experiment.active is not None
     sections = (round_tables if has_rounds else table).sections(experiment, results)
@@ -145,22 +183,24 @@ def write(experiment: Experiment, results: Results, folder: Path, data: Path | N
     if has_rounds:
         write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
     pictures = [*drawn, *close.figures]
-    write_whole(folder / "index.html", page.page(sections, pictures, folder, experiment.title, about, notes, more))
+    body = page.body(sections, pictures, folder, experiment.title, about, notes, more, part)
+    write_whole(folder / "index.html", page.whole(experiment.title, body))
     print(text)
     files = ["index.html", "report.md", "report.csv", "report.tex", report_json.FILE_NAME]
     files += ["rounds.csv"] if has_rounds else []
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
+    return body
 
 
 def _main(argv: list[str] | None) -> int:
     args = parse(argv)
     if args.attention < 0:
         raise UserError(f"--attention must be 0 or more, got {args.attention}")
-    experiment, results = gather(args)
-    write(experiment, results, args.to or folder_of(experiment, args.out), args.data, args.attention)
-    return 1 if table.lacking(results) else 0
+    plan, found = gather(args)
+    write_plan(plan, found, args.to or folder_of(plan, args.out), args.data, args.attention)
+    return 1 if any(map(table.lacking, found)) else 0
 
 
 def main(argv: list[str] | None = None) -> int:

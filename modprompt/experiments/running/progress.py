@@ -1,10 +1,11 @@
-"""Progress: one live line per running run and an overall bar; without a terminal, a line per event."""
+"""Progress: one live line per running run and an overall bar, or one line for all; else a line per event."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -20,6 +21,7 @@ _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
 _ETA = re.compile(r"\beta ([\d:]+(?: days?, [\d:]+)?)")
 _BAR = re.compile(r"(\d+)%\|")
+_ONE_LINE = "{percentage:3.0f}% {bar:16} {n_fmt}/{total_fmt} runs, {remaining} left{postfix}"
 _ROWS = 8  # lines of running runs that are shown at most
 
 
@@ -79,8 +81,9 @@ class Screen:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def finished(self, done: int) -> None:
-        """How many runs are finished by now."""
+    def finished(self, done: int, title: str, came: str) -> None:
+        """How many runs are finished by now; the last one's title, and what came of it."""
+        self.event(f"finished: {title}: {came}")
         self.bar.n = done
         self.bar.refresh()
 
@@ -102,3 +105,29 @@ class Screen:
         for row in self.rows:
             row.close()
         self.bar.close()
+
+
+class OneLine(Screen):
+    """One line for all runs: how many are finished, how long it takes, and the newest number.
+
+    Without a terminal it is a line for each tenth of the runs. What goes wrong has a line of its own, as ever.
+    """
+
+    def __init__(self, total: int, done: int):
+        super().__init__(total, done)
+        self.total, self.done, self.began = total, done, time.monotonic()
+        self.bar.set_description_str("")
+        self.bar.bar_format = _ONE_LINE
+        self.bar.smoothing = 0.0  # tests are quick and trainings are not: the mean of all runs so far tells best
+
+    def finished(self, done: int, title: str, came: str) -> None:
+        """How many runs are finished by now; the last one's title, and what came of it, which a narrow line has too."""
+        if not self.live and 10 * done // self.total > 10 * self.done // self.total:
+            took = tqdm.format_interval(time.monotonic() - self.began)
+            print(f"{done} of {self.total} runs, {took} gone; {title}: {came}", file=sys.stderr, flush=True)
+        self.done = self.bar.n = done
+        self.bar.set_postfix_str(f"{came} {title}")
+
+    def show(self, lines: Sequence[str]) -> None:
+        """The line, whose time goes on."""
+        self.bar.refresh()

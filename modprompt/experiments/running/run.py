@@ -22,10 +22,10 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
-from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.plan import Plan
 from modprompt.experiments.plan.protocols import Job
-from modprompt.experiments.running import local, slurm, stale, state, status
+from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found, report, signals_handled, signals_here
 from modprompt.runs.rounds import EXIT_WAITING
@@ -45,6 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
     add("--jobs", type=int, default=None, help="runs at a time (default: one per GPU; without one, per core up to 4)")
     add("--cold", action="store_true", help="start every run as a program of its own, which imports all it needs")
+    add("--one-line", action="store_true", help="show one line of progress for all runs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings of a job, over the file's")
     add("--cancel", action="store_true", help="take this experiment's runs out of the Slurm queue")
     args = parser.parse_args(argv)
@@ -53,7 +54,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
+def launcher_of(args: argparse.Namespace, plan: Plan) -> Launcher:
     """The launcher that the command line asks for.
 
     Raises:
@@ -71,9 +72,9 @@ def launcher_of(args: argparse.Namespace, experiment: Experiment) -> Launcher:
             given[key] = yaml_text.parse(value)
         except Refused:
             raise UserError(f"--slurm: {key}: {value!r} is no value") from None
-    settings = {**slurm.DEFAULTS, **experiment.slurm, **given}
+    settings = {**slurm.DEFAULTS, **plan.slurm, **given}
     cluster = str(settings.pop("cluster", "slurm"))
-    name = re.sub(r"[^\w.-]+", "_", experiment.name)
+    name = re.sub(r"[^\w.-]+", "_", plan.name)
     return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
 
 
@@ -133,7 +134,7 @@ def tell(summary: Summary, total: int) -> None:
         print("The same command goes on with a run once no label is missing in its file")
 
 
-def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job], inputs: Inputs) -> int:
+def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inputs) -> int:
     """Run what is not finished.
 
     Returns:
@@ -144,8 +145,9 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
     """
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
-    launcher = launcher_of(args, experiment)
-    runner = Runner(jobs, args.out, args.data, launcher, inputs)
+    launcher = launcher_of(args, plan)
+    screen = progress.OneLine if args.one_line else progress.Screen
+    runner = Runner(jobs, args.out, args.data, launcher, inputs, screen)
     try:
         with stopped_by_signals(runner):
             summary = runner.run()
@@ -161,8 +163,8 @@ def start(args: argparse.Namespace, experiment: Experiment, jobs: Sequence[Job],
         from modprompt.experiments.reporting import report as reports  # late: few need them, and they bring numpy
         from modprompt.experiments.reporting import results
 
-        found = results.of_experiment(experiment, states, args.out)
-        reports.write(experiment, found, reports.folder_of(experiment, args.out), args.data)
+        found = [results.of_experiment(part, states, args.out) for part in plan.parts]
+        reports.write_plan(plan, found, reports.folder_of(plan, args.out), args.data)
     return 0 if summary.complete else EXIT_WAITING if summary.asks else 1
 
 
@@ -172,8 +174,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: on a fault in the experiment.
     """
-    experiment = arguments.what_to_run(args)
-    jobs = protocols.jobs(experiment)
+    plan = arguments.what_to_run(args)
+    jobs = protocols.jobs(*plan.parts)
     inputs = Inputs(args.out, args.data)
     if args.status:
         print("\n".join(status.lines(jobs, args.out, inputs)))
@@ -191,7 +193,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         dry_run(states, args.out, args.data)
         return 0
-    return start(args, experiment, jobs, inputs)
+    return start(args, plan, jobs, inputs)
 
 
 @left_as_found()

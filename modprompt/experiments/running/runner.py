@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import NamedTuple, Protocol, Sequence
+from typing import Callable, NamedTuple, Protocol, Sequence
 
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import Job
@@ -82,9 +82,18 @@ class Runner:
         data: folder of the data sets.
         launcher: where they run.
         inputs: what results are held against.
+        screen: makes what progress is shown on, of the number of runs and that of the finished ones.
     """
 
-    def __init__(self, jobs: Sequence[Job], out: Path, data: Path, launcher: Launcher, inputs: Inputs | None = None):
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        out: Path,
+        data: Path,
+        launcher: Launcher,
+        inputs: Inputs | None = None,
+        screen: Callable[[int, int], progress.Screen] = progress.Screen,
+    ):
         self.jobs, self.out, self.data, self.launcher = list(jobs), out, data, launcher
         self.inputs = inputs
         self.waiting: dict[str, Job] = {}  # by folder, as all below
@@ -97,7 +106,7 @@ class Runner:
         self.began = time.time()
         self.stop = threading.Event()  # for signal handlers: looked at where nothing is half done
         self._sort_in()
-        self.screen = progress.Screen(len(self.jobs), len(self.finished))
+        self.screen = screen(len(self.jobs), len(self.finished))
 
     def _sort_in(self) -> None:
         for job, stands in state.of_all(self.jobs, self.out, self.inputs):
@@ -188,13 +197,13 @@ class Runner:
     def _finish(self, job: Job, stands: state.State) -> None:
         self.finished.add(job.folder)
         accuracy = stands.accuracy_pct
-        self.screen.event(f"finished: {job.title}: {'no test images' if accuracy is None else f'{accuracy:.2f}%'}")
+        came = "no test images" if accuracy is None else f"{accuracy:.2f}%"
         for child in self.jobs:  # its model may be another one than they were tested on
             of_this = child.folder in self.finished and child.needs and child.needs.folder == job.folder
             if of_this and state.of(child, self.out, self.inputs).name != state.FINISHED:
                 self.finished.remove(child.folder)
                 self.waiting[child.folder] = child
-        self.screen.finished(len(self.finished))
+        self.screen.finished(len(self.finished), job.title, came)
 
     def _start(self) -> None:
         free = self.launcher.free()

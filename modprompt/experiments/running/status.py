@@ -53,7 +53,7 @@ def _main(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_what_to_run(parser)
     args = parser.parse_args(argv)
-    print("\n".join(lines(protocols.jobs(arguments.what_to_run(args)), args.out, Inputs(args.out, args.data))))
+    print("\n".join(lines(protocols.jobs(*arguments.what_to_run(args).parts), args.out, Inputs(args.out, args.data))))
 
 
 @left_as_found()

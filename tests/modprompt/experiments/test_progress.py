@@ -30,18 +30,18 @@ def test_last_line_in_few_words(line, expected):
 def test_screen_without_a_terminal_tells_events_alone(capsys):
     screen = progress.Screen(3, 1)
     screen.show(["a run: epoch 1/2"])
-    screen.event("finished: a run")
-    screen.finished(2)
+    screen.event("failed: another")
+    screen.finished(2, "a run", "50.00%")
     screen.close()
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "finished: a run\n")
+    assert (out, err) == ("", "failed: another\nfinished: a run: 50.00%\n")
 
 
 def test_screen_on_a_terminal_has_a_line_per_run_and_a_bar(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     screen = progress.Screen(30, 1)
     screen.show([f"run {number}: epoch 1/2" for number in range(20)])
-    screen.finished(2)
+    screen.finished(2, "a run", "50.00%")
     screen.close()
     err = capsys.readouterr().err
     assert "run 6: epoch 1/2" in err
@@ -63,3 +63,41 @@ def test_status_is_told_from_the_files(jobs, tmp_path):
     assert lines[0].startswith(f"stale: {jobs[1].title}: made with other settings: ")
     assert lines[1] == f"running: {jobs[2].title}: epoch 2/5, batch 20/40, loss 1.0"
     assert lines[2] == f"failed: {jobs[3].title}: error: broken"
+
+
+def test_one_line_for_all_runs_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    screen = progress.OneLine(30, 1)
+    screen.show(["MPL, digits base, seed 1 (train): epoch 1/2"])
+    screen.finished(2, "MPL, digits new, seed 1 (test)", "91.50%")
+    screen.event("failed: another")
+    screen.close()
+    err = capsys.readouterr().err
+    assert "2/30 runs" in err
+    assert "left, 91.50% MPL, digits new, seed 1 (test)" in err
+    assert "failed: another" in err
+    assert "epoch" not in err
+    assert err.count("\n") <= 2  # that of the event, and the end
+
+
+def test_one_line_for_all_runs_is_a_line_per_tenth_without_a_terminal(capsys):
+    screen = progress.OneLine(40, 3)
+    for done in range(4, 41):
+        screen.show(["a run: epoch 1/2"])
+        screen.finished(done, f"run {done}", "50.00%")
+    screen.event("failed: another")
+    screen.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[0].startswith("4 of 40 runs, ")
+    assert lines[0].endswith("; run 4: 50.00%")
+    assert lines[-2:] == [lines[-2], "failed: another"]
+    assert lines[-2].startswith("40 of 40 runs")
+
+
+def test_one_line_of_no_runs_and_of_finished_ones(capsys):
+    for total in (0, 5):
+        screen = progress.OneLine(total, total)
+        screen.show([])
+        screen.close()
+    assert capsys.readouterr().err == ""

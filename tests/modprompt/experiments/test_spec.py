@@ -126,8 +126,7 @@ QUICK = ("demo", "digits", "base2new")  # the others are many runs
 def test_ready_file_is_whole_and_accepted_by_train(path, tmp_path):
     from modprompt.experiments.plan.check import check
 
-    found = spec.read(path)
-    jobs = protocols.jobs(found)
+    jobs = protocols.jobs(*spec.read_plan(path).parts)
     assert len({job.folder for job in jobs}) == len(jobs)
     check(jobs, tmp_path, tmp_path)
 

@@ -44,7 +44,10 @@ class WritableHub(Hub):
         if path == "/api/repos/create":
             return self._create(json.loads(body))
         if "/preupload/" in path:
-            files = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in json.loads(body)["files"]]
+            files = [
+                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for one in json.loads(body)["files"]
+            ]
             return 200, {"files": files}
         return self._commit([json.loads(line) for line in body.splitlines()])
 

@@ -1,0 +1,124 @@
+"""Settings that were chosen for methods on validation images, as a file that `modprompt experiment choose` writes.
+
+A choice is of a method as it was then: its trainer, its config's content and its other options. Of another one it says
+nothing, and is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple, NoReturn
+
+from modprompt.checks import known_names
+from modprompt.errors import UserError
+from modprompt.runs.settings import given, read_settings, settings_hash
+from modprompt.storage import json_text
+from modprompt.storage.forms import Form, each, number, rows, table, text, whole
+from modprompt.storage.opening import read_bytes
+from modprompt.storage.seal import check_seal, sealed
+from modprompt.storage.text import write_json
+
+VERSION = 1
+_COUNTS: Form = rows(rows(whole(0), 2))  # correct and all images, for each seed
+_TRY: Form = table({"options": each(text()), "accuracy_pct": number(0, 100), "by_dataset": each(_COUNTS)})
+_FORM: Form = table(
+    {
+        "rule": text(),
+        "experiment": text(),
+        "methods": each(
+            table(
+                {
+                    "trainer": text(),
+                    "config": text(),
+                    "settings": text(),
+                    "options": each(text()),
+                    "tries": rows(_TRY),
+                }
+            )
+        ),
+    }
+)
+
+
+def identity(trainer: str, config: Path, options: Mapping[str, str]) -> dict[str, str]:
+    """What a choice is of: trainer, the config's name, and a hash of the settings that config and options give.
+
+    Raises:
+        UserError: if the config is no YAML.
+    """
+    settings = settings_hash(given([read_settings(str(config)), options]))
+    return {"trainer": trainer, "config": config.stem, "settings": settings}
+
+
+class Chosen(NamedTuple):
+    """What was chosen.
+
+    path: the file.
+    experiment: the name of the experiment that chose.
+    methods: by label, what the choice is of, the chosen options, and every try.
+    """
+
+    path: Path
+    experiment: str
+    methods: dict[str, dict[str, Any]]
+
+    def options_of(self, label: str, trainer: str, config: Path, options: Mapping[str, str]) -> dict[str, str]:
+        """The options that were chosen for a method.
+
+        Args:
+            label: what the file of the choice and the one that asks call it.
+            trainer: its trainer.
+            config: its config file.
+            options: its options, but for what is chosen.
+
+        Raises:
+            UserError: if nothing was chosen for it, or for another method of that name, or it sets what was chosen.
+        """
+        found = self.methods.get(label)
+        if found is None:
+            self._refuse(f"nothing was chosen for {label!r}" + known_names(label, list(self.methods)))
+        for key in found["options"]:
+            if key in options:
+                raise UserError(
+                    f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
+                )
+        for key, value in identity(trainer, config, options).items():
+            if found[key] != value:
+                self._refuse(f"{label}: the choice is of another method: its {key} {found[key]}, now {value}")
+        return dict(found["options"])
+
+    def _refuse(self, what: str) -> NoReturn:
+        again = f"run {self.experiment} and `modprompt experiment choose {self.experiment}` to choose anew"
+        raise UserError(f"{self.path}: {what}; {again}")
+
+
+def read(path: Path) -> Chosen:
+    """The choice in a file.
+
+    Raises:
+        UserError: if there is none, or it is damaged or was changed by hand.
+    """
+    what_to_do = "write it anew by `modprompt experiment choose`"
+    try:
+        content = json_text.parse(read_bytes(path), finite=True)
+        _FORM(content, "")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}): {what_to_do}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: holds no choice ({error}): {what_to_do}") from None
+    if not check_seal(content, path, what_to_do):
+        raise UserError(f"{path}: has no seal: {what_to_do}")
+    return Chosen(path, content["experiment"], content["methods"])
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a choice, sealed.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
+    _FORM(content, "")
+    try:
+        write_json(path, sealed(content, VERSION))
+    except OSError as error:
+        raise UserError(f"--to: cannot write {path} ({error.strerror or error})") from None

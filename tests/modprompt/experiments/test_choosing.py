@@ -1,0 +1,282 @@
+"""What is chosen by validation images, by which rule, from which runs; and what takes it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import chosen, protocols, spec
+from modprompt.experiments.plan.check import check
+from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.reporting import choose, report
+from modprompt.experiments.reporting.choosing import choose as choose_by_rule
+from tests.modprompt.experiments.fakes import edit, finish, results_below
+
+TRIES = """
+protocol: validation
+datasets: [digits, mnist5k]
+shots: 16
+seeds: [1, 2]
+grid: {OPTIM.LR: [0.1, 0.01, 1]}
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: glyph}
+  MaPLe: {trainer: MaPLe, config: glyph}
+  MPL: {trainer: MPL, config: glyph}
+"""
+ON_VALIDATION = {"tested_on": "val", "selected_on": "validation"}
+TAKES = """
+protocol: base2new
+datasets: [digits]
+chosen: tries.json
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: glyph}
+  MaPLe: {trainer: MaPLe, config: glyph}
+  MPL: {trainer: MPL, config: glyph}
+"""
+
+
+@pytest.fixture
+def tries(experiment):
+    """The experiment that tries settings."""
+    return experiment(TRIES, "tries")
+
+
+def fill(found, out: Path, correct, images=1000) -> None:
+    """Have all runs of an experiment finished, with `correct(label, dataset, seed)` of the images right."""
+    for job in protocols.jobs(found):
+        right = correct(job.method.label, job.dataset, job.seed)
+        fields = {**ON_VALIDATION, "dataset": job.dataset, "images": images, "correct": right}
+        finish(job, out, 100 * right / images, **fields)
+
+
+def options_by_method(content) -> dict[str, str]:
+    return {label: found["options"]["OPTIM.LR"] for label, found in content["methods"].items()}
+
+
+def test_trainings_and_tests_see_validation_images_of_the_base_classes_alone(tries, tmp_path):
+    jobs = protocols.jobs(tries)
+    assert len(jobs) == 2 * 2 * (1 + 2 * 3 * 2)
+    for job in jobs:
+        settings = expected(job, tmp_path)
+        assert (settings["TEST.SPLIT"], settings["DATASET.SUBSAMPLE_CLASSES"]) == ("val", "base")
+        assert settings["DATASET.NUM_SHOTS"] == ("-1" if job.tests else "16")
+        assert (job.parent is None) == (not job.tests or not job.method.trains)
+    assert len({job.folder for job in jobs}) == len(jobs)
+    assert all(job.folder.startswith("validation/") for job in jobs)  # in the way of no other protocol
+    assert not check(jobs, tmp_path, tmp_path)
+
+
+def test_highest_mean_over_data_sets_wins(tries, tmp_path):
+    right = {"MaPLe LR 0.1": (900, 500), "MaPLe LR 0.01": (700, 701), "MPL LR 1": (10, 0), "MPL LR 0.01": (9, 0)}
+
+    def correct(label, dataset, seed):
+        return right.get(label, (1, 0))[dataset == "mnist5k"] + seed
+
+    fill(tries, tmp_path, correct)
+    content = choose_by_rule(tries, results_below(tries, tmp_path))
+    assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "1"}
+    assert content["grid"] == {"OPTIM.LR": ["0.1", "0.01", "1"]}
+    assert (content["datasets"], content["seeds"], content["shots"]) == (["digits", "mnist5k"], [1, 2], 16)
+    first = content["methods"]["MaPLe"]["tries"][0]
+    assert first["by_dataset"] == {"digits": [[901, 1000], [902, 1000]], "mnist5k": [[501, 1000], [502, 1000]]}
+    assert first["accuracy_pct"] == 70.15
+
+
+def test_of_equal_ones_the_smallest_value_wins_as_a_number(experiment, tmp_path):
+    found = experiment(TRIES.replace("[0.1, 0.01, 1]", "[1, 0.1, 5e-2, 10]"), "tries")
+    fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith("LR 1") else 7 + seed)
+    assert options_by_method(choose_by_rule(found, results_below(found, tmp_path))) == {"MaPLe": "0.05", "MPL": "0.05"}
+
+
+def test_means_are_equal_that_floating_point_tells_apart(experiment, tmp_path):
+    found = experiment(TRIES.replace("[0.1, 0.01, 1]", "[2, 1]").replace("[1, 2]", "[1, 2, 3]"), "tries")
+    thirds = {"LR 2": {1: 1, 2: 2, 3: 3}, "LR 1": {1: 3, 2: 2, 3: 1}}
+    fill(found, tmp_path, lambda label, dataset, seed: thirds.get(label[-4:], {1: 0, 2: 0, 3: 0})[seed], images=10)
+    assert sum([0.1, 0.2, 0.3]) != sum([0.3, 0.2, 0.1])
+    assert options_by_method(choose_by_rule(found, results_below(found, tmp_path))) == {"MaPLe": "1", "MPL": "1"}
+
+
+def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
+    fill(tries, tmp_path, lambda *_: 5)
+    job = next(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1")
+    path = tmp_path / job.folder / "result.json"
+    kept = path.read_bytes()
+    path.unlink()
+    with pytest.raises(UserError, match=r"a measurement is missing \(MPL LR 1, digits, seed 1: waiting\)"):
+        choose_by_rule(tries, results_below(tries, tmp_path))
+    path.write_bytes(kept[:-9])
+    with pytest.raises(UserError, match=r"result.json is damaged"):
+        choose_by_rule(tries, results_below(tries, tmp_path))
+
+
+def test_of_a_stale_run_nothing_is_chosen(tries, tmp_path):
+    fill(tries, tmp_path, lambda *_: 5)
+    job = next(job for job in protocols.jobs(tries) if not job.tests and job.method.label == "MaPLe LR 0.1")
+    edit(tmp_path / job.folder / "result.json", settings={**expected(job, tmp_path), "OPTIM.MAX_EPOCH": "99"})
+    with pytest.raises(
+        UserError, match=r"MaPLe LR 0.1, digits, seed 1: stale: its training was made with other setting"
+    ):
+        choose_by_rule(tries, results_below(tries, tmp_path))
+
+
+def test_runs_of_a_method_that_trains_nothing_are_not_needed(tries, tmp_path):
+    fill(tries, tmp_path, lambda *_: 5)
+    (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()
+    assert set(choose_by_rule(tries, results_below(tries, tmp_path))["methods"]) == {"MaPLe", "MPL"}
+
+
+@pytest.mark.parametrize("fields", [{"tested_on": "test"}, {"selected_on": "test"}])
+def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
+    fill(tries, tmp_path, lambda *_: 5)
+    job = next(job for job in protocols.jobs(tries) if job.tests and job.method.trains)
+    edit(tmp_path / job.folder / "result.json", **fields)
+    with pytest.raises(UserError, match="digits has no validation images: nothing is chosen by test images"):
+        choose_by_rule(tries, results_below(tries, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("config: glyph}\n", "config: glyph, grid: {OPTIM.LR: [1, 2]}}\n", "MaPLe and MPL have other grids"),
+        ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have other seeds"),
+        ("grid: {OPTIM.LR: [0.1, 0.01, 1]}\n", "", "tries has no grid to choose from"),
+        ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is no number"),
+        ("[0.1, 0.01, 1]", "[0.1, .nan]", "OPTIM.LR 'nan' is no number"),
+        ("protocol: validation", "protocol: base2new", "protocol base2new: settings are chosen by protocol validation"),
+    ],
+)
+def test_methods_that_were_not_tried_alike(experiment, tmp_path, old, new, what):
+    found = experiment(new.join(TRIES.rsplit(old, 1)), "tries")
+    with pytest.raises(UserError, match=re.escape(what)):
+        choose_by_rule(found, results_below(found, tmp_path))
+
+
+def test_nothing_to_choose_for(experiment, tmp_path):
+    found = experiment(TRIES[: TRIES.index("  MaPLe")], "tries")
+    with pytest.raises(UserError, match="tries has no method that trains"):
+        choose_by_rule(found, results_below(found, tmp_path))
+
+
+def test_command_writes_what_other_experiments_take(tries, experiment, tmp_path, capsys):
+    out = tmp_path / "out"
+    fill(tries, out, lambda label, *_: 9 if label in ("MaPLe LR 0.1", "MPL LR 1") else 5)
+    words = [str(tmp_path / "tries.yaml"), "--out", str(out)]
+    assert choose.main(words) == 0
+    said = capsys.readouterr().out
+    assert "| OPTIM.LR | 0.1 | 0.01 | 1 |" in said
+    assert "| MaPLe | **0.90** | 0.50 | 0.50 |" in said
+    assert f"Written to {tmp_path / 'tries.json'}" in said
+    first = (tmp_path / "tries.json").read_bytes()
+    assert choose.main([*words, "--to", str(tmp_path / "other/again.json")]) == 0
+    assert (tmp_path / "other/again.json").read_bytes() == first
+    found = experiment(TAKES, "takes")
+    assert [dict(method.options) for method in found.methods] == [{}, {"OPTIM.LR": "0.1"}, {"OPTIM.LR": "1"}]
+    last = spec.read(tmp_path / "takes.yaml", {"OPTIM.LR": "7"})
+    assert dict(last.methods[1].options) == {"OPTIM.LR": "7"}
+
+
+def test_command_without_all_runs_is_one_line_and_writes_nothing(tries, tmp_path, capsys):
+    assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "24 of its measurements are missing (MaPLe LR 0.1, digits, seed 1: waiting)" in line
+    assert "`modprompt experiment run tries` goes on" in line
+    assert not (tmp_path / "tries.json").exists()
+
+
+def test_command_that_cannot_write_is_one_line(tries, tmp_path, capsys):
+    fill(tries, tmp_path / "out", lambda *_: 5)
+    (tmp_path / "file").write_text("")
+    words = [str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out"), "--to", str(tmp_path / "file/x.json")]
+    assert choose.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--to: cannot write" in line
+
+
+@pytest.fixture
+def taken(tries, tmp_path):
+    """A choice that was written; its path."""
+    fill(tries, tmp_path / "out", lambda *_: 5)
+    assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 0
+    return tmp_path / "tries.json"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("  MPL: {", "  Mine: {", "nothing was chosen for 'Mine'"),
+        (
+            "MPL, config: glyph}",
+            "MPL, config: glyph_selfreg}",
+            "MPL: the choice is of another method: its config glyph",
+        ),
+        ("MPL, config: glyph}", "IVLP, config: glyph}", "its trainer MPL, now IVLP"),
+        ("MPL, config: glyph}", "MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}", "MPL: the choice is of another"),
+        ("chosen: tries.json", "chosen: other.json", "other.json"),
+        ("chosen: tries.json", "chosen: [tries.json]", "chosen: the name of a file is expected"),
+        ("chosen: tries.json", "chosen: takes.yaml", "holds no choice"),
+    ],
+)
+def test_choice_of_something_else_is_refused_in_a_line(taken, experiment, old, new, what):
+    with pytest.raises(UserError, match=re.escape(what)) as caught:
+        experiment(TAKES.replace(old, new), "takes")
+    assert "\n" not in str(caught.value)
+
+
+def test_option_that_is_chosen_too_is_refused(taken, experiment):
+    text = TAKES.replace("MPL, config: glyph}", "MPL, config: glyph, options: {OPTIM.LR: 3}}")
+    with pytest.raises(UserError, match="MPL: OPTIM.LR is chosen here, and set to 3: leave that out"):
+        experiment(text, "takes")
+
+
+def test_choice_sets_nothing_that_no_option_may(taken, experiment):
+    content = json.loads(taken.read_text())
+    content["methods"]["MPL"]["options"] = {"SEED": "3"}
+    chosen.write(taken, {key: value for key, value in content.items() if key != "modprompt"})
+    with pytest.raises(UserError, match="methods: MPL: tries.json: SEED is not to be set here"):
+        experiment(TAKES, "takes")
+
+
+def test_options_that_decide_no_number_change_no_choice(taken, experiment):
+    found = experiment(TAKES + "options: {TRAIN.PRINT_FREQ: 7}\n", "takes")
+    assert dict(found.methods[2].options) == {"TRAIN.PRINT_FREQ": "7", "OPTIM.LR": "0.01"}
+
+
+@pytest.mark.parametrize("how", ["hand", "cut", "form", "seal"])
+def test_damaged_choice_is_refused_in_a_line(taken, experiment, how):
+    content = json.loads(taken.read_text())
+    if how == "hand":
+        content["methods"]["MPL"]["options"]["OPTIM.LR"] = "0.02"
+    elif how == "form":
+        content["methods"]["MPL"]["options"] = 3
+    elif how == "seal":
+        del content["modprompt"]
+    taken.write_text(json.dumps(content)[: 500 if how == "cut" else None])
+    with pytest.raises(UserError, match=r"tries\.json.*write it anew by `modprompt experiment choose`") as caught:
+        experiment(TAKES, "takes")
+    assert "\n" not in str(caught.value)
+
+
+def test_report_of_tries_has_a_column_and_a_figure_per_grid(tries, tmp_path, capsys):
+    fill(tries, tmp_path / "out", lambda *_: 500)
+    assert report.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 0
+    assert "| method | validation |" in capsys.readouterr().out
+    assert (tmp_path / "out/reports/tries/ablation.png").is_file()
+
+
+def test_the_demo_takes_the_choice_that_lies_beside_it():
+    tried, found = spec.read(spec.FILES / "demo_settings.yaml"), chosen.read(spec.FILES / "demo_settings.json")
+    content = json.loads(found.path.read_text())
+    assert content["datasets"] == list(tried.datasets)
+    assert content["seeds"] == list(tried.seeds) == [1, 2, 3]
+    assert set(content["methods"]) == {method.family for method in tried.methods}
+    for label, method in content["methods"].items():
+        points = [dict(one.point) for one in tried.methods if one.family == label]
+        assert [one["options"] for one in method["tries"]] == points
+    demo, full = (spec.read_plan(spec.FILES / f"{name}.yaml") for name in ("demo", "demo_full"))
+    for plan in (demo, full):
+        for method in (method for part in plan.parts for method in part.methods if method.trains):
+            assert dict(method.options) == found.methods[method.family]["options"]
+    folders = {job.folder for job in protocols.jobs(*full.parts)}
+    assert {job.folder for job in protocols.jobs(*demo.parts)} <= folders
