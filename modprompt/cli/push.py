@@ -57,7 +57,10 @@ def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     from modprompt.runs import checkpoint
     from modprompt.use.sharing import CARD, files_of
 
-    experiment = arguments.experiment_of(args)
+    plan = arguments.plan_of(args)
+    if len(plan.parts) > 1:
+        raise UserError(f"{args.what} has several parts: name one, --parts {plan.parts[0].name}")
+    (experiment,) = plan.parts
     states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
     trainings = [(job, stands) for job, stands in states if job.kind == "training" and job.method.trains]
     done = sorted({job.folder for job, stands in trainings if stands.name == state.FINISHED})
