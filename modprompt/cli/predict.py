@@ -37,9 +37,11 @@ def class_names(words: Sequence[str]) -> list[str]:
     """The names that are given: words, and for @FILE the lines of a file that are not blank.
 
     Raises:
-        UserError: if there is one alone, one twice, or no such file.
+        UserError: if there is one alone, one twice, an empty one, or no such file.
     """
     names = [name for word in words for name in (_lines(word[1:]) if word.startswith("@") else [word.strip()])]
+    if not all(names):
+        raise UserError("--classes: a name is empty: leave it out")
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         raise UserError(f"--classes: {twice[0]!r} is there twice: leave one")

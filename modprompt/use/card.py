@@ -1,5 +1,6 @@
 """The card of a shared run: a repository's README, made of what the checkpoint and its result say."""
 
+import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import yaml
@@ -9,7 +10,7 @@ from modprompt.runs.checkpoint import Checkpoint
 from modprompt.storage.text import markdown_text
 
 _MOST_CLASSES = 50  # that are named
-_MADE_BY = "https://pypi.org/project/modprompt/"
+_NUMBER = re.compile(r"[0-9.]+%?")  # which marks nothing inside a table
 
 
 def header(
@@ -48,7 +49,8 @@ def _result(dataset: str, accuracy_pct: float) -> Dict[str, Any]:
 
 def table(rows: Sequence[Tuple[str, str]]) -> List[str]:
     """Lines of a Markdown table of two columns without heads; values are text, whatever they look like."""
-    return ["| | |", "| --- | --- |", *(f"| {name} | {markdown_text(text)} |" for name, text in rows if text)]
+    shown = [(name, text if _NUMBER.fullmatch(text) else markdown_text(text)) for name, text in rows if text]
+    return ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in shown)]
 
 
 def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> List[str]:
@@ -134,12 +136,12 @@ def card_of_run(
     measured = [(dataset, accuracy)] if dataset and isinstance(accuracy, (int, float)) else []
     more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
     title = f"{method['name']} on {dataset}" if dataset else method["name"]
-    settings = ", ".join(f"{key} {value}" for key, value in method["config"].items())
+    settings = ", ".join(f"{key} {value}" for key, value in method["config"].items() if value not in ("", [], ()))
     return "\n".join(
         [
             header(method["name"], content.clip, license_id, measured) + f"# {markdown_text(title)}",
             "",
-            f"Prompts in front of a frozen CLIP, learned with [modprompt]({_MADE_BY}). The CLIP itself is not here.",
+            "Prompts in front of a frozen CLIP, learned with modprompt. The CLIP itself is not here.",
             "",
             "## Method",
             "",

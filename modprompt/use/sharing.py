@@ -40,11 +40,13 @@ class Pulled(NamedTuple):
 def is_weights(name: str) -> bool:
     """Whether a file of a repository is a checkpoint, by its name: in a folder, and called as runs call theirs."""
     *folders, file = name.split("/")
-    return 1 <= len(folders) <= _DEEPEST and bool(_WEIGHTS.fullmatch(file))
+    plain = 1 <= len(folders) <= _DEEPEST and not {"", ".", ".."} & set(folders)
+    return plain and bool(_WEIGHTS.fullmatch(file))
 
 
 def _is_ours(name: str) -> bool:
-    return name == CARD or is_weights(name) or ("/" in name and name.endswith(f"/{POINTER}"))
+    folder, _, file = name.rpartition("/")
+    return name == CARD or is_weights(name) or (file == POINTER and is_weights(f"{folder}/model"))
 
 
 def files_of(content: Checkpoint, path: Path, below: str = "") -> Dict[str, Content]:
@@ -77,13 +79,13 @@ def push(repo: str, files: Mapping[str, Content], private: bool = False, replace
         repo: "owner/name".
         files: by their names there.
         private: make it a private one; one that others can read is refused then.
-        replace: take away weights that it has under other names; its history keeps them.
+        replace: take away weights that it has; its history keeps them.
 
     Returns:
         The commit.
 
     Raises:
-        UserError: if the hub cannot be asked or refuses, or the repository has other weights.
+        UserError: if the hub cannot be asked or refuses, or the repository has weights already.
     """
     name, revision = hub.of_user(repo)
     if revision:
@@ -92,14 +94,14 @@ def push(repo: str, files: Mapping[str, Content], private: bool = False, replace
     info = ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
         raise UserError(f"{name} is there already, and for all to read: push to another repository, or without private")
-    others = [str(one.rfilename) for one in info.siblings or () if is_weights(str(one.rfilename))]
-    others = sorted(set(others) - set(files))
-    if others and not replace:
+    there = sorted(str(one.rfilename) for one in info.siblings or () if is_weights(str(one.rfilename)))
+    if there and not replace:
         raise UserError(
-            f"{name} has other weights already ({others[0]}; {len(others)} in all): push to another repository, or ask "
-            "to replace them, which its history keeps"
+            f"{name} has weights already ({there[0]}; {len(there)} in all): push to another repository, or --replace "
+            "them, which its history keeps"
         )
-    commit = ask(name, lambda client: _commit(client, name, files, others))
+    gone = [one for one in there if one not in files]
+    commit = ask(name, lambda client: _commit(client, name, files, gone))
     return str(commit.oid)
 
 

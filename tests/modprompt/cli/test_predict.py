@@ -76,7 +76,7 @@ def test_files_of_other_kinds_in_a_folder_are_counted(run, photos, capsys):
         (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes: 'one' is there twice"),
         (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: there is no such file"),
         (["{run}", "{photos}", "--classes", "@{photos}/b.png"], "error: {photos}/b.png"),
-        (["{run}", "{photos}", "--classes", " ", "one"], "error: "),
+        (["{run}", "{photos}", "--classes", " ", "one"], "error: --classes: a name is empty"),
         (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
         (["{run}", "{photos}", "--batch-size", "-1"], "error: --batch-size must be at least 1, got -1"),
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),

@@ -3,9 +3,12 @@
 import base64
 import hashlib
 import json
+import os
 from urllib.parse import unquote
 
-from tests.modprompt.clips.test_hub import Hub
+import pytest
+
+from tests.modprompt.clips.test_hub import MEANT, Hub
 
 FIRST = "12" * 20
 
@@ -26,9 +29,11 @@ class WritableHub(Hub):
     def answer(self, path):
         if path.startswith("/api/models/") and path.count("/") == 4:
             path += "/revision/main"
-        status, headers, body = super().answer(path)
         if self.refused[0] in path:
             return self.refused[1], {}, self.refused[2]
+        if not path.startswith(("/api/models/", "/owner/")):
+            return 404, {}, b""
+        status, headers, body = super().answer(path)
         if status == 200 and path.startswith("/api/models/"):
             body = json.dumps({**json.loads(body), "private": self.private}).encode()
         return status, headers, body
@@ -100,3 +105,22 @@ class WritableHub(Hub):
                 return b"".join(parts)
 
         return Handler
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub that the environment names, with its token; nothing of another one."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    for name in [name for name in os.environ if name.startswith(MEANT)]:
+        monkeypatch.delenv(name)
+    found = WritableHub()
+    monkeypatch.setenv("HF_TOKEN", found.token)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    # what HF_ENDPOINT says when the package is imported
+    monkeypatch.setattr(constants, "ENDPOINT", found.address)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{found.address}/{template.split('/', 3)[3]}")
+    try:
+        yield found
+    finally:
+        found.close()

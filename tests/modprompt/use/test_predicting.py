@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_listed_is_told(tmp_path):
 def test_each_image_has_its_own_probabilities(batch_size, trained, tmp_path):
     paths = [picture(tmp_path / f"{seed}.png", seed=seed) for seed in range(5)]
     (tmp_path / "bad.png").write_bytes(b"\x89PNG broken")
-    picture(tmp_path / "strip.png", size=(90000, 1))
+    picture(tmp_path / "strip.png", size=(200000, 1))
     paths[2:2] = [tmp_path / "bad.png", tmp_path / "nosuch.png", tmp_path / "strip.png"]
     found = list(predict(*trained[:2], paths, top=2, batch_size=batch_size))
     assert [one.image for one in found] == paths
@@ -59,7 +59,7 @@ def test_each_image_has_its_own_probabilities(batch_size, trained, tmp_path):
     assert [one.labels for one in found if one.fault] == [()] * 3
     assert "bad.png" in faults[0]
     assert faults[1] == f"image not found: {tmp_path / 'nosuch.png'}"
-    assert "it has 90000 x 1 pixels, a strip" in faults[2]
+    assert "it has 200000 x 1 pixels, a strip" in faults[2]
     for one in found:
         if not one.fault:
             batch = trained.preprocess(Image.open(one.image))[None]

@@ -37,7 +37,7 @@ def of_dassl(settings, image):
         {"INPUT.INTERPOLATION": "bilinear"},
         {"INPUT.INTERPOLATION": "nearest"},
         {"INPUT.RESIZE_MODE": "squash"},
-        {"INPUT.PIXEL_MEAN": "[0, 0.5, 1]", "INPUT.PIXEL_STD": "[1, 2, 1e-2]"},
+        {"INPUT.PIXEL_MEAN": "[0, 0.5, 1]", "INPUT.PIXEL_STD": "[1, 2, 0.01]"},
     ],
     ids=str,
 )
