@@ -48,10 +48,10 @@ def _given(settings: Settings) -> List[str]:
     """The files, and each flag and option."""
     files = dict.fromkeys(given.source for given in settings.values() if not _is_word(given.source))
     told = [key for key, given in settings.items() if _is_word(given.source) and key not in _IN_HEAD]
-    words = [f"  {key} {settings[key].value} ({settings[key].source})" for key in told]
+    words = [f"  {one_line(f'{key} {settings[key].value} ({settings[key].source})')}" for key in told]
     more = len(words) - _MOST_WORDS
-    lines = [f"Settings: {', '.join(files)}"] if files else []
-    return [*map(one_line, [*lines, *words[:_MOST_WORDS]]), *([f"  and {more} more"] if more > 0 else [])]
+    lines = [one_line(f"Settings: {', '.join(files)}")] if files else []
+    return [*lines, *words[:_MOST_WORDS], *([f"  and {more} more"] if more > 0 else [])]
 
 
 def _end(cfg: Any) -> Iterator[str]:

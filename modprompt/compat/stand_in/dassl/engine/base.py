@@ -12,12 +12,13 @@ from dassl.utils import load_checkpoint, resume_from_checkpoint, save_checkpoint
 class TrainerBase:
     """Named models with what trains them, and an outer loop of epochs."""
 
+    start_epoch = 0
+    _writer = None  # of TensorBoard's files
+
     def __init__(self):
         self._models = OrderedDict()
         self._optims = OrderedDict()
         self._scheds = OrderedDict()
-        self._writer = None
-        self.start_epoch = 0
 
     def register_model(self, name="model", model=None, optim=None, sched=None):
         """Enter a model; its name is the name of its checkpoint folder."""
