@@ -46,8 +46,9 @@ def _read(experiment: Experiment, results: Results, sections: Sequence[Section])
     own, close = closest(experiment, results, sections), Close([], {}, [])
     best = chosen(sections, _MOST_CURVES, own).looks if measured_labels(sections) else {}
     shown = views(experiment, results)
+    labels = dict.fromkeys([*own, *best])
     for view in shown:
-        of_view = {label: tested(view.runs.get(label, ()), close.faults) for label in (*own, *best)}
+        of_view = {label: tested(view.runs.get(label, ()), close.faults) for label in labels}
         close.tests[view.dataset, view.column] = {label: one for label, one in of_view.items() if one is not None}
     return shown, close
 

@@ -96,12 +96,16 @@ def test_nothing_is_there_of_runs_that_have_left_nothing(two, tmp_path):
 def test_damaged_parts_are_a_line_and_no_end(two, tables_alone, tmp_path, capsys):
     file = next(iter((tmp_path / "out").rglob("test_new/eurosat/**/MPL/**/seed2/test/test.npz")))
     file.write_bytes(b"damaged")
-    steps = next(iter((tmp_path / "out").rglob("train_base/eurosat/**/MPL/**/seed2/steps.csv")))
-    steps.write_text("epoch,step,loss,lr\n1,1,x,1\n")
     assert report.main(two) == 0
-    out = capsys.readouterr().out
-    assert out.count("test.npz is damaged, or of another test") == 1
-    assert "it is no row of numbers" in out
+    assert capsys.readouterr().out.count("test.npz is damaged, or of another test") == 1
+
+
+def test_damaged_steps_are_a_line_and_no_end(tmp_path):
+    (tmp_path / "steps.csv").write_text("epoch,step,loss,lr\n1,1,x,1\n")
+    faults = []
+    assert views.losses([Outcome(1.0, "", {}, tmp_path)], faults) is None
+    assert len(faults) == 1
+    assert "it is no row of numbers" in faults[0]
 
 
 def test_accuracy_and_confusion_of_seeds_together(experiment, two, tmp_path):

@@ -155,7 +155,7 @@ def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path,
     text = capsys.readouterr().out
     assert "Without test images:\n\n- MPL random, digits: seed 1, 2: no test images\n" in text
     assert "Not averaged over" not in text
-    assert "index.html, report.md, report.csv, report.tex, rounds.csv and figures" in text
+    assert "index.html, report.md, report.csv, report.tex, report.json, rounds.csv and figures" in text
     assert "| MPL random | - | - | 30.00 +- 0.00 | 90.00 +- 0.00 | 90.00 +- 0.00 |" in text
 
 
@@ -198,13 +198,17 @@ def files(experiment, tmp_path):
 
 def test_files_of_a_report(files, tmp_path):
     assert sorted(path.name for path in files.iterdir()) == [
+        "balance.pdf",
         "balance.png",
+        "covered.pdf",
         "covered.png",
         "index.html",
         "report.csv",
+        "report.json",
         "report.md",
         "report.tex",
         "rounds.csv",
+        "rounds.pdf",
         "rounds.png",
     ]
     first = {path.name: path.read_bytes() for path in files.iterdir()}
