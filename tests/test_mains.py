@@ -16,6 +16,7 @@ from benchmarks.gpu import plan
 from benchmarks.gpu.task import Found, Place, Task
 from lpclip import feat_extractor, linear_probe
 from modprompt.cli import main, train, warm
+from modprompt.data import names
 from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run, service, worker
@@ -26,7 +27,7 @@ from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
 from tests.modprompt.hosts.stand_in import run_in
 from tests.process_state import changes, generators_and_warnings, settings
-from tools import interpret, train_glyph_clip
+from tools import interpret, method_figure, train_glyph_clip
 
 
 def state():
@@ -192,6 +193,14 @@ def kept_images_that_differ(request, monkeypatch, tmp_path):
     return images.main, ["--images", "5", "--rounds", "1", "--folder", str(tmp_path)], "RuntimeError"
 
 
+def a_figure_of_the_method(request, monkeypatch, tmp_path):
+    return method_figure.main, ["--to", str(tmp_path / "method.png")], 0
+
+
+def a_name_of_a_data_set(request, monkeypatch, tmp_path):
+    return names.main, ["EuroSAT"], 0
+
+
 def a_card_that_is_not_there(request, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return gpu.main, ["--out", str(tmp_path / "gpu")], 2
@@ -212,6 +221,8 @@ CASES = {
     "lpclip/linear_probe.py": [a_probe],
     "tools/interpret.py": [words_of_a_checkpoint],
     "tools/train_glyph_clip.py": [a_glyph_clip],
+    "tools/method_figure.py": [a_figure_of_the_method],
+    "modprompt/data/names.py": [a_name_of_a_data_set],
     "datasets/prepare/__main__.py": [data],
     "modprompt/data/prepare/__main__.py": [data],
     "modprompt/__main__.py": [a_command],

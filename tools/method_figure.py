@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.engine.schedule import Schedule, modular, replacement
 from modprompt.programs import report
@@ -86,7 +86,7 @@ def figure() -> Figure:
     for axes, (title, schedule) in zip(panels, PANELS):
         _draw(axes, title, schedule)
     panels[-1].set_xlabel("transformer layer that the prompt tokens enter", fontsize=9)
-    square = {"marker": "s", "linestyle": "", "markersize": 9}
+    square: dict[str, Any] = {"marker": "s", "linestyle": "", "markersize": 9}
     fig.legend(
         [
             Line2D([], [], color=ADDED, **square),
