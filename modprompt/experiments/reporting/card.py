@@ -33,7 +33,7 @@ def card(
     sections = (round_tables if has_rounds else table).sections(experiment, results)
     about = render.caption(experiment.protocol, experiment.seeds) + (f" {round_tables.ABOUT}" if has_rounds else "")
     methods = ", ".join(line.label for line in results.lines)
-    notes = {
+    notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Warnings": warnings(results),
         "CLIPs": clips(results),
