@@ -1,0 +1,115 @@
+import pytest
+
+import modprompt
+from modprompt.cli import main
+from modprompt.experiments.plan import protocols, spec
+from modprompt.methods.records import describe, method_record, view_of, write
+from tests.modprompt.experiments.fakes import finish
+from tests.modprompt.use.made import model_of, write_run, zero_shot_run
+from tests.modprompt.use.small_hub import hub  # noqa: F401 - a fixture
+
+FILE = """
+protocol: base2new
+datasets: [digits]
+seeds: [1, 2]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
+  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(tmp_path / "run", model_of(modprompt.MPL))
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """An experiment of which all is finished but the trainings of one seed; words that name it."""
+    path = tmp_path / "small.yaml"
+    path.write_text(FILE)
+    model = model_of(modprompt.MPL)
+    for job in protocols.jobs(spec.read(path)):
+        if job.seed == 1:
+            finish(job, tmp_path / "out", 80.0)
+        if job.kind == "training":
+            said = describe(method_record(model.method), model.classes, model.clip_facts, model.prompt_learner)
+            where = tmp_path / "out" / job.folder / model.method.folder / "model.pth.tar-1"
+            write(where, view_of(model.method, model.prompt_learner).state_dict(), said, 1)
+    return [str(path), "--out", str(tmp_path / "out")]
+
+
+def said(capsys, code, *words):
+    assert main.main([str(word) for word in words]) == code
+    return [text.splitlines() for text in capsys.readouterr()]
+
+
+def test_a_run_goes_up_and_comes_down(hub, run, tmp_path, capsys):  # noqa: F811
+    out, err = said(capsys, 0, "push", run, "owner/prompts")
+    assert err == []
+    assert out[-1].startswith("Pushed 3 files, ")
+    assert out[-1].endswith(f": owner/prompts@{hub.commits[0]}")
+    assert hub.files[hub.commits[0]]["README.md"].startswith(b"---\nlibrary_name: modprompt\n")
+    out, err = said(capsys, 0, "pull", "owner/prompts", "--to", tmp_path / "theirs")
+    assert out == [
+        f"Pulled owner/prompts@{hub.commits[0]} to {tmp_path / 'theirs'}",
+        f"modprompt predict {tmp_path / 'theirs'} IMAGE",
+    ]
+
+
+def test_an_experiment_goes_up_without_what_is_not_finished(hub, experiment, tmp_path, capsys):  # noqa: F811
+    name, *flags = experiment
+    _, err = said(capsys, 0, "push", name, "owner/small", *flags)
+    assert err == [f"warning: 1 trainings of {name} are not finished: they are left out"]
+    card = hub.files[hub.commits[0]]["README.md"].decode()
+    assert "Not averaged over:" in card
+    out, _ = said(capsys, 0, "pull", "owner/small", "--to", tmp_path / "theirs")
+    assert len(out) == 2
+    assert out[1].startswith(f"modprompt predict {tmp_path / 'theirs'}/")
+    assert modprompt.load(out[1].split()[2], device="cpu").classes.names == ("one", "two", "three")
+
+
+def test_a_dry_run_prints_the_card_and_asks_nobody(run, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    out, _ = said(capsys, 0, "push", run, "owner/prompts", "--dry-run")
+    assert out[0] == "---"
+    assert [line.split()[-1] for line in out[-3:]] == [
+        "README.md",
+        "MultiModalPromptLearner/model.pth.tar-1",
+        "MultiModalPromptLearner/checkpoint",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["push", "{tmp}/nosuch", "a/b"], "there is no run, file or experiment {tmp}/nosuch"),
+        (["push", "{run}", "prompts"], "'prompts' is no repository of a hub"),
+        (["push", "{run}", "a/b", "--epoch", "9"], "no model.pth.tar-9 in"),
+        (["push", "{run}/result.json", "a/b"], "{run}/result.json is not a whole PyTorch checkpoint"),
+        (["push", "{run}/result.json", "a/b", "--epoch", "1"], "--epoch 1: {run}/result.json is no folder of a run"),
+        (["push", "{tmp}/zero", "a/b"], "{tmp}/zero is a run of a method that trains nothing"),
+        (["push", "{tmp}/nosuch.yaml", "a/b"], "no experiment file {tmp}/nosuch.yaml"),
+        (["push", "digits", "a/b", "--out", "{tmp}"], "digits: no training of it is finished in {tmp}"),
+        (["push", "{run}", "a/b"], "a/b: HF_HUB_OFFLINE forbids the network; unset it"),
+        (["pull", "a/b"], "hf-hub:a/b@main: HF_HUB_OFFLINE forbids the network"),
+        (["pull", "nosuch"], "'nosuch' is no repository of a hub"),
+        (["pull", "a/b", "--to", "{run}"], "{run} is there already: give another folder"),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_one_line(words, message, run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    zero_shot_run(tmp_path / "zero")
+    out, err = said(capsys, 2, *(word.format(run=run, tmp=tmp_path) for word in words))
+    assert out == []
+    assert len(err) == 1
+    assert err[0].startswith(f"error: {message.format(run=run, tmp=tmp_path)}")
+
+
+def test_without_the_package_it_is_one_line(run, capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    _, err = said(capsys, 2, "push", run, "owner/prompts")
+    assert err == ["error: owner/prompts: huggingface_hub is not installed; pip install 'modprompt[hub]'"]

@@ -1,0 +1,70 @@
+import yaml
+
+import modprompt
+from modprompt.runs import checkpoint, result
+from modprompt.use.card import card_of_run, header
+from tests.modprompt.use.made import NAMES, model_of, write_run
+
+
+def parts(text):
+    """What a hub reads of a card, and the rest."""
+    _, head, body = text.split("---\n", 2)
+    return yaml.safe_load(head), body
+
+
+def of(folder):
+    return checkpoint.read(checkpoint.checkpoint_of_run(folder)), result.read(folder).result
+
+
+def test_data_method_numbers_and_how_to_load(tmp_path):
+    content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL, n_ctx=2), accuracy=76.25))
+    head, body = parts(card_of_run(content, "owner/prompts", found, "mit"))
+    assert head["library_name"] == "modprompt"
+    assert head["license"] == "mit"
+    assert "mpl" in head["tags"]
+    (measured,) = head["model-index"][0]["results"]
+    assert (measured["dataset"]["name"], measured["metrics"][0]["value"]) == ("Digits", 76.25)
+    assert body.startswith("# MPL on Digits\n")
+    for line in ("| accuracy | 76.25% |", "| seed | 1 |", "| shots | 16 |", f"| 3 classes | {', '.join(NAMES)} |"):
+        assert line in body
+    assert "N\\_CTX 2" in body or "N_CTX 2" in body
+    assert "modprompt pull owner/prompts" in body
+    assert "modprompt predict prompts photo.jpg\n" in body
+    assert "glyph-clip" in body
+
+
+def test_without_a_result_there_are_no_numbers(tmp_path):
+    content, _ = of(write_run(tmp_path / "run", model_of(modprompt.MPL)))
+    head, body = parts(card_of_run(content, "owner/prompts"))
+    assert "model-index" not in head
+    assert "license" not in head
+    assert "There are none on record." in body
+
+
+def test_names_are_text_whatever_they_look_like(tmp_path):
+    names = ["<script>alert(1)</script>", "a|b", "---", "[x](http://y)"]
+    content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL)))
+    content.record["classes"]["names"] = names
+    found["dataset"] = "a: b\n---\n# evil"
+    head, body = parts(card_of_run(content, "owner/prompts", found))
+    assert head["model-index"][0]["results"][0]["dataset"]["name"] == "a: b\n---\n# evil"
+    assert "<script>" not in body.replace("\\<script", "")
+    assert "a\\|b" in body
+    assert "\n# evil" not in body
+
+
+def test_many_classes_are_counted(tmp_path):
+    content, _ = of(write_run(tmp_path / "run", model_of(modprompt.MPL)))
+    content.record["classes"]["names"] = [f"class {n}" for n in range(60)]
+    assert "class 49 and 10 more |" in card_of_run(content, "owner/prompts")
+
+
+def test_clips_of_files_and_hubs(tmp_path):
+    content, _ = of(write_run(tmp_path / "run", model_of(modprompt.MPL)))
+    content.clip["file"] = "mine.pt"
+    text = card_of_run(content, "owner/prompts")
+    assert "The CLIP is the file mine.pt, which is not here" in text
+    assert "photo.jpg --clip CLIP" in text
+    assert 'open_trained("prompts", clip="CLIP")' in text
+    head, _ = parts(header("MPL", {"name": "hf-hub:laion/CLIP@main"}))
+    assert head["base_model"] == "laion/CLIP"
