@@ -3,6 +3,7 @@
 Shapes: B images, C classes, E joint width.
 """
 
+import math
 import time
 from typing import Callable, List, NamedTuple, Tuple
 
@@ -74,7 +75,7 @@ def check(model: PromptedModel, images: Images, run: Runs, half: bool) -> Checke
         found = _with_batch(found, model, check_images(images, batch), run)
     if half:
         _require_half(found)
-    elif not (found.features <= FEATURES and found.probabilities <= PROBABILITIES):
+    elif found.features > FEATURES or found.probabilities > PROBABILITIES:
         raise UserError(
             f"what was exported is not the model: its features are {found.features:.1e} away from PyTorch's "
             f"({FEATURES:g} is allowed), its probabilities {found.probabilities:.1e} ({PROBABILITIES:g})"
@@ -105,11 +106,11 @@ def _with_batch(before: Checked, model: PromptedModel, images: Tensor, run: Runs
 def _apart(one: Tensor, other: Tensor) -> float:
     if one.shape != other.shape:
         raise UserError(f"what was exported gives {tuple(one.shape)} where PyTorch gives {tuple(other.shape)}")
-    return float((one - other).abs().max())  # NaN stays NaN, which no bound admits
+    return float((one - other).abs().nan_to_num(nan=math.inf).max())  # no bound admits what is no number
 
 
 def _require_half(found: Checked) -> None:
-    if not found.features <= _HALF_FEATURES:
+    if found.features > _HALF_FEATURES:
         raise UserError(f"fp16 features are {found.features:.1e} away from fp32's: this model needs --precision fp32")
     if found.same_top < found.decided:
         raise UserError(
