@@ -83,11 +83,20 @@ def number(least: float = -math.inf, most: float = math.inf, infinite: bool = Fa
     return form
 
 
+def _is_same(value: Any, wanted: Any) -> bool:
+    """Whether both are equal and of one type, in lists too; a tensor in one is never compared with a number."""
+    if type(value) is not type(wanted):
+        return False
+    if isinstance(wanted, (list, tuple)):
+        return len(value) == len(wanted) and all(map(_is_same, value, wanted))
+    return bool(value == wanted)
+
+
 def exactly(wanted: Any) -> Form:
-    """This value, of this type."""
+    """This value, of this type; so are the values in a list."""
 
     def form(value: Any, where: str) -> None:
-        if type(value) is not type(wanted) or value != wanted:
+        if not _is_same(value, wanted):
             refuse(where, f"{shown(value)}, not {shown(wanted)}")
 
     return form

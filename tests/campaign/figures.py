@@ -36,6 +36,11 @@ class Figure:
             self.faults.append(fault)
 
     @property
+    def row(self) -> str:
+        """What its row is called."""
+        return f"{self.name} (no checksum)" if self.unchecked else self.name
+
+    @property
     def survived(self) -> int:
         """How many were."""
         return self.tried - len(self.faults)
@@ -66,6 +71,5 @@ def table(figures: Sequence[Figure]) -> str:
     lines = ["| tried | times | survived | what came of it | longest |", "| --- | ---: | ---: | --- | ---: |"]
     for one in figures:
         seen = ", ".join(f"{count} {word}" for word, count in one.outcomes.most_common())
-        name = f"{one.name} (no checksum)" if one.unchecked else one.name
-        lines.append(f"| {name} | {one.tried} | {one.survived} | {seen} | {one.longest_s:.1f} s |")
+        lines.append(f"| {one.row} | {one.tried} | {one.survived} | {seen} | {one.longest_s:.1f} s |")
     return "\n".join(lines) + "\n"

@@ -39,6 +39,7 @@ def test_part_tries_a_little_and_all_is_survived(tmp_path, name):
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr[-2000:]
     figures = [Figure.of_json(one) for one in json.loads(answer.read_text())]
+    assert {figure.row for figure in figures} <= set(part.rows)
     assert sum(figure.tried for figure in figures) >= 50
     assert [fault for figure in figures for fault in figure.faults] == []
     assert all(figure.longest_s < 20 for figure in figures)

@@ -23,5 +23,6 @@ def test_part_tries_a_little_and_all_is_survived(tmp_path, name):
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     figures = [Figure.of_json(one) for one in json.loads(answer.read_text())]
+    assert {figure.row for figure in figures} <= set(part.rows)
     assert sum(figure.tried for figure in figures) > 0
     assert [fault for figure in figures for fault in figure.faults] == []
