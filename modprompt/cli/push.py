@@ -30,10 +30,10 @@ def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     from modprompt.use.sharing import CARD, files_of
     from modprompt.use.trained import trains_nothing
 
-    place = of_user(args.what)
+    place = of_user(args.file)
     if not place.exists():
         raise UserError(
-            f"there is no run, file or experiment {args.what}: give a run's output folder, or an experiment"
+            f"there is no run, file or experiment {args.file}: give a run's output folder, or an experiment"
         )
     if not place.is_dir() and args.epoch is not None:
         raise UserError(f"--epoch {args.epoch}: {place} is no folder of a run")
@@ -65,10 +65,10 @@ def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     trainings = [(job, stands) for job, stands in states if job.kind == "training" and job.method.trains]
     done = sorted({job.folder for job, stands in trainings if stands.name == state.FINISHED})
     if not done:
-        raise UserError(f"{args.what}: no training of it is finished in {args.out}: run it, or give --out")
+        raise UserError(f"{args.file}: no training of it is finished in {args.out}: run it, or give --out")
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:
-        print(f"warning: {lacking} trainings of {args.what} are not finished: they are left out", file=sys.stderr)
+        print(f"warning: {lacking} trainings of {args.file} are not finished: they are left out", file=sys.stderr)
     files: dict[str, Any] = {}
     clip: Mapping[str, Any] = {}
     for folder in done:
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("what", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
+    add("file", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
     add("repo", metavar="OWNER/NAME", help="the repository; it is made if there is none")
     add("--private", action="store_true", help="make it a private one")
     add("--replace", action="store_true", help="take away the weights that it has; its history keeps them")
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_data(parser)
     args = parser.parse_args(argv)
     repo, _ = hub.of_user(args.repo)
-    files = (_of_experiment if _is_experiment(args.what) else _of_run)(args, repo)
+    files = (_of_experiment if _is_experiment(args.file) else _of_run)(args, repo)
     if args.dry_run:
         print(files["README.md"].decode())
         print("\n".join(f"{_size(content):>12,} bytes  {name}" for name, content in files.items()))

@@ -7,7 +7,7 @@ import yaml
 
 from modprompt.clips.hub import PREFIX
 from modprompt.runs.checkpoint import Checkpoint
-from modprompt.storage.text import markdown_text
+from modprompt.storage.text import markdown_text, one_line
 
 _MOST_CLASSES = 50  # that are named
 _NUMBER = re.compile(r"[0-9.]+%?")  # which marks nothing inside a table
@@ -42,7 +42,7 @@ def header(
 def _result(dataset: str, accuracy_pct: float) -> Dict[str, Any]:
     return {
         "task": {"type": "image-classification"},
-        "dataset": {"name": dataset, "type": dataset},
+        "dataset": dict.fromkeys(("name", "type"), one_line(dataset)),
         "metrics": [{"type": "accuracy", "value": round(accuracy_pct, 2)}],
     }
 

@@ -47,7 +47,7 @@ def test_names_are_text_whatever_they_look_like(tmp_path):
     content.record["classes"]["names"] = names
     found["dataset"] = "a: b\n---\n# evil"
     head, body = parts(card_of_run(content, "owner/prompts", found))
-    assert head["model-index"][0]["results"][0]["dataset"]["name"] == "a: b\n---\n# evil"
+    assert head["model-index"][0]["results"][0]["dataset"]["name"] == "a: b --- # evil"
     assert "<script>" not in body.replace("\\<script", "")
     assert "a\\|b" in body
     assert "\n# evil" not in body
