@@ -36,10 +36,12 @@ def main(argv: list[str] | None = None) -> int:
     from modprompt.use.looking import Look
     from modprompt.use.opened import open_trained
 
-    with page.prepared():
-        page.require_packages()
+    page.require_packages()
+    with page.bound_socket(args.port) as taken:
+        # before Gradio is there, which is told to reach nobody: a CLIP may have to be fetched
         trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
-        page.serve(Look(trained), page.bound_socket(args.port), _say)
+        with page.prepared():
+            page.serve(Look(trained), taken, _say)
     return 0
 
 

@@ -4,7 +4,7 @@ Shapes: B images, C classes, E joint width.
 """
 
 import copy
-from typing import Tuple, cast
+from typing import Tuple
 
 import torch
 import torch.nn.functional as F
@@ -81,4 +81,4 @@ class ExportedModel(nn.Module):
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
         features = F.normalize(self.encoder(images, self.additions).float(), dim=-1)
-        return features, cast(Tensor, self.scale * features @ self.classes).softmax(dim=-1)
+        return features, (self.scale * features @ self.classes).softmax(dim=-1)

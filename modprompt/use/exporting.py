@@ -15,6 +15,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, view_of
 from modprompt.runs import checkpoint
 from modprompt.storage.parts import part_of
+from modprompt.storage.paths import of_user
 from modprompt.storage.safetensors_files import write_safetensors
 from modprompt.storage.seal import KEY
 from modprompt.use import export_files
@@ -53,7 +54,7 @@ def place_of(trained: Trained, to: str, out: str = "") -> Path:
     if not out:
         folder = trained.path.parent
         return (folder.parent if trained.path.name.startswith("model") else folder) / f"export{suffix}"
-    path = Path(out)
+    path = of_user(out)
     if path.suffix != suffix:
         raise UserError(f"--out {out}: a file of --to {to} ends in {suffix}")
     if path.is_dir():

@@ -1,10 +1,11 @@
 """The page of `modprompt show`, by Gradio: served to this machine alone, and nothing it does leaves this machine."""
 
 import contextlib
+import importlib.util
 import os
 import socket
 import tempfile
-from typing import Any, Callable, Iterator, List, MutableMapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, MutableMapping, Optional, Tuple
 
 from modprompt.clips.facts import called
 from modprompt.errors import UserError
@@ -42,12 +43,9 @@ _Send = Callable[[_Message], Any]
 
 def require_packages() -> None:
     """Raise UserError unless what makes and serves the page is installed."""
-    try:
-        import fastapi  # noqa: F401
-        import gradio  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"modprompt show needs {error.name}, which is missing: pip install 'modprompt[show]'") from None
+    missing = [name for name in ("gradio", "fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"modprompt show needs {missing[0]}, which is missing: pip install 'modprompt[show]'")
 
 
 @contextlib.contextmanager
@@ -144,7 +142,11 @@ def blocks_of(look: Look) -> Any:
         maps = gr.HTML("" if look.layers else page_parts.quiet(f"{clip} is a ResNet: it has no attention to show."))
         _uploaded_as_it_is(image)
         fields, given = [seen, result, maps], [image, names, layer]
-        quietly = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
+        quietly: Dict[str, Any] = {
+            "trigger_mode": "always_last",
+            "show_progress": "hidden",
+            "api_visibility": "private",
+        }
         image.change(answers.image, given, fields, **quietly)
         names.change(answers.image, given, fields, **quietly)
         if look.layers:
@@ -211,7 +213,7 @@ def serve(look: Look, taken: socket.socket, said: Callable[[str], None]) -> None
 
     Args:
         look: the model that is asked.
-        taken: of bound_socket; closed at the end.
+        taken: of bound_socket.
         said: is given the page's address when it can be opened.
     """
     import uvicorn
@@ -221,5 +223,4 @@ def serve(look: Look, taken: socket.socket, said: Callable[[str], None]) -> None
             await super().startup(sockets)
             said(f"http://{HOST}:{taken.getsockname()[1]}")
 
-    with taken:
-        Server(uvicorn.Config(app_of(look), log_level="error", ws="none")).run(sockets=[taken])
+    Server(uvicorn.Config(app_of(look), log_level="error", ws="none")).run(sockets=[taken])
