@@ -67,7 +67,7 @@ def _map(axes: Axes, values: NDArray[np.float64], letters_pt: int) -> None:
     axes.imshow(values, cmap="viridis", vmin=low, vmax=max(high, low + 1e-6), aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
-            dark = value < (low + high) / 2
+            dark = value <= (low + high) / 2
             axes.text(
                 column, row, f"{value:.2f}", ha="center", va="center", fontsize=letters_pt, color="w" if dark else "k"
             )

@@ -154,5 +154,5 @@ def _look(line: Line, known: list[str]) -> dict[str, Any]:
         return {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "label": FEW_SHOT, "zorder": 3}
     own = look(known.index(method_of(line.acquisition)))
     strong = method_of(line.acquisition) != line.acquisition
-    face, width = (own.colour, 2.0) if strong else ("white", 1.1)
-    return {**own.curve(), "mfc": face, "lw": width, "label": shown(line.acquisition)}
+    face, width, above = (own.colour, 2.0, 2.0) if strong else ("white", 1.1, 2.5)  # where equal, both are seen
+    return {**own.curve(), "mfc": face, "lw": width, "zorder": above, "label": shown(line.acquisition)}

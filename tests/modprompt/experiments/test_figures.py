@@ -1,5 +1,6 @@
 """What the figures say, told by what is handed to them."""
 
+import numpy as np
 import pytest
 
 from modprompt.experiments.reporting import accuracy_figures, curve_figure, grid_figure, table, token_figure
@@ -87,3 +88,11 @@ def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path, drawn)
     assert [label.get_text() for label in text.get_yticklabels()] == ["MPL"]
     assert vision.images[0].get_array().tolist() == [[1, 2, 2]]
     assert [one.get_text() for one in vision.texts] == ["1", "2", "2"]
+
+
+def test_numbers_of_a_map_are_read_where_all_are_equal(tmp_path, drawn):
+    pyplot = grid_figure.pyplot()
+    _, axes = pyplot.subplots()
+    grid_figure._map(axes, np.array([[80.0, 80.0], [80.0, np.nan]]), 7)
+    assert [one.get_color() for one in axes.texts] == ["w"] * 3  # on the darkest colour
+    pyplot.close("all")

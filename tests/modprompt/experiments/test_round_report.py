@@ -286,6 +286,7 @@ def test_classes_and_balance_are_by_round(experiment, tmp_path, drawn):
         assert draw(name, found, tmp_path)
         lines = curves(drawn[name].axes[0])
         assert set(lines) == {"random", "badge+pcb"}
+        assert lines["random"].get_zorder() > lines["badge+pcb"].get_zorder()  # equal ones are both seen
         assert list(lines["random"].get_xdata()) == [0, 1, 2]
         assert list(lines["random"].get_ydata()) == pytest.approx(expected)
     assert draw("rounds_new.png", found, tmp_path) == ""
