@@ -116,7 +116,7 @@ def _arrays(parts: TestParts) -> Dict[str, "np.ndarray"]:
 
 def _classes(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
     """Columns and rows; a class without images has no accuracy."""
-    rows = [("label", "class", "images", "correct", "accuracy_pct")]
+    rows: List[Tuple[str, ...]] = [("label", "class", "images", "correct", "accuracy_pct")]
     for label, name in enumerate(names):
         images, correct = int(parts.confusion[label].sum()), int(parts.confusion[label, label])
         rows.append((str(label), name, str(images), str(correct), f"{100 * correct / images:.4f}" if images else ""))
@@ -125,7 +125,7 @@ def _classes(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
 
 def _confusion(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
     """Columns, and a row for each pair that was seen: a thousand classes have a million."""
-    rows = [("class", "taken_for", "images")]
+    rows: List[Tuple[str, ...]] = [("class", "taken_for", "images")]
     for label, other in zip(*(places.tolist() for places in parts.confusion.nonzero())):
         rows.append((names[label], names[other], str(int(parts.confusion[label, other]))))
     return rows

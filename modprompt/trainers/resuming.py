@@ -6,7 +6,7 @@ Takes the place of the Dassl hooks around the epochs, so that it is the same wit
 import datetime
 import os
 import time
-from typing import TYPE_CHECKING, Any, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
 from modprompt.errors import UserError
 from modprompt.runs import steps
@@ -24,6 +24,7 @@ else:
 class ResumableRun(_Trainer):
     """The part of a trainer that starts, saves, resumes and ends a run; it stands in front of TrainerX."""
 
+    steps_table: Optional[steps.Table]  # which Epochs writes
     _gone_on_from = ""  # the folder of the run that is resumed
     keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
 
