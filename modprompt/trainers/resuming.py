@@ -24,7 +24,7 @@ else:
 class ResumableRun(_Trainer):
     """The part of a trainer that starts, saves, resumes and ends a run; it stands in front of TrainerX."""
 
-    steps_table: Optional[steps.Table]
+    steps_table: Optional[steps.Table]  # which Epochs writes
     _gone_on_from = ""  # the folder of the run that is resumed
     keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
 
