@@ -32,6 +32,8 @@ def called(monkeypatch):
         (["experiment", "status", "demo"], "experiments.running.status", ["demo"]),
         (["experiment", "report", "demo"], "experiments.reporting.report", ["demo"]),
         (["backbones", "--all", "laion"], "cli.backbones", ["--all", "laion"]),
+        (["export", "output/run", "--to", "onnx"], "cli.export", ["output/run", "--to", "onnx"]),
+        (["show", "output/run"], "cli.show", ["output/run"]),
         (["doctor"], "hosts.doctor", []),
         (["install", "x", "--dry-run"], "hosts.install", ["x", "--dry-run"]),
         (["launch", "train.py", "--help"], "hosts.launch", ["train.py", "--help"]),
