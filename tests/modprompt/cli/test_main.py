@@ -35,6 +35,8 @@ def called(monkeypatch):
         (["predict", "output/run", "a.jpg"], "cli.predict", ["output/run", "a.jpg"]),
         (["push", "output/run", "me/x"], "cli.push", ["output/run", "me/x"]),
         (["pull", "me/x"], "cli.pull", ["me/x"]),
+        (["export", "output/run", "--to", "onnx"], "cli.export", ["output/run", "--to", "onnx"]),
+        (["show", "output/run"], "cli.show", ["output/run"]),
         (["doctor"], "hosts.doctor", []),
         (["install", "x", "--dry-run"], "hosts.install", ["x", "--dry-run"]),
         (["launch", "train.py", "--help"], "hosts.launch", ["train.py", "--help"]),
