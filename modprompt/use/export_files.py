@@ -20,7 +20,6 @@ MOST_BYTES = 2_000_000_000  # of a protocol buffer, which an ONNX file is
 INPUT, OUTPUTS = "images", ("features", "probabilities")
 METADATA = "metadata.json"  # the extra file in a torch.export program
 _NEEDS = (2, 6)  # the PyTorch that exports
-_CHATTY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 def require_packages(to: str) -> None:
@@ -40,17 +39,14 @@ def require_packages(to: str) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Exporters tell of their own inner life; what goes wrong they raise."""
-    loggers = [logging.getLogger(name) for name in _CHATTY]
-    levels = [one.level for one in loggers]
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        for one in loggers:
-            one.setLevel(logging.CRITICAL)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        for one, level in zip(loggers, levels):
-            one.setLevel(level)
+        logging.disable(before)
 
 
 def program_of(exported: ExportedModel, size: int) -> Any:
