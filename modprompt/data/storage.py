@@ -73,16 +73,12 @@ class Storage:
         """
         lists = self.own / "split_fewshot"
         lists.mkdir(parents=True, exist_ok=True)
-        try:
-            file = lock.take(lists / ".lock", patience_s=float("inf"))
-        except lock.NoLocks as error:
-            warnings.warn(f"{self.own}: {error.strerror}: start no second run on a new data set", stacklevel=2)
-            yield
-            return
-        assert file is not None  # who waits for ever gets it
-        try:
-            for folder in (self.own, lists):
+        taken = f"another process makes the lists of {self.own}"  # never said: who waits for ever gets it
+
+        def warn(why: str) -> None:
+            warnings.warn(f"{self.own}: {why}: start no second run on a new data set", stacklevel=2)
+
+        with lock.alone(lists / ".lock", taken, patience_s=float("inf"), without=warn) as locks:
+            for folder in (self.own, lists) if locks else ():
                 remove_parts(folder)
             yield
-        finally:
-            os.close(file)

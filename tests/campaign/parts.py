@@ -27,8 +27,8 @@ class Part(NamedTuple):
     rows: tuple[str, ...]
 
 
-# the longest first, so that two processes end together
 _LIMITS = ("small disk", "full disk", "small files", "few open files", "little memory", "little data")
+# the longest first, so that two processes end together
 PARTS: tuple[Part, ...] = (
     Part("kills-of-rounds", "kills_rounds", 1200, ("kills of a labelling round",)),
     Part("kills-of-a-training", "kills_training", 900, ("kills of a training",)),

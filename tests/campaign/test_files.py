@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,11 @@ from hypothesis import strategies as st
 
 from modprompt.errors import UserError
 from tests.campaign import bytes_damage, damage, drawing, structures
+from tests.campaign.a_little import tried
 from tests.campaign.damage import quietly, whole
 from tests.campaign.figures import Figure
 from tests.campaign.kinds import NOT_TRIED, all_kinds
-from tests.campaign.parts import PARTS, ROOT, command
+from tests.campaign.parts import ROOT
 from tests.campaign.values import plain
 
 READERS = {
@@ -33,13 +32,7 @@ SEEDS = {"torch-files": 1, "corruptions": 1, "flips": 2}  # the two of all kinds
 
 @pytest.mark.parametrize("name", list(SHARES))
 def test_part_tries_a_little_and_all_is_survived(tmp_path, name):
-    part = next(part for part in PARTS if part.name == name)
-    answer = tmp_path / "answer.json"
-    words = command(part, tmp_path / "scratch", SEEDS[name], SHARES[name], answer)
-    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    figures = [Figure.of_json(one) for one in json.loads(answer.read_text())]
-    assert {figure.row for figure in figures} <= set(part.rows)
+    figures = tried(name, tmp_path, SEEDS[name], SHARES[name], limit_s=120)
     assert sum(figure.tried for figure in figures) >= 50
     assert [fault for figure in figures for fault in figure.faults] == []
     assert all(figure.longest_s < 20 for figure in figures)

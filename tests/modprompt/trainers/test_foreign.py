@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
 from modprompt.trainers import foreign
 from tests.conftest import ROOT
@@ -90,6 +91,7 @@ sys.path.insert(0, {root!r})
 from modprompt.compat import find
 find.add_to_path()
 {line}
+import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
 from modprompt.trainers import merging
 import argparse
