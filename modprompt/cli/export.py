@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     from modprompt.use import exporting  # help waits for no PyTorch
-    from modprompt.use.opened import open_trained
+    from modprompt.use.trained import open_trained
 
     trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device="cpu")
     path = exporting.place_of(trained, args.to, args.out)

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from modprompt.use import page  # help waits for no PyTorch
     from modprompt.use.looking import Look
-    from modprompt.use.opened import open_trained
+    from modprompt.use.trained import open_trained
 
     page.require_packages()
     with page.bound_socket(args.port) as taken:

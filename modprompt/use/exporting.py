@@ -21,8 +21,8 @@ from modprompt.storage.seal import KEY
 from modprompt.use import export_files
 from modprompt.use.export_check import Checked, check
 from modprompt.use.exported import ExportedModel, class_matrix
-from modprompt.use.opened import Trained
 from modprompt.use.preprocessing import as_record, as_settings, images_of
+from modprompt.use.trained import Trained
 from modprompt.version import __version__
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": checkpoint.SAFETENSORS}

@@ -12,8 +12,8 @@ from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 from modprompt.storage.image_files import read_rgb
 from modprompt.use.attention import Attention, as_seen, attention_of, overlay
-from modprompt.use.opened import Trained
 from modprompt.use.preprocessing import images_of
+from modprompt.use.trained import Trained
 
 _MOST_CLASSES = 5000
 

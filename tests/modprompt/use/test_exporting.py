@@ -15,8 +15,8 @@ from modprompt.runs import checkpoint
 from modprompt.storage.safetensors_files import read_with_metadata, write_safetensors
 from modprompt.use import export_check, export_files, exporting
 from modprompt.use.exported import ExportedModel
-from modprompt.use.opened import Trained
 from modprompt.use.preprocessing import images_of
+from modprompt.use.trained import Trained
 from tests.conftest import ROOT, SAID, random_clip
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
 

@@ -6,8 +6,8 @@ from PIL import Image
 import modprompt
 from modprompt.errors import UserError
 from modprompt.use.looking import Look, names_in, overlays
-from modprompt.use.opened import Trained
 from modprompt.use.page import Answers
+from modprompt.use.trained import Trained
 
 WORDS = ["zero", "one", "two"]
 
