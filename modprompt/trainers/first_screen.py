@@ -10,7 +10,7 @@ from modprompt.runs import result as results
 from modprompt.runs import rounds
 from modprompt.runs.checkpoint import POINTER
 from modprompt.runs.settings import Settings
-from modprompt.storage.text import one_line, write_whole
+from modprompt.storage.text import one_line, writable, write_whole
 from modprompt.trainers import training_state
 
 FILE_NAME = "config.yaml"
@@ -73,7 +73,7 @@ def keep_config(cfg: Any, begins: bool) -> bool:
     if not folder or (begins and _holds_a_run(folder)):
         return False
     system = "".join(f"# {one_line(line)}\n" for line in collect_env_info().splitlines())
-    write_whole(os.path.join(folder, FILE_NAME), f"{cfg.dump()}{system}")
+    write_whole(os.path.join(folder, FILE_NAME), writable(f"{cfg.dump()}{system}"))
     return True
 
 

@@ -12,6 +12,7 @@ from modprompt.errors import UserError
 from modprompt.runs import steps
 from modprompt.storage.forms import Form, anything
 from modprompt.storage.parts import copy_whole
+from modprompt.storage.text import is_text
 from modprompt.trainers import training_state
 from modprompt.trainers.run_folder import has_checkpoint, newest_state
 
@@ -50,8 +51,14 @@ class ResumableRun(_Trainer):
         self.start_epoch = self._resume()
         self._begin_steps()
         if hasattr(self, "init_writer") and self.output_dir:  # not every Dassl has TensorBoard
-            self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+            self._begin_tensorboard(os.path.join(self.output_dir, "tensorboard"))
         self.time_start = time.time()
+
+    def _begin_tensorboard(self, folder: str) -> None:
+        if is_text(folder):
+            self.init_writer(folder)
+        else:
+            print("No TensorBoard files: it writes to no folder whose name is no UTF-8 text")
 
     def _begin_steps(self) -> None:
         """Have the table of steps go on where the run does; that of a finished run, tested again, stays as it is."""

@@ -36,7 +36,10 @@ MOST_LINES = 300
 PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {
     "__init__"
 }
-WITH_TORCH = {"storage": ("tensors", "torch_files", "torchscript", "unpickling"), "experiments": ("plan.check",)}
+WITH_TORCH = {
+    "storage": ("tensors", "torch_files", "torchscript", "unpickling"),
+    "experiments": ("plan.check", "reporting.attention_pictures", "reporting.card"),
+}
 
 
 def imported(tree):

@@ -58,10 +58,13 @@ def columns_of_csv(sections: Sequence[Section]) -> list[str]:
 
 
 def rows_of_csv(sections: Sequence[Section]) -> list[list[str]]:
-    """All sections in one table, a row for each method and section; cells without a number are empty."""
+    """All sections and their details of the same columns in one table, a row for each method; cells without a number
+    are empty."""
+    columns = sections[0].columns if sections else ()
     return [
         [text_cell(section.key), text_cell(row.label), *_numbers(row), text_cell(row.source)]
-        for section in sections
+        for section in _with_details(sections)
+        if section.columns == columns
         for row in section.rows
     ]
 

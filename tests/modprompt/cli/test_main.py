@@ -53,7 +53,7 @@ def test_words_are_handed_on_and_the_exit_code_back(words, module, rest, called)
     [
         (["trian"], "error: modprompt: there is no 'trian'; did you mean 'train'?"),
         (["run"], "error: modprompt: there is no 'run'"),
-        (["experiment"], "error: modprompt experiment: no name is given (known: report, run, status)"),
+        (["experiment"], "error: modprompt experiment: no name is given (known: choose, report, run, status)"),
         (["experiment", "stats"], "error: modprompt experiment: there is no 'stats'; did you mean 'status'?"),
         (["experiment run"], "error: modprompt: there is no 'experiment run'"),
     ],

@@ -157,6 +157,9 @@ def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experimen
     assert any(line.startswith("RPO, published: ") and "mean over data sets" in line for line in sources)
     text = render.markdown([sections["average"]], "t", "a", {})
     assert "| *HiCroPL, published* | 85.89 | 77.99 | 81.75 |" in text
+    (of_csv,) = [line for line in render.rows_of_csv([sections["average"]]) if line[1] == "HiCroPL, published"]
+    assert of_csv[2:7:2] == ["85.8900", "77.9900", "81.7500"]
+    assert of_csv[-1]
     (alone,) = sections_of(experiment(TWO), tmp_path)[0]["eurosat"].details
     assert [r.label for r in alone.rows] == ["LASP, published"]
     gridded = experiment(TWO + "  Rates: {trainer: MPL, config: vit_b4_c1_add2_rm1, grid: {OPTIM.LR: [0.1, 0.2]}}\n")

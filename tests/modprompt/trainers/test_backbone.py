@@ -59,7 +59,7 @@ def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
     assert out.count("INPUT follows") == 1
     assert "warning" not in err
     assert "CLIP: open_clip weights, gelu, 2 and 2 heads (text, image)" in out
-    assert "RESIZE_MODE: squash" in out  # the config is printed as it is run
+    assert "RESIZE_MODE: squash" in (tmp_path / "out" / "config.yaml").read_text()  # the config as it is run
     found = result(tmp_path)
     assert found["input"] == {
         "INPUT.SIZE": "[48, 48]",
