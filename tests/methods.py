@@ -209,12 +209,19 @@ METHODS = {
         3 * T + (1 + 2 * 2) * BRIDGE,
     ),
 }
-SELDOM = ("alvlm",)  # CoOp's tests show most of it
+QUICK = (
+    "mpl",
+    "promptsrc",
+    "coop_end",
+    "cocoop",
+    "dpl",
+    "zeroshot",
+)  # a learner of every kind; the others are like one of them
 
 
 def some_slow(rows=METHODS):
-    """Rows for parametrize, those of SELDOM behind the slow marker."""
-    return [pytest.param(row, marks=pytest.mark.slow) if row in SELDOM else row for row in rows]
+    """Rows for parametrize, all but those of QUICK behind the slow marker."""
+    return [row if row in QUICK else pytest.param(row, marks=pytest.mark.slow) for row in rows]
 
 
 # Their steps are of two kinds, each with an optimiser of its own: tests of single optimisers pass them over.

@@ -288,7 +288,10 @@ assert not found, found
 """
 
 
-@pytest.mark.parametrize(("name", "words", "code"), [("launch", ["script.py", "--flag"], 3), ("doctor", [], 0)])
+@pytest.mark.parametrize(
+    ("name", "words", "code"),
+    [("launch", ["script.py", "--flag"], 3), pytest.param("doctor", [], 0, marks=pytest.mark.slow)],
+)
 def test_program_for_other_codebases_leaves_its_process_as_it_found_it(name, words, code, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     done = run_in(tmp_path, "-c", FOREIGN.format(name=name, words=words, code=code))

@@ -91,7 +91,14 @@ def test_finished_run_with_other_options_is_refused(bash, clip_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("DATASET.NUM_SHOTS", "4"), ("SEED", "2"), ("DATASET.SUBSAMPLE_CLASSES", "all")]
+    ("key", "value"),
+    [
+        ("SEED", "2"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in (("DATASET.NUM_SHOTS", "4"), ("DATASET.SUBSAMPLE_CLASSES", "all"))
+        ),
+    ],
 )
 def test_option_must_agree_with_the_folder_that_the_script_names(bash, clip_file, key, value):
     done = bash("mpl/base2new_train.sh", "eurosat", 1, *options(clip_file), key, value)

@@ -104,7 +104,7 @@ def undisturbed(clip_file, tmp_path_factory):
     ("mark", "run_again"),  # the line at which the run is killed, and the epochs that the next start may then run
     [
         pytest.param("epoch [1/4] batch [3/", [[1, 2, 3, 4]], marks=pytest.mark.slow),
-        ("epoch [3/4] batch [2/", [[3, 4]]),
+        pytest.param("epoch [3/4] batch [2/", [[3, 4]], marks=pytest.mark.slow),
         pytest.param(
             "Checkpoint saved", [[4], []], marks=pytest.mark.slow
         ),  # the state of epoch 4 is written right after

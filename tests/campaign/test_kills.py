@@ -6,8 +6,11 @@ import pytest
 
 from tests.campaign.a_little import tried
 
-SHARES = {"kills-of-a-training": 0.02, "kills-of-splits": 0.02}
-SLOW = {"kills-of-a-search": 0.02, "kills-of-rounds": 0.01, "limits": 0.02, "at-once": 0.15, "kills-of-runs": 0.05}
+SHARES = {"kills-of-splits": 0.02}
+SLOW = {
+    "kills-of-a-training": 0.02, "kills-of-a-search": 0.02, "kills-of-rounds": 0.01, "limits": 0.02, "at-once": 0.15,
+    "kills-of-runs": 0.05,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*SHARES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

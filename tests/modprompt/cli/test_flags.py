@@ -106,6 +106,7 @@ def test_path_stays_as_it_is_where_nothing_is_imported(monkeypatch, tmp_path):
     assert sys.path == before
 
 
+@pytest.mark.slow
 def test_module_of_the_current_folder_registers_trainer_and_reader(tmp_path):
     (tmp_path / "mine.py").write_text(MODULE)
     words = ["--trainer", "Mine", "--seed", 1, "--output-dir", "out", "--root", tmp_path / "data"]

@@ -10,7 +10,9 @@ from tests.conftest import ROOT
     "before",
     [
         "sys.modules['pkg_resources'] = None",  # an environment without setuptools
-        "import types; sys.modules['pkg_resources'] = types.ModuleType('pkg_resources')",  # setuptools from 70 on
+        pytest.param(  # setuptools from 70 on
+            "import types; sys.modules['pkg_resources'] = types.ModuleType('pkg_resources')", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_clip_imports_whatever_setuptools_there_is(before):

@@ -91,6 +91,7 @@ def test_template_is_that_of_numbers():
     assert ZeroshotCLIP().templates("Mnist5k") == ["a photo of the number {}."]
 
 
+@pytest.mark.slow
 def test_several_processes_may_start_at_once(tmp_path):
     lists = lists_at_once("Mnist5k", tmp_path, 4, processes=2)
     assert all(len(train) == 40 for train, _, _ in lists)

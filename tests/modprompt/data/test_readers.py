@@ -102,7 +102,9 @@ PUBLISHED_SIZES = {
 }
 
 
-@pytest.mark.parametrize("module", list(PUBLISHED_HASHES))
+@pytest.mark.parametrize(
+    "module", [pytest.param(name, marks=pytest.mark.slow) if name == "eurosat" else name for name in PUBLISHED_HASHES]
+)
 def test_published_splits_give_the_published_few_shot_lists(module, tmp_path, monkeypatch):
     _, name, folder, split_file = trees.DATA_SETS[module]
     if not (PUBLISHED / split_file).is_file():
@@ -130,6 +132,7 @@ def test_published_splits_give_the_published_few_shot_lists(module, tmp_path, mo
                 assert "/".join(d.hexdigest()[:12] for d in digests) == PUBLISHED_HASHES[module][seed - 1]
 
 
+@pytest.mark.slow
 def test_twenty_processes_at_once_end_with_the_same_lists(tmp_path):
     trees.eurosat(tmp_path)
     lists = lists_at_once("EuroSAT", tmp_path, 2, processes=20)

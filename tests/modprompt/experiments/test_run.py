@@ -55,6 +55,7 @@ def undisturbed(real):
     return out, seen.decode(errors="replace")
 
 
+@pytest.mark.slow
 def test_live_lines_on_a_terminal(undisturbed):
     _, text = undisturbed
     assert "MPL, eurosat base, seed 1 (train): epoch " in text

@@ -113,6 +113,7 @@ def test_unfinished_run_goes_on_after_its_last_epoch(workshop, tmp_path):
     assert losses(killed.stdout) + losses(rest.stdout) == pytest.approx(workshop.losses, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_one_line(workshop, tmp_path):
     host = write_host(tmp_path / "host")
     with (host / "datasets" / "squares.py").open("a") as file:

@@ -90,14 +90,14 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, place
     assert losses(kept.stdout) == workshop.losses
 
 
-@pytest.mark.parametrize("way", ["launcher", "installer"])
+@pytest.mark.parametrize("way", ["launcher", pytest.param("installer", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("flag", "value", "options", "told"),
     [
         ("--config-file", "configs/trainers/MPL/vit_b4_c1_ad2_rm1.yaml", (), "did you mean vit_b4_c1_add2_rm1.yaml"),
         ("--dataset-config-file", "configs/datasets/eurosta.yaml", (), "did you mean eurosat.yaml"),
-        ("", "", ("OPTIM.LRR", 1), "OPTIM.LRR"),
-        ("", "", ("OPTIM.MAX_EPOCH", "many"), "MAX_EPOCH"),
+        pytest.param("", "", ("OPTIM.LRR", 1), "OPTIM.LRR", marks=pytest.mark.slow),
+        pytest.param("", "", ("OPTIM.MAX_EPOCH", "many"), "MAX_EPOCH", marks=pytest.mark.slow),
         ("", "", ("TRAINER.MPL.N_CTXX", 1), "did you mean TRAINER.MPL.N_CTX"),
     ],
 )
@@ -114,7 +114,13 @@ def test_what_a_user_got_wrong_is_one_line(flag, value, options, told, way, work
     assert told in last
 
 
-@pytest.mark.parametrize("trait", ["data set by a flag", "TASK and own trainer names", "wrong labels"])
+@pytest.mark.parametrize(
+    "trait",
+    [
+        "data set by a flag",
+        *(pytest.param(trait, marks=pytest.mark.slow) for trait in ("TASK and own trainer names", "wrong labels")),
+    ],
+)
 def test_without_what_it_asks_for_it_does_not_run(trait, workshop, tmp_path):
     host = write_host(tmp_path / "host", **TRAINED[trait])
     assert run_in(host, *LAUNCHER, *workshop.words("MPL", "output/run")).returncode != 0
@@ -131,7 +137,10 @@ def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(work
     assert all(f"{word} (no design {word})" in last for word in ("CoOp", "IVLP", "VPT"))
 
 
-@pytest.mark.parametrize(("imports", "launched"), [({"first": ("wilds",)}, 0), ({"last": ("learn2learn",)}, 1)])
+@pytest.mark.parametrize(
+    ("imports", "launched"),
+    [({"first": ("wilds",)}, 0), pytest.param({"last": ("learn2learn",)}, 1, marks=pytest.mark.slow)],
+)
 def test_package_that_is_missing(imports, launched, workshop, tmp_path):
     """The launcher brings an empty wilds; nobody else does, and other packages nobody brings at all."""
     host = write_host(tmp_path / "host", **imports)

@@ -46,7 +46,7 @@ def clip_model():
     return random_clip()
 
 
-@pytest.fixture(scope="module", params=["mpl", "coop"])
+@pytest.fixture(scope="module", params=["coop", pytest.param("mpl", marks=pytest.mark.slow)])
 def saved(request, clip_model, tmp_path_factory):
     """The content of a model's file."""
     torch.manual_seed(0)

@@ -156,6 +156,7 @@ def test_other_words_for_it(said):
         raise RuntimeError(said)
 
 
+@pytest.mark.slow
 def test_an_experiment_keeps_the_line(command, tmp_path, monkeypatch):
     from modprompt.experiments.running import state
     from modprompt.experiments.running.worker import FAILED, Task, Worker

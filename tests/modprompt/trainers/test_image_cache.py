@@ -172,7 +172,7 @@ def test_transform_that_is_not_known_is_left_alone(images, tmp_path, capsys, wor
     assert not (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_image_that_cannot_be_decoded_ends_the_run_as_ever(images, tmp_path, capsys, workers):
     Path(images[6][0]).write_bytes(b"no picture")
     errors = []

@@ -74,7 +74,7 @@ def descend(loss_of, start, batches):
     return after
 
 
-@pytest.mark.parametrize("row", [row for row in METHODS if row != "promptsrc"])
+@pytest.mark.parametrize("row", some_slow(row for row in METHODS if row != "promptsrc"))
 def test_two_epochs_equal_the_plain_implementation(row, command, tmp_path, monkeypatch, capsys):
     method, seen = METHODS[row], Recorder(monkeypatch)
     assert train.main(command(method)) == 0
@@ -114,7 +114,7 @@ def test_promptsrc_equals_the_plain_losses_and_ends_with_the_average(command, tm
         torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("row", METHODS)
+@pytest.mark.parametrize("row", some_slow())
 def test_gradients_reach_the_learner_and_nothing_else(row, command, monkeypatch):
     method, seen = METHODS[row], Recorder(monkeypatch)
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
@@ -149,7 +149,7 @@ def reference_checkpoint(path, state, method, clip_model, classes):
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
-@pytest.mark.parametrize("row", METHODS)
+@pytest.mark.parametrize("row", some_slow())
 def test_checkpoint_of_the_reference_is_evaluated_on_other_classes(row, command, tmp_path, capsys):
     method = METHODS[row]
     assert train.main(command(method)) == 0
@@ -505,7 +505,7 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
 
 
 @pytest.mark.parametrize("precision", ["amp", "fp16", "bf16"])
-@pytest.mark.parametrize("row", ["coop_end", "cocoop", "maple", "ivlp", "vpt", "promptsrc"])
+@pytest.mark.parametrize("row", some_slow(["coop_end", "cocoop", "maple", "ivlp", "vpt", "promptsrc"]))
 def test_other_precisions_train_on_a_cpu(row, precision, command):
     method = METHODS[row]
     assert train.main(command(method, f"TRAINER.{method.node}.PREC", precision, "OPTIM.MAX_EPOCH", 1)) == 0

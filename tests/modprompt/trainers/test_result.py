@@ -8,7 +8,7 @@ import torch
 from modprompt.cli import train
 from modprompt.runs.settings import settings_hash
 from modprompt.runs.versions import versions
-from tests.methods import METHODS, SEARCHES
+from tests.methods import METHODS, SEARCHES, some_slow
 from tests.test_runs import to
 
 
@@ -50,7 +50,7 @@ def test_hash_of_the_settings_is_that_of_what_was_asked_not_of_how(mpl_flags, mp
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-@pytest.mark.parametrize("row", [*METHODS, *(pytest.param(row, marks=pytest.mark.slow) for row in SEARCHES)])
+@pytest.mark.parametrize("row", some_slow([*METHODS, *SEARCHES]))
 def test_test_has_the_hash_of_the_prompts_that_were_trained(row, command, tmp_path):
     method = {**METHODS, **SEARCHES}[row]
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0

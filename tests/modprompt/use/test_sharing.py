@@ -125,8 +125,14 @@ def test_without_a_network_the_cache_serves(hub, run, tmp_path, monkeypatch):
         sharing.pull("owner/other", tmp_path / "four")
 
 
-@pytest.mark.parametrize("part", ["/api/repos/create", "/preupload/", "/commit/"])
-@pytest.mark.parametrize("status", [403, 500])
+@pytest.mark.parametrize(
+    ("part", "status"),
+    [
+        *((part, 403) for part in ("/api/repos/create", "/preupload/", "/commit/")),
+        *((part, 500) for part in ("/api/repos/create", "/commit/")),
+        pytest.param("/preupload/", 500, marks=pytest.mark.slow),  # the package asks again and again
+    ],
+)
 def test_a_push_that_fails_is_one_line_without_the_token(part, status, hub, run):
     hub.refused = (part, status, b'{"error": "not today, hf_secretsecretsecret"}')
     with pytest.raises(UserError) as told:
