@@ -129,7 +129,13 @@ def blocks_of(look: Look) -> Any:
         seen = gr.State(None)
         with gr.Row():
             with gr.Column(min_width=300):
-                image = gr.Image(label="Image", type="filepath", sources=["upload", "webcam"], height=320)
+                image = gr.Image(
+                    label="Image",
+                    type="filepath",
+                    sources=["upload", "webcam"],
+                    height=320,
+                    elem_classes="mp-image",
+                )
                 hint = "one a line" if not look.bound else "these prompts belong to these classes (CSC)"
                 names = gr.Textbox(
                     "\n".join(look.names), label="Classes", info=hint, lines=6, max_lines=12, interactive=not look.bound

@@ -22,7 +22,8 @@ STYLE = """
 .mp-note { padding: .5rem .75rem; border-radius: .35rem; border-left: 4px solid #2f6fb3; background: #8881; }
 .mp-note + .mp-bars { margin-top: .75rem; }
 .mp-note.mp-wrong { border-left-color: #c0392b; }
-.mp-quiet { opacity: .75; font-size: .9rem; }
+.mp-quiet { opacity: .75; font-size: .9rem; overflow-wrap: anywhere; }
+.mp-image img { min-width: 10rem; min-height: 10rem; object-fit: contain; }
 footer { display: none !important; }
 """
 
