@@ -54,5 +54,5 @@ def chosen(sections: Sequence[Section], most: int, kept: Sequence[str] = ()) -> 
     best = [label for label in ranked(sections) if label not in kept][: most - len(kept)]
     section = sections[-1]
     told = f"The best {len(best)} of {len(labels)} methods by {section.columns[-1]} ({section.title})"
-    told += f", and {' and '.join(kept)}" if kept else ""
+    told += f", and {', '.join(kept)}" if kept else ""
     return Chosen(looks(labels, [label for label in labels if label in {*best, *kept}]), f" {told}.")

@@ -115,7 +115,7 @@ def test_a_figure_without_room_for_all_shows_the_best_and_says_so(experiment, tm
     shown = [text.get_text() for text in drawn["bars.png"].legends[0].get_texts()]
     assert len(shown) == 12
     assert shown == ["CLIP", *(f"method {number}" for number in range(14, 24)), "MPL"]
-    assert "The best 10 of 25 methods by H (average), and MPL and CLIP." in caption
+    assert "The best 10 of 25 methods by H (average), and MPL, CLIP." in caption
     assert "best" not in accuracy_figures.bars(*made(experiment, 11, 11), tmp_path / "bars.png")
 
 
