@@ -140,7 +140,7 @@ def gains(experiment: Experiment, results: Results, sections: Sequence[Section],
         axes.spines[["top", "right"]].set_visible(False)
     every = [gain for places in found.values() for _, gain in places]
     low, high = min(0.0, *every), max(0.0, *every)
-    room = 0.35 * (high - low) or 1.0  # for the numbers behind the bars
+    room = 0.5 * (high - low) or 1.0  # for the numbers behind the bars
     all_axes[0, 0].set_xlim(low - (room if low < 0 else 0), high + (room if high > 0 or low == high else 0))
     save_for_print(fig, path)
     return f"What {mine} gains over {zero_shot.label} (zero-shot), in points of accuracy, sorted."

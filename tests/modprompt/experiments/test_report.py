@@ -34,7 +34,7 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
         in text
     )
     rows = list(csv.DictReader((folder(tmp_path) / "report.csv").read_text().splitlines()))
-    assert [row["table"] for row in rows] == ["eurosat"] * 4 + ["dtd"] * 3 + ["average"] * 3
+    assert [row["table"] for row in rows] == ["eurosat"] * 5 + ["dtd"] * 4 + ["average"] * 3
     assert (float(rows[3]["base_mean_pct"]), rows[0]["base_std_pct"]) == (90.0, "")
     for name in ("bars.png", "gains.png", "tokens.png"):
         assert (folder(tmp_path) / name).read_bytes().startswith(b"\x89PNG")
