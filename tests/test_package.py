@@ -113,7 +113,8 @@ def test_wheel_installs_one_name_with_all_that_belongs_to_it(wheel):
     assert {name.split("/")[0] for name in found} == {"modprompt", info}
     package = [path for path in (ROOT / "modprompt").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     expected = {path.relative_to(ROOT).as_posix() for path in package}
-    expected |= {f"modprompt/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
+    configs = [path for kind in ("*.yaml", "*.json") for path in (ROOT / "configs").rglob(kind)]
+    expected |= {f"modprompt/{path.relative_to(ROOT).as_posix()}" for path in configs}
     assert {name for name in found if not name.startswith(info)} == {*expected, "modprompt/constraints.txt"}
     metadata = found[f"{info}/METADATA"].decode()
     assert "Requires-Python: >=3.8\n" in metadata
