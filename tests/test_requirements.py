@@ -32,14 +32,36 @@ def test_requirements_txt_is_all_lists_in_one():
     assert sorted(lines("requirements.txt")) == sorted(set(all_lists()))
 
 
+def pins():
+    found = (line.partition("==") for line in lines("constraints.txt"))
+    return {canonicalize_name(name): version for name, _, version in found}
+
+
 def test_constraints_have_one_version_that_fits_for_every_requirement():
-    pinned = {
-        canonicalize_name(name): version
-        for name, _, version in (line.partition("==") for line in lines("constraints.txt"))
-    }
+    pinned = pins()
     assert len(pinned) == len(lines("constraints.txt"))
     for requirement in map(Requirement, all_lists()):
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+
+
+def wishes(name, version):
+    """What an installed package of this version requires here, without its extras."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    required = map(Requirement, found.requires or ()) if found.version.partition("+")[0] == version else ()
+    return [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
+
+
+def test_constraints_fit_each_other():
+    pinned = pins()
+    asked = {name: wishes(name, version) for name, version in pinned.items()}
+    assert sum(map(bool, asked.values())) > len(pinned) / 4  # of the versions that are installed
+    for name, required in asked.items():
+        for one in required:
+            version = pinned.get(canonicalize_name(one.name))
+            assert version is None or one.specifier.contains(version), f"{name} {pinned[name]} requires {one}"
 
 
 def imported(folder):
