@@ -209,19 +209,15 @@ METHODS = {
         3 * T + (1 + 2 * 2) * BRIDGE,
     ),
 }
-QUICK = (
-    "mpl",
-    "promptsrc",
-    "coop_end",
-    "cocoop",
-    "dpl",
-    "zeroshot",
-)  # a learner of every kind; the others are like one of them
+QUICK = {  # a learner of every kind; the others are like one of them
+    "mpl", "promptsrc", "coop_end", "cocoop", "dpl", "zeroshot", "MPL", "PromptSRC", "CoOp", "CoCoOp", "DPL", "ZeroshotCLIP",
+}  # fmt: skip
 
 
 def some_slow(rows=METHODS):
-    """Rows for parametrize, all but those of QUICK behind the slow marker."""
-    return [row if row in QUICK else pytest.param(row, marks=pytest.mark.slow) for row in rows]
+    """Rows of these tables, or classes of methods, for parametrize: all but those of QUICK behind the slow marker."""
+    names = [(row, row if isinstance(row, str) else row.__name__) for row in rows]
+    return [row if name in QUICK else pytest.param(row, marks=pytest.mark.slow) for row, name in names]
 
 
 # Their steps are of two kinds, each with an optimiser of its own: tests of single optimisers pass them over.

@@ -226,7 +226,7 @@ def layout(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 4, 5))])
 @pytest.mark.parametrize("kind", KINDS)
 def test_fast_path_equals_whole_sequences(kind, seed):
     compare(kind, seed)
@@ -234,14 +234,14 @@ def test_fast_path_equals_whole_sequences(kind, seed):
 
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("places", [("before_start", "before_ln_pre"), ("before_start", "behind_ln_pre"), ("", "")])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", PLACED)
 def test_fast_path_equals_whole_sequences_wherever_prompts_stand(kind, seed, places):
     compare(kind, seed + 20, most_tokens=12 if seed else None, places=places)
 
 
 @pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize("kind", ["independent", "conditional", "own_deep", "middle"])
 def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):
     compare(kind, seed + 10, most_tokens=12)

@@ -11,7 +11,10 @@ from modprompt.storage.pictures import pyplot, save_for_print
 
 PLACES = ("imagenet", "caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft",
           "sun397", "dtd", "eurosat", "ucf101")  # fmt: skip
-MANY = list(itertools.product((1, 2, 11), (2, 11, 25)))
+MANY = [
+    both if both in ((1, 2), (2, 11), (11, 25)) else pytest.param(*both, marks=pytest.mark.slow)
+    for both in itertools.product((1, 2, 11), (2, 11, 25))
+]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from modprompt.methods.table import METHODS
 from modprompt.storage.seal import KEY
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
+from tests.methods import some_slow
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
 from tests.old_checkpoints import as_version_1
 
@@ -36,7 +37,7 @@ def moved(model):
     return model
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 def test_back_with_the_same_logits_to_the_bit(cls, glyph, tmp_path):
     model = moved(on(cls, glyph, WORDS))
     model.save(tmp_path / "a.pt")
@@ -48,7 +49,7 @@ def test_back_with_the_same_logits_to_the_bit(cls, glyph, tmp_path):
     assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", glyph)), logits(model))
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 def test_file_holds_plain_values_that_say_what_it_is(cls, glyph, tmp_path):
     model = on(cls, glyph, WORDS)
     model.save(tmp_path / "a.pt")

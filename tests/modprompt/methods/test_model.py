@@ -11,7 +11,7 @@ import modprompt
 from modprompt.engine.precision import resolve
 from modprompt.methods.table import METHODS
 from tests.conftest import RESNET_HEADS, random_clip
-from tests.methods import small
+from tests.methods import small, some_slow
 
 NAMES = ["cat", "dog", "a golden retriever"]
 CLASSES = [row.method for row in METHODS]
@@ -37,7 +37,7 @@ def by_name(cls):
     return cls.__name__
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 def test_nothing_is_done_to_the_clip_but_freezing_it(cls, clip_model, images, labels, caplog):
     before = {name: value.clone() for name, value in clip_model.state_dict().items()}
     with caplog.at_level(logging.INFO, "modprompt"):
@@ -53,7 +53,7 @@ def test_nothing_is_done_to_the_clip_but_freezing_it(cls, clip_model, images, la
     ) == 1  # the second time it is already
 
 
-@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_only_the_prompts_learn(cls, clip_model, images, labels, capsys):
     model = on(cls, clip_model)
     model.loss(images, labels).backward()
@@ -67,7 +67,7 @@ def test_only_the_prompts_learn(cls, clip_model, images, labels, capsys):
     assert capsys.readouterr().out == f"trainable: {count:,} of {total:,}, {100 * count / total:.4f}%\n"
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 def test_copies_and_pickles(cls, twin, clip_model, images, labels):
     model = on(cls, clip_model)
@@ -82,7 +82,7 @@ def test_copies_and_pickles(cls, twin, clip_model, images, labels):
     assert model.loss(images, labels).item() == before
 
 
-@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_training_goes_on_from_a_deep_copy_as_from_the_model(cls, clip_model, images, labels):
     def step(model):
         optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=0.1)
@@ -96,7 +96,7 @@ def test_training_goes_on_from_a_deep_copy_as_from_the_model(cls, clip_model, im
     assert all(torch.equal(one, two) for one, two in zip(step(model), step(other)))
 
 
-@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_bfloat16_and_back(cls, clip_model, images, labels):
     settings = {"image_loss_weight": 1.0} if cls.__name__ in ("MPL", "PromptSRC") else {}
     model = on(cls, clip_model, **settings)
@@ -212,7 +212,7 @@ def test_a_rounded_clip_is_told_to_the_next_model(clip_model):
         on(modprompt.CoOp, clip_model)
 
 
-@pytest.mark.parametrize("cls", [one for one in CLASSES if one is not modprompt.CoCoOp], ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(one for one in CLASSES if one is not modprompt.CoCoOp), ids=by_name)
 def test_other_classes_behind_a_cast_are_as_in_front_of_it(cls, images):
     behind = on(cls, random_clip(), ["cat", "lynx"]).to(torch.bfloat16).with_classes(NAMES)
     front = on(cls, random_clip(), ["cat", "lynx"]).with_classes(NAMES).to(torch.bfloat16)

@@ -13,6 +13,7 @@ from modprompt.training.graph import WARM_UP, GraphStep
 from modprompt.training.recorder import CudaRecorder
 from modprompt.training.step import Step
 from tests.conftest import random_clip
+from tests.methods import some_slow
 from tests.modprompt.methods.test_model import LEARNING, by_name, on
 from tests.tape import Tape
 
@@ -89,7 +90,7 @@ def same_state(one, two, **tolerance):
             torch.testing.assert_close(one.state[mine][key], value, **tolerance)
 
 
-@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_every_method_is_replayed_with_the_losses_of_its_steps(cls):
     plain, recorded = (step_of(on(cls, random_clip()).train()) for _ in range(2))
     tape, told = Tape(), []
@@ -368,7 +369,7 @@ ON_A_CARD = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is n
 
 
 @ON_A_CARD
-@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_on_a_card_every_loss_is_that_of_the_step(cls):
     eager, graph = (losses_on_a_card(cls, "fp32", recorded) for recorded in (False, True))
     torch.testing.assert_close(graph, eager, atol=1e-5, rtol=1e-5)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from modprompt.training.watch import Watch
 from tests.conftest import random_clip
+from tests.methods import some_slow
 from tests.modprompt.methods.test_model import LEARNING, by_name, on
 from tests.modprompt.training.test_graph import batches, step_of
 
@@ -17,7 +18,7 @@ def watched(work, batch=()):
 
 
 @pytest.mark.parametrize("chunk", [0, 1])
-@pytest.mark.parametrize("cls", LEARNING, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_step_of_every_method_does_the_same_each_time_and_nothing_that_cannot_be_recorded(cls, chunk):
     model = on(cls, random_clip()).train()
     model.limit_text(chunk)

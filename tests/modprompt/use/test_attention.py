@@ -10,7 +10,7 @@ from modprompt.engine.encoders import VisionEncoder
 from modprompt.errors import UserError
 from modprompt.use.attention import as_seen, attention_of, overlay
 from tests.conftest import random_clip
-from tests.methods import small
+from tests.methods import small, some_slow
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
 
 
@@ -39,7 +39,7 @@ def plain_first_layer(model, images):
 SEARCHES = ("DPLSearch", "TrainerSupernet")
 
 
-@pytest.mark.parametrize("cls", [one for one in CLASSES if one.__name__ not in SEARCHES], ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(one for one in CLASSES if one.__name__ not in SEARCHES), ids=by_name)
 def test_it_is_the_plain_one_layer_by_layer(cls, clip_model, images):
     model = on(cls, clip_model, NAMES).eval()
     found = attention_of(model, images)
@@ -54,7 +54,7 @@ def test_it_is_the_plain_one_layer_by_layer(cls, clip_model, images):
     assert (found.class_token.sum((-1, -2)) < 1).all()
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
 def test_to_be_watched_changes_no_feature(cls, clip_model, images):
     model = on(cls, clip_model, NAMES).eval()
     attention_of(model, images)

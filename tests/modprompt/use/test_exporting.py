@@ -18,6 +18,7 @@ from modprompt.use.exported import ExportedModel
 from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import Trained
 from tests.conftest import ROOT, SAID, random_clip
+from tests.methods import some_slow
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
 
 WITH_MATRIX = [one for one in CLASSES if one.__name__ != "CoCoOp"]
@@ -101,7 +102,7 @@ def test_a_program_is_the_model_and_says_what_it_takes(loaded, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(360)
 @pytest.mark.parametrize("precision", exporting.PRECISIONS)
-@pytest.mark.parametrize("cls", WITH_MATRIX, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(WITH_MATRIX), ids=by_name)
 def test_every_method_as_onnx(cls, precision, loaded, tmp_path):
     given = trained(cls, loaded, tmp_path)
     exporting.export(given, "onnx", tmp_path / "a.onnx", precision)
@@ -110,7 +111,7 @@ def test_every_method_as_onnx(cls, precision, loaded, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", exporting.PRECISIONS)
-@pytest.mark.parametrize("cls", WITH_MATRIX, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(WITH_MATRIX), ids=by_name)
 def test_every_method_as_a_program(cls, precision, loaded, tmp_path):
     given = trained(cls, loaded, tmp_path)
     exporting.export(given, "torch", tmp_path / "a.pt2", precision)
@@ -142,7 +143,7 @@ def test_fp16_is_half_as_large(loaded, tmp_path):
 # ------------------------------------------------------------------ safetensors
 
 
-@pytest.mark.parametrize("cls", WITH_MATRIX, ids=by_name)
+@pytest.mark.parametrize("cls", some_slow(WITH_MATRIX), ids=by_name)
 def test_safetensors_come_back_as_the_model(cls, loaded, tmp_path):
     given = trained(cls, loaded, tmp_path)
     done = exporting.export(given, "safetensors", tmp_path / "a.safetensors")

@@ -13,6 +13,7 @@ from modprompt.storage.seal import KEY, sealed
 from modprompt.use.trained import for_classes, open_trained
 from tests.conftest import ROOT, SAID
 from tests.methods import METHODS as ROWS
+from tests.methods import some_slow
 from tests.modprompt.use.made import NAMES, glyph, model_of, write_run, zero_shot_run
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -23,7 +24,7 @@ def logits(model):
         return model(IMAGES)
 
 
-@pytest.mark.parametrize("cls", [row.method for row in METHODS], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", some_slow(row.method for row in METHODS), ids=lambda cls: cls.__name__)
 def test_folder_and_file_give_the_model(cls, tmp_path):
     model = model_of(cls)
     folder = write_run(tmp_path / "run", model)
@@ -50,7 +51,7 @@ def test_zero_shot_has_no_checkpoint_and_no_epoch(tmp_path):
         open_trained(folder)
 
 
-@pytest.mark.parametrize("cls", [row.method for row in METHODS if not row.reads], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", some_slow(row.method for row in METHODS if not row.reads), ids=lambda cls: cls.__name__)
 def test_other_classes(cls, tmp_path):
     model = model_of(cls)
     other = open_trained(write_run(tmp_path / "run", model), names=["four", "five"], device="cpu").model
