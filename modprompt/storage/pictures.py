@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ def pyplot() -> ModuleType:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG that is either complete or not there, and let go of it."""
     try:
-        _write(figure, path, dpi=150, format="png")
+        with part_of(path) as file:
+            figure.savefig(file, dpi=150, format="png")
     finally:
         pyplot().close(figure)
 
@@ -43,14 +45,25 @@ def save_for_print(figure: Figure, path: Path) -> None:
     equal files.
     """
     try:
-        _write(figure, path, dpi=220, format="png")
-        figure.set_layout_engine("none")  # it has laid out all of it, which takes most of the time
-        with pyplot().rc_context({"pdf.fonttype": 42}):
-            _write(figure, path.with_suffix(".pdf"), format="pdf", metadata={"CreationDate": None})
+        _lay_out(figure)
+        with part_of(path) as file:
+            _drawn_once("agg", figure, 220).print_png(file)
+        with pyplot().rc_context({"pdf.fonttype": 42}), part_of(path.with_suffix(".pdf")) as file:
+            _drawn_once("pdf", figure, 72).print_pdf(file, metadata={"CreationDate": None})
     finally:
         pyplot().close(figure)
 
 
-def _write(figure: Figure, path: Path, **how: Any) -> None:
-    with part_of(path) as file:
-        figure.savefig(file, **how)
+def _lay_out(figure: Figure) -> None:
+    """Place all of a figure for good: laying out takes longer than drawing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
+def _drawn_once(kind: str, figure: Figure, dpi: int) -> Any:
+    """The figure's canvas of a kind; `savefig` would draw twice for each file."""
+    canvas = import_module(f"matplotlib.backends.backend_{kind}").FigureCanvas(figure)
+    figure.set_dpi(dpi)
+    return canvas

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from modprompt import places
 from modprompt.errors import SettingError
@@ -45,9 +45,15 @@ def options(job: Job, out: Path) -> list[str]:
 
 
 @functools.lru_cache(maxsize=None)
+def _of_file(path: str, changed: int) -> Mapping[str, Any]:
+    """Settings of a file, by the time of its last change: many jobs share it."""
+    return read_settings(path)
+
+
+@functools.lru_cache(maxsize=None)
 def _of_files(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Settings of files and options; the files come with the time of their last change."""
-    layers = [*(read_settings(path) for path, _ in files), dict(options)]
+    layers: list[Mapping[str, Any]] = [*(_of_file(*file) for file in files), dict(options)]
     return {key: as_text(value) for layer in layers for key, value in layer.items()}
 
 
