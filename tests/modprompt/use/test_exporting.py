@@ -18,11 +18,12 @@ from modprompt.use.exported import ExportedModel
 from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import Trained
 from tests.conftest import ROOT, SAID, random_clip
-from tests.methods import some_slow
+from tests.methods import QUICK, some_slow
 from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
 
 WITH_MATRIX = [one for one in CLASSES if one.__name__ != "CoCoOp"]
 ON_A_RESNET = [modprompt.CoOp, modprompt.ZeroshotCLIP]
+EVERY = [(cls, "fp32") for cls in WITH_MATRIX] + [(cls, "fp16") for cls in WITH_MATRIX if cls.__name__ in QUICK]
 
 
 @pytest.fixture(scope="session")
@@ -101,8 +102,7 @@ def test_a_program_is_the_model_and_says_what_it_takes(loaded, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)
-@pytest.mark.parametrize("precision", exporting.PRECISIONS)
-@pytest.mark.parametrize("cls", some_slow(WITH_MATRIX), ids=by_name)
+@pytest.mark.parametrize(("cls", "precision"), EVERY, ids=lambda one: getattr(one, "__name__", one))
 def test_every_method_as_onnx(cls, precision, loaded, tmp_path):
     given = trained(cls, loaded, tmp_path)
     exporting.export(given, "onnx", tmp_path / "a.onnx", precision)
@@ -110,8 +110,7 @@ def test_every_method_as_onnx(cls, precision, loaded, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", exporting.PRECISIONS)
-@pytest.mark.parametrize("cls", some_slow(WITH_MATRIX), ids=by_name)
+@pytest.mark.parametrize(("cls", "precision"), EVERY, ids=lambda one: getattr(one, "__name__", one))
 def test_every_method_as_a_program(cls, precision, loaded, tmp_path):
     given = trained(cls, loaded, tmp_path)
     exporting.export(given, "torch", tmp_path / "a.pt2", precision)
