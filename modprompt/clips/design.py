@@ -1,6 +1,6 @@
 """What no tensor of a CLIP shows, and what else is said of its weights, which must agree with them."""
 
-from typing import Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 QUICK_GELU, GELU = "quick_gelu", "gelu"
 ACTIVATIONS = (QUICK_GELU, GELU)
@@ -25,6 +25,16 @@ class Images(NamedTuple):
     interpolation: str = "bicubic"
     resize: str = SHORTEST
     stated: bool = True
+
+    def settings(self) -> Dict[str, Any]:
+        """What says so in a run's node INPUT, by key."""
+        return {
+            "SIZE": (self.size, self.size),
+            "PIXEL_MEAN": list(self.mean),
+            "PIXEL_STD": list(self.std),
+            "INTERPOLATION": self.interpolation,
+            "RESIZE_MODE": self.resize,
+        }
 
 
 class Design(NamedTuple):

@@ -35,19 +35,9 @@ def load_clip(cfg: Any) -> CLIP:
     return build.load_clip(*asked_of(cfg))
 
 
-def _wanted(images: Images) -> Dict[str, Any]:
-    return {
-        "SIZE": (images.size, images.size),
-        "PIXEL_MEAN": list(images.mean),
-        "PIXEL_STD": list(images.std),
-        "INTERPOLATION": images.interpolation,
-        "RESIZE_MODE": images.resize,
-    }
-
-
 def input_texts(cfg: Any) -> Dict[str, str]:
     """How a run makes its images, as {dotted key: text}."""
-    return {f"INPUT.{key}": as_text(cfg.INPUT.get(key, SHORTEST)) for key in _wanted(Images())}
+    return {f"INPUT.{key}": as_text(cfg.INPUT.get(key, SHORTEST)) for key in Images().settings()}
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -96,7 +86,7 @@ def follow_weights(cfg: Any, asked_for: Collection[str]) -> None:
 def _compared(node: Any, images: Images, asked_for: Collection[str]) -> Tuple[Dict[str, Any], List[str]]:
     """(settings of INPUT that give way and their new values, in words what stays and is other than images ask for)."""
     changes, kept = {}, []
-    for key, value in _wanted(images).items():
+    for key, value in images.settings().items():
         mine = node.get(key, SHORTEST)  # a codebase's own defaults lack RESIZE_MODE alone
         if _same(mine, value):
             continue

@@ -41,11 +41,5 @@ def as_record(images: Images) -> Dict[str, Any]:
 
 def as_settings(images: Images) -> Dict[str, str]:
     """The same as settings of a run, {dotted key: text}."""
-    return {
-        "INPUT.SIZE": str([images.size, images.size]),
-        "INPUT.INTERPOLATION": images.interpolation,
-        "INPUT.RESIZE_MODE": images.resize,
-        "INPUT.TRANSFORMS": "['normalize']",
-        "INPUT.PIXEL_MEAN": str(list(images.mean)),
-        "INPUT.PIXEL_STD": str(list(images.std)),
-    }
+    values = {key: value if isinstance(value, str) else str(list(value)) for key, value in images.settings().items()}
+    return {**{f"INPUT.{key}": text for key, text in values.items()}, "INPUT.TRANSFORMS": "['normalize']"}
