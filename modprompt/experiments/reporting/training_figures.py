@@ -12,7 +12,6 @@ from modprompt.storage.pictures import pyplot, save_for_print
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
@@ -22,8 +21,10 @@ _ONE_IN = 4.0  # width and height of a panel that stands alone, without names
 _ONE_HIGH_IN = 3.0
 
 
-def _panels(titles: list[str], looks: Mapping[str, Look], draw: Callable[[Axes, str], None]) -> Figure:
-    """A panel for each title, four in a row, with one legend."""
+def _save_panels(
+    titles: list[str], looks: Mapping[str, Look], draw: Callable[[Axes, str], None], x: str, y: str, path: Path
+) -> None:
+    """Write a figure with a panel for each title, four in a row, with one legend, and what the axes are."""
     texts = names(list(looks))
     across = min(4, len(titles))
     down = -(-len(titles) // across)
@@ -38,8 +39,9 @@ def _panels(titles: list[str], looks: Mapping[str, Look], draw: Callable[[Axes, 
         tidy(axes)
         axes.set_title(short[title], fontsize=8)
     top_legend(fig, *all_axes.flat[: len(titles)])
-    drawn: Figure = fig
-    return drawn
+    fig.supxlabel(x, fontsize=8)
+    fig.supylabel(y, fontsize=8)
+    save_for_print(fig, path)
 
 
 def reliability(panels: Mapping[str, Mapping[str, Numbers]], looks: Mapping[str, Look], path: Path) -> str:
@@ -59,10 +61,7 @@ def reliability(panels: Mapping[str, Mapping[str, Numbers]], looks: Mapping[str,
             axes.plot(there[:, 1], there[:, 2], label=texts[label], **looks[label].curve())
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
 
-    fig = _panels(list(panels), looks, draw)
-    fig.supxlabel("confidence", fontsize=8)
-    fig.supylabel("accuracy", fontsize=8)
-    save_for_print(fig, path)
+    _save_panels(list(panels), looks, draw, "confidence", "accuracy", path)
     return (
         "Reliability: accuracy of the images whose most probable class has so much of the probability, in 15 equally "
         "wide bins; on the dotted line confidence is what it says, below it too high."
@@ -96,10 +95,7 @@ def loss_curves(
             axes.yaxis.set_minor_formatter("{x:g}")
             axes.tick_params(which="minor", labelsize=7)
 
-    fig = _panels(list(panels), looks, draw)
-    fig.supxlabel("epoch", fontsize=8)
-    fig.supylabel("training loss", fontsize=8)
-    save_for_print(fig, path)
+    _save_panels(list(panels), looks, draw, "epoch", "training loss", path)
     return (
         "Training loss, the mean over seeds and over neighbouring steps; methods have losses of their own, so that "
         "heights of different methods cannot be compared."

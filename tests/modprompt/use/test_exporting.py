@@ -100,21 +100,18 @@ def test_a_program_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     assert json.loads(extra[export_files.METADATA])["classes"] == NAMES
 
 
+def holds_as(to, precision, given, tmp_path):
+    path = tmp_path / f"a{exporting.SUFFIXES[to]}"
+    exporting.export(given, to, path, precision)
+    holds(export_files.RUNS[to](path.read_bytes()), given, precision == "fp16")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(360)
+@pytest.mark.parametrize("to", ["onnx", "torch"])
 @pytest.mark.parametrize(("cls", "precision"), EVERY, ids=lambda one: getattr(one, "__name__", one))
-def test_every_method_as_onnx(cls, precision, loaded, tmp_path):
-    given = trained(cls, loaded, tmp_path)
-    exporting.export(given, "onnx", tmp_path / "a.onnx", precision)
-    holds(export_files.run_onnx((tmp_path / "a.onnx").read_bytes()), given, precision == "fp16")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("cls", "precision"), EVERY, ids=lambda one: getattr(one, "__name__", one))
-def test_every_method_as_a_program(cls, precision, loaded, tmp_path):
-    given = trained(cls, loaded, tmp_path)
-    exporting.export(given, "torch", tmp_path / "a.pt2", precision)
-    holds(export_files.run_program((tmp_path / "a.pt2").read_bytes()), given, precision == "fp16")
+def test_every_method(cls, precision, to, loaded, tmp_path):
+    holds_as(to, precision, trained(cls, loaded, tmp_path), tmp_path)
 
 
 @pytest.mark.slow
@@ -124,9 +121,7 @@ def test_every_method_as_a_program(cls, precision, loaded, tmp_path):
 @pytest.mark.parametrize("cls", ON_A_RESNET, ids=by_name)
 def test_a_resnet(cls, to, precision, resnet_file, tmp_path):
     given = trained(cls, modprompt.load_clip(resnet_file, "cpu", activation="quick_gelu", heads=(1, 4)), tmp_path)
-    path = tmp_path / f"a{exporting.SUFFIXES[to]}"
-    exporting.export(given, to, path, precision)
-    holds(export_files.RUNS[to](path.read_bytes()), given, precision == "fp16")
+    holds_as(to, precision, given, tmp_path)
 
 
 @pytest.mark.slow
