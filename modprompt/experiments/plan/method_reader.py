@@ -22,7 +22,9 @@ from modprompt.runs.settings import as_text
 OF_PROTOCOL = (
     "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
-_OF_METHOD = ("trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed", "few_shot")
+_OF_METHOD = (
+    "trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed", "few_shot", "chosen",
+)  # fmt: skip
 _MOST_VARIANTS = 10_000
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
 
@@ -35,7 +37,7 @@ class Shared(NamedTuple):
     last: options over all others, of the command line.
     imports: modules that register trainers or readers.
     grid: axes of every method that trains.
-    chosen: settings that were chosen for every method that trains, if the file names some.
+    chosen: settings that were chosen for methods that train, if the file names some.
     """
 
     seeds: tuple[int, ...]
@@ -91,7 +93,7 @@ class MethodReader(Reader):
         trainer = str(self.needed(content, "trainer", place))
         config = self.config(str(self.needed(content, "config", place)), trainer, place)
         own = {**shared.options, **self.options(content.get("options"), place + ": options")}
-        if shared.chosen is not None and trains(trainer):
+        if shared.chosen is not None and trains(trainer) and self.takes_chosen(content, place):
             found = shared.chosen.options_of(label, trainer, config, own)
             own.update(self.options(found, f"{place}: {shared.chosen.path.name}"))
         own.update(shared.last)
@@ -130,6 +132,12 @@ class MethodReader(Reader):
                 beside = self.stage(content["few_shot"], f"{place}: few_shot", made, shared)
                 made = made._replace(few_shot=beside)
             yield made
+
+    def takes_chosen(self, content: dict[str, Any], place: str) -> bool:
+        """Whether a method takes what was chosen for it; one that says `chosen: false` is run as its config has it."""
+        if content.get("chosen", False) is not False:
+            raise self.fault(place, f"chosen: only false is expected here, got {content['chosen']!r}")
+        return "chosen" not in content
 
     def search(self, value: Any, method: Method, shared: Shared) -> Method:
         """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""

@@ -216,12 +216,19 @@ def taken(tries, tmp_path):
         ("chosen: tries.json", "chosen: other.json", "other.json"),
         ("chosen: tries.json", "chosen: [tries.json]", "chosen: the name of a file is expected"),
         ("chosen: tries.json", "chosen: takes.yaml", "holds no choice"),
+        ("MPL, config: glyph}", "MPL, config: glyph, chosen: true}", "chosen: only false is expected here, got True"),
     ],
 )
 def test_choice_of_something_else_is_refused_in_a_line(taken, experiment, old, new, what):
     with pytest.raises(UserError, match=re.escape(what)) as caught:
         experiment(TAKES.replace(old, new), "takes")
     assert "\n" not in str(caught.value)
+
+
+def test_method_that_takes_nothing_chosen_is_run_as_its_config_has_it(taken, experiment):
+    made = experiment(TAKES.replace("  MPL: {", "  Mine: {chosen: false, options: {OPTIM.LR: 3}, "), "takes")
+    (mine,) = (method for method in made.methods if method.label == "Mine")
+    assert dict(mine.options)["OPTIM.LR"] == "3"
 
 
 def test_option_that_is_chosen_too_is_refused(taken, experiment):
