@@ -6,10 +6,11 @@ from typing import Optional
 from modprompt.engine.schedule import PLACES, Schedules, Shape
 from modprompt.errors import SettingError
 from modprompt.fields import Steps, setting
+from modprompt.methods import templates
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.templates import DIVERSE
 from modprompt.training.average import GaussianAverage
+from modprompt.training.class_teacher import ClassTeacher
 from modprompt.training.objective import Objective, Term
 from modprompt.training.regularise import SelfRegularisation, Weights, mean_class_features
 from modprompt.training.teacher import FrozenCLIP
@@ -17,7 +18,7 @@ from modprompt.training.teacher import FrozenCLIP
 
 @dataclass(frozen=True, repr=False)
 class LearnedText(Method):
-    """Prompts on the text side, by the method's own rule or layer by layer."""
+    """Prompts on the text side, by the method's own rule or layer by layer; class features near a teacher's if asked."""
 
     schedule_text: Steps = setting(
         (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
@@ -25,6 +26,36 @@ class LearnedText(Method):
     place_text: str = setting(
         "", "where text prompt tokens stand; empty: the method's own place", choices=("", *PLACES["text"])
     )
+    kg_weight: float = setting(
+        0.0, "weight of the distance of class features to CLIP's own (KgCoOp); 0: none", least=0, compared=False
+    )
+    teacher_template: str = setting(
+        "", "words of CLIP's own class features, with {} for the name; empty: the data set's", compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about a template without a place for the name."""
+        super().check()
+        if self.teacher_template and "{}" not in self.teacher_template:
+            key = next(one.key for one in self.settings() if one.field == "teacher_template")
+            raise SettingError([(key, f" must have {{}} where the class name goes, got {self.teacher_template!r}")])
+
+    def template(self, dataset: str) -> str:
+        """The words of the teacher's class features, with {} for the name."""
+        return self.teacher_template or templates.KGCOOP.get(dataset, templates.DEFAULT)
+
+    def keeps_exact(self) -> bool:
+        """The teacher's class features are those of CLIP's exact weights."""
+        return bool(self.kg_weight) or super().keeps_exact()
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """What comes before, and what keeps class features near the teacher's."""
+        before = super().objective(model)
+        if not self.kg_weight:
+            return before
+        template = self.template(model.classes.dataset)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
+        return before.plus(Term("class_teacher", self.kg_weight, ClassTeacher(features)))
 
     def sides(self, shape: Shape) -> Schedules:
         """With the text side's tokens where place_text has them."""
@@ -75,7 +106,7 @@ class Regularised(Method):
 
     def keeps_exact(self) -> bool:
         """The frozen class features are those of CLIP's exact weights."""
-        return any(self.weights())
+        return any(self.weights()) or super().keeps_exact()
 
     def averages(self) -> bool:
         """By gpa_mean and gpa_std, unless the spread is 0."""
@@ -90,6 +121,6 @@ class Regularised(Method):
         before = super().objective(model)
         if not any(self.weights()):
             return before
-        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, templates.DIVERSE)
         frozen = FrozenCLIP(model.clip_model, model.stream)
         return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))
