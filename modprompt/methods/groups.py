@@ -10,15 +10,16 @@ from modprompt.methods import templates
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.training.average import GaussianAverage
-from modprompt.training.class_teacher import ClassTeacher
+from modprompt.training.class_teacher import ClassTeacher, LogitsTeacher
 from modprompt.training.objective import Objective, Term
+from modprompt.training.projected import Projected
 from modprompt.training.regularise import SelfRegularisation, Weights, mean_class_features
 from modprompt.training.teacher import FrozenCLIP
 
 
 @dataclass(frozen=True, repr=False)
 class LearnedText(Method):
-    """Prompts on the text side, by the method's own rule or layer by layer; class features near a teacher's if asked."""
+    """Prompts on the text side, by the method's own rule or layer by layer; a teacher's class features beside them."""
 
     schedule_text: Steps = setting(
         (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
@@ -29,16 +30,26 @@ class LearnedText(Method):
     kg_weight: float = setting(
         0.0, "weight of the distance of class features to CLIP's own (KgCoOp); 0: none", least=0, compared=False
     )
+    prograd_lambda: float = setting(
+        0.0,
+        "how much of the step's part against the divergence from CLIP's own logits is taken out (ProGrad); 0: none",
+        least=0,
+        compared=False,
+    )
+    prograd_t: float = setting(1.0, "temperature of that divergence", compared=False)
     teacher_template: str = setting(
         "", "words of CLIP's own class features, with {} for the name; empty: the data set's", compared=False
     )
 
     def check(self) -> None:
-        """Complain about a template without a place for the name."""
+        """Complain about a template without a place for the name, and a temperature that is none."""
         super().check()
+        key = {one.field: one.key for one in self.settings()}
         if self.teacher_template and "{}" not in self.teacher_template:
-            key = next(one.key for one in self.settings() if one.field == "teacher_template")
-            raise SettingError([(key, f" must have {{}} where the class name goes, got {self.teacher_template!r}")])
+            text = f" must have {{}} where the class name goes, got {self.teacher_template!r}"
+            raise SettingError([(key["teacher_template"], text)])
+        if self.prograd_t <= 0:
+            raise SettingError([(key["prograd_t"], f" must be more than 0, got {self.prograd_t}")])
 
     def template(self, dataset: str) -> str:
         """The words of the teacher's class features, with {} for the name."""
@@ -46,16 +57,22 @@ class LearnedText(Method):
 
     def keeps_exact(self) -> bool:
         """The teacher's class features are those of CLIP's exact weights."""
-        return bool(self.kg_weight) or super().keeps_exact()
+        return bool(self.kg_weight or self.prograd_lambda) or super().keeps_exact()
 
     def objective(self, model: PromptedModel) -> Objective:
-        """What comes before, and what keeps class features near the teacher's."""
-        before = super().objective(model)
-        if not self.kg_weight:
-            return before
+        """What comes before, with class features near the teacher's, and steps that do not go against its logits."""
+        made = super().objective(model)
+        if not (self.kg_weight or self.prograd_lambda):
+            return made
         template = self.template(model.classes.dataset)
         features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
-        return before.plus(Term("class_teacher", self.kg_weight, ClassTeacher(features)))
+        if self.kg_weight:
+            made = made.plus(Term("class_teacher", self.kg_weight, ClassTeacher(features)))
+        if self.prograd_lambda:
+            frozen = FrozenCLIP(model.clip_model, model.stream) if self.wants_vision else None
+            teacher = LogitsTeacher(features, model.logit_scale, self.prograd_t, frozen)
+            made = made._replace(rule=Projected(teacher, self.prograd_lambda, model.prompt_learner.parameters))
+        return made
 
     def sides(self, shape: Shape) -> Schedules:
         """With the text side's tokens where place_text has them."""
