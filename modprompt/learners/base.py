@@ -31,6 +31,7 @@ class Learner(nn.Module):
 
     prompt_text: PromptText
     position = "end"  # of the class name
+    ending = "."  # the words behind a class name that stands at the end of the context
     words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
     averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
     ctx: Tensor  # (n, T), or (C, n, T) of single classes, with `described` of their single prompts
@@ -60,7 +61,7 @@ class Learner(nn.Module):
             names, counts = self.described.prompts(classnames)
             self.pooling = Pooling(counts, self.described.pooled)
         self.prompt_text = PromptText(
-            class_texts(names, self.prefix),
+            class_texts(names, self.prefix, self.ending),
             names,
             self._n_among_words(),
             clip_model,
