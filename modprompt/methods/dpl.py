@@ -44,6 +44,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     def check(self) -> None:
         """Complain about lengths that are none, or given in two ways."""
+        super().check()
         faults = []
         for side in ("text", "vision"):
             lengths, steps = getattr(self, f"lengths_{side}"), getattr(self, f"schedule_{side}")
@@ -112,8 +113,9 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
         """loss_train, loss_ce, and where it is all that is added loss_div, the divergence."""
-        entropy = cross_entropy(output, labels, labels) if any(self.weights()) else loss
-        of_logits = any(self.weights()) and not (self.text_loss_weight or self.image_loss_weight)
+        added = any(self.weights()) or self.kg_weight
+        entropy = cross_entropy(output, labels, labels) if added else loss
+        of_logits = self.logits_loss_weight and not (self.text_loss_weight or self.image_loss_weight or self.kg_weight)
         divergence = {"loss_div": (loss - entropy) / self.logits_loss_weight} if of_logits else {}
         return {"loss_train": loss, "loss_ce": entropy, **divergence}
 

@@ -6,18 +6,20 @@ from typing import Optional
 from modprompt.engine.schedule import PLACES, Schedules, Shape
 from modprompt.errors import SettingError
 from modprompt.fields import Steps, setting
+from modprompt.methods import templates
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.templates import DIVERSE
 from modprompt.training.average import GaussianAverage
+from modprompt.training.class_teacher import ClassTeacher, LogitsTeacher
 from modprompt.training.objective import Objective, Term
+from modprompt.training.projected import Projected
 from modprompt.training.regularise import SelfRegularisation, Weights, mean_class_features
 from modprompt.training.teacher import FrozenCLIP
 
 
 @dataclass(frozen=True, repr=False)
 class LearnedText(Method):
-    """Prompts on the text side, by the method's own rule or layer by layer."""
+    """Prompts on the text side, by the method's own rule or layer by layer; a teacher's class features beside them."""
 
     schedule_text: Steps = setting(
         (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
@@ -25,6 +27,52 @@ class LearnedText(Method):
     place_text: str = setting(
         "", "where text prompt tokens stand; empty: the method's own place", choices=("", *PLACES["text"])
     )
+    kg_weight: float = setting(
+        0.0, "weight of the distance of class features to CLIP's own (KgCoOp); 0: none", least=0, compared=False
+    )
+    prograd_lambda: float = setting(
+        0.0,
+        "how much of the step's part against the divergence from CLIP's own logits is taken out (ProGrad); 0: none",
+        least=0,
+        compared=False,
+    )
+    prograd_t: float = setting(1.0, "temperature of that divergence", compared=False)
+    teacher_template: str = setting(
+        "", "words of CLIP's own class features, with {} for the name; empty: the data set's", compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about a template without a place for the name, and a temperature that is none."""
+        super().check()
+        key = {one.field: one.key for one in self.settings()}
+        if self.teacher_template and "{}" not in self.teacher_template:
+            text = f" must have {{}} where the class name goes, got {self.teacher_template!r}"
+            raise SettingError([(key["teacher_template"], text)])
+        if self.prograd_t <= 0:
+            raise SettingError([(key["prograd_t"], f" must be more than 0, got {self.prograd_t}")])
+
+    def template(self, dataset: str) -> str:
+        """The words of the teacher's class features, with {} for the name."""
+        return self.teacher_template or templates.KGCOOP.get(dataset, templates.DEFAULT)
+
+    def keeps_exact(self) -> bool:
+        """The teacher's class features are those of CLIP's exact weights."""
+        return bool(self.kg_weight or self.prograd_lambda) or super().keeps_exact()
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """What comes before, with class features near the teacher's, and steps that do not go against its logits."""
+        made = super().objective(model)
+        if not (self.kg_weight or self.prograd_lambda):
+            return made
+        template = self.template(model.classes.dataset)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
+        if self.kg_weight:
+            made = made.plus(Term("class_teacher", self.kg_weight, ClassTeacher(features)))
+        if self.prograd_lambda:
+            frozen = FrozenCLIP(model.clip_model, model.stream) if self.wants_vision else None
+            teacher = LogitsTeacher(features, model.logit_scale, self.prograd_t, frozen)
+            made = made._replace(rule=Projected(teacher, self.prograd_lambda, model.prompt_learner.parameters))
+        return made
 
     def sides(self, shape: Shape) -> Schedules:
         """With the text side's tokens where place_text has them."""
@@ -75,7 +123,7 @@ class Regularised(Method):
 
     def keeps_exact(self) -> bool:
         """The frozen class features are those of CLIP's exact weights."""
-        return any(self.weights())
+        return any(self.weights()) or super().keeps_exact()
 
     def averages(self) -> bool:
         """By gpa_mean and gpa_std, unless the spread is 0."""
@@ -90,6 +138,6 @@ class Regularised(Method):
         before = super().objective(model)
         if not any(self.weights()):
             return before
-        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, templates.DIVERSE)
         frozen = FrozenCLIP(model.clip_model, model.stream)
         return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))

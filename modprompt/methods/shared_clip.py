@@ -111,9 +111,8 @@ class OnSharedClip(PromptedCLIP):
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the tokens between products, the teacher's too; None for that of the weights."""
         super().set_stream(stream)
-        for term in self._objective.terms if self._objective else ():
-            if hasattr(term.of, "set_stream"):
-                term.of.set_stream(stream)
+        if self._objective is not None:
+            self._objective.set_stream(stream)
 
     def _require_own_type(self) -> None:
         mine, there = self.products, self.clip_model.dtype

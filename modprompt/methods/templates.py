@@ -17,6 +17,8 @@ OF_DATASETS = {  # CoOp (arXiv 2109.01134); all other data sets have the default
     "Mnist5k": "a photo of the number {}.",
 }
 
+KGCOOP = {**OF_DATASETS, "DescribableTextures": "a photo of a {}, a type of texture."}  # its teacher's
+
 DPL_CUSTOM = {  # DPL's own for its CTX_INIT custom (arXiv 2501.00457); all other data sets have the default
     "OxfordPets": "a type of pet, a photo of a {}.",
     "OxfordFlowers": "a type of flower, a photo of a {}.",

@@ -1,10 +1,11 @@
-"""What a method minimises: a weighted sum of terms.
+"""What a method minimises: a weighted sum of terms, whose gradients a rule may change.
 
 Shapes: B images, C classes.
 """
 
-from typing import Callable, Dict, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Protocol, Tuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,14 +20,38 @@ class Term(NamedTuple):
     of: Callable[[Output, Tensor, Tensor], Tensor]
 
 
+class Rule(Protocol):
+    """What stands between the gradients of a loss and the step.
+
+    It acts where a loss is made, so that loss scales, recomputed chunks and users' loops are as they are without it.
+    """
+
+    noted: Dict[str, Tensor]  # scalars of the last step by name, for the log; written in place
+
+    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        """A scalar of the loss's value, whose backward pass gives the gradients of the step."""
+
+
 class Objective(NamedTuple):
-    """The weighted sum of its terms, added up in their order."""
+    """The weighted sum of its terms, added up in their order; with a rule, gradients by that."""
 
     terms: Tuple[Term, ...]
+    rule: Optional[Rule] = None
 
     def plus(self, *terms: Term) -> "Objective":
         """The same with more terms behind."""
-        return Objective((*self.terms, *terms))
+        return self._replace(terms=(*self.terms, *terms))
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products of the teachers in it."""
+        parts: List[Any] = [*(term.of for term in self.terms), self.rule]
+        for part in parts:
+            if hasattr(part, "set_stream"):
+                part.set_stream(stream)
+
+    def noted(self) -> Mapping[str, Tensor]:
+        """What the log says of the last step beside what the method says, by name."""
+        return {} if self.rule is None else self.rule.noted
 
     def losses(self, output: Output, images: Tensor, labels: Tensor) -> Dict[str, Tensor]:
         """Each term by name, weighted."""
@@ -37,7 +62,7 @@ class Objective(NamedTuple):
         first, *others = self.losses(output, images, labels).values()
         for other in others:
             first = first + other
-        return first
+        return first if self.rule is None else self.rule(first, output, images, labels)
 
 
 def _weighted(term: Term, output: Output, images: Tensor, labels: Tensor) -> Tensor:

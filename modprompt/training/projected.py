@@ -1,0 +1,93 @@
+"""A gradient that does not go against a second loss's (ProGrad, arXiv 2205.14865, equation 5)."""
+
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modprompt.engine.model import Output
+
+
+def project(gradient: Tensor, against: Tensor, weight: float) -> Tensor:
+    """A gradient without `weight` times its part against another one; as it is where the two agree.
+
+    Both of one shape, each a single vector; against nothing (all zeros) it is as it is too.
+    """
+    direction = F.normalize(against.float().flatten(), dim=0, eps=torch.finfo(torch.float32).tiny)
+    flat = gradient.float().flatten()
+    along = (flat @ direction).clamp(max=0)  # not a number if either is not: the step shows it
+    return (flat - weight * along * direction).view_as(gradient).to(gradient.dtype)
+
+
+class _Losses(NamedTuple):
+    """Two scalars of one graph, and the weight of the projection."""
+
+    loss: Tensor
+    other: Tensor
+    weight: float
+
+
+class _Step(torch.autograd.Function):
+    """The value of a loss, whose gradients are made when they are asked for, under whatever loss scale there is."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: _Losses, *parameters: Tensor) -> Tensor:
+        ctx.losses, ctx.parameters = losses, parameters
+        return losses.loss.detach().clone()
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> Tuple[Optional[Tensor], ...]:
+        losses, parameters = ctx.losses, ctx.parameters
+        mine = torch.autograd.grad(losses.loss, parameters, scale, retain_graph=True, allow_unused=True)
+        theirs = torch.autograd.grad(losses.other, parameters, scale, allow_unused=True)
+        return None, *map(_projected, mine, theirs, [losses.weight] * len(parameters))
+
+
+def _projected(mine: Optional[Tensor], theirs: Optional[Tensor], weight: float) -> Optional[Tensor]:
+    return mine if mine is None or theirs is None else project(mine, theirs, weight)
+
+
+class Projected:
+    """A rule of an objective: each parameter's gradient, by itself, is projected where it goes against another loss.
+
+    Args:
+        other: the other loss: `other(output, images (B, 3, H, W), labels (B,))` gives a scalar.
+        weight: how much of the conflicting part goes; 1 is all.
+        parameters: gives what is learned.
+
+    Attributes:
+        noted: for the log, "kl_loss", the other loss of the last step; written in place, so that a replay does too.
+    """
+
+    def __init__(
+        self,
+        other: Callable[[Output, Tensor, Tensor], Tensor],
+        weight: float,
+        parameters: Callable[[], Iterator[nn.Parameter]],
+    ):
+        self.other = other
+        self.weight = weight
+        self.parameters = parameters
+        self.noted: Dict[str, Tensor] = {}
+
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the teacher's tokens between products, as the prompted model's."""
+        if hasattr(self.other, "set_stream"):
+            self.other.set_stream(stream)
+
+    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
+        """The same value, whose backward pass gives the projected gradients."""
+        if not loss.requires_grad:
+            return loss
+        other = self.other(output, images, labels)
+        self._note(other.detach())
+        learned: List[nn.Parameter] = [one for one in self.parameters() if one.requires_grad]
+        projected: Tensor = _Step.apply(_Losses(loss, other, self.weight), *learned)  # type: ignore[no-untyped-call]  # PyTorch's
+        return projected
+
+    def _note(self, value: Tensor) -> None:
+        there = self.noted.get("kl_loss")
+        if there is None or there.device != value.device:
+            there = self.noted["kl_loss"] = torch.zeros_like(value)
+        there.copy_(value)
