@@ -29,6 +29,7 @@ _LAZY = {
     "MPL": "methods.mpl",
     "PromptSRC": "methods.promptsrc",
     "Search": "methods.search",
+    "TCP": "methods.tcp",
     "VPT": "methods.vpt",
     "ZeroshotCLIP": "methods.zeroshot",
     "ZeroshotCLIP2": "methods.zeroshot",

@@ -31,7 +31,6 @@ class Learner(nn.Module):
 
     prompt_text: PromptText
     position = "end"  # of the class name
-    ending = "."  # the words behind a class name that stands at the end of the context
     words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
     averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
     ctx: Tensor  # (n, T), or (C, n, T) of single classes, with `described` of their single prompts
@@ -39,10 +38,11 @@ class Learner(nn.Module):
     described: Optional[Described] = None  # phrases, which make several prompts of a class
     pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
 
-    def __init__(self, schedules: Schedules, prefix: str):
+    def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
         super().__init__()
         self.schedules = schedules
         self.prefix = prefix  # the words in front of a class name
+        self.ending = ending  # those behind it, if it stands behind the context
         self.pooling = None
 
     @property
