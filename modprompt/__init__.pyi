@@ -12,10 +12,12 @@ from modprompt.methods.coop import CoOp as CoOp
 from modprompt.methods.dpl import DPL as DPL
 from modprompt.methods.dpl_search import DPLSearch as DPLSearch
 from modprompt.methods.ivlp import IVLP as IVLP
+from modprompt.methods.kgcoop import KgCoOp as KgCoOp
 from modprompt.methods.loading import load as load
 from modprompt.methods.maple import MaPLe as MaPLe
 from modprompt.methods.model import PromptedModel as PromptedModel
 from modprompt.methods.mpl import MPL as MPL
+from modprompt.methods.prograd import ProGrad as ProGrad
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC
 from modprompt.methods.search import Search as Search
 from modprompt.methods.tcp import TCP as TCP

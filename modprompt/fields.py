@@ -25,6 +25,7 @@ def setting(
     choices: Sequence[str] = (),
     key: str = "",
     compared: bool = True,
+    switch: bool = False,
 ) -> Any:
     """A field of a Configured class.
 
@@ -36,6 +37,7 @@ def setting(
         choices: the values that there are; empty for any.
         key: its name in config files, if that is not the field's in capitals.
         compared: whether prompts learned under another value are refused; False for what changes learning alone.
+        switch: whether True or False may stand for a text; they are kept as texts.
     """
     facts = {
         "meaning": meaning,
@@ -44,6 +46,7 @@ def setting(
         "choices": tuple(choices),
         "key": key,
         "compared": compared,
+        "switch": switch,
     }
     return dataclasses.field(default=default, metadata=facts)
 
@@ -65,6 +68,7 @@ class Setting(NamedTuple):
     most: Optional[int]
     choices: Tuple[str, ...]
     compared: bool
+    switch: bool
 
     @property
     def kind(self) -> str:
@@ -97,6 +101,8 @@ class Setting(NamedTuple):
             return float(value) if abs(value) < _MOST else math.inf
         if wanted is tuple and isinstance(value, (list, tuple)):
             return tuple(tuple(step) if isinstance(step, (list, tuple)) else step for step in value)
+        if self.switch and isinstance(value, bool):
+            return str(value)
         if type(value) is not wanted:
             raise SettingError([(self.key, f" must be {self.kind}, got {value!r}")])
         return value
@@ -163,6 +169,7 @@ class Configured:
                 facts["most"],
                 facts["choices"],
                 facts["compared"],
+                facts["switch"],
             )
             for name, default, facts in own
         )

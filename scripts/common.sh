@@ -65,6 +65,9 @@ run_once() {
     --dataset-config-file "$project/configs/datasets/$dataset.yaml" "$@"
 }
 
+# node: the method's own node of settings
+node() { echo "TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$TRAINER")"; }
+
 # search_of DIR: sets $found, the folder of the search for the training with output folder DIR, and $schedule, the
 # options that take its schedule; none for a method that does not search.
 search_of() {
@@ -73,8 +76,7 @@ search_of() {
     found=${1#"$OUT"/}
     found=${found/"/$TRAINER/"/"/$SEARCH/"}
     found=$OUT/search/${found/"$CFG"/"$SEARCH_CFG"}
-    local node=TRAINER.$(tr '[:lower:]' '[:upper:]' <<<"$TRAINER")
-    schedule=("$node.SCHEDULE_TEXT" "@$found/schedule.json" "$node.SCHEDULE_VISION" "@$found/schedule.json")
+    schedule=("$(node).SCHEDULE_TEXT" "@$found/schedule.json" "$(node).SCHEDULE_VISION" "@$found/schedule.json")
   fi
 }
 

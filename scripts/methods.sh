@@ -10,6 +10,8 @@ method() {
     coop) TRAINER=CoOp base=vit_b16_ctxv1 cross=vit_b16_ep50_ctxv1 ;;
     alvlm) TRAINER=ALVLM base=vit_b16 ;;
     cocoop) TRAINER=CoCoOp base=vit_b16_c4_ep10_batch1_ctxv1 ;;
+    kgcoop) TRAINER=KgCoOp base=vit_b16_ep100_ctxv1 ;;
+    prograd) TRAINER=ProGrad base=rn50_ep100 few=rn50 cross=rn50_ep50 ;;
     maple) TRAINER=MaPLe base=vit_b16_c2_ep5_batch4_2ctx cross=${base}_cross_datasets ;;
     independent-vlp) TRAINER=IVLP base=vit_b16_c2_ep5_batch4_2+2ctx ;;
     language-prompting) TRAINER=IVLP base=vit_b16_c2_ep5_batch4_4ctx_language_only ;;

@@ -124,6 +124,24 @@ def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX
     return random_context(n_ctx, clip_model, name=name)
 
 
+def zeros_and_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
+    """ProGrad's (arXiv 2205.14865): `n_ctx` zeros, of which the last become the embeddings of the words' tokens.
+
+    As many tokens as there are words: with a comma there are more, and the last ones stay behind the context, fixed.
+
+    Raises:
+        UserError: if there are more words than `n_ctx`.
+    """
+    words = readable(words)
+    many = len(words.split())
+    if many > n_ctx:
+        text = f" must be at least {many}, the number of words of {words!r}, got {n_ctx}"
+        raise SettingError([(name, text)])
+    start = _of_prefix(words, many, clip_model)
+    zeros = start.vectors.new_zeros(n_ctx - many, start.vectors.shape[-1])
+    return Context(" ".join(["X"] * (n_ctx - many) + [words]), torch.cat([zeros, start.vectors]), words)
+
+
 def placeholders(words: str, n_ctx: int, clip_model: CLIP) -> Context:
     """MPL's: `n_ctx` times "X" in front of `words`; the context starts from the embedding of "X".
 

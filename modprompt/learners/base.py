@@ -35,6 +35,8 @@ class Learner(nn.Module):
     averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
     ctx: Tensor  # (n, T), or (C, n, T) of single classes, with `described` of their single prompts
 
+    not_read: Tuple[str, ...] = ()  # beginnings of names in its repository's checkpoints that stand for nothing learned
+
     described: Optional[Described] = None  # phrases, which make several prompts of a class
     pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
 

@@ -4,8 +4,9 @@ Shapes: C classes, E joint width, n tokens of all layers behind layer 0, T text 
 """
 
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from modprompt.clips.build import draw_constructor
@@ -15,6 +16,7 @@ from modprompt.engine.composing import OfClasses
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import Schedules
+from modprompt.learners.described import Described
 from modprompt.learners.independent import IndependentPromptLearner
 
 REDUCTION = 4  # the network's hidden width is 1/4 of the joint width
@@ -34,6 +36,7 @@ class ClassTokensLearner(IndependentPromptLearner):
         schedules: of both sides; nothing on the vision side.
         context: as IndependentPromptLearner's.
         features: makes what the network reads; in no checkpoint, made anew for other classes.
+        described: as IndependentPromptLearner's; all prompts of a class have its tokens.
 
     Raises:
         UserError: as put_in.
@@ -49,9 +52,10 @@ class ClassTokensLearner(IndependentPromptLearner):
         schedules: Schedules,
         context: Context,
         features: Features,
+        described: Optional[Described] = None,
     ):
         self.features = features  # put_in asks for it
-        super().__init__(classnames, clip_model, schedules, context)
+        super().__init__(classnames, clip_model, schedules, context, described=described)
 
     def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
         draw_constructor(clip_model)
@@ -69,7 +73,10 @@ class ClassTokensLearner(IndependentPromptLearner):
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         """As every learner, and the class features of these names."""
         super().put_in(classnames, clip_model)
-        self.register_buffer("class_features", self.features(classnames, clip_model), persistent=False)
+        features = self.features(classnames, clip_model)
+        if self.described is not None:
+            features = features.repeat_interleave(torch.tensor(self.described.prompts(classnames)[1]), 0)
+        self.register_buffer("class_features", features, persistent=False)
 
     def forward(self) -> Prompts:
         """The prompts of this moment."""

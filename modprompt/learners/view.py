@@ -158,7 +158,11 @@ def load_learner(
         UserError: if the file is not a whole checkpoint or does not fit; what differs is named.
     """
     content = checkpoint.read(path)
-    theirs = {key: value for key, value in learner_part(content.state_dict).items() if isinstance(value, Tensor)}
+    theirs = {
+        key: value
+        for key, value in learner_part(content.state_dict).items()
+        if isinstance(value, Tensor) and not key.startswith(view.learner.not_read)
+    }
     _require_fit(view, theirs, path)
     _require_made_with(content.made_with, made_with or {}, path)
     try:

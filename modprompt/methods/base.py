@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, Mapping, Optional, Type, TypeVar, cast
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Type, TypeVar, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,12 @@ class SecondNode(Configured):
         raise NotImplementedError
 
 
+class Only(NamedTuple):
+    """The one value that a setting of a method's repository may have here."""
+
+    value: str
+
+
 @dataclass(frozen=True, repr=False)
 class Method(Configured):
     """Base of all methods. A subclass is its fields, `schedules`, `learner`, and where it needs them the others."""
@@ -51,6 +57,8 @@ class Method(Configured):
     always_searches: ClassVar[bool] = False  # whether it is a search by itself
     not_searched: ClassVar[str] = ""  # why a search for its schedule means nothing
     second_node: ClassVar[Optional[Type[SecondNode]]] = None  # settings of its in another node
+    # settings of nodes that its repository shares among methods, each as one of its own; "": nothing reads it there
+    shared: ClassVar[Mapping[str, Union[str, Only]]] = {}
     slots: ClassVar[Optional[FindsSchedule]] = None  # of an instance that searches for its schedule (search.py)
 
     @classmethod

@@ -25,5 +25,5 @@ class CoCoOp(OneContext):
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> ConditionalPromptLearner:
         """A context on the text side, and the network that moves it."""
-        context = self.context(clip_model)
+        context = self.context(clip_model, classes)
         return ConditionalPromptLearner(classes.names, clip_model, schedules, context, self.described)

@@ -1,8 +1,11 @@
 """What a model knows of its method, so that neither file needs the other."""
 
-from typing import Any, ClassVar, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Protocol, Tuple
+
+from torch import Tensor
 
 from modprompt.clips.structure import CLIP
+from modprompt.engine.model import Output
 from modprompt.engine.schedule import Shape
 from modprompt.errors import UserError
 from modprompt.fields import Setting
@@ -69,6 +72,9 @@ class ModelsMethod(Protocol):
 
     def average(self, epochs: int) -> Optional[GaussianAverage]:
         """A new average over so many epochs; None if it has none."""
+
+    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+        """What the log says of a step, by name."""
 
     def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Optional
+from typing import Dict, Optional
 
 from modprompt.checks import at_least
 from modprompt.clips.structure import CLIP
@@ -18,6 +18,12 @@ from modprompt.methods.descriptions import WithDescriptions
 from modprompt.methods.groups import LearnedText
 
 
+def of_coop(*more: str) -> Dict[str, str]:
+    """CoOp's settings, and more, as settings of a method whose repository has them in CoOp's node."""
+    keys = ("N_CTX", "CSC", "CTX_INIT", "CLASS_TOKEN_POSITION", "PREC", *more)
+    return {**{f"{CoOp.node}.{key}": key for key in keys}, f"{CoOp.node}.ALPHA": ""}
+
+
 @dataclass(frozen=True, repr=False)
 class OneContext(LearnedText, WithDescriptions):
     """A context of words or random vectors on the text side, carried to the end; nothing on the vision side."""
@@ -31,15 +37,22 @@ class OneContext(LearnedText, WithDescriptions):
     def check(self) -> None:
         """Warn if n_ctx was given beside a ctx_init of another number of words."""
         super().check()
-        words = len(readable(self.ctx_init).split())
         default = next(one.default for one in self.settings() if one.field == "n_ctx")
-        if words and self.n_ctx not in (words, default):
-            text = f"{self.node}.N_CTX {self.n_ctx} is not used: CTX_INIT has {words} words"
+        if self.n_ctx not in (self.length(), default):
+            text = f"{self.node}.N_CTX {self.n_ctx} is not used: CTX_INIT has {self.length()} words"
             warnings.warn(text, stacklevel=4)
+
+    def words(self, dataset: str = "") -> str:
+        """The words that the context starts from; empty for random vectors."""
+        return readable(self.ctx_init)
+
+    def switched(self, own: str) -> str:
+        """The words of ctx_init; of True a method's own, of False none."""
+        return {"true": own, "false": ""}.get(self.ctx_init.lower(), readable(self.ctx_init))
 
     def length(self) -> int:
         """Number of context tokens."""
-        return len(readable(self.ctx_init).split()) or self.n_ctx
+        return len(self.words().split()) or self.n_ctx
 
     def schedules(self, shape: Shape) -> Schedules:
         """A context carried to the end, or schedule_text; nothing on the vision side."""
@@ -47,13 +60,13 @@ class OneContext(LearnedText, WithDescriptions):
         text = self.written("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
         return Schedules(text or shallow(shape.text_layers, self.length(), "text"), no_prompts(shape.vision_layers))
 
-    def context(self, clip_model: CLIP, n_cls: Optional[int] = None) -> Context:
-        """All words of ctx_init, or n_ctx random vectors (for each of n_cls classes, if given).
+    def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
+        """All of the words, or n_ctx random vectors (for each of n_cls classes, if given).
 
         Raises:
             SettingError: if there are none.
         """
-        words = readable(self.ctx_init)
+        words = self.words(classes.dataset)
         if words:
             return from_words(words, self.length(), clip_model)
         return random_context(self.n_ctx, clip_model, n_cls)
@@ -78,12 +91,12 @@ class CoOp(OneContext):
         if self.place_text == BEFORE_START and (self.csc or self.class_token_position != "end"):
             text = f" {BEFORE_START} needs CSC False and CLASS_TOKEN_POSITION end: there the context is no word"
             raise SettingError([("PLACE_TEXT", text)])
-        if self.csc and self.ctx_init:
+        if self.csc and self.words():
             warnings.warn(f"{self.node}.CSC is not used: CTX_INIT gives all classes one context", stacklevel=4)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """A context on the text side."""
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
-        context = self.context(clip_model, len(prompts) if self.csc else None)
+        context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position
         return IndependentPromptLearner(classes.names, clip_model, schedules, context, position, self.described)

@@ -82,6 +82,10 @@ class PromptedModel(OnSharedClip):
         loss: Tensor = self(images, labels)
         return loss
 
+    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+        """What a log says of a step, by name: the method's own, and what its objective has noted."""
+        return {**self.method.log(output, labels, loss), **self.objective.noted()}
+
     @property
     def objective(self) -> Objective:
         """What the method minimises, for these classes; made when it is first asked for."""

@@ -63,6 +63,8 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
     Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
+    Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT),
+    Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),

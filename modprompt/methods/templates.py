@@ -40,7 +40,9 @@ TCP_LEARNED = {  # of the prompt that it learns: X stands for the context; all o
     "ImageNetR": "a photo of a {}.",
 }
 
-DPL_CUSTOM = {  # DPL's own for its CTX_INIT custom (arXiv 2501.00457); all other data sets have the default
+DPL_CUSTOM = (
+    PROGRAD
+) = {  # DPL's for its CTX_INIT custom (arXiv 2501.00457), ProGrad's (arXiv 2205.14865); all others the default
     "OxfordPets": "a type of pet, a photo of a {}.",
     "OxfordFlowers": "a type of flower, a photo of a {}.",
     "FGVCAircraft": "a type of aircraft, a photo of a {}.",

@@ -17,6 +17,7 @@ from modprompt.errors import UserError
 from modprompt.fields import kind_of
 from modprompt.runs.settings import Given, Settings, as_text
 from modprompt.trainers import mistakes, second_node, setting_values
+from modprompt.trainers.nodes import is_switch
 
 
 class Fault(NamedTuple):
@@ -70,6 +71,9 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
         node = node[part]
     if given.is_flag:  # no text that yacs should read as Python: a folder may be called 1
         node[leaf] = tuple(given.value) if isinstance(given.value, list) else given.value
+        return
+    if is_switch(key) and as_text(given.value) in ("True", "False"):  # which yacs would not take for a text
+        node[leaf] = as_text(given.value)
         return
     if node[leaf] is not None and as_text(given.value) == str(None):  # which yacs takes for a value of any type
         raise ValueError("Type mismatch")
@@ -182,6 +186,14 @@ def _warn_of_unused_search(cfg: CfgNode, settings: Settings, own_node: str) -> N
         warnings.warn(f"{', '.join(given)} is not used: {why}", stacklevel=3)
 
 
+def _under_own_names(settings: Settings) -> Settings:
+    """Settings of nodes that the trainer's method shares in its repository as the method's own."""
+    name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
+    known = name in TRAINER_REGISTRY.registered_names()
+    method = getattr(TRAINER_REGISTRY.get(name), "method_class", None) if known else None
+    return settings if method is None else second_node.own_names(settings, name, method)
+
+
 def build(settings: Settings, tests: bool = False) -> CfgNode:
     """The configuration of a run, frozen: the defaults of Dassl and the registered trainers, and settings over them.
 
@@ -193,6 +205,7 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
         UserError: with all unknown keys, wrong types, unknown names and impossible values.
     """
     cfg = get_cfg_default()
+    settings = _under_own_names(settings)
     _complain(_checked(cfg, settings))
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
     own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")

@@ -4,7 +4,7 @@ Keys are only ever added where they are missing: a codebase may have made some o
 """
 
 import functools
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple, Type, TypeVar
 
 from dassl.config import cfg_default
 from yacs.config import CfgNode
@@ -100,6 +100,13 @@ _NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as register
 # by node: settings that may be any number, whose default looks whole or what is given does
 _FLOATS: Dict[str, Tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
 
+_SWITCHES: Set[str] = set()  # settings whose text True or False may stand for
+
+
+def is_switch(key: str) -> bool:
+    """Whether True and False are texts of a setting, by its dotted key."""
+    return key in _SWITCHES
+
 
 def add_defaults(cfg: CfgNode) -> None:
     """Add to a configuration, in place, the family's keys and the nodes of all registered trainers, where missing."""
@@ -127,6 +134,7 @@ def _register(cls: Type[Configured], node: Optional[CfgNode]) -> None:
     name = cls.node.rpartition(".")[2]
     if name:
         _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
+        _SWITCHES.update(f"TRAINER.{name}.{one.key}" for one in cls.settings() if one.switch)
     register_defaults(name, node)
 
 

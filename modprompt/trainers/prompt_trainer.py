@@ -195,8 +195,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
     def summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
         """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
         accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.log_accuracy else {}
-        said = {**self.method.log(output, label, loss), **self.model.objective.noted()}
-        return {**{name: settled(value) for name, value in said.items()}, **accuracy}
+        return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
         """One step on a batch; what the log says of it.

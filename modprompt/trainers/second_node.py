@@ -1,12 +1,16 @@
-"""A second node of a method's settings, as its repository has it, read as the settings that it stands for."""
+"""Nodes of settings as a method's repository has them, read as other settings.
 
-from typing import Any, Mapping, Type
+A second node of the method's own stands for several; of a node that the repository shares with other methods each
+setting is one of the method's own.
+"""
+
+from typing import Any, List, Mapping, Tuple, Type
 
 from yacs.config import CfgNode
 
 from modprompt.errors import SettingError, UserError
-from modprompt.methods.base import SecondNode
-from modprompt.runs.settings import Given, as_text
+from modprompt.methods.base import Method, Only, SecondNode
+from modprompt.runs.settings import Given, Settings, as_text
 from modprompt.trainers.nodes import method_of
 
 _STOOD_IN = "modprompt_stood_in"  # on a config: its second node was read
@@ -51,3 +55,35 @@ def require_stood_in(cfg: Any, cls: Type[SecondNode]) -> None:
     """
     if not vars(cfg).get(_STOOD_IN):
         raise UserError(f"{cls.node}: its settings are read by train.py and `modprompt active` of this project alone")
+
+
+def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
+    """Settings with those of shared nodes under the method's own names, where nothing is given yet; a line says which.
+
+    Args:
+        settings: what files, flags and options give.
+        name: of the trainer.
+        cls: its method.
+
+    Raises:
+        UserError: on a value that its repository knows and this method does not.
+    """
+    found: List[Tuple[str, Given]] = []
+    said = []
+    for key, given in settings.given:
+        own = cls.shared.get(key)
+        if own is None:
+            found.append((key, given))
+        elif isinstance(own, Only):
+            if as_text(given.value) != own.value:
+                raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}")
+        elif not own:
+            said.append(f"{key}: nothing reads it, here as in the repository that has it")
+        elif f"{cls.node}.{own}" in settings:
+            said.append(f"{key}: {cls.node}.{own} is given itself")
+        else:
+            found.append((f"{cls.node}.{own}", given))
+            said.append(f"{key} is {cls.node}.{own} {as_text(given.value)}")
+    if said:
+        print(f"{name}: {'; '.join(dict.fromkeys(said))}")
+    return Settings(tuple(found))

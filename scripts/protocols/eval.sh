@@ -8,5 +8,5 @@ run=$TRAINER/${CFG}_${SHOTS:-16}shots/nctx16_cscFalse_ctpend
 for seed in 1 2 3; do
   MODEL=$OUT/$source/$run/seed$seed number=
   test_once "$OUT/evaluation/$run/$dataset/seed$seed" \
-    TRAINER.COOP.N_CTX 16 TRAINER.COOP.CSC False TRAINER.COOP.CLASS_TOKEN_POSITION end "$@"
+    "$(node).N_CTX" 16 "$(node).CSC" False "$(node).CLASS_TOKEN_POSITION" end "$@"
 done

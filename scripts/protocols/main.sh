@@ -6,6 +6,6 @@ position=$3 n_ctx=$4 shots=$5 csc=$6
 shift 6
 for seed in 1 2 3; do
   run_once "$OUT/$dataset/$TRAINER/${CFG}_${shots}shots/nctx${n_ctx}_csc${csc}_ctp${position}/seed$seed" \
-    TRAINER.COOP.N_CTX "$n_ctx" TRAINER.COOP.CSC "$csc" TRAINER.COOP.CLASS_TOKEN_POSITION "$position" \
+    "$(node).N_CTX" "$n_ctx" "$(node).CSC" "$csc" "$(node).CLASS_TOKEN_POSITION" "$position" \
     DATASET.NUM_SHOTS "$shots" "$@"
 done

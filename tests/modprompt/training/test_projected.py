@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from modprompt import MPL, CoOp, UserError
 from modprompt.programs import left_as_found

@@ -1,0 +1,45 @@
+"""Knowledge-guided Context Optimization (KgCoOp, arXiv 2303.13283): CoOp with class features near the frozen ones."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from modprompt.clips.build import draw_constructor
+from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Schedules
+from modprompt.fields import setting
+from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.methods.contract import Classes
+from modprompt.methods.coop import CoOp, of_coop
+
+WORDS = "a photo of a"  # whatever the data set's template
+_DEAD = 512  # width of the reference's layers that nothing uses, a literal there
+
+
+@dataclass(frozen=True, repr=False)
+class KgCoOp(CoOp):
+    """KgCoOp: CoOp's context, and a loss against the class features of the data set's template; also on ResNets."""
+
+    node = "TRAINER.KGCOOP"
+    shared = {**of_coop("W"), "TRAINER.COCOOP.PREC": ""}
+
+    ctx_init: str = setting("False", f"words the context starts from; True: {WORDS}; False: random", switch=True)
+    kg_weight: float = setting(
+        1.0, "weight of the distance of class features to CLIP's own; 8 in the paper", key="W", least=0, compared=False
+    )
+
+    def words(self, dataset: str = "") -> str:
+        """Its own, those that are given, or none."""
+        return self.switched(WORDS)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+        """CoOp's; then what the reference draws for its teacher, and for layers that it never uses."""
+        learner = super().learner(clip_model, classes, schedules)
+        learner.not_read = ("bias_vectors", "meta_net.")
+        nn.init.normal_(torch.empty(1, _DEAD, dtype=clip_model.dtype), std=0.02)
+        draw_constructor(clip_model)
+        nn.Linear(_DEAD, _DEAD)
+        nn.Linear(_DEAD, _DEAD // 4, bias=False)
+        nn.Linear(_DEAD // 4, _DEAD, bias=False)
+        return learner

@@ -1,0 +1,79 @@
+"""Prompt-aligned Gradient (ProGrad, arXiv 2205.14865): CoOp whose steps do not go against the frozen CLIP's logits."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Union
+
+from torch import Tensor
+
+from modprompt.clips.build import draw_constructor
+from modprompt.clips.structure import CLIP
+from modprompt.engine.context import Context, zeros_and_words
+from modprompt.engine.model import Output
+from modprompt.engine.schedule import MOST_TOKENS, Schedules
+from modprompt.fields import setting
+from modprompt.learners.base import Learner
+from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.methods import templates
+from modprompt.methods.base import Only
+from modprompt.methods.contract import Classes
+from modprompt.methods.coop import CoOp, of_coop
+
+_LOSS: Dict[str, Union[str, Only]] = {
+    "LOSS.NAME": Only("prograd"),
+    "LOSS.T": "T",
+    "LOSS.LAMBDA": "LAMBDA",
+    "LOSS.GM": "",
+    "LOSS.ALPHA": "",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class ProGrad(CoOp):
+    """ProGrad: CoOp's context, started from zeros and words, and projected gradients; also on ResNets."""
+
+    node = "TRAINER.PROGRAD"
+    shared = {**of_coop(), **_LOSS}
+
+    n_ctx: int = setting(
+        16, "context tokens; with CTX_INIT zeros, of which its words are the last", most=MOST_TOKENS, compared=False
+    )
+    ctx_init: str = setting("False", "words the context ends in; True: the teacher's; False: random", switch=True)
+    prograd_lambda: float = setting(
+        1.0, "how much of a step's part against CLIP's own logits is taken out", key="LAMBDA", least=0, compared=False
+    )
+    prograd_t: float = setting(1.0, "temperature of the divergence from CLIP's own logits", key="T", compared=False)
+
+    def template(self, dataset: str) -> str:
+        """The words of the teacher's class features, with {} for the name."""
+        return self.teacher_template or templates.PROGRAD.get(dataset, templates.DEFAULT)
+
+    def words(self, dataset: str = "") -> str:
+        """Those of the teacher's template in front of the name, those that are given, or none."""
+        return self.switched(self.template(dataset).partition("{}")[0].strip())
+
+    def length(self) -> int:
+        """Number of context tokens."""
+        return self.n_ctx
+
+    def context(self, clip_model: CLIP, classes: Classes, n_cls: Optional[int] = None) -> Context:
+        """Zeros and the words, or random vectors."""
+        words = self.words(classes.dataset)
+        return zeros_and_words(words, self.n_ctx, clip_model) if words else super().context(clip_model, classes, n_cls)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
+        """CoOp's, behind what the reference draws for its teacher."""
+        draw_constructor(clip_model)
+        return super().learner(clip_model, classes, schedules)
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts for other classes, in front of their data set's words where one stays fixed."""
+        other = copy.copy(learner)
+        if self.words(classes.dataset):
+            start = self.context(clip_model, classes)
+            other.prefix = start.prefix if learner.schedules.text.among_words else start.words
+        return super().for_classes(other, clip_model, classes)
+
+    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+        """xe_loss; kl_loss, the divergence, is the objective's."""
+        return {"xe_loss": loss}

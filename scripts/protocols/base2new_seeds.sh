@@ -1,0 +1,13 @@
+# Base-to-new as ProGrad's repository has it: 4 shots (SHOTS), seeds 1 2 3; trains, or tests what was trained.
+[[ $# -ge 1 ]] || usage "DATASET [KEY VALUE ...]"
+dataset=$(data_set "$1") shots=${SHOTS:-4} number=
+shift
+options=("$@")
+for seed in 1 2 3; do
+  run=$dataset/shots_$shots/$TRAINER/$CFG/seed$seed
+  MODEL=$OUT/base2new/train_base/$run
+  case $name in
+    *_train_*) train_once "$MODEL" DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES base ;;
+    *) test_once "$OUT/base2new/test_new/$run" DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES new "$@" ;;
+  esac
+done
