@@ -31,6 +31,7 @@ _LAZY = {
     "ProGrad": "methods.prograd",
     "PromptSRC": "methods.promptsrc",
     "Search": "methods.search",
+    "TCP": "methods.tcp",
     "VPT": "methods.vpt",
     "ZeroshotCLIP": "methods.zeroshot",
     "ZeroshotCLIP2": "methods.zeroshot",

@@ -20,6 +20,7 @@ from modprompt.methods.mpl import MPL as MPL
 from modprompt.methods.prograd import ProGrad as ProGrad
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC
 from modprompt.methods.search import Search as Search
+from modprompt.methods.tcp import TCP as TCP
 from modprompt.methods.vpt import VPT as VPT
 from modprompt.methods.zeroshot import ZeroshotCLIP as ZeroshotCLIP
 from modprompt.methods.zeroshot import ZeroshotCLIP2 as ZeroshotCLIP2

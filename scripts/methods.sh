@@ -26,6 +26,7 @@ method() {
       ;;
     trainersupernet) TRAINER=TrainerSupernet base=fewshot ;;
     trainersubnet) TRAINER=TrainerSubnet base=fewshot ;;
+    tcp) TRAINER=TCP base=vit_b16_ep100_ctxv1 ;;
     zsclip) base=vit_b16 ;;
     *)
       echo "error: scripts/methods.sh has no method $1" >&2

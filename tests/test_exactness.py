@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from modprompt.engine.composing import OfClasses
 from modprompt.engine.context import from_words, no_context, random_context
 from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.learners.conditional import ConditionalPromptLearner
 from modprompt.learners.coupled import CoupledPromptLearner
@@ -44,11 +46,13 @@ def plain_text(clip_model, learner, sentences, additions):
     schedule = learner.schedules.text
     start = int(schedule.place == "behind_start")
     for x in sentences:
+        number = len(features)
         x = x[None] + clip_model.positional_embedding[: len(x)]
         present = start * schedule[0].add
         for layer, (block, step) in enumerate(zip(clip_model.transformer.resblocks, schedule)):
             if layer or not start:
-                new = x[:, :0] if additions[layer] is None else additions[layer][None]
+                new = additions[layer].tokens[number] if isinstance(additions[layer], OfClasses) else additions[layer]
+                new = x[:, :0] if new is None else new[None]
                 x = torch.cat([x[:, : start + present - step.remove], new, x[:, start + present :]], dim=1)
                 present += step.add - step.remove
             x = own_forward(block, x, torch.full((x.shape[1],) * 2, float("-inf")).triu(1))
@@ -75,7 +79,7 @@ def plain_words(clip_model, learner, name):
     """The embedded words of a class's prompt, from the start to the end token."""
     from clip import clip
 
-    ids = clip.tokenize(f"{learner.prefix} {name}.".strip()).long()[0]
+    ids = clip.tokenize(f"{learner.prefix} {name}{learner.ending}".strip()).long()[0]
     end = int(ids.argmax()) + 1
     each = [clip.tokenize(template.replace("{}", name)).long()[0] for template in learner.averaged] or [ids]
     return torch.stack([clip_model.token_embedding(one[:end]) for one in each]).mean(0)
@@ -106,7 +110,9 @@ def plain_texts(clip_model, learner, names, contexts, position):
     if isinstance(learner, CoupledPromptLearner):
         additions = learner._text_additions()
     else:
-        additions = [dict(learner.text_prompts.items()).get(str(layer)) for layer in range(len(schedule))]
+        additions = (
+            learner.deep() if isinstance(learner, OfClassesLearner) else per_layer(learner.text_prompts, schedule)
+        )
     if isinstance(learner, LengthsPromptLearner):
         contexts = [learner.ctx if additions[0] is None else additions[0]]
     behind = schedule.place == "behind_start"
@@ -125,6 +131,27 @@ def plain_texts(clip_model, learner, names, contexts, position):
     return texts
 
 
+def per_layer(prompts, schedule):
+    return [dict(prompts.items()).get(str(layer)) for layer in range(len(schedule))]
+
+
+class OfClassesLearner(IndependentPromptLearner):
+    """What some deeper text layers add are tokens of single classes."""
+
+    def __init__(self, classnames, clip_model, schedules, context, chosen):
+        super().__init__(classnames, clip_model, schedules, context)
+        for layer in chosen:
+            shared = self.text_prompts[str(layer)]
+            self.text_prompts[str(layer)] = torch.nn.Parameter(torch.randn(len(classnames), *shared.shape))
+
+    def deep(self):
+        found = per_layer(self.text_prompts, self.schedules.text)
+        return [OfClasses(new) if new is not None and new.dim() == 3 else new for new in found]
+
+    def forward(self):
+        return Prompts(*self.with_first(self.ctx, self.deep()), per_layer(self.vision_prompts, self.schedules.vision))
+
+
 def plain_pooled(raw, counts, of):
     """(C, E) of prompts (P, E), those of a class one behind another: the mean of unit vectors, or the mean made one."""
     rows = []
@@ -133,9 +160,9 @@ def plain_pooled(raw, counts, of):
     return torch.stack(rows)
 
 
-KINDS = ["independent", "coupled", "conditional", "own", "own_deep", "middle", "front", "fixed"]
+KINDS = ["independent", "classes", "coupled", "conditional", "own", "own_deep", "middle", "front", "fixed"]
 DESCRIBED = ["independent", "conditional", "own_deep", "middle"]
-PLACED = ["independent", "coupled", "conditional", "none_first", "coupled_none_first", "lengths"]
+PLACED = ["independent", "classes", "coupled", "conditional", "none_first", "coupled_none_first", "lengths"]
 
 
 def described_by(rng, names, of):
@@ -167,6 +194,13 @@ def build(kind, rng, clip_model, names, layers, places=("", ""), described=None)
         context = from_words("a photo of a", n_ctx, clip_model)
     if kind.startswith("coupled"):
         return CoupledPromptLearner(names, clip_model, schedules, context), position
+    if kind == "classes":
+        context = context._replace(ending=rng.choice((".", ", a type of sea.", " texture")))
+        words = context._replace(prefix=context.prefix + " golden sea of") if rng.random() < 0.5 else context
+        adds = [layer for layer, step in enumerate(text) if layer and step.add]
+        return OfClassesLearner(
+            names, clip_model, schedules, words, [one for one in adds if rng.random() < 0.7]
+        ), position
     if kind == "lengths":
         averaged = ["a bad picture of the {}.", "{} in the sea.", "itap of the {}."] if rng.random() < 0.5 else ()
         return LengthsPromptLearner(names, clip_model, schedules, "itap of the", averaged), position
@@ -242,7 +276,7 @@ def test_fast_path_equals_whole_sequences_wherever_prompts_stand(kind, seed, pla
 
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-@pytest.mark.parametrize("kind", ["independent", "conditional", "own_deep", "middle"])
+@pytest.mark.parametrize("kind", ["independent", "classes", "conditional", "own_deep", "middle"])
 def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):
     compare(kind, seed + 10, most_tokens=12)
 

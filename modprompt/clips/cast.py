@@ -1,6 +1,7 @@
 """The matrices of a stock CLIP in another type, and its exact weights as they were before."""
 
 import copy
+import warnings
 import weakref
 from typing import Any, Iterator, MutableMapping, Optional, cast
 
@@ -56,3 +57,19 @@ def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
         held = copy.deepcopy(clip_model).float()
         _COPIES[clip_model] = weakref.ref(held)
     return cast(Optional[CLIP], held)
+
+
+def exact(clip_model: CLIP) -> CLIP:
+    """A CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
+    rounded = rounded_to(clip_model)
+    if clip_model.dtype == torch.float32 and not rounded:
+        return clip_model
+    found = exact_copy(clip_model)
+    if found is not None:
+        return found
+    warnings.warn(
+        f"the frozen class features are of a CLIP that was rounded to {rounded}: "
+        "call .with_classes before the first loss, or load CLIP anew for each model",
+        stacklevel=3,
+    )
+    return copy.deepcopy(clip_model).float()

@@ -3,8 +3,9 @@
 Shapes: n context tokens, C classes, T text width.
 """
 
+import itertools
 import warnings
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.errors import SettingError
 
+PLACEHOLDER = "X"  # in the place of a vector
 LONGEST_FROM_WORDS = 4  # MaPLe and its relatives start from words only up to this many tokens
 
 
@@ -21,16 +23,43 @@ class Context(NamedTuple):
     """The words in front of a class name, and the initial vectors (n, T), or (C, n, T), of their first n tokens.
 
     words: those in front of it where no word gives way to a vector: without placeholders.
+    ending: the words behind it.
     """
 
     prefix: str
     vectors: Tensor
     words: str
+    ending: str = "."
 
     @property
     def n_ctx(self) -> int:
         """Number of context tokens."""
         return self.vectors.shape[-2]
+
+    def around(self, among_words: int) -> Tuple[str, str]:
+        """The words in front of a class name and behind it, where so many vectors stand in the place of words."""
+        return (self.prefix if among_words or not self.n_ctx else self.words), self.ending
+
+    def within(self, template: str, name: str = "N_CTX") -> "Context":
+        """The same vectors in front of and among the words of a template, in which {} is the class name.
+
+        The first words give way to the vectors; "X" at the beginning stands for as many of them as there are.
+
+        Raises:
+            SettingError: if fewer words stand in front of the name than vectors, whose number the setting `name` gives.
+        """
+        front, _, ending = template.partition("{}")
+        words = front.split()
+        fixed = list(itertools.dropwhile(PLACEHOLDER.__eq__, words))
+        prefix = " ".join(words if fixed == words else [PLACEHOLDER] * self.n_ctx + fixed)
+        there = len(token_ids(prefix))
+        if self.n_ctx > there:
+            text = (
+                f" must be at most {there}, the number of tokens in front of the name in {template!r}, got "
+                f"{self.n_ctx}: the context would take the place of the class name"
+            )
+            raise SettingError([(name, text)])
+        return Context(prefix, self.vectors, " ".join(fixed), ending)
 
 
 def _of_prefix(prefix: str, n_ctx: int, clip_model: CLIP, words: Optional[str] = None) -> Context:
@@ -73,7 +102,7 @@ def random_context(n_ctx: int, clip_model: CLIP, n_cls: Optional[int] = None, na
     shape = (n_ctx, clip_model.ln_final.weight.shape[0])
     vectors = torch.empty(*(shape if n_cls is None else (n_cls, *shape)), dtype=clip_model.dtype)
     nn.init.normal_(vectors, std=0.02)
-    return Context(" ".join(["X"] * n_ctx), vectors, "")
+    return Context(" ".join([PLACEHOLDER] * n_ctx), vectors, "")
 
 
 def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") -> Context:
@@ -121,4 +150,4 @@ def placeholders(words: str, n_ctx: int, clip_model: CLIP) -> Context:
     """
     at_least("N_CTX", n_ctx, 1)
     words = readable(words)
-    return _of_prefix(" ".join(["X"] * n_ctx + [words]).strip(), n_ctx, clip_model, words)
+    return _of_prefix(" ".join([PLACEHOLDER] * n_ctx + [words]).strip(), n_ctx, clip_model, words)

@@ -6,7 +6,8 @@ first. Source of the token order: MPL (arXiv 2502.14125), MaPLe (arXiv 2210.0311
 Shapes: B images, C classes, L tokens, D width of the side, E joint width, n prompt tokens, P shared text tokens.
 """
 
-from typing import Callable, List, Optional, Union, cast
+from operator import itemgetter
+from typing import Callable, Iterator, List, Optional, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +15,16 @@ from torch import Tensor, nn
 from modprompt.clips.structure import CLIP, ResNet, VisionTransformer
 from modprompt.engine import packing
 from modprompt.engine.blocks import Attend, run_block, run_last_block
+from modprompt.engine.composing import Standing, recompose, renew
 from modprompt.engine.derived import normalise
 from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, split
 from modprompt.engine.prompts import Additions
-from modprompt.engine.relaxed import attends, new_tokens, step_of, tokens_of, with_tokens
+from modprompt.engine.relaxed import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
-
-
-def _renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
-    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`; `new` (..., n, D) behind."""
-    if not remove and new is None:
-        return x
-    kept = start + present - remove
-    # one split, not two slices: its gradient is put together in one pass
-    head, _, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
-    parts = [head, tail] if new is None else [head, new.expand(*x.shape[:-2], -1, -1), tail]
-    return torch.cat([part for part in parts if part.shape[-2]], dim=-2)
 
 
 def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
@@ -46,6 +37,15 @@ def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
         found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(one) for one in plain])))
         typed = [found[id(one)] if id(one) in found else one if one is None else one.to(dtype) for one in tokens]
     return [with_tokens(new, one) for new, one in zip(additions, typed)]
+
+
+def _rows(chunks: List[List[Suffix]]) -> Iterator[slice]:
+    """Which of the classes, as the groups have them end to end, stand in each chunk."""
+    first = 0
+    for chunk in chunks:
+        count = sum(len(suffix.end) for suffix in chunk)
+        yield slice(first, first + count)
+        first += count
 
 
 class VisionEncoder(nn.Module):
@@ -89,7 +89,8 @@ class VisionEncoder(nn.Module):
             x = normalise(visual.ln_pre, x)
         for layer, (block, new) in enumerate(zip(blocks, additions)):
             step = step_of(new, self.schedule[layer])
-            x = _renew(x, start, present, step.remove, new_tokens(new))
+            joins = cast(Optional[Tensor], new_tokens(new))  # images have no tokens of single classes
+            x = renew(x, start, present, step.remove, joins)
             present += step.add - step.remove
             if layer == 0 and passes_ln_pre:
                 x = normalise(visual.ln_pre, x)
@@ -162,38 +163,47 @@ class TextEncoder(nn.Module):
 
         Args:
             text: the embedded class prompts.
-            additions: one (n, D) tensor or None per layer, or what a search has (relaxed.py); a tensor of layer 0 is
-                read if prompt tokens stand before the start token.
+            additions: one (n, D) tensor or None per layer, tokens of single classes (composing.py), or what a search
+                has (relaxed.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
         """
         if self.most_tokens is None:
             chunks = [text.suffixes]
         else:
             chunks = split(text.suffixes, max(1, self.most_tokens // text.prefix.shape[0]))
+        order = text.order
+        if order is not None:
+            additions = of_classes(additions, lambda tokens: tokens.index_select(0, order.argsort()))
         if len(chunks) == 1:
             features = self._features(text, chunks[0], additions)
         else:
-            features = torch.cat([recomputed(self._features, text, chunk, additions) for chunk in chunks], dim=1)
-        return features if text.order is None else features.index_select(1, text.order)
+            each = [(chunk, of_classes(additions, itemgetter(rows))) for chunk, rows in zip(chunks, _rows(chunks))]
+            features = torch.cat([recomputed(self._features, text, chunk, own) for chunk, own in each], dim=1)
+        return features if order is None else features.index_select(1, order)
 
     def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions) -> Tensor:
         """Features (B, c, E) of the classes of a chunk."""
         blocks = self.transformer.resblocks
         x = self._embed(text.prefix, [suffix.tokens for suffix in suffixes])
         additions = _in_type(additions, x.flat.dtype)
-        among_words, start = self.schedule.among_words, 1 if self.schedule.place == BEHIND_START else 0
-        present = 0
+        at = self._standing(text.context_in_prefix)
         for layer, (block, new) in enumerate(zip(blocks, additions)):
             step = step_of(new, self.schedule[layer])
-            there = layer == 0 and among_words
+            there = layer == 0 and self.schedule.among_words
             if not there and (step.remove or step.add):
-                x = self._recompose(x, start, present, step.remove, new_tokens(new), text.context_in_prefix)
-            present += step.add - step.remove
-            attend = attends(block, new, start)
+                x, at = recompose(x, at, step.remove, new_tokens(new))
+            attend = attends(block, new, at.start)
             if layer + 1 < len(blocks):
                 x = run_packed(block, x, attend)
-        moved = 0 if text.context_in_prefix else present - among_words  # how far the schedule moved the ends
+        moved = x.suffixes[0].shape[2] - suffixes[0].tokens.shape[2]  # how far the schedule moved the ends
         last = run_last_packed(blocks[-1], x, suffixes, moved, attend)  # (B, c, D)
         return normalise(self.ln_final, last).to(self.text_projection.dtype) @ self.text_projection
+
+    def _standing(self, context_in_prefix: bool) -> Standing:
+        """Where the prompt tokens of layer 0 stand among the words."""
+        start, there = int(self.schedule.place == BEHIND_START), self.schedule.among_words
+        if context_in_prefix:
+            return Standing(start, there, 0, opened=False)
+        return Standing(start, 0, there, opened=True)
 
     def _embed(self, prefix: Tensor, suffixes: List[Tensor]) -> Packed:
         stream = self.stream or prefix.dtype
@@ -201,11 +211,3 @@ class TextEncoder(nn.Module):
         shared = prefix.shape[1]
         own = [x.to(stream) + position[shared : shared + x.shape[2]] for x in suffixes]
         return Packed([prefix.to(stream) + position[:shared] if shared else prefix, *own])
-
-    @staticmethod
-    def _recompose(x: Packed, start: int, present: int, remove: int, new: Optional[Tensor], in_prefix: bool) -> Packed:
-        if in_prefix:
-            return Packed([_renew(x.prefix, start, present, remove, new), *x.suffixes])
-        if start and x.prefix.shape[1]:
-            start = 0  # the start token stands in the prefix
-        return Packed([x.prefix, *(_renew(own, start, present, remove, new) for own in x.suffixes)])

@@ -62,9 +62,9 @@ def embed_ids(ids: Tensor, clip_model: CLIP, dtype: Optional[torch.dtype] = None
         return embedded.type(dtype or clip_model.dtype)
 
 
-def class_texts(classnames: Sequence[str], prefix: str) -> List[str]:
-    """Prompts `prefix name.` of all classes."""
-    return [f"{prefix} {readable(name)}.".strip() for name in classnames]
+def class_texts(classnames: Sequence[str], prefix: str, ending: str = ".") -> List[str]:
+    """Prompts `prefix name.` of all classes, or with other words behind the name than the full stop."""
+    return [f"{prefix} {readable(name)}{ending}".strip() for name in classnames]
 
 
 def template_texts(classnames: Sequence[str], template: str) -> List[str]:

@@ -8,7 +8,7 @@ Two relaxations, and what stands in for attention in a layer that has one:
 Shapes: B sequences, L tokens, K keys, N tokens of all options, S slots, H heads, d = D / H, D width of the side.
 """
 
-from typing import List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from modprompt.clips.structure import Block
 from modprompt.engine.blocks import Attend, attention, by_head, project
+from modprompt.engine.composing import New, OfClasses
 from modprompt.engine.derived import normalise
 from modprompt.engine.schedule import CARRY, Step
 
@@ -36,25 +37,40 @@ class Options(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """A layer's slots: new ones (A, D) or None, and of all, the new ones at the end, the log of the presence (S,)."""
+    """A layer's slots: new ones (A, D), or of single classes; of all, new ones at the end, the log of presence (S,)."""
 
-    new: Optional[Tensor]
+    new: New
     bias: Tensor
 
 
-Addition = Union[None, Tensor, Options, Slots]
+Addition = Union[New, Options, Slots]
 
 
 def tokens_of(addition: Addition) -> Optional[Tensor]:
     """All tokens that a layer is given."""
-    return addition.tokens if isinstance(addition, Options) else new_tokens(addition)
+    found = addition if isinstance(addition, Options) else new_tokens(addition)
+    return found.tokens if isinstance(found, (Options, OfClasses)) else found
 
 
 def with_tokens(addition: Addition, tokens: Optional[Tensor]) -> Addition:
     """The same with other tokens, as many."""
+    if isinstance(addition, Slots):
+        return addition._replace(new=_joining(addition.new, tokens))
     if isinstance(addition, Options):
         return addition if tokens is None else addition._replace(tokens=tokens)
-    return addition._replace(new=tokens) if isinstance(addition, Slots) else tokens
+    return _joining(addition, tokens)
+
+
+def _joining(new: New, tokens: Optional[Tensor]) -> New:
+    return OfClasses(tokens) if isinstance(new, OfClasses) and tokens is not None else tokens
+
+
+def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]) -> List[Addition]:
+    """The same with the tokens (C, n, D) of single classes changed; others are what they are."""
+    return [
+        with_tokens(one, change(found.tokens)) if isinstance(found, OfClasses) else one
+        for one, found in zip(additions, map(new_tokens, additions))
+    ]
 
 
 def step_of(addition: Addition, step: Step) -> Step:
@@ -62,8 +78,8 @@ def step_of(addition: Addition, step: Step) -> Step:
     return CARRY if isinstance(addition, Options) else step
 
 
-def new_tokens(addition: Addition) -> Optional[Tensor]:
-    """The tokens (n, D) that join the sequence."""
+def new_tokens(addition: Addition) -> New:
+    """The tokens (n, D) that join the sequence, or those of single classes."""
     if isinstance(addition, Slots):
         return addition.new
     return None if isinstance(addition, Options) else addition

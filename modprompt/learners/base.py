@@ -40,10 +40,11 @@ class Learner(nn.Module):
     described: Optional[Described] = None  # phrases, which make several prompts of a class
     pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
 
-    def __init__(self, schedules: Schedules, prefix: str):
+    def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
         super().__init__()
         self.schedules = schedules
         self.prefix = prefix  # the words in front of a class name
+        self.ending = ending  # those behind it, if it stands behind the context
         self.pooling = None
 
     @property
@@ -62,7 +63,7 @@ class Learner(nn.Module):
             names, counts = self.described.prompts(classnames)
             self.pooling = Pooling(counts, self.described.pooled)
         self.prompt_text = PromptText(
-            class_texts(names, self.prefix),
+            class_texts(names, self.prefix, self.ending),
             names,
             self._n_among_words(),
             clip_model,

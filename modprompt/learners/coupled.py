@@ -41,7 +41,7 @@ class CoupledPromptLearner(Learner):
     in_clip_type = ("ctx", "proj.")
 
     def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, context: Context):
-        super().__init__(schedules, context.prefix if schedules.text.among_words else context.words)
+        super().__init__(schedules, *context.around(schedules.text.among_words))
         text_width = clip_model.ln_final.weight.shape[0]
         vision_width = clip_model.visual.conv1.weight.shape[0]
         self.proj = nn.Linear(text_width, vision_width).to(clip_model.dtype)

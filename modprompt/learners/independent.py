@@ -57,7 +57,7 @@ class IndependentPromptLearner(Learner):
         described: Optional[Described] = None,
     ):
         text = schedules.text
-        super().__init__(schedules, context.prefix if text.among_words or not context.n_ctx else context.words)
+        super().__init__(schedules, *context.around(text.among_words))
         self.position = position
         self.described = described
         if context.n_ctx and text[0].add:

@@ -32,7 +32,7 @@ class SlotsPromptLearner(SearchLearner):
     """
 
     def __init__(self, inner: Learner, options: Dict[str, Sequence[Sequence[Option]]]):
-        super().__init__(inner.schedules, inner.prefix)
+        super().__init__(inner.schedules, inner.prefix, inner.ending)
         self.inner = inner
         self.needs_image = inner.needs_image
         for side in ("vision", "text"):

@@ -150,6 +150,10 @@ class Method(Configured):
         """A new average over so many epochs; None if it has none."""
         return None
 
+    def optimiser_settings(self) -> Dict[str, float]:
+        """What the groups of its optimiser have beside what OPTIM says, as keywords of PyTorch's optimisers."""
+        return {}
+
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
         """What the log says of a step, by name; all without gradients, on the device.
 

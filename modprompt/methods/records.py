@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Union
 import torch
 
 from modprompt.clips.facts import ClipFacts
-from modprompt.engine.prompts import WHICH
+from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
 from modprompt.learners.view import CheckpointView
@@ -63,7 +63,7 @@ def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
     """What a file says of classes: names in label order, data set, templates."""
     own = getattr(learner, "templates", None) or learner.averaged
     which = "" if learner.described is None else f"{WHICH}[phrase]"
-    templates = own or [f"{learner.prefix} {{}}{which}.".strip()]
+    templates = own or class_texts([f"{{}}{which}"], learner.prefix, learner.ending)
     return {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
 
 

@@ -1,6 +1,5 @@
 """A prompted CLIP whose CLIP is shared, with the user and with other models: its casts and moves, and who must know."""
 
-import copy
 import logging
 import warnings
 from typing import Any, Dict, Optional, TypeVar, cast
@@ -8,7 +7,7 @@ from typing import Any, Dict, Optional, TypeVar, cast
 import torch
 from torch import nn
 
-from modprompt.clips.cast import cast_products, exact_copy, note_rounding, rounded_to
+from modprompt.clips.cast import cast_products, exact, exact_copy, note_rounding, rounded_to
 from modprompt.clips.facts import ClipFacts, called, facts_of
 from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
@@ -59,20 +58,7 @@ class OnSharedClip(PromptedCLIP):
 
     def exact_clip(self) -> CLIP:
         """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
-        if self._exact is not None:
-            return self._exact
-        clip, rounded = self.clip_model, rounded_to(self.clip_model)
-        if clip.dtype == torch.float32 and not rounded:
-            return clip
-        exact = exact_copy(clip)
-        if exact is not None:
-            return exact
-        warnings.warn(
-            f"the frozen class features are of a CLIP that was rounded to {rounded}: "
-            "call .with_classes before the first loss, or load CLIP anew for each model",
-            stacklevel=2,
-        )
-        return copy.deepcopy(clip).float()
+        return exact(self.clip_model) if self._exact is None else self._exact
 
     def cast(self, prec: str) -> None:
         """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.

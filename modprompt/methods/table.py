@@ -70,6 +70,7 @@ METHODS: Tuple[Row, ...] = (
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),
     Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
+    Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )

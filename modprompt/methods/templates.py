@@ -19,6 +19,27 @@ OF_DATASETS = {  # CoOp (arXiv 2109.01134); all other data sets have the default
 
 KGCOOP = {**OF_DATASETS, "DescribableTextures": "a photo of a {}, a type of texture."}  # its teacher's
 
+TCP = {  # its teacher's (arXiv 2311.18231)
+    **KGCOOP,
+    "FGVCAircraft": "a photo of an aircraft {}.",
+    "Food101": "a photo of a {}, a type of food.",
+}
+TCP_DEFAULT = "X X X X {}."
+TCP_LEARNED = {  # of the prompt that it learns: X stands for the context; all other data sets have its default
+    "OxfordPets": "X X X X {}, a type of pet.",
+    "OxfordFlowers": "X X X X {}, a type of flower.",
+    "FGVCAircraft": "X X X X {}, a type of aircraft.",
+    "DescribableTextures": "X X X X {} texture.",
+    "StanfordCars": "X X X X {}, a type of car",
+    "Food101": "X X X X {}, a type of food.",
+    "UCF101": "a photo of a person doing {}.",
+    "ImageNet": "a photo of a {}.",
+    "ImageNetV2": "a photo of a {}.",
+    "ImageNetSketch": "a photo of a {}.",
+    "ImageNetA": "a photo of a {}.",
+    "ImageNetR": "a photo of a {}.",
+}
+
 DPL_CUSTOM = (
     PROGRAD
 ) = {  # DPL's for its CTX_INIT custom (arXiv 2501.00457), ProGrad's (arXiv 2205.14865); all others the default

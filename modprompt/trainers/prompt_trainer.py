@@ -148,6 +148,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
         with mistakes.of_settings("OPTIM"):
             optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
+        self._set_up(optimiser)
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.optim = optimiser if self.scaler is None else fused(optimiser)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
@@ -159,6 +160,14 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         optim_cfg.defrost()
         optim_cfg.STAGED_LR = False
         return optim_cfg
+
+    def _set_up(self, optimiser: Any) -> None:
+        """Give the optimiser what the method says beside OPTIM; a line tells what it has no use for."""
+        for name, value in self.method.optimiser_settings().items():
+            if name not in optimiser.defaults:
+                print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has none")
+            for group in optimiser.param_groups if name in optimiser.defaults else ():
+                group[name] = value
 
     def before_train(self) -> None:
         """Resume.

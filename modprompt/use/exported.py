@@ -4,7 +4,7 @@ Shapes: B images, C classes, E joint width.
 """
 
 import copy
-from typing import Tuple
+from typing import Any, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +33,11 @@ def class_matrix(model: PromptedModel) -> Tensor:
 
 
 def _detached(additions: Additions) -> Additions:
-    """The same without gradients, in memory of their own."""
+    """The same without gradients, in memory of their own; of the vision side, where classes have no tokens."""
 
-    def own(tensor: Tensor) -> Tensor:
-        return tensor.detach().clone()
+    def own(tensor: Any) -> Tensor:
+        found: Tensor = tensor.detach().clone()
+        return found
 
     found: Additions = []
     for one in additions:

@@ -1,0 +1,87 @@
+"""Which prompt tokens go and which come in front of a layer: of one sequence, and of class prompts, packed.
+
+Shapes: B images, C classes, c classes of a group, P shared tokens, L tokens, D width, n new prompt tokens.
+"""
+
+from typing import NamedTuple, Optional, Sequence, Tuple, Union
+
+import torch
+from torch import Tensor
+
+from modprompt.engine.packed import Packed
+
+
+class OfClasses(NamedTuple):
+    """New prompt tokens (C, n, D) of the text side, others for each class; as with others, the schedule knows n."""
+
+    tokens: Tensor
+
+
+New = Union[None, Tensor, OfClasses]  # what joins the sequence in front of a layer; a tensor is (..., n, D)
+
+
+class Standing(NamedTuple):
+    """Where the prompt tokens of class prompts stand.
+
+    start: place of the first: behind the start token or before it.
+    shared: how many stand in the shared beginning.
+    own: how many stand behind those, among each class's own tokens.
+    opened: whether new ones come among each class's own tokens.
+    """
+
+    start: int
+    shared: int
+    own: int
+    opened: bool
+
+
+def renew(x: Tensor, start: int, present: int, remove: int, new: Optional[Tensor]) -> Tensor:
+    """x (..., L, D) without the last `remove` of its `present` prompt tokens at `start`; `new` (..., n, D) behind."""
+    if not remove and new is None:
+        return x
+    kept = start + present - remove
+    # one split, not two slices: its gradient is put together in one pass
+    head, _, tail = x.split([kept, remove, x.shape[-2] - kept - remove], dim=-2)
+    parts = [head, tail] if new is None else [head, new.expand(*x.shape[:-2], -1, -1), tail]
+    return torch.cat([part for part in parts if part.shape[-2]], dim=-2)
+
+
+def recompose(x: Packed, at: Standing, remove: int, new: New) -> Tuple[Packed, Standing]:
+    """Class prompts without the last `remove` of their prompt tokens and with new ones behind the others.
+
+    Tokens of single classes end the shared beginning in front of them: what stood behind becomes each class's own.
+    They are laid out as the groups are.
+    """
+    if not at.opened and not isinstance(new, OfClasses):
+        prefix = renew(x.prefix, at.start, at.shared, remove, new)
+        return Packed([prefix, *x.suffixes]), at._replace(shared=at.shared - remove + _count(new))
+    if not at.opened:
+        x, at = _opened(x, at)
+    from_own = min(remove, at.own)
+    shared, own = at.shared - (remove - from_own), at.own - from_own + _count(new)
+    prefix = x.prefix if shared == at.shared else x.prefix[:, : at.start + shared]
+    first = 0 if prefix.shape[1] else at.start  # the start token stands in the prefix, if there is one
+    each = _of_groups(x, new)
+    suffixes = [renew(tokens, first, at.own, from_own, one) for tokens, one in zip(x.suffixes, each)]
+    return Packed([prefix, *suffixes]), at._replace(shared=shared, own=own)
+
+
+def _opened(x: Packed, at: Standing) -> Tuple[Packed, Standing]:
+    """With the shared words behind the prompt tokens as each class's own."""
+    ahead = at.start + at.shared
+    prefix, words = x.prefix.split([ahead, x.prefix.shape[1] - ahead], dim=1)
+    suffixes = [torch.cat([words[:, None].expand(-1, own.shape[1], -1, -1), own], dim=2) for own in x.suffixes]
+    return Packed([prefix, *suffixes]), at._replace(opened=True)
+
+
+def _of_groups(x: Packed, new: New) -> Sequence[Optional[Tensor]]:
+    """The new tokens of each group: (c, n, D), or what all have."""
+    if not isinstance(new, OfClasses):
+        return [new] * len(x.suffixes)
+    each: Sequence[Tensor] = new.tokens.split([own.shape[1] for own in x.suffixes])
+    return each
+
+
+def _count(new: New) -> int:
+    tokens = new.tokens if isinstance(new, OfClasses) else new
+    return 0 if tokens is None else tokens.shape[-2]
