@@ -1,0 +1,140 @@
+"""What a head is fitted on, epoch by epoch, and one step of it. Encoders are frozen: an epoch is features and labels.
+
+Shapes: B images, C classes, V views, N training images, D joint width.
+"""
+
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+
+from modprompt.heads.bank import Bank
+from modprompt.heads.base import Head
+
+Batch = Dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them
+
+
+class FreshViews:
+    """A new view of the images in every epoch, encoded batch by batch; or so many, kept and used in turn.
+
+    Args:
+        loader: of images (B, 3, H, W) under "img" and labels (B,) under "label".
+        encode: raw features (B, D) of images.
+        views: how many are kept; 0 for a new one in every epoch.
+
+    Attributes:
+        kept: the views so far, each its batches in order.
+        epoch: how many epochs were begun.
+    """
+
+    def __init__(self, loader: Any, encode: Callable[[Tensor], Tensor], views: int = 0):
+        self.loader, self.encode, self.views = loader, encode, views
+        self.kept: List[List[Tuple[Tensor, Tensor]]] = []
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.epoch += 1
+        if self.views and self.epoch > self.views:
+            batches: Any = iter(self.kept[(self.epoch - 1) % self.views])
+        else:
+            batches = self._encoded()
+        return ({"img": features, "label": labels} for features, labels in batches)
+
+    def _encoded(self) -> Iterator[Tuple[Tensor, Tensor]]:
+        view: List[Tuple[Tensor, Tensor]] = []
+        for batch in self.loader:
+            view.append((self.encode(batch["img"]), batch["label"]))
+            yield view[-1]
+            if not self.views:
+                view.clear()
+        if self.views:
+            self.kept.append(view)
+
+
+class WholeView:
+    """The bank's first view, all of it in one batch, in every epoch."""
+
+    def __init__(self, bank: Bank):
+        self.bank = bank
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield {"img": self.bank.views[0], "label": self.bank.labels}
+
+
+class PermutedViews:
+    """All views of the bank as one list of images, of which each epoch takes as many as one view has, newly permuted.
+
+    The permutation is NumPy's: `argsort(rand(V N))`, of which the first floor(N / batch) batches are used (CLAP's
+    reference, arXiv 2312.12730); one of up to `batch` images where there are fewer.
+
+    Args:
+        features: (V N, D).
+        labels: (V N,).
+        images: how many are an epoch, N.
+        batch: images of a batch.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, images: int, batch: int):
+        self.features, self.labels, self.batch = features, labels, batch
+        self.batches = max(images // batch, 1)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.from_numpy(np.argsort(np.random.rand(len(self.labels)))).to(self.labels.device)
+        for number in range(self.batches):
+            picked = order[number * self.batch : (number + 1) * self.batch]
+            yield {"img": self.features[picked], "label": self.labels[picked]}
+
+
+class Fitted(NamedTuple):
+    """What a step leaves, without gradients.
+
+    Attributes:
+        logits: (B, C).
+        loss: cross-entropy, a scalar.
+        penalty: what was added to it, a scalar.
+    """
+
+    logits: Tensor
+    loss: Tensor
+    penalty: Tensor
+
+
+def step(
+    head: Head,
+    optimiser: Optimizer,
+    image: Tensor,
+    labels: Tensor,
+    text: Tensor,
+    scale: Tensor,
+    look: Callable[[Tensor], None] = lambda loss: None,
+) -> Fitted:
+    """One step of a head down cross-entropy and its penalty.
+
+    Args:
+        head: what is fitted.
+        optimiser: of its parameters.
+        image: raw features (B, D).
+        labels: (B,).
+        text: class features, as forward.
+        scale: as forward.
+        look: is shown the loss; what it raises ends the step before any parameter has changed.
+    """
+    logits = head(image, text, scale)
+    loss, penalty = F.cross_entropy(logits, labels), head.penalty()
+    look((loss + penalty).detach())
+    optimiser.zero_grad()
+    (loss + penalty).backward()
+    optimiser.step()
+    return Fitted(logits.detach(), loss.detach(), penalty.detach())
