@@ -18,7 +18,7 @@ def texts_as_samples(text: Tensor, samples: int, paired: bool = True) -> Tuple[T
     Args:
         text: raw class features (C, T, D).
         samples: S.
-        paired: False for the reference's labels: those of the classes in turn, beside features of the templates in turn.
+        paired: False for the reference's: labels go class by class, but features template by template.
     """
     classes, templates, width = text.shape
     features = text if paired else text.transpose(0, 1)

@@ -37,8 +37,8 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
 class PrototypesHead(Head):
     """s f.norm(P), of P (C, D) as `starts` says: Kaiming's normal, the mean text t, or t + a X with X from zeros on.
 
-    With a constraint, the mean over classes of lambda_c |P_c - t_c|^2 is added to the loss. A class that it was not made
-    for has its text for P.
+    With a constraint, the mean over classes of lambda_c |P_c - t_c|^2 is added to the loss. A class that it was not
+    made for has its text for P.
 
     Args:
         names: of the C classes.
