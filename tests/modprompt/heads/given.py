@@ -13,7 +13,7 @@ from modprompt.heads.bank import Bank
 HERE = Path(__file__).parent
 LINEAR = json.loads((HERE / "golden_linear.json").read_text())
 FEATURES = {name: torch.from_numpy(value) for name, value in np.load(HERE / "features.npz").items()}
-BANK = Bank.of(FEATURES["train"], FEATURES["train_y"], FEATURES["text"])
+BANK = Bank.of(list(FEATURES["train"]), FEATURES["train_y"], FEATURES["text"])
 NAMES = ["one", "two", "three", "four", "five"]
 SCALE = torch.tensor(100.0)
 
