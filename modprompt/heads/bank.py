@@ -3,7 +3,7 @@
 Shapes: V views, N training images, C classes, T templates, D joint width, B images.
 """
 
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Sequence, Union
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ class Bank(NamedTuple):
 
     Attributes:
         views: of the training images (V, N, D), a view for each pass over them; V is 0 for heads that ask for none.
-        labels: of the images (N,), in the same order in each view.
+        labels: of the images of each view (V, N), in its order.
         text: of the classes (C, T, D).
     """
 
@@ -47,16 +47,20 @@ class Bank(NamedTuple):
     text: Tensor
 
     @classmethod
-    def of(cls, views: Sequence[Tensor], labels: Tensor, text: Tensor) -> "Bank":
-        """A bank of single views (N, D), which must fit its labels and classes.
+    def of(cls, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]], text: Tensor) -> "Bank":
+        """A bank of single views (N, D), with their labels (N,), or labels that all have; they must fit each other.
 
         Raises:
             UserError: if they do not.
         """
-        width = text.shape[-1]
-        whole = torch.stack(list(views)) if len(views) else text.new_empty(0, len(labels), width)
-        if whole.dim() != 3 or whole.shape[1:] != (len(labels), width):
-            raise UserError(f"views are {tuple(whole.shape)}, but there are {len(labels)} labels, and D is {width}")
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(text):
+        if not len(views):
+            nothing = torch.empty(0, 0, dtype=torch.int64, device=text.device)
+            return cls(text.new_empty(0, 0, text.shape[-1]).float(), nothing, text.float())
+        whole = torch.stack(list(views)).float()
+        own = labels.expand(len(whole), -1) if isinstance(labels, Tensor) else torch.stack(list(labels))
+        if whole.shape != (*own.shape, text.shape[-1]):
+            fit = f"labels are {tuple(own.shape)}, class features {tuple(text.shape)}"
+            raise UserError(f"views are {tuple(whole.shape)}, but {fit}")
+        if not 0 <= int(own.min()) <= int(own.max()) < len(text):
             raise UserError(f"a label of the bank is of none of the {len(text)} classes")
-        return cls(whole.float(), labels.long(), text.float())
+        return cls(whole, own.long(), text.float())

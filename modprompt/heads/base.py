@@ -45,12 +45,16 @@ class Head(nn.Module):
         from_bank: names of tensors whose first sizes are the bank's, and are taken from a checkpoint.
         rows: by name, the dimension of the classes in a tensor that has rows of single classes; of a class without
             one they are 0.
+        in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
+        keeps_rest: whether a last batch that is not full is trained on.
         trains: whether anything is learned by steps.
     """
 
     encodes: ClassVar[Tuple[str, ...]] = ()
     from_bank: ClassVar[Tuple[str, ...]] = ()
     rows: ClassVar[Mapping[str, int]] = {}
+    in_order: ClassVar[bool] = True
+    keeps_rest: ClassVar[bool] = False
     trains: bool = True
 
     def __init__(self, names: Sequence[str]):
@@ -85,6 +89,15 @@ class Head(nn.Module):
 
     def _device(self) -> torch.device:
         return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    def batches(self, bank: Bank, size: int) -> Any:
+        """What it is fitted on in each epoch: batches as fitting.py has them; None for a view that is encoded anew.
+
+        Args:
+            bank: of the training images.
+            size: the configured number of images of a batch.
+        """
+        return None
 
     def end_epoch(self) -> None:
         """What changes between two epochs."""
@@ -174,6 +187,10 @@ class Head(nn.Module):
         fault = self.fault()
         if fault:
             raise UserError(f"{path} does not fit this model: {fault}")
+
+    def is_of_others(self, text: Tensor) -> bool:
+        """Whether what it has taken was made for other classes than those with these features (C, D), if that shows."""
+        return False
 
     def fault(self) -> str:
         """Why tensors of a checkpoint do not go together; empty if they do."""

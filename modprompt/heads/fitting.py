@@ -67,7 +67,7 @@ class WholeView:
         return 1
 
     def __iter__(self) -> Iterator[Batch]:
-        yield {"img": self.bank.views[0], "label": self.bank.labels}
+        yield {"img": self.bank.views[0], "label": self.bank.labels[0]}
 
 
 class PermutedViews:

@@ -31,6 +31,7 @@ class TipAdapterHead(Head):
 
     encodes = (TRAIN, VAL, TEST)
     from_bank = ("keys", "values")
+    keeps_rest = True
     rows = {"values": 1}
     keys: nn.Parameter
     values: Tensor
@@ -51,7 +52,7 @@ class TipAdapterHead(Head):
         if self.trains:
             nn.Linear(keys.shape[1], keys.shape[0], bias=False)  # the reference's, whose draws move all that follow
         self._put("keys", keys)
-        self._put("values", F.one_hot(bank.labels, len(bank.text)).to(keys))
+        self._put("values", F.one_hot(bank.labels[0], len(bank.text)).to(keys))
 
     def pooled(self, text: Tensor) -> Tensor:
         """The direction of the mean of normalised features."""
