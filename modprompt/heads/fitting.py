@@ -87,6 +87,11 @@ class PermutedViews:
         self.features, self.labels, self.batch = features, labels, batch
         self.batches = max(images // batch, 1)
 
+    @classmethod
+    def of(cls, bank: Bank, size: int) -> "PermutedViews":
+        """Those of a bank, in batches of so many images."""
+        return cls(bank.views.flatten(0, 1), bank.labels.flatten(), bank.views.shape[1], size)
+
     def __len__(self) -> int:
         return self.batches
 

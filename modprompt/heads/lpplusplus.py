@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from modprompt.heads.bank import Bank, cosines, unit, unit_mean_text
 from modprompt.heads.base import TRAIN, VAL, Head, Rates
+from modprompt.heads.fitting import WholeView
 
 _ALPHA = 250.0  # times the mean cosine of images with their class's text
 _EVERY = 10  # steps between two of alpha
@@ -61,6 +62,7 @@ class LPPlusPlusHead(Head):
     """
 
     encodes = (TRAIN, VAL)
+    in_order = False
     rows = {"weight": 0, "bias": 0, "alpha": 0}
     weight: nn.Parameter
     bias: nn.Parameter
@@ -75,11 +77,11 @@ class LPPlusPlusHead(Head):
 
     def build(self, bank: Bank, scale: Tensor) -> None:
         """From the first view; b as Linear draws it, behind its weight, which is not kept."""
-        image, text = unit(bank.views[0]), self.pooled(bank.text)
+        image, labels, text = unit(bank.views[0]), bank.labels[0], self.pooled(bank.text)
         drawn = nn.Linear(self.weight.shape[1], len(self.names))
-        self._put("weight", torch.zeros_like(text).index_add_(0, bank.labels, image))
+        self._put("weight", torch.zeros_like(text).index_add_(0, labels, image))
         self._put("bias", drawn.bias.detach().to(image))
-        self._put("alpha", text.new_full((len(text),), first_alpha(image, bank.labels, text)))
+        self._put("alpha", text.new_full((len(text),), first_alpha(image, labels, text)))
         self.steepness = steepness(image, text)
 
     def pooled(self, text: Tensor) -> Tensor:
@@ -89,6 +91,10 @@ class LPPlusPlusHead(Head):
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
         """Logits (B, C); CLIP's scale is not in them."""
         return F.linear(unit(image), self.weight, self.bias) + self.alpha * cosines(image, text)
+
+    def batches(self, bank: Bank, size: int) -> WholeView:
+        """All images at once."""
+        return WholeView(bank)
 
     def rates(self, steps: int) -> Optional[Rates]:
         """SGD at the rates of `build`, constant."""

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from modprompt.heads.bank import Bank, cosines, mean_text
 from modprompt.heads.base import TEST, TRAIN, Head
+from modprompt.heads.fitting import PermutedViews
 
 RANDOM, TEXT, RESIDUAL = "random", "text", "residual"  # what P starts from, or that it is added to the text
-BALANCED, CONSTANT, CORRECTED, ADAPTATIVE = "balanced", "constant", "corrected", "adaptative"
+HOW = BALANCED, CONSTANT, CORRECTED, ADAPTATIVE = "balanced", "constant", "corrected", "adaptative"
 
 
 def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
@@ -26,9 +27,10 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
     """
     if BALANCED in how:
         return text.new_ones(len(text))
-    right = [torch.softmax(scale * cosines(view, text), 1).gather(1, bank.labels[:, None])[:, 0] for view in bank.views]
-    images = torch.bincount(bank.labels, minlength=len(text)).clamp(min=1)
-    sure = text.new_zeros(len(text)).index_add_(0, bank.labels, torch.stack(right).mean(0)) / images
+    labels = bank.labels.flatten()
+    right = torch.softmax(scale * cosines(bank.views.flatten(0, 1), text), 1).gather(1, labels[:, None])[:, 0]
+    images = torch.bincount(labels, minlength=len(text)).clamp(min=1)
+    sure = text.new_zeros(len(text)).index_add_(0, labels, right) / images
     if CORRECTED in how:
         sure = sure * (len(sure) / sure.sum())
     return sure.mean().expand_as(sure).clone() if CONSTANT in how else sure
@@ -49,7 +51,9 @@ class PrototypesHead(Head):
     """
 
     encodes = (TEST, TRAIN)
+    in_order = False
     rows = {"prototypes": 0, "base_text_features": 0}
+    kept = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor
     logit_scale: Tensor
@@ -92,6 +96,10 @@ class PrototypesHead(Head):
         """|P_c - t_c|^2 (C,), raw."""
         moved = self._weights(self.base_text_features) - self.base_text_features
         return moved.square().sum(-1)
+
+    def batches(self, bank: Bank, size: int) -> PermutedViews:
+        """All views, permuted, of which an epoch takes as many as there are images."""
+        return PermutedViews.of(bank, size)
 
     def penalty(self) -> Tensor:
         """The mean over classes of lambda_c |P_c - t_c|^2."""
