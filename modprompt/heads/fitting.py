@@ -1,18 +1,15 @@
-"""What a head is fitted on, epoch by epoch, and one step of it. Encoders are frozen: an epoch is features and labels.
+"""What a head is fitted on, epoch by epoch. Encoders are frozen, so that an epoch is batches of features and labels.
 
-Shapes: B images, C classes, V views, N training images, D joint width.
+Shapes: B images, V views, N training images, D joint width.
 """
 
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 
 from modprompt.heads.bank import Bank
-from modprompt.heads.base import Head
 
 Batch = Dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them
 
@@ -104,46 +101,3 @@ class PermutedViews:
         for number in range(self.batches):
             picked = order[number * self.batch : (number + 1) * self.batch]
             yield {"img": self.features[picked], "label": self.labels[picked]}
-
-
-class Fitted(NamedTuple):
-    """What a step leaves, without gradients.
-
-    Attributes:
-        logits: (B, C).
-        loss: cross-entropy, a scalar.
-        penalty: what was added to it, a scalar.
-    """
-
-    logits: Tensor
-    loss: Tensor
-    penalty: Tensor
-
-
-def step(
-    head: Head,
-    optimiser: Optimizer,
-    image: Tensor,
-    labels: Tensor,
-    text: Tensor,
-    scale: Tensor,
-    look: Callable[[Tensor], None] = lambda loss: None,
-) -> Fitted:
-    """One step of a head down cross-entropy and its penalty.
-
-    Args:
-        head: what is fitted.
-        optimiser: of its parameters.
-        image: raw features (B, D).
-        labels: (B,).
-        text: class features, as forward.
-        scale: as forward.
-        look: is shown the loss; what it raises ends the step before any parameter has changed.
-    """
-    logits = head(image, text, scale)
-    loss, penalty = F.cross_entropy(logits, labels), head.penalty()
-    look((loss + penalty).detach())
-    optimiser.zero_grad()
-    (loss + penalty).backward()
-    optimiser.step()
-    return Fitted(logits.detach(), loss.detach(), penalty.detach())

@@ -26,7 +26,7 @@ class TipAdapterHead(Head):
         width: D.
         alpha: weight of the cache, before any search.
         beta: sharpness of affinities, before any search.
-        lr: learning rate of the keys; 0 for a cache that stays as it is.
+        lr: learning rate of the keys; None for a cache that stays as it is.
     """
 
     encodes = (TRAIN, VAL, TEST)
@@ -38,9 +38,9 @@ class TipAdapterHead(Head):
     alpha: Tensor
     beta: Tensor
 
-    def __init__(self, names: Sequence[str], width: int, alpha: float, beta: float, lr: float = 0.0):
+    def __init__(self, names: Sequence[str], width: int, alpha: float, beta: float, lr: Optional[float] = None):
         super().__init__(names)
-        self.trains, self.lr = lr > 0, lr
+        self.trains, self.lr = lr is not None, lr or 0.0
         self.keys = nn.Parameter(torch.empty(0, width), requires_grad=self.trains)
         self.register_buffer("values", torch.empty(0, len(names)))
         self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.float64))

@@ -1,6 +1,6 @@
 """What a model knows of its method, so that neither file needs the other."""
 
-from typing import Any, ClassVar, Dict, Iterable, NamedTuple, Optional, Protocol, Tuple
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Shape
@@ -8,6 +8,7 @@ from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.learners.base import Learner
 from modprompt.methods.alphas import AlphaSettings
+from modprompt.runs.checkpoint import Checkpoint
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import Objective
 
@@ -69,6 +70,9 @@ class ModelsMethod(Protocol):
 
     def average(self, epochs: int) -> Optional[GaussianAverage]:
         """A new average over so many epochs; None if it has none."""
+
+    def load_into(self, model: Any, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint into a model of this method."""
 
     def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""
