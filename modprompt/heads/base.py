@@ -47,6 +47,7 @@ class Head(nn.Module):
             one they are 0.
         in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
         keeps_rest: whether a last batch that is not full is trained on.
+        kept: names of buffers that an unfinished training needs beside its checkpoint.
         trains: whether anything is learned by steps.
     """
 
@@ -55,6 +56,7 @@ class Head(nn.Module):
     rows: ClassVar[Mapping[str, int]] = {}
     in_order: ClassVar[bool] = True
     keeps_rest: ClassVar[bool] = False
+    kept: ClassVar[Tuple[str, ...]] = ()
     trains: bool = True
 
     def __init__(self, names: Sequence[str]):

@@ -37,7 +37,7 @@ class ADAPTER(SearchedHead):
         compared=False,
     )
     enhanced_base: str = setting(
-        "none", "class features of TaskRes's authors, which nobody can make", choices=("none",)
+        "none", "other class features: their authors have not released any", choices=("none",)
     )
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
     as_published: bool = setting(
@@ -52,7 +52,7 @@ class ADAPTER(SearchedHead):
             faults.append(("INIT", f" must be one of {', '.join(_HEADS)}, got {self.init!r}"))
         elif _SEARCH in self.init and self.kind != "TipA":
             faults.append(
-                ("INIT", f" {self.init}: a search is for TipA; try values of {self.kind} by runs of their own")
+                ("INIT", f" {self.init}: a search is for TipA; give {self.kind} its values run by run")
             )
         if self.constraint != "none" and (
             "l2" not in self.constraint or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", self.constraint)

@@ -75,6 +75,8 @@ METHODS: Tuple[Row, ...] = (
     Row("TipAdapterF", "tip_adapter", HEADS, "TipAdapter", reads="TipAdapter"),
     Row("CLIP_Adapter", "clip_adapter", HEADS, "CLIP_Adapter"),
     Row("TaskRes", "taskres", HEADS, "TaskRes", key="TaskRes"),
+    Row("LPPlusPlus", "lpplusplus", HEADS, "LPPlusPlus"),
+    Row("ADAPTER", "adapter", HEADS, "ADAPTER"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )

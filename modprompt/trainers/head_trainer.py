@@ -22,9 +22,10 @@ from modprompt.storage.forms import Form, anything, table
 from modprompt.trainers import bank_file
 from modprompt.trainers.feature_cache import FeatureBatches, encode
 from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.tensor_forms import tensors_like
 from modprompt.training.lr_schedule import build_lr_scheduler
 
-VIEWS = "views"  # in the state of a run: those that are kept
+VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buffers that the head keeps
 
 
 class HeadTrainer(PromptTrainer):
@@ -218,18 +219,23 @@ class HeadTrainer(PromptTrainer):
     # ------------------------------------------------------------------ killed and resumed
 
     def extra_state(self) -> Dict[str, Any]:
-        """The views that are kept."""
+        """The views that are kept, and what else the head remembers."""
         views = self.train_loader_x.kept if isinstance(self.train_loader_x, FreshViews) else []
         kept = [{"features": [f for f, _ in view], "labels": [y for _, y in view]} for view in views]
-        return {**super().extra_state(), VIEWS: kept}
+        return {**super().extra_state(), VIEWS: kept, KEPT: self._kept_of_head()}
+
+    def _kept_of_head(self) -> Dict[str, Tensor]:
+        return {name: getattr(self.head, name) for name in self.head.kept}
 
     def extras_form(self, epoch: int) -> Form:
         """What extra_state gives."""
-        return table({VIEWS: anything})
+        return table({VIEWS: anything, KEPT: tensors_like(self._kept_of_head())})
 
     def load_extra_state(self, extras: Any) -> None:
         """Take back what extra_state gave."""
         super().load_extra_state(extras)
+        for name, there in self._kept_of_head().items():
+            there.copy_(extras[KEPT][name])
         if isinstance(self.train_loader_x, FreshViews):
             views = [list(zip(view["features"], view["labels"])) for view in extras[VIEWS]]
             self.train_loader_x.kept = [[(f.to(self.device), y) for f, y in view] for view in views]
