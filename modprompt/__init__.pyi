@@ -5,6 +5,7 @@ from modprompt.engine.schedule import Schedule as Schedule
 from modprompt.engine.schedule import Schedules as Schedules
 from modprompt.errors import SettingError as SettingError
 from modprompt.errors import UserError as UserError
+from modprompt.methods.adapter import ADAPTER as ADAPTER
 from modprompt.methods.alvlm import ALVLM as ALVLM
 from modprompt.methods.base import Method as Method
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
@@ -14,6 +15,7 @@ from modprompt.methods.dpl_search import DPLSearch as DPLSearch
 from modprompt.methods.ivlp import IVLP as IVLP
 from modprompt.methods.kgcoop import KgCoOp as KgCoOp
 from modprompt.methods.loading import load as load
+from modprompt.methods.lpplusplus import LPPlusPlus as LPPlusPlus
 from modprompt.methods.maple import MaPLe as MaPLe
 from modprompt.methods.model import PromptedModel as PromptedModel
 from modprompt.methods.mpl import MPL as MPL

@@ -73,7 +73,7 @@ class Setting(NamedTuple):
     @property
     def kind(self) -> str:
         """What a value must be, in words."""
-        return "a list of [remove, add] pairs" if isinstance(self.default, tuple) else kind_of(self.default)
+        return "a list of [remove, add] pairs" if self.default == () else kind_of(self.default)
 
     def fitted(self, value: Any) -> Any:
         """The value in the setting's own type: a whole number where one with a point is meant, lists as tuples.

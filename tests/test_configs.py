@@ -53,6 +53,17 @@ def test_known_names_are_there_and_say_the_truth(trainer):
             assert cfg.OPTIM.MAX_EPOCH == 200
 
 
+def test_settings_of_linear_probes():
+    """As CLAP's repository and that of LP++ have them."""
+    cfg = load(ROOT / "configs/trainers/ADAPTER/SGD_lr1e-1_B256_ep300.yaml")
+    assert (cfg.OPTIM.LR, cfg.OPTIM.MOMENTUM, cfg.OPTIM.WEIGHT_DECAY, cfg.OPTIM.MAX_EPOCH) == (0.1, 0.9, 0, 300)
+    assert (cfg.OPTIM.WARMUP_EPOCH, cfg.OPTIM.WARMUP_CONS_LR, cfg.DATALOADER.TRAIN_X.BATCH_SIZE) == (1, 1e-5, 256)
+    assert (cfg.TRAINER.ADAPTER.INIT, cfg.TRAINER.ADAPTER.CONSTRAINT, cfg.TRAINER.ADAPTER.VIEWS) == ("ZS", "l2", 20)
+    cfg = load(ROOT / "configs/trainers/LPPlusPlus/vit_b16_ep300.yaml")
+    assert (cfg.TRAINER.LPPLUSPLUS.TRAIN_EPOCH, cfg.DATALOADER.TRAIN_X.BATCH_SIZE) == (300, 256)
+    assert tuple(cfg.INPUT.RRCROP_SCALE) == (0.5, 1.0)
+
+
 def test_settings_of_the_neighbours():
     """The figures that the papers' repositories run with."""
 

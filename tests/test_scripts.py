@@ -177,12 +177,14 @@ def test_only_links_stand_in_the_folders_of_methods():
     assert inner == LINKS
     assert all(path.readlink().as_posix() == "../run.sh" for path in LINKS)
     assert {path.parent.name for path in LINKS} == {
+        "adapter",
         "alvlm",
         "coop",
         "cocoop",
         "dpl",
         "independent-vlp",
         "language-prompting",
+        "lpplusplus",
         "maple",
         "mpl",
         "promptsrc",
@@ -241,6 +243,8 @@ def typed(tmp_path):
         ("promptsrc/base2new_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"),
         ("promptsrc/xd_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets"),
         ("promptsrc/few_shot.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep50_batch4_4+4ctx_few_shot"),
+        ("lpplusplus/few_shot.sh", "LPPlusPlus", "LPPlusPlus/vit_b16_ep300"),
+        ("adapter/base2new_train.sh", "ADAPTER", "ADAPTER/SGD_lr1e-1_B256_ep300"),
         ("zsclip/zeroshot.sh", "ZeroshotCLIP", "CoOp/vit_b16"),
         ("zsclip/base2new.sh", "ZeroshotCLIP", "CoOp/vit_b16"),
     ],
@@ -266,6 +270,25 @@ def test_main_runs_three_seeds_and_eval_reads_them(typed, tmp_path):
         (trained / "result.json").write_text("{}")
     lines = typed("coop/eval.sh", "imagenetv2", "rn50")
     assert [f"--model-dir {tmp_path}/results/imagenet/CoOp/rn50_16shots/" in line for line in lines] == [True] * 3
+
+
+def test_scripts_of_claps_reference(typed, tmp_path):
+    lines = typed(
+        "adapter/adapt.sh", 0, "eurosat", "SGD_lr1e-1_B256_ep300", 4, "ZS", "none", "ViT-B/32", "OPTIM.LR", "1"
+    )
+    head = "SGD_lr1e-1_B256_ep300_ZSInit_noneConstraint_4shots/ViT-B-32"
+    asked = "DATASET.NUM_SHOTS 4 TRAINER.ADAPTER.INIT ZS TRAINER.ADAPTER.CONSTRAINT none MODEL.BACKBONE.NAME ViT-B/32"
+    assert len(lines) == 3
+    for seed, line in enumerate(lines, start=1):
+        assert f"--seed {seed} --output-dir {tmp_path}/results/eurosat/ADAPTER/{head}/seed{seed} " in line
+        assert line.endswith(f"{asked} OPTIM.LR 1")
+        trained = tmp_path / f"results/eurosat/ADAPTER/{head}/seed{seed}"
+        trained.mkdir(parents=True)
+        (trained / "result.json").write_text("{}")
+    tests = typed("adapter/eval.sh", 0, "eurosat", "dtd", "SGD_lr1e-1_B256_ep300", 4, "ZS", "none", "ViT-B/32")
+    for seed, line in enumerate(tests, start=1):
+        assert f"--eval-only --model-dir {tmp_path}/results/eurosat/ADAPTER/{head}/seed{seed} {asked}" in line
+        assert "/configs/datasets/dtd.yaml " in line
 
 
 @pytest.mark.parametrize(("mode", "where"), [("none", ""), ("AS", ""), ("AE", ""), ("AS", "phrases"), ("AE", "/there")])

@@ -28,7 +28,7 @@ def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     if not runs.chooses_by_validation(cfg):
         return ""
     if own_validation:
-        return runs.VALIDATION
+        return runs.WHOLE if cfg.DATASET.get("CHOOSE_BY", "") == runs.ALL else runs.VALIDATION
     return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 
@@ -96,6 +96,8 @@ class FamilyDataset(DatasetBase):
             self._check_labels(train, val, test)
             self.own_validation = runs.own_validation(split)
             held_out = self._held_out(split, train)
+        if self.selected_on == runs.WHOLE:
+            val = split.val
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         if val is None:  # the test images serve as validation images too

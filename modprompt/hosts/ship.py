@@ -11,7 +11,8 @@ from modprompt.hosts.manifest import read_manifest
 from modprompt.places import PACKAGE
 
 ROOMS = (
-    "clips", "compat", "engine", "hosts", "learners", "methods", "runs", "storage", "trainers", "training", "use",
+    "clips", "compat", "engine", "heads", "hosts", "learners", "methods", "runs", "storage", "trainers", "training",
+    "use",
 )  # fmt: skip
 # codebases bring their own Dassl and programs; all methods go along, since `modprompt.NAME` promises them
 LEFT_OUT = (

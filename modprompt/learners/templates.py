@@ -1,6 +1,6 @@
 """Class prompts of templates, with nothing to learn: zero-shot CLIP and its ensembles."""
 
-from typing import Sequence
+from typing import List, Sequence
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ class TemplatePrompts(Learner):
         clip_model: a stock CLIP.
         schedules: of both sides, without prompts.
         templates: one or more.
+        as_written: whether names keep their "_", where others read it as a space.
 
     Raises:
         UserError: if a prompt is longer than the text context.
@@ -27,9 +28,17 @@ class TemplatePrompts(Learner):
     trains_text = False
     bound = False
 
-    def __init__(self, classnames: Sequence[str], clip_model: CLIP, schedules: Schedules, templates: Sequence[str]):
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip_model: CLIP,
+        schedules: Schedules,
+        templates: Sequence[str],
+        as_written: bool = False,
+    ):
         super().__init__(schedules, "")
         self.templates = tuple(templates)
+        self.as_written = as_written
         width = clip_model.ln_final.weight.shape[0]
         self.register_buffer("ctx", torch.empty(0, width, dtype=clip_model.dtype), persistent=False)
         self.put_in(classnames, clip_model)
@@ -37,11 +46,16 @@ class TemplatePrompts(Learner):
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         """Take these class names into all templates."""
         texts = [
-            PromptText(template_texts(classnames, template), classnames, 0, clip_model, dtype=self.words_type)
+            PromptText(self._in(template, classnames), classnames, 0, clip_model, dtype=self.words_type)
             for template in self.templates
         ]
         self.texts = nn.ModuleList(texts)
         self.prompt_text = texts[0]
+
+    def _in(self, template: str, classnames: Sequence[str]) -> List[str]:
+        if self.as_written:
+            return [template.replace("{}", name) for name in classnames]
+        return template_texts(classnames, template)
 
     def forward(self) -> Prompts:
         """The prompts of all templates."""

@@ -127,7 +127,17 @@ def _same(name: str, one: str, other: str) -> bool:
         return False
 
 
-def _require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
+def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
+    """Look at what a checkpoint was made with.
+
+    Args:
+        stated: what it says, as {name: text}; empty if it says nothing.
+        expected: what it must say.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: if something differs; it is named.
+    """
     if stated and expected:  # what says nothing of descriptions has none; the family's files say nothing at all
         stated, expected = ({descriptions.NAME: "none", **side} for side in (stated, expected))
     expected = understood(stated, expected, path)
@@ -164,7 +174,7 @@ def load_learner(
         if isinstance(value, Tensor) and not key.startswith(view.learner.not_read)
     }
     _require_fit(view, theirs, path)
-    _require_made_with(content.made_with, made_with or {}, path)
+    require_made_with(content.made_with, made_with or {}, path)
     try:
         require_learned(theirs)
     except Refused as error:

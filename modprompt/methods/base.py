@@ -1,8 +1,9 @@
 """A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and goes on a CLIP."""
 
 import logging
+import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Type, TypeVar, Union, cast
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,13 @@ from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
+from modprompt.learners.view import load_learner
 from modprompt.methods.alphas import AlphaSettings
 from modprompt.methods.contract import Classes, FindsSchedule, classes_of
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.records import view_of
 from modprompt.methods.shared_clip import warn_of_rounding
+from modprompt.runs.checkpoint import Checkpoint, class_list
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
 
@@ -78,6 +82,11 @@ class Method(Configured):
             SettingError: if a setting does not fit that CLIP.
         """
         raise NotImplementedError
+
+    @classmethod
+    def chooses_by(cls, settings: Mapping[str, Any]) -> str:
+        """Which validation images a training with these settings chooses by: none, FEW or ALL (runs/images.py)."""
+        return ""
 
     @property
     def search(self) -> Optional[AlphaSettings]:
@@ -221,7 +230,35 @@ class Method(Configured):
             learner = self.slots.slots_of(method, clip, classes, shape)
         if any(parameter.requires_grad for parameter in clip.parameters()):
             LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
-        return PromptedModel(method, learner, clip, classes, epochs)
+        return method.model(learner, clip, classes, epochs)
+
+    def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> PromptedModel:
+        """The model of a learner in front of a CLIP, for classes and so many epochs (0: not known)."""
+        return PromptedModel(self, learner, clip_model, classes, epochs)
+
+    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint into a model of this method that was made for the classes that it names.
+
+        Args:
+            model: whose prompts are replaced.
+            content: what the file says.
+            path: of the file.
+            made_with: what a file that says what it was made with must have been made with.
+
+        Raises:
+            UserError: if it does not fit, or its prompts belong to other classes (CSC).
+        """
+        load_learner(view_of(self, model.prompt_learner), path, made_with)
+        if model.prompt_learner.bound:
+            _require_own_classes(content, model.classes.names, path)
+
+
+def _require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
+    """Contexts of single classes (CSC) mean something in front of their own classes alone."""
+    if not content.class_list:
+        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
+    elif content.class_list != class_list(names):
+        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
 
 
 def require_clip(clip_model: nn.Module) -> CLIP:

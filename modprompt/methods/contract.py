@@ -11,6 +11,7 @@ from modprompt.errors import UserError
 from modprompt.fields import Setting
 from modprompt.learners.base import Learner
 from modprompt.methods.alphas import AlphaSettings
+from modprompt.runs.checkpoint import Checkpoint
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import Objective
 
@@ -75,6 +76,9 @@ class ModelsMethod(Protocol):
 
     def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
         """What the log says of a step, by name."""
+
+    def load_into(self, model: Any, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint into a model of this method."""
 
     def key(self, learner: Learner, name: str) -> str:
         """The name in the family's checkpoints of a parameter of the learner."""

@@ -1,7 +1,6 @@
 """A model back from a file that it was saved to, or from a run's folder."""
 
 import contextlib
-import warnings
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Tuple, Type, Union
 
@@ -16,11 +15,10 @@ from modprompt.clips.settling import say_themselves
 from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.learners.view import load_learner
 from modprompt.methods.base import Method, require_clip
 from modprompt.methods.contract import classes_of
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.records import made_with, view_of
+from modprompt.methods.records import made_with
 from modprompt.methods.search import Search
 from modprompt.methods.table import BY_NAME, row_of
 from modprompt.runs import checkpoint
@@ -63,10 +61,8 @@ def load(
     file = checkpoint_of_run(path, epoch) if Path(path).is_dir() else str(path)
     content = checkpoint.read(file)
     model = as_stated(content, file, clip, method=method, names=names, device=device)
-    view = view_of(model.method, model.prompt_learner)
-    load_learner(view, file, made_with(model.method, _known_fingerprint(content, model.clip_model)))
-    if model.prompt_learner.bound:
-        _require_own_classes(content, model.classes.names, file)
+    expected = made_with(model.method, _known_fingerprint(content, model.clip_model))
+    model.method.load_into(model, content, file, expected)
     return model.eval()
 
 
@@ -109,14 +105,6 @@ def _said_by(path: str) -> Iterator[None]:
             raise
         said = str(error)[:_MOST_SHOWN]
         raise UserError(f"{path} says of itself what does not fit here ({said}): take another copy of it") from None
-
-
-def _require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
-    """Contexts of single classes (CSC) mean something in front of their own classes alone."""
-    if not content.class_list:
-        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=3)
-    elif content.class_list != checkpoint.class_list(names):
-        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
 
 
 def _what(

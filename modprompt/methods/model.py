@@ -172,12 +172,20 @@ class PromptedModel(OnSharedClip):
         classes = classes_of(names, dataset or self.classes.dataset)
         require_known_words(classes.names, self.clip_model)
         learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)
-        other = PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
+        other = self._in_front(learner, classes)
         other.products, other._exact = self.products, self._exact
         other.set_stream(self.stream)
         other.text_encoder.most_tokens = self.text_encoder.most_tokens
         other.compile_encoders(self.compiled)
         return other.train(self.training)
+
+    def _in_front(self, learner: Learner, classes: Classes) -> "PromptedModel":
+        return PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
+
+    @property
+    def learned(self) -> nn.Module:
+        """The module with all that is learned."""
+        return self.prompt_learner
 
     def save(self, path: Union[str, Path]) -> None:
         """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it."""
@@ -187,7 +195,7 @@ class PromptedModel(OnSharedClip):
 
     def count_parameters(self) -> Dict[str, int]:
         """How many there are, `trainable` and `all`."""
-        trainable = sum(one.numel() for one in self.prompt_learner.parameters() if one.requires_grad)
+        trainable = sum(one.numel() for one in self.learned.parameters() if one.requires_grad)
         frozen = sum(one.numel() for one in self.clip_model.parameters())
         return {"trainable": trainable, "all": trainable + frozen}
 

@@ -8,7 +8,8 @@ from modprompt.checks import check_name
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
 
-PROMPTS, ZERO_SHOT = "prompts", "zero-shot"  # learns prompts; trains nothing
+# learns prompts; puts a head on features; trains nothing
+PROMPTS, HEADS, ZERO_SHOT = "prompts", "heads", "zero-shot"
 _BOTH = {"text": "N_CTX", "vision": "N_CTX"}
 _APART = {"text": "N_CTX_TEXT", "vision": "N_CTX_VISION"}
 _TEXT = {"text": "N_CTX"}
@@ -20,10 +21,11 @@ class Row(NamedTuple):
 
     name: its own, which is its trainer's too and, in capitals, mostly its node's.
     module: where its class is.
-    kind: PROMPTS or ZERO_SHOT.
+    kind: PROMPTS, HEADS or ZERO_SHOT.
     configs: its folder in configs/trainers.
     of: the method that it is under another name, if it is one.
     reads: the method whose node it reads, if that is another's.
+    key: its node's name, where that is not its own in capitals.
     rounds: whether it is trained in rounds of active learning where nothing else is said.
     first: by side whose schedule can be given, the setting that says how many tokens layer 0 adds; "" where the
         schedule alone says it.
@@ -35,13 +37,14 @@ class Row(NamedTuple):
     configs: str
     of: str = ""
     reads: str = ""
+    key: str = ""
     rounds: bool = False
     first: Mapping[str, str] = {}
 
     @property
     def node(self) -> str:
         """Where its settings stand."""
-        return f"TRAINER.{(self.reads or self.name).upper()}"
+        return f"TRAINER.{self.key or (self.reads or self.name).upper()}"
 
     @property
     def sides(self) -> Tuple[str, ...]:
@@ -65,12 +68,18 @@ METHODS: Tuple[Row, ...] = (
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
     Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT),
     Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT),
+    Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),
     Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
-    Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
+    Row("TipAdapter", "tip_adapter", HEADS, "TipAdapter"),
+    Row("TipAdapterF", "tip_adapter", HEADS, "TipAdapter", reads="TipAdapter"),
+    Row("CLIP_Adapter", "clip_adapter", HEADS, "CLIP_Adapter"),
+    Row("TaskRes", "taskres", HEADS, "TaskRes", key="TaskRes"),
+    Row("LPPlusPlus", "lpplusplus", HEADS, "LPPlusPlus"),
+    Row("ADAPTER", "adapter", HEADS, "ADAPTER"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )

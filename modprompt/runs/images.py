@@ -17,6 +17,8 @@ from modprompt.storage.versioned import Versioned
 
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
+WHOLE = "the whole validation split"
+FEW, ALL = "few", "all"  # of the validation images: as few as the few-shot list has, or the whole split
 
 _NOW = "2:"  # the version in front of a hash; the first version had none (see versioned.py)
 _READERS = 8  # files that are read at a time
@@ -145,6 +147,7 @@ def own_validation(dataset: Any) -> bool:
 def chooses_by_validation(cfg: Any) -> bool:
     """Whether a run chooses by validation images, or measures on them so that somebody else can."""
     chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
+    chooses = chooses or bool(getattr(cfg.DATASET, "CHOOSE_BY", ""))
     return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
 
 

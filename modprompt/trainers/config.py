@@ -213,6 +213,8 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
     always = getattr(method, "always_searches", False)
     cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or always)
+    if method is not None and own_node and not tests:
+        cfg.DATASET.CHOOSE_BY = method.chooses_by(cfg.TRAINER[own_node])
     if cfg.SEARCH.ON and not own_node:
         raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
     _warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")

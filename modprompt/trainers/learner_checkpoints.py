@@ -76,8 +76,12 @@ class LearnerCheckpoints(_Trainer):
 
     def describe(self) -> Dict[str, Any]:
         """What a checkpoint of this run says of itself."""
-        model, run = self.model, {"settings": plain(self.resume_settings())}
-        return describe(self.method_record(), model.classes, model.clip_facts, model.prompt_learner, run)
+        model = self.model
+        return describe(self.method_record(), model.classes, model.clip_facts, model.prompt_learner, self.of_run())
+
+    def of_run(self) -> Dict[str, Any]:
+        """What a checkpoint says of the run that made it."""
+        return {"settings": plain(self.resume_settings())}
 
     def save_model(
         self,

@@ -120,6 +120,23 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
     def build_model(self) -> None:
         """CLIP, prompts, optimiser; only the prompts are trained, saved and registered."""
         cfg = self.cfg
+        self.put_on_clip()
+        learner = self.model.prompt_learner
+        tell_of(learner)
+        view = view_of(self.method, learner)
+        if cfg.MODEL.INIT_WEIGHTS:
+            self.load_initial(view)
+        # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
+        optimiser = self.configured_optimiser()
+        self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
+        self.optim = optimiser if self.scaler is None else fused(optimiser)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.checkpoint_name, view, self.optim, self.sched)
+        self.start_search()
+
+    def put_on_clip(self) -> None:
+        """Load CLIP and put the method on it, computed as PREC has it."""
+        cfg = self.cfg
         self.precision = precision.resolve(self.settings.PREC, self.device)
         if self.precision.note:
             print(self.precision.note)
@@ -135,25 +152,23 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
             self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs)
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
-        learner = self.model.prompt_learner
-        tell_of(learner)
         self.model.to(self.device).cast(self.settings.PREC)
         text_chunk.decide(self.model, cfg)
         self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
-        view = view_of(self.method, learner)
-        if cfg.MODEL.INIT_WEIGHTS:
-            self._load(view, cfg.MODEL.INIT_WEIGHTS)
-            self.init_weights_hash = sha256_of(cfg.MODEL.INIT_WEIGHTS)
-            print(f"Loaded the initial prompts from {cfg.MODEL.INIT_WEIGHTS}")
-        # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
+
+    def load_initial(self, view: Any) -> None:
+        """Load what MODEL.INIT_WEIGHTS names into what is trained."""
+        path = self.cfg.MODEL.INIT_WEIGHTS
+        self._load(view, path)
+        self.init_weights_hash = sha256_of(path)
+        print(f"Loaded the initial prompts from {path}")
+
+    def configured_optimiser(self) -> Any:
+        """The optimiser that OPTIM asks for, of all that is trained."""
         with mistakes.of_settings("OPTIM"):
             optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
         self._set_up(optimiser)
-        self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
-        self.optim = optimiser if self.scaler is None else fused(optimiser)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model(self.checkpoint_name, view, self.optim, self.sched)
-        self.start_search()
+        return optimiser
 
     def _optim_cfg(self) -> Any:
         optim_cfg = self.cfg.OPTIM.clone()
@@ -207,9 +222,13 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         image, label = self.parse_batch_train(batch)
         done = self.step(image, label)
         self.unread.add_loss(done.loss, self._place())
+        self.end_step()
+        return {**of_search, **self.summary(done.output, label, done.loss)}
+
+    def end_step(self) -> None:
+        """Go on with the rates behind an epoch's last step."""
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        return {**of_search, **self.summary(done.output, label, done.loss)}
 
     def _place(self) -> Place:
         return Place(self.epoch, self.batch_idx)
@@ -222,8 +241,12 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
             self.made_step = step_as_asked(self.cfg.MODEL.get("COMPILE", ""), step, lambda: int(self.epoch))
         return self.made_step
 
+    def output(self, image: Tensor) -> Output:
+        """What the model makes of a training batch, images (B, 3, H, W)."""
+        return self.model.output(image)
+
     def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
-        output = self.model.output(image)
+        output = self.output(image)
         loss = self.loss(output, image, label)
         self.unread.check(loss, self._place())
         return output, loss
@@ -242,7 +265,7 @@ class PromptTrainer(Searching, ResumableRun, LearnerCheckpoints, Epochs, CLIPTra
         self.unread.read()
         if self.model.end_epoch():
             print("Using GPA model for final inference...")
-        finite = [torch.isfinite(parameter).all() for parameter in self.model.prompt_learner.parameters()]
+        finite = [torch.isfinite(parameter).all() for parameter in self.model.learned.parameters()]
         if not torch.stack(finite).all():
             raise FloatingPointError(
                 f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "

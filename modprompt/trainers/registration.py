@@ -6,13 +6,15 @@ from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
 from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.methods.base import Method
-from modprompt.methods.table import METHODS, ZERO_SHOT, row_of
+from modprompt.methods.table import HEADS, METHODS, PROMPTS, ZERO_SHOT, row_of
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
+from modprompt.trainers.head_trainer import HeadTrainer
 from modprompt.trainers.nodes import register_method
 from modprompt.trainers.prompt_trainer import PromptTrainer
 
 PREFIX = "Mod"  # in front of a name that the codebase has taken
+_KINDS: Dict[str, Type[CLIPTrainer]] = {PROMPTS: PromptTrainer, HEADS: HeadTrainer, ZERO_SHOT: FrozenTrainer}
 _entered: Dict[str, Type[CLIPTrainer]] = {}  # by method
 M = TypeVar("M", bound=Type[Method])
 T = TypeVar("T", bound=type)
@@ -43,8 +45,7 @@ def register(name: str) -> Type[CLIPTrainer]:
     """
     row = row_of(name)
     if name not in _entered:
-        base: Type[CLIPTrainer] = FrozenTrainer if row.kind == ZERO_SHOT else PromptTrainer
-        _entered[name] = register_method_as_trainer(row.method, base)
+        _entered[name] = register_method_as_trainer(row.method, _KINDS[row.kind])
     return _entered[name]
 
 

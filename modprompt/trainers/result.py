@@ -42,12 +42,13 @@ def prompts_hash(learner: nn.Module) -> str:
 
 def _of_learner(trainer: Any) -> Dict[str, Any]:
     """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
-    learner = getattr(getattr(trainer, "model", None), "prompt_learner", None)
-    if learner is None or not list(learner.parameters()):
+    model = getattr(trainer, "model", None)
+    learner, learned = (getattr(model, name, None) for name in ("prompt_learner", "learned"))
+    if learner is None or learned is None or not list(learned.parameters()):
         return {}
     sides = learner.schedules._asdict()
     return {
-        "prompts_hash": prompts_hash(learner),
+        "prompts_hash": prompts_hash(learned),
         "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
         "places": {side: schedule.place for side, schedule in sides.items()},
     }

@@ -29,6 +29,11 @@ class ResumableRun(_Trainer):
     _gone_on_from = ""  # the folder of the run that is resumed
     keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
 
+    @property
+    def best_on(self) -> str:
+        """The images whose best epoch is tested; empty for the last epoch."""
+        return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
+
     def resume_settings(self) -> Dict[str, str]:
         """What must be the same for a run to be gone on with, as {name: text}."""
         return training_state.settings_of(self.cfg)
@@ -123,8 +128,8 @@ class ResumableRun(_Trainer):
     def after_epoch(self) -> None:
         """Validate if asked for, save if it is time to, and leave the state to go on from."""
         finished = self.epoch + 1
-        if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
-            result = self.test(split="val")
+        if not self.cfg.TEST.NO_TEST and self.best_on:
+            result = self.test(split=self.best_on)
             if result > self.best_result:
                 self.best_result = result
                 self.save_model(self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar")
@@ -142,17 +147,21 @@ class ResumableRun(_Trainer):
             self.extra_state(),
         )
 
+    def deploy(self) -> None:
+        """Have the model that is tested: the last, or the best on the validation set."""
+        if self.best_on:
+            print(f"Deploy the model with the best {self.best_on} performance")
+            self.load_model(self.output_dir)
+        else:
+            print("Deploy the last-epoch model")
+
     def after_train(self) -> None:
         """Test the last model, or the best on the validation set."""
         print(
             "Finish training\nFinished training"
         )  # CoOp's log parser waits for the first line, MaPLe's for the second
         if not self.cfg.TEST.NO_TEST:
-            if self.cfg.TEST.FINAL_MODEL == "best_val":
-                print("Deploy the model with the best val performance")
-                self.load_model(self.output_dir)
-            else:
-                print("Deploy the last-epoch model")
+            self.deploy()
             self.test()
         if not self.keeps_state:
             training_state.remove(self.output_dir)

@@ -16,7 +16,7 @@ FLOORS = (
     {"storage"},
     {"clips", "runs"},
     {"engine"},
-    {"learners", "training"},
+    {"learners", "training", "heads"},
     {"methods"},
     {"use", "compat"},
     {"trainers", "data"},

@@ -1,0 +1,66 @@
+"""What a head is made of: the features of the training images, seen once or several times, and of the classes.
+
+Shapes: V views, N training images, C classes, T templates, D joint width, B images.
+"""
+
+from typing import NamedTuple, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modprompt.errors import UserError
+
+
+def unit(features: Tensor) -> Tensor:
+    """Features (..., D) of length 1."""
+    return F.normalize(features, dim=-1)
+
+
+def cosines(image: Tensor, text: Tensor) -> Tensor:
+    """Cosines (B, C) of image features (B, D) with class features (C, D), or (B, C, D) of single images; both raw."""
+    image, text = unit(image), unit(text)
+    return image @ text.t() if text.dim() == 2 else (text @ image[:, :, None])[:, :, 0]
+
+
+def mean_text(text: Tensor) -> Tensor:
+    """Class features (C, D), raw: the mean of those (C, T, D) of all templates."""
+    return text.mean(1)
+
+
+def unit_mean_text(text: Tensor) -> Tensor:
+    """Class features (C, D) of length 1: the direction of the mean of normalised ones (C, T, D) of all templates."""
+    return unit(unit(text).mean(1))
+
+
+class Bank(NamedTuple):
+    """Features as they come out of frozen encoders, float32, on one device.
+
+    Attributes:
+        views: of the training images (V, N, D), a view for each pass over them; V is 0 for heads that ask for none.
+        labels: of the images of each view (V, N), in its order.
+        text: of the classes (C, T, D).
+    """
+
+    views: Tensor
+    labels: Tensor
+    text: Tensor
+
+    @classmethod
+    def of(cls, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]], text: Tensor) -> "Bank":
+        """A bank of single views (N, D), with their labels (N,), or labels that all have; they must fit each other.
+
+        Raises:
+            UserError: if they do not.
+        """
+        if not len(views):
+            nothing = torch.empty(0, 0, dtype=torch.int64, device=text.device)
+            return cls(text.new_empty(0, 0, text.shape[-1]).float(), nothing, text.float())
+        whole = torch.stack(list(views)).float()
+        own = labels.expand(len(whole), -1) if isinstance(labels, Tensor) else torch.stack(list(labels))
+        if whole.shape != (*own.shape, text.shape[-1]):
+            fit = f"labels are {tuple(own.shape)}, class features {tuple(text.shape)}"
+            raise UserError(f"views are {tuple(whole.shape)}, but {fit}")
+        if not 0 <= int(own.min()) <= int(own.max()) < len(text):
+            raise UserError(f"a label of the bank is of none of the {len(text)} classes")
+        return cls(whole, own.long(), text.float())

@@ -1,0 +1,199 @@
+"""The one form of heads: made for classes, built from a bank, called with features, carried to other classes by name.
+
+Shapes: B images, C classes, T templates, D joint width.
+"""
+
+import copy
+from typing import Any, ClassVar, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from modprompt.errors import UserError
+from modprompt.heads.bank import Bank, mean_text
+from modprompt.heads.search import Found, Grid
+
+H = TypeVar("H", bound="Head")
+TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
+
+
+class Rates(NamedTuple):
+    """An optimiser of a head's own, in place of the configured one.
+
+    Attributes:
+        optimiser: of the head's parameters.
+        schedule: of its rates, stepped behind every step; None for constant ones.
+    """
+
+    optimiser: Optimizer
+    schedule: Any = None
+
+
+class Head(nn.Module):
+    """A module from features to logits. All that a trained one is stands in its state dict, in float32.
+
+    A subclass draws in its constructor what does not hang on the bank, and in `build` the rest; names of parameters and
+    persistent buffers are those of its checkpoints. What else it can do it says by the attributes below.
+
+    Args:
+        names: of the C classes, in label order.
+
+    Attributes:
+        encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
+            TEST. Those of TRAIN become the bank's views.
+        from_bank: names of tensors whose first sizes are the bank's, and are taken from a checkpoint.
+        rows: by name, the dimension of the classes in a tensor that has rows of single classes; of a class without
+            one they are 0.
+        in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
+        keeps_rest: whether a last batch that is not full is trained on.
+        kept: names of buffers that an unfinished training needs beside its checkpoint.
+        trains: whether anything is learned by steps.
+    """
+
+    encodes: ClassVar[Tuple[str, ...]] = ()
+    from_bank: ClassVar[Tuple[str, ...]] = ()
+    rows: ClassVar[Mapping[str, int]] = {}
+    in_order: ClassVar[bool] = True
+    keeps_rest: ClassVar[bool] = False
+    kept: ClassVar[Tuple[str, ...]] = ()
+    trains: bool = True
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__()
+        self.names = tuple(names)
+
+    def build(self, bank: Bank, scale: Tensor) -> None:
+        """Take from the bank what the head is made of; once, before training.
+
+        Args:
+            bank: of the training images.
+            scale: exp(logit_scale) of the CLIP, a scalar.
+        """
+
+    def pooled(self, text: Tensor) -> Tensor:
+        """The class features (C, D) that the head is called with, of raw ones (C, T, D) of all templates."""
+        return mean_text(text)
+
+    def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        """Logits (B, C).
+
+        Args:
+            image: raw image features (B, D).
+            text: class features (C, D) as `pooled` gives them, or (B, C, D) of single images.
+            scale: exp(logit_scale) of the CLIP, a scalar.
+        """
+        raise NotImplementedError
+
+    def penalty(self) -> Tensor:
+        """What training adds to cross-entropy, a scalar."""
+        return torch.zeros((), device=self._device())
+
+    def _device(self) -> torch.device:
+        return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    def batches(self, bank: Bank, size: int) -> Any:
+        """What it is fitted on in each epoch: batches as fitting.py has them; None for a view that is encoded anew.
+
+        Args:
+            bank: of the training images.
+            size: the configured number of images of a batch.
+        """
+        return None
+
+    def end_epoch(self) -> None:
+        """What changes between two epochs."""
+
+    def rates(self, steps: int) -> Optional[Rates]:
+        """An optimiser of its own, made behind `build`; None for the configured one.
+
+        Args:
+            steps: of the whole training.
+        """
+        return None
+
+    def search(self, image: Tensor, text: Tensor, scale: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
+        """Look for, and keep, what is searched on validation images behind the training; None if nothing is.
+
+        Args:
+            image: raw features (N, D).
+            text: as forward.
+            scale: as forward.
+            labels: (N,).
+            grid: the values to try.
+        """
+        return None
+
+    @property
+    def class_bound(self) -> bool:
+        """Whether it has nothing for a class that it was not made for."""
+        return bool(self.rows)
+
+    def for_classes(self: H, names: Sequence[str]) -> H:
+        """The head for other classes: shared but for rows of classes, which go by name, and are 0 for new ones."""
+        if tuple(names) == self.names:
+            return self
+        other = copy.copy(self)
+        for kept in ("_parameters", "_buffers", "_modules"):
+            other.__dict__[kept] = copy.copy(self.__dict__[kept])
+        other.names = tuple(names)
+        for name, dim in self.rows.items():
+            other._put(name, self._rows_of(getattr(self, name).detach(), dim, names))
+        return other
+
+    def _rows_of(self, tensor: Tensor, dim: int, names: Sequence[str]) -> Tensor:
+        """Rows of a tensor for these classes, by name."""
+        places: Dict[str, int] = {}
+        for place, name in enumerate(self.names):
+            places.setdefault(name, place)
+        nothing = tensor.new_zeros(tensor.select(dim, 0).shape)
+        rows = [tensor.select(dim, places[name]) if name in places else nothing for name in names]
+        return torch.stack(rows, dim)
+
+    def known(self, names: Sequence[str]) -> Tensor:
+        """Which of these classes it was made for (C,), bool."""
+        return torch.tensor([name in set(self.names) for name in names], device=self._device())
+
+    def _put(self, name: str, value: Tensor) -> None:
+        """Put another tensor in the place of a parameter or buffer of the head itself."""
+        if name in self._parameters:
+            self._parameters[name] = nn.Parameter(value, requires_grad=self._parameters[name].requires_grad)  # type: ignore[union-attr]
+        else:
+            self._buffers[name] = value
+
+    def take(self, state: Mapping[str, Tensor], path: str) -> None:
+        """Take a checkpoint's tensors, made for this head's classes.
+
+        Raises:
+            UserError: if one is missing, or does not fit.
+        """
+        mine = self.state_dict()
+        missing, strange = [name for name in mine if name not in state], [name for name in state if name not in mine]
+        if missing or strange:
+            what = f"it has no {missing[0]}" if missing else f"it also has {strange[0]}"
+            raise UserError(f"{path} is not a checkpoint of a {type(self).__name__}: {what}")
+        for name, here in mine.items():
+            there = state[name]
+            fits = there.dim() == here.dim() and (name in self.from_bank or there.shape == here.shape)
+            if not fits:
+                raise UserError(
+                    f"{path} does not fit this model: {name} is {tuple(here.shape)} here and {tuple(there.shape)} "
+                    "in the file"
+                )
+            if name in self.from_bank:
+                self._put(name, there.float().to(here.device))
+        with torch.no_grad():
+            for name, here in self.state_dict(keep_vars=True).items():
+                if name not in self.from_bank:
+                    here.copy_(state[name])
+        fault = self.fault()
+        if fault:
+            raise UserError(f"{path} does not fit this model: {fault}")
+
+    def is_of_others(self, text: Tensor) -> bool:
+        """Whether what it has taken was made for other classes than those with these features (C, D), if that shows."""
+        return False
+
+    def fault(self) -> str:
+        """Why tensors of a checkpoint do not go together; empty if they do."""
+        return ""

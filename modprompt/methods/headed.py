@@ -1,0 +1,207 @@
+"""A method whose learned part is a head on CLIP's features, and the model that its `.on()` gives.
+
+Shapes: B images, C classes, T templates, D joint width.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, List, Mapping, Optional, Sequence, Union
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clips.structure import CLIP
+from modprompt.engine import precision
+from modprompt.engine.model import Output
+from modprompt.engine.prompts import Prompts
+from modprompt.engine.schedule import Schedules
+from modprompt.errors import UserError
+from modprompt.fields import setting
+from modprompt.heads.bank import Bank, unit
+from modprompt.heads.base import VAL, Head
+from modprompt.heads.search import Grid
+from modprompt.learners.base import Learner
+from modprompt.learners.view import require_made_with
+from modprompt.learners.templates import TemplatePrompts
+from modprompt.methods import templates
+from modprompt.methods.contract import Classes
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.records import describe, method_record, write
+from modprompt.methods.zeroshot import ZeroshotCLIP
+from modprompt.runs.checkpoint import Checkpoint
+from modprompt.training.objective import CROSS_ENTROPY, Objective, Term
+
+
+class HeadedModel(PromptedModel):
+    """A frozen CLIP with a head behind both sides; the head is float32, however CLIP computes.
+
+    Args:
+        method: whose head it is.
+        learner: the prompts of the classes, frozen.
+        clip_model: a stock CLIP.
+        classes: what is told apart.
+        epochs: number of epochs of the training; 0 if it is not known.
+        head: for these classes.
+    """
+
+    method: "HeadMethod"
+
+    def __init__(
+        self, method: "HeadMethod", learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int, head: Head
+    ):
+        super().__init__(method, learner, clip_model, classes, epochs)
+        self.head = head
+
+    def scale(self) -> Tensor:
+        """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
+        own = self.logit_scale.detach().exp().float()
+        return torch.full_like(own, self.method.literal_scale) if self.method.literal_scale else own
+
+    def raw_text(self) -> Tensor:
+        """Class features (C, T, D) of this moment, of all templates, as they come out of the text side; float32."""
+        return self._current()[1]
+
+    def class_features(self) -> Tensor:
+        """Class features (C, D), of length 1, that the head is called with."""
+        return unit(self.head.pooled(self.raw_text()))
+
+    def bank(self, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]]) -> Bank:
+        """What the head is built from.
+
+        Args:
+            views: of the training images, (N, D) of encode_image each, for each pass over them.
+            labels: (N,), or of each view.
+        """
+        device = self.logit_scale.device
+        own = labels.to(device) if isinstance(labels, Tensor) else [one.to(device) for one in labels]
+        return Bank.of([view.to(device) for view in views], own, self.raw_text())
+
+    def _class_features(self, prompts: Prompts) -> Tensor:
+        each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
+        raw = [self._run("text_encoder", text, prompts.text_additions)[0] for text in each]
+        return torch.stack(raw, 1).float()
+
+    def _prompts_may_differ(self) -> bool:
+        return False
+
+    def _logits(self, features: Tensor, text: Tensor) -> Output:
+        with precision.no_autocast(features.device):
+            image, pooled = features.float(), self.head.pooled(text)
+            return Output(self.head(image, pooled, self.scale()), unit(image), unit(pooled))
+
+    def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
+        head = self.head.for_classes(classes.names)
+        return HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+
+    @property
+    def learned(self) -> nn.Module:
+        """The head."""
+        return self.head
+
+    def prompt_parameters(self) -> List[nn.Parameter]:
+        """What an optimiser of `loss` has."""
+        return [one for one in self.head.parameters() if one.requires_grad]
+
+    def save(self, path: Union[str, Path], more: Optional[Mapping[str, Any]] = None) -> None:
+        """Save the head, without CLIP, with all that says what it is; modprompt.load reads it."""
+        record = describe(method_record(self.method), self.classes, self.clip_facts, self.prompt_learner, more)
+        write(path, self.head.state_dict(), record)
+
+    def take(self, content: Checkpoint, path: str) -> None:
+        """Take the head of a checkpoint, for this model's classes: rows of classes go by name.
+
+        Raises:
+            UserError: if it does not fit, or does not say for which classes it was made and was made for others.
+        """
+        names = tuple(content.record["classes"]["names"]) if content.record else self.classes.names
+        head = self.method.head(names, self.width).to(self.logit_scale.device)
+        head.take(content.state_dict, path)
+        if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
+            raise UserError(
+                f"{path} does not say for which classes it was made: its class features are those of others"
+            )
+        self.head = head.for_classes(self.classes.names)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.clip_model.text_projection.shape[1])
+
+
+@dataclass(frozen=True, repr=False)
+class HeadMethod(ZeroshotCLIP):
+    """Base of the methods that put a head on CLIP's features. A subclass is its fields and `head`."""
+
+    not_searched = "a head has no schedule"
+
+    ensemble: str = setting(
+        "",
+        "templates of the class features; empty: the data set's own",
+        choices=("", "selected", "selected and own"),
+    )
+    underscores: bool = setting(False, "keep _ in class names, as some references do; else it is a space")
+    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+
+    def head(self, names: Sequence[str], width: int) -> Head:
+        """The head for classes of these names and features of this width, newly drawn from PyTorch's generator."""
+        raise NotImplementedError
+
+    def passes(self) -> int:
+        """How many passes over the training images the head is built from."""
+        return 0
+
+    def kept_views(self) -> int:
+        """How many views of the training images are kept and used in turn; 0: a new one in every epoch."""
+        return 0
+
+    def epochs(self, configured: int) -> int:
+        """How many epochs it is trained for, of the number that OPTIM.MAX_EPOCH has."""
+        return configured
+
+    def grid(self) -> Optional[Grid]:
+        """What is searched behind the training on validation images; None for nothing."""
+        return None
+
+    def searched_on(self) -> str:
+        """On which images is searched: VAL or TEST."""
+        return VAL
+
+    def best_on(self) -> str:
+        """The images whose best epoch is taken: TEST, or empty for what TEST.FINAL_MODEL says."""
+        return ""
+
+    def marked(self) -> str:
+        """By what other than the project's rule its settings choose, "selected on ..."; empty for the project's rule."""
+        return ""
+
+    def templates(self, dataset: str) -> List[str]:
+        """The prompt templates for a data set."""
+        own = super().templates(dataset)
+        return {"": own, "selected": [*templates.SELECTED], "selected and own": [*templates.SELECTED, *own]}[
+            self.ensemble
+        ]
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> TemplatePrompts:
+        """Class names in the templates."""
+        own = self.templates(classes.dataset)
+        return TemplatePrompts(classes.names, clip_model, schedules, own, self.underscores)
+
+    def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
+        """The head behind both sides of the CLIP."""
+        head = self.head(classes.names, int(clip_model.text_projection.shape[1]))
+        head.to(clip_model.logit_scale.device)
+        return HeadedModel(self, learner, clip_model, classes, epochs, head)
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """Cross-entropy, and the head's penalty."""
+        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: model.head.penalty()))
+
+    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint's head into a model, for its classes.
+
+        Raises:
+            UserError: if it does not fit.
+        """
+        require_made_with(content.made_with, made_with, path)
+        assert isinstance(model, HeadedModel)
+        model.take(content, path)

@@ -1,0 +1,22 @@
+"""TaskRes (arXiv 2211.10277): a learned vector beside each class feature."""
+
+from dataclasses import dataclass
+from typing import Sequence
+
+from modprompt.fields import setting
+from modprompt.heads.taskres import TaskResHead
+from modprompt.methods.head_groups import FreshViewsHead
+
+
+@dataclass(frozen=True, repr=False)
+class TaskRes(FreshViewsHead):
+    """Residuals of the class features, from zeros on."""
+
+    node = "TRAINER.TaskRes"
+    log_accuracy = True
+
+    residual_scale: float = setting(1.0, "what residuals are multiplied by", least=0)
+
+    def head(self, names: Sequence[str], width: int) -> TaskResHead:
+        """The residuals."""
+        return TaskResHead(names, width, self.residual_scale)

@@ -1,0 +1,81 @@
+"""The features that a head was built from, kept beside an unfinished run, which goes on from them exactly."""
+
+import os
+from typing import Dict, List, Mapping, NamedTuple
+
+import torch
+from torch import Tensor
+
+from modprompt.errors import UserError
+from modprompt.runs.settings import changes
+from modprompt.storage.forms import each, refuse, rows, table, text
+from modprompt.storage.opening import Refused
+from modprompt.storage.tensors import read_tensors, write_tensors
+from modprompt.storage.versioned import plain, understood
+
+FILE_NAME = "bank.pth.tar"
+
+
+class Views(NamedTuple):
+    """Passes over the training images: features (N, D) of each, and their labels (N,)."""
+
+    features: List[Tensor]
+    labels: List[Tensor]
+
+
+def write(directory: str, settings: Mapping[str, str], views: Views) -> None:
+    """Keep views in a run's folder; none are not kept.
+
+    Args:
+        directory: the folder.
+        settings: what decides them, as {name: text}: also the CLIP and the training images.
+        views: what is kept.
+    """
+    if views.features:
+        write_tensors(os.path.join(directory, FILE_NAME), {"settings": plain(settings), **views._asdict()})
+
+
+def remove(directory: str) -> None:
+    """Remove the file, if there is one."""
+    path = os.path.join(directory, FILE_NAME)
+    if os.path.exists(path):
+        os.remove(path)
+
+
+def _features(value: object, where: str) -> None:
+    if not isinstance(value, Tensor) or value.dtype != torch.float32 or value.dim() != 2:
+        refuse(where, "no features")
+
+
+def _labels(value: object, where: str) -> None:
+    if not isinstance(value, Tensor) or value.dtype != torch.int64 or value.dim() != 1:
+        refuse(where, "no labels")
+
+
+_FORM = table({"settings": each(text()), "features": rows(_features), "labels": rows(_labels)})
+
+
+def read(directory: str, settings: Mapping[str, str]) -> Views:
+    """The views of a run.
+
+    Args:
+        directory: its folder.
+        settings: that decide this run's.
+
+    Raises:
+        UserError: if they are not there, damaged, or of another CLIP, other images or other settings.
+    """
+    path = os.path.join(directory, FILE_NAME)
+    to_do = f"delete {directory} to start anew"
+    if not os.path.isfile(path):
+        raise UserError(f"{path}, which the run in that folder was built from, is not there: {to_do}")
+    try:
+        content = read_tensors(path)
+        _FORM(content, "")
+    except (Refused, UserError) as error:
+        raise UserError(f"{path} is damaged ({error}): {to_do}") from None
+    mine: Dict[str, str] = understood(content["settings"], settings, path)
+    other = changes(content["settings"], {key: text for key, text in mine.items() if key in content["settings"]})
+    if other:
+        raise UserError(f"{path} is of a run with other settings ({'; '.join(other[:4])}): {to_do}")
+    return Views(list(content["features"]), list(content["labels"]))

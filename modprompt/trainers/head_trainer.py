@@ -1,0 +1,241 @@
+"""The trainer of all methods that put a head on frozen features: the bank, the head, its epochs, its search, a test.
+
+Encoders are frozen: each list of images is encoded once, or as often as the head asks for augmented views of it.
+"""
+
+from typing import Any, Dict, List, Optional, Tuple, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, SequentialSampler
+
+from modprompt.engine.model import Output
+from modprompt.errors import UserError
+from modprompt.heads.base import TEST, TRAIN, VAL, Head
+from modprompt.heads.fitting import FreshViews
+from modprompt.heads.search import Found
+from modprompt.learners.view import require_made_with
+from modprompt.methods.headed import HeadedModel, HeadMethod
+from modprompt.runs import checkpoint
+from modprompt.runs.images import VALIDATION
+from modprompt.storage.forms import Form, anything, table
+from modprompt.trainers import bank_file
+from modprompt.trainers.feature_cache import FeatureBatches, encode
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.tensor_forms import tensors_like
+from modprompt.training.lr_schedule import build_lr_scheduler
+
+VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buffers that the head keeps
+
+
+class HeadTrainer(PromptTrainer):
+    """Builds a method's head from a bank of features, trains it, searches behind it, and tests on kept features."""
+
+    method: HeadMethod
+    model: HeadedModel
+    train_loader_x: Any
+
+    def check_cfg(self, cfg: Any) -> None:
+        """Complain about settings before any work is done."""
+        super().check_cfg(cfg)
+        if cfg.DATASET.NUM_SHOTS == 0 and not cfg.TEST.get("ONLY", False):
+            raise UserError("DATASET.NUM_SHOTS 0: a head is made of training images; give 1 or more, or -1 for all")
+        if cfg.MODEL.get("COMPILE", "") == "graph":
+            raise UserError("MODEL.COMPILE graph: the steps of a head are too short to be recorded; leave it out")
+
+    # ------------------------------------------------------------------ the model
+
+    def build_model(self) -> None:
+        """CLIP, and the head as far as it does not hang on the bank."""
+        self.put_on_clip()
+        self.scaler = None
+        self.max_epoch = self.method.epochs(self.max_epoch) if self.head.trains else 1  # else one without a step
+        self.kept: Dict[str, FeatureBatches] = {}  # features of validation and test images
+        self.found: Optional[Dict[str, Any]] = None
+        self.is_built = False
+        self.register_model(self.checkpoint_name, self.head)
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            self.load_initial(self.head)
+
+    @property
+    def head(self) -> Head:
+        """The model's."""
+        return self.model.head
+
+    def _load(self, view: Any, path: str) -> int:
+        """Load a checkpoint's head for this run's classes; the number of its epochs."""
+        content = checkpoint.read(path)
+        require_made_with(content.made_with, self.made_with(), path)
+        self.model.take(content, path)
+        self._models[self.checkpoint_name] = self.head
+        return content.epoch
+
+    # ------------------------------------------------------------------ what it is made of
+
+    def before_train(self) -> None:
+        """Resume, or build the head."""
+        super().before_train()
+        if not self.is_built and self.start_epoch < self.max_epoch:
+            self._build(self._encoded())
+        if isinstance(self.train_loader_x, FreshViews):
+            self.train_loader_x.epoch = self.start_epoch
+
+    def _resume_state(self, directory: str) -> int:
+        own = self.method.passes()
+        self._build(bank_file.read(directory, self.resume_settings()) if own else bank_file.Views([], []))
+        return super()._resume_state(directory)
+
+    def _resume_model(self, directory: str) -> int:
+        if directory != self.cfg.OUTPUT_DIR:
+            self._build(self._encoded())
+        return super()._resume_model(directory)
+
+    def _build(self, views: bank_file.Views) -> None:
+        """Build the head from features of the training images, and what trains it."""
+        bank = self.model.bank(views.features, views.labels)
+        self.head.build(bank, self.model.scale())
+        size = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        batches = self.head.batches(bank, size) if self.head.trains else ()
+        loader = self._loader(in_order=False) if self.head.keeps_rest else self.train_loader_x
+        self.train_loader_x = FreshViews(loader, self._encode, self.method.kept_views()) if batches is None else batches
+        self.is_built = True
+        self._make_rates()
+        if self.cfg.OUTPUT_DIR:
+            bank_file.write(self.cfg.OUTPUT_DIR, self.resume_settings(), views)
+
+    def _make_rates(self) -> None:
+        if not self.head.trains:
+            return
+        rates = self.head.rates(self.max_epoch * len(self.train_loader_x))
+        self.each_step = rates is not None
+        if rates is None:
+            self.optim = self.configured_optimiser()
+            self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        else:
+            self.optim, self.sched = rates
+        self._optims[self.checkpoint_name], self._scheds[self.checkpoint_name] = self.optim, self.sched
+
+    @torch.no_grad()
+    def _encode(self, image: Tensor) -> Tensor:
+        return self.encode_image(image)
+
+    @torch.no_grad()
+    def _encoded(self) -> bank_file.Views:
+        """Features of the training images, once for each pass; those of others, in the head's order, are kept."""
+        self.set_model_mode("eval")
+        passes: List[Tuple[Tensor, Tensor]] = []
+        for images in self.head.encodes:
+            if images == TRAIN:
+                loader = self._loader(in_order=self.head.in_order)
+                passes = [encode(loader, self._encode) for _ in range(self.method.passes())]
+            elif images == TEST or self.val_loader is not None:
+                self.kept[images] = self._features(images)
+        return bank_file.Views([features for features, _ in passes], [labels for _, labels in passes])
+
+    def _loader(self, in_order: bool) -> Any:
+        """The training images in batches of which the last may not be full, in their order or shuffled."""
+        own = self.train_loader_x
+        return DataLoader(
+            own.dataset,
+            batch_size=own.batch_size,
+            sampler=SequentialSampler(own.dataset) if in_order else own.sampler,
+            num_workers=own.num_workers,
+            pin_memory=own.pin_memory,
+        )
+
+    def _features(self, split: str) -> FeatureBatches:
+        """Features of validation or test images, in order; encoded once."""
+        if split not in self.kept:
+            batches = super()._test_batches(split)
+            if not isinstance(batches, FeatureBatches):
+                batches = FeatureBatches(*encode(batches, self._encode), batches)
+            self.kept[split] = batches
+        return self.kept[split]
+
+    def _test_batches(self, split: str) -> FeatureBatches:
+        return self._features(split)
+
+    # ------------------------------------------------------------------ steps, epochs
+
+    def output(self, image: Tensor) -> Output:
+        """What the head makes of raw features (B, D)."""
+        return self.model.of_features(image)
+
+    def end_step(self) -> None:
+        """Go on with the rates: behind each step where they are the head's own."""
+        if not self.each_step:
+            super().end_step()
+        elif self.sched is not None:
+            self.sched.step()
+
+    def after_epoch(self) -> None:
+        """Do what the head does between epochs, and behind the last search."""
+        self.head.end_epoch()
+        super().after_epoch()
+
+    @property
+    def best_on(self) -> str:
+        """The images whose best epoch is tested: of the test, if the method's settings ask for that."""
+        return self.method.best_on() or super().best_on
+
+    def after_train(self) -> None:
+        """Search, test, and leave nothing that only an unfinished run needs."""
+        if self.cfg.TEST.NO_TEST:
+            self._search()
+        super().after_train()
+        if not self.keeps_state:
+            bank_file.remove(self.output_dir)
+
+    def deploy(self) -> None:
+        """The model that is tested, with what a search behind its training finds."""
+        super().deploy()
+        self._search()
+
+    def _search(self) -> None:
+        """Search on validation images, if the head has something to search and there are any; say what came of it."""
+        grid, marked = self.method.grid(), self.method.marked()
+        split = self.method.searched_on()
+        if grid is None or (split == VAL and not self.dm.dataset.val):
+            return
+        batches = self._features(split)
+        features, labels = batches.features.to(self.device), batches.labels.to(self.device)
+        text = self.head.pooled(self.model.raw_text())
+        found = self.head.search(features, text, self.model.scale(), labels, grid)
+        if found is not None:
+            self._tell(found, marked or str(getattr(self.dm.dataset, "selected_on", "") or VALIDATION))
+
+    def _tell(self, found: Found, where: str) -> None:
+        print(
+            f"Found beta {found.beta:g}, alpha {found.alpha:g}: {found.correct} of {found.images} images right ({where})"
+        )
+        grid = self.method.grid()
+        self.found = {**found._asdict(), "grid": [*cast(Any, grid)], "on": where}
+        self.save_model(self.max_epoch - 1, self.output_dir, is_best=bool(self.best_on))
+
+    def of_run(self) -> Dict[str, Any]:
+        """What a checkpoint says of the run that made it."""
+        return {**super().of_run(), **({"searched": self.found} if self.found else {})}
+
+    # ------------------------------------------------------------------ killed and resumed
+
+    def extra_state(self) -> Dict[str, Any]:
+        """The views that are kept, and what else the head remembers."""
+        views = self.train_loader_x.kept if isinstance(self.train_loader_x, FreshViews) else []
+        kept = [{"features": [f for f, _ in view], "labels": [y for _, y in view]} for view in views]
+        return {**super().extra_state(), VIEWS: kept, KEPT: self._kept_of_head()}
+
+    def _kept_of_head(self) -> Dict[str, Tensor]:
+        return {name: getattr(self.head, name) for name in self.head.kept}
+
+    def extras_form(self, epoch: int) -> Form:
+        """What extra_state gives."""
+        return table({VIEWS: anything, KEPT: tensors_like(self._kept_of_head())})
+
+    def load_extra_state(self, extras: Any) -> None:
+        """Take back what extra_state gave."""
+        super().load_extra_state(extras)
+        for name, there in self._kept_of_head().items():
+            there.copy_(extras[KEPT][name])
+        if isinstance(self.train_loader_x, FreshViews):
+            views = [list(zip(view["features"], view["labels"])) for view in extras[VIEWS]]
+            self.train_loader_x.kept = [[(f.to(self.device), y) for f, y in view] for view in views]
