@@ -8,7 +8,8 @@ from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.kinds import trains
-from modprompt.experiments.plan.protocols import Job, columns, columns_of, wanted
+from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.protocols import columns, columns_of, wanted
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state
