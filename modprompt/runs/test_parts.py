@@ -19,7 +19,9 @@ if TYPE_CHECKING:  # who reads results alone imports no NumPy
 
 FOLDER, FILE_NAME = "test", "test.npz"
 CLASSES, CONFUSION, WRONG = "classes.csv", "confusion.csv", "wrong.csv"
-NAMES = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # of all files
+FEATURES = "features.npz"  # of the images, where TEST.KEEP_FEATURES asks for them (trainers/kept_features.py)
+WRITTEN = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # by every test
+NAMES = (*WRITTEN, FEATURES)  # of all files
 KEY = "test_files"  # of their hashes in result.json
 BINS, MOST_TOP = 15, 5
 _ARRAYS = ("names", "confusion", "calibration", "images", "labels", "top", "probabilities", "own")
@@ -91,7 +93,7 @@ def write(run_folder: PathLike, parts: TestParts) -> Dict[str, str]:
     tables = {CLASSES: _classes(parts, names), CONFUSION: _confusion(parts, names), WRONG: _wrong(parts, names)}
     for name, (columns, *rows) in tables.items():
         write_table(path_of(run_folder, name), columns, rows)
-    return {name: sha256_of(path_of(run_folder, name)) for name in NAMES}
+    return {name: sha256_of(path_of(run_folder, name)) for name in WRITTEN}
 
 
 def _width(wrong: Sequence[Wrong]) -> int:
