@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # who reads results alone imports no NumPy
 FOLDER, FILE_NAME = "test", "test.npz"
 CLASSES, CONFUSION, WRONG = "classes.csv", "confusion.csv", "wrong.csv"
 FEATURES = "features.npz"  # of the images, where TEST.KEEP_FEATURES asks for them (trainers/kept_features.py)
-WRITTEN = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # by every test
-NAMES = (*WRITTEN, FEATURES)  # of all files
+NAMES = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # of what every test leaves
+ALL = (*NAMES, FEATURES)
 KEY = "test_files"  # of their hashes in result.json
 BINS, MOST_TOP = 15, 5
 _ARRAYS = ("names", "confusion", "calibration", "images", "labels", "top", "probabilities", "own")
@@ -70,7 +70,7 @@ def path_of(run_folder: PathLike, name: str = FILE_NAME) -> str:
 
 def remove(run_folder: PathLike) -> None:
     """Remove the files of an earlier test; what else lies there stays."""
-    for name in NAMES:
+    for name in ALL:
         path = path_of(run_folder, name)
         if os.path.isfile(path) or is_link(path):
             os.remove(path)
@@ -93,7 +93,7 @@ def write(run_folder: PathLike, parts: TestParts) -> Dict[str, str]:
     tables = {CLASSES: _classes(parts, names), CONFUSION: _confusion(parts, names), WRONG: _wrong(parts, names)}
     for name, (columns, *rows) in tables.items():
         write_table(path_of(run_folder, name), columns, rows)
-    return {name: sha256_of(path_of(run_folder, name)) for name in WRITTEN}
+    return {name: sha256_of(path_of(run_folder, name)) for name in NAMES}
 
 
 def _width(wrong: Sequence[Wrong]) -> int:
