@@ -23,7 +23,7 @@ import yaml
 from modprompt import places
 from modprompt.engine.schedule import Schedule
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import run
 from modprompt.programs import left_as_found
 from modprompt.runs import schedule_file

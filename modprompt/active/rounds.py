@@ -26,8 +26,9 @@ from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.runs.rounds import Active, known
 from modprompt.runs.settings import Settings
 from modprompt.storage.parts import remove_parts
+from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.nodes import method_of
-from modprompt.trainers.result import ResultRecorder, prompts_hash
+from modprompt.trainers.result import ResultRecorder
 
 
 def settings_of(cfg: CfgNode) -> Active:

@@ -22,7 +22,8 @@ from modprompt.storage.parts import copy_whole
 from modprompt.storage.versioned import plain
 from modprompt.trainers import left_behind, training_state
 from modprompt.trainers.config import of_one_training
-from modprompt.trainers.result import ResultRecorder, prompts_hash
+from modprompt.trainers.learned import prompts_hash
+from modprompt.trainers.result import ResultRecorder
 
 _INITIAL = "the initial weights"
 

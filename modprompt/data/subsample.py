@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Sequence
 
 from modprompt.data.images import Image
 from modprompt.errors import UserError
+from modprompt.runs.halves import base_classes
 
 CHOICES = ("all", "base", "new")
 
@@ -24,7 +24,7 @@ def subsample_classes(*lists: Sequence[Image], subsample: str) -> tuple[Sequence
     if subsample == "all":
         return lists
     labels = sorted({image.label for image in lists[0]})
-    half = math.ceil(len(labels) / 2)
+    half = base_classes(len(labels))
     selected = labels[:half] if subsample == "base" else labels[half:]
     if not selected:
         raise UserError(f"DATASET.SUBSAMPLE_CLASSES {subsample}: of {len(labels)} class(es) that half is empty")

@@ -14,6 +14,7 @@ _BOTH = {"text": "N_CTX", "vision": "N_CTX"}
 _APART = {"text": "N_CTX_TEXT", "vision": "N_CTX_VISION"}
 _TEXT = {"text": "N_CTX"}
 _FREE = {"text": "", "vision": ""}
+_CSC = {"CSC": True, "CTX_INIT": False}  # with words all classes have one context
 
 
 class Row(NamedTuple):
@@ -29,6 +30,8 @@ class Row(NamedTuple):
     rounds: whether it is trained in rounds of active learning where nothing else is said.
     first: by side whose schedule can be given, the setting that says how many tokens layer 0 adds; "" where the
         schedule alone says it.
+    bound: which settings are set (True) or empty (False) where what is learned belongs to its classes; {} where it
+        never does.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Row(NamedTuple):
     key: str = ""
     rounds: bool = False
     first: Mapping[str, str] = {}
+    bound: Mapping[str, bool] = {}
 
     @property
     def node(self) -> str:
@@ -64,12 +68,12 @@ METHODS: Tuple[Row, ...] = (
     Row("IVLP", "ivlp", PROMPTS, "IVLP", first=_APART),
     Row("PromptSRC", "promptsrc", PROMPTS, "PromptSRC", first=_APART),
     Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
-    Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT),
+    Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT, bound=_CSC),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
-    Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT),
-    Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT),
+    Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT, bound=_CSC),
+    Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC),
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
-    Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT),
+    Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),

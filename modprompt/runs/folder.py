@@ -47,7 +47,7 @@ class _PartsOfRuns(Container[str]):
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):
             return False
-        return name == "checkpoint" or name.startswith("model") or name in test_parts.NAMES
+        return name == "checkpoint" or name.startswith("model") or name in test_parts.ALL
 
 
 def path_of(folder: PathLike) -> Path:

@@ -11,6 +11,7 @@ from modprompt.storage.seal import check_seal
 
 FILE_NAME = "result.json"
 NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run with rounds has no accuracy; under "untested"
+JOBS = "MODPROMPT_JOBS"  # in the environment of runs that are started together: how many at once
 VERSION = 2  # of the record; the first had no version and no hash
 
 

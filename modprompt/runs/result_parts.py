@@ -28,6 +28,7 @@ _round = _record(
     prompts_hash=_text,
     elapsed_s=_amount,
 )
+_half = _record(images=_count, correct=_count, accuracy_pct=_percentage)
 _PARTS: Dict[str, Form] = {
     **dict.fromkeys(
         (
@@ -38,8 +39,10 @@ _PARTS: Dict[str, Form] = {
         _text,
     ),
     **dict.fromkeys(("seed", "shots", "text_chunk"), _whole),
-    **dict.fromkeys(("images", "correct"), _count),
-    **dict.fromkeys(("elapsed_s", "peak_gib"), _amount),
+    **dict.fromkeys(("images", "correct", "trained_parameters", "jobs_at_once"), _count),
+    **dict.fromkeys(("elapsed_s", "training_s", "testing_s", "peak_gib"), _amount),
+    "halves": _record(base=_half, new=_half, h_pct=_percentage),
+    "class_bound": flag,
     **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),
     **dict.fromkeys(("schedules", "places", "test_files"), _texts),
     "split": either(_text, _texts),  # a text in results of the first version

@@ -19,7 +19,9 @@ if TYPE_CHECKING:  # who reads results alone imports no NumPy
 
 FOLDER, FILE_NAME = "test", "test.npz"
 CLASSES, CONFUSION, WRONG = "classes.csv", "confusion.csv", "wrong.csv"
-NAMES = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # of all files
+FEATURES = "features.npz"  # of the images, where TEST.KEEP_FEATURES asks for them (trainers/kept_features.py)
+NAMES = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # of what every test leaves
+ALL = (*NAMES, FEATURES)
 KEY = "test_files"  # of their hashes in result.json
 BINS, MOST_TOP = 15, 5
 _ARRAYS = ("names", "confusion", "calibration", "images", "labels", "top", "probabilities", "own")
@@ -68,7 +70,7 @@ def path_of(run_folder: PathLike, name: str = FILE_NAME) -> str:
 
 def remove(run_folder: PathLike) -> None:
     """Remove the files of an earlier test; what else lies there stays."""
-    for name in NAMES:
+    for name in ALL:
         path = path_of(run_folder, name)
         if os.path.isfile(path) or is_link(path):
             os.remove(path)

@@ -75,6 +75,10 @@ class Answers:
         found = self._all()
         return 100.0 * float((found.top == found.labels[:, None]).any(1).double().mean())
 
+    def are_of(self, images: Sequence[Any]) -> bool:
+        """Whether images were tested in their order, as far as their labels tell."""
+        return [image.label for image in images] == self._all().labels.tolist()
+
     def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> Tuple[TestParts, Dict[str, str]]:
         """What the files of a test hold.
 
@@ -93,7 +97,7 @@ class Answers:
         calibration, note = _calibration(found.probabilities[:, 0].numpy(), labels == predicted)
         notes["calibration"] = note
         wrong: List[Wrong] = []
-        if [image.label for image in images] == labels.tolist():
+        if self.are_of(images):
             root = getattr(dataset, "image_root", "")
             wrong = [
                 Wrong(

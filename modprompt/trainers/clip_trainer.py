@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import time
 import warnings
 from typing import Any, Iterator, Optional, Tuple
 
@@ -22,8 +23,8 @@ from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
 from modprompt.storage import image_files
-from modprompt.trainers import asked, backbone, card_errors, device, mistakes, once
-from modprompt.trainers.feature_cache import feature_batches, how_computed
+from modprompt.trainers import asked, backbone, card_errors, device, kept_features, mistakes, once
+from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, how_computed, take_number
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions
 from modprompt.training.unread import waits
@@ -35,6 +36,9 @@ class CLIPTrainer(TrainerX):
     clip_model: CLIP
     val_loader: Any
     test_loader: Any
+    tested_loader: Any = None  # of the images of the last test
+    tested_features: Optional[Tensor] = None  # theirs (N, E), where all were made before the logits
+    testing_s: Optional[float] = None  # what the last test took
     _test_looks = False  # whether `test` is on its way, which looks at a card's logits by itself
 
     def __init__(self, cfg: Any):
@@ -120,6 +124,7 @@ class CLIPTrainer(TrainerX):
         Returns:
             The first result of the evaluator: accuracy in percent.
         """
+        began_s = time.perf_counter()
         self.before_test()
         self.set_model_mode("eval")
         self.evaluator.reset()
@@ -132,6 +137,7 @@ class CLIPTrainer(TrainerX):
                 predictions.add(self.model_inference(images), labels)
         predictions.hand_over()
         results = self.evaluator.evaluate()
+        self.testing_s = time.perf_counter() - began_s
         if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
             for name, value in results.items():
                 self.write_scalar(f"{split}/{name}", value, self.epoch)
@@ -148,12 +154,23 @@ class CLIPTrainer(TrainerX):
 
     def _test_batches(self, split: str) -> Any:  # batches, as many as its length says
         loader: Any = self.val_loader if split == "val" else self.test_loader
-        folder = self.cfg.TEST.get("FEATURE_CACHE", "")
-        if not folder or self.prompts_images:
-            return loader
-        name = f"{self.cfg.DATASET.NAME}_{split}"
-        how = how_computed(self.device, self.model.stream)
-        return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image, how)
+        batches = self._feature_batches(split, loader)
+        self.tested_loader = loader
+        self.tested_features = None if batches is None else batches.features
+        return loader if batches is None else batches
+
+    def _feature_batches(self, split: str, loader: Any) -> Optional[FeatureBatches]:
+        """Image features in place of images, where a setting asks for them or has some; None where none does."""
+        test, folder = self.cfg.TEST, self.cfg.TEST.get("FEATURE_CACHE", "")
+        found = kept_features.find(self, loader, test.FEATURES_OF) if test.get("FEATURES_OF", "") else None
+        if found is not None:
+            take_number()
+            return FeatureBatches(*found, loader)
+        if folder and not self.prompts_images:
+            name = f"{self.cfg.DATASET.NAME}_{split}"
+            how = how_computed(self.device, self.model.stream)
+            return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image, how)
+        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.get("KEEP_FEATURES", False) else None
 
     def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
         """(images, labels) on the device; copied without a wait from pinned memory."""

@@ -210,6 +210,8 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
     own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     cfg.TEST.ONLY = tests or not own_node
+    if cfg.TEST.HALVES and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
+        raise UserError("TEST.HALVES True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
     method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
     always = getattr(method, "always_searches", False)
     cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or always)

@@ -1,14 +1,18 @@
 """What a run leaves beside its result, and what result.json says of it; what is left out is told in a line."""
 
 import os
-from typing import Any, Dict, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Sequence
 
 from modprompt.errors import UserError
+from modprompt.runs import halves, steps, test_parts
 from modprompt.runs import result as results
-from modprompt.runs import steps, test_parts
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.text import sha256_of
+from modprompt.trainers import kept_features
 from modprompt.trainers.answers import Answers, ece_pct
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> Dict[str, Any]:
@@ -21,7 +25,7 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
         tested: the images, in the order of the data set.
 
     Returns:
-        The result's `top5_pct`, `ece_pct` and hashes of files, as far as they could be made.
+        The result's `top5_pct`, `ece_pct`, accuracies of halves and hashes of files, as far as they could be made.
     """
     test_parts.remove(folder)
     names = list(trainer.dm.dataset.classnames)
@@ -36,8 +40,30 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
     return {
         "top5_pct": answers.top_pct(),
         **({} if error is None else {"ece_pct": error}),
-        test_parts.KEY: test_parts.write(folder, parts),
+        **_halves(trainer, parts.confusion),
+        test_parts.KEY: {**test_parts.write(folder, parts), **_features(answers, trainer, folder, tested)},
     }
+
+
+def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> Dict[str, str]:
+    """The hash of the kept image features; nothing where none are to be kept, or can be."""
+    if not trainer.cfg.TEST.KEEP_FEATURES:
+        return {}
+    features = getattr(trainer, "tested_features", None)
+    if features is None or not answers.are_of(tested):
+        print("The image features of the test are not kept: it made none, or not in the images' order")
+        return {}
+    return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.tested_loader), tested)
+
+
+def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:
+    """The accuracies of base and new images among all classes, where they are asked for."""
+    if not trainer.cfg.TEST.HALVES:
+        return {}
+    found = halves.of_confusion(confusion)
+    if found is None:
+        print("The accuracies of base and new images are left out: one of the halves has no test image")
+    return {} if found is None else {halves.KEY: found}
 
 
 def of_training(folder: str) -> Dict[str, str]:

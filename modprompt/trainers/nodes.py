@@ -47,6 +47,10 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.TEST.ONLY = False  # set where nothing is trained, by --eval-only or a zero-shot trainer: nothing is chosen
     defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
     defaults.TEST.IMAGE_CACHE = ""  # folder for decoded, resized and cropped test images; empty: none
+    defaults.TEST.KEEP_FEATURES = False  # keep the image features of the test beside its other files
+    # output folders of tests that have kept those of all images that are tested, with a colon (os.pathsep) between
+    defaults.TEST.FEATURES_OF = ""
+    defaults.TEST.HALVES = False  # of a test of all classes: the accuracies of the base and of the new images, too
     defaults.MODEL = CfgNode()
     defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
     defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time

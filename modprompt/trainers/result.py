@@ -1,6 +1,5 @@
 """The result of a run as data: result.json, written whole at the end of a test, the mark of a finished run."""
 
-import hashlib
 import os
 import sys
 import time
@@ -16,7 +15,7 @@ from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs.images import facts_of
-from modprompt.runs.result import FILE_NAME, VERSION
+from modprompt.runs.result import FILE_NAME, JOBS, VERSION
 from modprompt.runs.same import file_hash
 from modprompt.runs.settings import Settings, settings_hash
 from modprompt.runs.versions import versions
@@ -27,17 +26,7 @@ from modprompt.trainers.answers import Answers
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
-
-_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # of as many bytes
-
-
-def prompts_hash(learner: nn.Module) -> str:
-    """Twelve hex digits of a learner's parameters, name by name: what was trained, and what a test tested."""
-    digest = hashlib.sha256()
-    for name, value in sorted(learner.named_parameters()):
-        bits = value.detach().cpu().contiguous().view(_WHOLE[value.element_size()])  # numpy has no bfloat16
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode() + bits.numpy().tobytes())
-    return digest.hexdigest()[:12]
+from modprompt.trainers.learned import prompts_hash
 
 
 def _of_learner(trainer: Any) -> Dict[str, Any]:
@@ -64,6 +53,23 @@ def _of_model(trainer: Any) -> Dict[str, Any]:
         "method": method,
         "class_names": classes_record(model.classes, model.prompt_learner),
         "clip": model.clip_facts.as_record(),
+    }
+
+
+def _of_classes(trainer: Any) -> Dict[str, bool]:
+    """That what was learned of classes has no say on others, where features alone are tested, if the model says so."""
+    return {"class_bound": True} if getattr(getattr(trainer, "model", None), "class_bound", False) else {}
+
+
+def _cost(trainer: Any) -> Dict[str, Any]:
+    """What was trained, and what training (all starts of the run together) and test took, as far as it is known."""
+    model, jobs = getattr(trainer, "model", None), os.environ.get(JOBS, "")
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    seconds = {name: getattr(trainer, name, None) for name in ("training_s", "testing_s")}
+    return {
+        "trained_parameters": sum(one.numel() for one in parameters if one.requires_grad),
+        **{name: round(value, 3) for name, value in seconds.items() if value is not None},
+        **({"jobs_at_once": int(jobs)} if jobs.isdecimal() else {}),
     }
 
 
@@ -184,6 +190,8 @@ class ResultRecorder:
             **(self._left_beside(cfg.OUTPUT_DIR, tested, evaluated) if more is None else {}),
             **_of_learner(self.trainer),
             **_of_search(self.trainer, self.results),
+            **_of_classes(self.trainer),
+            **_cost(self.trainer),
             "text_chunk": getattr(self.trainer, "text_chunk", None),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),

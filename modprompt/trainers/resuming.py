@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
 from modprompt.errors import UserError
 from modprompt.runs import steps
-from modprompt.storage.forms import Form, anything
+from modprompt.storage.forms import Form, anything, number, table
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.text import is_text
 from modprompt.trainers import training_state
@@ -21,12 +21,16 @@ if TYPE_CHECKING:  # it stands in front of one
 else:
     _Trainer = object
 
+TRAINING_S = "training_s"  # in the state of a run
+
 
 class ResumableRun(_Trainer):
     """The part of a trainer that starts, saves, resumes and ends a run; it stands in front of TrainerX."""
 
     steps_table: Optional[steps.Table]  # which Epochs writes
     _gone_on_from = ""  # the folder of the run that is resumed
+    training_s: Optional[float] = None  # what all epochs took, of earlier starts too; None where nobody knows
+    _began_s = 0.0
     keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
 
     @property
@@ -58,6 +62,9 @@ class ResumableRun(_Trainer):
         if hasattr(self, "init_writer") and self.output_dir:  # not every Dassl has TensorBoard
             self._begin_tensorboard(os.path.join(self.output_dir, "tensorboard"))
         self.time_start = time.time()
+        if self.start_epoch == 0:
+            self.training_s = 0.0
+        self._began_s = time.perf_counter()
 
     def _begin_tensorboard(self, folder: str) -> None:
         if is_text(folder):
@@ -99,14 +106,24 @@ class ResumableRun(_Trainer):
 
     def _resume_state(self, directory: str) -> int:
         epoch, self.best_result, extras = training_state.load(
-            directory, self.resume_settings(), self._models, self._optims, self._scheds, self.extras_form
+            directory, self.resume_settings(), self._models, self._optims, self._scheds, self._all_extras_form
         )
         self.load_extra_state(extras)
+        self.training_s = extras.get(TRAINING_S)  # an earlier version did not count
         self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
         if directory != self.cfg.OUTPUT_DIR:
             self._take_over_best(directory)
         return epoch
+
+    def _all_extras_form(self, epoch: int) -> Form:
+        of_trainer, of_run = self.extras_form(epoch), table({}, {TRAINING_S: number(0)})
+
+        def form(value: Any, where: str) -> None:
+            of_trainer(value, where)
+            of_run(value, where)
+
+        return form
 
     def _take_over_best(self, directory: str) -> None:
         for name in self._models:
@@ -133,6 +150,7 @@ class ResumableRun(_Trainer):
             if result > self.best_result:
                 self.best_result = result
                 self.save_model(self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar")
+        self._count_time()
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if finished == self.max_epoch or (frequency > 0 and finished % frequency == 0):
             self.save_model(self.epoch, self.output_dir)
@@ -144,7 +162,7 @@ class ResumableRun(_Trainer):
             self._optims,
             self._scheds,
             self.best_result,
-            self.extra_state(),
+            {**self.extra_state(), **({} if self.training_s is None else {TRAINING_S: self.training_s})},
         )
 
     def deploy(self) -> None:
@@ -154,6 +172,12 @@ class ResumableRun(_Trainer):
             self.load_model(self.output_dir)
         else:
             print("Deploy the last-epoch model")
+
+    def _count_time(self) -> None:
+        now_s = time.perf_counter()
+        if self.training_s is not None:
+            self.training_s += now_s - self._began_s
+        self._began_s = now_s
 
     def after_train(self) -> None:
         """Test the last model, or the best on the validation set."""

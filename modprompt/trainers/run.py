@@ -95,6 +95,13 @@ def trains_nothing(cfg: CfgNode) -> bool:
     return issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), FrozenTrainer)
 
 
+def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
+    """Raise UserError if a test of base and new classes together is of a model that was trained on other classes."""
+    trained = (results.read(model_dir).result or {}).get("classes", "base")
+    if cfg.TEST.HALVES and trained != "base":
+        raise UserError(f"TEST.HALVES True: {model_dir} was trained on {trained} classes, not on the base classes")
+
+
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
     """Warn if a model was trained on another split of the data set that it is tested on."""
     trained = (results.read(model_dir).result or {}).get("split")
@@ -173,6 +180,8 @@ def _set_up(cfg: CfgNode) -> None:
 
 def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
     require_none(cfg.OUTPUT_DIR)
+    if mode.tested:
+        require_trained_on_base(cfg, mode.tested)
     trainer = build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
     recorder = ResultRecorder(trainer)
     if mode.eval_only:

@@ -14,6 +14,7 @@ from modprompt.active import generators, picks_file, record
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
 from modprompt.experiments.running import labels, slurm, state
@@ -69,7 +70,7 @@ TRAINER:
 """
 
 
-def _job(folder: Path, text: str = FILE) -> protocols.Job:
+def _job(folder: Path, text: str = FILE) -> Job:
     """The first run of an experiment that trains; the experiment is written beside it."""
     path = folder / EXPERIMENT
     path.write_text(text)

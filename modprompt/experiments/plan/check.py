@@ -12,7 +12,7 @@ from modprompt.checks import check_name
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import dataset_config
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.schedule_files import expanded

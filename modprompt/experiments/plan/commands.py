@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Mapping, Sequence
 from modprompt import places
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import dataset_config
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.schedules import options_of
 from modprompt.methods import schedule_files
 from modprompt.runs.settings import FREE, Given, Settings, as_text, read_settings
@@ -39,9 +40,12 @@ def flags(job: Job, out: Path, data: Path) -> list[str]:
 
 
 def options(job: Job, out: Path) -> list[str]:
-    """The KEY VALUE words of a job. Test images are kept in the output folder unless its method says where, or not."""
-    images = [("TEST.IMAGE_CACHE", str(out / "image_cache"))] if job.method.image_cache else []
-    return [word for pair in (*images, *job.method.options, *job.options, *options_of(job, out)) for word in pair]
+    """The KEY VALUE words of a job. What it keeps is kept in the output folder unless its method says where, or not."""
+    kept = [("TEST.IMAGE_CACHE", str(out / "image_cache"))] if job.method.image_cache else []
+    kept += [("TEST.KEEP_FEATURES", "True")] if job.keeps else []
+    features = os.pathsep.join(str(out / test.folder) for test in job.features)
+    kept += [("TEST.FEATURES_OF", features)] if features else []
+    return [word for pair in (*kept, *job.method.options, *job.options, *options_of(job, out)) for word in pair]
 
 
 @functools.lru_cache(maxsize=None)

@@ -13,7 +13,8 @@ from modprompt.experiments.plan.rounds import Rounds
 
 ACTIVE = "active"
 VALIDATION = "validation"
-OF_TREES = ("base2new", "cross_dataset", "domain_generalisation", "few_shot")  # read from log files, too
+BASE2NEW = "base2new"
+OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # read from log files, too
 PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
 CROSS = ("cross_dataset", "domain_generalisation")
 
@@ -33,6 +34,7 @@ class Experiment(NamedTuple):
     notes: str
     slurm: dict[str, Any]
     active: Rounds | None = None  # of protocol active
+    together: bool = False  # of protocol base2new: all classes are tested, too
 
     @property
     def lines(self) -> list[Method]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Sequence
 from modprompt.clips import hub, known
 from modprompt.data.storage import find_recorded
 from modprompt.experiments.plan.commands import effective
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.places import PACKAGE
 from modprompt.runs import same
 from modprompt.runs.result import read_json

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from modprompt.methods.table import ZERO_SHOT, kind_of
+from typing import Mapping
+
+from modprompt.methods.table import BY_NAME, ZERO_SHOT, kind_of
+
+_OFF = ("", "False", "0", "None")  # how settings that are empty are written
 
 
 def trains(trainer: str) -> bool:
     """Whether a trainer has something to train; one that is not ours has."""
     return kind_of(trainer) != ZERO_SHOT
+
+
+def binds(trainer: str, settings: Mapping[str, str]) -> bool:
+    """Whether what a trainer learns under these settings belongs to its classes; of one that is not ours nobody knows.
+
+    Args:
+        trainer: its name.
+        settings: as text, by dotted key; those that are not there are empty.
+    """
+    row = BY_NAME.get(trainer)
+    if row is None or not row.bound:
+        return False
+    return all((settings.get(f"{row.node}.{key}", "") not in _OFF) == is_set for key, is_set in row.bound.items())

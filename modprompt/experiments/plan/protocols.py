@@ -1,6 +1,6 @@
 """Which runs a protocol is made of, in the family's folders, and which columns of a table they fill.
 
-base2new              train on the base classes and test on them; test on the new classes
+base2new              train on the base classes and test on them; test on the new classes; with `together` on all
 cross_dataset         train on all classes of a source, test on other data sets
 domain_generalisation the same, tested on variants of the source
 few_shot              train and test on all classes with 1, 2, 4, ... shots
@@ -14,100 +14,15 @@ training. The folders are those of the scripts, which share their runs with us.
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Iterator, NamedTuple
+from typing import Iterator
 
-from modprompt.experiments.plan.experiment import ACTIVE, CROSS, VALIDATION, Experiment
+from modprompt.experiments.plan.base2new import ALONE, TOGETHER, base2new, is_bound
+from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, VALIDATION, Experiment
+from modprompt.experiments.plan.job import Job, staged
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.rounds import FEW_SHOT
 
-H = "H"  # harmonic mean of base and new
 _ANY_SHOTS = 16  # what zero-shot runs of base2new are found under, which take no image
-
-
-class Job(NamedTuple):
-    """One run of train.py.
-
-    dataset: whose images are tested.
-    column: the column of the table that its accuracy fills.
-    folder: of its results, below the output folder.
-    parent: the training whose model is tested, if there is one.
-    tests: whether nothing is trained.
-    options: settings of the protocol, (key, text) pairs.
-    search: the search whose schedule is trained, or is that of the model that is tested, if there is one.
-    searches: whether it is a search: it leaves a schedule, and fills no column.
-    """
-
-    method: Method
-    dataset: str
-    column: str
-    seed: int
-    folder: str
-    parent: Job | None
-    tests: bool
-    options: tuple[tuple[str, str], ...]
-    search: Job | None = None
-    searches: bool = False
-
-    @property
-    def needs(self) -> Job | None:
-        """The run that must be finished first: the training of a test, the search of a training."""
-        return self.parent or self.search
-
-    @property
-    def kind(self) -> str:
-        """ "search", "training" or "test"."""
-        return "search" if self.searches else "test" if self.tests else "training"
-
-    @property
-    def title(self) -> str:
-        """The run in a few words."""
-        what = "train" if self.kind == "training" else self.kind
-        return f"{self.method.label}, {self.dataset} {self.column}, seed {self.seed} ({what})"
-
-
-def _staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
-    """A training, and before it its search, if its method has one.
-
-    Args:
-        job: the training.
-        folder: gives where a method's trainings of that kind lie.
-    """
-    method = job.method
-    if method.search is None:
-        return [job]
-    seed = job.seed if method.search_seed is None else method.search_seed
-    where = f"search/{folder(method.search)}/seed{seed}"
-    search = job._replace(method=method.search, seed=seed, folder=where, searches=True)
-    return [search, job._replace(search=search)]
-
-
-def _base2new(experiment: Experiment) -> Iterator[Job]:
-    (shots,) = experiment.shots
-
-    def folder(kind: str, dataset: str, method: Method) -> str:
-        return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
-
-    for dataset in experiment.datasets:
-        for method in experiment.methods:
-            for seed in method.seeds:
-                training = None
-                for half in ("base", "new"):
-                    trains = method.trains and half == "base"
-                    kind = f"{'train' if trains else 'test'}_{half}"
-                    job = Job(
-                        method,
-                        dataset,
-                        half,
-                        seed,
-                        folder=f"{folder(kind, dataset, method)}/seed{seed}",
-                        parent=training,
-                        tests=not trains,
-                        options=(("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half)),
-                        search=training.search if training else None,
-                    )
-                    stages = _staged(job, partial(folder, kind, dataset)) if trains else [job]
-                    training = stages[-1] if trains else training
-                    yield from stages
 
 
 def _cross(experiment: Experiment) -> Iterator[Job]:
@@ -133,7 +48,7 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
                     options=(("DATASET.NUM_SHOTS", str(shots)),) if trains else (),
                     search=training.search if training else None,
                 )
-                stages = _staged(job, partial(folder, place)) if trains else [job]
+                stages = staged(job, partial(folder, place)) if trains else [job]
                 training = stages[-1] if trains else training
                 yield from stages
 
@@ -156,7 +71,7 @@ def _few_shot(experiment: Experiment) -> Iterator[Job]:
                         tests=not method.trains,
                         options=(("DATASET.NUM_SHOTS", str(shots)),) if method.trains else (),
                     )
-                    yield from _staged(job, partial(folder, dataset, shots))
+                    yield from staged(job, partial(folder, dataset, shots))
 
 
 def _validation(experiment: Experiment) -> Iterator[Job]:
@@ -184,7 +99,7 @@ def _validation(experiment: Experiment) -> Iterator[Job]:
                     where = f"{folder(dataset, method)}/seed{seed}"
                     options = (("DATASET.NUM_SHOTS", str(shots)), *seen)
                     training = test._replace(column="training", folder=where, tests=False, options=options)
-                    stages = _staged(training, partial(folder, dataset))
+                    stages = staged(training, partial(folder, dataset))
                     yield from stages
                     test = test._replace(parent=stages[-1], search=stages[-1].search)
                 yield test
@@ -204,14 +119,14 @@ def _active(experiment: Experiment) -> Iterator[Job]:
                 yield Job(method, dataset, "accuracy", seed, folder, parent=None, tests=False, options=options)
 
 
-def _beside_rounds(one: Experiment, base2new: bool) -> Iterator[Job]:
+def _beside_rounds(one: Experiment, tests_new: bool) -> Iterator[Job]:
     """Few-shot or zero-shot runs of one method on one data set, which other protocols have too."""
-    if not base2new:
+    if not tests_new:
         yield from _few_shot(one)
         return
     (method,) = one.methods
     for shots in one.shots if method.trains else (_ANY_SHOTS,):
-        for job in _base2new(one._replace(shots=(shots,))):
+        for job in base2new(one._replace(shots=(shots,))):
             column = str(shots if method.trains else 0)
             yield job._replace(column=column if job.column == "base" else new_of(column))
 
@@ -223,7 +138,7 @@ def new_of(column: str) -> str:
 
 def wanted(experiment: Experiment) -> Iterator[Job]:
     """All runs that an experiment's numbers are made of, also one that several methods have in common."""
-    of_protocol = {"base2new": _base2new, "few_shot": _few_shot, ACTIVE: _active, VALIDATION: _validation}
+    of_protocol = {BASE2NEW: base2new, "few_shot": _few_shot, ACTIVE: _active, VALIDATION: _validation}
     return of_protocol.get(experiment.protocol, _cross)(experiment)
 
 
@@ -238,8 +153,8 @@ def jobs(*experiments: Experiment) -> list[Job]:
 
 def columns(experiment: Experiment) -> tuple[str, ...]:
     """The columns that runs fill, for each data set."""
-    if experiment.protocol == "base2new":
-        return ("base", "new")
+    if experiment.protocol == BASE2NEW:
+        return (*ALONE, *(TOGETHER.values() if experiment.together else ()))
     if experiment.protocol in CROSS:
         return ("accuracy",)
     if experiment.protocol == VALIDATION:
@@ -251,12 +166,12 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
 
 
 def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
-    """The columns that runs of a line of protocol active fill; of other protocols none, what fits is asked for there.
+    """The columns that runs of a line fill: of protocol active, and where not all can be; empty for what fits.
 
     The accuracies of rounds are in the one result of their run, those of the new classes too.
     """
     if experiment.active is None:
-        return ()
+        return ALONE if experiment.together and is_bound(method, experiment) else ()
     if method.acquisition not in ("", FEW_SHOT):
         return ("accuracy",)
     shots = list(map(str, experiment.shots)) if method.trains else ["0"]

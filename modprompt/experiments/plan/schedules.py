@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.methods.table import BY_NAME
 from modprompt.runs import schedule_file
 

@@ -23,6 +23,7 @@ methods:
     search: {trainer: DPLSearch, config: vit_b16_c6_ep80_batch4, options: {KEY: VALUE}}
     search_seed: 1              # one search for all seeds; without it every seed has a search of its own
 highlight: MPL                  # the method of the gain figure; the last one without it
+together: true                  # base2new: all classes at test, too
 notes: text under the report's tables
 slurm: {timeout_min: 120}       # submitit's settings of a job
 grid: {KEY: [VALUE, ...]}       # for every method that trains
@@ -41,7 +42,7 @@ from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, rounds
-from modprompt.experiments.plan.experiment import ACTIVE, CROSS, PROTOCOLS, Experiment, all_seeds
+from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTOCOLS, Experiment, all_seeds
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.method_reader import MethodReader, Shared
 from modprompt.experiments.plan.plan import Plan
@@ -165,6 +166,8 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         rounds.refuse(reader, content, protocol, methods)
     if "source" in content and protocol not in CROSS:
         raise reader.fault("source", f"protocol {protocol} has none")
+    if "together" in content and protocol != BASE2NEW:
+        raise reader.fault("together", f"protocol {protocol} has none; it is of protocol {BASE2NEW}")
     experiment = Experiment(
         name=name,
         title=str(content.get("title") or name),
@@ -178,6 +181,7 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         notes=str(content.get("notes") or "").strip(),
         slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
         active=active,
+        together=reader.flag(content.get("together", False), "together"),
     )
     _check_whole(reader, experiment)
     return experiment

@@ -6,7 +6,8 @@ from typing import Any, Mapping, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting import render, round_tables, table
-from modprompt.experiments.reporting.results import Results, clips, warnings
+from modprompt.experiments.reporting.comparable import clips, warnings
+from modprompt.experiments.reporting.results import Results
 from modprompt.storage.text import markdown_text
 from modprompt.use.card import header, how_to_load
 

@@ -34,14 +34,14 @@ from modprompt.experiments.reporting import (
     rounds,
     searches,
     table,
+    together,
 )
+from modprompt.experiments.reporting.comparable import clips, warnings
 from modprompt.experiments.reporting.results import (
     Results,
     add_tree,
-    clips,
     experiment_of_tree,
     of_experiment,
-    warnings,
 )
 from modprompt.experiments.running import state, status
 from modprompt.storage.pictures import can_draw
@@ -163,6 +163,7 @@ def write(
     drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
     close = close_figures.look(experiment, results, sections, folder if can_draw() else None)
     more, unseen = close_looks.more(experiment, results, sections, close, data, attention)
+    own = together.notes(experiment, results)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Without test images": round_tables.untested(results),
@@ -173,11 +174,14 @@ def write(
         "Not shown": [*figures.left_out(experiment), *close.faults, *unseen],
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
-        "Notes": [note for note in (experiment.notes, published.note_of(experiment)) if note],
+        "Notes": [note for note in (experiment.notes, *own, published.note_of(experiment)) if note],
     }
     text = render.markdown(sections, experiment.title, about, notes)
     write_whole(folder / "report.md", text)
     write_table(folder / "report.csv", render.columns_of_csv(sections), render.rows_of_csv(sections))
+    if experiment.together:
+        halves = [one for section in sections for one in section.details[:1]]
+        write_table(folder / "together.csv", render.columns_of_csv(halves), render.rows_of_csv(halves))
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
     write_json(folder / report_json.FILE_NAME, report_json.content(experiment, results, sections))
     if has_rounds:
@@ -188,6 +192,7 @@ def write(
     print(text)
     files = ["index.html", "report.md", "report.csv", "report.tex", report_json.FILE_NAME]
     files += ["rounds.csv"] if has_rounds else []
+    files += ["together.csv"] if experiment.together else []
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
 from modprompt.errors import UserError
+from modprompt.experiments.plan.base2new import ALL, ALONE, TOGETHER
 from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import trains
-from modprompt.experiments.plan.protocols import Job, columns, columns_of, wanted
+from modprompt.experiments.plan.protocols import columns, columns_of, wanted
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state
+from modprompt.runs import halves
 
 UNTESTED = "no test images"
 
@@ -149,8 +152,22 @@ def of_experiment(
             outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None)
         else:
             outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
-        results.add(job.method.label, job.dataset, job.column, job.seed, outcome)
+        for column, one in _by_column(job, outcome):
+            results.add(job.method.label, job.dataset, column, job.seed, one)
     return results
+
+
+def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
+    """A run's outcome in each column that it fills: two for a test of base and new classes together."""
+    if job.column != ALL:
+        yield job.column, outcome
+        return
+    result = outcome.result or {}
+    found = result.get(halves.KEY) or {}
+    for half, column in TOGETHER.items():
+        accuracy = (found.get(half) or {}).get("accuracy_pct")
+        why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")
+        yield column, outcome._replace(accuracy_pct=accuracy, reason=why)
 
 
 def _outcome_of_log(folder: Path) -> Outcome:
@@ -188,7 +205,8 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
             raise UserError(f"--with: there is a method {name!r} already; call the folders' runs LABEL=FOLDER")
         learns = trains(trainer)
         seeds = experiment.seeds if learns else tuple(sorted({run.seed for run in own}))
-        results.lines.append(Line(name, name, seeds, trains=learns))
+        fits = ALONE if experiment.together else ()  # logs say nothing of both together
+        results.lines.append(Line(name, name, seeds, trains=learns, columns=fits))
         for run in own:
             results.add(name, run.dataset, run.column, run.seed, _outcome_of_log(run.folder))
 
@@ -228,63 +246,3 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
         notes="",
         slurm={},
     )
-
-
-def _images(result: dict[str, Any]) -> str:
-    """A hash of the images that a run was given; with rounds it has chosen among them, so that the split says it."""
-    split = result.get("split")
-    if "active" in result and isinstance(split, dict):
-        return str(split.get("hash"))
-    return str(result.get("images_hash") or result.get("split_hash"))
-
-
-def _rule(digest: str) -> str:
-    """What tells hashes of one rule from those of another, which cannot be compared."""
-    return digest.partition(":")[0] if ":" in digest else ""
-
-
-def warnings(results: Results) -> list[str]:
-    """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP."""
-    found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
-    for line, dataset, _, seed, outcome in results.all():
-        if outcome.result is None:
-            continue
-        half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
-        images = _images(outcome.result)
-        weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
-        for key, value in (
-            (("images", dataset, half, shots, seed, _rule(images)), images),
-            (("weights", str(clip.get("MODEL.BACKBONE.NAME", "")), _rule(weights)), weights),
-        ):
-            found.setdefault(key, {}).setdefault(value, []).append(line.label)
-    texts = []
-    for (what, *where, _), hashes in found.items():
-        if len(hashes) > 1:
-            methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
-            place = " ".join(str(word) for word in where if word)
-            texts.append(f"not comparable, made with different {what} ({place}): {methods}")
-    return texts
-
-
-def clips(results: Results) -> list[str]:
-    """The CLIPs that numbers were made with, a line each: what each is, how it is run, and which methods have it."""
-    found: dict[str, list[str]] = {}
-    for line, _, _, _, outcome in results.all():
-        clip = (outcome.result or {}).get("clip")
-        if isinstance(clip, dict) and clip.get("fingerprint"):
-            found.setdefault(_clip_line(clip), []).append(line.label)
-    everybody = {line.label for line in results.lines}
-    return [
-        text if set(labels) == everybody else f"{text}: {', '.join(dict.fromkeys(labels))}"
-        for text, labels in found.items()
-    ]
-
-
-def _clip_line(clip: dict[str, Any]) -> str:
-    heads = clip.get("heads")
-    how = [str(clip.get("dialect") or ""), str(clip.get("activation") or "")]
-    how += [f"{' and '.join(map(str, heads))} heads"] if isinstance(heads, list) else []
-    commit = str(clip.get("commit") or "")
-    name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
-    pinned = f"@{commit}" if commit and commit not in name else ""
-    return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean, pstdev
 from typing import Any, Sequence
 
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.reporting.render import cell_text
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Cell

@@ -6,11 +6,15 @@ from typing import Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
-from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.base2new import ALONE, TOGETHER
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.reporting import published
 from modprompt.experiments.reporting.results import Line, Results
+from modprompt.runs.halves import harmonic_mean
 
 AVERAGE = published.AVERAGE
+TOGETHER_TITLE = "base and new together"
+ABOUT_TOGETHER = "Trained on the base classes; test images of both halves, each among the names of all classes."
 
 
 class Cell(NamedTuple):
@@ -67,19 +71,6 @@ def measured_labels(sections: Sequence[Section]) -> list[str]:
     """Methods that have a measured number anywhere, in order."""
     rows = [row for section in sections for row in section.rows if not row.source]
     return list(dict.fromkeys(row.label for row in rows if any(row.cells)))
-
-
-def harmonic_mean(base_pct: float, new_pct: float) -> float:
-    """2bn / (b + n) of base and new accuracy in percent (CoCoOp, arXiv 2203.05557); 0 if both are 0.
-
-    Raises:
-        ValueError: if an accuracy is outside 0 to 100.
-    """
-    for value in (base_pct, new_pct):
-        if not 0 <= value <= 100:
-            raise ValueError(f"an accuracy must be from 0 to 100, got {value}")
-    total = base_pct + new_pct
-    return 2 * base_pct * new_pct / total if total else 0.0
 
 
 def cell_of(values: Sequence[float] | None) -> Cell | None:
@@ -141,7 +132,19 @@ def _rows(
     return tuple(rows)
 
 
-def _base2new_cells(base: list[float] | None, new: list[float] | None) -> tuple[Cell | None, ...]:
+def _base2new_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, ...]:
+    """Base, new and H; where both were tested together, too, the H of that."""
+    base, new, *together = values
+    return (cell_of(base), cell_of(new), h_cell(base, new), *([h_cell(*together)] if together else []))
+
+
+def _plain_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, ...]:
+    return tuple(map(cell_of, values))
+
+
+def _together_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, ...]:
+    """Base and new images among all classes, and their H."""
+    _, _, base, new = values
     return cell_of(base), cell_of(new), h_cell(base, new)
 
 
@@ -157,16 +160,21 @@ def images_of(results: Results, dataset: str) -> str:
 
 def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
     """A section for each data set, and one for the average over several."""
-    halves = experiment.protocol == "base2new"
-    columns = (*results.columns, "H") if halves else results.columns
+    halves = experiment.protocol == BASE2NEW
+    columns = (*ALONE, "H", *(["H (all)"] if experiment.together else [])) if halves else results.columns
+    cells_of = _base2new_cells if halves else _plain_cells
 
     def section(title: str, key: str, values_of: Callable[[Line, str], list[float] | None]) -> Section:
-        def cells(line: Line) -> Iterable[Cell | None]:
-            values = [values_of(line, column) for column in results.columns]
-            return _base2new_cells(*values) if halves else [cell_of(one) for one in values]
+        def values(line: Line) -> list[list[float] | None]:
+            return [values_of(line, column) for column in results.columns]
 
-        rows = _rows(experiment, results, key, columns, cells)
-        return Section(title, key, columns, rows, details=_without_run(experiment, results, key, columns, title))
+        rows = _rows(experiment, results, key, columns, lambda line: cells_of(values(line)))
+        details = _without_run(experiment, results, key, columns, title)
+        if experiment.together:
+            own = tuple(Row(line.label, _together_cells(values(line))) for line in results.lines)
+            together = Section(f"{title}: {TOGETHER_TITLE}", key, (*TOGETHER.values(), "H (all)"), own, ABOUT_TOGETHER)
+            details = (together, *details)
+        return Section(title, key, columns, rows, details=details)
 
     def average(line: Line, column: str) -> list[float] | None:
         return average_over([results.values(line, dataset, column) for dataset in results.datasets])

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from modprompt import places
 from modprompt.experiments.running.service import WorkerProcess
 from modprompt.experiments.running.worker import BUSY, Task
+from modprompt.runs.result import JOBS
 
 
 class Slot(NamedTuple):
@@ -146,6 +147,7 @@ class LocalLauncher:
             **os.environ,
             **places.environment(),
             "OMP_NUM_THREADS": threads,
+            JOBS: str(len(self.places)),
             "PYTHONUNBUFFERED": "1",  # runs that are forked have what their worker was started with
             **({"CUDA_VISIBLE_DEVICES": slot.gpu} if slot.gpu else {}),
         }

@@ -23,8 +23,8 @@ from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.plan import Plan
-from modprompt.experiments.plan.protocols import Job
 from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found, report, signals_handled, signals_here

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Protocol, Sequence
 
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, progress, state
 from modprompt.experiments.running.worker import Task, last_line, task_of
 from modprompt.storage.text import one_line

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Sequence
 
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import state
 from modprompt.runs import folder as run_folder
 from modprompt.storage import lock

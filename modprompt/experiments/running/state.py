@@ -18,7 +18,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results

@@ -14,7 +14,7 @@ from typing import Sequence
 
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.programs import left_as_found, report
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt import places
 from modprompt.experiments.plan.commands import command, expected
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, state
 from modprompt.programs import signals_here
 from modprompt.runs import folder as run_folder

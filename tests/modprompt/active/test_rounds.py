@@ -15,7 +15,7 @@ from modprompt.active import rounds
 from modprompt.cli import flags, train
 from modprompt.runs import folder, result
 from modprompt.trainers import config
-from modprompt.trainers.result import prompts_hash
+from modprompt.trainers.learned import prompts_hash
 from tests import plain_rounds
 from tests.conftest import bare
 from tests.methods import METHODS

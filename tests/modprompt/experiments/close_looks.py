@@ -8,7 +8,7 @@ from typing import Sequence
 import numpy as np
 from PIL import Image
 
-from modprompt.experiments.plan.protocols import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.runs.test_parts import TestParts, Wrong, write
 from tests.modprompt.experiments.fakes import finish
 

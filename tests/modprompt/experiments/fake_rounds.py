@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.plan.protocols import Job, jobs
+from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.plan.rounds import FEW_SHOT
 from tests.modprompt.experiments.fakes import finish
 

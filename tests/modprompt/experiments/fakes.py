@@ -12,7 +12,8 @@ from modprompt.clips import build as backbone
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.protocols import Job, jobs
+from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.running import state
 from modprompt.runs import schedule_file

@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.rounds import FEW_SHOT
-from modprompt.experiments.reporting import report, results, round_tables, rounds, rounds_figure
+from modprompt.experiments.reporting import comparable, report, round_tables, rounds, rounds_figure
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds, record
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tests.modprompt.experiments.test_rounds import ROUNDS
@@ -86,7 +86,7 @@ def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
     assert [cell.mean for cell in row(accuracy, "MPL random").values()] == [43.0, 63.0, 73.0]
     assert [cell.mean for cell in row(accuracy, "MPL few-shot").values()] == [50.0, 60.0, 70.0]
     assert [cell.mean for cell in row(section.details[1], "MPL random").values()] == pytest.approx([50.0, 70.0, 90.0])
-    assert results.warnings(gathered) == []
+    assert comparable.warnings(gathered) == []
 
 
 def test_base_to_new_has_both_and_their_harmonic_mean(experiment, tmp_path):

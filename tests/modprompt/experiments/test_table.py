@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.reporting import page, published, render, results, table
+from modprompt.experiments.reporting import comparable, page, published, render, table
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
 TWO = """
@@ -227,13 +227,13 @@ def test_few_shot_columns(experiment, tmp_path):
 def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    assert results.warnings(sections_of(found, tmp_path)[1]) == []
+    assert comparable.warnings(sections_of(found, tmp_path)[1]) == []
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
     edit(tmp_path / job.folder / "result.json", images_hash="2:other")
-    (text,) = results.warnings(sections_of(found, tmp_path)[1])
+    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
     assert text == "not comparable, made with different images (eurosat base 16 1): CLIP, MaPLe / MPL"
     edit(tmp_path / job.folder / "result.json", images_hash=f"2:eurosat1{job.options}", backbone_hash="2:other")
-    (text,) = results.warnings(sections_of(found, tmp_path)[1])
+    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
     assert text.startswith("not comparable, made with different weights (ViT-B/16): CLIP, MaPLe, MPL / MPL")
 
 
@@ -265,9 +265,9 @@ def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
     for job in protocols.jobs(found):
         clip = {**one, "commit": "1" * 40, "fingerprint": "2:a"} if job.method.label == "MPL" else other
         finish(job, tmp_path, 80.0, clip=clip)
-    first, second = sorted(results.clips(results_below(found, tmp_path)))
+    first, second = sorted(comparable.clips(results_below(found, tmp_path)))
     assert first == f"ViT-H-14/dfn5b@{'1' * 40} (open_clip, quick_gelu, 16 and 16 heads, 2:a): MPL"
     assert second.startswith("w.pt (2:b): ")
     for job in protocols.jobs(found):
         finish(job, tmp_path, 80.0, clip=other)
-    assert results.clips(results_below(found, tmp_path)) == ["w.pt (2:b)"]
+    assert comparable.clips(results_below(found, tmp_path)) == ["w.pt (2:b)"]

@@ -1,0 +1,68 @@
+"""One run of an experiment, and the search in front of a training."""
+
+from __future__ import annotations
+
+from typing import Callable, NamedTuple
+
+from modprompt.experiments.plan.method import Method
+
+
+class Job(NamedTuple):
+    """One run of train.py.
+
+    dataset: whose images are tested.
+    column: the column of the table that its accuracy fills.
+    folder: of its results, below the output folder.
+    parent: the training whose model is tested, if there is one.
+    tests: whether nothing is trained.
+    options: settings of the protocol, (key, text) pairs.
+    search: the search whose schedule is trained, or is that of the model that is tested, if there is one.
+    searches: whether it is a search: it leaves a schedule, and fills no column.
+    keeps: whether its test keeps the image features.
+    features: tests whose kept image features serve this one; it runs behind the last of them.
+    """
+
+    method: Method
+    dataset: str
+    column: str
+    seed: int
+    folder: str
+    parent: Job | None
+    tests: bool
+    options: tuple[tuple[str, str], ...]
+    search: Job | None = None
+    searches: bool = False
+    keeps: bool = False
+    features: tuple[Job, ...] = ()
+
+    @property
+    def needs(self) -> Job | None:
+        """The run that must be finished first: the training of a test, the search of a training, who keeps features."""
+        return self.features[-1] if self.features else self.parent or self.search
+
+    @property
+    def kind(self) -> str:
+        """ "search", "training" or "test"."""
+        return "search" if self.searches else "test" if self.tests else "training"
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        what = "train" if self.kind == "training" else self.kind
+        return f"{self.method.label}, {self.dataset} {self.column}, seed {self.seed} ({what})"
+
+
+def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
+    """A training, and before it its search, if its method has one.
+
+    Args:
+        job: the training.
+        folder: gives where a method's trainings of that kind lie.
+    """
+    method = job.method
+    if method.search is None:
+        return [job]
+    seed = job.seed if method.search_seed is None else method.search_seed
+    where = f"search/{folder(method.search)}/seed{seed}"
+    search = job._replace(method=method.search, seed=seed, folder=where, searches=True, keeps=False)
+    return [search, job._replace(search=search)]

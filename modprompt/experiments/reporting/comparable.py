@@ -1,0 +1,67 @@
+"""Which numbers of a report do not belong together, and the CLIPs that they were made with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modprompt.experiments.reporting.results import Results
+
+
+def _images(result: dict[str, Any]) -> str:
+    """A hash of the images that a run was given; with rounds it has chosen among them, so that the split says it."""
+    split = result.get("split")
+    if "active" in result and isinstance(split, dict):
+        return str(split.get("hash"))
+    return str(result.get("images_hash") or result.get("split_hash"))
+
+
+def _rule(digest: str) -> str:
+    """What tells hashes of one rule from those of another, which cannot be compared."""
+    return digest.partition(":")[0] if ":" in digest else ""
+
+
+def warnings(results: Results) -> list[str]:
+    """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP."""
+    found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
+    for line, dataset, _, seed, outcome in results.all():
+        if outcome.result is None:
+            continue
+        half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
+        images = _images(outcome.result)
+        weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
+        for key, value in (
+            (("images", dataset, half, shots, seed, _rule(images)), images),
+            (("weights", str(clip.get("MODEL.BACKBONE.NAME", "")), _rule(weights)), weights),
+        ):
+            found.setdefault(key, {}).setdefault(value, []).append(line.label)
+    texts = []
+    for (what, *where, _), hashes in found.items():
+        if len(hashes) > 1:
+            methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
+            place = " ".join(str(word) for word in where if word)
+            texts.append(f"not comparable, made with different {what} ({place}): {methods}")
+    return texts
+
+
+def clips(results: Results) -> list[str]:
+    """The CLIPs that numbers were made with, a line each: what each is, how it is run, and which methods have it."""
+    found: dict[str, list[str]] = {}
+    for line, _, _, _, outcome in results.all():
+        clip = (outcome.result or {}).get("clip")
+        if isinstance(clip, dict) and clip.get("fingerprint"):
+            found.setdefault(_clip_line(clip), []).append(line.label)
+    everybody = {line.label for line in results.lines}
+    return [
+        text if set(labels) == everybody else f"{text}: {', '.join(dict.fromkeys(labels))}"
+        for text, labels in found.items()
+    ]
+
+
+def _clip_line(clip: dict[str, Any]) -> str:
+    heads = clip.get("heads")
+    how = [str(clip.get("dialect") or ""), str(clip.get("activation") or "")]
+    how += [f"{' and '.join(map(str, heads))} heads"] if isinstance(heads, list) else []
+    commit = str(clip.get("commit") or "")
+    name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
+    pinned = f"@{commit}" if commit and commit not in name else ""
+    return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"

@@ -1,0 +1,47 @@
+"""Base and new classes: the first and the second half of the sorted labels, alone and together (CoCoOp)."""
+
+import math
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+if TYPE_CHECKING:  # who reads results alone imports no NumPy
+    import numpy as np
+
+KEY = "halves"  # in the result of a test of all classes
+NAMES = ("base", "new")
+
+
+def base_classes(classes: int) -> int:
+    """How many of so many classes are base classes: half of them, of an odd number one more."""
+    return math.ceil(classes / 2)
+
+
+def harmonic_mean(base_pct: float, new_pct: float) -> float:
+    """2bn / (b + n) of base and new accuracy in percent (CoCoOp, arXiv 2203.05557); 0 if both are 0.
+
+    Raises:
+        ValueError: if an accuracy is outside 0 to 100.
+    """
+    for value in (base_pct, new_pct):
+        if not 0 <= value <= 100:
+            raise ValueError(f"an accuracy must be from 0 to 100, got {value}")
+    total = base_pct + new_pct
+    return 2 * base_pct * new_pct / total if total else 0.0
+
+
+def of_confusion(confusion: "np.ndarray") -> Optional[Dict[str, Any]]:
+    """Images, right ones and accuracy of the test images of either half, among all classes; and the harmonic mean.
+
+    Args:
+        confusion: (C, C) images, rows by class and columns by what they were taken for.
+
+    Returns:
+        None if one of the halves has no images.
+    """
+    border = base_classes(len(confusion))
+    found: Dict[str, Any] = {}
+    for name, rows in zip(NAMES, (slice(None, border), slice(border, None))):
+        images, correct = int(confusion[rows].sum()), int(confusion.diagonal()[rows].sum())
+        if not images:
+            return None
+        found[name] = {"images": images, "correct": correct, "accuracy_pct": 100.0 * correct / images}
+    return {**found, "h_pct": harmonic_mean(*(found[name]["accuracy_pct"] for name in NAMES))}

@@ -1,0 +1,117 @@
+"""Image features that a test keeps beside its other files, so that a test on more classes encodes no image again.
+
+They serve a test of the same CLIP, of the same prompts, of images made in the same way, and for the same images alone.
+Where anything is another one, or damaged, images are encoded anew, and a line says why. Class prompts do not matter:
+features are those of the image side, also of learners whose class prompts depend on the image.
+"""
+
+import hashlib
+import os
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modprompt.errors import UserError
+from modprompt.runs import result as results
+from modprompt.runs import test_parts
+from modprompt.storage.arrays import read_arrays, write_arrays
+from modprompt.storage.text import sha256_of
+from modprompt.trainers.feature_cache import how_computed, weights_digest
+from modprompt.trainers.learned import prompts_hash
+
+_ANEW = "all images are encoded anew"
+
+
+def made_by(trainer: Any, loader: Any) -> str:
+    """A hash of all that decides image features, but for the images: image side, what was learned, how images are made.
+
+    Args:
+        trainer: around a CLIP, with or without a learner.
+        loader: of the images.
+    """
+    model = trainer.model
+    learner = getattr(model, "prompt_learner", None)
+    learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
+    weights = weights_digest(trainer.clip_model.visual, how_computed(trainer.device, model.stream))
+    facts = [str(trainer.backbone_fingerprint), weights, *learned, repr(loader.dataset.transform)]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def _digests(images: Sequence[Any]) -> List[str]:
+    """Sixteen hex digits of each image's path, size and time."""
+    found = []
+    for image in images:
+        facts = os.stat(image.impath)
+        text = f"{image.impath} {facts.st_size} {facts.st_mtime_ns}"
+        found.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+    return found
+
+
+def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Dict[str, str]:
+    """Write the features of a test's images.
+
+    Args:
+        folder: the run's output folder.
+        features: (N, E) float32, on the CPU.
+        made: what made_by said.
+        images: the N images, in that order.
+
+    Returns:
+        SHA-256 (hex) by name of the file, for the result's `test_files`.
+    """
+    path = test_parts.path_of(folder, test_parts.FEATURES)
+    write_arrays(path, features=features.numpy(), images=np.array(_digests(images)), made_by=np.array(made))
+    return {test_parts.FEATURES: sha256_of(path)}
+
+
+def _read(folder: str, made: str) -> Dict[str, np.ndarray]:
+    """The features (E,) that a run's test has kept, by digest of the image.
+
+    Raises:
+        UserError: if it has kept none, or they are damaged or were made by something else.
+    """
+    path = test_parts.path_of(folder, test_parts.FEATURES)
+    hashes = (results.read(folder).result or {}).get(test_parts.KEY) or {}
+    if test_parts.FEATURES not in hashes:
+        raise UserError(f"the test in {folder} has kept no image features (TEST.KEEP_FEATURES)")
+    try:
+        damaged = sha256_of(path) != hashes[test_parts.FEATURES]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    if damaged:
+        raise UserError(f"{path} is damaged, or of another test than its result.json")
+    features, images, theirs = read_arrays(path, "features", "images", "made_by")
+    if str(theirs) != made:
+        raise UserError(f"{path} is of another CLIP, of other prompts, or of images made in another way")
+    if features.dtype != np.float32 or features.ndim != 2 or images.shape != features.shape[:1]:
+        raise UserError(f"{path} has features of shape {features.shape} for images of shape {images.shape}")
+    if not np.isfinite(features).all():
+        raise UserError(f"{path} has numbers that are not finite")
+    return dict(zip(images.tolist(), features))
+
+
+def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tensor]]:
+    """The kept features (N, E), float32, and the labels (N,) of a loader's images; None, after a line, if one lacks.
+
+    Args:
+        trainer: whose model is tested.
+        loader: of the images, in their order.
+        folders: output folders of the tests that have kept them, with os.pathsep between.
+    """
+    made, images = made_by(trainer, loader), loader.dataset.data_source
+    kept: Dict[str, np.ndarray] = {}
+    try:
+        for folder in filter(None, folders.split(os.pathsep)):
+            kept.update(_read(folder, made))
+        digests = _digests(images)
+        lacking = sum(digest not in kept for digest in digests)
+        if lacking:
+            raise UserError(f"{lacking} of {len(images)} images are not among those kept")
+    except UserError as error:
+        print(f"TEST.FEATURES_OF: {error}: {_ANEW}")
+        return None
+    print(f"Image features of {len(images)} images, kept in {folders}")
+    features = torch.from_numpy(np.stack([kept[digest] for digest in digests]))
+    return features, torch.tensor([image.label for image in images])

@@ -1,0 +1,186 @@
+"""Base and new classes together: on features that tests have kept the numbers are those of images encoded anew."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from modprompt.cli import train
+from modprompt.runs import result as results
+from modprompt.storage.arrays import read_all_arrays, write_arrays
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import sha256_of
+from tests.methods import METHODS, SEARCHES
+from tests.test_runs import to
+
+ROWS = ("coop_end", "cocoop", "mpl", "zeroshot")  # text alone, class prompts of each image, both sides, nothing learned
+SLOW = [pytest.param(row, marks=pytest.mark.slow) for row in ("maple", "vpt", *list(SEARCHES)[:1])]
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """How many images went through an image side since it was last cleared."""
+    from modprompt.engine.encoders import VisionEncoder
+
+    count, plain = [], VisionEncoder.forward
+    monkeypatch.setattr(
+        VisionEncoder, "forward", lambda self, image, *more: count.append(len(image)) or plain(self, image, *more)
+    )
+    return count
+
+
+@pytest.fixture
+def runs(command, tmp_path, encoded):
+    """Runs of a method on halves of the classes; a test of all classes gives its result and the images encoded."""
+
+    class Runs:
+        out = tmp_path
+
+        def __init__(self):
+            self.method = None
+
+        def words(self, name, classes, *more):
+            words = to(command(self.method, "OPTIM.MAX_EPOCH", 1, *more), tmp_path / name)
+            where = words.index("--dataset-config-file")
+            tests = [] if name == "base" and self.trains else ["--eval-only"]
+            tests += ["--model-dir", str(tmp_path / "base")] if tests and self.trains else []
+            words[where:where] = tests
+            return [*words, "DATASET.SUBSAMPLE_CLASSES", classes]
+
+        @property
+        def trains(self):
+            return self.method != "ZeroshotCLIP"
+
+        def halves(self, row, *more):
+            self.method = {**METHODS, **SEARCHES}.get(row, "ZeroshotCLIP")
+            for half in ("base", "new"):
+                assert train.main(self.words(half, half, *more)) == 0
+
+        def all(self, name, *more):
+            encoded.clear()
+            assert train.main(self.words(name, "all", "TEST.HALVES", "True", *more)) == 0
+            return results.read(tmp_path / name).result, sum(encoded)
+
+        @property
+        def kept(self):
+            return ["TEST.FEATURES_OF", os.pathsep.join(str(tmp_path / half) for half in ("base", "new"))]
+
+    return Runs()
+
+
+def numbers(result):
+    keys = ("halves", "images", "correct", "accuracy_pct", "macro_f1_pct", "top5_pct", "ece_pct", "prompts_hash")
+    return {key: result.get(key) for key in keys}
+
+
+@pytest.mark.parametrize("row", [*ROWS, *SLOW])
+def test_the_halves_are_the_same_on_kept_features_and_on_images(runs, row):
+    runs.halves(row, "TEST.KEEP_FEATURES", "True")
+    kept, none = runs.all("kept", *runs.kept)
+    anew, images = runs.all("anew")
+    assert (none, images) == (0, anew["images"])
+    assert numbers(kept) == numbers(anew)
+    assert kept["test_files"] == anew["test_files"]  # to the last digit of every probability
+    base, new = (kept["halves"][half] for half in ("base", "new"))
+    assert base["images"] + new["images"] == kept["images"]
+    assert base["correct"] + new["correct"] == kept["correct"]
+
+
+def test_a_test_that_keeps_features_has_the_numbers_of_one_that_does_not(runs):
+    runs.halves("mpl", "TEST.KEEP_FEATURES", "True")
+    with_them = [results.read(runs.out / half).result for half in ("base", "new")]
+    runs.halves("mpl")
+    assert [numbers(one) for one in with_them] == [
+        numbers(results.read(runs.out / half).result) for half in ("base", "new")
+    ]
+    assert not (runs.out / "base" / "test" / "features.npz").exists()  # of the earlier test
+
+
+def edited(path, **arrays):
+    """Other features in a file, which result.json names as if a test had left them."""
+    write_arrays(path, **{**read_all_arrays(path), **arrays})
+    record = path.parents[1] / "result.json"
+    content = {key: value for key, value in json.loads(record.read_text()).items() if key != "modprompt"}
+    content["test_files"]["features.npz"] = sha256_of(path)
+    record.write_text(json.dumps(sealed(content, 2)))
+
+
+def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, eurosat_root, capsys):
+    runs.halves("coop_end", "TEST.KEEP_FEATURES", "True")
+    right, images = runs.all("right")
+    file = runs.out / "new" / "test" / "features.npz"
+    whole = file.read_bytes()
+
+    def refused(name, why, *more):
+        capsys.readouterr()
+        found, count = runs.all(name, *(more or runs.kept))
+        (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("TEST.FEATURES_OF: ")]
+        assert why in line
+        assert line.endswith(": all images are encoded anew")
+        assert (numbers(found), count) == (numbers(right), images)
+
+    refused("half", "20 of 40 images are not among those kept", "TEST.FEATURES_OF", str(runs.out / "base"))
+    refused("none", "has kept no image features", "TEST.FEATURES_OF", str(runs.out / "nowhere"))
+    file.write_bytes(whole[:-9])
+    refused("damaged", "is damaged, or of another test")
+    file.write_bytes(whole)
+    arrays = read_all_arrays(file)
+    edited(file, made_by=np.array("of another CLIP"))
+    refused("clip", "is of another CLIP, of other prompts, or of images made in another way")
+    edited(file, made_by=arrays["made_by"], features=np.full_like(arrays["features"], np.nan))
+    refused("nan", "numbers that are not finite")
+    edited(file, features=arrays["features"][1:])
+    refused("shape", "has features of shape")
+    file.unlink()
+    refused("gone", "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "why"),
+    [
+        ("trained", (), "of other prompts"),
+        ("other", ("INPUT.INTERPOLATION", "bilinear"), "images made in another way"),
+        ("touched", (), "of 40 images are not among those kept"),
+    ],
+)
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_another_model_or_other_images_are_refused(runs, eurosat_root, capsys, name, more, why):
+    runs.halves("coop_end", "TEST.KEEP_FEATURES", "True")
+    if name == "trained":  # the training is another one since, and its test of the new classes is not
+        words = [*runs.words("base", "base", "TEST.KEEP_FEATURES", "True"), "OPTIM.WARMUP_CONS_LR", "0.01"]
+        for path in (runs.out / "base").rglob("*"):
+            path.unlink() if path.is_file() else None
+        assert train.main(words) == 0
+    if name == "touched":
+        for path in (eurosat_root / "eurosat" / "2750").glob("[A-H]*/*"):
+            os.utime(path, (0, 0))
+    capsys.readouterr()
+    _, images = runs.all("all", *runs.kept, *more, *(("OPTIM.WARMUP_CONS_LR", "0.01") if name == "trained" else ()))
+    assert images > 0
+    assert len([one for one in capsys.readouterr().out.splitlines() if why in one]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("DATASET.SUBSAMPLE_CLASSES", "new"), "with DATASET.SUBSAMPLE_CLASSES all"),
+        (("TEST.HALVES", "yes"), "TEST.HALVES: must be True or False, got 'yes'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(runs, capsys, words, why):
+    runs.method = "ZeroshotCLIP"
+    assert train.main([*runs.words("x", "all"), "TEST.HALVES", "True", *words]) != 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert why in line
+
+
+def test_a_training_and_a_model_of_all_classes_are_refused(runs, command, capsys):
+    runs.method = METHODS["coop_end"]
+    words = to(command(runs.method, "OPTIM.MAX_EPOCH", 1, "DATASET.SUBSAMPLE_CLASSES", "all"), runs.out / "base")
+    assert train.main([*words, "TEST.HALVES", "True"]) != 0
+    assert "it is for a test alone (--eval-only)" in capsys.readouterr().err
+    assert train.main(words) == 0
+    capsys.readouterr()
+    assert train.main(runs.words("all", "all", "TEST.HALVES", "True")) != 0
+    assert "was trained on all classes, not on the base classes" in capsys.readouterr().err
