@@ -77,6 +77,9 @@ def _open(args: argparse.Namespace) -> Trained:
         more = f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
         named = ", ".join(new[:_MOST_NAMED])
         _say(f"{len(new)} of {len(asked)} classes are others than {trained.path} was trained on: {named}{more}")
+    said = trained.model.said_of(asked)
+    if said:
+        _say(said)
     return for_classes(trained, asked)
 
 

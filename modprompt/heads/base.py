@@ -197,3 +197,27 @@ class Head(nn.Module):
     def fault(self) -> str:
         """Why tensors of a checkpoint do not go together; empty if they do."""
         return ""
+
+
+class HeadClassifier(nn.Module):
+    """A trained head with the class features that it is called with: a module from image features to logits.
+
+    Args:
+        head: copied.
+        text: as `pooled` gives them.
+        scale: exp(logit_scale) of the CLIP, a scalar.
+    """
+
+    text: Tensor
+    scale: Tensor
+
+    def __init__(self, head: Head, text: Tensor, scale: Tensor):
+        super().__init__()
+        self.head = copy.deepcopy(head)
+        self.register_buffer("text", text)
+        self.register_buffer("scale", scale)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of raw image features (B, D)."""
+        logits: Tensor = self.head(image, self.text, self.scale)
+        return logits

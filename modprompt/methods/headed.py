@@ -4,8 +4,7 @@ Shapes: B images, C classes, T templates, D joint width.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, List, Mapping, Optional, Sequence, Union
+from typing import Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +17,14 @@ from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 from modprompt.fields import setting
 from modprompt.heads.bank import Bank, unit
-from modprompt.heads.base import VAL, Head
+from modprompt.heads.base import VAL, Head, HeadClassifier
 from modprompt.heads.search import Grid
 from modprompt.learners.base import Learner
-from modprompt.learners.view import require_made_with
 from modprompt.learners.templates import TemplatePrompts
+from modprompt.learners.view import require_made_with
 from modprompt.methods import templates
 from modprompt.methods.contract import Classes
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.records import describe, method_record, write
 from modprompt.methods.zeroshot import ZeroshotCLIP
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.training.objective import CROSS_ENTROPY, Objective, Term
@@ -93,6 +91,15 @@ class HeadedModel(PromptedModel):
         head = self.head.for_classes(classes.names)
         return HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
 
+    def classifier(self) -> nn.Module:
+        """The head with its class features, raw image features (B, D) to logits (B, C)."""
+        with torch.no_grad():
+            return HeadClassifier(self.head, self.head.pooled(self.raw_text()).clone(), self.scale().clone())
+
+    def finished(self) -> Dict[str, Tensor]:
+        """Nothing: logits are not cosines with a class matrix."""
+        return {}
+
     @property
     def learned(self) -> nn.Module:
         """The head."""
@@ -102,10 +109,19 @@ class HeadedModel(PromptedModel):
         """What an optimiser of `loss` has."""
         return [one for one in self.head.parameters() if one.requires_grad]
 
-    def save(self, path: Union[str, Path], more: Optional[Mapping[str, Any]] = None) -> None:
-        """Save the head, without CLIP, with all that says what it is; modprompt.load reads it."""
-        record = describe(method_record(self.method), self.classes, self.clip_facts, self.prompt_learner, more)
-        write(path, self.head.state_dict(), record)
+    def saved_state(self) -> Dict[str, Tensor]:
+        """The head's tensors."""
+        return self.head.state_dict()
+
+    def said_of(self, names: Sequence[str]) -> str:
+        """That a head which is bound to its classes has nothing for some of these."""
+        new = sum(name not in set(self.head.names) for name in names) if self.head.class_bound else 0
+        if not new:
+            return ""
+        return (
+            f"{type(self.method).__name__} has learned nothing for {new} of {len(names)} classes: what it gives them "
+            "is the features before it"
+        )
 
     def take(self, content: Checkpoint, path: str) -> None:
         """Take the head of a checkpoint, for this model's classes: rows of classes go by name.

@@ -4,7 +4,7 @@ Shapes: B images, C classes.
 """
 
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Union
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from modprompt.clips.facts import called
 from modprompt.clips.words import require_known_words
 from modprompt.engine import precision
+from modprompt.engine.classifier import CosineClassifier
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.learners.base import Learner
@@ -187,11 +188,52 @@ class PromptedModel(OnSharedClip):
         """The module with all that is learned."""
         return self.prompt_learner
 
+    def classifier(self) -> nn.Module:
+        """What stands behind the image side for these classes, raw image features (B, E) to logits (B, C); float32.
+
+        Nothing of it is shared or trained.
+
+        Raises:
+            UserError: if class features depend on the image.
+        """
+        return CosineClassifier(self.class_matrix(), self.logit_scale.detach().float().exp())
+
+    def class_matrix(self) -> Tensor:
+        """The finished class features (C, E), of length 1, on the CPU.
+
+        Raises:
+            UserError: if they depend on the image.
+        """
+        if self.prompt_learner.needs_image:
+            raise UserError(
+                f"{type(self.method).__name__} makes the class prompts of each image anew, so that there is no class "
+                "matrix to export: use it through modprompt.load"
+            )
+        with torch.no_grad():
+            return self.class_features().detach().float().cpu().clone()
+
+    def finished(self) -> Dict[str, Tensor]:
+        """By name, what other programs need beside what was learned: class_matrix and logit_scale, exponentiated.
+
+        Raises:
+            UserError: if class features depend on the image.
+        """
+        return {"class_matrix": self.class_matrix(), "logit_scale": self.logit_scale.detach().exp()}
+
+    def said_of(self, names: Sequence[str]) -> str:
+        """What must be known of answers for these classes, in a line; empty if nothing."""
+        return ""
+
+    def saved_state(self) -> Dict[str, Tensor]:
+        """What was learned, by the names of checkpoints."""
+        state: Dict[str, Tensor] = view_of(self.method, self.prompt_learner).state_dict()
+        return state
+
     def save(self, path: Union[str, Path]) -> None:
         """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it."""
         record = describe(method_record(self.method), self.classes, self.clip_facts, self.prompt_learner)
         epoch = 0 if self.average is None else self.average.epochs
-        write(path, view_of(self.method, self.prompt_learner).state_dict(), record, epoch)
+        write(path, self.saved_state(), record, epoch)
 
     def count_parameters(self) -> Dict[str, int]:
         """How many there are, `trainable` and `all`."""

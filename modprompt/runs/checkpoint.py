@@ -96,7 +96,8 @@ def as_safetensors(state: Mapping[str, Tensor], head: Mapping[str, Any], finishe
 def _of_safetensors(path: Union[str, Path]) -> Dict[str, Any]:
     """The content of a file of safetensors as a file of torch.save has it; without a record the tensors alone."""
     tensors, texts = read_with_metadata(path)
-    state = {name: one for name, one in tensors.items() if name not in FINISHED}
+    finished = FINISHED if FINISHED[0] in tensors else ()  # a head has none, and may call a tensor so
+    state = {name: one for name, one in tensors.items() if name not in finished}
     if KEY not in texts:
         return {"state_dict": state}
     try:

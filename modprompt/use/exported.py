@@ -13,23 +13,7 @@ from torch import Tensor, nn
 from modprompt.clips.cast import cast_products
 from modprompt.engine.prompts import Additions
 from modprompt.engine.relaxed import Options, Slots
-from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
-
-
-def class_matrix(model: PromptedModel) -> Tensor:
-    """The finished class features (C, E) of a model.
-
-    Raises:
-        UserError: if they depend on the image.
-    """
-    if model.prompt_learner.needs_image:
-        raise UserError(
-            f"{type(model.method).__name__} makes the class prompts of each image anew, so that there is no class "
-            "matrix to export: use it through modprompt.load"
-        )
-    with torch.no_grad():
-        return model.class_features().detach().float().cpu().clone()
 
 
 def _detached(additions: Additions) -> Additions:
@@ -51,26 +35,21 @@ def _detached(additions: Additions) -> Additions:
 
 
 class ExportedModel(nn.Module):
-    """A model's image encoder with its prompts, its class matrix and its logit scale; nothing is shared with it.
+    """A model's image encoder with its prompts, and what makes logits of its features; nothing is shared with it.
 
     Args:
         model: in float32, on the CPU.
         half: its matrices are float16; features, probabilities and what images are given as stay float32.
 
     Raises:
-        UserError: as class_matrix.
+        UserError: if class features depend on the image.
     """
-
-    classes: Tensor
-    scale: Tensor
 
     def __init__(self, model: PromptedModel, half: bool = False):
         super().__init__()
-        matrix = class_matrix(model)
+        self.classifier = model.classifier().requires_grad_(False)
         with torch.no_grad():
             self.additions = _detached(model.vision_additions())
-            self.register_buffer("classes", matrix.t().contiguous())
-            self.register_buffer("scale", model.logit_scale.detach().float().exp())
         self.encoder = copy.deepcopy(model.image_encoder)
         if half:
             cast_products(self.encoder, torch.float16)
@@ -81,5 +60,5 @@ class ExportedModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tuple[Tensor, Tensor]:
         """Unit features (B, E) and probabilities (B, C) of images (B, 3, H, W)."""
-        features = F.normalize(self.encoder(images, self.additions).float(), dim=-1)
-        return features, (self.scale * features @ self.classes).softmax(dim=-1)
+        features = self.encoder(images, self.additions).float()
+        return F.normalize(features, dim=-1), self.classifier(features).softmax(dim=-1)

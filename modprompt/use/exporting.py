@@ -12,7 +12,7 @@ from modprompt.checks import one_of
 from modprompt.clips.design import Images
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.records import describe, method_record, view_of
+from modprompt.methods.records import describe, method_record
 from modprompt.runs import checkpoint
 from modprompt.storage.parts import part_of
 from modprompt.storage.paths import of_user
@@ -20,7 +20,7 @@ from modprompt.storage.safetensors_files import write_safetensors
 from modprompt.storage.seal import KEY
 from modprompt.use import export_files
 from modprompt.use.export_check import Checked, check
-from modprompt.use.exported import ExportedModel, class_matrix
+from modprompt.use.exported import ExportedModel
 from modprompt.use.preprocessing import as_record, as_settings, images_of
 from modprompt.use.trained import Trained
 from modprompt.version import __version__
@@ -114,12 +114,12 @@ def metadata_of(model: PromptedModel, images: Images, precision: str) -> Dict[st
 
 def _safetensors(trained: Trained, path: Path) -> Exported:
     model = trained.model
-    finished = {"class_matrix": class_matrix(model), "logit_scale": model.logit_scale.detach().exp()}
-    state = view_of(model.method, model.prompt_learner).state_dict()
+    finished = model.finished()
+    state = model.saved_state()
     tensors, texts = checkpoint.as_safetensors(state, _head(trained), finished)
     write_safetensors(path, tensors, texts)
-    rows, width = finished["class_matrix"].shape
-    gives = f"{len(state)} learned tensors, class_matrix ({rows}, {width}) and logit_scale, for modprompt.load"
+    shapes = [f"{name} {tuple(one.shape)}" if one.dim() else name for name, one in finished.items()]
+    gives = f"{', '.join([f'{len(state)} learned tensors', *shapes])}, for modprompt.load"
     return Exported(path, path.stat().st_size, gives, None)
 
 

@@ -91,7 +91,8 @@ class Look:
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
                 self._model = self.trained.model.with_classes(names)
-            self._said = "; ".join(str(one.message) for one in told)
+            said = [self.trained.model.said_of(names), *(str(one.message) for one in told)]
+            self._said = "; ".join(filter(None, said))
         return self._model
 
 

@@ -27,7 +27,7 @@ together: true                  # base2new: all classes at test, too
 notes: text under the report's tables
 slurm: {timeout_min: 120}       # submitit's settings of a job
 grid: {KEY: [VALUE, ...]}       # for every method that trains
-chosen: settings.json           # of `experiment choose`: settings of every method that trains and has not `chosen: false`
+chosen: settings.json           # of `experiment choose`: of every method that trains and has no `chosen: false`
 parts:                          # in place of a protocol: several, run and reported together
   NAME: {title: ..., protocol: ..., datasets: [...], methods: [MPL]}  # some of the file's methods; all without it
 """
