@@ -9,7 +9,7 @@ from modprompt.errors import UserError
 from modprompt.learners.base import Learner
 from modprompt.runs import checkpoint, descriptions
 from modprompt.runs.checkpoint import Checkpoint
-from modprompt.runs.checkpoint_form import CLASS_TOKENS, require_learned
+from modprompt.runs.checkpoint_form import CLASS_TOKENS, PROMPTS_BEFORE, require_learned
 from modprompt.runs.settings import apart
 from modprompt.storage.opening import Refused
 from modprompt.storage.versioned import understood
@@ -138,8 +138,9 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
     Raises:
         UserError: if something differs; it is named.
     """
-    if stated and expected:  # what says nothing of descriptions has none; the family's files say nothing at all
-        stated, expected = ({descriptions.NAME: "none", **side} for side in (stated, expected))
+    if stated and expected:  # what says nothing of these has none; the family's files say nothing at all
+        none = dict.fromkeys((descriptions.NAME, PROMPTS_BEFORE), "none")
+        stated, expected = ({**none, **side} for side in (stated, expected))
     expected = understood(stated, expected, path)
     known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}
     other = [
@@ -168,6 +169,14 @@ def load_learner(
         UserError: if the file is not a whole checkpoint or does not fit; what differs is named.
     """
     content = checkpoint.read(path)
+    load_content(view, content, path, made_with)
+    return content
+
+
+def load_content(
+    view: CheckpointView, content: Checkpoint, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
+) -> None:
+    """As load_learner, of what a file says, which was read already."""
     theirs = {
         key: value
         for key, value in learner_part(content.state_dict).items()
@@ -180,4 +189,3 @@ def load_learner(
     except Refused as error:
         raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
-    return content

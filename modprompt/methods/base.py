@@ -105,6 +105,10 @@ class Method(Configured):
         """What its settings name, as {name: text} that tells one content from another."""
         return {}
 
+    def stated(self) -> Dict[str, Any]:
+        """What a file says of the method beside its settings, plain values by name: all of made_of, and what is read."""
+        return {**self.made_of()}
+
     def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method with what its settings named when a file was written, which stands there.
 
@@ -220,12 +224,12 @@ class Method(Configured):
         if rounded_to(clip):
             warn_of_rounding(clip)
         require_known_words(classes.names, clip)
-        if self.wants_vision:
+        method = self.prepared()
+        if method.wants_vision:
             require_vision_transformer(clip, called(clip), type(self).__name__)
         shape = Shape(*layers_of(clip))
-        method = self.prepared()
         if self.slots is None:
-            learner = method.learner(clip, classes, self.sides(shape))
+            learner = method.learner(clip, classes, method.sides(shape))
         else:
             learner = self.slots.slots_of(method, clip, classes, shape)
         if any(parameter.requires_grad for parameter in clip.parameters()):

@@ -59,6 +59,9 @@ class ModelsMethod(Protocol):
     def made_of(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""
 
+    def stated(self) -> Dict[str, Any]:
+        """What a file says of it beside its settings."""
+
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         """The same prompts for other classes."""
 

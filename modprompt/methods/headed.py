@@ -23,8 +23,10 @@ from modprompt.learners.base import Learner
 from modprompt.learners.templates import TemplatePrompts
 from modprompt.learners.view import require_made_with
 from modprompt.methods import templates
+from modprompt.methods.behind import BehindPrompts, HeadAndPrompts, without_prompts
 from modprompt.methods.contract import Classes
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.records import view_of
 from modprompt.methods.zeroshot import ZeroshotCLIP
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.training.objective import CROSS_ENTROPY, Objective, Term
@@ -109,9 +111,15 @@ class HeadedModel(PromptedModel):
         """What an optimiser of `loss` has."""
         return [one for one in self.head.parameters() if one.requires_grad]
 
+    @property
+    def saved(self) -> nn.Module:
+        """What a checkpoint has the tensors of: the head, and the prompts that it stands behind."""
+        front = self.method.front
+        return self.head if front is None else HeadAndPrompts(self.head, view_of(front.method, self.prompt_learner))
+
     def saved_state(self) -> Dict[str, Tensor]:
-        """The head's tensors."""
-        return self.head.state_dict()
+        """The head's tensors, and those of the prompts that it stands behind."""
+        return self.saved.state_dict()
 
     def said_of(self, names: Sequence[str]) -> str:
         """That a head which is bound to its classes has nothing for some of these."""
@@ -131,7 +139,7 @@ class HeadedModel(PromptedModel):
         """
         names = tuple(content.record["classes"]["names"]) if content.record else self.classes.names
         head = self.method.head(names, self.width).to(self.logit_scale.device)
-        head.take(content.state_dict, path)
+        head.take(without_prompts(content.state_dict), path)
         if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
             raise UserError(
                 f"{path} does not say for which classes it was made: its class features are those of others"
@@ -145,8 +153,11 @@ class HeadedModel(PromptedModel):
 
 
 @dataclass(frozen=True, repr=False)
-class HeadMethod(ZeroshotCLIP):
-    """Base of the methods that put a head on CLIP's features. A subclass is its fields and `head`."""
+class HeadMethod(BehindPrompts, ZeroshotCLIP):
+    """Base of the methods that put a head on CLIP's features, or on those behind trained prompts.
+
+    A subclass is its fields and `head`.
+    """
 
     not_searched = "a head has no schedule"
 
@@ -197,8 +208,10 @@ class HeadMethod(ZeroshotCLIP):
             self.ensemble
         ]
 
-    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> TemplatePrompts:
-        """Class names in the templates."""
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """Class names in the templates, or the prompts that it stands behind."""
+        if self.front is not None:
+            return super().learner(clip_model, classes, schedules)
         own = self.templates(classes.dataset)
         return TemplatePrompts(classes.names, clip_model, schedules, own, self.underscores)
 
@@ -220,4 +233,6 @@ class HeadMethod(ZeroshotCLIP):
         """
         require_made_with(content.made_with, made_with, path)
         assert isinstance(model, HeadedModel)
+        if model.method.front is not None:
+            model.method.front.fill(model.prompt_learner, content.state_dict, path)
         model.take(content, path)

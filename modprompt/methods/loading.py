@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple, Type, Union
 
 import torch
 from torch import nn
@@ -125,6 +125,25 @@ def _what(
     own = method if isinstance(method, type) and method.__name__ == name and name not in BY_NAME else None
     if names is not None or (method is not None and own is None):
         raise UserError(f"{path} says itself what it is: leave out method and names (other classes: .with_classes)")
+    found = stated_method(stated, classes, path, own)
+    return found, tuple(classes["names"]), classes.get("dataset", "")
+
+
+def stated_method(
+    stated: Mapping[str, Any], classes: Mapping[str, Any], path: str, own: Optional[Type[Method]] = None
+) -> Method:
+    """The method that a file says it is of, with its settings.
+
+    Args:
+        stated: what it says of the method.
+        classes: what it says of the classes.
+        path: of the file, for messages.
+        own: the class of a method that is not modprompt's.
+
+    Raises:
+        UserError: if it is of no method that is known, or its settings do not fit.
+    """
+    name = stated["name"]
     if own is None and name not in BY_NAME:
         raise UserError(
             f"{path} is of a method {name!r} that is not modprompt's: give its class, load(path, method={name}), or "
@@ -133,9 +152,7 @@ def _what(
     with _said_by(path):
         found = (own or row_of(name).method).of(stated["settings"])
         found = found.with_record(stated, classes, path)
-        if "search" in stated:
-            found = Search.of(stated["search"]).over(found)
-    return found, tuple(classes["names"]), classes.get("dataset", "")
+        return Search.of(stated["search"]).over(found) if "search" in stated else found
 
 
 def _clip_of(

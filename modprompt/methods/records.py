@@ -50,7 +50,7 @@ def method_record(method: ModelsMethod) -> Dict[str, Any]:
         "settings": values_of(method),
         "config": method.as_config(),
         **({} if method.slots is None else {"search": values_of(method.slots.settings_of_search())}),
-        **method.made_of(),
+        **method.stated(),
     }
 
 

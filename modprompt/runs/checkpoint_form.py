@@ -30,6 +30,8 @@ _MOST_TOKENS = 100_000  # and layers
 _NAME = text(200)
 _DEEPEST = 5
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PROMPTS_BEFORE = "the prompts before the head"  # in what a method says of itself: which they are, by a hash
+BEHIND = "behind"  # the same: their own method
 CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 
 
@@ -44,9 +46,13 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
 
 
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
-_METHOD = table(
+_PROMPTS = table(
     {"name": _NAME, "node": _NAME, "learner": _NAME, "settings": each(plain), "config": each(plain)},
     {"search": each(plain), descriptions.NAME: _NAME},
+)
+_METHOD = table(
+    {"name": _NAME, "node": _NAME, "learner": _NAME, "settings": each(plain), "config": each(plain)},
+    {"search": each(plain), descriptions.NAME: _NAME, PROMPTS_BEFORE: _NAME, BEHIND: _PROMPTS},
 )
 _CLASSES = table(
     {"names": rows(text(1000, least=1))},

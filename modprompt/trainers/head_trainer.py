@@ -53,7 +53,7 @@ class HeadTrainer(PromptTrainer):
         self.kept: Dict[str, FeatureBatches] = {}  # features of validation and test images
         self.found: Optional[Dict[str, Any]] = None
         self.is_built = False
-        self.register_model(self.checkpoint_name, self.head)
+        self.register_model(self.checkpoint_name, self.model.saved)
         if self.cfg.MODEL.INIT_WEIGHTS:
             self.load_initial(self.head)
 
@@ -67,7 +67,7 @@ class HeadTrainer(PromptTrainer):
         content = checkpoint.read(path)
         require_made_with(content.made_with, self.made_with(), path)
         self.model.take(content, path)
-        self._models[self.checkpoint_name] = self.head
+        self._models[self.checkpoint_name] = self.model.saved
         return content.epoch
 
     # ------------------------------------------------------------------ what it is made of

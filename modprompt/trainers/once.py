@@ -68,7 +68,9 @@ def _differing_inputs(
     if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
         found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
     found += same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
-    return found + same.differing_descriptions(result.get("method"), settings_of(cfg))
+    settings = settings_of(cfg)
+    found += same.differing_prompts(result.get("method"), settings)
+    return found + same.differing_descriptions(result.get("method"), settings)
 
 
 def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:

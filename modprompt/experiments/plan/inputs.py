@@ -157,6 +157,7 @@ class Inputs:
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         settings = effective(job)
         found += same.differing_descriptions(result.get("method"), settings)
+        found += same.differing_prompts(result.get("method"), settings)
         return found + same.differing_weights(result.get("init_weights"), settings.get("MODEL.INIT_WEIGHTS", ""))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:

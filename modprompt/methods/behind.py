@@ -1,0 +1,212 @@
+"""A head behind trained prompts: class and image features through them, in the place of CLIP's own."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Mapping, NamedTuple, Optional, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clips.facts import facts_of
+from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.learners.base import Learner
+from modprompt.learners.searching import SearchLearner
+from modprompt.learners.view import load_content
+from modprompt.methods.base import Method
+from modprompt.methods.contract import Classes
+from modprompt.methods.loading import stated_method
+from modprompt.methods.records import made_with, view_of
+from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run
+from modprompt.runs.checkpoint_form import BEHIND, PROMPTS_BEFORE
+from modprompt.runs.same import prompts_hash
+from modprompt.storage.paths import of_user
+
+M = TypeVar("M", bound="BehindPrompts")
+TENSORS = "prompts."  # in front of the names of their tensors in a head's checkpoint
+
+
+class Front(NamedTuple):
+    """Trained prompts that a head stands behind.
+
+    method: theirs.
+    stated: what their checkpoint says of it.
+    digest: twelve hex digits of their checkpoint.
+    path: of their checkpoint, for messages.
+    content: their checkpoint; None where the head's own has their tensors.
+    """
+
+    method: Method
+    stated: Mapping[str, Any]
+    digest: str
+    path: str
+    content: Optional[Checkpoint] = None
+
+    @classmethod
+    def of(cls, path: str) -> "Front":
+        """Of a run's folder, its best epoch or its last, or of a checkpoint.
+
+        Raises:
+            UserError: if there is none, or it does not say what it is, or is of no prompts.
+        """
+        place = of_user(path)
+        if not place.exists():
+            raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
+        file = checkpoint_of_run(place, None) if place.is_dir() else str(place)
+        content = checkpoint.read(file)
+        if not content.record:
+            raise UserError(f"{file} does not say of which method its prompts are: train them with this project")
+        stated = content.record["method"]
+        method = stated_method(stated, content.record["classes"], file)
+        if isinstance(method, BehindPrompts) or method.search is not None:
+            raise UserError(f"{file} is of {stated['name']}: a head stands behind trained prompts")
+        return cls(method, stated, prompts_hash(file), file, content)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """The prompts for these classes, frozen. No generator is drawn from.
+
+        Raises:
+            UserError: if they belong to another CLIP or to other classes (CSC), or have class features of each image,
+                or several prompts a class.
+        """
+        with torch.random.fork_rng(devices=[]):
+            learner = self.method.learner(clip_model, classes, schedules)
+        name = type(self.method).__name__
+        if learner.needs_image:
+            raise UserError(f"{name} has other class features for each image: no head is built from these")
+        if learner.pooling is not None or isinstance(learner, SearchLearner):
+            raise UserError(f"{name} here has several prompts a class: no head stands behind these")
+        if self.content is not None:
+            self._fill(learner, self.content, clip_model, classes)
+        learner.requires_grad_(False)
+        learner.trains_text = False
+        return learner
+
+    def _fill(self, learner: Learner, content: Checkpoint, clip_model: CLIP, classes: Classes) -> None:
+        fingerprint = getattr(clip_model, "fingerprint", facts_of(clip_model).fingerprint)
+        load_content(view_of(self.method, learner), content, self.path, made_with(self.method, fingerprint))
+        if learner.bound and content.class_list != checkpoint.class_list(classes.names):
+            raise UserError(f"{self.path}: these prompts belong to their classes (CSC), which are others")
+
+    def fill(self, learner: Learner, state: Mapping[str, Tensor], path: str) -> None:
+        """Take the prompts that are in a head's checkpoint."""
+        content = Checkpoint(prompts_of(state), 0, {}, "", {}, {}, {})
+        load_content(view_of(self.method, learner), content, path)
+
+
+@dataclass(frozen=True, repr=False)
+class BehindPrompts(Method):
+    """A method that takes features through trained prompts, if it is told which."""
+
+    # what is compared is the prompts themselves: `made_of`
+    behind: str = setting(
+        "",
+        "a run's folder, or a checkpoint, of trained prompts that the head stands behind; empty: CLIP alone",
+        compared=False,
+    )
+
+    front: ClassVar[Optional[Front]] = None  # of an instance whose prompts are read
+
+    def prepared(self: M) -> M:
+        """This method, its prompts read.
+
+        Raises:
+            SettingError: if there are none.
+        """
+        if not self.behind or self.front is not None:
+            return self
+        try:
+            return self.with_front(Front.of(self.behind))
+        except UserError as error:
+            raise SettingError([("BEHIND", f": {error}")]) from None
+
+    def with_front(self: M, front: Front) -> M:
+        """This method behind prompts that are read already."""
+        other = copy.copy(self)
+        object.__setattr__(other, "front", front)
+        return other
+
+    def made_of(self) -> Dict[str, str]:
+        """The hash of the prompts."""
+        front = self.prepared().front
+        own = {} if front is None else {PROMPTS_BEFORE: front.digest}
+        return {**super().made_of(), **own}
+
+    def stated(self) -> Dict[str, Any]:
+        """Also what their checkpoint says of the prompts' method."""
+        front = self.prepared().front
+        return {**super().stated(), **({} if front is None else {BEHIND: dict(front.stated)})}
+
+    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+        """This method as a file has it, behind the prompts that are in it; no other file is opened.
+
+        Raises:
+            UserError: if they are not there.
+        """
+        if not self.behind:
+            return self
+        of_prompts = stated.get(BEHIND)
+        if not isinstance(of_prompts, dict):
+            raise UserError(f"{path} is damaged (the prompts before its head): take another copy of it")
+        method = stated_method(of_prompts, classes, path)
+        return self.with_front(Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
+
+    @property
+    def wants_vision(self) -> bool:
+        """As the prompts' method."""
+        front = self.prepared().front
+        return front is not None and front.method.wants_vision
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Those of the prompts' method."""
+        front = self.prepared().front
+        return super().schedules(shape) if front is None else front.method.sides(shape)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """The prompts, frozen."""
+        front = self.prepared().front
+        if front is None:
+            return super().learner(clip_model, classes, schedules)
+        return front.learner(clip_model, classes, schedules)
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts for other classes."""
+        if self.front is None:
+            return super().for_classes(learner, clip_model, classes)
+        return self.front.method.for_classes(learner, clip_model, classes)
+
+
+def without_prompts(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """A head's own tensors of its checkpoint."""
+    return {name: one for name, one in state.items() if not name.startswith(TENSORS)}
+
+
+def prompts_of(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """The tensors of the prompts in a head's checkpoint, by their own names."""
+    return {name[len(TENSORS) :]: one for name, one in state.items() if name.startswith(TENSORS)}
+
+
+class HeadAndPrompts(nn.Module):
+    """A head and the prompts that it stands behind, as one checkpoint has them; the prompts stay as they are.
+
+    Args:
+        head: the head.
+        prompts: a view of them.
+    """
+
+    def __init__(self, head: nn.Module, prompts: nn.Module):
+        super().__init__()
+        self.head = head
+        self.__dict__["prompts"] = prompts  # not a submodule: it is neither trained nor moved here
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
+        """The head's tensors by their names, the prompts' behind `prompts.`."""
+        of_prompts = {TENSORS + name: one for name, one in self.prompts.state_dict().items()}
+        return {**self.head.state_dict(), **of_prompts}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Take the head's tensors."""
+        return self.head.load_state_dict(without_prompts(state_dict), *args, **kwargs)
