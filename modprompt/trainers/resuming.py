@@ -99,7 +99,13 @@ class ResumableRun(_Trainer):
 
     def _resume_state(self, directory: str) -> int:
         epoch, self.best_result, extras = training_state.load(
-            directory, self.resume_settings(), self._models, self._optims, self._scheds, self.extras_form
+            directory,
+            self.resume_settings(),
+            self._models,
+            self._optims,
+            self._scheds,
+            self.extras_form,
+            self.max_epoch,
         )
         self.load_extra_state(extras)
         self._gone_on_from = directory
