@@ -178,6 +178,11 @@ class HeadTrainer(PromptTrainer):
         """The images whose best epoch is tested: of the test, if the method's settings ask for that."""
         return self.method.best_on() or super().best_on
 
+    @property
+    def last_of_equals(self) -> bool:
+        """Whether of epochs that are equally good the last is the best, as the method's settings have it."""
+        return self.method.last_of_equals()
+
     def after_train(self) -> None:
         """Search, test, and leave nothing that only an unfinished run needs."""
         if self.cfg.TEST.NO_TEST:
