@@ -21,8 +21,8 @@ from modprompt.heads.bank import Bank, unit
 from modprompt.heads.base import VAL, Head
 from modprompt.heads.search import Grid
 from modprompt.learners.base import Learner
-from modprompt.learners.view import require_made_with
 from modprompt.learners.templates import TemplatePrompts
+from modprompt.learners.view import require_made_with
 from modprompt.methods import templates
 from modprompt.methods.contract import Classes
 from modprompt.methods.model import PromptedModel
@@ -175,7 +175,7 @@ class HeadMethod(ZeroshotCLIP):
         return False
 
     def marked(self) -> str:
-        """By what other than the project's rule its settings choose, "selected on ..."; empty for the project's rule."""
+        """By what beyond the project's rule its settings choose, "selected on ..."; empty for that rule."""
         return ""
 
     def templates(self, dataset: str) -> List[str]:
