@@ -125,6 +125,8 @@ class FamilyDataset(DatasetBase):
             return None
         per_class = min(cfg.DATASET.NUM_SHOTS, VAL_SHOTS)
         images = runs.hold_out(split.train, train, per_class, cfg.SEED) if per_class >= 1 else []
+        if not images and not runs.must_choose(cfg):
+            return None
         if not images:
             raise UserError(
                 f"{cfg.DATASET.NAME} has no validation images, and all training images are used: give fewer "

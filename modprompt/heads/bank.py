@@ -11,6 +11,8 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 
+_ROUNDED = 0.02  # how far apart class features of half precision may be from those of single
+
 
 def unit(features: Tensor) -> Tensor:
     """Features (..., D) of length 1."""
@@ -31,6 +33,12 @@ def mean_text(text: Tensor) -> Tensor:
 def unit_mean_text(text: Tensor) -> Tensor:
     """Class features (C, D) of length 1: the direction of the mean of normalised ones (C, T, D) of all templates."""
     return unit(unit(text).mean(1))
+
+
+def are_others(text: Tensor, other: Tensor) -> bool:
+    """Whether raw class features (C, D) are those of other classes: further apart than half precision makes them."""
+    apart = (text - other).norm(dim=-1) / other.norm(dim=-1)
+    return bool((apart > _ROUNDED).any())
 
 
 class Bank(NamedTuple):

@@ -45,6 +45,7 @@ class Head(nn.Module):
         from_bank: names of tensors whose first sizes are the bank's, and are taken from a checkpoint.
         rows: by name, the dimension of the classes in a tensor that has rows of single classes; of a class without
             one they are 0.
+        seeds_anew: whether its draws begin anew from the run's seed behind loading CLIP, as in its reference.
         in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
         keeps_rest: whether a last batch that is not full is trained on.
         kept: names of buffers that an unfinished training needs beside its checkpoint.
@@ -54,6 +55,7 @@ class Head(nn.Module):
     encodes: ClassVar[Tuple[str, ...]] = ()
     from_bank: ClassVar[Tuple[str, ...]] = ()
     rows: ClassVar[Mapping[str, int]] = {}
+    seeds_anew: ClassVar[bool] = False
     in_order: ClassVar[bool] = True
     keeps_rest: ClassVar[bool] = False
     kept: ClassVar[Tuple[str, ...]] = ()

@@ -62,6 +62,7 @@ class LPPlusPlusHead(Head):
     """
 
     encodes = (TRAIN, VAL)
+    seeds_anew = True
     in_order = False
     rows = {"weight": 0, "bias": 0, "alpha": 0}
     weight: nn.Parameter

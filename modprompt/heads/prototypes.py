@@ -8,7 +8,7 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.heads.bank import Bank, cosines, mean_text
+from modprompt.heads.bank import Bank, are_others, cosines, mean_text
 from modprompt.heads.base import TEST, TRAIN, Head
 from modprompt.heads.fitting import PermutedViews
 
@@ -111,6 +111,10 @@ class PrototypesHead(Head):
             distances = self._distances().detach()
             self.multipliers = (self.multipliers + self.rho * distances).clamp(min=0)
             self.rho = distances
+
+    def is_of_others(self, text: Tensor) -> bool:
+        """Whether the class features in it are others."""
+        return are_others(self.base_text_features, text)
 
     def for_classes(self, names: Sequence[str]) -> "PrototypesHead":
         """The head for other classes, rows by name."""

@@ -8,10 +8,8 @@ from typing import Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.heads.bank import Bank, cosines
+from modprompt.heads.bank import Bank, are_others, cosines
 from modprompt.heads.base import Head
-
-_ROUNDED = 0.02  # how far apart class features of half precision may be from those of single
 
 
 class TaskResHead(Head):
@@ -43,5 +41,4 @@ class TaskResHead(Head):
 
     def is_of_others(self, text: Tensor) -> bool:
         """Whether the class features in it are others."""
-        apart = (self.base_text_features - text).norm(dim=-1) / text.norm(dim=-1)
-        return bool((apart > _ROUNDED).any())
+        return are_others(self.base_text_features, text)

@@ -31,6 +31,7 @@ class TipAdapterHead(Head):
 
     encodes = (TRAIN, VAL, TEST)
     from_bank = ("keys", "values")
+    seeds_anew = True
     keeps_rest = True
     rows = {"values": 1}
     keys: nn.Parameter

@@ -36,9 +36,7 @@ class ADAPTER(SearchedHead):
         "further words in it say by which weights: balanced, constant, corrected, adaptative",
         compared=False,
     )
-    enhanced_base: str = setting(
-        "none", "other class features: their authors have not released any", choices=("none",)
-    )
+    enhanced_base: str = setting("none", "other class features: their authors have not released any", choices=("none",))
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
     as_published: bool = setting(
         False, "TipA with affinities of raw features, CrossModal with the labels of other classes, as the reference has"
@@ -51,9 +49,7 @@ class ADAPTER(SearchedHead):
         if not self.kind:
             faults.append(("INIT", f" must be one of {', '.join(_HEADS)}, got {self.init!r}"))
         elif _SEARCH in self.init and self.kind != "TipA":
-            faults.append(
-                ("INIT", f" {self.init}: a search is for TipA; give {self.kind} its values run by run")
-            )
+            faults.append(("INIT", f" {self.init}: a search is for TipA; give {self.kind} its values run by run"))
         if self.constraint != "none" and (
             "l2" not in self.constraint or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", self.constraint)
         ):

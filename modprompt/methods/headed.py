@@ -197,8 +197,12 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         """The images whose best epoch is taken: TEST, or empty for what TEST.FINAL_MODEL says."""
         return ""
 
+    def last_of_equals(self) -> bool:
+        """Whether of epochs that are equally good the last is the best; else the first."""
+        return False
+
     def marked(self) -> str:
-        """By what other than the project's rule its settings choose, "selected on ..."; empty for the project's rule."""
+        """By what beyond the project's rule its settings choose, "selected on ..."; empty for that rule."""
         return ""
 
     def templates(self, dataset: str) -> List[str]:

@@ -18,6 +18,12 @@ class LPPlusPlus(HeadMethod):
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
 
+    latest_best: bool = setting(
+        False,
+        "with TEST.FINAL_MODEL best_val: of equally good epochs the last, as the reference has it",
+        compared=False,
+    )
+
     def head(self, names: Sequence[str], width: int) -> LPPlusPlusHead:
         """The probe, which its images make."""
         return LPPlusPlusHead(names, width)
@@ -29,3 +35,7 @@ class LPPlusPlus(HeadMethod):
     def epochs(self, configured: int) -> int:
         """TRAIN_EPOCH."""
         return self.train_epoch
+
+    def last_of_equals(self) -> bool:
+        """LATEST_BEST."""
+        return self.latest_best

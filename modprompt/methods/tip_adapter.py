@@ -1,4 +1,4 @@
-"""Tip-Adapter and Tip-Adapter-F (arXiv 2207.09519): a cache of the few training images, as it is and with keys trained."""
+"""Tip-Adapter and Tip-Adapter-F (arXiv 2207.09519): a cache of the training images, as it is and with keys trained."""
 
 from dataclasses import dataclass
 from typing import Sequence
@@ -23,7 +23,7 @@ class TipAdapter(SearchedHead, FreshViewsHead):
     lr: float = setting(0.001, "learning rate of Tip-Adapter-F", least=0, compared=False)
     best_epoch_on: str = setting(
         "",
-        "take Tip-Adapter-F's best epoch on these images, as its reference does, and not the last",
+        "take Tip-Adapter-F's best epoch on these, as its reference does, not the last",
         choices=("", TEST),
     )
 

@@ -144,11 +144,16 @@ def own_validation(dataset: Any) -> bool:
     return not all(image.impath in test for image in dataset.val)
 
 
-def chooses_by_validation(cfg: Any) -> bool:
-    """Whether a run chooses by validation images, or measures on them so that somebody else can."""
+def must_choose(cfg: Any) -> bool:
+    """Whether a run cannot be without validation images: to choose by, or to measure so that somebody else can."""
     chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
-    chooses = chooses or bool(getattr(cfg.DATASET, "CHOOSE_BY", ""))
     return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
+
+
+def chooses_by_validation(cfg: Any) -> bool:
+    """Whether a run chooses by validation images, where there are any, or measures on them."""
+    of_method = getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False)
+    return must_choose(cfg) or bool(of_method)
 
 
 def selected_on(dataset: Any, cfg: Any) -> str:

@@ -34,7 +34,7 @@ _PARTS: Dict[str, Form] = {
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
             "selected_on", "evaluated", "init_weights", "prompts_hash", "device", "config_hash", "untested",
-            "steps_hash",
+            "steps_hash", "marked",
         ),
         _text,
     ),
@@ -50,6 +50,7 @@ _PARTS: Dict[str, Form] = {
     "clip": _record(
         **dict.fromkeys(("name", "file", "dialect", "activation", "commit", "fingerprint"), _text), heads=rows(_whole)
     ),
+    "searched": _record(beta=_amount, alpha=_amount, correct=_count, images=_count, on=_text),
     "search": _record(mixture_pct=_percentage, path_pct=_percentage),
     "active": _record(rounds=rows(_round), classes=_count, pool=_count, budget=_count, new_classes=flag),
     **dict.fromkeys(("macro_f1_pct", "error_rate_pct", "perclass_accuracy_pct", "top5_pct", "ece_pct"), _percentage),

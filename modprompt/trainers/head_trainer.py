@@ -3,7 +3,7 @@
 Encoders are frozen: each list of images is encoded once, or as often as the head asks for augmented views of it.
 """
 
-from typing import Any, Dict, List, Optional, Tuple, cast
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -11,13 +11,12 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
-from modprompt.heads.base import TEST, TRAIN, VAL, Head
+from modprompt.heads.base import TEST, TRAIN, Head
 from modprompt.heads.fitting import FreshViews
-from modprompt.heads.search import Found
 from modprompt.learners.view import require_made_with
 from modprompt.methods.headed import HeadedModel, HeadMethod
 from modprompt.runs import checkpoint
-from modprompt.runs.images import VALIDATION
+from modprompt.runs.images import selected_on
 from modprompt.storage.forms import Form, anything, table
 from modprompt.trainers import bank_file
 from modprompt.trainers.feature_cache import FeatureBatches, encode
@@ -123,6 +122,8 @@ class HeadTrainer(PromptTrainer):
     def _encoded(self) -> bank_file.Views:
         """Features of the training images, once for each pass; those of others, in the head's order, are kept."""
         self.set_model_mode("eval")
+        if self.head.seeds_anew and self.cfg.SEED >= 0:
+            torch.manual_seed(self.cfg.SEED)
         passes: List[Tuple[Tensor, Tensor]] = []
         for images in self.head.encodes:
             if images == TRAIN:
@@ -178,6 +179,11 @@ class HeadTrainer(PromptTrainer):
         """The images whose best epoch is tested: of the test, if the method's settings ask for that."""
         return self.method.best_on() or super().best_on
 
+    @property
+    def last_of_equals(self) -> bool:
+        """Whether of epochs that are equally good the last is the best, as the method's settings have it."""
+        return self.method.last_of_equals()
+
     def after_train(self) -> None:
         """Search, test, and leave nothing that only an unfinished run needs."""
         if self.cfg.TEST.NO_TEST:
@@ -192,25 +198,40 @@ class HeadTrainer(PromptTrainer):
         self._search()
 
     def _search(self) -> None:
-        """Search on validation images, if the head has something to search and there are any; say what came of it."""
-        grid, marked = self.method.grid(), self.method.marked()
-        split = self.method.searched_on()
-        if grid is None or (split == VAL and not self.dm.dataset.val):
+        """Search, if the head has something to search and there are images for it; say what came of it."""
+        grid, split, where = self.method.grid(), self.method.searched_on(), self._searched_on()
+        if grid is None:
+            return
+        if not where:
+            print("There are no validation images to search on: alpha and beta are as they were given")
             return
         batches = self._features(split)
         features, labels = batches.features.to(self.device), batches.labels.to(self.device)
         text = self.head.pooled(self.model.raw_text())
         found = self.head.search(features, text, self.model.scale(), labels, grid)
-        if found is not None:
-            self._tell(found, marked or str(getattr(self.dm.dataset, "selected_on", "") or VALIDATION))
-
-    def _tell(self, found: Found, where: str) -> None:
-        print(
-            f"Found beta {found.beta:g}, alpha {found.alpha:g}: {found.correct} of {found.images} images right ({where})"
-        )
-        grid = self.method.grid()
-        self.found = {**found._asdict(), "grid": [*cast(Any, grid)], "on": where}
+        if found is None:
+            return
+        right = f"{found.correct} of {found.images} images right"
+        print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
+        self.found = {**found._asdict(), "grid": list(grid), "on": where}
         self.save_model(self.max_epoch - 1, self.output_dir, is_best=bool(self.best_on))
+
+    def _searched_on(self) -> str:
+        """Which images those of the search are; empty if there are none."""
+        if self.method.searched_on() == TEST:
+            return TEST
+        where = selected_on(self.dm.dataset, self.cfg)
+        is_none = not self.dm.dataset.val or (where == TEST and not self.cfg.DATASET.get("VAL_FROM_TEST", False))
+        return "" if is_none else where
+
+    def chosen(self) -> Dict[str, Any]:
+        """What a result says of what was chosen, by which images, and whether that is beyond the project's rule."""
+        marked = self.method.marked()
+        where = self.found["on"] if self.found else ""
+        if where == TEST or self.best_on == TEST:
+            where, marked = TEST, "selected on test"
+        searched = {"searched": self.found} if self.found else {}
+        return {"selected_on": where, **searched, **({"marked": marked} if marked else {})}
 
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""

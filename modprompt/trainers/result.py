@@ -100,6 +100,15 @@ def _of_search(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
     return {"search": {**found, "mixture_pct": float(results["accuracy"])}} if found else {}
 
 
+def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
+    """What a head's run says of what it chose, or that of the run that made it; nothing of other trainers."""
+    if not hasattr(trainer, "chosen"):
+        return {}
+    trained = results.read(model_dir).result if model_dir else None
+    said: Dict[str, Any] = trainer.chosen() if trained is None else trained
+    return {key: said[key] for key in ("selected_on", "searched", "marked") if key in said}
+
+
 def peak_memory_gib(on_cuda: bool) -> float:
     """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 where nobody knows)."""
     if on_cuda:
@@ -180,6 +189,7 @@ class ResultRecorder:
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
             "tested_on": "val" if by_validation else "test",
             **_facts(dataset, cfg, model_dir),
+            **_of_choice(self.trainer, model_dir),
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
             **_of_checkpoint(self.trainer, evaluated),

@@ -34,6 +34,11 @@ class ResumableRun(_Trainer):
     keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
 
     @property
+    def last_of_equals(self) -> bool:
+        """Whether of epochs that are equally good the last is the best; else the first."""
+        return False
+
+    @property
     def best_on(self) -> str:
         """The images whose best epoch is tested; empty for the last epoch."""
         return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
@@ -106,7 +111,13 @@ class ResumableRun(_Trainer):
 
     def _resume_state(self, directory: str) -> int:
         epoch, self.best_result, extras = training_state.load(
-            directory, self.resume_settings(), self._models, self._optims, self._scheds, self._all_extras_form
+            directory,
+            self.resume_settings(),
+            self._models,
+            self._optims,
+            self._scheds,
+            self._all_extras_form,
+            self.max_epoch,
         )
         self.load_extra_state(extras)
         self.training_s = extras.get(TRAINING_S)  # an earlier version did not count
@@ -147,7 +158,7 @@ class ResumableRun(_Trainer):
         finished = self.epoch + 1
         if not self.cfg.TEST.NO_TEST and self.best_on:
             result = self.test(split=self.best_on)
-            if result > self.best_result:
+            if result > self.best_result or (self.last_of_equals and result == self.best_result):
                 self.best_result = result
                 self.save_model(self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar")
         self._count_time()

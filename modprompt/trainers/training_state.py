@@ -156,6 +156,7 @@ def load(
     optims: Mapping[str, Any],
     scheds: Mapping[str, Any],
     extras_form: Callable[[int], Form] = lambda epoch: anything,
+    most: Optional[int] = None,
 ) -> Tuple[int, float, Mapping[str, Any]]:
     """Put everything back as it was. Nothing is changed before all of the file was looked at.
 
@@ -166,6 +167,7 @@ def load(
         optims: likewise.
         scheds: likewise.
         extras_form: gives the form of the extras behind so many epochs.
+        most: epochs of the whole run; without it, what its settings say.
 
     Returns:
         (finished epochs, best validation result so far, extras).
@@ -182,7 +184,7 @@ def load(
     try:
         HEAD(states, "")
         require_same(settings, states["settings"], directory)
-        whole(1, _most_epochs(settings))(states["epoch"], "epoch")
+        whole(1, most or _most_epochs(settings))(states["epoch"], "epoch")
         require_parts(states, models, optims, scheds)
         extras_form(states["epoch"])(states["extras"], "extras")
     except Refused as error:

@@ -1,21 +1,15 @@
-"""What heads are given in the tests: the features of the golden runs."""
+"""What linear probes are given in the tests: the golden features and runs, and a step on a whole view."""
 
-import json
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from modprompt.heads.bank import Bank
+from tests.modprompt.heads.golden import FEATURES, GOLDEN, SCALE, bank
 
-HERE = Path(__file__).parent
-LINEAR = json.loads((HERE / "golden_linear.json").read_text())
-FEATURES = {name: torch.from_numpy(value) for name, value in np.load(HERE / "features.npz").items()}
-BANK = Bank.of(list(FEATURES["train"]), FEATURES["train_y"], FEATURES["text"])
+LINEAR = {"LPPlusPlus": GOLDEN["f_lpp"], **GOLDEN["f_clap"]}
+BANK = bank()
 NAMES = ["one", "two", "three", "four", "five"]
-SCALE = torch.tensor(100.0)
 
 
 def images(split):
@@ -44,7 +38,7 @@ class Step(NamedTuple):
 def step(head, optimiser, image, text):
     """One step on all images of a view (N, D)."""
     logits = head(image, text, SCALE)
-    loss, penalty = F.cross_entropy(logits, BANK.labels), head.penalty()
+    loss, penalty = F.cross_entropy(logits, BANK.labels[0]), head.penalty()
     optimiser.zero_grad()
     (loss + penalty).backward()
     optimiser.step()

@@ -44,7 +44,7 @@ def test_run_is_the_references():
 @pytest.mark.parametrize("steps", [9, 10, 25])
 def test_alpha_goes_by_the_sum_of_all_gradients_every_tenth_step(steps):
     """Loop by loop, in float64, with gradients written out: softmax minus one-hot."""
-    image, text, labels = of_length_1(BANK.views[0]).double(), of_length_1(BANK.text).mean(1), BANK.labels
+    image, text, labels = of_length_1(BANK.views[0]).double(), of_length_1(BANK.text).mean(1), BANK.labels[0]
     text = of_length_1(text).double()
     weight = torch.stack([image[labels == c].sum(0) for c in range(5)])
     bias, alpha = built().bias.detach().double(), built().alpha.detach().double()
@@ -80,8 +80,8 @@ def test_goes_on_from_its_optimisers_state():
 
 
 def test_classes_without_an_image_take_no_part_in_alpha():
-    labels = BANK.labels[BANK.labels != 2]
-    image, text = of_length_1(BANK.views[0][BANK.labels != 2]), of_length_1(BANK.text[:, 0])
+    labels = BANK.labels[0][BANK.labels[0] != 2]
+    image, text = of_length_1(BANK.views[0][BANK.labels[0] != 2]), of_length_1(BANK.text[:, 0])
     own = [float((image[labels == c] @ text[c]).mean()) for c in (0, 1, 3, 4)]
     assert first_alpha(image, labels, text) == pytest.approx(250 * np.mean(own), rel=1e-5)
 
