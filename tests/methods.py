@@ -11,7 +11,7 @@ import torch
 
 from modprompt.clips.build import layers_of
 from modprompt.methods.templates import DIVERSE
-from tests import plain_dpl, plain_mpl
+from tests import plain_dpl, plain_mpl, plain_teachers
 from tests import plain_neighbours as plain
 
 
@@ -24,6 +24,8 @@ class Method(NamedTuple):
     logits: the plain implementation: (clip_model, params, tokens, images, name_lengths) -> (B, C); None for none.
     parameters: the paper's formula for these settings; None for none.
     more: other KEY VALUE words.
+    step: the plain step of those whose gradients are not cross entropy's: (clip_model, params, tokens, images, labels,
+        name_lengths, names) -> (loss, gradients).
     """
 
     trainer: str
@@ -34,6 +36,7 @@ class Method(NamedTuple):
     logits: Optional[Callable]
     parameters: Optional[int]
     more: tuple = ()
+    step: Optional[Callable] = None
 
     @property
     def words(self):
@@ -124,6 +127,26 @@ METHODS = {
         "",
         plain.cocoop,
         3 * T + (E * (E // 16) + E // 16) + (E // 16 * T + T),
+    ),
+    "kgcoop": Method(
+        "KgCoOp",
+        "KGCOOP",
+        {"CTX_INIT": "True", "W": 8},
+        "prompt_learner",
+        "",
+        _coop("end"),
+        4 * T,
+        step=plain_teachers.kgcoop,
+    ),
+    "prograd": Method(
+        "ProGrad",
+        "PROGRAD",
+        {"CTX_INIT": "True", "N_CTX": 7, "LAMBDA": 0.8, "T": 2},
+        "prompt_learner",
+        "",
+        _coop("end"),
+        7 * T,
+        step=plain_teachers.prograd,
     ),
     "alvlm": Method(
         "ALVLM",

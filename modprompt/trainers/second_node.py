@@ -69,7 +69,7 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
         UserError: on a value that its repository knows and this method does not.
     """
     found: List[Tuple[str, Given]] = []
-    said = []
+    read, unread, kept = [], [], []
     for key, given in settings.given:
         own = cls.shared.get(key)
         if own is None:
@@ -78,12 +78,13 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
             if as_text(given.value) != own.value:
                 raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}")
         elif not own:
-            said.append(f"{key}: nothing reads it, here as in the repository that has it")
+            unread.append(key)
         elif f"{cls.node}.{own}" in settings:
-            said.append(f"{key}: {cls.node}.{own} is given itself")
+            kept.append(f"{cls.node}.{own}")
         else:
             found.append((f"{cls.node}.{own}", given))
-            said.append(f"{key} is {cls.node}.{own} {as_text(given.value)}")
-    if said:
-        print(f"{name}: {'; '.join(dict.fromkeys(said))}")
+            read.append(f"{key} is {cls.node}.{own} {as_text(given.value)}")
+    if read or unread or kept:
+        parts = {"": read, "given itself: ": kept, "read by nothing, here as in the repository: ": unread}
+        print(f"{name}: {'; '.join(what + ', '.join(dict.fromkeys(keys)) for what, keys in parts.items() if keys)}")
     return Settings(tuple(found))

@@ -54,6 +54,8 @@ ON_RESNETS = {  # with options of their own: the text side has two layers
     "coop_end": [],
     "cocoop": [],
     "alvlm": [],
+    "kgcoop": [],
+    "prograd": [],
     "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
     "ZeroshotCLIP": [],
 }

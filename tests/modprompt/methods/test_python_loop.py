@@ -11,6 +11,7 @@ from modprompt.trainers.nodes import method_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import SAID
 from tests.methods import METHODS, some_slow
+from tests.modprompt.trainers.test_methods import LOSSES
 
 SELF_REGULARISED = METHODS["mpl"]._replace(
     options={
@@ -39,7 +40,7 @@ class Seen:
         def stepping(trainer, batch):
             summary = step(trainer, batch)
             self.batches.append(
-                (batch["img"].clone(), batch["label"].clone(), summary.get("loss", summary.get("loss_train")))
+                (batch["img"].clone(), batch["label"].clone(), next(summary[key] for key in LOSSES if key in summary))
             )
             return summary
 
@@ -64,7 +65,7 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
 
     torch.set_rng_state(seen.draws)
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
-    model = method.on(clip_model, names, epochs=2)
+    model = method.on(clip_model, names, dataset="EuroSAT", epochs=2)
     if prec == "bf16":
         model.to(torch.bfloat16)
     optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=1, momentum=0.9, weight_decay=5e-4)

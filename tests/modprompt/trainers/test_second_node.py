@@ -1,4 +1,4 @@
-"""TRAINER.COOPAL of PCB's repository as the settings that it stands for."""
+"""Nodes as repositories have them: TRAINER.COOPAL as what it stands for, shared nodes as a method's own settings."""
 
 import pytest
 from dassl.config import get_cfg_default
@@ -107,3 +107,62 @@ def test_help_lists_both_nodes(capsys):
     assert "TRAINER.COOP.N_CTX" in text
     assert "TRAINER.COOPAL.GAMMA" in text
     assert "SEARCH.ON" not in text
+
+
+def test_settings_of_a_shared_node_are_the_methods_own_and_one_line_says_so(tmp_path, capsys):
+    file = tmp_path / "vit_b16_ep100_ctxv1.yaml"  # as KgCoOp's repository has it
+    file.write_text("TRAINER:\n  COOP:\n    CTX_INIT: True\n")
+    given = [
+        "DATASET.NAME",
+        "Digits",
+        "TRAINER.COOP.N_CTX",
+        4,
+        "TRAINER.COOP.W",
+        8.0,
+        "TRAINER.COOP.ALPHA",
+        1.0,
+        "TRAINER.COCOOP.PREC",
+        "fp32",
+    ]
+    cfg = built("--config-file", file, *given, "TRAINER.COOP.PREC", "fp32", trainer="KgCoOp")
+    node = cfg.TRAINER.KGCOOP
+    assert (node.CTX_INIT, node.N_CTX, node.W, node.PREC) == ("True", 4, 8.0, "fp32")
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("KgCoOp: ")]
+    assert said == [
+        "KgCoOp: TRAINER.COOP.CTX_INIT is TRAINER.KGCOOP.CTX_INIT True, TRAINER.COOP.N_CTX is TRAINER.KGCOOP.N_CTX 4, "
+        "TRAINER.COOP.W is TRAINER.KGCOOP.W 8, TRAINER.COOP.PREC is TRAINER.KGCOOP.PREC fp32; "
+        "read by nothing, here as in the repository: TRAINER.COOP.ALPHA, TRAINER.COCOOP.PREC"
+    ]
+
+
+def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
+    file = tmp_path / "rn50.yaml"
+    file.write_text("LOSS:\n  NAME: prograd\n  T: 2.0\n  GM: False\nTRAINER:\n  COOP:\n    CTX_INIT: True\n")
+    given = ["DATASET.NAME", "Digits", "LOSS.LAMBDA", 0.8, "TRAINER.PROGRAD.T", 1.5]
+    node = built("--config-file", file, *given, trainer="ProGrad").TRAINER.PROGRAD
+    assert (node.CTX_INIT, node.LAMBDA, node.T) == ("True", 0.8, 1.5)
+    out = capsys.readouterr().out
+    assert "; given itself: TRAINER.PROGRAD.T; read by nothing, here as in the repository: LOSS.GM\n" in out
+    assert "LOSS.NAME" not in out
+
+
+@pytest.mark.parametrize(("value", "kept"), [("True", "True"), ("False", "False"), ("a photo", "a photo")])
+def test_true_and_false_are_texts_of_a_switch(value, kept):
+    assert kept == built("TRAINER.PROGRAD.CTX_INIT", value, trainer="ProGrad").TRAINER.PROGRAD.CTX_INIT
+
+
+@pytest.mark.parametrize(
+    ("trainer", "words", "message"),
+    [
+        ("ProGrad", ["LOSS.NAME", "kd"], "command line: LOSS.NAME must be prograd for ProGrad, got 'kd'"),
+        ("CoOp", ["LOSS.NAME", "prograd"], "command line: there is no config key 'LOSS.NAME'"),
+        ("CoOp", ["TRAINER.COOP.CTX_INIT", "True"], "TRAINER.COOP.CTX_INIT: must be a text, got 'True'"),
+        ("CoOp", ["TRAINER.COOP.W", "8"], "there is no config key 'TRAINER.COOP.W'"),
+        ("KgCoOp", ["TRAINER.COOP.N_CTX", "four"], "TRAINER.KGCOOP.N_CTX: must be a whole number, got 'four'"),
+    ],
+)
+def test_faults_of_shared_nodes_are_one_line(trainer, words, message):
+    with pytest.raises(UserError) as found:
+        built(*words, trainer=trainer)
+    assert message in str(found.value)
+    assert "\n" not in str(found.value)

@@ -9,26 +9,12 @@ from modprompt.engine.model import Output
 from modprompt.methods.groups import LearnedText
 from modprompt.methods.table import METHODS
 from modprompt.training.class_teacher import ClassTeacher
+from tests import plain_teachers
 from tests.conftest import random_clip
 from tests.methods import small, some_slow
 
 NAMES = ["river", "annual crop land", "forest"]
 WITH_TEXT = [row.method for row in METHODS if issubclass(row.method, LearnedText)]
-
-
-def plain_class_features(clip_model, template):
-    """Unit features (C, E) by the stock CLIP, one class at a time."""
-    from clip import clip
-
-    with torch.no_grad():
-        each = [clip_model.encode_text(clip.tokenize(template.replace("{}", name)))[0] for name in NAMES]
-    return torch.stack([feature / feature.norm() for feature in each])
-
-
-def plain_distance(text, teacher):
-    """One minus the mean over classes of their cosines, each by hand."""
-    cosines = [(t * t0).sum() / (t.norm() * t0.norm()) for t, t0 in zip(text, teacher)]
-    return 1 - sum(cosines) / len(cosines)
 
 
 def batch(clip_model):
@@ -45,8 +31,8 @@ def test_the_weighted_distance_is_added_to_any_methods_loss(cls):
     torch.manual_seed(1)
     on = small(cls, clip_model, kg_weight=8.0).on(clip_model, NAMES, dataset="EuroSAT", epochs=2)
     text = on.output(images).text
-    teacher = plain_class_features(clip_model, on.method.template("EuroSAT"))
-    each = [plain_distance(one, teacher) for one in (text if text.dim() == 3 else text[None])]
+    teacher = plain_teachers.teacher(clip_model, NAMES, on.method.template("EuroSAT"))
+    each = [plain_teachers.distance(one, teacher) for one in (text if text.dim() == 3 else text[None])]
     expected = off.loss(images, labels) + 8 * sum(each) / len(each)
     assert on.loss(images, labels).item() == pytest.approx(expected.item(), abs=1e-5)
 
@@ -68,7 +54,9 @@ def test_class_features_of_images_count_for_each_image():
     text = F.normalize(torch.randn(4, 3, 8), dim=-1)
     teacher = F.normalize(torch.randn(3, 8), dim=-1)
     found = ClassTeacher(teacher)(Output(text, text, text), text, text)
-    assert found.item() == pytest.approx(sum(plain_distance(one, teacher) for one in text).item() / 4, abs=1e-6)
+    assert found.item() == pytest.approx(
+        sum(plain_teachers.distance(one, teacher) for one in text).item() / 4, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(

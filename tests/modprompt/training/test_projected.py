@@ -9,31 +9,18 @@ import torch
 from modprompt import MPL, CoOp, UserError
 from modprompt.programs import left_as_found
 from modprompt.training.projected import project
+from tests import plain_teachers
 from tests.conftest import random_clip
 from tests.methods import small, some_slow
-from tests.modprompt.training.test_class_teacher import NAMES, WITH_TEXT, batch, plain_class_features
-
-
-def plain_project(a, b, weight):
-    """ProGrad's step for one parameter, as its paper has it."""
-    direction = b / b.norm()
-    return a - weight * (a * direction).sum() * direction if (a * direction).sum() < 0 else a
+from tests.modprompt.training.test_class_teacher import NAMES, WITH_TEXT, batch
 
 
 def plain_goal(clip_model, images, template):
     """The stock CLIP's logits."""
-    teacher = plain_class_features(clip_model, template)
+    teacher = plain_teachers.teacher(clip_model, NAMES, template)
     with torch.no_grad():
         image = clip_model.encode_image(images)
         return clip_model.logit_scale.exp() * image / image.norm(dim=-1, keepdim=True) @ teacher.t()
-
-
-def plain_divergence(output, goal, temperature):
-    """T^2 times the cross entropy of the softmax of both logits, image by image."""
-    total = 0
-    for student, wanted in zip(output.logits, goal):
-        total = total - ((wanted / temperature).softmax(0) * (student / temperature).log_softmax(0)).sum()
-    return temperature**2 * total / len(goal)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +41,7 @@ def test_a_tensor_is_one_vector_and_keeps_its_shape_and_type():
     torch.manual_seed(0)
     a, b = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
     b = b if (a * b).sum() < 0 else -b
-    torch.testing.assert_close(project(a, b, 0.8), plain_project(a, b, 0.8))
+    torch.testing.assert_close(project(a, b, 0.8), plain_teachers.project(a, b, 0.8))
     assert project(a.half(), b.half(), 0.8).dtype == torch.float16
 
 
@@ -77,11 +64,11 @@ def rivals(cls, clip_model, chunk=0, seed=1):
     labels = goal.argmin(dim=1)
     output = model.output(images)
     a = torch.autograd.grad(model.objective._replace(rule=None).loss(output, images, labels), learned)
-    kl = plain_divergence(model.output(images), goal, 2.0)
+    kl = plain_teachers.divergence(model.output(images).logits, goal, 2.0)
     b = torch.autograd.grad(kl, learned)
     if chunk:
         model.limit_text(chunk)
-    return model, images, labels, kl, [plain_project(one, two, 0.8) for one, two in zip(a, b)], list(zip(a, b))
+    return model, images, labels, kl, [plain_teachers.project(one, two, 0.8) for one, two in zip(a, b)], list(zip(a, b))
 
 
 @pytest.mark.parametrize("chunk", [0, 1])

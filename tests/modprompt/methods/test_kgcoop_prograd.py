@@ -1,0 +1,145 @@
+"""What KgCoOp and ProGrad start from, draw and read; their steps are held by tests/modprompt/training and trainers."""
+
+import pytest
+import torch
+from torch import nn
+
+import modprompt
+from modprompt import KgCoOp, ProGrad, UserError
+from modprompt.clips.build import draw_constructor
+from modprompt.clips.tokens import token_ids
+from tests import plain_teachers
+from tests.conftest import random_clip
+
+NAMES = ["cat", "golden retriever"]
+PETS = "a type of pet, a photo of a"
+
+
+@pytest.fixture
+def clip_model():
+    return random_clip(0)
+
+
+def embedded(clip_model, words):
+    return clip_model.token_embedding.weight[token_ids(words)].detach()
+
+
+@pytest.mark.parametrize("given", ["True", "true", True])
+def test_kgcoop_has_words_of_its_own_whatever_the_data_set(given, clip_model):
+    model = KgCoOp(ctx_init=given).on(clip_model, NAMES, dataset="OxfordPets")
+    torch.testing.assert_close(model.prompt_learner.ctx.detach(), embedded(clip_model, "a photo of a"))
+    assert model.prompt_learner.prompt_text.texts == ["a photo of a cat.", "a photo of a golden retriever."]
+
+
+@pytest.mark.parametrize("cls", [KgCoOp, ProGrad])
+def test_false_and_nothing_are_a_random_context_of_single_classes_too(cls, clip_model):
+    for given in ("False", ""):
+        assert cls(ctx_init=given, n_ctx=3).on(clip_model, NAMES).prompt_learner.ctx.shape == (3, 64)
+        assert cls(ctx_init=given, n_ctx=3, csc=True).on(clip_model, NAMES).prompt_learner.ctx.shape == (2, 3, 64)
+
+
+def test_prograd_starts_from_zeros_and_as_many_tokens_as_words(clip_model):
+    model = ProGrad(ctx_init="True", n_ctx=10).on(clip_model, NAMES, dataset="OxfordPets")
+    ctx = model.prompt_learner.ctx.detach()
+    assert len(token_ids(PETS)) == 9  # eight words and a comma
+    assert not ctx[:2].any()
+    torch.testing.assert_close(ctx[2:], embedded(clip_model, PETS)[:8])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words", "fixed"),
+    [("OxfordPets", PETS, ["a"]), ("Food101", "a type of food, a photo of", ["of"]), ("SUN397", "a photo of a", [])],
+)
+def test_the_last_word_stays_behind_the_context_at_a_comma(dataset, words, fixed, clip_model):
+    """Logits are those of a prompt put together by hand: start, context, the fixed word, the name."""
+    from clip import clip
+
+    model = ProGrad(ctx_init="True", n_ctx=9).on(clip_model, NAMES, dataset=dataset)
+    with torch.no_grad():
+        model.prompt_learner.ctx.normal_()
+    images = torch.randn(2, 3, 32, 32)
+    texts = [" ".join(["X"] * 9 + fixed + [f"{name}."]) for name in NAMES]
+    tokens = torch.cat([clip.tokenize(text) for text in texts])
+    with torch.no_grad():
+        expected = plain_teachers.plain.coop(clip_model, {"ctx": model.prompt_learner.ctx}, tokens, images, [1, 2])
+        torch.testing.assert_close(model.eval()(images), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_other_classes_have_the_words_of_their_own_data_set(clip_model):
+    model = ProGrad(ctx_init="True", n_ctx=9).on(clip_model, NAMES, dataset="OxfordPets")
+    assert model.with_classes(["dog"]).prompt_learner.prompt_text.texts == [f"X {PETS} dog."]
+    other = model.with_classes(["dog"], dataset="DescribableTextures")
+    assert other.prompt_learner.prompt_text.texts == ["X X X X X X a texture of dog."]
+    assert other.prompt_learner.ctx is model.prompt_learner.ctx
+
+
+def test_own_images_have_the_template_that_is_given(clip_model):
+    method = ProGrad(ctx_init="True", n_ctx=4, teacher_template="a scan of {}.")
+    assert method.on(clip_model, NAMES).prompt_learner.prompt_text.texts[0] == "X a scan of cat."
+
+
+def test_draws_are_the_references(clip_model):
+    """KgCoOp: context, bias, a second CLIP, dead layers. ProGrad: a second CLIP, context."""
+    torch.manual_seed(3)
+    found = KgCoOp(n_ctx=2).on(clip_model, NAMES).prompt_learner.ctx.detach()
+    after = torch.rand(4)
+    torch.manual_seed(3)
+    assert torch.equal(found, nn.init.normal_(torch.empty(2, 64), std=0.02))
+    nn.init.normal_(torch.empty(1, 512), std=0.02)
+    draw_constructor(clip_model)
+    nn.Linear(512, 512), nn.Linear(512, 128, bias=False), nn.Linear(128, 512, bias=False)
+    assert torch.equal(torch.rand(4), after)
+
+    torch.manual_seed(3)
+    found = ProGrad(n_ctx=2).on(clip_model, NAMES).prompt_learner.ctx.detach()
+    after = torch.rand(4)
+    torch.manual_seed(3)
+    draw_constructor(clip_model)
+    assert torch.equal(found, nn.init.normal_(torch.empty(2, 64), std=0.02))
+    assert torch.equal(torch.rand(4), after)
+
+
+def test_a_checkpoint_of_kgcoops_repository_loads_without_its_dead_layers(clip_model, tmp_path):
+    ctx = torch.randn(4, 64)
+    state = {
+        "ctx": ctx,
+        "bias_vectors": torch.zeros(1, 512),
+        "token_prefix": torch.zeros(5, 1, 64),
+        "token_suffix": torch.zeros(5, 72, 64),
+        "meta_net.linear1.weight": torch.zeros(512, 512),
+        "meta_net.linear1.bias": torch.zeros(512),
+    }
+    torch.save({"state_dict": state, "epoch": 100}, tmp_path / "model.pth.tar-100")
+    model = modprompt.load(tmp_path / "model.pth.tar-100", clip_model, method=KgCoOp(ctx_init="True"), names=NAMES)
+    assert torch.equal(model.prompt_learner.ctx, ctx)
+    with pytest.raises(UserError, match="the file also has bias_vectors"):
+        modprompt.load(tmp_path / "model.pth.tar-100", clip_model, method=modprompt.CoOp(n_ctx=4), names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: KgCoOp(kg_weight=-1.0), "W must be a number from 0 up, got -1"),
+        (lambda: ProGrad(prograd_lambda=-1.0), "LAMBDA must be a number from 0 up, got -1"),
+        (lambda: ProGrad(prograd_t=0.0), "T must be more than 0, got 0"),
+        (lambda: ProGrad(teacher_template="a photo"), "TEACHER_TEMPLATE must have {} where the class name goes"),
+        (
+            lambda: ProGrad(ctx_init="True", n_ctx=7).on(random_clip(0), NAMES, dataset="OxfordPets"),
+            f"N_CTX must be at least 8, the number of words of '{PETS}', got 7",
+        ),
+        (lambda: ProGrad(ctx_init="a photo of a", n_ctx=3).on(random_clip(0), NAMES), "N_CTX must be at least 4"),
+        (lambda: KgCoOp(n_ctx=0).on(random_clip(0), NAMES), "N_CTX must be at least 1, got 0"),
+    ],
+)
+def test_bad_settings_are_one_line(make, message):
+    with pytest.raises(UserError) as found:
+        make()
+    assert message in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_what_is_not_used_is_warned_of():
+    with pytest.warns(UserWarning, match="TRAINER.KGCOOP.N_CTX 7 is not used: CTX_INIT has 4 words"):
+        KgCoOp(ctx_init="True", n_ctx=7)
+    with pytest.warns(UserWarning, match="TRAINER.PROGRAD.CSC is not used: CTX_INIT gives all classes one context"):
+        ProGrad(ctx_init="True", csc=True)
