@@ -34,6 +34,8 @@ SMALL = {
     "coop_middle_csc": 201,
     "coop_front_words": 201,
     "alvlm": 207,
+    "kgcoop": 231,
+    "prograd": 600,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
     "maple_random": 288,
