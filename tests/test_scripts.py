@@ -236,6 +236,7 @@ def typed(tmp_path):
         ("coop/xd_train.sh", "CoOp", "CoOp/vit_b16_ep50_ctxv1"),
         ("cocoop/base2new_train.sh", "CoCoOp", "CoCoOp/vit_b16_c4_ep10_batch1_ctxv1"),
         ("kgcoop/base2new_train.sh", "KgCoOp", "KgCoOp/vit_b16_ep100_ctxv1"),
+        ("tcp/base2new_train.sh", "TCP", "TCP/vit_b16_ep100_ctxv1"),
         ("prograd/base2new_train.sh", "ProGrad", "ProGrad/rn50_ep100"),
         ("prograd/few_shot.sh", "ProGrad", "ProGrad/rn50"),
         ("prograd/xd_train.sh", "ProGrad", "ProGrad/rn50_ep50"),

@@ -65,12 +65,12 @@ METHODS: Tuple[Row, ...] = (
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
     Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT),
     Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT),
+    Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
     Row("DPLSearch", "dpl_search", PROMPTS, "DPLSearch"),
     Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),
     Row("TrainerSupernet", "dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
-    Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it takes
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )

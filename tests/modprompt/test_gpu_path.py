@@ -35,6 +35,7 @@ SMALL = {
     "coop_front_words": 201,
     "alvlm": 207,
     "kgcoop": 231,
+    "tcp": 1,
     "prograd": 600,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
@@ -58,6 +59,7 @@ ON_RESNETS = {  # with options of their own: the text side has two layers
     "alvlm": [],
     "kgcoop": [],
     "prograd": [],
+    "tcp": ["TRAINER.TCP.LAYER", "1"],
     "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
     "ZeroshotCLIP": [],
 }

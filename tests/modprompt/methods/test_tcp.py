@@ -110,9 +110,9 @@ def test_draws_are_the_references(clip_model):
     assert torch.equal(torch.rand(4), after)
 
 
-@pytest.mark.parametrize("given", ["True", "itap_of_my"])
+@pytest.mark.parametrize("given", ["True", "some_picture_of"])
 def test_words_are_what_the_context_starts_from_in_any_template(given, clip_model):
-    words = {"True": "a photo of a"}.get(given, "itap of my")
+    words = {"True": "a photo of a"}.get(given, "some picture of")
     learner = TCP(ctx_init=given, layer=2).on(clip_model, NAMES, dataset="Food101").prompt_learner
     torch.testing.assert_close(learner.ctx.detach(), clip_model.token_embedding.weight[token_ids(words)].detach())
     assert learner.prompt_text.texts[0] == f"{'X ' * len(learner.ctx)}cat, a type of food."
