@@ -11,7 +11,7 @@ import torch
 
 from modprompt.clips.build import layers_of
 from modprompt.methods.templates import DIVERSE
-from tests import plain_dpl, plain_mpl, plain_teachers
+from tests import plain_dpl, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain
 
 
@@ -55,7 +55,9 @@ def small(cls, clip_model=None, **settings):
     layers = dict(zip(("lengths_text", "lengths_vision"), (3, 3) if clip_model is None else layers_of(clip_model)))
     lengths = {name: (LENGTHS * n)[:n] for name, n in layers.items()}
     fields = {one.field for one in cls.settings()}
-    fitting = {name: value for name, value in {**dict.fromkeys(DEPTH, 2), **lengths}.items() if name in fields}
+    fitting = {
+        name: value for name, value in {**dict.fromkeys(DEPTH, 2), "layer": 1, **lengths}.items() if name in fields
+    }
     return cls(**{**fitting, **settings})
 
 
@@ -94,6 +96,17 @@ def _dpl_ensemble(clip_model, params, tokens, images, name_lengths):
 def _dpl_search(clip_model, params, tokens, images, name_lengths):
     names = {"alphas.vision": "alpha_img", "alphas.text": "alpha_txt"}
     return plain_dpl.logits(clip_model, {names.get(key, key): value for key, value in params.items()}, tokens, images)
+
+
+def _tcp(clip_model, params, tokens, images, name_lengths):
+    """`X X X X NAME.` has the names in it."""
+    from clip import clip
+
+    names = [clip._tokenizer.decode(row[5 : int(row.argmax()) - 1].tolist()).strip() for row in tokens]
+    made = plain_tcp.class_tokens(params, plain_teachers.teacher(clip_model, names, plain_teachers.CENTERED))
+    text = plain_tcp.text_features(clip_model, params, made, tokens, [(0, 4), (0, 0), (4, 4), (0, 0)])
+    image = clip_model.encode_image(images)
+    return clip_model.logit_scale.exp() * image @ text.T / image.norm(dim=-1, keepdim=True)
 
 
 T, V, E, C = 64, 128, 32, 5  # widths, and base classes of the EuroSAT-shaped tree
@@ -147,6 +160,16 @@ METHODS = {
         _coop("end"),
         7 * T,
         step=plain_teachers.prograd,
+    ),
+    "tcp": Method(
+        "TCP",
+        "TCP",
+        {"LAYER": 2},
+        "prompt_learner",
+        "",
+        _tcp,
+        4 * T + (E * (E // 4) + E // 4) + (E // 4 * 4 * T + 4 * T),
+        step=plain_tcp.step,
     ),
     "alvlm": Method(
         "ALVLM",

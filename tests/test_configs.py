@@ -30,6 +30,8 @@ KNOWN = {  # as users of the CoOp, MaPLe, PromptSRC and official MPL repositorie
     "vit_b16_c2_ep50_batch4_4+4ctx_few_shot",
     "MPL": "vit_b4_c1_add2_rm1 vit_b4_c1_add2_rm1_cross_datasets",
     "ALVLM": "rn50 rn101 vit_b16 vit_b32",
+    "KgCoOp": "vit_b16_ep100_ctxv1 rn50_ep100",
+    "ProGrad": "rn50 rn50_ep50 rn50_ep100",
     "DPL": "vit_b16_ep40_batch4",
     "DPLSearch": "vit_b16_c6_ep80_batch4",
 }
@@ -48,7 +50,8 @@ def test_known_names_are_there_and_say_the_truth(trainer):
             if part.startswith("batch"):
                 assert int(part[5:]) == cfg.DATALOADER.TRAIN_X.BATCH_SIZE, name
             if part == "ctxv1":
-                assert cfg.TRAINER[trainer.upper()].CTX_INIT == "a photo of a", name
+                words = "True" if trainer == "KgCoOp" else "a photo of a"
+                assert words == cfg.TRAINER[trainer.upper()].CTX_INIT, name
         if trainer == "CoOp" and "ep" not in name and "val" not in name:
             assert cfg.OPTIM.MAX_EPOCH == 200
 
@@ -84,6 +87,12 @@ def test_settings_of_the_neighbours():
     rate, src = node("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
     assert (rate, src.N_CTX_TEXT, src.PROMPT_DEPTH_TEXT, src.GPA_MEAN, src.GPA_STD) == (0.0025, 4, 9, 15, 1)
     assert (src.TEXT_LOSS_WEIGHT, src.IMAGE_LOSS_WEIGHT, src.LOGITS_LOSS_WEIGHT) == (25, 10, 1)
+    rate, kg = node("KgCoOp", "vit_b16_ep100_ctxv1")
+    assert (rate, kg.W, kg.CTX_INIT) == (0.002, 8.0, "True")
+    rate, prograd = node("ProGrad", "rn50_ep100")
+    assert (rate, prograd.LAMBDA, prograd.T, prograd.N_CTX, prograd.CTX_INIT) == (0.002, 1.0, 1.0, 16, "True")
+    rate, tcp = node("TCP", "vit_b16_ep100_ctxv1")
+    assert (rate, tcp.W, tcp.EPS, tcp.LAYER, tcp.N_CTX, tcp.N_CLASS, tcp.CTX_INIT) == (0.002, 8.0, 1e-3, 8, 4, 4, "False")
     _, both = node("MPL", "vit_b4_c1_add2_rm1_selfreg_ep20")
     assert (both.N_ADD_OP, both.TEXT_LOSS_WEIGHT, both.IMAGE_LOSS_WEIGHT, both.LOGITS_LOSS_WEIGHT) == (2, 25, 10, 1)
 

@@ -183,10 +183,12 @@ def test_only_links_stand_in_the_folders_of_methods():
         "cocoop",
         "dpl",
         "independent-vlp",
+        "kgcoop",
         "language-prompting",
         "lpplusplus",
         "maple",
         "mpl",
+        "prograd",
         "promptsrc",
         "trainersubnet",
         "trainersupernet",
@@ -235,6 +237,11 @@ def typed(tmp_path):
         ("coop/base2new_train.sh", "CoOp", "CoOp/vit_b16_ctxv1"),
         ("coop/xd_train.sh", "CoOp", "CoOp/vit_b16_ep50_ctxv1"),
         ("cocoop/base2new_train.sh", "CoCoOp", "CoCoOp/vit_b16_c4_ep10_batch1_ctxv1"),
+        ("kgcoop/base2new_train.sh", "KgCoOp", "KgCoOp/vit_b16_ep100_ctxv1"),
+        ("tcp/base2new_train.sh", "TCP", "TCP/vit_b16_ep100_ctxv1"),
+        ("prograd/base2new_train.sh", "ProGrad", "ProGrad/rn50_ep100"),
+        ("prograd/few_shot.sh", "ProGrad", "ProGrad/rn50"),
+        ("prograd/xd_train.sh", "ProGrad", "ProGrad/rn50_ep50"),
         ("maple/base2new_train_maple.sh", "MaPLe", "MaPLe/vit_b16_c2_ep5_batch4_2ctx"),
         ("maple/xd_train_maple.sh", "MaPLe", "MaPLe/vit_b16_c2_ep5_batch4_2ctx_cross_datasets"),
         ("independent-vlp/base2new_train_ivlp.sh", "IVLP", "IVLP/vit_b16_c2_ep5_batch4_2+2ctx"),
@@ -289,6 +296,30 @@ def test_scripts_of_claps_reference(typed, tmp_path):
     for seed, line in enumerate(tests, start=1):
         assert f"--eval-only --model-dir {tmp_path}/results/eurosat/ADAPTER/{head}/seed{seed} {asked}" in line
         assert "/configs/datasets/dtd.yaml " in line
+
+
+def test_scripts_of_prograds_reference(typed, tmp_path):
+    lines = typed("prograd/prograd.sh", "eurosat", "rn50_ep100", "end", 16, 4, "False")
+    for seed, line in enumerate(lines, start=1):
+        assert f"--seed {seed} " in line
+        assert f"/results/eurosat/ProGrad/rn50_ep100_4shots/nctx16_cscFalse_ctpend/seed{seed} " in line
+        assert "TRAINER.PROGRAD.N_CTX 16 TRAINER.PROGRAD.CSC False TRAINER.PROGRAD.CLASS_TOKEN_POSITION end " in line
+    assert len(lines) == 3
+    lines = typed("prograd/base2new_train_prograd.sh", "eurosat", "OPTIM.MAX_EPOCH", 1)
+    assert len(lines) == 3
+    for seed, line in enumerate(lines, start=1):
+        folder = tmp_path / f"results/base2new/train_base/eurosat/shots_4/ProGrad/rn50_ep100/seed{seed}"
+        assert f"--output-dir {folder} " in line
+        assert line.endswith("DATASET.NUM_SHOTS 4 DATASET.SUBSAMPLE_CLASSES base OPTIM.MAX_EPOCH 1")
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text("{}")
+        trained = tmp_path / f"results/imagenet/ProGrad/rn50_ep50_4shots/nctx16_cscFalse_ctpend/seed{seed}"
+        trained.mkdir(parents=True)
+        (trained / "result.json").write_text("{}")
+    lines = typed("prograd/base2new_test_prograd.sh", "eurosat")
+    assert ["/test_new/eurosat/shots_4/ProGrad/" in line and "--eval-only" in line for line in lines] == [True] * 3
+    lines = typed("prograd/eval.sh", "imagenetv2", "rn50_ep50")
+    assert ["/results/evaluation/ProGrad/rn50_ep50_4shots/" in line for line in lines] == [True] * 3
 
 
 @pytest.mark.parametrize(("mode", "where"), [("none", ""), ("AS", ""), ("AE", ""), ("AS", "phrases"), ("AE", "/there")])

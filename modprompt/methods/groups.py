@@ -9,6 +9,7 @@ from modprompt.fields import Steps, setting
 from modprompt.methods import templates
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.templates import DIVERSE
 from modprompt.training.average import GaussianAverage
 from modprompt.training.class_teacher import ClassTeacher, LogitsTeacher
 from modprompt.training.objective import Objective, Term
@@ -138,6 +139,6 @@ class Regularised(Method):
         before = super().objective(model)
         if not any(self.weights()):
             return before
-        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, templates.DIVERSE)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
         frozen = FrozenCLIP(model.clip_model, model.stream)
         return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))

@@ -34,6 +34,9 @@ SMALL = {
     "coop_middle_csc": 201,
     "coop_front_words": 201,
     "alvlm": 207,
+    "kgcoop": 231,
+    "tcp": 1,
+    "prograd": 600,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
     "maple_random": 288,
@@ -56,6 +59,7 @@ ON_RESNETS = {  # with options of their own: the text side has two layers
     "alvlm": [],
     "kgcoop": [],
     "prograd": [],
+    "tcp": ["TRAINER.TCP.LAYER", "1"],
     "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
     "ZeroshotCLIP": [],
 }

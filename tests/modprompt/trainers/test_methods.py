@@ -408,10 +408,13 @@ def test_setting_that_is_not_used_is_warned_of(row, settings, message, command, 
 def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resnet_file, capsys):
     method = METHODS[row]
     depth = [
-        word for key in method.options if key == "PROMPT_DEPTH_TEXT" for word in (f"TRAINER.{method.node}.{key}", 2)
+        word
+        for key, layers in {"PROMPT_DEPTH_TEXT": 2, "LAYER": 1}.items()
+        for word in (f"TRAINER.{method.node}.{key}", layers)
+        if key in method.options
     ]
     words = command(method, *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
-    if method.trainer in ("CoOp", "CoCoOp", "ALVLM", "KgCoOp", "ProGrad") or row == "language_prompting":
+    if method.trainer in ("CoOp", "CoCoOp", "ALVLM", "KgCoOp", "ProGrad", "TCP") or row == "language_prompting":
         assert train.main(words) == 0
         return
     line = refusal(capsys, *words)

@@ -1,0 +1,186 @@
+"""What TCP adds: tokens of single classes in any layers, words behind the name, an optimiser's settings."""
+
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import modprompt
+from modprompt import TCP, UserError
+from modprompt.clips.build import draw_constructor
+from modprompt.clips.tokens import token_ids
+from tests import plain_tcp, plain_teachers
+from tests.conftest import LAYOUTS, lay_out_for, random_clip
+
+NAMES = ["cat", "annual crop land", "x", "photorealistic sea", "dog"]
+PETS = "a photo of a {}, a type of pet."
+STEPS = {  # of four layers
+    "replaced": [[0, 3], [0, 0], [3, 2], [0, 0]],
+    "beside the context": [[0, 3], [0, 2], [0, 0], [0, 0]],
+    "some of both gone": [[0, 3], [0, 2], [4, 0], [0, 0]],
+    "several layers": [[0, 3], [1, 2], [2, 1], [3, 3]],
+    "in the last layer": [[0, 3], [0, 0], [0, 0], [2, 4]],
+}
+
+
+@pytest.fixture
+def clip_model():
+    return random_clip(0, text_layers=4)
+
+
+@pytest.fixture(params=LAYOUTS)
+def layout(request, monkeypatch):
+    """One of the ways in which text sides are computed, on the CPU."""
+    lay_out_for(monkeypatch, request.param)
+
+
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(3, 3, 32, 32, generator=generator), torch.tensor([0, 4, 1])
+
+
+def tokens_of(texts):
+    from clip import clip
+
+    return torch.cat([clip.tokenize(text) for text in texts]).long()
+
+
+def plain_loss(model, texts, teacher_template, steps, weight):
+    clip_model, params = model.clip_model, dict(model.prompt_learner.named_parameters())
+    frozen = plain_teachers.teacher(clip_model, NAMES, teacher_template)
+    made = plain_tcp.class_tokens(params, frozen)
+    text = plain_tcp.text_features(clip_model, params, made, tokens_of(texts), steps)
+    return plain_tcp.loss(clip_model, text, frozen, *batch(), weight)
+
+
+def require_equal(model, expected):
+    parameters = list(model.prompt_learner.parameters())
+    loss = model.loss(*batch())
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    mine, plain = (torch.autograd.grad(one, parameters, allow_unused=True) for one in (loss, expected))
+    largest = max(gradient.abs().max() for gradient in plain)
+    assert all((a - b).abs().max() <= 1e-5 * largest for a, b in zip(mine, plain))
+
+
+@pytest.mark.usefixtures("layout")
+@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize("kind", STEPS)
+def test_loss_and_gradients_are_those_of_one_class_after_the_other(kind, chunk, clip_model):
+    method = TCP(n_ctx=3, schedule_text=STEPS[kind], kg_weight=5.0)
+    model = method.on(clip_model, NAMES, dataset="OxfordPets")
+    model.limit_text(chunk or 1000)
+    require_equal(model, plain_loss(model, [f"X X X {name}, a type of pet." for name in NAMES], PETS, STEPS[kind], 5))
+
+
+@pytest.mark.usefixtures("layout")
+@pytest.mark.parametrize("place", ["behind_start", "before_start"])
+def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(place, clip_model):
+    """UCF101's: "person doing" is shared up to the layer of the class tokens."""
+    template = "a photo of a person doing {}."
+    model = TCP(layer=2, place_text=place).on(clip_model, NAMES, dataset="UCF101")
+    texts = model.prompt_learner.prompt_text.texts
+    assert texts == [template.replace("{}", name) for name in NAMES]
+    if place == "behind_start":
+        require_equal(model, plain_loss(model, texts, template, [(0, 4), (0, 0), (4, 4), (0, 0)], 8))
+    else:
+        assert torch.isfinite(model.loss(*batch()))
+
+
+def test_the_default_is_four_of_each_class_in_place_of_the_context_at_layer_8():
+    clip_model = random_clip(0, text_layers=12)
+    text = TCP().on(clip_model, NAMES).prompt_learner.schedules.text
+    assert text == ((0, 4), *[(0, 0)] * 7, (4, 4), *[(0, 0)] * 3)
+    wide = TCP(n_ctx=6, n_class=2).on(clip_model, NAMES).prompt_learner
+    assert wide.schedules.text[8] == (6, 2)
+    assert wide.prompt_text.texts[0] == "X X X X X X cat."
+
+
+def test_draws_are_the_references(clip_model):
+    """Context, a second CLIP, the network's two layers."""
+    torch.manual_seed(3)
+    learner = TCP(layer=2).on(clip_model, NAMES).prompt_learner
+    after = torch.rand(4)
+    torch.manual_seed(3)
+    assert torch.equal(learner.ctx.detach(), nn.init.normal_(torch.empty(4, 64), std=0.02))
+    draw_constructor(clip_model)
+    linear1, linear2 = nn.Linear(32, 8), nn.Linear(8, 4 * 64)
+    assert torch.equal(learner.meta_net.linear1.weight, linear1.weight)
+    assert torch.equal(learner.meta_net.linear2.bias, linear2.bias)
+    assert torch.equal(torch.rand(4), after)
+
+
+@pytest.mark.parametrize("given", ["True", "some_picture_of"])
+def test_words_are_what_the_context_starts_from_in_any_template(given, clip_model):
+    words = {"True": "a photo of a"}.get(given, "some picture of")
+    learner = TCP(ctx_init=given, layer=2).on(clip_model, NAMES, dataset="Food101").prompt_learner
+    torch.testing.assert_close(learner.ctx.detach(), clip_model.token_embedding.weight[token_ids(words)].detach())
+    assert learner.prompt_text.texts[0] == f"{'X ' * len(learner.ctx)}cat, a type of food."
+
+
+def test_other_classes_have_features_and_words_of_their_own_data_set(clip_model):
+    model = TCP(layer=2).on(clip_model, NAMES, dataset="OxfordPets")
+    other = pickle.loads(pickle.dumps(model)).with_classes(["bird", "bus"], dataset="StanfordCars")
+    assert other.prompt_learner.prompt_text.texts == ["X X X X bird, a type of car", "X X X X bus, a type of car"]
+    frozen = plain_teachers.teacher(clip_model, ["bird", "bus"], "a photo of a {}.")
+    torch.testing.assert_close(other.prompt_learner.class_features, frozen)
+    own = plain_teachers.teacher(clip_model, NAMES, PETS)
+    torch.testing.assert_close(model.prompt_learner.class_features, own)  # as it was
+
+
+def test_features_are_of_exact_weights_beside_rounded_ones(clip_model):
+    exact = plain_teachers.teacher(clip_model, ["bus"], "a photo of a {}.")
+    model = TCP(layer=2).on(clip_model, NAMES).to(torch.bfloat16)
+    torch.testing.assert_close(model.with_classes(["bus"]).prompt_learner.class_features, exact)
+
+
+def test_phrases_of_a_class_have_its_tokens(clip_model, tmp_path):
+    (tmp_path / "phrases.json").write_text('{"cat": ["fur", "a tail"], "dog": ["ears"]}')
+    learner = TCP(layer=2, aspath=str(tmp_path / "phrases.json")).on(clip_model, ["cat", "dog"]).prompt_learner
+    rows = learner().text_additions[2].tokens
+    assert rows.shape == (3, 4, 64)
+    assert torch.equal(rows[0], rows[1])
+    assert not torch.equal(rows[0], rows[2])
+
+
+def test_a_checkpoint_of_the_repository_loads_and_ours_has_its_names(clip_model, tmp_path):
+    model = TCP(layer=2).on(clip_model, NAMES)
+    state = {
+        "ctx": torch.randn(4, 64),
+        "meta_net.linear1.weight": torch.randn(8, 32),
+        "meta_net.linear1.bias": torch.randn(8),
+        "meta_net.linear2.weight": torch.randn(256, 8),
+        "meta_net.linear2.bias": torch.randn(256),
+    }
+    tokens = {"token_prefix": torch.zeros(5, 1, 64), "token_suffix": torch.zeros(5, 72, 64)}
+    torch.save({"state_dict": {**state, **tokens}, "epoch": 50}, tmp_path / "model.pth.tar-50")
+    found = modprompt.load(tmp_path / "model.pth.tar-50", clip_model, method=TCP(layer=2), names=NAMES)
+    assert all(torch.equal(value, state[name]) for name, value in found.prompt_learner.named_parameters())
+    model.save(tmp_path / "own.pt")
+    assert set(torch.load(tmp_path / "own.pt", weights_only=True)["state_dict"]) == set(state)
+    with pytest.raises(UserError, match="the number of tokens of each class is 2 here and 4 in the file"):
+        modprompt.load(tmp_path / "model.pth.tar-50", clip_model, method=TCP(layer=2, n_class=2), names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "dataset", "message"),
+    [
+        ({}, "", "LAYER must be less than 4, the number of text layers of this model, got 8"),
+        ({"layer": 0}, "", "LAYER must be at least 1, got 0"),
+        ({"n_class": 0}, "", "N_CLASS must be at least 1, got 0"),
+        ({"eps": -1.0}, "", "EPS must be a number from 0 up, got -1"),
+        ({"prompt_template": "X X"}, "", "PROMPT_TEMPLATE must have {} where the class name goes, got 'X X'"),
+        (
+            {"layer": 2, "n_ctx": 6},
+            "ImageNet",
+            "N_CTX must be at most 4, the number of tokens in front of the name in 'a photo of a {}.', got 6",
+        ),
+        ({"schedule_text": [[0, 4]]}, "", "SCHEDULE_TEXT must add tokens behind layer 0: those are the class tokens"),
+        ({"schedule_text": [[0, 3], [0, 1]]}, "", "layer 0: must add N_CTX = 4 tokens, adds 3"),
+    ],
+)
+def test_bad_settings_are_one_line(settings, dataset, message, clip_model):
+    with pytest.raises(UserError) as found:
+        TCP(**settings).on(clip_model, NAMES, dataset=dataset)
+    assert message in str(found.value)
+    assert "\n" not in str(found.value)
