@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple, Sequence
 
@@ -64,11 +65,6 @@ def _draw(
     axes: Axes, panel: _Panel, drawn: Sequence[Cost], picked: Chosen, texts: dict[str, str], untrained: set[str]
 ) -> None:
     values = {one.label: panel.value(one) for one in drawn if one.label not in untrained}
-    above = [value for value in values.values() if value]
-    if above and 0 in values.values():
-        axes.set_xscale("symlog", linthresh=min(above) / 10)
-    elif above:
-        axes.set_xscale("log")
     for one in drawn:
         look, cell, value = picked.looks[one.label], one.accuracy, values.get(one.label)
         if cell is None:
@@ -80,5 +76,34 @@ def _draw(
             axes.errorbar([value], [cell.mean], yerr=[cell.std or 0], elinewidth=0.7, label=texts[one.label], **style)
     tidy(axes)
     axes.grid(axis="x", color="0.92")
-    axes.margins(x=0.12)
     axes.set_xlabel(panel.name, fontsize=8)
+    _scale(axes, [value for value in values.values() if value is not None])
+
+
+def _scale(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis over a decade or more, with 0 at its left, if that is among the values."""
+    above = [value for value in values if value]
+    if not above:
+        return
+    spread = max(1.0, (10 * min(above) / max(above)) ** 0.5)
+    low, high = min(above) / spread / 1.5, max(above) * spread * 1.5
+    steps = (1, 2, 5) if high < 50 * low else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    if len(above) < len(values):
+        axes.set_xscale("symlog", linthresh=low, linscale=0.5)
+        axes.set_xlim(-low / 2, high)
+        ticks.append(0.0)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [_short(tick) for tick in ticks], minor=False)
+    axes.minorticks_off()
+
+
+def _short(value: float) -> str:
+    """A number of an axis: 200, 20k, 2M."""
+    for unit, name in ((10**6, "M"), (10**3, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"

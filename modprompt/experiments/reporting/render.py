@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Sequence
 
 from modprompt.experiments.reporting.table import Cell, Row, Section
@@ -9,6 +10,7 @@ from modprompt.storage.tables import shielded
 from modprompt.storage.text import markdown_text, one_line
 
 EMPTY = "-"
+_NUMBERS = re.compile(r"[\d,.]+( (to|\+-) [\d,.]+)?")  # which Markdown takes for nothing else in a table
 _UNITS = {"labels": ""}  # of columns that are no percentages
 
 
@@ -148,7 +150,9 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
 
 def markdown_texts(title: str, about: str, rows: Sequence[Sequence[str]]) -> list[str]:
     """A table of texts with its heading, the names of columns first; nothing without rows."""
-    lines = [f"| {' | '.join(map(markdown_text, row))} |" for row in rows]
+    lines = [
+        f"| {' | '.join(text if _NUMBERS.fullmatch(text) else markdown_text(text) for text in row)} |" for row in rows
+    ]
     return ["", f"## {title}", "", about, "", lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]] if rows else []
 
 
