@@ -11,7 +11,19 @@ import yaml
 from modprompt.experiments.plan.experiment import Experiment
 
 AVERAGE = "average"  # in place of a data set's name: that over all of an experiment
-_OTHER_KEYS = ("protocol", "dataset", "method", "setting", "at", "source", "remark", "where", "H_of", "backbone", "shots")
+_OTHER_KEYS = (
+    "protocol",
+    "dataset",
+    "method",
+    "setting",
+    "at",
+    "source",
+    "remark",
+    "where",
+    "H_of",
+    "backbone",
+    "shots",
+)
 _FEW_SHOT = "few_shot"  # whose columns are shots
 
 
