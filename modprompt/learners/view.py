@@ -9,7 +9,8 @@ from modprompt.errors import UserError
 from modprompt.learners.base import Learner
 from modprompt.runs import checkpoint, descriptions
 from modprompt.runs.checkpoint import Checkpoint
-from modprompt.runs.checkpoint_form import CLASS_TOKENS, PROMPTS_BEFORE, require_learned
+from modprompt.runs.checkpoint_form import CLASS_TOKENS, require_learned
+from modprompt.runs.same import PROMPTS_BEFORE
 from modprompt.runs.settings import apart
 from modprompt.storage.opening import Refused
 from modprompt.storage.versioned import understood

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.runs import descriptions
-from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, MOST_EPOCHS, PROMPTS_BEFORE, RECORD, require_tensors
+from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
+from modprompt.runs.same import PROMPTS_BEFORE
 from modprompt.storage import json_text
 from modprompt.storage.forms import shown
 from modprompt.storage.opening import Refused, read_bytes

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from modprompt.runs import descriptions
+from modprompt.runs.same import PROMPTS_BEFORE
 from modprompt.storage.forms import (
     Form,
     each,
@@ -30,8 +31,7 @@ _MOST_TOKENS = 100_000  # and layers
 _NAME = text(200)
 _DEEPEST = 5
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-PROMPTS_BEFORE = "the prompts before the head"  # in what a method says of itself: which they are, by a hash
-BEHIND = "behind"  # the same: their own method
+BEHIND = "behind"  # in what a method says of itself: the method of the prompts that its head stands behind
 CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
 
 

@@ -17,6 +17,7 @@ from modprompt.storage.opening import PathLike
 from modprompt.storage.seal import content_hash
 from modprompt.storage.versioned import in_the_form_of
 
+PROMPTS_BEFORE = "the prompts before the head"  # in what a run and a checkpoint say of themselves: which, by a hash
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
@@ -150,7 +151,7 @@ def differing_prompts(recorded: object, settings: Mapping[str, Any]) -> List[str
         recorded: what its result says of its method.
         settings: the run's, by dotted key.
     """
-    stated = recorded.get(_PROMPTS_BEFORE) if isinstance(recorded, dict) else None
+    stated = recorded.get(PROMPTS_BEFORE) if isinstance(recorded, dict) else None
     if not stated:
         return []
     from modprompt.runs.checkpoint import checkpoint_of_run  # imports PyTorch

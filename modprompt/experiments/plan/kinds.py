@@ -6,6 +6,8 @@ from typing import Mapping
 
 from modprompt.methods.table import BY_NAME, ZERO_SHOT, kind_of
 
+BEHIND = "prompts + head"  # the group of a head behind a trained prompt learner
+GROUPS = ("", "prompts", "heads", BEHIND)  # of a report, in its order; kinds of methods, mostly
 _OFF = ("", "False", "0", "None")  # how settings that are empty are written
 
 
@@ -25,3 +27,16 @@ def binds(trainer: str, settings: Mapping[str, str]) -> bool:
     if row is None or not row.bound:
         return False
     return all((settings.get(f"{row.node}.{key}", "") not in _OFF) == is_set for key, is_set in row.bound.items())
+
+
+def group_of(trainer: str, options: Mapping[str, str]) -> str:
+    """Under which heading a method stands where a report has several; empty for zero-shot, and one that is not ours.
+
+    Args:
+        trainer: its name.
+        options: of the method, as text by dotted key.
+    """
+    kind = kind_of(trainer)
+    if kind == ZERO_SHOT:
+        return ""
+    return BEHIND if options.get("HEAD.BEHIND", "") not in _OFF else kind

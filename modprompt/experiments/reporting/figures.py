@@ -8,6 +8,8 @@ from typing import Callable, NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import ACTIVE, Experiment
 from modprompt.experiments.reporting.accuracy_figures import bars, gains
+from modprompt.experiments.reporting.cost import costs
+from modprompt.experiments.reporting.cost_figure import accuracy_over_cost
 from modprompt.experiments.reporting.curve_figure import curves
 from modprompt.experiments.reporting.figure_methods import ranked
 from modprompt.experiments.reporting.grid_figure import heat_maps
@@ -31,12 +33,14 @@ def draw(experiment: Experiment, results: Results, sections: Sequence[Section], 
     compares = experiment.protocol not in ("few_shot", ACTIVE) and not experiment.grids
     few_shot = experiment.protocol == "few_shot"
     has_rounds = experiment.protocol == ACTIVE
+    found = costs(experiment, results, sections)
     wanted: dict[str, Callable[[Path], str]] = {
         "bars.png": lambda path: bars(experiment, results, sections, path) if compares else "",
         "gains.png": lambda path: gains(experiment, results, sections, path) if compares else "",
         "curves.png": lambda path: curves(experiment, results, sections, path) if few_shot else "",
         "tokens.png": lambda path: tokens(results, path, ranked(sections)) if not has_rounds else "",
     }
+    wanted["cost.png"] = functools.partial(accuracy_over_cost, experiment, results, sections, found)
     for name, kind in KINDS.items():
         wanted[name] = functools.partial(rounds_figure, kind, results) if has_rounds else lambda path: ""
     for number, (family, keys) in enumerate(experiment.grids.items() if not has_rounds else ()):

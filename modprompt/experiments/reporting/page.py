@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 from typing import Mapping, NamedTuple, Sequence
 
+from modprompt.experiments.reporting import cost
 from modprompt.experiments.reporting.figures import Figure
 from modprompt.experiments.reporting.mistakes import Mistake
 from modprompt.experiments.reporting.origins import COLUMNS, Origin
@@ -28,12 +29,14 @@ class More(NamedTuple):
     origins: by section, rows of the texts of `origins.COLUMNS`.
     mistakes: by data set, the method that they are of, and the gallery.
     attention: by data set, pictures with what they are of.
+    cost: rows of texts, the names of columns first.
     """
 
     mine: Sequence[str] = ()
     origins: Mapping[str, Sequence[Origin]] = {}
     mistakes: Mapping[str, tuple[str, Sequence[Mistake]]] = {}
     attention: Mapping[str, Sequence[Mistake]] = {}
+    cost: Sequence[Sequence[str]] = ()
 
 
 NOTHING_MORE = More()
@@ -51,7 +54,11 @@ def _table(section: Section, mine: Sequence[str] = ()) -> str:
     best = section.best()
     head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in ("method", *section.columns))
     rows = []
+    headings = section.headings()
     for number, row in enumerate(section.rows):
+        if number in headings:
+            heading = f'<th scope="rowgroup" colspan="{len(section.columns) + 1}">{html_text(headings[number])}</th>'
+            rows.append(f'<tr class="group">{heading}</tr>')
         cells = "".join(_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells))
         kind = ' class="mine"' if row.label in mine else ""
         kind = f' class="published" title="{html_text(row.source)}"' if row.source else kind
@@ -67,11 +74,21 @@ def _folded(title: str, content: str) -> str:
     return f"<details><summary>{html_text(title)}</summary>{content}</details>" if content else ""
 
 
-def _origins(rows: Sequence[Origin]) -> str:
-    head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in COLUMNS)
-    body = "".join(f"<tr>{''.join(f'<td>{html_text(text)}</td>' for text in row.texts)}</tr>" for row in rows)
-    table = f'<table class="texts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+def _of_texts(columns: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    head = "".join(f'<th scope="col">{html_text(name)}</th>' for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html_text(text)}</td>' for text in row)}</tr>" for row in rows)
+    table = f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{table}</div>' if rows else ""
+
+
+def _origins(rows: Sequence[Origin]) -> str:
+    return _of_texts(COLUMNS, [row.texts for row in rows], ' class="texts"')
+
+
+def _cost(rows: Sequence[Sequence[str]], place: str) -> str:
+    if not rows:
+        return ""
+    return f'<h2 id="{place}">cost</h2><p class="about">{html_text(cost.ABOUT)}</p>{_of_texts(rows[0], rows[1:])}'
 
 
 def _gallery(pictures: Sequence[Mistake]) -> str:
@@ -117,7 +134,7 @@ def _list(heading: str, lines: Sequence[str]) -> str:
 
 def _anchor(key: str, number: int) -> str:
     """A place in the page by a section's key, where that can be one."""
-    return key if re.fullmatch(r"(?!figures$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
+    return key if re.fullmatch(r"(?!figures$|cost$|table-)[A-Za-z][A-Za-z0-9_-]*", key) else f"table-{number}"
 
 
 def body(
@@ -160,13 +177,16 @@ def body(
     seen = f"<h2>classes and images</h2>{seen}" if seen else ""
     if general:
         links += f'<a href="#{start}figures">figures</a>'
+    if more.cost:
+        links += f'<a href="#{start}cost">cost</a>'
     lists = "".join(_list(heading, lines) for heading, lines in notes.items())
     rest = "".join(
         f"<section>{block}{close}{detail}</section>" for block, close, detail in zip(blocks[1:], own[1:], details[1:])
     )
     return (
         f'<h1>{html_text(title)}</h1><p class="about">{html_text(about)}</p><nav>{links}</nav>'
-        f"{_first(ordered, ''.join(blocks[:1]), general, f'{start}figures')}{''.join(details[:1])}{seen}"
+        f"{_first(ordered, ''.join(blocks[:1]), general, f'{start}figures')}{''.join(details[:1])}"
+        f"{_cost(more.cost, f'{start}cost')}{seen}"
         f'<div class="grid">{rest}</div>{lists}'
     )
 

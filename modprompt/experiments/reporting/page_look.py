@@ -33,6 +33,7 @@ th[aria-sort=ascending] button::after { content: "\\2191"; opacity: 1; }
 .mine td:first-child { box-shadow: inset 3px 0 var(--mine); font-weight: 700; }
 .published { font-style: italic; background: var(--soft); }
 .std { opacity: .65; font-size: .85em; }
+.group th { text-align: left; padding-top: .8rem; }
 .texts th, .texts td { text-align: left; }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
@@ -56,7 +57,8 @@ figcaption, .about, li { font-size: .9rem; overflow-wrap: anywhere; }
 # a click on a column's name: the largest first (of words the first), then the other way round, then as it was
 SORTING = """
 for (const table of document.querySelectorAll("table")) {
-  const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
+  const body = table.tBodies[0], all = [...body.rows], heads = [...table.tHead.rows[0].cells];
+  const groups = all.filter(row => row.className === "group"), rows = all.filter(row => !groups.includes(row));
   const text = (row, column) => row.cells[column].textContent.trim();
   heads.forEach((head, column) => {
     const numeric = rows.some(row => !Number.isNaN(parseFloat(text(row, column)))) && column > 0;
@@ -69,7 +71,8 @@ for (const table of document.querySelectorAll("table")) {
     button.addEventListener("click", () => {
       const next = orders[orders.indexOf(head.getAttribute("aria-sort")) + 1];
       heads.forEach(other => other.removeAttribute("aria-sort"));
-      if (!next) return body.append(...rows);
+      groups.forEach(row => { row.hidden = Boolean(next); });
+      if (!next) return body.append(...all);
       head.setAttribute("aria-sort", next);
       const sign = next === "ascending" ? 1 : -1;
       const lacks = row => numeric && Number.isNaN(value(row));

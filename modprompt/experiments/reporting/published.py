@@ -11,7 +11,20 @@ import yaml
 from modprompt.experiments.plan.experiment import Experiment
 
 AVERAGE = "average"  # in place of a data set's name: that over all of an experiment
-_OTHER_KEYS = ("protocol", "dataset", "method", "setting", "at", "source", "remark", "where", "H_of")
+_OTHER_KEYS = (
+    "protocol",
+    "dataset",
+    "method",
+    "setting",
+    "at",
+    "source",
+    "remark",
+    "where",
+    "H_of",
+    "backbone",
+    "shots",
+)
+_FEW_SHOT = "few_shot"  # whose columns are shots
 
 
 class Published(NamedTuple):
@@ -54,8 +67,9 @@ def _remarks(row: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _of_row(row: Mapping[str, Any]) -> Published:
-    how = f"{known()['backbone']}, {known()['shots']} shots, setting: {row['setting']}"
-    source = "; ".join([*_places(row), how, *_remarks(row)])
+    backbone, shots = (row.get(key, known()[key]) for key in ("backbone", "shots"))
+    how = [backbone, *([] if shots == "" else [f"{shots} shots"]), f"setting: {row['setting']}"]
+    source = "; ".join([*_places(row), ", ".join(how), *_remarks(row)])
     numbers = {key: value for key, value in row.items() if key not in _OTHER_KEYS}
     label = f"{row['method']} ({row['where']})" if "where" in row else row["method"]
     return Published(row["method"], label, numbers, source)
@@ -68,7 +82,7 @@ def rows(experiment: Experiment, dataset: str) -> list[Published]:
         experiment: whose protocol, shots and data sets count.
         dataset: a data set's name, or `AVERAGE`.
     """
-    if list(experiment.shots) != [known()["shots"]]:
+    if experiment.protocol != _FEW_SHOT and list(experiment.shots) != [known()["shots"]]:
         return []
     if dataset == AVERAGE and not _is_over_all(experiment):
         return []

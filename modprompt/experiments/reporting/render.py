@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Sequence
 
 from modprompt.experiments.reporting.table import Cell, Row, Section
@@ -9,6 +10,7 @@ from modprompt.storage.tables import shielded
 from modprompt.storage.text import markdown_text, one_line
 
 EMPTY = "-"
+_NUMBERS = re.compile(r"[\d,.]+( (to|\+-) [\d,.]+)?")  # which Markdown takes for nothing else in a table
 _UNITS = {"labels": ""}  # of columns that are no percentages
 
 
@@ -42,7 +44,10 @@ def markdown_table(section: Section) -> str:
     best = section.best()
     names = map(markdown_text, ["method", *section.columns])
     lines = [f"| {' | '.join(names)} |", f"|{' --- |' * (len(section.columns) + 1)}"]
+    headings = section.headings()
     for number, row in enumerate(section.rows):
+        if number in headings:
+            lines.append(f"| **{markdown_text(headings[number])}** |{'  |' * len(section.columns)}")
         texts = [cell_text(cell) for cell in row.cells]
         texts = [f"**{text}**" if (number, column) in best else text for column, text in enumerate(texts)]
         label = f"*{markdown_text(row.label)}*" if row.source else markdown_text(row.label)
@@ -54,15 +59,26 @@ def columns_of_csv(sections: Sequence[Section]) -> list[str]:
     """The head of a report's one table of numbers."""
     columns = sections[0].columns if sections else ()
     names = [f"{one_line(column)}_{what}{_UNITS.get(column, '_pct')}" for column in columns for what in ("mean", "std")]
-    return ["table", "method", *names, "published_in"]
+    return ["table", *(["group"] if _has_groups(sections) else []), "method", *names, "published_in"]
+
+
+def _has_groups(sections: Sequence[Section]) -> bool:
+    return any(section.headings() for section in sections)
 
 
 def rows_of_csv(sections: Sequence[Section]) -> list[list[str]]:
     """All sections and their details of the same columns in one table, a row for each method; cells without a number
     are empty."""
     columns = sections[0].columns if sections else ()
+    grouped = _has_groups(sections)
     return [
-        [text_cell(section.key), text_cell(row.label), *_numbers(row), text_cell(row.source)]
+        [
+            text_cell(section.key),
+            *([row.group] * grouped),
+            text_cell(row.label),
+            *_numbers(row),
+            text_cell(row.source),
+        ]
         for section in _with_details(sections)
         if section.columns == columns
         for row in section.rows
@@ -112,7 +128,11 @@ def latex(sections: Sequence[Section], title: str, about: str) -> str:
         ]
         lines += [rf"\begin{{tabular}}{{l{'c' * len(section.columns)}}}", r"\toprule"]
         lines += [" & ".join(["Method", *map(latex_text, section.columns)]) + r" \\", r"\midrule"]
+        headings = section.headings()
         for number, row in enumerate(section.rows):
+            if number in headings:
+                span = f"{{{len(section.columns) + 1}}}{{l}}"
+                lines.append(rf"\multicolumn{span}{{\textbf{{{latex_text(headings[number])}}}}} \\")
             cells = [_latex_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells)]
             label = latex_text(row.label)
             lines.append(" & ".join([rf"\textit{{{label}}}" if row.source else label, *cells]) + r" \\")
@@ -128,8 +148,22 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
     return ["", f"{title}:", "", *(f"- {markdown_text(line)}" for line in lines)] if lines else []
 
 
-def markdown(sections: Sequence[Section], title: str, about: str, notes: dict[str, Sequence[str]]) -> str:
-    """All sections, then lists by their titles: what is lacking, warnings, sources."""
+def markdown_texts(title: str, about: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of texts with its heading, the names of columns first; nothing without rows."""
+    lines = [
+        f"| {' | '.join(text if _NUMBERS.fullmatch(text) else markdown_text(text) for text in row)} |" for row in rows
+    ]
+    return ["", f"## {title}", "", about, "", lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]] if rows else []
+
+
+def markdown(
+    sections: Sequence[Section],
+    title: str,
+    about: str,
+    notes: dict[str, Sequence[str]],
+    more: Sequence[str] = (),
+) -> str:
+    """All sections, `more` lines, then lists by their titles: what is lacking, warnings, sources."""
     lines = [f"# {markdown_text(title)}", "", about]
     for section in _with_details(sections):
         lines += [
@@ -139,6 +173,7 @@ def markdown(sections: Sequence[Section], title: str, about: str, notes: dict[st
             "",
             markdown_table(section),
         ]
+    lines += more
     for heading, texts in notes.items():
         lines += _list(heading, texts)
     return "\n".join(lines) + "\n"

@@ -25,6 +25,7 @@ from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import (
     close_figures,
     close_looks,
+    cost,
     figures,
     page,
     published,
@@ -176,9 +177,14 @@ def write(
         "Published figures": render.sources(sections),
         "Notes": [note for note in (experiment.notes, *own, published.note_of(experiment)) if note],
     }
-    text = render.markdown(sections, experiment.title, about, notes)
+    spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
+    more = more._replace(cost=cost.texts(spent, accuracy))
+    of_cost = render.markdown_texts("Cost", cost.ABOUT, more.cost)
+    text = render.markdown(sections, experiment.title, about, notes, of_cost)
     write_whole(folder / "report.md", text)
     write_table(folder / "report.csv", render.columns_of_csv(sections), render.rows_of_csv(sections))
+    if spent:
+        write_table(folder / cost.FILE_NAME, cost.COLUMNS_OF_CSV, cost.rows_of_csv(spent, accuracy))
     if experiment.together:
         halves = [one for section in sections for one in section.details[:1]]
         write_table(folder / "together.csv", render.columns_of_csv(halves), render.rows_of_csv(halves))
@@ -192,6 +198,7 @@ def write(
     print(text)
     files = ["index.html", "report.md", "report.csv", "report.tex", report_json.FILE_NAME]
     files += ["rounds.csv"] if has_rounds else []
+    files += [cost.FILE_NAME] if spent else []
     files += ["together.csv"] if experiment.together else []
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():

@@ -66,6 +66,7 @@ def _table(section: Section) -> dict[str, Any]:
     rows = [
         {
             "method": row.label,
+            **({"group": row.group} if row.group else {}),
             "mean": [None if cell is None else cell.mean for cell in row.cells],
             "std": [None if cell is None else cell.std for cell in row.cells],
             **({"published_in": row.source} if row.source else {}),

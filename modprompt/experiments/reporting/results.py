@@ -9,7 +9,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan.base2new import ALL, ALONE, TOGETHER
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.kinds import trains
+from modprompt.experiments.plan.kinds import GROUPS, group_of, trains
 from modprompt.experiments.plan.protocols import columns, columns_of, wanted
 from modprompt.experiments.reporting import trees
 from modprompt.experiments.reporting.logs import read_run
@@ -43,6 +43,7 @@ class Line(NamedTuple):
     trains: whether it trains anything.
     acquisition: what chooses its labels in protocol active; see Method.
     columns: those that it is asked for; empty where Results knows.
+    group: the heading under which it stands, where a report has several; empty for none.
     """
 
     label: str
@@ -53,6 +54,7 @@ class Line(NamedTuple):
     trains: bool = True
     acquisition: str = ""
     columns: tuple[str, ...] = ()
+    group: str = ""
 
     @property
     def panel(self) -> str:
@@ -75,6 +77,16 @@ class Results:
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self.searches: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
+
+    def in_groups(self) -> list[Line]:
+        """The methods in the order of tables: by group if there are several groups, else as they came."""
+        if not self.has_groups():
+            return self.lines
+        return sorted(self.lines, key=lambda line: GROUPS.index(line.group) if line.group in GROUPS else len(GROUPS))
+
+    def has_groups(self) -> bool:
+        """Whether methods are of several groups."""
+        return len({line.group for line in self.lines} - {""}) > 1
 
     def add(self, label: str, dataset: str, column: str, seed: int, outcome: Outcome) -> None:
         """Enter a run's outcome."""
@@ -135,6 +147,7 @@ def of_experiment(
             method.trains,
             method.acquisition,
             columns_of(method, experiment),
+            group_of(method.trainer, dict(method.options)),
         )
         for method in experiment.lines
     ]
@@ -206,7 +219,7 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
         learns = trains(trainer)
         seeds = experiment.seeds if learns else tuple(sorted({run.seed for run in own}))
         fits = ALONE if experiment.together else ()  # logs say nothing of both together
-        results.lines.append(Line(name, name, seeds, trains=learns, columns=fits))
+        results.lines.append(Line(name, name, seeds, trains=learns, columns=fits, group=group_of(trainer, {})))
         for run in own:
             results.add(name, run.dataset, run.column, run.seed, _outcome_of_log(run.folder))
 

@@ -58,3 +58,13 @@ def _accuracies(found: Sequence[dict[str, Any]]) -> str:
 
 def _mean(values: Sequence[float]) -> str:
     return cell_text(Cell(fmean(values), pstdev(values) if len(values) > 1 else None))
+
+
+def share_s(results: Results, family: str, dataset: str, column: str) -> float | None:
+    """Seconds of searching for each training of a method; 0 where it has no search, None where one does not say it."""
+    trainings, found = results.searches.get((family, dataset, column), ((), ()))
+    seconds = [(stands.result or {}).get("training_s") for _, stands in found]
+    known = [float(one) for one in seconds if one is not None]
+    if len(known) < len(seconds):
+        return None
+    return sum(known) / len(trainings) if trainings else 0.0

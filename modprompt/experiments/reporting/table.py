@@ -25,11 +25,15 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A method's cells, None where there is no number; a published row has a source."""
+    """A method's cells, None where there is no number; a published row has a source.
+
+    group: the heading that it stands under, in a report with several.
+    """
 
     label: str
     cells: tuple[Cell | None, ...]
     source: str = ""
+    group: str = ""
 
 
 class Section(NamedTuple):
@@ -50,6 +54,11 @@ class Section(NamedTuple):
     def measured(self) -> dict[str, tuple[Cell | None, ...]]:
         """Cells by method, published rows aside."""
         return {row.label: row.cells for row in self.rows if not row.source}
+
+    def headings(self) -> dict[int, str]:
+        """The groups that begin at a row, by its number."""
+        before = ["", *(row.group for row in self.rows)]
+        return {at: row.group for at, row in enumerate(self.rows) if row.group and row.group != before[at]}
 
     def best(self) -> set[tuple[int, int]]:
         """(row, column) of the highest means as printed, published rows aside; none where only one row has a number."""
@@ -123,12 +132,13 @@ def _rows(
     cells_of: Callable[[Line], Iterable[Cell | None]],
 ) -> tuple[Row, ...]:
     rows, known = [], published.rows(experiment, dataset)
-    for line in results.lines:
-        rows.append(Row(line.label, tuple(cells_of(line))))
+    for line in results.in_groups():
+        group = line.group if results.has_groups() else ""
+        rows.append(Row(line.label, tuple(cells_of(line)), group=group))
         for found in known:
             if found.method == line.published:
                 named = found._replace(label=found.label.replace(found.method, line.label, 1))
-                rows.append(_published_row(named, columns))
+                rows.append(_published_row(named, columns)._replace(group=group))
     return tuple(rows)
 
 
@@ -171,10 +181,13 @@ def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
         rows = _rows(experiment, results, key, columns, lambda line: cells_of(values(line)))
         details = _without_run(experiment, results, key, columns, title)
         if experiment.together:
-            own = tuple(Row(line.label, _together_cells(values(line))) for line in results.lines)
+            measured = [row for row in rows if not row.source]
+            own = tuple(row._replace(cells=_together_cells(values(line_of[row.label]))) for row in measured)
             together = Section(f"{title}: {TOGETHER_TITLE}", key, (*TOGETHER.values(), "H (all)"), own, ABOUT_TOGETHER)
             details = (together, *details)
         return Section(title, key, columns, rows, details=details)
+
+    line_of = {line.label: line for line in results.lines}
 
     def average(line: Line, column: str) -> list[float] | None:
         return average_over([results.values(line, dataset, column) for dataset in results.datasets])

@@ -74,6 +74,7 @@ def fake_python(tmp_path):
     [
         ("mpl/base2new_train.sh", ("eurosat", "1"), "base2new", 0),
         ("mpl/base2new_test.sh", ("eurosat", "1"), "base2new", 1),
+        ("mpl/base2new_all.sh", ("eurosat", "1"), "base2new\ntogether: true", 2),
         ("mpl/few_shot.sh", ("eurosat", "1", "16"), "few_shot\nshots: 16", 0),
         ("mpl/xd_train.sh", ("imagenet", "1"), "cross_dataset", 0),
         ("mpl/xd_test.sh", ("eurosat", "1"), "cross_dataset", 1),

@@ -1,6 +1,7 @@
 """result.json says all that decides a result."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 from modprompt.cli import train
 from modprompt.runs.settings import settings_hash
 from modprompt.runs.versions import versions
+from modprompt.trainers import resuming
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS, SEARCHES, some_slow
 from tests.test_runs import to
 
@@ -95,3 +98,48 @@ def test_settings_are_those_that_the_run_began_with(mpl_flags, mpl_options, tmp_
     assert train.main([*mpl_flags, *mpl_options, "OPTIM.MAX_EPOCH", "1"]) == 0
     assert "LR: 0.5" in config.read_text()
     assert result(tmp_path / "out")["settings"]["OPTIM.LR"] == "0.0035"
+
+
+# ------------------------------------------------------------------ what it cost
+
+
+@pytest.fixture
+def cut_off(monkeypatch):
+    """Has every epoch take a fifth of a second more, and the first start end in the second of two."""
+    plain, starts = PromptTrainer.run_epoch, []
+
+    def run_epoch(self):
+        time.sleep(0.2)
+        if self.epoch == 1 and not starts:
+            starts.append(self.epoch)
+            raise KeyboardInterrupt
+        plain(self)
+
+    monkeypatch.setattr(PromptTrainer, "run_epoch", run_epoch)
+
+
+def test_seconds_of_training_are_those_of_all_starts(command, tmp_path, cut_off, monkeypatch):
+    words = command(METHODS["coop_end"])
+    assert train.main(words) == 130
+    monkeypatch.setenv("MODPROMPT_JOBS", "3")
+    assert train.main(words) == 0
+    found = result(tmp_path / "out")
+    assert 0.4 <= found["training_s"] < 60
+    assert found["testing_s"] > 0
+    assert (found["trained_parameters"], found["jobs_at_once"]) == (METHODS["coop_end"].parameters, 3)
+
+
+def test_seconds_that_an_earlier_version_did_not_count_are_not_said(command, tmp_path, cut_off, monkeypatch):
+    words = command(METHODS["coop_end"])
+    monkeypatch.setattr(resuming, "TRAINING_S", "not known")
+    assert train.main(words) == 130
+    monkeypatch.undo()
+    assert train.main(words) == 0
+    assert not {"training_s", "jobs_at_once"} & set(result(tmp_path / "out"))
+
+
+def test_what_trains_nothing_has_no_parameters_and_no_training(command, tmp_path):
+    assert train.main(command("ZeroshotCLIP")) == 0
+    found = result(tmp_path / "out")
+    assert found["trained_parameters"] == 0
+    assert "training_s" not in found

@@ -1,0 +1,1 @@
+scripts/protocols//base2new_all.sh

@@ -1,0 +1,8 @@
+# Test a base-to-new run on base and new classes together; without EPOCHS, its last checkpoint. Image features that
+# base2new_train.sh and base2new_test.sh have kept (TEST.KEEP_FEATURES True behind their arguments) are used.
+arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
+shots=${SHOTS:-16}
+run=$dataset/shots_$shots/$TRAINER/$CFG/seed$seed
+MODEL=$OUT/base2new/train_base/$run
+test_once "$OUT/base2new/test_all/$run" TEST.FEATURES_OF "$MODEL:$OUT/base2new/test_new/$run" \
+  DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES all TEST.HALVES True ${options[@]+"${options[@]}"}

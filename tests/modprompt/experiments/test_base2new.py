@@ -1,0 +1,87 @@
+"""Base and new classes together: which runs there are, what they are given, and who has none."""
+
+import os
+
+import pytest
+
+from modprompt.cli.flags import parse_args, settings_of
+from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.commands import command, expected, flags, options
+from modprompt.experiments.plan.experiment import narrowed
+from modprompt.experiments.running import local, runner, state
+from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import finish
+
+TOGETHER = FILE.replace("seeds: [1, 2]", "seeds: [1]\ntogether: true")
+BOUND = "  CSC: {trainer: CoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.COOP.CTX_INIT: ''}}\n"
+WORDS = (
+    "  Words: {trainer: CoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.COOP.CTX_INIT: a photo of a}}\n"
+)
+
+
+def test_all_classes_are_tested_behind_both_halves(experiment, tmp_path):
+    jobs = protocols.jobs(experiment(TOGETHER))
+    assert [(job.method.label, job.column) for job in jobs] == [
+        (label, column) for label in ("CLIP", "MPL") for column in ("base", "new", "all")
+    ]
+    base, new, both = jobs[3:]
+    assert both.folder == "base2new/test_all/digits/shots_16/MPL/glyph/seed1"
+    assert (both.parent, both.needs, both.kind) == (base, new, "test")
+    given = dict(zip(options(both, tmp_path)[::2], options(both, tmp_path)[1::2]))
+    assert given["TEST.FEATURES_OF"] == os.pathsep.join(str(tmp_path / job.folder) for job in (base, new))
+    assert (given["DATASET.SUBSAMPLE_CLASSES"], given["TEST.HALVES"]) == ("all", "True")
+    assert expected(both, tmp_path) == settings_of(parse_args(flags(both, tmp_path, tmp_path))).texts()
+    assert jobs[2].features == tuple(jobs[:2])  # what trains nothing has no training either
+
+
+def test_the_runs_of_both_halves_are_those_that_were_finished_without(experiment, tmp_path):
+    """Whether features are kept decides no number: no run is stale for it."""
+    alone = protocols.jobs(experiment(FILE))
+    for job in alone:
+        finish(job, tmp_path, 50)
+    states = {job.folder: stands.name for job, stands in state.of_all(protocols.jobs(experiment(TOGETHER)), tmp_path)}
+    assert [name for folder, name in states.items() if "test_all" not in folder] == [state.FINISHED] * 4
+    assert [name for folder, name in states.items() if "test_all" in folder] == [state.WAITING] * 2
+    assert "TEST.KEEP_FEATURES" not in command(alone[0], tmp_path, tmp_path)
+
+
+def test_what_belongs_to_its_classes_has_no_such_run(experiment):
+    found = experiment(TOGETHER + BOUND + WORDS)
+    assert [job.method.label for job in protocols.jobs(found) if job.column == "all"] == ["CLIP", "MPL", "Words"]
+    columns = {method.label: protocols.columns_of(method, found) for method in found.methods}
+    assert columns == {"CLIP": (), "MPL": (), "CSC": ("base", "new"), "Words": ()}
+    assert protocols.columns(found) == ("base", "new", "base (all)", "new (all)")
+    assert narrowed(found, methods=["MPL"]).together
+
+
+def test_a_search_keeps_nothing(experiment):
+    text = "  DPL: {trainer: DPL, config: glyph, search: {trainer: DPLSearch, config: glyph}}\n"
+    jobs = protocols.jobs(narrowed(experiment(TOGETHER + text), methods=["DPL"]))
+    assert [(job.kind, job.column, job.keeps) for job in jobs] == [
+        ("search", "base", False), ("training", "base", True), ("test", "new", True), ("test", "all", False),
+    ]  # fmt: skip
+    assert jobs[-1].search == jobs[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (TOGETHER.replace("together: true", "together: 1"), "together: true or false is expected, got 1"),
+        (TOGETHER.replace("base2new", "few_shot"), "together: protocol few_shot has none; it is of protocol base2new"),
+    ],
+)
+def test_together_where_it_does_not_fit_is_one_line(experiment, text, why):
+    with pytest.raises(UserError, match=why) as error:
+        experiment(text)
+    assert "\n" not in str(error.value)
+
+
+def test_all_classes_wait_for_the_tests_that_keep_their_features(experiment, tmp_path, quick):
+    """A run that fails in front of it blocks it, by name."""
+    quick("test_new/digits/shots_16/MPL", error="no")
+    quick("", seconds=0)
+    launcher = local.LocalLauncher(local.slots(1, [], local.usable_cores()))
+    jobs = protocols.jobs(experiment(TOGETHER))
+    summary = runner.Runner(jobs, tmp_path, tmp_path, launcher).run()
+    assert [job.column for job, _ in summary.blocked] == ["all"]

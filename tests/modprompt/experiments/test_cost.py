@@ -1,0 +1,164 @@
+"""What methods cost: sums that one can do by hand, empty cells for what results do not say, groups of methods."""
+
+import csv
+
+import pytest
+
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.kinds import group_of
+from modprompt.experiments.reporting import cost, cost_figure, page, render, report, table
+from modprompt.experiments.reporting.table import Cell, Row, Section
+from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import edit, finish, results_below
+
+DPL = "  DPL: {trainer: DPL, config: glyph, search: {trainer: DPLSearch, config: glyph}, search_seed: 1}\n"
+
+
+def fill(found, out, **more):
+    """Trainings of 10 s and their seed, tests of 1 s of base and 3 s of new classes, a search of 60 s."""
+    for job in protocols.jobs(found):
+        seconds = {"testing_s": 1.0 if job.column == "base" else 3.0}
+        seconds.update({} if job.tests else {"training_s": 60.0 if job.searches else 10.0 + job.seed})
+        tested = {"evaluated": "a training"} if job.tests else {}
+        facts = {"trained_parameters": 64 * job.method.trains, "device": "cpu", "jobs_at_once": 2}
+        finish(job, out, 50 + job.seed, **{**facts, **seconds, **tested, **more})
+
+
+def costs_of(found, out):
+    results = results_below(found, out)
+    return {one.label: one for one in cost.costs(found, results, table.sections(found, results))}
+
+
+def test_parameters_and_seconds_by_hand(experiment, tmp_path):
+    found = experiment(FILE)
+    fill(found, tmp_path)
+    of = costs_of(found, tmp_path)
+    mpl = of["MPL"]
+    assert (mpl.group, mpl.parameters, mpl.device, mpl.jobs) == ("prompts", (64, 64), "cpu", "2")
+    assert mpl.training_s == pytest.approx((11.5, 0.5))
+    assert mpl.testing_s == pytest.approx((4.0, 0.0))
+    assert mpl.accuracy == pytest.approx((51.5, 0.5))
+    assert (of["CLIP"].parameters, of["CLIP"].training_s) == ((0, 0), (0.0, None))
+
+
+def test_a_search_is_shared_by_the_trainings_that_it_serves(experiment, tmp_path):
+    from tests.modprompt.experiments.fakes import leave_schedules
+
+    found = experiment(FILE + DPL)
+    for job in protocols.jobs(found):
+        if job.searches:
+            leave_schedules(job, tmp_path)
+    fill(found, tmp_path)
+    assert costs_of(found, tmp_path)["DPL"].training_s == pytest.approx((41.5, 0.5))
+
+
+def test_of_few_shots_the_most_count(experiment, tmp_path):
+    found = experiment(FILE.replace("base2new", "few_shot\nshots: [1, 4]"))
+    fill(found, tmp_path)
+    for job in protocols.jobs(found):
+        if job.column == "1":
+            edit(tmp_path / job.folder / "result.json", training_s=999.0)
+    assert costs_of(found, tmp_path)["MPL"].training_s == pytest.approx((11.5, 0.5))
+
+
+def test_what_results_do_not_say_is_empty(experiment, tmp_path):
+    found = experiment(FILE)
+    fill(found, tmp_path)
+    for job in protocols.jobs(found):
+        if (job.method.label, job.seed, job.column) == ("MPL", 2, "base"):  # of an earlier version
+            finish(job, tmp_path, 50)
+    mpl = costs_of(found, tmp_path)["MPL"]
+    assert (mpl.parameters, mpl.training_s, mpl.testing_s) == (None, None, None)
+    assert cost.texts([mpl], "H (%)")[1][:4] == ("MPL", "-", "-", "-")
+
+
+def test_old_results_have_no_table(experiment, tmp_path):
+    found = experiment(FILE)
+    for job in protocols.jobs(found):
+        finish(job, tmp_path, 50)
+    assert costs_of(found, tmp_path) == {}
+
+
+def test_report_has_table_file_and_figure(experiment, tmp_path, capsys):
+    found = experiment(FILE + "  MaPLe: {trainer: MaPLe, config: glyph}\n", "two")
+    fill(found, tmp_path / "out")
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out" / "reports" / "two"
+    assert "| MPL | 64 | 11.50 +- 0.50 | 4.00 +- 0.00 | cpu | 2 | 51.50 +- 0.50 |" in capsys.readouterr().out
+    rows = list(csv.DictReader((folder / "cost.csv").read_text().splitlines()))
+    assert [row["method"] for row in rows] == ["CLIP", "MPL", "MaPLe"]
+    assert (rows[1]["training_s_mean"], rows[1]["jobs_at_once"], rows[1]["accuracy_of"]) == (
+        "11.5000",
+        "2",
+        "H (%), digits",
+    )
+    for name in ("cost.png", "cost.pdf"):
+        assert (folder / name).stat().st_size > 1000
+    assert '<h2 id="cost">cost</h2>' in (folder / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.5, "0.5"), (200, "200"), (20_000, "20k"), (2_000_000, "2M")])
+def test_numbers_of_an_axis_are_short(value, text):
+    assert cost_figure._short(value) == text
+
+
+@pytest.mark.parametrize(("values", "left"), [([0, 400, 90_000], 0.0), ([3.0, 4.0], 1.0), ([0, 0], None)])
+def test_axis_has_a_decade_and_nothing_at_its_left(values, left):
+    from modprompt.storage.pictures import pyplot
+
+    figure, axes = pyplot().subplots()
+    cost_figure._scale(axes, values)
+    low, high = axes.get_xlim()
+    if left is not None:
+        assert low <= min(values)
+        assert high > max(values)
+        assert min(axes.get_xticks()) == left
+        assert high / max(low, 1e-9) > 10 or low < 0
+    pyplot().close(figure)
+
+
+# ------------------------------------------------------------------ groups
+
+
+@pytest.mark.parametrize(
+    ("trainer", "options", "group"),
+    [
+        ("MPL", {}, "prompts"),
+        ("MPL", {"HEAD.BEHIND": ""}, "prompts"),
+        ("MPL", {"HEAD.BEHIND": "output/run"}, "prompts + head"),
+        ("ZeroshotCLIP", {}, ""),
+        ("Theirs", {}, ""),
+    ],
+)
+def test_group_of_a_method(trainer, options, group):
+    assert group_of(trainer, options) == group
+
+
+@pytest.fixture
+def grouped(experiment, tmp_path):
+    """Results whose methods are of two groups, the later one first, and their tables."""
+    found = experiment(FILE)
+    fill(found, tmp_path)
+    results = results_below(found, tmp_path)
+    head = results.lines[1]._replace(label="Head", group="heads")
+    for column in results.columns:
+        for seed, outcome in results.outcomes(results.lines[1], "digits", column).items():
+            results.add("Head", "digits", column, seed, outcome)
+    results.lines.insert(0, head)
+    return found, results, table.sections(found, results)
+
+
+def test_methods_stand_under_the_headings_of_their_groups(grouped):
+    _, _, sections = grouped
+    assert [(row.label, row.group) for row in sections[0].rows] == [("CLIP", ""), ("MPL", "prompts"), ("Head", "heads")]
+    lines = render.markdown_table(sections[0]).splitlines()
+    assert [line.split(" |")[0] for line in lines[2:]] == ["| CLIP", "| **prompts**", "| MPL", "| **heads**", "| Head"]
+    assert r"\multicolumn{4}{l}{\textbf{heads}} \\" in render.latex(sections, "t", "a")
+    assert render.columns_of_csv(sections)[:3] == ["table", "group", "method"]
+    assert [row[1:3] for row in render.rows_of_csv(sections)] == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]
+    assert '<tr class="group"><th scope="rowgroup" colspan="4">heads</th></tr>' in page._table(sections[0])
+
+
+def test_a_report_of_one_group_has_no_heading():
+    rows = (Row("CLIP", (Cell(1),)), Row("MPL", (Cell(2),)))
+    assert Section("t", "k", ("a",), rows).headings() == {}

@@ -1,0 +1,110 @@
+"""A report of base and new classes together, and its reports without."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.reporting import render, report, table, together
+from modprompt.runs.halves import harmonic_mean
+from tests.modprompt.experiments.fakes import finish, results_below, write_log
+from tests.modprompt.experiments.test_base2new import BOUND, TOGETHER
+
+TWO_SEEDS = TOGETHER.replace("seeds: [1]", "seeds: [1, 2]")
+
+
+def halves(base, new):
+    of = {
+        "base": {"images": 8, "correct": 5, "accuracy_pct": base},
+        "new": {"images": 8, "correct": 5, "accuracy_pct": new},
+    }
+    return {"halves": {**of, "h_pct": harmonic_mean(base, new)}}
+
+
+def fill(found, out, **more):
+    for job in protocols.jobs(found):
+        both = halves(60 + job.seed, 50 - job.seed) if job.column == "all" else {}
+        finish(job, out, 55, **both, **more)
+
+
+def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
+    found = experiment(TWO_SEEDS)
+    fill(found, tmp_path)
+    (section,) = table.sections(found, results_below(found, tmp_path))
+    assert section.columns == ("base", "new", "H", "H (all)")
+    mpl = dict(zip(section.columns, section.rows[1].cells))
+    own = [harmonic_mean(60 + seed, 50 - seed) for seed in (1, 2)]
+    assert mpl["H (all)"] == pytest.approx((harmonic_mean(61.5, 48.5), np.std(own)))
+    (detail,) = section.details
+    assert detail.columns == ("base (all)", "new (all)", "H (all)")
+    assert [cell.mean for cell in detail.rows[1].cells] == pytest.approx([61.5, 48.5, mpl["H (all)"].mean])
+
+
+def test_report_has_it_in_all_its_files(experiment, tmp_path, capsys):
+    found = experiment(TWO_SEEDS, "two")
+    fill(found, tmp_path / "out")
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out" / "reports" / "two"
+    assert "| method | base | new | H | H (all) |" in (folder / "report.md").read_text()
+    rows = list(csv.DictReader((folder / "together.csv").read_text().splitlines()))
+    assert [(row["method"], float(row["base (all)_mean_pct"])) for row in rows] == [("CLIP", 61.5), ("MPL", 61.5)]
+    detail = json.loads((folder / "report.json").read_text())["tables"][0]["details"][0]
+    assert detail["columns"] == ["base (all)", "new (all)", "H (all)"]
+    assert "base and new together" in (folder / "index.html").read_text()
+
+
+def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_path):
+    found = experiment(TWO_SEEDS)
+    for job in protocols.jobs(found):
+        finish(job, tmp_path, 55)
+    results = results_below(found, tmp_path)
+    (section,) = table.sections(found, results)
+    assert section.rows[1].cells[3] is None
+    assert section.rows[1].cells[2] is not None
+    assert (
+        results.outcomes(results.lines[1], "digits", "new (all)")[1].reason == "its result has no accuracy of that half"
+    )
+
+
+def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_path):
+    found = experiment(TWO_SEEDS + BOUND)
+    fill(found, tmp_path)
+    results = results_below(found, tmp_path)
+    (section,) = table.sections(found, results)
+    assert dict(zip(section.columns, section.rows[2].cells))["H (all)"] is None
+    assert table.lacking(results) == []
+    (note,) = together.notes(found, results)
+    assert note == "No numbers of base and new together, since what is learned belongs to its classes: CSC"
+
+
+def test_class_bound_results_say_whose_numbers_those_of_new_classes_are(experiment, tmp_path):
+    found = experiment(TWO_SEEDS)
+    fill(found, tmp_path)
+    (job,) = [job for job in protocols.jobs(found) if (job.method.label, job.column, job.seed) == ("MPL", "new", 2)]
+    finish(job, tmp_path, 50, class_bound=True)
+    (note,) = together.notes(found, results_below(found, tmp_path))
+    assert note.endswith("the accuracy is that of the features before it: MPL")
+
+
+def test_logs_of_other_codebases_stay_whole_without_it(experiment, tmp_path, capsys):
+    found = experiment(TWO_SEEDS, "two")
+    fill(found, tmp_path / "out")
+    for half, kind in (("base", "train_base"), ("new", "test_new")):
+        for seed in (1, 2):
+            folder = tmp_path / "theirs" / "base2new" / kind / "digits" / "shots_16" / "MaPLe" / "cfg" / f"seed{seed}"
+            write_log(folder, 700 if half == "base" else 600, trained=half == "base")
+    words = [str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out"), "--with", f"theirs={tmp_path / 'theirs'}"]
+    assert report.main(words) == 0
+    assert (
+        "| MaPLe (theirs) | **70.00 +- 0.00** | **60.00 +- 0.00** | **64.62 +- 0.00** | - |" in capsys.readouterr().out
+    )
+
+
+def test_without_it_nothing_is_another(experiment, tmp_path):
+    found = experiment(TWO_SEEDS.replace("together: true\n", ""))
+    fill(found, tmp_path)
+    sections = table.sections(found, results_below(found, tmp_path))
+    assert [(one.columns, one.details) for one in sections] == [(("base", "new", "H"), ())]
+    assert render.columns_of_csv(sections)[1] == "method"
