@@ -36,7 +36,7 @@ SMALL = {
     "alvlm": 207,
     "kgcoop": 231,
     "tcp": 1,
-    "prograd": 600,
+    "prograd": 300,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
     "maple_random": 288,

@@ -40,7 +40,10 @@ def in_folder(words, folder):
     return words
 
 
-@pytest.mark.parametrize("row", ["mpl", "maple", "coop_middle_csc", "cocoop", "vpt", "promptsrc"])
+TAUGHT = [pytest.param(row, marks=pytest.mark.slow) for row in ("kgcoop", "prograd")]
+
+
+@pytest.mark.parametrize("row", ["mpl", "maple", "coop_middle_csc", "cocoop", "vpt", "promptsrc", *TAUGHT])
 def test_stopped_run_goes_on_to_the_same_prompts(row, command, tmp_path, half_on_the_cpu, stopped, capsys):
     method = METHODS[row]
     words = command(method, f"TRAINER.{method.node}.PREC", "fp16", "TEST.NO_TEST", "True", "DATASET.NUM_SHOTS", "2")
