@@ -44,7 +44,7 @@ def _runs(experiment: Experiment, dataset: str, method: Method, seed: int) -> It
             parent=training,
             tests=not trains,
             options=(("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half)),
-            search=training.search if training else None,
+            first=training.first if training else None,
             keeps=experiment.together,
         )
         stages = staged(job, partial(folder, kind)) if trains else [job]

@@ -61,11 +61,13 @@ def _check_one(settings: Settings, job: Job) -> None:
 
 
 def _check_job(job: Job, out: Path, data: Path) -> None:
-    if job.search is None or not schedule_file.fault(out / job.search.folder):
+    if job.first is not None and job.first.is_front:  # what it stands behind is looked at when it is there
+        job = job._replace(first=None)
+    if job.first is None or not schedule_file.fault(out / job.first.folder):
         _check_one(settings_of(job, out, data), job)
         return
     try:
-        _check_one(settings_of(job._replace(search=None), out, data), job)
+        _check_one(settings_of(job._replace(first=None), out, data), job)
     except SettingError as error:
         if any(not _is_of_schedule(key) for key, _ in error.faults):
             raise
@@ -77,13 +79,14 @@ def _is_of_schedule(key: str) -> bool:
 
 
 def _require_one_clip(job: Job) -> None:
-    """Raise UserError if a training has another CLIP than its search."""
-    if job.search is None:
+    """Raise UserError if a training has another CLIP than its first stage."""
+    if job.first is None:
         return
-    searched, trained = effective(job.search), effective(job)
+    searched, trained = effective(job.first), effective(job)
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
         if searched.get(key, "") != trained.get(key, ""):
-            raise UserError(f"{key} is {trained.get(key)!r}, in its search {searched.get(key)!r}: give both one CLIP")
+            what = "search" if job.first.searches else "training of its prompts"
+            raise UserError(f"{key} is {trained.get(key)!r}, in its {what} {searched.get(key)!r}: give both one CLIP")
 
 
 def _require_acquisition(job: Job) -> None:

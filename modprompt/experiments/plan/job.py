@@ -1,4 +1,4 @@
-"""One run of an experiment, and the search in front of a training."""
+"""One run of an experiment, and the first stage in front of a training."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ class Job(NamedTuple):
     parent: the training whose model is tested, if there is one.
     tests: whether nothing is trained.
     options: settings of the protocol, (key, text) pairs.
-    search: the search whose schedule is trained, or is that of the model that is tested, if there is one.
+    first: the first stage of a training, or of that whose model is tested: the search whose schedule is trained, or
+        the training of the prompts that a head stands behind.
     searches: whether it is a search: it leaves a schedule, and fills no column.
+    is_front: whether it is there for a head's sake: the training of prompts, whose column their own method's job fills.
     keeps: whether its test keeps the image features.
     features: tests whose kept image features serve this one; it runs behind the last of them.
     """
@@ -30,15 +32,16 @@ class Job(NamedTuple):
     parent: Job | None
     tests: bool
     options: tuple[tuple[str, str], ...]
-    search: Job | None = None
+    first: Job | None = None
     searches: bool = False
+    is_front: bool = False
     keeps: bool = False
     features: tuple[Job, ...] = ()
 
     @property
     def needs(self) -> Job | None:
-        """The run that must be finished first: the training of a test, the search of a training, who keeps features."""
-        return self.features[-1] if self.features else self.parent or self.search
+        """The run that must be finished before: the training of a test, a first stage, who keeps features."""
+        return self.features[-1] if self.features else self.parent or self.first
 
     @property
     def kind(self) -> str:
@@ -53,16 +56,19 @@ class Job(NamedTuple):
 
 
 def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
-    """A training, and before it its search, if its method has one.
+    """A training, and before it its first stage, if its method has one.
 
     Args:
         job: the training.
         folder: gives where a method's trainings of that kind lie.
     """
     method = job.method
+    if method.behind is not None:
+        front = job._replace(method=method.behind, folder=f"{folder(method.behind)}/seed{job.seed}", is_front=True)
+        return [front, job._replace(first=front)]
     if method.search is None:
         return [job]
     seed = job.seed if method.search_seed is None else method.search_seed
     where = f"search/{folder(method.search)}/seed{seed}"
     search = job._replace(method=method.search, seed=seed, folder=where, searches=True, keeps=False)
-    return [search, job._replace(search=search)]
+    return [search, job._replace(first=search)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from modprompt.methods.table import BY_NAME, ZERO_SHOT, kind_of
+from modprompt.methods.table import BY_NAME, HEADS, ZERO_SHOT, kind_of
 
 BEHIND = "prompts + head"  # the group of a head behind a trained prompt learner
 GROUPS = ("", "prompts", "heads", BEHIND)  # of a report, in its order; kinds of methods, mostly
@@ -29,14 +29,16 @@ def binds(trainer: str, settings: Mapping[str, str]) -> bool:
     return all((settings.get(f"{row.node}.{key}", "") not in _OFF) == is_set for key, is_set in row.bound.items())
 
 
-def group_of(trainer: str, options: Mapping[str, str]) -> str:
+def group_of(trainer: str, options: Mapping[str, str], is_behind: bool = False) -> str:
     """Under which heading a method stands where a report has several; empty for zero-shot, and one that is not ours.
 
     Args:
         trainer: its name.
         options: of the method, as text by dotted key.
+        is_behind: whether its first stage trains prompts.
     """
     kind = kind_of(trainer)
     if kind == ZERO_SHOT:
         return ""
-    return BEHIND if options.get("HEAD.BEHIND", "") not in _OFF else kind
+    named = kind == HEADS and options.get(f"{BY_NAME[trainer].node}.BEHIND", "") not in _OFF
+    return BEHIND if is_behind or named else kind

@@ -22,6 +22,7 @@ class Method(NamedTuple):
     imports: modules of the user's that register its trainer or the readers, imported first.
     image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
     search: the first stage of a two-stage method, whose schedule its trainings take; None of a plain one.
+    behind: the first stage of a head: the method whose trained prompts it stands behind; None of others.
     search_seed: the one seed of that search; None if every seed has a search of its own.
     few_shot: what its few-shot runs are in protocol active, if not the method itself.
     acquisition: what chooses its labels in protocol active, as the file has it; or that these are few-shot runs.
@@ -38,6 +39,7 @@ class Method(NamedTuple):
     imports: tuple[str, ...] = ()
     image_cache: bool = True
     search: Method | None = None
+    behind: Method | None = None
     search_seed: int | None = None
     few_shot: Method | None = None
     acquisition: str = ""
@@ -51,7 +53,8 @@ class Method(NamedTuple):
     def folder(self) -> str:
         """The config's name, the options that decide numbers, and the search: what the family calls CFG."""
         named = [_short(name, value) for name, value in self._named()]
-        return "-".join([self.config.stem, *named, *self._searched()])
+        front = [] if self.behind is None else [f"behind_{self.behind.trainer}_{self.behind.folder}"]
+        return "-".join([self.config.stem, *named, *self._searched(), *front])
 
     def _searched(self) -> list[str]:
         if self.search is None:

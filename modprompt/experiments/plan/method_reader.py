@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, NamedTuple, Sequence
 
 from modprompt import places
 from modprompt.checks import known_names
@@ -16,7 +16,7 @@ from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.schedule_files import placed
-from modprompt.methods.table import configs_of, row_of, sides_of
+from modprompt.methods.table import HEADS, PROMPTS, configs_of, kind_of, row_of, sides_of
 from modprompt.runs.settings import as_text
 
 OF_PROTOCOL = (
@@ -24,6 +24,7 @@ OF_PROTOCOL = (
 )  # fmt: skip
 _OF_METHOD = (
     "trainer", "config", "options", "seeds", "grid", "published", "search", "search_seed", "few_shot", "chosen",
+    "behind",
 )  # fmt: skip
 _MOST_VARIANTS = 10_000
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
@@ -85,8 +86,8 @@ class MethodReader(Reader):
             raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
         return path
 
-    def method(self, label: str, value: Any, shared: Shared) -> Iterator[Method]:
-        """The variants of a method: one, or as many as its grid has combinations."""
+    def method(self, label: str, value: Any, shared: Shared, before: Sequence[Method] = ()) -> Iterator[Method]:
+        """The variants of a method: one, or as many as its grid has combinations; `before` stand above it."""
         place = f"methods: {label}"
         content = self.mapping(value, place)
         self.known(content, _OF_METHOD, place)
@@ -128,6 +129,8 @@ class MethodReader(Reader):
             )
             if "search" in content:
                 made = made._replace(search=self.search(content["search"], made, shared))
+            if "behind" in content:
+                made = made._replace(behind=self.behind(content["behind"], made, before))
             if "few_shot" in content:
                 beside = self.stage(content["few_shot"], f"{place}: few_shot", made, shared)
                 made = made._replace(few_shot=beside)
@@ -148,6 +151,19 @@ class MethodReader(Reader):
             if key.startswith(f"{row_of(method.trainer).node}.") and key.rpartition(".")[2].startswith(OF_SCHEDULE):
                 raise self.fault(place, f"{key} is set, which a search is to find")
         return self.stage(value, place, method, shared)
+
+    def behind(self, label: Any, method: Method, before: Sequence[Method]) -> Method:
+        """The method of the file whose trained prompts a head stands behind."""
+        place = f"methods: {method.family}: behind"
+        if kind_of(method.trainer) != HEADS:
+            raise self.fault(place, f"{method.trainer} is no head, which alone stands behind prompts")
+        there = [one for one in before if one.family == label]
+        if len(there) != 1:
+            what = "has several variants" if there else "is no method above this one"
+            raise self.fault(place, f"{label!r} {what}" + known_names(str(label), [one.family for one in before]))
+        if kind_of(there[0].trainer) != PROMPTS or there[0].search is not None:
+            raise self.fault(place, f"{label} trains no prompts in one stage")
+        return there[0]
 
     def stage(self, value: Any, place: str, method: Method, shared: Shared) -> Method:
         """Other runs of a method: under a trainer, config and options of their own, on its CLIP and images."""

@@ -46,7 +46,7 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
                     parent=training,
                     tests=not trains,
                     options=(("DATASET.NUM_SHOTS", str(shots)),) if trains else (),
-                    search=training.search if training else None,
+                    first=training.first if training else None,
                 )
                 stages = staged(job, partial(folder, place)) if trains else [job]
                 training = stages[-1] if trains else training
@@ -101,7 +101,7 @@ def _validation(experiment: Experiment) -> Iterator[Job]:
                     training = test._replace(column="training", folder=where, tests=False, options=options)
                     stages = staged(training, partial(folder, dataset))
                     yield from stages
-                    test = test._replace(parent=stages[-1], search=stages[-1].search)
+                    test = test._replace(parent=stages[-1], first=stages[-1].first)
                 yield test
 
 

@@ -1,4 +1,4 @@
-"""What a training is told of its search: the file of schedules that the search leaves."""
+"""What a training is told of its first stage: the schedules that a search leaves, the folder of trained prompts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.methods.table import BY_NAME
 from modprompt.runs import schedule_file
 
+BEHIND = "BEHIND"  # the setting of a head that names trained prompts
 OF_SCHEDULE = (
     "SCHEDULE_",
     "LENGTHS_",
@@ -22,8 +23,10 @@ def file_of(search: Job, out: Path) -> Path:
 
 
 def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
-    """The settings, (key, text) pairs, by which a job takes the schedules of its search; none without a search."""
-    if job.search is None:
+    """The settings, (key, text) pairs, by which a job takes what its first stage leaves; none without one."""
+    if job.first is None:
         return ()
     row = BY_NAME[job.method.trainer]
-    return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{file_of(job.search, out)}") for side in row.sides)
+    if job.first.is_front:
+        return ((f"{row.node}.{BEHIND}", str(out / job.first.folder)),)
+    return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{file_of(job.first, out)}") for side in row.sides)

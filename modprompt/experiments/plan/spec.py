@@ -22,6 +22,8 @@ methods:
     config: vit_b16_ep40_batch4
     search: {trainer: DPLSearch, config: vit_b16_c6_ep80_batch4, options: {KEY: VALUE}}
     search_seed: 1              # one search for all seeds; without it every seed has a search of its own
+  Tip-Adapter on MPL:           # a head behind the trained prompts of a method above it
+    {trainer: TipAdapter, config: vit_b16, behind: MPL}
 highlight: MPL                  # the method of the gain figure; the last one without it
 together: true                  # base2new: all classes at test, too
 notes: text under the report's tables
@@ -156,11 +158,10 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
     if "seeds" in content:
         shared = shared._replace(seeds=reader.numbers(content["seeds"], "seeds", 0))
     image_cache = reader.flag(content.get("image_cache", True), "image_cache")
-    methods = [
-        method._replace(image_cache=image_cache)
-        for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items()
-        for method in reader.method(label, value, shared)
-    ]
+    methods: list[Method] = []
+    for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items():
+        of_label = list(reader.method(label, value, shared, methods))
+        methods += [method._replace(image_cache=image_cache) for method in of_label]
     active = rounds.read(reader, content, methods) if protocol == ACTIVE else None
     if active is None:
         rounds.refuse(reader, content, protocol, methods)

@@ -147,7 +147,7 @@ def of_experiment(
             method.trains,
             method.acquisition,
             columns_of(method, experiment),
-            group_of(method.trainer, dict(method.options)),
+            group_of(method.trainer, dict(method.options), method.behind is not None),
         )
         for method in experiment.lines
     ]
@@ -155,11 +155,11 @@ def of_experiment(
     results = Results(lines, columns(experiment), datasets)
     stood = {job.folder: (job, stands) for job, stands in states}
     for job in wanted(experiment) if stood else ():
-        if job.searches or job.folder not in stood:
+        if job.searches or job.is_front or job.folder not in stood:
             continue
         _, stands = stood[job.folder]
-        if job.search and not job.tests:
-            results.add_search(job, stood[job.search.folder])
+        if job.first and job.first.searches and not job.tests:
+            results.add_search(job, stood[job.first.folder])
         if stands.name == state.FINISHED:
             why = UNTESTED if stands.accuracy_pct is None else ""
             outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None)

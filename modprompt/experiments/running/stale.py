@@ -32,16 +32,17 @@ def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float 
     Raises:
         UserError: if it is not done then.
     """
-    searches: set[str] = set()  # that were put aside: what was made by their schedules goes too
+    firsts: set[str] = set()  # stages that were put aside: what was made of what they left goes too
     taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"
     with lock.alone(out / ".lock", taken, patience_s=patience_s):  # where there are no locks, the runner has warned
+        stages = {job.first.folder for job in jobs if job.first is not None}
         for job in jobs:  # one after the other: a test is looked at when its training has been put aside
             folder = out / job.folder
-            by_stale = job.search is not None and job.search.folder in searches
+            by_stale = job.first is not None and job.first.folder in firsts
             if (by_stale and folder.is_dir()) or state.by_result(job, out, inputs).name == state.STALE:
                 said = _rename(job, out, inputs, by_stale)
                 print(said)
-                searches.update([job.folder] if job.searches and said.startswith(_DONE) else [])
+                firsts.update([job.folder] if job.folder in stages and said.startswith(_DONE) else [])
 
 
 _DONE = "put aside: "

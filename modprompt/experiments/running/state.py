@@ -98,11 +98,12 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     result, why = results.read(out / job.folder)
     if result is None:
         return State(WAITING, why)
-    search = _by_result(job.search, out, inputs, known) if job.search else None
-    if search is not None and search.name != FINISHED:
-        if search.name == STALE:
-            return State(STALE, f"its search was {search.why}", result)
-        return State(WAITING, "its search is not there")
+    first = _by_result(job.first, out, inputs, known) if job.first else None
+    if job.first and first is not None and first.name != FINISHED:
+        what = "search" if job.first.searches else "training of its prompts"
+        if first.name == STALE:
+            return State(STALE, f"its {what} was {first.why}", result)
+        return State(WAITING, f"its {what} is not there")
     stale = _staleness(job, result, out, inputs)
     if stale:
         return State(STALE, stale, result)

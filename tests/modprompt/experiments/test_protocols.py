@@ -108,8 +108,8 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
     found = narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
     for job in protocols.jobs(found):
-        if job.search:
-            leave_schedules(job.search, tmp_path)
+        if job.first:
+            leave_schedules(job.first, tmp_path)
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
         assert expected(job, tmp_path) == read.texts()
         assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)

@@ -75,7 +75,7 @@ def test_cross_protocols_search_on_the_source(experiment):
         "caltech101",
         "search/crossdataset/caltech101/MPL/glyph-ONTrue_16shots/seed1",
     )
-    assert (train.search, test.search, test.needs) == (search, search, train)
+    assert (train.first, test.first, test.needs) == (search, search, train)
 
 
 def test_one_search_serves_all_seeds_if_it_is_said(experiment):
@@ -83,7 +83,7 @@ def test_one_search_serves_all_seeds_if_it_is_said(experiment):
     searches = [job for job in jobs if job.searches]
     assert [(job.seed, job.folder.rpartition("/")[2]) for job in searches] == [(7, "seed7")]
     trainings = [job for job in jobs if job.method.label == "Searched" and job.kind == "training"]
-    assert [(job.seed, job.search.folder) for job in trainings] == [(seed, searches[0].folder) for seed in (1, 2)]
+    assert [(job.seed, job.first.folder) for job in trainings] == [(seed, searches[0].folder) for seed in (1, 2)]
     assert trainings[0].folder.split("/")[-2] == f"{FOLDER}_seed7"
 
 
@@ -91,7 +91,7 @@ def test_variants_of_a_grid_share_their_search(experiment):
     text = STAGES.replace("IVLP, config: glyph, search", "IVLP, config: glyph, grid: {OPTIM.LR: [1, 2]}, search")
     jobs = protocols.jobs(experiment(text.replace("[1, 2]\n", "[1]\n")))
     (search,) = (job for job in jobs if job.searches)
-    assert [job.search.folder for job in jobs if job.search and not job.tests] == [search.folder] * 2
+    assert [job.first.folder for job in jobs if job.first and not job.tests] == [search.folder] * 2
 
 
 def test_search_has_the_clip_of_its_training_and_what_is_set_for_every_run(experiment):
