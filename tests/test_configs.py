@@ -81,7 +81,15 @@ def test_settings_of_the_neighbours():
     rate, prograd = node("ProGrad", "rn50_ep100")
     assert (rate, prograd.LAMBDA, prograd.T, prograd.N_CTX, prograd.CTX_INIT) == (0.002, 1.0, 1.0, 16, "True")
     rate, tcp = node("TCP", "vit_b16_ep100_ctxv1")
-    assert (rate, tcp.W, tcp.EPS, tcp.LAYER, tcp.N_CTX, tcp.N_CLASS, tcp.CTX_INIT) == (0.002, 8.0, 1e-3, 8, 4, 4, "False")
+    assert (rate, tcp.W, tcp.EPS, tcp.LAYER, tcp.N_CTX, tcp.N_CLASS, tcp.CTX_INIT) == (
+        0.002,
+        8.0,
+        1e-3,
+        8,
+        4,
+        4,
+        "False",
+    )
     _, both = node("MPL", "vit_b4_c1_add2_rm1_selfreg_ep20")
     assert (both.N_ADD_OP, both.TEXT_LOSS_WEIGHT, both.IMAGE_LOSS_WEIGHT, both.LOGITS_LOSS_WEIGHT) == (2, 25, 10, 1)
 
