@@ -190,6 +190,7 @@ def test_only_links_stand_in_the_folders_of_methods():
         "mpl",
         "prograd",
         "promptsrc",
+        "tcp",
         "trainersubnet",
         "trainersupernet",
         "vpt",

@@ -35,7 +35,7 @@ SMALL = {
     "coop_front_words": 201,
     "alvlm": 207,
     "kgcoop": 231,
-    "tcp": 1,
+    "tcp": 255,
     "prograd": 300,
     "cocoop": 253,  # its beginning is shared, whatever the number of classes
     "maple": 307,
