@@ -15,7 +15,10 @@ case $protocol in
   dev_train) protocol=few_shot_epochs ;;
   dev_test) protocol=few_shot_test ;;
 esac
-case $(basename "$folder")/$name in alvlm/main) protocol=alvlm ;; esac # not CoOp's, which has other arguments
+case $(basename "$folder")/$name in # not CoOp's, which have other arguments
+  alvlm/main) protocol=alvlm ;;
+  taskres/main) protocol=taskres ;;
+esac
 SCRIPT=scripts/$(basename "$folder")/$name.sh
 if [[ ! -f $scripts/protocols/$protocol.sh ]]; then
   echo "error: $SCRIPT: there is no scripts/protocols/$protocol.sh" >&2
