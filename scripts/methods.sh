@@ -29,6 +29,9 @@ method() {
     tcp) TRAINER=TCP base=vit_b16_ep100_ctxv1 ;;
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
+    tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF
+    clip_adapter) TRAINER=CLIP_Adapter base=vit_b16 ;;
+    taskres) TRAINER=TaskRes base=generalization_vit16 ;;
     zsclip) base=vit_b16 ;;
     *)
       echo "error: scripts/methods.sh has no method $1" >&2
