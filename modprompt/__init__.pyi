@@ -8,6 +8,7 @@ from modprompt.errors import UserError as UserError
 from modprompt.methods.adapter import ADAPTER as ADAPTER
 from modprompt.methods.alvlm import ALVLM as ALVLM
 from modprompt.methods.base import Method as Method
+from modprompt.methods.clip_adapter import CLIP_Adapter as CLIP_Adapter
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
 from modprompt.methods.coop import CoOp as CoOp
 from modprompt.methods.dpl import DPL as DPL
@@ -20,6 +21,9 @@ from modprompt.methods.model import PromptedModel as PromptedModel
 from modprompt.methods.mpl import MPL as MPL
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC
 from modprompt.methods.search import Search as Search
+from modprompt.methods.taskres import TaskRes as TaskRes
+from modprompt.methods.tip_adapter import TipAdapter as TipAdapter
+from modprompt.methods.tip_adapter import TipAdapterF as TipAdapterF
 from modprompt.methods.vpt import VPT as VPT
 from modprompt.methods.zeroshot import ZeroshotCLIP as ZeroshotCLIP
 from modprompt.methods.zeroshot import ZeroshotCLIP2 as ZeroshotCLIP2

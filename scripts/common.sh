@@ -13,7 +13,10 @@ if [[ -n ${OUT:-} ]]; then OUT=$(from "$PWD" "$OUT"); else OUT=$project/output; 
 PYTHON=${PYTHON:-python}
 MODEL= number= # set by protocols that evaluate a model, not by the environment
 configs=$TRAINER
-case $TRAINER in Zeroshot*) configs=CoOp ;; esac # they take their images and backbones from CoOp's files
+case $TRAINER in
+  Zeroshot*) configs=CoOp ;; # they take their images and backbones from CoOp's files
+  TipAdapterF) configs=TipAdapter ;;
+esac
 config_of() { case $2 in */*) from "$PWD" "$2" ;; *) echo "$project/configs/trainers/$1/$2.yaml" ;; esac; } # FOLDER CFG
 config=$(config_of "$configs" "$CFG") CFG=$(basename "$CFG" .yaml)
 if [[ -n $SEARCH ]]; then # a run's folder says which search gave its schedule, as those of experiments do

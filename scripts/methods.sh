@@ -24,6 +24,9 @@ method() {
       ;;
     trainersupernet) TRAINER=TrainerSupernet base=fewshot ;;
     trainersubnet) TRAINER=TrainerSubnet base=fewshot ;;
+    tip_adapter) TRAINER=${given:-TipAdapter} base=vit_b16 ;; # or TRAINER=TipAdapterF
+    clip_adapter) TRAINER=CLIP_Adapter base=vit_b16 ;;
+    taskres) TRAINER=TaskRes base=generalization_vit16 ;;
     lpplusplus) TRAINER=LPPlusPlus base=vit_b16_ep300 ;;
     adapter) TRAINER=ADAPTER base=SGD_lr1e-1_B256_ep300 ;;
     zsclip) base=vit_b16 ;;

@@ -17,6 +17,7 @@ case $protocol in
 esac
 case $(basename "$folder")/$name in # not CoOp's, which have other arguments
   alvlm/main) protocol=alvlm ;;
+  taskres/main) protocol=taskres ;;
   adapter/eval) protocol=adapt_eval ;;
 esac
 SCRIPT=scripts/$(basename "$folder")/$name.sh

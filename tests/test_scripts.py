@@ -179,6 +179,7 @@ def test_only_links_stand_in_the_folders_of_methods():
     assert {path.parent.name for path in LINKS} == {
         "adapter",
         "alvlm",
+        "clip_adapter",
         "coop",
         "cocoop",
         "dpl",
@@ -188,6 +189,8 @@ def test_only_links_stand_in_the_folders_of_methods():
         "maple",
         "mpl",
         "promptsrc",
+        "taskres",
+        "tip_adapter",
         "trainersubnet",
         "trainersupernet",
         "vpt",
@@ -243,6 +246,9 @@ def typed(tmp_path):
         ("promptsrc/base2new_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"),
         ("promptsrc/xd_train.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets"),
         ("promptsrc/few_shot.sh", "PromptSRC", "PromptSRC/vit_b16_c2_ep50_batch4_4+4ctx_few_shot"),
+        ("tip_adapter/few_shot.sh", "TipAdapter", "TipAdapter/vit_b16"),
+        ("clip_adapter/base2new_train.sh", "CLIP_Adapter", "CLIP_Adapter/vit_b16"),
+        ("taskres/xd_train.sh", "TaskRes", "TaskRes/generalization_vit16"),
         ("lpplusplus/few_shot.sh", "LPPlusPlus", "LPPlusPlus/vit_b16_ep300"),
         ("adapter/base2new_train.sh", "ADAPTER", "ADAPTER/SGD_lr1e-1_B256_ep300"),
         ("zsclip/zeroshot.sh", "ZeroshotCLIP", "CoOp/vit_b16"),
@@ -270,6 +276,14 @@ def test_main_runs_three_seeds_and_eval_reads_them(typed, tmp_path):
         (trained / "result.json").write_text("{}")
     lines = typed("coop/eval.sh", "imagenetv2", "rn50")
     assert [f"--model-dir {tmp_path}/results/imagenet/CoOp/rn50_16shots/" in line for line in lines] == [True] * 3
+
+
+def test_script_of_taskres_reference(typed, tmp_path):
+    (line,) = typed("taskres/main.sh", "eurosat", "adam_lr2e-3_B256_ep100", "none", 4, 0.5, "OPTIM.LR", "1")
+    folder = f"{tmp_path}/results/eurosat/TaskRes/adam_lr2e-3_B256_ep100_4shots/base_none_scale0.5/seed1"
+    assert f"--trainer TaskRes --seed 1 --output-dir {folder} " in line
+    asked = "DATASET.NUM_SHOTS 4 TRAINER.TaskRes.ENHANCED_BASE none TRAINER.TaskRes.RESIDUAL_SCALE 0.5 OPTIM.LR 1"
+    assert line.endswith(asked)
 
 
 def test_scripts_of_claps_reference(typed, tmp_path):
