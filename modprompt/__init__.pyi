@@ -23,8 +23,8 @@ from modprompt.methods.mpl import MPL as MPL
 from modprompt.methods.prograd import ProGrad as ProGrad
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC
 from modprompt.methods.search import Search as Search
-from modprompt.methods.tcp import TCP as TCP
 from modprompt.methods.taskres import TaskRes as TaskRes
+from modprompt.methods.tcp import TCP as TCP
 from modprompt.methods.tip_adapter import TipAdapter as TipAdapter
 from modprompt.methods.tip_adapter import TipAdapterF as TipAdapterF
 from modprompt.methods.vpt import VPT as VPT

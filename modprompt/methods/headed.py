@@ -45,12 +45,14 @@ class HeadedModel(PromptedModel):
     """
 
     method: "HeadMethod"
+    made: Head
 
     def __init__(
         self, method: "HeadMethod", learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int, head: Head
     ):
         super().__init__(method, learner, clip_model, classes, epochs)
         self.head = head
+        self.__dict__["made"] = head  # for the classes of its training; the head shares what does not hang on classes
 
     def scale(self) -> Tensor:
         """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
@@ -89,7 +91,9 @@ class HeadedModel(PromptedModel):
 
     def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
         head = self.head.for_classes(classes.names)
-        return HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+        other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+        other.__dict__["made"] = self.made
+        return other
 
     def classifier(self) -> nn.Module:
         """The head with its class features, raw image features (B, D) to logits (B, C)."""
@@ -104,6 +108,11 @@ class HeadedModel(PromptedModel):
     def learned(self) -> nn.Module:
         """The head."""
         return self.head
+
+    @property
+    def as_trained(self) -> nn.Module:
+        """The head for the classes of its training."""
+        return self.made
 
     def prompt_parameters(self) -> List[nn.Parameter]:
         """What an optimiser of `loss` has."""
@@ -142,7 +151,7 @@ class HeadedModel(PromptedModel):
             raise UserError(
                 f"{path} does not say for which classes it was made: its class features are those of others"
             )
-        self.head = head.for_classes(self.classes.names)
+        self.head, self.__dict__["made"] = head.for_classes(self.classes.names), head
 
     @property
     def width(self) -> int:

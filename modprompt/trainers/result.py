@@ -32,7 +32,7 @@ from modprompt.trainers.learned import prompts_hash
 def _of_learner(trainer: Any) -> Dict[str, Any]:
     """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
     model = getattr(trainer, "model", None)
-    learner, learned = (getattr(model, name, None) for name in ("prompt_learner", "learned"))
+    learner, learned = (getattr(model, name, None) for name in ("prompt_learner", "as_trained"))
     if learner is None or learned is None or not list(learned.parameters()):
         return {}
     sides = learner.schedules._asdict()
