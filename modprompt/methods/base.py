@@ -106,7 +106,7 @@ class Method(Configured):
         return {}
 
     def stated(self) -> Dict[str, Any]:
-        """What a file says of the method beside its settings, plain values by name: all of made_of, and what is read."""
+        """What a file says of the method beside its settings, plain values by name: made_of, and what was read."""
         return {**self.made_of()}
 
     def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:

@@ -197,6 +197,9 @@ class HeadAndPrompts(nn.Module):
         prompts: a view of them.
     """
 
+    head: nn.Module
+    prompts: nn.Module
+
     def __init__(self, head: nn.Module, prompts: nn.Module):
         super().__init__()
         self.head = head
@@ -207,6 +210,6 @@ class HeadAndPrompts(nn.Module):
         of_prompts = {TENSORS + name: one for name, one in self.prompts.state_dict().items()}
         return {**self.head.state_dict(), **of_prompts}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Take the head's tensors."""
         return self.head.load_state_dict(without_prompts(state_dict), *args, **kwargs)

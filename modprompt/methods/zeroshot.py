@@ -25,7 +25,7 @@ class ZeroshotCLIP(Method):
         """No prompts anywhere."""
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
-    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> TemplatePrompts:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
         """Class names in the templates."""
         return TemplatePrompts(classes.names, clip_model, schedules, self.templates(classes.dataset))
 
