@@ -235,8 +235,8 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
     def objective(self, model: PromptedModel) -> Objective:
         """Cross-entropy, and the head's penalty."""
         assert isinstance(model, HeadedModel)
-        head = model.head
-        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: head.penalty()))
+        headed = model  # whose head may be another one by then
+        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.head.penalty()))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
         """Load a checkpoint's head into a model, for its classes.
