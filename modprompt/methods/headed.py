@@ -91,7 +91,9 @@ class HeadedModel(PromptedModel):
 
     def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
         head = self.head.for_classes(classes.names)
-        return HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+        other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+        other.text_encoder.text_projection = self.text_encoder.text_projection  # which a method may have replaced
+        return other
 
     @property
     def learned(self) -> nn.Module:
