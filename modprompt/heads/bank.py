@@ -71,4 +71,4 @@ class Bank(NamedTuple):
             raise UserError(f"views are {tuple(whole.shape)}, but {fit}")
         if not 0 <= int(own.min()) <= int(own.max()) < len(text):
             raise UserError(f"a label of the bank is of none of the {len(text)} classes")
-        return cls(whole, own.long(), text.float())
+        return cls(whole, own.long().to(text.device), text.float())

@@ -72,9 +72,7 @@ class HeadedModel(PromptedModel):
             views: of the training images, (N, D) of encode_image each, for each pass over them.
             labels: (N,), or of each view.
         """
-        device = self.logit_scale.device
-        own = labels.to(device) if isinstance(labels, Tensor) else [one.to(device) for one in labels]
-        return Bank.of([view.to(device) for view in views], own, self.raw_text())
+        return Bank.of([view.to(self.logit_scale.device) for view in views], labels, self.raw_text())
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         each = prompts.text if isinstance(prompts.text, list) else [prompts.text]

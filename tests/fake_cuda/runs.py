@@ -21,6 +21,7 @@ from modprompt.runs.settings import Settings  # noqa: E402
 from modprompt.trainers import config  # noqa: E402
 from modprompt.trainers.clip_trainer import CLIPTrainer  # noqa: E402
 from modprompt.trainers.frozen_trainer import FrozenTrainer  # noqa: E402
+from modprompt.trainers.head_trainer import HeadTrainer  # noqa: E402
 from modprompt.trainers.prompt_trainer import PromptTrainer  # noqa: E402
 from tests.fake_cuda.device import fake_cuda, with_values  # noqa: E402
 from tests.fake_cuda.watching import Counted, Watch  # noqa: E402
@@ -56,6 +57,7 @@ def _built_with_values() -> Iterator[None]:
         for kind, name in (
             (CLIPTrainer, "build_data_loader"),
             (PromptTrainer, "build_model"),
+            (HeadTrainer, "build_model"),
             (FrozenTrainer, "build_model"),
         ):
             original = getattr(kind, name)

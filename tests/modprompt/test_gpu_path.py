@@ -11,8 +11,8 @@ import torch
 
 from benchmarks import launches
 from modprompt.engine.precision import CHOICES
+from modprompt.methods.table import HEADS, PROMPTS, row_of
 from modprompt.methods.table import METHODS as TABLE
-from modprompt.methods.table import PROMPTS
 from tests.conftest import BARE_CONFIG, RESNET_HEADS, ROOT, bare, random_clip, write_eurosat
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda
@@ -57,11 +57,13 @@ ON_RESNETS = {  # with options of their own: the text side has two layers
     "language_prompting": ["TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2"],
     "ZeroshotCLIP": [],
 }
-ZERO_SHOT = [row.name for row in TABLE if row.kind != PROMPTS]
+ZERO_SHOT = [row.name for row in TABLE if row.kind not in (PROMPTS, HEADS)]
+TRAINED_HEADS = {"TipAdapterF": 200, "CLIP_Adapter": 200, "TaskRes": 200}  # launches of a step, images encoded in it
 
 
 def test_no_trainer_is_forgotten():
-    assert {row.name for row in TABLE} == {*(row.trainer for row in METHODS.values()), *ZERO_SHOT}
+    heads = {row.name for row in TABLE if row.kind == HEADS}
+    assert {row.name for row in TABLE} - heads == {*(row.trainer for row in METHODS.values()), *ZERO_SHOT}
     assert set(SMALL) == set(METHODS)
 
 
@@ -113,6 +115,18 @@ def test_types_and_devices_fit_and_nothing_waits(row, inputs, tmp_path):
             assert counts["step"]["launches"] > 100, name  # it did something on the card
     if row in METHODS:
         assert found["fp16 whole"]["step"]["launches"] <= SMALL[row]
+
+
+@pytest.mark.parametrize("trainer", TRAINED_HEADS)
+@pytest.mark.parametrize("prec", CHOICES)
+def test_a_step_of_a_head_fits_and_does_not_wait(trainer, prec, inputs, tmp_path):
+    node = row_of(trainer).node
+    options = [*bare(inputs / "clip.pt"), "DATASET.NUM_SHOTS", "1", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    files = [str(inputs / "bare.yaml"), str(ROOT / "configs/datasets/eurosat.yaml")]
+    flags = {"DATASET.ROOT": str(inputs / "data"), "SEED": 1, "OUTPUT_DIR": str(tmp_path), "TRAINER.NAME": trainer}
+    counts = child.run("tests.fake_cuda.heads:epoch", files, flags, [*options, f"{node}.PREC", prec])
+    assert counts["waits"] <= WAITS_OF_A_STEP, counts["waits_by_name"]
+    assert 50 < counts["launches"] <= TRAINED_HEADS[trainer]
 
 
 @pytest.mark.parametrize("row", ON_RESNETS)

@@ -113,7 +113,10 @@ class Results:
 
 
 def of_experiment(
-    experiment: Experiment, states: Iterable[tuple[Job, state.State]], out: Path | None = None
+    experiment: Experiment,
+    states: Iterable[tuple[Job, state.State]],
+    out: Path | None = None,
+    marked: bool = False,
 ) -> Results:
     """The results of an experiment's runs; what is stale, failed or running has no number.
 
@@ -121,6 +124,7 @@ def of_experiment(
         experiment: what was to be run.
         states: its runs and how they stand.
         out: the output folder, by which more is read of finished runs than their results.
+        marked: whether results that were chosen beyond the project's rule count, too.
     """
     lines = [
         Line(
@@ -147,6 +151,9 @@ def of_experiment(
         if stands.name == state.FINISHED:
             why = UNTESTED if stands.accuracy_pct is None else ""
             outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None)
+            mark = (stands.result or {}).get("marked")
+            if mark and not marked:
+                outcome = Outcome(None, f"{mark}: --marked shows it")
         else:
             outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
         results.add(job.method.label, job.dataset, job.column, job.seed, outcome)

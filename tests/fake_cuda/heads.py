@@ -1,0 +1,24 @@
+"""Steps of heads on a card that is not there, counted."""
+
+from typing import Any, Dict, Mapping, Sequence
+
+import torch
+
+from modprompt.heads.fitting import FreshViews
+from modprompt.trainers.bank_file import Views
+from tests.fake_cuda.device import fake_cuda
+from tests.fake_cuda.runs import BATCH, Batches, trainer_of
+from tests.fake_cuda.watching import Watch
+
+
+def epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:
+    """Counts of a step: the second of three, the last of which prints; images are encoded in it."""
+    with fake_cuda(), Watch() as watch:
+        trainer = trainer_of(files, flags, [*options, "TRAIN.PRINT_FREQ", "3"])
+        labels = torch.arange(BATCH) % 2
+        view = torch.randn(BATCH, trainer.model.width)
+        trainer._build(Views([view] * trainer.method.passes(), [labels] * trainer.method.passes()))
+        batches = Batches(3, trainer.cfg.INPUT.SIZE[0], watch)
+        trainer.train_loader_x = FreshViews(batches, trainer._encode)
+        trainer.run_epoch()
+        return batches.counted[1]._asdict()

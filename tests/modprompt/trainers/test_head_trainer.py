@@ -1,0 +1,243 @@
+"""Runs of the trainers whose learned part is a head: killed and resumed, tested on other classes, loaded, refused."""
+
+import json
+
+import pytest
+import torch
+
+import modprompt
+from modprompt.cli import train
+from modprompt.trainers.head_trainer import HeadTrainer
+from tests.conftest import bare, random_clip
+from tests.test_train import refusal
+
+EPOCHS = ("OPTIM.MAX_EPOCH", "3")
+FOLDERS = {
+    "TipAdapter": "tip_adapter",
+    "TipAdapterF": "tip_adapter",
+    "CLIP_Adapter": "clip_adapter",
+    "TaskRes": "prompt_learner",
+}
+TIP = "TRAINER.TIPADAPTER."
+CACHE = (TIP + "AUGMENT_EPOCH", "2", TIP + "TRAIN_EPOCH", "3", TIP + "SEARCH_STEP", "[5, 4]")
+
+
+def short(trainer):
+    """Options of a run of a few epochs."""
+    return CACHE if trainer.startswith("Tip") else EPOCHS
+
+
+def state(tmp_path, trainer, epoch, out="out"):
+    content = torch.load(tmp_path / out / FOLDERS[trainer] / f"model.pth.tar-{epoch}", weights_only=True)
+    return content["state_dict"], content["modprompt"]
+
+
+def result(tmp_path, out="out"):
+    return json.loads((tmp_path / out / "result.json").read_text())
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_behind(monkeypatch, epoch):
+    after = HeadTrainer.after_epoch
+
+    def killed(trainer):
+        after(trainer)
+        if trainer.epoch + 1 == epoch:
+            raise Killed
+
+    monkeypatch.setattr(HeadTrainer, "after_epoch", killed)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "more"),
+    [
+        pytest.param("TipAdapter", (), marks=pytest.mark.slow),
+        ("TipAdapterF", ()),
+        pytest.param("CLIP_Adapter", (), marks=pytest.mark.slow),
+        ("TaskRes", ("TRAINER.TaskRes.VIEWS", "2")),
+    ],
+)
+def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path, monkeypatch):
+    epochs = 1 if trainer == "TipAdapter" else 3
+    words = command(trainer, *short(trainer), *more)
+    assert train.main(words) == 0
+    whole, there = state(tmp_path, trainer, epochs), result(tmp_path)
+    again = [str(tmp_path / "again") if word == str(tmp_path / "out") else word for word in words]
+    with monkeypatch.context() as patched:
+        kill_behind(patched, 1 if trainer == "TipAdapter" else 2)
+        with pytest.raises(Killed):
+            train.main(again)
+    assert train.main(again) == 0
+    resumed = state(tmp_path, trainer, epochs, "again")
+    assert whole[0].keys() == resumed[0].keys()
+    for name, tensor in whole[0].items():
+        assert torch.equal(tensor, resumed[0][name]), name
+    for key in ("accuracy_pct", "prompts_hash", "searched", "selected_on"):
+        assert there.get(key) == result(tmp_path, "again").get(key), key
+    left = {path.name for path in (tmp_path / "again").iterdir()}
+    assert not left & {"training_state.pth.tar", "bank.pth.tar"}
+
+
+def tested_model(monkeypatch, words):
+    """The model that a run tests."""
+    seen, test = [], HeadTrainer.test
+
+    def tested(trainer, *args, **kwargs):
+        seen.append((trainer.model, list(trainer.dm.dataset.classnames)))
+        return test(trainer, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeadTrainer, "test", tested)
+        assert train.main(words) == 0
+    return seen[-1]
+
+
+def on_new(words, tmp_path):
+    """The words of a test of a run on the new classes."""
+    words = [str(tmp_path / "new") if word == str(tmp_path / "out") else word for word in words]
+    words[words.index("base")] = "new"
+    return ["--eval-only", "--model-dir", str(tmp_path / "out"), *words]
+
+
+@pytest.mark.parametrize("trainer", ["TaskRes", pytest.param("TipAdapterF", marks=pytest.mark.slow)])
+def test_as_many_new_classes_have_their_own_features(trainer, command, tmp_path, monkeypatch):
+    words = command(trainer, *short(trainer), "OPTIM.LR", "1")
+    assert train.main(words) == 0
+    model, names = tested_model(monkeypatch, on_new(words, tmp_path))
+    trained = state(tmp_path, trainer, 3)[1]["classes"]["names"]
+    assert len(names) == len(trained)
+    assert not set(names) & set(trained)
+    images = torch.randn(3, 3, 32, 32)
+    zero_shot = modprompt.ZeroshotCLIP().on(model.clip_model, names, dataset="EuroSAT").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(images), zero_shot(images), atol=1e-4, rtol=0)
+    assert result(tmp_path, "new")["evaluated"]
+
+
+def test_a_loaded_model_is_the_one_that_was_tested(command, clip_file, tmp_path, monkeypatch):
+    model, names = tested_model(monkeypatch, command("TipAdapterF", *CACHE))
+    images = torch.randn(3, 3, 32, 32)
+    loaded = modprompt.load(tmp_path / "out", modprompt.load_clip(clip_file, activation="quick_gelu", heads=(1, 2))[0])
+    with torch.no_grad():
+        wanted = model.eval()(images)
+        torch.testing.assert_close(loaded(images), wanted)
+        loaded.save(tmp_path / "saved.pt")
+        torch.testing.assert_close(modprompt.load(tmp_path / "saved.pt", loaded.clip_model)(images), wanted)
+        other = loaded.with_classes([names[2], "something else", names[0]])
+        torch.testing.assert_close(other(images)[:, [0, 2]], wanted[:, [2, 0]])
+    assert loaded.count_parameters()["trainable"] == loaded.head.keys.numel()
+
+
+def test_a_result_says_what_was_searched_on_which_images(command, tmp_path):
+    assert train.main(command("TipAdapter", *CACHE)) == 0
+    said = result(tmp_path)
+    assert said["selected_on"] == "validation"
+    assert "marked" not in said
+    assert said["searched"]["grid"] == [7, 3, 5, 4]
+    values = state(tmp_path, "TipAdapter", 1)
+    assert float(values[0]["beta"]) == said["searched"]["beta"]
+    assert values[1]["run"]["searched"] == said["searched"]
+
+
+@pytest.mark.parametrize(
+    ("more", "images", "marked"),
+    [
+        ((TIP + "SEARCH_ON", "validation split"), "the whole validation split", "the whole validation split"),
+        ((TIP + "SEARCH_ON", "test"), "test", "test"),
+        ((TIP + "BEST_EPOCH_ON", "test"), "test", "test"),
+    ],
+    ids=["whole", "test", "epoch"],
+)
+@pytest.mark.slow
+def test_ways_beyond_the_rule_are_marked(more, images, marked, command, tmp_path):
+    assert train.main(command("TipAdapterF", *CACHE, *more)) == 0
+    said = result(tmp_path)
+    assert (said["selected_on"], said["marked"]) == (images, f"selected on {marked}")
+    tested = {"test": said["images"], "the whole validation split": said["searched"]["images"]}
+    assert said["searched"]["images"] == tested[images] or "EPOCH" in more[0]
+
+
+@pytest.mark.slow
+def test_without_a_search_the_given_values_stay(command, tmp_path):
+    more = (TIP + "SEARCH_HP", "False", TIP + "INIT_ALPHA", "2.5")
+    assert train.main(command("TipAdapter", *CACHE, *more)) == 0
+    assert float(state(tmp_path, "TipAdapter", 1)[0]["alpha"]) == 2.5
+    assert "searched" not in result(tmp_path)
+    assert not result(tmp_path)["selected_on"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "more", "said"),
+    [
+        ("TipAdapter", ("DATASET.NUM_SHOTS", "0"), "DATASET.NUM_SHOTS 0: a head is made of training images"),
+        ("TaskRes", ("MODEL.COMPILE", "graph"), "MODEL.COMPILE graph: the steps of a head are too short"),
+        ("TipAdapter", (TIP + "SEARCH_SCALE", "[7]"), "TRAINER.TIPADAPTER.SEARCH_SCALE must be two numbers above 0.1"),
+        ("TipAdapter", (TIP + "SEARCH_STEP", "[3, 0.5]"), "SEARCH_STEP must be two whole numbers from 1 up"),
+        ("CLIP_Adapter", ("TRAINER.CLIP_ADAPTER.RATIO", "1.5"), "TRAINER.CLIP_ADAPTER.RATIO must be at most 1"),
+        ("TaskRes", ("TRAINER.TaskRes.ENHANCED_BASE", "/nowhere.pt"), "ENHANCED_BASE: /nowhere.pt is no enhanced base"),
+        ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON means nothing for TaskRes: a head has no schedule"),
+    ],
+    ids=["shots", "graph", "scale", "step", "ratio", "base", "search"],
+)
+def test_bad_input_is_one_line(trainer, more, said, command, capsys):
+    words = command(trainer)
+    if more[0] in words:
+        words[words.index(more[0]) + 1] = more[1]
+        more = ()
+    assert said in refusal(capsys, [*words, *more])
+
+
+def test_a_cache_of_another_clip_is_refused(command, tmp_path, capsys):
+    words = command("TipAdapter", *CACHE)
+    assert train.main(words) == 0
+    torch.save(random_clip(2, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
+    other = [*on_new(words, tmp_path), *bare(tmp_path / "other.pt")]
+    assert "was made with other settings: the weights of CLIP" in refusal(capsys, other)
+
+
+@pytest.mark.slow
+def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys):
+    words = command("TipAdapterF", *CACHE)
+    kill_behind(monkeypatch, 1)
+    with pytest.raises(Killed):
+        train.main(words)
+    path = tmp_path / "out" / "bank.pth.tar"
+    content = torch.load(path, weights_only=True)
+    content["settings"]["the weights of CLIP"] = "another"
+    torch.save(content, path)
+    assert "is of a run with other settings (the weights of CLIP" in refusal(capsys, words)
+    path.write_bytes(b"nothing")
+    assert "bank.pth.tar is damaged" in refusal(capsys, words)
+    path.unlink()
+    assert "bank.pth.tar, which the run in that folder was built from, is not there" in refusal(capsys, words)
+
+
+def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_path, capsys):
+    words = command("TaskRes", *EPOCHS)
+    assert train.main(words) == 0
+    path = tmp_path / "out" / "prompt_learner" / "model.pth.tar-3"
+    content = torch.load(path, weights_only=True)
+    del content["modprompt"]
+    torch.save(content, path)
+    again = [str(tmp_path / "again") if word == str(tmp_path / "out") else word for word in words]
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *again]) == 0
+    assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]
+    capsys.readouterr()
+    assert "its class features are of others" in refusal(capsys, on_new(words, tmp_path))
+
+
+def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp_path):
+    own = clip_model.text_projection.detach().clone()
+    torch.save({"state_dict": {"weight": 2 * own.t()}}, tmp_path / "base.pt")
+    plain, enhanced = (
+        modprompt.TaskRes(enhanced_base=base).on(clip_model, ["cat", "dog"])
+        for base in ("none", str(tmp_path / "base.pt"))
+    )
+    torch.testing.assert_close(enhanced.raw_text(), 2 * plain.raw_text())
+    assert torch.equal(clip_model.text_projection, own)
+    torch.save({"state_dict": {"weight": own[:3]}}, tmp_path / "base.pt")
+    with pytest.raises(modprompt.UserError, match="ENHANCED_BASE: its projection is"):
+        modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, ["cat", "dog"])
