@@ -3,7 +3,7 @@
 Shapes: N training images, B images, C classes, D joint width.
 """
 
-from typing import Any, Mapping, Sequence
+from typing import Any, ClassVar, Mapping, Sequence, Tuple
 
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ _OF_ALL = ("prototypes", "base_text_features", "logit_scale")  # in their checkp
 class _Compared(Head):
     """A head whose checkpoints have class features, too."""
 
-    encodes = (TEST, TRAIN)
+    encodes: ClassVar[Tuple[str, ...]] = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
         """All views, permuted, of which an epoch takes as many as there are images."""
@@ -37,13 +37,14 @@ class ClipA(_Compared, CLIPAdapterHead):
     """CLIP-Adapter, its network called `mlp`."""
 
     in_order = False
+    mlp: nn.Sequential
 
     def __init__(self, names: Sequence[str], width: int):
         super().__init__(names, width, ratio=0.2, reduction=4)
         self._modules["mlp"] = self._modules.pop("fc")
 
     @property
-    def fc(self) -> nn.Module:
+    def fc(self) -> nn.Sequential:  # type: ignore[override]  # there it is the attribute that is renamed here
         """The network."""
         return self.mlp
 

@@ -3,7 +3,7 @@
 ZS-LP and CLAP: arXiv 2312.12730. Shapes: V views, N training images, B images, C classes, T templates, D joint width.
 """
 
-from typing import Sequence
+from typing import ClassVar, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class PrototypesHead(Head):
     encodes = (TEST, TRAIN)
     in_order = False
     rows = {"prototypes": 0, "base_text_features": 0}
-    kept = ("multipliers", "rho")
+    kept: ClassVar[Tuple[str, ...]] = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor
     logit_scale: Tensor

@@ -3,7 +3,7 @@
 Shapes: B images, C classes, N training images, V views, T templates, D joint width.
 """
 
-from typing import Optional, Sequence
+from typing import ClassVar, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ class TipAdapterHead(Head):
         lr: learning rate of the keys; None for a cache that stays as it is.
     """
 
-    encodes = (TRAIN, VAL, TEST)
+    encodes: ClassVar[Tuple[str, ...]] = (TRAIN, VAL, TEST)
     from_bank = ("keys", "values")
     seeds_anew = True
     keeps_rest = True

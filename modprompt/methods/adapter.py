@@ -11,6 +11,7 @@ from modprompt.heads.compared import ClipA, TipA
 from modprompt.heads.crossmodal import CrossModalHead
 from modprompt.heads.prototypes import HOW, RANDOM, RESIDUAL, TEXT, PrototypesHead
 from modprompt.heads.search import Grid
+from modprompt.methods.enhanced_base import EnhancedBase
 from modprompt.methods.head_groups import SearchedHead
 
 _SEARCH, _TRAINED = "grid_search", "-f-"  # further words in INIT
@@ -18,7 +19,7 @@ _TASK_RESIDUAL = 0.5
 
 
 @dataclass(frozen=True, repr=False)
-class ADAPTER(SearchedHead):
+class ADAPTER(EnhancedBase, SearchedHead):
     """A head of INIT, held near to the text by CONSTRAINT: ZS with none is ZS-LP, with l2 it is CLAP."""
 
     node = "TRAINER.ADAPTER"
@@ -36,7 +37,6 @@ class ADAPTER(SearchedHead):
         "further words in it say by which weights: balanced, constant, corrected, adaptative",
         compared=False,
     )
-    enhanced_base: str = setting("none", "other class features: their authors have not released any", choices=("none",))
     views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
     as_published: bool = setting(
         False, "TipA with affinities of raw features, CrossModal with the labels of other classes, as the reference has"

@@ -92,6 +92,7 @@ class HeadedModel(PromptedModel):
     def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
         head = self.head.for_classes(classes.names)
         other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+        other.text_encoder.text_projection = self.text_encoder.text_projection  # which a method may have replaced
         other.__dict__["made"] = self.made
         return other
 

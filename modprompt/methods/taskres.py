@@ -1,71 +1,22 @@
 """TaskRes (arXiv 2211.10277): a learned vector beside each class feature."""
 
-import copy
 from dataclasses import dataclass
-from typing import ClassVar, Dict, Optional, Sequence
+from typing import Sequence
 
-import torch
-from torch import nn
-
-from modprompt.clips.structure import CLIP
-from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.heads.taskres import TaskResHead
-from modprompt.learners.base import Learner
-from modprompt.methods.contract import Classes
+from modprompt.methods.enhanced_base import EnhancedBase
 from modprompt.methods.head_groups import FreshViewsHead
-from modprompt.methods.headed import HeadedModel
-from modprompt.storage.tensors import read_tensors
-from modprompt.storage.text import sha256_of
-
-NONE = "none"
 
 
 @dataclass(frozen=True, repr=False)
-class TaskRes(FreshViewsHead):
+class TaskRes(EnhancedBase, FreshViewsHead):
     """Residuals of the class features, from zeros on."""
 
     node = "TRAINER.TaskRes"
     log_accuracy = True
 
     residual_scale: float = setting(1.0, "what residuals are multiplied by", least=0)
-    enhanced_base: str = setting(
-        NONE, "file whose state_dict has a text projection, weight, to use in place of CLIP's", compared=False
-    )
-
-    projection: ClassVar[Optional[torch.Tensor]] = None  # (T, D), of an instance whose file is read
-
-    def prepared(self) -> "TaskRes":
-        """This method, its enhanced base read.
-
-        Raises:
-            SettingError: if there is none, or it holds something else.
-        """
-        if self.enhanced_base == NONE or self.projection is not None:
-            return self
-        try:
-            weight = read_tensors(self.enhanced_base)["state_dict"]["weight"]
-            projection = weight.detach().float().t().contiguous()
-        except (OSError, UserError, LookupError, TypeError, AttributeError) as error:
-            raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
-        other = copy.copy(self)
-        object.__setattr__(other, "projection", projection)
-        return other
-
-    def made_of(self) -> Dict[str, str]:
-        """The enhanced base, by its hash."""
-        return {} if self.enhanced_base == NONE else {"the enhanced base": sha256_of(self.enhanced_base)}
-
-    def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
-        """The head; its class features come through the enhanced base, if there is one."""
-        made = super().model(learner, clip_model, classes, epochs)
-        if self.projection is not None:
-            own = clip_model.text_projection
-            if self.projection.shape != own.shape:
-                shapes = f"{tuple(self.projection.shape)}, not {tuple(own.shape)}"
-                raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}")])
-            made.text_encoder.text_projection = nn.Parameter(self.projection.to(own), requires_grad=False)
-        return made
 
     def head(self, names: Sequence[str], width: int) -> TaskResHead:
         """The residuals."""

@@ -5,7 +5,8 @@ import torch
 
 from modprompt.heads.compared import ClipA, TipA
 from modprompt.heads.tip_adapter import TipAdapterHead
-from tests.modprompt.heads.given import BANK, LINEAR, NAMES, SCALE, accuracy, images, of_length_1, step
+from tests.modprompt.heads.given import BANK, LINEAR, NAMES, accuracy, images, of_length_1, step
+from tests.modprompt.heads.golden import SCALE
 
 MEAN = BANK.text.mean(1)
 

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from modprompt.heads.crossmodal import CrossModalHead
-from tests.modprompt.heads.given import BANK, NAMES, SCALE
+from tests.modprompt.heads.given import BANK, NAMES
+from tests.modprompt.heads.golden import SCALE
 
 
 def samples(paired, seed=3, size=7):

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from modprompt.heads.bank import Bank
 from modprompt.heads.lpplusplus import LPPlusPlusHead, first_alpha, steepness
-from tests.modprompt.heads.given import BANK, LINEAR, NAMES, SCALE, accuracy, images, of_length_1, step
+from tests.modprompt.heads.given import BANK, LINEAR, NAMES, accuracy, images, of_length_1, step
+from tests.modprompt.heads.golden import SCALE
 
 GOLDEN = LINEAR["LPPlusPlus"]
 

@@ -146,7 +146,6 @@ def test_references_file_of_the_same_classes_is_read_and_that_of_others_refused(
         ({"constraint": "l1"}, "CONSTRAINT must be none, or l2 and any of balanced, constant"),
         ({"constraint": "l2-balancd"}, "CONSTRAINT must be none, or l2 and any of"),
         ({"init": "ClipA"}, "CONSTRAINT must be none with INIT ClipA"),
-        ({"enhanced_base": "base.pt"}, "ENHANCED_BASE must be"),
         ({"views": 0}, "VIEWS must be"),
     ],
 )
