@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from modprompt.errors import UserError
 from modprompt.learners.base import Learner
-from modprompt.runs import checkpoint, descriptions
+from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.runs.checkpoint_form import CLASS_TOKENS, require_learned
-from modprompt.runs.same import PROMPTS_BEFORE
+from modprompt.runs.same import CONTENTS
 from modprompt.runs.settings import apart
 from modprompt.storage.opening import Refused
 from modprompt.storage.versioned import understood
@@ -140,7 +140,7 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
         UserError: if something differs; it is named.
     """
     if stated and expected:  # what says nothing of these has none; the family's files say nothing at all
-        none = dict.fromkeys((descriptions.NAME, PROMPTS_BEFORE), "none")
+        none = dict.fromkeys(CONTENTS, "none")
         stated, expected = ({**none, **side} for side in (stated, expected))
     expected = understood(stated, expected, path)
     known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}

@@ -13,6 +13,7 @@ from modprompt.fields import setting
 from modprompt.learners.base import Learner
 from modprompt.methods.contract import Classes
 from modprompt.methods.headed import HeadedModel, HeadMethod
+from modprompt.runs.same import ENHANCED_BASE
 from modprompt.storage.tensors import read_tensors
 from modprompt.storage.text import sha256_of
 
@@ -36,20 +37,22 @@ class EnhancedBase(HeadMethod):
         Raises:
             SettingError: if there is none, or it holds something else.
         """
+        method = super().prepared()
         if self.enhanced_base == NONE or self.projection is not None:
-            return self
+            return method
         try:
             weight = read_tensors(self.enhanced_base)["state_dict"]["weight"]
             projection = weight.detach().float().t().contiguous()
         except (OSError, UserError, LookupError, TypeError, AttributeError) as error:
             raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
-        other = copy.copy(self)
+        other = copy.copy(method)
         object.__setattr__(other, "projection", projection)
         return other
 
     def made_of(self) -> Dict[str, str]:
         """The enhanced base, by its hash."""
-        return {} if self.enhanced_base == NONE else {"the enhanced base": sha256_of(self.enhanced_base)}
+        own = {} if self.enhanced_base == NONE else {ENHANCED_BASE: sha256_of(self.enhanced_base)}
+        return {**super().made_of(), **own}
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
         """The head; its class features come through the enhanced base, if there is one."""

@@ -111,6 +111,11 @@ class HeadedModel(PromptedModel):
         return self.head
 
     @property
+    def class_bound(self) -> bool:
+        """Whether it has nothing for a class that the head was not made for."""
+        return self.head.class_bound
+
+    @property
     def as_trained(self) -> nn.Module:
         """The head for the classes of its training."""
         return self.made

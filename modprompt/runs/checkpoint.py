@@ -13,9 +13,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.runs import descriptions
 from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
-from modprompt.runs.same import PROMPTS_BEFORE
+from modprompt.runs.same import CONTENTS
 from modprompt.storage import json_text
 from modprompt.storage.forms import shown
 from modprompt.storage.opening import Refused, read_bytes
@@ -149,7 +148,7 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     made_with = {f"{method['node']}.{key}": str(value) for key, value in method["config"].items()}
     searched = method.get("search", {})
     made_with.update({f"SEARCH.{field.upper()}": str(value) for field, value in searched.items()})
-    made_with.update({name: method[name] for name in (descriptions.NAME, PROMPTS_BEFORE) if name in method})
+    made_with.update({name: method[name] for name in CONTENTS if name in method})
     made_with["the method"] = method["learner"]
     made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")
     settings = _texts(parts["run"].get("settings", {}))

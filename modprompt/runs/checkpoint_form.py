@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from modprompt.runs import descriptions
-from modprompt.runs.same import PROMPTS_BEFORE
+from modprompt.runs.same import CONTENTS
 from modprompt.storage.forms import (
     Form,
     each,
@@ -52,7 +52,7 @@ _PROMPTS = table(
 )
 _METHOD = table(
     {"name": _NAME, "node": _NAME, "learner": _NAME, "settings": each(plain), "config": each(plain)},
-    {"search": each(plain), descriptions.NAME: _NAME, PROMPTS_BEFORE: _NAME, BEHIND: _PROMPTS},
+    {"search": each(plain), **dict.fromkeys(CONTENTS, _NAME), BEHIND: _PROMPTS},
 )
 _CLASSES = table(
     {"names": rows(text(1000, least=1))},

@@ -18,6 +18,8 @@ from modprompt.storage.seal import content_hash
 from modprompt.storage.versioned import in_the_form_of
 
 PROMPTS_BEFORE = "the prompts before the head"  # in what a run and a checkpoint say of themselves: which, by a hash
+ENHANCED_BASE = "the enhanced base"  # the same, of class features
+CONTENTS = (descriptions.NAME, PROMPTS_BEFORE, ENHANCED_BASE)  # told apart by a hash of what they hold
 FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
