@@ -24,7 +24,7 @@ class KgCoOp(CoOp):
     node = "TRAINER.KGCOOP"
     shared = {**of_coop("W"), "TRAINER.COCOOP.PREC": ""}
 
-    ctx_init: str = setting("False", f"words the context starts from; True: {WORDS}; False: random", switch=True)
+    ctx_init: str = setting("False", "words the context starts from; True: a photo of a; False: random", switch=True)
     kg_weight: float = setting(
         1.0, "weight of the distance of class features to CLIP's own; 8 in the paper", key="W", least=0, compared=False
     )
