@@ -5,10 +5,11 @@ from typing import Any, Dict, Mapping, Sequence
 import torch
 
 from modprompt.heads.fitting import FreshViews
-from modprompt.trainers.bank_file import Views
 from tests.fake_cuda.device import fake_cuda
 from tests.fake_cuda.runs import BATCH, Batches, trainer_of
 from tests.fake_cuda.watching import Watch
+
+from modprompt.trainers.bank_file import Views  # isort: skip - runs has put Dassl on the path
 
 
 def epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:

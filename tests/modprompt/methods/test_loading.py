@@ -249,7 +249,7 @@ def test_saving_is_whole_or_not_at_all(glyph, tmp_path):
 
 
 def test_every_kind_of_method_is_in_the_table():
-    assert {row.kind for row in METHODS} == {"prompts", "zero-shot"}
+    assert {row.kind for row in METHODS} == {"prompts", "heads", "zero-shot"}
 
 
 def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):

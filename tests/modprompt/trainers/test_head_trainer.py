@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path, monkeypa
     assert not left & {"training_state.pth.tar", "bank.pth.tar"}
 
 
-def tested_model(monkeypatch, words):
+def model_tested_by(monkeypatch, words):
     """The model that a run tests."""
     seen, test = [], HeadTrainer.test
 
@@ -106,7 +106,7 @@ def on_new(words, tmp_path):
 def test_as_many_new_classes_have_their_own_features(trainer, command, tmp_path, monkeypatch):
     words = command(trainer, *short(trainer), "OPTIM.LR", "1")
     assert train.main(words) == 0
-    model, names = tested_model(monkeypatch, on_new(words, tmp_path))
+    model, names = model_tested_by(monkeypatch, on_new(words, tmp_path))
     trained = state(tmp_path, trainer, 3)[1]["classes"]["names"]
     assert len(names) == len(trained)
     assert not set(names) & set(trained)
@@ -118,7 +118,7 @@ def test_as_many_new_classes_have_their_own_features(trainer, command, tmp_path,
 
 
 def test_a_loaded_model_is_the_one_that_was_tested(command, clip_file, tmp_path, monkeypatch):
-    model, names = tested_model(monkeypatch, command("TipAdapterF", *CACHE))
+    model, names = model_tested_by(monkeypatch, command("TipAdapterF", *CACHE))
     images = torch.randn(3, 3, 32, 32)
     loaded = modprompt.load(tmp_path / "out", modprompt.load_clip(clip_file, activation="quick_gelu", heads=(1, 2))[0])
     with torch.no_grad():
@@ -187,7 +187,7 @@ def test_bad_input_is_one_line(trainer, more, said, command, capsys):
     if more[0] in words:
         words[words.index(more[0]) + 1] = more[1]
         more = ()
-    assert said in refusal(capsys, [*words, *more])
+    assert said in refusal(capsys, *words, *more)
 
 
 def test_a_cache_of_another_clip_is_refused(command, tmp_path, capsys):
@@ -195,7 +195,7 @@ def test_a_cache_of_another_clip_is_refused(command, tmp_path, capsys):
     assert train.main(words) == 0
     torch.save(random_clip(2, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     other = [*on_new(words, tmp_path), *bare(tmp_path / "other.pt")]
-    assert "was made with other settings: the weights of CLIP" in refusal(capsys, other)
+    assert "was made with other settings: the weights of CLIP" in refusal(capsys, *other)
 
 
 @pytest.mark.slow
@@ -208,11 +208,11 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys
     content = torch.load(path, weights_only=True)
     content["settings"]["the weights of CLIP"] = "another"
     torch.save(content, path)
-    assert "is of a run with other settings (the weights of CLIP" in refusal(capsys, words)
+    assert "is of a run with other settings (the weights of CLIP" in refusal(capsys, *words)
     path.write_bytes(b"nothing")
-    assert "bank.pth.tar is damaged" in refusal(capsys, words)
+    assert "bank.pth.tar is damaged" in refusal(capsys, *words)
     path.unlink()
-    assert "bank.pth.tar, which the run in that folder was built from, is not there" in refusal(capsys, words)
+    assert "bank.pth.tar, which the run in that folder was built from, is not there" in refusal(capsys, *words)
 
 
 def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_path, capsys):
@@ -226,7 +226,7 @@ def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_p
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *again]) == 0
     assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]
     capsys.readouterr()
-    assert "its class features are of others" in refusal(capsys, on_new(words, tmp_path))
+    assert "its class features are of others" in refusal(capsys, *on_new(words, tmp_path))
 
 
 def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp_path):
