@@ -5,7 +5,7 @@ Shapes: B images, C classes, T templates, D joint width.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Sequence, Union
+from typing import List, Mapping, Optional, Sequence, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -102,9 +102,9 @@ class HeadedModel(PromptedModel):
         """What an optimiser of `loss` has."""
         return [one for one in self.head.parameters() if one.requires_grad]
 
-    def save(self, path: Union[str, Path], more: Optional[Mapping[str, Any]] = None) -> None:
+    def save(self, path: Union[str, Path]) -> None:
         """Save the head, without CLIP, with all that says what it is; modprompt.load reads it."""
-        record = describe(method_record(self.method), self.classes, self.clip_facts, self.prompt_learner, more)
+        record = describe(method_record(self.method), self.classes, self.clip_facts, self.prompt_learner)
         write(path, self.head.state_dict(), record)
 
     def take(self, content: Checkpoint, path: str) -> None:
@@ -198,7 +198,8 @@ class HeadMethod(ZeroshotCLIP):
 
     def objective(self, model: PromptedModel) -> Objective:
         """Cross-entropy, and the head's penalty."""
-        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: model.head.penalty()))
+        headed = cast(HeadedModel, model)  # whose head may be another by then
+        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.head.penalty()))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
         """Load a checkpoint's head into a model, for its classes.
