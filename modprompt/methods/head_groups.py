@@ -60,7 +60,10 @@ class SearchedHead(HeadMethod):
 
     def grid(self) -> Optional[Grid]:
         """SEARCH_SCALE and SEARCH_STEP, unless SEARCH_HP is False."""
-        return Grid(*self.search_scale, *self.search_step) if self.search_hp else None
+        if not self.search_hp:
+            return None
+        (most_beta, most_alpha), (betas, alphas) = self.search_scale, self.search_step
+        return Grid(most_beta, most_alpha, betas, alphas)
 
     def searched_on(self) -> str:
         """As SEARCH_ON has it."""

@@ -4,7 +4,7 @@ Shapes: B images, C classes, T templates, D joint width.
 """
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Union
+from typing import Dict, List, Mapping, Optional, Sequence, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -240,8 +240,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
 
     def objective(self, model: PromptedModel) -> Objective:
         """Cross-entropy, and the head's penalty."""
-        assert isinstance(model, HeadedModel)
-        headed = model  # whose head may be another one by then
+        headed = cast(HeadedModel, model)  # whose head may be another by then
         return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.head.penalty()))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:

@@ -5,13 +5,11 @@ from typing import Any, List, Mapping, Optional, Tuple, Type, Union
 
 import torch
 from dassl.metrics import compute_accuracy
-from dassl.optim import build_optimizer
 from torch import Tensor
 
 from modprompt.checks import one_of
 from modprompt.clips import known
 from modprompt.clips.build import require_vision_transformer
-from modprompt.clips.cast import cast_products
 from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import COMPILE, Output
@@ -20,14 +18,13 @@ from modprompt.errors import SettingError, UserError
 from modprompt.learners.base import Learner
 from modprompt.methods.base import Method
 from modprompt.methods.records import view_of
-from modprompt.storage.text import sha256_of
-from modprompt.trainers import device, mistakes, text_chunk
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.epochs import Epochs
 from modprompt.trainers.gone_on_with import GoneOnWith
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
 from modprompt.trainers.nodes import method_of, registered_default, searched
+from modprompt.trainers.on_clip import OnCLIP
 from modprompt.trainers.second_node import require_stood_in
 from modprompt.trainers.telling import tell_of
 from modprompt.training.fused import fused
@@ -37,7 +34,7 @@ from modprompt.training.step import Step
 from modprompt.training.unread import Number, Place, settled
 
 
-class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, CLIPTrainer):
+class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer):
     """Trains a method's prompts in front of a frozen CLIP.
 
     A trainer is this class with a method_class (trainers/registration.py makes them); one of the version before has a
@@ -121,63 +118,12 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, CLIPTrainer):
         view = view_of(self.method, learner)
         if cfg.MODEL.INIT_WEIGHTS:
             self.load_initial(view)
-        # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
         optimiser = self.configured_optimiser()
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.optim = optimiser if self.scaler is None else fused(optimiser)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
         self.start_search()
-
-    def put_on_clip(self) -> None:
-        """Load CLIP and put the method on it, computed as PREC has it."""
-        cfg = self.cfg
-        self.precision = precision.resolve(self.settings.PREC, self.device)
-        if self.precision.note:
-            print(self.precision.note)
-        if self.settings.PREC == "fp32" and self.device.type == "cuda":
-            device.without_tf32()
-        self.clip_model = clip_model = self.load_clip()
-        if self.precision.half_weights:
-            cast_products(clip_model, torch.float16)  # of weights that were saved in float32
-        else:
-            clip_model.float()
-        names, dataset, epochs = self.dm.dataset.classnames, cfg.DATASET.NAME, cfg.OPTIM.MAX_EPOCH
-        try:
-            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs)
-        except SettingError as error:
-            raise error.under(f"TRAINER.{self.node_name}") from None
-        self.model.to(self.device).cast(self.settings.PREC)
-        text_chunk.decide(self.model, cfg)
-        self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
-
-    def load_initial(self, view: Any) -> None:
-        """Load what MODEL.INIT_WEIGHTS names into what is trained."""
-        path = self.cfg.MODEL.INIT_WEIGHTS
-        self._load(view, path)
-        self.init_weights_hash = sha256_of(path)
-        print(f"Loaded the initial prompts from {path}")
-
-    def configured_optimiser(self) -> Any:
-        """The optimiser that OPTIM asks for, of all that is trained."""
-        with mistakes.of_settings("OPTIM"):
-            optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
-        self._set_up(optimiser)
-        return optimiser
-
-    def _optim_cfg(self) -> Any:
-        optim_cfg = self.cfg.OPTIM.clone()
-        optim_cfg.defrost()
-        optim_cfg.STAGED_LR = False
-        return optim_cfg
-
-    def _set_up(self, optimiser: Any) -> None:
-        """Give the optimiser what the method says beside OPTIM; a line tells what it has no use for."""
-        for name, value in self.method.optimiser_settings().items():
-            if name not in optimiser.defaults:
-                print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has none")
-            for group in optimiser.param_groups if name in optimiser.defaults else ():
-                group[name] = value
 
     def before_train(self) -> None:
         """Resume.

@@ -1,0 +1,77 @@
+"""A method on the CLIP of a run, computed as its settings ask, and the optimiser of what it learns."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from dassl.optim import build_optimizer
+
+from modprompt.clips.cast import cast_products
+from modprompt.engine import precision
+from modprompt.errors import SettingError
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.storage.text import sha256_of
+from modprompt.trainers import device, mistakes, text_chunk
+
+if TYPE_CHECKING:  # it stands in front of one
+    from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
+else:
+    _Trainer = object
+
+
+class OnCLIP(_Trainer):
+    """The part of a trainer that puts its method on CLIP; it stands in front of TrainerX."""
+
+    method: Method
+    model: PromptedModel
+
+    def put_on_clip(self) -> None:
+        """Load CLIP and put the method on it, computed as PREC has it."""
+        cfg = self.cfg
+        self.precision = precision.resolve(self.settings.PREC, self.device)
+        if self.precision.note:
+            print(self.precision.note)
+        if self.settings.PREC == "fp32" and self.device.type == "cuda":
+            device.without_tf32()
+        self.clip_model = clip_model = self.load_clip()
+        if self.precision.half_weights:
+            cast_products(clip_model, torch.float16)  # of weights that were saved in float32
+        else:
+            clip_model.float()
+        names, dataset, epochs = self.dm.dataset.classnames, cfg.DATASET.NAME, cfg.OPTIM.MAX_EPOCH
+        try:
+            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs)
+        except SettingError as error:
+            raise error.under(f"TRAINER.{self.node_name}") from None
+        self.model.to(self.device).cast(self.settings.PREC)
+        text_chunk.decide(self.model, cfg)
+        self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
+
+    def load_initial(self, view: Any) -> None:
+        """Load what MODEL.INIT_WEIGHTS names into what is trained."""
+        path = self.cfg.MODEL.INIT_WEIGHTS
+        self._load(view, path)
+        self.init_weights_hash = sha256_of(path)
+        print(f"Loaded the initial prompts from {path}")
+
+    def configured_optimiser(self) -> Any:
+        """The optimiser that OPTIM and the method ask for, of all that is trained."""
+        # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
+        with mistakes.of_settings("OPTIM"):
+            optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
+        self._set_up(optimiser)
+        return optimiser
+
+    def _optim_cfg(self) -> Any:
+        optim_cfg = self.cfg.OPTIM.clone()
+        optim_cfg.defrost()
+        optim_cfg.STAGED_LR = False
+        return optim_cfg
+
+    def _set_up(self, optimiser: Any) -> None:
+        """Give the optimiser what the method says beside OPTIM; a line tells what it has no use for."""
+        for name, value in self.method.optimiser_settings().items():
+            if name not in optimiser.defaults:
+                print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has none")
+            for group in optimiser.param_groups if name in optimiser.defaults else ():
+                group[name] = value
