@@ -226,7 +226,7 @@ def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_p
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *again]) == 0
     assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]
     capsys.readouterr()
-    assert "its class features are of others" in refusal(capsys, *on_new(words, tmp_path))
+    assert "its class features are those of others" in refusal(capsys, *on_new(words, tmp_path))
 
 
 def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp_path):
