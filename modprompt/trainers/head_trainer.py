@@ -33,6 +33,7 @@ class HeadTrainer(PromptTrainer):
     method: HeadMethod
     model: HeadedModel
     train_loader_x: Any
+    max_epoch: int
     each_step = False  # whether rates go on behind each step, and not each epoch
 
     def check_cfg(self, cfg: Any) -> None:
