@@ -25,7 +25,7 @@ from modprompt.runs.settings import Given, Settings
 from modprompt.storage.seal import KEY
 from modprompt.storage.tensors import write_tensors
 from modprompt.storage.versioned import plain
-from modprompt.trainers import training_state
+from modprompt.trainers import bank_file, training_state
 from modprompt.training.lr_schedule import build_lr_scheduler
 from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TORCH, Kind, resealed
 from tests.conftest import random_clip
@@ -63,7 +63,7 @@ def _model(method: Any) -> Any:
 
 
 def _loaded(model: Any) -> Any:
-    return repr(model.method), model.classes.names, dict(model.prompt_learner.state_dict())
+    return repr(model.method), model.classes.names, dict(model.saved_state())
 
 
 def _resealed_checkpoint(content: Any) -> Any:
@@ -82,6 +82,47 @@ def _checkpoint(name: str, method: Any) -> Kind:
         return _loaded(load(path, _clip()))
 
     return Kind(f"checkpoint of {name}", TORCH, write, read, True, _resealed_checkpoint)
+
+
+def _built(method: Any) -> Any:
+    """A head, built."""
+    model = _model(method)
+    torch.manual_seed(0)
+    bank = model.bank([torch.randn(4, model.width)], torch.tensor([0, 0, 1, 1]))
+    model.head.build(bank, model.scale())
+    return model
+
+
+def _write_head(folder: Path) -> Path:
+    _model(small(modprompt.KgCoOp, _clip())).save(folder / "prompts.pt")
+    _built(modprompt.TipAdapter(behind=str(folder / "prompts.pt"))).save(folder / "head.pt")
+    return folder / "head.pt"
+
+
+def _read_head(path: Path) -> Any:
+    return _loaded(load(path, _clip()))
+
+
+def _write_bank(folder: Path) -> Path:
+    torch.manual_seed(0)
+    views = bank_file.Views([torch.randn(4, 32)], [torch.tensor([0, 0, 1, 1])])
+    bank_file.write(str(folder), {"OPTIM.LR": "0.1"}, views)
+    return folder / bank_file.FILE_NAME
+
+
+def _read_bank(path: Path) -> Any:
+    found = bank_file.read(str(path.parent), {"OPTIM.LR": "0.1"})
+    return _model(modprompt.TipAdapter()).bank(found.features, found.labels)
+
+
+def _write_base(folder: Path) -> Path:
+    torch.manual_seed(0)
+    torch.save({"state_dict": {"weight": torch.randn(32, 64)}}, folder / "base.pt")
+    return folder / "base.pt"
+
+
+def _read_base(path: Path) -> Any:
+    return _model(modprompt.TaskRes(enhanced_base=str(path))).raw_text()
 
 
 def _write_new(folder: Path) -> dict[str, Any]:
@@ -231,6 +272,9 @@ def kinds() -> list[Kind]:
     """All of them."""
     return [
         *(_checkpoint(name, method) for name, method in _methods().items()),
+        Kind("checkpoint of a head behind prompts", TORCH, _write_head, _read_head, True, _resealed_checkpoint),
+        Kind("features that a head is built from", TORCH, _write_bank, _read_bank, True),
+        Kind("enhanced base", TORCH, _write_base, _read_base, True),
         Kind("checkpoint of our first version", TORCH, _write_first, read_checkpoint, True),
         Kind("checkpoint of the family", TORCH, _write_family, _read_named, True),
         Kind("checkpoint of before PyTorch 1.6", OLD_TORCH, _write_old, _read_named),

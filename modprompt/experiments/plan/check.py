@@ -85,8 +85,8 @@ def _require_one_clip(job: Job) -> None:
     searched, trained = effective(job.first), effective(job)
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
         if searched.get(key, "") != trained.get(key, ""):
-            what = "search" if job.first.searches else "training of its prompts"
-            raise UserError(f"{key} is {trained.get(key)!r}, in its {what} {searched.get(key)!r}: give both one CLIP")
+            what = "its search" if job.first.searches else "the training of its prompts"
+            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {searched.get(key)!r}: give both one CLIP")
 
 
 def _require_acquisition(job: Job) -> None:

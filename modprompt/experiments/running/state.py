@@ -100,10 +100,10 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         return State(WAITING, why)
     first = _by_result(job.first, out, inputs, known) if job.first else None
     if job.first and first is not None and first.name != FINISHED:
-        what = "search" if job.first.searches else "training of its prompts"
+        what = "its search" if job.first.searches else "the training of its prompts"
         if first.name == STALE:
-            return State(STALE, f"its {what} was {first.why}", result)
-        return State(WAITING, f"its {what} is not there")
+            return State(STALE, f"{what} was {first.why}", result)
+        return State(WAITING, f"{what} is not there")
     stale = _staleness(job, result, out, inputs)
     if stale:
         return State(STALE, stale, result)

@@ -206,7 +206,7 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, monkeypatch, capsys
         train.main(words)
     path = tmp_path / "out" / "bank.pth.tar"
     content = torch.load(path, weights_only=True)
-    content["settings"]["the weights of CLIP"] = "another"
+    content["settings"]["the weights of CLIP"] = f"2:{0:024}"
     torch.save(content, path)
     assert "is of a run with other settings (the weights of CLIP" in refusal(capsys, *words)
     path.write_bytes(b"nothing")

@@ -1,0 +1,107 @@
+"""Heads behind the trained prompts of another method of the file: planned, told, held to them, and put aside with them."""
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.reporting.results import of_experiment
+from modprompt.experiments.running import state
+from tests.modprompt.experiments.fakes import finish
+
+HEADS = """
+protocol: base2new
+datasets: [digits]
+seeds: [1, 2]
+together: true
+methods:
+  MPL: {trainer: MPL, config: glyph}
+  CLAP: {trainer: ADAPTER, config: glyph}
+  CLAP on MPL: {trainer: ADAPTER, config: glyph, behind: MPL}
+"""
+FRONT = "base2new/train_base/digits/shots_16/MPL/glyph/seed1"
+FOLDER = "digits/shots_16/ADAPTER/glyph-behind_MPL_glyph/seed1"
+
+
+def behind(experiment, text=HEADS):
+    """(training, test on new classes, test of all) of the head behind prompts, seed 1."""
+    jobs = [job for job in protocols.jobs(experiment(text)) if job.method.label == "CLAP on MPL" and job.seed == 1]
+    return [job for job in jobs if not job.is_front]
+
+
+def test_its_prompts_are_those_that_their_own_method_trains(experiment):
+    jobs = protocols.jobs(experiment(HEADS))
+    assert len({job.folder for job in jobs}) == len(jobs) == 3 * 2 * 3  # nothing is trained twice
+    train, new, together = behind(experiment)
+    assert [job.folder for job in (train, new, together)] == [
+        f"base2new/{kind}/{FOLDER}" for kind in ("train_base", "test_new", "test_all")
+    ]
+    assert (train.needs.folder, new.needs.folder) == (FRONT, train.folder)
+    assert train.first.method.label == "MPL"
+
+
+def test_alone_in_a_selection_its_prompts_are_trained_first(experiment):
+    text = HEADS.replace("protocol: base2new", "protocol: few_shot\nshots: [1, 4]").replace("together: true\n", "")
+    jobs = [job for job in protocols.wanted(experiment(text)) if job.seed == 1]
+    of_head = [(job.folder, job.is_front) for job in jobs if "behind" in job.folder or job.is_front]
+    assert of_head == [
+        ("digits/MPL/eval/glyph_1shots/seed1", True),
+        ("digits/ADAPTER/eval/glyph-behind_MPL_glyph_1shots/seed1", False),
+        ("digits/MPL/eval/glyph_4shots/seed1", True),
+        ("digits/ADAPTER/eval/glyph-behind_MPL_glyph_4shots/seed1", False),
+    ]
+
+
+def test_every_run_names_the_prompts(experiment, tmp_path):
+    for job in behind(experiment):
+        assert flags(job, tmp_path, tmp_path)[-2:] == ["TRAINER.ADAPTER.BEHIND", str(tmp_path / FRONT)]
+        assert expected(job, tmp_path)["TRAINER.ADAPTER.BEHIND"] == str(tmp_path / FRONT)
+
+
+def test_a_head_waits_for_its_prompts_and_is_stale_with_them(experiment, tmp_path):
+    train, new, together = behind(experiment)
+    finish(train, tmp_path, 80.0)
+    known = state.by_result(train, tmp_path, None)
+    assert (known.name, known.why) == (state.WAITING, "the training of its prompts is not there")
+    finish(train.first, tmp_path, 70.0)
+    assert state.by_result(train, tmp_path, None).name == state.FINISHED
+
+
+def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
+    made = experiment(HEADS)
+    for job in protocols.jobs(made):
+        if job.method.label == "MPL" and job.column == "base":
+            finish(job, tmp_path, 70.0)
+    states = [(job, state.by_result(job, tmp_path, None)) for job in protocols.jobs(made)]
+    results = of_experiment(made, states)
+    line = {one.label: one for one in results.lines}
+    assert {seed: one.accuracy_pct for seed, one in results.outcomes(line["MPL"], "digits", "base").items()} == {
+        1: 70.0,
+        2: 70.0,
+    }
+    assert all(one.accuracy_pct is None for one in results.outcomes(line["CLAP on MPL"], "digits", "base").values())
+    assert [line[name].group for name in ("MPL", "CLAP", "CLAP on MPL")] == ["prompts", "heads", "prompts + head"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("behind: MPL", "behind: MPLE", "'MPLE' is no method above this one; did you mean 'MPL'?"),
+        ("behind: MPL", "behind: CLAP", "CLAP trains no prompts in one stage"),
+        ("ADAPTER, config: glyph, behind", "CoOp, config: glyph, behind", "CoOp is no head, which alone stands"),
+        ("MPL, config: glyph}", "MPL, config: glyph, grid: {OPTIM.LR: [1, 2]}}", "'MPL' has several variants"),
+    ],
+)
+def test_what_no_head_stands_behind_is_told_in_a_line(old, new, what, experiment):
+    with pytest.raises(UserError) as caught:
+        experiment(HEADS.replace(old, new))
+    assert what in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):
+    from modprompt.experiments.plan.check import check
+
+    text = HEADS.replace("glyph, behind", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, behind")
+    with pytest.raises(UserError, match="in the training of its prompts None: give both one CLIP"):
+        check(protocols.jobs(experiment(text)), tmp_path, tmp_path)

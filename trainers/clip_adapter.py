@@ -1,0 +1,5 @@
+"""The trainer of CLIP-Adapter; see modprompt/methods/clip_adapter.py."""
+
+from modprompt.trainers.registration import register
+
+CLIP_Adapter = register("CLIP_Adapter")

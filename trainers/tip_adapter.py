@@ -1,0 +1,6 @@
+"""The trainers of Tip-Adapter, as it is and with keys trained; see modprompt/methods/tip_adapter.py."""
+
+from modprompt.trainers.registration import register
+
+TipAdapter = register("TipAdapter")
+TipAdapterF = register("TipAdapterF")
