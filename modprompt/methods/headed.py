@@ -151,7 +151,8 @@ class HeadedModel(PromptedModel):
             UserError: if it does not fit, or does not say for which classes it was made and was made for others.
         """
         names = tuple(content.record["classes"]["names"]) if content.record else self.classes.names
-        head = self.method.head(names, self.width).to(self.logit_scale.device)
+        with torch.random.fork_rng(devices=[]):
+            head = self.method.head(names, self.width).to(self.logit_scale.device)
         head.take(without_prompts(content.state_dict), path)
         if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
             raise UserError(

@@ -281,7 +281,8 @@ def test_table_names_the_setting_that_layer_0_goes_by(row, side):
 
     keys = {one.key for one in row.method.settings()}
     depth = {key: 2 for key in ("PROMPT_DEPTH", "PROMPT_DEPTH_TEXT", "PROMPT_DEPTH_VISION") if key in keys}
-    assert getattr(made(5, ((0, 5),)), side)[0].add == 5
+    deeper = ((0, 1),) if row.name == "TCP" else ()  # without which it is none
+    assert getattr(made(5, ((0, 5), *deeper)), side)[0].add == 5
     with pytest.raises(UserError, match=rf"layer 0: must add {row.first[side]} = 5 tokens, adds 4"):
         made(5, ((0, 4),))
 

@@ -3,7 +3,7 @@
 import torch
 
 import modprompt
-from modprompt.methods.records import describe, method_record, view_of, write
+from modprompt.methods.records import describe, method_record, write
 from modprompt.methods.zeroshot import ZeroshotCLIP
 from modprompt.runs import result
 from modprompt.storage.seal import sealed
@@ -31,7 +31,7 @@ def model_of(cls, names=NAMES, **settings):
     torch.manual_seed(0)
     model = small(cls, clip_model, **settings).on(clip_model, names)
     with torch.no_grad():
-        for parameter in model.prompt_learner.parameters():
+        for parameter in model.learned.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
     return model.eval()
 
@@ -39,11 +39,12 @@ def model_of(cls, names=NAMES, **settings):
 def write_run(folder, model, settings=INPUT, accuracy=75.0):
     """The output folder of a run of a model: its checkpoint, if it has learned something, and result.json."""
     record = method_record(model.method)
-    if list(model.prompt_learner.parameters()):
+    state = model.saved_state()
+    if state:
         said = describe(record, model.classes, model.clip_facts, model.prompt_learner, {"settings": dict(settings)})
         write(
             folder / model.method.folder / "model.pth.tar-1",
-            view_of(model.method, model.prompt_learner).state_dict(),
+            state,
             said,
             1,
         )
