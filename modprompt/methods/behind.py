@@ -20,9 +20,10 @@ from modprompt.methods.contract import Classes
 from modprompt.methods.loading import stated_method
 from modprompt.methods.records import made_with, view_of
 from modprompt.runs import checkpoint
+from modprompt.runs.before_head import prompts_hash
 from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run
 from modprompt.runs.checkpoint_form import BEHIND
-from modprompt.runs.same import PROMPTS_BEFORE, prompts_hash
+from modprompt.runs.same import PROMPTS_BEFORE
 from modprompt.storage.paths import of_user
 
 M = TypeVar("M", bound="BehindPrompts")

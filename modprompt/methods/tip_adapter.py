@@ -48,6 +48,7 @@ class TipAdapter(SearchedHead, FreshViewsHead):
 class TipAdapterF(TipAdapter):
     """The same cache, its keys trained; it reads Tip-Adapter's settings."""
 
+    node = "TRAINER.TIPADAPTER"
     log_accuracy = True
 
     def head(self, names: Sequence[str], width: int) -> TipAdapterHead:

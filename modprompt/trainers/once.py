@@ -13,6 +13,7 @@ from dassl.config import cfg_default
 from modprompt.errors import UserError
 from modprompt.runs import result as results
 from modprompt.runs import same
+from modprompt.runs.before_head import differing_prompts
 from modprompt.runs.checkpoint import find_checkpoint
 from modprompt.runs.settings import as_text, differences
 from modprompt.storage.text import sha256_of
@@ -69,7 +70,7 @@ def _differing_inputs(
         found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
     found += same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
     settings = settings_of(cfg)
-    found += same.differing_prompts(result.get("method"), settings)
+    found += differing_prompts(result.get("method"), settings)
     return found + same.differing_descriptions(result.get("method"), settings)
 
 

@@ -16,6 +16,7 @@ from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
 from modprompt.places import PACKAGE
 from modprompt.runs import same
+from modprompt.runs.before_head import differing_prompts
 from modprompt.runs.result import read_json
 from modprompt.storage.paths import of_user
 from modprompt.storage.seal import check_seal, sealed
@@ -157,7 +158,7 @@ class Inputs:
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         settings = effective(job)
         found += same.differing_descriptions(result.get("method"), settings)
-        found += same.differing_prompts(result.get("method"), settings)
+        found += differing_prompts(result.get("method"), settings)
         return found + same.differing_weights(result.get("init_weights"), settings.get("MODEL.INIT_WEIGHTS", ""))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:

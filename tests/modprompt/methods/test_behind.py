@@ -7,7 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
-from modprompt.runs.same import differing_prompts
+from modprompt.runs.before_head import differing_prompts
 from tests.modprompt.methods.test_model import NAMES, on
 
 NEW = ["four", "five", "six"]
