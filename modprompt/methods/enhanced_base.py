@@ -26,7 +26,7 @@ class EnhancedBase(HeadMethod):
     """A head whose class features may come through a text projection of a file."""
 
     enhanced_base: str = setting(
-        NONE, "file whose state_dict has a text projection, weight, to use in place of CLIP's", compared=False
+        "none", "file whose state_dict has a text projection, weight, to use in place of CLIP's", compared=False
     )
 
     projection: ClassVar[Optional[torch.Tensor]] = None  # (T, D), of an instance whose file is read

@@ -124,8 +124,8 @@ def test_axis_has_a_decade_and_nothing_at_its_left(values, left):
     ("trainer", "options", "group"),
     [
         ("MPL", {}, "prompts"),
-        ("MPL", {"HEAD.BEHIND": ""}, "prompts"),
-        ("MPL", {"HEAD.BEHIND": "output/run"}, "prompts + head"),
+        ("TipAdapterF", {"TRAINER.TIPADAPTER.BEHIND": ""}, "heads"),
+        ("TipAdapterF", {"TRAINER.TIPADAPTER.BEHIND": "output/run"}, "prompts + head"),
         ("ZeroshotCLIP", {}, ""),
         ("Theirs", {}, ""),
     ],
