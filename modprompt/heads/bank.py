@@ -41,6 +41,11 @@ def are_others(text: Tensor, other: Tensor) -> bool:
     return bool((apart > _ROUNDED).any())
 
 
+def images_of(labels: Tensor, classes: int) -> Tensor:
+    """How many images each class has (C,), of labels (N,); its size waits for no label."""
+    return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, torch.ones_like(labels))
+
+
 class Bank(NamedTuple):
     """Features as they come out of frozen encoders, float32, on one device.
 

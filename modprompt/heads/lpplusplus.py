@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.heads.bank import Bank, cosines, unit, unit_mean_text
+from modprompt.heads.bank import Bank, cosines, images_of, unit, unit_mean_text
 from modprompt.heads.base import TRAIN, VAL, Head, Rates
 from modprompt.heads.fitting import WholeView
 
@@ -47,8 +47,8 @@ def first_alpha(image: Tensor, labels: Tensor, text: Tensor) -> float:
     """
     own = (image * text[labels]).sum(1).double()
     of_classes = own.new_zeros(len(text)).index_add_(0, labels, own)
-    images = torch.bincount(labels, minlength=len(text))
-    return float(_ALPHA * (of_classes[images > 0] / images[images > 0]).mean())
+    images = images_of(labels, len(text))
+    return float(_ALPHA * (of_classes / images.clamp(min=1)).sum() / (images > 0).sum())
 
 
 class LPPlusPlusHead(Head):

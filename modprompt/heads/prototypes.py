@@ -8,7 +8,7 @@ from typing import ClassVar, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
-from modprompt.heads.bank import Bank, are_others, cosines, mean_text
+from modprompt.heads.bank import Bank, are_others, cosines, images_of, mean_text
 from modprompt.heads.base import TEST, TRAIN, Head
 from modprompt.heads.fitting import PermutedViews
 
@@ -29,7 +29,7 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
         return text.new_ones(len(text))
     labels = bank.labels.flatten()
     right = torch.softmax(scale * cosines(bank.views.flatten(0, 1), text), 1).gather(1, labels[:, None])[:, 0]
-    images = torch.bincount(labels, minlength=len(text)).clamp(min=1)
+    images = images_of(labels, len(text)).clamp(min=1)
     sure = text.new_zeros(len(text)).index_add_(0, labels, right) / images
     if CORRECTED in how:
         sure = sure * (len(sure) / sure.sum())
