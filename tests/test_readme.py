@@ -51,7 +51,7 @@ def test_row_of_every_trainer_names_its_node():
 
     cfg = get_cfg_default()
     rows = re.findall(r"^\| `(\w+)`.*\| `TRAINER.(\w+)` \|", README, flags=re.MULTILINE)
-    assert len(rows) == 7
+    assert len(rows) == 10
     assert all(node in cfg.TRAINER and node == name.upper() for name, node in rows)
 
 
