@@ -38,7 +38,7 @@ class ProGrad(CoOp):
     n_ctx: int = setting(
         16, "context tokens; with CTX_INIT zeros, of which its words are the last", most=MOST_TOKENS, compared=False
     )
-    ctx_init: str = setting("", "words the context ends in; True: the teacher's; False or empty: random", switch=True)
+    ctx_init: str = setting("", "words the context ends in; True: the teacher's; else random", switch=True)
     prograd_lambda: float = setting(
         1.0, "how much of a step's part against CLIP's own logits is taken out", key="LAMBDA", least=0, compared=False
     )
