@@ -228,11 +228,12 @@ class Method(Configured):
         if method.wants_vision:
             require_vision_transformer(clip, called(clip), type(self).__name__)
         shape = Shape(*layers_of(clip))
+        was_trained = any(parameter.requires_grad for parameter in clip.parameters())
         if self.slots is None:
             learner = method.learner(clip, classes, method.sides(shape))
         else:
             learner = self.slots.slots_of(method, clip, classes, shape)
-        if any(parameter.requires_grad for parameter in clip.parameters()):
+        if was_trained:
             LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
         return method.model(learner, clip, classes, epochs)
 

@@ -24,9 +24,7 @@ class KgCoOp(CoOp):
     node = "TRAINER.KGCOOP"
     shared = {**of_coop("W"), "TRAINER.COCOOP.PREC": ""}
 
-    ctx_init: str = setting(
-        "", "words the context starts from; True: a photo of a; else random", switch=True
-    )
+    ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
     kg_weight: float = setting(
         1.0, "weight of the distance of class features to CLIP's own; 8 in the paper", key="W", least=0, compared=False
     )

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -80,11 +81,15 @@ def start(name: str, out: Path, *more: str) -> subprocess.Popen:
         return subprocess.Popen(words, cwd=ROOT, stdout=console, stderr=subprocess.STDOUT, preexec_fn=_with_interrupts)
 
 
+_COST = re.compile(rb"## Cost\n.*?(?=\n## |\nNot averaged|\nCLIPs|\Z)|<h2[^>]*>cost</h2>.*?(?=<h2)", re.DOTALL)
+
+
 def report(name: str, out: Path, *more: str) -> dict[str, bytes]:
-    """The files of an experiment's report."""
+    """The files of an experiment's report, without what runs cost: seconds are never the same."""
     words = [sys.executable, "-m", "experiments.report", name, "--out", str(out), *more]
     subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    return {path.name: path.read_bytes() for path in sorted((out / "reports" / Path(name).stem).iterdir())}
+    files = sorted((out / "reports" / Path(name).stem).iterdir())
+    return {path.name: _COST.sub(b"", path.read_bytes()) for path in files if not path.name.startswith("cost.")}
 
 
 def disturbed_in_part(name: str, out: Path, kills: int, most_s: float, draw: random.Random, *more: str) -> int:

@@ -61,7 +61,7 @@ def test_a_search_keeps_nothing(experiment):
     assert [(job.kind, job.column, job.keeps) for job in jobs] == [
         ("search", "base", False), ("training", "base", True), ("test", "new", True), ("test", "all", False),
     ]  # fmt: skip
-    assert jobs[-1].search == jobs[0]
+    assert jobs[-1].first == jobs[0]
 
 
 @pytest.mark.parametrize(

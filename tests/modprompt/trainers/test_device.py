@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import subprocess
 import sys
 
@@ -213,7 +214,11 @@ def test_fp32_on_a_card_multiplies_without_tf32(command, monkeypatch, prec, off)
 
 def losses(out):
     """What follows from the first loss on in each line of a log."""
-    return [line.split(" lr ")[0].split(" loss", 1)[1] for line in out.splitlines() if line.startswith("epoch [")]
+    return [
+        re.split(r" \w*loss", line.split(" lr ")[0], maxsplit=1)[1]
+        for line in out.splitlines()
+        if line.startswith("epoch [")
+    ]
 
 
 def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(command, tmp_path, capsys, monkeypatch):
