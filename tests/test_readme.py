@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from modprompt.cli.flags import parse_args, settings_of
+from modprompt.methods.table import row_of
 from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.config import build
 from tests.conftest import ROOT
@@ -51,8 +52,8 @@ def test_row_of_every_trainer_names_its_node():
 
     cfg = get_cfg_default()
     rows = re.findall(r"^\| `(\w+)`.*\| `TRAINER.(\w+)` \|", README, flags=re.MULTILINE)
-    assert len(rows) == 10
-    assert all(node in cfg.TRAINER and node == name.upper() for name, node in rows)
+    assert len(rows) == 15
+    assert all(node in cfg.TRAINER and f"TRAINER.{node}" == row_of(name).node for name, node in rows)
 
 
 def test_scripts_modules_and_targets_exist():
