@@ -99,7 +99,7 @@ def test_settings_of_the_neighbours():
         8,
         4,
         4,
-        "False",
+        "",
     )
     _, both = node("MPL", "vit_b4_c1_add2_rm1_selfreg_ep20")
     assert (both.N_ADD_OP, both.TEXT_LOSS_WEIGHT, both.IMAGE_LOSS_WEIGHT, both.LOGITS_LOSS_WEIGHT) == (2, 25, 10, 1)
