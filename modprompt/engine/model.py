@@ -4,7 +4,18 @@ Shapes: B images, C classes, E joint width.
 """
 
 import contextlib
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Tuple,
+    TypeVar,
+    cast,
+)
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +31,7 @@ from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import Additions, Prompts, PromptText
 from modprompt.engine.schedule import Schedules
+from modprompt.engine.twice import kept_for_backward, with_own_code
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
@@ -92,6 +104,8 @@ class PromptedCLIP(nn.Module):
         stream: type of the tokens between products and of all that comes after; None for that of the weights.
     """
 
+    goes_back_twice = False  # whether several gradients of one graph are asked for
+
     def __init__(self, prompt_learner: PromptLearner, clip_model: CLIP, stream: Optional[torch.dtype] = None):
         super().__init__()
         clip_model.requires_grad_(False)
@@ -159,8 +173,11 @@ class PromptedCLIP(nn.Module):
             return output
         if name not in self._calls:
             settings: Dict[str, Any] = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
-            self._calls[name] = torch.compile(encoder.forward, **settings)
-        output = self._calls[name](*inputs)
+            self._calls[name] = torch.compile(
+                with_own_code(encoder) if self.goes_back_twice else encoder.forward, **settings
+            )
+        with kept_for_backward(self.goes_back_twice):
+            output = self._calls[name](*inputs)
         return output
 
     def train(self: P, mode: bool = True) -> P:

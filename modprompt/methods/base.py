@@ -155,6 +155,10 @@ class Method(Configured):
         """Whether the objective asks for features by CLIP's weights as they were before a cast."""
         return False
 
+    def goes_back_twice(self) -> bool:
+        """Whether a step asks for several losses' gradients of one graph."""
+        return False
+
     def averages(self) -> bool:
         """Whether it ends in an average over epochs, so that their number must be known."""
         return False

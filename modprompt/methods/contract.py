@@ -71,6 +71,9 @@ class ModelsMethod(Protocol):
     def keeps_exact(self) -> bool:
         """Whether the objective asks for features by CLIP's weights as they were before a cast."""
 
+    def goes_back_twice(self) -> bool:
+        """Whether a step asks for several losses' gradients of one graph."""
+
     def averages(self) -> bool:
         """Whether it ends in an average over epochs."""
 

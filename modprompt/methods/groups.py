@@ -60,6 +60,10 @@ class LearnedText(Method):
         """The teacher's class features are those of CLIP's exact weights."""
         return bool(self.kg_weight or self.prograd_lambda) or super().keeps_exact()
 
+    def goes_back_twice(self) -> bool:
+        """For the projected step."""
+        return bool(self.prograd_lambda)
+
     def objective(self, model: PromptedModel) -> Objective:
         """What comes before, with class features near the teacher's, and steps that do not go against its logits."""
         made = super().objective(model)

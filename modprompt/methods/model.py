@@ -46,6 +46,7 @@ class PromptedModel(OnSharedClip):
         self.classes = classes
         self.epochs = epochs
         self.average = method.average(epochs) if epochs else None
+        self.goes_back_twice = method.goes_back_twice()
 
     # ------------------------------------------------------------------ images in, logits or loss out
 
