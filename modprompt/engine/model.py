@@ -31,7 +31,7 @@ from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import Additions, Prompts, PromptText
 from modprompt.engine.schedule import Schedules
-from modprompt.engine.twice import kept_for_backward, with_own_code
+from modprompt.engine.twice import compiled
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
@@ -167,18 +167,13 @@ class PromptedCLIP(nn.Module):
     def _run(self, name: str, *inputs: Any) -> Tensor:
         """The output of the encoder of this name."""
         encoder = getattr(self, name)
-        output: Tensor
         if not self.compiled:
-            output = encoder(*inputs)
-            return output
+            return cast(Tensor, encoder(*inputs))
         if name not in self._calls:
             settings: Dict[str, Any] = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
-            self._calls[name] = torch.compile(
-                with_own_code(encoder) if self.goes_back_twice else encoder.forward, **settings
-            )
-        with kept_for_backward(self.goes_back_twice):
-            output = self._calls[name](*inputs)
-        return output
+            plain = not self.goes_back_twice
+            self._calls[name] = torch.compile(encoder.forward, **settings) if plain else compiled(encoder, settings)
+        return cast(Tensor, self._calls[name](*inputs))
 
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
