@@ -40,7 +40,7 @@ def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     found = result.read(place).result if place.is_dir() else None
     if found and trains_nothing(found.get("method")):
         raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
-    file = Path(checkpoint.checkpoint_of_run(place, args.epoch) if place.is_dir() else place)
+    file = Path(checkpoint.checkpoint_at(place, args.epoch))
     content = checkpoint.read(file)
     files = files_of(content, file)
     tested = found if args.epoch is None else None  # the result is that of the checkpoint that is found without it

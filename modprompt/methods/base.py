@@ -1,5 +1,6 @@
 """A method: a frozen dataclass of settings that makes a schedule, a learner and an objective, and goes on a CLIP."""
 
+import copy
 import logging
 import warnings
 from dataclasses import dataclass
@@ -100,6 +101,12 @@ class Method(Configured):
             SettingError: if that is not there, or holds something else.
         """
         return self
+
+    def having(self: M, **read: Any) -> M:
+        """A copy of this method that has what was read for it, attributes that are no settings."""
+        other = copy.copy(self)
+        other.__dict__.update(read)  # it is frozen
+        return other
 
     def made_of(self) -> Dict[str, str]:
         """What its settings name, as {name: text} that tells one content from another."""

@@ -1,6 +1,5 @@
 """A head behind trained prompts: class and image features through them, in the place of CLIP's own."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Mapping, NamedTuple, Optional, TypeVar
 
@@ -21,10 +20,9 @@ from modprompt.methods.loading import stated_method
 from modprompt.methods.records import made_with, view_of
 from modprompt.runs import checkpoint
 from modprompt.runs.before_head import prompts_hash
-from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run
+from modprompt.runs.checkpoint import Checkpoint, checkpoint_at, run_or_file
 from modprompt.runs.checkpoint_form import BEHIND
 from modprompt.runs.same import PROMPTS_BEFORE
-from modprompt.storage.paths import of_user
 
 M = TypeVar("M", bound="BehindPrompts")
 TENSORS = "prompts."  # in front of the names of their tensors in a head's checkpoint
@@ -53,10 +51,7 @@ class Front(NamedTuple):
         Raises:
             UserError: if there is none, or it does not say what it is, or is of no prompts.
         """
-        place = of_user(path)
-        if not place.exists():
-            raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
-        file = checkpoint_of_run(place, None) if place.is_dir() else str(place)
+        file = checkpoint_at(run_or_file(path))
         content = checkpoint.read(file)
         if not content.record:
             raise UserError(f"{file} does not say of which method its prompts are: train them with this project")
@@ -109,7 +104,7 @@ class BehindPrompts(Method):
         compared=False,
     )
 
-    front: ClassVar[Optional[Front]] = None  # of an instance whose prompts are read
+    front: ClassVar[Optional[Front]] = None  # of an instance that is prepared
 
     def prepared(self: M) -> M:
         """This method, its prompts read.
@@ -120,15 +115,9 @@ class BehindPrompts(Method):
         if not self.behind or self.front is not None:
             return self
         try:
-            return self.with_front(Front.of(self.behind))
+            return self.having(front=Front.of(self.behind))
         except UserError as error:
             raise SettingError([("BEHIND", f": {error}")]) from None
-
-    def with_front(self: M, front: Front) -> M:
-        """This method behind prompts that are read already."""
-        other = copy.copy(self)
-        object.__setattr__(other, "front", front)
-        return other
 
     def made_of(self) -> Dict[str, str]:
         """The hash of the prompts."""
@@ -138,8 +127,7 @@ class BehindPrompts(Method):
 
     def stated(self) -> Dict[str, Any]:
         """Also what their checkpoint says of the prompts' method."""
-        front = self.prepared().front
-        return {**super().stated(), **({} if front is None else {BEHIND: dict(front.stated)})}
+        return {**super().stated(), **({} if self.front is None else {BEHIND: dict(self.front.stated)})}
 
     def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
         """This method as a file has it, behind the prompts that are in it; no other file is opened.
@@ -153,25 +141,22 @@ class BehindPrompts(Method):
         if not isinstance(of_prompts, dict):
             raise UserError(f"{path} is damaged (the prompts before its head): take another copy of it")
         method = stated_method(of_prompts, classes, path)
-        return self.with_front(Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
+        return self.having(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
 
     @property
     def wants_vision(self) -> bool:
         """As the prompts' method."""
-        front = self.prepared().front
-        return front is not None and front.method.wants_vision
+        return self.front is not None and self.front.method.wants_vision
 
     def schedules(self, shape: Shape) -> Schedules:
         """Those of the prompts' method."""
-        front = self.prepared().front
-        return super().schedules(shape) if front is None else front.method.sides(shape)
+        return super().schedules(shape) if self.front is None else self.front.method.sides(shape)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
         """The prompts, frozen."""
-        front = self.prepared().front
-        if front is None:
+        if self.front is None:
             return super().learner(clip_model, classes, schedules)
-        return front.learner(clip_model, classes, schedules)
+        return self.front.learner(clip_model, classes, schedules)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
         """The same prompts for other classes."""

@@ -1,6 +1,5 @@
 """Settings of methods whose classes may have phrases that describe them (AS and AE of PCB, arXiv 2311.11178)."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
 
@@ -50,9 +49,7 @@ class WithDescriptions(Method):
 
     def describing(self: M, described: Described) -> M:
         """This method with phrases that are read already."""
-        other = copy.copy(self)
-        object.__setattr__(other, "described", described)
-        return other
+        return self.having(described=described)
 
     def made_of(self) -> Dict[str, str]:
         """The hash of the phrases, and what they are for."""

@@ -1,6 +1,5 @@
 """Class features through another text projection than CLIP's: the enhanced base of TaskRes (arXiv 2211.10277)."""
 
-import copy
 from dataclasses import dataclass
 from typing import ClassVar, Dict, Optional, TypeVar
 
@@ -45,9 +44,7 @@ class EnhancedBase(HeadMethod):
             projection = weight.detach().float().t().contiguous()
         except (OSError, UserError, LookupError, TypeError, AttributeError) as error:
             raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
-        other = copy.copy(method)
-        object.__setattr__(other, "projection", projection)
-        return other
+        return method.having(projection=projection)
 
     def made_of(self) -> Dict[str, str]:
         """The enhanced base, by its hash."""

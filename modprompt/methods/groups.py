@@ -1,7 +1,7 @@
 """Groups of settings that methods share, each with what it does."""
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import ClassVar, Mapping, Optional
 
 from modprompt.engine.schedule import PLACES, Schedules, Shape
 from modprompt.errors import SettingError
@@ -21,6 +21,8 @@ from modprompt.training.teacher import FrozenCLIP
 @dataclass(frozen=True, repr=False)
 class LearnedText(Method):
     """Prompts on the text side, by the method's own rule or layer by layer; a teacher's class features beside them."""
+
+    teacher_words: ClassVar[Mapping[str, str]] = templates.KGCOOP  # by data set
 
     schedule_text: Steps = setting(
         (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
@@ -46,15 +48,13 @@ class LearnedText(Method):
         """Complain about a template without a place for the name, and a temperature that is none."""
         super().check()
         key = {one.field: one.key for one in self.settings()}
-        if self.teacher_template and "{}" not in self.teacher_template:
-            text = f" must have {{}} where the class name goes, got {self.teacher_template!r}"
-            raise SettingError([(key["teacher_template"], text)])
+        templates.require_place(key["teacher_template"], self.teacher_template)
         if self.prograd_t <= 0:
             raise SettingError([(key["prograd_t"], f" must be more than 0, got {self.prograd_t}")])
 
     def template(self, dataset: str) -> str:
         """The words of the teacher's class features, with {} for the name."""
-        return self.teacher_template or templates.KGCOOP.get(dataset, templates.DEFAULT)
+        return self.teacher_template or self.teacher_words.get(dataset, templates.DEFAULT)
 
     def keeps_exact(self) -> bool:
         """The teacher's class features are those of CLIP's exact weights."""

@@ -34,6 +34,7 @@ class ProGrad(CoOp):
 
     node = "TRAINER.PROGRAD"
     shared = {**of_coop(), **_LOSS}
+    teacher_words = templates.PROGRAD
 
     n_ctx: int = setting(
         16, "context tokens; with CTX_INIT zeros, of which its words are the last", most=MOST_TOKENS, compared=False
@@ -43,10 +44,6 @@ class ProGrad(CoOp):
         1.0, "how much of a step's part against CLIP's own logits is taken out", key="LAMBDA", least=0, compared=False
     )
     prograd_t: float = setting(1.0, "temperature of the divergence from CLIP's own logits", key="T", compared=False)
-
-    def template(self, dataset: str) -> str:
-        """The words of the teacher's class features, with {} for the name."""
-        return self.teacher_template or templates.PROGRAD.get(dataset, templates.DEFAULT)
 
     def words(self, dataset: str = "") -> str:
         """Those of the teacher's template in front of the name, those that are given, or none."""

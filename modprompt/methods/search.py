@@ -4,7 +4,6 @@ Every layer but the first takes one of the pairs (remove, add); the first keeps 
 found is a schedule of that method.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple, TypeVar
 
@@ -54,9 +53,7 @@ class Search(AlphaSettings):
             SettingError: if it has none to find, or a searched side's is written out.
         """
         self.searched(method)
-        other = copy.copy(method)
-        object.__setattr__(other, "slots", self)
-        return other
+        return method.having(slots=self)
 
     def searched(self, method: Method) -> Tuple[str, ...]:
         """The sides of a method that are searched.

@@ -32,6 +32,7 @@ class TCP(OneContext):
 
     node = "TRAINER.TCP"
     shared = {**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""}
+    teacher_words = templates.TCP
     log_accuracy = True
     not_searched = "SCHEDULE_TEXT says which layers get tokens of the classes"
 
@@ -52,9 +53,7 @@ class TCP(OneContext):
     def check(self) -> None:
         """Complain about a template without a place for the name."""
         super().check()
-        if self.prompt_template and "{}" not in self.prompt_template:
-            text = f" must have {{}} where the class name goes, got {self.prompt_template!r}"
-            raise SettingError([("PROMPT_TEMPLATE", text)])
+        templates.require_place("PROMPT_TEMPLATE", self.prompt_template)
 
     def words(self, dataset: str = "") -> str:
         """Its own, those that are given, or none."""
@@ -75,10 +74,6 @@ class TCP(OneContext):
             raise SettingError([("LAYER", text)])
         before, behind = [CARRY] * (self.layer - 1), [CARRY] * (layers - self.layer - 1)
         return Schedule([Step(0, self.length()), *before, Step(self.length(), self.n_class), *behind], "text")
-
-    def template(self, dataset: str) -> str:
-        """The words of the teacher's class features, with {} for the name."""
-        return self.teacher_template or templates.TCP.get(dataset, templates.DEFAULT)
 
     def within(self, context: Context, dataset: str) -> Context:
         """A context among the words of the learned prompt."""

@@ -3,6 +3,8 @@
 The ensembles are selections from OpenAI's prompt engineering for ImageNet (CLIP, arXiv 2103.00020).
 """
 
+from modprompt.errors import SettingError
+
 DEFAULT = "a photo of a {}."
 
 OF_DATASETS = {  # CoOp (arXiv 2109.01134); all other data sets have the default
@@ -112,3 +114,9 @@ DIVERSE = (  # the sixty of PromptSRC (arXiv 2307.06948), for its frozen class f
     *(template.replace("@", article) for template in _WITH_EITHER_ARTICLE for article in _ARTICLES),
     *_WITH_ONE,
 )
+
+
+def require_place(key: str, template: str) -> None:
+    """Raise SettingError unless a template that is given, as the setting of this key, has a place for the name."""
+    if template and "{}" not in template:
+        raise SettingError([(key, f" must have {{}} where the class name goes, got {template!r}")])

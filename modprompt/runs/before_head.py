@@ -3,7 +3,6 @@
 Nothing heavy is imported until a run has such a head.
 """
 
-import os
 from typing import Any, List, Mapping
 
 from modprompt.errors import UserError
@@ -30,13 +29,12 @@ def differing_prompts(recorded: object, settings: Mapping[str, Any]) -> List[str
     stated = recorded.get(PROMPTS_BEFORE) if isinstance(recorded, dict) else None
     if not stated:
         return []
-    from modprompt.runs.checkpoint import checkpoint_of_run  # imports PyTorch
+    from modprompt.runs.checkpoint import checkpoint_at  # imports PyTorch
 
     found = []
     for path in (str(value) for key, value in settings.items() if key.endswith(".BEHIND") and value):
         try:
-            file = checkpoint_of_run(path) if os.path.isdir(path) else path
-            found += [] if prompts_hash(file) == stated else [f"the prompts in {path} are others now"]
+            found += [] if prompts_hash(checkpoint_at(path)) == stated else [f"the prompts in {path} are others now"]
         except OSError as error:
             found.append(f"{path} cannot be read ({error.strerror})")
         except UserError as error:

@@ -18,6 +18,7 @@ from modprompt.runs.same import CONTENTS
 from modprompt.storage import json_text
 from modprompt.storage.forms import shown
 from modprompt.storage.opening import Refused, read_bytes
+from modprompt.storage.paths import of_user
 from modprompt.storage.safetensors_files import read_with_metadata
 from modprompt.storage.seal import KEY, check_seal, sealed
 from modprompt.storage.tensors import read_tensors
@@ -226,3 +227,24 @@ def checkpoint_of_run(folder: Union[str, Path], epoch: Optional[int] = None) -> 
         there = ", ".join(path.name for path in inner) or "none"
         raise UserError(f"{folder} must hold the checkpoints of one model, there is: {there}")
     return find_checkpoint(str(inner[0]), epoch)
+
+
+def checkpoint_at(path: Union[str, Path], epoch: Optional[int] = None) -> str:
+    """Path of the checkpoint that a path means: of a run's output folder as checkpoint_of_run, else the file itself.
+
+    Raises:
+        UserError: as checkpoint_of_run.
+    """
+    return checkpoint_of_run(path, epoch) if os.path.isdir(path) else str(path)
+
+
+def run_or_file(path: Union[str, Path]) -> Path:
+    """What a user names: a run's output folder, or a checkpoint in it.
+
+    Raises:
+        UserError: if nothing is there.
+    """
+    place = of_user(path)
+    if not place.exists():
+        raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
+    return place

@@ -46,12 +46,10 @@ def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
 
 
 _STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
-_PROMPTS = table(
-    {"name": _NAME, "node": _NAME, "learner": _NAME, "settings": each(plain), "config": each(plain)},
-    {"search": each(plain), descriptions.NAME: _NAME},
-)
+_OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
+_PROMPTS = table(_OF_METHOD, {"search": each(plain), descriptions.NAME: _NAME})
 _METHOD = table(
-    {"name": _NAME, "node": _NAME, "learner": _NAME, "settings": each(plain), "config": each(plain)},
+    _OF_METHOD,
     {"search": each(plain), **dict.fromkeys(CONTENTS, _NAME), BEHIND: _PROMPTS},
 )
 _CLASSES = table(

@@ -56,7 +56,7 @@ class LogitsTeacher:
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the teacher's tokens between products, as the prompted model's."""
         if self.frozen is not None:
-            self.frozen.image_encoder.stream = self.frozen.text_encoder.stream = stream
+            self.frozen.set_stream(stream)
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """Of images (B, 3, H, W); the mean over the batch."""

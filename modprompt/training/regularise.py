@@ -45,7 +45,7 @@ class SelfRegularisation:
 
     def set_stream(self, stream: Optional[torch.dtype]) -> None:
         """Another type for the teacher's tokens between products, as the prompted model's."""
-        self.frozen.image_encoder.stream = self.frozen.text_encoder.stream = stream
+        self.frozen.set_stream(stream)
 
     def __call__(self, output: Output, image: Tensor, labels: Tensor) -> Tensor:
         """Mean absolute distances of features, and the divergence of logits, of images (B, 3, H, W)."""

@@ -31,6 +31,10 @@ class FrozenCLIP(nn.Module):
         self.image_encoder = image_encoder(clip_model.visual, no_prompts(self.vision_layers), stream)
         self.text_encoder = TextEncoder(clip_model, no_prompts(self.text_layers, "text"), stream)
 
+    def set_stream(self, stream: Optional[torch.dtype]) -> None:
+        """Another type for the tokens between products; None for that of the weights."""
+        self.image_encoder.stream = self.text_encoder.stream = stream
+
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised."""

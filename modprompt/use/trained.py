@@ -11,10 +11,9 @@ from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.runs import checkpoint, result
-from modprompt.runs.checkpoint import Checkpoint, checkpoint_of_run, class_list
+from modprompt.runs.checkpoint import Checkpoint, checkpoint_at, class_list, run_or_file
 from modprompt.runs.checkpoint_form import RECORD
 from modprompt.storage.opening import Refused
-from modprompt.storage.paths import of_user
 from modprompt.use.run_images import transform_of_run
 
 Clip = Union[nn.Module, str, Path, None]
@@ -54,13 +53,11 @@ def open_trained(
         UserError: as load; if its images cannot be made as its run made them; or if its prompts belong to the classes
             that it was trained on (CSC), and others are given.
     """
-    place = of_user(path)
     _require_device(device)
-    if not place.exists():
-        raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
+    place = run_or_file(path)
     untrained = _untrained(place) if place.is_dir() else None
     if untrained is None:
-        file = checkpoint_of_run(place, epoch) if place.is_dir() else str(place)
+        file = checkpoint_at(place, epoch)
         model, settings = load(file, clip, device=device), checkpoint.read(file).settings
     elif epoch is not None:
         raise UserError(f"epoch {epoch}: {path} is of a method that trains nothing, and has no epochs")
