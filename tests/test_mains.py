@@ -288,6 +288,7 @@ assert not found, found
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words", "code"),
     [("launch", ["script.py", "--flag"], 3), pytest.param("doctor", [], 0, marks=pytest.mark.slow)],

@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import sys
 
+import pytest
 import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -86,6 +87,7 @@ def test_whatever_the_package_imports_is_required():
     assert needed <= names(PROJECT["dependencies"]).union(*(names(EXTRAS[one]) for one in extras))
 
 
+@pytest.mark.slow
 def test_methods_and_their_runs_need_no_extra():
     rooms = [
         path

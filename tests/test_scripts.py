@@ -90,6 +90,7 @@ def test_finished_run_with_other_options_is_refused(bash, clip_file, tmp_path):
     assert "another one (CLIP 2:" in clip.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -540,6 +541,7 @@ def test_table_of_the_paper_is_an_experiment(typed, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_table_of_the_paper_is_over_the_data_sets_that_are_there(bash):
     done = bash("mpl/reproduce.sh", "--dry-run")
     assert done.returncode == 0, done.stdout

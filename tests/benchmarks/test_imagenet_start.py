@@ -43,6 +43,7 @@ def test_start_with_other_lists_is_an_error(tmp_path, monkeypatch):
         list(rows(tmp_path, Size(2, 20, 1), repeats=2))
 
 
+@pytest.mark.slow
 def test_start_that_fails_says_why(tmp_path):
     with pytest.raises(RuntimeError, match="there is no .*imagenet"):
         imagenet_start.start(tmp_path, 1)

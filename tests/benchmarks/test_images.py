@@ -28,6 +28,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_both_sides_give_one_result_whichever_begins(folder, capsys):
     for first in ("decoded", "kept"):
         found = images.one_round(folder, 0, first)

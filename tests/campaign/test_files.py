@@ -30,7 +30,8 @@ SHARES = {"torch-files": 0.03, "corruptions": 0.02, "flips": 0.02}
 SEEDS = {"torch-files": 1, "corruptions": 1, "flips": 2}  # the two of all kinds try a third of them each
 
 
-@pytest.mark.parametrize("name", ["torch-files", "flips", pytest.param("corruptions", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torch-files", "flips", "corruptions"])
 def test_part_tries_a_little_and_all_is_survived(tmp_path, name):
     figures = tried(name, tmp_path, SEEDS[name], SHARES[name], limit_s=120)
     assert sum(figure.tried for figure in figures) >= 50

@@ -34,6 +34,7 @@ def test_what_waits_for_nothing_is_no_wait(tried):
     assert {*waits.values()} == {0}, waits
 
 
+@pytest.mark.slow
 @needs_fake_cuda
 def test_attention_takes_the_kernel_of_a_card(tried):
     names = {name: {*counts["by_name"]} - {"zeros"} for name, counts in tried["attention"].items()}
@@ -47,6 +48,7 @@ def test_attention_takes_the_kernel_of_a_card(tried):
     }
 
 
+@pytest.mark.slow
 @needs_fake_cuda
 def test_launches_are_those_of_a_card():
     found = child.run("tests.fake_cuda.wrong:steps")

@@ -28,6 +28,7 @@ def blobs(per_class, seed=0):
     return Split(rng.normal(size=(len(labels), 5)) + 1.5 * labels[:, None], labels)
 
 
+@pytest.mark.slow
 def test_all_images_of_all_splits_are_there(features):
     sizes = {}
     for split in ("train", "val", "test"):

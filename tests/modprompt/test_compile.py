@@ -11,6 +11,7 @@ from tests.conftest import random_clip
 from tests.modprompt.learners.test_coupled import build
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["aot_eager", pytest.param("default", marks=pytest.mark.slow)])
 def test_compiled_encoders_give_the_same_logits_and_gradients(how):

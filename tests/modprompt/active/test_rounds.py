@@ -87,6 +87,7 @@ def test_result_tells_all_rounds_and_the_folder_is_that_of_a_run(words, tmp_path
     assert (out / "result.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_more_rounds_go_on_and_other_settings_are_refused(words, tmp_path, capsys):
     assert train.main(words("ACTIVE.ROUNDS", 1)) == 0
     assert train.main(words("OPTIM.LR", 0.5)) == 2

@@ -165,6 +165,7 @@ def test_run_of_a_killed_worker_goes_on_under_its_lock(started, task):
     waited_for(lambda: not run_folder.is_held(long.folder))
 
 
+@pytest.mark.slow
 def test_interrupted_run_says_so_and_goes_on_later(started, task):
     process, long = started(), task("long", "OPTIM.MAX_EPOCH", "500")
     os.kill(in_training(process, long), signal.SIGINT)

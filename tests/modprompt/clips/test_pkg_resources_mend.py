@@ -51,6 +51,7 @@ def test_plain_import_works_behind_modprompt_and_leaves_nothing(folder, setuptoo
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_installed_clip_imports_behind_modprompt_alone():
     done = python("import modprompt\nassert 'torch' not in sys.modules\nimport clip\nclip.available_models()")
     assert done.returncode == 0, done.stderr

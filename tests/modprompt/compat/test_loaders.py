@@ -50,6 +50,7 @@ def test_same_samples_and_the_same_stream_as_with_new_workers(drop_last):
     assert not set(plain[0][:, 4].tolist()) & set(plain[1][:, 4].tolist())
 
 
+@pytest.mark.slow
 def test_runs_with_workers_have_the_losses_of_runs_with_new_ones(mpl_flags, mpl_options, tmp_path, monkeypatch):
     import dassl.data.data_manager as data_manager
 
@@ -68,6 +69,7 @@ def test_runs_with_workers_have_the_losses_of_runs_with_new_ones(mpl_flags, mpl_
     assert len(found[0]) == 15
 
 
+@pytest.mark.slow
 def test_kept_images_change_nothing(mpl_flags, mpl_options, tmp_path):
     from tests.test_train import losses
 

@@ -297,6 +297,7 @@ def test_trainer_registry_knows_our_trainers():
     assert {"MPL", "ZeroshotCLIP"} <= set(TRAINER_REGISTRY.registered_names())
 
 
+@pytest.mark.slow
 def test_package_is_found_last():
     import subprocess
     import sys

@@ -58,6 +58,7 @@ def test_base_and_new_are_the_halves_by_value(tmp_path):
     assert {item.label for item in new.test} == set(range(5))
 
 
+@pytest.mark.slow
 def test_several_processes_may_start_at_once(tmp_path):
     lists = lists_at_once("Digits", tmp_path, 4, processes=4)
     assert all(len(train) == 40 for train, _, _ in lists)

@@ -102,6 +102,7 @@ PUBLISHED_SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", [pytest.param(name, marks=pytest.mark.slow) if name == "eurosat" else name for name in PUBLISHED_HASHES]
 )

@@ -139,6 +139,7 @@ def try_all(path, words, report_words, capsys, values=WRONG):
     return tried, refused
 
 
+@pytest.mark.slow
 def test_result_with_any_part_of_another_type_is_told_as_damaged_or_read(jobs, words, tmp_path, capsys):
     for job in jobs:
         finish(job, tmp_path / "out", 80.0, **WHOLE)

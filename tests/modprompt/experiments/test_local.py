@@ -63,6 +63,7 @@ def test_runs_are_pinned_to_their_place(quick, jobs, tmp_path, monkeypatch):
     launcher.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["asked", "killed"])
 def test_closing_ends_all_that_was_started(quick, jobs, tmp_path, how):
     quick(seconds=60)
@@ -90,6 +91,7 @@ def test_what_workers_have_to_say_is_told_once(capsys):
     assert capsys.readouterr().err == "note: runs start cold\n"
 
 
+@pytest.mark.slow
 def test_place_whose_worker_was_killed_has_another(quick, jobs, tmp_path):
     launcher = local.LocalLauncher([local.Slot((0,))])
     try:

@@ -103,7 +103,14 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
 
 
 @pytest.mark.parametrize(
-    "name", ["base2new", "cross_dataset", "domain_generalisation", "few_shot", "ablation_operations"]
+    "name",
+    [
+        "base2new",
+        "cross_dataset",
+        "domain_generalisation",
+        "ablation_operations",
+        pytest.param("few_shot", marks=pytest.mark.slow),
+    ],
 )
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
     found = narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])

@@ -219,6 +219,7 @@ def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, caps
     assert "| MaPLe (lr=1) |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -247,6 +248,7 @@ def test_result_that_is_nested_too_deep_is_damaged(two, tmp_path, capsys):
     assert "new seed 3: waiting: result.json is damaged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_names_that_matplotlib_would_take_for_something_else(experiment, tmp_path):
     found = experiment(TWO.replace("  MaPLe:", "  _a $\\foo$ b_%:"), "two")
     fill(found, tmp_path / "out", by_hand)

@@ -250,6 +250,7 @@ def test_home_of_nobody(small, capsys):
     assert "argument --out: ~nobodyatall/x: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_working_directory_with_a_train_py_and_datasets_of_its_own(small, tmp_path):
     """As in any checkout of the family."""
     (tmp_path / "train.py").write_text("raise SystemExit('not this one')")

@@ -81,6 +81,7 @@ def test_model_that_was_trained_again_is_tested_again(quick, jobs, tmp_path):
     assert counts(jobs[4:6], tmp_path) == [1, 2]
 
 
+@pytest.mark.slow
 def test_two_runners_do_not_run_a_job_twice(quick, jobs, tmp_path):
     quick(seconds=0.5)
     summaries = []

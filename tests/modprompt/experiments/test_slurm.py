@@ -57,6 +57,7 @@ def kind(request):
     return request.param
 
 
+@pytest.mark.slow
 def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_path, kind, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     quick("test_new/digits/shots_16/ZeroshotCLIP/glyph/seed2", error="no such weights")

@@ -67,6 +67,7 @@ def test_where_nobody_knows_a_flags_value_the_doctor_may_say_so_alone(told, happ
     assert combinations._is_right(told, "launcher", happened, {"unknown_flag": True}) == is_right
 
 
+@pytest.mark.slow
 def test_wrong_use_is_told():
     done = subprocess.run(
         [sys.executable, "-m", "tests.hosts.combinations", "x"], cwd=ROOT, capture_output=True, text=True

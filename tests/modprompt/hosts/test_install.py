@@ -60,6 +60,7 @@ def test_codebase_with_an_mpl_keeps_it(tmp_path, workshop):
     assert git(host, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_config_that_is_cleaned_first_gets_the_keys_back(tmp_path, workshop):
     host = write_host(tmp_path / "host", clean=True, clip="design")
     assert run(host) == 0
@@ -479,6 +480,7 @@ def test_links_are_not_written_or_deleted_through(host, tmp_path, capsys, link):
     assert git(host, "diff", "--stat") == ""
 
 
+@pytest.mark.slow
 def test_one_installer_at_a_time_and_only_it_removes_what_killed_ones_left(host, capsys):
     import os
 

@@ -16,6 +16,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["plain", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "plain")]
 )
@@ -72,6 +73,7 @@ def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tm
     assert "is not in this codebase; taken from modprompt: " in done.stdout
 
 
+@pytest.mark.slow
 def test_build_model_that_loses_weights_is_told(workshop, tmp_path):
     host = write_host(tmp_path / "host", clip="loses_weights")
     done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words("MPL", "output/run"))

@@ -31,6 +31,7 @@ def test_the_environments_copy_runs_and_says_so(host, workshop):
     assert losses(done.stdout) == pytest.approx(workshop.losses, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_codebases_copy_runs_where_there_is_no_other(host, workshop):
     done = run_in(host, *START, *workshop.words("MPL", "output/run"), "OPTIM.MAX_EPOCH", "1", installed=True)
     assert done.returncode == 0, done.stderr

@@ -90,6 +90,7 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, place
     assert losses(kept.stdout) == workshop.losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["launcher", pytest.param("installer", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("flag", "value", "options", "told"),
@@ -126,6 +127,7 @@ def test_without_what_it_asks_for_it_does_not_run(trait, workshop, tmp_path):
     assert run_in(host, *LAUNCHER, *workshop.words("MPL", "output/run")).returncode != 0
 
 
+@pytest.mark.slow
 def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(workshop, tmp_path):
     host = write_host(tmp_path / "host", clip="own word")
     done = run_in(host, *LAUNCHER, *workshop.words("MPL", "output/run"))
@@ -137,6 +139,7 @@ def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(work
     assert all(f"{word} (no design {word})" in last for word in ("CoOp", "IVLP", "VPT"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imports", "launched"),
     [({"first": ("wilds",)}, 0), pytest.param({"last": ("learn2learn",)}, 1, marks=pytest.mark.slow)],

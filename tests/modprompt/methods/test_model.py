@@ -252,6 +252,7 @@ def test_moves_between_devices_take_the_words_along(clip_model):
     assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of torch.compile
 def test_compiled_encoders_have_the_same_logits(clip_model, images):
     model = on(modprompt.MPL, clip_model).eval()

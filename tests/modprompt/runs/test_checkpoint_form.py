@@ -99,6 +99,7 @@ HARMLESS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of what is not as it might be
 def test_every_part_of_the_record_is_looked_at(saved, clip_model, tmp_path):
     path, refused, taken = tmp_path / "b.pt", 0, []

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from modprompt.storage.json_text import MOST_LEVELS, parse
 from modprompt.storage.opening import Refused
+from tests.work_time import work_within
 
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(-(2**64) + 1, 2**64 - 1), st.floats(), st.text(max_size=5))
 CONTENTS = st.recursive(
@@ -49,9 +49,9 @@ def is_within_bounds(content):
 
 
 def read_or_line(text, **how):
-    started = time.monotonic()
     try:
-        content = parse(text, **how)
+        with work_within(seconds=5):
+            content = parse(text, **how)
     except Refused as error:
         line = str(error)
         assert line
@@ -61,7 +61,6 @@ def read_or_line(text, **how):
     else:
         line = ""
         assert is_within_bounds(content)
-    assert time.monotonic() - started < 5
     return content, line
 
 

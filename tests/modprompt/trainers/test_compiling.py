@@ -36,6 +36,7 @@ def tapes(monkeypatch):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["mpl", "vpt", "cocoop"])
 def test_recorded_run_has_the_prompts_of_a_run_that_is_not(row, command, tapes, tmp_path, capsys):
     words = command(METHODS[row], "DATALOADER.TRAIN_X.BATCH_SIZE", 3, "TEST.FINAL_MODEL", "best_val")
@@ -51,6 +52,7 @@ def test_recorded_run_has_the_prompts_of_a_run_that_is_not(row, command, tapes, 
         torch.testing.assert_close(value, plain[name], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_resumed_run_is_recorded_anew_and_ends_as_one_that_was_not_stopped(command, tapes, tmp_path, monkeypatch):
     words = [*command(METHODS["mpl"]), "MODEL.COMPILE", "graph", "OPTIM.MAX_EPOCH", "3"]
     assert train.main(to(words, tmp_path / "whole")) == 0

@@ -54,6 +54,7 @@ def test_run_says_what_it_read_and_is_tested_with_nothing_else(words, command, t
     assert f"the descriptions is none here and {digest} in the file" in line
 
 
+@pytest.mark.slow
 def test_once_compares_the_content(words, tmp_path, capsys):
     assert train.main(words()) == 0
     capsys.readouterr()

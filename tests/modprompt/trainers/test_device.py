@@ -175,6 +175,7 @@ for start in STARTS:
 """
 
 
+@pytest.mark.slow
 def test_tf32_is_off_and_then_as_it_was_by_both_of_its_names():
     # in processes of their own: where both names were used against each other nothing brings one back
     done = subprocess.run([sys.executable, "-c", TF32], capture_output=True, text=True, cwd=ROOT, check=False)
@@ -250,6 +251,7 @@ def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(comm
     assert losses(out) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
     some_slow(row for row in METHODS if row != "mpl")

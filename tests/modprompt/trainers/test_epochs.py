@@ -56,6 +56,7 @@ def run(words, folder, capsys, scalars):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["mpl", "coop_end"])  # without accuracy in its lines, and with it
 @pytest.mark.parametrize("frequency", [2, 9])
 def test_numbers_that_are_read_together_are_those_of_reading_each(

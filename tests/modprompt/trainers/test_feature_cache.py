@@ -102,6 +102,7 @@ def test_damaged_file_is_made_again(evaluate, tmp_path, capsys):
     assert evaluate("zeroshot") == (accuracy, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     ["rows", "labels", "other numbers", "not finite", "no seal", "of another list", "text", "a number", "floats"],
@@ -172,6 +173,7 @@ def logits(evaluate, as_on_a_card, tmp_path, monkeypatch):
 ROWS = ["zeroshot", "coop_end", "coop_middle_csc", "cocoop", "language_prompting"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_half_features_that_were_kept_give_the_same_logits(logits, row):
     expected, images = logits(row, "fp16", cache=False)
@@ -182,6 +184,7 @@ def test_half_features_that_were_kept_give_the_same_logits(logits, row):
         assert torch.equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["coop_end", "cocoop"])
 def test_no_precision_takes_the_features_of_another(logits, row, tmp_path):
     for prec in ("amp", "fp16", "bf16", "fp32"):  # amp and fp16 have the same types of weights

@@ -109,6 +109,7 @@ def run(tmp_path, line, error, *words):
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_import_line_enters_a_program(tmp_path):
     line = "import modprompt.trainers.mpl"
     done = run(tmp_path, line, "UserError('no such\\n  thing')", "--trainer", "MPL", "A.B", "1", "--keep-settings")
@@ -116,6 +117,7 @@ def test_import_line_enters_a_program(tmp_path):
     assert done.stdout.splitlines()[-1] == "True ['A.B', '1']"
 
 
+@pytest.mark.slow
 def test_faults_of_a_program_stay_tracebacks(tmp_path):
     done = run(tmp_path, "import modprompt.trainers.mpl", "RuntimeError('a fault')", "--trainer", "MPL")
     assert done.returncode == 1
@@ -123,6 +125,7 @@ def test_faults_of_a_program_stay_tracebacks(tmp_path):
     assert done.stderr.rstrip().endswith("RuntimeError: a fault")
 
 
+@pytest.mark.slow
 def test_module_that_imports_the_trainer_enters_nothing(tmp_path):
     (tmp_path / "mine.py").write_text("import modprompt.trainers.mpl\n")
     done = run(tmp_path, "import mine", "UserError('no such thing')", "--keep-settings")

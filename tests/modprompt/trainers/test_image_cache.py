@@ -201,6 +201,7 @@ def run(command, tmp_path, monkeypatch, capsys):
     return train_py
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [SHORTEST, SQUASH])
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_training_that_chooses_by_validation_is_the_same_run(run, tmp_path, mode):

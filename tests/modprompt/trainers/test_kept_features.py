@@ -74,6 +74,7 @@ def numbers(result):
     return {key: result.get(key) for key in keys}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [*ROWS, *SLOW])
 def test_the_halves_are_the_same_on_kept_features_and_on_images(runs, row):
     runs.halves(row, "TEST.KEEP_FEATURES", "True")
@@ -106,6 +107,7 @@ def edited(path, **arrays):
     record.write_text(json.dumps(sealed(content, 2)))
 
 
+@pytest.mark.slow
 def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, eurosat_root, capsys):
     runs.halves("coop_end", "TEST.KEEP_FEATURES", "True")
     right, images = runs.all("right")

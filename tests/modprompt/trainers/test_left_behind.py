@@ -84,6 +84,7 @@ def states(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["mpl", "coop_end"])
 def test_no_number_and_no_draw_is_another_for_it(row, command, tmp_path, monkeypatch):
     words, seen = command(METHODS[row]), states(monkeypatch)
@@ -119,6 +120,7 @@ def stopped(monkeypatch, epoch, step):
     monkeypatch.setattr(PromptTrainer, "forward_backward", forward_backward)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["cpu", "card"])
 def test_a_run_that_was_stopped_and_goes_on_has_each_step_once(way, command, tmp_path, monkeypatch):
     if way == "card":

@@ -468,6 +468,7 @@ def test_mpls_schedule_written_out_for_maple_is_mpls_vision_side(command, monkey
     assert seen.trainer.model.prompt_learner.schedules.vision.counts == (2, 5, 8, 8)
 
 
+@pytest.mark.slow
 def test_regularised_run_that_was_stopped_goes_on_with_its_average(command, tmp_path, monkeypatch):
     from trainers.promptsrc import PromptSRC
 

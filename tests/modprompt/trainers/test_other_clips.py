@@ -53,6 +53,7 @@ def test_every_trainer_that_learns_prompts_is_among_the_rows():
     assert {METHODS[row].trainer for row in ROWS} == {row.name for row in TABLE if row.kind == PROMPTS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [row if row in QUICK else pytest.param(row, marks=pytest.mark.slow) for row in ROWS])
 def test_run_that_was_stopped_ends_as_an_undisturbed_one_and_is_tested_again(row, command, gelu, tmp_path, capsys):
     method, (folder, *_) = METHODS[row], gelu

@@ -43,6 +43,7 @@ def in_folder(words, folder):
 TAUGHT = [pytest.param(row, marks=pytest.mark.slow) for row in ("kgcoop", "prograd")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["mpl", "maple", "coop_middle_csc", "cocoop", "vpt", "promptsrc", *TAUGHT])
 def test_stopped_run_goes_on_to_the_same_prompts(row, command, tmp_path, half_on_the_cpu, stopped, capsys):
     method = METHODS[row]

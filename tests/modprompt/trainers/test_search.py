@@ -85,6 +85,7 @@ def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeyp
     assert (len(counts) == 1) == (data == "first")
 
 
+@pytest.mark.slow
 def test_draws_between_steps_are_those_of_a_new_pass_each_time(command, monkeypatch, tmp_path):
     """What the reference draws: the training images do not depend on whether the batch is read anew."""
     pictures = []
@@ -162,6 +163,7 @@ def test_a_search_says_what_it_found_and_what_it_saw(command, tmp_path, capsys):
     assert (tmp_path / "out" / "search.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "searching"), [("dpl", ["DPLSearch", *SEARCH]), ("mpl", [METHODS["mpl"], *OF_MPL])])
 def test_what_is_found_is_trained(row, searching, command, tmp_path):
     assert train.main(command(*searching)) == 0
@@ -199,6 +201,7 @@ def test_a_finished_search_is_tested_again(command, tmp_path, capsys):
     assert json.loads((tmp_path / "test" / "result.json").read_text())["accuracy_pct"] == result["accuracy_pct"]
 
 
+@pytest.mark.slow
 def test_a_cap_is_kept_and_a_weight_on_tokens_makes_fewer(command, tmp_path):
     rate = ["SEARCH.ALPHA_LR", 0.2, "OPTIM.MAX_EPOCH", 3]
     assert train.main(command(METHODS["vpt"], *OF_MPL, *rate, "SEARCH.TOKENS_WEIGHT", 5.0)) == 0

@@ -138,6 +138,7 @@ HARMLESS = (  # what is more than is known here, and what a version may not have
 )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* by an earlier rule")
 @pytest.mark.parametrize("row", some_slow(ROWS))
 def test_whatever_is_wrong_is_a_line_and_changes_nothing(row, stopped, monkeypatch):

@@ -8,6 +8,7 @@ from tests.fake_cuda.needed import needs_fake_cuda
 pytestmark = needs_fake_cuda
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "prec"),
     [

@@ -93,6 +93,7 @@ def test_it_stays_so_behind_the_state_of_one_that_was_not():
     assert torch.equal(made.state[model.weight]["momentum_buffer"], plain.state[model.weight]["momentum_buffer"])
 
 
+@pytest.mark.slow
 @needs_fake_cuda
 @pytest.mark.parametrize("kind", ["AdamW", pytest.param("Adam", marks=pytest.mark.slow)])
 def test_it_counts_steps_on_the_card_behind_the_state_of_one_that_did_not(kind):  # on_a_card.py

@@ -112,6 +112,7 @@ def test_a_copy_of_the_model_projects_the_copys_own_gradients():
     torch.testing.assert_close(other.prompt_learner.ctx.grad, expected[0], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["aot_eager", pytest.param("default", marks=pytest.mark.slow)])
 def test_compiled_encoders_give_the_same_step(how):

@@ -98,6 +98,7 @@ def test_flags_that_nobody_knows_are_not_tried(temp, tmp_path):
         assert "train.py asks for --key-file, of unknown value: " in verdicts[way].state
 
 
+@pytest.mark.slow
 def test_no_process_outlives_its_time(temp, tmp_path):
     host = write_host(tmp_path / "host")
     text = "child = __import__('subprocess').Popen(['sleep', '77'])\nopen('pid', 'w').write(str(child.pid))\n"
