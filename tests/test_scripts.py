@@ -306,6 +306,18 @@ def test_scripts_of_claps_reference(typed, tmp_path):
         assert "/configs/datasets/dtd.yaml " in line
 
 
+def test_tasks_of_lpplusplus_are_seeds_of_which_the_mean_is_taken(typed, tmp_path):
+    *lines, mean = typed("lpplusplus/tasks.sh", "eurosat", 4, 2, "OPTIM.LR", "1")
+    folders = [f"{tmp_path}/results/eurosat/LPPlusPlus/tasks/vit_b16_ep300_4shots/seed{seed}" for seed in (1, 2)]
+    assert mean == f"modprompt.runs.tasks {' '.join(folders)}"
+    for seed, line in enumerate(lines, start=1):
+        assert f"--trainer LPPlusPlus --seed {seed} --output-dir {folders[seed - 1]} " in line
+        node = "TRAINER.LPPLUSPLUS."
+        asked = f"DATASET.NUM_SHOTS 4 {node}BEST_EPOCH_ON as many {node}LATEST_BEST True OPTIM.LR 1"
+        assert line.endswith(asked)
+    assert len(typed("lpplusplus/tasks.sh", "eurosat", 4)) == 11
+
+
 def test_scripts_of_prograds_reference(typed, tmp_path):
     lines = typed("prograd/prograd.sh", "eurosat", "rn50_ep100", "end", 16, 4, "False")
     for seed, line in enumerate(lines, start=1):

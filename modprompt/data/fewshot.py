@@ -171,6 +171,13 @@ def hashes_of_seed(split: Split, shots: int, seed: int, image_dir: Path) -> str:
     return "/".join(list_hash(images, str(image_dir)) for images in lists)
 
 
+def validation_of_seed(split: Split, shots: int, seed: int) -> list[Image]:
+    """As many validation images of each class as training ones, as a fresh generator of this seed draws them behind."""
+    rng = random.Random(seed)
+    sample(split.train, shots, rng)
+    return sample(split.val or [], shots, rng)
+
+
 def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache, key: str = "") -> FewShot:
     """The few-shot lists of a seed: from the cache, else drawn (train first, then val) and cached.
 

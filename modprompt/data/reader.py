@@ -8,7 +8,7 @@ from typing import Sequence
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
-from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, hashes_of_seed
+from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, hashes_of_seed, validation_of_seed
 from modprompt.data.images import Image, datums
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
 from modprompt.data.storage import Storage, recorded_name
@@ -22,13 +22,15 @@ WITHOUT_VALIDATION = (
     "TEST.FINAL_MODEL last_step with TEST.SPLIT test, or DATASET.VAL_FROM_TEST True to choose on the test images"
 )
 
+_CHOSEN_BY = {runs.ALL: runs.WHOLE, runs.AS_MANY: runs.AS_TRAINING}
+
 
 def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     """By which images a run on this project's readers chooses; empty if it does not."""
     if not runs.chooses_by_validation(cfg):
         return ""
     if own_validation:
-        return runs.WHOLE if cfg.DATASET.get("CHOOSE_BY", "") == runs.ALL else runs.VALIDATION
+        return _CHOSEN_BY.get(cfg.DATASET.get("CHOOSE_BY", ""), runs.VALIDATION)
     return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 
@@ -98,6 +100,8 @@ class FamilyDataset(DatasetBase):
             held_out = self._held_out(split, train)
         if self.selected_on == runs.WHOLE:
             val = split.val
+        elif self.selected_on == runs.AS_TRAINING and cfg.DATASET.NUM_SHOTS >= 1:
+            val = validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
         if val is None:  # the test images serve as validation images too

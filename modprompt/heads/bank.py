@@ -26,13 +26,13 @@ def cosines(image: Tensor, text: Tensor) -> Tensor:
 
 
 def mean_text(text: Tensor) -> Tensor:
-    """Class features (C, D), raw: the mean of those (C, T, D) of all templates."""
-    return text.mean(1)
+    """Class features (..., C, D), raw: the mean of those (..., C, T, D) of all templates."""
+    return text.mean(-2)
 
 
 def unit_mean_text(text: Tensor) -> Tensor:
-    """Class features (C, D) of length 1: the direction of the mean of normalised ones (C, T, D) of all templates."""
-    return unit(unit(text).mean(1))
+    """Class features (..., C, D) of length 1: the direction of the mean of normalised ones (..., C, T, D)."""
+    return unit(unit(text).mean(-2))
 
 
 def are_others(text: Tensor, other: Tensor) -> bool:
@@ -52,7 +52,7 @@ class Bank(NamedTuple):
     Attributes:
         views: of the training images (V, N, D), a view for each pass over them; V is 0 for heads that ask for none.
         labels: of the images of each view (V, N), in its order.
-        text: of the classes (C, T, D).
+        text: of the classes (C, T, D); where each image has its own, of the images of the first view (N, C, T, D).
     """
 
     views: Tensor
@@ -74,6 +74,6 @@ class Bank(NamedTuple):
         if whole.shape != (*own.shape, text.shape[-1]):
             fit = f"labels are {tuple(own.shape)}, class features {tuple(text.shape)}"
             raise UserError(f"views are {tuple(whole.shape)}, but {fit}")
-        if not 0 <= int(own.min()) <= int(own.max()) < len(text):
-            raise UserError(f"a label of the bank is of none of the {len(text)} classes")
+        if not 0 <= int(own.min()) <= int(own.max()) < text.shape[-3]:
+            raise UserError(f"a label of the bank is of none of the {text.shape[-3]} classes")
         return cls(whole, own.long().to(text.device), text.float())

@@ -50,6 +50,8 @@ class Head(nn.Module):
         keeps_rest: whether a last batch that is not full is trained on.
         kept: names of buffers that an unfinished training needs beside its checkpoint.
         trains: whether anything is learned by steps.
+        reads_text: whether `build` asks for class features.
+        moves: whether each image may have class features of its own; else one of each class is what it starts from.
     """
 
     encodes: ClassVar[Tuple[str, ...]] = ()
@@ -60,6 +62,8 @@ class Head(nn.Module):
     keeps_rest: ClassVar[bool] = False
     kept: ClassVar[Tuple[str, ...]] = ()
     trains: bool = True
+    reads_text: ClassVar[bool] = False
+    moves: ClassVar[bool] = True
 
     def __init__(self, names: Sequence[str]):
         super().__init__()
@@ -74,7 +78,7 @@ class Head(nn.Module):
         """
 
     def pooled(self, text: Tensor) -> Tensor:
-        """The class features (C, D) that the head is called with, of raw ones (C, T, D) of all templates."""
+        """The class features (..., C, D) that the head is called with, of raw ones (..., C, T, D) of all templates."""
         return mean_text(text)
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
@@ -114,13 +118,12 @@ class Head(nn.Module):
         """
         return None
 
-    def search(self, image: Tensor, text: Tensor, scale: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
         """Look for, and keep, what is searched on validation images behind the training; None if nothing is.
 
         Args:
             image: raw features (N, D).
-            text: as forward.
-            scale: as forward.
+            plain: logits (N, C) of these without a head: scaled cosines with the class features.
             labels: (N,).
             grid: the values to try.
         """

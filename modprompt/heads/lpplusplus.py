@@ -25,29 +25,28 @@ class Steepness(NamedTuple):
     alpha: float
 
 
-def steepness(image: Tensor, text: Tensor) -> Steepness:
+def steepness(image: Tensor, near: Tensor) -> Steepness:
     """4 N / largest eigenvalue of F^T F, and N / (4 max_c sum_i (f_i w_c)^2).
 
     Args:
         image: F, normalised features (N, D).
-        text: w, normalised class features (C, D).
+        near: f_i w_c, their cosines with class features (N, C).
     """
     largest = torch.linalg.eigvalsh((image.t() @ image).double())[-1]
-    steepest = (image @ text.t()).square().sum(0).max()
+    steepest = near.square().sum(0).max()
     return Steepness(float(4 * len(image) / largest), float(len(image) / (4 * steepest)))
 
 
-def first_alpha(image: Tensor, labels: Tensor, text: Tensor) -> float:
+def first_alpha(near: Tensor, labels: Tensor) -> float:
     """250 times the mean, over classes that have images, of a class's mean cosine with its text.
 
     Args:
-        image: normalised features (N, D).
+        near: cosines of images with class features (N, C).
         labels: of the images (N,).
-        text: normalised class features (C, D).
     """
-    own = (image * text[labels]).sum(1).double()
-    of_classes = own.new_zeros(len(text)).index_add_(0, labels, own)
-    images = images_of(labels, len(text))
+    own = near.gather(1, labels[:, None])[:, 0].double()
+    of_classes = own.new_zeros(near.shape[1]).index_add_(0, labels, own)
+    images = images_of(labels, near.shape[1])
     return float(_ALPHA * (of_classes / images.clamp(min=1)).sum() / (images > 0).sum())
 
 
@@ -65,6 +64,7 @@ class LPPlusPlusHead(Head):
     seeds_anew = True
     in_order = False
     rows = {"weight": 0, "bias": 0, "alpha": 0}
+    reads_text = True
     weight: nn.Parameter
     bias: nn.Parameter
     alpha: nn.Parameter
@@ -78,12 +78,13 @@ class LPPlusPlusHead(Head):
 
     def build(self, bank: Bank, scale: Tensor) -> None:
         """From the first view; b as Linear draws it, behind its weight, which is not kept."""
-        image, labels, text = unit(bank.views[0]), bank.labels[0], self.pooled(bank.text)
+        image, labels = unit(bank.views[0]), bank.labels[0]
+        near = cosines(image, self.pooled(bank.text))
         drawn = nn.Linear(self.weight.shape[1], len(self.names))
-        self._put("weight", torch.zeros_like(text).index_add_(0, labels, image))
+        self._put("weight", torch.zeros_like(self.weight.detach()).index_add_(0, labels, image))
         self._put("bias", drawn.bias.detach().to(image))
-        self._put("alpha", text.new_full((len(text),), first_alpha(image, labels, text)))
-        self.steepness = steepness(image, text)
+        self._put("alpha", torch.full_like(self.alpha.detach(), first_alpha(near, labels)))
+        self.steepness = steepness(image, near)
 
     def pooled(self, text: Tensor) -> Tensor:
         """The direction of the mean of normalised features."""

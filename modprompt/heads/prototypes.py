@@ -53,6 +53,8 @@ class PrototypesHead(Head):
     encodes = (TEST, TRAIN)
     in_order = False
     rows = {"prototypes": 0, "base_text_features": 0}
+    reads_text = True
+    moves = False
     kept: ClassVar[Tuple[str, ...]] = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor

@@ -22,6 +22,7 @@ class TaskResHead(Head):
     """
 
     rows = {"text_feature_residuals": 0, "base_text_features": 0}
+    reads_text = True
     text_feature_residuals: nn.Parameter
     base_text_features: Tensor  # t as it was in training; logits take that of the classes at hand
 
@@ -32,8 +33,9 @@ class TaskResHead(Head):
         self.register_buffer("base_text_features", torch.zeros(len(names), width))
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """Remember the class features."""
-        self.base_text_features = self.pooled(bank.text)
+        """Remember the class features, unless each image has its own."""
+        if bank.text.dim() == 3:
+            self.base_text_features = self.pooled(bank.text)
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
         """Logits (B, C)."""

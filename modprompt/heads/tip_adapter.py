@@ -53,7 +53,7 @@ class TipAdapterHead(Head):
         if self.trains:
             nn.Linear(keys.shape[1], keys.shape[0], bias=False)  # the reference's, whose draws move all that follow
         self._put("keys", keys)
-        self._put("values", F.one_hot(bank.labels[0], len(bank.text)).to(keys))
+        self._put("values", F.one_hot(bank.labels[0], len(self.names)).to(keys))
 
     def pooled(self, text: Tensor) -> Tensor:
         """The direction of the mean of normalised features."""
@@ -73,10 +73,10 @@ class TipAdapterHead(Head):
         optimiser = AdamW([self.keys], lr=self.lr, eps=_EPS)
         return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
 
-    def search(self, image: Tensor, text: Tensor, scale: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
         """Look for alpha and beta, and keep them."""
         with torch.no_grad():
-            found = search(scale * cosines(image, text), self.affinity(image), self.values, labels, grid)
+            found = search(plain, self.affinity(image), self.values, labels, grid)
         self.alpha, self.beta = self.alpha.new_tensor(found.alpha), self.beta.new_tensor(found.beta)
         return found
 

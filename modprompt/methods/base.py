@@ -86,7 +86,7 @@ class Method(Configured):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """Which validation images a training with these settings chooses by: none, FEW or ALL (runs/images.py)."""
+        """Which validation images a training with these settings chooses by: "" or a word of runs/images.py."""
         return ""
 
     @property

@@ -65,14 +65,11 @@ class Front(NamedTuple):
         """The prompts for these classes, frozen. No generator is drawn from.
 
         Raises:
-            UserError: if they belong to another CLIP or to other classes (CSC), or have class features of each image,
-                or several prompts a class.
+            UserError: if they belong to another CLIP or to other classes (CSC), or have several prompts a class.
         """
         with torch.random.fork_rng(devices=[]):
             learner = self.method.learner(clip_model, classes, schedules)
         name = type(self.method).__name__
-        if learner.needs_image:
-            raise UserError(f"{name} has other class features for each image: no head is built from these")
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head stands behind these")
         if self.content is not None:

@@ -8,7 +8,7 @@ from modprompt.fields import setting
 from modprompt.heads.base import TEST, VAL
 from modprompt.heads.search import Grid
 from modprompt.methods.headed import HeadMethod
-from modprompt.runs.images import ALL, FEW
+from modprompt.runs.images import ALL, FEW, WHOLE
 
 SPLIT = "validation split"  # where a search may look, as on TEST, beside the project's rule
 SELECTED_ON = "selected on {}"
@@ -71,7 +71,7 @@ class SearchedHead(HeadMethod):
 
     def marked(self) -> str:
         """What SEARCH_ON asks for beyond the project's rule."""
-        where = {SPLIT: "the whole validation split", TEST: "test"}.get(self.search_on, "") if self.search_hp else ""
+        where = {SPLIT: WHOLE, TEST: "test"}.get(self.search_on, "") if self.search_hp else ""
         return SELECTED_ON.format(where) if where else ""
 
 

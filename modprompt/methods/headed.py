@@ -16,7 +16,7 @@ from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 from modprompt.fields import setting
-from modprompt.heads.bank import Bank, unit
+from modprompt.heads.bank import Bank, cosines, unit
 from modprompt.heads.base import VAL, Head, HeadClassifier
 from modprompt.heads.search import Grid
 from modprompt.learners.base import Learner
@@ -30,6 +30,8 @@ from modprompt.methods.records import view_of
 from modprompt.methods.zeroshot import ZeroshotCLIP
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.training.objective import CROSS_ENTROPY, Objective, Term
+
+_AT_ONCE = 100  # images whose class features are made at once, where each has its own
 
 
 class HeadedModel(PromptedModel):
@@ -63,6 +65,23 @@ class HeadedModel(PromptedModel):
         """Class features (C, T, D) of this moment, of all templates, as they come out of the text side; float32."""
         return self._current()[1]
 
+    def text_for(self, image: Tensor) -> Tensor:
+        """As raw_text, or (B, C, 1, D) where each of these images, raw features (B, D), has its own."""
+        if not self.prompt_learner.needs_image:
+            return self.raw_text()
+        each = []
+        for some in image.to(self.feature_type).split(_AT_ONCE):
+            prompts = self.prompt_learner(self._unit(some))
+            each.append(self._run("text_encoder", prompts.text, prompts.text_additions)[:, :, None].float())
+        return torch.cat(each)
+
+    @torch.no_grad()
+    def plain_logits(self, image: Tensor) -> Tensor:
+        """Logits (N, C) of raw image features (N, D) without the head: scaled cosines."""
+        at_once = _AT_ONCE if self.prompt_learner.needs_image else len(image)
+        parts = [cosines(some.float(), self.head.pooled(self.text_for(some))) for some in image.split(at_once)]
+        return self.scale() * torch.cat(parts)
+
     def class_features(self) -> Tensor:
         """Class features (C, D), of length 1, that the head is called with."""
         return unit(self.head.pooled(self.raw_text()))
@@ -74,7 +93,11 @@ class HeadedModel(PromptedModel):
             views: of the training images, (N, D) of encode_image each, for each pass over them.
             labels: (N,), or of each view.
         """
-        return Bank.of([view.to(self.logit_scale.device) for view in views], labels, self.raw_text())
+        views = [view.to(self.logit_scale.device) for view in views]
+        if not self.prompt_learner.needs_image:
+            return Bank.of(views, labels, self.raw_text())
+        text = torch.zeros(0, len(self.classes.names), 1, self.width, device=self.logit_scale.device)
+        return Bank.of(views, labels, self.text_for(views[0]) if views and self.head.reads_text else text)
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
@@ -89,6 +112,9 @@ class HeadedModel(PromptedModel):
             image, pooled = features.float(), self.head.pooled(text)
             return Output(self.head(image, pooled, self.scale()), unit(image), unit(pooled))
 
+    def _of_each(self, features: Tensor) -> Output:
+        return self._logits(features, self.text_for(features))
+
     def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
         head = self.head.for_classes(classes.names)
         other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
@@ -97,7 +123,12 @@ class HeadedModel(PromptedModel):
         return other
 
     def classifier(self) -> nn.Module:
-        """The head with its class features, raw image features (B, D) to logits (B, C)."""
+        """The head with its class features, raw image features (B, D) to logits (B, C).
+
+        Raises:
+            UserError: if class features depend on the image.
+        """
+        self.require_one_text()
         with torch.no_grad():
             return HeadClassifier(self.head, self.head.pooled(self.raw_text()).clone(), self.scale().clone())
 
@@ -208,7 +239,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         return VAL
 
     def best_on(self) -> str:
-        """The images whose best epoch is taken: TEST, or empty for what TEST.FINAL_MODEL says."""
+        """The images whose best epoch is taken: VAL or TEST, or empty for what TEST.FINAL_MODEL says."""
         return ""
 
     def last_of_equals(self) -> bool:
@@ -236,6 +267,11 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
         """The head behind both sides of the CLIP."""
         head = self.head(classes.names, int(clip_model.text_projection.shape[1]))
+        if learner.needs_image and not head.moves:
+            raise UserError(
+                f"{type(self).__name__} here starts from one feature of each class, but the prompts in {self.behind} "
+                "make others for each image: take another head, or other prompts"
+            )
         head.to(clip_model.logit_scale.device)
         return HeadedModel(self, learner, clip_model, classes, epochs, head)
 

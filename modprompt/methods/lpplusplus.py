@@ -1,11 +1,14 @@
 """LP++ (arXiv 2404.02285): a linear probe, and zero-shot logits by a learned weight of each class."""
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 from modprompt.fields import setting
+from modprompt.heads.base import VAL
 from modprompt.heads.lpplusplus import LPPlusPlusHead
+from modprompt.methods.head_groups import SELECTED_ON
 from modprompt.methods.headed import HeadMethod
+from modprompt.runs.images import AS_MANY, AS_TRAINING
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,9 +21,15 @@ class LPPlusPlus(HeadMethod):
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
 
+    best_epoch_on: str = setting(
+        "",
+        "as many: take the epoch that is best on as many validation images as of training, as the reference does",
+        choices=("", AS_MANY),
+        compared=False,
+    )
     latest_best: bool = setting(
         False,
-        "with TEST.FINAL_MODEL best_val: of equally good epochs the last, as the reference has it",
+        "where a best epoch is taken: of equally good ones the last, as the reference has it",
         compared=False,
     )
 
@@ -35,6 +44,20 @@ class LPPlusPlus(HeadMethod):
     def epochs(self, configured: int) -> int:
         """TRAIN_EPOCH."""
         return self.train_epoch
+
+    @classmethod
+    def chooses_by(cls, settings: Mapping[str, Any]) -> str:
+        """BEST_EPOCH_ON."""
+        chooses: str = settings["BEST_EPOCH_ON"]
+        return chooses
+
+    def best_on(self) -> str:
+        """The validation images, with BEST_EPOCH_ON."""
+        return VAL if self.best_epoch_on else ""
+
+    def marked(self) -> str:
+        """BEST_EPOCH_ON's mark."""
+        return SELECTED_ON.format(AS_TRAINING) if self.best_epoch_on else ""
 
     def last_of_equals(self) -> bool:
         """LATEST_BEST."""

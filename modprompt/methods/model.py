@@ -210,13 +210,17 @@ class PromptedModel(OnSharedClip):
         Raises:
             UserError: if they depend on the image.
         """
+        self.require_one_text()
+        with torch.no_grad():
+            return self.class_features().detach().float().cpu().clone()
+
+    def require_one_text(self) -> None:
+        """Raise UserError where class features depend on the image."""
         if self.prompt_learner.needs_image:
             raise UserError(
                 f"{type(self.method).__name__} makes the class prompts of each image anew, so that there is no class "
                 "matrix to export: use it through modprompt.load"
             )
-        with torch.no_grad():
-            return self.class_features().detach().float().cpu().clone()
 
     def finished(self) -> Dict[str, Tensor]:
         """By name, what other programs need beside what was learned: class_matrix and logit_scale, exponentiated.

@@ -18,7 +18,9 @@ from modprompt.storage.versioned import Versioned
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"
-FEW, ALL = "few", "all"  # of the validation images: as few as the few-shot list has, or the whole split
+AS_TRAINING = "as many validation images as of training"
+# of the validation images: as few as the few-shot list has, the whole split, or as many as of training
+FEW, ALL, AS_MANY = "few", "all", "as many"
 
 _NOW = "2:"  # the version in front of a hash; the first version had none (see versioned.py)
 _READERS = 8  # files that are read at a time
@@ -146,7 +148,8 @@ def own_validation(dataset: Any) -> bool:
 
 def must_choose(cfg: Any) -> bool:
     """Whether a run cannot be without validation images: to choose by, or to measure so that somebody else can."""
-    chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
+    best = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "") == AS_MANY
+    chooses = best or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
     return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
 
 

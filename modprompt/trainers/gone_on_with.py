@@ -6,7 +6,7 @@ from typing import Any, Dict, Optional
 from modprompt.engine.precision import Precision
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.runs.images import HELD_OUT, VALIDATION, images_hash, selected_on, training_images_hash
+from modprompt.runs.images import TEST, images_hash, selected_on, training_images_hash
 from modprompt.storage.forms import Form, table
 from modprompt.trainers import text_chunk, training_state
 from modprompt.trainers.resuming import ResumableRun
@@ -49,8 +49,7 @@ class GoneOnWith(Searching, ResumableRun):
         """By which images a best epoch is chosen, or alphas are learned, where they are not the test images."""
         dataset = self.dm.dataset
         kind = selected_on(dataset, self.cfg)
-        chooses = self.searches is not None or self.cfg.TEST.FINAL_MODEL == "best_val"
-        if kind not in (HELD_OUT, VALIDATION) or not chooses:
+        if kind in ("", TEST) or not (self.searches is not None or self.best_on):
             return {}
         return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
 

@@ -16,7 +16,7 @@ from modprompt.heads.fitting import FreshViews
 from modprompt.learners.view import require_made_with
 from modprompt.methods.headed import HeadedModel, HeadMethod
 from modprompt.runs import checkpoint
-from modprompt.runs.images import selected_on
+from modprompt.runs.images import HELD_OUT, selected_on
 from modprompt.storage.forms import Form, anything, table
 from modprompt.trainers import bank_file
 from modprompt.trainers.feature_cache import FeatureBatches, encode
@@ -178,7 +178,7 @@ class HeadTrainer(PromptTrainer):
 
     @property
     def best_on(self) -> str:
-        """The images whose best epoch is tested: of the test, if the method's settings ask for that."""
+        """The images whose best epoch is tested, by the method's settings, or as other trainers have it."""
         return self.method.best_on() or super().best_on
 
     @property
@@ -209,8 +209,7 @@ class HeadTrainer(PromptTrainer):
             return
         batches = self._features(split)
         features, labels = batches.features.to(self.device), batches.labels.to(self.device)
-        text = self.head.pooled(self.model.raw_text())
-        found = self.head.search(features, text, self.model.scale(), labels, grid)
+        found = self.head.search(features, self.model.plain_logits(features), labels, grid)
         if found is None:
             return
         right = f"{found.correct} of {found.images} images right"
@@ -229,9 +228,12 @@ class HeadTrainer(PromptTrainer):
     def chosen(self) -> Dict[str, Any]:
         """What a result says of what was chosen, by which images, and whether that is beyond the project's rule."""
         marked = self.method.marked()
-        where = self.found["on"] if self.found else ""
+        chosen = selected_on(self.dm.dataset, self.cfg) if self.best_on else ""
+        where = self.found["on"] if self.found else chosen
         if where == TEST or self.best_on == TEST:
             where, marked = TEST, "selected on test"
+        if where == HELD_OUT:  # there are no validation images to take more of
+            marked = ""
         searched = {"searched": self.found} if self.found else {}
         return {"selected_on": where, **searched, **({"marked": marked} if marked else {})}
 

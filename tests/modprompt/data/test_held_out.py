@@ -21,8 +21,9 @@ from tests.modprompt.data import trees
 from tests.old_checkpoints import as_version_1
 
 
-def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False):
+def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by=""):
     cfg = get_cfg_default()
+    cfg.DATASET.CHOOSE_BY = by
     cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), 1
     cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
     cfg.DATASET.VAL_FROM_TEST = val_from_test
@@ -105,6 +106,21 @@ def test_validation_images_of_ones_own_stay(tmp_path):
     assert dataset.own_validation
     assert dataset.selected_on == "validation"
     assert paths(dataset.val) == paths(read(tmp_path, "EuroSAT", final="last_step").val)
+
+
+def test_as_many_validation_images_as_of_training_are_those_drawn_behind_them(tmp_path):
+    trees.eurosat(tmp_path)
+    whole = read(tmp_path, "EuroSAT", shots=-1, final="last_step")
+    dataset = read(tmp_path, "EuroSAT", shots=6, final="last_step", by="as many")
+    assert dataset.selected_on == "as many validation images as of training"
+    random.seed(1)
+    drawn = []
+    for images in (whole.train_x, whole.val):
+        labels = dict.fromkeys(image.label for image in images)
+        own = [[image.impath for image in images if image.label == label] for label in labels]
+        drawn.append([path for paths in own for path in (random.sample(paths, 6) if len(paths) >= 6 else paths)])
+    assert [paths(dataset.train_x), paths(dataset.val)] == drawn
+    assert len(dataset.val) > len(read(tmp_path, "EuroSAT", shots=6).val)
 
 
 @pytest.fixture

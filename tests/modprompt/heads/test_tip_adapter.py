@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.heads.bank import unit
+from modprompt.heads.bank import cosines, unit
 from modprompt.heads.search import Found, Grid, search
 from modprompt.heads.tip_adapter import TipAdapterHead
 from tests.modprompt.heads.golden import FEATURES, GOLDEN, NAMES, SCALE, WIDTH, accuracy_and_sum, bank, like, step
@@ -21,7 +21,7 @@ def head_of(alpha, lr=None):
 
 
 def searched(head, text, scale, steps):
-    return head.search(FEATURES["val"], text, SCALE, FEATURES["val_y"], Grid(*scale, *steps))
+    return head.search(FEATURES["val"], SCALE * cosines(FEATURES["val"], text), FEATURES["val_y"], Grid(*scale, *steps))
 
 
 @pytest.mark.parametrize("case", ["f_tip", "f_tip_wide_search"])

@@ -7,6 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
+from modprompt.heads.bank import unit
 from modprompt.runs.before_head import differing_prompts
 from tests.modprompt.methods.test_model import NAMES, on
 
@@ -27,6 +28,8 @@ def prompts(clip_model, tmp_path):
         with torch.no_grad():
             for one in model.prompt_learner.parameters():
                 one.add_(0.1 * torch.randn(one.shape))
+            if cls is modprompt.CoCoOp:
+                model.prompt_learner.meta_net.linear1.bias.fill_(1.0)  # its few units would be dead
         model.save(tmp_path / f"{cls.__name__}.pt")
         return model.eval(), str(tmp_path / f"{cls.__name__}.pt")
 
@@ -97,7 +100,7 @@ def test_a_file_without_its_prompts_is_damaged(prompts, clip_model, tmp_path):
 @pytest.mark.parametrize(
     ("front", "settings", "what"),
     [
-        (modprompt.CoCoOp, {}, "CoCoOp has other class features for each image: no head is built from these"),
+        (modprompt.CoCoOp, {}, "ADAPTER here starts from one feature of each class, but the prompts in "),
         (modprompt.CoOp, {"csc": True}, "these prompts belong to their classes (CSC), which are others"),
         (modprompt.TaskRes, {}, "is of TaskRes: a head stands behind trained prompts"),
         (modprompt.DPLSearch, {}, "is of DPLSearch: a head stands behind trained prompts"),
@@ -108,6 +111,55 @@ def test_what_no_head_stands_behind_is_told_in_a_line(front, settings, what, pro
     with pytest.raises(UserError, match=re.escape(what)) as caught:
         modprompt.ADAPTER(behind=path).on(clip_model, NEW)
     assert "\n" not in str(caught.value)
+
+
+OF_EACH = {
+    modprompt.TipAdapter: {},
+    modprompt.CLIP_Adapter: {},
+    modprompt.TaskRes: {"residual_scale": 0.5},
+    modprompt.LPPlusPlus: {},
+    modprompt.ADAPTER: {"init": "ClipA", "constraint": "none"},
+}
+
+
+@pytest.mark.parametrize("cls", list(OF_EACH), ids=lambda cls: cls.__name__)
+def test_behind_prompts_of_each_image_a_head_is_called_with_the_features_of_its_own(cls, prompts, clip_model, images):
+    before, path = prompts(modprompt.CoCoOp)
+    model = head_on(cls, clip_model, path, **OF_EACH[cls])
+    with torch.no_grad():
+        raw = model.encode_image(images)
+        own = before.output(images).text  # (B, C, D)
+        texts = [model.text_for(one[None])[0] for one in raw]  # (C, 1, D) of each image
+        assert torch.allclose(unit(torch.stack(texts)[:, :, 0]), own, atol=1e-6)
+        each = [model.head(one[None], model.head.pooled(text), model.scale()) for one, text in zip(raw, texts)]
+        assert torch.allclose(model(images), torch.cat(each), atol=1e-4)
+        assert torch.allclose(model.plain_logits(raw), before(images), atol=1e-4)
+        assert not torch.allclose(own[0], own[1], atol=1e-5)
+
+
+def test_the_probe_is_built_from_each_image_s_own_class_features(prompts, clip_model):
+    before, path = prompts(modprompt.CoCoOp)
+    torch.manual_seed(0)
+    model = modprompt.LPPlusPlus(behind=path).on(clip_model, NAMES, dataset="EuroSAT").eval()
+    view, labels = torch.randn(6, model.width), [0, 0, 1, 1, 2, 2]
+    model.head.build(model.bank([view], torch.tensor(labels)), model.scale())
+    with torch.no_grad():
+        near = before.of_features(view).logits / model.scale()
+    own = [float(sum(near[i, c] for i in range(6) if labels[i] == c)) / 2 for c in range(3)]
+    assert model.head.alpha.tolist() == pytest.approx([250 * sum(own) / 3] * 3, rel=1e-4)
+    assert model.head.steepness.alpha == pytest.approx(6 / (4 * float(near.square().sum(0).max())), rel=1e-4)
+
+
+def test_a_head_behind_prompts_of_each_image_is_one_file_and_no_class_matrix(prompts, clip_model, images, tmp_path):
+    _, path = prompts(modprompt.CoCoOp)
+    model = head_on(modprompt.TipAdapterF, clip_model, path)
+    model.save(tmp_path / "own.pt")
+    again = modprompt.load(tmp_path / "own.pt", clip_model)
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+        assert torch.equal(again.with_classes(NEW)(images), model.with_classes(NEW)(images))
+    with pytest.raises(UserError, match="makes the class prompts of each image anew"):
+        again.classifier()
 
 
 @pytest.mark.parametrize("path", ["nowhere", "."])

@@ -131,6 +131,33 @@ def test_a_loaded_model_is_the_one_that_was_tested(command, clip_file, tmp_path,
     assert loaded.count_parameters()["trainable"] == loaded.head.keys.numel()
 
 
+@pytest.mark.parametrize(
+    ("trainer", "more"),
+    [
+        pytest.param("TipAdapter", (*CACHE, "DATASET.NUM_SHOTS", "2"), marks=pytest.mark.slow),
+        ("TipAdapterF", CACHE),
+        pytest.param("TaskRes", (), marks=pytest.mark.slow),
+        pytest.param("CLIP_Adapter", (), marks=pytest.mark.slow),
+        ("LPPlusPlus", ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "12")),
+    ],
+)
+def test_a_head_runs_behind_prompts_of_each_image(trainer, more, command, clip_file, tmp_path, monkeypatch):
+    front = [str(tmp_path / "front") if word == str(tmp_path / "out") else word for word in command("CoCoOp")]
+    assert train.main(front) == 0
+    node = {"TipAdapterF": "TIPADAPTER", "TaskRes": "TaskRes"}.get(trainer, trainer.upper())
+    words = command(trainer, *more, f"TRAINER.{node}.BEHIND", tmp_path / "front")
+    model, names = model_tested_by(monkeypatch, words)
+    assert train.main(on_new(words, tmp_path)) == 0
+    images = torch.randn(3, 3, 32, 32)
+    loaded = modprompt.load(tmp_path / "out", modprompt.load_clip(clip_file, activation="quick_gelu", heads=(1, 2))[0])
+    before = modprompt.load(tmp_path / "front", loaded.clip_model)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), model.eval()(images))
+        new = loaded.with_classes(["river", "forest"]), before.with_classes(["river", "forest"])
+        if loaded.class_bound:  # nothing for new classes: the order of the prompts'
+            assert torch.equal(*(one(images).argsort(1) for one in new))
+
+
 def test_a_result_says_what_was_searched_on_which_images(command, tmp_path):
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
@@ -158,6 +185,21 @@ def test_ways_beyond_the_rule_are_marked(more, images, marked, command, tmp_path
     assert (said["selected_on"], said["marked"]) == (images, f"selected on {marked}")
     tested = {"test": said["images"], "the whole validation split": said["searched"]["images"]}
     assert said["searched"]["images"] == tested[images] or "EPOCH" in more[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "images", "marked"),
+    [
+        (("TRAINER.LPPLUSPLUS.BEST_EPOCH_ON", "as many"), "as many validation images as of training", True),
+        (("TEST.FINAL_MODEL", "best_val"), "validation", False),
+        ((), "", False),
+    ],
+    ids=["as many", "rule", "last"],
+)
+def test_a_probe_says_by_which_images_its_epoch_was_chosen(more, images, marked, command, tmp_path):
+    assert train.main(command("LPPlusPlus", "TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3", *more)) == 0
+    said = result(tmp_path)
+    assert (said["selected_on"], said.get("marked", "")) == (images, f"selected on {images}" if marked else "")
 
 
 @pytest.mark.slow

@@ -1,0 +1,18 @@
+# Few-shot as LP++'s repository runs it: seeds 1 to TASKS, the epoch by as many validation images as of training, their mean.
+# Every task draws from all images. Results are marked: the rule of this project is min(shots, 4) images, and few_shot.sh.
+[[ $# -ge 2 && $2 =~ ^[1-9][0-9]*$ ]] || usage "DATASET SHOTS [TASKS] [KEY VALUE ...]   e.g. eurosat 4 10"
+dataset=$(data_set "$1")
+shots=$2 tasks=10
+shift 2
+if [[ ${1-unset} =~ ^[1-9][0-9]*$ ]]; then
+  tasks=$1
+  shift
+fi
+folders=()
+for ((seed = 1; seed <= tasks; seed++)); do
+  folder=$OUT/$dataset/$TRAINER/tasks/${CFG}_${shots}shots/seed$seed
+  folders+=("$folder")
+  run_once "$folder" DATASET.NUM_SHOTS "$shots" \
+    "$(node).BEST_EPOCH_ON" "as many" "$(node).LATEST_BEST" True "$@"
+done
+PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m modprompt.runs.tasks "${folders[@]}"

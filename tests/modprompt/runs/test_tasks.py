@@ -1,0 +1,33 @@
+"""The mean of one run with several seeds."""
+
+import numpy as np
+import pytest
+
+from modprompt.runs import result, tasks
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import write_json
+
+
+def finished(folder, accuracy):
+    folder.mkdir()
+    write_json(folder / "result.json", sealed({"accuracy_pct": accuracy}, result.VERSION))
+    return folder
+
+
+def test_it_is_the_mean_and_the_interval_that_the_repository_prints(tmp_path, capsys):
+    accuracies = [61.5, 70.25, 66.0]
+    folders = [str(finished(tmp_path / str(seed), one)) for seed, one in enumerate(accuracies)]
+    assert tasks.main(folders) == 0
+    wanted = 1.96 * np.std(accuracies) / np.sqrt(3)
+    assert capsys.readouterr().out == f"3 tasks: {np.mean(accuracies):.2f} +- {wanted:.2f} % (1.96 std / sqrt(3))\n"
+
+
+@pytest.mark.parametrize("broken", [None, "{"])
+def test_a_run_that_is_not_finished_is_named(broken, tmp_path, capsys):
+    done, other = finished(tmp_path / "1", 50.0), tmp_path / "2"
+    other.mkdir()
+    if broken:
+        (other / "result.json").write_text(broken)
+    assert tasks.main([str(done), str(other)]) == 2
+    why = ": result.json is damaged" if broken else ""
+    assert capsys.readouterr().err.strip() == f"error: {other} is not finished{why}"
