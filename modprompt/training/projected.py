@@ -3,10 +3,13 @@
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from modprompt.engine.model import Output
+from modprompt.errors import UserError
 
 
 def project(gradient: Tensor, against: Tensor, weight: float) -> Tensor:
@@ -21,11 +24,12 @@ def project(gradient: Tensor, against: Tensor, weight: float) -> Tensor:
 
 
 class _Losses(NamedTuple):
-    """Two scalars of one graph, and the weight of the projection."""
+    """Two scalars of one graph, the weight of the projection, and the processes that share a batch, if several do."""
 
     loss: Tensor
     other: Tensor
     weight: float
+    processes: Any
 
 
 class _Step(torch.autograd.Function):
@@ -41,11 +45,35 @@ class _Step(torch.autograd.Function):
         losses, parameters = ctx.losses, ctx.parameters
         mine = torch.autograd.grad(losses.loss, parameters, scale, retain_graph=True, allow_unused=True)
         theirs = torch.autograd.grad(losses.other, parameters, scale, allow_unused=True)
+        if losses.processes is not None:
+            mine, theirs = (tuple(_mean(one, losses.processes) for one in both) for both in (mine, theirs))
         return None, *map(_projected, mine, theirs, [losses.weight] * len(parameters))
 
 
 def _projected(mine: Optional[Tensor], theirs: Optional[Tensor], weight: float) -> Optional[Tensor]:
     return mine if mine is None or theirs is None else project(mine, theirs, weight)
+
+
+def _mean(gradient: Optional[Tensor], processes: Any) -> Optional[Tensor]:
+    """A gradient of the whole batch, of those of its parts: a projection of parts is not the projection of the whole."""
+    if gradient is None:
+        return None
+    dist.all_reduce(gradient, group=processes)
+    return gradient / dist.get_world_size(processes)
+
+
+def _processes() -> Any:
+    """The processes of the DistributedDataParallel whose forward pass this is; None outside one.
+
+    Raises:
+        UserError: if there are several processes and this PyTorch does not say whether they share a batch.
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return None
+    if not hasattr(DistributedDataParallel, "_active_ddp_module"):
+        raise UserError(f"projected gradients in several processes need PyTorch 1.13 or newer, not {torch.__version__}")
+    around = DistributedDataParallel._active_ddp_module
+    return None if around is None else around.process_group
 
 
 class Projected:
@@ -83,7 +111,7 @@ class Projected:
         other = self.other(output, images, labels)
         self._note(other.detach())
         learned: List[nn.Parameter] = [one for one in self.parameters() if one.requires_grad]
-        projected: Tensor = _Step.apply(_Losses(loss, other, self.weight), *learned)  # type: ignore[no-untyped-call]  # PyTorch's
+        projected: Tensor = _Step.apply(_Losses(loss, other, self.weight, _processes()), *learned)  # type: ignore[no-untyped-call]  # PyTorch's
         return projected
 
     def _note(self, value: Tensor) -> None:
