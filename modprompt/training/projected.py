@@ -55,7 +55,7 @@ def _projected(mine: Optional[Tensor], theirs: Optional[Tensor], weight: float) 
 
 
 def _mean(gradient: Optional[Tensor], processes: Any) -> Optional[Tensor]:
-    """A gradient of the whole batch, of those of its parts: a projection of parts is not the projection of the whole."""
+    """A gradient of the whole batch, of those of its parts: projected parts are not the projected whole."""
     if gradient is None:
         return None
     dist.all_reduce(gradient, group=processes)
