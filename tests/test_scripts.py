@@ -309,7 +309,7 @@ def test_scripts_of_claps_reference(typed, tmp_path):
 def test_tasks_of_lpplusplus_are_seeds_of_which_the_mean_is_taken(typed, tmp_path):
     *lines, mean = typed("lpplusplus/tasks.sh", "eurosat", 4, 2, "OPTIM.LR", "1")
     folders = [f"{tmp_path}/results/eurosat/LPPlusPlus/tasks/vit_b16_ep300_4shots/seed{seed}" for seed in (1, 2)]
-    assert mean == f"modprompt.runs.tasks {' '.join(folders)}"
+    assert mean == f"modprompt.experiments.reporting.tasks {' '.join(folders)}"
     for seed, line in enumerate(lines, start=1):
         assert f"--trainer LPPlusPlus --seed {seed} --output-dir {folders[seed - 1]} " in line
         node = "TRAINER.LPPLUSPLUS."

@@ -266,10 +266,10 @@ class Method(Configured):
         """
         load_learner(view_of(self, model.prompt_learner), path, made_with)
         if model.prompt_learner.bound:
-            _require_own_classes(content, model.classes.names, path)
+            require_own_classes(content, model.classes.names, path)
 
 
-def _require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
+def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
     """Contexts of single classes (CSC) mean something in front of their own classes alone."""
     if not content.class_list:
         warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)

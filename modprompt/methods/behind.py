@@ -14,7 +14,7 @@ from modprompt.fields import setting
 from modprompt.learners.base import Learner
 from modprompt.learners.searching import SearchLearner
 from modprompt.learners.view import load_content
-from modprompt.methods.base import Method
+from modprompt.methods.base import Method, require_own_classes
 from modprompt.methods.contract import Classes
 from modprompt.methods.loading import stated_method
 from modprompt.methods.records import made_with, view_of
@@ -81,8 +81,8 @@ class Front(NamedTuple):
     def _fill(self, learner: Learner, content: Checkpoint, clip_model: CLIP, classes: Classes) -> None:
         fingerprint = getattr(clip_model, "fingerprint", facts_of(clip_model).fingerprint)
         load_content(view_of(self.method, learner), content, self.path, made_with(self.method, fingerprint))
-        if learner.bound and content.class_list != checkpoint.class_list(classes.names):
-            raise UserError(f"{self.path}: these prompts belong to their classes (CSC), which are others")
+        if learner.bound:
+            require_own_classes(content, classes.names, self.path)
 
     def fill(self, learner: Learner, state: Mapping[str, Tensor], path: str) -> None:
         """Take the prompts that are in a head's checkpoint."""

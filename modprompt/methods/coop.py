@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Dict, Optional
+from typing import ClassVar, Dict, Optional
 
 from modprompt.checks import at_least
 from modprompt.clips.structure import CLIP
@@ -17,6 +17,8 @@ from modprompt.methods.contract import Classes
 from modprompt.methods.descriptions import WithDescriptions
 from modprompt.methods.groups import LearnedText
 
+PHOTO = "a photo of a"  # of KgCoOp and TCP, whatever the data set's template
+
 
 def of_coop(*more: str) -> Dict[str, str]:
     """CoOp's settings, and more, as settings of a method whose repository has them in CoOp's node."""
@@ -29,6 +31,7 @@ class OneContext(LearnedText, WithDescriptions):
     """A context of words or random vectors on the text side, carried to the end; nothing on the vision side."""
 
     prefix = ""
+    own_words: ClassVar[str] = ""  # what True in the place of words means, in methods where it means any
 
     # it shows in a checkpoint, and with CTX_INIT it is not used
     n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", most=MOST_TOKENS, compared=False)
@@ -44,7 +47,7 @@ class OneContext(LearnedText, WithDescriptions):
 
     def words(self, dataset: str = "") -> str:
         """The words that the context starts from; empty for random vectors."""
-        return readable(self.ctx_init)
+        return self.switched(self.own_words) if self.own_words else readable(self.ctx_init)
 
     def switched(self, own: str) -> str:
         """The words of ctx_init; of True a method's own, of False none."""

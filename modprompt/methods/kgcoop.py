@@ -11,9 +11,8 @@ from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.methods.contract import Classes
-from modprompt.methods.coop import CoOp, of_coop
+from modprompt.methods.coop import PHOTO, CoOp, of_coop
 
-WORDS = "a photo of a"  # whatever the data set's template
 _DEAD = 512  # width of the reference's layers that nothing uses, a literal there
 
 
@@ -22,16 +21,13 @@ class KgCoOp(CoOp):
     """KgCoOp: CoOp's context, and a loss against the class features of the data set's template; also on ResNets."""
 
     node = "TRAINER.KGCOOP"
+    own_words = PHOTO
     shared = {**of_coop("W"), "TRAINER.COCOOP.PREC": ""}
 
     ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
     kg_weight: float = setting(
         1.0, "weight of the distance of class features to CLIP's own; 8 in the paper", key="W", least=0, compared=False
     )
-
-    def words(self, dataset: str = "") -> str:
-        """Its own, those that are given, or none."""
-        return self.switched(WORDS)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """CoOp's; then what the reference draws for its teacher, and for layers that it never uses."""

@@ -18,11 +18,10 @@ from modprompt.learners.class_tokens import ClassTokensLearner
 from modprompt.methods import templates
 from modprompt.methods.base import Only
 from modprompt.methods.contract import Classes
-from modprompt.methods.coop import OneContext, of_coop
+from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.training.regularise import mean_class_features
 from modprompt.training.teacher import FrozenCLIP
 
-WORDS = "a photo of a"  # whatever the data set's template
 _ONLY = {"TRAINER.COOP.CSC": Only("False"), "TRAINER.COOP.CLASS_TOKEN_POSITION": Only("end")}
 
 
@@ -31,6 +30,7 @@ class TCP(OneContext):
     """TCP: a context, and in front of one text layer, or several, tokens that are each class's own; also on ResNets."""
 
     node = "TRAINER.TCP"
+    own_words = PHOTO
     shared = {**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""}
     teacher_words = templates.TCP
     log_accuracy = True
@@ -54,10 +54,6 @@ class TCP(OneContext):
         """Complain about a template without a place for the name."""
         super().check()
         templates.require_place("PROMPT_TEMPLATE", self.prompt_template)
-
-    def words(self, dataset: str = "") -> str:
-        """Its own, those that are given, or none."""
-        return self.switched(WORDS)
 
     def schedules(self, shape: Shape) -> Schedules:
         """A context, replaced by class tokens at their layer; or schedule_text, whose deeper tokens are all such."""

@@ -4,7 +4,7 @@ Keys are only ever added where they are missing: a codebase may have made some o
 """
 
 import functools
-from typing import Any, Dict, Iterator, Mapping, Optional, Set, Tuple, Type, TypeVar
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 from dassl.config import cfg_default
 from yacs.config import CfgNode
@@ -105,12 +105,13 @@ _NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as register
 # by node: settings that may be any number, whose default looks whole or what is given does
 _FLOATS: Dict[str, Tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
 
-_SWITCHES: Set[str] = set()  # settings whose text True or False may stand for
+_SWITCHES: Dict[str, Tuple[str, ...]] = {}  # by node: settings whose text True or False may stand for
 
 
 def is_switch(key: str) -> bool:
     """Whether True and False are texts of a setting, by its dotted key."""
-    return key in _SWITCHES
+    node, _, name = key.rpartition(".")
+    return name in _SWITCHES.get(node, ())
 
 
 def add_defaults(cfg: CfgNode) -> None:
@@ -139,7 +140,7 @@ def _register(cls: Type[Configured], node: Optional[CfgNode]) -> None:
     name = cls.node.rpartition(".")[2]
     if name:
         _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
-        _SWITCHES.update(f"TRAINER.{name}.{one.key}" for one in cls.settings() if one.switch)
+        _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
     register_defaults(name, node)
 
 
@@ -158,7 +159,7 @@ def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
 
 
 def _prepare_before(merge: str) -> None:
-    """Have a configuration get the keys that it lacks, and numbers their own type, before something is merged into it.
+    """Have a configuration get the keys that it lacks, and room for types that yacs does not expect, before a merge.
 
     Some codebases take all other trainers' nodes out of Dassl's defaults, or have defaults of their own.
     """
@@ -171,23 +172,25 @@ def _prepare_before(merge: str) -> None:
         given = next(iter((*args, *kwargs.values())), None)
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)
-            for node, key, value in _numbers(given):
-                _make_room(_at(self, node), key, value)
+            for node, key, value in _given(_FLOATS, given):
+                _make_room(_at(self, node), key, _number_like(value))
+            for node, key, value in _given(_SWITCHES, given):
+                _make_room(_at(self, node), key, False if str(value) in ("True", "False") else "")
         return plain(self, *args, **kwargs)
 
     vars(prepared)["prepares"] = True
     setattr(CfgNode, merge, prepared)
 
 
-def _numbers(given: Any) -> Iterator[Tuple[str, str, Any]]:
-    """(node, key, value) of each setting that may be any number, among what is merged."""
+def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[Tuple[str, str, Any]]:
+    """(node, key, value) of each of these settings, by node, that is among what is merged."""
     if isinstance(given, (list, tuple)):
         for name, value in zip(given[0::2], given[1::2]):
             node, _, key = str(name).rpartition(".")
-            if key in _FLOATS.get(node, ()):
+            if key in settings.get(node, ()):
                 yield node, key, value
     elif isinstance(given, CfgNode):
-        for node, keys in _FLOATS.items():
+        for node, keys in settings.items():
             there = _at(given, node)
             yield from ((node, key, there[key]) for key in keys if isinstance(there, CfgNode) and key in there)
 
@@ -200,12 +203,17 @@ def _at(cfg: CfgNode, name: str) -> Any:
     return node
 
 
-def _make_room(node: CfgNode, key: str, value: Any) -> None:
-    """Have yacs, which wants the type of the value that is there, take this number for a setting."""
+def _number_like(value: Any) -> Optional[float]:
+    """A number of the type that yacs reads this value as; None if it is no number."""
     try:
         float(value)
     except (TypeError, ValueError):
-        return
-    fits = int if isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdigit()) else float
-    if key in node:
-        node[key] = fits(0)  # what is merged takes its place at once
+        return None
+    whole = isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdigit())
+    return 0 if whole else 0.0
+
+
+def _make_room(node: CfgNode, key: str, fitting: Any) -> None:
+    """Have yacs, which wants the type of the value that is there, take one of this type for a setting."""
+    if key in node and fitting is not None:
+        node[key] = fitting  # what is merged takes its place at once

@@ -15,4 +15,4 @@ for ((seed = 1; seed <= tasks; seed++)); do
   run_once "$folder" DATASET.NUM_SHOTS "$shots" \
     "$(node).BEST_EPOCH_ON" "as many" "$(node).LATEST_BEST" True "$@"
 done
-PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m modprompt.runs.tasks "${folders[@]}"
+PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m modprompt.experiments.reporting.tasks "${folders[@]}"

@@ -101,7 +101,7 @@ def test_a_file_without_its_prompts_is_damaged(prompts, clip_model, tmp_path):
     ("front", "settings", "what"),
     [
         (modprompt.CoCoOp, {}, "ADAPTER here starts from one feature of each class, but the prompts in "),
-        (modprompt.CoOp, {"csc": True}, "these prompts belong to their classes (CSC), which are others"),
+        (modprompt.CoOp, {"csc": True}, "the contexts of single classes (CSC) were learned for other class names"),
         (modprompt.TaskRes, {}, "is of TaskRes: a head stands behind trained prompts"),
         (modprompt.DPLSearch, {}, "is of DPLSearch: a head stands behind trained prompts"),
     ],

@@ -70,6 +70,20 @@ def test_a_weight_may_be_any_number_however_it_is_merged(value, way, tmp_path):
     assert method_of(cls, cfg.TRAINER.MPL).text_loss_weight == float(value)
 
 
+@pytest.mark.parametrize("way", ["options", "file", "other"])
+def test_true_and_words_are_merged_where_both_mean_something(way, tmp_path):
+    cfg, cls = get_cfg_default(), TRAINER_REGISTRY.get("KgCoOp").method_class
+    for given, words in ((True, "a photo of a"), ("True", "a photo of a"), ("one two", "one two"), (False, "")):
+        if way == "options":
+            cfg.merge_from_list(["TRAINER.KGCOOP.CTX_INIT", given])
+        elif way == "file":
+            (tmp_path / "a.yaml").write_text(f"TRAINER: {{KGCOOP: {{CTX_INIT: {given!r}}}}}\n")
+            cfg.merge_from_file(str(tmp_path / "a.yaml"))
+        else:
+            cfg.merge_from_other_cfg(CfgNode({"TRAINER": {"KGCOOP": {"CTX_INIT": given}}}))
+        assert method_of(cls, cfg.TRAINER.KGCOOP).words() == words
+
+
 def test_a_number_may_be_merged_over_another_kind_of_number():
     cfg = get_cfg_default()
     for value in (0.5, 1, 0.25, 2):

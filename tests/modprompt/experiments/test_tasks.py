@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from modprompt.runs import result, tasks
+from modprompt.experiments.reporting import tasks
+from modprompt.runs import result
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
 

@@ -1,6 +1,6 @@
 """The mean of one run with several seeds, as LP++'s repository prints it.
 
-python -m modprompt.runs.tasks FOLDER...     each folder that of a run which is finished
+python -m modprompt.experiments.reporting.tasks FOLDER...     each folder that of a run which is finished
 """
 
 import argparse
