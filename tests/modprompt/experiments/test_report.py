@@ -64,6 +64,18 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
     assert "<img" not in (folder(tmp_path) / "index.html").read_text()
 
 
+def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(two, tmp_path, capsys):
+    for path in (tmp_path / "out").rglob("MPL/**/result.json"):
+        edit(path, marked="selected on test")
+    assert report.main(two) == 1  # as where runs are missing
+    text = (folder(tmp_path) / "report.md").read_text()
+    assert "| MPL | - | - | - |" in text
+    assert "selected on test: --marked shows it" in text
+    assert "| MaPLe | **90.00 +- 4.08** |" in text
+    assert report.main([*two, "--marked"]) == 0
+    assert "| MPL | **90.00 +- 4.08** | **60.00 +- 4.08** | **72.00 +- 4.25** |" in capsys.readouterr().out
+
+
 def test_every_result_is_read_once(two, tmp_path, reads):
     assert report.main(two) == 0
     jobs = protocols.jobs(spec.read(tmp_path / "two.yaml"))
