@@ -64,8 +64,8 @@ ON_RESNETS = {  # with options of their own: the text side has two layers
     "ZeroshotCLIP": [],
 }
 ZERO_SHOT = [row.name for row in TABLE if row.kind not in (PROMPTS, HEADS)]
-# launches of a step, images encoded in it
-TRAINED_HEADS = {"TipAdapterF": 200, "CLIP_Adapter": 200, "TaskRes": 200, "LPPlusPlus": 220, "ADAPTER": 220}
+# launches of a step, its share of encoding images in it; most in amp and bf16
+TRAINED_HEADS = {"TipAdapterF": 125, "CLIP_Adapter": 126, "TaskRes": 116, "LPPlusPlus": 112, "ADAPTER": 129}
 
 
 def test_no_trainer_is_forgotten():
