@@ -30,7 +30,9 @@ def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     if not runs.chooses_by_validation(cfg):
         return ""
     if own_validation:
-        return _CHOSEN_BY.get(cfg.DATASET.get("CHOOSE_BY", ""), runs.VALIDATION)
+        by = cfg.DATASET.get("CHOOSE_BY", "")
+        of_all = by == runs.AS_MANY and cfg.DATASET.NUM_SHOTS < 1  # all training images, and as many are all
+        return _CHOSEN_BY.get(runs.ALL if of_all else by, runs.VALIDATION)
     return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 
@@ -100,7 +102,7 @@ class FamilyDataset(DatasetBase):
             held_out = self._held_out(split, train)
         if self.selected_on == runs.WHOLE:
             val = split.val
-        elif self.selected_on == runs.AS_TRAINING and cfg.DATASET.NUM_SHOTS >= 1:
+        elif self.selected_on == runs.AS_TRAINING:
             val = validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES

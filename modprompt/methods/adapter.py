@@ -86,10 +86,6 @@ class ADAPTER(EnhancedBase, SearchedHead):
         """What is searched, where INIT asks for it."""
         return super().grid() if _SEARCH in self.init else None
 
-    def marked(self) -> str:
-        """What SEARCH_ON asks for, where INIT asks for a search."""
-        return super().marked() if _SEARCH in self.init else ""
-
 
 _HEADS: Dict[str, Callable[[ADAPTER, Sequence[str], int], Head]] = {  # in the order in which INIT is looked through
     "RANDOM": lambda one, names, width: PrototypesHead(names, width, RANDOM, one.held()),

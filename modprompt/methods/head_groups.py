@@ -8,10 +8,9 @@ from modprompt.fields import setting
 from modprompt.heads.base import TEST, VAL
 from modprompt.heads.search import Grid
 from modprompt.methods.headed import HeadMethod
-from modprompt.runs.images import ALL, FEW, WHOLE
+from modprompt.runs.images import ALL, FEW
 
 SPLIT = "validation split"  # where a search may look, as on TEST, beside the project's rule
-SELECTED_ON = "selected on {}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,11 +67,6 @@ class SearchedHead(HeadMethod):
     def searched_on(self) -> str:
         """As SEARCH_ON has it."""
         return TEST if self.search_on == TEST else VAL
-
-    def marked(self) -> str:
-        """What SEARCH_ON asks for beyond the project's rule."""
-        where = {SPLIT: WHOLE, TEST: "test"}.get(self.search_on, "") if self.search_hp else ""
-        return SELECTED_ON.format(where) if where else ""
 
 
 def _two(values: Sequence[Any], kinds: Any, above: float) -> bool:

@@ -246,10 +246,6 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
         """Whether of epochs that are equally good the last is the best; else the first."""
         return False
 
-    def marked(self) -> str:
-        """By what beyond the project's rule its settings choose, "selected on ..."; empty for that rule."""
-        return ""
-
     def templates(self, dataset: str) -> List[str]:
         """The prompt templates for a data set."""
         own = super().templates(dataset)

@@ -6,9 +6,8 @@ from typing import Any, Mapping, Sequence
 from modprompt.fields import setting
 from modprompt.heads.base import VAL
 from modprompt.heads.lpplusplus import LPPlusPlusHead
-from modprompt.methods.head_groups import SELECTED_ON
 from modprompt.methods.headed import HeadMethod
-from modprompt.runs.images import AS_MANY, AS_TRAINING
+from modprompt.runs.images import AS_MANY
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,10 +53,6 @@ class LPPlusPlus(HeadMethod):
     def best_on(self) -> str:
         """The validation images, with BEST_EPOCH_ON."""
         return VAL if self.best_epoch_on else ""
-
-    def marked(self) -> str:
-        """BEST_EPOCH_ON's mark."""
-        return SELECTED_ON.format(AS_TRAINING) if self.best_epoch_on else ""
 
     def last_of_equals(self) -> bool:
         """LATEST_BEST."""

@@ -6,7 +6,7 @@ from typing import Sequence
 from modprompt.fields import setting
 from modprompt.heads.base import TEST
 from modprompt.heads.tip_adapter import TipAdapterHead
-from modprompt.methods.head_groups import SELECTED_ON, FreshViewsHead, SearchedHead
+from modprompt.methods.head_groups import FreshViewsHead, SearchedHead
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,10 +38,6 @@ class TipAdapter(SearchedHead, FreshViewsHead):
     def best_on(self) -> str:
         """BEST_EPOCH_ON."""
         return self.best_epoch_on
-
-    def marked(self) -> str:
-        """The search's mark, or that of the epoch."""
-        return SELECTED_ON.format(TEST) if self.best_epoch_on else super().marked()
 
 
 @dataclass(frozen=True, repr=False)

@@ -19,6 +19,7 @@ PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"
 AS_TRAINING = "as many validation images as of training"
+BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # what a result that was chosen by these is marked with
 # of the validation images: as few as the few-shot list has, the whole split, or as many as of training
 FEW, ALL, AS_MANY = "few", "all", "as many"
 

@@ -16,7 +16,7 @@ from modprompt.heads.fitting import FreshViews
 from modprompt.learners.view import require_made_with
 from modprompt.methods.headed import HeadedModel, HeadMethod
 from modprompt.runs import checkpoint
-from modprompt.runs.images import HELD_OUT, selected_on
+from modprompt.runs.images import BEYOND_THE_RULE, selected_on
 from modprompt.storage.forms import Form, anything, table
 from modprompt.trainers import bank_file
 from modprompt.trainers.feature_cache import FeatureBatches, encode
@@ -227,15 +227,11 @@ class HeadTrainer(PromptTrainer):
 
     def chosen(self) -> Dict[str, Any]:
         """What a result says of what was chosen, by which images, and whether that is beyond the project's rule."""
-        marked = self.method.marked()
         chosen = selected_on(self.dm.dataset, self.cfg) if self.best_on else ""
-        where = self.found["on"] if self.found else chosen
-        if where == TEST or self.best_on == TEST:
-            where, marked = TEST, "selected on test"
-        if where == HELD_OUT:  # there are no validation images to take more of
-            marked = ""
+        where = TEST if self.best_on == TEST else self.found["on"] if self.found else chosen
         searched = {"searched": self.found} if self.found else {}
-        return {"selected_on": where, **searched, **({"marked": marked} if marked else {})}
+        marked = {"marked": f"selected on {where}"} if where in BEYOND_THE_RULE else {}
+        return {"selected_on": where, **searched, **marked}
 
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""
