@@ -132,6 +132,7 @@ class FamilyDataset(DatasetBase):
         per_class = min(cfg.DATASET.NUM_SHOTS, VAL_SHOTS)
         images = runs.hold_out(split.train, train, per_class, cfg.SEED) if per_class >= 1 else []
         if not images and not runs.must_choose(cfg):
+            self.selected_on = ""  # nothing may choose by the test images, which stand in for validation images
             return None
         if not images:
             raise UserError(

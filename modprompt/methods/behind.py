@@ -1,7 +1,7 @@
 """A head behind trained prompts: class and image features through them, in the place of CLIP's own."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Mapping, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from modprompt.runs.same import PROMPTS_BEFORE
 
 M = TypeVar("M", bound="BehindPrompts")
 TENSORS = "prompts."  # in front of the names of their tensors in a head's checkpoint
+BASE = "enhanced_base"  # there, the text projection in the place of CLIP's
+BESIDE = (TENSORS, BASE)  # beginnings of the names of tensors beside a head
 
 
 class Front(NamedTuple):
@@ -36,6 +38,7 @@ class Front(NamedTuple):
     digest: twelve hex digits of their checkpoint.
     path: of their checkpoint, for messages.
     content: their checkpoint; None where the head's own has their tensors.
+    selected_on: by which images anything of theirs was chosen, if it is known.
     """
 
     method: Method
@@ -43,6 +46,7 @@ class Front(NamedTuple):
     digest: str
     path: str
     content: Optional[Checkpoint] = None
+    selected_on: str = ""
 
     @classmethod
     def of(cls, path: str) -> "Front":
@@ -59,7 +63,8 @@ class Front(NamedTuple):
         method = stated_method(stated, content.record["classes"], file)
         if isinstance(method, BehindPrompts) or method.search is not None:
             raise UserError(f"{file} is of {stated['name']}: a head stands behind trained prompts")
-        return cls(method, stated, prompts_hash(file), file, content)
+        chosen = str(content.record.get("run", {}).get("selected_on", ""))
+        return cls(method, stated, prompts_hash(file), file, content, chosen)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
         """The prompts for these classes, frozen. No generator is drawn from.
@@ -140,6 +145,22 @@ class BehindPrompts(Method):
         method = stated_method(of_prompts, classes, path)
         return self.having(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
 
+    def beside(self, model: Any) -> Dict[str, Tensor]:
+        """The tensors beside the head in a checkpoint: the prompts'."""
+        if self.front is None:
+            return {}
+        view = view_of(self.front.method, model.prompt_learner)
+        return {TENSORS + name: one for name, one in view.state_dict().items()}
+
+    def take_beside(self, model: Any, state: Mapping[str, Tensor], path: str) -> None:
+        """Take these of a checkpoint.
+
+        Raises:
+            UserError: if they are not there, or do not fit.
+        """
+        if self.front is not None:
+            self.front.fill(model.prompt_learner, state, path)
+
     @property
     def wants_vision(self) -> bool:
         """As the prompts' method."""
@@ -162,9 +183,9 @@ class BehindPrompts(Method):
         return self.front.method.for_classes(learner, clip_model, classes)
 
 
-def without_prompts(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+def own_of_head(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """A head's own tensors of its checkpoint."""
-    return {name: one for name, one in state.items() if not name.startswith(TENSORS)}
+    return {name: one for name, one in state.items() if not name.startswith(BESIDE)}
 
 
 def prompts_of(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
@@ -172,27 +193,25 @@ def prompts_of(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     return {name[len(TENSORS) :]: one for name, one in state.items() if name.startswith(TENSORS)}
 
 
-class HeadAndPrompts(nn.Module):
-    """A head and the prompts that it stands behind, as one checkpoint has them; the prompts stay as they are.
+class HeadAndBeside(nn.Module):
+    """A head and what it stands behind, as one checkpoint has them; what is beside it stays as it is.
 
     Args:
         head: the head.
-        prompts: a view of them.
+        beside: gives the tensors beside it, by their names in the checkpoint.
     """
 
     head: nn.Module
-    prompts: nn.Module
 
-    def __init__(self, head: nn.Module, prompts: nn.Module):
+    def __init__(self, head: nn.Module, beside: Callable[[], Dict[str, Tensor]]):
         super().__init__()
         self.head = head
-        self.__dict__["prompts"] = prompts  # not a submodule: it is neither trained nor moved here
+        self.beside = beside
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
-        """The head's tensors by their names, the prompts' behind `prompts.`."""
-        of_prompts = {TENSORS + name: one for name, one in self.prompts.state_dict().items()}
-        return {**self.head.state_dict(), **of_prompts}
+        """The head's tensors by their names, and what is beside it."""
+        return {**self.head.state_dict(), **self.beside()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Take the head's tensors."""
-        return self.head.load_state_dict(without_prompts(state_dict), *args, **kwargs)
+        return self.head.load_state_dict(own_of_head(state_dict), *args, **kwargs)

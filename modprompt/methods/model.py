@@ -3,6 +3,7 @@
 Shapes: B images, C classes.
 """
 
+import warnings
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
@@ -239,9 +240,20 @@ class PromptedModel(OnSharedClip):
         state: Dict[str, Tensor] = view_of(self.method, self.prompt_learner).state_dict()
         return state
 
+    @property
+    def saved_classes(self) -> Classes:
+        """The classes that a saved file is for."""
+        return self.classes
+
     def save(self, path: Union[str, Path]) -> None:
-        """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it."""
-        record = describe(method_record(self.method), self.classes, self.clip_facts, self.prompt_learner)
+        """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it.
+
+        What is bound to the classes of its training is saved for these, with a warning if this model has others.
+        """
+        if self.saved_classes.names != self.classes.names:
+            text = f"{path} is for the classes of the training: take others behind loading it, .with_classes(names)"
+            warnings.warn(text, stacklevel=2)
+        record = describe(method_record(self.method), self.saved_classes, self.clip_facts, self.prompt_learner)
         epoch = 0 if self.average is None else self.average.epochs
         write(path, self.saved_state(), record, epoch)
 

@@ -67,9 +67,11 @@ _CLIP = table(
         "heads": rows(whole(0, 1 << 16)),
     },
 )
+CHOICE = ("selected_on", "searched", "marked")  # what a run says of what it chose
+_RUN = table({}, {"settings": each(text()), **dict(zip(CHOICE, (text(), each(plain), text())))})
 RECORD = table(
     {"method": _METHOD, "schedules": each(table({"place": _NAME, "steps": _STEPS})), "classes": _CLASSES},
-    {"clip": _CLIP, "run": table({}, {"settings": each(text())}), "versions": each(_NAME)},
+    {"clip": _CLIP, "run": _RUN, "versions": each(_NAME)},
 )
 HEAD_OF_RECORD = table({"epoch": whole(0, MOST_EPOCHS)}, {"val_result": maybe(number())})
 

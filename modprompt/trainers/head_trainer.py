@@ -11,15 +11,16 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
-from modprompt.heads.base import TEST, TRAIN, Head
+from modprompt.heads.base import TEST, TRAIN, VAL, Head
 from modprompt.heads.fitting import FreshViews
 from modprompt.learners.view import require_made_with
-from modprompt.methods.headed import HeadedModel, HeadMethod
+from modprompt.methods.headed import HeadMethod
+from modprompt.methods.headed_model import HeadedModel
 from modprompt.runs import checkpoint
-from modprompt.runs.images import BEYOND_THE_RULE, selected_on
 from modprompt.storage.forms import Form, anything, table
 from modprompt.trainers import bank_file
 from modprompt.trainers.feature_cache import FeatureBatches, encode
+from modprompt.trainers.head_choice import HeadChoice
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.tensor_forms import tensors_like
 from modprompt.training.lr_schedule import build_lr_scheduler
@@ -27,7 +28,7 @@ from modprompt.training.lr_schedule import build_lr_scheduler
 VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buffers that the head keeps
 
 
-class HeadTrainer(PromptTrainer):
+class HeadTrainer(HeadChoice, PromptTrainer):
     """Builds a method's head from a bank of features, trains it, searches behind it, and tests on kept features."""
 
     method: HeadMethod
@@ -54,8 +55,9 @@ class HeadTrainer(PromptTrainer):
         self.kept: Dict[str, FeatureBatches] = {}  # features of validation and test images
         self.found: Optional[Dict[str, Any]] = None
         self.is_built = False
+        self.loaded: Optional[checkpoint.Checkpoint] = None
         self.register_model(self.checkpoint_name, self.model.saved)
-        if self.cfg.MODEL.INIT_WEIGHTS:
+        if self.cfg.MODEL.INIT_WEIGHTS and self.cfg.TEST.ONLY:
             self.load_initial(self.head)
 
     @property
@@ -67,14 +69,19 @@ class HeadTrainer(PromptTrainer):
         """Load a checkpoint's head for this run's classes; the number of its epochs."""
         content = checkpoint.read(path)
         require_made_with(content.made_with, self.made_with(), path)
-        self.model.take(content, path)
-        self._models[self.checkpoint_name] = self.model.saved
+        if self.is_built:
+            self.model.go_on_with(content, path)
+        else:
+            self.model.take(content, path)
+            self._models[self.checkpoint_name] = self.model.saved
+        self.loaded = content
         return content.epoch
 
     # ------------------------------------------------------------------ what it is made of
 
     def before_train(self) -> None:
         """Resume, or build the head."""
+        self.warn_of_other_images()
         super().before_train()
         if not self.is_built and self.start_epoch < self.max_epoch:
             self._build(self._encoded())
@@ -91,6 +98,13 @@ class HeadTrainer(PromptTrainer):
             self._build(self._encoded())
         return super()._resume_model(directory)
 
+    def pass_epochs(self, name: str, epochs: int) -> None:
+        """Have rates, of what was loaded, go on behind so many epochs; a run that is only tested again has none."""
+        if not self.is_built:
+            return
+        self._make_rates()
+        super().pass_epochs(name, epochs * (len(self.train_loader_x) if self.each_step else 1))
+
     def _build(self, views: bank_file.Views) -> None:
         """Build the head from features of the training images, and what trains it."""
         bank = self.model.bank(views.features, views.labels)
@@ -100,6 +114,8 @@ class HeadTrainer(PromptTrainer):
         loader = self._loader(in_order=False) if self.head.keeps_rest else self.train_loader_x
         self.train_loader_x = FreshViews(loader, self._encode, self.method.kept_views()) if batches is None else batches
         self.is_built = True
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            self.load_initial(self.head)
         self._make_rates()
         if self.cfg.OUTPUT_DIR:
             bank_file.write(self.cfg.OUTPUT_DIR, self.resume_settings(), views)
@@ -132,7 +148,7 @@ class HeadTrainer(PromptTrainer):
                 loader = self._loader(in_order=self.head.in_order)
                 passes = [encode(loader, self._encode) for _ in range(self.method.passes())]
             elif images == TEST or self.val_loader is not None:
-                self.kept[images] = self._features(images)
+                self.kept[images] = self.features_of(images)
         return bank_file.Views([features for features, _ in passes], [labels for _, labels in passes])
 
     def _loader(self, in_order: bool) -> Any:
@@ -146,7 +162,7 @@ class HeadTrainer(PromptTrainer):
             pin_memory=own.pin_memory,
         )
 
-    def _features(self, split: str) -> FeatureBatches:
+    def features_of(self, split: str) -> FeatureBatches:
         """Features of validation or test images, in order; encoded once."""
         if split not in self.kept:
             batches = super()._test_batches(split)
@@ -156,7 +172,10 @@ class HeadTrainer(PromptTrainer):
         return self.kept[split]
 
     def _test_batches(self, split: str) -> FeatureBatches:
-        return self._features(split)
+        batches = self.features_of(split)
+        self.tested_loader = self.val_loader if split == VAL else self.test_loader  # encoded before, or just now
+        self.tested_features = batches.features
+        return batches
 
     # ------------------------------------------------------------------ steps, epochs
 
@@ -189,7 +208,7 @@ class HeadTrainer(PromptTrainer):
     def after_train(self) -> None:
         """Search, test, and leave nothing that only an unfinished run needs."""
         if self.cfg.TEST.NO_TEST:
-            self._search()
+            self.search_behind()
         super().after_train()
         if not self.keeps_state:
             bank_file.remove(self.output_dir)
@@ -197,45 +216,7 @@ class HeadTrainer(PromptTrainer):
     def deploy(self) -> None:
         """The model that is tested, with what a search behind its training finds."""
         super().deploy()
-        self._search()
-
-    def _search(self) -> None:
-        """Search, if the head has something to search and there are images for it; say what came of it."""
-        grid, split, where = self.method.grid(), self.method.searched_on(), self._searched_on()
-        if grid is None:
-            return
-        if not where:
-            print("There are no validation images to search on: alpha and beta are as they were given")
-            return
-        batches = self._features(split)
-        features, labels = batches.features.to(self.device), batches.labels.to(self.device)
-        found = self.head.search(features, self.model.plain_logits(features), labels, grid)
-        if found is None:
-            return
-        right = f"{found.correct} of {found.images} images right"
-        print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
-        self.found = {**found._asdict(), "grid": list(grid), "on": where}
-        self.save_model(self.max_epoch - 1, self.output_dir, is_best=bool(self.best_on))
-
-    def _searched_on(self) -> str:
-        """Which images those of the search are; empty if there are none."""
-        if self.method.searched_on() == TEST:
-            return TEST
-        where = selected_on(self.dm.dataset, self.cfg)
-        is_none = not self.dm.dataset.val or (where == TEST and not self.cfg.DATASET.get("VAL_FROM_TEST", False))
-        return "" if is_none else where
-
-    def chosen(self) -> Dict[str, Any]:
-        """What a result says of what was chosen, by which images, and whether that is beyond the project's rule."""
-        chosen = selected_on(self.dm.dataset, self.cfg) if self.best_on else ""
-        where = TEST if self.best_on == TEST else self.found["on"] if self.found else chosen
-        searched = {"searched": self.found} if self.found else {}
-        marked = {"marked": f"selected on {where}"} if where in BEYOND_THE_RULE else {}
-        return {"selected_on": where, **searched, **marked}
-
-    def of_run(self) -> Dict[str, Any]:
-        """What a checkpoint says of the run that made it."""
-        return {**super().of_run(), **({"searched": self.found} if self.found else {})}
+        self.search_behind(self.loaded if self.best_on else None)
 
     # ------------------------------------------------------------------ killed and resumed
 

@@ -12,6 +12,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_checkpoint
+from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
@@ -81,7 +82,8 @@ class LearnerCheckpoints(_Trainer):
 
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""
-        return {"settings": plain(self.resume_settings())}
+        chosen = selected_on(self.dm.dataset, self.cfg)
+        return {"settings": plain(self.resume_settings()), **({"selected_on": chosen} if chosen else {})}
 
     def save_model(
         self,
@@ -124,11 +126,15 @@ class LearnerCheckpoints(_Trainer):
             path = newest_checkpoint(folder)
             epoch = self._load(self._models[name], path)
             print(f'Found checkpoint "{path}": going on after epoch {epoch}, with a new optimiser')
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that no step was taken yet
-                for _ in range(epoch):
-                    self._scheds[name].step()
+            self.pass_epochs(name, epoch)
         return epoch
+
+    def pass_epochs(self, name: str, epochs: int) -> None:
+        """Have a model's learning rate, if it changes, go on behind so many epochs."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that no step was taken yet
+            for _ in range(epochs if self._scheds[name] is not None else 0):
+                self._scheds[name].step()
 
     def load_model(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.

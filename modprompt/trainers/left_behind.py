@@ -50,7 +50,7 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
     features = getattr(trainer, "tested_features", None)
-    if features is None or not answers.are_of(tested):
+    if features is None or not answers.are_of(tested) or len(features) != len(tested):
         print("The image features of the test are not kept: it made none, or not in the images' order")
         return {}
     return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.tested_loader), tested)

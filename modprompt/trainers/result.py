@@ -14,6 +14,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
+from modprompt.runs.checkpoint_form import CHOICE
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, JOBS, VERSION
 from modprompt.runs.same import file_hash
@@ -64,6 +65,7 @@ def _of_classes(trainer: Any) -> Dict[str, bool]:
 def _cost(trainer: Any) -> Dict[str, Any]:
     """What was trained, and what training (all starts of the run together) and test took, as far as it is known."""
     model, jobs = getattr(trainer, "model", None), os.environ.get(JOBS, "")
+    model = getattr(model, "as_trained", model)  # a head has as many rows as its training had classes
     parameters = model.parameters() if isinstance(model, nn.Module) else ()
     seconds = {name: getattr(trainer, name, None) for name in ("training_s", "testing_s")}
     return {
@@ -104,9 +106,11 @@ def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
     """What a head's run says of what it chose, or that of the run that made it; nothing of other trainers."""
     if not hasattr(trainer, "chosen"):
         return {}
-    trained = results.read(model_dir).result if model_dir else None
-    said: Dict[str, Any] = trainer.chosen() if trained is None else trained
-    return {key: said[key] for key in ("selected_on", "searched", "marked") if key in said}
+    if not model_dir:
+        chosen: Dict[str, Any] = trainer.chosen()
+        return chosen
+    said = {**(results.read(model_dir).result or {}), **trainer.chosen_by_loaded()}
+    return {key: said[key] for key in CHOICE if key in said}
 
 
 def peak_memory_gib(on_cuda: bool) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modprompt.experiments.reporting.results import Results
+from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
 
 
 def _images(result: dict[str, Any]) -> str:
@@ -13,6 +14,19 @@ def _images(result: dict[str, Any]) -> str:
     if "active" in result and isinstance(split, dict):
         return str(split.get("hash"))
     return str(result.get("images_hash") or result.get("split_hash"))
+
+
+def _choice(result: dict[str, Any]) -> str:
+    """Which validation images a run had, which are among the hashed and measure nothing."""
+    chosen = str(result.get("selected_on"))
+    return chosen if chosen in (HELD_OUT, WHOLE, AS_TRAINING) else ""
+
+
+def _drawn(result: dict[str, Any]) -> str:
+    """A hash of the few-shot training images, and that of the split; empty if they are not known."""
+    few, split = result.get("few_shot"), result.get("split")
+    drawn = str(few.get("hash") or "").partition("/")[0] if isinstance(few, dict) else ""
+    return f"{drawn} {split.get('hash')}" if drawn and isinstance(split, dict) else ""
 
 
 def _rule(digest: str) -> str:
@@ -30,10 +44,12 @@ def warnings(results: Results) -> list[str]:
         images = _images(outcome.result)
         weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
         for key, value in (
-            (("images", dataset, half, shots, seed, _rule(images)), images),
+            (("images", dataset, half, shots, seed, f"{_rule(images)}{_choice(outcome.result)}"), images),
+            (("few-shot images", dataset, half, shots, seed, ""), _drawn(outcome.result)),
             (("weights", str(clip.get("MODEL.BACKBONE.NAME", "")), _rule(weights)), weights),
         ):
-            found.setdefault(key, {}).setdefault(value, []).append(line.label)
+            if value or key[0] != "few-shot images":
+                found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = []
     for (what, *where, _), hashes in found.items():
         if len(hashes) > 1:

@@ -224,6 +224,21 @@ def test_few_shot_columns(experiment, tmp_path):
     assert table.lacking(gathered) == []  # what is not asked for is not lacking
 
 
+def test_other_validation_images_alone_do_not_part_numbers_and_other_training_images_do(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    paths = [tmp_path / job.folder / "result.json" for job in protocols.jobs(found)]
+    for path in paths:
+        edit(path, few_shot={"hash": "drawn/few"}, split={"hash": "one"})
+    job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
+    path = tmp_path / job.folder / "result.json"
+    edit(path, images_hash="2:other", selected_on="held out", few_shot={"hash": "drawn/"})
+    assert comparable.warnings(sections_of(found, tmp_path)[1]) == []
+    edit(path, few_shot={"hash": "others/"})
+    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
+    assert text == "not comparable, made with different few-shot images (eurosat base 16 1): CLIP, MaPLe / MPL"
+
+
 def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)

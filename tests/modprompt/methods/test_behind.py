@@ -162,6 +162,32 @@ def test_a_head_behind_prompts_of_each_image_is_one_file_and_no_class_matrix(pro
         again.classifier()
 
 
+BOUND = [modprompt.ADAPTER, modprompt.LPPlusPlus, modprompt.TaskRes, modprompt.TipAdapterF]
+
+
+@pytest.mark.parametrize("cls", BOUND, ids=lambda cls: cls.__name__)
+def test_a_head_knows_its_own_classes_whatever_it_was_carried_to(cls, prompts, clip_model, images):
+    _, path = prompts(modprompt.KgCoOp)
+    model = head_on(cls, clip_model, path)
+    with torch.no_grad():
+        wanted, new = model(images), model.with_classes(NEW)
+        assert torch.equal(new.with_classes(NAMES)(images), wanted)
+        assert torch.equal(new.with_classes([*NEW, *NAMES])(images), model.with_classes([*NEW, *NAMES])(images))
+        assert torch.allclose(new.with_classes(NEW[::-1])(images), new(images).flip(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", BOUND, ids=lambda cls: cls.__name__)
+def test_a_head_that_was_carried_is_saved_as_it_was_trained_with_a_warning(cls, prompts, clip_model, images, tmp_path):
+    _, path = prompts(modprompt.KgCoOp)
+    model = head_on(cls, clip_model, path)
+    with pytest.warns(UserWarning, match="own.pt is for the classes of the training: take others behind loading it"):
+        model.with_classes(NEW).save(tmp_path / "own.pt")
+    again = modprompt.load(tmp_path / "own.pt", clip_model)
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+        assert torch.equal(again.with_classes(NEW)(images), model.with_classes(NEW)(images))
+
+
 @pytest.mark.parametrize("path", ["nowhere", "."])
 def test_a_place_without_prompts_is_named_with_the_setting(path, clip_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -283,3 +283,27 @@ def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp
     torch.save({"state_dict": {"weight": own[:3]}}, tmp_path / "base.pt")
     with pytest.raises(modprompt.UserError, match="ENHANCED_BASE: its projection is"):
         modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, ["cat", "dog"])
+
+
+def test_a_checkpoint_holds_its_enhanced_base(clip_model, tmp_path):
+    own = clip_model.text_projection.detach()
+    torch.save({"state_dict": {"weight": own.t() + 0.1 * torch.randn(own.t().shape)}}, tmp_path / "base.pt")
+    model = modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, ["cat", "dog"]).eval()
+    model.head.build(model.bank([], []), model.scale())
+    with torch.no_grad():
+        model.head.text_feature_residuals.add_(0.1 * torch.randn(2, model.width))
+    model.save(tmp_path / "own.pt")
+    (tmp_path / "base.pt").unlink()
+    images = torch.randn(3, 3, 32, 32)
+    again = modprompt.load(tmp_path / "own.pt", clip_model)
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+        assert torch.equal(again.with_classes(["cow"])(images), model.with_classes(["cow"])(images))
+    again.save(tmp_path / "twice.pt")
+    with torch.no_grad():
+        assert torch.equal(modprompt.load(tmp_path / "twice.pt", clip_model)(images), model(images))
+    content = torch.load(tmp_path / "own.pt", weights_only=True)
+    del content["state_dict"]["enhanced_base"]
+    torch.save(content, tmp_path / "own.pt")
+    with pytest.raises(modprompt.UserError, match="does not hold the enhanced base that it was made with"):
+        modprompt.load(tmp_path / "own.pt", clip_model)

@@ -1,0 +1,200 @@
+"""A frozen CLIP, with or without trained prompts, and a head behind both sides: what a head's method gives by `.on()`.
+
+Shapes: B images, N training images, C classes, T templates, D joint width.
+"""
+
+import functools
+from typing import Any, Dict, List, Sequence, Union
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.engine import precision
+from modprompt.engine.model import Output
+from modprompt.engine.prompts import Prompts
+from modprompt.errors import UserError
+from modprompt.heads.bank import Bank, cosines, unit
+from modprompt.heads.base import Head, HeadClassifier
+from modprompt.learners.base import Learner
+from modprompt.methods.behind import HeadAndBeside, own_of_head
+from modprompt.methods.contract import Classes
+from modprompt.methods.model import PromptedModel
+from modprompt.runs.checkpoint import Checkpoint
+
+_AT_ONCE = 100  # images whose class features are made at once, where each has its own
+
+
+class HeadedModel(PromptedModel):
+    """A frozen CLIP with a head behind both sides; the head is float32, however CLIP computes.
+
+    Args:
+        method: whose head it is.
+        learner: the prompts of the classes, frozen.
+        clip_model: a stock CLIP.
+        classes: what is told apart.
+        epochs: number of epochs of the training; 0 if it is not known.
+        head: for these classes.
+    """
+
+    method: Any  # a HeadMethod, in whose `model` this is made
+    made: Head
+
+    def __init__(self, method: Any, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int, head: Head):
+        super().__init__(method, learner, clip_model, classes, epochs)
+        self.head = head
+        self.__dict__["made"] = head  # for the classes of its training; the head shares what does not hang on classes
+
+    def scale(self) -> Tensor:
+        """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
+        own = self.logit_scale.detach().exp().float()
+        return torch.full_like(own, self.method.literal_scale) if self.method.literal_scale else own
+
+    def raw_text(self) -> Tensor:
+        """Class features (C, T, D) of this moment, of all templates, as they come out of the text side; float32."""
+        return self._current()[1]
+
+    def text_for(self, image: Tensor) -> Tensor:
+        """As raw_text, or (B, C, 1, D) where each of these images, raw features (B, D), has its own."""
+        if not self.prompt_learner.needs_image:
+            return self.raw_text()
+        each = []
+        for some in image.to(self.feature_type).split(_AT_ONCE):
+            prompts = self.prompt_learner(self._unit(some))
+            each.append(self._run("text_encoder", prompts.text, prompts.text_additions)[:, :, None].float())
+        return torch.cat(each)
+
+    @torch.no_grad()
+    def plain_logits(self, image: Tensor) -> Tensor:
+        """Logits (N, C) of raw image features (N, D) without the head: scaled cosines."""
+        at_once = _AT_ONCE if self.prompt_learner.needs_image else len(image)
+        parts = [cosines(some.float(), self.head.pooled(self.text_for(some))) for some in image.split(at_once)]
+        return self.scale() * torch.cat(parts)
+
+    def class_features(self) -> Tensor:
+        """Class features (C, D), of length 1, that the head is called with."""
+        return unit(self.head.pooled(self.raw_text()))
+
+    def bank(self, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]]) -> Bank:
+        """What the head is built from.
+
+        Args:
+            views: of the training images, (N, D) of encode_image each, for each pass over them.
+            labels: (N,), or of each view.
+        """
+        views = [view.to(self.logit_scale.device) for view in views]
+        if not self.prompt_learner.needs_image:
+            return Bank.of(views, labels, self.raw_text())
+        text = torch.zeros(0, len(self.classes.names), 1, self.width, device=self.logit_scale.device)
+        return Bank.of(views, labels, self.text_for(views[0]) if views and self.head.reads_text else text)
+
+    def _class_features(self, prompts: Prompts) -> Tensor:
+        each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
+        raw = [self._run("text_encoder", text, prompts.text_additions)[0] for text in each]
+        return torch.stack(raw, 1).float()
+
+    def _prompts_may_differ(self) -> bool:
+        return False
+
+    def _logits(self, features: Tensor, text: Tensor) -> Output:
+        with precision.no_autocast(features.device):
+            image, pooled = features.float(), self.head.pooled(text)
+            return Output(self.head(image, pooled, self.scale()), unit(image), unit(pooled))
+
+    def _of_each(self, features: Tensor) -> Output:
+        return self._logits(features, self.text_for(features))
+
+    def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
+        head = self.made.for_classes(classes.names)
+        other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+        other.text_encoder.text_projection = self.text_encoder.text_projection  # which a method may have replaced
+        other.__dict__["made"] = self.made
+        return other
+
+    def classifier(self) -> nn.Module:
+        """The head with its class features, raw image features (B, D) to logits (B, C).
+
+        Raises:
+            UserError: if class features depend on the image.
+        """
+        self.require_one_text()
+        with torch.no_grad():
+            return HeadClassifier(self.head, self.head.pooled(self.raw_text()).clone(), self.scale().clone())
+
+    def finished(self) -> Dict[str, Tensor]:
+        """Nothing: logits are not cosines with a class matrix."""
+        return {}
+
+    @property
+    def learned(self) -> nn.Module:
+        """The head."""
+        return self.head
+
+    @property
+    def class_bound(self) -> bool:
+        """Whether it has nothing for a class that the head was not made for."""
+        return self.head.class_bound
+
+    @property
+    def as_trained(self) -> nn.Module:
+        """The head for the classes of its training."""
+        return self.made
+
+    def prompt_parameters(self) -> List[nn.Parameter]:
+        """What an optimiser of `loss` has."""
+        return [one for one in self.head.parameters() if one.requires_grad]
+
+    @property
+    def saved(self) -> nn.Module:
+        """What a checkpoint has the tensors of: the head, and the prompts that it stands behind."""
+        return HeadAndBeside(self.made, functools.partial(self.method.beside, self))
+
+    def saved_state(self) -> Dict[str, Tensor]:
+        """The head's tensors, and those of the prompts that it stands behind."""
+        return self.saved.state_dict()
+
+    @property
+    def saved_classes(self) -> Classes:
+        """Those of its training, whose rows a class-bound head has."""
+        return self.classes._replace(names=self.made.names) if self.made.class_bound else self.classes
+
+    def said_of(self, names: Sequence[str]) -> str:
+        """That a head which is bound to its classes has nothing for some of these."""
+        new = sum(name not in set(self.head.names) for name in names) if self.head.class_bound else 0
+        if not new:
+            return ""
+        return (
+            f"{type(self.method).__name__} has learned nothing for {new} of {len(names)} classes: what it gives them "
+            "is the features before it"
+        )
+
+    def take(self, content: Checkpoint, path: str) -> None:
+        """Take the head of a checkpoint, for this model's classes: rows of classes go by name.
+
+        Raises:
+            UserError: if it does not fit, or does not say for which classes it was made and was made for others.
+        """
+        names = tuple(content.record["classes"]["names"]) if content.record else self.classes.names
+        with torch.random.fork_rng(devices=[]):
+            head = self.method.head(names, self.width).to(self.logit_scale.device)
+        head.take(own_of_head(content.state_dict), path)
+        if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
+            raise UserError(
+                f"{path} does not say for which classes it was made: its class features are those of others"
+            )
+        self.head, self.__dict__["made"] = head.for_classes(self.classes.names), head
+
+    def go_on_with(self, content: Checkpoint, path: str) -> None:
+        """Take a checkpoint's head into the one that is built, whose classes it must be of.
+
+        Raises:
+            UserError: if it does not fit, or is of other classes.
+        """
+        names = tuple(content.record["classes"]["names"]) if content.record else self.classes.names
+        if self.head.class_bound and names != self.classes.names:
+            raise UserError(f"{path} is a head of other classes than this run's: a training goes on from its own")
+        self.head.take(own_of_head(content.state_dict), path)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.clip_model.text_projection.shape[1])

@@ -1,0 +1,190 @@
+"""By which images a run of a head has chosen: what it may not take, what result and checkpoint say, and what is kept."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from modprompt.cli import train
+from modprompt.runs import test_parts
+from tests.conftest import ROOT
+from tests.modprompt.data import trees
+from tests.modprompt.trainers.test_head_trainer import CACHE, TIP, on_new, result
+
+
+def checkpoint_of(folder, name):
+    (path,) = folder.rglob(name)
+    content = torch.load(path, weights_only=True)
+    return content, content["modprompt"]["run"]
+
+
+def instead(words, **more):
+    """Words with other values behind some of them; `out` and `root` are folders."""
+    words = list(words)
+    for key, value in more.items():
+        flag = {"out": "--output-dir", "root": "--root", "seed": "--seed", "shots": "DATASET.NUM_SHOTS"}[key]
+        words[words.index(flag) + 1] = str(value)
+    return words
+
+
+@pytest.fixture
+def own(command, tmp_path):
+    """Words of a run on own folders with so many images of each of four classes in a part."""
+
+    def words(parts, trainer, *more):
+        for part, size in parts.items():
+            trees.pictures(tmp_path / "own" / part, dict.fromkeys("abcd", size))
+        made = instead(command(trainer, *more), root=tmp_path / "own")
+        made[made.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+        return made
+
+    return words
+
+
+@pytest.mark.parametrize(("shots", "more"), [(-1, ()), (6, ()), (-1, (TIP + "SEARCH_ON", "validation split"))])
+def test_test_images_that_stand_in_for_validation_images_choose_nothing(shots, more, own, tmp_path, capsys):
+    words = instead(own({"train": 6, "test": 5}, "TipAdapter", *CACHE, *more), shots=shots)
+    assert train.main(words) == 0
+    said = result(tmp_path)
+    assert (said["selected_on"], said.get("searched"), said.get("marked")) == ("", None, None)
+    assert "There are no validation images to search on" in capsys.readouterr().out
+
+
+def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_path):
+    more = ("TRAINER.ADAPTER.VIEWS", "2", "OPTIM.MAX_EPOCH", "2", "TEST.FINAL_MODEL", "best_val")
+    words = own({"train": 6, "val": 4, "test": 4}, "ADAPTER", *more, "TEST.KEEP_FEATURES", "True")
+    assert train.main(words) == 0
+    assert train.main(on_new(words, tmp_path)) == 0
+    of_all = instead(words, out=tmp_path / "all")
+    of_all[of_all.index("base")] = "all"
+    of_all = ["--eval-only", "--model-dir", str(tmp_path / "out"), *of_all, "TEST.HALVES", "True"]
+    kept = f"{tmp_path / 'out'}:{tmp_path / 'new'}"
+    assert train.main([*of_all, "TEST.FEATURES_OF", kept]) == 0
+    assert train.main(instead(of_all, out=tmp_path / "anew")) == 0
+    assert result(tmp_path, "all")["halves"] == result(tmp_path, "anew")["halves"]
+    one, two = (test_parts.path_of(tmp_path / name, test_parts.FEATURES) for name in ("out", "anew"))
+    assert one != two
+
+
+@pytest.mark.parametrize("trainer", ["TaskRes", "LPPlusPlus", "TipAdapter", "TipAdapterF", "ADAPTER"])
+def test_a_finished_run_is_tested_again(trainer, command, tmp_path, capsys):
+    short = CACHE if trainer.startswith("Tip") else ("OPTIM.MAX_EPOCH", "2")
+    more = {"LPPlusPlus": ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3"), "ADAPTER": ("TRAINER.ADAPTER.VIEWS", "2")}
+    words = command(trainer, *short, *more.get(trainer, ()))
+    assert train.main(words) == 0
+    first = result(tmp_path)
+    assert train.main(words) == 0
+    assert "is trained already" in capsys.readouterr().out
+    for key in ("accuracy_pct", "prompts_hash", "searched", "selected_on", "marked"):
+        assert first.get(key) == result(tmp_path).get(key), key
+
+
+def rates(folder):
+    rows = [line.split(",") for line in (folder / "steps.csv").read_text().splitlines()]
+    return [float(row[rows[0].index("lr")]) for row in rows[1:]]
+
+
+@pytest.mark.parametrize("trainer", ["TipAdapterF", "TaskRes", "LPPlusPlus"])
+def test_checkpoints_of_another_folder_are_gone_on_with_at_their_rates(trainer, command, tmp_path):
+    epochs = {"TaskRes": "OPTIM.MAX_EPOCH", "LPPlusPlus": "TRAINER.LPPLUSPLUS.TRAIN_EPOCH"}.get(trainer)
+    more = (*CACHE, "TRAIN.CHECKPOINT_FREQ", "1") if epochs is None else (epochs, "3", "TRAIN.CHECKPOINT_FREQ", "1")
+    words = command(trainer, *more, "OPTIM.WARMUP_EPOCH", "-1")
+    assert train.main(words) == 0
+    (folder,) = (tmp_path / "out").glob("*/model.pth.tar-1")
+    shutil.copytree(folder.parent, tmp_path / "other" / folder.parent.name)
+    for later in (tmp_path / "other").rglob("model.pth.tar-[23]"):
+        later.unlink()
+    (tmp_path / "other" / folder.parent.name / "checkpoint").write_text("model.pth.tar-1\n")
+    assert train.main([*instead(words, out=tmp_path / "on"), "RESUME", str(tmp_path / "other")]) == 0
+    whole, on = (checkpoint_of(tmp_path / name, "model.pth.tar-3")[0]["state_dict"] for name in ("out", "on"))
+    first = checkpoint_of(tmp_path / "other", "model.pth.tar-1")[0]["state_dict"]
+    assert any(not torch.equal(first[name], on[name]) for name in on), "nothing was trained"
+    assert whole.keys() == on.keys()
+    assert rates(tmp_path / "on") == pytest.approx(rates(tmp_path / "out")[-len(rates(tmp_path / "on")) :], rel=1e-6)
+
+
+@pytest.mark.parametrize("trainer", ["ADAPTER", "TaskRes", "TipAdapterF"])
+def test_initial_weights_are_what_the_training_starts_from(trainer, command, tmp_path):
+    short = (
+        (*CACHE, TIP + "SEARCH_HP", "False") if trainer == "TipAdapterF" else ("OPTIM.MAX_EPOCH", "2", "OPTIM.LR", "1")
+    )
+    words = command(trainer, *short)
+    assert train.main(words) == 0
+    (path,) = (tmp_path / "out").rglob("model.pth.tar-[23]")
+    still = ("TRAINER.TIPADAPTER.LR", "0") if trainer == "TipAdapterF" else ("OPTIM.LR", "1e-20")
+    again = [*instead(words, out=tmp_path / "again"), *still, "OPTIM.WARMUP_EPOCH", "-1", "OPTIM.WEIGHT_DECAY", "0"]
+    assert train.main([*again, "MODEL.INIT_WEIGHTS", str(path)]) == 0
+    first = torch.load(path, weights_only=True)["state_dict"]
+    second, _ = checkpoint_of(tmp_path / "again", path.name)
+    learned = {"ADAPTER": "prototypes", "TaskRes": "text_feature_residuals", "TipAdapterF": "keys"}[trainer]
+    torch.testing.assert_close(second["state_dict"][learned], first[learned])
+
+
+def test_a_test_takes_its_mark_from_the_checkpoint(command, tmp_path):
+    words = command("TipAdapter", *CACHE, TIP + "SEARCH_ON", "test", "TEST.NO_TEST", "True")
+    assert train.main(words) == 0
+    assert not (tmp_path / "out" / "result.json").exists()
+    tested = command("TipAdapter", *CACHE)
+    assert (
+        train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *instead(tested, out=tmp_path / "new")]) == 0
+    )
+    said = result(tmp_path, "new")
+    assert (said["selected_on"], said["marked"]) == ("test", "selected on test")
+    assert said["searched"] == checkpoint_of(tmp_path / "out", "model.pth.tar-1")[1]["searched"]
+
+
+def test_prompts_that_test_images_chose_mark_the_head_behind_them(command, tmp_path):
+    chosen = ("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", "True")
+    shutil.copytree(*_without_val(command, tmp_path))
+    words = instead(command("CoOp", *chosen), out=tmp_path / "front", root=tmp_path / "bare")
+    words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+    assert train.main(words) == 0
+    head = [*command("TaskRes", "OPTIM.MAX_EPOCH", "1"), "TRAINER.TaskRes.BEHIND", str(tmp_path / "front")]
+    head = instead(head, root=tmp_path / "bare")
+    head[head.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+    assert train.main(head) == 0
+    said = result(tmp_path)
+    assert (said["selected_on"], said["marked"]) == ("test", "selected on test")
+
+
+def _without_val(command, tmp_path):
+    for part, size in (("train", 6), ("test", 3)):
+        trees.pictures(tmp_path / "made" / part, dict.fromkeys("abcd", size))
+    return tmp_path / "made", tmp_path / "bare"
+
+
+@pytest.mark.filterwarnings("always:the prompts in:UserWarning")
+@pytest.mark.parametrize(
+    ("more", "said"), [({"seed": 2}, "SEED 1, here 2"), ({"shots": 1}, "DATASET.NUM_SHOTS 4, here 1")]
+)
+def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, capsys):
+    assert train.main(instead(command("CoOp"), out=tmp_path / "front")) == 0
+    head = [*command("TaskRes", "OPTIM.MAX_EPOCH", "1"), "TRAINER.TaskRes.BEHIND", str(tmp_path / "front")]
+    assert train.main(instead(head, out=tmp_path / "same")) == 0
+    assert "were trained on other images" not in capsys.readouterr().err
+    assert train.main(instead(head, **more)) == 0
+    line = f"the prompts in {tmp_path / 'front'} were trained on other images than this head ({said}): they may have"
+    assert line in capsys.readouterr().err
+
+
+def test_the_last_epoch_s_file_stays_where_the_best_is_searched_behind(command, tmp_path):
+    words = command("TipAdapterF", *CACHE, "TEST.FINAL_MODEL", "best_val", TIP + "LR", "1")
+    assert train.main([*words, TIP + "SEARCH_HP", "False"]) == 0
+    plain = {name: checkpoint_of(tmp_path / "out", name)[0] for name in ("model.pth.tar-3", "model-best.pth.tar")}
+    assert train.main(instead(words, out=tmp_path / "searched")) == 0
+    for name, before in plain.items():
+        after, _ = checkpoint_of(tmp_path / "searched", name)
+        assert torch.equal(before["state_dict"]["keys"], after["state_dict"]["keys"]), name
+        assert (before["epoch"], before["val_result"]) == (after["epoch"], after["val_result"])
+    assert result(tmp_path, "searched")["searched"]
+
+
+def test_a_test_on_more_classes_says_how_many_parameters_were_trained(command, tmp_path):
+    words = command("ADAPTER", "OPTIM.MAX_EPOCH", "1", "TRAINER.ADAPTER.VIEWS", "2")
+    assert train.main(words) == 0
+    of_all = instead(words, out=tmp_path / "all")
+    of_all[of_all.index("base")] = "all"
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *of_all]) == 0
+    assert result(tmp_path, "all")["trained_parameters"] == result(tmp_path)["trained_parameters"] > 0
+    assert json.loads((tmp_path / "all" / "result.json").read_text())["classes"] == "all"
