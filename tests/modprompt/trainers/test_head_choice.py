@@ -28,6 +28,11 @@ def instead(words, **more):
     return words
 
 
+def first_quick(*trainers):
+    """Trainers for parametrize: all but the first behind the slow marker."""
+    return [trainers[0], *(pytest.param(trainer, marks=pytest.mark.slow) for trainer in trainers[1:])]
+
+
 @pytest.fixture
 def own(command, tmp_path):
     """Words of a run on own folders with so many images of each of four classes in a part."""
@@ -51,6 +56,7 @@ def test_test_images_that_stand_in_for_validation_images_choose_nothing(shots, m
     assert "There are no validation images to search on" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_path):
     more = ("TRAINER.ADAPTER.VIEWS", "2", "OPTIM.MAX_EPOCH", "2", "TEST.FINAL_MODEL", "best_val")
     words = own({"train": 6, "val": 4, "test": 4}, "ADAPTER", *more, "TEST.KEEP_FEATURES", "True")
@@ -67,7 +73,7 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
     assert one != two
 
 
-@pytest.mark.parametrize("trainer", ["TaskRes", "LPPlusPlus", "TipAdapter", "TipAdapterF", "ADAPTER"])
+@pytest.mark.parametrize("trainer", first_quick("TaskRes", "LPPlusPlus", "TipAdapter", "TipAdapterF", "ADAPTER"))
 def test_a_finished_run_is_tested_again(trainer, command, tmp_path, capsys):
     short = CACHE if trainer.startswith("Tip") else ("OPTIM.MAX_EPOCH", "2")
     more = {"LPPlusPlus": ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3"), "ADAPTER": ("TRAINER.ADAPTER.VIEWS", "2")}
@@ -85,7 +91,7 @@ def rates(folder):
     return [float(row[rows[0].index("lr")]) for row in rows[1:]]
 
 
-@pytest.mark.parametrize("trainer", ["TipAdapterF", "TaskRes", "LPPlusPlus"])
+@pytest.mark.parametrize("trainer", first_quick("TipAdapterF", "TaskRes", "LPPlusPlus"))
 def test_checkpoints_of_another_folder_are_gone_on_with_at_their_rates(trainer, command, tmp_path):
     epochs = {"TaskRes": "OPTIM.MAX_EPOCH", "LPPlusPlus": "TRAINER.LPPLUSPLUS.TRAIN_EPOCH"}.get(trainer)
     more = (*CACHE, "TRAIN.CHECKPOINT_FREQ", "1") if epochs is None else (epochs, "3", "TRAIN.CHECKPOINT_FREQ", "1")
@@ -104,7 +110,7 @@ def test_checkpoints_of_another_folder_are_gone_on_with_at_their_rates(trainer, 
     assert rates(tmp_path / "on") == pytest.approx(rates(tmp_path / "out")[-len(rates(tmp_path / "on")) :], rel=1e-6)
 
 
-@pytest.mark.parametrize("trainer", ["ADAPTER", "TaskRes", "TipAdapterF"])
+@pytest.mark.parametrize("trainer", first_quick("ADAPTER", "TaskRes", "TipAdapterF"))
 def test_initial_weights_are_what_the_training_starts_from(trainer, command, tmp_path):
     short = (
         (*CACHE, TIP + "SEARCH_HP", "False") if trainer == "TipAdapterF" else ("OPTIM.MAX_EPOCH", "2", "OPTIM.LR", "1")
@@ -168,6 +174,7 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
     assert line in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_last_epoch_s_file_stays_where_the_best_is_searched_behind(command, tmp_path):
     words = command("TipAdapterF", *CACHE, "TEST.FINAL_MODEL", "best_val", TIP + "LR", "1")
     assert train.main([*words, TIP + "SEARCH_HP", "False"]) == 0
