@@ -51,10 +51,10 @@ def setting(
     return dataclasses.field(default=default, metadata=facts)
 
 
-def changed(owner: type, field: str, default: Any) -> Any:
-    """A base class's field with another default."""
+def changed(owner: type, field: str, default: Any, **facts: Any) -> Any:
+    """A base class's field with another default, or other facts of `setting`."""
     (there,) = [one for one in dataclasses.fields(owner) if one.name == field]
-    return dataclasses.field(default=default, metadata=there.metadata)
+    return dataclasses.field(default=default, metadata={**there.metadata, **facts})
 
 
 class Setting(NamedTuple):

@@ -72,6 +72,8 @@ class Front(NamedTuple):
         Raises:
             UserError: if they belong to another CLIP or to other classes (CSC), or have several prompts a class.
         """
+        if not classes.dataset and self.content is not None:
+            classes = classes._replace(dataset=self.content.record["classes"].get("dataset", ""))
         with torch.random.fork_rng(devices=[]):
             learner = self.method.learner(clip_model, classes, schedules)
         name = type(self.method).__name__

@@ -43,6 +43,7 @@ class HeadedModel(PromptedModel):
         super().__init__(method, learner, clip_model, classes, epochs)
         self.head = head
         self.__dict__["made"] = head  # for the classes of its training; the head shares what does not hang on classes
+        self.made_for = classes
 
     def scale(self) -> Tensor:
         """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
@@ -107,7 +108,7 @@ class HeadedModel(PromptedModel):
         head = self.made.for_classes(classes.names)
         other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
         other.text_encoder.text_projection = self.text_encoder.text_projection  # which a method may have replaced
-        other.__dict__["made"] = self.made
+        other.__dict__["made"], other.made_for = self.made, self.made_for
         return other
 
     def classifier(self) -> nn.Module:
@@ -155,7 +156,7 @@ class HeadedModel(PromptedModel):
     @property
     def saved_classes(self) -> Classes:
         """Those of its training, whose rows a class-bound head has."""
-        return self.classes._replace(names=self.made.names) if self.made.class_bound else self.classes
+        return self.made_for if self.made.class_bound else self.classes
 
     def said_of(self, names: Sequence[str]) -> str:
         """That a head which is bound to its classes has nothing for some of these."""
@@ -182,6 +183,8 @@ class HeadedModel(PromptedModel):
                 f"{path} does not say for which classes it was made: its class features are those of others"
             )
         self.head, self.__dict__["made"] = head.for_classes(self.classes.names), head
+        dataset = content.record["classes"].get("dataset", "") if content.record else self.classes.dataset
+        self.made_for = Classes(names, dataset)
 
     def go_on_with(self, content: Checkpoint, path: str) -> None:
         """Take a checkpoint's head into the one that is built, whose classes it must be of.

@@ -245,15 +245,20 @@ class PromptedModel(OnSharedClip):
         """The classes that a saved file is for."""
         return self.classes
 
+    def classes_for(self, path: Union[str, Path]) -> Classes:
+        """saved_classes, for a file, with a warning if this model has others."""
+        if self.saved_classes.names != self.classes.names:
+            text = f"{path} is for the classes of the training: take others behind loading it, .with_classes(names)"
+            warnings.warn(text, stacklevel=3)
+        return self.saved_classes
+
     def save(self, path: Union[str, Path]) -> None:
         """Save the prompts, without CLIP, with all that says what they are; modprompt.load reads it.
 
         What is bound to the classes of its training is saved for these, with a warning if this model has others.
         """
-        if self.saved_classes.names != self.classes.names:
-            text = f"{path} is for the classes of the training: take others behind loading it, .with_classes(names)"
-            warnings.warn(text, stacklevel=2)
-        record = describe(method_record(self.method), self.saved_classes, self.clip_facts, self.prompt_learner)
+        classes = self.classes_for(path)
+        record = describe(method_record(self.method), classes, self.clip_facts, self.prompt_learner)
         epoch = 0 if self.average is None else self.average.epochs
         write(path, self.saved_state(), record, epoch)
 

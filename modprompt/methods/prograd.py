@@ -11,7 +11,8 @@ from modprompt.clips.structure import CLIP
 from modprompt.engine.context import Context, zeros_and_words
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import MOST_TOKENS, Schedules
-from modprompt.fields import setting
+from modprompt.errors import SettingError
+from modprompt.fields import changed, setting
 from modprompt.learners.base import Learner
 from modprompt.learners.independent import IndependentPromptLearner
 from modprompt.methods import templates
@@ -36,6 +37,7 @@ class ProGrad(CoOp):
     shared = {**of_coop(), **_LOSS}
     teacher_words = templates.PROGRAD
 
+    teacher_template: str = changed(CoOp, "teacher_template", "", compared=True)  # its words may be the context's
     n_ctx: int = setting(
         16, "context tokens; with CTX_INIT zeros, of which its words are the last", most=MOST_TOKENS, compared=False
     )
@@ -47,7 +49,11 @@ class ProGrad(CoOp):
 
     def words(self, dataset: str = "") -> str:
         """Those of the teacher's template in front of the name, those that are given, or none."""
-        return self.switched(self.template(dataset).partition("{}")[0].strip())
+        template = self.template(dataset)
+        words = self.switched(template.partition("{}")[0].strip())
+        if not words and self.ctx_init == "True":
+            raise SettingError([("CTX_INIT", f" True needs words in front of the name, and {template!r} has none")])
+        return words
 
     def length(self) -> int:
         """Number of context tokens."""

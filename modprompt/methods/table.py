@@ -32,6 +32,7 @@ class Row(NamedTuple):
         schedule alone says it.
     bound: which settings are set (True) or empty (False) where what is learned belongs to its classes; {} where it
         never does.
+    shared: the node that its repository has its settings in, by the same names, beside others'.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Row(NamedTuple):
     rounds: bool = False
     first: Mapping[str, str] = {}
     bound: Mapping[str, bool] = {}
+    shared: str = ""
 
     @property
     def node(self) -> str:
@@ -70,8 +72,8 @@ METHODS: Tuple[Row, ...] = (
     Row("VPT", "vpt", PROMPTS, "VPT", first={"vision": "N_CTX_VISION"}),
     Row("CoOp", "coop", PROMPTS, "CoOp", first=_TEXT, bound=_CSC),
     Row("CoCoOp", "cocoop", PROMPTS, "CoCoOp", first=_TEXT),
-    Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT, bound=_CSC),
-    Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC),
+    Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
+    Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),

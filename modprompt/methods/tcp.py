@@ -37,6 +37,7 @@ class TCP(OneContext):
     not_searched = "SCHEDULE_TEXT says which layers get tokens of the classes"
 
     n_ctx: int = changed(OneContext, "n_ctx", 4)
+    teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # what class tokens are made of
     ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
     layer: int = setting(8, "text layer, from 0, in front of which class tokens replace the context", least=1)
     n_class: int = setting(4, "class tokens there", least=1, most=MOST_TOKENS)

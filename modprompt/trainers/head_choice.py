@@ -1,5 +1,6 @@
 """What a run of a head chooses, by which images, and what its result and its checkpoint say of that."""
 
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
@@ -50,11 +51,14 @@ class HeadChoice(_Trainer):
         if not where:
             print("There are no validation images to search on: alpha and beta are as they were given")
             return
+        began_s = time.perf_counter()
         batches = self.features_of(split)
         features, labels = batches.features.to(self.device), batches.labels.to(self.device)
         found = self.head.search(features, self.model.plain_logits(features), labels, grid)
         if found is None:
             return
+        if self.training_s is not None:
+            self.training_s += time.perf_counter() - began_s
         right = f"{found.correct} of {found.images} images right"
         print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
         self.found = {**found._asdict(), "grid": list(grid), "on": where}

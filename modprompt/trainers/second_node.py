@@ -4,7 +4,7 @@ A second node of the method's own stands for several; of a node that the reposit
 setting is one of the method's own.
 """
 
-from typing import Any, List, Mapping, Tuple, Type
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Type
 
 from yacs.config import CfgNode
 
@@ -57,8 +57,19 @@ def require_stood_in(cfg: Any, cls: Type[SecondNode]) -> None:
         raise UserError(f"{cls.node}: its settings are read by train.py and `modprompt active` of this project alone")
 
 
+def _layer(given: Given) -> str:
+    """Which file it is of; or that it is a flag, or an option."""
+    return given.source if given.source.startswith("file ") else given.source.partition(" ")[0]
+
+
+def _is_given_after(own: Optional[Given], given: Given, layers: Sequence[str]) -> bool:
+    return own is not None and layers.index(_layer(own)) >= layers.index(_layer(given))
+
+
 def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
-    """Settings with those of shared nodes under the method's own names, where nothing is given yet; a line says which.
+    """Settings with those of shared nodes under the method's own names; a line says which.
+
+    The later of files, flags and options wins; where one of them gives both, the method's own name does.
 
     Args:
         settings: what files, flags and options give.
@@ -70,6 +81,7 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
     """
     found: List[Tuple[str, Given]] = []
     read, unread, kept = [], [], []
+    layers = list(dict.fromkeys(_layer(given) for _, given in settings.given))
     for key, given in settings.given:
         own = cls.shared.get(key)
         if own is None:
@@ -79,7 +91,7 @@ def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
                 raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}")
         elif not own:
             unread.append(key)
-        elif f"{cls.node}.{own}" in settings:
+        elif _is_given_after(settings.get(f"{cls.node}.{own}"), given, layers):
             kept.append(f"{cls.node}.{own}")
         else:
             found.append((f"{cls.node}.{own}", given))

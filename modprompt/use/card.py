@@ -6,10 +6,16 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import yaml
 
 from modprompt.clips.hub import PREFIX
+from modprompt.methods.table import HEADS, kind_of
 from modprompt.runs.checkpoint import Checkpoint
+from modprompt.runs.checkpoint_form import BEHIND
 from modprompt.storage.text import markdown_text, one_line
 
 _MOST_CLASSES = 50  # that are named
+_PATHS = ("BEHIND", "ENHANCED_BASE")  # settings that name files of the machine that trained
+_OF_OTHER_CLASSES = (
+    "What a head has learned of single classes says nothing of others: on these it is the features before it."
+)
 _NUMBER = re.compile(r"[0-9.]+%?")  # which marks nothing inside a table
 
 
@@ -136,12 +142,17 @@ def card_of_run(
     measured = [(dataset, accuracy)] if dataset and isinstance(accuracy, (int, float)) else []
     more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
     title = f"{method['name']} on {dataset}" if dataset else method["name"]
-    settings = ", ".join(f"{key} {value}" for key, value in method["config"].items() if value not in ("", [], ()))
+    shown = {key: value for key, value in method["config"].items() if key not in _PATHS and value not in ("", [], ())}
+    settings = ", ".join(f"{key} {value}" for key, value in shown.items())
+    is_head, marked = kind_of(method["name"]) == HEADS, str(found.get("marked") or "")
+    what = "A head on the features of a frozen CLIP" if is_head else "Prompts in front of a frozen CLIP"
+    front = method.get(BEHIND)
     return "\n".join(
         [
-            header(method["name"], content.clip, license_id, measured) + f"# {markdown_text(title)}",
+            header(method["name"], content.clip, license_id, [] if marked else measured) + f"# {markdown_text(title)}",
             "",
-            "Prompts in front of a frozen CLIP, learned with modprompt. The CLIP itself is not here.",
+            f"{what}, learned with modprompt. The CLIP itself is not here.",
+            *([_OF_OTHER_CLASSES] if is_head else []),
             "",
             "## Method",
             "",
@@ -149,6 +160,7 @@ def card_of_run(
                 [
                     ("method", method["name"]),
                     ("settings", settings),
+                    ("behind the prompts of", front["name"] if isinstance(front, Mapping) else ""),
                     ("epochs", str(content.epoch or "")),
                     ("CLIP", _said_of_clip(content.clip)),
                     (
@@ -170,7 +182,7 @@ def card_of_run(
             "## Numbers",
             "",
             *(
-                table([*_numbers(found), ("seed", str(found.get("seed", "")))])
+                table([*_numbers(found), ("seed", str(found.get("seed", ""))), ("beyond the usual rule", marked)])
                 if measured
                 else ["There are none on record."]
             ),

@@ -116,24 +116,25 @@ def _safetensors(trained: Trained, path: Path) -> Exported:
     model = trained.model
     finished = model.finished()
     state = model.saved_state()
-    tensors, texts = checkpoint.as_safetensors(state, _head(trained), finished)
+    tensors, texts = checkpoint.as_safetensors(state, _head(trained, path), finished)
     write_safetensors(path, tensors, texts)
     shapes = [f"{name} {tuple(one.shape)}" if one.dim() else name for name, one in finished.items()]
     gives = f"{', '.join([f'{len(state)} learned tensors', *shapes])}, for modprompt.load"
     return Exported(path, path.stat().st_size, gives, None)
 
 
-def _head(trained: Trained) -> Mapping[str, Any]:
+def _head(trained: Trained, path: Path) -> Mapping[str, Any]:
     """Epoch and record of a checkpoint, as they stand there; made anew where they do not, or are of other classes."""
     model = trained.model
+    classes = model.classes_for(path)
     trains_nothing = trained.path.name.endswith(".json")  # its run has a result alone
     found = None if trains_nothing else checkpoint.read(trained.path)
     epoch = 0 if found is None else found.epoch
-    if found is not None and found.record and tuple(found.record["classes"]["names"]) == model.classes.names:
+    if found is not None and found.record and tuple(found.record["classes"]["names"]) == classes.names:
         record = found.record
     else:
         run = {"settings": as_settings(images_of(trained.preprocess))}
-        record = describe(method_record(model.method), model.classes, model.clip_facts, model.prompt_learner, run)
+        record = describe(method_record(model.method), classes, model.clip_facts, model.prompt_learner, run)
     return {"epoch": epoch, "val_result": None, KEY: record}
 
 

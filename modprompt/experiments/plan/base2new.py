@@ -65,5 +65,7 @@ def is_bound(method: Method, experiment: Experiment) -> bool:
     """Whether what a method learns belongs to the classes of its training, so that all together cannot be tested."""
     if not method.trains:
         return False
+    if method.behind is not None and is_bound(method.behind, experiment):
+        return True
     one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), together=False)
     return binds(method.trainer, effective(next(job for job in base2new(one) if not job.searches)))

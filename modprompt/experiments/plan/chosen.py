@@ -33,7 +33,8 @@ _FORM: Form = table(
                     "settings": text(),
                     "options": each(text()),
                     "tries": rows(_TRY),
-                }
+                },
+                {"first": text()},  # an earlier version did not say it
             )
         ),
     }
@@ -86,6 +87,12 @@ class Chosen(NamedTuple):
             if found[key] != value:
                 self._refuse(f"{label}: the choice is of another method: its {key} {found[key]}, now {value}")
         return dict(found["options"])
+
+    def require_first(self, label: str, first: str) -> None:
+        """Raise UserError if the choice was made behind another first stage than this one."""
+        found = self.methods[label].get("first", first)
+        if found != first:
+            self._refuse(f"{label}: the choice is of another first stage, {found or 'none'}, now {first or 'none'}")
 
     def _refuse(self, what: str) -> NoReturn:
         again = f"run {self.experiment} and `modprompt experiment choose {self.experiment}` to choose anew"

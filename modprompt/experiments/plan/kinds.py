@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from modprompt.methods.table import BY_NAME, HEADS, ZERO_SHOT, kind_of
+from modprompt.methods.table import BY_NAME, HEADS, ZERO_SHOT, Row, kind_of
 
 BEHIND = "prompts + head"  # the group of a head behind a trained prompt learner
 GROUPS = ("", "prompts", "heads", BEHIND)  # of a report, in its order; kinds of methods, mostly
@@ -26,7 +26,12 @@ def binds(trainer: str, settings: Mapping[str, str]) -> bool:
     row = BY_NAME.get(trainer)
     if row is None or not row.bound:
         return False
-    return all((settings.get(f"{row.node}.{key}", "") not in _OFF) == is_set for key, is_set in row.bound.items())
+    return all((_setting(row, key, settings) not in _OFF) == is_set for key, is_set in row.bound.items())
+
+
+def _setting(row: Row, key: str, settings: Mapping[str, str]) -> str:
+    """A setting of a method; where it is not given, of the node that its repository has it in."""
+    return settings.get(f"{row.node}.{key}") or settings.get(f"{row.shared}.{key}", "")
 
 
 def group_of(trainer: str, options: Mapping[str, str], is_behind: bool = False) -> str:

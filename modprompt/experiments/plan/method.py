@@ -56,6 +56,12 @@ class Method(NamedTuple):
         front = [] if self.behind is None else [f"behind_{self.behind.trainer}_{self.behind.folder}"]
         return "-".join([self.config.stem, *named, *self._searched(), *front])
 
+    @property
+    def first(self) -> str:
+        """Its first stage, a search's or that of the prompts before a head, by trainer and folder; empty for none."""
+        front = [] if self.behind is None else [f"{self.behind.trainer}_{self.behind.folder}"]
+        return "-".join([*self._searched(), *front])
+
     def _searched(self) -> list[str]:
         if self.search is None:
             return []

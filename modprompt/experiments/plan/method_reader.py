@@ -94,9 +94,10 @@ class MethodReader(Reader):
         trainer = str(self.needed(content, "trainer", place))
         config = self.config(str(self.needed(content, "config", place)), trainer, place)
         own = {**shared.options, **self.options(content.get("options"), place + ": options")}
-        if shared.chosen is not None and trains(trainer) and self.takes_chosen(content, place):
-            found = shared.chosen.options_of(label, trainer, config, own)
-            own.update(self.options(found, f"{place}: {shared.chosen.path.name}"))
+        chosen = shared.chosen if trains(trainer) and self.takes_chosen(content, place) else None
+        if chosen is not None:
+            found = chosen.options_of(label, trainer, config, own)
+            own.update(self.options(found, f"{place}: {chosen.path.name}"))
         own.update(shared.last)
         axes = {**(shared.grid if trains(trainer) else {}), **self.grid(content.get("grid"), place + ": grid")}
         for key in axes:
@@ -127,14 +128,21 @@ class MethodReader(Reader):
                 imports=shared.imports,
                 search_seed=search_seed[0] if search_seed else None,
             )
-            if "search" in content:
-                made = made._replace(search=self.search(content["search"], made, shared))
-            if "behind" in content:
-                made = made._replace(behind=self.behind(content["behind"], made, before))
-            if "few_shot" in content:
-                beside = self.stage(content["few_shot"], f"{place}: few_shot", made, shared)
-                made = made._replace(few_shot=beside)
+            made = self.staged(made, content, shared, before)
+            if chosen is not None:
+                chosen.require_first(label, made.first)
             yield made
+
+    def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
+        """A method with its first stage, and what runs beside its rounds."""
+        if "search" in content:
+            made = made._replace(search=self.search(content["search"], made, shared))
+        if "behind" in content:
+            made = made._replace(behind=self.behind(content["behind"], made, before))
+        if "few_shot" in content:
+            place = f"methods: {made.family}: few_shot"
+            made = made._replace(few_shot=self.stage(content["few_shot"], place, made, shared))
+        return made
 
     def takes_chosen(self, content: dict[str, Any], place: str) -> bool:
         """Whether a method takes what was chosen for it; one that says `chosen: false` is run as its config has it."""

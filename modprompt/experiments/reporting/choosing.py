@@ -136,6 +136,7 @@ def _record(method: Method, tries: Sequence[Try]) -> dict[str, Any]:
     options = {key: text for key, text in method.options if key not in axes}
     return {
         **chosen.identity(method.trainer, method.config, options),
+        "first": method.first,
         "options": dict(min(tries, key=lambda one: one.rank).point),
         "tries": [
             {"options": dict(one.point), "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}

@@ -17,8 +17,8 @@ from modprompt.experiments.reporting.table import Cell, Section, average_over, c
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
 ABOUT = (
-    "Seconds of one training, all of its starts and its share of a search together, and of its tests: means over data "
-    "sets, then mean and standard deviation over seeds."
+    "Seconds of one training, all of its starts together, with its share of a search or the training of the prompts "
+    "that a head stands behind, and of its tests: means over data sets, then mean and standard deviation over seeds."
 )
 COLUMNS_OF_CSV = (
     "method", "group", "trained_parameters_least", "trained_parameters_most", "training_s_mean", "training_s_std",
@@ -68,14 +68,21 @@ def _cost(experiment: Experiment, results: Results, section: Section, line: Line
         _seconds([_summed(results, line, dataset, counted) for dataset in results.datasets]),
         ", ".join(dict.fromkeys(str(result["device"]) for result in known if result.get("device"))),
         ", ".join(dict.fromkeys(str(result["jobs_at_once"]) for result in known if result.get("jobs_at_once"))),
-        section.measured().get(line.label, (None,))[-1],
+        _accuracy(experiment, section, line, counted),
     )
+
+
+def _accuracy(experiment: Experiment, section: Section, line: Line, counted: Sequence[str]) -> Cell | None:
+    cells = section.measured().get(line.label, (None,))
+    if experiment.protocol != "few_shot" or not counted:
+        return cells[-1]
+    return dict(zip(section.columns, cells)).get(counted[0])
 
 
 def _counted(experiment: Experiment, results: Results, line: Line) -> list[str]:
     """The columns whose runs count: of few shots the most; not tests on features that other tests have kept."""
     columns = [name for name in results.columns if results.is_asked(line, name) and name not in TOGETHER.values()]
-    return columns[-1:] if experiment.protocol == "few_shot" else columns
+    return [max(columns, key=int)] if experiment.protocol == "few_shot" and columns else columns
 
 
 def _of_dataset(results: Results, line: Line, dataset: str, columns: Sequence[str]) -> Iterator[dict[str, Any] | None]:
@@ -108,17 +115,25 @@ def _training(results: Results, line: Line, columns: Sequence[str]) -> Cell | No
                 return None
             trained = [result.get("training_s") for result in found if result and not result.get("evaluated")]
             if trained:
-                values.append(_with_search(results, line, dataset, column, trained))
+                before = results.fronts.get((line.family, dataset, column))
+                values.append(_with_first(results, line, dataset, column, trained, before))
     return _seconds(values)
 
 
-def _with_search(
-    results: Results, line: Line, dataset: str, column: str, trained: Sequence[float | None]
+def _with_first(
+    results: Results,
+    line: Line,
+    dataset: str,
+    column: str,
+    trained: Sequence[float | None],
+    before: Sequence[float | None] | None,
 ) -> list[float] | None:
+    """The seconds of each seed with those of its first stage."""
     of_search = searches.share_s(results, line.family, dataset, column)
-    if of_search is None or any(value is None for value in trained):
+    of_prompts = before or [0.0] * len(trained)
+    if of_search is None or None in (*trained, *of_prompts) or len(of_prompts) != len(trained):
         return None
-    return [float(value or 0.0) + of_search for value in trained]
+    return [float(value or 0.0) + float(more or 0.0) + of_search for value, more in zip(trained, of_prompts)]
 
 
 def texts(found: Sequence[Cost], accuracy: str) -> list[tuple[str, ...]]:

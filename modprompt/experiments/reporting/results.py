@@ -77,6 +77,7 @@ class Results:
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self.searches: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
+        self.fronts: dict[tuple[str, str, str], list[float | None]] = {}
 
     def in_groups(self) -> list[Line]:
         """The methods in the order of tables: by group if there are several groups, else as they came."""
@@ -99,6 +100,11 @@ class Results:
         trainings.append(training)
         if all(search[0].folder != job.folder for job, _ in searches):
             searches.append(search)
+
+    def add_front(self, training: Job, front: state.State) -> None:
+        """Enter the seconds of training the prompts that a head stands behind, in the order of its seeds."""
+        place = (training.method.family, training.dataset, training.column)
+        self.fronts.setdefault(place, []).append((front.result or {}).get("training_s"))
 
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""
@@ -164,6 +170,8 @@ def of_experiment(
         _, stands = stood[job.folder]
         if job.first and job.first.searches and not job.tests:
             results.add_search(job, stood[job.first.folder])
+        if job.first and job.first.is_front and not job.tests:
+            results.add_front(job, stood[job.first.folder][1])
         if stands.name == state.FINISHED:
             why = UNTESTED if stands.accuracy_pct is None else ""
             outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None)
