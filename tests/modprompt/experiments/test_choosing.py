@@ -217,6 +217,11 @@ def taken(tries, tmp_path):
         ("chosen: tries.json", "chosen: other.json", "other.json"),
         ("chosen: tries.json", "chosen: [tries.json]", "chosen: the name of a file is expected"),
         ("chosen: tries.json", "chosen: takes.yaml", "holds no choice"),
+        (
+            "MPL, config: glyph}",
+            "MPL, config: glyph, search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
+            "MPL: the choice is of another first stage, none, now MPL_glyph-",
+        ),
         ("MPL, config: glyph}", "MPL, config: glyph, chosen: true}", "chosen: only false is expected here, got True"),
     ],
 )

@@ -61,6 +61,24 @@ def test_of_few_shots_the_most_count(experiment, tmp_path):
     assert costs_of(found, tmp_path)["MPL"].training_s == pytest.approx((11.5, 0.5))
 
 
+def test_the_most_shots_count_in_whatever_order_and_zero_shot_has_its_own(experiment, tmp_path):
+    found = experiment(FILE.replace("base2new", "few_shot\nshots: [16, 4, 1]"))
+    for job in protocols.jobs(found):
+        seconds = {"testing_s": 1.0, **({} if job.tests else {"training_s": float(job.column)})}
+        facts = {"trained_parameters": 64 * job.method.trains, "device": "cpu"}
+        finish(job, tmp_path, 50 + float(job.column), **facts, **seconds)
+    of = costs_of(found, tmp_path)
+    assert (of["MPL"].training_s.mean, of["MPL"].accuracy.mean, of["CLIP"].accuracy.mean) == (16.0, 66.0, 50.0)
+
+
+def test_a_head_has_the_seconds_of_the_prompts_that_it_stands_behind(experiment, tmp_path):
+    found = experiment(FILE + "  Tip on MPL: {trainer: TipAdapterF, config: glyph, behind: MPL}\n")
+    fill(found, tmp_path)
+    of = costs_of(found, tmp_path)
+    assert of["MPL"].training_s == pytest.approx((11.5, 0.5))
+    assert of["Tip on MPL"].training_s == pytest.approx((23.0, 1.0))
+
+
 def test_what_results_do_not_say_is_empty(experiment, tmp_path):
     found = experiment(FILE)
     fill(found, tmp_path)

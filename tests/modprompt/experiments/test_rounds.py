@@ -187,6 +187,11 @@ FAULTS = [
     ("badge+pcb", "badg", "acquisitions: there is no 'badg'; did you mean 'badge'"),
     ("badge+pcb", "badge+pbc", "acquisitions: there is no 'badge.pbc'; did you mean 'badge'"),
     ("badge+pcb", "random", "acquisitions: a name stands twice"),
+    (
+        "ACTIVE.GIVE_UP: True}}",
+        "ACTIVE.GIVE_UP: True}}\n  Head: {trainer: TaskRes, config: glyph, behind: MPL}",
+        "methods: Head: protocol active has no heads behind prompts",
+    ),
     ("badge+pcb", "none", "acquisitions: none chooses nothing by itself: none.pcb is PCB on all images"),
     ("badge+pcb", "pcb+pcb", "acquisitions: pcb has PCB already"),
     ("[random, badge+pcb]", "[]", "acquisitions is missing"),

@@ -68,6 +68,19 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
     )
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        "  Head: {trainer: CLIP_Adapter, config: glyph, behind: CSC}\n",
+        "  Head: {trainer: KgCoOp, config: vit_b16_ep100_ctxv1, options: {TRAINER.COOP.CSC: True, TRAINER.KGCOOP.CTX_INIT: False}}\n",
+    ],
+    ids=["behind", "shared node"],
+)
+def test_what_belongs_to_its_classes_by_its_prompts_or_a_shared_node_is_not_tested_on_all(more, experiment):
+    found = experiment(TWO_SEEDS + BOUND + more)
+    assert [job.folder for job in protocols.jobs(found) if job.method.label == "Head" and job.column == "all"] == []
+
+
 def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_path):
     found = experiment(TWO_SEEDS + BOUND)
     fill(found, tmp_path)

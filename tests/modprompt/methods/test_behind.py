@@ -113,6 +113,14 @@ def test_what_no_head_stands_behind_is_told_in_a_line(front, settings, what, pro
     assert "\n" not in str(caught.value)
 
 
+def test_prompts_keep_the_words_of_their_data_set_where_none_is_named(prompts, clip_model, images, tmp_path):
+    model = on(modprompt.TCP, clip_model).with_classes(NAMES, dataset="OxfordPets").eval()
+    model.save(tmp_path / "pets.pt")
+    head = modprompt.CLIP_Adapter(behind=str(tmp_path / "pets.pt")).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        assert torch.allclose(head.output(images).text, model.output(images).text, atol=1e-6)
+
+
 OF_EACH = {
     modprompt.TipAdapter: {},
     modprompt.CLIP_Adapter: {},

@@ -8,6 +8,8 @@ import modprompt
 from modprompt import KgCoOp, ProGrad, UserError
 from modprompt.clips.build import draw_constructor
 from modprompt.clips.tokens import token_ids
+from modprompt.errors import SettingError
+from modprompt.methods.records import made_with
 from tests import plain_teachers
 from tests.conftest import random_clip
 
@@ -143,3 +145,16 @@ def test_what_is_not_used_is_warned_of():
         KgCoOp(ctx_init="True", n_ctx=7)
     with pytest.warns(UserWarning, match="TRAINER.PROGRAD.CSC is not used: CTX_INIT gives all classes one context"):
         ProGrad(ctx_init="True", csc=True)
+
+
+def test_true_needs_words_in_front_of_the_name(clip_model):
+    with pytest.raises(SettingError) as caught:
+        modprompt.ProGrad(ctx_init="True", teacher_template="{} texture.").on(clip_model, ["cat", "dog"])
+    assert [key for key, _ in caught.value.faults] == ["CTX_INIT"]
+
+
+def test_what_class_tokens_are_made_of_is_compared():
+    for cls in (modprompt.TCP, modprompt.ProGrad):
+        one, two = (made_with(cls(teacher_template=text), "") for text in ("", "a scan of {}."))
+        assert one != two
+    assert made_with(modprompt.KgCoOp(teacher_template="a scan of {}."), "") == made_with(modprompt.KgCoOp(), "")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from modprompt.cli import train
 from modprompt.runs import test_parts
 from modprompt.storage.arrays import read_arrays
+from modprompt.trainers.head_trainer import HeadTrainer
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 from tests.modprompt.trainers.test_head_trainer import CACHE, TIP, on_new, result
@@ -173,6 +175,22 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
     assert train.main(instead(head, **more)) == 0
     line = f"the prompts in {tmp_path / 'front'} were trained on other images than this head ({said}): they may have"
     assert line in capsys.readouterr().err
+
+
+def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
+    features_of = HeadTrainer.features_of
+
+    def slow(trainer, split):
+        if split not in trainer.kept and split == "test":
+            time.sleep(2)
+        return features_of(trainer, split)
+
+    monkeypatch.setattr(HeadTrainer, "features_of", slow)
+    assert train.main(command("TipAdapter", *CACHE)) == 0
+    said = result(tmp_path)
+    assert said["testing_s"] > 2
+    assert said["training_s"] > 0
+    assert said["training_s"] + said["testing_s"] <= said["elapsed_s"] + 0.01
 
 
 @pytest.mark.slow

@@ -135,6 +135,24 @@ def test_settings_of_a_shared_node_are_the_methods_own_and_one_line_says_so(tmp_
     ]
 
 
+def test_the_later_of_file_and_option_wins_under_whichever_name(tmp_path, capsys):
+    file = tmp_path / "own.yaml"
+    file.write_text("TRAINER:\n  KGCOOP:\n    W: 8.0\n    CTX_INIT: True\n  COOP:\n    N_CTX: 7\n")
+    given = [
+        "DATASET.NAME",
+        "Digits",
+        "TRAINER.COOP.W",
+        5.0,
+        "TRAINER.COOP.CTX_INIT",
+        "False",
+        "TRAINER.KGCOOP.N_CTX",
+        3,
+    ]
+    node = built("--config-file", file, *given, trainer="KgCoOp").TRAINER.KGCOOP
+    assert (node.W, node.CTX_INIT, node.N_CTX) == (5.0, "False", 3)
+    assert "; given itself: TRAINER.KGCOOP.N_CTX" in capsys.readouterr().out
+
+
 def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
     file = tmp_path / "rn50.yaml"
     file.write_text("LOSS:\n  NAME: prograd\n  T: 2.0\n  GM: False\nTRAINER:\n  COOP:\n    CTX_INIT: True\n")

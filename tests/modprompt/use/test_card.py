@@ -68,3 +68,17 @@ def test_clips_of_files_and_hubs(tmp_path):
     assert 'open_trained("prompts", clip="CLIP")' in text
     head, _ = parts(header("MPL", {"name": "hf-hub:laion/CLIP@main"}))
     assert head["base_model"] == "laion/CLIP"
+
+
+def test_a_head_says_what_it_is_how_it_was_chosen_and_no_path_of_the_machine(tmp_path):
+    content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL), accuracy=76.25))
+    content.record["method"].update(
+        name="TipAdapterF", config={"BEHIND": "/home/me/run", "LR": 0.1}, behind={"name": "MPL"}
+    )
+    head, body = parts(card_of_run(content, "owner/head", {**found, "marked": "selected on test"}))
+    assert "A head on the features of a frozen CLIP" in body
+    assert "says nothing of others" in body
+    assert "| behind the prompts of | MPL |" in body
+    assert "| beyond the usual rule | selected on test |" in body
+    assert "/home/me" not in body
+    assert "model-index" not in head

@@ -85,3 +85,15 @@ def test_classes_that_a_head_has_learned_nothing_for_are_told(cls, given, tmp_pa
     assert predict.main(["run", str(image), "--classes", "one", "ten"]) == 0
     assert ("learned nothing for 1 of 2 classes" in capsys.readouterr().err) == bool(said)
     assert Look(model).look(str(image), "one\nten").said == said
+
+
+@pytest.mark.parametrize("cls", BOUND)
+def test_safetensors_of_a_head_that_was_carried_are_of_the_classes_of_its_training(cls, given, two_layers, tmp_path):  # noqa: F811
+    model = given(cls)
+    carried = model._replace(model=model.model.with_classes(["four", "five", "six"]))
+    with pytest.warns(UserWarning, match="a.safetensors is for the classes of the training"):
+        exporting.export(carried, "safetensors", tmp_path / "a.safetensors")
+    images = torch.rand(2, 3, 32, 32)
+    again = modprompt.load(tmp_path / "a.safetensors", modprompt.load_clip(two_layers, "cpu", **SAID)[0])
+    with torch.no_grad():
+        assert torch.equal(again(images), model.model(images))
