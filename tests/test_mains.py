@@ -18,13 +18,14 @@ from lpclip import feat_extractor, linear_probe
 from modprompt.cli import main, train, warm
 from modprompt.data import names
 from modprompt.data.prepare.__main__ import main as prepare
-from modprompt.experiments.reporting import report
+from modprompt.experiments.reporting import report, tasks
 from modprompt.experiments.running import run, service, worker
 from modprompt.hosts import install
 from modprompt.hosts import program as host_program
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
+from tests.modprompt.experiments.test_tasks import finished
 from tests.modprompt.hosts.stand_in import run_in
 from tests.process_state import changes, generators_and_warnings, settings
 from tools import interpret, method_figure, train_glyph_clip
@@ -201,6 +202,14 @@ def a_name_of_a_data_set(request, monkeypatch, tmp_path):
     return names.main, ["EuroSAT"], 0
 
 
+def a_mean_of_runs(request, monkeypatch, tmp_path):
+    return tasks.main, [str(finished(tmp_path / "run", 50.0))], 0
+
+
+def a_mean_of_a_run_that_is_not_finished(request, monkeypatch, tmp_path):
+    return tasks.main, [str(tmp_path / "nowhere")], 2
+
+
 def a_card_that_is_not_there(request, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return gpu.main, ["--out", str(tmp_path / "gpu")], 2
@@ -223,6 +232,7 @@ CASES = {
     "tools/train_glyph_clip.py": [a_glyph_clip],
     "tools/method_figure.py": [a_figure_of_the_method],
     "modprompt/data/names.py": [a_name_of_a_data_set],
+    "modprompt/experiments/reporting/tasks.py": [a_mean_of_runs, a_mean_of_a_run_that_is_not_finished],
     "datasets/prepare/__main__.py": [data],
     "modprompt/data/prepare/__main__.py": [data],
     "modprompt/__main__.py": [a_command],

@@ -134,7 +134,7 @@ def test_a_loaded_model_is_the_one_that_was_tested(command, clip_file, tmp_path,
 @pytest.mark.parametrize(
     ("trainer", "more"),
     [
-        pytest.param("TipAdapter", (*CACHE, "DATASET.NUM_SHOTS", "2"), marks=pytest.mark.slow),
+        pytest.param("TipAdapter", CACHE, marks=pytest.mark.slow),
         ("TipAdapterF", CACHE),
         pytest.param("TaskRes", (), marks=pytest.mark.slow),
         pytest.param("CLIP_Adapter", (), marks=pytest.mark.slow),
