@@ -182,6 +182,7 @@ def test_damaged_result_is_run_again(finished, words, capsys):
     assert json.loads(path.read_text())["seed"] == 1
 
 
+@pytest.mark.slow
 def test_folder_at_work_gets_one_line_and_nothing_is_written_into_it(words, tmp_path, capsys):
     folder = tmp_path / "out"
     taken = run_folder.take(folder)

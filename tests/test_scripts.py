@@ -117,6 +117,7 @@ def test_cross_data_set_runs(bash, clip_file, tmp_path):
     assert (tmp_path / "results/crossdataset/evaluation/eurosat" / tail).is_file()
 
 
+@pytest.mark.slow
 def test_few_shot_run(bash, clip_file, tmp_path):
     done = bash("mpl/few_shot.sh", "eurosat", 1, 1, "OPTIM.MAX_EPOCH", "1", *bare(clip_file))
     assert done.returncode == 0, done.stdout

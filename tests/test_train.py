@@ -240,6 +240,7 @@ def test_nothing_is_written_when_the_settings_are_wrong(mpl_flags, mpl_options, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_trainer_alone_runs_the_embedded_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train.main(["--trainer", "MPL", "OPTIM.MAX_EPOCH", "1"]) == 0

@@ -88,6 +88,7 @@ def test_sides_take_turns_and_lines_say_ratios(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_side_that_fails_is_said(monkeypatch):
     args = type("Args", (), {"threads": 1, "classes": -1, "options": "many"})
     with pytest.raises(RuntimeError, match="ours failed: .*invalid int value: 'many'"):

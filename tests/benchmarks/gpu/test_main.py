@@ -79,6 +79,7 @@ def test_folder_that_is_no_checkout_is_refused_before_anything_runs(run, tmp_pat
     assert "no trainers/mpl.py" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_finished_cases_are_not_run_again(run, tmp_path):
     assert run(told, "--only", "step-MPL-5-") == (0, ["step-MPL-5-fp16"])
     assert run(told, "--only", "step-MPL-5-") == (0, [])

@@ -49,6 +49,7 @@ def _read_or_told(folder):
         return str(error)
 
 
+@pytest.mark.slow
 def test_flipped_bits_are_noticed(tmp_path, one):
     record.write(tmp_path, one)
     path = tmp_path / "round_2.json"

@@ -62,6 +62,7 @@ def test_rounds_are_those_written_out_plainly(words, tmp_path):
     assert found["prompts_hash"] == prompts_hash(trainer.model.prompt_learner)
 
 
+@pytest.mark.slow
 def test_result_tells_all_rounds_and_the_folder_is_that_of_a_run(words, tmp_path):
     assert train.main(words()) == 0
     out, found = tmp_path / "out", result.read(tmp_path / "out").result
@@ -154,6 +155,7 @@ def test_what_does_not_fit_is_said_before_any_training(words, tmp_path, capsys, 
     assert not list((tmp_path / "out").rglob("*.csv"))
 
 
+@pytest.mark.slow
 def test_a_folder_is_that_of_rounds_or_of_a_training(words, tmp_path, capsys):
     plain = words("ACTIVE.METHOD", "", "ACTIVE.ROUNDS", 0, "DATASET.NUM_SHOTS", 1)
     assert train.main(plain) == 0

@@ -153,6 +153,7 @@ logging.getLogger("x").warning("a logged line")
 """
 
 
+@pytest.mark.slow
 def test_what_an_import_has_made_is_there_for_every_program(forked, tmp_path):
     (tmp_path / "made.py").write_text(MAKING)
     codes, consoles = forked([], [], program=USING, imported="made, torch.utils.data, multiprocessing.util, logging")

@@ -58,6 +58,7 @@ def gathered(experiment, tmp_path):
     return found, of_experiment(found, states, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_page_has_all_of_it(two, tmp_path, capsys):
     assert report.main(two) == 0
     page = page_of(tmp_path)

@@ -113,6 +113,7 @@ def test_all_looks_differ_in_colour_and_hatch_and_in_colour_and_marker():
         assert before.colour != behind.colour
 
 
+@pytest.mark.slow
 def test_a_figure_without_room_for_all_shows_the_best_and_says_so(experiment, tmp_path, drawn):
     caption = accuracy_figures.bars(*made(experiment, 11, 25), tmp_path / "bars.png")
     shown = [text.get_text() for text in drawn["bars.png"].legends[0].get_texts()]

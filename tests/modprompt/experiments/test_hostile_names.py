@@ -110,6 +110,7 @@ def page(experiment, tmp_path, capsys):
     return (tmp_path / "out/reports/hostile/index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_page_has_no_element_or_attribute_out_of_names(page, tmp_path):
     reader = Reader()
     reader.feed(page)

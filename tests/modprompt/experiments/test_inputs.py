@@ -164,6 +164,7 @@ def test_hash_of_an_earlier_version_is_compared_by_its_rule_and_said_to_prove_le
     assert state.of(job, tmp_path, again).name == "stale"
 
 
+@pytest.mark.slow
 def test_a_folder_of_weights_is_one_clip_and_its_config_counts(experiment, tmp_path):
     folder = tmp_path / "folder"
     open_clip_folder(folder, text={"layers": 1}, image={"layers": 1})

@@ -47,6 +47,7 @@ def wait(handles):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_runs_are_pinned_to_their_place(quick, jobs, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = local.usable_cores()
@@ -106,6 +107,7 @@ def test_place_whose_worker_was_killed_has_another(quick, jobs, tmp_path):
         launcher.close()
 
 
+@pytest.mark.slow
 def test_worker_of_a_place_stays_for_its_next_run_and_ends_with_the_launcher(quick, jobs, tmp_path):
     launcher, workers = local.LocalLauncher([local.Slot((0,))], cold=True, out=tmp_path), set()
     for job in jobs[:2]:

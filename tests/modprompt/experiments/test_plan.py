@@ -125,6 +125,7 @@ def test_file_with_parts_is_no_single_experiment(file):
         spec.read(file())
 
 
+@pytest.mark.slow
 def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsys):
     path, out = file(), tmp_path / "out"
     for job in protocols.jobs(*spec.read_plan(path).parts):

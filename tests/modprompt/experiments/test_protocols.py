@@ -105,11 +105,10 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
 @pytest.mark.parametrize(
     "name",
     [
-        "base2new",
         "cross_dataset",
         "domain_generalisation",
         "ablation_operations",
-        pytest.param("few_shot", marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("base2new", "few_shot")),
     ],
 )
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
@@ -122,6 +121,7 @@ def test_expected_settings_are_those_that_train_records(name, tmp_path):
         assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
 
 
+@pytest.mark.slow
 def test_run_is_recorded_as_it_was_expected(experiment, tmp_path, eurosat_root):
     """A real run: what it writes is finished for the experiment."""
     found = experiment(FILE.replace("[1, 2]", "[1]"))

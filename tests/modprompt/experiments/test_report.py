@@ -116,6 +116,7 @@ def test_nothing_finished_is_a_report_of_what_is_missing(experiment, tmp_path):
     assert "MPL, dtd: base seed 1, base seed 2, base seed 3" in (folder(tmp_path) / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_figures_that_have_nothing_to_show_any_more_go(two, tmp_path):
     report.main(two)
     assert report.main([*two, "--methods", "MaPLe", "MPL"]) == 0
@@ -132,6 +133,7 @@ def theirs(root):
     return root
 
 
+@pytest.mark.slow
 def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
     assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple')}"]) == 1
     text = capsys.readouterr().out
@@ -253,6 +255,7 @@ def test_result_that_was_edited_by_hand_spoils_no_report(two, tmp_path, fields):
     assert (folder(tmp_path) / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_result_that_is_nested_too_deep_is_damaged(two, tmp_path, capsys):
     job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
     (tmp_path / "out" / job.folder / "result.json").write_text("[" * 100_000)

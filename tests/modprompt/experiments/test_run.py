@@ -126,6 +126,7 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 
 
+@pytest.mark.slow
 def test_everything_and_the_report(small, jobs, tmp_path, capsys):
     assert run.main([*small, "--report"]) == 0
     out, err = capsys.readouterr()
@@ -154,6 +155,7 @@ def test_failures_end_with_1_and_say_where_to_look(small, quick, capsys):
     assert "job/console.txt" in out
 
 
+@pytest.mark.slow
 def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, tmp_path, capsys):
     path = edit_all = finish(jobs[0], tmp_path / "out", 99.0)
     edit(edit_all, config_hash="other", settings={"OPTIM.LR": "7"})

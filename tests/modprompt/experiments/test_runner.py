@@ -40,6 +40,7 @@ def test_test_waits_for_its_training(quick, jobs, tmp_path, monkeypatch):
     assert len(order) == 8
 
 
+@pytest.mark.slow
 def test_failure_is_told_and_others_go_on_and_the_next_start_tries_again(quick, jobs, tmp_path, capsys):
     quick("train_base/digits/shots_16/MPL/glyph/seed1", error="no such weights")
     summary = run(jobs, tmp_path)

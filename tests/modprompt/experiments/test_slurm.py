@@ -69,6 +69,7 @@ def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_pa
         assert json.loads((tmp_path / jobs[0].folder / "result.json").read_text())["threads"] == "1"
 
 
+@pytest.mark.slow
 def test_search_is_submitted_before_its_training(quick, experiment, tmp_path, kind):
     text = "protocol: base2new\ndatasets: [digits]\nseeds: [1]\nmethods:\n"
     search = "{trainer: MPL, config: glyph, options: {SEARCH.ON: True}}"

@@ -115,7 +115,7 @@ def test_config_of_ones_own_is_found_beside_the_file(experiment, tmp_path):
 
 
 READY = sorted(spec.FILES.glob("*.yaml"))
-QUICK = ("demo", "digits", "base2new")  # the others are many runs
+QUICK = ("demo", "digits")  # the others are many runs
 
 
 @pytest.mark.parametrize(

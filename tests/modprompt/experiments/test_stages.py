@@ -185,6 +185,7 @@ def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
 
 
+@pytest.mark.slow
 def test_failed_search_blocks_its_training_and_test_and_nothing_else(quick, experiment, tmp_path):
     jobs = protocols.jobs(experiment(STAGES))
     quick("search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1", error="no validation images")

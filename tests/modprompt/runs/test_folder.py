@@ -19,6 +19,7 @@ def run_python(code, *words, **kwargs):
 HOLD = "import sys; from modprompt.runs import folder\nwith folder.hold(sys.argv[1]): print('held')"
 
 
+@pytest.mark.slow
 def test_folder_is_one_processs_at_a_time(tmp_path):
     with folder.hold(tmp_path):
         assert folder.is_held(tmp_path)
@@ -38,6 +39,7 @@ def test_block_within_a_block_does_not_give_the_folder_free(tmp_path):
     assert not folder.is_held(tmp_path)
 
 
+@pytest.mark.slow
 def test_child_goes_on_with_the_lock_that_it_is_handed(tmp_path):
     held = folder.take(tmp_path)
     environment = {**os.environ, **folder.handing_over(held)}
@@ -107,6 +109,7 @@ def test_forked_child_does_not_keep_the_lock(tmp_path):
         os.close(there)
 
 
+@pytest.mark.slow
 def test_open_lock_file_that_somebody_else_has_locked_is_no_lock(tmp_path):
     with folder.hold(tmp_path):
         opened = os.open(folder.path_of(tmp_path), os.O_RDWR)

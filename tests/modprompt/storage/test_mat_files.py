@@ -66,6 +66,7 @@ def whole(content=CONTENTS["structs"], packed=False):
     return stream.getvalue()
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(drawn=st.data(), packed=st.booleans(), name=st.sampled_from(sorted(CONTENTS)))
 def test_any_damage_is_a_line_or_arrays(tmp_path_factory, drawn, packed, name):
@@ -95,6 +96,7 @@ def test_other_files_are_refused(tmp_path, content, why):
         read_mat(tmp_path / "a.mat")
 
 
+@pytest.mark.slow
 def test_bomb_is_refused(tmp_path):
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(300)) + packer.flush()

@@ -72,6 +72,7 @@ def test_resumed_run_is_recorded_anew_and_ends_as_one_that_was_not_stopped(comma
     assert all(torch.equal(value, one[name]) for name, value in other.items())
 
 
+@pytest.mark.slow
 def test_a_state_of_a_recorded_run_is_that_of_one_that_is_not(command, tapes, tmp_path, monkeypatch):
     """Plain numbers as rates: what goes on from it need not record."""
     states, write = [], training_state.write_tensors
@@ -107,6 +108,7 @@ def test_step_of_a_users_trainer_that_reads_a_value_is_run_as_it_is(command, tap
     assert capsys.readouterr().out.count(FALLEN_BACK) == 1
 
 
+@pytest.mark.slow
 def test_loss_of_a_users_trainer_that_reads_the_epoch_is_that_of_a_run_that_is_not_recorded(
     command, tapes, tmp_path, capsys, monkeypatch
 ):

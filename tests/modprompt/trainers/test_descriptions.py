@@ -30,6 +30,7 @@ def words(command, tmp_path):
 OTHER = {**OURS, "Forest": ["many trees"]}
 
 
+@pytest.mark.slow
 def test_run_says_what_it_read_and_is_tested_with_nothing_else(words, command, tmp_path, capsys):
     assert train.main(words()) == 0
     assert (

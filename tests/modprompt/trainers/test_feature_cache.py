@@ -63,6 +63,7 @@ def test_methods_with_vision_prompts_keep_none(evaluate, tmp_path):
     assert not (tmp_path / "features").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_other_images_classes_or_transforms_are_encoded_anew(evaluate, eurosat_root):
     _, images = evaluate("zeroshot")

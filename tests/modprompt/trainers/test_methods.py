@@ -232,6 +232,7 @@ def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, c
     assert "TRAINER.COOP.CLASS_TOKEN_POSITION is end here and front in the file" in line
 
 
+@pytest.mark.slow
 def test_resuming_from_a_finished_run_goes_on_at_its_rate(command, tmp_path, capsys):
     method = METHODS["coop_end"]
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 2)) == 0

@@ -53,6 +53,7 @@ class Recorder:
         monkeypatch.setattr(PromptTrainer, "forward_backward", stepped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["first", pytest.param("all", marks=pytest.mark.slow)])
 def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeypatch):
     seen, method = Recorder(monkeypatch), SEARCHES["dpl_search"]
@@ -109,6 +110,7 @@ def left(folder):
     return result, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "more"),
     [
@@ -143,6 +145,7 @@ def test_a_killed_search_goes_on_exactly(row, more, command, tmp_path, monkeypat
     assert {path.name for path in (tmp_path / "whole").glob("alpha_e*")} == {f"alpha_e{k}.npz" for k in range(3)}
 
 
+@pytest.mark.slow
 def test_a_search_says_what_it_found_and_what_it_saw(command, tmp_path, capsys):
     assert train.main(command("DPLSearch", *SEARCH)) == 0
     out = capsys.readouterr().out
@@ -251,6 +254,7 @@ def test_alphas_of_single_epochs_that_are_gone_are_told(command, tmp_path, capsy
     assert "alpha_e1.npz is gone" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_reference_s_files_are_written_when_asked_for_and_their_names_told(command, tmp_path, capsys):
     assert train.main(command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.WRITE_NPY", True)) == 0
     both = alphas.read(tmp_path / "out" / "alpha_e2.npz")
@@ -274,6 +278,7 @@ def own_images(command, tmp_path):
     return words
 
 
+@pytest.mark.slow
 def test_without_validation_images_a_search_sees_training_images_that_are_held_out(own_images, monkeypatch, tmp_path):
     seen = Recorder(monkeypatch)
     assert train.main(own_images()) == 0

@@ -164,6 +164,7 @@ def test_whatever_is_wrong_is_a_line_and_changes_nothing(row, stopped, monkeypat
     assert row != "coop_end" or any("extra" in what for what in harmless)
 
 
+@pytest.mark.slow
 def test_damaged_state_is_a_line_of_the_program_and_stays(stopped, command, tmp_path, capsys):
     _, state = stopped("promptsrc")
     path = tmp_path / "out" / training_state.FILE_NAME

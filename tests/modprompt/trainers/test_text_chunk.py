@@ -126,6 +126,7 @@ def test_what_is_no_number_of_tokens_is_damage(kept):
         text_chunk.FORM(kept, "text_chunk")
 
 
+@pytest.mark.slow
 def test_state_and_result_have_it_and_it_comes_back(command, room, tmp_path, capsys, monkeypatch):
     def stop(self):
         if self.epoch == 1:

@@ -91,6 +91,7 @@ def test_onnx_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     assert "batch 7: " in text
 
 
+@pytest.mark.slow
 def test_a_program_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     given = trained(modprompt.IVLP, loaded, tmp_path)
     path = exporting.place_of(given, "torch", str(tmp_path / "a.pt2"))
@@ -286,6 +287,7 @@ def test_a_strangers_transform_is_refused():
         images_of(lambda image: image)
 
 
+@pytest.mark.slow
 def test_too_large_for_onnx_is_said(loaded, tmp_path, monkeypatch):
     monkeypatch.setattr(export_files, "MOST_BYTES", 10)
     with pytest.raises(UserError, match="an ONNX file can have 2 GB, this one would have"):

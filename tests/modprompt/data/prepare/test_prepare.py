@@ -544,6 +544,7 @@ def test_part_that_is_a_link_or_a_pipe_is_not_written_to(server, tmp_path):
     assert server.requests == []
 
 
+@pytest.mark.slow
 def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(server, tmp_path):
     from modprompt.storage.lock import take_folder
 
