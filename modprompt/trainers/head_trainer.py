@@ -152,7 +152,7 @@ class HeadTrainer(HeadChoice, PromptTrainer):
                 passes = [encode(loader, self._encode) for _ in range(self.method.passes())]
             elif images == TEST or self.val_loader is not None:
                 began_s = time.perf_counter()
-                self.kept[images] = self.features_of(images)
+                self.features_of(images)
                 self.encoded_s[images] = time.perf_counter() - began_s
                 self._began_s += self.encoded_s[images]  # it is no part of the training
         return bank_file.Views([features for features, _ in passes], [labels for _, labels in passes])

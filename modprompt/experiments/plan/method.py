@@ -53,13 +53,12 @@ class Method(NamedTuple):
     def folder(self) -> str:
         """The config's name, the options that decide numbers, and the search: what the family calls CFG."""
         named = [_short(name, value) for name, value in self._named()]
-        front = [] if self.behind is None else [f"behind_{self.behind.trainer}_{self.behind.folder}"]
-        return "-".join([self.config.stem, *named, *self._searched(), *front])
+        return "-".join(filter(None, [self.config.stem, *named, self.first]))
 
     @property
     def first(self) -> str:
         """Its first stage, a search's or that of the prompts before a head, by trainer and folder; empty for none."""
-        front = [] if self.behind is None else [f"{self.behind.trainer}_{self.behind.folder}"]
+        front = [] if self.behind is None else [f"behind_{self.behind.trainer}_{self.behind.folder}"]
         return "-".join([*self._searched(), *front])
 
     def _searched(self) -> list[str]:
