@@ -146,11 +146,11 @@ class HeadedModel(PromptedModel):
 
     @property
     def saved(self) -> nn.Module:
-        """What a checkpoint has the tensors of: the head, and the prompts that it stands behind."""
+        """What a checkpoint has the tensors of: the head, and what is beside it."""
         return HeadAndBeside(self.made, functools.partial(self.method.beside, self))
 
     def saved_state(self) -> Dict[str, Tensor]:
-        """The head's tensors, and those of the prompts that it stands behind."""
+        """The head's tensors, and those beside it."""
         return self.saved.state_dict()
 
     @property
@@ -174,17 +174,23 @@ class HeadedModel(PromptedModel):
         Raises:
             UserError: if it does not fit, or does not say for which classes it was made and was made for others.
         """
-        names = tuple(content.record["classes"]["names"]) if content.record else self.classes.names
+        of = self._classes_of(content)
         with torch.random.fork_rng(devices=[]):
-            head = self.method.head(names, self.width).to(self.logit_scale.device)
+            head = self.method.head(of.names, self.width).to(self.logit_scale.device)
         head.take(own_of_head(content.state_dict), path)
         if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
             raise UserError(
                 f"{path} does not say for which classes it was made: its class features are those of others"
             )
         self.head, self.__dict__["made"] = head.for_classes(self.classes.names), head
-        dataset = content.record["classes"].get("dataset", "") if content.record else self.classes.dataset
-        self.made_for = Classes(names, dataset)
+        self.made_for = of
+
+    def _classes_of(self, content: Checkpoint) -> Classes:
+        """The classes of a checkpoint's head; this model's where it does not say them."""
+        if not content.record:
+            return self.classes
+        said = content.record["classes"]
+        return Classes(tuple(said["names"]), said.get("dataset", ""))
 
     def go_on_with(self, content: Checkpoint, path: str) -> None:
         """Take a checkpoint's head into the one that is built, whose classes it must be of.
@@ -192,8 +198,7 @@ class HeadedModel(PromptedModel):
         Raises:
             UserError: if it does not fit, or is of other classes.
         """
-        names = tuple(content.record["classes"]["names"]) if content.record else self.classes.names
-        if self.head.class_bound and names != self.classes.names:
+        if self.head.class_bound and self._classes_of(content).names != self.classes.names:
             raise UserError(f"{path} is a head of other classes than this run's: a training goes on from its own")
         self.head.take(own_of_head(content.state_dict), path)
 

@@ -43,13 +43,13 @@ def warnings(results: Results) -> list[str]:
         half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
         images = _images(outcome.result)
         weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
+        drawn = _drawn(outcome.result)
         for key, value in (
             (("images", dataset, half, shots, seed, f"{_rule(images)}{_choice(outcome.result)}"), images),
-            (("few-shot images", dataset, half, shots, seed, ""), _drawn(outcome.result)),
+            *([(("few-shot images", dataset, half, shots, seed, ""), drawn)] if drawn else []),
             (("weights", str(clip.get("MODEL.BACKBONE.NAME", "")), _rule(weights)), weights),
         ):
-            if value or key[0] != "few-shot images":
-                found.setdefault(key, {}).setdefault(value, []).append(line.label)
+            found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = []
     for (what, *where, _), hashes in found.items():
         if len(hashes) > 1:
