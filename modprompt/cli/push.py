@@ -25,7 +25,7 @@ Files = Mapping[str, Any]
 
 def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     """The files of a run, or of one checkpoint."""
-    from modprompt.runs import checkpoint, result
+    from modprompt.runs import checkpoint, holding
     from modprompt.use.card import card_of_run
     from modprompt.use.sharing import CARD, files_of
     from modprompt.use.trained import trains_nothing
@@ -37,13 +37,15 @@ def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
         )
     if not place.is_dir() and args.epoch is not None:
         raise UserError(f"--epoch {args.epoch}: {place} is no folder of a run")
-    found = result.read(place).result if place.is_dir() else None
+    found = holding.of_training(place).result if place.is_dir() else None
     if found and trains_nothing(found.get("method")):
-        raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
-    file = Path(checkpoint.checkpoint_at(place, args.epoch))
+        if not holding.read(place).trained:
+            raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
+        found = None
+    file = Path(checkpoint.chosen_checkpoint(place, args.epoch))
     content = checkpoint.read(file)
     files = files_of(content, file)
-    tested = found if args.epoch is None else None  # the result is that of the checkpoint that is found without it
+    tested = found if found and holding.is_of(found, file, args.epoch) else None
     return {CARD: card_of_run(content, repo, tested, args.license).encode(), **files}
 
 
@@ -72,7 +74,7 @@ def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     files: dict[str, Any] = {}
     clip: Mapping[str, Any] = {}
     for folder in done:
-        path = Path(checkpoint.checkpoint_of_run(args.out / folder))
+        path = Path(checkpoint.chosen_checkpoint(args.out / folder))
         content = checkpoint.read(path)
         clip = clip or content.clip
         files.update(files_of(content, path, folder))

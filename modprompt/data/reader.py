@@ -190,6 +190,20 @@ class FamilyDataset(DatasetBase):
         print(f"Saved split to {path}")
         return split
 
+    @classmethod
+    def split_hash_now(cls, root: Path) -> str:
+        """The hash of the split that folders under a root make; empty for a split that is kept in a file.
+
+        Nothing is written.
+
+        Raises:
+            UserError: if the images are missing, or their folders do not fit.
+        """
+        reader = cls.__new__(cls)
+        reader.folder = reader.find(root)
+        reader.image_dir = reader.folder / reader.image_folder
+        return "" if reader.split_file else split_hash(reader.make_split(), reader.image_dir)
+
     def _record(self, path: Path) -> None:
         root = of_user(self.cfg.DATASET.ROOT or ".").absolute()
         self.record_files[recorded_name(path, self.storage, root)] = str(path)

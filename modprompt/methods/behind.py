@@ -19,9 +19,10 @@ from modprompt.methods.contract import Classes
 from modprompt.methods.loading import stated_method
 from modprompt.methods.records import made_with, view_of
 from modprompt.runs import checkpoint
-from modprompt.runs.before_head import prompts_hash
-from modprompt.runs.checkpoint import Checkpoint, checkpoint_at, run_or_file
+from modprompt.runs.checkpoint import Checkpoint
+from modprompt.runs.checkpoint_files import run_or_file
 from modprompt.runs.checkpoint_form import BEHIND
+from modprompt.runs.contents import prompts_hash
 from modprompt.runs.same import PROMPTS_BEFORE
 
 M = TypeVar("M", bound="BehindPrompts")
@@ -55,7 +56,7 @@ class Front(NamedTuple):
         Raises:
             UserError: if there is none, or it does not say what it is, or is of no prompts.
         """
-        file = checkpoint_at(run_or_file(path))
+        file = checkpoint.chosen_checkpoint(run_or_file(path))
         content = checkpoint.read(file)
         if not content.record:
             raise UserError(f"{file} does not say of which method its prompts are: train them with this project")

@@ -22,7 +22,7 @@ from modprompt.methods.records import made_with
 from modprompt.methods.search import Search
 from modprompt.methods.table import BY_NAME, row_of
 from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint import Checkpoint, checkpoint_at
+from modprompt.runs.checkpoint import Checkpoint
 from modprompt.storage.versioned import in_the_form_of, understood
 
 _MOST_SHOWN = 300  # characters
@@ -58,7 +58,7 @@ def load(
         raise UserError(f"clip must be a module, a name or a path, got {type(clip).__name__}: load_clip's first value")
     if device is not None and isinstance(clip, nn.Module):
         raise UserError("device: this clip is a module, which stays where it is: move it, or the model")
-    file = checkpoint_at(path, epoch)
+    file = checkpoint.chosen_checkpoint(path, epoch)
     content = checkpoint.read(file)
     model = as_stated(content, file, clip, method=method, names=names, device=device)
     expected = made_with(model.method, _known_fingerprint(content, model.clip_model))

@@ -1,4 +1,4 @@
-"""A checkpoint of learned prompts: what it holds, ours of both versions and the family's; and which of a run's it is.
+"""A checkpoint of learned prompts: what it holds, ours of both versions and the family's.
 
 Version 2, under the key `modprompt` beside the family's state_dict, epoch and val_result, says what the prompts are:
 method, schedules, classes, CLIP, and the run that made them. It holds plain values alone, and nothing in it is opened.
@@ -8,24 +8,22 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from torch import Tensor
 
 from modprompt.errors import UserError
+from modprompt.runs.checkpoint_files import BEST, checkpoint_at
 from modprompt.runs.checkpoint_form import HEAD_OF_RECORD, MOST_EPOCHS, RECORD, require_tensors
 from modprompt.runs.same import CONTENTS
 from modprompt.storage import json_text
 from modprompt.storage.forms import shown
-from modprompt.storage.opening import Refused, read_bytes
-from modprompt.storage.paths import of_user
+from modprompt.storage.opening import Refused
 from modprompt.storage.safetensors_files import read_with_metadata
 from modprompt.storage.seal import KEY, check_seal, sealed
 from modprompt.storage.tensors import read_tensors
 
 VERSION = 2
-BEST = "model-best.pth.tar"
-POINTER = "checkpoint"  # the file that names the newest
 SAFETENSORS = ".safetensors"
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, beside what was learned
 _Written = Tuple[Dict[str, Tensor], Dict[str, str]]
@@ -42,6 +40,7 @@ class Checkpoint(NamedTuple):
     settings: of the run that made it, as {name: text}.
     clip: what is known of its CLIP, as clips.ClipFacts makes it.
     record: all of version 2; empty in older ones.
+    val_result: accuracy on validation images in percent, where the epoch was chosen by it.
     """
 
     state_dict: Mapping[str, Tensor]
@@ -51,6 +50,7 @@ class Checkpoint(NamedTuple):
     settings: Dict[str, str]
     clip: Dict[str, Any]
     record: Dict[str, Any]
+    val_result: Optional[float] = None
 
 
 def class_list(names: Sequence[str]) -> str:
@@ -154,97 +154,32 @@ def _of_record(content: Dict[str, Any], path: Union[str, Path]) -> Checkpoint:
     made_with["the weights of CLIP"] = parts["clip"].get("fingerprint", "")
     settings = _texts(parts["run"].get("settings", {}))
     names = class_list(parts["classes"]["names"])
-    return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, parts["clip"], dict(found))
+    result, clip = content.get("val_result"), parts["clip"]
+    return Checkpoint(content["state_dict"], content["epoch"], made_with, names, settings, clip, dict(found), result)
 
 
-# ---------------------------------------------------------------------- files of a run
-
-_MOST_NAME = 200  # characters
-_MOST_DIGITS = 9  # of an epoch in a file's name
-
-
-def _epoch_of(name: str) -> int:
-    number = name.rpartition("-")[2]
-    return int(number) if number.isdecimal() and len(number) <= _MOST_DIGITS else -1
-
-
-def _checkpoints(folder: str) -> List[str]:
-    return sorted(name for name in os.listdir(folder) if name.startswith("model") and not name.endswith(".part"))
-
-
-def _shown_name(name: str) -> str:
-    """A file's name out of a file, short enough for a message; one that is longer is no checkpoint's."""
-    return name if name.isprintable() and len(name) <= _MOST_NAME else ascii(name)[:_MOST_NAME]
-
-
-def newest_checkpoint(folder: str) -> str:
-    """Path of the checkpoint that the file `checkpoint` names, or without that file of the highest epoch.
+def chosen_checkpoint(path: Union[str, Path], epoch: Optional[int] = None) -> str:
+    """Path of the checkpoint that a path means: of a run's output folder that of an epoch, its best or its last.
 
     Raises:
-        UserError: if there is none; those that are there are named.
+        UserError: if there is none, or it is the last of a run that was to test its best.
     """
-    names, wanted = _checkpoints(folder), "model.pth.tar-..."
-    pointer = os.path.join(folder, POINTER)
-    if os.path.isfile(pointer):
-        lines = read_bytes(pointer, 1 << 16).decode("utf-8", "replace").splitlines() or [""]
-        wanted = _shown_name(lines[0].strip()) or wanted
-    else:
-        wanted = max(names, key=_epoch_of, default=wanted)
-    if wanted not in names:
-        raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
-    return os.path.join(folder, wanted)
+    found = checkpoint_at(path, epoch)
+    if epoch is None and os.path.isdir(path):
+        require_best(found)
+    return found
 
 
-def find_checkpoint(folder: str, epoch: Optional[int] = None) -> str:
-    """Path of a model's checkpoint.
+def require_best(path: str, best: bool = False) -> None:
+    """Raise UserError if a run's checkpoint is its last, though its best epoch's was to be taken.
 
     Args:
-        folder: the model's folder inside a run's output folder.
-        epoch: which epoch's; without it model-best.pth.tar, or if there is none the newest.
-
-    Raises:
-        UserError: if there is none; those that are there are named.
+        path: of the checkpoint.
+        best: whether that is asked for, whatever the run says.
     """
-    if not os.path.isdir(folder):
-        raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
-    names = _checkpoints(folder)
-    wanted = BEST if epoch is None else f"model.pth.tar-{epoch}"
-    if epoch is None and wanted not in names:
-        return newest_checkpoint(folder)
-    if wanted not in names:
-        raise UserError(f"no {wanted} in {folder}; there is: {', '.join(names) or 'nothing'}; see --load-epoch")
-    return os.path.join(folder, wanted)
-
-
-def checkpoint_of_run(folder: Union[str, Path], epoch: Optional[int] = None) -> str:
-    """Path of the checkpoint of a run's output folder: the best, or without one the last, or of an epoch.
-
-    Raises:
-        UserError: if there is none, or of several models.
-    """
-    inner = [path for path in sorted(Path(folder).iterdir()) if path.is_dir() and _checkpoints(str(path))]
-    if len(inner) != 1:
-        there = ", ".join(path.name for path in inner) or "none"
-        raise UserError(f"{folder} must hold the checkpoints of one model, there is: {there}")
-    return find_checkpoint(str(inner[0]), epoch)
-
-
-def checkpoint_at(path: Union[str, Path], epoch: Optional[int] = None) -> str:
-    """Path of the checkpoint that a path means: of a run's output folder as checkpoint_of_run, else the file itself.
-
-    Raises:
-        UserError: as checkpoint_of_run.
-    """
-    return checkpoint_of_run(path, epoch) if os.path.isdir(path) else str(path)
-
-
-def run_or_file(path: Union[str, Path]) -> Path:
-    """What a user names: a run's output folder, or a checkpoint in it.
-
-    Raises:
-        UserError: if nothing is there.
-    """
-    place = of_user(path)
-    if not place.exists():
-        raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
-    return place
+    if os.path.basename(path) == BEST or not (best or read(path).settings.get("TEST.FINAL_MODEL") == "best_val"):
+        return
+    raise UserError(
+        f"{os.path.dirname(path)} has no {BEST}, the best epoch, which was to be tested (TEST.FINAL_MODEL best_val): "
+        "put it back, or say which epoch (--load-epoch, --epoch)"
+    )

@@ -68,7 +68,9 @@ _CLIP = table(
     },
 )
 CHOICE = ("selected_on", "searched", "marked")  # what a run says of what it chose
-_RUN = table({}, {"settings": each(text()), **dict(zip(CHOICE, (text(), each(plain), text())))})
+_RUN = table(
+    {}, {"settings": each(text()), "began_from": text(1000), **dict(zip(CHOICE, (text(), each(plain), text())))}
+)
 RECORD = table(
     {"method": _METHOD, "schedules": each(table({"place": _NAME, "steps": _STEPS})), "classes": _CLASSES},
     {"clip": _CLIP, "run": _RUN, "versions": each(_NAME)},

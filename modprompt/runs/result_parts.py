@@ -33,8 +33,8 @@ _PARTS: Dict[str, Form] = {
     **dict.fromkeys(
         (
             "trainer", "dataset", "backbone", "backbone_hash", "classes", "tested_on", "images_hash", "split_hash",
-            "selected_on", "evaluated", "init_weights", "prompts_hash", "device", "config_hash", "untested",
-            "steps_hash", "marked",
+            "selected_on", "evaluated", "began_from", "init_weights", "prompts_hash", "device", "config_hash",
+            "untested", "steps_hash", "marked",
         ),
         _text,
     ),

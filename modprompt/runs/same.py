@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import re
-from typing import Any, Callable, Collection, List, Mapping, Optional
+from typing import Callable, Collection, List, Mapping, Optional
 
 from modprompt.errors import UserError
 from modprompt.runs import descriptions
@@ -24,6 +24,7 @@ FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends 
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
 _EVALUATION = re.compile(r"/crossdataset/evaluation/|/evaluation/[^/]+/[^/]+shots/nctx")
+_IN_TRAINING = re.compile(r"/tests/[^/]+$")
 _CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
 
 
@@ -53,7 +54,8 @@ def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> N
     path = os.path.abspath(folder).replace(os.sep, "/")
     wanted = {"DATASET.NUM_SHOTS": str(shots), "SEED": str(seed), "DATASET.SUBSAMPLE_CLASSES": classes}
     for (key, value), pattern in zip(wanted.items(), (_SHOTS, _SEED, _CLASSES)):
-        if pattern is _SHOTS and _EVALUATION.search(path):  # there it is the model that had these shots
+        of_model = {_SHOTS: _EVALUATION, _CLASSES: _IN_TRAINING}.get(pattern)
+        if of_model is not None and of_model.search(path):  # there it is the model that had these shots, or classes
             continue
         stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
         if stated and stated[-1] != value:
@@ -108,33 +110,6 @@ def differing_files(recorded: Mapping[str, str], find: Callable[[str], Optional[
 def has_split_file(recorded: Mapping[str, str]) -> bool:
     """Whether a split file is among a run's recorded files; a split that folders or listings make has none."""
     return any(name.rpartition("/")[2].startswith("split_") for name in recorded)
-
-
-def differing_weights(recorded: object, path: str) -> List[str]:
-    """Whether the initial weights that a run gives are other ones than those that it has recorded, if it has."""
-    return differing_files({path: recorded}, str) if path and isinstance(recorded, str) else []
-
-
-def differing_descriptions(recorded: object, settings: Mapping[str, Any]) -> List[str]:
-    """Whether the file of phrases that a run gives is another one than that whose content it has recorded.
-
-    Args:
-        recorded: what its result says of its method.
-        settings: the run's, by dotted key.
-    """
-    stated = recorded.get(descriptions.NAME) if isinstance(recorded, dict) else None
-    if not isinstance(stated, str):
-        return []
-    mode, _, digest = stated.partition(" ")
-    found = []
-    for name in (str(value) for key, value in settings.items() if key.endswith(f".{mode}PATH") and value):
-        try:
-            if descriptions.read(name).hash == digest:
-                return []  # a method may read another node than the one where they are given
-            found.append(f"{name} is another one now")
-        except UserError as error:
-            found.append(str(error))
-    return found
 
 
 def differing_clip(recorded: str, mine: str) -> List[str]:

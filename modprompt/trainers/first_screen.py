@@ -1,19 +1,14 @@
 """What a run's log begins with: what matters on one screen, and config.yaml beside it with all settings."""
 
 import os
-from pathlib import Path
 from typing import Any, Iterator, List
 
 from dassl.utils import collect_env_info
 
-from modprompt.runs import result as results
-from modprompt.runs import rounds
-from modprompt.runs.checkpoint import POINTER
+from modprompt.runs import holding
 from modprompt.runs.settings import Settings
 from modprompt.storage.text import one_line, writable, write_whole
-from modprompt.trainers import training_state
 
-FILE_NAME = "config.yaml"
 _IN_HEAD = (
     "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED",
     "OUTPUT_DIR", "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME",
@@ -55,7 +50,9 @@ def _given(settings: Settings) -> List[str]:
 
 
 def _end(cfg: Any) -> Iterator[str]:
-    where = os.path.join(cfg.OUTPUT_DIR, FILE_NAME) if cfg.OUTPUT_DIR else "not kept, since there is no --output-dir"
+    where = (
+        os.path.join(cfg.OUTPUT_DIR, holding.CONFIG) if cfg.OUTPUT_DIR else "not kept, since there is no --output-dir"
+    )
     yield one_line(f"All settings, and the system: {where}")
 
 
@@ -70,13 +67,8 @@ def keep_config(cfg: Any, begins: bool) -> bool:
         Whether they are written.
     """
     folder = cfg.OUTPUT_DIR
-    if not folder or (begins and _holds_a_run(folder)):
+    if not folder or (begins and not holding.read(folder).is_free):
         return False
     system = "".join(f"# {one_line(line)}\n" for line in collect_env_info().splitlines())
-    write_whole(os.path.join(folder, FILE_NAME), writable(f"{cfg.dump()}{system}"))
+    write_whole(os.path.join(folder, holding.CONFIG), writable(f"{cfg.dump()}{system}"))
     return True
-
-
-def _holds_a_run(folder: str) -> bool:
-    names = (results.FILE_NAME, training_state.FILE_NAME, rounds.FOLDER, f"*/{POINTER}")
-    return any(True for name in names for _ in Path(folder).glob(name))

@@ -8,6 +8,7 @@ from modprompt.heads.base import TEST, Head
 from modprompt.methods.headed import HeadMethod
 from modprompt.methods.headed_model import HeadedModel
 from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint_files import BEST
 from modprompt.runs.checkpoint_form import CHOICE
 from modprompt.runs.images import BEYOND_THE_RULE, selected_on
 from modprompt.trainers.training_state import TRAINING_IMAGES
@@ -65,7 +66,7 @@ class HeadChoice(_Trainer):
         if best is None:
             self.save_model(self.max_epoch - 1, self.output_dir)
         else:
-            self.save_model(best.epoch - 1, self.output_dir, val_result=self.best_result, model_name=checkpoint.BEST)
+            self.save_model(best.epoch - 1, self.output_dir, val_result=self.best_result, model_name=BEST)
 
     def _searched_on(self) -> str:
         """Which images those of the search are; empty if there are none."""

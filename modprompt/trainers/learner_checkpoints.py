@@ -11,7 +11,9 @@ from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, searched_by
-from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_checkpoint
+from modprompt.runs import holding
+from modprompt.runs.checkpoint import class_list, require_best
+from modprompt.runs.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
 from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
@@ -83,7 +85,8 @@ class LearnerCheckpoints(_Trainer):
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""
         chosen = selected_on(self.dm.dataset, self.cfg)
-        return {"settings": plain(self.resume_settings()), **({"selected_on": chosen} if chosen else {})}
+        began = {holding.BEGAN_FROM: self.began_from} if self.began_from else {}
+        return {"settings": plain(self.resume_settings()), **({"selected_on": chosen} if chosen else {}), **began}
 
     def save_model(
         self,
@@ -155,6 +158,8 @@ class LearnerCheckpoints(_Trainer):
         epoch = _epoch_of(epoch, kwargs.get("load_epoch"), *more)
         for name in self.get_model_names():
             path = find_checkpoint(os.path.join(directory, name), epoch)
+            if epoch is None:
+                require_best(path, best=bool(self.best_on))
             found = self._load(self._models[name], path)
             self.loaded_checkpoint = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')

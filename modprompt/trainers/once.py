@@ -10,13 +10,9 @@ from typing import Any, Callable, List, Mapping, Optional, Sequence
 
 from dassl.config import cfg_default
 
-from modprompt.errors import UserError
+from modprompt.runs import contents, holding, same
 from modprompt.runs import result as results
-from modprompt.runs import same
-from modprompt.runs.before_head import differing_prompts
-from modprompt.runs.checkpoint import find_checkpoint
 from modprompt.runs.settings import as_text, differences
-from modprompt.storage.text import sha256_of
 from modprompt.storage.versioned import proves_less
 from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
@@ -28,19 +24,6 @@ def require_folder_agrees(cfg: Any) -> None:
     """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
     classes = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
     same.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
-
-
-def _tests_another_model(result: Mapping[str, Any], evaluated: str, model_dir: str, epoch: Optional[int]) -> bool:
-    if result.get("evaluated", "") != evaluated:
-        return True
-    tested = result.get("checkpoint")
-    if not isinstance(tested, dict):
-        return bool(evaluated)  # an earlier version did not say
-    folder = os.path.join(model_dir, os.path.basename(os.path.dirname(str(tested.get("name", "")))))
-    try:
-        return sha256_of(find_checkpoint(folder, epoch)) != tested.get("hash")
-    except (UserError, OSError):
-        return True
 
 
 def _has_more_rounds(result: Mapping[str, Any], settings: Mapping[str, str], found: Sequence[str]) -> bool:
@@ -68,10 +51,7 @@ def _differing_inputs(
     found = same.differing_files(files or {}, find)
     if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
         found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
-    found += same.differing_weights(result.get("init_weights"), cfg.MODEL.INIT_WEIGHTS)
-    settings = settings_of(cfg)
-    found += differing_prompts(result.get("method"), settings)
-    return found + same.differing_descriptions(result.get("method"), settings)
+    return found + contents.differing(result, settings_of(cfg))
 
 
 def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:
@@ -127,12 +107,12 @@ def finished_before(
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
         return False
-    found = same.differing_settings(result["settings"], settings, tests, defaults)
+    recorded, wanted = (contents.without_places(one, result) for one in (result["settings"], settings))
+    found = same.differing_settings(recorded, wanted, tests, defaults)
     if _has_more_rounds(result, settings, found):
         print(f"{cfg.OUTPUT_DIR} is finished with fewer rounds (ACTIVE.ROUNDS): going on")
         return False
-    if not tests and result.get("evaluated"):
-        found.append(f"it is a test of {result['evaluated']}")
+    found += _other_kind(cfg, result, model_dir)
     found = found or _differing_images(cfg, result, defaults)
     found = found or _differing_inputs(cfg, result, find, split_now)
     mine = "" if found else _fingerprint(cfg)
@@ -140,12 +120,19 @@ def finished_before(
     if found:
         raise same.told(cfg.OUTPUT_DIR, found)
     _warn_of_what_is_unknown(cfg, result, mine)
-    evaluated = describe_model(model_dir, epoch)
-    if tests and _tests_another_model(result, evaluated, model_dir, epoch):
+    if model_dir and holding.of_other_weights(result, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
         return False
     print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)} (delete {cfg.OUTPUT_DIR} to run again)")
     return True
+
+
+def _other_kind(cfg: Any, result: Mapping[str, Any], model_dir: str) -> List[str]:
+    """That a result is a test's and no training's, or the other way, or of a training that began otherwise."""
+    tested = holding.test_of(result)
+    if bool(tested) != bool(model_dir):
+        return [f"it is a test of {tested}" if tested else "it is a training, no test"]
+    return [] if model_dir else holding.differing_beginning(result, cfg.RESUME)
 
 
 def describe_model(model_dir: str, epoch: Optional[int]) -> str:

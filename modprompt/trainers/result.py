@@ -10,10 +10,11 @@ import torch
 import torchvision
 from torch import nn
 
+from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import folder as run_folder
-from modprompt.runs import result as results
+from modprompt.runs import holding
 from modprompt.runs.checkpoint_form import CHOICE
 from modprompt.runs.images import facts_of
 from modprompt.runs.result import FILE_NAME, JOBS, VERSION
@@ -27,6 +28,7 @@ from modprompt.trainers.answers import Answers
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
+from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.learned import prompts_hash
 
 
@@ -78,16 +80,24 @@ def _cost(trainer: Any) -> Dict[str, Any]:
 def _facts(dataset: Any, cfg: Any, model_dir: str) -> Dict[str, Any]:
     """What is known of the images; a tested model was chosen by those that its own run has named."""
     facts = facts_of(dataset, cfg)
-    trained = results.read(model_dir).result if model_dir else None
+    trained = holding.of_training(model_dir).result if model_dir else None
     if trained and not facts["selected_on"]:
         facts["selected_on"] = str(trained.get("selected_on", ""))
     return facts
 
 
-def _of_checkpoint(trainer: Any, evaluated: str) -> Dict[str, Any]:
-    """Name and hash of the checkpoint that a run has tested and not made; nothing if it tested its own."""
-    path = getattr(trainer, "loaded_checkpoint", "") if evaluated else ""
-    return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}} if path else {}
+def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str, Any]:
+    """Name and hash of the checkpoint that was tested, the run's own or another's; nothing where there is none."""
+    path = getattr(trainer, "loaded_checkpoint", "")
+    if isinstance(trainer, FrozenTrainer):
+        return {}
+    if path:
+        return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}}
+    try:
+        found = holding.weights_of(folder, epoch) if folder else {}
+    except UserError:
+        return {}
+    return {"checkpoint": found} if found else {}
 
 
 def _of_initial_weights(trainer: Any) -> Dict[str, str]:
@@ -109,7 +119,7 @@ def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
     if not model_dir:
         chosen: Dict[str, Any] = trainer.chosen()
         return chosen
-    said = {**(results.read(model_dir).result or {}), **trainer.chosen_by_loaded()}
+    said = {**(holding.of_training(model_dir).result or {}), **trainer.chosen_by_loaded()}
     return {key: said[key] for key in CHOICE if key in said}
 
 
@@ -136,6 +146,7 @@ class ResultRecorder:
         self.trainer = trainer
         self.results: Optional[Dict[str, Any]] = None
         self.started = time.time()
+        self.began_from = holding.resumed_from(trainer.cfg.RESUME)
         self.answers = Answers(trainer.evaluator)
         evaluate = trainer.evaluator.evaluate
 
@@ -158,6 +169,7 @@ class ResultRecorder:
         settings: Settings,
         model_dir: str = "",
         more: Optional[Mapping[str, Any]] = None,
+        epoch: Optional[int] = None,
     ) -> str:
         """Write result.json into cfg.OUTPUT_DIR.
 
@@ -167,6 +179,7 @@ class ResultRecorder:
             settings: what files, flags and options gave.
             model_dir: the folder of the run that trained it.
             more: what else it says, over what it says by itself, of files beside it, too.
+            epoch: of that run, if not its best or last was tested.
 
         Returns:
             The path of the file, or "" if nothing was tested.
@@ -196,7 +209,8 @@ class ResultRecorder:
             **_of_choice(self.trainer, model_dir),
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
-            **_of_checkpoint(self.trainer, evaluated),
+            **_of_checkpoint(self.trainer, model_dir or cfg.OUTPUT_DIR, epoch),
+            **({} if evaluated else {holding.BEGAN_FROM: getattr(self.trainer, "began_from", self.began_from)}),
             **_of_initial_weights(self.trainer),
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),

@@ -4,13 +4,17 @@ Takes the place of the Dassl hooks around the epochs, so that it is the same wit
 """
 
 import datetime
+import math
 import os
 import time
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
 from modprompt.errors import UserError
-from modprompt.runs import steps
-from modprompt.storage.forms import Form, anything, number, table
+from modprompt.runs import holding, steps
+from modprompt.runs.checkpoint import read
+from modprompt.runs.checkpoint_files import BEST
+from modprompt.runs.holding import BEGAN_FROM
+from modprompt.storage.forms import Form, anything, number, table, text
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.text import is_text
 from modprompt.trainers import training_state
@@ -29,6 +33,7 @@ class ResumableRun(_Trainer):
 
     steps_table: Optional[steps.Table]  # which Epochs writes
     _gone_on_from = ""  # the folder of the run that is resumed
+    began_from = ""  # the checkpoint that a training began from, with a new optimiser; see holding.resumed_from
     training_s: Optional[float] = None  # what all epochs took, of earlier starts too; None where nobody knows
     _began_s = 0.0
     keeps_state = False  # whether the state outlives the run, for who goes on from its generators and removes it then
@@ -97,12 +102,18 @@ class ResumableRun(_Trainer):
             if directory and training_state.exists(directory):
                 return self._resume_state(directory)
         if has_checkpoint(own, self._models) and self._finished(own):
+            self._require_best(own)
             return self._resume_model(own)
         if not other:
             return 0
         if not has_checkpoint(other, self._models):
             raise UserError(f"RESUME: there is no run to go on from in {other}")
-        return self._resume_model(other)
+        self.began_from = holding.resumed_from(other)
+        epoch = self._resume_model(other)
+        if epoch >= self.max_epoch:
+            self._require_best(other)
+            self._take_over_best(other)
+        return epoch
 
     def _resume_model(self, directory: str) -> int:
         self._gone_on_from = directory
@@ -119,6 +130,8 @@ class ResumableRun(_Trainer):
             self._all_extras_form,
             self.max_epoch,
         )
+        self._require_begun_alike(directory, extras.get(BEGAN_FROM))
+        self._require_best(directory, epoch)
         self.load_extra_state(extras)
         self.training_s = extras.get(TRAINING_S)  # an earlier version did not count
         self._gone_on_from = directory
@@ -128,7 +141,7 @@ class ResumableRun(_Trainer):
         return epoch
 
     def _all_extras_form(self, epoch: int) -> Form:
-        of_trainer, of_run = self.extras_form(epoch), table({}, {TRAINING_S: number(0)})
+        of_trainer, of_run = self.extras_form(epoch), table({}, {TRAINING_S: number(0), BEGAN_FROM: text(1000)})
 
         def form(value: Any, where: str) -> None:
             of_trainer(value, where)
@@ -136,9 +149,38 @@ class ResumableRun(_Trainer):
 
         return form
 
+    def _require_begun_alike(self, directory: str, began_from: Optional[str]) -> None:
+        """Take over what the training in a folder began from; raise UserError if this one would begin otherwise."""
+        differing = holding.differing_beginning({} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME)
+        if directory == self.cfg.OUTPUT_DIR and differing and began_from:
+            raise UserError(f"{directory} holds a run that began otherwise ({differing[0]}): use another --output-dir")
+        self.began_from = began_from or ""
+
+    def _require_best(self, directory: str, epoch: Optional[int] = None) -> None:
+        """Raise UserError if the best epoch so far, which is to be tested, has no file any more.
+
+        Args:
+            directory: the folder of the run.
+            epoch: the epochs of its state, whose best result is `best_result`; None for a finished run.
+        """
+        if not self.best_on or self.cfg.TEST.NO_TEST or (epoch is not None and self.best_result == -math.inf):
+            return
+        for name in self._models:
+            path = os.path.join(directory, name, BEST)
+            found = read(path) if os.path.isfile(path) else None
+            is_best = found is not None and (
+                epoch is None or found.val_result == self.best_result or found.epoch > epoch
+            )
+            if not is_best:
+                what = "there is no" if found is None else "it has another epoch in"
+                raise UserError(
+                    f"TEST.FINAL_MODEL best_val: {what} {path}, the best epoch so far: put it back, give "
+                    "TEST.FINAL_MODEL last_step another --output-dir, or delete that folder to start anew"
+                )
+
     def _take_over_best(self, directory: str) -> None:
         for name in self._models:
-            best = os.path.join(directory, name, "model-best.pth.tar")
+            best = os.path.join(directory, name, BEST)
             if os.path.isfile(best):
                 copy_whole(best, os.path.join(self.cfg.OUTPUT_DIR, name, os.path.basename(best)))
 
@@ -150,6 +192,7 @@ class ResumableRun(_Trainer):
                 training_state.require_same(self.resume_settings(), checkpoint.settings, directory)
             if checkpoint.epoch < self.max_epoch:
                 return False
+            self._require_begun_alike(directory, checkpoint.record.get("run", {}).get(BEGAN_FROM))
         print(f"{directory} is trained already ({self.max_epoch} epochs): nothing to train, testing again")
         return True
 
@@ -160,7 +203,7 @@ class ResumableRun(_Trainer):
             result = self.test(split=self.best_on)
             if result > self.best_result or (self.last_of_equals and result == self.best_result):
                 self.best_result = result
-                self.save_model(self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar")
+                self.save_model(self.epoch, self.output_dir, val_result=result, model_name=BEST)
         self._count_time()
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if finished == self.max_epoch or (frequency > 0 and finished % frequency == 0):
@@ -173,8 +216,12 @@ class ResumableRun(_Trainer):
             self._optims,
             self._scheds,
             self.best_result,
-            {**self.extra_state(), **({} if self.training_s is None else {TRAINING_S: self.training_s})},
+            {**self.extra_state(), **self._of_run()},
         )
+
+    def _of_run(self) -> Dict[str, Any]:
+        seconds = {} if self.training_s is None else {TRAINING_S: self.training_s}
+        return {**seconds, BEGAN_FROM: self.began_from}
 
     def deploy(self) -> None:
         """Have the model that is tested: the last, or the best on the validation set."""

@@ -20,8 +20,8 @@ import modprompt.trainers.all  # noqa: F401
 from modprompt.data.storage import find_recorded
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
+from modprompt.runs import holding, schedule_file
 from modprompt.runs import result as results
-from modprompt.runs import schedule_file
 from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
@@ -97,14 +97,14 @@ def trains_nothing(cfg: CfgNode) -> bool:
 
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
     """Raise UserError if a test of base and new classes together is of a model that was trained on other classes."""
-    trained = (results.read(model_dir).result or {}).get("classes", "base")
+    trained = (holding.of_training(model_dir).result or {}).get("classes", "base")
     if cfg.TEST.HALVES and trained != "base":
         raise UserError(f"TEST.HALVES True: {model_dir} was trained on {trained} classes, not on the base classes")
 
 
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
     """Warn if a model was trained on another split of the data set that it is tested on."""
-    trained = (results.read(model_dir).result or {}).get("split")
+    trained = (holding.of_training(model_dir).result or {}).get("split")
     mine = getattr(dataset, "split_facts", None)
     if (
         mine
@@ -142,6 +142,7 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         backbone.follow_weights(cfg, settings.on_command_line())
     if rounds is not None:
         rounds.check(cfg)
+    _settle_folder(cfg, mode)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode):
         return
@@ -149,6 +150,19 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode):
             return  # by one that had the folder until now
         run_held(cfg, settings, mode, rounds)
+
+
+def _settle_folder(cfg: CfgNode, mode: Mode) -> None:
+    """Have a test of the training in the output folder go below it."""
+    tested = "" if trains_nothing(cfg) else mode.tested
+    place = holding.place_of_test(
+        cfg.OUTPUT_DIR, tested, mode.load_epoch, cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES
+    )
+    if place != cfg.OUTPUT_DIR:
+        print(f"note: {cfg.OUTPUT_DIR} holds the training that is tested: the test goes to {place}")
+        cfg.defrost()
+        cfg.OUTPUT_DIR = place
+        cfg.freeze()
 
 
 def _changed_ns(folder: str) -> int:
@@ -159,10 +173,12 @@ def _changed_ns(folder: str) -> int:
 
 def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
     """The run itself, its output folder being this process's; of its device the process gets back what it had."""
+    trains = not (mode.eval_only or trains_nothing(cfg))
+    holding.require_own(cfg.OUTPUT_DIR, cfg.TRAINER.NAME, trains)
     with device.kept():
         device.set_up(cfg, searches=True)
         _set_up(cfg)
-        first_screen.tell(cfg, settings, trains=not (mode.eval_only or trains_nothing(cfg)))
+        first_screen.tell(cfg, settings, trains)
         is_kept = first_screen.keep_config(cfg, begins=True)
         if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
             rounds.run(cfg, settings)
@@ -191,6 +207,6 @@ def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
     elif not mode.no_train:
         trainer.train()
     evaluated = describe_model(mode.tested, mode.load_epoch)
-    path = recorder.write(cfg, evaluated, settings, mode.tested)
+    path = recorder.write(cfg, evaluated, settings, mode.tested, epoch=mode.load_epoch)
     if path:
         print(f"Result: {path}")

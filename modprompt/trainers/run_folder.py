@@ -4,7 +4,8 @@ import os
 from typing import Any, Dict, Iterable
 
 from modprompt.errors import UserError
-from modprompt.runs.checkpoint import POINTER, Checkpoint, find_checkpoint, newest_checkpoint, read  # noqa: F401
+from modprompt.runs.checkpoint import Checkpoint, read
+from modprompt.runs.checkpoint_files import POINTER, newest_checkpoint
 from modprompt.storage.tensors import write_tensors
 from modprompt.storage.text import write_whole
 

@@ -13,6 +13,7 @@ import torch
 from dassl.config import cfg_default
 
 from modprompt.errors import UserError
+from modprompt.runs.holding import STATE
 from modprompt.runs.images import VALIDATION
 from modprompt.runs.settings import FREE, changes
 from modprompt.storage.forms import Form, anything, whole
@@ -23,7 +24,7 @@ from modprompt.trainers.optimiser_form import without_state
 from modprompt.trainers.state_form import HEAD, require_parts
 
 _NumPyState = Tuple[str, np.ndarray, int, int, float]
-FILE_NAME = "training_state.pth.tar"
+FILE_NAME = STATE
 TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
 _TO_DO = "delete it to start anew, or take another copy"
 _MOST_EPOCHS = 1 << 20

@@ -17,7 +17,8 @@ from modprompt.clips.hub_answers import ask
 from modprompt.errors import UserError
 from modprompt.methods.table import BY_NAME
 from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint import POINTER, Checkpoint
+from modprompt.runs.checkpoint import Checkpoint
+from modprompt.runs.checkpoint_files import POINTER
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.paths import inside, of_user
 from modprompt.storage.text import sha256_of, write_json

@@ -1,5 +1,6 @@
 """A trained model to use: of a run's folder or one of its files, with the transform that its run's images had."""
 
+import warnings
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -10,8 +11,9 @@ from modprompt.errors import UserError
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.runs import checkpoint, result
-from modprompt.runs.checkpoint import Checkpoint, checkpoint_at, class_list, run_or_file
+from modprompt.runs import checkpoint, holding, result
+from modprompt.runs.checkpoint import Checkpoint, class_list
+from modprompt.runs.checkpoint_files import run_or_file
 from modprompt.runs.checkpoint_form import RECORD
 from modprompt.storage.opening import Refused
 from modprompt.use.run_images import transform_of_run
@@ -57,7 +59,7 @@ def open_trained(
     place = run_or_file(path)
     untrained = _untrained(place) if place.is_dir() else None
     if untrained is None:
-        file = checkpoint_at(place, epoch)
+        file = checkpoint.chosen_checkpoint(place, epoch)
         model, settings = load(file, clip, device=device), checkpoint.read(file).settings
     elif epoch is not None:
         raise UserError(f"epoch {epoch}: {path} is of a method that trains nothing, and has no epochs")
@@ -98,9 +100,20 @@ def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
 
 def _untrained(folder: Path) -> Optional[Checkpoint]:
     """What the result of a run of zero-shot CLIP says, as a checkpoint without tensors; None of other runs."""
-    found = result.read(folder).result
-    if found is None or not trains_nothing(found.get("method")):
+    found = holding.read(folder)
+    if found.result is None or not trains_nothing(found.result.get("method")):
         return None
+    if found.trained:
+        warnings.warn(
+            f"{folder} holds a training, and the result of {found.trainer} in the place of its own: the training's "
+            "checkpoint is taken",
+            stacklevel=3,
+        )
+        return None
+    return _as_checkpoint(folder, found.result)
+
+
+def _as_checkpoint(folder: Path, found: Dict[str, Any]) -> Checkpoint:
     parts = {"method": found["method"], "classes": found.get("class_names"), "clip": found.get("clip")}
     try:
         RECORD({**parts, "schedules": {}}, "")

@@ -19,8 +19,8 @@ from modprompt.methods import schedule_files
 from modprompt.methods.loading import load
 from modprompt.methods.table import METHODS, PROMPTS
 from modprompt.runs import alphas, schedule_file
-from modprompt.runs.checkpoint import newest_checkpoint
 from modprompt.runs.checkpoint import read as read_checkpoint
+from modprompt.runs.checkpoint_files import newest_checkpoint
 from modprompt.runs.settings import Given, Settings
 from modprompt.storage.seal import KEY
 from modprompt.storage.tensors import write_tensors

@@ -14,9 +14,10 @@ from modprompt.clips import hub, known
 from modprompt.data.storage import find_recorded
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.present import split_hash_now
+from modprompt.experiments.plan.schedules import front_of
 from modprompt.places import PACKAGE
-from modprompt.runs import same
-from modprompt.runs.before_head import differing_prompts
+from modprompt.runs import contents, same
 from modprompt.runs.result import read_json
 from modprompt.storage.paths import of_user
 from modprompt.storage.seal import check_seal, sealed
@@ -96,6 +97,12 @@ def _files(result: dict[str, Any]) -> dict[str, str] | None:
     return files if isinstance(files, dict) else None
 
 
+def _folder_in(name: str) -> str:
+    """The data set's folder under the root, of a recorded file's name; empty for one that is the root itself."""
+    first, _, rest = name.partition("/")
+    return "" if not rest or first == "split_fewshot" else first
+
+
 def _recorded_commit(result: dict[str, Any]) -> str:
     clip = result.get("clip")
     return str(clip.get("commit") or "") if isinstance(clip, dict) else ""
@@ -112,6 +119,7 @@ class Inputs:
     def __init__(self, out: Path, data: Path | None):
         self.out, self.data = out, data
         self.notes = _notes(out)
+        self._splits: dict[str, str | None] = {}  # of data sets whose split has no file, as they are now
 
     def _hash(self, clip: Clip) -> Versioned | None:
         note = self.notes.get(clip.key)
@@ -144,11 +152,24 @@ class Inputs:
 
     def _has_data(self, result: dict[str, Any]) -> bool:
         files = _files(result) or {}
-        return self.data is not None and all((self.data / str(name).split("/")[0]).exists() for name in files)
+        return self.data is not None and all((self.data / _folder_in(str(name))).exists() for name in files)
+
+    def _split_now(self, job: Job, result: dict[str, Any]) -> str | None:
+        """The hash of a split without a file as its folders are now; None if the result has no such split."""
+        split = result.get("split")
+        recorded = split.get("hash") if isinstance(split, dict) else None
+        if not recorded or self.data is None or same.has_split_file(_files(result) or {}):
+            return None
+        if job.dataset not in self._splits:
+            self._splits[job.dataset] = split_hash_now(job.dataset, self.data)
+        return self._splits[job.dataset]
 
     def changes(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What a job's result was made of and is other now, as far as it can be told."""
         found = same.differing_files(_files(result) or {}, self._find) if self._has_data(result) else []
+        split = self._split_now(job, result)
+        if split is not None and split != result["split"]["hash"]:
+            found.append("the images, which have no split file, are others now")
         clip = clip_of(job)
         digest = None if clip is None else self._hash(clip)
         recorded = str(result.get("backbone_hash") or "")
@@ -156,10 +177,7 @@ class Inputs:
             found += same.differing_clip(recorded, digest)
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
-        settings = effective(job)
-        found += same.differing_descriptions(result.get("method"), settings)
-        found += differing_prompts(result.get("method"), settings)
-        return found + same.differing_weights(result.get("init_weights"), settings.get("MODEL.INIT_WEIGHTS", ""))
+        return found + contents.differing(result, effective(job, front_of(job, self.out)))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""
@@ -179,5 +197,5 @@ class Inputs:
         if files is None or not self._has_data(result):
             found.append("split and few-shot list")
         elif isinstance(result.get("split"), dict) and not same.has_split_file(files):
-            found.append("split")
+            found += [] if self._split_now(job, result) is not None else ["split"]
         return found

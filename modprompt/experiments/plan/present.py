@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment, dataset_config
 from modprompt.runs.settings import read_settings
 
 
-def is_present(dataset: str, data: Path) -> bool:
-    """Whether the images of a data set, named as in configs/datasets, are there or are written at first use."""
+def _reader_of(dataset: str) -> Any:
     from modprompt.compat import find as compat
 
     compat.add_to_path()
@@ -18,11 +18,25 @@ def is_present(dataset: str, data: Path) -> bool:
 
     import modprompt.data.readers.all  # noqa: F401 - registers them
 
-    reader = DATASET_REGISTRY.get(read_settings(str(dataset_config(dataset)))["DATASET.NAME"])
+    return DATASET_REGISTRY.get(read_settings(str(dataset_config(dataset)))["DATASET.NAME"])
+
+
+def is_present(dataset: str, data: Path) -> bool:
+    """Whether the images of a data set, named as in configs/datasets, are there or are written at first use."""
+    reader = _reader_of(dataset)
     if getattr(reader, "makes_itself", False):
         return True
     images: Path = data / reader.dataset_dir / reader.image_folder
     return images.is_dir()
+
+
+def split_hash_now(dataset: str, data: Path) -> str | None:
+    """The hash of the split that a data set's folders make; empty if they make none, None where nobody can tell."""
+    read: Any = getattr(_reader_of(dataset), "split_hash_now", None)
+    try:
+        return None if read is None else str(read(data))
+    except UserError:
+        return None
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:

@@ -22,11 +22,16 @@ def file_of(search: Job, out: Path) -> Path:
     return out / search.folder / schedule_file.FILE_NAME
 
 
+def front_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
+    """The setting by which a head takes the prompts that its first stage trains; none without such a stage."""
+    if job.first is None or not job.first.is_front:
+        return ()
+    return ((f"{BY_NAME[job.method.trainer].node}.{BEHIND}", str(out / job.first.folder)),)
+
+
 def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
     """The settings, (key, text) pairs, by which a job takes what its first stage leaves; none without one."""
-    if job.first is None:
-        return ()
+    if job.first is None or job.first.is_front:
+        return front_of(job, out)
     row = BY_NAME[job.method.trainer]
-    if job.first.is_front:
-        return ((f"{row.node}.{BEHIND}", str(out / job.first.folder)),)
     return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{file_of(job.first, out)}") for side in row.sides)

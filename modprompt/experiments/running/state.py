@@ -20,9 +20,9 @@ from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels
+from modprompt.runs import contents, holding, same, schedule_file
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
-from modprompt.runs import same, schedule_file
 from modprompt.storage.text import one_line
 
 CONSOLE = "job/console.txt"
@@ -54,11 +54,6 @@ class State(NamedTuple):
         return accuracy
 
 
-def _outdated(result: dict[str, Any], trained: dict[str, Any] | None) -> bool:
-    """Whether a test is of another model than the one that its training, if it has a result, now has."""
-    return trained is not None and trained.get("prompts_hash") != result.get("prompts_hash")
-
-
 def is_finished(
     folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None, searches: bool = False
 ) -> bool:
@@ -69,20 +64,34 @@ def is_finished(
     result = results.read(folder).result
     if result is None or _other_settings(result, settings, tests) or (searches and schedule_file.fault(folder)):
         return False
-    return parent is None or not _outdated(result, results.read(parent).result)
+    if parent is None:
+        return tests or not _no_training(result)
+    trained = holding.of_training(parent).result
+    return trained is None or not holding.of_other_weights(result, parent, trained=trained)
 
 
 def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
     recorded = result.get("settings")
     if not isinstance(recorded, dict):
         return "made by an earlier version, which did not record its settings"
-    differing = same.differing_settings(recorded, settings, tests)
+    recorded, wanted = (contents.without_places(one, result) for one in (recorded, settings))
+    differing = same.differing_settings(recorded, wanted, tests)
     more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
     return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""
 
 
+def _no_training(result: dict[str, Any]) -> str:
+    """Why a result is not that of a training from its start; empty if it is."""
+    if holding.test_of(result):
+        return f"replaced by a test of {holding.test_of(result)}"
+    return "; ".join(holding.differing_beginning(result, ""))
+
+
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
-    settings = _other_settings(result, expected(job, out), job.tests)
+    other = "" if job.tests else _no_training(result)
+    if job.parent is not None and not holding.test_of(result):
+        other = "replaced by a training"
+    settings = other or _other_settings(result, expected(job, out), job.tests)
     changed = [] if settings or inputs is None else inputs.changes(job, result)
     return settings or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
 
@@ -114,7 +123,9 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     training = _by_result(job.parent, out, inputs, known)
     if training.name == STALE:
         return State(STALE, f"its training was {training.why}", result)
-    if _outdated(result, training.result):
+    if training.result is not None and holding.of_other_weights(
+        result, out / job.parent.folder, trained=training.result
+    ):
         return State(WAITING, "its training has made another model since")
     return State(FINISHED, "", result)
 

@@ -41,6 +41,7 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
         "seed": job.seed,
         "shots": int(settings.get("DATASET.NUM_SHOTS", -1)),
         "classes": settings.get("DATASET.SUBSAMPLE_CLASSES", "all"),
+        **({"evaluated": f"{out / job.parent.folder} epoch last"} if job.parent is not None else {}),
         "images_hash": f"2:{job.dataset}{job.seed}{job.options}",
         "backbone_hash": embedded_clip(),
         "files": {},

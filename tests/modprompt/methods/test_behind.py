@@ -8,7 +8,7 @@ import torch
 import modprompt
 from modprompt.errors import SettingError, UserError
 from modprompt.heads.bank import unit
-from modprompt.runs.before_head import differing_prompts
+from modprompt.runs import contents
 from tests.modprompt.methods.test_model import NAMES, on
 
 NEW = ["four", "five", "six"]
@@ -215,11 +215,12 @@ def test_prompts_of_another_clip_are_refused(prompts):
 def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
     _, path = prompts(modprompt.KgCoOp)
     stated = modprompt.TipAdapter(behind=path).prepared().stated()
-    assert differing_prompts(stated, {"TRAINER.TIPADAPTER.BEHIND": path}) == []
+    result = {"method": stated}
+    assert contents.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == []
     torch.manual_seed(5)
     prompts(modprompt.KgCoOp, n_ctx=3)
-    assert differing_prompts(stated, {"TRAINER.TIPADAPTER.BEHIND": path}) == [f"the prompts in {path} are others now"]
-    assert differing_prompts(stated, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == [
+    assert contents.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == [f"the prompts in {path} are others now"]
+    assert contents.differing(result, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == [
         "gone.pt cannot be read (No such file or directory)"
     ]
-    assert differing_prompts({}, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == []
+    assert contents.differing({}, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == []

@@ -11,8 +11,8 @@ import pytest
 from modprompt.clips import reading
 from modprompt.errors import UserError
 from modprompt.hosts import install
-from modprompt.runs.checkpoint import newest_checkpoint
 from modprompt.runs.checkpoint import read as read_checkpoint
+from modprompt.runs.checkpoint_files import newest_checkpoint
 from modprompt.runs.settings import read_settings
 from modprompt.storage import opening
 from modprompt.storage.arrays import read_arrays

@@ -1,7 +1,7 @@
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.runs.checkpoint import find_checkpoint
+from modprompt.runs.checkpoint_files import find_checkpoint
 
 
 def make(folder, *names, pointer=None):

@@ -2,6 +2,7 @@ import yaml
 
 import modprompt
 from modprompt.runs import checkpoint, result
+from modprompt.runs.checkpoint_files import checkpoint_of_run
 from modprompt.use.card import card_of_run, header
 from tests.modprompt.use.made import NAMES, model_of, write_run
 
@@ -13,7 +14,7 @@ def parts(text):
 
 
 def of(folder):
-    return checkpoint.read(checkpoint.checkpoint_of_run(folder)), result.read(folder).result
+    return checkpoint.read(checkpoint_of_run(folder)), result.read(folder).result
 
 
 def test_data_method_numbers_and_how_to_load(tmp_path):

@@ -8,6 +8,7 @@ import torch
 import modprompt
 from modprompt.errors import UserError
 from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint_files import checkpoint_of_run
 from modprompt.storage.seal import KEY
 from modprompt.use import sharing
 from modprompt.use.trained import open_trained
@@ -22,7 +23,7 @@ def run(tmp_path):
 
 
 def files_of(run, below=""):
-    path = Path(checkpoint.checkpoint_of_run(run))
+    path = Path(checkpoint_of_run(run))
     return sharing.files_of(checkpoint.read(path), path, below)
 
 

@@ -1,0 +1,207 @@
+"""What an output folder holds, whose it is, and which weights its result is of: whoever asks, asks here.
+
+A folder is one run's: a training with its checkpoints, or a test of another run's, or of a CLIP as it is. A test of the
+training that a folder holds lies below it, in `tests/`. Version 0.2.0 put such a test's result in the place of the
+training's: it is read as that test. Nothing heavy is imported here.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from modprompt.errors import UserError
+from modprompt.runs import result as results
+from modprompt.runs import rounds
+from modprompt.runs.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
+from modprompt.storage import yaml_text
+from modprompt.storage.opening import PathLike, Refused
+from modprompt.storage.text import sha256_of
+
+CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training goes on from
+TESTS = "tests"
+BEGAN_FROM = "began_from"  # in a result, a state and a checkpoint: see resumed_from
+_NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
+
+
+class Holding(NamedTuple):
+    """What a folder holds.
+
+    trainer: whose run it is; empty where nothing says it.
+    trained: whether a training is or was at work there: it has checkpoints, a state to go on from, or rounds.
+    result: of whatever it is; None if there is none.
+    why: why there is none, though there is a file.
+    """
+
+    trainer: str
+    trained: bool
+    result: Optional[Dict[str, Any]]
+    why: str
+
+    @property
+    def is_free(self) -> bool:
+        """Whether there is no run."""
+        return not (self.trained or self.result or self.why)
+
+    @property
+    def what(self) -> str:
+        """Its run, in words."""
+        tested = test_of(self.result)
+        what = "a training" if self.trained else f"a test of {tested}" if tested else "a run"
+        return f"{what}{f' of {self.trainer}' if self.trainer else ''}"
+
+
+def read(folder: PathLike) -> Holding:
+    """What a folder holds; nothing, of one that is not there."""
+    result, why = results.read(folder)
+    names = (STATE, rounds.FOLDER)
+    trained = any(os.path.exists(os.path.join(str(folder), name)) for name in names) or bool(model_folders(folder))
+    said = str((result or {}).get("trainer") or "")
+    return Holding(said or (_trainer_of_config(folder) if trained or why else ""), trained, result, why)
+
+
+def _trainer_of_config(folder: PathLike) -> str:
+    try:
+        content = yaml_text.read(Path(folder) / CONFIG)
+    except (OSError, Refused, UserError):
+        return ""
+    node = content.get("TRAINER") if isinstance(content, dict) else None
+    name = node.get("NAME") if isinstance(node, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def test_of(result: Optional[Mapping[str, Any]]) -> str:
+    """Which saved model a result is a test of; empty if it is its own run's."""
+    return str((result or {}).get("evaluated") or "")
+
+
+def of_training(folder: PathLike) -> results.Read:
+    """The result of the training in a folder; none, and why, where it is that of a test."""
+    found = results.read(folder)
+    tested = test_of(found.result)
+    return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
+
+
+def require_own(folder: str, trainer: str, trains: bool) -> None:
+    """Refuse a folder that another run has, before anything is written there.
+
+    Args:
+        folder: the output folder.
+        trainer: whose run begins.
+        trains: whether it trains.
+
+    Raises:
+        UserError: if another trainer's run is there, a training where none is to be trained, or a test where one is.
+    """
+    found = read(folder) if folder else None
+    if found is None or found.is_free:
+        return
+    other = bool(found.trainer) and found.trainer != trainer
+    if other or (found.trained and not trains) or (trains and not found.trained and test_of(found.result)):
+        run = f"{'training' if trains else 'test'} of {trainer}"
+        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {run}")
+    if trains and test_of(found.result):
+        print(f"the training's result takes the place of that of a test of {test_of(found.result)} in {folder}")
+
+
+def place_of_test(folder: str, model_dir: str, epoch: Optional[int], dataset: str, classes: str) -> str:
+    """Where a test goes: its own folder, or where that is its training's one in `tests/` there.
+
+    Args:
+        folder: the output folder that was asked for.
+        model_dir: that of the run whose model is tested.
+        epoch: of which epoch; None for the best or last.
+        dataset: whose images are tested.
+        classes: DATASET.SUBSAMPLE_CLASSES.
+
+    Raises:
+        UserError: if the run has no such checkpoint.
+    """
+    if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
+        return folder
+    models = model_folders(model_dir)
+    checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch)) if models else "no_checkpoint"
+    return os.path.join(folder, TESTS, f"{checkpoint}_{_NO_NAME.sub('_', dataset)}_{classes}")
+
+
+def weights_of(folder: PathLike, epoch: Optional[int] = None) -> Dict[str, str]:
+    """Name and SHA-256 of the checkpoint that a test of a run's folder loads; of several models those of all.
+
+    Raises:
+        UserError: if one of its models has none, of this epoch.
+        OSError: if one cannot be read.
+    """
+    paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
+    names = ["/".join(path.split(os.sep)[-2:]) for path in paths]
+    return {"name": " ".join(names), "hash": " ".join(map(sha256_of, paths))} if paths else {}
+
+
+def of_other_weights(
+    result: Mapping[str, Any],
+    folder: PathLike,
+    epoch: Optional[int] = None,
+    trained: Optional[Mapping[str, Any]] = None,
+) -> bool:
+    """Whether a test is of other weights than the run in a folder has now.
+
+    Args:
+        result: of the test.
+        folder: of the run that it tests, wherever that lay when it was tested.
+        epoch: which epoch is asked for; None for the best or last.
+        trained: the result of that run, if it has one and is asked for its best or last epoch.
+    """
+    before = trained or {}
+    if "prompts_hash" in result and "prompts_hash" in before:
+        return bool(result["prompts_hash"] != before["prompts_hash"])
+    stated = _hash_in(result)
+    if not stated:  # an earlier version did not say; a training that says it was made, or tested, behind such a test
+        return trained is None or bool(_hash_in(before))
+    try:
+        return (_hash_in(before) or weights_of(folder, epoch).get("hash")) != stated
+    except (UserError, OSError):
+        return True
+
+
+def is_of(result: Mapping[str, Any], file: PathLike, epoch: Optional[int] = None) -> bool:
+    """Whether a training's result is of a checkpoint, which its folder has; an earlier version did not say of which.
+
+    Args:
+        result: of_training of the folder.
+        file: the checkpoint.
+        epoch: the epoch that was asked for; None for the best or last.
+    """
+    stated = _hash_in(result)
+    return sha256_of(file) == stated if stated else epoch is None
+
+
+def resumed_from(folder: str) -> str:
+    """What a training begins from that goes on from a run's newest checkpoint, with a new optimiser: its SHA-256.
+
+    Empty without a folder, without checkpoints there, and where a state is, from which a training goes on as it was.
+    """
+    if not folder or os.path.exists(os.path.join(folder, STATE)):
+        return ""
+    try:
+        return " ".join(sha256_of(newest_checkpoint(str(model))) for model in model_folders(folder))
+    except (UserError, OSError):
+        return ""
+
+
+def differing_beginning(result: Mapping[str, Any], resume: str) -> List[str]:
+    """Whether a training began from another checkpoint, or none, than one that is asked for; [] if nobody recorded it.
+
+    Args:
+        result: the training's.
+        resume: RESUME of the run that is asked for.
+    """
+    recorded, now = result.get(BEGAN_FROM), resumed_from(resume)
+    if recorded is None or recorded == now or (recorded and resume and not now):
+        return []
+    if not now:
+        return ["it went on from the checkpoint of another training (--resume)"]
+    return [f"it did not go on from the checkpoint in {resume}"]
+
+
+def _hash_in(result: Mapping[str, Any]) -> str:
+    stated = result.get("checkpoint")
+    return str(stated.get("hash") or "") if isinstance(stated, dict) else ""
