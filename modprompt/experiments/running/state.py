@@ -89,8 +89,6 @@ def _no_training(result: dict[str, Any]) -> str:
 
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
     other = "" if job.tests else _no_training(result)
-    if job.parent is not None and not holding.test_of(result):
-        other = "replaced by a training"
     settings = other or _other_settings(result, expected(job, out), job.tests)
     changed = [] if settings or inputs is None else inputs.changes(job, result)
     return settings or (f"made of other inputs: {'; '.join(changed)}" if changed else "")

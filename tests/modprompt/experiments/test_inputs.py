@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from modprompt.clips import build as backbone
+from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.running import state, status
@@ -111,13 +114,39 @@ def test_other_phrases_make_results_stale(experiment, tmp_path):
     assert state.of(job, tmp_path, Inputs(tmp_path, None)).why == f"made of other inputs: {phrases} is another one now"
 
 
+def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):
+    """One's own images in train/ and test/ have no split file, and may have no few-shot list."""
+    for path in ("train/zero/a.png", "train/one/b.png", "test/zero/c.png", "test/one/d.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / path)
+    job, made = jobs[0]._replace(dataset="image_folder"), ImageFolder.split_hash_now(tmp_path)
+    result = {"backbone_hash": "2:x", "files": {}, "split": {"hash": made}}
+    assert Inputs(tmp_path, tmp_path).changes(job, result) == []
+    assert "split" not in Inputs(tmp_path, tmp_path).not_compared(job, result)
+    (tmp_path / "test/one/d.png").rename(tmp_path / "test/one/e.png")
+    others = ["the images, which have no split file, are others now"]
+    assert Inputs(tmp_path, tmp_path).changes(job, result) == others
+    result["files"] = {"split_fewshot/shot_4-seed_1.json": "a"}
+    assert (
+        Inputs(tmp_path, tmp_path).changes(job, result)
+        == [f"{one} is not there any more" for one in result["files"]] + others
+    )
+    shutil.rmtree(tmp_path / "train")  # they would be split by chance now
+    assert Inputs(tmp_path, tmp_path).changes(job, result)[1:] == others
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+    gone = Inputs(tmp_path, tmp_path / "gone")
+    assert gone.changes(job, result) == []
+    assert "split and few-shot list" in gone.not_compared(job, result)
+
+
 def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
-    inputs = Inputs(tmp_path, tmp_path)
-    result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
+    """A reader that cannot tell, as those of ImageNet's variants."""
     (tmp_path / "own").mkdir()
-    assert "split" in inputs.not_compared(jobs[0], result)
+    result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
+    inputs, job = Inputs(tmp_path, tmp_path), jobs[0]._replace(dataset="imagenet_a")
+    assert "split" in inputs.not_compared(job, result)
     result["files"]["own/split_ImageFolder.json"] = "c"
-    assert "split" not in inputs.not_compared(jobs[0], result)
+    assert "split" not in inputs.not_compared(job, result)
 
 
 def test_what_is_not_compared_is_said(jobs, tmp_path):

@@ -1,0 +1,112 @@
+"""Whose an output folder is, and which weights its result is of."""
+
+import hashlib
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.runs import holding, result
+from modprompt.storage.seal import sealed
+from modprompt.storage.text import write_json
+
+
+def put(folder, **content):
+    write_json(folder / result.FILE_NAME, sealed({"accuracy_pct": 50.0, **content}, result.VERSION))
+    return folder
+
+
+def checkpoint(folder, text="weights", name="model.pth.tar-1", model="prompt_learner"):
+    (folder / model).mkdir(parents=True, exist_ok=True)
+    (folder / model / name).write_text(text)
+    (folder / model / "checkpoint").write_text(f"{name}\n")
+    return folder
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_an_empty_folder_is_anybodys(tmp_path):
+    assert holding.read(tmp_path / "nothing").is_free
+    (tmp_path / "config.yaml").write_text("TRAINER: {NAME: CoOp}\n")  # of a start that came to nothing
+    assert holding.read(tmp_path).is_free
+    holding.require_own(str(tmp_path), "MPL", trains=True)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_another_trainers_folder_is_refused(tmp_path, trains):
+    put(checkpoint(tmp_path), trainer="CoOp")
+    with pytest.raises(UserError) as caught:
+        holding.require_own(str(tmp_path), "MPL", trains)
+    kind = "training" if trains else "test"
+    assert str(caught.value) == f"{tmp_path} holds a training of CoOp: give another --output-dir for this {kind} of MPL"
+
+
+def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
+    (tmp_path / holding.STATE).write_text("state")
+    (tmp_path / "config.yaml").write_text("TRAINER:\n  NAME: CoOp\n")
+    with pytest.raises(UserError, match="holds a training of CoOp"):
+        holding.require_own(str(tmp_path), "MPL", trains=True)
+    holding.require_own(str(tmp_path), "CoOp", trains=True)
+
+
+def test_a_training_and_a_test_do_not_share_a_folder(tmp_path):
+    put(checkpoint(tmp_path / "training"), trainer="MPL")
+    put(checkpoint(tmp_path / "damaged"), trainer="MPL")
+    (tmp_path / "damaged" / result.FILE_NAME).write_text("{")
+    put(checkpoint(tmp_path / "test", model="..") / "..", trainer="MPL")
+    put(tmp_path / "test", trainer="MPL", evaluated="elsewhere epoch last")
+    for name in ("training", "damaged"):
+        with pytest.raises(UserError, match="holds a training.*: give another --output-dir for this test of MPL"):
+            holding.require_own(str(tmp_path / name), "MPL", trains=False)
+        holding.require_own(str(tmp_path / name), "MPL", trains=True)
+    with pytest.raises(UserError, match="holds a test of elsewhere epoch last of MPL"):
+        holding.require_own(str(tmp_path / "test"), "MPL", trains=True)
+    holding.require_own(str(tmp_path / "test"), "MPL", trains=False)
+
+
+def test_a_tests_result_in_the_place_of_a_trainings_is_none_of_it(tmp_path):
+    put(checkpoint(tmp_path), trainer="MPL", evaluated="here epoch 1")
+    assert holding.of_training(tmp_path) == (None, "result.json is that of a test of here epoch 1")
+    put(tmp_path, trainer="MPL", evaluated="")
+    assert holding.of_training(tmp_path).result["trainer"] == "MPL"
+
+
+def test_a_test_of_the_training_in_a_folder_lies_below_it(tmp_path):
+    here = str(checkpoint(checkpoint(tmp_path), name="model.pth.tar-2"))
+    assert holding.place_of_test(here, here, None, "Digits", "new") == f"{here}/tests/model.pth.tar-2_Digits_new"
+    assert holding.place_of_test(here, f"{here}/.", 1, "a b/c", "all") == f"{here}/tests/model.pth.tar-1_a_b_c_all"
+    assert holding.place_of_test(f"{here}/other", here, None, "Digits", "new") == f"{here}/other"
+    (tmp_path / "tests" / "model.pth.tar-2_Digits_new").mkdir(parents=True)
+    assert holding.weights_of(here)["name"] == "prompt_learner/model.pth.tar-2"  # tests are no model's folder
+    with pytest.raises(UserError, match="no model.pth.tar-7"):
+        holding.place_of_test(here, here, 7, "Digits", "new")
+
+
+def test_whether_a_test_is_of_the_weights_that_are_there(tmp_path):
+    checkpoint(tmp_path, "weights")
+    mine, other = ({"checkpoint": {"name": "a/b", "hash": digest(text)}} for text in ("weights", "others"))
+    assert not holding.of_other_weights(mine, tmp_path, None)
+    assert holding.of_other_weights(other, tmp_path, None)
+    assert holding.of_other_weights(mine, tmp_path, 7)  # there is none
+    assert holding.of_other_weights({}, tmp_path, None)  # nobody knows
+    assert not holding.of_other_weights({}, tmp_path, None, trained={})  # nor of the training: as before
+    assert holding.of_other_weights({}, tmp_path, None, trained=mine)  # it was made behind that test
+    assert holding.of_other_weights(mine, tmp_path, None, trained=other)
+    assert not holding.of_other_weights({"prompts_hash": "a", **other}, tmp_path, None, trained={"prompts_hash": "a"})
+    assert holding.of_other_weights({"prompts_hash": "a", **mine}, tmp_path, None, trained={"prompts_hash": "b"})
+
+
+def test_where_a_training_began(tmp_path):
+    folder = str(checkpoint(tmp_path, "weights"))
+    assert holding.resumed_from("") == ""
+    assert holding.resumed_from(folder) == digest("weights")
+    began = {"began_from": digest("weights")}
+    assert holding.differing_beginning(began, folder) == []
+    assert holding.differing_beginning(began, "") == ["it went on from the checkpoint of another training (--resume)"]
+    assert holding.differing_beginning(began, str(tmp_path / "gone")) == []
+    for other in ({"began_from": ""}, {"began_from": digest("others")}):
+        assert holding.differing_beginning(other, folder) == [f"it did not go on from the checkpoint in {folder}"]
+    assert holding.differing_beginning({}, folder) == []  # of a version that did not record it
+    (tmp_path / holding.STATE).write_text("")  # from there it goes on exactly
+    assert holding.resumed_from(folder) == ""

@@ -1,0 +1,132 @@
+"""One run, one folder: what a second run is refused, where a test goes, what a training began from."""
+
+import json
+import shutil
+
+import pytest
+
+from modprompt.cli import train
+from modprompt.trainers.mpl import MPL
+from modprompt.use.trained import open_trained
+from tests.test_runs import to
+from tests.test_train import refusal
+
+
+@pytest.fixture
+def words(mpl_flags, mpl_options):
+    """A short training; flags before, options behind."""
+
+    def make(*flags, trainer="MPL", folder=None, options=()):
+        words = [*flags, *(mpl_flags if folder is None else to(mpl_flags, folder))]
+        words[words.index("--trainer") + 1] = trainer
+        return [*map(str, words), *mpl_options, "OPTIM.MAX_EPOCH", "2", *options]
+
+    return make
+
+
+@pytest.fixture
+def trained(words, tmp_path, capsys):
+    """The folder of a finished training."""
+    assert train.main(words()) == 0
+    capsys.readouterr()
+    return tmp_path / "out"
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_another_run_leaves_a_trainings_folder_as_it_is(trained, words, capsys):
+    before = content(trained)
+    for flags in ((), ("--eval-only", "--model-dir", trained)):
+        line = refusal(capsys, *words(*flags, trainer="ZeroshotCLIP"))
+        assert line.startswith(f"error: {trained} holds a training of MPL: give another --output-dir")
+    assert content(trained) == before
+
+
+def test_a_test_of_the_training_in_a_folder_goes_below_it(trained, words, capsys):
+    before = content(trained)
+    test = words("--eval-only", "--model-dir", trained, options=["DATASET.SUBSAMPLE_CLASSES", "new"])
+    assert train.main(test) == 0
+    place = trained / "tests" / "model.pth.tar-2_EuroSAT_new"
+    assert f"the test goes to {place}" in capsys.readouterr().out
+    assert {path: raw for path, raw in content(trained).items() if place not in path.parents} == before
+    assert result(place)["evaluated"] == f"{trained} epoch last"
+    assert result(place)["checkpoint"] == result(trained)["checkpoint"]
+    assert train.main(["--once", *test]) == 0
+    assert "Finished before: " in capsys.readouterr().out
+
+
+def test_a_moved_training_and_its_test_stay_what_they_are(trained, words, tmp_path, capsys):
+    assert train.main(words("--eval-only", "--model-dir", trained, folder=tmp_path / "test")) == 0
+    shutil.move(trained, tmp_path / "moved")
+    capsys.readouterr()
+    again = words("--once", "--eval-only", "--model-dir", tmp_path / "moved", folder=tmp_path / "test")
+    assert train.main(again) == 0
+    assert "Finished before: " in capsys.readouterr().out
+
+
+@pytest.fixture
+def best(words, monkeypatch):
+    """Words of a training of three epochs whose second is the best on the validation images."""
+    plain, results = MPL.test, {0: 70.0, 1: 90.0, 2: 80.0}
+    monkeypatch.setattr(MPL, "test", lambda self, split=None: results[self.epoch] if split else plain(self))
+
+    def make(*flags, folder=None):
+        options = ["TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", "3", "TRAIN.CHECKPOINT_FREQ", "1"]
+        return words(*flags, folder=folder, options=options)
+
+    return make
+
+
+def test_the_last_epoch_does_not_pass_for_the_best(best, tmp_path, capsys):
+    assert train.main(best()) == 0
+    folder = tmp_path / "out" / "MultiModalPromptLearner"
+    (folder / "model-best.pth.tar").unlink()
+    line = refusal(capsys, *best())
+    assert f"TEST.FINAL_MODEL best_val: there is no {folder / 'model-best.pth.tar'}, the best epoch so far" in line
+    line = refusal(capsys, *best("--eval-only", "--model-dir", tmp_path / "out", folder=tmp_path / "test"))
+    assert f"{folder} has no model-best.pth.tar, the best epoch, which was to be tested" in line
+    with pytest.raises(ValueError, match="has no model-best.pth.tar"):
+        open_trained(tmp_path / "out")
+
+
+@pytest.mark.parametrize("where", ["own", "another"])
+def test_a_killed_training_does_not_go_on_without_its_best_epoch(best, tmp_path, monkeypatch, capsys, where):
+    def stop(self):
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MPL, "before_epoch", stop)
+        assert train.main(best()) == 130
+    path = tmp_path / "out" / "MultiModalPromptLearner" / "model-best.pth.tar"
+    shutil.copy(path.with_name("model.pth.tar-1"), path)  # an epoch that was not the best
+    more = () if where == "own" else ("--resume", tmp_path / "out")
+    folder = tmp_path / "out" if where == "own" else tmp_path / "second"
+    assert f"it has another epoch in {path}" in refusal(capsys, *best(*more, folder=folder))
+    path.unlink()
+    assert f"there is no {path}" in refusal(capsys, *best(*more, folder=folder))
+
+
+def test_a_training_that_went_on_from_another_ones_end_is_another(words, trained, tmp_path, capsys):
+    longer, second = ["OPTIM.MAX_EPOCH", "3"], tmp_path / "second"
+    resumed = words("--once", "--resume", trained, folder=second, options=longer)
+    assert train.main(resumed) == 0
+    began = result(second)["began_from"]
+    assert began == result(trained)["checkpoint"]["hash"]
+    assert train.main(resumed) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    line = refusal(capsys, *words("--once", folder=second, options=longer))
+    assert "is another one (it went on from the checkpoint of another training (--resume))" in line
+    line = refusal(capsys, *words(folder=second, options=longer))  # nor is it tested again as one in one go
+    assert f"{second} holds a run that began otherwise" in line
+    whole = tmp_path / "whole"
+    assert train.main(words(folder=whole, options=longer)) == 0
+    assert result(whole)["began_from"] == ""
+    line = refusal(capsys, *words("--once", "--resume", trained, folder=whole, options=longer))
+    assert f"it did not go on from the checkpoint in {trained}" in line
