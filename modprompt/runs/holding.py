@@ -82,7 +82,7 @@ def of_training(folder: PathLike) -> results.Read:
     return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
 
 
-def require_own(folder: str, trainer: str, trains: bool) -> None:
+def require_own(folder: str, trainer: str, trains: bool) -> str:
     """Refuse a folder that another run has, before anything is written there.
 
     Args:
@@ -90,18 +90,21 @@ def require_own(folder: str, trainer: str, trains: bool) -> None:
         trainer: whose run begins.
         trains: whether it trains.
 
+    Returns:
+        What there is to say of what the run writes over; mostly nothing.
+
     Raises:
         UserError: if another trainer's run is there, a training where none is to be trained, or a test where one is.
     """
     found = read(folder) if folder else None
     if found is None or found.is_free:
-        return
+        return ""
     other = bool(found.trainer) and found.trainer != trainer
     if other or (found.trained and not trains) or (trains and not found.trained and test_of(found.result)):
         run = f"{'training' if trains else 'test'} of {trainer}"
         raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {run}")
-    if trains and test_of(found.result):
-        print(f"the training's result takes the place of that of a test of {test_of(found.result)} in {folder}")
+    tested = test_of(found.result) if trains else ""
+    return f"the training's result takes the place of that of a test of {tested} in {folder}" if tested else ""
 
 
 def place_of_test(folder: str, model_dir: str, epoch: Optional[int], dataset: str, classes: str) -> str:

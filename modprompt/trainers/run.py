@@ -174,10 +174,11 @@ def _changed_ns(folder: str) -> int:
 def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
     """The run itself, its output folder being this process's; of its device the process gets back what it had."""
     trains = not (mode.eval_only or trains_nothing(cfg))
-    holding.require_own(cfg.OUTPUT_DIR, cfg.TRAINER.NAME, trains)
+    said = holding.require_own(cfg.OUTPUT_DIR, cfg.TRAINER.NAME, trains)
     with device.kept():
         device.set_up(cfg, searches=True)
         _set_up(cfg)
+        print(said, end="\n" if said else "")
         first_screen.tell(cfg, settings, trains)
         is_kept = first_screen.keep_config(cfg, begins=True)
         if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.running import state
 from modprompt.runs import folder as run_folder
 from tests.modprompt.experiments.fakes import edit, finish
@@ -73,6 +74,30 @@ def test_test_of_a_model_that_was_trained_again_is_outdated(trained, tmp_path):
     assert state.of(test, tmp_path) == state.State("waiting", "its training has made another model since")
     path.unlink()
     assert state.of(test, tmp_path).name == "finished"  # nothing contradicts it
+
+
+def test_a_model_without_a_hash_of_its_own_is_known_by_its_checkpoint(trained, tmp_path):
+    """Trainers that know nothing of this project."""
+    train, test = trained
+    mine, other = ({"name": "net/model.pth.tar-1", "hash": digit * 64} for digit in "12")
+    finish(train, tmp_path, 80.0, prompts_hash=None, checkpoint=mine)
+    path = finish(test, tmp_path, 70.0, prompts_hash=None, checkpoint=mine)
+    for result in (path, tmp_path / train.folder / "result.json"):
+        content = json.loads(result.read_text())
+        del content["prompts_hash"], content["modprompt"]
+        result.write_text(json.dumps(content))
+    assert state.of(test, tmp_path).name == "finished"
+    edit(path, checkpoint=other)
+    assert state.of(test, tmp_path) == state.State("waiting", "its training has made another model since")
+
+
+def test_a_test_or_another_beginning_is_no_training(trained, tmp_path):
+    job, _ = trained
+    path = finish(job, tmp_path, 80.0, evaluated="here epoch 1")
+    assert state.of(job, tmp_path).why == "replaced by a test of here epoch 1"
+    assert not state.is_finished(path.parent, expected(job, tmp_path), False, None)
+    finish(job, tmp_path, 80.0, began_from="ab")
+    assert state.of(job, tmp_path).why == "it went on from the checkpoint of another training (--resume)"
 
 
 def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
