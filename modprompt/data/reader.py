@@ -106,7 +106,7 @@ class FamilyDataset(DatasetBase):
             val = validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
-        if val is None:  # the test images serve as validation images too
+        if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as such, too
             train, test = subsample_classes(train, test, subsample=half)
             test = val = datums(test)
         else:

@@ -114,7 +114,7 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer)
         cfg = self.cfg
         self.put_on_clip()
         learner = self.model.prompt_learner
-        tell_of(learner)
+        tell_of(learner, self.method.draws_examples)
         view = view_of(self.method, learner)
         if cfg.MODEL.INIT_WEIGHTS:
             self.load_initial(view)
