@@ -56,17 +56,15 @@ class OnCLIP(_Trainer):
 
     def configured_optimiser(self) -> Any:
         """The optimiser that OPTIM and the method ask for, of all that is trained."""
-        # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
+        optim_cfg = self.cfg.OPTIM.clone()
+        if optim_cfg.STAGED_LR:  # it would drop parameters that stand in no child module
+            print("OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR")
+            optim_cfg.defrost()
+            optim_cfg.STAGED_LR = False
         with mistakes.of_settings("OPTIM"):
-            optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
+            optimiser = build_optimizer(self.model.prompt_parameters(), optim_cfg)
         self._set_up(optimiser)
         return optimiser
-
-    def _optim_cfg(self) -> Any:
-        optim_cfg = self.cfg.OPTIM.clone()
-        optim_cfg.defrost()
-        optim_cfg.STAGED_LR = False
-        return optim_cfg
 
     def _set_up(self, optimiser: Any) -> None:
         """Give the optimiser what the method says beside OPTIM; a line tells what it has no use for."""
