@@ -101,8 +101,8 @@ class ResumableRun(_Trainer):
                 return self._resume_model(own)
             if not other:
                 print(
-                    f"{own} has checkpoints of an unfinished training and no state to go on from exactly: it begins anew, "
-                    "and writes over them (--resume with another --output-dir goes on from its last checkpoint)"
+                    f"{own} has checkpoints of an unfinished training and no state to go on from exactly: "
+                    "it begins anew and writes over them (--resume with another --output-dir goes on from its last checkpoint)"
                 )
         if not other:
             return 0
