@@ -8,7 +8,7 @@ from typing import Sequence
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
-from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, hashes_of_seed, validation_of_seed
+from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
 from modprompt.data.images import Image, datums
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
 from modprompt.data.storage import Storage, recorded_name
@@ -16,6 +16,7 @@ from modprompt.data.subsample import subsample_classes
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
 from modprompt.storage.paths import of_user
+from modprompt.storage.text import one_line
 
 # what else there is where nothing can be chosen by
 WITHOUT_VALIDATION = (
@@ -68,6 +69,7 @@ class FamilyDataset(DatasetBase):
         few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
         own_validation: whether it has validation images of its own.
         selected_on: what a choice by validation is made on; empty if nothing chooses.
+        notes: what results say of the images that a training is on, beside its settings.
         record_files: split file and few-shot list, as {name in results: path}.
 
     Raises:
@@ -112,6 +114,10 @@ class FamilyDataset(DatasetBase):
         else:
             train, val, test = subsample_classes(train, val, test, subsample=half)
             val, test = datums(val), datums(test)
+        few = "" if cfg.TEST.get("ONLY", False) else fewer_than(cfg.DATASET.NUM_SHOTS, train)
+        self.notes = [one_line(few)] if few else []
+        for note in self.notes:
+            print(f"note: {note}")
         super().__init__(train_x=datums(train), val=val, test=test)
 
     @property

@@ -102,7 +102,7 @@ class ResumableRun(_Trainer):
             if not other:
                 print(
                     f"{own} has checkpoints of an unfinished training and no state to go on from exactly: "
-                    "it begins anew and writes over them (--resume with another --output-dir goes on from its last checkpoint)"
+                    "it begins anew and writes over them (--resume goes on from the last of them)"
                 )
         if not other:
             return 0

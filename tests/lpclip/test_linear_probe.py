@@ -233,14 +233,20 @@ def test_features_of_different_widths_are_refused(tmp_path, capsys):
     splits = write_features(tmp_path, True, "train", "val", "test")
     feat_extractor.write(tmp_path / "Own" / "test.npz", splits["test"].features[:, :4], splits["test"].labels, True, "")
     assert probe(tmp_path) == 2
-    assert "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip" in capsys.readouterr().err
+    assert (
+        "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip"
+        in capsys.readouterr().err
+    )
 
 
 def test_features_of_different_clips_or_splits_are_refused(tmp_path, capsys):
     write_features(tmp_path, True, "train", "val", "test")
     write_features(tmp_path, True, "test", made_of="CLIP 2:other, split b")
     assert probe(tmp_path) == 2
-    assert "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip" in capsys.readouterr().err
+    assert (
+        "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture
