@@ -15,7 +15,7 @@ from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.runs.checkpoint_form import CHOICE
-from modprompt.runs.images import facts_of
+from modprompt.runs.images import facts_of, shots_of
 from modprompt.runs.result import FILE_NAME, JOBS, VERSION
 from modprompt.runs.same import file_hash
 from modprompt.runs.settings import Settings, settings_hash
@@ -195,7 +195,7 @@ class ResultRecorder:
             **_of_model(self.trainer),
             "input": input_texts(cfg),
             "seed": max(cfg.SEED, -1),
-            "shots": cfg.DATASET.NUM_SHOTS if cfg.DATASET.NUM_SHOTS >= 1 else -1,
+            "shots": shots_of(cfg),
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
             **_notes(self.trainer, evaluated),
             "tested_on": "val" if by_validation else "test",
