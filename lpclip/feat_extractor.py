@@ -32,7 +32,7 @@ compat.add_to_path()
 from dassl.engine import build_trainer  # noqa: E402
 from dassl.utils import set_random_seed  # noqa: E402
 
-from modprompt.trainers import backbone, config  # noqa: E402
+from modprompt.trainers import backbone, config, kept_features  # noqa: E402
 from modprompt.trainers.feature_cache import encode  # noqa: E402
 from modprompt.trainers.run import split_of  # noqa: E402
 
@@ -96,7 +96,10 @@ def run(argv: list[str] | None = None) -> None:
         print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
         wanted = tuple(split for split in wanted if split != "val")
-    made_of = f"CLIP {trainer.backbone_fingerprint}, split {split_of(dataset)}"
+    made_of = (
+        f"CLIP {trainer.backbone_fingerprint}, split {split_of(dataset)}, {cfg.DATASET.SUBSAMPLE_CLASSES} classes, "
+        f"images {kept_features.made_by(trainer, trainer.test_loader)}"
+    )
     for split in wanted:
         images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]
         if not images:
@@ -112,7 +115,8 @@ def write(path: Path, features: np.ndarray, labels: np.ndarray, has_val: bool, m
         features: of the images.
         labels: of the images.
         has_val: whether the data set has validation images of its own.
-        made_of: the CLIP and the split, by their hashes: features of another one do not go with these.
+        made_of: what decides features and labels, by hashes: CLIP, split, which classes, how images are made and
+            encoded. Features of anything else do not go with these.
     """
     own, source = np.array(has_val), np.array(made_of)
     seal = np.array(arrays_hash(path.stem, features, labels, own, source))

@@ -192,7 +192,7 @@ def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
     made_of = {_made_of(folder / f"{name}.npz") for name in splits} - {""}
     if len(made_of) > 1 or len({split.features.shape[1] for split in splits.values()}) > 1:
         raise UserError(
-            f"the features in {folder} are of different CLIPs or splits of the data set: "
+            f"the features in {folder} are of different CLIPs, splits of the data set, classes or ways to make images: "
             "run `python -m lpclip.feat_extractor` again, without --split"
         )
     return splits

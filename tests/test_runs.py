@@ -76,8 +76,9 @@ def test_best_val_is_chosen_on_val_kept_and_deployed(mpl_flags, mpl_options, tmp
     assert 'model-best.pth.tar" (epoch = 2)' in capsys.readouterr().out
 
 
-def test_staged_rates_do_not_lose_the_prompts(mpl_flags, mpl_options, tmp_path):
+def test_staged_rates_are_told_and_do_not_lose_the_prompts(mpl_flags, mpl_options, tmp_path, capsys):
     assert train.main([*mpl_flags, *mpl_options, "OPTIM.STAGED_LR", "True", "OPTIM.WARMUP_EPOCH", "0"]) == 0
+    assert "OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR" in capsys.readouterr().out
     state = saved(tmp_path / "out")["state_dict"]
     copies = [state[f"prompt_learner.txt2img_proj.0.{layer}.weight"] for layer in (0, 1)]
     assert not torch.equal(*copies)  # they start as copies of one projection
@@ -127,7 +128,15 @@ def test_run_killed_before_its_first_state_begins_anew(mpl_flags, mpl_options, t
     assert saved(tmp_path / "out", "model.pth.tar-1")["epoch"] == 1
     capsys.readouterr()
     assert train.main([*mpl_flags, *options]) == 0
-    assert sorted({epoch for epoch, _ in losses(capsys.readouterr().out)}) == [1, 2]
+    out = capsys.readouterr().out
+    assert sorted({epoch for epoch, _ in losses(out)}) == [1, 2]
+    said, first_step = (
+        out.index(f"{tmp_path / 'out'} has checkpoints of an unfinished training"),
+        out.index("epoch [1/2]"),
+    )
+    assert said < first_step
+    assert train.main([*mpl_flags, *options]) == 0
+    assert "unfinished training" not in capsys.readouterr().out
 
 
 def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_options, tmp_path, capsys):

@@ -8,7 +8,8 @@ No file of Dassl is touched, and each mend is made only where it is needed:
 - `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
   schedule as an object. They are read by an unpickler that admits tensors, plain values and PyTorch's optimisers alone.
 - The logger closes the console when it is thrown away.
-- RAdam calls `add_` in a way that PyTorch has deprecated: where it no longer runs, PyTorch's own RAdam is used.
+- RAdam calls `add_` in a way that PyTorch has deprecated: where it no longer runs, PyTorch's own RAdam is used, with
+  its decay apart from the gradient, as Dassl's has it.
 - RandAugment and AutoAugment use `np.int`, which numpy 1.24 took away.
 - It tries for ever to read a damaged image, and has Pillow run whatever a file of any name holds: images are read
   within bounds, and one that cannot be read ends the run with a line.
@@ -100,7 +101,7 @@ def _mend_radam() -> List[str]:
     from dassl.optim import optimizer
 
     own = getattr(optimizer, "RAdam", None)
-    if own is None or own is getattr(torch.optim, "RAdam", own):
+    if own is None:
         return []
     parameter = torch.zeros(1, requires_grad=True)
     parameter.grad = torch.ones(1)
@@ -109,7 +110,7 @@ def _mend_radam() -> List[str]:
             warnings.simplefilter("ignore")
             own([parameter], lr=0.1).step()
     except TypeError:
-        optimizer.RAdam = torch.optim.RAdam
+        optimizer.RAdam = functools.partial(torch.optim.RAdam, decoupled_weight_decay=True)
         return ["OPTIM.NAME radam: PyTorch's own, since Dassl's does not run on this PyTorch"]
     return []
 

@@ -178,6 +178,19 @@ def validation_of_seed(split: Split, shots: int, seed: int) -> list[Image]:
     return sample(split.val or [], shots, rng)
 
 
+def fewer_than(shots: int, images: Sequence[Image]) -> str:
+    """Which classes have fewer training images than shots, in words; empty if none has."""
+    counts = Counter(image.label for image in images)
+    few = [label for label, count in counts.items() if count < shots]
+    if not few:
+        return ""
+    least = min(few, key=lambda label: counts[label])
+    name = next(image.classname for image in images if image.label == least)
+    if len(few) == 1:
+        return f"class {name} has {counts[least]} of {shots} images"
+    return f"{len(few)} of {len(counts)} classes have fewer than {shots} images (class {name} has {counts[least]})"
+
+
 def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache, key: str = "") -> FewShot:
     """The few-shot lists of a seed: from the cache, else drawn (train first, then val) and cached.
 

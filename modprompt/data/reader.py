@@ -8,7 +8,7 @@ from typing import Sequence
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
-from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, hashes_of_seed, validation_of_seed
+from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
 from modprompt.data.images import Image, datums
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
 from modprompt.data.storage import Storage, recorded_name
@@ -16,6 +16,7 @@ from modprompt.data.subsample import subsample_classes
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
 from modprompt.storage.paths import of_user
+from modprompt.storage.text import one_line
 
 # what else there is where nothing can be chosen by
 WITHOUT_VALIDATION = (
@@ -68,6 +69,7 @@ class FamilyDataset(DatasetBase):
         few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
         own_validation: whether it has validation images of its own.
         selected_on: what a choice by validation is made on; empty if nothing chooses.
+        notes: what results say of the images that a training is on, beside its settings.
         record_files: split file and few-shot list, as {name in results: path}.
 
     Raises:
@@ -106,12 +108,16 @@ class FamilyDataset(DatasetBase):
             val = validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
-        if val is None:  # the test images serve as validation images too
+        if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as such, too
             train, test = subsample_classes(train, test, subsample=half)
             test = val = datums(test)
         else:
             train, val, test = subsample_classes(train, val, test, subsample=half)
             val, test = datums(val), datums(test)
+        few = "" if cfg.TEST.get("ONLY", False) else fewer_than(cfg.DATASET.NUM_SHOTS, train)
+        self.notes = [one_line(few)] if few else []
+        for note in self.notes:
+            print(f"note: {note}")
         super().__init__(train_x=datums(train), val=val, test=test)
 
     @property

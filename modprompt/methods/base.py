@@ -59,6 +59,7 @@ class Method(Configured):
     prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
     learner_of: ClassVar[str] = ""  # the method whose checkpoints it reads, if that is another
     log_accuracy: ClassVar[bool] = False  # whether its trainer's log has the accuracy of each batch
+    draws_examples: ClassVar[bool] = False  # whether its trainer's log has prompts of ten classes, drawn at random
     always_searches: ClassVar[bool] = False  # whether it is a search by itself
     not_searched: ClassVar[str] = ""  # why a search for its schedule means nothing
     second_node: ClassVar[Optional[Type[SecondNode]]] = None  # settings of its in another node

@@ -55,10 +55,19 @@ class PromptedModel(OnSharedClip):
         """Logits and features of images (B, 3, H, W).
 
         Raises:
-            UserError: if the CLIP was cast behind this model's back, or the images have another shape.
+            UserError: if the CLIP was cast behind this model's back, or the images have another shape or type.
         """
         self.require_images(image)
         return super().output(image)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W), not normalised; with the vision prompts, if the learner has any.
+
+        Raises:
+            UserError: as `output`.
+        """
+        self.require_images(image)
+        return super().encode_image(image)
 
     def require_images(self, image: Tensor) -> None:
         """Raise UserError unless images (B, 3, H, W) can be run: as `output`."""
@@ -69,6 +78,10 @@ class PromptedModel(OnSharedClip):
             raise UserError(f"images must be a batch (B, 3, H, W), got {tuple(image.shape)}")
         if sides != (size, size):
             raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP takes {size} x {size}")
+        if not image.is_floating_point():
+            raise UserError(
+                f"images are {image.dtype} and not normalised floats: give what the CLIP's preprocess makes of an image"
+            )
         if visual.training and not hasattr(visual, "transformer"):
             raise UserError(
                 f"{called(self.clip_model)} is a ResNet in training mode, whose features depend on the batch: call "

@@ -18,6 +18,7 @@ class MPL(Coupled, Regularised):
     """MPL: text prompts per layer; vision prompts projected from them, added, removed and carried."""
 
     node = "TRAINER.MPL"
+    draws_examples = True
 
     n_add_op: int = setting(
         2, "projections appended on the vision side per deep layer, N_CTX tokens each", least=1, most=MOST_TOKENS

@@ -59,7 +59,26 @@ def expanded(settings: Settings, planned: bool = False) -> Settings:
             "DPL has the switch ALPHAS_SWAPPED True",
             stacklevel=2,
         )
+    if not planned:
+        _warn_of_new_classes(settings)
     return read
+
+
+def _warn_of_new_classes(settings: Settings) -> None:
+    """Warn of schedules that a search has found on classes which a run on half of them takes as the others."""
+    name, half = (
+        as_text(settings[key].value) if key in settings else "" for key in ("DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES")
+    )
+    for path in dict.fromkeys(file_of(key, settings[key].value) for key in settings):
+        if not path or path.endswith((".npy", ".npz")) or half not in ("base", "new"):
+            continue
+        dataset, classes = schedule_file.searched_on(of_user(path).absolute())
+        if dataset == name and classes not in ("", "base", half):
+            warnings.warn(
+                f"{path}: this schedule was searched on {classes} classes of {name}, this run is on {half} ones: "
+                "it has seen validation images of new classes, so numbers on these are not those of base to new",
+                stacklevel=3,
+            )
 
 
 def may_name_a_file(setting: Tuple[str, Any]) -> bool:

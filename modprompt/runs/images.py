@@ -215,6 +215,11 @@ def _once(dataset: Any, cfg: Any, *names: str) -> str:
     return kept[names]
 
 
+def shots_of(cfg: Any) -> int:
+    """How many training images of each class DATASET.NUM_SHOTS asks for; -1 for all, as any number below 1."""
+    return int(cfg.DATASET.NUM_SHOTS) if cfg.DATASET.NUM_SHOTS >= 1 else -1
+
+
 def facts_of(dataset: Any, cfg: Any) -> Dict[str, Any]:
     """What result.json says of the images: split, few-shot list, hash of all images, by which anything was chosen.
 

@@ -43,6 +43,7 @@ _PARTS: Dict[str, Form] = {
     **dict.fromkeys(("elapsed_s", "training_s", "testing_s", "peak_gib"), _amount),
     "halves": _record(base=_half, new=_half, h_pct=_percentage),
     "class_bound": flag,
+    "notes": rows(_text),
     **dict.fromkeys(("settings", "files", "few_shot", "checkpoint", "input", "sources", "versions"), _texts),
     **dict.fromkeys(("schedules", "places", "test_files"), _texts),
     "split": either(_text, _texts),  # a text in results of the first version

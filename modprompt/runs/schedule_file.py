@@ -69,9 +69,28 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
         FileNotFoundError: if there is no such file.
         UserError: if it is damaged, was changed, or is no such file.
     """
+    try:
+        return _sides_in(_content_of(path))
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error})") from None
+
+
+def searched_on(path: PathLike) -> Tuple[str, str]:
+    """On which data set and classes ("all", "base", "new") a schedule.json was found; empty where it does not say.
+
+    Raises:
+        FileNotFoundError, UserError: as read.
+    """
+    search = _content_of(path).get("search")
+    said = search if isinstance(search, dict) else {}
+    return str(said.get("dataset") or ""), str(said.get("classes") or "")
+
+
+def _content_of(path: PathLike) -> Dict[str, Any]:
+    """What the file holds, its hash and version looked at."""
     text = read_text(path, _MOST_BYTES)
     try:
-        content = json_text.parse(text, finite=True)
+        content: Any = json_text.parse(text, finite=True)
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
             raise Refused("it holds no sides")
     except ValueError as error:  # Refused is one
@@ -82,10 +101,7 @@ def read(path: PathLike) -> Dict[str, SideOfSearch]:
         )
     if content[KEY].get("version") != VERSION:
         raise UserError(f"{path} has version {str(content[KEY].get('version'))[:20]}, this program reads {VERSION}")
-    try:
-        return _sides_in(content)
-    except Refused as error:
-        raise UserError(f"{path} is damaged ({error})") from None
+    return content
 
 
 def _as_json(side: SideOfSearch) -> Dict[str, Any]:

@@ -24,7 +24,6 @@ from modprompt.trainers.feature_cache import FeatureBatches, encode
 from modprompt.trainers.head_choice import HeadChoice
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.tensor_forms import tensors_like
-from modprompt.training.lr_schedule import build_lr_scheduler
 
 VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buffers that the head keeps
 
@@ -41,8 +40,6 @@ class HeadTrainer(HeadChoice, PromptTrainer):
     def check_cfg(self, cfg: Any) -> None:
         """Complain about settings before any work is done."""
         super().check_cfg(cfg)
-        if cfg.DATASET.NUM_SHOTS == 0 and not cfg.TEST.get("ONLY", False):
-            raise UserError("DATASET.NUM_SHOTS 0: a head is made of training images; give 1 or more, or -1 for all")
         if cfg.MODEL.get("COMPILE", "") == "graph":
             raise UserError("MODEL.COMPILE graph: the steps of a head are too short to be recorded; leave it out")
 
@@ -130,7 +127,7 @@ class HeadTrainer(HeadChoice, PromptTrainer):
         self.each_step = rates is not None
         if rates is None:
             self.optim = self.configured_optimiser()
-            self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+            self.sched = self.configured_schedule(self.optim)
         else:
             self.optim, self.sched = rates
         self._optims[self.checkpoint_name], self._scheds[self.checkpoint_name] = self.optim, self.sched

@@ -1,6 +1,6 @@
 """A method on the CLIP of a run, computed as its settings ask, and the optimiser of what it learns."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Sequence
 
 import torch
 from dassl.optim import build_optimizer
@@ -12,6 +12,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import device, mistakes, text_chunk
+from modprompt.training.lr_schedule import build_lr_scheduler
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
@@ -24,6 +25,7 @@ class OnCLIP(_Trainer):
 
     method: Method
     model: PromptedModel
+    notes: Sequence[str] = ()  # what a result says of the training, beside its settings
 
     def put_on_clip(self) -> None:
         """Load CLIP and put the method on it, computed as PREC has it."""
@@ -56,17 +58,25 @@ class OnCLIP(_Trainer):
 
     def configured_optimiser(self) -> Any:
         """The optimiser that OPTIM and the method ask for, of all that is trained."""
-        # the parameters themselves: OPTIM.STAGED_LR would drop those that stand in no child module
+        optim_cfg = self.cfg.OPTIM.clone()
+        if optim_cfg.STAGED_LR:  # it would drop parameters that stand in no child module
+            print("OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR")
+            optim_cfg.defrost()
+            optim_cfg.STAGED_LR = False
         with mistakes.of_settings("OPTIM"):
-            optimiser = build_optimizer(self.model.prompt_parameters(), self._optim_cfg())
+            optimiser = build_optimizer(self.model.prompt_parameters(), optim_cfg)
         self._set_up(optimiser)
         return optimiser
 
-    def _optim_cfg(self) -> Any:
-        optim_cfg = self.cfg.OPTIM.clone()
-        optim_cfg.defrost()
-        optim_cfg.STAGED_LR = False
-        return optim_cfg
+    def configured_schedule(self, optimiser: Any) -> Any:
+        """The rates that OPTIM asks for, by epoch; a run that ends within the warm-up says so."""
+        optim, epochs = self.cfg.OPTIM, self.max_epoch
+        if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.get("ONLY", False):
+            constant = optim.WARMUP_TYPE == "constant"
+            rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
+            self.notes = [f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"]
+            print(f"note: {self.notes[0]} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH})")
+        return build_lr_scheduler(optimiser, optim)
 
     def _set_up(self, optimiser: Any) -> None:
         """Give the optimiser what the method says beside OPTIM; a line tells what it has no use for."""

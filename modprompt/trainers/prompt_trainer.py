@@ -29,7 +29,6 @@ from modprompt.trainers.second_node import require_stood_in
 from modprompt.trainers.telling import tell_of
 from modprompt.training.fused import fused
 from modprompt.training.graph import GraphStep
-from modprompt.training.lr_schedule import build_lr_scheduler
 from modprompt.training.step import Step
 from modprompt.training.unread import Number, Place, settled
 
@@ -114,14 +113,14 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer)
         cfg = self.cfg
         self.put_on_clip()
         learner = self.model.prompt_learner
-        tell_of(learner)
+        tell_of(learner, self.method.draws_examples)
         view = view_of(self.method, learner)
         if cfg.MODEL.INIT_WEIGHTS:
             self.load_initial(view)
         optimiser = self.configured_optimiser()
         self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
         self.optim = optimiser if self.scaler is None else fused(optimiser)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.sched = self.configured_schedule(self.optim)
         self.register_model(self.checkpoint_name, view, self.optim, self.sched)
         self.start_search()
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 import dassl
 import torch
@@ -16,7 +16,7 @@ from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import folder as run_folder
 from modprompt.runs import holding
 from modprompt.runs.checkpoint_form import CHOICE
-from modprompt.runs.images import facts_of
+from modprompt.runs.images import facts_of, shots_of
 from modprompt.runs.result import FILE_NAME, JOBS, VERSION
 from modprompt.runs.same import file_hash
 from modprompt.runs.settings import Settings, settings_hash
@@ -112,6 +112,12 @@ def _of_search(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
     return {"search": {**found, "mixture_pct": float(results["accuracy"])}} if found else {}
 
 
+def _notes(trainer: Any, evaluated: str) -> Dict[str, List[str]]:
+    """What the log has told of a training, beside its settings; nothing of a model that another run has trained."""
+    said = [*getattr(trainer.dm.dataset, "notes", ()), *getattr(trainer, "notes", ())]
+    return {"notes": said} if said and not evaluated else {}
+
+
 def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
     """What a head's run says of what it chose, or that of the run that made it; nothing of other trainers."""
     if not hasattr(trainer, "chosen"):
@@ -201,9 +207,10 @@ class ResultRecorder:
             "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
             **_of_model(self.trainer),
             "input": input_texts(cfg),
-            "seed": cfg.SEED,
-            "shots": cfg.DATASET.NUM_SHOTS,
+            "seed": max(cfg.SEED, -1),
+            "shots": shots_of(cfg),
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+            **_notes(self.trainer, evaluated),
             "tested_on": "val" if by_validation else "test",
             **_facts(dataset, cfg, model_dir),
             **_of_choice(self.trainer, model_dir),

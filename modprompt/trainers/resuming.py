@@ -101,9 +101,15 @@ class ResumableRun(_Trainer):
         for directory in (own, other):
             if directory and training_state.exists(directory):
                 return self._resume_state(directory)
-        if has_checkpoint(own, self._models) and self._finished(own):
-            self._require_best(own)
-            return self._resume_model(own)
+        if has_checkpoint(own, self._models):
+            if self._finished(own):
+                self._require_best(own)
+                return self._resume_model(own)
+            if not other:
+                print(
+                    f"{own} has checkpoints of an unfinished training and no state to go on from exactly: "
+                    "it begins anew and writes over them (--resume goes on from the last of them)"
+                )
         if not other:
             return 0
         if not has_checkpoint(other, self._models):

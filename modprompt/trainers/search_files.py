@@ -10,6 +10,7 @@ from modprompt.engine.space import ALL, Option
 from modprompt.errors import UserError
 from modprompt.learners.searching import Found, SearchLearner
 from modprompt.runs import alphas, schedule_file
+from modprompt.runs.images import shots_of
 from modprompt.runs.schedule_file import SideOfSearch
 from modprompt.storage.pictures import can_draw
 
@@ -75,6 +76,8 @@ def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], va
     search = {
         "trainer": cfg.TRAINER.NAME,
         "dataset": cfg.DATASET.NAME,
+        "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+        "shots": shots_of(cfg),
         "seed": cfg.SEED,
         "epochs": cfg.OPTIM.MAX_EPOCH,
         "validation": validation,

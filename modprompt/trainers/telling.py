@@ -1,15 +1,24 @@
 """What a run's log says of a learner before its first step."""
 
+import random
+
 from dassl.utils import count_num_param
 
 from modprompt.learners.base import Learner
 from modprompt.learners.described import MODES
 
 
-def tell_of(learner: Learner) -> None:
-    """Print what the context starts from, what describes the classes, the schedules, how much is trained."""
+def tell_of(learner: Learner, draws_examples: bool = False) -> None:
+    """Print what the context starts from, what describes the classes, the schedules, how much is trained.
+
+    With `draws_examples` prompts of ten classes at most, too, by Python's generator: the reference of MPL draws them
+    here, and what a training draws behind that (noise, translations) hangs on it.
+    """
     ensemble = f", the mean of {len(learner.averaged)} templates" if learner.averaged else ""
     print(f'Initial context: "{learner.prefix}"{ensemble}')
+    if draws_examples:
+        prompts = learner.prompt_text.texts
+        print(f"Example prompts: {random.sample(prompts, min(10, len(prompts)))}")
     described, pooling = learner.described, learner.pooling
     if described is not None and pooling is not None:
         prompts, classes = len(learner.prompt_text.texts), len(pooling.shares)

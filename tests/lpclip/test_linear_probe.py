@@ -1,5 +1,4 @@
 import json
-import re
 
 import numpy as np
 import pytest
@@ -234,31 +233,58 @@ def test_features_of_different_widths_are_refused(tmp_path, capsys):
     splits = write_features(tmp_path, True, "train", "val", "test")
     feat_extractor.write(tmp_path / "Own" / "test.npz", splits["test"].features[:, :4], splits["test"].labels, True, "")
     assert probe(tmp_path) == 2
-    assert "are of different CLIPs or splits of the data set: run `python -m lpclip" in capsys.readouterr().err
+    assert (
+        "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip"
+        in capsys.readouterr().err
+    )
 
 
 def test_features_of_different_clips_or_splits_are_refused(tmp_path, capsys):
     write_features(tmp_path, True, "train", "val", "test")
     write_features(tmp_path, True, "test", made_of="CLIP 2:other, split b")
     assert probe(tmp_path) == 2
-    assert "are of different CLIPs or splits of the data set: run `python -m lpclip" in capsys.readouterr().err
+    assert (
+        "are of different CLIPs, splits of the data set, classes or ways to make images: run `python -m lpclip"
+        in capsys.readouterr().err
+    )
 
 
-def test_extractor_says_what_features_are_made_of(features):
-    (made_of,) = {str(np.load(features / "Digits" / f"{name}.npz")["made_of"]) for name in ("train", "val", "test")}
-    assert re.fullmatch("CLIP 2:[0-9a-f]{24}, split [0-9a-f]{64}", made_of)
-
-
-def test_extractor_writes_no_validation_features_of_test_images(tmp_path, capsys):
+@pytest.fixture
+def own(tmp_path):
+    """Flags of the extractor on a small tree of four classes."""
     for part, size in (("train", 4), ("test", 2)):
-        trees.pictures(tmp_path / "data" / part, {"a": size, "b": size})
-    (tmp_path / "out" / "ImageFolder").mkdir(parents=True)
-    (tmp_path / "out" / "ImageFolder" / "val.npz").write_bytes(b"of an earlier version")
+        trees.pictures(tmp_path / "data" / part, dict.fromkeys("abcd", size))
     flags = ["--output-dir", str(tmp_path / "out"), "--root", str(tmp_path / "data")]
     flags += ["--config-file", str(ROOT / "configs/trainers/CoOp/glyph.yaml")]
-    flags += ["--dataset-config-file", str(ROOT / "configs/datasets/image_folder.yaml")]
-    assert report(feat_extractor.run, flags) == 0
+    return [*flags, "--dataset-config-file", str(ROOT / "configs/datasets/image_folder.yaml")]
+
+
+@pytest.mark.filterwarnings("ignore:images are not made as", "ignore:INPUT.TRANSFORMS has no 'normalize'")
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("INPUT.PIXEL_MEAN", "[0,0,0]"),
+        ("INPUT.TRANSFORMS", "['random_flip']"),  # without normalize
+        ("DATASET.SUBSAMPLE_CLASSES", "new"),
+        ("--split", "test"),
+    ],
+)
+def test_features_of_other_images_or_classes_do_not_go_together(own, other, tmp_path, capsys):
+    half = ("DATASET.SUBSAMPLE_CLASSES", "base")
+    probed = ["--dataset", "ImageFolder", "--feature_dir", str(tmp_path / "out"), "--num_run", "1", "--shots", "1"]
+    assert report(feat_extractor.run, [*own, *half]) == 0
+    same = other[0] == "--split"
+    assert report(feat_extractor.run, [*own, "--split", "test", *half, *(() if same else other)]) == 0
+    capsys.readouterr()
+    assert report(linear_probe.run, probed) == (0 if same else 2)
+    assert same or "classes or ways to make images: run `python -m lpclip" in capsys.readouterr().err
+
+
+def test_extractor_writes_no_validation_features_of_test_images(own, tmp_path, capsys):
+    (tmp_path / "out" / "ImageFolder").mkdir(parents=True)
+    (tmp_path / "out" / "ImageFolder" / "val.npz").write_bytes(b"of an earlier version")
+    assert report(feat_extractor.run, own) == 0
     assert "ImageFolder has no validation images of its own" in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "out" / "ImageFolder").iterdir()) == ["test.npz", "train.npz"]
-    assert report(feat_extractor.run, [*flags, "DATASET.VAL_FROM_TEST", "True"]) == 0
+    assert report(feat_extractor.run, [*own, "DATASET.VAL_FROM_TEST", "True"]) == 0
     assert (tmp_path / "out" / "ImageFolder" / "val.npz").is_file()

@@ -83,7 +83,9 @@ def test_radam_that_does_not_run_is_replaced(monkeypatch):
 
     monkeypatch.setattr(dassl.optim.optimizer, "RAdam", Old, raising=False)
     assert len(mends._mend_radam()) == 1
-    assert dassl.optim.optimizer.RAdam is torch.optim.RAdam
+    made = dassl.optim.optimizer.RAdam([torch.zeros(1, requires_grad=True)])
+    assert isinstance(made, torch.optim.RAdam)
+    assert made.defaults["decoupled_weight_decay"]  # as Dassl's
 
 
 def test_one_importer_sees_another_name_and_nobody_else():

@@ -57,6 +57,16 @@ def test_every_optimiser_moves_a_parameter(kind):
     assert not torch.equal(before, layer.weight)
 
 
+def test_decay_of_radam_stands_apart_from_the_gradient():
+    optim_cfg, parameter = get_cfg_default().OPTIM, torch.nn.Parameter(torch.ones(2))
+    optim_cfg.NAME, optim_cfg.LR, optim_cfg.WEIGHT_DECAY = "radam", 0.5, 0.1
+    optimiser = build_optimizer([parameter], optim_cfg)
+    for _ in range(7):  # the first five without a second moment
+        parameter.grad = torch.zeros(2)
+        optimiser.step()
+    assert torch.allclose(parameter, torch.full((2,), 0.95**7))
+
+
 def test_staged_rates_give_new_layers_the_full_rate():
     optim_cfg = get_cfg_default().OPTIM
     optim_cfg.STAGED_LR, optim_cfg.NEW_LAYERS, optim_cfg.LR = True, ["head"], 1.0

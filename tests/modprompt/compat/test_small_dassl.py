@@ -12,6 +12,7 @@ from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
+from dassl.optim import build_optimizer
 from dassl.utils import (
     AverageMeter,
     MetricMeter,
@@ -27,6 +28,7 @@ from dassl.utils import (
     setup_logger,
 )
 from PIL import Image
+from torchvision.transforms.functional import to_tensor
 
 pytestmark = pytest.mark.skipif(
     not str(__import__("dassl").__file__).endswith("stand_in/dassl/__init__.py"), reason="the real Dassl is installed"
@@ -161,6 +163,31 @@ def test_rarer_transforms_give_an_image_of_the_size(name):
         out = build_transform(small_cfg(), choices=(name,))(image)
         assert out.shape == (3, 16, 16)
         assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bicubic"])
+def test_translation_is_bilinear_whatever_is_asked_for(interpolation):
+    image = Image.fromarray(np.random.RandomState(1).randint(0, 256, (16, 16, 3), dtype=np.uint8))
+    enlarged = to_tensor(image.resize((18, 18), Image.BILINEAR))
+    windows = [enlarged[:, top : top + 16, left : left + 16] for top in range(3) for left in range(3)]
+    transform = build_transform(small_cfg(INPUT__INTERPOLATION=interpolation), choices=("random_translation",))
+    set_random_seed(1)
+    found = [out for out in (transform(image) for _ in range(8)) if not torch.equal(out, to_tensor(image))]
+    assert found
+    assert all(any(torch.equal(out, window) for window in windows) for out in found)
+
+
+def test_radam_with_a_decay_is_refused_where_pytorch_adds_it_to_the_gradient(monkeypatch):
+    class Old(torch.optim.SGD):
+        def __init__(self, params, lr, weight_decay, betas):
+            super().__init__(params, lr, weight_decay=weight_decay)
+
+    monkeypatch.setattr(torch.optim, "RAdam", Old)
+    parameter = torch.nn.Parameter(torch.ones(1))
+    asked = small_cfg(OPTIM__NAME="radam", OPTIM__WEIGHT_DECAY=0.0).OPTIM
+    assert isinstance(build_optimizer([parameter], asked), Old)
+    with pytest.raises(ValueError, match="newer PyTorch"):
+        build_optimizer([parameter], small_cfg(OPTIM__NAME="radam", OPTIM__WEIGHT_DECAY=0.1).OPTIM)
 
 
 def test_unknown_or_missing_transforms_are_named():

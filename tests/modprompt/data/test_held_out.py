@@ -90,6 +90,19 @@ def test_familys_way_is_a_setting(imagenet):
     assert dataset.selected_on == "test"
 
 
+@pytest.mark.parametrize("final", ["best_val", "last_step"])
+def test_familys_way_is_one_for_a_split_with_an_empty_list_too(tmp_path, final):
+    trees.eurosat(tmp_path)
+    read(tmp_path, "EuroSAT")
+    path = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
+    split = json.loads(path.read_text())
+    path.write_text(json.dumps({"train": split["train"], "val": [], "test": split["test"]}))
+    dataset = read(tmp_path, "EuroSAT", final=final, val_from_test=True)
+    assert dataset.val is dataset.test
+    assert dataset.selected_on == ("test" if final == "best_val" else "")
+    assert not read(tmp_path, "EuroSAT", final="last_step").val
+
+
 def test_variants_have_nothing_to_choose_by(tmp_path):
     trees.imagenet_a(tmp_path)
     assert read(tmp_path, "ImageNetA", final="last_step").val is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modprompt.data.fewshot import FewShotCache, few_shot, sample
+from modprompt.data.fewshot import FewShotCache, few_shot, fewer_than, sample
 from modprompt.data.images import Image
 from modprompt.data.splits import read_split, split_folders, write_split
 from modprompt.data.subsample import subsample_classes
@@ -33,6 +33,14 @@ def test_few_shot_golden_vectors(seed, shots):
     train, val = sample(TRAIN, shots), sample(VAL, min(shots, 4))
     ids = tuple(" ".join(str(item.id) for item in items) for items in (train, val))
     assert ids == GOLDEN[seed, shots]
+
+
+def test_classes_with_fewer_images_than_shots_are_named_or_counted():
+    images = [Image("", label, ("zero", "one", "two")[label]) for label in [2, 0, 1, 2, 0, 2]]  # 2, 1 and 3 images
+    assert fewer_than(2, images) == "class one has 1 of 2 images"
+    assert fewer_than(4, images) == "3 of 3 classes have fewer than 4 images (class one has 1)"
+    assert not any(fewer_than(shots, images) for shots in (-1, 0, 1))
+    assert not fewer_than(4, [])
 
 
 def test_training_images_are_drawn_before_validation_images(tmp_path):

@@ -355,6 +355,14 @@ def test_what_is_no_batch_of_images_is_refused(clip_model, shape):
         on(modprompt.MPL, clip_model)(torch.randn(shape))
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64])
+def test_images_that_nobody_has_normalised_are_refused(clip_model, kind):
+    model, images = on(modprompt.MPL, clip_model), torch.ones(2, 3, 32, 32, dtype=kind)
+    for use in (model, model.encode_image):
+        with pytest.raises(modprompt.UserError, match=f"images are {kind} and not normalised floats"):
+            use(images)
+
+
 @pytest.mark.parametrize("epochs", [-1, 2.5, "2"])
 def test_number_of_epochs_that_is_none_is_refused(clip_model, epochs):
     with pytest.raises(modprompt.UserError, match="epochs must be a whole number from 0 up, got"):

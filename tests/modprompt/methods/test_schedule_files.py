@@ -57,6 +57,35 @@ def lengths_file(name="alpha_e2.npz", text=(1, 0), vision=(2, 2, 0)):
     return name
 
 
+@pytest.mark.parametrize(
+    ("searched", "half", "warns"),
+    [
+        ("all", "base", True),
+        ("all", "new", True),  # a test of what was trained so
+        ("new", "base", True),
+        ("all", "all", False),
+        ("base", "base", False),
+        ("base", "new", False),
+        (None, "base", False),  # of an earlier version
+        (7, "all", False),
+    ],
+)
+def test_schedule_that_has_seen_new_classes_is_warned_of(searched, half, warns):
+    said = {"dataset": "EuroSAT", **({} if searched is None else {"classes": searched})}
+    schedule_file.write("schedule.json", {"text": TEXT, "vision": VISION}, said)
+    words = [MPL + "SCHEDULE_TEXT", "@schedule.json", "DATASET.SUBSAMPLE_CLASSES", half]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        expanded(option(*words, "DATASET.NAME", "EuroSAT"))
+        expanded(option(*words, "DATASET.NAME", "Food101"))  # whose images it has not seen
+        expanded(option(*words, "DATASET.NAME", "EuroSAT"), planned=True)
+    assert len(caught) == warns
+    assert all(
+        f"schedule.json: this schedule was searched on {searched} classes of EuroSAT" in str(one.message)
+        for one in caught
+    )
+
+
 def test_pairs_of_the_side_stand_in_place_of_the_file_and_what_goes_with_them_beside():
     found = expanded(option("TRAINER.IVLP.SCHEDULE_VISION", "@schedule.json", "OPTIM.LR", 1))
     assert values(found) == {

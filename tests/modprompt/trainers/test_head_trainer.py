@@ -214,7 +214,6 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
 @pytest.mark.parametrize(
     ("trainer", "more", "said"),
     [
-        ("TipAdapter", ("DATASET.NUM_SHOTS", "0"), "DATASET.NUM_SHOTS 0: a head is made of training images"),
         ("TaskRes", ("MODEL.COMPILE", "graph"), "MODEL.COMPILE graph: the steps of a head are too short"),
         ("TipAdapter", (TIP + "SEARCH_SCALE", "[7]"), "TRAINER.TIPADAPTER.SEARCH_SCALE must be two numbers above 0.1"),
         ("TipAdapter", (TIP + "SEARCH_STEP", "[3, 0.5]"), "SEARCH_STEP must be two whole numbers from 1 up"),
@@ -222,7 +221,7 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
         ("TaskRes", ("TRAINER.TaskRes.ENHANCED_BASE", "/nowhere.pt"), "ENHANCED_BASE: /nowhere.pt is no enhanced base"),
         ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON means nothing for TaskRes: a head has no schedule"),
     ],
-    ids=["shots", "graph", "scale", "step", "ratio", "base", "search"],
+    ids=["graph", "scale", "step", "ratio", "base", "search"],
 )
 def test_bad_input_is_one_line(trainer, more, said, command, capsys):
     words = command(trainer)

@@ -171,10 +171,3 @@ def test_init_is_read_by_its_words(init, head):
     method = modprompt.ADAPTER(init=init, constraint="none")
     assert type(method.head(["a", "b"], 8)).__name__ == head
     assert (method.grid() is not None) == ("grid_search" in init)
-
-
-@pytest.mark.parametrize("trainer", ["LPPlusPlus", "ADAPTER"])
-def test_no_shots_is_one_line(run, capsys, trainer):
-    words = run(trainer, "out")
-    words[words.index("DATASET.NUM_SHOTS") + 1] = "0"
-    assert "DATASET.NUM_SHOTS 0: a head is made of training images" in refusal(capsys, *words)

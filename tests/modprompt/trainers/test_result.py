@@ -23,6 +23,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
     assert train.main([*mpl_flags, *mpl_options]) == 0
     found = result(tmp_path / "out")
     assert (found["trainer"], found["dataset"], found["seed"], found["shots"]) == ("MPL", "EuroSAT", 1, 4)
+    assert "notes" not in found  # there is nothing to say beside its settings
     assert (found["classes"], found["tested_on"], found["images"], found["evaluated"]) == ("base", "test", 20, "")
     assert found["correct"] == pytest.approx(found["accuracy_pct"] * 20 / 100)
     assert 0 <= found["macro_f1_pct"] <= 100
@@ -42,6 +43,43 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
     config = mpl_flags[mpl_flags.index("--config-file") + 1]
     assert sources == {"SEED": "flag --seed", "OPTIM.LR": f"file {config}", "DATASET.NUM_SHOTS": "option"}
     assert not {"DATASET.ROOT", "OUTPUT_DIR", "MODEL.BACKBONE.PATH"} & set(found["settings"])
+
+
+@pytest.mark.parametrize(
+    ("more", "facts", "told"),
+    [
+        (("SEED", -2), {"seed": -1}, "seed none (numbers will differ from run to run)"),
+        (("DATASET.NUM_SHOTS", 0), {"shots": -1}, "all training images"),
+        (
+            ("DATASET.NUM_SHOTS", 16),
+            {"shots": 16, "notes": ["5 of 5 classes have fewer than 16 images (class Annual Crop Land has 6)"]},
+            "note: 5 of 5 classes have fewer than 16 images",
+        ),
+        (
+            ("OPTIM.WARMUP_EPOCH", 2),
+            {"notes": ["all 2 epochs are warm-up at 1e-05"]},
+            "note: all 2 epochs are warm-up at 1e-05 (OPTIM.WARMUP_EPOCH 2)",
+        ),
+        (
+            ("OPTIM.WARMUP_EPOCH", 3, "OPTIM.WARMUP_TYPE", "linear", "OPTIM.MAX_EPOCH", 1),
+            {"notes": ["the one epoch is warm-up from 1e-05 up"]},
+            "note: the one epoch is warm-up",
+        ),
+    ],
+    ids=["no seed", "no shots", "fewer images than shots", "warm-up", "linear warm-up"],
+)
+def test_what_a_training_was_without_is_told_and_recorded(more, facts, told, command, tmp_path, capsys):
+    words = command(METHODS["mpl"], *more)
+    if "SEED" in more:
+        del words[words.index("--seed") : words.index("--seed") + 2]
+    assert train.main(words) == 0
+    out, found = capsys.readouterr().out, result(tmp_path / "out")
+    assert told in out
+    assert {key: found[key] for key in facts} == facts
+    tested = to([*words[:2], "--eval-only", "--model-dir", str(tmp_path / "out"), *words[2:]], tmp_path / "tested")
+    assert train.main(tested) == 0
+    assert "note: " not in capsys.readouterr().out  # nothing is trained
+    assert "notes" not in result(tmp_path / "tested")
 
 
 def test_hash_of_the_settings_is_that_of_what_was_asked_not_of_how(mpl_flags, mpl_options, tmp_path):

@@ -153,6 +153,7 @@ def test_a_search_says_what_it_found_and_what_it_saw(command, tmp_path, capsys):
     assert result["search"]["mixture_pct"] == result["accuracy_pct"]
     assert 0 <= result["search"]["path_pct"] <= 100
     assert result["selected_on"] == result["search"]["validation"] == "validation"
+    assert schedule_file.searched_on(tmp_path / "out" / "schedule.json") == ("EuroSAT", "base")
     assert "loss_val" in out
     assert "loss_train" in out
     for side in ("text", "vision"):

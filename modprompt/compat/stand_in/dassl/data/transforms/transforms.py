@@ -36,18 +36,20 @@ AVAI_CHOICES = [*_CHOICES, *_POLICIES]  # as Dassl's is called
 
 
 class RandomTranslation:
-    """Half of the time: enlarge by an eighth and cut a random window of the target size; otherwise resize."""
+    """Half of the time: enlarge by an eighth and cut a random window of the target size; otherwise resize.
 
-    def __init__(self, size, interpolation):
+    Bilinear, whatever INPUT.INTERPOLATION says: Dassl does not hand that on.
+    """
+
+    def __init__(self, size):
         self.size = size
-        self.interpolation = interpolation
 
     def __call__(self, image):
         height, width = self.size
         if random.uniform(0, 1) > 0.5:
-            return TF.resize(image, [height, width], self.interpolation)
+            return TF.resize(image, [height, width])
         tall, wide = round(height * 1.125), round(width * 1.125)
-        image = TF.resize(image, [tall, wide], self.interpolation)
+        image = TF.resize(image, [tall, wide])
         left = round(random.uniform(0, wide - width))
         top = round(random.uniform(0, tall - height))
         return TF.crop(image, top, left, height, width)
@@ -103,7 +105,7 @@ def _training(cfg):
     if "random_crop" not in asked and "random_resized_crop" not in asked:
         steps.append(T.Resize(size, interpolation=mode))
     available = {
-        "random_translation": lambda: RandomTranslation(size, mode),
+        "random_translation": lambda: RandomTranslation(size),
         "random_crop": lambda: T.RandomCrop(size, padding=cfg.INPUT.CROP_PADDING),
         "random_resized_crop": lambda: T.RandomResizedCrop(size, scale=cfg.INPUT.RRCROP_SCALE, interpolation=mode),
         "random_flip": T.RandomHorizontalFlip,
