@@ -212,7 +212,7 @@ class Rounds:
             "trainer": self.trainings.decisive,
             **spread(self.pool.counts()),
             "wrong_free": self.pool.wrong(),
-            "prompts_hash": prompts_hash(trainer.model.as_trained),
+            "prompts_hash": prompts_hash(trainer.model.learned),
         }
 
     # ------------------------------------------------------------------ the end

@@ -187,13 +187,8 @@ class PromptedModel(OnSharedClip):
 
     @property
     def learned(self) -> nn.Module:
-        """The module with all that is learned."""
+        """The module with all that is learned, as it was trained, whatever classes are told apart now."""
         return self.prompt_learner
-
-    @property
-    def as_trained(self) -> nn.Module:
-        """The same as it was trained, whatever classes are told apart now."""
-        return self.learned
 
     def classifier(self) -> nn.Module:
         """What stands behind the image side for these classes, raw image features (B, E) to logits (B, C); float32.
