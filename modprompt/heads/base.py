@@ -45,8 +45,8 @@ class Head(nn.Module):
         encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
             TEST. Those of TRAIN become the bank's views.
         from_bank: names of tensors whose first sizes are the bank's, and are taken from a checkpoint.
-        may_lack: names of tensors that a checkpoint may lack, as older ones and those of others do. They are empty until
-            `build` or a checkpoint gives them, and what needs them says so.
+        may_lack: names of tensors that a checkpoint may lack, as older ones and those of others do. They are empty
+            until `build` or a checkpoint gives them, and what needs them says so.
         rows: by name, the dimension of the classes in a tensor that has rows of single classes; of a class without
             one they are 0.
         seeds_anew: whether its draws begin anew from the run's seed behind loading CLIP, as in its reference.
@@ -192,37 +192,41 @@ class Head(nn.Module):
         Raises:
             UserError: if one is missing, or does not fit.
         """
-        mine = self.state_dict()
-        state = {name: one for name, one in state.items() if isinstance(one, Tensor)}
+        taken = self._checked(state, path)
+        for name, here in self.state_dict(keep_vars=True).items():
+            if name in taken and here.shape != taken[name].shape:
+                self._put(name, taken[name].to(here))
+        with torch.no_grad():
+            for name, here in self.state_dict(keep_vars=True).items():
+                if name in taken:
+                    here.copy_(taken[name])
+        fault = self.fault()
+        if fault:
+            raise UserError(f"{path} does not fit this model: {fault}")
+
+    def _checked(self, state: Mapping[str, Tensor], path: str) -> Dict[str, Tensor]:
+        """The tensors of a checkpoint that this head has, too; all are looked at as a learner's are."""
+        mine, found = self.state_dict(), {name: one for name, one in state.items() if isinstance(one, Tensor)}
         for name in self.may_lack:
-            if name not in mine or not state.get(name, torch.empty(0)).numel():
-                mine.pop(name, None), state.pop(name, None)
-        missing, strange = [name for name in mine if name not in state], [name for name in state if name not in mine]
+            if name not in mine or name not in found or not found[name].numel():
+                mine.pop(name, None)
+                found.pop(name, None)
+        missing, strange = [name for name in mine if name not in found], [name for name in found if name not in mine]
         if missing or strange:
             what = f"it has no {missing[0]}" if missing else f"it also has {strange[0]}"
             raise UserError(f"{path} is not a checkpoint of a {type(self).__name__}: {what}")
         for name, here in mine.items():
-            there, resized = state[name], name in self.from_bank or name in self.may_lack
-            fits = there.dim() == here.dim() and (resized or there.shape == here.shape)
-            if not fits:
+            there, resized = found[name], name in self.from_bank or name in self.may_lack
+            if there.dim() != here.dim() or not (resized or there.shape == here.shape):
                 raise UserError(
                     f"{path} does not fit this model: {name} is {tuple(here.shape)} here and {tuple(there.shape)} "
                     "in the file"
                 )
         try:
-            require_learned({name: state[name] for name in mine})
+            require_learned(found)
         except Refused as error:
             raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
-        for name, here in self.state_dict(keep_vars=True).items():
-            if name in mine and here.shape != state[name].shape:
-                self._put(name, state[name].to(here))
-        with torch.no_grad():
-            for name, here in self.state_dict(keep_vars=True).items():
-                if name in mine:
-                    here.copy_(state[name])
-        fault = self.fault()
-        if fault:
-            raise UserError(f"{path} does not fit this model: {fault}")
+        return found
 
     def is_of_others(self, text: Tensor) -> bool:
         """Whether what it has taken was made for other classes than those with these features (C, D), if that shows."""

@@ -115,8 +115,8 @@ class PrototypesHead(Head):
     def _known_multipliers(self) -> Tensor:
         if not len(self.multipliers):
             raise UserError(
-                f"the weights of CONSTRAINT {self.constraint} are not there: the head is not built yet, or its file is of "
-                "an earlier version or another codebase, which keep none: it predicts, but is trained on by nobody"
+                f"the weights of CONSTRAINT {self.constraint} are not there: the head is not built yet, or its file is "
+                "of an earlier version or another codebase, which keep none: it predicts, and cannot be trained on"
             )
         return self.multipliers
 

@@ -160,8 +160,8 @@ class HeadedModel(PromptedModel):
         """
         if self.class_bound and self.made.names != self.classes.names:
             raise UserError(
-                f"{type(self.method).__name__} is trained on the classes that its head was made for, which this model's "
-                "are not: take the loss of the model that .with_classes was called on, or .on(clip_model, names)"
+                f"{type(self.method).__name__} is trained on the classes that its head was made for, and this model "
+                "has others: take the loss of the model that .with_classes was called on, or .on(clip_model, names)"
             )
         return self.made.penalty()
 
@@ -202,8 +202,13 @@ class HeadedModel(PromptedModel):
         """Take the head of a checkpoint, for this model's classes: rows of classes go by name.
 
         Raises:
-            UserError: if it does not fit, or does not say for which classes it was made and was made for others.
+            UserError: if it does not fit, is another method's of the same form, or does not say for which classes it
+                was made and was made for others.
         """
+        mine = type(self.method).__name__
+        theirs = content.record["method"]["name"] if content.record else mine
+        if theirs != mine:
+            raise UserError(f"{path} is of {theirs}, not of {mine}: take the trainer or the method that made it")
         of = self._classes_of(content)
         with torch.random.fork_rng(devices=[]):
             head = self.method.head(of.names, self.width).to(self.logit_scale.device)

@@ -7,6 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
+from modprompt.runs import checkpoint
 from tests.modprompt.methods.test_model import NAMES
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -18,6 +19,7 @@ HEADS = {
     "Tip-Adapter-F": (modprompt.TipAdapterF, {}),
     "CLIP-Adapter": (modprompt.CLIP_Adapter, {}),
 }
+ALL = {**HEADS, "Tip-Adapter": (modprompt.TipAdapter, {})}  # which trains nothing
 BOUND = [name for name in HEADS if name != "CLIP-Adapter"]
 
 
@@ -32,7 +34,7 @@ def made(clip_model):
 
     def make(name, names=NAMES, labels=LABELS):
         torch.manual_seed(0)
-        cls, settings = HEADS[name]
+        cls, settings = ALL[name]
         model = cls(**settings).on(clip_model, names, dataset="EuroSAT").eval()
         views = [torch.randn(6, model.width) for _ in range(2)]
         model.head.build(model.bank(views, labels), model.scale())
@@ -157,3 +159,13 @@ def test_an_enhanced_base_of_another_shape_is_refused_with_its_setting(shape, cl
     with pytest.raises(SettingError) as caught:
         modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, NAMES)
     assert [key for key, _ in caught.value.faults] == ["ENHANCED_BASE"]
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("Tip-Adapter", "Tip-Adapter-F"), ("Tip-Adapter-F", "Tip-Adapter")])
+def test_two_methods_of_one_form_do_not_take_each_others_heads(mine, theirs, made, clip_model, tmp_path):
+    made(theirs).save(tmp_path / "own.pt")
+    content, model = checkpoint.read(tmp_path / "own.pt"), ALL[mine][0]().on(clip_model, NAMES)
+    with pytest.raises(UserError, match=r"own.pt is of TipAdapterF?, not of TipAdapterF?: take the trainer") as caught:
+        model.take(content, str(tmp_path / "own.pt"))
+    assert "\n" not in str(caught.value)
+    made(theirs).take(content, str(tmp_path / "own.pt"))
