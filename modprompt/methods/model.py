@@ -10,7 +10,7 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Union
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.facts import called
+from modprompt.clips.facts import called, facts_of
 from modprompt.clips.words import require_known_words
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier
@@ -253,7 +253,8 @@ class PromptedModel(OnSharedClip):
         What is bound to the classes of its training is saved for these, with a warning if this model has others.
         """
         classes = self.classes_for(path)
-        record = describe(method_record(self.method), classes, self.clip_facts, self.prompt_learner)
+        clip = facts_of(self.clip_model, sure=True)
+        record = describe(method_record(self.method), classes, clip, self.prompt_learner)
         epoch = 0 if self.average is None else self.average.epochs
         write(path, self.saved_state(), record, epoch)
 
