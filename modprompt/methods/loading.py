@@ -92,7 +92,7 @@ def as_stated(
     with torch.random.fork_rng(devices=[]):
         clip_model = _clip_of(content, clip, device, file)
         with _said_by(file if content.record else ""):
-            return method.on(clip_model, names, dataset=dataset)
+            return method.on(clip_model, names, dataset=dataset, listed=True)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clips.facts import called, facts_of
-from modprompt.clips.words import require_known_words
+from modprompt.clips.words import require_known_words, require_told_apart
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier
 from modprompt.engine.model import Output
@@ -162,17 +162,19 @@ class PromptedModel(OnSharedClip):
 
     # ------------------------------------------------------------------ other classes, files, figures
 
-    def with_classes(self, names: Iterable[str], dataset: str = "") -> "PromptedModel":
+    def with_classes(self, names: Iterable[str], dataset: str = "", *, listed: bool = False) -> "PromptedModel":
         """The same prompts in front of the same CLIP, neither copied, for other classes.
 
         Args:
             names: of the classes, in label order.
             dataset: name of their data set; this model's if empty.
+            listed: as of a method's `on`.
 
         Raises:
             UserError: if the prompts belong to their classes (CSC), or a name does not fit.
         """
         classes = classes_of(names, dataset or self.classes.dataset)
+        require_told_apart(classes.names, listed, known=self.classes.names)
         require_known_words(classes.names, self.clip_model)
         learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)
         other = self._in_front(learner, classes)

@@ -41,7 +41,7 @@ class OnCLIP(_Trainer):
             clip_model.float()
         names, dataset, epochs = self.dm.dataset.classnames, cfg.DATASET.NAME, cfg.OPTIM.MAX_EPOCH
         try:
-            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs)
+            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs, listed=True)
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
         self.model.to(self.device).cast(self.settings.PREC)
