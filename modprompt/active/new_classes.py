@@ -38,7 +38,7 @@ class NewClasses:
             self._told = True
             return None
         with generators.kept():
-            model = trainer.model.with_classes(self.names, self.dataset_name)
+            model = trainer.model.with_classes(self.names, self.dataset_name, listed=True)
             accuracy = self._scorer.accuracy_pct(trainer, model)
         print(f"* accuracy on {len(self.names)} new classes: {accuracy:.1f}%")
         return accuracy

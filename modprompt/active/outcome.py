@@ -31,8 +31,19 @@ def overview(done: Sequence[Round]) -> str:
     return "\n".join(["=== Result Overview ===", *lines, "======================="])
 
 
-def active_record(active: Active, budget: int, pool: Pool, done: Sequence[Round], no_test: bool) -> dict[str, Any]:
-    """What result.json says of a run in rounds, over what it says of its last training."""
+def active_record(
+    active: Active, budget: int, of_choice: int, pool: Pool, done: Sequence[Round], no_test: bool
+) -> dict[str, Any]:
+    """What result.json says of a run in rounds, over what it says of its last training.
+
+    Args:
+        active: its settings.
+        budget: labels that a round asks for.
+        of_choice: labels of validation images that a choice takes, which all rounds count.
+        pool: of the images.
+        done: its rounds.
+        no_test: whether nothing was to be tested.
+    """
     rounds = [
         {
             **{key: value for key, value in (one.facts or {}).items() if key not in _KEPT_ASIDE},
@@ -46,6 +57,7 @@ def active_record(active: Active, budget: int, pool: Pool, done: Sequence[Round]
             "pcb": active.pcb,
             "gamma": active.gamma,
             "budget": budget,
+            "labels_of_choice": of_choice,
             "classes": len(pool.names),
             "pool": len(pool.images),
             "labelled_before": pool.known_at_start,

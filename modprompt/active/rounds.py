@@ -23,6 +23,7 @@ from modprompt.active.record import Round
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.runs.images import labels_of_choice
 from modprompt.runs.rounds import Active, known
 from modprompt.runs.settings import Settings
 from modprompt.storage.parts import remove_parts
@@ -86,6 +87,7 @@ class Rounds:
         self.pool = Pool(dataset)
         self.has_test = bool(getattr(dataset, "has_test", True)) and not cfg.TEST.NO_TEST
         self.budget = active.budget or len(self.pool.names)
+        self.of_choice = labels_of_choice(dataset, cfg)
         self.chooser = Chooser(cfg, active, self.pool, self.budget)
         self.labelling = Labelling(self.folder, self.pool, active.ask)
         self.new_classes = NewClasses(cfg) if cfg.DATASET.SUBSAMPLE_CLASSES == "base" and self.has_test else None
@@ -106,8 +108,8 @@ class Rounds:
             )
         if not self.has_test:
             print("note: there are no test images: rounds have no accuracy")
-        if pool.dataset.val and self.cfg.TEST.FINAL_MODEL == "best_val":
-            print(f"note: {len(pool.dataset.val)} validation images have labels that no round has asked for")
+        if self.of_choice:
+            print(f"note: {self.of_choice} validation images have labels that no round asks for: all rounds count them")
 
     def run(self) -> None:
         """All rounds that are not done, then the result."""
@@ -204,7 +206,7 @@ class Rounds:
             "picked": len(one.picks),
             "free": free,
             "asked": asked,
-            "labels": asked + (before["labels"] if before else 0),
+            "labels": asked + (before["labels"] if before else self.of_choice),
             "images": len(self.pool.labels),
             "accuracy_pct": float(results["accuracy"]) if self.has_test else None,
             "new_accuracy_pct": new,
@@ -212,7 +214,7 @@ class Rounds:
             "trainer": self.trainings.decisive,
             **spread(self.pool.counts()),
             "wrong_free": self.pool.wrong(),
-            "prompts_hash": prompts_hash(trainer.model.as_trained),
+            "prompts_hash": prompts_hash(trainer.model.learned),
         }
 
     # ------------------------------------------------------------------ the end
@@ -224,5 +226,8 @@ class Rounds:
         print(overview(self.done))
         recorder = ResultRecorder(self.trainings.trainer_of(last.number))
         recorder.results = last.facts["results"]
-        more = {**beside, **active_record(self.active, self.budget, self.pool, self.done, self.cfg.TEST.NO_TEST)}
+        more = {
+            **beside,
+            **active_record(self.active, self.budget, self.of_choice, self.pool, self.done, self.cfg.TEST.NO_TEST),
+        }
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")

@@ -144,7 +144,7 @@ class Trainings:
             trainer.load_model(folder)
         except UserError as error:
             raise UserError(f"the prompts of round {number} cannot be gone on with ({error}); {anew}") from None
-        if prompts_hash(trainer.model.as_trained) != self._prompts[number]:
+        if prompts_hash(trainer.model.learned) != self._prompts[number]:
             raise UserError(f"{folder} has other prompts than round {number} was tested with; {anew}")
 
     def leave(self, number: int) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """What is known of a CLIP beside its weights: where it came from, how its images are made, which one it is."""
 
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from modprompt.clips.cast import rounded_to
 from modprompt.clips.design import OPENAI_MEAN as MEAN
 from modprompt.clips.design import OPENAI_STD as STD
-from modprompt.clips.fingerprint import ACTIVATION_OF, fingerprint, of_two_tensors, shape_of
+from modprompt.clips.fingerprint import ACTIVATION_OF, fingerprint, shape_of
 from modprompt.clips.reading import Weights
 from modprompt.clips.source import Source
 from modprompt.clips.structure import CLIP
@@ -15,6 +15,7 @@ from modprompt.errors import UserError
 
 __all__ = ["MEAN", "STD", "ClipFacts", "called", "facts_of", "note"]
 _PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
+_SEEN = "modprompt_seen"  # that of its tensors as they were when they were hashed
 
 
 class ClipFacts(NamedTuple):
@@ -85,29 +86,70 @@ def note(clip_model: CLIP, source: Source, weights: Weights) -> None:
         commit=source.commit,
         sha256=source.sha256,
     )
+    look_at(clip_model)
 
 
-def facts_of(clip_model: CLIP) -> ClipFacts:
+def facts_of(clip_model: CLIP, sure: bool = False) -> ClipFacts:
     """What is known of a CLIP; of a module from elsewhere its input size and fingerprint, taken now if not before.
 
-    Its weights must still be what they were when it was built: a cast to a shorter type gives another fingerprint.
+    Its weights are hashed anew where tensors were written, replaced, cast or moved since they were last looked at. Of
+    one whose matrices a cast has rounded the fingerprint is that of before, unless a tensor was written since.
+
+    Args:
+        clip_model: the CLIP.
+        sure: hash in any case: a write through `.data` and one of a fused optimiser leave no trace on a tensor.
     """
-    if _PLACE not in clip_model.__dict__ or _has_other_weights(clip_model):
+    facts: Optional[ClipFacts] = clip_model.__dict__.get(_PLACE)
+    if facts is None or _may_differ(clip_model, sure):
         found = fingerprint(clip_model.state_dict(), clip_model)
-        clip_model.__dict__["fingerprint"] = found
-        clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=str(found))
-    facts: ClipFacts = clip_model.__dict__[_PLACE]
+        if facts is None or str(found) != facts.fingerprint:
+            clip_model.__dict__["fingerprint"] = found
+            facts = clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=str(found))
+        look_at(clip_model)
     return facts
 
 
-def _has_other_weights(clip_model: Any) -> bool:
-    """Whether others, of a fine-tuned model, were loaded into a CLIP since it was noted; two tensors are looked at.
+def look_at(clip_model: CLIP) -> None:
+    """Take the tensors of a CLIP for those that were hashed: by who has cast or moved them, and nothing else."""
+    clip_model.__dict__[_SEEN] = _state_of(clip_model)
 
-    Of one whose matrices were rounded that cannot be told.
-    """
-    noted = getattr(clip_model.__dict__.get("fingerprint"), "old", "")
-    untold = not noted or rounded_to(clip_model) or clip_model.text_projection.is_meta
-    return not untold and of_two_tensors(clip_model) != noted
+
+def _may_differ(clip_model: CLIP, sure: bool) -> bool:
+    """Whether a CLIP may have other weights, of a fine-tuned model, than those that were hashed last."""
+    if clip_model.text_projection.is_meta:
+        return False
+    before, now = clip_model.__dict__.get(_SEEN, {}), _state_of(clip_model)
+    if not rounded_to(clip_model):
+        return sure or before != now
+    written = [before[name].version != one.version for name, one in now.items() if _is_same(before.get(name), one)]
+    return any(written)  # a copy cannot be told: its versions begin anew
+
+
+class _Seen(NamedTuple):
+    """What a tensor was when it was looked at: the object, how often it was written, where its numbers are."""
+
+    tensor: int
+    version: Optional[int]
+    place: Tuple[Any, ...]
+    is_parameter: bool
+
+
+def _is_same(before: Optional[_Seen], now: _Seen) -> bool:
+    return before is not None and before.tensor == now.tensor and now.is_parameter
+
+
+def _state_of(clip_model: CLIP) -> Dict[str, _Seen]:
+    return {
+        name: _Seen(id(one), _version(one), (one.data_ptr(), one.dtype, str(one.device)), isinstance(one, nn.Parameter))
+        for name, one in clip_model.state_dict(keep_vars=True).items()
+    }
+
+
+def _version(tensor: Tensor) -> Optional[int]:
+    try:
+        return tensor._version
+    except RuntimeError:  # inference tensors have none
+        return None
 
 
 def called(clip_model: nn.Module) -> str:

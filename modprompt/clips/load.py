@@ -9,7 +9,7 @@ from torch import Tensor
 from modprompt.clips import build, hub, known
 from modprompt.clips.design import SQUASH, Images
 from modprompt.clips.dialects import TRANSFORMERS
-from modprompt.clips.facts import facts_of
+from modprompt.clips.facts import facts_of, look_at
 from modprompt.clips.source import SUFFIXES
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
@@ -50,7 +50,8 @@ def load_clip(
     path = path_of(str(name))
     clip_model = build.load_clip("" if path else str(name), path, activation, tuple(heads)).eval()
     clip_model = clip_model.float() if place.type == "cpu" else clip_model
-    return clip_model.to(place), transform_of(clip_model)
+    look_at(clip_model.to(place))
+    return clip_model, transform_of(clip_model)
 
 
 def path_of(name: str) -> str:

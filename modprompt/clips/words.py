@@ -1,17 +1,63 @@
-"""Words that a CLIP was never trained on: the embedded model knows few, and what it does not know is all one to it."""
+"""Class names as a CLIP reads them: names that are the same to all, and words that one was never trained on.
+
+The embedded model knows few words, and what it does not know is all one to it.
+"""
 
 import warnings
-from typing import Dict, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.errors import UserError
 
 _UNKNOWN = -1
+_Tokens = Tuple[int, ...]
 _MOST_NAMED = 5
+_MOST_GROUPS = 10
 
 
-def _known_tokens(name: str, clip_model: CLIP) -> Tuple[int, ...]:
+def _by_tokens(names: Sequence[str]) -> Dict[_Tokens, List[int]]:
+    """The labels of names that have the same tokens, by these; nothing of other names."""
+    found: Dict[_Tokens, List[int]] = {}
+    for label, name in enumerate(names):
+        found.setdefault(tuple(token_ids(readable(name))), []).append(label)
+    return {tokens: labels for tokens, labels in found.items() if len(labels) > 1}
+
+
+def require_told_apart(names: Sequence[str], listed: bool = False, known: Sequence[str] = ()) -> None:
+    """Look for class names that are one to every CLIP, which reads no capitals, and "_" as a space.
+
+    Args:
+        names: of the classes, in label order.
+        listed: whether they are those of a published list, or of a run: then a warning names them.
+        known: names that were looked at before; what is one among them is warned of, too.
+
+    Raises:
+        UserError: if there are such names: nothing tells their classes apart.
+    """
+    same = _by_tokens(names)
+    if not same:
+        return
+    passed = {} if listed or not known else _by_tokens(known)
+    for tokens, labels in same.items():
+        if not listed and tokens not in passed:
+            one, other = (names[label] for label in labels[:2])
+            if one == other:
+                raise UserError(f"the class {one!r} is there twice: leave one, or give it another name")
+            raise UserError(
+                f"the classes {one!r} and {other!r} are one to CLIP, which reads no capitals, and _ as a space: give "
+                "one of them another name"
+            )
+    groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
+    more = f" and {len(groups) - _MOST_GROUPS} more" if len(groups) > _MOST_GROUPS else ""
+    warnings.warn(
+        f"several classes have the same name to CLIP, and nothing but what is learned of single classes tells them "
+        f"apart: {', '.join(groups[:_MOST_GROUPS])}{more} (labels)",
+        stacklevel=3,
+    )
+
+
+def _known_tokens(name: str, clip_model: CLIP) -> _Tokens:
     """Tokens of a class name, _UNKNOWN in place of those whose embedding is zero."""
     table = clip_model.token_embedding.weight
     return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in token_ids(readable(name)))
@@ -23,7 +69,7 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
     Raises:
         UserError: if two different names are the same to it: no prediction between them means anything.
     """
-    first: Dict[Tuple[int, ...], str] = {}
+    first: Dict[_Tokens, str] = {}
     strange = []
     for name in names:
         tokens = _known_tokens(name, clip_model)

@@ -31,9 +31,7 @@ def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     if not runs.chooses_by_validation(cfg):
         return ""
     if own_validation:
-        by = cfg.DATASET.get("CHOOSE_BY", "")
-        of_all = by == runs.AS_MANY and cfg.DATASET.NUM_SHOTS < 1  # all training images, and as many are all
-        return _CHOSEN_BY.get(runs.ALL if of_all else by, runs.VALIDATION)
+        return _CHOSEN_BY.get(runs.chosen_by(cfg), runs.VALIDATION)
     return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 

@@ -3,7 +3,7 @@
 Shapes: V views, N training images, C classes, T templates, D joint width, B images.
 """
 
-from typing import NamedTuple, Sequence, Union
+from typing import NamedTuple, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,10 @@ def images_of(labels: Tensor, classes: int) -> Tensor:
     return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, torch.ones_like(labels))
 
 
+def _told(shapes: Sequence[Tuple[int, ...]]) -> str:
+    return ", ".join(map(str, dict.fromkeys(shapes))) + f" ({len(shapes)} views)"
+
+
 class Bank(NamedTuple):
     """Features as they come out of frozen encoders, float32, on one device.
 
@@ -69,11 +73,13 @@ class Bank(NamedTuple):
         if not len(views):
             nothing = torch.empty(0, 0, dtype=torch.int64, device=text.device)
             return cls(text.new_empty(0, 0, text.shape[-1]).float(), nothing, text.float())
-        whole = torch.stack(list(views)).float()
-        own = labels.expand(len(whole), -1) if isinstance(labels, Tensor) else torch.stack(list(labels))
-        if whole.shape != (*own.shape, text.shape[-1]):
-            fit = f"labels are {tuple(own.shape)}, class features {tuple(text.shape)}"
-            raise UserError(f"views are {tuple(whole.shape)}, but {fit}")
+        each = [labels] * len(views) if isinstance(labels, Tensor) else list(labels)
+        shapes, of_labels = ([tuple(one.shape) for one in some] for some in (views, each))
+        wanted = [(len(views[0]), text.shape[-1])] * len(views)
+        if shapes != wanted or of_labels != [shape[:1] for shape in wanted] or not len(views[0]):
+            fit = f"labels are {_told(of_labels)}, class features {tuple(text.shape)}"
+            raise UserError(f"views are {_told(shapes)}, but {fit}")
+        whole, own = torch.stack(list(views)).float(), torch.stack(each)
         if not 0 <= int(own.min()) <= int(own.max()) < text.shape[-3]:
             raise UserError(f"a label of the bank is of none of the {text.shape[-3]} classes")
         return cls(whole, own.long().to(text.device), text.float())

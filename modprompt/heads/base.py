@@ -4,7 +4,7 @@ Shapes: B images, C classes, T templates, D joint width.
 """
 
 import copy
-from typing import Any, ClassVar, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from modprompt.errors import UserError
 from modprompt.heads.bank import Bank, mean_text
 from modprompt.heads.search import Found, Grid
+from modprompt.runs.checkpoint_form import require_learned
+from modprompt.storage.opening import Refused
 
 H = TypeVar("H", bound="Head")
 TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
@@ -43,6 +45,8 @@ class Head(nn.Module):
         encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
             TEST. Those of TRAIN become the bank's views.
         from_bank: names of tensors whose first sizes are the bank's, and are taken from a checkpoint.
+        may_lack: names of tensors that a checkpoint may lack, as older ones and those of others do. They are empty
+            until `build` or a checkpoint gives them, and what needs them says so.
         rows: by name, the dimension of the classes in a tensor that has rows of single classes; of a class without
             one they are 0.
         seeds_anew: whether its draws begin anew from the run's seed behind loading CLIP, as in its reference.
@@ -56,6 +60,7 @@ class Head(nn.Module):
 
     encodes: ClassVar[Tuple[str, ...]] = ()
     from_bank: ClassVar[Tuple[str, ...]] = ()
+    may_lack: ClassVar[Tuple[str, ...]] = ()
     rows: ClassVar[Mapping[str, int]] = {}
     seeds_anew: ClassVar[bool] = False
     in_order: ClassVar[bool] = True
@@ -92,7 +97,11 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def penalty(self) -> Tensor:
-        """What training adds to cross-entropy, a scalar."""
+        """What training adds to cross-entropy, a scalar.
+
+        Raises:
+            UserError: if what it is made of is not there.
+        """
         return torch.zeros((), device=self._device())
 
     def _device(self) -> torch.device:
@@ -135,29 +144,35 @@ class Head(nn.Module):
         return bool(self.rows)
 
     def for_classes(self: H, names: Sequence[str]) -> H:
-        """The head for other classes: shared but for rows of classes, which go by name, and are 0 for new ones."""
+        """The head for other classes, of its tensors of this moment, through which gradients go.
+
+        All is shared but rows of classes, which go by name, and are 0 for new ones.
+        """
         if tuple(names) == self.names:
             return self
+        places = self.places(names)
         other = copy.copy(self)
         for kept in ("_parameters", "_buffers", "_modules"):
             other.__dict__[kept] = copy.copy(self.__dict__[kept])
         other.names = tuple(names)
         for name, dim in self.rows.items():
-            other._put(name, self._rows_of(getattr(self, name).detach(), dim, names))
+            rows = getattr(self, name)
+            new = (places < 0).view([-1 if axis == dim else 1 for axis in range(rows.dim())])
+            other._show(name, rows.index_select(dim, places.clamp(min=0)).masked_fill(new, 0))
         return other
 
-    def _rows_of(self, tensor: Tensor, dim: int, names: Sequence[str]) -> Tensor:
-        """Rows of a tensor for these classes, by name."""
-        places: Dict[str, int] = {}
-        for place, name in enumerate(self.names):
-            places.setdefault(name, place)
-        nothing = tensor.new_zeros(tensor.select(dim, 0).shape)
-        rows = [tensor.select(dim, places[name]) if name in places else nothing for name in names]
-        return torch.stack(rows, dim)
+    def places(self, names: Sequence[str]) -> Tensor:
+        """Which of the classes that it was made for each of these is (C,), -1 for none.
 
-    def known(self, names: Sequence[str]) -> Tensor:
-        """Which of these classes it was made for (C,), bool."""
-        return torch.tensor([name in set(self.names) for name in names], device=self._device())
+        Of several classes of one name each is itself where there are as many here; else nobody can tell which.
+        """
+        own, asked = _by_name(self.names), _by_name(names)
+        found = [-1] * len(names)
+        for name, labels in asked.items():
+            mine = own.get(name, [])
+            for label, place in zip(labels, mine if len(mine) == len(labels) else []):
+                found[label] = place
+        return torch.tensor(found, device=self._device())
 
     def _put(self, name: str, value: Tensor) -> None:
         """Put another tensor in the place of a parameter or buffer of the head itself."""
@@ -166,34 +181,52 @@ class Head(nn.Module):
         else:
             self._buffers[name] = value
 
+    def _show(self, name: str, value: Tensor) -> None:
+        """Put what was made of a parameter or buffer in its place: nothing that is trained."""
+        self._parameters.pop(name, None)
+        self._buffers[name] = value
+
     def take(self, state: Mapping[str, Tensor], path: str) -> None:
         """Take a checkpoint's tensors, made for this head's classes.
 
         Raises:
             UserError: if one is missing, or does not fit.
         """
-        mine = self.state_dict()
-        missing, strange = [name for name in mine if name not in state], [name for name in state if name not in mine]
+        taken = self._checked(state, path)
+        for name, here in self.state_dict(keep_vars=True).items():
+            if name in taken and here.shape != taken[name].shape:
+                self._put(name, taken[name].to(here))
+        with torch.no_grad():
+            for name, here in self.state_dict(keep_vars=True).items():
+                if name in taken:
+                    here.copy_(taken[name])
+        fault = self.fault()
+        if fault:
+            raise UserError(f"{path} does not fit this model: {fault}")
+
+    def _checked(self, state: Mapping[str, Tensor], path: str) -> Dict[str, Tensor]:
+        """The tensors of a checkpoint that this head has, too; all are looked at as a learner's are."""
+        mine, found = self.state_dict(), {name: one for name, one in state.items() if isinstance(one, Tensor)}
+        for name in self.may_lack:
+            if name not in mine or name not in found or not found[name].numel():
+                mine.pop(name, None)
+                found.pop(name, None)
+        missing, strange = [name for name in mine if name not in found], [name for name in found if name not in mine]
         if missing or strange:
             what = f"it has no {missing[0]}" if missing else f"it also has {strange[0]}"
             raise UserError(f"{path} is not a checkpoint of a {type(self).__name__}: {what}")
         for name, here in mine.items():
-            there = state[name]
-            fits = there.dim() == here.dim() and (name in self.from_bank or there.shape == here.shape)
-            if not fits:
+            there, resized = found[name], name in self.from_bank or name in self.may_lack
+            if there.dim() != here.dim() or not (resized or there.shape == here.shape):
                 raise UserError(
                     f"{path} does not fit this model: {name} is {tuple(here.shape)} here and {tuple(there.shape)} "
                     "in the file"
                 )
-            if name in self.from_bank:
-                self._put(name, there.float().to(here.device))
-        with torch.no_grad():
-            for name, here in self.state_dict(keep_vars=True).items():
-                if name not in self.from_bank:
-                    here.copy_(state[name])
-        fault = self.fault()
-        if fault:
-            raise UserError(f"{path} does not fit this model: {fault}")
+        try:
+            require_learned(found)
+        except Refused as error:
+            raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+        return found
 
     def is_of_others(self, text: Tensor) -> bool:
         """Whether what it has taken was made for other classes than those with these features (C, D), if that shows."""
@@ -202,6 +235,14 @@ class Head(nn.Module):
     def fault(self) -> str:
         """Why tensors of a checkpoint do not go together; empty if they do."""
         return ""
+
+
+def _by_name(names: Sequence[str]) -> Dict[str, List[int]]:
+    """The labels of each name."""
+    labels: Dict[str, List[int]] = {}
+    for label, name in enumerate(names):
+        labels.setdefault(name, []).append(label)
+    return labels
 
 
 class HeadClassifier(nn.Module):

@@ -54,7 +54,7 @@ class CrossModalHead(PrototypesHead):
         paired: whether texts have their own classes.
     """
 
-    kept = (*PrototypesHead.kept, "texts")
+    kept = ("texts",)
     texts: Tensor
 
     def __init__(self, names: Sequence[str], width: int, constraint: str = "", paired: bool = True):

@@ -107,7 +107,7 @@ class LPPlusPlusHead(Head):
         other = super().for_classes(names)
         if other is not self:
             mean = self.alpha.detach().mean().abs()  # below 0, it would turn the order of new classes around
-            other._put("alpha", torch.where(self.known(names), other.alpha.detach(), mean))
+            other._show("alpha", torch.where(self.places(names) < 0, mean, other.alpha))
         return other
 
 

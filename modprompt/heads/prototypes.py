@@ -8,6 +8,7 @@ from typing import ClassVar, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
+from modprompt.errors import UserError
 from modprompt.heads.bank import Bank, are_others, cosines, images_of, mean_text
 from modprompt.heads.base import TEST, TRAIN, Head
 from modprompt.heads.fitting import PermutedViews
@@ -55,7 +56,7 @@ class PrototypesHead(Head):
     rows = {"prototypes": 0, "base_text_features": 0}
     reads_text = True
     moves = False
-    kept: ClassVar[Tuple[str, ...]] = ("multipliers", "rho")
+    may_lack: ClassVar[Tuple[str, ...]] = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor
     logit_scale: Tensor
@@ -70,8 +71,8 @@ class PrototypesHead(Head):
         self.prototypes = nn.Parameter(nn.init.kaiming_normal_(first) if starts == RANDOM else first)
         self.register_buffer("base_text_features", torch.zeros(len(names), width))
         self.register_buffer("logit_scale", torch.zeros(()))
-        self.register_buffer("multipliers", torch.zeros(len(names)), persistent=False)
-        self.register_buffer("rho", torch.zeros(len(names)), persistent=False)
+        for name in self.may_lack if constraint else ():
+            self.register_buffer(name, torch.empty(0))  # until it is built
         self.register_buffer("absent", torch.zeros(len(names), dtype=torch.bool), persistent=False)  # not made for
 
     def build(self, bank: Bank, scale: Tensor) -> None:
@@ -104,14 +105,26 @@ class PrototypesHead(Head):
         return PermutedViews.of(bank, size)
 
     def penalty(self) -> Tensor:
-        """The mean over classes of lambda_c |P_c - t_c|^2."""
-        return (self.multipliers * self._distances()).mean() if self.constraint else super().penalty()
+        """The mean over classes of lambda_c |P_c - t_c|^2.
+
+        Raises:
+            UserError: if lambda is not known.
+        """
+        return (self._known_multipliers() * self._distances()).mean() if self.constraint else super().penalty()
+
+    def _known_multipliers(self) -> Tensor:
+        if not len(self.multipliers):
+            raise UserError(
+                f"the weights of CONSTRAINT {self.constraint} are not there: the head is not built yet, or its file is "
+                "of an earlier version or another codebase, which keep none: it predicts, and cannot be trained on"
+            )
+        return self.multipliers
 
     def end_epoch(self) -> None:
         """With ADAPTATIVE: lambda becomes max(lambda + rho d, 0), and rho becomes d, the distances of now."""
         if ADAPTATIVE in self.constraint:
             distances = self._distances().detach()
-            self.multipliers = (self.multipliers + self.rho * distances).clamp(min=0)
+            self.multipliers = (self._known_multipliers() + self.rho * distances).clamp(min=0)
             self.rho = distances
 
     def is_of_others(self, text: Tensor) -> bool:
@@ -122,5 +135,10 @@ class PrototypesHead(Head):
         """The head for other classes, rows by name."""
         other = super().for_classes(names)
         if other is not self:
-            other._put("absent", ~self.known(names))
+            other._show("absent", self.places(names) < 0)
         return other
+
+    def fault(self) -> str:
+        """Each class has a multiplier, where there are any."""
+        sizes = {len(getattr(self, name)) for name in self.may_lack if self.constraint}
+        return "" if sizes <= {0} or sizes == {len(self.names)} else f"it has {max(sizes)} multipliers"

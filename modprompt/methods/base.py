@@ -13,7 +13,7 @@ from modprompt.clips.build import layers_of, require_vision_transformer
 from modprompt.clips.cast import rounded_to
 from modprompt.clips.facts import called
 from modprompt.clips.structure import CLIP
-from modprompt.clips.words import require_known_words
+from modprompt.clips.words import require_known_words, require_told_apart
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
@@ -212,7 +212,15 @@ class Method(Configured):
         except UserError as error:
             raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
 
-    def on(self, clip_model: nn.Module, names: Iterable[str], *, dataset: str = "", epochs: int = 0) -> PromptedModel:
+    def on(
+        self,
+        clip_model: nn.Module,
+        names: Iterable[str],
+        *,
+        dataset: str = "",
+        epochs: int = 0,
+        listed: bool = False,
+    ) -> PromptedModel:
         """This method's prompts, newly drawn, in front of a CLIP.
 
         Nothing is done to the CLIP but `requires_grad_(False)`. It is shared: casts and moves reach it too.
@@ -222,6 +230,8 @@ class Method(Configured):
             names: of the C classes, in label order.
             dataset: name of the data set, for methods whose template depends on it.
             epochs: number of epochs of the training, for methods that average over them.
+            listed: whether the names are those of a published list, as ImageNet's: of names that are one to CLIP a
+                warning tells then, and they are not refused.
 
         Returns:
             The model: an nn.Module from images (B, 3, H, W) to logits (B, C).
@@ -235,6 +245,7 @@ class Method(Configured):
         clip = require_clip(clip_model)
         if rounded_to(clip):
             warn_of_rounding(clip)
+        require_told_apart(classes.names, listed)
         require_known_words(classes.names, clip)
         method = self.prepared()
         if method.wants_vision:

@@ -14,12 +14,22 @@ from modprompt.methods.behind import BASE
 from modprompt.methods.contract import Classes
 from modprompt.methods.headed import HeadMethod
 from modprompt.methods.headed_model import HeadedModel
+from modprompt.runs.checkpoint_form import require_learned
 from modprompt.runs.same import ENHANCED_BASE
+from modprompt.storage.forms import refuse
+from modprompt.storage.opening import Refused
 from modprompt.storage.tensors import read_tensors
 from modprompt.storage.text import sha256_of
 
 NONE, UNKNOWN = "none", "not known"
 M = TypeVar("M", bound="EnhancedBase")
+
+
+def _require_projection(value: Any, where: str) -> None:
+    """Raise Refused unless a file has a matrix there, of finite numbers."""
+    require_learned({where: value})
+    if value.dim() != 2:
+        refuse(where, f"of shape {tuple(value.shape)}, no projection")
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,10 +54,10 @@ class EnhancedBase(HeadMethod):
             return method
         try:
             weight = read_tensors(self.enhanced_base)["state_dict"]["weight"]
-            projection = weight.detach().float().t().contiguous()
-        except (OSError, UserError, LookupError, TypeError, AttributeError) as error:
+            _require_projection(weight, "weight")
+        except (OSError, UserError, LookupError, TypeError, Refused) as error:
             raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
-        return method.having(projection=projection)
+        return method.having(projection=weight.detach().float().t().contiguous())
 
     def made_of(self) -> Dict[str, str]:
         """The enhanced base, by its hash."""
@@ -71,6 +81,10 @@ class EnhancedBase(HeadMethod):
         """Take the enhanced base of a checkpoint; one of an earlier version has none, and its file must be named."""
         super().take_beside(model, state, path)
         if BASE in state:
+            try:
+                _require_projection(state[BASE], BASE)
+            except Refused as error:
+                raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
             self._put(model, state[BASE])
         elif self.of_checkpoint:
             raise UserError(

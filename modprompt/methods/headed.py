@@ -99,7 +99,7 @@ class HeadMethod(BehindPrompts, ZeroshotCLIP):
     def objective(self, model: PromptedModel) -> Objective:
         """Cross-entropy, and the head's penalty."""
         headed = cast(HeadedModel, model)  # whose head may be another by then
-        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.head.penalty()))
+        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.penalty()))
 
     def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
         """Load a checkpoint's head into a model, for its classes.

@@ -4,7 +4,7 @@ Shapes: B images, N training images, C classes, T templates, D joint width.
 """
 
 import functools
-from typing import Any, Dict, List, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,17 +33,35 @@ class HeadedModel(PromptedModel):
         clip_model: a stock CLIP.
         classes: what is told apart.
         epochs: number of epochs of the training; 0 if it is not known.
-        head: for these classes.
+        head: for the classes of its training.
+        made_for: these; the model's own if None.
     """
 
     method: Any  # a HeadMethod, in whose `model` this is made
-    made: Head
 
-    def __init__(self, method: Any, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int, head: Head):
+    def __init__(
+        self,
+        method: Any,
+        learner: Learner,
+        clip_model: nn.Module,
+        classes: Classes,
+        epochs: int,
+        head: Head,
+        made_for: Optional[Classes] = None,
+    ):
         super().__init__(method, learner, clip_model, classes, epochs)
-        self.head = head
-        self.__dict__["made"] = head  # for the classes of its training; the head shares what does not hang on classes
-        self.made_for = classes
+        self._modules["head"] = head
+        self.made_for = made_for or classes
+
+    @property
+    def made(self) -> Head:
+        """The head for the classes of its training, shared by all models that came of this one by `with_classes`."""
+        return cast(Head, self._modules["head"])
+
+    @property
+    def head(self) -> Head:
+        """The head for this model's classes, of what is learned at this moment."""
+        return self.made.for_classes(self.classes.names)
 
     def scale(self) -> Tensor:
         """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
@@ -98,17 +116,16 @@ class HeadedModel(PromptedModel):
 
     def _logits(self, features: Tensor, text: Tensor) -> Output:
         with precision.no_autocast(features.device):
-            image, pooled = features.float(), self.head.pooled(text)
-            return Output(self.head(image, pooled, self.scale()), unit(image), unit(pooled))
+            head = self.head
+            image, pooled = features.float(), head.pooled(text)
+            return Output(head(image, pooled, self.scale()), unit(image), unit(pooled))
 
     def _of_each(self, features: Tensor) -> Output:
         return self._logits(features, self.text_for(features))
 
     def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
-        head = self.made.for_classes(classes.names)
-        other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, head)
+        other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, self.made, self.made_for)
         other.text_encoder.text_projection = self.text_encoder.text_projection  # which a method may have replaced
-        other.__dict__["made"], other.made_for = self.made, self.made_for
         return other
 
     def classifier(self) -> nn.Module:
@@ -127,22 +144,35 @@ class HeadedModel(PromptedModel):
 
     @property
     def learned(self) -> nn.Module:
-        """The head."""
-        return self.head
+        """The head, for the classes of its training."""
+        return self.made
 
     @property
     def class_bound(self) -> bool:
         """Whether it has nothing for a class that the head was not made for."""
-        return self.head.class_bound
+        return self.made.class_bound
 
-    @property
-    def as_trained(self) -> nn.Module:
-        """The head for the classes of its training."""
-        return self.made
+    def penalty(self) -> Tensor:
+        """What the head adds to cross-entropy, a scalar.
+
+        Raises:
+            UserError: if the head belongs to other classes than this model's, or does not know it.
+        """
+        if self.class_bound and self.made.names != self.classes.names:
+            raise UserError(
+                f"{type(self.method).__name__} is trained on the classes that its head was made for, and this model "
+                "has others: take the loss of the model that .with_classes was called on, or .on(clip_model, names)"
+            )
+        return self.made.penalty()
+
+    def end_epoch(self) -> bool:
+        """Do what the head does between epochs, too."""
+        self.made.end_epoch()
+        return super().end_epoch()
 
     def prompt_parameters(self) -> List[nn.Parameter]:
         """What an optimiser of `loss` has."""
-        return [one for one in self.head.parameters() if one.requires_grad]
+        return [one for one in self.made.parameters() if one.requires_grad]
 
     @property
     def saved(self) -> nn.Module:
@@ -160,7 +190,7 @@ class HeadedModel(PromptedModel):
 
     def said_of(self, names: Sequence[str]) -> str:
         """That a head which is bound to its classes has nothing for some of these."""
-        new = sum(name not in set(self.head.names) for name in names) if self.head.class_bound else 0
+        new = int((self.made.places(names) < 0).sum()) if self.class_bound else 0
         if not new:
             return ""
         return (
@@ -172,8 +202,13 @@ class HeadedModel(PromptedModel):
         """Take the head of a checkpoint, for this model's classes: rows of classes go by name.
 
         Raises:
-            UserError: if it does not fit, or does not say for which classes it was made and was made for others.
+            UserError: if it does not fit, is another method's of the same form, or does not say for which classes it
+                was made and was made for others.
         """
+        mine = type(self.method).__name__
+        theirs = content.record["method"]["name"] if content.record else mine
+        if theirs != mine:
+            raise UserError(f"{path} is of {theirs}, not of {mine}: take the trainer or the method that made it")
         of = self._classes_of(content)
         with torch.random.fork_rng(devices=[]):
             head = self.method.head(of.names, self.width).to(self.logit_scale.device)
@@ -182,8 +217,7 @@ class HeadedModel(PromptedModel):
             raise UserError(
                 f"{path} does not say for which classes it was made: its class features are those of others"
             )
-        self.head, self.__dict__["made"] = head.for_classes(self.classes.names), head
-        self.made_for = of
+        self._modules["head"], self.made_for = head, of
 
     def _classes_of(self, content: Checkpoint) -> Classes:
         """The classes of a checkpoint's head; this model's where it does not say them."""
@@ -198,9 +232,9 @@ class HeadedModel(PromptedModel):
         Raises:
             UserError: if it does not fit, or is of other classes.
         """
-        if self.head.class_bound and self._classes_of(content).names != self.classes.names:
+        if self.class_bound and self._classes_of(content).names != self.classes.names:
             raise UserError(f"{path} is a head of other classes than this run's: a training goes on from its own")
-        self.head.take(own_of_head(content.state_dict), path)
+        self.made.take(own_of_head(content.state_dict), path)
 
     @property
     def width(self) -> int:

@@ -92,7 +92,7 @@ def as_stated(
     with torch.random.fork_rng(devices=[]):
         clip_model = _clip_of(content, clip, device, file)
         with _said_by(file if content.record else ""):
-            return method.on(clip_model, names, dataset=dataset)
+            return method.on(clip_model, names, dataset=dataset, listed=True)
 
 
 @contextlib.contextmanager
@@ -173,7 +173,7 @@ def _clip_of(
         if not clip.startswith(hub.PREFIX):
             known_clips.require(facts.name, f"{path}: its CLIP")
     clip_model = require_clip(clip) if isinstance(clip, nn.Module) else _loaded(clip, facts, device)
-    mine = facts_of(clip_model).fingerprint
+    mine = facts_of(clip_model, sure=isinstance(clip, nn.Module)).fingerprint
     known = getattr(clip_model, "fingerprint", mine)
     if facts.fingerprint and in_the_form_of(facts.fingerprint, known) != facts.fingerprint:
         raise UserError(

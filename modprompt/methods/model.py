@@ -10,8 +10,8 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Union
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.facts import called
-from modprompt.clips.words import require_known_words
+from modprompt.clips.facts import called, facts_of
+from modprompt.clips.words import require_known_words, require_told_apart
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier
 from modprompt.engine.model import Output
@@ -175,17 +175,19 @@ class PromptedModel(OnSharedClip):
 
     # ------------------------------------------------------------------ other classes, files, figures
 
-    def with_classes(self, names: Iterable[str], dataset: str = "") -> "PromptedModel":
+    def with_classes(self, names: Iterable[str], dataset: str = "", *, listed: bool = False) -> "PromptedModel":
         """The same prompts in front of the same CLIP, neither copied, for other classes.
 
         Args:
             names: of the classes, in label order.
             dataset: name of their data set; this model's if empty.
+            listed: as of a method's `on`.
 
         Raises:
             UserError: if the prompts belong to their classes (CSC), or a name does not fit.
         """
         classes = classes_of(names, dataset or self.classes.dataset)
+        require_told_apart(classes.names, listed, known=self.classes.names)
         require_known_words(classes.names, self.clip_model)
         learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)
         other = self._in_front(learner, classes)
@@ -200,13 +202,8 @@ class PromptedModel(OnSharedClip):
 
     @property
     def learned(self) -> nn.Module:
-        """The module with all that is learned."""
+        """The module with all that is learned, as it was trained, whatever classes are told apart now."""
         return self.prompt_learner
-
-    @property
-    def as_trained(self) -> nn.Module:
-        """The same as it was trained, whatever classes are told apart now."""
-        return self.learned
 
     def classifier(self) -> nn.Module:
         """What stands behind the image side for these classes, raw image features (B, E) to logits (B, C); float32.
@@ -271,7 +268,8 @@ class PromptedModel(OnSharedClip):
         What is bound to the classes of its training is saved for these, with a warning if this model has others.
         """
         classes = self.classes_for(path)
-        record = describe(method_record(self.method), classes, self.clip_facts, self.prompt_learner)
+        clip = facts_of(self.clip_model, sure=True)
+        record = describe(method_record(self.method), classes, clip, self.prompt_learner)
         epoch = 0 if self.average is None else self.average.epochs
         write(path, self.saved_state(), record, epoch)
 

@@ -54,7 +54,7 @@ class OnSharedClip(PromptedCLIP):
     @property
     def clip_facts(self) -> ClipFacts:
         """What is known of its CLIP."""
-        return facts_of(self.clip_model)
+        return facts_of(self.clip_model, sure=any(one.requires_grad for one in self.clip_model.parameters()))
 
     def exact_clip(self) -> CLIP:
         """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""

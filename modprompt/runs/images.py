@@ -160,11 +160,28 @@ def chooses_by_validation(cfg: Any) -> bool:
     return must_choose(cfg) or bool(of_method)
 
 
+def chosen_by(cfg: Any) -> str:
+    """How many validation images a method's own choice takes: FEW, ALL or AS_MANY; empty where it does not choose.
+
+    Where all training images are used, neither few nor as many as of training are left out.
+    """
+    by = str(getattr(cfg.DATASET, "CHOOSE_BY", ""))
+    measured = by == FEW and getattr(cfg.TEST, "ONLY", False)  # nothing is chosen then
+    return ALL if by and not measured and cfg.DATASET.NUM_SHOTS < 1 else by
+
+
 def selected_on(dataset: Any, cfg: Any) -> str:
-    """By which images a run chooses: "" (it does not), "validation", "held out" (of training) or "test"."""
+    """By which images a run chooses: "" (it does not), VALIDATION or more of them, HELD_OUT (of training) or TEST."""
     if not chooses_by_validation(cfg):
         return ""
-    return getattr(dataset, "selected_on", "") or (VALIDATION if own_validation(dataset) else TEST)
+    own = WHOLE if chosen_by(cfg) == ALL else VALIDATION
+    return getattr(dataset, "selected_on", "") or (own if own_validation(dataset) else TEST)
+
+
+def labels_of_choice(dataset: Any, cfg: Any) -> int:
+    """How many images beside those of training a run chooses by, whose labels nobody asks for; none of the test's."""
+    chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "")
+    return len(dataset.val) if chooses and selected_on(dataset, cfg) not in ("", TEST) else 0
 
 
 def by_label(images: Iterable[_Image]) -> Dict[int, List[_Image]]:

@@ -26,7 +26,8 @@ class FrozenTrainer(CLIPTrainer):
         else:
             clip_model.float()
         self.method = self.method_class()
-        self.model = self.method.on(clip_model, self.dm.dataset.classnames, dataset=self.cfg.DATASET.NAME)
+        names, dataset = self.dm.dataset.classnames, self.cfg.DATASET.NAME
+        self.model = self.method.on(clip_model, names, dataset=dataset, listed=True)
         self.model.to(self.device).eval()
         chosen = cast(TemplatePrompts, self.model.prompt_learner).templates
         print(f"Prompt templates ({len(chosen)}): {' | '.join(chosen)}")

@@ -25,12 +25,14 @@ class HeadChoice(_Trainer):
 
     Attributes:
         found: what the search has found, for the result; None before it.
+        is_built: whether the head was built here, from training images.
         loaded: the checkpoint that was loaded last, if one was.
     """
 
     method: HeadMethod
     model: HeadedModel
     found: Optional[Dict[str, Any]]
+    is_built: bool
     loaded: Optional[checkpoint.Checkpoint]
 
     if TYPE_CHECKING:
@@ -79,9 +81,10 @@ class HeadChoice(_Trainer):
     def chosen(self) -> Dict[str, Any]:
         """What a result says of what was chosen, by which images, and whether that is beyond the project's rule."""
         chosen = selected_on(self.dm.dataset, self.cfg) if self.best_on else ""
-        where = TEST if self.best_on == TEST else self.found["on"] if self.found else chosen
+        found = self.found if self.is_built else self.chosen_by_loaded().get("searched")  # of a head that was loaded
+        where = TEST if self.best_on == TEST else found["on"] if found else chosen
         before = "" if self.method.front is None else self.method.front.selected_on  # of the prompts
-        searched = {"searched": self.found} if self.found else {}
+        searched = {"searched": found} if found else {}
         beyond = next((one for one in (where, before) if one in BEYOND_THE_RULE), "")
         return {"selected_on": where or before, **searched, **({"marked": f"selected on {beyond}"} if beyond else {})}
 

@@ -201,11 +201,6 @@ class HeadTrainer(HeadChoice, PromptTrainer):
         elif self.sched is not None:
             self.sched.step()
 
-    def after_epoch(self) -> None:
-        """Do what the head does between epochs, and behind the last search."""
-        self.head.end_epoch()
-        super().after_epoch()
-
     @property
     def best_on(self) -> str:
         """The images whose best epoch is tested, by the method's settings, or as other trainers have it."""

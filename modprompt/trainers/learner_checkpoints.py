@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
 from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
-from modprompt.methods.base import Method
+from modprompt.methods.base import Method, require_own_classes
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs import holding
-from modprompt.runs.checkpoint import class_list, require_best
+from modprompt.runs.checkpoint import require_best
 from modprompt.runs.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
 from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
@@ -184,7 +184,6 @@ class LearnerCheckpoints(_Trainer):
                 f"Dropped the class tokens of {classes} classes in {path}: "
                 f"prompts are made of the {len(names)} class names of this run"
             )
-        if view.learner.ctx.dim() == 3 and loaded.class_list != class_list(names):
-            other = "were learned for other classes" if loaded.class_list else "may have been learned for other classes"
-            warnings.warn(f"the contexts of single classes (CSC) in {path} {other} than this run's", stacklevel=2)
+        if view.learner.bound:
+            require_own_classes(loaded, names, path)
         return loaded.epoch

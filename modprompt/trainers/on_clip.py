@@ -6,6 +6,7 @@ import torch
 from dassl.optim import build_optimizer
 
 from modprompt.clips.cast import cast_products
+from modprompt.clips.facts import look_at
 from modprompt.engine import precision
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
@@ -42,10 +43,11 @@ class OnCLIP(_Trainer):
             clip_model.float()
         names, dataset, epochs = self.dm.dataset.classnames, cfg.DATASET.NAME, cfg.OPTIM.MAX_EPOCH
         try:
-            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs)
+            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs, listed=True)
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
         self.model.to(self.device).cast(self.settings.PREC)
+        look_at(clip_model)
         text_chunk.decide(self.model, cfg)
         self.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
 

@@ -35,7 +35,7 @@ from modprompt.trainers.learned import prompts_hash
 def _of_learner(trainer: Any) -> Dict[str, Any]:
     """Hash and schedules (as SCHEDULE_TEXT is written) of what a trainer has learned; nothing if it learns nothing."""
     model = getattr(trainer, "model", None)
-    learner, learned = (getattr(model, name, None) for name in ("prompt_learner", "as_trained"))
+    learner, learned = (getattr(model, name, None) for name in ("prompt_learner", "learned"))
     if learner is None or learned is None or not list(learned.parameters()):
         return {}
     sides = learner.schedules._asdict()
@@ -67,7 +67,7 @@ def _of_classes(trainer: Any) -> Dict[str, bool]:
 def _cost(trainer: Any) -> Dict[str, Any]:
     """What was trained, and what training (all starts of the run together) and test took, as far as it is known."""
     model, jobs = getattr(trainer, "model", None), os.environ.get(JOBS, "")
-    model = getattr(model, "as_trained", model)  # a head has as many rows as its training had classes
+    model = getattr(model, "learned", model)  # a head has as many rows as its training had classes
     parameters = model.parameters() if isinstance(model, nn.Module) else ()
     seconds = {name: getattr(trainer, name, None) for name in ("training_s", "testing_s")}
     return {

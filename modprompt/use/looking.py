@@ -100,16 +100,13 @@ def names_in(text: str) -> List[str]:
     """Class names of a text, one a line.
 
     Raises:
-        UserError: if there is none, one twice, or too many for a page.
+        UserError: if there is none, or too many for a page.
     """
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise UserError("no class names: write at least one, one a line")
     if len(names) > _MOST_CLASSES:
         raise UserError(f"{len(names)} class names: a page takes {_MOST_CLASSES}, modprompt predict any number")
-    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
-    if twice is not None:
-        raise UserError(f"the class {twice!r} is there twice: leave one")
     return names
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.clips.words import require_told_apart
 from modprompt.data.images import Image, class_folders, relative, require_decodable
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
@@ -100,13 +101,15 @@ class ImageFolder(FamilyDataset):
     def _names(self, classes: list[str]) -> dict[str, str]:
         path = self.folder / "classnames.txt"
         names: dict[str, str] = {}
-        if not path.is_file():
-            return names
-        for line in read_lines(path):
+        for line in read_lines(path) if path.is_file() else ():
             folder, _, name = line.text.partition(" ")
             if folder not in classes or not name:
                 raise line.bad("a class folder, a space and its name")
             if name in names.values():
                 raise line.bad(f"another name: {name!r} is taken")
             names[folder] = name
+        try:
+            require_told_apart([names.get(folder, folder) for folder in classes])
+        except UserError as error:
+            raise UserError(f"{self.folder}: {error}, as {path.name} can") from None
         return names

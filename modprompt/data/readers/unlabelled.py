@@ -22,6 +22,7 @@ from typing import Collection, Iterable, Iterator, Sequence
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
+from modprompt.clips.words import require_told_apart
 from modprompt.data.class_names import ClassNames, folded
 from modprompt.data.images import UNKNOWN, Image, datums, relative, require_decodable
 from modprompt.data.listings import read_lines
@@ -230,6 +231,10 @@ def _class_names(path: Path) -> list[str]:
         names.append(line.text)
     if not names:
         raise UserError(f"{path} has no class names: write one a line into it")
+    try:
+        require_told_apart(names)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return names
 
 

@@ -1,4 +1,7 @@
-"""The runs of base to new: trained and tested on the base classes, tested on the new ones, and on both together."""
+"""The runs of base to new: trained and tested on the base classes, tested on the new ones, and on both together.
+
+What belongs to the classes of its training has the first alone.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,8 @@ def _runs(experiment: Experiment, dataset: str, method: Method, seed: int) -> It
     tests: list[Job] = []
     training = None
     for half in ALONE:
+        if training is not None and is_bound(method, experiment):  # which asks for the training alone
+            return
         trains = method.trains and half == "base"
         kind = f"{'train' if trains else 'test'}_{half}"
         job = Job(
@@ -51,7 +56,7 @@ def _runs(experiment: Experiment, dataset: str, method: Method, seed: int) -> It
         training = stages[-1] if trains else training
         yield from stages
         tests.append(stages[-1])
-    if experiment.together and not is_bound(method, experiment):
+    if experiment.together:
         yield _test_all(tests, f"{folder('test_all', method)}/seed{seed}", shots)
 
 
@@ -62,10 +67,11 @@ def _test_all(tests: list[Job], folder: str, shots: int) -> Job:
 
 
 def is_bound(method: Method, experiment: Experiment) -> bool:
-    """Whether what a method learns belongs to the classes of its training, so that all together cannot be tested."""
+    """Whether what a method learns belongs to the classes of its training, so that no others can be tested."""
     if not method.trains:
         return False
     if method.behind is not None and is_bound(method.behind, experiment):
         return True
-    one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), together=False)
+    shots = experiment.shots[:1] or (1,)
+    one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), shots=shots, together=False)
     return binds(method.trainer, effective(next(job for job in base2new(one) if not job.searches)))

@@ -171,8 +171,9 @@ def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
     The accuracies of rounds are in the one result of their run, those of the new classes too.
     """
     if experiment.active is None:
-        return ALONE if experiment.together and is_bound(method, experiment) else ()
+        return ALONE[:1] if experiment.protocol == BASE2NEW and is_bound(method, experiment) else ()
     if method.acquisition not in ("", FEW_SHOT):
         return ("accuracy",)
     shots = list(map(str, experiment.shots)) if method.trains else ["0"]
-    return (*shots, *(map(new_of, shots) if experiment.active.base2new else ()))
+    tests_new = experiment.active.base2new and not is_bound(method, experiment)
+    return (*shots, *(map(new_of, shots) if tests_new else ()))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 
 import numpy as np
 
+from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import Outcome, Results
@@ -30,7 +31,7 @@ class View(NamedTuple):
 class Tested(NamedTuple):
     """What the tests of a method's seeds have left together.
 
-    names: of the C classes.
+    names: of the C classes, each once: those of several classes with their label.
     confusion: (C, C) images of all seeds, rows by class, columns by what they were taken for.
     calibration: (bins, 3) images of all seeds, their mean confidence, their accuracy.
     wrong: the wrong images of the first seed.
@@ -87,7 +88,7 @@ def tested(outcomes: Sequence[Outcome], faults: list[str]) -> Tested | None:
             continue
         if parts is None:
             continue
-        names = tuple(parts.names)
+        names = tuple(distinct(parts.names))
         if whole is None:
             whole = Tested(names, parts.confusion, parts.calibration, parts.wrong, outcome.result)
         elif names == whole.names:

@@ -273,3 +273,20 @@ def test_new_classes_are_tested_as_a_test_alone_does(words, tmp_path):
         )
         assert train.main(tested) == 0
         assert result.read(tmp_path / f"new{one['round']}").result["accuracy_pct"] == one["new_accuracy_pct"]
+
+
+@pytest.mark.filterwarnings("default::UserWarning")  # the words of the fixture name MPL, too
+def test_validation_images_that_a_search_takes_count_as_labels_and_mark_the_result(words, tmp_path, capsys):
+    tip = ("TRAINER.TIPADAPTER.AUGMENT_EPOCH", 1, "TRAINER.TIPADAPTER.SEARCH_STEP", "[3, 2]", "ACTIVE.METHOD", "random")
+    given = words(*tip)
+    given[given.index("--trainer") + 1] = "TipAdapter"
+    assert train.main(given) == 0
+    found = result.read(tmp_path / "out").result
+    images = found["searched"]["images"]
+    assert f"note: {images} validation images have labels that no round asks for" in capsys.readouterr().out
+    assert [one["labels"] for one in found["active"]["rounds"]] == [images + 10, images + 20]
+    assert found["active"]["labels_of_choice"] == images
+    assert found["marked"] == "selected on the whole validation split"
+    (tmp_path / "out" / "result.json").unlink()
+    assert train.main(given) == 0  # the head of the last round is loaded, and says how it was chosen
+    assert result.read(tmp_path / "out").result["marked"] == found["marked"]

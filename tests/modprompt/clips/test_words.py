@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from modprompt.clips import build as backbone
-from modprompt.clips.words import require_known_words
+from modprompt.clips.words import require_known_words, require_told_apart
 from modprompt.errors import UserError
 from tests.conftest import random_clip
 
@@ -38,3 +38,13 @@ def test_clip_that_was_trained_on_all_words_knows_them():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         require_known_words(["cat", "dog"], random_clip(text_layers=1, vision_layers=1))
+
+
+def test_names_of_a_published_list_that_are_one_to_clip_are_told_with_their_labels():
+    names = ["missile", "crane", "Missile", "crane", "owl"]
+    with pytest.warns(UserWarning, match=r"'missile' \(0, 2\), 'crane' \(1, 3\) \(labels\)"):
+        require_told_apart(names, listed=True)
+    with pytest.warns(UserWarning, match="same name to CLIP"):
+        require_told_apart(["crane", "crane"], known=names)
+    with pytest.raises(UserError, match="'owl' is there twice"):
+        require_told_apart(["owl", "owl"], known=names)

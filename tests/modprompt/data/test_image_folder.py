@@ -54,6 +54,15 @@ def test_faults_are_named(tmp_path):
         read("ImageFolder", tmp_path)
 
 
+def test_names_that_are_one_to_clip_are_refused_before_a_split_is_made(tmp_path):
+    pictures(tmp_path, {"zero": 5, "ZERO": 5, "one": 5})
+    with pytest.raises(UserError, match="the classes 'ZERO' and 'zero' are one to CLIP.*as classnames.txt can"):
+        read("ImageFolder", tmp_path)
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+    lines(tmp_path / "classnames.txt", ["zero the digit zero"])
+    assert read("ImageFolder", tmp_path).classnames == ["ZERO", "one", "the digit zero"]
+
+
 def test_two_folders_of_one_name_are_refused(tmp_path):
     folders(tmp_path, {"a": 5, "b": 5})
     lines(tmp_path / "classnames.txt", ["a dog", "b dog"])

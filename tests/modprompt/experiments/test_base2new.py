@@ -48,9 +48,10 @@ def test_the_runs_of_both_halves_are_those_that_were_finished_without(experiment
 
 def test_what_belongs_to_its_classes_has_no_such_run(experiment):
     found = experiment(TOGETHER + BOUND + WORDS)
-    assert [job.method.label for job in protocols.jobs(found) if job.column == "all"] == ["CLIP", "MPL", "Words"]
+    for column in ("new", "all"):
+        assert [job.method.label for job in protocols.jobs(found) if job.column == column] == ["CLIP", "MPL", "Words"]
     columns = {method.label: protocols.columns_of(method, found) for method in found.methods}
-    assert columns == {"CLIP": (), "MPL": (), "CSC": ("base", "new"), "Words": ()}
+    assert columns == {"CLIP": (), "MPL": (), "CSC": ("base",), "Words": ()}
     assert protocols.columns(found) == ("base", "new", "base (all)", "new (all)")
     assert narrowed(found, methods=["MPL"]).together
 

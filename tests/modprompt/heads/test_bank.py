@@ -16,8 +16,14 @@ def test_labels_are_those_of_each_view():
 
 
 def test_a_bank_that_does_not_fit_is_refused():
-    with pytest.raises(UserError, match="views are"):
-        Bank.of([VIEW[:3]], LABELS, TEXT)
+    for views, labels in [
+        ([VIEW[:3]], LABELS),
+        ([VIEW, VIEW], [LABELS]),
+        ([VIEW, VIEW[:3]], LABELS),
+        ([VIEW[:0]], LABELS[:0]),
+    ]:
+        with pytest.raises(UserError, match="views are .*, but labels are"):
+            Bank.of(views, labels, TEXT)
     with pytest.raises(UserError, match="none of the 2 classes"):
         Bank.of([VIEW], LABELS + 1, TEXT)
 

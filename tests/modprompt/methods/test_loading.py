@@ -277,3 +277,17 @@ def test_what_is_not_understood_is_not_passed_over(glyph, tmp_path):
     ):
         with pytest.raises(modprompt.UserError, match=message):
             modprompt.load(tmp_path / "old.pt", glyph, **given)
+
+
+def test_classes_of_one_name_come_back_with_a_warning(glyph, tmp_path):
+    """As of a run on ImageNet, whose list has such."""
+    names = ["one", "two", "one"]
+    with pytest.warns(UserWarning, match=r"'one' \(0, 2\)"):
+        model = modprompt.MPL(prompt_depth=6).on(glyph, names, listed=True)
+    model.save(tmp_path / "own.pt")
+    with pytest.warns(UserWarning, match=r"'one' \(0, 2\)"):
+        again = modprompt.load(tmp_path / "own.pt", glyph)
+    with pytest.warns(UserWarning, match=r"'one' \(0, 1\)"):
+        assert again.with_classes(["one", "one"]).classes.names == ("one", "one")
+    with pytest.raises(modprompt.UserError, match="'two' is there twice"):
+        again.with_classes(["two", "two"])

@@ -214,3 +214,10 @@ def test_a_test_on_more_classes_says_how_many_parameters_were_trained(command, t
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *of_all]) == 0
     assert result(tmp_path, "all")["trained_parameters"] == result(tmp_path)["trained_parameters"] > 0
     assert json.loads((tmp_path / "all" / "result.json").read_text())["classes"] == "all"
+
+
+def test_where_all_images_are_trained_on_few_validation_images_are_all(command, tmp_path):
+    assert train.main(instead(command("TipAdapter", *CACHE), shots=-1)) == 0
+    said = result(tmp_path)
+    assert said["selected_on"] == said["searched"]["on"] == "the whole validation split"
+    assert said["marked"] == "selected on the whole validation split"

@@ -5,7 +5,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.errors import UserError
-from modprompt.use.looking import Look, names_in, overlays
+from modprompt.use.looking import Look, overlays
 from modprompt.use.page import Answers
 from modprompt.use.trained import Trained
 
@@ -51,11 +51,16 @@ def test_words_that_the_clip_has_never_seen_are_said(image, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(" \n", "no class names"), ("one\none", "'one' is there twice"), ("a\n" * 3 + "b\n" * 6000, "6003 class names")],
+    [
+        (" \n", "no class names"),
+        ("one\none", "'one' is there twice"),
+        ("one\nONE", "'one' and 'ONE' are one to CLIP"),
+        ("a\n" * 3 + "b\n" * 6000, "6003 class names"),
+    ],
 )
-def test_names_that_are_none(text, said):
+def test_names_that_are_none(text, said, image, tmp_path):
     with pytest.raises(UserError, match=said):
-        names_in(text)
+        look_at(modprompt.ZeroshotCLIP(), tmp_path).look(image, text)
 
 
 def test_a_note_in_place_of_a_result(image, tmp_path):
