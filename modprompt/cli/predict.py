@@ -71,6 +71,7 @@ def _open(args: argparse.Namespace) -> Trained:
     trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
     if asked is None:
         return trained
+    other = for_classes(trained, asked)
     known = set(trained.model.classes.names)
     new = [one_line(name) for name in asked if name not in known]
     if new:
@@ -80,7 +81,7 @@ def _open(args: argparse.Namespace) -> Trained:
     said = trained.model.said_of(asked)
     if said:
         _say(said)
-    return for_classes(trained, asked)
+    return other
 
 
 def _line(found: Prediction, names: Sequence[str]) -> str:

@@ -23,9 +23,10 @@ from modprompt.cli import train
 from modprompt.runs import checkpoint, result
 from tests.campaign.figures import Figure
 from tests.conftest import BARE_CONFIG, ROOT, bare, random_clip, write_eurosat
-from tests.killing import KILLED, in_child
+from tests.killing import KILLED, LIMIT_S, in_child
 
 SAME = ("prompts_hash", "accuracy_pct", "correct", "images_hash", "config_hash", "backbone_hash", "schedules")
+_LATE = f"took longer than {LIMIT_S} s"
 _EPOCH = re.compile(r"(=== Round \d+)|epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* (loss.*) lr ")
 
 
@@ -90,7 +91,9 @@ def killed(work: Work, scratch: Path, seed: int, share: float, expected: dict[st
     total, found = undisturbed(work, scratch)
     expected, figure = found if expected is None else expected, Figure(work.name)
     assert found == expected, f"{work.name}: other {differing(found, expected)} without a kill"
-    for point in drawn(total, seed, share):
+    points = drawn(total, seed, share)
+    for number, point in enumerate(points):
+        print(f"{work.name}: {number} of {len(points)} kills, {total} changes", flush=True)  # before the next fork
         start, root = time.monotonic(), fresh(work.before, scratch / "killed")
         fault = _kill(work, root, point, scratch / "counted", expected)
         where = f"{work.name}: killed at change {point} of {total} ({(scratch / 'counted').read_text()})"
@@ -104,11 +107,12 @@ def killed(work: Work, scratch: Path, seed: int, share: float, expected: dict[st
 
 def _kill(work: Work, root: Path, point: int, counted: Path, expected: dict[str, Any]) -> str:
     """What is wrong after a kill; empty if nothing."""
-    if in_child(lambda: work.run(root), point, counted) != KILLED:
-        return "not reached"
+    code = in_child(lambda: work.run(root), point, counted)
+    if code != KILLED:
+        return _LATE if code < 0 else "not reached: it made fewer changes" if code == 0 else "fails in front of the kill"
     code = in_child(lambda: (work.again or work.run)(root), 0, counted.with_suffix(".again"))
     if code != 0:
-        return "hangs" if code < 0 else "does not go on"
+        return _LATE if code < 0 else "does not go on"
     left = [path.name for path in root.rglob("*.part*")]
     if left:
         return f"left {left}"

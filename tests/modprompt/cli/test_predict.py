@@ -97,6 +97,13 @@ def test_bad_input_is_one_line(words, message, run, photos, capsys):
     assert err[0].startswith(message.format(run=run, photos=photos))
 
 
+def test_classes_that_are_no_text_are_one_line(run, photos, capsys):
+    out, err = said(capsys, 2, run, photos, "--classes", "\udcc3\udca9ins", "two")  # of an ASCII locale
+    assert out == []
+    assert len(err) == 1
+    assert err[0].endswith(r"'\udcc3\udca9ins' is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+
+
 def test_csc_is_refused_in_one_line(photos, tmp_path, capsys):
     run = write_run(tmp_path / "csc", model_of(modprompt.CoOp, csc=True))
     assert said(capsys, 0, run, photos)[1] == []

@@ -1,6 +1,7 @@
 """TensorBoard's files of the small Dassl: where it is installed, each step once, and they end no run."""
 
 import builtins
+import errno
 import os
 import shutil
 import threading
@@ -32,8 +33,10 @@ def written(folder, steps, value, done=0):
     trainer.close_writer()
 
 
-def test_a_run_that_goes_on_has_each_step_once(tmp_path):
+def test_a_run_that_goes_on_has_each_step_once(tmp_path, monkeypatch):
     loading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    files = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    monkeypatch.setattr(files._global_uid, "_value", 9)  # names of one second are told apart by it, as texts
     before = threading.active_count()
     written(tmp_path, range(8), 1.0)  # killed in its second epoch
     written(tmp_path, range(5, 10), 2.0, done=1)
@@ -65,6 +68,30 @@ def test_a_folder_that_goes_ends_no_run(tmp_path, capfd):
     assert out.startswith("TensorBoard's files are not whole: ")
     assert len(out.splitlines()) == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("room", [0, 1, 5])  # for so many numbers
+def test_a_disk_without_room_ends_no_run(room, tmp_path, monkeypatch, capfd):
+    records = pytest.importorskip("tensorboard.summary.writer.record_writer")
+    written, write = [], records.RecordWriter.write
+
+    def full(self, data):
+        if len(written) >= room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(data)
+        write(self, data)
+
+    monkeypatch.setattr(records.RecordWriter, "write", full)
+    before, trainer = threading.active_count(), Trainer()
+    trainer.init_writer(str(tmp_path / "in"))
+    for step in range(20):
+        trainer.write_scalar("a", 1.0, step)
+    trainer.close_writer()
+    assert threading.active_count() == before
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == 1
+    assert "No space left on device" in out
+    assert err == ""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no such folder")

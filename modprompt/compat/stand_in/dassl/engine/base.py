@@ -2,11 +2,34 @@
 
 import contextlib
 import os
+import time
 from collections import OrderedDict
 
 import torch
 
 from dassl.utils import load_checkpoint, resume_from_checkpoint, save_checkpoint, tolist_if_not
+
+
+def _keep_writers_quiet():
+    """Have TensorBoard's writing thread tell its faults to the next call alone, and print no traceback of its own."""
+    with contextlib.suppress(ImportError, AttributeError):  # of another version
+        from tensorboard.summary.writer import event_file_writer as writers
+
+        class Quiet(writers._AsyncWriterThread):
+            is_quiet = True
+
+            def run(self):
+                with contextlib.suppress(OSError):  # which it keeps for the next call
+                    super().run()
+
+        if not hasattr(writers._AsyncWriterThread, "is_quiet"):
+            writers._AsyncWriterThread = Quiet
+
+
+def _wait_for_a_later_name(folder):
+    """Names of TensorBoard's files begin with a second: of two in one, it may read the later file first."""
+    while os.path.isdir(folder) and any(f".{int(time.time()):010d}." in name for name in os.listdir(folder)):
+        time.sleep(0.02)
 
 
 class TrainerBase:
@@ -106,14 +129,13 @@ class TrainerBase:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             print(f"No TensorBoard files ({reason}): pip install tensorboard")
             return
+        _keep_writers_quiet()
         try:
+            _wait_for_a_later_name(log_dir)
             purged = self.start_epoch * self.steps_of_an_epoch()
             self._writer = SummaryWriter(log_dir, purge_step=purged, max_queue=1000)  # no step waits for a slow disk
         except OSError as error:
             print(f"No TensorBoard files: {error}")
-            return
-        with contextlib.suppress(AttributeError):  # its thread tells the next call, and prints no traceback of its own
-            self._writer.file_writer.event_writer._async_writer._worker._invoke_excepthook = lambda *_: None
 
     def steps_of_an_epoch(self):
         """How many steps of write_scalar an epoch has."""
