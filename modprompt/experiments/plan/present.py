@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modprompt.data.names import config_file
 from modprompt.errors import UserError
-from modprompt.experiments.plan.experiment import Experiment, dataset_config
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.runs.settings import read_settings
 
 
@@ -17,12 +18,12 @@ def is_present(dataset: str, data: Path) -> bool:
     from dassl.data.datasets import DATASET_REGISTRY
 
     import modprompt.data.readers.all  # noqa: F401 - registers them
+    from modprompt.data.own_images import lies_in
 
-    reader = DATASET_REGISTRY.get(read_settings(str(dataset_config(dataset)))["DATASET.NAME"])
+    reader = DATASET_REGISTRY.get(read_settings(str(config_file(dataset)))["DATASET.NAME"])
     if getattr(reader, "makes_itself", False):
         return True
-    images: Path = data / reader.dataset_dir / reader.image_folder
-    return images.is_dir()
+    return lies_in(reader, data)
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:

@@ -1,0 +1,80 @@
+"""The files that --config-file and --dataset-config-file mean: a path that exists, else one that comes along.
+
+What comes along is found by its name (vit_b4_c1_add2_rm1, eurosat) and by its path in a checkout
+(configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml), from any folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modprompt import places
+from modprompt.checks import known_names, nearest
+from modprompt.data import names
+from modprompt.errors import UserError
+from modprompt.methods.table import config_of
+
+_ENDING = ".yaml"
+
+
+def of_method(word: str, trainer: str) -> str:
+    """The path of a method's config; empty for an empty word.
+
+    Args:
+        word: what --config-file gives.
+        trainer: whose configs are found by name; empty for none.
+
+    Raises:
+        UserError: if there is none; those of the trainer are named.
+    """
+    found = _by_path(word, "--config-file")
+    if found or not word:
+        return found
+    path = config_of(trainer, _name(word))
+    if trainer and path.is_file() and _is_name(word):
+        return str(path)
+    there = [one.stem for one in path.parent.glob(f"*{_ENDING}")] if trainer else []
+    raise UserError(f"no config file {word}" + (f"; of {trainer} there are{_listed(word, there)}" if there else ""))
+
+
+def of_data(word: str) -> str:
+    """The path of a data set's config, by either of its two names too; empty for an empty word.
+
+    Raises:
+        UserError: if there is none; those that there are are named.
+    """
+    found = _by_path(word, "--dataset-config-file")
+    if found or not word:
+        return found
+    if not _is_name(word):
+        raise UserError(f"no config file {word}{known_names(_name(word), names.config_names())}")
+    return str(names.config_file(names.find(word)[0]))
+
+
+def _listed(word: str, there: list[str]) -> str:
+    return f" {', '.join(sorted(there))}{nearest(_name(word), there)}"
+
+
+def _by_path(word: str, flag: str) -> str:
+    """The path itself, or that of the file that comes along; empty if there is neither."""
+    if not word:
+        return ""
+    path = Path(word)
+    if path.exists() and not path.is_dir():
+        return word
+    first, *rest = path.parts or ("",)
+    shipped = places.configs().joinpath(*rest)
+    if first == "configs" and shipped.is_file():
+        return str(shipped)
+    if path.is_dir() and not _is_name(word):
+        raise UserError(f"{flag} {word}: it is a folder: --root names a folder of images, {flag} a YAML file or a name")
+    return ""
+
+
+def _is_name(word: str) -> bool:
+    return "/" not in word and not word.endswith(_ENDING)
+
+
+def _name(word: str) -> str:
+    name = word.rpartition("/")[2]
+    return name[: -len(_ENDING)] if name.endswith(_ENDING) else name
