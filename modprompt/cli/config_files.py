@@ -27,14 +27,16 @@ def of_method(word: str, trainer: str) -> str:
     Raises:
         UserError: if there is none; those of the trainer are named.
     """
-    found = _by_path(word, "--config-file")
+    found = _by_path(word)
     if found or not word:
         return found
     path = config_of(trainer, _name(word))
     if trainer and path.is_file() and _is_name(word):
         return str(path)
-    there = [one.stem for one in path.parent.glob(f"*{_ENDING}")] if trainer else []
-    raise UserError(f"no config file {word}" + (f"; of {trainer} there are{_listed(word, there)}" if there else ""))
+    _require_no_folder(word)
+    there = sorted(one.stem for one in path.parent.glob(f"*{_ENDING}")) if trainer else []
+    known = f"; {trainer} has {', '.join(there)}, by name{nearest(_name(word), there)}" if there else ""
+    raise UserError(f"no config file {word}{known}")
 
 
 def of_data(word: str) -> str:
@@ -43,32 +45,32 @@ def of_data(word: str) -> str:
     Raises:
         UserError: if there is none; those that there are are named.
     """
-    found = _by_path(word, "--dataset-config-file")
+    found = _by_path(word)
     if found or not word:
         return found
-    if not _is_name(word):
-        raise UserError(f"no config file {word}{known_names(_name(word), names.config_names())}")
-    return str(names.config_file(names.find(word)[0]))
+    if _is_name(word):
+        try:
+            return str(names.config_file(names.find(word)[0]))
+        except UserError:
+            _require_no_folder(word)
+            raise
+    _require_no_folder(word)
+    raise UserError(f"no config file {word}{known_names(_name(word), names.config_names())}")
 
 
-def _listed(word: str, there: list[str]) -> str:
-    return f" {', '.join(sorted(there))}{nearest(_name(word), there)}"
-
-
-def _by_path(word: str, flag: str) -> str:
+def _by_path(word: str) -> str:
     """The path itself, or that of the file that comes along; empty if there is neither."""
-    if not word:
-        return ""
     path = Path(word)
-    if path.exists() and not path.is_dir():
+    if word and path.exists() and not path.is_dir():
         return word
     first, *rest = path.parts or ("",)
     shipped = places.configs().joinpath(*rest)
-    if first == "configs" and shipped.is_file():
-        return str(shipped)
-    if path.is_dir() and not _is_name(word):
-        raise UserError(f"{flag} {word}: it is a folder: --root names a folder of images, {flag} a YAML file or a name")
-    return ""
+    return str(shipped) if first == "configs" and shipped.is_file() else ""
+
+
+def _require_no_folder(word: str) -> None:
+    if Path(word).is_dir():
+        raise UserError(f"{word} is a folder, no config file: images of your own, or data sets, are given as --root")
 
 
 def _is_name(word: str) -> bool:

@@ -37,7 +37,7 @@ def kind_of(root: Path, in_rounds: bool) -> str:
         return UNLABELLED
     if classes:
         return IMAGE_FOLDER
-    what = "has no folders with images in them" if any(os.scandir(root)) else "is empty"
+    what = "has no folders with images in them" if os.listdir(root) else "is empty"
     unlabelled = f", images without labels beside a {_NAMES}" if in_rounds else ""
     raise UserError(
         f"--root {root} {what}: images of your own lie in ROOT/CLASS/ or ROOT/train/CLASS/{unlabelled}; "
@@ -92,8 +92,9 @@ def _folders_of_images(root: Path) -> list[str]:
 
 
 def _holds_images(folder: Path) -> bool:
-    names = (entry.name for entry in os.scandir(folder) if not entry.is_dir())
-    return any(name.lower().endswith(SUFFIXES) and not name.startswith(".") for name in names)
+    with os.scandir(folder) as entries:  # of millions no more than the first image
+        names = (entry.name for entry in entries if not entry.is_dir())
+        return any(name.lower().endswith(SUFFIXES) and not name.startswith(".") for name in names)
 
 
 def _has_names_alone(root: Path, folders: list[str]) -> bool:

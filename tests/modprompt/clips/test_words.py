@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from modprompt.clips import build as backbone
-from modprompt.clips.words import require_known_words
+from modprompt.clips.words import require_known_words, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip
 
@@ -38,3 +38,7 @@ def test_clip_that_was_trained_on_all_words_knows_them():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         require_known_words(["cat", "dog"], random_clip(text_layers=1, vision_layers=1))
+
+
+def test_words_that_the_embedded_one_has_not_seen_are_named_once():
+    assert unknown_words(["zero", "lynx_one", "Lynx two", "a photo of a cat", "lynx"]) == ["lynx", "Lynx", "cat"]
