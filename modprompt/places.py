@@ -35,6 +35,11 @@ def home() -> Path:
     return ROOT if is_checkout() else Path.cwd()
 
 
+def data_root(given: str = "") -> str:
+    """The folder of the data sets: the one that is given, else that of DATA in the environment, else data/."""
+    return given or os.environ.get("DATA") or "data"
+
+
 def program(*words: str) -> List[str]:
     """The words that start a command of this package: `python -m modprompt ...`."""
     return [sys.executable, "-m", "modprompt", *words]

@@ -61,8 +61,12 @@ data_set() {
 # run_once DIR ARGUMENTS...: train.py with output folder DIR, unless this very run is finished there (--once); a finished
 # run with other settings, CLIP, split or few-shot list is an error. An unfinished run is resumed.
 run_once() {
-  local dir=$1
+  local dir=$1 needed='import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("torch", "yacs", "yaml"))))'
   shift
+  if ! "$PYTHON" -c "$needed" >/dev/null 2>&1; then
+    echo "error: no PyTorch by $PYTHON: activate the environment, or give PYTHON=/path/to/it/bin/python" >&2
+    exit 2
+  fi
   "$PYTHON" "$project/train.py" --once --root "$DATA" --trainer "$TRAINER" --seed "$seed" --output-dir "$dir" \
     --config-file "$config" \
     --dataset-config-file "$project/configs/datasets/$dataset.yaml" "$@"

@@ -14,7 +14,7 @@ def load(path, *options):
     folder = path.parent.name
     trainer = "MPL" if folder == "datasets" else folder
     dataset = str(path) if folder == "datasets" else str(ROOT / "configs/datasets/digits.yaml")
-    config = [] if folder == "datasets" else ["--config-file", str(path)]
+    config = ["--config-file", "glyph" if folder == "datasets" else str(path)]
     words = ["--trainer", trainer, "--dataset-config-file", dataset, *config, *options]
     return build(settings_of(parse_args(words)))
 

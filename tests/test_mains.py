@@ -117,7 +117,7 @@ def features(request, monkeypatch, tmp_path):
     monkeypatch.setattr(
         feat_extractor, "extract", lambda trainer, images: (torch.rand(2, 3).numpy(), torch.ones(2).numpy())
     )
-    return feat_extractor.run, ["--root", str(tmp_path), "--output-dir", str(tmp_path / "f"), "--seed", "3"], 0
+    return feat_extractor.run, ["--output-dir", str(tmp_path / "f"), "--seed", "3"], 0
 
 
 def a_probe(request, monkeypatch, tmp_path):

@@ -567,3 +567,15 @@ def test_table_of_the_paper_is_over_the_data_sets_that_are_there(bash):
 def test_demo_is_an_experiment(typed, tmp_path):
     (line,) = typed("demo.sh", JOBS="3")
     assert line == "modprompt experiment run demo --report --one-line --jobs 3"
+
+
+@pytest.mark.parametrize("python", ["no_such_python", "without_torch"])
+def test_interpreter_without_pytorch_is_named_in_one_line(bash, tmp_path, python):
+    (tmp_path / "without_torch").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "without_torch").chmod(0o755)
+    done = bash("mpl/base2new_train.sh", "eurosat", 1, PYTHON=str(tmp_path / python))
+    assert done.returncode == 2
+    assert done.stdout.startswith(
+        f"error: no PyTorch by {tmp_path / python}: activate the environment, or give PYTHON="
+    )
+    assert done.stdout.count("\n") == 1

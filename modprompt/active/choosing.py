@@ -84,7 +84,7 @@ class Chooser:
 
     def _by_zero_shot(self) -> Scored:
         """What zero-shot CLIP says; to build it draws what the constructor of a CLIP draws."""
-        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="")
+        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="", VERBOSE=False)
         cfg.defrost()
         cfg.TRAINER.NAME = ZERO_SHOT
         cfg.freeze()

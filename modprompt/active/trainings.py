@@ -89,7 +89,7 @@ class Trainings:
         Raises:
             UserError: if a setting, a class name or a file does not fit.
         """
-        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="")
+        cfg = of_one_training(self.cfg, OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists are no training's
         with generators.kept(), given(cfg.DATASET.NAME, self.pool.for_scoring()):
             build_trainer(cfg)
 

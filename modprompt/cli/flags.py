@@ -3,30 +3,79 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
-from pathlib import Path
+from typing import Any, NoReturn, Sequence
 
-from modprompt import places
+from modprompt.cli.defaults import Command, completed
+from modprompt.errors import UserError
 from modprompt.methods.schedule_files import expanded
-from modprompt.methods.table import BY_NAME, configs_of
+from modprompt.methods.table import BY_NAME
 from modprompt.runs.settings import FLAGS, Settings, name_of_flag
 
 
+_MEANT = {  # what other programs call it
+    "--epochs": "OPTIM.MAX_EPOCH",
+    "--lr": "OPTIM.LR",
+    "--batch-size": "DATALOADER.TRAIN_X.BATCH_SIZE",
+    "--shots": "DATASET.NUM_SHOTS",
+    "--num-shots": "DATASET.NUM_SHOTS",
+    "--workers": "DATALOADER.NUM_WORKERS",
+    "--num-workers": "DATALOADER.NUM_WORKERS",
+    "--data": "--root",
+    "--data-dir": "--root",
+    "--dataset": "--dataset-config-file",
+    "--model": "--backbone",
+    "--clip": "--backbone",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Flags are written out: cut short, --model would be --model-dir, and --data a config file. Faults are one line."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help lists all flags)")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise UserError(f"there is no flag {unknown[0]}{self._meant(unknown[0], found.opts)}")
+        return found
+
+    def _meant(self, word: str, behind: Sequence[str]) -> str:
+        """What a flag that there is not may have been meant to be, with its value."""
+        name, _, value = word.partition("=")
+        name = name.replace("_", "-")
+        known = [flag for action in self._actions for flag in action.option_strings]
+        named = {flag.strip("-"): meant for flag, meant in [*_MEANT.items(), *zip(known, known)]}
+        near = difflib.get_close_matches(name.strip("-"), named, n=1)
+        if not near:
+            return " (--help lists all flags)"
+        meant, value = named[near[0]], value or next(iter(behind), "")
+        where = "" if meant.startswith("--") else ", behind all flags"
+        return f"; did you mean {f'{meant} {value}'.strip()}{where}?"
+
+
 def parse_args(argv: list[str] | None = None, description: str = "") -> argparse.Namespace:
-    """The family's flags, and ours."""
-    parser = argparse.ArgumentParser(
-        description=description, epilog=_settings_help(argv), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """The family's flags, and ours.
+
+    Raises:
+        UserError: on an unknown flag, what is meant with it, or one without its value.
+    """
+    parser = _Parser(description=description, epilog=_settings_help(argv))
     add = parser.add_argument
-    add("--root", default="", help="folder of the data sets (default: $DATA or ./data)")
+    add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of images of your own")
     add("--output-dir", default="", help="folder of logs and checkpoints")
     add("--resume", default="", help="folder to resume from, if not the output folder")
     add("--seed", type=int, default=None, help="random seed, from 0 up; without it the run is not seeded")
     add("--source-domains", nargs="+", help="source domains")
     add("--target-domains", nargs="+", help="target domains")
     add("--transforms", nargs="+", help="image transforms, in place of INPUT.TRANSFORMS")
-    add("--config-file", default="", help="YAML of the method")
-    add("--dataset-config-file", default="", help="YAML of the data set")
+    add("--config-file", default="", help="YAML of the method, or its name in configs/trainers")
+    add("--dataset-config-file", default="", help="YAML of the data set, or its name")
     add("--trainer", default="", help="name of the trainer, e.g. MPL")
     add(
         "--backbone",
@@ -44,7 +93,8 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
     add("--no-train", action="store_true", help="build everything, do not train")
     add("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs of the configuration")
-    return parser.parse_args(argv)
+    args: argparse.Namespace = parser.parse_args(argv)
+    return args
 
 
 def _settings_help(argv: list[str] | None) -> str:
@@ -69,38 +119,20 @@ def _settings_help(argv: list[str] | None) -> str:
     return f"{found}\nits search for a schedule (docs/search.md):\n{Search.help_text()}"
 
 
-def _in_rounds(args: argparse.Namespace) -> bool:
-    """Whether a run chooses what is labelled, so that all training images are its pool."""
-    given = dict(zip(args.opts[0::2], args.opts[1::2])).get("ACTIVE.ROUNDS")
-    return given != "0" if given else args.trainer in BY_NAME and BY_NAME[args.trainer].rounds
-
-
-def use_embedded_default(args: argparse.Namespace, shots: int) -> None:
-    """Without any config file: the embedded model on the digits, seed 1; in rounds, all of them, apart."""
-    folder = configs_of(args.trainer)
-    config = places.configs() / "trainers" / folder / "glyph.yaml"
-    if args.config_file or args.dataset_config_file or not folder or not config.is_file():
-        return
-    args.config_file = str(config)
-    args.dataset_config_file = str(places.configs() / "datasets" / "digits.yaml")
-    args.seed = 1 if args.seed is None else args.seed
-    kind, shots = ("digits_active", -1) if _in_rounds(args) else ("digits", shots)
-    args.output_dir = args.output_dir or str(Path("output") / kind / args.trainer / f"seed{args.seed}")
-    args.opts = ["DATASET.NUM_SHOTS", str(shots), *args.opts]
-
-
-def settings_of(args: argparse.Namespace, shots: int = 16) -> Settings:
+def settings_of(args: argparse.Namespace, shots: int = 16, active: bool = False) -> Settings:
     """What the data set's file, the method's file, the flags and the trailing options give, in this order.
 
-    Files named in place of a schedule are read: their numbers stand where their names stood.
+    What they do not name is decided (defaults.py). Files named in place of a schedule are read: their numbers stand
+    where their names stood.
 
     Args:
         args: what parse_args gave.
-        shots: training images per class where no file is given; -1 for all, as always in rounds.
+        shots: training images per class where nothing is named; -1 for all, as always in rounds.
+        active: whether the program is for rounds.
 
     Raises:
-        UserError: as Settings.read and expanded.
+        UserError: as Command, completed and expanded.
     """
-    use_embedded_default(args, shots)
     flags = {key: getattr(args, name_of_flag(flag)) for key, flag in FLAGS.items()}
-    return expanded(Settings.read([args.dataset_config_file, args.config_file], flags, args.opts))
+    command = Command(args.dataset_config_file, args.config_file, flags, args.opts)
+    return expanded(completed(command, shots, active))

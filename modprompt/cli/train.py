@@ -27,7 +27,7 @@ def _run(args: argparse.Namespace, check: Check) -> None:
 
     import_modules(args.imports)
     mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-    run.run(settings_of(args), mode, run.Rounds(check or rounds.settings_of, rounds.run))
+    run.run(settings_of(args, active=check is not None), mode, run.Rounds(check or rounds.settings_of, rounds.run))
 
 
 def import_all() -> None:

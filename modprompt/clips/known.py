@@ -195,8 +195,12 @@ def open_clip_version() -> str:
     return str(_content()["open_clip"])
 
 
-def require(name: str, setting: str) -> Row:
+def require(name: str, where: str = "") -> Row:
     """The row of a CLIP that runs; the name may have a revision.
+
+    Args:
+        name: as it is asked for.
+        where: what the message begins with, if anything.
 
     Raises:
         UserError: if it cannot run, or there is no such name; near ones are named, tags of its own model first.
@@ -207,15 +211,21 @@ def require(name: str, setting: str) -> Row:
     refused = refusal(name.partition("@")[0])
     if refused:
         raise UserError(refused)
-    if name and of_user(name).exists():
-        raise UserError(f"{setting}: {name} is a file or folder: give it as MODEL.BACKBONE.PATH")
+    where = f"{where}: " if where else ""
+    if not name:
+        raise UserError(f"{where}no CLIP is named: give --backbone ViT-B/16, say, or a file as MODEL.BACKBONE.PATH")
+    if of_user(name).exists():
+        raise UserError(f"{where}{name} is a file or folder: give it as MODEL.BACKBONE.PATH")
+    tags = [one for one in _by_name() if one.startswith(f"{name}/")]
+    if name in _content()["shapes"] and tags:
+        raise UserError(f"{where}{name} has several weights: name one, {' or '.join(sorted(tags))}")
     model = _plain(name).rpartition("/")[0]
     of_model = [one for one in names() if one.startswith(f"{model}/")] if model else []
     near = difflib.get_close_matches(_plain(name), of_model or names(), n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
     if not of_model and name.count("/") and not near:
         hint = f"; a hub's repository is {hub.PREFIX}owner/name;"
-    raise UserError(f"{setting}: there is no CLIP {name!r}{hint} `modprompt backbones` lists all that are known")
+    raise UserError(f"{where}there is no CLIP {name!r}{hint} `modprompt backbones` lists all that are known")
 
 
 def pinned(name: str, commit: str) -> str:

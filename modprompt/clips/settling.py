@@ -4,6 +4,7 @@ Nothing is guessed: where none of these says it, weights are refused; where two 
 """
 
 import warnings
+from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
 from modprompt.clips import hub, known, open_clip_config, transformers_config
@@ -11,6 +12,7 @@ from modprompt.clips.design import Design, Images
 from modprompt.clips.dialects import TRANSFORMERS
 from modprompt.clips.source import Asked, Source
 from modprompt.errors import UserError
+from modprompt.storage.opening import open_regular
 
 _CONFIGS = (open_clip_config.FILE, transformers_config.FILE)
 _TABLE = "the table of known CLIPs"
@@ -113,7 +115,16 @@ def _by_options(source: Source) -> Settled:
             f"{weights} has the name of OpenAI's weights, but its SHA-256 is not theirs, and does not say how it is "
             f"run: {_HOW_TO_SAY}"
         )
+    if weights is not None and not _may_be_weights(weights):
+        raise UserError(f"{weights} is no file of weights: torch.save, TorchScript and safetensors begin otherwise")
     raise UserError(f"{weights} does not say how it is run: {_HOW_TO_SAY}")
+
+
+def _may_be_weights(path: Path) -> bool:
+    """Whether a file begins as an archive or a pickle of torch.save, or as safetensors; others are told of later."""
+    with open_regular(path) as file:
+        head = file.read(9)
+    return path.suffix == ".json" or head.startswith((b"PK\3\4", b"\x80")) or head[8:] == b"{"
 
 
 def _require_same(asked: Asked, design: Design, said_by: str) -> None:

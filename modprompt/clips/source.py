@@ -80,7 +80,7 @@ def find(asked: Asked) -> Source:
     _require_options(asked)
     if asked.path:
         return _of_path(asked)
-    row = None if asked.name.startswith(hub.PREFIX) else known.require(asked.name, "MODEL.BACKBONE.NAME")
+    row = None if asked.name.startswith(hub.PREFIX) else known.require(asked.name)
     if asked.activation or asked.heads:
         raise UserError(
             "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that say nothing themselves: "

@@ -6,6 +6,9 @@ The embedded model knows few words, and what it does not know is all one to it.
 import warnings
 from typing import Dict, List, Sequence, Tuple
 
+from torch import Tensor
+
+from modprompt.clips.reading import read_embedded
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.errors import UserError
@@ -57,10 +60,16 @@ def require_told_apart(names: Sequence[str], listed: bool = False, known: Sequen
     )
 
 
-def _known_tokens(name: str, clip_model: CLIP) -> _Tokens:
-    """Tokens of a class name, _UNKNOWN in place of those whose embedding is zero."""
-    table = clip_model.token_embedding.weight
+def _known_tokens(name: str, table: Tensor) -> _Tokens:
+    """Tokens of a class name, _UNKNOWN in place of those whose embedding, a row of the table, is zero."""
     return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in token_ids(readable(name)))
+
+
+def unknown_words(names: Sequence[str]) -> List[str]:
+    """Words of class names that the embedded CLIP was never trained on, each once."""
+    table = read_embedded()["token_embedding.weight"]
+    words = dict.fromkeys(word for name in names for word in readable(name).split())
+    return [word for word in words if _UNKNOWN in _known_tokens(word, table)]
 
 
 def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
@@ -72,7 +81,7 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
     first: Dict[_Tokens, str] = {}
     strange = []
     for name in names:
-        tokens = _known_tokens(name, clip_model)
+        tokens = _known_tokens(name, clip_model.token_embedding.weight)
         if _UNKNOWN not in tokens:
             continue
         strange.append(name)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from modprompt.data.images import Image as Listed
+from modprompt.data.own_images import require_no_images
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, write_split
 from modprompt.errors import UserError
@@ -36,6 +37,11 @@ class EmbeddedDataset(FamilyDataset):
     class_names: tuple[str, ...] = ()
     origin = ""
 
+    @classmethod
+    def names_in(cls, root: Path) -> Sequence[str]:
+        """The class names, whatever lies below the root."""
+        return cls.class_names
+
     @staticmethod
     def arrays() -> tuple[np.ndarray, Sequence[int]]:
         """Grey images, uint8 (N, height, width), and their N labels.
@@ -49,6 +55,7 @@ class EmbeddedDataset(FamilyDataset):
         """The folder, written at first use."""
         folder = of_user(root).absolute() / self.dataset_dir
         if not folder.exists():
+            require_no_images(folder.parent, type(self).__name__)
             self.write(folder)
         if not (folder / self.image_folder).is_dir():
             raise UserError(f"{type(self).__name__}: {folder} is not whole: move it away to write it anew")

@@ -116,6 +116,7 @@ class FewShotCache:
         """Write the lists, whole and sealed, with the fingerprint of those they were drawn from."""
         names = {part: [relative(image, self.image_dir) for image in images] for part, images in drawn.items()}
         write_json(self.path, sealed({"split": key, **names}, _VERSION, generator="random", seed=self.seed))
+        print(f"Saved the few-shot lists to {self.path}")
 
     def _redraw(self, error: UserError) -> None:
         """Say that a file is damaged, if what is drawn now is what it held: from a generator that was just seeded."""

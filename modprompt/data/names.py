@@ -6,6 +6,7 @@ python -m modprompt.data.names NAME     prints the config file's name
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from modprompt import places
@@ -15,10 +16,19 @@ from modprompt.programs import report
 from modprompt.storage import yaml_text
 
 
+def config_file(name: str) -> Path:
+    """The file of a data set's config name; it may be missing."""
+    return places.configs() / "datasets" / f"{name}.yaml"
+
+
+def config_names() -> list[str]:
+    """Config names of the data sets that have a file in configs/datasets, sorted."""
+    return sorted(path.stem for path in config_file("").parent.glob("*.yaml"))
+
+
 def registered_names() -> dict[str, str]:
-    """Registered names by config names, of the data sets that have a file in configs/datasets."""
-    files = sorted((places.configs() / "datasets").glob("*.yaml"))
-    contents: dict[str, Any] = {file.stem: yaml_text.read(file) for file in files}
+    """Registered names by config names."""
+    contents: dict[str, Any] = {name: yaml_text.read(config_file(name)) for name in config_names()}
     return {name: str(content["DATASET"]["NAME"]) for name, content in contents.items()}
 
 

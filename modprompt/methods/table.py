@@ -1,8 +1,10 @@
 """The methods by name: where each is and what kind it is. Names alone, so that reports need no PyTorch."""
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Mapping, NamedTuple, Tuple, Type
 
+from modprompt import places
 from modprompt.checks import check_name
 
 if TYPE_CHECKING:
@@ -109,6 +111,11 @@ def row_of(name: str, asked: str = "method") -> Row:
 def configs_of(name: str) -> str:
     """The folder in configs/trainers with a trainer's files; of one that is not ours, its name."""
     return BY_NAME[name].configs if name in BY_NAME else name
+
+
+def config_of(trainer: str, name: str) -> Path:
+    """The config file of this name (without .yaml) among those of a trainer; it may be missing."""
+    return places.configs() / "trainers" / configs_of(trainer) / f"{name}.yaml"
 
 
 def kind_of(name: str) -> str:

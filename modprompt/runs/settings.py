@@ -7,7 +7,9 @@ here, so that thousands of results are compared in no time.
 import ast
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -17,6 +19,8 @@ from modprompt.storage import yaml_text
 from modprompt.storage.opening import Refused
 
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those in front of a difference
+
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 
 # what decides no number of a training
 FREE = {
@@ -64,7 +68,8 @@ def read_settings(path: str) -> Dict[str, Any]:
     """
     file = Path(path)
     if not file.exists():
-        near = sorted(p.name for p in file.parent.glob("*.yaml")) if file.parent.is_dir() else []
+        beside = file.parent.glob("*.yaml") if file.parent.is_dir() else ()
+        near = sorted(one.name for one in beside if not one.name.startswith("."))
         hint = nearest(file.stem, [name[: -len(".yaml")] for name in near])
         there = f"{'' if hint else ';'} there is: {', '.join(near)}" if near else ""
         raise UserError(f"no config file {path}{hint}{there}")
@@ -95,10 +100,15 @@ def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
     """KEY VALUE words as pairs.
 
     Raises:
-        UserError: on an odd number of words.
+        UserError: if a key has no value, or a flag stands among them.
     """
-    if len(options) % 2:
-        raise UserError(f"options come as KEY VALUE pairs; the last, {options[-1]!r}, stands alone")
+    for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
+        if key.startswith("--"):
+            raise UserError(f"the flag {key} must stand before the KEY VALUE options")
+        odd = len(options) % 2 and (value == "" or _KEY.fullmatch(value))
+        if value.startswith("--") or odd:
+            behind = f": {value!r} follows it" if value else ""
+            raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, behind all flags")
     return list(zip(options[0::2], options[1::2]))
 
 

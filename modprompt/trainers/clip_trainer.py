@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from modprompt.clips.build import require_input_size
 from modprompt.clips.facts import facts_of
+from modprompt.clips.known import EMBEDDED
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine.memory import keep_freed_memory
@@ -79,7 +80,8 @@ class CLIPTrainer(TrainerX):
         clip_model = backbone.load_clip(cfg)
         facts = facts_of(clip_model)
         text, image = facts.heads
-        print(f"CLIP: {facts.dialect} weights, {facts.activation}, {text} and {image} heads (text, image)")
+        whose = "this project's own" if facts.name == EMBEDDED else facts.dialect
+        print(f"CLIP: {whose} weights, {facts.activation}, {text} and {image} heads (text, image)")
         require_input_size(clip_model, *cfg.INPUT.SIZE)
         require_known_words(self.dm.dataset.classnames, clip_model)
         self.backbone_fingerprint = clip_model.fingerprint
@@ -91,6 +93,8 @@ class CLIPTrainer(TrainerX):
         """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder."""
         with mistakes.of_reader(self.cfg):
             super().build_data_loader()
+        if self.cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
+            print("note: there are no test images; the one that is counted stands in, and nothing is tested")
         if backbone.requires_squash(self.cfg):
             backbone.squash(
                 [one for one in (self.val_loader, self.test_loader) if one is not None], self.cfg.INPUT.SIZE

@@ -3,7 +3,6 @@
 import copy
 import difflib
 import functools
-import os
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
 
@@ -12,6 +11,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from modprompt import places
 from modprompt.checks import check_name
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
@@ -85,8 +85,6 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
 
 
 def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
-    if key.startswith("--"):
-        return Fault(key, f"{where}: the flag {key} must stand before the KEY VALUE options")
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return Fault(key, f"{where}: there is no config key {key!r}{hint}")
@@ -101,8 +99,6 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
             continue
         if key not in known:
             faults.append(_unknown(key, list(known), given.where))
-            if key.startswith("--"):
-                break  # what stands behind it are no pairs any more
             continue
         try:
             _merge_one(cfg, key, given)
@@ -207,7 +203,7 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     cfg = get_cfg_default()
     settings = _under_own_names(settings)
     _complain(_checked(cfg, settings))
-    cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
+    cfg.DATASET.ROOT = places.data_root(cfg.DATASET.ROOT)
     own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     cfg.TEST.ONLY = tests or not own_node
     if cfg.TEST.HALVES and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):

@@ -109,7 +109,9 @@ def _kill(work: Work, root: Path, point: int, counted: Path, expected: dict[str,
     """What is wrong after a kill; empty if nothing."""
     code = in_child(lambda: work.run(root), point, counted)
     if code != KILLED:
-        return _LATE if code < 0 else "not reached: it made fewer changes" if code == 0 else "fails in front of the kill"
+        return (
+            _LATE if code < 0 else "not reached: it made fewer changes" if code == 0 else "fails in front of the kill"
+        )
     code = in_child(lambda: (work.again or work.run)(root), 0, counted.with_suffix(".again"))
     if code != 0:
         return _LATE if code < 0 else "does not go on"

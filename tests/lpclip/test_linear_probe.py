@@ -17,7 +17,12 @@ def features(tmp_path_factory):
     """Features of the digits under the embedded model."""
     folder = tmp_path_factory.mktemp("features")
     root = tmp_path_factory.mktemp("data")
-    assert report(feat_extractor.run, ["--output-dir", str(folder), "--root", str(root)]) == 0
+    assert (
+        report(
+            feat_extractor.run, ["--output-dir", str(folder), "--root", str(root), "--dataset-config-file", "digits"]
+        )
+        == 0
+    )
     return folder
 
 

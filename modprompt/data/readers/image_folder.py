@@ -30,6 +30,16 @@ _NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", "split_fewshot")
 class ImageFolder(FamilyDataset):
     """The class folders in DATASET.ROOT itself."""
 
+    @classmethod
+    def names_in(cls, root: Path) -> list[str]:
+        """The class names of a folder; no image is looked at."""
+        reader = cls.__new__(cls)
+        reader.folder = root
+        is_split = (root / "train").is_dir()
+        classes = class_folders(root / "train") if is_split else class_folders(root, _NOT_CLASSES)
+        names = reader._names(classes)
+        return [names.get(name, name) for name in classes]
+
     @property
     def split_file(self) -> str:  # type: ignore[override]  # it is only read
         """A split is written only where the folders are not split already."""

@@ -87,6 +87,11 @@ class Unlabelled(DatasetBase):
         train = tested if cfg.TEST.ONLY else datums(labelled)
         super().__init__(train_x=train, val=tested if self.selected_on else None, test=tested)
 
+    @classmethod
+    def names_in(cls, root: Path) -> list[str]:
+        """The class names of a folder; no image is looked at."""
+        return _class_names(root / "classnames.txt")
+
     @property
     def image_root(self) -> str:
         """The folder that image paths are relative to."""
@@ -204,6 +209,7 @@ class Unlabelled(DatasetBase):
             pass  # all are looked at again
         require_decodable(images, str(self.folder))
         write_json(storage.own / _CHECKED, now)
+        print(f"All images can be decoded; {storage.own / _CHECKED} keeps which were looked at")
 
     def _hash(self, *lists: Sequence[Image]) -> str:
         digest = hashlib.sha256(json.dumps(self.names).encode("ascii"))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from modprompt.checks import check_name
+from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
-from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
@@ -28,7 +28,7 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
     Raises:
         UserError: as Settings.read and expanded.
     """
-    files = [str(dataset_config(job.dataset)), str(job.method.config)]
+    files = [str(config_file(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
     return expanded(Settings.read(files, flags, options(job, out)))

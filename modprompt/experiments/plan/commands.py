@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from modprompt import places
+from modprompt.data.names import config_file
 from modprompt.errors import SettingError
-from modprompt.experiments.plan.experiment import dataset_config
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.schedules import options_of
 from modprompt.methods import schedule_files
@@ -32,7 +32,7 @@ def flags(job: Job, out: Path, data: Path) -> list[str]:
     """The flags and options of a job, as train.py takes them; all paths are absolute."""
     words = ["--root", str(data), "--trainer", job.method.trainer]
     words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
-    words += ["--dataset-config-file", str(dataset_config(job.dataset))]
+    words += ["--dataset-config-file", str(config_file(job.dataset))]
     words += [word for name in job.method.imports for word in ("--import", name)]
     if job.tests:
         words += ["--eval-only", *(["--model-dir", str(out / job.parent.folder)] if job.parent else [])]
@@ -75,7 +75,7 @@ def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     Raises:
         UserError: if a config file is gone or no YAML, or a schedule's file is damaged.
     """
-    files = tuple(_stamped(path) for path in (dataset_config(job.dataset), job.method.config))
+    files = tuple(_stamped(path) for path in (config_file(job.dataset), job.method.config))
     settings = dict(_of_files(files, job.method.options))
     settings.update((key, as_text(text)) for key, text in (*job.options, *more))
     if any(map(schedule_files.may_name_a_file, settings.items())):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
-from modprompt import places
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan.method import Method
@@ -45,11 +43,6 @@ class Experiment(NamedTuple):
     def grids(self) -> dict[str, tuple[str, ...]]:
         """The dotted keys of the grid of every method that has one."""
         return {method.family: tuple(key for key, _ in method.point) for method in self.methods if method.point}
-
-
-def dataset_config(name: str) -> Path:
-    """The config file of a data set."""
-    return places.configs() / "datasets" / f"{name}.yaml"
 
 
 def all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Sequence
 
-from modprompt import places
 from modprompt.checks import known_names
+from modprompt.data.names import config_names
 from modprompt.experiments.plan import rounds
 from modprompt.experiments.plan.chosen import Chosen
 from modprompt.experiments.plan.kinds import trains
@@ -16,7 +16,7 @@ from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.schedule_files import placed
-from modprompt.methods.table import HEADS, PROMPTS, configs_of, kind_of, row_of, sides_of
+from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of, row_of, sides_of
 from modprompt.runs.settings import as_text
 
 OF_PROTOCOL = (
@@ -80,7 +80,7 @@ class MethodReader(Reader):
         if "/" in word or word.endswith(".yaml"):
             path = (self.path.parent / word).resolve()
         else:
-            path = places.configs() / "trainers" / configs_of(trainer) / f"{word}.yaml"
+            path = config_of(trainer, word)
         if not path.is_file():
             there = sorted(p.stem for p in path.parent.glob("*.yaml"))
             raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
@@ -191,7 +191,7 @@ class MethodReader(Reader):
 
     def datasets(self, value: Any, place: str) -> tuple[str, ...]:
         names = self.names(value, place)
-        there = sorted(path.stem for path in (places.configs() / "datasets").glob("*.yaml"))
+        there = config_names()
         for name in names:
             if name not in there:
                 raise self.fault(place, f"there is no data set {name!r}" + known_names(name, there))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from modprompt.data.names import config_file
 from modprompt.errors import UserError
-from modprompt.experiments.plan.experiment import Experiment, dataset_config
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.runs.settings import read_settings
 
 
@@ -17,8 +18,9 @@ def _reader_of(dataset: str) -> Any:
     from dassl.data.datasets import DATASET_REGISTRY
 
     import modprompt.data.readers.all  # noqa: F401 - registers them
+    from modprompt.data.own_images import lies_in
 
-    return DATASET_REGISTRY.get(read_settings(str(dataset_config(dataset)))["DATASET.NAME"])
+    return DATASET_REGISTRY.get(read_settings(str(config_file(dataset)))["DATASET.NAME"])
 
 
 def is_present(dataset: str, data: Path) -> bool:
@@ -26,8 +28,7 @@ def is_present(dataset: str, data: Path) -> bool:
     reader = _reader_of(dataset)
     if getattr(reader, "makes_itself", False):
         return True
-    images: Path = data / reader.dataset_dir / reader.image_folder
-    return images.is_dir()
+    return lies_in(reader, data)
 
 
 def split_hash_now(dataset: str, data: Path) -> str | None:

@@ -12,13 +12,14 @@ from dassl.engine import build_trainer
 
 import modprompt.trainers.run  # noqa: F401 - all trainers and readers
 from modprompt.active import rounds
-from modprompt.cli import flags, train
+from modprompt.cli import active, flags, train
 from modprompt.runs import folder, result
 from modprompt.trainers import config
 from modprompt.trainers.learned import prompts_hash
 from tests import plain_rounds
 from tests.conftest import bare
 from tests.methods import METHODS
+from tests.modprompt.data.trees import lines, pictures
 
 NEW_RUN = ("ACTIVE.METHOD", "entropy", "ACTIVE.PCB", "True", "ACTIVE.ROUNDS", "2", "ACTIVE.GAMMA", "0.4")
 
@@ -290,3 +291,39 @@ def test_validation_images_that_a_search_takes_count_as_labels_and_mark_the_resu
     (tmp_path / "out" / "result.json").unlink()
     assert train.main(given) == 0  # the head of the last round is loaded, and says how it was chosen
     assert result.read(tmp_path / "out").result["marked"] == found["marked"]
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
+    """Before a label is there, loaders get one image in place of all; the embedded CLIP is nobody else's."""
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "photos" / "images", {"any": 6})
+    lines(tmp_path / "photos" / "classnames.txt", ["one", "two"])
+    start = [
+        "--trainer",
+        "MPL",
+        "--root",
+        "photos",
+        "ACTIVE.METHOD",
+        "random",
+        "ACTIVE.ROUNDS",
+        "1",
+        "ACTIVE.ASK",
+        "True",
+    ]
+    assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 3
+    out = capsys.readouterr().out
+    assert "from 6 images of 2 classes" in out
+    assert "# train_x" not in out
+    assert "CLIP: this project's own weights, quick_gelu, 1 and 2 heads" in out
+    assert "All images can be decoded; " in out
+    picks = tmp_path / "output/photos_active/MPL/glyph/seed1/rounds/round_0.csv"
+    rows = list(csv.DictReader(io.StringIO(picks.read_text("utf-8-sig"), newline="")))
+    with picks.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows({**row, "label": name} for row, name in zip(rows, ("one", "two")))
+    assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "# train_x  2" in out
+    assert "note: there are no test images; the one that is counted stands in, and nothing is tested" in out

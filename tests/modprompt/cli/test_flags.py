@@ -59,13 +59,22 @@ def test_order_of_files_is_data_set_then_method(tmp_path):
     assert settings["OPTIM.NAME"] == ("b", f"file {tmp_path / 'b.yaml'}")
 
 
-def test_trainer_alone_is_the_embedded_default_and_its_options_win():
-    settings = read("--trainer", "MPL")
-    assert settings["DATASET.NUM_SHOTS"].value == "16"
-    assert settings["OUTPUT_DIR"].value == "output/digits/MPL/seed1"
-    assert read("--trainer", "MPL", "--seed", 0)["SEED"].value == 0
-    assert read("--trainer", "MPL", "DATASET.NUM_SHOTS", "4")["DATASET.NUM_SHOTS"].value == "4"
-    assert list(read("--trainer", "Nothing")) == ["TRAINER.NAME"]
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--epochs", "3"], "there is no flag --epochs; did you mean OPTIM.MAX_EPOCH 3, behind all flags?"),
+        (["--lr=0.1", "A", "b"], "there is no flag --lr=0.1; did you mean OPTIM.LR 0.1, behind all flags?"),
+        (["--lr"], "there is no flag --lr; did you mean OPTIM.LR, behind all flags?"),
+        (["--config_file", "x"], "there is no flag --config_file; did you mean --config-file x?"),
+        (["--model", "ViT-B/16"], "there is no flag --model; did you mean --backbone ViT-B/16?"),  # not --model-dir
+        (["--data", "photos"], "there is no flag --data; did you mean --root photos?"),
+        (["--quite-other"], "there is no flag --quite-other (--help lists all flags)"),
+        (["--seed", "one"], "argument --seed: invalid int value: 'one' (--help lists all flags)"),
+    ],
+)
+def test_wrong_flag_is_one_line_that_says_what_may_be_meant(words, said, capsys):
+    assert train.main(["--trainer", "MPL", *words]) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_help_needs_no_torch_and_tells_of_imports():

@@ -13,6 +13,7 @@ from modprompt.clips import known
 from modprompt.clips.build import load_clip
 from modprompt.clips.design import ACTIVATIONS, GELU, QUICK_GELU, Images
 from modprompt.clips.package import import_clip
+from modprompt.errors import UserError
 from modprompt.programs import left_as_found
 from tests.conftest import ROOT
 
@@ -352,3 +353,20 @@ def test_no_torch_is_needed():
         "import sys; from modprompt.clips import known; known.rows(); known.counts(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", text], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ViT-B-16", "ViT-B-16 has several weights: name one, ViT-B-16/commonpool_l_basic_s1b_b8k or "),
+        ("", "no CLIP is named: give --backbone ViT-B/16, say"),
+        ("ViT-B/61", "there is no CLIP 'ViT-B/61'; did you mean 'ViT-B/16'"),
+    ],
+)
+def test_name_that_is_none_is_told_to_users_of_python_and_of_the_command_alike(name, said):
+    with pytest.raises(UserError) as raised:
+        known.require(name)
+    assert str(raised.value).startswith(said)
+    assert ("ViT-B-16/openai" in str(raised.value)) == (name == "ViT-B-16")
+    with pytest.raises(UserError, match="^a.pt: its CLIP: "):
+        known.require(name, "a.pt: its CLIP")

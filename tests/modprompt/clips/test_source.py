@@ -86,6 +86,14 @@ def add_row(monkeypatch):
 # ---------------------------------------------------------------------- who says how weights are run
 
 
+@pytest.mark.parametrize("name", ["random.pt", "other.bin", "some.safetensors"])
+def test_file_of_other_bytes_is_no_file_of_weights(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(range(7, 100)))
+    assert refusal(tmp_path / name).startswith(f"{tmp_path / name} is no file of weights: ")
+    (tmp_path / name).write_bytes(b"")
+    assert refusal(tmp_path / name).startswith(f"{tmp_path / name} is no file of weights: ")
+
+
 def test_bare_state_dict_is_refused_with_the_options_that_settle_it(clip_file):
     text = refusal(clip_file)
     assert text.startswith(

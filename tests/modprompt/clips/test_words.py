@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from modprompt.clips import build as backbone
-from modprompt.clips.words import require_known_words, require_told_apart
+from modprompt.clips.words import require_known_words, require_told_apart, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip
 
@@ -48,3 +48,7 @@ def test_names_of_a_published_list_that_are_one_to_clip_are_told_with_their_labe
         require_told_apart(["crane", "crane"], known=names)
     with pytest.raises(UserError, match="'owl' is there twice"):
         require_told_apart(["owl", "owl"], known=names)
+
+
+def test_words_that_the_embedded_one_has_not_seen_are_named_once():
+    assert unknown_words(["zero", "lynx_one", "Lynx two", "a photo of a cat", "lynx"]) == ["lynx", "Lynx", "cat"]

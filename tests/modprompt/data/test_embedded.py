@@ -10,6 +10,7 @@ from PIL import Image
 
 from modprompt.data.embedded import EmbeddedDataset
 from modprompt.errors import UserError
+from tests.modprompt.data.trees import pictures
 
 
 class Tiny(EmbeddedDataset):
@@ -105,3 +106,11 @@ def test_package_without_the_images_leaves_nothing_and_tells_of_no_writing(tmp_p
         Lacking.write(tmp_path / "deep" / "tiny")
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
+
+
+def test_images_of_somebodys_own_get_none_of_it_among_them(tmp_path):
+    pictures(tmp_path, {"cat": 1})
+    reader = Tiny.__new__(Tiny)
+    with pytest.raises(UserError, match="^Tiny would be written into .* whose folders hold images of your own"):
+        reader.find(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cat"]

@@ -171,7 +171,7 @@ def test_few_shot_folder_of_coop(tmp_path, capsys):
         (["two.yaml", "--with", "nowhere"], "--with: there is no folder nowhere"),
         (["two.yaml", "--with", "empty"], "--with: empty has no base2new run of these data sets and shots"),
         (["empty"], "no base2new run below empty"),
-        (["two.yaml", "--options", "A"], "'A', stands alone"),
+        (["two.yaml", "--options", "A"], "the option A has no value"),
     ],
 )
 def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, message):

@@ -87,12 +87,33 @@ def test_file_that_is_no_config_is_named(tmp_path, text):
         read_settings(str(path))
     with pytest.raises(UserError, match="no config file .*b.yaml; there is: a.yaml"):
         read_settings(str(tmp_path / "b.yaml"))
+    path.rename(tmp_path / ".hidden.yaml")
+    with pytest.raises(UserError, match="no config file .*b.yaml$"):
+        read_settings(str(tmp_path / "b.yaml"))
 
 
 def test_options_are_pairs():
     assert pairs(["A", "1", "B", "2"]) == [("A", "1"), ("B", "2")]
-    with pytest.raises(UserError, match="'B', stands alone"):
-        pairs(["A", "1", "B"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["A", "1", "B"], "the option B has no value;"),
+        (["OPTIM.LR", "--output-dir", "X"], "the option OPTIM.LR has no value: '--output-dir' follows it;"),
+        (["OPTIM.LR", "OPTIM.MAX_EPOCH", "3"], "the option OPTIM.LR has no value: 'OPTIM.MAX_EPOCH' follows it;"),
+        (["A", "1", "--no-train"], "the flag --no-train must stand before the KEY VALUE options"),
+        (["A", "1", "--seed", "2"], "the flag --seed must stand before the KEY VALUE options"),
+    ],
+)
+def test_key_without_a_value_and_flag_behind_are_named(words, said):
+    with pytest.raises(UserError) as raised:
+        pairs(words)
+    assert str(raised.value).startswith(said)
+
+
+def test_value_may_begin_with_a_dash_and_look_like_a_key_among_pairs():
+    assert pairs(["A", "-1", "B", "C.D"]) == [("A", "-1"), ("B", "C.D")]
 
 
 @pytest.fixture
@@ -172,7 +193,7 @@ def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch)
 def test_what_cannot_be_read_is_refused(files, tmp_path):
     with pytest.raises(UserError, match="no config file .*none.yaml; there is: data.yaml, method.yaml"):
         Settings.read([str(tmp_path / "none.yaml")])
-    with pytest.raises(UserError, match="'B', stands alone"):
+    with pytest.raises(UserError, match="the option B has no value"):
         Settings.read(files, options=["A", "1", "B"])
     with pytest.raises(KeyError):
         Settings.read(flags={"OPTIM.LR": 1})  # has no flag

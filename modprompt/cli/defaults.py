@@ -1,0 +1,171 @@
+"""What is run where a command names little: its data, the method's config, the CLIP. All of it is decided here.
+
+Nothing is named: the embedded model on the digits. A root alone: what lies in it (modprompt/data/own_images.py). No
+config of the method: that of default_configs.yaml for the CLIP. No CLIP: the embedded one, if it knows all class names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from modprompt import places
+from modprompt.cli import config_files
+from modprompt.clips.known import EMBEDDED, at_revision, find
+from modprompt.data.names import config_file
+from modprompt.errors import UserError
+from modprompt.methods.table import BY_NAME, config_of
+from modprompt.runs.settings import Settings
+from modprompt.storage import yaml_text
+from modprompt.storage.paths import of_user
+
+_TABLE = Path(__file__).with_name("default_configs.yaml")
+_LARGE = "ViT-B/16"
+_GIVE = f"--backbone {_LARGE} (OpenAI's weights: 350 MB, downloaded at first use)"
+_BACKBONE = "MODEL.BACKBONE."
+_MOST_NAMED = 5
+
+
+def configs_by_clip(trainer: str) -> dict[str, str]:
+    """{name of a CLIP: name of the config} that a trainer has a default for; empty for one that is not ours."""
+    return dict(yaml_text.read(_TABLE).get(trainer, {}))
+
+
+class Command:
+    """A command's files, flags and options, and what is taken where they say nothing.
+
+    Args:
+        data_file: what --dataset-config-file gives.
+        method_file: what --config-file gives.
+        flags: {key: value} of the family's flags.
+        options: KEY VALUE words.
+
+    Raises:
+        UserError: as Settings.read and config_files.
+    """
+
+    def __init__(self, data_file: str, method_file: str, flags: Mapping[str, Any], options: Sequence[str]) -> None:
+        self.flags, self.options = dict(flags), list(options)
+        self.words = Settings.read((), flags, options)
+        self.data = Settings.read([config_files.of_data(data_file)])
+        self.trainer = self.value("TRAINER.NAME", self.words)
+        self.method = Settings.read([config_files.of_method(method_file, self.trainer)])
+        self.has_data, self.has_method = bool(data_file), bool(method_file)
+        self.configs = configs_by_clip(self.trainer)
+
+    def settings(self) -> Settings:
+        """All that is given, in order of precedence."""
+        return Settings((*self.data.given, *self.method.given, *self.words.given))
+
+    def value(self, key: str, settings: Settings | None = None) -> str:
+        """What is given for a key, as text; empty if nothing is."""
+        found = (self.settings() if settings is None else settings).get(key)
+        return "" if found is None or found.value is None else str(found.value)
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether a run chooses what is labelled, so that all training images are its pool."""
+        given = self.value("ACTIVE.ROUNDS")
+        return given != "0" if given else self.trainer in BY_NAME and BY_NAME[self.trainer].rounds
+
+    @property
+    def clip(self) -> str:
+        """The CLIP that is named, by its name or path; empty if none is."""
+        return self.value(f"{_BACKBONE}NAME") or self.value(f"{_BACKBONE}PATH")
+
+    def names_nothing(self) -> bool:
+        """Whether neither a file nor data nor a CLIP is named."""
+        keys = [key for key in self.words if key in ("DATASET.NAME", "DATASET.ROOT") or key.startswith(_BACKBONE)]
+        return not (self.has_data or self.has_method or keys)
+
+    def add_words(self, kind: str, config: str, options: Sequence[str] = ()) -> None:
+        """Put seed 1 and an output folder of their own behind a command that gives none; options before its own."""
+        seed = self.value("SEED") or "1"
+        if "SEED" not in self.words:
+            self.flags["SEED"] = int(seed)
+        kind = f"{kind}_active" if self.in_rounds else kind
+        self.flags["OUTPUT_DIR"] = self.flags.get("OUTPUT_DIR") or str(
+            Path("output", kind, self.trainer, config, f"seed{seed}")
+        )
+        self.words = Settings.read((), self.flags, [*options, *self.options])
+
+
+def completed(command: Command, shots: int, active: bool) -> Settings:
+    """A command's settings with what it does not name; a line says what is taken.
+
+    Args:
+        command: what is given.
+        shots: training images per class of the embedded default; -1 for all, as always in rounds.
+        active: whether the program is for rounds.
+
+    Raises:
+        UserError: if it cannot be decided; the line says what to give.
+    """
+    if command.configs.get(EMBEDDED) and command.names_nothing():
+        _take_data(command, "digits")
+        _take_config(command, EMBEDDED)
+        command.add_words("digits", "", ["DATASET.NUM_SHOTS", str(-1 if command.in_rounds else shots)])
+        return command.settings()
+    root = command.value("DATASET.ROOT")
+    takes_data = not command.value("DATASET.NAME")
+    if takes_data and root and command.trainer:
+        from modprompt.data.own_images import kind_of
+
+        kind = kind_of(of_user(root).absolute(), active or command.in_rounds)
+        _take_data(command, kind)
+        print(f"--root {root}: no data set is named; it is read as {kind}, by what lies in it")
+    elif takes_data and command.configs:
+        raise UserError(
+            "no data set is named: give --root FOLDER, whose folders are classes of images, or "
+            "--dataset-config-file NAME (digits come along)"
+        )
+    if command.configs and not command.has_method:
+        clip = command.clip or _embedded(command)
+        config = _take_config(command, clip)
+        if takes_data:
+            command.add_words(of_user(root).absolute().name, config)
+    return command.settings()
+
+
+def _take_data(command: Command, name: str) -> None:
+    command.data = Settings.read([str(config_file(name))])
+
+
+def _take_config(command: Command, clip: str) -> str:
+    """Take the trainer's config for a CLIP, and say so; its name."""
+    row = find(at_revision(clip)[0])
+    name = command.configs.get(clip if row is None else row.name)
+    config = name or command.configs[_LARGE]
+    path = str(config_of(command.trainer, config))
+    if not command.names_nothing():
+        which = f"its config for {clip}" if name else f"it has no config for {clip}, this is its for {_LARGE}"
+        print(f"{command.trainer} runs by {path}: {which}")
+    command.method = Settings.read([path])
+    return config
+
+
+def _embedded(command: Command) -> str:
+    """The embedded CLIP, where none is named.
+
+    Raises:
+        UserError: if it does not know all class names, or the trainer has no config for it.
+    """
+    from modprompt.clips.words import unknown_words
+    from modprompt.data.own_images import names_in
+
+    dataset = command.value("DATASET.NAME")
+    names = names_in(dataset, of_user(places.data_root(command.value("DATASET.ROOT"))).absolute())
+    if names is not None and not names:
+        raise UserError(
+            f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which knows numerals and letters"
+        )
+    unknown = unknown_words(names or ())
+    if unknown:
+        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+        raise UserError(
+            f"{EMBEDDED}, which is taken where no CLIP is named, has never seen the words "
+            f"{', '.join(map(repr, unknown[:_MOST_NAMED]))}{more}: give {_GIVE}"
+        )
+    if EMBEDDED not in command.configs:
+        raise UserError(f"{command.trainer} has no config for {EMBEDDED}, and no other CLIP is named: give {_GIVE}")
+    return EMBEDDED

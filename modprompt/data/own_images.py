@@ -1,0 +1,106 @@
+"""What a folder that a command names is, where it names no data set: images of one's own, by what lies in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Sequence
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from modprompt.data.listings import read_lines
+from modprompt.data.names import registered_names
+from modprompt.data.readers.image_folder import SUFFIXES
+from modprompt.errors import UserError
+
+IMAGE_FOLDER, UNLABELLED = "image_folder", "unlabelled"  # config names
+_NAMES, _POOL = "classnames.txt", "images"
+
+
+def kind_of(root: Path, in_rounds: bool) -> str:
+    """IMAGE_FOLDER if its folders, or those in its train/, hold images directly; UNLABELLED if it has class names alone.
+
+    Args:
+        root: the folder.
+        in_rounds: whether rounds choose what is labelled, so that folders need not be classes.
+
+    Raises:
+        UserError: if it is missing, empty, holds data sets, or neither; it is named.
+    """
+    if not root.is_dir():
+        raise UserError(f"--root: there is no folder {root}")
+    sets = data_sets_in(root)
+    if sets:
+        raise UserError(f"--root {root} holds data sets: say which, --dataset-config-file {' or '.join(sets)}")
+    classes = _folders_of_images(root)
+    if _has_names_alone(root, classes) and (in_rounds or not {*classes} - {_POOL}):
+        return UNLABELLED
+    if classes:
+        return IMAGE_FOLDER
+    what = "has no folders with images in them" if os.listdir(root) else "is empty"
+    unlabelled = f", images without labels beside a {_NAMES}" if in_rounds else ""
+    raise UserError(
+        f"--root {root} {what}: images of your own lie in ROOT/CLASS/ or ROOT/train/CLASS/{unlabelled}; "
+        "which data set it is to be says --dataset-config-file NAME"
+    )
+
+
+def data_sets_in(root: Path) -> list[str]:
+    """Config names of the data sets whose readers are registered and whose images lie below a root."""
+    there = DATASET_REGISTRY.registered_names()
+    known = [(name, reader) for name, reader in registered_names().items() if reader in there]
+    return [name for name, reader in known if lies_in(DATASET_REGISTRY.get(reader), root)]
+
+
+def names_in(dataset: str, root: Path) -> Sequence[str] | None:
+    """The class names of a data set, of a reader that knows them before it reads images; else none.
+
+    None if nobody has registered a reader of that name.
+
+    Raises:
+        UserError: if the folder is not that of its reader.
+    """
+    if dataset not in DATASET_REGISTRY.registered_names():
+        return None
+    find = getattr(DATASET_REGISTRY.get(dataset), "names_in", None)
+    return find(root) if find else ()
+
+
+def lies_in(reader: Any, root: Path) -> bool:
+    """Whether the images of a reader's data set lie in their folder below a root; false if it has no such folder."""
+    return bool(reader.dataset_dir) and (root / reader.dataset_dir / reader.image_folder).is_dir()
+
+
+def require_no_images(root: Path, what: str) -> None:
+    """Raise UserError if somebody's own images would get the images of a data set among them."""
+    if root.is_dir() and _folders_of_images(root) and not data_sets_in(root):
+        raise UserError(
+            f"{what} would be written into {root}, whose folders hold images of your own: give another --root, or "
+            f"--dataset-config-file {IMAGE_FOLDER} to read them"
+        )
+
+
+def _folders_of_images(root: Path) -> list[str]:
+    """Names of the folders in train/, else in the root, that hold an image directly."""
+    for folder in (root / "train", root):
+        if folder.is_dir():
+            names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+            found = [name for name in names if (folder / name).is_dir() and _holds_images(folder / name)]
+            if found:
+                return found
+    return []
+
+
+def _holds_images(folder: Path) -> bool:
+    with os.scandir(folder) as entries:  # of millions no more than the first image
+        names = (entry.name for entry in entries if not entry.is_dir())
+        return any(name.lower().endswith(SUFFIXES) and not name.startswith(".") for name in names)
+
+
+def _has_names_alone(root: Path, folders: list[str]) -> bool:
+    """Whether a root's file of class names is that of images without labels: no folder stands before each name."""
+    path = root / _NAMES
+    if not path.is_file():
+        return False
+    parts = (line.text.partition(" ") for line in read_lines(path))
+    return not all(folder in folders and name for folder, _, name in parts)

@@ -1,0 +1,188 @@
+"""What is run where little is named: data by what lies in the root, the config by a table, the CLIP by its words."""
+
+import re
+
+import pytest
+import yaml
+
+from modprompt.cli import defaults, flags, train
+from modprompt.errors import UserError
+from modprompt.methods.table import METHODS, config_of
+from modprompt.runs.settings import read_settings
+from modprompt.trainers import run  # noqa: F401 - registers all
+from modprompt.trainers.config import build
+from tests.conftest import ROOT, bare, random_clip
+from tests.modprompt.data.trees import eurosat, lines, pictures
+
+DIGITS = {"one": 6, "two": 6}
+ANIMALS = {"big_cat": 6, "dog": 6}
+
+
+def read(*words, active=False):
+    return flags.settings_of(flags.parse_args([str(word) for word in words]), active=active)
+
+
+def value(settings, key):
+    return settings[key].value if key in settings else None
+
+
+def config(trainer, name):
+    return f"file {ROOT / 'configs/trainers' / trainer / name}.yaml"
+
+
+@pytest.fixture
+def digits(tmp_path):
+    pictures(tmp_path / "digits_of_mine", DIGITS)
+    return tmp_path / "digits_of_mine"
+
+
+@pytest.fixture
+def animals(tmp_path):
+    pictures(tmp_path / "animals", ANIMALS)
+    return tmp_path / "animals"
+
+
+def test_trainer_alone_is_the_embedded_default_and_its_options_win():
+    settings = read("--trainer", "MPL")
+    assert settings["DATASET.NUM_SHOTS"].value == "16"
+    assert settings["OUTPUT_DIR"].value == "output/digits/MPL/seed1"
+    assert settings["SEED"].value == 1
+    assert settings.source("OPTIM.LR") == config("MPL", "glyph")
+    assert read("--trainer", "MPL", "--seed", 0)["SEED"].value == 0
+    assert read("--trainer", "MPL", "SEED", 3)["OUTPUT_DIR"].value == "output/digits/MPL/seed3"
+    assert read("--trainer", "MPL", "DATASET.NUM_SHOTS", "4")["DATASET.NUM_SHOTS"].value == "4"
+    assert value(read("--trainer", "MPL", "ACTIVE.ROUNDS", "3"), "DATASET.NUM_SHOTS") == "-1"
+    assert list(read("--trainer", "Nothing")) == ["TRAINER.NAME"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--backbone", "ViT-B/16"), ("MODEL.BACKBONE.PATH", "clip.pt"), ("--config-file", "glyph")],
+)
+def test_embedded_data_are_taken_only_where_nothing_is_named(words):
+    with pytest.raises(UserError, match="^no data set is named: give --root FOLDER, .* or --dataset-config-file NAME"):
+        read("--trainer", "MPL", *words)
+
+
+@pytest.mark.parametrize("flag", [("--root",), ("DATASET.ROOT",)])
+def test_root_alone_is_a_folder_of_images_and_the_embedded_clip_knows_its_words(digits, capsys, flag):
+    settings = read("--trainer", "MPL", *flag, digits)
+    assert (value(settings, "DATASET.NAME"), value(settings, "MODEL.BACKBONE.NAME")) == ("ImageFolder", "glyph-clip")
+    assert settings["OUTPUT_DIR"].value == "output/digits_of_mine/MPL/glyph/seed1"
+    assert "DATASET.NUM_SHOTS" not in settings
+    read_as, runs_by = capsys.readouterr().out.splitlines()
+    assert read_as == f"--root {digits}: no data set is named; it is read as image_folder, by what lies in it"
+    assert runs_by == f"MPL runs by {ROOT}/configs/trainers/MPL/glyph.yaml: its config for glyph-clip"
+
+
+@pytest.mark.parametrize("words", [(), ("--dataset-config-file", "image_folder"), ("DATASET.NAME", "ImageFolder")])
+def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(animals, words, capsys):
+    named, options = (words, ()) if words[:1] == ("--dataset-config-file",) else ((), words)
+    before = sorted(animals.rglob("*"))
+    assert train.main(["--trainer", "MPL", "--root", str(animals), "--no-train", *named, *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "error: glyph-clip, which is taken where no CLIP is named, has never seen the words 'cat', 'dog': "
+        "give --backbone ViT-B/16 (OpenAI's weights: 350 MB, downloaded at first use)"
+    )
+    assert sorted(animals.rglob("*")) == before
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_own_images_with_a_clip_have_its_config(animals, active):
+    settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B/16", active=active)
+    assert value(settings, "DATASET.NAME") == "ImageFolder"
+    assert settings.source("OPTIM.LR") == config("MPL", "vit_b4_c1_add2_rm1")
+    assert settings["OPTIM.LR"].value == 0.0035
+    lines(animals / "classnames.txt", ANIMALS)
+    settings = read("--trainer", "MPL", "--root", animals, "--backbone", "ViT-B-16/openai", active=active)
+    assert value(settings, "DATASET.NAME") == ("Unlabelled" if active else "ImageFolder")
+    assert settings.source("OPTIM.LR") == config("MPL", "vit_b4_c1_add2_rm1")
+
+
+@pytest.mark.parametrize("words", [("--backbone", "RN101"), ("MODEL.BACKBONE.PATH", "RN101")])
+def test_clip_without_a_config_has_that_of_vit_b16_and_a_line_says_so(animals, words, capsys):
+    settings = read("--trainer", "PromptSRC", "--root", animals, *words)
+    assert settings.source("OPTIM.LR") == config("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
+    assert "it has no config for RN101, this is its for ViT-B/16" in capsys.readouterr().out
+
+
+def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
+    eurosat(tmp_path)
+    words = ("--trainer", "CoOp", "--root", tmp_path, "--dataset-config-file", "eurosat")
+    settings = read(*words, "--backbone", "RN50")
+    assert settings.source("OPTIM.LR") == config("CoOp", "rn50_ctxv1")
+    assert "OUTPUT_DIR" not in settings
+    with pytest.raises(UserError, match=r"^no CLIP is named for EuroSAT: give --backbone ViT-B/16 \(.*350 MB"):
+        read(*words)
+    assert value(read("--trainer", "CoOp", "--dataset-config-file", "digits"), "MODEL.BACKBONE.NAME") == "glyph-clip"
+
+
+@pytest.mark.parametrize(("make", "said"), [(lambda root: None, "is empty"), (eurosat, "holds data sets")])
+def test_root_that_is_none_is_refused_and_gets_nothing(tmp_path, make, said, capsys):
+    make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert train.main(["--trainer", "MPL", "--root", str(tmp_path), "--no-train"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: --root {tmp_path} {said}")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_trainer_without_a_config_for_the_embedded_clip_says_what_to_give(digits):
+    with pytest.raises(UserError, match="^TrainerSubnet has no config for glyph-clip, .* give --backbone ViT-B/16"):
+        read("--trainer", "TrainerSubnet", "--root", digits)
+
+
+def test_trainer_of_a_users_own_gets_its_data_alone(digits):
+    settings = read("--trainer", "Mine", "--root", digits)
+    assert {key for key in settings if key != "DATASET.NAME"} == {"TRAINER.NAME", "DATASET.ROOT"}
+
+
+def test_data_of_the_environment_are_no_folder_of_images(animals, monkeypatch, tmp_path, capsys):
+    """DATA is where data sets are: the digits are written there, but not among somebody's images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA", str(animals))
+    assert train.main(["--trainer", "MPL", "--no-train"]) == 2
+    assert f"error: Digits would be written into {animals}, whose folders hold images" in capsys.readouterr().err
+    assert {path.name for path in animals.iterdir()} == {*ANIMALS}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_own_images_are_trained_on_and_get_their_split_files_alone(digits, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["--trainer", "MPL", "--root", digits.name, "OPTIM.MAX_EPOCH", "1"]) == 0
+    assert (tmp_path / "output/digits_of_mine/MPL/glyph/seed1/result.json").is_file()
+    assert train.main(["--trainer", "MPL", "--root", digits.name, "--output-dir", "o", "DATASET.NUM_SHOTS", "1"]) == 0
+    out = capsys.readouterr().out
+    for file in ("split_ImageFolder.json", "split_fewshot/shot_1-seed_1.json"):
+        assert f"to {digits / file}\n" in out
+    written = {path.relative_to(digits).as_posix() for path in digits.rglob("*") if path.is_file()}
+    own = {name for name in written if not name.endswith(".png")}
+    assert own == {"split_ImageFolder.json", "split_fewshot/.lock", "split_fewshot/shot_1-seed_1.json"}
+
+
+def test_table_has_every_trainer_and_its_configs_are_there():
+    table = yaml.safe_load((ROOT / "modprompt/cli/default_configs.yaml").read_text())
+    assert set(table) == {row.name for row in METHODS}
+    for trainer, by_clip in table.items():
+        assert by_clip == defaults.configs_by_clip(trainer)
+        assert "ViT-B/16" in by_clip
+        for clip, name in by_clip.items():
+            content = read_settings(str(config_of(trainer, name)))
+            of_another = (trainer, clip) == ("ProGrad", "ViT-B/16")  # its repository has RN50's alone
+            assert (content["MODEL.BACKBONE.NAME"] == clip) != of_another
+            words = ["--trainer", trainer, "--dataset-config-file", "digits", "--backbone", clip]
+            assert build(read(*words)).MODEL.BACKBONE.NAME == clip
+
+
+def test_table_is_that_of_base_to_new():
+    """Of its experiment, but where options make another of it, and of the scripts."""
+    spec = yaml.safe_load((ROOT / "configs/experiments/base2new.yaml").read_text())
+    for label, method in spec["methods"].items():
+        if label not in ("Language prompting", "TaskRes"):
+            assert defaults.configs_by_clip(method["trainer"])["ViT-B/16"] == method["config"], label
+    rows = re.findall(r"TRAINER=(\w+) base=(\S+)", (ROOT / "scripts/methods.sh").read_text())
+    assert len(rows) > 15
+    for trainer, name in rows:
+        if "language_only" not in name:
+            assert defaults.configs_by_clip(trainer)["ViT-B/16"] == name, trainer
