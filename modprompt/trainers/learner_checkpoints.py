@@ -11,7 +11,8 @@ from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, searched_by
-from modprompt.runs.checkpoint import BEST, class_list, find_checkpoint, newest_checkpoint
+from modprompt.runs.checkpoint import BEST, Checkpoint, class_list, find_checkpoint, newest_checkpoint
+from modprompt.runs.checkpoint_form import CHOICE
 from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
@@ -41,6 +42,7 @@ class LearnerCheckpoints(_Trainer):
     method: Method
     model: PromptedModel
     unread: Unread
+    loaded: Optional[Checkpoint] = None  # the one that was loaded last
     loaded_checkpoint: Optional[str] = None  # "" where load_model was called without a folder
     checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
@@ -182,4 +184,10 @@ class LearnerCheckpoints(_Trainer):
         if view.learner.ctx.dim() == 3 and loaded.class_list != class_list(names):
             other = "were learned for other classes" if loaded.class_list else "may have been learned for other classes"
             warnings.warn(f"the contexts of single classes (CSC) in {path} {other} than this run's", stacklevel=2)
+        self.loaded = loaded
         return loaded.epoch
+
+    def chosen_by_loaded(self) -> Dict[str, Any]:
+        """What the run that made the loaded model said of what it chose, as far as its checkpoint says it."""
+        said = self.loaded.record.get("run", {}) if self.loaded is not None else {}
+        return {key: said[key] for key in CHOICE if key in said}

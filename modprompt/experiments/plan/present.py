@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment, dataset_config
 from modprompt.runs.settings import read_settings
 
 
-def is_present(dataset: str, data: Path) -> bool:
-    """Whether the images of a data set, named as in configs/datasets, are there or are written at first use."""
+def missing(dataset: str, data: Path) -> Path | None:
+    """The folder of images that a data set, named as in configs/datasets, needs and that is not there.
+
+    Returns:
+        None if it is there, or the images are written at first use, or the reader does not say where they are.
+    """
     from modprompt.compat import find as compat
 
     compat.add_to_path()
@@ -19,10 +25,26 @@ def is_present(dataset: str, data: Path) -> bool:
     import modprompt.data.readers.all  # noqa: F401 - registers them
 
     reader = DATASET_REGISTRY.get(read_settings(str(dataset_config(dataset)))["DATASET.NAME"])
-    if getattr(reader, "makes_itself", False):
-        return True
-    images: Path = data / reader.dataset_dir / reader.image_folder
-    return images.is_dir()
+    places = [getattr(reader, name, None) for name in ("dataset_dir", "image_folder")]
+    if getattr(reader, "makes_itself", False) or not all(isinstance(place, str) for place in places):
+        return None
+    images = data.joinpath(*map(str, places))
+    return None if images.is_dir() else images
+
+
+def require_present(datasets: Sequence[str], data: Path) -> None:
+    """Print a line for each data set that is not under the data root.
+
+    Raises:
+        UserError: if there is one.
+    """
+    lacking = {name: images for name in datasets if (images := missing(name, data)) is not None}
+    for name, images in lacking.items():
+        how = f"; run `python -m modprompt prepare {name} --root {data}`" if images != data else ""
+        print(f"missing data set: {name}: there is no {images}{how}", file=sys.stderr)
+    if lacking:
+        count = f"{len(lacking)} of {len(datasets)} data sets are not under {data}"
+        raise UserError(f"{count}, and nothing was started: set DATA, give --data, or leave them out with --present")
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:
@@ -31,9 +53,9 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
     Raises:
         UserError: if none is there, or the source of a cross protocol is not.
     """
-    if experiment.source and not is_present(experiment.source, data):
+    if experiment.source and missing(experiment.source, data):
         raise UserError(f"--present: the source {experiment.source} is not under {data}")
-    names = tuple(name for name in experiment.datasets if is_present(name, data))
+    names = tuple(name for name in experiment.datasets if not missing(name, data))
     if not names:
         raise UserError(f"--present: no data set of {experiment.name} is under {data}; set DATA, or give --data")
     lacking = [name for name in experiment.datasets if name not in names]

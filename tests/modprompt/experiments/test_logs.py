@@ -6,7 +6,7 @@ import re
 import pytest
 
 from modprompt.cli import train
-from modprompt.experiments.reporting.logs import newest_log, read_log, read_run
+from modprompt.experiments.reporting.logs import logs_of, read_log, read_run
 from tests.modprompt.experiments.fakes import write_log
 
 
