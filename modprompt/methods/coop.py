@@ -95,7 +95,8 @@ class CoOp(OneContext):
             text = f" {BEFORE_START} needs CSC False and CLASS_TOKEN_POSITION end: there the context is no word"
             raise SettingError([("PLACE_TEXT", text)])
         if self.csc and self.words():
-            warnings.warn(f"{self.node}.CSC is not used: CTX_INIT gives all classes one context", stacklevel=4)
+            text = f"{self.node}.CSC is not used: CTX_INIT gives all classes one context, as without it"
+            warnings.warn(text, stacklevel=4)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         """A context on the text side."""

@@ -9,7 +9,7 @@ import hashlib
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple, TypeVar
 
 from modprompt.runs import published
 from modprompt.storage.text import sha256_of
@@ -182,6 +182,16 @@ def labels_of_choice(dataset: Any, cfg: Any) -> int:
     """How many images beside those of training a run chooses by, whose labels nobody asks for; none of the test's."""
     chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "")
     return len(dataset.val) if chooses and selected_on(dataset, cfg) not in ("", TEST) else 0
+
+
+def mark(*chosen: str) -> str:
+    """What a result is marked with that was chosen by these images; empty if all are within the project's rule."""
+    return next((f"selected on {one}" for one in chosen if one in BEYOND_THE_RULE), "")
+
+
+def mark_of(result: Mapping[str, Any]) -> str:
+    """The mark of a result, also of one whose run, of an earlier version, has not written it; empty for none."""
+    return str(result.get("marked") or mark(str(result.get("selected_on") or "")))
 
 
 def by_label(images: Iterable[_Image]) -> Dict[int, List[_Image]]:

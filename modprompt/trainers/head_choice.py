@@ -9,8 +9,7 @@ from modprompt.methods.headed import HeadMethod
 from modprompt.methods.headed_model import HeadedModel
 from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint_files import BEST
-from modprompt.runs.checkpoint_form import CHOICE
-from modprompt.runs.images import BEYOND_THE_RULE, selected_on
+from modprompt.runs.images import mark, selected_on
 from modprompt.trainers.training_state import TRAINING_IMAGES
 
 if TYPE_CHECKING:  # it stands in front of one
@@ -26,14 +25,12 @@ class HeadChoice(_Trainer):
     Attributes:
         found: what the search has found, for the result; None before it.
         is_built: whether the head was built here, from training images.
-        loaded: the checkpoint that was loaded last, if one was.
     """
 
     method: HeadMethod
     model: HeadedModel
     found: Optional[Dict[str, Any]]
     is_built: bool
-    loaded: Optional[checkpoint.Checkpoint]
 
     if TYPE_CHECKING:
 
@@ -85,17 +82,12 @@ class HeadChoice(_Trainer):
         where = TEST if self.best_on == TEST else found["on"] if found else chosen
         before = "" if self.method.front is None else self.method.front.selected_on  # of the prompts
         searched = {"searched": found} if found else {}
-        beyond = next((one for one in (where, before) if one in BEYOND_THE_RULE), "")
-        return {"selected_on": where or before, **searched, **({"marked": f"selected on {beyond}"} if beyond else {})}
+        marked = mark(where, before)
+        return {"selected_on": where or before, **searched, **({"marked": marked} if marked else {})}
 
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""
         return {**super().of_run(), **self.chosen()}
-
-    def chosen_by_loaded(self) -> Dict[str, Any]:
-        """As chosen, of the run that made the head which was loaded, as far as its checkpoint says it."""
-        said = self.loaded.record.get("run", {}) if self.loaded is not None else {}
-        return {key: said[key] for key in CHOICE if key in said}
 
     def warn_of_other_images(self) -> None:
         """Warn if the prompts that the head stands behind were trained on other images than the head."""

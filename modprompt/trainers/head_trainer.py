@@ -55,7 +55,6 @@ class HeadTrainer(HeadChoice, PromptTrainer):
         self._began_s = time.perf_counter()
         self.encoded_s: Dict[str, float] = {}  # seconds of encoding validation and test images before the training
         self.is_built = False
-        self.loaded: Optional[checkpoint.Checkpoint] = None
         self.register_model(self.checkpoint_name, self.model.saved)
         if self.cfg.MODEL.INIT_WEIGHTS and self.cfg.TEST.ONLY:
             self.load_initial(self.head)

@@ -12,8 +12,9 @@ from modprompt.methods.base import Method, require_own_classes
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs import holding
-from modprompt.runs.checkpoint import require_best
+from modprompt.runs.checkpoint import Checkpoint, require_best
 from modprompt.runs.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
+from modprompt.runs.checkpoint_form import CHOICE
 from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
@@ -43,6 +44,7 @@ class LearnerCheckpoints(_Trainer):
     method: Method
     model: PromptedModel
     unread: Unread
+    loaded: Optional[Checkpoint] = None  # the one that was loaded last
     loaded_checkpoint: Optional[str] = None  # "" where load_model was called without a folder
     checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
@@ -186,4 +188,10 @@ class LearnerCheckpoints(_Trainer):
             )
         if view.learner.bound:
             require_own_classes(loaded, names, path)
+        self.loaded = loaded
         return loaded.epoch
+
+    def chosen_by_loaded(self) -> Dict[str, Any]:
+        """What the run that made the loaded model said of what it chose, as far as its checkpoint says it."""
+        said = self.loaded.record.get("run", {}) if self.loaded is not None else {}
+        return {key: said[key] for key in CHOICE if key in said}

@@ -16,7 +16,7 @@ from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import folder as run_folder
 from modprompt.runs import holding
 from modprompt.runs.checkpoint_form import CHOICE
-from modprompt.runs.images import facts_of, shots_of
+from modprompt.runs.images import facts_of, mark_of, shots_of
 from modprompt.runs.result import FILE_NAME, JOBS, VERSION
 from modprompt.runs.same import file_hash
 from modprompt.runs.settings import Settings, settings_hash
@@ -77,15 +77,6 @@ def _cost(trainer: Any) -> Dict[str, Any]:
     }
 
 
-def _facts(dataset: Any, cfg: Any, model_dir: str) -> Dict[str, Any]:
-    """What is known of the images; a tested model was chosen by those that its own run has named."""
-    facts = facts_of(dataset, cfg)
-    trained = holding.of_training(model_dir).result if model_dir else None
-    if trained and not facts["selected_on"]:
-        facts["selected_on"] = str(trained.get("selected_on", ""))
-    return facts
-
-
 def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str, Any]:
     """Name and hash of the checkpoint that was tested, the run's own or another's; nothing where there is none."""
     path = getattr(trainer, "loaded_checkpoint", "")
@@ -119,14 +110,12 @@ def _notes(trainer: Any, evaluated: str) -> Dict[str, List[str]]:
 
 
 def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
-    """What a head's run says of what it chose, or that of the run that made it; nothing of other trainers."""
-    if not hasattr(trainer, "chosen"):
-        return {}
+    """What a head says that it chose; of a model that is only tested, what its own run said, as far as it is known."""
     if not model_dir:
-        chosen: Dict[str, Any] = trainer.chosen()
-        return chosen
-    said = {**(holding.of_training(model_dir).result or {}), **trainer.chosen_by_loaded()}
-    return {key: said[key] for key in CHOICE if key in said}
+        return dict(trainer.chosen()) if hasattr(trainer, "chosen") else {}
+    by_loaded = trainer.chosen_by_loaded() if hasattr(trainer, "chosen_by_loaded") else {}
+    said = {**(holding.of_training(model_dir).result or {}), **by_loaded}
+    return {key: said[key] for key in CHOICE if said.get(key)}
 
 
 def peak_memory_gib(on_cuda: bool) -> float:
@@ -212,7 +201,7 @@ class ResultRecorder:
             "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
             **_notes(self.trainer, evaluated),
             "tested_on": "val" if by_validation else "test",
-            **_facts(dataset, cfg, model_dir),
+            **facts_of(dataset, cfg),
             **_of_choice(self.trainer, model_dir),
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
@@ -243,6 +232,8 @@ class ResultRecorder:
             "sources": settings.sources(),
             **(more or {}),
         }
+        marked = mark_of(content)
+        content.update({"marked": marked} if marked else {})
         path = os.path.join(cfg.OUTPUT_DIR, FILE_NAME)
         write_json(path, sealed(content, VERSION))
         return path

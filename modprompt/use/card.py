@@ -9,6 +9,7 @@ from modprompt.clips.hub import PREFIX
 from modprompt.methods.table import HEADS, kind_of
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.runs.checkpoint_form import BEHIND
+from modprompt.runs.images import mark_of
 from modprompt.storage.text import markdown_text, one_line
 
 _MOST_CLASSES = 50  # that are named
@@ -16,6 +17,7 @@ _PATHS = ("BEHIND", "ENHANCED_BASE")  # settings that name files of the machine 
 _OF_OTHER_CLASSES = (
     "What a head has learned of single classes says nothing of others: on these it is the features before it."
 )
+_WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 all images are trained on
 _NUMBER = re.compile(r"[0-9.]+%?")  # which marks nothing inside a table
 
 
@@ -109,7 +111,7 @@ def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> L
     return [
         ("data set", str(result.get("dataset") or settings.get("DATASET.NAME", ""))),
         ("classes of it", str(result.get("classes") or settings.get("DATASET.SUBSAMPLE_CLASSES", ""))),
-        ("shots", "all images" if str(shots) == "-1" else str(shots)),
+        ("shots", "all images" if _WHOLE.fullmatch(str(shots)) else str(shots)),
         ("seed", str(result.get("seed", settings.get("SEED", "")))),
         ("split (published, or ours), its SHA-256", split_said),
         ("hash of all images", str(result.get("images_hash") or "")),
@@ -144,7 +146,7 @@ def card_of_run(
     title = f"{method['name']} on {dataset}" if dataset else method["name"]
     shown = {key: value for key, value in method["config"].items() if key not in _PATHS and value not in ("", [], ())}
     settings = ", ".join(f"{key} {value}" for key, value in shown.items())
-    is_head, marked = kind_of(method["name"]) == HEADS, str(found.get("marked") or "")
+    is_head, marked = kind_of(method["name"]) == HEADS, mark_of(found)
     what = "A head on the features of a frozen CLIP" if is_head else "Prompts in front of a frozen CLIP"
     front = method.get(BEHIND)
     return "\n".join(

@@ -106,7 +106,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     """Read the settings of one job of each method and data set as train.py does, and have its trainer look at them.
 
     Returns:
-        Warnings, each once.
+        Warnings, each once, with the methods that they are about.
 
     Raises:
         UserError: on unknown trainers, keys or values; the method is named.
@@ -119,6 +119,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
 
     import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
     seen: set[tuple[str, str, bool]] = set()
+    found: dict[str, dict[str, None]] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for job in jobs:
@@ -133,4 +134,8 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
             except ValueError as error:
                 what = f"search of {job.method.label}" if job.searches else f"method {job.method.label}"
                 raise UserError(f"{what}: {error}") from None
-    return list(dict.fromkeys(str(one.message) for one in caught if one.category is UserWarning))
+            for one in caught:
+                if one.category is UserWarning:
+                    found.setdefault(str(one.message), {})[job.method.label] = None
+            caught.clear()
+    return [f"{', '.join(labels)}: {message}" for message, labels in found.items()]

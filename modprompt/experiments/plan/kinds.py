@@ -29,6 +29,18 @@ def binds(trainer: str, settings: Mapping[str, str]) -> bool:
     return all((_setting(row, key, settings) not in _OFF) == is_set for key, is_set in row.bound.items())
 
 
+def unused(trainer: str, settings: Mapping[str, str]) -> str:
+    """That what would bind a trainer to its classes has no say beside another setting; empty where it has."""
+    row = BY_NAME.get(trainer)
+    given = [] if row is None else [key for key in row.bound if _setting(row, key, settings) not in _OFF]
+    if row is None or len(given) < 2:
+        return ""
+    asked, *against = sorted(given, key=lambda key: not row.bound[key])
+    if not row.bound[asked] or row.bound[against[0]]:
+        return ""
+    return f"{asked} is not used beside {against[0]}: the row is that of {trainer} without it"
+
+
 def _setting(row: Row, key: str, settings: Mapping[str, str]) -> str:
     """A setting of a method; where it is not given, of the node that its repository has it in."""
     return settings.get(f"{row.node}.{key}") or settings.get(f"{row.shared}.{key}", "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
@@ -18,17 +19,37 @@ def _reader_of(dataset: str) -> Any:
     from dassl.data.datasets import DATASET_REGISTRY
 
     import modprompt.data.readers.all  # noqa: F401 - registers them
-    from modprompt.data.own_images import lies_in
 
     return DATASET_REGISTRY.get(read_settings(str(config_file(dataset)))["DATASET.NAME"])
 
 
-def is_present(dataset: str, data: Path) -> bool:
-    """Whether the images of a data set, named as in configs/datasets, are there or are written at first use."""
+def missing(dataset: str, data: Path) -> Path | None:
+    """The folder of images that a data set, named as in configs/datasets, needs and that is not there.
+
+    Returns:
+        None if it is there, or the images are written at first use, or the reader does not say where they are.
+    """
     reader = _reader_of(dataset)
-    if getattr(reader, "makes_itself", False):
-        return True
-    return lies_in(reader, data)
+    places = [getattr(reader, name, None) for name in ("dataset_dir", "image_folder")]
+    if getattr(reader, "makes_itself", False) or not all(isinstance(place, str) for place in places):
+        return None
+    images = data.joinpath(*map(str, places))
+    return None if images.is_dir() else images
+
+
+def require_present(datasets: Sequence[str], data: Path) -> None:
+    """Print a line for each data set that is not under the data root.
+
+    Raises:
+        UserError: if there is one.
+    """
+    lacking = {name: images for name in datasets if (images := missing(name, data)) is not None}
+    for name, images in lacking.items():
+        how = f"; run `python -m modprompt prepare {name} --root {data}`" if images != data else ""
+        print(f"missing data set: {name}: there is no {images}{how}", file=sys.stderr)
+    if lacking:
+        count = f"{len(lacking)} of {len(datasets)} data sets are not under {data}"
+        raise UserError(f"{count}, and nothing was started: set DATA, give --data, or leave them out with --present")
 
 
 def split_hash_now(dataset: str, data: Path) -> str | None:
@@ -46,9 +67,9 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
     Raises:
         UserError: if none is there, or the source of a cross protocol is not.
     """
-    if experiment.source and not is_present(experiment.source, data):
+    if experiment.source and missing(experiment.source, data):
         raise UserError(f"--present: the source {experiment.source} is not under {data}")
-    names = tuple(name for name in experiment.datasets if is_present(name, data))
+    names = tuple(name for name in experiment.datasets if not missing(name, data))
     if not names:
         raise UserError(f"--present: no data set of {experiment.name} is under {data}; set DATA, or give --data")
     lacking = [name for name in experiment.datasets if name not in names]

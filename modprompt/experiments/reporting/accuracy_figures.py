@@ -14,6 +14,7 @@ from modprompt.experiments.reporting.figure_style import (
     COLUMN_IN,
     MOST_METHODS,
     PAGE_IN,
+    WHISKERS,
     Look,
     legend_height,
     names,
@@ -80,10 +81,7 @@ def bars(experiment: Experiment, results: Results, sections: Sequence[Section], 
         axes.set_ylim(*_limits(panels, picked.looks))
     top_legend(fig, all_axes[0, 0], strong=texts.get(mine, ""))
     save_for_print(fig, path)
-    return (
-        "Accuracy on each data set; bars are means over seeds, whiskers standard deviations. The axis is cut."
-        + picked.said
-    )
+    return f"Accuracy on each data set; bars are means over seeds, {WHISKERS}. The axis is cut." + picked.said
 
 
 def _limits(panels: dict[str, Cells], labels: Iterable[str]) -> tuple[float, float]:

@@ -32,7 +32,7 @@ def card(
     """
     has_rounds = experiment.active is not None
     sections = (round_tables if has_rounds else table).sections(experiment, results)
-    about = render.caption(experiment.protocol, experiment.seeds) + (f" {round_tables.ABOUT}" if has_rounds else "")
+    about = render.caption(experiment, sections) + (f" {round_tables.ABOUT}" if has_rounds else "")
     methods = ", ".join(line.label for line in results.lines)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),

@@ -11,7 +11,7 @@ from modprompt.experiments.reporting.figure_methods import baseline, chosen, hig
 from modprompt.experiments.reporting.figure_style import Look, looks
 from modprompt.experiments.reporting.figures import Figure, remove_picture
 from modprompt.experiments.reporting.results import Results
-from modprompt.experiments.reporting.table import Section, measured_labels
+from modprompt.experiments.reporting.table import Section, apart, measured_labels
 from modprompt.experiments.reporting.training_figures import loss_curves, reliability
 from modprompt.experiments.reporting.views import Tested, View, losses, tested, views
 
@@ -74,6 +74,8 @@ def look(experiment: Experiment, results: Results, sections: Sequence[Section], 
     if best is not None:
         close.figures.extend(_reliability(close, best.looks, best.said, folder))
         close.figures.extend(_losses(experiment, shown, close, best.looks, best.said, folder))
+    told = [figure._replace(caption=figure.caption + apart(sections)) for figure in close.figures]
+    close = close._replace(figures=told)
     drawn = {folder / figure.name for figure in close.figures}
     for kind in ("classes_*", "confusion_*", "reliability", "losses"):
         for old in set(folder.glob(f"{kind}.png")) - drawn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.reporting.results import Results
 from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
 
@@ -35,7 +36,8 @@ def _rule(digest: str) -> str:
 
 
 def warnings(results: Results) -> list[str]:
-    """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP."""
+    """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP; and
+    what speaks against a number."""
     found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for line, dataset, _, seed, outcome in results.all():
         if outcome.result is None:
@@ -56,7 +58,21 @@ def warnings(results: Results) -> list[str]:
             methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
             place = " ".join(str(word) for word in where if word)
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")
-    return texts
+    return [*texts, *_unused(results), *_doubts(results)]
+
+
+def _unused(results: Results) -> list[str]:
+    found = [(line.label, outcome.result) for line, _, _, _, outcome in results.all() if outcome.result]
+    texts = [(label, unused(str(one.get("trainer")), one.get("settings") or {})) for label, one in found]
+    return list(dict.fromkeys(f"{label}: {text}" for label, text in texts if text))
+
+
+def _doubts(results: Results) -> list[str]:
+    return [
+        f"{line.label}, {dataset}: {column} seed {seed}: {outcome.doubt}"
+        for line, dataset, column, seed, outcome in results.all()
+        if outcome.doubt
+    ]
 
 
 def clips(results: Results) -> list[str]:

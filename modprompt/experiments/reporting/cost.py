@@ -5,24 +5,27 @@ Seconds are as the runs measured them, so that they can be compared where card a
 
 from __future__ import annotations
 
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, NamedTuple, Sequence
 
 from modprompt.experiments.plan.base2new import TOGETHER
 from modprompt.experiments.plan.experiment import ACTIVE, Experiment
+from modprompt.experiments.plan.kinds import BEHIND
 from modprompt.experiments.reporting import searches
-from modprompt.experiments.reporting.render import EMPTY, cell_text, text_cell
-from modprompt.experiments.reporting.results import Line, Results
-from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of
+from modprompt.experiments.reporting.render import EMPTY, STD, cell_text, text_cell
+from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
 
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
 ABOUT = (
-    "Seconds of one training, all of its starts together, with its share of a search or the training of the prompts "
-    "that a head stands behind, and of its tests: means over data sets, then mean and standard deviation over seeds."
+    "Trained parameters: of a head with those of the prompts that it stands behind. Seconds of one training, all of "
+    "its starts together, with its share of a search or the training of the prompts that a head stands behind, and of "
+    f"its tests: means over data sets, then {STD} over seeds."
 )
 COLUMNS_OF_CSV = (
-    "method", "group", "trained_parameters_least", "trained_parameters_most", "training_s_mean", "training_s_std",
-    "testing_s_mean", "testing_s_std", "device", "jobs_at_once", "accuracy_of", "accuracy_mean_pct", "accuracy_std_pct",
+    "method", "group", "trained_parameters_least", "trained_parameters_most", "training_s_mean",
+    "training_s_population_std", "testing_s_mean", "testing_s_population_std", "device", "jobs_at_once", "accuracy_of",
+    "accuracy_mean_pct", "accuracy_population_std_pct",
 )  # fmt: skip
 
 
@@ -33,6 +36,7 @@ class Cost(NamedTuple):
     device: card, or cpu; several with commas.
     jobs: how many runs ran at once.
     accuracy: the last number of the last table.
+    said: what tells its numbers from the others'.
     """
 
     label: str
@@ -43,6 +47,7 @@ class Cost(NamedTuple):
     device: str
     jobs: str
     accuracy: Cell | None
+    said: str = ""
 
 
 def costs(experiment: Experiment, results: Results, sections: Sequence[Section]) -> list[Cost]:
@@ -55,11 +60,12 @@ def costs(experiment: Experiment, results: Results, sections: Sequence[Section])
 
 def _cost(experiment: Experiment, results: Results, section: Section, line: Line) -> Cost:
     counted = _counted(experiment, results, line)
-    found = [result for dataset in results.datasets for result in _of_dataset(results, line, dataset, counted)]
-    known = [result for result in found if result is not None]
-    parameters = [result.get("trained_parameters") for result in known]
+    runs = [results.runs(line, dataset, column) for dataset in results.datasets for column in counted]
+    found = [one for of_column in runs for one in of_column or ()]
+    known = [one.result for one in found if one.result]
+    parameters = [_trained(line, one) for one in found]
     sizes = [size for size in parameters if size is not None]
-    is_whole = len(known) == len(found) > 0
+    is_whole = None not in runs and len(known) == len(found) > 0
     return Cost(
         line.label,
         line.group,
@@ -69,6 +75,7 @@ def _cost(experiment: Experiment, results: Results, section: Section, line: Line
         ", ".join(dict.fromkeys(str(result["device"]) for result in known if result.get("device"))),
         ", ".join(dict.fromkeys(str(result["jobs_at_once"]) for result in known if result.get("jobs_at_once"))),
         _accuracy(experiment, section, line, counted),
+        results.said(line, results.datasets, experiment.seeds),
     )
 
 
@@ -85,9 +92,17 @@ def _counted(experiment: Experiment, results: Results, line: Line) -> list[str]:
     return [max(columns, key=int)] if experiment.protocol == "few_shot" and columns else columns
 
 
-def _of_dataset(results: Results, line: Line, dataset: str, columns: Sequence[str]) -> Iterator[dict[str, Any] | None]:
-    for column in columns:
-        yield from (outcome.result for outcome in results.outcomes(line, dataset, column).values())
+def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
+    """The results of a run and of what was trained before it; none if a head is behind prompts that nobody knows."""
+    if outcome.result is None or (line.group == BEHIND and outcome.front is None):
+        return []
+    return [outcome.result, *([outcome.front] if outcome.front else [])]
+
+
+def _trained(line: Line, outcome: Outcome) -> int | None:
+    """Parameters that were trained to get there."""
+    sizes = [one.get("trained_parameters") for one in _stages(line, outcome)]
+    return sum(sizes) if sizes and None not in sizes else None
 
 
 def _seconds(values: Sequence[list[float] | None]) -> Cell | None:
@@ -98,9 +113,9 @@ def _summed(results: Results, line: Line, dataset: str, columns: Sequence[str]) 
     """Of each seed the seconds of all tests on a data set."""
     of_columns = []
     for column in columns:
-        found = [(one.result or {}).get("testing_s") for one in results.outcomes(line, dataset, column).values()]
+        found = [(one.result or {}).get("testing_s") for one in results.runs(line, dataset, column) or ()]
         of_columns.append(found)
-    if not of_columns or any(value is None for found in of_columns for value in found):
+    if not of_columns or any(not found or None in found for found in of_columns):
         return None
     return [float(sum(values)) for values in zip(*of_columns)]
 
@@ -110,30 +125,24 @@ def _training(results: Results, line: Line, columns: Sequence[str]) -> Cell | No
     values = []
     for dataset in results.datasets:
         for column in columns:
-            found = [one.result for one in results.outcomes(line, dataset, column).values()]
-            if any(result is None for result in found):
+            found = results.runs(line, dataset, column) or []
+            if not found or any(one.result is None for one in found):
                 return None
-            trained = [result.get("training_s") for result in found if result and not result.get("evaluated")]
+            trained = [_stages(line, one) for one in found if one.result and not one.result.get("evaluated")]
             if trained:
-                before = results.fronts.get((line.family, dataset, column))
-                values.append(_with_first(results, line, dataset, column, trained, before))
+                values.append(_with_search(results, line, dataset, column, trained))
     return _seconds(values)
 
 
-def _with_first(
-    results: Results,
-    line: Line,
-    dataset: str,
-    column: str,
-    trained: Sequence[float | None],
-    before: Sequence[float | None] | None,
+def _with_search(
+    results: Results, line: Line, dataset: str, column: str, trained: Sequence[list[dict[str, Any]]]
 ) -> list[float] | None:
-    """The seconds of each seed with those of its first stage."""
+    """The seconds of each seed: of all its stages, and its share of a search."""
     of_search = searches.share_s(results, line.family, dataset, column)
-    of_prompts = before or [0.0] * len(trained)
-    if of_search is None or None in (*trained, *of_prompts) or len(of_prompts) != len(trained):
+    seconds = [[one.get("training_s") for one in stages] for stages in trained]
+    if of_search is None or any(not own or None in own for own in seconds):
         return None
-    return [float(value or 0.0) + float(more or 0.0) + of_search for value, more in zip(trained, of_prompts)]
+    return [float(sum(own)) + of_search for own in seconds]
 
 
 def texts(found: Sequence[Cost], accuracy: str) -> list[tuple[str, ...]]:
@@ -144,8 +153,8 @@ def texts(found: Sequence[Cost], accuracy: str) -> list[tuple[str, ...]]:
         accuracy: what the accuracy is called.
     """
     rows = [
-        (one.label, _parameters(one), _short(one.training_s), _short(one.testing_s), one.device or EMPTY,
-         one.jobs or EMPTY, cell_text(one.accuracy))
+        (named(one.label, one.said), _parameters(one), _short(one.training_s), _short(one.testing_s),
+         one.device or EMPTY, one.jobs or EMPTY, cell_text(one.accuracy))
         for one in found
     ]  # fmt: skip
     return [(*COLUMNS, accuracy), *rows] if rows else []
@@ -168,7 +177,7 @@ def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
     """A row for each method; cells without a number are empty."""
     return [
         [
-            text_cell(one.label),
+            text_cell(named(one.label, one.said)),
             one.group,
             *map(str, one.parameters or ("", "")),
             *_numbers(one.training_s),

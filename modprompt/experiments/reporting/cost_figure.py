@@ -12,6 +12,7 @@ from modprompt.experiments.reporting.figure_methods import Chosen, baseline, cho
 from modprompt.experiments.reporting.figure_style import (
     MOST_METHODS,
     PAGE_IN,
+    WHISKERS,
     legend_height,
     names,
     shown,
@@ -57,7 +58,7 @@ def accuracy_over_cost(
     save_for_print(fig, path)
     return (
         f"{accuracy_name(sections)}, over what it costs: seconds of one training, and parameters that are trained; "
-        f"whiskers are standard deviations over seeds.{picked.said}"
+        f"{WHISKERS}.{picked.said}"
     )
 
 

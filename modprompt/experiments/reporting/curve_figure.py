@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted
-from modprompt.experiments.reporting.figure_style import PAGE_IN, Look, legend_height, names, shown, tidy, top_legend
+from modprompt.experiments.reporting.figure_style import (
+    PAGE_IN,
+    WHISKERS,
+    Look,
+    legend_height,
+    names,
+    shown,
+    tidy,
+    top_legend,
+)
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.pictures import pyplot, save_for_print
@@ -48,7 +57,7 @@ def curves(experiment: Experiment, results: Results, sections: Sequence[Section]
     fig.supylabel("accuracy (%)", fontsize=8)
     top_legend(fig, *all_axes.flat[: len(drawn)], strong=texts.get(mine, ""))
     save_for_print(fig, path)
-    return "Accuracy over the number of shots; whiskers are standard deviations over seeds." + picked.said
+    return f"Accuracy over the number of shots; {WHISKERS}." + picked.said
 
 
 def _curve(axes: Axes, text: str, look: Look, cells: dict[str, Cell | None], shots: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WHISKERS = "whiskers are standard deviations over seeds (n in the denominator)"
 COLUMN_IN, PAGE_IN = 3.25, 6.875  # inches: one column of a paper, and both
 COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd")
 _HATCHES = ("", "//////", "......", "xxxxxx", "-----", "\\\\\\")

@@ -16,7 +16,7 @@ from modprompt.experiments.reporting.grid_figure import heat_maps
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.rounds_figure import KINDS
 from modprompt.experiments.reporting.rounds_figure import draw as rounds_figure
-from modprompt.experiments.reporting.table import Section, measured_labels
+from modprompt.experiments.reporting.table import Section, apart, measured_labels
 from modprompt.experiments.reporting.token_figure import tokens
 
 
@@ -52,7 +52,7 @@ def draw(experiment: Experiment, results: Results, sections: Sequence[Section], 
     for name, make in wanted.items():
         caption = make(folder / name) if has_rounds or measured_labels(sections) else ""
         if caption:
-            drawn.append(Figure(name, caption))
+            drawn.append(Figure(name, caption + apart(sections)))
         else:
             remove_picture(folder / name)
     return drawn

@@ -24,20 +24,15 @@ def origins(results: Results, datasets: Sequence[str]) -> list[Origin]:
     """A row for each method that has a result on one of some data sets."""
     rows = []
     for line in results.lines:
-        outcomes = [
-            outcome
-            for dataset in datasets
-            for column in results.columns
-            if results.is_asked(line, column)
-            for outcome in results.outcomes(line, dataset, column).values()
-            if outcome.result is not None
-        ]
+        places = [(dataset, name) for dataset in datasets for name in results.columns if results.is_asked(line, name)]
+        every = [one for place in places for one in results.outcomes(line, *place).values()]
+        outcomes = [outcome for outcome in every if outcome.result is not None]
         if outcomes:
-            rows.append(_row(line, outcomes))
+            rows.append(_row(line, outcomes, is_whole=all(results.runs(line, *place) for place in places)))
     return rows
 
 
-def _row(line: Line, outcomes: list[Outcome]) -> Origin:
+def _row(line: Line, outcomes: list[Outcome], is_whole: bool) -> Origin:
     found = [outcome.result for outcome in outcomes if outcome.result is not None]
     texts = (
         line.label,
@@ -46,8 +41,7 @@ def _row(line: Line, outcomes: list[Outcome]) -> Origin:
         _each(found, lambda result: str(result.get("device") or "")),
         _each(found, weights_of),
         _each(found, split_of),
-        _mean(found, "top5_pct"),
-        _mean(found, "ece_pct"),
+        *(_mean(found, key) if is_whole else _UNKNOWN for key in ("top5_pct", "ece_pct")),
     )
     return Origin(texts)
 

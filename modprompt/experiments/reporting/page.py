@@ -62,7 +62,7 @@ def _table(section: Section, mine: Sequence[str] = ()) -> str:
         cells = "".join(_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells))
         kind = ' class="mine"' if row.label in mine else ""
         kind = f' class="published" title="{html_text(row.source)}"' if row.source else kind
-        rows.append(f"<tr{kind}><td>{html_text(row.label)}</td>{cells}</tr>")
+        rows.append(f"<tr{kind}><td>{html_text(row.name)}</td>{cells}</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from typing import Sequence
 
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.table import Cell, Row, Section
 from modprompt.storage.tables import shielded
 from modprompt.storage.text import markdown_text, one_line
 
 EMPTY = "-"
+STD = "mean and standard deviation (n in the denominator)"
+_STD = "population_std"  # in names of columns
 _NUMBERS = re.compile(r"[\d,.]+( (to|\+-) [\d,.]+)?")  # which Markdown takes for nothing else in a table
 _UNITS = {"labels": ""}  # of columns that are no percentages
 
@@ -21,15 +24,17 @@ def cell_text(cell: Cell | None, plus_minus: str = "+-") -> str:
     return f"{cell.mean:.2f}" + ("" if cell.std is None else f" {plus_minus} {cell.std:.2f}")
 
 
-def caption(protocol: str, seeds: Sequence[int]) -> str:
+def caption(experiment: Experiment, sections: Sequence[Section]) -> str:
     """What the numbers are; of protocol active more is said elsewhere."""
-    over = (
-        f"mean and standard deviation over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    )
-    columns = " Columns: training images per class." if protocol == "few_shot" else ""
+    seeds = experiment.seeds
+    over = f"{STD} over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    apart = any(row.said for section in _with_details(sections) for row in section.rows)
+    why = " A row whose numbers are not to be compared with the others says why behind its name, and is never bold."
+    more = why if apart else ""
+    columns = " Columns: training images per class." if experiment.protocol == "few_shot" else ""
     return (
         f"Accuracy in percent, {over}; best of the measured in bold; "
-        f"- : a run is missing, or the number is not known.{columns}"
+        f"- : a run is missing, or the number is not known.{more}{columns}"
     )
 
 
@@ -50,7 +55,7 @@ def markdown_table(section: Section) -> str:
             lines.append(f"| **{markdown_text(headings[number])}** |{'  |' * len(section.columns)}")
         texts = [cell_text(cell) for cell in row.cells]
         texts = [f"**{text}**" if (number, column) in best else text for column, text in enumerate(texts)]
-        label = f"*{markdown_text(row.label)}*" if row.source else markdown_text(row.label)
+        label = f"*{markdown_text(row.name)}*" if row.source else markdown_text(row.name)
         lines.append(f"| {' | '.join([label, *texts])} |")
     return "\n".join(lines)
 
@@ -58,8 +63,8 @@ def markdown_table(section: Section) -> str:
 def columns_of_csv(sections: Sequence[Section]) -> list[str]:
     """The head of a report's one table of numbers."""
     columns = sections[0].columns if sections else ()
-    names = [f"{one_line(column)}_{what}{_UNITS.get(column, '_pct')}" for column in columns for what in ("mean", "std")]
-    return ["table", *(["group"] if _has_groups(sections) else []), "method", *names, "published_in"]
+    names = [f"{one_line(column)}_{what}{_UNITS.get(column, '_pct')}" for column in columns for what in ("mean", _STD)]
+    return ["table", *(["group"] if _has_groups(sections) else []), "method", *names, "seeds", "said", "published_in"]
 
 
 def _has_groups(sections: Sequence[Section]) -> bool:
@@ -77,6 +82,8 @@ def rows_of_csv(sections: Sequence[Section]) -> list[list[str]]:
             *([row.group] * grouped),
             text_cell(row.label),
             *_numbers(row),
+            " ".join(map(str, row.seeds)),
+            text_cell(row.said),
             text_cell(row.source),
         ]
         for section in _with_details(sections)
@@ -134,7 +141,7 @@ def latex(sections: Sequence[Section], title: str, about: str) -> str:
                 span = f"{{{len(section.columns) + 1}}}{{l}}"
                 lines.append(rf"\multicolumn{span}{{\textbf{{{latex_text(headings[number])}}}}} \\")
             cells = [_latex_cell(cell, (number, column) in best) for column, cell in enumerate(row.cells)]
-            label = latex_text(row.label)
+            label = latex_text(row.name)
             lines.append(" & ".join([rf"\textit{{{label}}}" if row.source else label, *cells]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"

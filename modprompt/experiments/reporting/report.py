@@ -38,12 +38,8 @@ from modprompt.experiments.reporting import (
     together,
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
-from modprompt.experiments.reporting.results import (
-    Results,
-    add_tree,
-    experiment_of_tree,
-    of_experiment,
-)
+from modprompt.experiments.reporting.results import Results, of_experiment
+from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
 from modprompt.storage.pictures import can_draw
 from modprompt.storage.tables import write_table
@@ -161,7 +157,7 @@ def write(
     """
     has_rounds = experiment.active is not None
     sections = (round_tables if has_rounds else table).sections(experiment, results)
-    about = render.caption(experiment.protocol, experiment.seeds) + (f" {round_tables.ABOUT}" if has_rounds else "")
+    about = render.caption(experiment, sections) + (f" {round_tables.ABOUT}" if has_rounds else "")
     drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
     close = close_figures.look(experiment, results, sections, folder if can_draw() else None)
     more, unseen = close_looks.more(experiment, results, sections, close, data, attention)

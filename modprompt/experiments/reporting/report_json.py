@@ -8,6 +8,7 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.origins import commit_of, made_on
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import Section
+from modprompt.runs.images import mark_of
 from modprompt.storage.seal import sealed
 
 FILE_NAME = "report.json"
@@ -35,6 +36,7 @@ def content(experiment: Experiment, results: Results, sections: Sequence[Section
         "shots": list(experiment.shots),
         "seeds": list(experiment.seeds),
         "highlight": experiment.highlight,
+        "std": "population standard deviation: n in the denominator",
         "runs": runs,
         "tables": [_table(section) for section in sections],
     }
@@ -49,7 +51,7 @@ def _run(line: Line, dataset: str, column: str, seed: int, outcome: Outcome) -> 
         for key in (*_NUMBERS, *_HASHES, *_TEXTS, "split", "few_shot")
         if result.get(key) not in (None, "")
     }
-    more = {"commit": commit_of(result), "date": made_on(outcome)}
+    more = {"commit": commit_of(result), "date": made_on(outcome), "marked": mark_of(result), "doubt": outcome.doubt}
     return {
         "method": line.label,
         "dataset": dataset,
@@ -67,6 +69,8 @@ def _table(section: Section) -> dict[str, Any]:
         {
             "method": row.label,
             **({"group": row.group} if row.group else {}),
+            **({"seeds": list(row.seeds)} if row.seeds else {}),
+            **({"said": row.said} if row.said else {}),
             "mean": [None if cell is None else cell.mean for cell in row.cells],
             "std": [None if cell is None else cell.std for cell in row.cells],
             **({"published_in": row.source} if row.source else {}),

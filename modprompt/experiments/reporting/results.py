@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
-from modprompt.errors import UserError
-from modprompt.experiments.plan.base2new import ALL, ALONE, TOGETHER
-from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.base2new import ALL, TOGETHER
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.kinds import GROUPS, group_of, trains
+from modprompt.experiments.plan.kinds import GROUPS, group_of
 from modprompt.experiments.plan.protocols import columns, columns_of, wanted
-from modprompt.experiments.reporting import trees
-from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.running import state
 from modprompt.runs import halves
+from modprompt.runs.images import mark_of
 
 UNTESTED = "no test images"
 
@@ -24,12 +22,21 @@ class Outcome(NamedTuple):
 
     result: what its result.json holds, where there is one.
     folder: the run's, of which more can be read; None where nobody knows it.
+    front: the result of the training of the prompts that a head stands behind, where that is a run of the experiment.
+    doubt: what speaks against the number, or must be known of it.
     """
 
     accuracy_pct: float | None
     reason: str = ""
     result: dict[str, Any] | None = None
     folder: Path | None = None
+    front: dict[str, Any] | None = None
+    doubt: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the run has ended and counts, be it without test images."""
+        return self.accuracy_pct is not None or self.reason == UNTESTED
 
 
 class Line(NamedTuple):
@@ -44,6 +51,7 @@ class Line(NamedTuple):
     acquisition: what chooses its labels in protocol active; see Method.
     columns: those that it is asked for; empty where Results knows.
     group: the heading under which it stands, where a report has several; empty for none.
+    apart: what keeps its numbers from being compared with those of the others; empty for nothing.
     """
 
     label: str
@@ -55,6 +63,7 @@ class Line(NamedTuple):
     acquisition: str = ""
     columns: tuple[str, ...] = ()
     group: str = ""
+    apart: str = ""
 
     @property
     def panel(self) -> str:
@@ -77,7 +86,6 @@ class Results:
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self.searches: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
-        self.fronts: dict[tuple[str, str, str], list[float | None]] = {}
 
     def in_groups(self) -> list[Line]:
         """The methods in the order of tables: by group if there are several groups, else as they came."""
@@ -101,11 +109,6 @@ class Results:
         if all(search[0].folder != job.folder for job, _ in searches):
             searches.append(search)
 
-    def add_front(self, training: Job, front: state.State) -> None:
-        """Enter the seconds of training the prompts that a head stands behind, in the order of its seeds."""
-        place = (training.method.family, training.dataset, training.column)
-        self.fronts.setdefault(place, []).append((front.result or {}).get("training_s"))
-
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""
         found = self._outcomes.get((line.label, dataset, column), {})
@@ -117,11 +120,31 @@ class Results:
             return column in line.columns
         return not (column.isdigit() and (column == "0") == line.trains)
 
+    def runs(self, line: Line, dataset: str, column: str) -> list[Outcome] | None:
+        """The runs that every mean, sum and picture of them is over: those of all seeds, or None if one is lacking."""
+        outcomes = list(self.outcomes(line, dataset, column).values())
+        return outcomes if outcomes and all(one.is_there for one in outcomes) else None
+
     def values(self, line: Line, dataset: str, column: str) -> list[float] | None:
         """Accuracies in percent of all seeds, or None if one is lacking."""
-        numbers = [outcome.accuracy_pct for outcome in self.outcomes(line, dataset, column).values()]
+        numbers = [outcome.accuracy_pct for outcome in self.runs(line, dataset, column) or ()]
         known = [number for number in numbers if number is not None]
         return known if known and len(known) == len(numbers) else None
+
+    def said(self, line: Line, datasets: Sequence[str], seeds: Sequence[int]) -> str:
+        """What tells a method's numbers from those of the others: its own seeds, and by what it was chosen.
+
+        Args:
+            line: the method.
+            datasets: that the numbers are of.
+            seeds: what the report says of all; what trains nothing has one run whatever they are.
+        """
+        own = f"seed{'s' * (len(line.seeds) > 1)} {', '.join(map(str, line.seeds))}"
+        texts = [own] if line.trains and line.seeds != tuple(seeds) else []
+        places = [(dataset, column) for dataset in datasets for column in self.columns]
+        found = [one.result for place in places for one in self.outcomes(line, *place).values() if one.result]
+        marks = sorted({mark_of(result) for result in found} - {""})
+        return "; ".join([*texts, *marks, *([line.apart] if line.apart else [])])
 
     def all(self) -> Iterator[tuple[Line, str, str, int, Outcome]]:
         """(line, data set, column, seed, outcome) of every run that there should be."""
@@ -170,12 +193,11 @@ def of_experiment(
         _, stands = stood[job.folder]
         if job.first and job.first.searches and not job.tests:
             results.add_search(job, stood[job.first.folder])
-        if job.first and job.first.is_front and not job.tests:
-            results.add_front(job, stood[job.first.folder][1])
+        front = stood[job.first.folder][1].result if job.first and job.first.is_front else None
         if stands.name == state.FINISHED:
             why = UNTESTED if stands.accuracy_pct is None else ""
-            outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None)
-            mark = (stands.result or {}).get("marked")
+            outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None, front)
+            mark = mark_of(stands.result or {})
             if mark and not marked:
                 outcome = Outcome(None, f"{mark}: --marked shows it")
         else:
@@ -196,81 +218,3 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
         accuracy = (found.get(half) or {}).get("accuracy_pct")
         why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")
         yield column, outcome._replace(accuracy_pct=accuracy, reason=why)
-
-
-def _outcome_of_log(folder: Path) -> Outcome:
-    found = read_run(folder)
-    return Outcome(found.accuracy_pct, found.reason)
-
-
-def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -> None:
-    """Add the methods of another output tree, read from its log files.
-
-    Args:
-        results: what they are added to.
-        experiment: whose protocol, shots and data sets they must have.
-        root: the tree's output folder.
-        label: stands behind the methods' names.
-
-    Raises:
-        UserError: if there is no such folder, or no run of that kind in it.
-    """
-    if not root.is_dir():
-        raise UserError(f"--with: there is no folder {root}")
-    runs = trees.discover(root, experiment.protocol, experiment.source)
-    runs = [run for run in runs if run.dataset in results.datasets]
-    if experiment.protocol != "few_shot":
-        runs = [run for run in runs if run.shots in (*experiment.shots, 0)]
-    if "0" not in results.columns and any(run.column == "0" for run in runs):
-        results.columns = ("0", *results.columns)  # its zero-shot runs have a column of their own
-    runs = [run for run in runs if run.column in results.columns]
-    if not runs:
-        raise UserError(f"--with: {root} has no {experiment.protocol} run of these data sets and shots")
-    for (trainer, config), own in _by_method(runs).items():
-        alone = sum(run_trainer == trainer for run_trainer, _ in _by_method(runs)) == 1
-        name = f"{trainer} ({label})" if alone else f"{trainer} {config} ({label})"
-        if name in {line.label for line in results.lines}:
-            raise UserError(f"--with: there is a method {name!r} already; call the folders' runs LABEL=FOLDER")
-        learns = trains(trainer)
-        seeds = experiment.seeds if learns else tuple(sorted({run.seed for run in own}))
-        fits = ALONE if experiment.together else ()  # logs say nothing of both together
-        results.lines.append(Line(name, name, seeds, trains=learns, columns=fits, group=group_of(trainer, {})))
-        for run in own:
-            results.add(name, run.dataset, run.column, run.seed, _outcome_of_log(run.folder))
-
-
-def _by_method(runs: Sequence[trees.Found]) -> dict[tuple[str, str], list[trees.Found]]:
-    methods: dict[tuple[str, str], list[trees.Found]] = {}
-    for run in runs:
-        methods.setdefault((run.trainer, run.config), []).append(run)
-    return methods
-
-
-def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots: tuple[int, ...]) -> Experiment:
-    """An experiment without methods of its own: the data sets that a tree has, and seeds and shots unless given.
-
-    Raises:
-        UserError: if the tree has no run of the protocol.
-    """
-    runs = trees.discover(root, protocol)
-    if not runs:
-        raise UserError(f"no {protocol} run below {root}: expected folders of the family's scripts with log.txt files")
-    datasets = sorted({run.dataset for run in runs})
-    source = "imagenet" if protocol in CROSS else ""
-    datasets = [name for name in datasets if name != source]
-    found = tuple(sorted({run.shots for run in runs if run.shots})) or (16,)
-    if protocol != "few_shot" and len(shots or found) > 1:
-        raise UserError(f"{root} has runs of {', '.join(map(str, found))} shots: choose with --shots")
-    return Experiment(
-        name=root.name or "report",
-        title=f"Results of {root.absolute().name}",
-        protocol=protocol,
-        datasets=tuple(datasets),
-        source=source,
-        shots=shots or found,
-        seeds=seeds or tuple(sorted({run.seed for run in runs if trains(run.trainer)})) or (1,),
-        methods=(),
-        highlight="",
-        notes="",
-        slurm={},
-    )

@@ -20,6 +20,7 @@ from modprompt.experiments.reporting.table import (
     cell_of,
     h_cell,
     images_of,
+    row_of,
 )
 
 Values = dict[str, "list[float] | None"]  # by column, a number for each seed
@@ -53,10 +54,10 @@ def _values(results: Results, line: Line, dataset: str) -> Values:
     return {**last, "classes": last["covered"], "area": _known(series.area())}
 
 
-def _row(line: Line, values: Values, columns: Sequence[str]) -> Row:
+def _cells(values: Values, columns: Sequence[str]) -> tuple[Cell | None, ...]:
     base, new = values.get("accuracy"), values.get("new")
     own: dict[str, Cell | None] = {"base": cell_of(base), "H": h_cell(base, new)}
-    return Row(line.label, tuple(own[name] if name in own else cell_of(values.get(name)) for name in columns))
+    return tuple(own[name] if name in own else cell_of(values.get(name)) for name in columns)
 
 
 def _average(of_datasets: Sequence[Values]) -> Values:
@@ -64,18 +65,19 @@ def _average(of_datasets: Sequence[Values]) -> Values:
     return {name: average_over([values.get(name) for values in of_datasets]) for name in names}
 
 
-def _details(experiment: Experiment, found: dict[str, Series], dataset: str) -> tuple[Section, ...]:
+def _details(experiment: Experiment, results: Results, dataset: str) -> tuple[Section, ...]:
     """Tables with a column for each round, of the lines that have numbers there."""
+    found = [(line, one) for line in results.lines if (one := series_of(results, line, dataset)) is not None]
     rounds = tuple(f"round {number}" for number in range(experiment.active.number if experiment.active else 0))
     halves = experiment.active is not None and experiment.active.base2new
     wanted = {"accuracy": "accuracy" if not halves else "base accuracy", "new": "new accuracy"}
     wanted.update({"covered": "classes with a label", "balance": "label balance"})
 
     def rows(of: Callable[[Series], Any]) -> tuple[Row, ...]:
-        numbers = {label: of(series) for label, series in found.items()}
+        numbers = [(line, of(series)) for line, series in found]
         return tuple(
-            Row(label, tuple(cell_of(_known(values[:, place])) for place in range(len(rounds))))
-            for label, values in numbers.items()
+            row_of(experiment, results, line, dataset, [cell_of(_known(values[:, at])) for at in range(len(rounds))])
+            for line, values in numbers
             if values.shape[1] == len(rounds) and not np.isnan(values).all()
         )
 
@@ -94,13 +96,18 @@ def sections(experiment: Experiment, results: Results) -> list[Section]:
     for dataset in results.datasets:
         for line in results.lines:
             by_line[line.label].append(_values(results, line, dataset))
-        rows = tuple(_row(line, by_line[line.label][-1], columns) for line in results.lines)
-        found = {line.label: series_of(results, line, dataset) for line in results.lines}
-        details = _details(experiment, {label: one for label, one in found.items() if one is not None}, dataset)
+        rows = tuple(
+            row_of(experiment, results, line, dataset, _cells(by_line[line.label][-1], columns))
+            for line in results.lines
+        )
+        details = _details(experiment, results, dataset)
         made.append(Section(dataset, dataset, columns, rows, images_of(results, dataset), UNRANKED, details))
     if len(results.datasets) > 1:
         title = f"average over {len(results.datasets)} data sets"
-        rows = tuple(_row(line, _average(by_line[line.label]), columns) for line in results.lines)
+        rows = tuple(
+            row_of(experiment, results, line, AVERAGE, _cells(_average(by_line[line.label]), columns))
+            for line in results.lines
+        )
         made.append(Section(title, AVERAGE, columns, rows, "", UNRANKED))
     return made
 

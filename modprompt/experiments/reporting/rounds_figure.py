@@ -10,6 +10,7 @@ import numpy as np
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.reporting.figure_style import (
     PAGE_IN,
+    WHISKERS,
     legend_height,
     look,
     names,
@@ -52,7 +53,7 @@ KINDS = {
         True,
         "accuracy (%)",
         "Accuracy over the labels asked for, means over seeds, of the base classes where there are new ones; dashed: "
-        f"few-shot runs of the same budget. Whiskers, of up to {_MOST_WHISKERS} curves: standard deviations. {_SAME}",
+        f"few-shot runs of the same budget. Of up to {_MOST_WHISKERS} curves {WHISKERS}. {_SAME}",
     ),
     "rounds_new.png": Kind(
         "new", True, "accuracy of the new classes (%)", "The same of the new classes, which nothing was trained on."

@@ -24,16 +24,30 @@ class Cell(NamedTuple):
     std: float | None = None
 
 
+def named(label: str, said: str) -> str:
+    """A method with what tells its numbers from the others'."""
+    return f"{label} ({said})" if said else label
+
+
 class Row(NamedTuple):
     """A method's cells, None where there is no number; a published row has a source.
 
     group: the heading that it stands under, in a report with several.
+    seeds: those that its numbers are over.
+    said: what tells them from the others' numbers; see Results.said.
     """
 
     label: str
     cells: tuple[Cell | None, ...]
     source: str = ""
     group: str = ""
+    seeds: tuple[int, ...] = ()
+    said: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return named(self.label, self.said)
 
 
 class Section(NamedTuple):
@@ -61,7 +75,10 @@ class Section(NamedTuple):
         return {at: row.group for at, row in enumerate(self.rows) if row.group and row.group != before[at]}
 
     def best(self) -> set[tuple[int, int]]:
-        """(row, column) of the highest means as printed, published rows aside; none where only one row has a number."""
+        """(row, column) of the highest means as printed; none where only one row has a number.
+
+        Rows that are published, or of which is said what tells them from the others, are not compared.
+        """
         best = set()
         for column in range(len(self.columns)):
             if self.columns[column] in self.unranked:
@@ -69,11 +86,17 @@ class Section(NamedTuple):
             means = {
                 number: round(cell.mean, 2)
                 for number, row in enumerate(self.rows)
-                if not row.source and (cell := row.cells[column]) is not None
+                if not row.source and not row.said and (cell := row.cells[column]) is not None
             }
             if len(means) > 1:
                 best |= {(number, column) for number, mean in means.items() if mean == max(means.values())}
         return best
+
+
+def apart(sections: Sequence[Section]) -> str:
+    """A sentence for figures, in which names stand alone: whose numbers are not those of the others, and why."""
+    rows = dict.fromkeys(row.name for section in sections for row in section.rows if row.said and any(row.cells))
+    return f" Not to be compared: {', '.join(rows)}." if rows else ""
 
 
 def measured_labels(sections: Sequence[Section]) -> list[str]:
@@ -124,6 +147,13 @@ def _without_run(
     return (Section(f"{title}: published, without a run here", dataset, tuple(columns), rows, about),) if rows else ()
 
 
+def row_of(experiment: Experiment, results: Results, line: Line, dataset: str, cells: Iterable[Cell | None]) -> Row:
+    """A method's row in the table of a data set, or in that of all of them."""
+    datasets = [dataset] if dataset in results.datasets else results.datasets
+    said = results.said(line, datasets, experiment.seeds)
+    return Row(line.label, tuple(cells), seeds=line.seeds, said=said)
+
+
 def _rows(
     experiment: Experiment,
     results: Results,
@@ -134,7 +164,7 @@ def _rows(
     rows, known = [], published.rows(experiment, dataset)
     for line in results.in_groups():
         group = line.group if results.has_groups() else ""
-        rows.append(Row(line.label, tuple(cells_of(line)), group=group))
+        rows.append(row_of(experiment, results, line, dataset, cells_of(line))._replace(group=group))
         for found in known:
             if found.method == line.published:
                 named = found._replace(label=found.label.replace(found.method, line.label, 1))
@@ -160,11 +190,13 @@ def _together_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, 
 
 def images_of(results: Results, dataset: str) -> str:
     """What runs say of a data set's split, and of what they chose on; empty if none says anything."""
-    found = [outcome.result for _, name, _, _, outcome in results.all() if name == dataset and outcome.result]
-    splits = {one["split"].get("status") for one in found if isinstance(one.get("split"), dict)} - {None, ""}
-    chosen = {one.get("selected_on") for one in found} - {None, ""}
+    found = [(line, one.result) for line, name, _, _, one in results.all() if name == dataset and one.result]
+    splits = {one["split"].get("status") for _, one in found if isinstance(one.get("split"), dict)} - {None, ""}
+    chosen: dict[str, list[str]] = {}
+    for line, one in found:
+        chosen.setdefault(str(one.get("selected_on") or ""), []).append(line.label)
     texts = [f"split: {', '.join(sorted(map(str, splits)))}"] if splits else []
-    texts += [f"selected on {', '.join(sorted(map(str, chosen)))}"] if chosen else []
+    texts += [f"selected on {on}: {', '.join(dict.fromkeys(who))}" for on, who in sorted(chosen.items()) if on]
     return "; ".join(texts)
 
 
@@ -228,6 +260,6 @@ def lacking(results: Results) -> list[str]:
     """Every run that has no result, grouped by reason, one line for each method, data set and reason."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for line, dataset, column, seed, outcome in results.all():
-        if outcome.accuracy_pct is None and outcome.result is None:
+        if not outcome.is_there:
             grouped.setdefault((line.label, dataset, outcome.reason), []).append(f"{column} seed {seed}")
     return [f"{label}, {dataset}: {', '.join(runs)}: {reason}" for (label, dataset, reason), runs in grouped.items()]

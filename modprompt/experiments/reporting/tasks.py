@@ -11,29 +11,35 @@ from typing import List, Optional, Sequence, Tuple
 from modprompt.errors import UserError
 from modprompt.programs import report
 from modprompt.runs import result as results
+from modprompt.runs.images import mark_of
 
 
-def mean_of(folders: Sequence[str]) -> Tuple[float, float]:
-    """Mean accuracy of runs in percent, and 1.96 standard deviations of it, that of their number n over sqrt(n).
+def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:
+    """Mean accuracy of runs in percent; 1.96 standard deviations (n in the denominator) over sqrt(n); their marks.
 
     Raises:
         UserError: if one is not finished.
     """
     accuracies: List[float] = []
+    marks: List[str] = []
     for folder in folders:
         found = results.read(folder)
         if found.result is None or found.result["accuracy_pct"] is None:
             raise UserError(f"{folder} is not finished{f': {found.why}' if found.why else ''}")
         accuracies.append(found.result["accuracy_pct"])
-    return statistics.fmean(accuracies), 1.96 * statistics.pstdev(accuracies) / math.sqrt(len(accuracies))
+        marks.append(mark_of(found.result))
+    counted = [f"{marks.count(mark)} of them {mark}" for mark in sorted({*marks} - {""})]
+    spread = 1.96 * statistics.pstdev(accuracies) / math.sqrt(len(accuracies))
+    return statistics.fmean(accuracies), spread, "; ".join(counted)
 
 
 def _main(argv: Optional[List[str]]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", nargs="+")
     folders = parser.parse_args(argv).folders
-    mean, spread = mean_of(folders)
-    print(f"{len(folders)} tasks: {mean:.2f} +- {spread:.2f} % (1.96 std / sqrt({len(folders)}))")
+    mean, spread, marks = mean_of(folders)
+    how = f"1.96 std / sqrt({len(folders)}), std with n in the denominator"
+    print(f"{len(folders)} tasks: {mean:.2f} +- {spread:.2f} % ({how}){f'; {marks}' if marks else ''}")
     return 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 
 import numpy as np
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class View(NamedTuple):
-    """The finished runs of a data set and column: by method the outcomes of its seeds that have a result."""
+    """The finished runs of a data set and column: by method the outcomes of all its seeds; see Results.runs."""
 
     dataset: str
     column: str
@@ -59,44 +60,55 @@ def views(experiment: Experiment, results: Results) -> list[View]:
     found = []
     for dataset in results.datasets:
         for column in columns:
-            runs = {}
+            runs: dict[str, list[Outcome]] = {}
             for line in results.lines:
                 asked = column if results.is_asked(line, column) else "0"
                 if results.is_asked(line, asked) and asked in (column, *results.columns):
-                    outcomes = results.outcomes(line, dataset, asked).values()
-                    runs[line.label] = [one for one in outcomes if one.result and one.folder]
-            if any(runs.values()):
-                found.append(View(dataset, column, {label: own for label, own in runs.items() if own}))
+                    outcomes = results.runs(line, dataset, asked) or []
+                    if outcomes and all(one.result and one.folder for one in outcomes):
+                        runs[line.label] = outcomes
+            if runs:
+                found.append(View(dataset, column, runs))
     return found
 
 
 def tested(outcomes: Sequence[Outcome], faults: list[str]) -> Tested | None:
-    """What the tests of a method have left; None where none has left anything.
+    """What the tests of a method have left; None where not all have left something that belongs together.
 
     Args:
-        outcomes: of its seeds.
+        outcomes: of all its seeds.
         faults: gets a line for what cannot be shown.
     """
     whole: Tested | None = None
-    for outcome in outcomes:
-        if outcome.folder is None or outcome.result is None:
-            continue
-        try:
-            parts = test_parts.read(outcome.folder, outcome.result)
-        except (UserError, OSError) as error:
-            faults.append(one_line(str(error)))
-            continue
-        if parts is None:
-            continue
+    for outcome, parts in _of_all(outcomes, test_parts.read, "its test has left no classes", faults):
         names = tuple(distinct(parts.names))
         if whole is None:
-            whole = Tested(names, parts.confusion, parts.calibration, parts.wrong, outcome.result)
+            whole = Tested(names, parts.confusion, parts.calibration, parts.wrong, outcome.result or {})
         elif names == whole.names:
             calibration = _together(whole.calibration, parts.calibration)
             whole = whole._replace(confusion=whole.confusion + parts.confusion, calibration=calibration)
         else:
-            faults.append(f"{outcome.folder}: its classes are not those of the other seeds: not shown")
+            faults.append(f"{outcome.folder}: its classes are not those of the other seeds: none of them is shown")
+            return None
     return whole
+
+
+def _of_all(
+    outcomes: Sequence[Outcome], read: Callable[[Path, dict[str, Any]], Any], lacks: str, faults: list[str]
+) -> list[tuple[Outcome, Any]]:
+    """What each run has left; nothing where not all have: pictures are over the seeds that tables are over."""
+    found = []
+    for outcome in outcomes:
+        try:
+            left = read(outcome.folder, outcome.result or {}) if outcome.folder else None
+        except (UserError, OSError) as error:
+            faults.append(one_line(str(error)))
+            return []
+        found.append((outcome, left))
+    lacking = [outcome.folder for outcome, left in found if not left]
+    if 0 < len(lacking) < len(found):
+        faults.append(f"{lacking[0]}: {lacks}, so that those of the other seeds are not shown")
+    return [] if lacking else found
 
 
 def _together(one: Numbers, other: Numbers) -> Numbers:
@@ -107,23 +119,13 @@ def _together(one: Numbers, other: Numbers) -> Numbers:
 
 
 def losses(outcomes: Sequence[Outcome], faults: list[str]) -> tuple[Numbers, Numbers] | None:
-    """Epochs (from 0, with fractions) and losses of a method's trainings, in the mean over seeds; None without any.
+    """Epochs (from 0, with fractions) and losses of a method's trainings, in the mean over seeds; None if one lacks.
 
     Args:
-        outcomes: of its seeds.
+        outcomes: of all its seeds.
         faults: gets a line for what cannot be shown.
     """
-    curves = []
-    for outcome in outcomes:
-        try:
-            read = steps.read(outcome.folder, outcome.result) if outcome.folder else None
-        except (UserError, OSError) as error:
-            faults.append(one_line(str(error)))
-            continue
-        if read and read.get("loss"):
-            there = [at for at, loss in enumerate(read["loss"]) if math.isfinite(loss)]
-            curves.append(([read["epoch"][at] for at in there], [read["loss"][at] for at in there]))
-    curves = [curve for curve in curves if curve[1]]
+    curves = [curve for _, curve in _of_all(outcomes, _losses, "its training has left no losses", faults)]
     if not curves:
         return None
     length = min(len(loss) for _, loss in curves)  # seeds with a step less come of classes with fewer images
@@ -131,3 +133,10 @@ def losses(outcomes: Sequence[Outcome], faults: list[str]) -> tuple[Numbers, Num
     steps_each = math.ceil(length / max(len(set(epochs.tolist())), 1))
     mean = np.array([loss[:length] for _, loss in curves]).mean(axis=0)
     return (np.arange(length) + 1) / steps_each, mean
+
+
+def _losses(folder: Path, result: dict[str, Any]) -> tuple[list[float], list[float]] | None:
+    """Epochs and losses of the steps that have one."""
+    read = steps.read(folder, result) or {}
+    pairs = [pair for pair in zip(read.get("epoch", ()), read.get("loss", ())) if math.isfinite(pair[1])]
+    return ([epoch for epoch, _ in pairs], [loss for _, loss in pairs]) if pairs else None

@@ -25,6 +25,7 @@ from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.plan import Plan
+from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.programs import left_as_found, report, signals_handled, signals_here
@@ -193,6 +194,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         dry_run(states, args.out, args.data)
         return 0
+    require_present(list(dict.fromkeys(job.dataset for job in unfinished)), args.data)
     return start(args, plan, jobs, inputs)
 
 

@@ -75,15 +75,18 @@ def leave_schedules(search: Job, out: Path, add: int = 2) -> Path:
     return path
 
 
-def results_below(experiment: Experiment, out: Path) -> Results:
+def results_below(experiment: Experiment, out: Path, marked: bool = False) -> Results:
     """What came of an experiment's runs below an output folder, held against no data sets."""
-    return of_experiment(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)))
+    return of_experiment(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)), out, marked)
 
 
-def write_log(folder: Path, correct: int, total: int = 1000, *, trained: bool = False, finished: bool = True) -> None:
-    """A log.txt as codebases of the family leave it."""
+def write_log(
+    folder: Path, correct: int, total: int = 1000, *, trained: bool = False, finished: bool = True, model: str = ""
+) -> None:
+    """A log.txt as codebases of the family leave it; of a test with the path of the tested model."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = "epoch [1/1] batch [1/1] loss 1.0\n" if trained else ""
+    text = f'Loading weights to prompt_learner from "{model}" (epoch = 50)\n' if model else ""
+    text += "epoch [1/1] batch [1/1] loss 1.0\n" if trained else ""
     text += "Finish training\n" if trained and finished else ""
     if finished:
         accuracy = 100 * correct / total

@@ -8,7 +8,9 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import flags
+from modprompt.experiments.reporting.comparable import warnings
 from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import finish, results_below
 from tests.registered import forget
 
 TRAINER = """
@@ -50,6 +52,19 @@ def test_own_settings_are_checked_too(folder, experiment):
     (folder / "own.yaml").write_text("TRAINER:\n  OWNVPT:\n    PROMPT_DEPTH_VISION: 0\n")
     with pytest.raises(UserError, match="TRAINER.OWNVPT.PROMPT_DEPTH_VISION must be at least 1, got 0"):
         check(protocols.jobs(experiment(OWN)), folder / "out", folder / "data")
+
+
+def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_report(experiment, tmp_path):
+    csc = "  CSC: {trainer: CoOp, config: glyph, options: {TRAINER.COOP.CSC: true}}\n"
+    own = csc.replace("CSC: {", "Own: {").replace("CSC: true", "CSC: true, TRAINER.COOP.CTX_INIT: ''")
+    found = experiment(FILE + "  CoOp: {trainer: CoOp, config: glyph}\n" + csc + own)
+    jobs = protocols.jobs(found)
+    said = "TRAINER.COOP.CSC is not used: CTX_INIT gives all classes one context, as without it"
+    assert check(jobs, tmp_path, tmp_path) == [f"CSC: {said}"]
+    for job in jobs:
+        finish(job, tmp_path, 50.0)
+    told = "CSC: CSC is not used beside CTX_INIT: the row is that of CoOp without it"
+    assert warnings(results_below(found, tmp_path)) == [told]
 
 
 def test_a_module_that_is_not_there_is_one_line(folder, experiment):

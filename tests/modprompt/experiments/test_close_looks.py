@@ -13,7 +13,7 @@ from PIL import Image
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.reporting import class_figure, mistakes, report, training_figures, views
+from modprompt.experiments.reporting import class_figure, mistakes, origins, report, training_figures, views
 from modprompt.experiments.reporting.results import Outcome, of_experiment
 from modprompt.experiments.running import state
 from modprompt.storage.seal import check_seal
@@ -139,8 +139,33 @@ def test_classes_of_other_names_are_not_added(tmp_path):
         files = views.test_parts.write(folder, parts(names=names))
         outcomes.append(Outcome(1.0, "", {"test_files": files}, folder))
     faults = []
-    assert views.tested(outcomes, faults).confusion.sum() == 30
-    assert faults == [f"{tmp_path / 'b'}: its classes are not those of the other seeds: not shown"]
+    assert views.tested(outcomes, faults) is None
+    assert faults == [f"{tmp_path / 'b'}: its classes are not those of the other seeds: none of them is shown"]
+
+
+@pytest.mark.parametrize("column", ["new", "base"])
+def test_a_method_whose_seeds_are_not_whole_is_in_no_picture_and_no_mean(column, experiment, two, tmp_path):
+    kind = {"new": "test_new", "base": "train_base"}[column]
+    next((tmp_path / "out").rglob(f"{kind}/dtd/**/MPL/**/seed2/result.json")).unlink()
+    found, results = gathered(experiment, tmp_path)
+    seen = {(one.dataset, one.column): list(one.runs) for one in views.views(found, results)}
+    assert seen["dtd", column] == ["CLIP", "MaPLe"]
+    assert seen["eurosat", column] == ["CLIP", "MaPLe", "MPL"]
+    (row,) = [one.texts for one in origins.origins(results, ["dtd"]) if one.texts[0] == "MPL"]
+    assert row[-2:] == ("-", "-")
+    (row,) = [one.texts for one in origins.origins(results, ["dtd"]) if one.texts[0] == "MaPLe"]
+    assert row[-2:] == ("99.00", "2.50")
+
+
+def test_what_a_seed_has_not_left_is_shown_of_no_seed(tmp_path):
+    outcomes = [
+        Outcome(1.0, "", {"test_files": views.test_parts.write(tmp_path / "a", parts())}, tmp_path / "a"),
+        Outcome(1.0, "", {}, tmp_path / "b"),
+    ]
+    faults = []
+    assert views.tested(outcomes, faults) is None
+    assert faults == [f"{tmp_path / 'b'}: its test has left no classes, so that those of the other seeds are not shown"]
+    assert views.tested(outcomes[1:], []) is None
 
 
 def test_losses_are_means_over_seeds_by_epoch(tmp_path):
@@ -149,7 +174,11 @@ def test_losses_are_means_over_seeds_by_epoch(tmp_path):
         rows = "".join(f"{step // 2 + 1},{step + 1},{loss + step},0.1\n" for step in range(4))
         (tmp_path / name / "steps.csv").write_text(f"epoch,step,loss,lr\n{rows}")
     outcomes = [Outcome(1.0, "", {}, tmp_path / name) for name in ("a", "b", "nothing")]
-    epochs, loss = views.losses(outcomes, [])
+    faults = []
+    assert views.losses(outcomes, faults) is None
+    lacks = "its training has left no losses, so that those of the other seeds are not shown"
+    assert faults == [f"{tmp_path / 'nothing'}: {lacks}"]
+    epochs, loss = views.losses(outcomes[:2], [])
     assert epochs.tolist() == [0.5, 1.0, 1.5, 2.0]
     assert loss.tolist() == [2.0, 3.0, 4.0, 5.0]
 
@@ -211,6 +240,13 @@ def test_no_path_out_of_the_data_folder_is_opened(tmp_path, name):
     (tmp_path / "data/eurosat/2750").mkdir(parents=True)
     assert mistakes.Images(tmp_path / "data").find("eurosat", {"files": {"../x": "h"}}, name) is None
     assert mistakes.Images(None).find("eurosat", {}, "forest/0.png") is None
+
+
+def test_images_of_one_s_own_folder_are_found(tmp_path):
+    (tmp_path / "test/forest").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "test/forest/0.png")
+    found = mistakes.Images(tmp_path).find("image_folder", {"files": {}}, "test/forest/0.png")
+    assert found == tmp_path / "test/forest/0.png"
 
 
 def test_an_image_that_cannot_be_read_is_none(tmp_path):

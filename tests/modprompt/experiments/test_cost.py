@@ -79,6 +79,18 @@ def test_a_head_has_the_seconds_of_the_prompts_that_it_stands_behind(experiment,
     assert of["Tip on MPL"].training_s == pytest.approx((23.0, 1.0))
 
 
+def test_a_head_has_the_parameters_of_the_prompts_that_it_stands_behind(experiment, tmp_path):
+    behind = "  Tip on MPL: {trainer: TipAdapter, config: glyph, behind: MPL}\n"
+    named = "  Tip: {trainer: TipAdapter, config: glyph, options: {TRAINER.TIPADAPTER.BEHIND: somewhere}}\n"
+    found = experiment(FILE + behind + named)
+    fill(found, tmp_path)
+    for path in tmp_path.rglob("TipAdapter/**/result.json"):
+        edit(path, trained_parameters=0)
+    of = costs_of(found, tmp_path)
+    assert of["Tip on MPL"].parameters == (64, 64)
+    assert (of["Tip"].parameters, of["Tip"].training_s) == (None, None)  # nobody knows what its prompts took
+
+
 def test_what_results_do_not_say_is_empty(experiment, tmp_path):
     found = experiment(FILE)
     fill(found, tmp_path)

@@ -36,7 +36,7 @@ def test_cells_of_text_are_shielded_and_numbers_stay_numbers(tmp_path):
         assert float(row[2]) >= 50
         assert float(row[3]) == 1.0
     section = Section("=key", "=key", ("=column",), (Row("a", (Cell(-5.0),)),))
-    assert render.rows_of_csv([section]) == [["'=key", "a", "-5.0000", "", ""]]
+    assert render.rows_of_csv([section]) == [["'=key", "a", "-5.0000", "", "", "", ""]]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A report's files, from our results and from other codebases' logs."""
 
 import csv
+import json
 import re
 import sys
 
@@ -35,7 +36,8 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     )
     rows = list(csv.DictReader((folder(tmp_path) / "report.csv").read_text().splitlines()))
     assert [row["table"] for row in rows] == ["eurosat"] * 5 + ["dtd"] * 4 + ["average"] * 3
-    assert (float(rows[3]["base_mean_pct"]), rows[0]["base_std_pct"]) == (90.0, "")
+    assert (float(rows[3]["base_mean_pct"]), rows[0]["base_population_std_pct"]) == (90.0, "")
+    assert (rows[0]["seeds"], rows[3]["seeds"], rows[3]["said"]) == ("1", "1 2 3", "")
     for name in ("bars.png", "gains.png", "tokens.png"):
         assert (folder(tmp_path) / name).read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in folder(tmp_path).iterdir()) == [
@@ -66,14 +68,36 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
 
 def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(two, tmp_path, capsys):
     for path in (tmp_path / "out").rglob("MPL/**/result.json"):
-        edit(path, marked="selected on test")
+        edit(path, selected_on="test")  # as a run of an earlier version says it, without a mark
     assert report.main(two) == 1  # as where runs are missing
     text = (folder(tmp_path) / "report.md").read_text()
     assert "| MPL | - | - | - |" in text
     assert "selected on test: --marked shows it" in text
     assert "| MaPLe | **90.00 +- 4.08** |" in text
     assert report.main([*two, "--marked"]) == 0
-    assert "| MPL | **90.00 +- 4.08** | **60.00 +- 4.08** | **72.00 +- 4.25** |" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "| MPL (selected on test) | 90.00 +- 4.08 | 60.00 +- 4.08 | 72.00 +- 4.25 |" in shown
+    assert "selected on test: MPL" in shown
+    assert "| MaPLe | **90.00 +- 4.08** |" in shown  # the best of those that can be compared
+    assert r"MPL (selected on test) & 90.00 {" in (folder(tmp_path) / "report.tex").read_text()
+
+
+def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(experiment, tmp_path):
+    seeds = {"MaPLe": "[1, 2]", "MPL": "[1, 2, 3]"}
+    text = "".join(
+        f"{line[:-1]}, seeds: {seeds[label]}}}\n" if (label := line.strip().partition(":")[0]) in seeds else f"{line}\n"
+        for line in TWO.splitlines()
+    )
+    fill(experiment(text, "two"), tmp_path / "out", lambda job: by_hand(job) + (job.method.label == "MaPLe"))
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    shown = (folder(tmp_path) / "report.md").read_text()
+    assert "mean and standard deviation (n in the denominator) over seeds 1, 2, 3;" in shown
+    assert "| CLIP | 85.00 | 55.00 |" in shown  # which draws nothing, whatever the seed
+    assert "| MaPLe (seeds 1, 2) | 88.50 +- 2.50 | 58.50 +- 2.50 |" in shown
+    assert "| MPL | **90.00 +- 4.08** |" in shown
+    assert "<td>MaPLe (seeds 1, 2)</td>" in (folder(tmp_path) / "index.html").read_text()
+    rows = json.loads((folder(tmp_path) / "report.json").read_text())["tables"][0]["rows"]
+    assert [row.get("seeds") for row in rows if row["method"] in ("MaPLe", "MPL")] == [[1, 2], [1, 2, 3]]
 
 
 def test_every_result_is_read_once(two, tmp_path, reads):

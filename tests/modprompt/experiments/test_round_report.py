@@ -230,7 +230,7 @@ def test_files_of_a_report(files, tmp_path):
     assert [(row["labels"], row["accuracy_pct"]) for row in beside] == [("10", "50.0"), ("20", "60.0"), ("30", "70.0")]
     table = list(csv.DictReader((files / "report.csv").read_text().splitlines()))
     assert [row["table"] for row in table] == ["digits"] * 4 + ["mnist5k"] * 4 + ["average"] * 4
-    assert {"accuracy_mean_pct", "area_std_pct", "labels_mean", "balance_mean_pct"} <= set(table[0])
+    assert {"accuracy_mean_pct", "area_population_std_pct", "labels_mean", "balance_mean_pct"} <= set(table[0])
     latex = (files / "report.tex").read_text()
     assert latex.count(r"\begin{tabular}{lccccc}") == 3
     assert latex.count(r"\begin{tabular}{lccc}") == 6

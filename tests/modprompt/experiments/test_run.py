@@ -232,6 +232,20 @@ def test_data_sets_that_are_not_there_are_left_out_and_named(small, tmp_path, eu
     assert "# 16 of 16 runs would start" in out
 
 
+def test_data_sets_that_are_not_there_are_a_line_each_before_anything_starts(small, jobs, tmp_path, capsys):
+    (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
+    assert run.main([*small, "--data", str(tmp_path / "data")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": there is no")[0] for line in lines[:2]] == [
+        "missing data set: dtd",
+        "missing data set: eurosat",
+    ]
+    assert str(tmp_path / "data/eurosat/2750") in lines[1]
+    assert lines[2].startswith(f"error: 2 of 3 data sets are not under {tmp_path / 'data'}, and nothing was started")
+    assert len(lines) == 3
+    assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
+
+
 def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(small, tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert run.main(small) == 2

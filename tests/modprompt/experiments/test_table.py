@@ -259,11 +259,11 @@ def test_split_stands_beside_its_data_set(experiment, tmp_path):
     for job in protocols.jobs(found):
         status = "published" if job.dataset == "dtd" else "ours"
         edit(tmp_path / job.folder / "result.json", split={"name": "Some", "status": status, "hash": "0"})
-    edit(tmp_path / job.folder / "result.json", selected_on="test")
+    edit(tmp_path / job.folder / "result.json", selected_on="validation")
     sections = sections_of(found, tmp_path)[0]
     abouts = {key: section.about for key, section in sections.items()}
     expected = {"eurosat": "split: ours", "dtd": "split: published", "average": ""}
-    expected[job.dataset] += "; selected on test"
+    expected[job.dataset] += f"; selected on validation: {job.method.label}"
     assert abouts == expected
     text = render.markdown(list(sections.values()), "Title", "about", {})
     assert f"## {job.dataset}\n\n{expected[job.dataset]}\n\n| method |" in text

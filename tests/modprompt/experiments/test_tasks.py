@@ -9,9 +9,9 @@ from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
 
 
-def finished(folder, accuracy):
+def finished(folder, accuracy, **more):
     folder.mkdir()
-    write_json(folder / "result.json", sealed({"accuracy_pct": accuracy}, result.VERSION))
+    write_json(folder / "result.json", sealed({"accuracy_pct": accuracy, **more}, result.VERSION))
     return folder
 
 
@@ -20,7 +20,15 @@ def test_it_is_the_mean_and_the_interval_that_the_repository_prints(tmp_path, ca
     folders = [str(finished(tmp_path / str(seed), one)) for seed, one in enumerate(accuracies)]
     assert tasks.main(folders) == 0
     wanted = 1.96 * np.std(accuracies) / np.sqrt(3)
-    assert capsys.readouterr().out == f"3 tasks: {np.mean(accuracies):.2f} +- {wanted:.2f} % (1.96 std / sqrt(3))\n"
+    how = "1.96 std / sqrt(3), std with n in the denominator"
+    assert capsys.readouterr().out == f"3 tasks: {np.mean(accuracies):.2f} +- {wanted:.2f} % ({how})\n"
+
+
+def test_marks_of_runs_are_the_mean_s(tmp_path, capsys):
+    marked = {"selected_on": "as many validation images as of training"}
+    folders = [str(finished(tmp_path / str(seed), 50.0, **(marked if seed else {}))) for seed in range(3)]
+    assert tasks.main(folders) == 0
+    assert capsys.readouterr().out.endswith("; 2 of them selected on as many validation images as of training\n")
 
 
 @pytest.mark.parametrize("broken", [None, "{"])

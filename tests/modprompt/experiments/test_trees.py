@@ -2,8 +2,8 @@
 
 import pytest
 
-from modprompt.experiments.reporting import trees
-from tests.modprompt.experiments.fakes import write_log
+from modprompt.experiments.reporting import comparable, trees
+from tests.modprompt.experiments.fakes import results_below, write_log
 
 PATHS = [
     ("base2new", "base2new/train_base/dtd/shots_16/MaPLe/cfg/seed1", ("MaPLe", "cfg", 16, "dtd", "base", 1)),
@@ -34,7 +34,9 @@ PATHS = [
 def test_path_of_a_run(tmp_path, protocol, path, expected):
     write_log(tmp_path / path, 500)
     (found,) = trees.discover(tmp_path, protocol)
-    assert found == (*expected, tmp_path / path)
+    assert found[:7] == (*expected, tmp_path / path)
+    assert found.tests == ("test_" in path or "evaluation/" in path)
+    assert found.others == ()
 
 
 def test_tested_base_counts_only_where_nothing_was_trained(tmp_path):
@@ -42,6 +44,84 @@ def test_tested_base_counts_only_where_nothing_was_trained(tmp_path):
         write_log(tmp_path / "base2new" / half / "dtd/shots_16/MaPLe/cfg/seed1", 500)
     found = trees.discover(tmp_path, "base2new")
     assert sorted(run.folder.relative_to(tmp_path).parts[1] for run in found) == ["test_new", "train_base"]
+    (base,) = [run for run in found if run.column == "base"]
+    assert [folder.relative_to(tmp_path).parts[1] for folder in base.others] == ["test_base"]
+
+
+XD = """
+protocol: cross_dataset
+source: dtd
+datasets: [eurosat]
+seeds: [1]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: vit_b16}
+"""
+ON = {
+    "cross_dataset": "evaluation/MaPLe/cfg_16shots/eurosat/seed1",
+    "base2new": "base2new/test_new/dtd/shots_16/MaPLe/cfg/seed1",
+}
+
+
+def outcome(experiment, text, root, dataset, column, label="MaPLe (theirs)"):
+    found = experiment(text)
+    results = results_below(found, root / "none")
+    trees.add_tree(results, found, root, "theirs")
+    (line,) = [one for one in results.lines if one.label == label]
+    return results.outcomes(line, dataset, column)[1], line, results
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("output/dtd/MaPLe/cfg_16shots/seed1/MultiModalPromptLearner/model.pth.tar-2", ""),
+        ("C:\\output\\crossdataset\\dtd\\MaPLe\\cfg_16shots\\seed1", ""),
+        ("output/caltech101/MaPLe/cfg_16shots/seed1", "it tested a model trained on caltech101, not dtd"),
+        ("output/dtd/MaPLe/cfg_16shots/seed2/x/model.pth.tar-2", "it tested a model of seed 2, not 1"),
+        ("output/dtd/MaPLe/cfg_4shots/seed1", "it tested a model of shots 4, not 16"),
+        ("weights/maple", "its log does not say what the tested model was trained on"),
+        ("", "its log does not say what the tested model was trained on"),
+    ],
+)
+def test_a_test_counts_for_the_source_that_its_log_names(experiment, tmp_path, model, why):
+    write_log(tmp_path / ON["cross_dataset"], 500, model=model)
+    found, _, _ = outcome(experiment, XD, tmp_path, "eurosat", "accuracy")
+    assert (found.accuracy_pct, found.reason) == ((None, why) if why else (50.0, ""))
+
+
+@pytest.mark.parametrize(("trained_on", "number"), [("dtd", 50.0), ("eurosat", None)])
+def test_a_test_of_new_classes_is_of_its_own_training(experiment, tmp_path, trained_on, number):
+    model = f"out/base2new/train_base/{trained_on}/shots_16/MaPLe/cfg/seed1/x/model.pth.tar-5"
+    write_log(tmp_path / ON["base2new"], 500, model=model)
+    text = XD.replace("cross_dataset", "base2new").replace("source: dtd\n", "").replace("[eurosat]", "[dtd]")
+    assert outcome(experiment, text, tmp_path, "dtd", "new")[0].accuracy_pct == number
+
+
+def test_of_two_folders_of_a_seed_the_plain_name_counts_and_the_other_is_said(experiment, tmp_path):
+    text = XD.replace("cross_dataset", "few_shot").replace("source: dtd\n", "") + "shots: [16]\n"
+    place = tmp_path / "eurosat/MaPLe/cfg_16shots"
+    write_log(place / "seed1_old", 500)
+    found, _, _ = outcome(experiment, text, tmp_path, "eurosat", "16")
+    assert (found.accuracy_pct, found.reason) == (
+        None,
+        f"there is no seed1, but {place / 'seed1_old'}, which is not read",
+    )
+    write_log(place / "seed1", 900)
+    found, _, results = outcome(experiment, text, tmp_path, "eurosat", "16")
+    assert found.accuracy_pct == 90.0
+    said = f"MaPLe (theirs), eurosat: 16 seed 1: {place / 'seed1_old'} has 50.00"
+    assert comparable.warnings(results) == [said]
+
+
+@pytest.mark.parametrize("shots", ["0", "-1"])
+def test_trainings_on_all_images_are_a_row_of_their_own(experiment, tmp_path, shots):
+    text = XD.replace("cross_dataset", "base2new").replace("source: dtd\n", "").replace("[eurosat]", "[dtd]")
+    for where, correct in (("16", 500), (shots, 900)):
+        write_log(tmp_path / f"base2new/train_base/dtd/shots_{where}/MaPLe/cfg/seed1", correct, trained=True)
+    found, line, results = outcome(experiment, text, tmp_path, "dtd", "base", "MaPLe cfg, all images (theirs)")
+    assert (found.accuracy_pct, results.said(line, ["dtd"], (1,))) == (90.0, "trained on all images")
+    assert outcome(experiment, text, tmp_path, "dtd", "base", "MaPLe cfg (theirs)")[0].accuracy_pct == 50.0
+    write_log(tmp_path / f"dtd/MaPLe/cfg_{shots}shots/seed1", 900, trained=True)
+    assert [run.column for run in trees.discover(tmp_path, "few_shot")] == ["all"]
 
 
 def test_runs_of_another_protocol_and_put_aside_are_left_alone(tmp_path):

@@ -149,12 +149,17 @@ def test_prompts_that_test_images_chose_mark_the_head_behind_them(command, tmp_p
     words = instead(command("CoOp", *chosen), out=tmp_path / "front", root=tmp_path / "bare")
     words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
     assert train.main(words) == 0
+    assert result(tmp_path, "front")["marked"] == "selected on test"
     head = [*command("TaskRes", "OPTIM.MAX_EPOCH", "1"), "TRAINER.TaskRes.BEHIND", str(tmp_path / "front")]
     head = instead(head, root=tmp_path / "bare")
     head[head.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
     assert train.main(head) == 0
     said = result(tmp_path)
     assert (said["selected_on"], said["marked"]) == ("test", "selected on test")
+    (tmp_path / "front" / "result.json").unlink()  # a test knows it by the checkpoint alone
+    tested = ["--eval-only", "--model-dir", str(tmp_path / "front"), *instead(words, out=tmp_path / "again")]
+    assert train.main(tested) == 0
+    assert result(tmp_path, "again")["marked"] == "selected on test"
 
 
 def _without_val(command, tmp_path):

@@ -1,3 +1,4 @@
+import pytest
 import yaml
 
 import modprompt
@@ -69,6 +70,19 @@ def test_clips_of_files_and_hubs(tmp_path):
     assert 'open_trained("prompts", clip="CLIP")' in text
     head, _ = parts(header("MPL", {"name": "hf-hub:laion/CLIP@main"}))
     assert head["base_model"] == "laion/CLIP"
+
+
+@pytest.mark.parametrize(("shots", "shown"), [(-1, "all images"), (0, "all images"), (-2, "all images"), (1, "1")])
+def test_shots_that_were_none_are_all_images(shots, shown, tmp_path):
+    content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL), accuracy=76.25))
+    assert f"| shots | {shown} |" in card_of_run(content, "owner/prompts", {**found, "shots": shots})
+
+
+def test_prompts_that_were_selected_on_test_say_so_though_no_mark_was_written(tmp_path):
+    content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL), accuracy=76.25))
+    head, body = parts(card_of_run(content, "owner/prompts", {**found, "selected_on": "test"}))
+    assert "| beyond the usual rule | selected on test |" in body
+    assert "model-index" not in head
 
 
 def test_a_head_says_what_it_is_how_it_was_chosen_and_no_path_of_the_machine(tmp_path):
