@@ -15,7 +15,9 @@ from modprompt.runs import result as results
 from modprompt.runs import same
 from modprompt.runs.before_head import differing_prompts
 from modprompt.runs.checkpoint import find_checkpoint
+from modprompt.runs.images import READ_AS
 from modprompt.runs.settings import as_text, differences
+from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.text import sha256_of
 from modprompt.storage.versioned import proves_less
 from modprompt.trainers import backbone
@@ -57,7 +59,7 @@ def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str
     now, recorded = backbone.input_texts(cfg), result.get("input")
     if not isinstance(recorded, dict):
         recorded = {key: result["settings"].get(key, defaults.get(key, "")) for key in now}
-    return differences(recorded, now)
+    return differences(recorded, now, {READ_AS: FAMILY})
 
 
 def _differing_inputs(
