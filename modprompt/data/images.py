@@ -88,10 +88,10 @@ def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
 def file_names(folder: str | Path) -> list[str]:
     """Names of the images of a class folder, in the system's order; what is left out, but hidden, is told in a line."""
     names: list[str] = listdir_nohidden(str(folder))
-    others = [name for name in names if not is_image_name(name)]
+    others = {name for name in names if not is_image_name(name) and not os.path.isdir(os.path.join(folder, name))}
     if others:
-        print(f"{folder}: {len(others)} entries are no images by their endings and are left out, e.g. {others[0]!r}")
-    return [name for name in names if is_image_name(name)] if others else names
+        print(f"{folder}: {len(others)} files are no images by their endings and are left out, e.g. {min(others)!r}")
+    return [name for name in names if name not in others]
 
 
 def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:

@@ -5,7 +5,7 @@
 
 ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
 Files are sorted, so that a seed gives the same lists on every machine. Every image is decoded once, before anything is
-trained, and again when it has changed. When a split is read again, the folder must still be the one that it was made of.
+trained, and again when it has changed. A split that is read again must be of the folder as it is.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def test_class_folders_are_split_and_the_split_is_kept(tmp_path):
 
 def test_folders_that_are_split_are_taken_as_they_are(tmp_path):
     for part, size in (("train", 5), ("val", 2), ("test", 3)):
-        folders(tmp_path / part, {"a": size, "b": size})
+        pictures(tmp_path / part, {"a": size, "b": size})
     lines(tmp_path / "classnames.txt", ["a tabby cat", "b dog"])
     dataset = read("ImageFolder", tmp_path, 2)
     assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (4, 4, 6)
@@ -34,7 +34,7 @@ def test_folders_that_are_split_are_taken_as_they_are(tmp_path):
 @pytest.mark.parametrize("parts", [("train", "test"), ("train", "val")])
 def test_missing_val_or_test_is_served_by_the_other(tmp_path, parts):
     for part in parts:
-        folders(tmp_path / part, {"a": 3, "b": 4})
+        pictures(tmp_path / part, {"a": 3, "b": 4})
     dataset = read("ImageFolder", tmp_path, 2, "new")
     assert dataset.val is dataset.test
     assert len(dataset.test) == 4

@@ -41,6 +41,7 @@ def read(name, root, shots=-1, half="all", seed=trees.SEED, draw=None, **more):
     cfg = get_cfg_default()
     cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), seed
     cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
+    cfg.TEST.ONLY = name.startswith("ImageNet") and name != "ImageNet"  # with test images alone
     for key, value in more.items():
         cfg.DATASET[key] = value
     random.seed(seed if draw is None else draw)

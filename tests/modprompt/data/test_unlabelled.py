@@ -114,9 +114,9 @@ def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_
 
 def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
     read(root)
-    assert set(json.loads((root / "checked_images.json").read_text())) == {"decoded"}
+    assert set(json.loads((root / "checked_images.json").read_text())) == {"found"}
     monkeypatch.setattr(
-        "modprompt.data.readers.unlabelled.require_decodable", lambda images, what: pytest.fail("again")
+        "modprompt.data.looked_at.look_at_all", lambda *of: pytest.fail("again")
     )
     read(root)
     monkeypatch.undo()
@@ -216,7 +216,7 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="annotation file missing: .*classnames.txt; write a class name a line into it"):
         read(tmp_path)
     lines(tmp_path / "classnames.txt", NAMES)
-    with pytest.raises(UserError, match=r"has no images \(.jpg, .*\): put them there, at any depth"):
+    with pytest.raises(UserError, match=r"has no images \(.bmp, .*\): put them there, at any depth"):
         read(tmp_path)
 
 

@@ -90,7 +90,7 @@ def test_numbers_that_are_none_are_told(trained, tmp_path):
 
 
 def test_a_machine_that_fails_says_nothing_of_an_image(trained, tmp_path, monkeypatch):
-    def fail(path):
+    def fail(path, rule):
         raise OSError(24, "Too many open files", str(path))
 
     monkeypatch.setattr("modprompt.use.predicting.read_rgb", fail)
