@@ -21,7 +21,9 @@ from tests.modprompt.data import trees
 from tests.old_checkpoints import as_version_1
 
 
-def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by="", only=False):
+def read(
+    root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by="", only=False
+):
     cfg = get_cfg_default()
     cfg.DATASET.CHOOSE_BY = by
     cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), 1
