@@ -16,6 +16,7 @@ from modprompt.data.class_names import distinct
 from modprompt.data.images import UNKNOWN
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.runs.rounds import WAITING, round_name
+from modprompt.storage.image_files import rule_of_run
 from modprompt.storage.text import write_json
 
 
@@ -85,7 +86,7 @@ class Labelling:
         """The page that shows a round's images; it asks for labels as long as one is missing."""
         rows, path = self._rows(one), file_of(self.folder, one.number).with_suffix(".html")
         title = f"Round {one.number}: {len(rows)} images"
-        sheet.write(path, rows, self.pool.root, title, self.pool.names, None in labels, labels)
+        sheet.write(path, rows, self.pool.root, title, self.pool.names, None in labels, labels, rule_of_run())
 
     def _read(self, one: Round) -> list[int | None]:
         """The labels in a round's file, in the order of its picks; free ones are as the record has them."""

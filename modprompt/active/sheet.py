@@ -15,13 +15,12 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple, Optional, Sequence
 
-from PIL import ImageOps
-
 from modprompt.active.picks_file import COLUMNS, Row, cells_of
 from modprompt.active.sheet_parts import SCRIPT, STYLE
 from modprompt.data.class_names import distinct
 from modprompt.programs import one_line
 from modprompt.storage.image_files import opened
+from modprompt.storage.image_rules import FAMILY, as_rgb
 from modprompt.storage.pages import html_text as _text
 from modprompt.storage.pages import policy
 from modprompt.storage.text import write_whole
@@ -53,6 +52,7 @@ def write(
     names: Sequence[str],
     ask: bool = True,
     labels: Sequence[Optional[int]] = (),
+    read_as: str = FAMILY,
 ) -> None:
     """Write the page, whole. An image that cannot be decoded has a box that says so.
 
@@ -64,10 +64,11 @@ def write(
         names: class names by label, proposed where a label is entered.
         ask: whether labels are asked for; else the page only shows the picks.
         labels: those that are there already, as read_labels gives them; the page's fields begin with them.
+        read_as: the rule by which the run reads images, so that people see what the model does.
     """
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        pictures = list(pool.map(_thumbnail, [Path(image_root, row.file) for row in rows]))
+        pictures = list(pool.map(lambda row: _thumbnail(Path(image_root, row.file), read_as), rows))
     known = distinct(list(names))
     given = ["" if label is None else known[label] for label in labels] or [""] * len(rows)
     cards = "".join(_card(row, picture, _field(row, ask, text)) for row, picture, text in zip(rows, pictures, given))
@@ -75,13 +76,13 @@ def write(
     write_whole(path, _page(title, form, cards))
 
 
-def _thumbnail(path: Path) -> _Thumbnail:
-    """An image as it is seen when it is trained on, small; turned as its camera was."""
+def _thumbnail(path: Path, read_as: str) -> _Thumbnail:
+    """An image as it is seen when it is trained on, small."""
     try:
         with opened(path) as image:
             small = max(image.size) < _SMALL
             image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
-            picture = ImageOps.exif_transpose(image).convert("RGB")
+            picture = as_rgb(image, read_as)
             picture.thumbnail((_SIDE, _SIDE))
             content = io.BytesIO()
             picture.save(content, "JPEG", quality=95 if small else _QUALITY, subsampling=0 if small else 2)

@@ -113,7 +113,7 @@ def _run(args: argparse.Namespace) -> int:
     rows: list[list[str]] = []
     skipped = 0
     with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:
-        for found in predict(*trained[:2], images, args.top, args.batch_size):
+        for found in predict(*trained[:2], images, args.top, args.batch_size, trained.read_as):
             if found.fault:
                 skipped += 1
                 bar.write(f"skipped: {one_line(writable(found.fault))}", file=sys.stderr)

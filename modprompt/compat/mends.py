@@ -160,7 +160,7 @@ def _mend_numpy() -> List[str]:
 
 
 def _mend_images() -> List[str]:
-    from modprompt.storage.image_files import read_rgb
+    from modprompt.storage.image_files import read_of_run
 
     try:
         manager: Any = importlib.import_module("dassl.data.data_manager")
@@ -173,8 +173,8 @@ def _mend_images() -> List[str]:
     for module in list(sys.modules.values()):  # who imports it by name has a name of its own: dassl.utils, a codebase
         names = getattr(module, "__dict__", {})
         if id(names.get("read_image")) in theirs:
-            names["read_image"] = read_rgb
-    manager.read_image = tools.read_image = read_rgb
+            names["read_image"] = read_of_run
+    manager.read_image = tools.read_image = read_of_run
     if hasattr(manager, "DatasetWrapper"):
         manager.DatasetWrapper.__reduce__ = _to_a_worker
     return ["images: read within bounds; one that cannot be read ends the run"]

@@ -61,6 +61,10 @@ class EmbeddedDataset(FamilyDataset):
             raise UserError(f"{type(self).__name__}: {folder} is not whole: move it away to write it anew")
         return super().find(root)
 
+    def look_at(self, split: Split, train: Sequence[Listed], val: Sequence[Listed] | None) -> dict[str, str]:
+        """Nothing: they are ours."""
+        return {}
+
     def make_split(self) -> NoReturn:
         """The split file is written with the images, so one that is missing is a fault."""
         missing = self.folder / self.split_file

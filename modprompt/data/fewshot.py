@@ -134,7 +134,7 @@ class FewShotCache:
         return content if content.get("split") == key else None
 
     def _family(self, path: Path, key: str, pools: _Pools) -> _Names | None:
-        """A pickle of the family, only if every image in it has the present label."""
+        """A pickle of the family, only if every image in it has the present label and is there once."""
         try:
             lists = read_family_pickle(path, self.image_dir)
         except UserError as error:
@@ -145,7 +145,8 @@ class FewShotCache:
                 image = pool.find(name)
                 if image is None or image.label != label:
                     return None
-        return {part: [name for name, _ in rows] for part, rows in lists.items()}
+        names = {part: [name for name, _ in rows] for part, rows in lists.items()}
+        return None if any(len(set(some)) < len(some) for some in names.values()) else names  # none is drawn twice
 
     def _found(self, names: _Names, pools: _Pools) -> _Lists | None:
         """The images of these names, if there are as many of each label as would be drawn."""

@@ -6,7 +6,7 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Collection, Iterable, NamedTuple
+from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from dassl.data.datasets import Datum
 from dassl.utils import listdir_nohidden
@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.programs import one_line
-from modprompt.storage.image_files import opened
+from modprompt.storage.image_files import is_image_name, opened
+from modprompt.storage.image_rules import FAMILY, as_rgb, oddities
 from modprompt.storage.text import is_text
 
 UNKNOWN = -1  # the label of an image that nobody has labelled
@@ -36,33 +37,48 @@ def relative(image: Image, image_dir: Path) -> str:
     return path.replace(os.sep, "/")
 
 
-def why_undecodable(path: str) -> str:
-    """Why an image cannot be decoded; empty if it can.
+class Looked(NamedTuple):
+    """What a look at an image file found: why it cannot be read, empty if it can; in what it is odd, in words."""
+
+    fault: str
+    oddities: Sequence[str] = ()
+
+
+def look_at(path: str, rule: str = FAMILY, decodes: bool = True) -> Looked:
+    """What an image file is, by a rule of storage/image_rules.py; without decoding it, what its head says.
 
     Raises:
         OSError: if this machine fails, which says nothing of the image.
     """
     try:
         with opened(path) as image:
-            image.load()
+            odd = oddities(image)
+            if decodes:
+                as_rgb(image, rule)
     except (FileNotFoundError, ValueError) as error:  # Refused and UserError are ValueErrors
-        return one_line(error)
-    return ""
+        return Looked(one_line(error))
+    return Looked("", odd)
 
 
-def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
-    """(path, reason) of the images that cannot be decoded, each file read once, several at a time."""
+def look_at_all(images: Iterable[Image], rule: str = FAMILY, decodes: bool = True) -> dict[str, Looked]:
+    """By path, each file read once, several at a time."""
     paths = list(dict.fromkeys(image.impath for image in images))
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        reasons = pool.map(why_undecodable, paths)
-        bar = tqdm(reasons, total=len(paths), desc="reading images", unit="image", disable=len(paths) < _MANY)
-        return [(path, reason) for path, reason in zip(paths, bar) if reason]
+        found = pool.map(lambda path: look_at(path, rule, decodes), paths)
+        return dict(
+            zip(paths, tqdm(found, total=len(paths), desc="reading images", unit="image", disable=len(paths) < _MANY))
+        )
 
 
-def require_decodable(images: Iterable[Image], what: str) -> None:
-    """Raise UserError, naming a few, if there are images that cannot be decoded."""
-    bad = undecodable(images)
+def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
+    """(path, reason) of the images that cannot be decoded."""
+    return [(path, found.fault) for path, found in look_at_all(images).items() if found.fault]
+
+
+def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
+    """Raise UserError, naming a few, if there are images that cannot be decoded, of what look_at_all found."""
+    bad = [(path, found.fault) for path, found in looked.items() if found.fault]
     if bad:
         few = ", ".join(f"{path} ({reason})" for path, reason in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
@@ -70,9 +86,12 @@ def require_decodable(images: Iterable[Image], what: str) -> None:
 
 
 def file_names(folder: str | Path) -> list[str]:
-    """Names of the files of a class folder, in the system's order, hidden ones left out."""
+    """Names of the images of a class folder, in the system's order; what is left out, but hidden, is told in a line."""
     names: list[str] = listdir_nohidden(str(folder))
-    return names
+    others = {name for name in names if not is_image_name(name) and not os.path.isdir(os.path.join(folder, name))}
+    if others:
+        print(f"{folder}: {len(others)} files are no images by their endings and are left out, e.g. {min(others)!r}")
+    return [name for name in names if name not in others]
 
 
 def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
@@ -93,8 +112,15 @@ def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
 
 
 def folder_images(folder: str | Path, label: int, classname: str) -> list[Image]:
-    """The images of a class folder, in the system's order, hidden files left out."""
-    return [Image(os.path.join(folder, name), label, classname) for name in file_names(folder)]
+    """The images of a class folder, in the system's order.
+
+    Raises:
+        UserError: if there is none: numbers would be of other classes than the data set's.
+    """
+    names = file_names(folder)
+    if not names:
+        raise UserError(f"the class folder {folder} has no images: complete them, or move it away")
+    return [Image(os.path.join(folder, name), label, classname) for name in names]
 
 
 def datums(images: Iterable[Image]) -> list[Datum]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Sequence
 
@@ -10,11 +11,14 @@ from yacs.config import CfgNode
 
 from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
 from modprompt.data.images import Image, datums
+from modprompt.data.looked_at import NAME, LookedAt, tell
+from modprompt.data.split_facts import told_of_split
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
 from modprompt.data.storage import Storage, recorded_name
 from modprompt.data.subsample import subsample_classes
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
+from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.paths import of_user
 from modprompt.storage.text import one_line
 
@@ -100,6 +104,7 @@ class FamilyDataset(DatasetBase):
             self._check_labels(train, val, test)
             self.own_validation = runs.own_validation(split)
             held_out = self._held_out(split, train)
+            self.split_facts.update(self.look_at(split, train, val))
         if self.selected_on == runs.WHOLE:
             val = split.val
         elif self.selected_on == runs.AS_TRAINING:
@@ -189,7 +194,7 @@ class FamilyDataset(DatasetBase):
             self.state_split(split, split_hash(split, self.image_dir), ours=False)
             return split
         path = self.storage.own / self.split_file
-        self.state_split(split, write_split(split, path, self.image_dir), ours=True)
+        self.state_split(split, write_split(split, path, self.image_dir, names_repeat=self.names_repeat), ours=True)
         self._record(path)
         print(f"Saved split to {path}")
         return split
@@ -220,7 +225,26 @@ class FamilyDataset(DatasetBase):
         status = runs.split_status(
             name, found, ours, lambda shots, seed: hashes_of_seed(split, shots, seed, self.image_dir)
         )
-        self.split_facts = {"name": name, "status": status, "hash": found}
+        self.split_facts = {"name": name, "status": status, "hash": found, **told_of_split(name, split)}
+
+    def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
+        """Tell what is odd of the images of a run, by the heads of their files, and what a result says of it.
+
+        Args:
+            split: the data set's.
+            train: the images that the run trains on.
+            val: its validation images; None if it has none.
+        """
+        odd: Counter[str] = Counter()
+        looked = LookedAt(self.storage, self.image_dir, f"split_fewshot/{NAME}")
+        for part in (train, val, split.test):  # each by itself: other shots and seeds have other lists, and one test
+            odd.update(looked.odd(part or [], self._rule, False, type(self).__name__))
+        return tell(type(self).__name__, odd, {}, self._rule)
+
+    @property
+    def _rule(self) -> str:
+        rule: str = self.cfg.INPUT.get("READ_AS", FAMILY)
+        return rule
 
     def check_against_folder(self, split: Split, path: Path) -> None:
         """Hook: complain if the folder is not the one that its split file was made of."""

@@ -18,7 +18,7 @@ from typing import Any, Callable, Collection, Iterable, Iterator, Mapping, Named
 
 from dassl.utils import listdir_nohidden
 
-from modprompt.data.images import Image, class_folders, relative
+from modprompt.data.images import Image, class_folders, file_names, relative
 from modprompt.errors import UserError
 from modprompt.runs.published import SPLIT_SHA256
 from modprompt.storage import json_text
@@ -188,9 +188,14 @@ def listing_hash(names: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "") -> str:
-    """Write a split file, whole and sealed, with paths relative to the image folder; returns the split's hash."""
+def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "", names_repeat: bool = False) -> str:
+    """Write a split file, whole and sealed, with paths relative to the image folder; returns the split's hash.
+
+    Raises:
+        UserError: if it could not be read again: one label has two names, or two labels one name.
+    """
     rows = {part: list(rows_of(images or [], image_dir)) for part, images in zip(PARTS, split)}
+    _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
     form = "".join(_form(rows))
     facts = {
         "generator": made_by or f"random.Random({SPLIT_SEED})",
@@ -233,7 +238,7 @@ def split_folders(
     *,
     ignore: Collection[str] = (),
     rename: Callable[[str], str] = str,
-    keep: Callable[[str], bool] = lambda name: True,
+    keep: Callable[[str], bool] | None = None,
 ) -> Split:
     """Half, a fifth and the rest of each class folder, after one shuffle per class.
 
@@ -241,17 +246,18 @@ def split_folders(
         image_dir: the folder of class folders.
         ignore: folders that are no classes.
         rename: class name of a folder.
-        keep: which files are images; the parts are counted before the others are dropped.
+        keep: which files are images, where the parts are counted before the others are dropped; without it those with
+            an image's ending, and no others are counted.
 
     Raises:
         UserError: if a folder has too few images, holds a folder, or something among the folders is no folder.
     """
     parts, rng = _no_images(), generator()
     for label, folder in enumerate(class_folders(image_dir, ignore)):
-        names = listdir_nohidden(str(image_dir / folder))
+        names = listdir_nohidden(str(image_dir / folder)) if keep else file_names(image_dir / folder)
         rng.shuffle(names)
         sizes = [len(part) for part in _thirds(names, str(image_dir / folder))]
-        names = [name for name in names if keep(name)]
+        names = [name for name in names if keep(name)] if keep else names
         bounds = (0, sizes[0], sizes[0] + sizes[1], len(names))
         classname = rename(folder)
         for part, low, high in zip(parts, bounds, bounds[1:]):

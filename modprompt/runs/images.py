@@ -15,6 +15,7 @@ from modprompt.runs import published
 from modprompt.storage.text import sha256_of
 from modprompt.storage.versioned import Versioned
 
+READ_AS = "INPUT.READ_AS"  # in what a run says of itself: the rule of its images; without it "family"
 PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"

@@ -23,3 +23,10 @@ FEW_SHOT_SHA256 = {
 }
 
 DIGITS_SHA256 = "575c920c6089031ec9183b6fd0a4c50b65d54648d5c928e8ac303e28e7a5e10e"  # the split this project makes
+
+# classes of the published data sets
+CLASSES = {
+    "Caltech101": 100, "Caltech256": 257, "DescribableTextures": 47, "EuroSAT": 10, "FGVCAircraft": 100, "Food101": 101,
+    "ImageNet": 1000, "ImageNetA": 200, "ImageNetR": 200, "ImageNetSketch": 1000, "ImageNetV2": 1000,
+    "OxfordFlowers": 102, "OxfordPets": 37, "StanfordCars": 196, "SUN397": 397, "UCF101": 101,
+}  # fmt: skip

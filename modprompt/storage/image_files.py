@@ -14,11 +14,17 @@ from PIL import Image, UnidentifiedImageError
 
 from modprompt.errors import UserError
 from modprompt.programs import one_line
+from modprompt.storage.image_rules import FAMILY, PEOPLE, RULES, as_rgb
 from modprompt.storage.opening import PathLike, Refused, open_regular
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# how the names of files of these formats end, in small letters
+SUFFIXES = (
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 MOST_MEGAPIXELS = 100.0
-VARIABLE = "MODPROMPT_MAX_MEGAPIXELS"  # of the environment, so that loaders' workers have it, too
+# of the environment, so that loaders' workers have them, too
+VARIABLE, RULE_VARIABLE = "MODPROMPT_MAX_MEGAPIXELS", "MODPROMPT_READ_AS"
 
 
 class TooLarge(Refused):
@@ -90,6 +96,31 @@ def most_megapixels() -> float:
     return most
 
 
+def read_as(rule: str) -> None:
+    """Have the images of a run read by a rule, in this process and those that it starts: INPUT.READ_AS."""
+    if rule == PEOPLE:
+        os.environ[RULE_VARIABLE] = rule
+    else:
+        os.environ.pop(RULE_VARIABLE, None)
+
+
+def rule_of_run() -> str:
+    """The rule that read_as has set.
+
+    Raises:
+        UserError: if the variable of the environment is none.
+    """
+    rule = os.environ.get(RULE_VARIABLE, FAMILY)
+    if rule not in RULES:
+        raise UserError(f"{RULE_VARIABLE} must be {' or '.join(RULES)}, got {rule!r}")
+    return rule
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file's name ends as an image's."""
+    return name.lower().endswith(SUFFIXES)
+
+
 @contextlib.contextmanager
 def opened(path: PathLike) -> Iterator[Image.Image]:
     """An image file, open and not decoded yet; what goes wrong with it in the block is `Refused`, too.
@@ -115,10 +146,19 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
             raise Refused(one_line(error)[:120]) from None
 
 
-def read_rgb(path: PathLike) -> Image.Image:
+def read_of_run(path: PathLike) -> Image.Image:
+    """As read_rgb, by the rule of the run: what Dassl reads images with."""
+    return read_rgb(path, rule_of_run())
+
+
+def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:
     """An image file, decoded, in RGB.
 
     What Pillow does with it later, to crop it, may ask for Pillow's own bound, which a larger image raises.
+
+    Args:
+        path: of the file.
+        rule: which picture it stands for, of storage/image_rules.py.
 
     Raises:
         FileNotFoundError: if there is none; it is named.
@@ -128,7 +168,7 @@ def read_rgb(path: PathLike) -> Image.Image:
     try:
         with opened(path) as image:
             _PILLOWS.admit(image.width * image.height)
-            return image.convert("RGB")
+            return as_rgb(image, rule)
     except FileNotFoundError:
         raise FileNotFoundError(f"image not found: {path}") from None
     except TooLarge as error:

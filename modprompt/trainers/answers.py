@@ -36,6 +36,7 @@ class Answers:
         evaluator: with `reset()` and `process(logits (B, C), labels (B,))`.
 
     Attributes:
+        columns: of the logits that came last; 0 before any, or where they are none.
         classes: how many there are.
         why_not: why there is nothing to tell; empty if there is.
     """
@@ -56,15 +57,16 @@ class Answers:
 
     def _forget(self) -> None:
         self._batches: List[_Batch] = []
-        self.classes, self.why_not = 0, "nothing was tested"
+        self.columns, self.classes, self.why_not = 0, 0, "nothing was tested"
 
     def _take(self, logits: Any, labels: Any) -> None:
-        classes = self.classes or (logits.shape[-1] if isinstance(logits, Tensor) else 0)
+        columns = logits.shape[-1] if isinstance(logits, Tensor) and logits.dim() == 2 else 0
+        classes = self.classes or columns
         if not _fits(logits, labels, classes):
             self._forget()
-            self.classes, self.why_not = -1, _ODD  # no later batch fits either
+            self.columns, self.classes, self.why_not = columns, -1, _ODD  # no later batch fits either
             return
-        self.classes, self.why_not = classes, ""
+        self.columns, self.classes, self.why_not = columns, classes, ""
         self._batches.append(_batch(logits, labels))
 
     def _all(self) -> _Batch:

@@ -12,7 +12,9 @@ from modprompt.clips.images import images_of
 from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.runs.images import READ_AS
 from modprompt.runs.settings import as_text
+from modprompt.storage.image_rules import FAMILY
 
 _FOLLOWS = "modprompt_follows_weights"  # on a config: its INPUT is what the weights ask for
 _TOLERANCE = 1e-6
@@ -37,7 +39,8 @@ def load_clip(cfg: Any) -> CLIP:
 
 def input_texts(cfg: Any) -> Dict[str, str]:
     """How a run makes its images, as {dotted key: text}."""
-    return {f"INPUT.{key}": as_text(cfg.INPUT.get(key, SHORTEST)) for key in Images().settings()}
+    made = {f"INPUT.{key}": as_text(cfg.INPUT.get(key, SHORTEST)) for key in Images().settings()}
+    return {**made, READ_AS: str(cfg.INPUT.get("READ_AS", FAMILY))}
 
 
 def _same(one: Any, other: Any) -> bool:

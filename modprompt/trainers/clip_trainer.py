@@ -24,6 +24,7 @@ from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
 from modprompt.storage import image_files
+from modprompt.storage.image_rules import FAMILY
 from modprompt.trainers import asked, backbone, card_errors, device, kept_features, mistakes, once
 from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, how_computed, take_number
 from modprompt.trainers.image_cache import with_kept_images
@@ -52,6 +53,7 @@ class CLIPTrainer(TrainerX):
             if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
                 raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
             image_files.bound(cfg.INPUT.get("MAX_MEGAPIXELS", image_files.MOST_MEGAPIXELS))
+            image_files.read_as(cfg.INPUT.get("READ_AS", FAMILY))
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             device.set_up(cfg)  # the same
             super().__init__(cfg)

@@ -15,7 +15,9 @@ from modprompt import places
 from modprompt.checks import check_name
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
+from modprompt.runs.images import READ_AS
 from modprompt.runs.settings import Given, Settings, as_text
+from modprompt.storage.image_rules import FAMILY
 from modprompt.trainers import mistakes, second_node, setting_values
 from modprompt.trainers.nodes import is_switch
 
@@ -204,6 +206,8 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     settings = _under_own_names(settings)
     _complain(_checked(cfg, settings))
     cfg.DATASET.ROOT = places.data_root(cfg.DATASET.ROOT)
+    if READ_AS not in settings:
+        cfg.INPUT.READ_AS = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
     own_node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
     cfg.TEST.ONLY = tests or not own_node
     if cfg.TEST.HALVES and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):

@@ -19,6 +19,8 @@ from modprompt.clips.fingerprint import shape_of_side
 from modprompt.engine.precision import autocast_type
 from modprompt.errors import UserError
 from modprompt.storage.arrays import read_arrays, write_arrays
+from modprompt.storage.image_files import rule_of_run
+from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.seal import arrays_hash
 
 
@@ -48,13 +50,19 @@ def data_digest(dataset: Any, made: str = "") -> str:
         dataset: the data set.
         made: what is done to them; without it the whole transform.
     """
-    digest = hashlib.sha256((made or repr(dataset.transform)).encode())
+    digest = hashlib.sha256(read_too(made or repr(dataset.transform)).encode())
     for item in dataset.data_source:
         facts = os.stat(item.impath)
         digest.update(
             f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
         )
     return digest.hexdigest()[:16]
+
+
+def read_too(made: str) -> str:
+    """What is done to images, with the rule that they are read by, unless that is the family's, which all once were."""
+    rule = rule_of_run()
+    return made if rule == FAMILY else f"{made} read as {rule}"
 
 
 class FeatureBatches:

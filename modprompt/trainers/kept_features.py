@@ -18,7 +18,7 @@ from modprompt.runs import result as results
 from modprompt.runs import test_parts
 from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.text import sha256_of
-from modprompt.trainers.feature_cache import how_computed, weights_digest
+from modprompt.trainers.feature_cache import how_computed, read_too, weights_digest
 from modprompt.trainers.learned import prompts_hash
 
 _ANEW = "all images are encoded anew"
@@ -35,7 +35,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     learner = getattr(model, "prompt_learner", None)
     learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
     weights = weights_digest(trainer.clip_model.visual, how_computed(trainer.device, model.stream))
-    facts = [str(trainer.backbone_fingerprint), weights, *learned, repr(loader.dataset.transform)]
+    facts = [str(trainer.backbone_fingerprint), weights, *learned, read_too(repr(loader.dataset.transform))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

@@ -17,6 +17,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.search import Search
 from modprompt.runs.rounds import Active
 from modprompt.storage.image_files import MOST_MEGAPIXELS
+from modprompt.storage.image_rules import FAMILY
 
 C = TypeVar("C", bound=Configured)
 
@@ -65,6 +66,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
         "shortest"  # or squash; with SIZE, INTERPOLATION, PIXEL_MEAN and STD it follows the CLIP
     )
     defaults.INPUT.MAX_MEGAPIXELS = MOST_MEGAPIXELS  # a larger image is refused
+    defaults.INPUT.READ_AS = FAMILY  # or people, which a run takes by itself where its data set is one's own images
     defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
     defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images

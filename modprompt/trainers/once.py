@@ -12,7 +12,9 @@ from dassl.config import cfg_default
 
 from modprompt.runs import contents, holding, same
 from modprompt.runs import result as results
+from modprompt.runs.images import READ_AS
 from modprompt.runs.settings import as_text, differences
+from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.versioned import proves_less
 from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
@@ -40,7 +42,7 @@ def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str
     now, recorded = backbone.input_texts(cfg), result.get("input")
     if not isinstance(recorded, dict):
         recorded = {key: result["settings"].get(key, defaults.get(key, "")) for key in now}
-    return differences(recorded, now)
+    return differences(recorded, now, {READ_AS: FAMILY})
 
 
 def _differing_inputs(

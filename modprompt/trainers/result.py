@@ -130,6 +130,16 @@ def peak_memory_gib(on_cuda: bool) -> float:
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
+def _require_a_column_each(trainer: Any, columns: int) -> None:
+    """Raise UserError if logits of so many columns (0: they are none) are not those of the data set's classes."""
+    classes = trainer.dm.num_classes
+    if columns not in (0, classes):
+        raise UserError(
+            f"{trainer.cfg.DATASET.NAME} has the labels 0 to {classes - 1}, and logits have {columns} columns: not one "
+            "a class, so that no accuracy means anything"
+        )
+
+
 class ResultRecorder:
     """Keeps what a trainer's evaluator returned last.
 
@@ -146,6 +156,7 @@ class ResultRecorder:
         evaluate = trainer.evaluator.evaluate
 
         def recorded() -> Dict[str, Any]:
+            _require_a_column_each(trainer, self.answers.columns)
             results: Dict[str, Any] = evaluate()
             run_folder.require_still(trainer.cfg.OUTPUT_DIR)  # it may have taken long
             self.results = results

@@ -10,23 +10,25 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
-from dassl.data.datasets import build_dataset
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
+from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.data.storage import find_recorded
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import holding, schedule_file
 from modprompt.runs import result as results
+from modprompt.runs.images import READ_AS
 from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
 from modprompt.storage.paths import of_user
-from modprompt.trainers import backbone, card_errors, config, device, first_screen
+from modprompt.trainers import backbone, card_errors, config, device, first_screen, reading
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.once import describe_model, finished_before
@@ -133,6 +135,9 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
     """
     cfg = config.build(settings, tests=mode.eval_only)
     image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
+    model = mode.tested or (cfg.MODEL.INIT_WEIGHTS if mode.eval_only else "")
+    reading.settle(cfg, READ_AS in settings, model, mode.load_epoch)
+    image_files.read_as(cfg.INPUT.READ_AS)
     if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
         raise UserError(
             f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "
@@ -140,6 +145,7 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         )
     if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), CLIPTrainer):
         backbone.follow_weights(cfg, settings.on_command_line())
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), not (mode.eval_only or trains_nothing(cfg)))
     if rounds is not None:
         rounds.check(cfg)
     _settle_folder(cfg, mode)

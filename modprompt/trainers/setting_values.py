@@ -10,6 +10,7 @@ import dassl.data.transforms.transforms as known_transforms
 from yacs.config import CfgNode
 
 from modprompt.clips.design import SHORTEST, SQUASH
+from modprompt.storage.image_rules import RULES
 from modprompt.trainers.merging import node_of
 
 Fault = Tuple[str, str]  # a setting's dotted key, and what is wrong with it
@@ -59,6 +60,7 @@ _RULES: Dict[str, _Rule] = {
     ),
     "INPUT.INTERPOLATION": _one_of(*_INTERPOLATIONS),
     "INPUT.RESIZE_MODE": _one_of(SHORTEST, SQUASH),
+    "INPUT.READ_AS": _one_of(*RULES),
     "INPUT.NO_TRANSFORM": _Rule(lambda value: not value, "False for a CLIP"),
     "INPUT.MAX_MEGAPIXELS": _Rule(lambda value: _finite(value) and value > 0, "a number above 0"),
     "INPUT.CROP_PADDING": _between(0, 10**4),

@@ -14,6 +14,7 @@ from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
 from modprompt.runs import checkpoint
+from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.parts import part_of
 from modprompt.storage.paths import of_user
 from modprompt.storage.safetensors_files import write_safetensors
@@ -89,7 +90,7 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
         raise UserError("a model is exported from float32 on the CPU: open it there")
     half = precision == "fp16"
     program = export_files.program_of(ExportedModel(model, half), images.size)
-    content = export_files.WRITES[to](program, metadata_of(model, images, precision))
+    content = export_files.WRITES[to](program, metadata_of(model, images, precision, trained.read_as))
     checked = check(model, images, export_files.RUNS[to](content), half)
     with part_of(path, durable=True) as file:
         file.write(content)
@@ -99,12 +100,12 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> Ex
     return Exported(path, len(content), gives, checked)
 
 
-def metadata_of(model: PromptedModel, images: Images, precision: str) -> Dict[str, Any]:
+def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: str = FAMILY) -> Dict[str, Any]:
     """What a file says of itself, plain values by name."""
     facts = model.clip_facts
     return {
         "classes": list(model.classes.names),
-        "preprocessing": as_record(images),
+        "preprocessing": as_record(images, read_as),
         "method": type(model.method).__name__,
         "clip": {"name": facts.name or facts.file, "fingerprint": facts.fingerprint},
         "precision": precision,
@@ -133,7 +134,7 @@ def _head(trained: Trained, path: Path) -> Mapping[str, Any]:
     if found is not None and found.record and tuple(found.record["classes"]["names"]) == classes.names:
         record = found.record
     else:
-        run = {"settings": as_settings(images_of(trained.preprocess))}
+        run = {"settings": as_settings(images_of(trained.preprocess), trained.read_as)}
         record = describe(method_record(model.method), classes, model.clip_facts, model.prompt_learner, run)
     return {"epoch": epoch, "val_result": None, KEY: record}
 

@@ -72,7 +72,7 @@ class Look:
             UserError: in a line, if it is no image, or the names do not fit.
         """
         names = names_in(text)
-        image = read_rgb(file)
+        image = read_rgb(file, self.trained.read_as)
         with self._lock:
             model = self._for(names)
             images = self.trained.preprocess(image)[None].to(model.logit_scale.device)

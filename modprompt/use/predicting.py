@@ -11,11 +11,11 @@ from torch import Tensor
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
-from modprompt.storage.image_files import most_megapixels, read_rgb
+from modprompt.storage.image_files import SUFFIXES, is_image_name, most_megapixels, read_rgb
+from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.opening import PathLike
 from modprompt.storage.paths import of_user
 
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 _READERS = 8  # images that are decoded at a time
 
 
@@ -54,7 +54,7 @@ def find_images(paths: Sequence[PathLike]) -> Found:
     for path in map(of_user, paths):
         inside = _below(path) if path.is_dir() else [path]
         for one in inside:
-            is_image = not path.is_dir() or (one.suffix.lower() in SUFFIXES and not one.is_dir())
+            is_image = not path.is_dir() or (is_image_name(one.name) and not one.is_dir())
             (images if is_image else left_out).append(one)
     if not images:
         raise UserError(f"there is no image in {', '.join(map(str, paths))}: they are known by {' '.join(SUFFIXES)}")
@@ -81,6 +81,7 @@ def predict(
     images: Sequence[Path],
     top: int = 5,
     batch_size: int = 64,
+    read_as: str = FAMILY,
 ) -> Iterator[Prediction]:
     """What a model says of images, in their order; those that cannot be read say why and stop nothing.
 
@@ -90,13 +91,19 @@ def predict(
         images: their paths.
         top: how many classes of each; all if there are fewer.
         batch_size: images at a time.
+        read_as: the rule by which the model's run read images.
 
     Raises:
         FloatingPointError: if a logit is not finite.
         OSError: if this machine fails, which says nothing of an image.
     """
     device, most = model.logit_scale.device, min(top, len(model.classes.names))
-    for batch in _decoded(images, preprocess, model.clip_model.visual.input_resolution, batch_size):
+    size = model.clip_model.visual.input_resolution
+
+    def read(path: Path) -> Union[Tensor, str]:
+        return _read(path, preprocess, size, read_as)
+
+    for batch in _decoded(images, read, batch_size):
         tensors = [one for _, one in batch if isinstance(one, Tensor)]
         with torch.no_grad():
             logits = model(torch.stack(tensors).to(device)).float() if tensors else torch.zeros(0, most)
@@ -112,14 +119,14 @@ def _prediction(path: Path, labels: Sequence[int], probabilities: Sequence[float
 
 
 def _decoded(
-    images: Sequence[Path], preprocess: Callable[..., Tensor], size: int, batch_size: int
+    images: Sequence[Path], read: Callable[[Path], Union[Tensor, str]], batch_size: int
 ) -> Iterator[List[Tuple[Path, Union[Tensor, str]]]]:
     """Batches of (path, image (3, H, W) or what is wrong with it); the next is decoded while one is in use."""
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     with ThreadPoolExecutor(_READERS) as pool:
 
         def begin(batch: Sequence[Path]) -> Iterator[Union[Tensor, str]]:
-            return pool.map(lambda path: _read(path, preprocess, size), batch)
+            return pool.map(read, batch)
 
         ahead = begin(batches[0]) if batches else iter(())
         for batch, following in zip(batches, [*batches[1:], ()]):
@@ -127,9 +134,9 @@ def _decoded(
             yield list(zip(batch, now))
 
 
-def _read(path: Path, preprocess: Callable[..., Tensor], size: int) -> Union[Tensor, str]:
+def _read(path: Path, preprocess: Callable[..., Tensor], size: int, read_as: str) -> Union[Tensor, str]:
     try:
-        image = read_rgb(path)
+        image = read_rgb(path, read_as)
     except (FileNotFoundError, UserError) as error:
         return str(error)
     short, long = sorted(image.size)

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from modprompt.clips.design import SHORTEST, SQUASH, Images
 from modprompt.errors import UserError
+from modprompt.runs.images import READ_AS
+from modprompt.storage.image_rules import FAMILY, PEOPLE
 
 
 def images_of(preprocess: Callable[..., Tensor]) -> Images:
@@ -24,10 +26,16 @@ def images_of(preprocess: Callable[..., Tensor]) -> Images:
     return Images(int(size), mean, std, resize.interpolation.value, SQUASH if both_sides else SHORTEST)
 
 
-def as_record(images: Images) -> Dict[str, Any]:
+_COLOURS = {
+    FAMILY: "RGB",  # Pillow's convert
+    PEOPLE: "RGB, turned as EXIF says, 16 bits scaled by 65535, transparency on white, the first of several frames",
+}
+
+
+def as_record(images: Images, read_as: str = FAMILY) -> Dict[str, Any]:
     """Plain values that say all steps from a picture to numbers, for programs without this project."""
     return {
-        "colours": "RGB",
+        "colours": _COLOURS[read_as],
         "resize": images.resize,
         "interpolation": images.interpolation,
         "crop": "centre",
@@ -39,7 +47,11 @@ def as_record(images: Images) -> Dict[str, Any]:
     }
 
 
-def as_settings(images: Images) -> Dict[str, str]:
+def as_settings(images: Images, read_as: str = FAMILY) -> Dict[str, str]:
     """The same as settings of a run, {dotted key: text}."""
     values = {key: value if isinstance(value, str) else str(list(value)) for key, value in images.settings().items()}
-    return {**{f"INPUT.{key}": text for key, text in values.items()}, "INPUT.TRANSFORMS": "['normalize']"}
+    return {
+        **{f"INPUT.{key}": text for key, text in values.items()},
+        "INPUT.TRANSFORMS": "['normalize']",
+        READ_AS: read_as,
+    }

@@ -8,8 +8,10 @@ from modprompt.clips.design import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Im
 from modprompt.clips.load import image_transform, transform_of
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.runs.images import READ_AS
 from modprompt.storage import yaml_text
 from modprompt.storage.forms import Form, number, row_of, rows, text, whole
+from modprompt.storage.image_rules import FAMILY, RULES
 from modprompt.storage.opening import Refused
 
 _WAYS = ("nearest", "bilinear", "bicubic")
@@ -35,6 +37,22 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
         raise UserError(
             f"{path}: the images of its run were made as cannot be done here ({error}): test it with modprompt train"
         ) from None
+
+
+def rule_of_run(settings: Mapping[str, str], path: str) -> str:
+    """By which rule a run read its images; one that does not say it read them as the family.
+
+    Args:
+        settings: of the run, {dotted key: text}.
+        path: the file that has the settings, for messages.
+
+    Raises:
+        UserError: if it says a rule that there is not.
+    """
+    rule = settings.get(READ_AS, FAMILY)
+    if rule not in RULES:
+        raise UserError(f"{path}: {READ_AS} {rule[:40]!r} is no rule of images (known: {', '.join(RULES)})")
+    return rule
 
 
 def _images(settings: Mapping[str, str], size: int) -> Images:

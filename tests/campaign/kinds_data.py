@@ -117,7 +117,7 @@ def _picture(ending: str) -> Callable[[Path], Path]:
 
 
 def _read_picture(path: Path) -> Any:
-    refuse(images.why_undecodable(str(path)))
+    refuse(images.look_at(str(path)).fault)
     return np.asarray(read_image(str(path)))
 
 

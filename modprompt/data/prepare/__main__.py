@@ -54,7 +54,7 @@ def _main(argv: list[str] | None) -> int:
             if args.check:
                 faults = check(name, RECIPES[name], root, images=not args.no_images)
             else:
-                faults = prepare(RECIPES[name], root)
+                faults = prepare(RECIPES[name], root) or check(name, RECIPES[name], root, images=False)
         except UserError as error:
             faults = str(error).split(" | ")
         for fault in faults:

@@ -4,31 +4,36 @@
     ROOT/{train,val,test}/<class>/*.jpg      taken as they are; without val, or without test, the other serves as both
 
 ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
-Files are sorted, so that a seed gives the same lists on every machine. When a split is made, every image is decoded
-once; when it is read again, the folder must still be the one that it was made of.
+Files are sorted, so that a seed gives the same lists on every machine. Every image is decoded once, before anything is
+trained, and again when it has changed. A split that is read again must be of the folder as it is.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.clips.words import require_told_apart
-from modprompt.data.images import Image, class_folders, relative, require_decodable
+from modprompt.data.images import Image, class_folders, relative
 from modprompt.data.listings import read_lines
+from modprompt.data.looked_at import NAME, LookedAt, tell
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.splits import Split, split_groups
+from modprompt.data.splits import PARTS, Split, split_groups
 from modprompt.errors import UserError
 from modprompt.runs.images import by_label
+from modprompt.storage.image_files import is_image_name
+from modprompt.storage.image_rules import PEOPLE
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", "split_fewshot")
 
 
 @DATASET_REGISTRY.register()
 class ImageFolder(FamilyDataset):
-    """The class folders in DATASET.ROOT itself."""
+    """The class folders in DATASET.ROOT itself; images are read as people see them."""
+
+    read_as = PEOPLE
 
     @classmethod
     def names_in(cls, root: Path) -> list[str]:
@@ -53,15 +58,31 @@ class ImageFolder(FamilyDataset):
             empty = sorted(set(range(len(classes))) - {image.label for image in images})
             if empty:
                 raise UserError(f"the class folder {self.folder / classes[empty[0]]} has no images: move it away")
-            require_decodable(images, str(self.folder))
+            self._looked.odd(images, self._rule, True, str(self.folder))
             return split_groups(by_label(images), str(self.folder))
         classes = class_folders(self.folder / "train")
-        parts = {part: self._part(part, classes) for part in ("train", "val", "test")}
+        others = [name for name in class_folders(self.folder, _NOT_CLASSES) if name not in PARTS]
+        if others:
+            print(f"{self.folder}: {', '.join(others)} beside train/ is not read: the parts are train/, val/ and test/")
+        parts = {part: self._part(part, classes) for part in PARTS}
         if not parts["test"] and not parts["val"]:
             raise UserError(f"{self.folder} has train/ but neither test/ nor val/ with images")
         if not parts["test"]:
             return Split(parts["train"], None, parts["val"])
         return Split(parts["train"], parts["val"] or None, parts["test"])
+
+    @property
+    def _looked(self) -> LookedAt:
+        return LookedAt(self.storage, self.folder, f"split_fewshot/{NAME}")
+
+    def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
+        """Decode all images of the split, of each part; tell what is odd, and which files are twice there."""
+        parts = {part: images or [] for part, images in zip(PARTS, split)}
+        every = [image for images in parts.values() for image in images]
+        if len({image.label for image in every}) == 1:
+            print(f"{self.folder} has one class: whatever is trained, all images are right")
+        odd = self._looked.odd(every, self._rule, True, str(self.folder))
+        return tell(str(self.folder), odd, self._looked.same(parts), self._rule)
 
     def check_against_folder(self, split: Split, path: Path) -> None:
         """Complain of class folders that came later and of other class names; say how many images came later.
@@ -100,13 +121,23 @@ class ImageFolder(FamilyDataset):
 
     def _list(self, folder: Path, classes: list[str]) -> list[Image]:
         names = self._names(classes)
-        return [
-            Image(str(path), label, names.get(name, name))
-            for label, name in enumerate(classes)
-            if (folder / name).is_dir()
-            for path in sorted((folder / name).iterdir())
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        ]
+        images: list[Image] = []
+        others: list[Path] = []
+        for label, name in enumerate(classes):
+            for path in sorted((folder / name).iterdir()) if (folder / name).is_dir() else ():
+                if path.name.startswith("."):
+                    continue
+                if is_image_name(path.name) and not path.is_dir():
+                    images.append(Image(str(path), label, names.get(name, name)))
+                else:
+                    others.append(path)
+        if others:
+            folders = sum(path.is_dir() for path in others)
+            print(
+                f"{folder}: {len(others)} entries of class folders are not used, {folders} folders in them and "
+                f"{len(others) - folders} files that are no images by their endings, e.g. {others[0]}"
+            )
+        return images
 
     def _names(self, classes: list[str]) -> dict[str, str]:
         path = self.folder / "classnames.txt"

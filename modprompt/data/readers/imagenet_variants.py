@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
 from modprompt.data.images import Image, class_folders, datums, folder_images
 from modprompt.data.listings import read_classnames
+from modprompt.data.looked_at import LookedAt, tell
 from modprompt.data.reader import WITHOUT_VALIDATION, find_images, selected_on
+from modprompt.data.split_facts import told_of_split
 from modprompt.data.splits import Split, split_hash
+from modprompt.data.storage import Storage
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
+from modprompt.storage.image_rules import FAMILY
+
+
+def require_only_tests(dataset: Any, trains: bool) -> None:
+    """Raise UserError if a run would train on a data set that has test images alone.
+
+    Args:
+        dataset: the class that is registered for it.
+        trains: whether the run trains.
+    """
+    if trains and getattr(dataset, "only_tests", False):
+        raise UserError(
+            f"{dataset.__name__} has test images alone, so that nothing is trained on it: test a run that was trained "
+            "elsewhere with --eval-only --model-dir"
+        )
 
 
 class ImageNetVariant(DatasetBase):
     """Test images in class folders; the same list stands for training, which gives the class names.
 
     Args:
-        cfg: DATASET.ROOT is read, and of TEST what chooses by validation images.
+        cfg: DATASET.ROOT and SUBSAMPLE_CLASSES are read, and of TEST whether the run trains or chooses.
 
     Raises:
-        UserError: if images or class names are missing, or a run is to choose by validation images.
+        UserError: if images or class names are missing, or a run is to train, to choose by validation images, or to
+            have half of the classes.
     """
+
+    only_tests = True  # who would train is refused
 
     dataset_dir = ""
     image_folder = ""
@@ -38,13 +60,21 @@ class ImageNetVariant(DatasetBase):
         self.image_dir = self.folder / self.image_folder
         self.listing = self.folder / "classnames.txt"
         name = type(self).__name__
+        require_only_tests(type(self), trains=not cfg.TEST.ONLY)
+        half = cfg.DATASET.SUBSAMPLE_CLASSES
+        if half != "all":
+            raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: {name} has no base and new classes, it is tested whole")
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT:
             raise UserError(f"{name} has test images alone, and none to choose by: {WITHOUT_VALIDATION}")
         images = self.list_images(read_classnames(self.listing))
         self.record_files: dict[str, str] = {}
-        found = split_hash(Split([], None, images), self.image_dir)
-        self.split_facts = {"name": name, "status": runs.NOT_KNOWN, "hash": found}
+        split = Split([], None, images)
+        found = split_hash(split, self.image_dir)
+        self.split_facts = {"name": name, "status": runs.NOT_KNOWN, "hash": found, **told_of_split(name, split)}
+        rule = cfg.INPUT.get("READ_AS", FAMILY)
+        odd = LookedAt(Storage(self.folder), self.image_dir).odd(images, rule, False, name)
+        self.split_facts.update(tell(name, odd, {}, rule))
         data = datums(images)
         super().__init__(train_x=data, val=data if self.selected_on else None, test=data)
 

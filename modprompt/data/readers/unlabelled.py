@@ -24,22 +24,23 @@ from yacs.config import CfgNode
 
 from modprompt.clips.words import require_told_apart
 from modprompt.data.class_names import ClassNames, folded
-from modprompt.data.images import UNKNOWN, Image, datums, relative, require_decodable
+from modprompt.data.images import UNKNOWN, Image, datums, relative
 from modprompt.data.listings import read_lines
+from modprompt.data.looked_at import NAME as CHECKED
+from modprompt.data.looked_at import LookedAt, tell
 from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
-from modprompt.data.readers.image_folder import SUFFIXES
 from modprompt.data.storage import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
-from modprompt.storage import json_text
-from modprompt.storage.opening import Refused, read_text
+from modprompt.storage.image_files import SUFFIXES, is_image_name
+from modprompt.storage.image_rules import FAMILY, PEOPLE
+from modprompt.storage.opening import Refused
 from modprompt.storage.paths import of_user
 from modprompt.storage.tables import read_table, readings
-from modprompt.storage.text import is_text, write_json
+from modprompt.storage.text import is_text
 
-_CHECKED = "checked_images.json"  # which images were decoded
-_OURS = ("classnames.txt", "labels.csv", _CHECKED)
+_OURS = ("classnames.txt", "labels.csv", CHECKED)
 
 
 @DATASET_REGISTRY.register()
@@ -60,6 +61,7 @@ class Unlabelled(DatasetBase):
         UserError: if images or class names are missing, files do not fit, or the run would need what there is not.
     """
 
+    read_as = PEOPLE
     dataset_dir = image_folder = ""
     own_validation = False
     few_shot_hash = ""
@@ -76,11 +78,14 @@ class Unlabelled(DatasetBase):
         test = self._test_images()
         self.has_test = bool(test)
         self._require_what_the_run_needs(bool(labelled))
-        self._require_decodable([*unlabelled, *labelled, *test])
+        training, rule, name = [*unlabelled, *labelled], cfg.INPUT.get("READ_AS", FAMILY), str(self.folder)
+        looked = LookedAt(Storage(self.folder), self.folder)
+        odd = looked.odd([*training, *test], rule, True, name)
         self.split_facts = {
             "name": "Unlabelled",
             "status": runs.NOT_KNOWN,
             "hash": self._hash(unlabelled, labelled, test),
+            **tell(name, odd, looked.same({"the pool": training, "test": test}), rule),
         }
         self.pool: list[Datum] = datums(unlabelled)
         tested = datums(test or [*unlabelled, *labelled][:1])
@@ -194,23 +199,6 @@ class Unlabelled(DatasetBase):
                 f"or list labels that there are in {self.folder / 'labels.csv'}"
             )
 
-    def _require_decodable(self, images: Sequence[Image]) -> None:
-        """Raise UserError if an image cannot be decoded; what was looked at and has not changed is not read again."""
-        digest = hashlib.sha256()
-        for image in images:
-            found = os.stat(image.impath)
-            digest.update(f"{relative(image, self.folder)}\t{found.st_size}\t{found.st_mtime_ns}\n".encode())
-        storage, now = Storage(self.folder), {"decoded": digest.hexdigest()}
-        path = storage.find(_CHECKED)
-        try:
-            if path is not None and json_text.parse(read_text(path)) == now:
-                return
-        except (OSError, ValueError):  # UserError is a ValueError
-            pass  # all are looked at again
-        require_decodable(images, str(self.folder))
-        write_json(storage.own / _CHECKED, now)
-        print(f"All images can be decoded; {storage.own / _CHECKED} keeps which were looked at")
-
     def _hash(self, *lists: Sequence[Image]) -> str:
         digest = hashlib.sha256(json.dumps(self.names).encode("ascii"))
         for images in lists:
@@ -253,7 +241,7 @@ def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
     others: list[str] = []
     images = []
     for path in _entries_below(folder, skipped):
-        if not path.lower().endswith(SUFFIXES):
+        if not is_image_name(path):
             others += [path] if os.path.basename(path) not in _OURS else []
             continue
         if not is_text(path):
@@ -266,6 +254,12 @@ def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
     return images
 
 
+def _leads_into(path: str, folders: Collection[Path]) -> bool:
+    """Whether a path is one of some folders, or below one, by whatever links it goes."""
+    real = os.path.realpath(path)
+    return any(real == folder or real.startswith(f"{folder}{os.sep}") for folder in map(os.path.realpath, folders))
+
+
 def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
     """Paths of what is no folder, at any depth; hidden ones are left out.
 
@@ -274,7 +268,7 @@ def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
     folders, seen = deque([str(folder)]), set()
     while folders:
         current = folders.popleft()
-        if os.path.realpath(current) in seen:
+        if os.path.realpath(current) in seen or _leads_into(current, skipped):
             continue
         seen.add(os.path.realpath(current))
         try:
@@ -282,7 +276,7 @@ def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
         except OSError as error:
             raise UserError(f"cannot list {current} ({error.strerror})") from None
         for entry in entries:
-            if entry.name.startswith(".") or Path(entry.path) in skipped:
+            if entry.name.startswith(".") or (entry.is_symlink() and _leads_into(entry.path, skipped)):
                 continue
             if not entry.is_dir():
                 yield entry.path

@@ -35,13 +35,16 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
 
 
 def _check_one(settings: Settings, job: Job) -> None:
+    from dassl.data.datasets import DATASET_REGISTRY
     from dassl.engine import TRAINER_REGISTRY
 
+    from modprompt.data.readers.imagenet_variants import require_only_tests
     from modprompt.trainers import backbone, config
     from modprompt.trainers.clip_trainer import CLIPTrainer
 
     with contextlib.redirect_stdout(io.StringIO()):  # each run says it of itself
         cfg = config.build(settings, job.tests)
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), not job.tests)
     if job.searches and not cfg.SEARCH.RUNS:
         raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
     if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:

@@ -71,7 +71,7 @@ def _folder(results: Results, line: Line, dataset: str) -> Path | None:
 
 
 def _pictures(label: str, trained: Trained, chosen: list[tuple[Path, str]], first: bool) -> list[Mistake]:
-    batch = torch.stack([trained.preprocess(read_rgb(path)) for path, _ in chosen])
+    batch = torch.stack([trained.preprocess(read_rgb(path, trained.read_as)) for path, _ in chosen])
     seen = attention_of(trained.model, batch)
     with_prompts = [layer for layer, prompts in enumerate(seen.prompts) if len(prompts)]
     pictures = []

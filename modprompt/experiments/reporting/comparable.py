@@ -6,7 +6,8 @@ from typing import Any
 
 from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.reporting.results import Results
-from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
+from modprompt.runs.images import AS_TRAINING, HELD_OUT, READ_AS, WHOLE
+from modprompt.storage.image_rules import FAMILY
 
 
 def _images(result: dict[str, Any]) -> str:
@@ -30,6 +31,22 @@ def _drawn(result: dict[str, Any]) -> str:
     return f"{drawn} {split.get('hash')}" if drawn and isinstance(split, dict) else ""
 
 
+def _split(result: dict[str, Any] | None) -> dict[str, Any]:
+    split = (result or {}).get("split")
+    return split if isinstance(split, dict) else {}
+
+
+def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
+    """What makes numbers on a split other than they look, as its reader has told the run."""
+    split = _split(result)
+    told = (
+        ("doubles", "images of its split are there more than once"),
+        ("same_files", "files with one content"),
+        ("classes", "not all classes of the published data set are there"),
+    )
+    return [f"{dataset}: {what}: {split[key]}" for key, what in told if split.get(key)]
+
+
 def _rule(digest: str) -> str:
     """What tells hashes of one rule from those of another, which cannot be compared."""
     return digest.partition(":")[0] if ":" in digest else ""
@@ -39,9 +56,13 @@ def warnings(results: Results) -> list[str]:
     """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP; and
     what speaks against a number."""
     found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
+    of_splits: dict[str, None] = {}
     for line, dataset, _, seed, outcome in results.all():
         if outcome.result is None:
             continue
+        of_splits.update(dict.fromkeys(_of_split(dataset, outcome.result)))
+        rule = str((outcome.result.get("input") or {}).get(READ_AS, FAMILY))
+        found.setdefault(("reading of images", dataset, ""), {}).setdefault(rule, []).append(line.label)
         half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
         images = _images(outcome.result)
         weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
@@ -52,9 +73,11 @@ def warnings(results: Results) -> list[str]:
             (("weights", str(clip.get("MODEL.BACKBONE.NAME", "")), _rule(weights)), weights),
         ):
             found.setdefault(key, {}).setdefault(value, []).append(line.label)
-    texts = []
+    texts = list(of_splits)
+    odd = {dataset for _, dataset, _, _, outcome in results.all() if _split(outcome.result).get("odd_images")}
     for (what, *where, _), hashes in found.items():
-        if len(hashes) > 1:
+        read_alike = what == "reading of images" and where[0] not in odd  # no image is one that the rules differ on
+        if len(hashes) > 1 and not read_alike:
             methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
             place = " ".join(str(word) for word in where if word)
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")

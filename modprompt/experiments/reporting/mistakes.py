@@ -10,8 +10,10 @@ from typing import Any, Iterator, NamedTuple, Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.reporting.views import Tested
+from modprompt.runs.images import READ_AS
 from modprompt.runs.test_parts import Wrong
 from modprompt.storage.image_files import read_rgb
+from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.paths import is_inside
 
 MOST = 12  # pictures of a gallery
@@ -98,14 +100,14 @@ def gallery(dataset: str, tests: Sequence[Tested], images: Images) -> list[Mista
             f"{one.names[wrong.label]} ({100 * wrong.own:.0f}%) taken for {one.names[wrong.top[0]]} "
             f"({100 * wrong.probabilities[0]:.0f}%)"
         )
-        found.append(Mistake(_picture(path) if path else "", text))
+        found.append(Mistake(_picture(path, one.result) if path else "", text))
     return found
 
 
-def _picture(path: Path) -> str:
-    """A small copy as a data address; "" if it cannot be read."""
+def _picture(path: Path, result: dict[str, Any]) -> str:
+    """A small copy as a data address, read as its run read it; "" if it cannot be read."""
     try:
-        image = read_rgb(path)
+        image = read_rgb(path, (result.get("input") or {}).get(READ_AS, FAMILY))
     except (UserError, OSError):
         return ""
     return data_address(image)

@@ -64,7 +64,7 @@ def written(root, rows, **more):
 @pytest.fixture
 def page(tmp_path):
     pictures(tmp_path)
-    return Page(written(tmp_path, picks()))
+    return Page(written(tmp_path, picks(), read_as="people"))
 
 
 def images_of(page):

@@ -292,7 +292,7 @@ def test_state_that_a_family_pickle_gives_to_many_images_is_not_copied(tmp_path)
 def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch):
     from dassl.utils import read_image
 
-    from modprompt.data.images import why_undecodable
+    from modprompt.data.images import look_at
 
     ghostscript = tmp_path / "gs"
     ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
@@ -301,7 +301,7 @@ def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch)
     (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
     with pytest.raises(ValueError, match="a.jpg .it is none of JPEG"):
         read_image(str(tmp_path / "a.jpg"))
-    assert why_undecodable(str(tmp_path / "a.jpg")) == "it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged"
+    assert look_at(str(tmp_path / "a.jpg")).fault == "it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged"
     assert not (tmp_path / "ran").exists()
 
 

@@ -98,9 +98,9 @@ def test_hidden_files_and_folders_without_files_are_left_out(tmp_path):
     for name in ("a", "empty"):
         (tmp_path / name).mkdir()
     (tmp_path / "a" / ".hidden").touch()
-    (tmp_path / "a" / "x").touch()
+    (tmp_path / "a" / "x.jpg").touch()
     images = list_folders(tmp_path, [Folder("empty", 0, ""), Folder("a", 1, "")])
-    assert images.by_folder() == {"a": ["x"]}
+    assert images.by_folder() == {"a": ["x.jpg"]}
     assert list(list_folders(tmp_path, [Folder("empty", 0, "")])) == []
 
 

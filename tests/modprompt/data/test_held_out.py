@@ -21,13 +21,15 @@ from tests.modprompt.data import trees
 from tests.old_checkpoints import as_version_1
 
 
-def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by=""):
+def read(
+    root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by="", only=False
+):
     cfg = get_cfg_default()
     cfg.DATASET.CHOOSE_BY = by
     cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), 1
     cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
     cfg.DATASET.VAL_FROM_TEST = val_from_test
-    cfg.TEST.FINAL_MODEL, cfg.TEST.SPLIT = final, split
+    cfg.TEST.FINAL_MODEL, cfg.TEST.SPLIT, cfg.TEST.ONLY = final, split, only
     random.seed(1)
     return build_dataset(cfg)
 
@@ -105,10 +107,10 @@ def test_familys_way_is_one_for_a_split_with_an_empty_list_too(tmp_path, final):
 
 def test_variants_have_nothing_to_choose_by(tmp_path):
     trees.imagenet_a(tmp_path)
-    assert read(tmp_path, "ImageNetA", final="last_step").val is None
+    assert read(tmp_path, "ImageNetA", final="last_step", only=True).val is None
     with pytest.raises(UserError, match="ImageNetA has test images alone, and none to choose by: TEST.FINAL_MODEL"):
-        read(tmp_path, "ImageNetA", split="val", final="last_step")
-    dataset = read(tmp_path, "ImageNetA", val_from_test=True)
+        read(tmp_path, "ImageNetA", split="val", final="last_step", only=True)
+    dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True, only=True)
     assert paths(dataset.val) == paths(dataset.test)
     assert dataset.selected_on == "test"
 
@@ -200,7 +202,7 @@ def test_finished_training_of_an_earlier_version_is_known_by_the_old_hash(own_ru
 
 def test_own_folders_without_val_hold_out_too(tmp_path):
     for part in ("train", "test"):
-        trees.folders(tmp_path / part, {"a": 6, "b": 4})
+        trees.pictures(tmp_path / part, {"a": 6, "b": 4})
     dataset = read(tmp_path, "ImageFolder")
     assert all("/train/" in path for path in paths(dataset.val))
     assert len(dataset.val) == 4

@@ -23,7 +23,7 @@ def test_class_folders_are_split_and_the_split_is_kept(tmp_path):
 
 def test_folders_that_are_split_are_taken_as_they_are(tmp_path):
     for part, size in (("train", 5), ("val", 2), ("test", 3)):
-        folders(tmp_path / part, {"a": size, "b": size})
+        pictures(tmp_path / part, {"a": size, "b": size})
     lines(tmp_path / "classnames.txt", ["a tabby cat", "b dog"])
     dataset = read("ImageFolder", tmp_path, 2)
     assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (4, 4, 6)
@@ -34,7 +34,7 @@ def test_folders_that_are_split_are_taken_as_they_are(tmp_path):
 @pytest.mark.parametrize("parts", [("train", "test"), ("train", "val")])
 def test_missing_val_or_test_is_served_by_the_other(tmp_path, parts):
     for part in parts:
-        folders(tmp_path / part, {"a": 3, "b": 4})
+        pictures(tmp_path / part, {"a": 3, "b": 4})
     dataset = read("ImageFolder", tmp_path, 2, "new")
     assert dataset.val is dataset.test
     assert len(dataset.test) == 4
@@ -165,3 +165,42 @@ def test_root_whose_name_is_no_utf8_can_be_read_only(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert len(read("ImageFolder", root, 2).train_x) == 4
     assert not (root / "split_ImageFolder.json").exists()
+
+
+def test_what_is_left_out_is_counted_and_every_kind_of_image_found(tmp_path, capsys):
+    pictures(tmp_path, {"cat": 4, "dog": 4})
+    (tmp_path / "cat" / "image_0000.png").rename(tmp_path / "cat" / "a.JFIF")
+    (tmp_path / "dog" / "notes.heic").touch()
+    pictures(tmp_path / "dog", {"more": 3})
+    found = read("ImageFolder", tmp_path)
+    assert len([*found.train_x, *found.val, *found.test]) == 8
+    assert (
+        "2 entries of class folders are not used, 1 folders in them and 1 files that are no images by their endings, "
+        f"e.g. {tmp_path}/dog/more" in capsys.readouterr().out
+    )
+
+
+def test_a_damaged_test_image_is_found_before_a_training_and_images_are_decoded_once(tmp_path, monkeypatch):
+    for part in ("train", "test"):
+        pictures(tmp_path / part, {"a": 3, "b": 3})
+    bad = tmp_path / "test" / "b" / "image_0001.png"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:45])
+    with pytest.raises(UserError, match="1 images cannot be decoded: .*test/b/image_0001.png"):
+        read("ImageFolder", tmp_path)
+    bad.write_bytes(whole)
+    read("ImageFolder", tmp_path)
+    monkeypatch.setattr("modprompt.data.looked_at.look_at_all", lambda *of: pytest.fail("again"))
+    read("ImageFolder", tmp_path)
+
+
+def test_equal_files_folders_that_are_not_read_and_one_class_are_told(tmp_path, capsys):
+    pictures(tmp_path / "train", {"a": 3})
+    pictures(tmp_path / "test", {"a": 2}, start=2)
+    pictures(tmp_path / "valid", {"a": 1})
+    found = read("ImageFolder", tmp_path)
+    said = capsys.readouterr().out
+    assert found.split_facts["same_files"] == "1 of test in train, too"
+    assert f"{tmp_path}: files with one content: 1 of test in train, too" in said
+    assert f"{tmp_path}: valid beside train/ is not read: the parts are train/, val/ and test/" in said
+    assert "has one class: whatever is trained, all images are right" in said

@@ -41,6 +41,7 @@ def read(name, root, shots=-1, half="all", seed=trees.SEED, draw=None, **more):
     cfg = get_cfg_default()
     cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), seed
     cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
+    cfg.TEST.ONLY = name.startswith("ImageNet") and name != "ImageNet"  # with test images alone
     for key, value in more.items():
         cfg.DATASET[key] = value
     random.seed(seed if draw is None else draw)
@@ -170,6 +171,17 @@ def family_cache(path, items):
         sys.modules["dassl.data.datasets.base_dataset"] = real
 
 
+def test_a_split_of_two_labels_with_one_name_is_not_written(tmp_path):
+    """The first run would take it, and all later ones refuse it."""
+    trees.caltech101(tmp_path)
+    folder = tmp_path / "caltech-101" / "101_ObjectCategories"
+    shutil.copytree(folder / "accordion", folder / "airplane")
+    for _ in range(2):
+        with pytest.raises(UserError, match="'airplane' is the name of both label 3 and label 4|both label"):
+            read("Caltech101", tmp_path)
+        assert not (tmp_path / "caltech-101" / "split_zhou_Caltech101.json").exists()
+
+
 @pytest.fixture
 def eurosat_split(tmp_path):
     trees.eurosat(tmp_path)
@@ -199,7 +211,7 @@ def test_cache_of_the_family_is_used_if_it_agrees(eurosat_split, tmp_path, capsy
     random.setstate(state)
 
 
-@pytest.mark.parametrize("fault", ["test image", "other label", "too few", "foreign class", "cut off"])
+@pytest.mark.parametrize("fault", ["test image", "other label", "too few", "one twice", "foreign class", "cut off"])
 def test_cache_of_the_family_that_does_not_agree_is_not_used(eurosat_split, tmp_path, capsys, fault):
     full, path = eurosat_split
     train, val = elsewhere(two_of_each(full.train_x)), elsewhere(two_of_each(full.val))
@@ -209,6 +221,8 @@ def test_cache_of_the_family_that_does_not_agree_is_not_used(eurosat_split, tmp_
         train[0] = (train[0][0], 3, train[0][2])
     elif fault == "too few":
         train = train[1:]
+    elif fault == "one twice":
+        train[1] = train[0]
     family_cache(path, {"train": train, "val": val})
     if fault == "cut off":
         path.write_bytes(path.read_bytes()[:100])

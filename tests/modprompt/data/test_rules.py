@@ -66,7 +66,7 @@ def test_folder_split_golden_permutation(tmp_path, monkeypatch, seed):
         for name in names:
             (tmp_path / folder / name).write_bytes(b"x")
     monkeypatch.setattr(
-        "modprompt.data.splits.listdir_nohidden", lambda path: list(listing.get(Path(path).name, listing))
+        "modprompt.data.images.listdir_nohidden", lambda path: list(listing.get(Path(path).name, listing))
     )
     monkeypatch.setattr("modprompt.data.splits.SPLIT_SEED", seed)
     split = split_folders(tmp_path, rename={"a": "a", "b": "bee"}.get)

@@ -114,10 +114,8 @@ def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_
 
 def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
     read(root)
-    assert set(json.loads((root / "checked_images.json").read_text())) == {"decoded"}
-    monkeypatch.setattr(
-        "modprompt.data.readers.unlabelled.require_decodable", lambda images, what: pytest.fail("again")
-    )
+    assert set(json.loads((root / "checked_images.json").read_text())) == {"found"}
+    monkeypatch.setattr("modprompt.data.looked_at.look_at_all", lambda *of: pytest.fail("again"))
     read(root)
     monkeypatch.undo()
     (root / "images" / "b" / "image_0001.png").write_bytes(b"no image at all")
@@ -216,7 +214,7 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="annotation file missing: .*classnames.txt; write a class name a line into it"):
         read(tmp_path)
     lines(tmp_path / "classnames.txt", NAMES)
-    with pytest.raises(UserError, match=r"has no images \(.jpg, .*\): put them there, at any depth"):
+    with pytest.raises(UserError, match=r"has no images \(.bmp, .*\): put them there, at any depth"):
         read(tmp_path)
 
 
@@ -245,3 +243,20 @@ def test_links_are_followed_behind_the_folders_themselves(root, tmp_path_factory
 def test_mark_in_front_of_a_list_is_no_part_of_its_first_name(tmp_path):
     lines(tmp_path / "names.txt", ["\ufeffcat", "dog"])
     assert [line.text for line in read_lines(tmp_path / "names.txt")] == ["cat", "dog"]
+
+
+def test_links_into_the_test_images_bring_none_of_them_into_the_pool(root, tmp_path_factory):
+    pictures(root / "test", {"cat": 2})
+    (root / "images" / "link").symlink_to(root / "test")
+    (root / "images" / "deeper").symlink_to(root / "test" / "cat")
+    (root / "images" / "one.png").symlink_to(root / "test" / "cat" / "image_0000.png")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    pictures(elsewhere, {"c": 1})
+    (root / "images" / "c").symlink_to(elsewhere / "c")
+    assert len(read(root).pool) == 10
+
+
+def test_test_images_that_are_copies_of_those_of_the_pool_are_told(root, capsys):
+    (root / "test" / "cat").mkdir(parents=True)
+    (root / "test" / "cat" / "a.png").write_bytes((root / "images" / "b" / "image_0001.png").read_bytes())
+    assert read(root).split_facts["same_files"].startswith("1 of test in the pool, too")

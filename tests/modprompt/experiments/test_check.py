@@ -70,3 +70,10 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
 def test_a_module_that_is_not_there_is_one_line(folder, experiment):
     with pytest.raises(UserError, match="--import no_such_module: No module named"):
         check(protocols.jobs(experiment(OWN.replace("own_vpt_of_a_test", "no_such_module"))), folder, folder)
+
+
+def test_training_on_what_has_test_images_alone_is_refused(folder, experiment):
+    text = FILE.replace("[digits]", "[imagenet_a]")
+    assert text != FILE
+    with pytest.raises(UserError, match="method MPL: ImageNetA has test images alone"):
+        check(protocols.jobs(experiment(text)), folder / "out", folder / "data")

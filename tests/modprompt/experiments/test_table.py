@@ -252,6 +252,29 @@ def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
     assert text.startswith("not comparable, made with different weights (ViT-B/16): CLIP, MaPLe, MPL / MPL")
 
 
+def test_warnings_say_what_a_split_makes_of_numbers(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    for job in protocols.jobs(found):
+        edit(tmp_path / job.folder / "result.json", split={"hash": "one", "doubles": "9 twice", "classes": "4 of 10"})
+    assert comparable.warnings(sections_of(found, tmp_path)[1])[:2] == [
+        "eurosat: images of its split are there more than once: 9 twice",
+        "eurosat: not all classes of the published data set are there: 4 of 10",
+    ]
+
+
+def test_numbers_of_images_that_were_read_by_two_rules_are_named_if_images_are_odd(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
+    path, rule = tmp_path / job.folder / "result.json", {"INPUT.READ_AS": "people"}
+    edit(path, input=rule)
+    assert comparable.warnings(sections_of(found, tmp_path)[1]) == []
+    edit(path, input=rule, split={"hash": "one", "odd_images": "3 turned by EXIF"})
+    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
+    assert text == "not comparable, made with different reading of images (eurosat): CLIP, MaPLe, MPL / MPL"
+
+
 def test_split_stands_beside_its_data_set(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)

@@ -243,8 +243,8 @@ LOAD = """
         from torch.utils.data import DataLoader
         import dassl.utils, forked
         from modprompt.programs import report
-        from modprompt.storage.image_files import read_rgb
-        assert dassl.utils.read_image is own.read_image is forked.read_image is read_rgb
+        from modprompt.storage.image_files import read_of_run
+        assert dassl.utils.read_image is own.read_image is forked.read_image is read_of_run
         dataset = forked.Wrapper([sys.argv[2]]) if sys.argv[3] == "forked" else DatasetWrapper([sys.argv[2]])
         how = {} if sys.argv[1] == "none" else {"num_workers": 1, "multiprocessing_context": sys.argv[1]}
         sys.exit(report(lambda: print("shape", next(iter(DataLoader(dataset, **how))).shape)))

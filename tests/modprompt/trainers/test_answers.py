@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from modprompt.errors import UserError
 from modprompt.runs.test_parts import Wrong
 from modprompt.trainers.answers import Answers, ece_pct
+from modprompt.trainers.result import ResultRecorder
 
 NAMES = list("abcdefg")
 
@@ -171,3 +173,18 @@ def test_no_generator_moves():
     answered(logits, labels).parts(NAMES, None, images(labels))
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == np.random.get_state()[1].tolist()
+
+
+@pytest.mark.parametrize("classes", [6, 8])
+def test_logits_that_are_not_one_a_class_give_no_accuracy(classes):
+    """Labels of a data set that has more than its model has names, as an empty class folder once made them."""
+    evaluator = Evaluator()
+    evaluator.evaluate = lambda: pytest.fail("an accuracy was printed")
+    cfg = SimpleNamespace(DATASET=SimpleNamespace(NAME="Made"), OUTPUT_DIR="")
+    trainer = SimpleNamespace(evaluator=evaluator, dm=SimpleNamespace(num_classes=7), cfg=cfg)
+    ResultRecorder(trainer)
+    evaluator.reset()
+    _, labels = drawn()
+    evaluator.process(drawn(classes=classes)[0], labels)
+    with pytest.raises(UserError, match=f"Made has the labels 0 to 6, and logits have {classes} columns"):
+        evaluator.evaluate()

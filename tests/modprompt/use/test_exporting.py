@@ -80,6 +80,9 @@ def test_onnx_is_the_model_and_says_what_it_takes(loaded, tmp_path):
     said = {one.key: json.loads(one.value) for one in model.metadata_props}
     assert (said["classes"], said["method"], said["precision"]) == (NAMES, "MPL", "fp32")
     assert said["preprocessing"]["size"] == 32
+    assert said["preprocessing"]["colours"] == "RGB"
+    people = exporting.metadata_of(given.model, images_of(given.preprocess), "fp32", "people")
+    assert people["preprocessing"]["colours"].startswith("RGB, turned as EXIF says, 16 bits scaled")
     assert said["preprocessing"]["mean"] == list(images_of(given.preprocess).mean)
     batch = [one.type.tensor_type.shape.dim[0].dim_param for one in (*model.graph.input, *model.graph.output)]
     assert batch == ["batch"] * 3

@@ -90,9 +90,22 @@ def test_numbers_that_are_none_are_told(trained, tmp_path):
 
 
 def test_a_machine_that_fails_says_nothing_of_an_image(trained, tmp_path, monkeypatch):
-    def fail(path):
+    def fail(path, rule):
         raise OSError(24, "Too many open files", str(path))
 
     monkeypatch.setattr("modprompt.use.predicting.read_rgb", fail)
     with pytest.raises(OSError, match="Too many open files"):
         list(predict(*trained[:2], [tmp_path / "a.png"]))
+
+
+def test_images_are_read_as_the_models_run_read_them(trained, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 2000, (40, 30), dtype=np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "deep.png")
+    Image.fromarray(np.rint(pixels / 257).astype(np.uint8)).save(tmp_path / "seen.png")
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "clipped.png")
+    paths = [tmp_path / f"{name}.png" for name in ("deep", "seen", "clipped")]
+    deep, seen, clipped = (one.probabilities for one in predict(*trained[:2], paths, read_as="people"))
+    assert deep == pytest.approx(seen, abs=1e-6)
+    deep, seen, clipped = (one.probabilities for one in predict(*trained[:2], paths, read_as=trained.read_as))
+    assert deep == pytest.approx(clipped, abs=1e-6)
+    assert seen != pytest.approx(clipped, abs=1e-3)

@@ -402,6 +402,15 @@ def test_command_downloads_checks_and_is_read_by_the_reader(eurosat_recipe, tmp_
     assert len(read("EuroSAT", root, 4, "base").train_x) == 20
 
 
+def test_a_tree_that_is_there_and_empty_is_not_called_complete(eurosat_recipe, tmp_path, capsys):
+    (tmp_path / "new" / "eurosat" / "2750").mkdir(parents=True)
+    (tmp_path / "new" / "eurosat" / "split_zhou_EuroSAT.json").write_text("{}")
+    assert main(["EuroSAT", "--root", str(tmp_path / "new")]) == 1
+    said = capsys.readouterr()
+    assert "EuroSAT: incomplete" in said.out
+    assert "is not a whole split file" in said.err
+
+
 def test_check_names_what_is_missing_miscounted_and_unreadable(eurosat_recipe, tmp_path, capsys):
     root = tmp_path / "new"
     main(["EuroSAT", "--root", str(root)])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from modprompt.storage import json_text
-from modprompt.storage.image_files import read_rgb
+from modprompt.storage.image_files import read_of_run
 from modprompt.storage.opening import read_text
 from modprompt.storage.text import write_whole
 
@@ -47,7 +47,7 @@ def read_image(path):
         FileNotFoundError: if there is no such file.
         ValueError: if it is not an image or is damaged; the file is named.
     """
-    return read_rgb(path)
+    return read_of_run(path)
 
 
 def listdir_nohidden(path, sort=False):

@@ -1,0 +1,119 @@
+"""What was found of images that were looked at, kept in a file: it costs once, and again when they have changed.
+
+They are known by names, sizes and times. Nothing depends on the file: without it they are looked at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Mapping, Sequence
+
+from modprompt.data.images import Image, Looked, look_at_all, relative, require_decodable
+from modprompt.data.storage import Storage
+from modprompt.storage import json_text
+from modprompt.storage.image_rules import FAMILY
+from modprompt.storage.opening import read_text
+from modprompt.storage.text import sha256_of, write_json
+
+NAME = "checked_images.json"
+_Counts = Dict[str, int]  # of images, by what they are
+_READ = {FAMILY: "as the family reads them, not as people see them", "people": "as people see them"}
+
+
+class LookedAt:
+    """The file of one data set.
+
+    Args:
+        storage: where the data set's own files are.
+        root: the folder that image paths are relative to.
+        name: of the file, below the folder of the data set.
+    """
+
+    def __init__(self, storage: Storage, root: Path, name: str = NAME) -> None:
+        self._storage, self._root, self._name = storage, root, name
+
+    def _known(self) -> dict[str, _Counts]:
+        path = self._storage.find(self._name)
+        try:
+            content = {} if path is None else json_text.parse(read_text(path))
+        except (OSError, ValueError):  # UserError is a ValueError
+            return {}
+        found = content.get("found") if isinstance(content, dict) else None
+        return {key: one for key, one in found.items() if _is_counts(one)} if isinstance(found, dict) else {}
+
+    def _found(self, what: str, images: Iterable[Image], look: Callable[[], _Counts]) -> _Counts:
+        digest = hashlib.sha256(what.encode())
+        for image in images:
+            facts = os.stat(image.impath)
+            row = f"{relative(image, self._root)}\t{facts.st_size}\t{facts.st_mtime_ns}\n"
+            digest.update(row.encode("utf-8", "surrogatepass"))
+        known, key = self._known(), digest.hexdigest()[:32]
+        if key not in known:
+            known[key] = look()
+            write_json(self._storage.own / self._name, {"found": known})
+        return known[key]
+
+    def odd(self, images: Sequence[Image], rule: str, decodes: bool, what: str) -> _Counts:
+        """How many images are odd, and in what (oddities of storage/image_rules.py).
+
+        Args:
+            images: which.
+            rule: by which they are read.
+            decodes: whether all of them are decoded.
+            what: they are, for messages.
+
+        Raises:
+            UserError: naming a few, if some cannot be decoded.
+        """
+
+        def look() -> _Counts:
+            looked = look_at_all(images, rule, decodes)
+            if decodes:
+                require_decodable(looked, what)
+            return _counted(looked.values())
+
+        return self._found(f"odd {rule} {decodes}", sorted(images), look)
+
+    def same(self, parts: Mapping[str, Sequence[Image]]) -> _Counts:
+        """How many files of a part have the content of one in an earlier part, by what that means in words."""
+        images = [image for some in parts.values() for image in some]
+        sizes = ",".join(str(len(some)) for some in parts.values())
+        return self._found(f"same {sizes}", images, lambda: _same(parts))
+
+
+def _is_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(type(count) is int for count in value.values())
+
+
+def _counted(looked: Iterable[Looked]) -> _Counts:
+    return dict(sorted(Counter(odd for one in looked for odd in one.oddities).items()))
+
+
+def _same(parts: Mapping[str, Sequence[Image]]) -> _Counts:
+    sizes = Counter(os.stat(path).st_size for path in {image.impath for some in parts.values() for image in some})
+    first: dict[str, str] = {}
+    found: Counter[str] = Counter()
+    for part, images in parts.items():
+        for path in dict.fromkeys(image.impath for image in images):
+            if sizes[os.stat(path).st_size] > 1:  # else it has no equal
+                earlier = first.setdefault(sha256_of(path), part)
+                found.update([f"of {part} in {earlier}, too"] if earlier != part else [])
+    return dict(found)
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts as one text; empty if there are none."""
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
+def tell(name: str, odd: Mapping[str, int], same: Mapping[str, int], rule: str) -> dict[str, str]:
+    """Say in a line each which images are odd or twice there; what a result says of it, as {name: text}."""
+    facts = {"odd_images": in_words(odd), "same_files": in_words(same)}
+    if odd:
+        print(f"{name}: some images are odd and are read {_READ[rule]} (see DATASETS.md): {facts['odd_images']}")
+    if same:
+        print(f"{name}: files with one content: {facts['same_files']}")
+    return {key: text for key, text in facts.items() if text}

@@ -1,0 +1,86 @@
+"""By which rule a run reads its images: its data set's, or that of the run which it goes on with, or tests.
+
+What says nothing of it was made before there were two rules: as the family.
+"""
+
+from pathlib import Path
+from typing import Any, Mapping, Optional, Sequence
+
+from modprompt.errors import UserError
+from modprompt.runs import checkpoint, rounds
+from modprompt.runs import result as results
+from modprompt.runs.checkpoint_files import checkpoint_at
+from modprompt.runs.images import READ_AS
+from modprompt.storage.image_rules import FAMILY
+from modprompt.storage.tensors import read_tensors
+from modprompt.trainers import training_state
+
+
+def settle(cfg: Any, given: bool, tested: str = "", epoch: Optional[int] = None) -> None:
+    """Set INPUT.READ_AS of a run, in place; a line says so where it is not what its data set has.
+
+    Args:
+        cfg: the configuration, with the rule of its data set.
+        given: whether the rule was asked for; it stays.
+        tested: the folder or file whose model is tested; empty if the run trains, or trains nothing.
+        epoch: of which epoch, of a folder.
+    """
+    if given or cfg.INPUT.READ_AS == FAMILY:
+        return
+    for place in [tested] if tested else [cfg.OUTPUT_DIR, cfg.RESUME]:
+        said = _said_by(place, epoch) if place else None
+        if said is None:
+            continue
+        own = said.get("DATASET.NAME", cfg.DATASET.NAME) == cfg.DATASET.NAME
+        rule = str(said.get(READ_AS, FAMILY)) if own or READ_AS not in said else cfg.INPUT.READ_AS
+        if rule != cfg.INPUT.READ_AS:
+            print(f"Images are read as {place} has read them ({READ_AS} {rule}), and not as a new run reads them")
+            frozen = cfg.is_frozen()
+            cfg.defrost()
+            cfg.INPUT.READ_AS = rule
+            if frozen:
+                cfg.freeze()
+        return
+
+
+def _said_by(place: str, epoch: Optional[int]) -> Optional[Mapping[str, Any]]:
+    """The settings of a run, of its state, checkpoint, first round or result; None if there is none of these.
+
+    A checkpoint that knows no settings is of the family, or of a trainer of somebody's own, whose result may know.
+    """
+    found: Sequence[Any] = [] if epoch is not None else [_of_state(place)]
+    for said in (*found, _of_checkpoint(place, epoch), _of_rounds(place), _of_result(place)):
+        if said:
+            return dict(said)
+    return {} if _has_checkpoint(place) else None
+
+
+def _of_state(place: str) -> Any:
+    try:
+        content = read_tensors(Path(place) / training_state.FILE_NAME, mapped=False)
+    except (OSError, UserError):  # what is damaged is told by whoever goes on with it
+        return None
+    return content.get("settings") if isinstance(content, dict) else None
+
+
+def _of_checkpoint(place: str, epoch: Optional[int]) -> Any:
+    try:
+        return checkpoint.read(checkpoint_at(place, epoch)).settings
+    except (OSError, UserError):
+        return None
+
+
+def _has_checkpoint(place: str) -> bool:
+    try:
+        return Path(checkpoint_at(place)).is_file()
+    except (OSError, UserError):
+        return False
+
+
+def _of_rounds(place: str) -> Any:
+    return (results.read_json(Path(place) / rounds.FOLDER / f"{rounds.round_name(0)}.json") or {}).get("settings")
+
+
+def _of_result(place: str) -> Any:
+    found = results.read(place).result
+    return None if found is None else {**(found.get("settings") or {}), **(found.get("input") or {})}

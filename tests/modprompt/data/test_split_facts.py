@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from modprompt.data import splits
+from modprompt.data.images import Image
+from modprompt.data.split_facts import doubles
+from modprompt.data.splits import Split, read_split, split_folders, write_split
+from modprompt.errors import UserError
+from tests.modprompt.data import trees
+from tests.modprompt.data.test_readers import PUBLISHED, read
+
+
+def image(name, label=0):
+    return Image(name, label, f"class {label}")
+
+
+def test_doubles_are_named():
+    a, b = image("a"), image("b")
+    assert doubles(Split([a], None, [b])) == ""
+    assert doubles(Split([a], [], [b, a])) == "1 in more than one part (e.g. a)"
+    assert doubles(Split([a, a], [], [b])) == "1 twice in one part (e.g. a)"
+    assert (
+        doubles(Split([a, image("a", 1)], [], [b]))
+        == "1 twice in one part (e.g. a), 1 under more than one label (e.g. a)"
+    )
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published splits are not here")
+def test_published_splits_are_read_without_a_word():
+    for path in PUBLISHED.glob("split_*.json"):
+        content = json.loads(path.read_text())
+        found = Split(*([Image(*row) for row in content[part]] for part in splits.PARTS))
+        assert doubles(found) == "", path
+
+
+def test_a_split_with_its_training_images_in_the_test_list_is_read_and_told(tmp_path, capsys):
+    trees.eurosat(tmp_path)
+    read("EuroSAT", tmp_path)
+    path = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
+    content = json.loads(path.read_text())
+    content.pop("modprompt")
+    path.write_text(json.dumps({**content, "test": content["test"] + content["train"]}))
+    capsys.readouterr()
+    found = read("EuroSAT", tmp_path)
+    n_train = len(found.train_x)
+    assert found.split_facts["doubles"].startswith(f"{n_train} in more than one part (e.g. ")
+    assert found.split_facts["classes"] == "5 of 10 classes"
+    said = capsys.readouterr().out
+    assert f"EuroSAT: images of its split are there more than once: {n_train} in more than one part" in said
+    assert "EuroSAT: there are 5 classes, the published data set has 10" in said
+
+
+def test_what_is_no_image_enters_no_split_of_ours(tmp_path, capsys):
+    trees.folders(tmp_path, {"a": 4, "b": 5})
+    for name in "ab":
+        (tmp_path / name / "Thumbs.db").write_bytes(b"x")
+    found = split_folders(tmp_path)
+    assert {one.impath.rpartition(".")[2] for part in found for one in part} == {"jpg"}
+    assert [len(part) for part in found] == [2 + 2, 1 + 1, 1 + 2]
+    assert "a: 1 files are no images by their endings and are left out, e.g. 'Thumbs.db'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [(("one", "one"), "'one' is the name of both label 0 and label 1"), (("one", None), "label 0 is called both")],
+)
+def test_a_split_that_could_not_be_read_again_is_not_written(tmp_path, names, why):
+    rows = [("a", 0, "one"), ("b", 1 if names[1] else 0, names[1] or "two")]
+    images = [Image(str(tmp_path / name), label, called) for name, label, called in rows]
+    with pytest.raises(UserError, match=why):
+        write_split(Split(images, [], images[:1]), tmp_path / "split.json", tmp_path)
+    assert not (tmp_path / "split.json").exists()
+    if names[1]:
+        for name in "ab":
+            (tmp_path / name).touch()
+        write_split(Split(images, [], []), tmp_path / "split.json", tmp_path, names_repeat=True)
+        assert len(read_split(tmp_path / "split.json", tmp_path, names_repeat=True).split.train) == 2

@@ -1,0 +1,122 @@
+"""By which rule a run reads images, and who goes on with that: tests, caches, predictions, runs of before."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from modprompt.cli import train
+from modprompt.storage.image_rules import FAMILY, PEOPLE
+from modprompt.storage.seal import KEY, sealed
+from modprompt.storage.tensors import read_tensors, write_tensors
+from modprompt.use.trained import open_trained
+from tests.conftest import ROOT
+from tests.methods import METHODS
+from tests.test_runs import to
+
+RULE = "INPUT.READ_AS"
+
+
+@pytest.fixture(autouse=True)
+def rule_of_the_process(monkeypatch):
+    """Runs of this process set it; it ends with the test."""
+    monkeypatch.setenv("MODPROMPT_READ_AS", FAMILY)
+
+
+@pytest.fixture
+def own(command, tmp_path):
+    """Words of a run on own images of 16 bits, which the two rules read as others; further options behind."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            (tmp_path / "own" / part / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = rng.integers(0, 2000, (8, 8), dtype=np.uint16)
+                Image.fromarray(pixels).save(tmp_path / "own" / part / name / f"{number}.png")
+
+    def words(method, *more, out="out"):
+        found = to(command(method, "OPTIM.MAX_EPOCH", 1, *more), tmp_path / out)
+        found[found.index("--root") + 1] = str(tmp_path / "own")
+        found[found.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+        return [*found, "DATASET.SUBSAMPLE_CLASSES", "all"]
+
+    return words
+
+
+def rule_of(folder):
+    return json.loads((folder / "result.json").read_text())["input"].get(RULE)
+
+
+def opened(folder, own):
+    words = own(METHODS["mpl"])
+    return open_trained(folder, clip=words[words.index("MODEL.BACKBONE.PATH") + 1])
+
+
+def of_before(folder):
+    """Make a finished run one of the version that had one rule."""
+    result = json.loads((folder / "result.json").read_text())
+    kept = {key: value for key, value in result.items() if key != KEY}
+    kept["input"].pop(RULE)
+    (folder / "result.json").write_text(json.dumps(sealed(kept, result[KEY]["version"])))
+    for path in folder.glob("*/model.pth.tar-*"):
+        content = read_tensors(path, mapped=False)
+        record = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
+        record["run"]["settings"].pop(RULE)
+        write_tensors(path, {**content, KEY: sealed({}, content[KEY]["version"], **record)[KEY]})
+
+
+def test_a_new_run_reads_as_people_see_and_its_model_too(own, tmp_path, capsys):
+    assert train.main(own(METHODS["mpl"])) == 0
+    assert rule_of(tmp_path / "out") == PEOPLE
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["split"]["odd_images"] == "12 with more than 8 bits a colour"
+    assert "odd and are read as people see them" in capsys.readouterr().out
+    assert opened(tmp_path / "out", own).read_as == PEOPLE
+    assert train.main(["--once", *own(METHODS["mpl"])]) == 0
+    assert "Finished before" in capsys.readouterr().out
+
+
+def test_what_was_made_before_goes_on_as_the_family(own, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert train.main(own(METHODS["mpl"], RULE, FAMILY)) == 0
+    first = json.loads((out / "result.json").read_text())
+    of_before(out)
+    assert opened(out, own).read_as == FAMILY
+    result = json.loads((out / "result.json").read_text())
+    kept = {key: value for key, value in result.items() if key != KEY}
+    kept["settings"].pop(RULE)
+    (out / "result.json").write_text(json.dumps(sealed(kept, 2)))
+    capsys.readouterr()
+    assert train.main(["--once", *own(METHODS["mpl"])]) == 0
+    assert "Finished before" in capsys.readouterr().out
+    tested = own(METHODS["mpl"], out="tested")
+    assert train.main(["--eval-only", "--model-dir", str(out), *tested]) == 0
+    assert f"Images are read as {out} has read them ({RULE} family)" in capsys.readouterr().out
+    assert rule_of(tmp_path / "tested") == FAMILY
+    again = json.loads((tmp_path / "tested" / "result.json").read_text())
+    assert again["ece_pct"] == first["ece_pct"]
+    (out / "result.json").unlink()
+    assert train.main(own(METHODS["mpl"])) == 0  # tests it again
+    assert rule_of(out) == FAMILY
+
+
+def test_the_data_set_decides_for_a_model_of_another_one(own, command, tmp_path):
+    """Its record says how its own images were read; these are others."""
+    assert train.main(to(command(METHODS["mpl"], "OPTIM.MAX_EPOCH", 1), tmp_path / "out")) == 0
+    assert rule_of(tmp_path / "out") == FAMILY
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *own(METHODS["mpl"], out="tested")]) == 0
+    assert rule_of(tmp_path / "tested") == PEOPLE
+
+
+def test_caches_of_the_other_rule_are_made_anew(own, tmp_path):
+    kept = ("TEST.FEATURE_CACHE", tmp_path / "features", "TEST.IMAGE_CACHE", tmp_path / "images")
+    numbers = {}
+    for rule in (FAMILY, PEOPLE):
+        for cache in ((), kept):
+            assert train.main(own("ZeroshotCLIP", RULE, rule, *cache, out=f"{rule}{len(cache)}")) == 0
+            result = json.loads((tmp_path / f"{rule}{len(cache)}" / "result.json").read_text())
+            numbers[rule, bool(cache)] = result["ece_pct"]
+    assert numbers[FAMILY, True] == numbers[FAMILY, False] != numbers[PEOPLE, False] == numbers[PEOPLE, True]
+    assert len(list((tmp_path / "features").glob("*.npz"))) == 2
+    assert len(list((tmp_path / "images").glob("*.images"))) == 2
