@@ -10,8 +10,8 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.listings import read_lines
 from modprompt.data.names import registered_names
-from modprompt.data.readers.image_folder import SUFFIXES
 from modprompt.errors import UserError
+from modprompt.storage.image_files import is_image_name
 
 IMAGE_FOLDER, UNLABELLED = "image_folder", "unlabelled"  # config names
 _NAMES, _POOL = "classnames.txt", "images"
@@ -94,7 +94,7 @@ def _folders_of_images(root: Path) -> list[str]:
 def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as entries:  # of millions no more than the first image
         names = (entry.name for entry in entries if not entry.is_dir())
-        return any(name.lower().endswith(SUFFIXES) and not name.startswith(".") for name in names)
+        return any(map(is_image_name, names))
 
 
 def _has_names_alone(root: Path, folders: list[str]) -> bool:
