@@ -94,7 +94,7 @@ def _folders_of_images(root: Path) -> list[str]:
 def _holds_images(folder: Path) -> bool:
     with os.scandir(folder) as entries:  # of millions no more than the first image
         names = (entry.name for entry in entries if not entry.is_dir())
-        return any(map(is_image_name, names))
+        return any(is_image_name(name) and not name.startswith(".") for name in names)
 
 
 def _has_names_alone(root: Path, folders: list[str]) -> bool:

@@ -17,8 +17,8 @@ def tell_of(learner: Learner, draws_examples: bool = False) -> None:
     ensemble = f", the mean of {len(learner.averaged)} templates" if learner.averaged else ""
     print(f'Initial context: "{learner.prefix}"{ensemble}')
     if draws_examples:
-        prompts = learner.prompt_text.texts
-        print(f"Example prompts: {random.sample(prompts, min(10, len(prompts)))}")
+        texts = learner.prompt_text.texts
+        print(f"Example prompts: {random.sample(texts, min(10, len(texts)))}")
     described, pooling = learner.described, learner.pooling
     if described is not None and pooling is not None:
         prompts, classes = len(learner.prompt_text.texts), len(pooling.shares)

@@ -41,7 +41,7 @@ PARTS: tuple[Part, ...] = (
         900,
         ("processes at once on fresh data", "trainings at once in one folder", "runners at once on one experiment"),
     ),
-    Part("kills-of-a-search", "kills_search", 900, ("kills of a search",)),
+    Part("kills-of-a-search", "kills_search", 1200, ("kills of a search",)),
     Part("torch-files", "torch_files", 900, ("hostile torch files",)),
     Part(
         "corruptions",
