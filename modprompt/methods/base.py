@@ -211,13 +211,7 @@ class Method(Configured):
             raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
 
     def on(
-        self,
-        clip_model: nn.Module,
-        names: Iterable[str],
-        *,
-        dataset: str = "",
-        epochs: int = 0,
-        listed: bool = False,
+        self, clip_model: nn.Module, names: Iterable[str], *, dataset: str = "", epochs: int = 0, listed: bool = False
     ) -> PromptedModel:
         """This method's prompts, newly drawn, in front of a CLIP.
 
@@ -228,8 +222,7 @@ class Method(Configured):
             names: of the C classes, in label order.
             dataset: name of the data set, for methods whose template depends on it.
             epochs: number of epochs of the training, for methods that average over them.
-            listed: whether the names are those of a published list, as ImageNet's: of names that are one to CLIP a
-                warning tells then, and they are not refused.
+            listed: whether they are a published list, where names that are one to CLIP are warned of, not refused.
 
         Returns:
             The model: an nn.Module from images (B, 3, H, W) to logits (B, C).
