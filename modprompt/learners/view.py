@@ -1,14 +1,15 @@
 """Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
 
+import warnings
 from pathlib import Path
-from typing import Callable, Dict, Mapping, Optional, Union
+from typing import Callable, Dict, Mapping, Optional, Sequence, Union
 
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
 from modprompt.learners.base import Learner
 from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint import Checkpoint
+from modprompt.runs.checkpoint import Checkpoint, class_list
 from modprompt.runs.checkpoint_form import CLASS_TOKENS, require_learned
 from modprompt.runs.same import CONTENTS
 from modprompt.runs.settings import apart
@@ -151,6 +152,14 @@ def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], pa
     ]
     if other:
         raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
+
+
+def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
+    """Contexts of single classes (CSC) mean something in front of their own classes alone."""
+    if not content.class_list:
+        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
+    elif content.class_list != class_list(names):
+        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
 
 
 def load_learner(

@@ -2,9 +2,8 @@
 
 import copy
 import logging
-import warnings
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union, cast
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Type, TypeVar, Union, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +18,13 @@ from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
 from modprompt.learners.base import Learner
-from modprompt.learners.view import load_learner
+from modprompt.learners.view import load_learner, require_own_classes
 from modprompt.methods.alphas import AlphaSettings
 from modprompt.methods.contract import Classes, FindsSchedule, classes_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import view_of
 from modprompt.methods.shared_clip import warn_of_rounding
-from modprompt.runs.checkpoint import Checkpoint, class_list
+from modprompt.runs.checkpoint import Checkpoint
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
 
@@ -213,13 +212,7 @@ class Method(Configured):
             raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
 
     def on(
-        self,
-        clip_model: nn.Module,
-        names: Iterable[str],
-        *,
-        dataset: str = "",
-        epochs: int = 0,
-        listed: bool = False,
+        self, clip_model: nn.Module, names: Iterable[str], *, dataset: str = "", epochs: int = 0, listed: bool = False
     ) -> PromptedModel:
         """This method's prompts, newly drawn, in front of a CLIP.
 
@@ -230,8 +223,7 @@ class Method(Configured):
             names: of the C classes, in label order.
             dataset: name of the data set, for methods whose template depends on it.
             epochs: number of epochs of the training, for methods that average over them.
-            listed: whether the names are those of a published list, as ImageNet's: of names that are one to CLIP a
-                warning tells then, and they are not refused.
+            listed: whether they are a published list, where names that are one to CLIP are warned of, not refused.
 
         Returns:
             The model: an nn.Module from images (B, 3, H, W) to logits (B, C).
@@ -279,14 +271,6 @@ class Method(Configured):
         load_learner(view_of(self, model.prompt_learner), path, made_with)
         if model.prompt_learner.bound:
             require_own_classes(content, model.classes.names, path)
-
-
-def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
-    """Contexts of single classes (CSC) mean something in front of their own classes alone."""
-    if not content.class_list:
-        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
-    elif content.class_list != class_list(names):
-        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
 
 
 def require_clip(clip_model: nn.Module) -> CLIP:

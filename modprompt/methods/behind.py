@@ -13,8 +13,8 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.learners.base import Learner
 from modprompt.learners.searching import SearchLearner
-from modprompt.learners.view import load_content
-from modprompt.methods.base import Method, require_own_classes
+from modprompt.learners.view import load_content, require_own_classes
+from modprompt.methods.base import Method
 from modprompt.methods.contract import Classes
 from modprompt.methods.loading import stated_method
 from modprompt.methods.records import made_with, view_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from modprompt.fields import as_config
 from modprompt.learners.base import Learner
-from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner
-from modprompt.methods.base import Method, require_own_classes
+from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner, require_own_classes
+from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs import holding

@@ -7,6 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
+from modprompt.heads.taskres import TaskResHead
 from modprompt.runs import checkpoint
 from tests.modprompt.methods.test_model import NAMES
 
@@ -123,12 +124,13 @@ def test_a_class_bound_head_is_trained_on_its_own_classes_alone(name, made, clip
     assert torch.equal(logits(again, images), logits(other, images))
 
 
-def test_of_classes_of_one_name_each_is_itself_or_nobody(made):
+def test_of_classes_of_one_name_each_is_itself_or_nobody():
     """Published lists have such, and a name does not say which one is meant."""
-    head = made("TaskRes", ["crane", "river", "crane"]).made
+    head = TaskResHead(["crane", "river", "crane"], 8, 1.0)
     assert head.places(["river", "crane", "crane"]).tolist() == [1, 0, 2]
     assert head.places(["crane", "river"]).tolist() == [-1, 1]
-    assert made("TaskRes").made.places([NAMES[0], NAMES[0]]).tolist() == [-1, -1]
+    assert head.places(["crane", "river", "crane", "owl", "river"]).tolist() == [0, 1, 2, -1, -1]  # base, then new
+    assert TaskResHead(NAMES, 8, 1.0).places([NAMES[0], NAMES[0]]).tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(
