@@ -13,7 +13,6 @@ from modprompt.methods.schedule_files import expanded
 from modprompt.methods.table import BY_NAME
 from modprompt.runs.settings import FLAGS, Settings, name_of_flag
 
-
 _MEANT = {  # what other programs call it
     "--epochs": "OPTIM.MAX_EPOCH",
     "--lr": "OPTIM.LR",
