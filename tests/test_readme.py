@@ -11,6 +11,7 @@ from modprompt.methods.table import row_of
 from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.config import build
 from tests.conftest import ROOT
+from tests.modprompt.data.trees import pictures
 
 PAGES = [
     ROOT / "README.md",
@@ -32,8 +33,9 @@ def commands(*start):
 
 
 @pytest.mark.parametrize("command", commands("python", "train.py"), ids=" ".join)
-def test_train_commands_are_accepted(command, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_train_commands_are_accepted(command, monkeypatch, tmp_path):
+    pictures(tmp_path / "my_images", {"cat": 1, "dog": 1})
+    monkeypatch.chdir(tmp_path)  # configs are found from any folder
     assert build(settings_of(parse_args(command[2:]))).TRAINER.NAME == "MPL"
 
 

@@ -1,9 +1,8 @@
 """Active prompt learning: rounds that choose which images are labelled, around any trainer; train.py's flags.
 
 modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      the digits; needs no download
-modprompt active --trainer MPL --root PHOTOS --output-dir output/photos      images that nobody has labelled
-    --config-file configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml
-    --dataset-config-file configs/datasets/unlabelled.yaml ACTIVE.METHOD cb ACTIVE.ROUNDS 4
+modprompt active --trainer MPL --root PHOTOS --backbone ViT-B/16 ACTIVE.METHOD cb ACTIVE.ROUNDS 4
+    images that nobody has labelled, beside classnames.txt
 """
 
 from __future__ import annotations

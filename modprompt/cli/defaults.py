@@ -156,9 +156,7 @@ def _embedded(command: Command) -> str:
     dataset = command.value("DATASET.NAME")
     names = names_in(dataset, of_user(places.data_root(command.value("DATASET.ROOT"))).absolute())
     if names is not None and not names:
-        raise UserError(
-            f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which knows numerals and letters"
-        )
+        raise UserError(f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which knows numerals alone")
     unknown = unknown_words(names or ())
     if unknown:
         more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""

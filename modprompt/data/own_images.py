@@ -18,7 +18,9 @@ _NAMES, _POOL = "classnames.txt", "images"
 
 
 def kind_of(root: Path, in_rounds: bool) -> str:
-    """IMAGE_FOLDER if its folders, or those in its train/, hold images directly; UNLABELLED if it has class names alone.
+    """What it is read as.
+
+    IMAGE_FOLDER if its folders, or those in its train/, hold images directly; UNLABELLED if it has class names alone.
 
     Args:
         root: the folder.

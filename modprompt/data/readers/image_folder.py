@@ -38,6 +38,8 @@ class ImageFolder(FamilyDataset):
     @classmethod
     def names_in(cls, root: Path) -> list[str]:
         """The class names of a folder; no image is looked at."""
+        if not root.is_dir():
+            raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root")
         reader = cls.__new__(cls)
         reader.folder = root
         is_split = (root / "train").is_dir()

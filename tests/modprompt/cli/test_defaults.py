@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.modprompt.data.trees import eurosat, lines, pictures
 
 DIGITS = {"one": 6, "two": 6}
-ANIMALS = {"big_cat": 6, "dog": 6}
+ANIMALS = {"cat": 6, "dog": 6}
 
 
 def read(*words, active=False):
