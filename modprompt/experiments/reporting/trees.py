@@ -64,8 +64,8 @@ class Found(NamedTuple):
         if found is None:
             return "its log does not say what the tested model was trained on" if source else ""
         dataset, shots = found["half_of"] or found["dataset"], found["half_shots"] or found["shots"]
-        facts = (("trained on", dataset, source or self.dataset), ("of seed", int(found["seed"]), self.seed))
-        facts += (("of shots", max(int(shots), 0), self.shots),)
+        facts: list[tuple[str, Any, Any]] = [("trained on", dataset, source or self.dataset)]
+        facts += [("of seed", int(found["seed"]), self.seed), ("of shots", max(int(shots), 0), self.shots)]
         wrong = [f"{what} {is_so}, not {wanted}" for what, is_so, wanted in facts if is_so != wanted]
         return f"it tested a model {', '.join(wrong)}" if wrong else ""
 
@@ -134,7 +134,7 @@ def discover(root: Path, protocol: str, source: str = "imagenet") -> list[Found]
 def _of_folders(run: tuple[Any, ...], folders: list[tuple[bool, bool, bool, Path]]) -> Found:
     (put_by, _, tests, folder), *_ = folders
     others = tuple(path for _, _, _, path in folders if put_by or path != folder)
-    return Found(*run, None if put_by else folder, tests, others)
+    return Found(*run, folder=None if put_by else folder, tests=tests, others=others)
 
 
 def _outcome_of_logs(run: Found, source: str) -> Outcome:
