@@ -44,7 +44,8 @@ def more(
     for dataset, (label, tests) in _mistaken(experiment, results, sections, close).items():
         pictures = gallery(dataset, tests, images)
         if pictures:
-            mistakes[dataset] = (label, pictures)
+            several = any(line.label == label and len(line.seeds) > 1 for line in results.lines)
+            mistakes[dataset] = (f"{label}, seed {tests[0].result.get('seed')}" if several else label, pictures)
         lacking = sum(not one.picture for one in pictures)
         if lacking:
             faults.append(f"{lacking} of {len(pictures)} pictures of the worst mistakes on {dataset}: not below {data}")

@@ -101,8 +101,8 @@ def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
 
 def _trained(line: Line, outcome: Outcome) -> int | None:
     """Parameters that were trained to get there."""
-    sizes = [one.get("trained_parameters") for one in _stages(line, outcome)]
-    return sum(sizes) if sizes and None not in sizes else None
+    sizes: list[Any] = [one.get("trained_parameters") for one in _stages(line, outcome)]
+    return int(sum(sizes)) if sizes and None not in sizes else None
 
 
 def _seconds(values: Sequence[list[float] | None]) -> Cell | None:
@@ -139,7 +139,7 @@ def _with_search(
 ) -> list[float] | None:
     """The seconds of each seed: of all its stages, and its share of a search."""
     of_search = searches.share_s(results, line.family, dataset, column)
-    seconds = [[one.get("training_s") for one in stages] for stages in trained]
+    seconds: list[list[Any]] = [[one.get("training_s") for one in stages] for stages in trained]
     if of_search is None or any(not own or None in own for own in seconds):
         return None
     return [float(sum(own)) + of_search for own in seconds]

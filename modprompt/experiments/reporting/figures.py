@@ -52,7 +52,7 @@ def draw(experiment: Experiment, results: Results, sections: Sequence[Section], 
     for name, make in wanted.items():
         caption = make(folder / name) if has_rounds or measured_labels(sections) else ""
         if caption:
-            drawn.append(Figure(name, caption + apart(sections)))
+            drawn.append(Figure(name, caption + (apart(sections) if name != "tokens.png" else "")))
         else:
             remove_picture(folder / name)
     return drawn

@@ -30,7 +30,7 @@ def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]])
     parts = [f"{how}, by {first.method.trainer} ({first.method.folder})"]
     parts += (
         [f"{_cost_s(found):,.0f} s in all (the last start of each)", f"tested itself: {_accuracies(found)}"]
-        if found
+        if found and not lacking
         else []
     )
     return "; ".join([*parts, *(["not finished: " + ", ".join(lacking)] if lacking else [])])

@@ -189,15 +189,17 @@ def _together_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, 
 
 
 def images_of(results: Results, dataset: str) -> str:
-    """What runs say of a data set's split, and of what they chose on; empty if none says anything."""
+    """What runs say of a data set's split, of what they chose on, and if it was not test images, were measured on."""
     found = [(line, one.result) for line, name, _, _, one in results.all() if name == dataset and one.result]
     splits = {one["split"].get("status") for _, one in found if isinstance(one.get("split"), dict)} - {None, ""}
-    chosen: dict[str, list[str]] = {}
+    said: dict[str, dict[str, None]] = {}
     for line, one in found:
-        chosen.setdefault(str(one.get("selected_on") or ""), []).append(line.label)
+        chosen, tested = one.get("selected_on"), one.get("tested_on")
+        own = [f"measured on {tested}"] if tested not in (None, "test") else []
+        for what in [*own, *([f"selected on {chosen}"] if chosen else [])]:
+            said.setdefault(what, {})[line.label] = None
     texts = [f"split: {', '.join(sorted(map(str, splits)))}"] if splits else []
-    texts += [f"selected on {on}: {', '.join(dict.fromkeys(who))}" for on, who in sorted(chosen.items()) if on]
-    return "; ".join(texts)
+    return "; ".join([*texts, *(f"{what}: {', '.join(labels)}" for what, labels in sorted(said.items()))])
 
 
 def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import numpy as np
 
@@ -22,15 +22,19 @@ _EDITED = (AttributeError, KeyError, TypeError, ValueError, SyntaxError, Recursi
 _MOST_ROWS = 40  # of a figure on one page
 
 
-def token_counts(results: Results) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Prompt tokens that enter each layer, by method and side, as its runs have recorded their schedules."""
-    found: dict[str, dict[str, tuple[int, ...]]] = {}
+def token_counts(results: Results) -> dict[str, list[dict[str, tuple[int, ...]]]]:
+    """Prompt tokens that enter each layer, by method and side, as its runs have recorded their schedules, each once."""
+    texts: dict[str, list[Any]] = {}
     for line, _, _, _, outcome in results.all():
         schedules = (outcome.result or {}).get("schedules")
-        if line.label not in found and schedules is not None:
-            with contextlib.suppress(*_EDITED):
-                sides = {side: Schedule(ast.literal_eval(schedules[side]), side).counts for side in ("text", "vision")}
-                found.update({line.label: sides} if all(sides.values()) else {})
+        if schedules is not None and schedules not in texts.setdefault(line.label, []):
+            texts[line.label].append(schedules)
+    found: dict[str, list[dict[str, tuple[int, ...]]]] = {}
+    for label, schedules in ((label, one) for label, own in texts.items() for one in own):
+        with contextlib.suppress(*_EDITED):
+            sides = {side: Schedule(ast.literal_eval(schedules[side]), side).counts for side in ("text", "vision")}
+            if all(sides.values()):
+                found.setdefault(label, []).append(sides)
     return found
 
 
@@ -47,7 +51,7 @@ def tokens(results: Results, path: Path, best: Sequence[str]) -> str:
         return ""
     ranked = [label for label in (*best, *counts) if label in counts]
     kept = set(list(dict.fromkeys(ranked))[:_MOST_ROWS])
-    rows = {label: sides for label, sides in counts.items() if label in kept}
+    rows = {label: own[0] for label, own in counts.items() if label in kept}
     texts, most = names(list(rows)), max(max(max(side) for side in sides.values()) for sides in rows.values())
     size = (PAGE_IN, 0.75 + 0.17 * len(rows))
     fig, all_axes = pyplot().subplots(1, 2, figsize=size, layout="constrained", sharey=True)
@@ -57,6 +61,8 @@ def tokens(results: Results, path: Path, best: Sequence[str]) -> str:
     all_axes[0].set_yticks(range(len(rows)), list(texts.values()), fontsize=7)
     save_for_print(fig, path)
     said = f" The best {len(rows)} of {len(counts)} methods." if len(rows) < len(counts) else ""
+    several = [f"{label} ({len(counts[label])})" for label in rows if len(counts[label]) > 1]
+    said += f" Of several schedules, as searches find them, the first: {', '.join(several)}." if several else ""
     return "Prompt tokens that enter each layer: what a method's schedule removes, adds and carries." + said
 
 

@@ -64,8 +64,8 @@ class Found(NamedTuple):
         if found is None:
             return "its log does not say what the tested model was trained on" if source else ""
         dataset, shots = found["half_of"] or found["dataset"], found["half_shots"] or found["shots"]
-        facts = (("trained on", dataset, source or self.dataset), ("of seed", int(found["seed"]), self.seed))
-        facts += (("of shots", max(int(shots), 0), self.shots),)
+        facts: list[tuple[str, Any, Any]] = [("trained on", dataset, source or self.dataset)]
+        facts += [("of seed", int(found["seed"]), self.seed), ("of shots", max(int(shots), 0), self.shots)]
         wrong = [f"{what} {is_so}, not {wanted}" for what, is_so, wanted in facts if is_so != wanted]
         return f"it tested a model {', '.join(wrong)}" if wrong else ""
 
@@ -111,19 +111,20 @@ def discover(root: Path, protocol: str, source: str = "imagenet") -> list[Found]
 
     A base accuracy is taken from train_base, and from test_base only where that has none.
     """
-    found: dict[tuple[Any, ...], list[tuple[bool, bool, bool, Path]]] = {}
+    found: dict[Found, list[tuple[bool, bool, bool, Path]]] = {}
     for path, folder in _folders(root):
         match = _match(path, protocol, source)
         if match is None:
             continue
         parts, column = match[0].groupdict(), match[1]
-        run = (
+        run = Found(
             parts["trainer"],
             parts["config"] + (parts.get("more") or ""),
             max(int(parts.get("shots") or 0), 0),
             parts["dataset"],
             column,
             int(parts.get("seed") or 0),
+            None,
         )
         half = parts.get("folder")
         tests = half in ("test_base", "test_new") or path.startswith(("evaluation/", "crossdataset/evaluation/"))
@@ -131,10 +132,10 @@ def discover(root: Path, protocol: str, source: str = "imagenet") -> list[Found]
     return [_of_folders(run, sorted(folders)) for run, folders in found.items()]
 
 
-def _of_folders(run: tuple[Any, ...], folders: list[tuple[bool, bool, bool, Path]]) -> Found:
+def _of_folders(run: Found, folders: list[tuple[bool, bool, bool, Path]]) -> Found:
     (put_by, _, tests, folder), *_ = folders
     others = tuple(path for _, _, _, path in folders if put_by or path != folder)
-    return Found(*run, None if put_by else folder, tests, others)
+    return run._replace(folder=None if put_by else folder, tests=tests, others=others)
 
 
 def _outcome_of_logs(run: Found, source: str) -> Outcome:

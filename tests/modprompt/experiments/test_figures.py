@@ -82,7 +82,7 @@ def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path, drawn)
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
     gathered, _ = gather(found, tmp_path)
-    assert token_figure.token_counts(gathered) == {"MPL": {"text": (1, 1, 1), "vision": (1, 2, 2)}}
+    assert token_figure.token_counts(gathered) == {"MPL": [{"text": (1, 1, 1), "vision": (1, 2, 2)}]}
     token_figure.tokens(gathered, tmp_path / "tokens.png", ["MPL"])
     text, vision = drawn["tokens.png"].axes
     assert [label.get_text() for label in text.get_yticklabels()] == ["MPL"]
