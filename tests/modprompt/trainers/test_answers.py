@@ -10,9 +10,9 @@ import torch
 from modprompt.errors import UserError
 from modprompt.runs.test_parts import Wrong
 from modprompt.trainers.answers import Answers, ece_pct
+from modprompt.trainers.result import ResultRecorder
 
 NAMES = list("abcdefg")
-from modprompt.trainers.result import ResultRecorder
 
 
 class Evaluator:
