@@ -113,7 +113,7 @@ def tell(name: str, odd: Mapping[str, int], same: Mapping[str, int], rule: str) 
     """Say in a line each which images are odd or twice there; what a result says of it, as {name: text}."""
     facts = {"odd_images": in_words(odd), "same_files": in_words(same)}
     if odd:
-        print(f"{name}: some images are odd and are read {_READ[rule]} (see DATASETS.md): {facts['odd_images']}")
+        print(f"{name}: some images are odd and are read {_READ[rule]} (docs/DATASETS.md): {facts['odd_images']}")
     if same:
         print(f"{name}: files with one content: {facts['same_files']}")
     return {key: text for key, text in facts.items() if text}

@@ -20,6 +20,7 @@ LEFT_OUT = (
     "compat/stand_in",
     "trainers/all.py",
     "trainers/first_screen.py",
+    "trainers/reading.py",
     "trainers/run.py",
 )
 SCRIPTS = ("base2new_train", "base2new_test", "few_shot", "xd_train", "xd_test")

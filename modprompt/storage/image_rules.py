@@ -37,7 +37,14 @@ def as_rgb(image: Image.Image, rule: str) -> Image.Image:
     image.load()  # what a file says behind its pixels of how it is turned is known then
     turn = _TURNS.get(_orientation(image))
     found = _in_eight_bits(image) if _is_deep(image) else _on_white(image)
-    return found if turn is None else found.transpose(turn)  # type: ignore[arg-type]  # an enum of these numbers
+    found = found.copy() if turn is None else found.transpose(turn)  # type: ignore[arg-type]  # an enum of these
+    found.info = {}  # so that whoever asks again does not turn it twice
+    return found
+
+
+def as_people(image: Image.Image) -> Image.Image:
+    """As as_rgb under PEOPLE, a step of transforms; what it gave stays as it is."""
+    return as_rgb(image, PEOPLE)
 
 
 def oddities(image: Image.Image) -> List[str]:

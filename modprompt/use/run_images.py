@@ -11,7 +11,7 @@ from modprompt.errors import UserError
 from modprompt.runs.images import READ_AS
 from modprompt.storage import yaml_text
 from modprompt.storage.forms import Form, number, row_of, rows, text, whole
-from modprompt.storage.image_rules import FAMILY, RULES
+from modprompt.storage.image_rules import FAMILY, PEOPLE, RULES, as_people
 from modprompt.storage.opening import Refused
 
 _WAYS = ("nearest", "bilinear", "bicubic")
@@ -31,28 +31,23 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
     """
     if "INPUT.SIZE" not in settings:
         return transform_of(clip_model)
+    rule = settings.get(READ_AS, FAMILY)  # who does not say it read them as the family
     try:
-        return image_transform(_images(settings, clip_model.visual.input_resolution), colours_first=True)
+        if rule not in RULES:
+            raise Refused(f"{READ_AS} {rule[:40]!r}")
+        made: Any = image_transform(_images(settings, clip_model.visual.input_resolution), colours_first=True)
+        if rule == PEOPLE:
+            made.transforms.insert(0, as_people)
+        return made  # type: ignore[no-any-return]
     except Refused as error:
         raise UserError(
             f"{path}: the images of its run were made as cannot be done here ({error}): test it with modprompt train"
         ) from None
 
 
-def rule_of_run(settings: Mapping[str, str], path: str) -> str:
-    """By which rule a run read its images; one that does not say it read them as the family.
-
-    Args:
-        settings: of the run, {dotted key: text}.
-        path: the file that has the settings, for messages.
-
-    Raises:
-        UserError: if it says a rule that there is not.
-    """
-    rule = settings.get(READ_AS, FAMILY)
-    if rule not in RULES:
-        raise UserError(f"{path}: {READ_AS} {rule[:40]!r} is no rule of images (known: {', '.join(RULES)})")
-    return rule
+def rule_of(preprocess: Callable[..., Tensor]) -> str:
+    """By which rule of storage/image_rules.py a transform of transform_of_run takes images."""
+    return PEOPLE if as_people in getattr(preprocess, "transforms", ()) else FAMILY
 
 
 def _images(settings: Mapping[str, str], size: int) -> Images:

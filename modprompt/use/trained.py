@@ -15,9 +15,8 @@ from modprompt.runs import checkpoint, holding, result
 from modprompt.runs.checkpoint import Checkpoint, class_list
 from modprompt.runs.checkpoint_files import run_or_file
 from modprompt.runs.checkpoint_form import RECORD
-from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.opening import Refused
-from modprompt.use.run_images import rule_of_run, transform_of_run
+from modprompt.use.run_images import rule_of, transform_of_run
 
 Clip = Union[nn.Module, str, Path, None]
 
@@ -28,13 +27,16 @@ class Trained(NamedTuple):
     model: in eval mode, from images (B, 3, H, W) to logits (B, C).
     preprocess: from a PIL image to (3, H, W), as the run's test images were made.
     path: the file that it was read from, a checkpoint; of what trains nothing the run's result.json.
-    read_as: the rule by which its run read images; see storage/image_rules.py.
     """
 
     model: PromptedModel
     preprocess: Callable[..., Tensor]
     path: Path
-    read_as: str = FAMILY
+
+    @property
+    def read_as(self) -> str:
+        """The rule by which its run read images; `preprocess` goes by it, too."""
+        return rule_of(self.preprocess)
 
 
 def open_trained(
@@ -70,8 +72,7 @@ def open_trained(
         file, settings = str(place / result.FILE_NAME), untrained.settings
         model = as_stated(untrained, file, clip, device=device).eval()
     model.limit_text()
-    preprocess = transform_of_run(settings, model.clip_model, file)
-    trained = Trained(model, preprocess, Path(file), rule_of_run(settings, file))
+    trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
     return trained if names is None else for_classes(trained, names)
 
 

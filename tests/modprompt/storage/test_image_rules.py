@@ -6,7 +6,7 @@ from PIL import Image
 
 from modprompt.errors import UserError
 from modprompt.storage.image_files import opened, read_as, read_of_run, read_rgb
-from modprompt.storage.image_rules import FAMILY, PEOPLE, oddities
+from modprompt.storage.image_rules import FAMILY, PEOPLE, as_people, oddities
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20  # no turn leaves it as it is
 
@@ -73,6 +73,7 @@ def test_a_turned_image_is_as_the_camera_was_for_people(tmp_path, orientation):
     with Image.open(path) as image:
         wanted = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(grey_of(path, PEOPLE), wanted)
+    assert np.array_equal(np.asarray(as_people(read_rgb(path, PEOPLE)))[..., 0], wanted)
     assert np.array_equal(grey_of(path, FAMILY), GREY)
     assert odd(path) == (["turned by EXIF"] if orientation > 1 else [])
 

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from modprompt.cli import train
+from modprompt.storage.image_files import read_rgb
 from modprompt.storage.image_rules import FAMILY, PEOPLE
 from modprompt.storage.seal import KEY, sealed
 from modprompt.storage.tensors import read_tensors, write_tensors
@@ -72,7 +74,11 @@ def test_a_new_run_reads_as_people_see_and_its_model_too(own, tmp_path, capsys):
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["split"]["odd_images"] == "12 with more than 8 bits a colour"
     assert "odd and are read as people see them" in capsys.readouterr().out
-    assert opened(tmp_path / "out", own).read_as == PEOPLE
+    model, preprocess, _ = trained = opened(tmp_path / "out", own)
+    assert trained.read_as == PEOPLE
+    deep = Image.open(tmp_path / "own" / "test" / "a" / "0.png")
+    seen = read_rgb(tmp_path / "own" / "test" / "a" / "0.png", PEOPLE)
+    assert torch.equal(preprocess(deep), preprocess(seen))
     assert train.main(["--once", *own(METHODS["mpl"])]) == 0
     assert "Finished before" in capsys.readouterr().out
 
