@@ -83,6 +83,7 @@ class FamilyDataset(DatasetBase):
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written at first use
+    looks_by_name = False  # whether images that were looked at are known by name alone
     pools_hash = ""  # of the lists that few-shot lists are drawn from, where a reader knows it
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -236,7 +237,7 @@ class FamilyDataset(DatasetBase):
             val: its validation images; None if it has none.
         """
         odd: Counter[str] = Counter()
-        looked = LookedAt(self.storage, self.image_dir, f"split_fewshot/{NAME}")
+        looked = LookedAt(self.storage, self.image_dir, f"split_fewshot/{NAME}", self.looks_by_name)
         for part in (train, val, split.test):  # each by itself: other shots and seeds have other lists, and one test
             odd.update(looked.odd(part or [], self._rule, False, type(self).__name__))
         return tell(type(self).__name__, odd, {}, self._rule)

@@ -10,7 +10,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from modprompt.errors import UserError
 from modprompt.programs import report
-from modprompt.runs import result as results
+from modprompt.runs import holding
 from modprompt.runs.images import mark_of
 
 
@@ -23,7 +23,7 @@ def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:
     accuracies: List[float] = []
     marks: List[str] = []
     for folder in folders:
-        found = results.read(folder)
+        found = holding.of_training(folder)
         if found.result is None or found.result["accuracy_pct"] is None:
             raise UserError(f"{folder} is not finished{f': {found.why}' if found.why else ''}")
         accuracies.append(found.result["accuracy_pct"])

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from PIL import Image as Picture
 
 from modprompt.data import splits
 from modprompt.data.images import Image
@@ -76,3 +77,13 @@ def test_a_split_that_could_not_be_read_again_is_not_written(tmp_path, names, wh
             (tmp_path / name).touch()
         write_split(Split(images, [], []), tmp_path / "split.json", tmp_path, names_repeat=True)
         assert len(read_split(tmp_path / "split.json", tmp_path, names_repeat=True).split.train) == 2
+
+
+def test_odd_images_of_imagenet_are_counted_once_by_their_names(tmp_path, monkeypatch):
+    trees.imagenet(tmp_path)
+    odd = next((tmp_path / "imagenet" / "images" / "val").rglob("*.JPEG"))
+    Picture.new("RGBA", (4, 4)).save(odd, format="PNG")
+    assert read("ImageNet", tmp_path, shots=1).split_facts["odd_images"] == "1 with transparency"
+    monkeypatch.setattr("modprompt.data.looked_at.look_at_all", None)  # nothing is opened again
+    monkeypatch.setattr("modprompt.data.looked_at._stamp", None)  # nor asked for
+    assert read("ImageNet", tmp_path, shots=1).split_facts["odd_images"] == "1 with transparency"
