@@ -29,6 +29,7 @@ class NewClasses:
         self.names, self.dataset_name = list(self.dataset.classnames), cfg.DATASET.NAME
         self._scorer = Scorer(self.dataset.test)
         self._told = False
+        self.class_bound = False  # whether what was learned of classes has had no say on these
 
     def accuracy_pct(self, trainer: Any) -> float | None:
         """Accuracy on the new classes of a trainer's prompts, in percent; None, after a line, of those of one class."""
@@ -39,6 +40,7 @@ class NewClasses:
             return None
         with generators.kept():
             model = trainer.model.with_classes(self.names, self.dataset_name, listed=True)
+            self.class_bound = bool(getattr(model, "class_bound", False))
             accuracy = self._scorer.accuracy_pct(trainer, model)
         print(f"* accuracy on {len(self.names)} new classes: {accuracy:.1f}%")
         return accuracy

@@ -230,4 +230,6 @@ class Rounds:
             **beside,
             **active_record(self.active, self.budget, self.of_choice, self.pool, self.done, self.cfg.TEST.NO_TEST),
         }
+        if self.new_classes is not None and self.new_classes.class_bound:
+            more["class_bound"] = True
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")

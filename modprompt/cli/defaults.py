@@ -124,7 +124,18 @@ def completed(command: Command, shots: int, active: bool) -> Settings:
         config = _take_config(command, clip)
         if takes_data:
             command.add_words(of_user(root).absolute().name, config)
+    _require_output_outside(command)
     return command.settings()
+
+
+def _require_output_outside(command: Command) -> None:
+    """Raise UserError if what a run leaves would lie in a folder whose folders are classes."""
+    output = command.value("OUTPUT_DIR")
+    if command.value("DATASET.NAME") != "ImageFolder" or not output:
+        return
+    root, place = (of_user(path).resolve() for path in (places.data_root(command.value("DATASET.ROOT")), output))
+    if root == place or root in place.parents:
+        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")
 
 
 def _take_data(command: Command, name: str) -> None:

@@ -5,6 +5,7 @@ training that a folder holds lies below it, in `tests/`. Version 0.2.0 put such 
 training's: it is read as that test. Nothing heavy is imported here.
 """
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -57,17 +58,18 @@ def read(folder: PathLike) -> Holding:
     names = (STATE, rounds.FOLDER)
     trained = any(os.path.exists(os.path.join(str(folder), name)) for name in names) or bool(model_folders(folder))
     said = str((result or {}).get("trainer") or "")
-    return Holding(said or (_trainer_of_config(folder) if trained or why else ""), trained, result, why)
+    return Holding(said or (of_config(folder, "TRAINER", "NAME") if trained or why else ""), trained, result, why)
 
 
-def _trainer_of_config(folder: PathLike) -> str:
+def of_config(folder: PathLike, *keys: str) -> str:
+    """A text among all settings of the run in a folder; empty if its file does not say it."""
     try:
         content = yaml_text.read(Path(folder) / CONFIG)
     except (OSError, Refused, UserError):
         return ""
-    node = content.get("TRAINER") if isinstance(content, dict) else None
-    name = node.get("NAME") if isinstance(node, dict) else None
-    return name if isinstance(name, str) else ""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, str) else ""
 
 
 def test_of(result: Optional[Mapping[str, Any]]) -> str:
@@ -107,15 +109,19 @@ def require_own(folder: str, trainer: str, trains: bool) -> str:
     return f"the training's result takes the place of that of a test of {tested} in {folder}" if tested else ""
 
 
-def place_of_test(folder: str, model_dir: str, epoch: Optional[int], dataset: str, classes: str) -> str:
+def place_of_test(
+    folder: str, model_dir: str, epoch: Optional[int], data: Mapping[str, str], settings: Mapping[str, str]
+) -> str:
     """Where a test goes: its own folder, or where that is its training's one in `tests/` there.
+
+    A place that has another test of that name, with other settings or of another root, stays what it is.
 
     Args:
         folder: the output folder that was asked for.
         model_dir: that of the run whose model is tested.
         epoch: of which epoch; None for the best or last.
-        dataset: whose images are tested.
-        classes: DATASET.SUBSAMPLE_CLASSES.
+        data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
+        settings: those that files and options gave.
 
     Raises:
         UserError: if the run has no such checkpoint.
@@ -123,8 +129,21 @@ def place_of_test(folder: str, model_dir: str, epoch: Optional[int], dataset: st
     if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
         return folder
     models = model_folders(model_dir)
-    checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch)) if models else "no_checkpoint"
-    return os.path.join(folder, TESTS, f"{checkpoint}_{_NO_NAME.sub('_', dataset)}_{classes}")
+    if not models:
+        raise UserError(f"--model-dir: there is no checkpoint in {model_dir}: train first")
+    checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
+    name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"
+    places = (os.path.join(folder, TESTS, name if n == 1 else f"{name}_{n}") for n in itertools.count(1))
+    return next(place for place in places if _may_have(place, data["ROOT"], settings))
+
+
+def _may_have(place: str, root: str, settings: Mapping[str, str]) -> bool:
+    """Whether a folder has no test yet, or one of these settings on the data of this root."""
+    found = results.read(place).result
+    if found is None:
+        return True
+    before = of_config(place, "DATASET", "ROOT")
+    return found.get("settings") == settings and os.path.realpath(before) == os.path.realpath(root)
 
 
 def weights_of(folder: PathLike, epoch: Optional[int] = None) -> Dict[str, str]:
@@ -180,9 +199,9 @@ def is_of(result: Mapping[str, Any], file: PathLike, epoch: Optional[int] = None
 def resumed_from(folder: str) -> str:
     """What a training begins from that goes on from a run's newest checkpoint, with a new optimiser: its SHA-256.
 
-    Empty without a folder, without checkpoints there, and where a state is, from which a training goes on as it was.
+    Empty without a folder, without checkpoints there, and where a state or rounds are, which go on as they were.
     """
-    if not folder or os.path.exists(os.path.join(folder, STATE)):
+    if not folder or any(os.path.exists(os.path.join(folder, name)) for name in (STATE, rounds.FOLDER)):
         return ""
     try:
         return " ".join(sha256_of(newest_checkpoint(str(model))) for model in model_folders(folder))

@@ -114,7 +114,7 @@ def finished_before(
     if _has_more_rounds(result, settings, found):
         print(f"{cfg.OUTPUT_DIR} is finished with fewer rounds (ACTIVE.ROUNDS): going on")
         return False
-    found += _other_kind(cfg, result, model_dir)
+    found += _other_kind(cfg, result, tests, model_dir)
     found = found or _differing_images(cfg, result, defaults)
     found = found or _differing_inputs(cfg, result, find, split_now)
     mine = "" if found else _fingerprint(cfg)
@@ -129,12 +129,14 @@ def finished_before(
     return True
 
 
-def _other_kind(cfg: Any, result: Mapping[str, Any], model_dir: str) -> List[str]:
+def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> List[str]:
     """That a result is a test's and no training's, or the other way, or of a training that began otherwise."""
     tested = holding.test_of(result)
-    if bool(tested) != bool(model_dir):
-        return [f"it is a test of {tested}" if tested else "it is a training, no test"]
-    return [] if model_dir else holding.differing_beginning(result, cfg.RESUME)
+    if tested and not tests:
+        return [f"it is a test of {tested}"]
+    if model_dir and not tested:
+        return ["it is a training, no test"]
+    return [] if tests else holding.differing_beginning(result, cfg.RESUME)
 
 
 def describe_model(model_dir: str, epoch: Optional[int]) -> str:

@@ -25,7 +25,7 @@ def settle(cfg: Any, given: bool, tested: str = "", epoch: Optional[int] = None)
         tested: the folder or file whose model is tested; empty if the run trains, or trains nothing.
         epoch: of which epoch, of a folder.
     """
-    if given or cfg.INPUT.READ_AS == FAMILY:
+    if given:
         return
     for place in [tested] if tested else [cfg.OUTPUT_DIR, cfg.RESUME]:
         said = _said_by(place, epoch) if place else None

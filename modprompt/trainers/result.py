@@ -16,7 +16,7 @@ from modprompt.methods.records import classes_record, method_record
 from modprompt.runs import folder as run_folder
 from modprompt.runs import holding
 from modprompt.runs.checkpoint_form import CHOICE
-from modprompt.runs.images import facts_of, mark_of, shots_of
+from modprompt.runs.images import facts_of, labels_of_choice, mark_of, shots_of
 from modprompt.runs.result import FILE_NAME, JOBS, VERSION
 from modprompt.runs.same import file_hash
 from modprompt.runs.settings import Settings, settings_hash
@@ -200,6 +200,7 @@ class ResultRecorder:
         given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test
+        choice = 0 if evaluated else labels_of_choice(dataset, cfg)
         content = {
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
@@ -214,6 +215,7 @@ class ResultRecorder:
             "tested_on": "val" if by_validation else "test",
             **facts_of(dataset, cfg),
             **_of_choice(self.trainer, model_dir),
+            **({"labels_of_choice": choice} if choice else {}),
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
             **_of_checkpoint(self.trainer, model_dir or cfg.OUTPUT_DIR, epoch),

@@ -6,7 +6,7 @@ How rounds of active learning go is not known here: who runs them hands that in.
 import functools
 import os
 import warnings
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
@@ -87,7 +87,7 @@ def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
         cfg.TEST.ONLY,
         find,
         lambda: split_of(build_dataset(cfg)),
-        mode.tested,
+        tested_by(cfg, mode),
         mode.load_epoch,
     )
 
@@ -95,6 +95,11 @@ def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
 def trains_nothing(cfg: CfgNode) -> bool:
     """Whether a configuration's trainer tests a CLIP as it is."""
     return issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), FrozenTrainer)
+
+
+def tested_by(cfg: CfgNode, mode: Mode) -> str:
+    """The folder of the run whose model is tested; none of a trainer that loads none, whatever --model-dir says."""
+    return "" if trains_nothing(cfg) else mode.tested
 
 
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
@@ -148,7 +153,7 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), not (mode.eval_only or trains_nothing(cfg)))
     if rounds is not None:
         rounds.check(cfg)
-    _settle_folder(cfg, mode)
+    _settle_folder(cfg, mode, settings.texts())
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode):
         return
@@ -158,12 +163,11 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         run_held(cfg, settings, mode, rounds)
 
 
-def _settle_folder(cfg: CfgNode, mode: Mode) -> None:
+def _settle_folder(cfg: CfgNode, mode: Mode, given: Mapping[str, str]) -> None:
     """Have a test of the training in the output folder go below it."""
-    tested = "" if trains_nothing(cfg) else mode.tested
-    place = holding.place_of_test(
-        cfg.OUTPUT_DIR, tested, mode.load_epoch, cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES
-    )
+    tested = tested_by(cfg, mode)
+    data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
+    place = holding.place_of_test(cfg.OUTPUT_DIR, tested, mode.load_epoch, data, given)
     if place != cfg.OUTPUT_DIR:
         print(f"note: {cfg.OUTPUT_DIR} holds the training that is tested: the test goes to {place}")
         cfg.defrost()
@@ -203,8 +207,9 @@ def _set_up(cfg: CfgNode) -> None:
 
 def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
     require_none(cfg.OUTPUT_DIR)
-    if mode.tested:
-        require_trained_on_base(cfg, mode.tested)
+    tested = tested_by(cfg, mode)
+    if tested:
+        require_trained_on_base(cfg, tested)
     trainer = build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
     recorder = ResultRecorder(trainer)
     if mode.eval_only:
@@ -213,7 +218,7 @@ def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
         trainer.test()
     elif not mode.no_train:
         trainer.train()
-    evaluated = describe_model(mode.tested, mode.load_epoch)
-    path = recorder.write(cfg, evaluated, settings, mode.tested, epoch=mode.load_epoch)
+    evaluated = describe_model(tested, mode.load_epoch)
+    path = recorder.write(cfg, evaluated, settings, tested, epoch=mode.load_epoch)
     if path:
         print(f"Result: {path}")

@@ -19,6 +19,7 @@ from modprompt.storage.seal import check_seal, sealed
 from modprompt.storage.text import write_json
 
 VERSION = 1
+_CLIP = "MODEL.BACKBONE.PATH"
 _COUNTS: Form = rows(rows(whole(0), 2))  # correct and all images, for each seed
 _TRY: Form = table({"options": each(text()), "accuracy_pct": number(0, 100), "by_dataset": each(_COUNTS)})
 _FORM: Form = table(
@@ -34,7 +35,7 @@ _FORM: Form = table(
                     "options": each(text()),
                     "tries": rows(_TRY),
                 },
-                {"first": text()},  # an earlier version did not say it
+                {"first": text(), "clip": text()},  # earlier versions did not say them
             )
         ),
     }
@@ -42,13 +43,19 @@ _FORM: Form = table(
 
 
 def identity(trainer: str, config: Path, options: Mapping[str, str]) -> dict[str, str]:
-    """What a choice is of: trainer, the config's name, and a hash of the settings that config and options give.
+    """What a choice is of: trainer, config's name, a hash of what config and options set, the name of a CLIP's file.
 
     Raises:
         UserError: if the config is no YAML.
     """
-    settings = settings_hash(given([read_settings(str(config)), options]))
-    return {"trainer": trainer, "config": config.stem, "settings": settings}
+    layers = [read_settings(str(config)), options]
+    file = next((str(layer[_CLIP]) for layer in reversed(layers) if layer.get(_CLIP)), "")
+    return {
+        "trainer": trainer,
+        "config": config.stem,
+        "settings": settings_hash(given(layers)),
+        "clip": Path(file).name,
+    }
 
 
 class Chosen(NamedTuple):
@@ -84,7 +91,7 @@ class Chosen(NamedTuple):
                     f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
                 )
         for key, value in identity(trainer, config, options).items():
-            if found[key] != value:
+            if found.get(key, value) != value:
                 self._refuse(f"{label}: the choice is of another method: its {key} {found[key]}, now {value}")
         return dict(found["options"])
 

@@ -119,13 +119,16 @@ def _chosen(reader: MethodReader, content: Mapping[str, Any]) -> chosen.Chosen |
 
 
 def _shared(reader: MethodReader, content: Mapping[str, Any], options: Mapping[str, str] | None) -> Shared:
+    found, last = _chosen(reader, content), reader.options(dict(options or {}), "command line", Path.cwd())
+    if found is not None and last:
+        print(f"note: {found.path.name} was chosen without the options {', '.join(last)} of this command")
     return Shared(
         seeds=reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0),
         options=reader.options(content.get("options"), "options"),
-        last=reader.options(dict(options or {}), "command line", Path.cwd()),
+        last=last,
         imports=reader.names(content["import"], "import") if "import" in content else (),
         grid=reader.grid(content.get("grid"), "grid"),
-        chosen=_chosen(reader, content),
+        chosen=found,
     )
 
 

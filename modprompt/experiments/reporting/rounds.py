@@ -117,10 +117,16 @@ def _few_shot(results: Results, line: Line, dataset: str) -> Series | None:
     accuracy = accuracies(shots)
     if np.isnan(accuracy).all():
         return None
-    labels = np.tile(np.array(list(map(float, shots))) * classes_of(results, dataset), (len(accuracy), 1))
+    of_choice = [[_of_choice(one) for one in results.outcomes(line, dataset, column).values()] for column in shots]
+    labels = np.array(list(map(float, shots))) * classes_of(results, dataset) + np.array(of_choice, dtype=float).T
     unknown = np.full_like(accuracy, np.nan)
     new = accuracies([new_of(column) for column in shots]) if new_of(shots[0]) in line.columns else unknown
     return Series(labels, accuracy, new, unknown, unknown)
+
+
+def _of_choice(outcome: Outcome) -> int:
+    """Labels of validation images that a run chose by, beside those of its shots."""
+    return int((outcome.result or {}).get("labels_of_choice") or 0)
 
 
 def rows_of_csv(results: Results) -> Iterator[list[str]]:
@@ -133,7 +139,7 @@ def rows_of_csv(results: Results) -> Iterator[list[str]]:
 
 
 def _rows(results: Results, line: Line, dataset: str, classes: float) -> Iterator[list[Any]]:
-    known = "" if np.isnan(classes) else int(classes)
+    known: Any = "" if np.isnan(classes) else int(classes)
     for seed, outcome in results.outcomes(line, dataset, RUN).items() if line.acquisition else ():
         for one in rounds_of(outcome):
             texts = ["" if one.get(key) is None else one[key] for key in _OF_ROUND]
@@ -143,7 +149,8 @@ def _rows(results: Results, line: Line, dataset: str, classes: float) -> Iterato
         for seed, outcome in results.outcomes(line, dataset, shots).items():
             if outcome.accuracy_pct is None:
                 continue
-            facts = {"labels": int(shots) * known if known else None, "accuracy_pct": outcome.accuracy_pct}
+            labels = None if known == "" else int(shots) * known + _of_choice(outcome)
+            facts = {"labels": labels, "accuracy_pct": outcome.accuracy_pct}
             facts["new_accuracy_pct"] = new[seed].accuracy_pct if seed in new else None
             texts = ["" if facts.get(key) is None else facts[key] for key in _OF_ROUND]
             yield [dataset, line.panel, FEW_SHOT, seed, number, known, *texts]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from modprompt.experiments.plan.base2new import ALONE
-from modprompt.experiments.plan.experiment import BASE2NEW, Experiment
+from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, Experiment
 from modprompt.experiments.reporting.results import Results
 
-_OTHER_CLASSES = (BASE2NEW, "cross_dataset")  # protocols that test classes of which no training image was seen
+_OTHER_CLASSES = (BASE2NEW, "cross_dataset", ACTIVE)  # protocols that test classes of which no training image was seen
 
 
 def notes(experiment: Experiment, results: Results) -> list[str]:

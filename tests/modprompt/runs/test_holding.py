@@ -72,15 +72,31 @@ def test_a_tests_result_in_the_place_of_a_trainings_is_none_of_it(tmp_path):
     assert holding.of_training(tmp_path).result["trainer"] == "MPL"
 
 
+def place(folder, model_dir, epoch=None, name="Digits", classes="new", root="data", **settings):
+    data = {"NAME": name, "SUBSAMPLE_CLASSES": classes, "ROOT": root}
+    return holding.place_of_test(folder, model_dir, epoch, data, settings)
+
+
 def test_a_test_of_the_training_in_a_folder_lies_below_it(tmp_path):
     here = str(checkpoint(checkpoint(tmp_path), name="model.pth.tar-2"))
-    assert holding.place_of_test(here, here, None, "Digits", "new") == f"{here}/tests/model.pth.tar-2_Digits_new"
-    assert holding.place_of_test(here, f"{here}/.", 1, "a b/c", "all") == f"{here}/tests/model.pth.tar-1_a_b_c_all"
-    assert holding.place_of_test(f"{here}/other", here, None, "Digits", "new") == f"{here}/other"
+    assert place(here, here) == f"{here}/tests/model.pth.tar-2_Digits_new"
+    assert place(here, f"{here}/.", 1, "a b/c", "all") == f"{here}/tests/model.pth.tar-1_a_b_c_all"
+    assert place(f"{here}/other", here) == f"{here}/other"
     (tmp_path / "tests" / "model.pth.tar-2_Digits_new").mkdir(parents=True)
     assert holding.weights_of(here)["name"] == "prompt_learner/model.pth.tar-2"  # tests are no model's folder
     with pytest.raises(UserError, match="no model.pth.tar-7"):
-        holding.place_of_test(here, here, 7, "Digits", "new")
+        place(here, here, 7)
+    with pytest.raises(UserError, match="--model-dir: there is no checkpoint in .*gone: train first"):
+        place(f"{here}/gone", f"{here}/gone")
+
+
+def test_another_test_of_that_name_has_another_place(tmp_path):
+    here = str(checkpoint(tmp_path))
+    first = tmp_path / "tests" / "model.pth.tar-1_Digits_new"
+    put(first, settings={"A": "1"})
+    (first / "config.yaml").write_text("DATASET: {ROOT: data}\n")
+    assert place(here, here, A="1") == str(first)
+    assert place(here, here, A="2") == place(here, here, root="other", A="1") == f"{first}_2"
 
 
 def test_whether_a_test_is_of_the_weights_that_are_there(tmp_path):
