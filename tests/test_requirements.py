@@ -83,7 +83,7 @@ def imported(folder):
 def test_whatever_the_package_imports_is_required():
     needed = imported(ROOT / "modprompt")
     assert {"torch", "clip-anytorch", "pyyaml", "scikit-learn"} <= needed & names(PROJECT["dependencies"])
-    extras = ("data", "experiments", "export", "hub", "show")
+    extras = ("data", "experiments", "export", "hub", "show", "tensorboard")
     assert needed <= names(PROJECT["dependencies"]).union(*(names(EXTRAS[one]) for one in extras))
 
 
@@ -94,7 +94,7 @@ def test_methods_and_their_runs_need_no_extra():
         for path in (ROOT / "modprompt").iterdir()
         if path.is_dir() and path.name not in ("data", "experiments", "storage", "use")
     ]
-    late = names(EXTRAS["hub"])  # clips/hub.py's, where something must be downloaded
+    late = names(EXTRAS["hub"]) | names(EXTRAS["tensorboard"])  # to download something, to write for TensorBoard
     assert {one for room in rooms for one in imported(room)} <= names(PROJECT["dependencies"]) | late
     of_use = names(EXTRAS["export"]) | names(EXTRAS["show"])  # of commands of their own, which say so
     assert imported(ROOT / "modprompt" / "use") <= names(PROJECT["dependencies"]) | late | of_use

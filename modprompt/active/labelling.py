@@ -7,9 +7,9 @@ there.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
-from modprompt.active import picks_file, sheet
+from modprompt.active import picks_file, record, sheet
 from modprompt.active.pool import Pool
 from modprompt.active.record import Picked, Round
 from modprompt.data.class_names import distinct
@@ -23,6 +23,52 @@ from modprompt.storage.text import write_json
 def file_of(folder: Path, number: int) -> Path:
     """The file of a round's picks."""
     return folder / f"{round_name(number)}.csv"
+
+
+def rows_of(one: Round, names: Sequence[str]) -> list[picks_file.Row]:
+    """The lines of a round's file, with no labels but those that are free.
+
+    Args:
+        one: the round.
+        names: class names by label, each once.
+    """
+
+    def named(label: int | None) -> str:
+        return "" if label is None else names[label]
+
+    return [
+        picks_file.Row(
+            rank, pick.file, named(pick.predicted), pick.probability, pick.score, pick.reason, named(pick.free)
+        )
+        for rank, pick in enumerate(one.picks, start=1)
+    ]
+
+
+def differing(output_dir: str | Path, result: Mapping[str, Any]) -> list[str]:
+    """Which rounds of a finished run have other labels in their file than it was trained with, or no record any more.
+
+    Args:
+        output_dir: of the run.
+        result: what it has left; one without rounds differs in nothing.
+    """
+    active, classes = result.get("active"), result.get("class_names")
+    rounds = active.get("rounds") if isinstance(active, Mapping) else None
+    names = classes.get("names") if isinstance(classes, Mapping) else None
+    if not rounds or not names:
+        return []
+    folder, found = record.folder_of(str(output_dir)), []
+    for number in range(len(rounds)):
+        try:
+            one = record.read(folder, number, len(names))
+            if one is None:
+                found.append(f"round {number} has no record any more")
+            elif picks_file.read_labels(file_of(folder, number), rows_of(one, distinct(names)), names) != [
+                pick.label for pick in one.picks
+            ]:
+                found.append(f"labels of round {number} were changed")
+        except UserError as error:
+            found.append(str(error))
+    return found
 
 
 class Labelling:
@@ -68,19 +114,7 @@ class Labelling:
         return "" if label is None else self._names[label]
 
     def _rows(self, one: Round) -> list[picks_file.Row]:
-        """The lines of a round's file, with no labels but those that are free."""
-        return [
-            picks_file.Row(
-                rank,
-                pick.file,
-                self._named(pick.predicted),
-                pick.probability,
-                pick.score,
-                pick.reason,
-                self._named(pick.free),
-            )
-            for rank, pick in enumerate(one.picks, start=1)
-        ]
+        return rows_of(one, self._names)
 
     def _write_sheet(self, one: Round, labels: Sequence[int | None]) -> None:
         """The page that shows a round's images; it asks for labels as long as one is missing."""

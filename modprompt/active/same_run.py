@@ -60,8 +60,8 @@ def require_whole(there: Sequence[int], folder: Path) -> None:
 
 def require_own_folder(output_dir: str) -> None:
     """Raise UserError if a folder without rounds holds a run of another kind."""
-    there = known(record.folder_of(output_dir))
-    if not there and (results.read(output_dir).result or training_state.exists(output_dir)):
+    there, found = known(record.folder_of(output_dir)), results.read(output_dir).result or {}
+    if not there and ((found and not found.get("active")) or training_state.exists(output_dir)):
         raise UserError(f"{output_dir} holds a run without rounds: give another --output-dir, or delete it")
 
 

@@ -23,12 +23,16 @@ Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
 
 def _run(args: argparse.Namespace, check: Check) -> None:
-    from modprompt.active import rounds
+    from modprompt.active import labelling, rounds
     from modprompt.trainers import run
 
     import_modules(args.imports)
     mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-    run.run(settings_of(args, active=check is not None), mode, run.Rounds(check or rounds.settings_of, rounds.run))
+    run.run(
+        settings_of(args, active=check is not None),
+        mode,
+        run.Rounds(check or rounds.settings_of, rounds.run, labelling.differing),
+    )
 
 
 def import_all() -> None:

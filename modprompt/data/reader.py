@@ -201,16 +201,17 @@ class FamilyDataset(DatasetBase):
         return split
 
     @classmethod
-    def split_hash_now(cls, root: Path) -> str:
-        """The hash of the split that folders under a root make; empty for a split that is kept in a file.
+    def split_hash_now(cls, root: Path) -> str | None:
+        """The hash of the split that folders under a root make. Nothing is written.
 
-        Nothing is written.
+        Returns:
+            None for a data set whose split is always kept in a file; empty for folders that would be split into one.
 
         Raises:
             UserError: if the images are missing, or their folders do not fit.
         """
         if isinstance(cls.split_file, str) and cls.split_file:
-            return ""
+            return None
         reader = cls.__new__(cls)
         reader.folder = reader.find(root)
         reader.image_dir = reader.folder / reader.image_folder

@@ -151,7 +151,7 @@ class ResultRecorder:
         self.trainer = trainer
         self.results: Optional[Dict[str, Any]] = None
         self.started = time.time()
-        self.began_from = holding.resumed_from(trainer.cfg.RESUME)
+        self.began_from = holding.resumed_from(getattr(trainer.cfg, "RESUME", ""))
         self.answers = Answers(trainer.evaluator)
         evaluate = trainer.evaluator.evaluate
 

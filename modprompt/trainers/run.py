@@ -6,7 +6,7 @@ How rounds of active learning go is not known here: who runs them hands that in.
 import functools
 import os
 import warnings
-from typing import Any, Callable, Mapping, NamedTuple, Optional
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional
 
 import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
@@ -41,10 +41,12 @@ class Rounds(NamedTuple):
     Attributes:
         check: raises UserError, before any work, if a configuration's ACTIVE does not fit.
         run: runs those of a run that is set up, and leaves its result.json.
+        differing: which rounds of a finished run, by its folder and result, have other labels now.
     """
 
     check: Callable[[CfgNode], Any]
     run: Callable[[CfgNode, Settings], None]
+    differing: Callable[[str, Mapping[str, Any]], List[str]] = lambda folder, result: []
 
 
 class Mode(NamedTuple):
@@ -76,8 +78,12 @@ def split_of(dataset: Any) -> str:
     return split
 
 
-def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
+def is_finished(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/once.py."""
+    changed = rounds.differing(cfg.OUTPUT_DIR, results.read(cfg.OUTPUT_DIR).result or {}) if rounds else []
+    if changed:
+        print(f"{cfg.OUTPUT_DIR}: {'; '.join(changed)}: running again")
+        return False
     if cfg.SEARCH.RUNS and not cfg.TEST.ONLY and schedule_file.fault(cfg.OUTPUT_DIR):
         return False  # what a search is run for is not there: it is tested, and written, again
     find = functools.partial(find_recorded, of_user(cfg.DATASET.ROOT).absolute())
@@ -155,10 +161,10 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         rounds.check(cfg)
     _settle_folder(cfg, mode, settings.texts())
     before = _changed_ns(cfg.OUTPUT_DIR)
-    if mode.once and is_finished(cfg, settings, mode):
+    if mode.once and is_finished(cfg, settings, mode, rounds):
         return
     with run_folder.hold(cfg.OUTPUT_DIR):
-        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode):
+        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
             return  # by one that had the folder until now
         run_held(cfg, settings, mode, rounds)
 

@@ -177,6 +177,10 @@ class Inputs:
             found += same.differing_clip(recorded, digest)
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
+        if result.get("active"):
+            from modprompt.active import labelling  # late: it brings PyTorch
+
+            found += labelling.differing(self.out / job.folder, result)
         return found + contents.differing(result, effective(job, front_of(job, self.out)))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:

@@ -56,9 +56,10 @@ def split_hash_now(dataset: str, data: Path) -> str | None:
     """The hash of the split that a data set's folders make; empty if they make none, None where nobody can tell."""
     read: Any = getattr(_reader_of(dataset), "split_hash_now", None)
     try:
-        return None if read is None else str(read(data))
+        found: str | None = None if read is None else read(data)
     except UserError:
         return None
+    return found
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:

@@ -25,6 +25,7 @@ _OTHER_KEYS = (
     "shots",
 )
 _FEW_SHOT = "few_shot"  # whose columns are shots
+_SOURCE = "imagenet"  # what all published figures across data sets were trained on
 
 
 class Published(NamedTuple):
@@ -84,7 +85,7 @@ def rows(experiment: Experiment, dataset: str) -> list[Published]:
     """
     if experiment.protocol != _FEW_SHOT and list(experiment.shots) != [known()["shots"]]:
         return []
-    if dataset == AVERAGE and not _is_over_all(experiment):
+    if (dataset == AVERAGE and not _is_over_all(experiment)) or experiment.source not in ("", _SOURCE):
         return []
     place = (experiment.protocol, dataset)
     return [_of_row(row) for row in known()["rows"] if (row["protocol"], row["dataset"]) == place]
@@ -96,7 +97,7 @@ def _is_over_all(experiment: Experiment) -> bool:
 
 def note_of(experiment: Experiment) -> str:
     """What is known of published figures that stand in no cell; for the paper's own data sets and methods alone."""
-    if experiment.grids or not _is_over_all(experiment):
+    if experiment.grids or not _is_over_all(experiment) or experiment.source not in ("", _SOURCE):
         return ""
     note: str = known()["notes"].get(experiment.protocol, "")
     return note

@@ -174,8 +174,9 @@ def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen
     assert "held out" not in capsys.readouterr().out
     assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == "held out"
     test[test.index("--trainer") + 1] = "ZeroshotCLIP"
+    test[test.index("--output-dir") + 1] = str(tmp_path / "plain")
     assert train.main(test) == 0
-    assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == ""
+    assert json.loads((tmp_path / "plain" / "result.json").read_text())["selected_on"] == ""
 
 
 @pytest.mark.filterwarnings("always:.*by an earlier rule:UserWarning")

@@ -116,24 +116,25 @@ def test_other_phrases_make_results_stale(experiment, tmp_path):
 
 def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):
     """One's own images in train/ and test/ have no split file, and may have no few-shot list."""
+    root = tmp_path / "photos"
     for path in ("train/zero/a.png", "train/one/b.png", "test/zero/c.png", "test/one/d.png"):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / path)
-    job, made = jobs[0]._replace(dataset="image_folder"), ImageFolder.split_hash_now(tmp_path)
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(root / path)
+    job, made = jobs[0]._replace(dataset="image_folder"), ImageFolder.split_hash_now(root)
     result = {"backbone_hash": "2:x", "files": {}, "split": {"hash": made}}
-    assert Inputs(tmp_path, tmp_path).changes(job, result) == []
-    assert "split" not in Inputs(tmp_path, tmp_path).not_compared(job, result)
-    (tmp_path / "test/one/d.png").rename(tmp_path / "test/one/e.png")
+    assert Inputs(tmp_path, root).changes(job, result) == []
+    assert "split" not in Inputs(tmp_path, root).not_compared(job, result)
+    (root / "test/one/d.png").rename(root / "test/one/e.png")
     others = ["the images, which have no split file, are others now"]
-    assert Inputs(tmp_path, tmp_path).changes(job, result) == others
+    assert Inputs(tmp_path, root).changes(job, result) == others
     result["files"] = {"split_fewshot/shot_4-seed_1.json": "a"}
     assert (
-        Inputs(tmp_path, tmp_path).changes(job, result)
+        Inputs(tmp_path, root).changes(job, result)
         == [f"{one} is not there any more" for one in result["files"]] + others
     )
-    shutil.rmtree(tmp_path / "train")  # they would be split by chance now
-    assert Inputs(tmp_path, tmp_path).changes(job, result)[1:] == others
-    assert not (tmp_path / "split_ImageFolder.json").exists()
+    shutil.rmtree(root / "train")  # they would be split by chance now
+    assert Inputs(tmp_path, root).changes(job, result)[1:] == others
+    assert not (root / "split_ImageFolder.json").exists()
     gone = Inputs(tmp_path, tmp_path / "gone")
     assert gone.changes(job, result) == []
     assert "split and few-shot list" in gone.not_compared(job, result)

@@ -35,9 +35,10 @@ def evaluate(command, tmp_path, monkeypatch):
         count.clear()
         kept = ["TEST.FEATURE_CACHE", tmp_path / "features"] if cache else []
         words = command(method, *kept, *more)
-        words[words.index("--output-dir") + 1] = str(tmp_path / "tested")
+        tested = tmp_path / "tested" / row
+        words[words.index("--output-dir") + 1] = str(tested)
         assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
-        return json.loads((tmp_path / "tested" / "result.json").read_text())["accuracy_pct"], sum(count)
+        return json.loads((tested / "result.json").read_text())["accuracy_pct"], sum(count)
 
     return run
 

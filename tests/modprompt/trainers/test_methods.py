@@ -221,7 +221,9 @@ def test_checkpoint_of_another_method_is_refused(command, tmp_path, capsys):
     source = command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)
     source[source.index("--output-dir") + 1] = str(tmp_path / "src")
     assert train.main(source) == 0
-    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "src"), *command(METHODS["ivlp"])]) == 0
+    test = command(METHODS["ivlp"])
+    test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "src"), *test]) == 0
 
 
 def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, capsys):

@@ -434,10 +434,12 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
-def test_settings_of_a_search_that_is_none_are_told(command, capsys):
+def test_settings_of_a_search_that_is_none_are_told(command, tmp_path, capsys):
     assert train.main([*command(METHODS["mpl"], "SEARCH.ALPHA_LR", 0.02, "OPTIM.MAX_EPOCH", 1)]) == 0
     assert "SEARCH.ALPHA_LR is not used: SEARCH.ON is False" in capsys.readouterr().err
-    assert train.main(["--no-train", *command("DPLSearch", *SEARCH, "SEARCH.ADD", 3)]) == 0
+    other = command("DPLSearch", *SEARCH, "SEARCH.ADD", 3)
+    other[other.index("--output-dir") + 1] = str(tmp_path / "other")
+    assert train.main(["--no-train", *other]) == 0
     assert "SEARCH.ADD is not used: DPLSearch reads TRAINER.DPLSEARCH" in capsys.readouterr().err
 
 
