@@ -130,3 +130,20 @@ def test_a_training_that_went_on_from_another_ones_end_is_another(words, trained
     assert result(whole)["began_from"] == ""
     line = refusal(capsys, *words("--once", "--resume", trained, folder=whole, options=longer))
     assert f"it did not go on from the checkpoint in {trained}" in line
+
+
+def test_a_clip_as_it_is_is_no_test_of_a_model(trained, words, tmp_path, capsys):
+    test = words("--once", "--eval-only", "--model-dir", trained, trainer="ZeroshotCLIP", folder=tmp_path / "plain")
+    assert train.main(test) == 0
+    assert result(tmp_path / "plain")["evaluated"] == ""
+    assert "checkpoint" not in result(tmp_path / "plain")
+    assert train.main(test) == 0
+    assert "Finished before: " in capsys.readouterr().out
+
+
+def test_a_test_reads_images_as_its_training_was_asked_to(words, tmp_path, capsys):
+    people = ["INPUT.READ_AS", "people"]
+    assert train.main(words(options=people)) == 0
+    assert train.main(words("--eval-only", "--model-dir", tmp_path / "out", folder=tmp_path / "test")) == 0
+    assert result(tmp_path / "test")["input"]["INPUT.READ_AS"] == "people"
+    assert "(INPUT.READ_AS people), and not as a new run reads them" in capsys.readouterr().out

@@ -47,6 +47,7 @@ def active_record(
     rounds = [
         {
             **{key: value for key, value in (one.facts or {}).items() if key not in _KEPT_ASIDE},
+            "labels": (one.facts or {})["labels"] + of_choice,  # records count those that were asked for
             "picks_hash": picks_hash(one),
         }
         for one in done

@@ -206,7 +206,7 @@ class Rounds:
             "picked": len(one.picks),
             "free": free,
             "asked": asked,
-            "labels": asked + (before["labels"] if before else self.of_choice),
+            "labels": asked + (before["labels"] if before else 0),
             "images": len(self.pool.labels),
             "accuracy_pct": float(results["accuracy"]) if self.has_test else None,
             "new_accuracy_pct": new,

@@ -103,13 +103,18 @@ def _cell(text: str) -> str:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from modprompt.use.predicting import find_images, predict
+    from modprompt.storage.image_rules import FAMILY
+    from modprompt.use.predicting import find_images, odd_ones, predict
 
     images, left_out = find_images(args.images)
     trained = _open(args)
     names = distinct(trained.model.classes.names)
     if left_out:
         _say(f"{len(left_out)} files in these folders are no images by their names, e.g. {one_line(str(left_out[0]))}")
+    odd = odd_ones(images)
+    if odd:
+        how = {FAMILY: "as the family reads"}.get(trained.read_as, "as people see them")
+        _say(f"{', '.join(f'{n} images {what}' for what, n in odd.items())}: read {how}, as the model's training was")
     rows: list[list[str]] = []
     skipped = 0
     with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:

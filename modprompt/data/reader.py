@@ -83,6 +83,7 @@ class FamilyDataset(DatasetBase):
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written at first use
+    validates = True  # whether it may have validation images of its own
     looks_by_name = False  # whether images that were looked at are known by name alone
     pools_hash = ""  # of the lists that few-shot lists are drawn from, where a reader knows it
 

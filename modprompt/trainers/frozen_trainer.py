@@ -20,6 +20,8 @@ class FrozenTrainer(CLIPTrainer):
 
     def build_model(self) -> None:
         """CLIP as PREC fp16 has it, half on CUDA and single on a CPU, and the prompts of all classes."""
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            print(f"note: {self.cfg.TRAINER.NAME} tests CLIP as it is: MODEL.INIT_WEIGHTS is not read")
         self.clip_model = clip_model = self.load_clip().to(self.device)
         if precision.resolve("fp16", self.device).half_weights:
             cast_products(clip_model, torch.float16)

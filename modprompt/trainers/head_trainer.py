@@ -89,8 +89,11 @@ class HeadTrainer(HeadChoice, PromptTrainer):
 
     def _resume_state(self, directory: str) -> int:
         own = self.method.passes()
-        self._build(bank_file.read(directory, self.resume_settings()) if own else bank_file.Views([], []))
-        return super()._resume_state(directory)
+        views = bank_file.read(directory, self.resume_settings()) if own else bank_file.Views([], [])
+        self._build(views, keeps=False)
+        epoch = super()._resume_state(directory)
+        self._keep(views)  # once the state was found to be of this run
+        return epoch
 
     def _resume_model(self, directory: str) -> int:
         if directory != self.cfg.OUTPUT_DIR:
@@ -104,7 +107,11 @@ class HeadTrainer(HeadChoice, PromptTrainer):
         self._make_rates()
         super().pass_epochs(name, epochs * (len(self.train_loader_x) if self.each_step else 1))
 
-    def _build(self, views: bank_file.Views) -> None:
+    def _keep(self, views: bank_file.Views) -> None:
+        if self.cfg.OUTPUT_DIR:
+            bank_file.write(self.cfg.OUTPUT_DIR, self.resume_settings(), views)
+
+    def _build(self, views: bank_file.Views, keeps: bool = True) -> None:
         """Build the head from features of the training images, and what trains it."""
         bank = self.model.bank(views.features, views.labels)
         self.head.build(bank, self.model.scale())
@@ -116,8 +123,8 @@ class HeadTrainer(HeadChoice, PromptTrainer):
         if self.cfg.MODEL.INIT_WEIGHTS:
             self.load_initial(self.head)
         self._make_rates()
-        if self.cfg.OUTPUT_DIR:
-            bank_file.write(self.cfg.OUTPUT_DIR, self.resume_settings(), views)
+        if keeps:
+            self._keep(views)
 
     def _make_rates(self) -> None:
         if not self.head.trains:

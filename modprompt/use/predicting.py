@@ -1,9 +1,11 @@
 """Images of any folder, told apart by a trained model: found, decoded while the model works, a batch at a time."""
 
 import os
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -11,9 +13,9 @@ from torch import Tensor
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
-from modprompt.storage.image_files import SUFFIXES, is_image_name, most_megapixels, read_rgb
-from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.opening import PathLike
+from modprompt.storage.image_files import SUFFIXES, is_image_name, most_megapixels, opened, read_rgb
+from modprompt.storage.image_rules import FAMILY, oddities
+from modprompt.storage.opening import PathLike, Refused
 from modprompt.storage.paths import of_user
 
 _READERS = 8  # images that are decoded at a time
@@ -59,6 +61,21 @@ def find_images(paths: Sequence[PathLike]) -> Found:
     if not images:
         raise UserError(f"there is no image in {', '.join(map(str, paths))}: they are known by {' '.join(SUFFIXES)}")
     return Found(list(dict.fromkeys(images)), left_out)
+
+
+def odd_ones(images: Sequence[Path]) -> Dict[str, int]:
+    """How many images are read one way by the family and another as people see them, by what is odd of them."""
+
+    def look(path: Path) -> List[str]:
+        try:
+            with opened(path) as image:
+                return oddities(image)
+        except (OSError, UserError, Refused):  # what cannot be read is told with its prediction
+            return []
+
+    with ThreadPoolExecutor(_READERS) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        return dict(sorted(Counter(odd for found in pool.map(look, images) for odd in found).items()))
 
 
 def _below(folder: Path) -> List[Path]:

@@ -34,6 +34,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/engine/memory.py:_available": _OF_SYSTEM,
     "modprompt/engine/memory.py:_number": _OF_SYSTEM,
     "modprompt/experiments/reporting/attention_pictures.py:_pictures": _IMAGES,
+    **dict.fromkeys(("modprompt/use/predicting.py:odd_ones", "modprompt/use/predicting.py:look"), _IMAGES),
     "modprompt/trainers/kept_features.py:_read": "arrays that are known by the SHA-256 in their test's result.json",
     "modprompt/experiments/reporting/mistakes.py:_picture": _IMAGES,
     "modprompt/experiments/reporting/page.py:_figure": "embeds a figure that it has just drawn",

@@ -12,6 +12,7 @@ from modprompt.checks import check_name
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
+from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
@@ -45,6 +46,9 @@ def _check_one(settings: Settings, job: Job) -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # each run says it of itself
         cfg = config.build(settings, job.tests)
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), not job.tests)
+    validates = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "validates", True)
+    if job.tests and cfg.TEST.SPLIT == "val" and not (validates or cfg.DATASET.VAL_FROM_TEST):
+        raise UserError(f"{cfg.DATASET.NAME} has no validation images to measure on, which protocol validation needs")
     if job.searches and not cfg.SEARCH.RUNS:
         raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
     if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:
@@ -121,12 +125,12 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     import modprompt.trainers.all  # noqa: F401
 
     import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
-    seen: set[tuple[str, str, bool]] = set()
+    seen: set[tuple[str, str, bool, bool]] = set()
     found: dict[str, dict[str, None]] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for job in jobs:
-            kind = (job.method.label, job.dataset, job.searches)
+            kind = (job.method.label, job.dataset, job.searches, job.column == VALIDATION)  # which others need not have
             if kind in seen:
                 continue
             seen.add(kind)

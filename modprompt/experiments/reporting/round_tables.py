@@ -28,8 +28,9 @@ UNRANKED = ("labels", "classes", "balance")
 ABOUT = (
     "Rows: what chose the images that were labelled, +pcb balanced by PCB; few-shot: as many shots as labels a class. "
     "Columns, behind the last round: accuracy; area, under the curve of accuracy over labels (trapezoid, divided by "
-    "their range), of the base classes where there are new ones; labels, how many were asked for; classes with a "
-    "label; balance, the entropy of the labels over its largest value. All but labels are in percent."
+    "their range), of the base classes where there are new ones; labels, how many were asked for, with those of "
+    "validation images that chose; classes with a label; balance, the entropy of the labels over its largest value. "
+    "All but labels are in percent."
 )
 
 

@@ -13,6 +13,7 @@ from modprompt.experiments.plan.protocols import new_of
 from modprompt.experiments.plan.rounds import FEW_SHOT
 from modprompt.experiments.reporting.render import text_cell
 from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.runs.images import TEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +75,12 @@ def _active(outcome: Outcome) -> dict[str, Any]:
     return active if isinstance(active, dict) else {}
 
 
+def _labels_are_counted(outcome: Outcome) -> bool:
+    """Whether a run's labels are all: an earlier version left out those of validation images that anything chose by."""
+    chosen = (outcome.result or {}).get("selected_on") not in (None, "", TEST)
+    return not chosen or "labels_of_choice" in _active(outcome)
+
+
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
 
@@ -97,9 +104,11 @@ def series_of(results: Results, line: Line, dataset: str) -> Series | None:
     def numbers(key: str) -> Numbers:
         return np.array([[_number(one.get(key)) for one in of_seed] for of_seed in rounds])
 
+    labels = numbers("labels")
+    labels[[not _labels_are_counted(one) for one in outcomes]] = np.nan
     covered = 100 * numbers("classes_covered") / classes_of(results, dataset)
     balance = 100 * numbers("balance")
-    return Series(numbers("labels"), numbers("accuracy_pct"), numbers("new_accuracy_pct"), covered, balance)
+    return Series(labels, numbers("accuracy_pct"), numbers("new_accuracy_pct"), covered, balance)
 
 
 def shots_of(line: Line) -> list[str]:

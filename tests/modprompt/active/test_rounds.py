@@ -11,7 +11,7 @@ from dassl.data.datasets import build_dataset
 from dassl.engine import build_trainer
 
 import modprompt.trainers.run  # noqa: F401 - all trainers and readers
-from modprompt.active import rounds
+from modprompt.active import labelling, rounds
 from modprompt.cli import active, flags, train
 from modprompt.runs import folder, result
 from modprompt.trainers import config
@@ -326,3 +326,27 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "# train_x  2" in out
     assert "note: there are no test images; the one that is counted stands in, and nothing is tested" in out
+
+
+@pytest.mark.slow
+def test_a_label_that_is_changed_behind_a_finished_run_is_noticed(words, tmp_path, capsys):
+    given = words("ACTIVE.ROUNDS", 1)
+    assert train.main(given) == 0
+    assert train.main(["--once", *given]) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    path, out = tmp_path / "out" / "rounds" / "round_0.csv", tmp_path / "out"
+    found = result.read(out).result
+    assert labelling.differing(out, found) == []
+    rows = picks_of(out, 0)
+    other = next(row["label"] for row in rows if row["label"] != rows[0]["label"])
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows([{**rows[0], "label": other}, *rows[1:]])
+    assert labelling.differing(out, found) == ["labels of round 0 were changed"]
+    assert train.main(["--once", *given]) == 2
+    assert "move round_0.json and all of later rounds away" in capsys.readouterr().err
+    path.with_suffix(".json").rename(tmp_path / "round_0.json")
+    assert labelling.differing(out, found) == ["round 0 has no record any more"]
+    assert train.main(["--once", *given, "ACTIVE.ASK", "True"]) == 0  # with what somebody has filled in
+    assert result.read(out).result["active"]["rounds"][0]["picks_hash"] != found["active"]["rounds"][0]["picks_hash"]

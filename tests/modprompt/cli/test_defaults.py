@@ -186,3 +186,14 @@ def test_table_is_that_of_base_to_new():
     for trainer, name in rows:
         if "language_only" not in name:
             assert defaults.configs_by_clip(trainer)["ViT-B/16"] == name, trainer
+
+
+@pytest.mark.parametrize("output", ["out", None])
+def test_what_a_run_leaves_is_no_class_among_ones_images(digits, monkeypatch, output):
+    monkeypatch.chdir(digits)
+    words = ["--output-dir", output] if output else []
+    with pytest.raises(
+        UserError, match=r"--output-dir: .* would be a class among the images in .*digits_of_mine: give"
+    ):
+        read("--trainer", "MPL", "--root", ".", *words)
+    read("--trainer", "MPL", "--root", ".", "--output-dir", digits.parent / "elsewhere")

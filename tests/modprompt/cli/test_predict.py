@@ -122,3 +122,9 @@ def test_help_needs_no_torch_and_predicting_no_dassl(run, photos):
         )
         command = [sys.executable, "-c", text, unwanted, *words]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def test_images_that_are_read_in_two_ways_are_counted_and_the_way_is_said(run, photos, capsys):
+    Image.new("RGBA", (8, 8)).save(photos / "c.png")
+    _, err = said(capsys, 0, run, photos, "--device", "cpu")
+    assert err == ["note: 1 images with transparency: read as the family reads, as the model's training was"]

@@ -77,3 +77,9 @@ def test_training_on_what_has_test_images_alone_is_refused(folder, experiment):
     assert text != FILE
     with pytest.raises(UserError, match="method MPL: ImageNetA has test images alone"):
         check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
+
+
+def test_measuring_on_validation_images_that_there_are_not_is_refused(folder, experiment):
+    text = "protocol: validation\ndatasets: [imagenet]\nseeds: [1]\nmethods:\n  MPL: {trainer: MPL, config: glyph}\n"
+    with pytest.raises(UserError, match="method MPL: ImageNet has no validation images to measure on"):
+        check(protocols.jobs(experiment(text)), folder / "out", folder / "data")

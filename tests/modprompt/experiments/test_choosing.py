@@ -214,6 +214,11 @@ def taken(tries, tmp_path):
         ),
         ("MPL, config: glyph}", "IVLP, config: glyph}", "its trainer MPL, now IVLP"),
         ("MPL, config: glyph}", "MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}", "MPL: the choice is of another"),
+        (
+            "MPL, config: glyph}",
+            "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}",
+            "MPL: the choice is of another method: its clip , now other.pt",
+        ),
         ("chosen: tries.json", "chosen: other.json", "other.json"),
         ("chosen: tries.json", "chosen: [tries.json]", "chosen: the name of a file is expected"),
         ("chosen: tries.json", "chosen: takes.yaml", "holds no choice"),
@@ -241,6 +246,14 @@ def test_option_that_is_chosen_too_is_refused(taken, experiment):
     text = TAKES.replace("MPL, config: glyph}", "MPL, config: glyph, options: {OPTIM.LR: 3}}")
     with pytest.raises(UserError, match="MPL: OPTIM.LR is chosen here, and set to 3: leave that out"):
         experiment(text, "takes")
+
+
+def test_options_of_a_command_that_a_choice_did_not_know_are_named(taken, tmp_path, capsys):
+    (tmp_path / "takes.yaml").write_text(TAKES)
+    spec.read_plan(tmp_path / "takes.yaml", options={"OPTIM.MAX_EPOCH": "3"})
+    assert (
+        capsys.readouterr().out == "note: tries.json was chosen without the options OPTIM.MAX_EPOCH of this command\n"
+    )
 
 
 def test_choice_sets_nothing_that_no_option_may(taken, experiment):

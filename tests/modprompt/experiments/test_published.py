@@ -30,3 +30,10 @@ def test_what_is_not_stated_is_said_so():
     experiment = spec.read(spec.FILES / "base2new.yaml")
     (prograd,) = [one for one in published.rows(experiment, "average") if one.method == "ProGrad"]
     assert "; backbone and shots not stated there, setting: not stated there" in prograd.source
+
+
+def test_figures_of_imagenet_are_those_of_no_other_source():
+    experiment = spec.read(spec.FILES / "cross_dataset.yaml")
+    assert published.rows(experiment, "average")
+    assert published.rows(experiment._replace(source="caltech256"), "average") == []
+    assert published.note_of(experiment._replace(source="caltech256")) == ""
