@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_no_number_and_no_draw_is_another_for_it(row, command, tmp_path, monkeyp
     for name in ("init_writer", "write_scalar"):
         monkeypatch.setattr(PromptTrainer, name, lambda self, *words: None, raising=False)
     monkeypatch.setattr(left_behind, "of_test", lambda *words: {})
-    monkeypatch.setattr(trainer_result, "Answers", lambda evaluator: None)
+    monkeypatch.setattr(trainer_result, "Answers", lambda evaluator: SimpleNamespace(columns=0))
     assert train.main(to(words, tmp_path / "without")) == 0
     assert not (tmp_path / "without" / "steps.csv").exists()
     assert seen[:2] == seen[2:]
