@@ -125,6 +125,7 @@ HARMLESS = (  # what is more than is known here, and what a version may not have
     "has extra 'extra'",
     "extras.text_chunk is missing",
     "extras.training_s is missing",
+    "extras.began_from is missing",
     "extras is {'other': 1}",
     "extras.text_chunk is 7",
     "_step_count is missing",
