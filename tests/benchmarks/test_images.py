@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import images
 from benchmarks.images import Figures, Round
+from modprompt.programs import left_as_found
 
 
 def test_figures_are_medians_and_writing_is_what_the_first_takes_more():
@@ -29,6 +30,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.slow
+@left_as_found()
 def test_both_sides_give_one_result_whichever_begins(folder, capsys):
     for first in ("decoded", "kept"):
         found = images.one_round(folder, 0, first)
