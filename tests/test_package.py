@@ -207,9 +207,7 @@ def test_training_with_data_and_output_in_the_current_folder(modprompt, tmp_path
     must([modprompt, "train", "--trainer", "MPL", "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1], tmp_path)
     assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
     named = ["--config-file", "glyph", "--dataset-config-file", "configs/datasets/digits.yaml", "--no-train"]
-    said = must([modprompt, "train", "--trainer", "MPL", *named, "--output-dir", "output/named"], tmp_path)
-    assert "/modprompt/configs/trainers/MPL/glyph.yaml" in said
-    assert "/modprompt/configs/datasets/digits.yaml" in said
+    must([modprompt, "train", "--trainer", "MPL", *named, "--output-dir", "output/named"], tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"data", "output"}
 
 

@@ -158,7 +158,8 @@ def test_own_images_are_trained_on_and_get_their_split_files_alone(digits, tmp_p
         assert f"to {digits / file}\n" in out
     written = {path.relative_to(digits).as_posix() for path in digits.rglob("*") if path.is_file()}
     own = {name for name in written if not name.endswith(".png")}
-    assert own == {"split_ImageFolder.json", "split_fewshot/.lock", "split_fewshot/shot_1-seed_1.json"}
+    in_lists = (".lock", "checked_images.json", "shot_1-seed_1.json")
+    assert own == {"split_ImageFolder.json", *(f"split_fewshot/{name}" for name in in_lists)}
 
 
 def test_table_has_every_trainer_and_its_configs_are_there():

@@ -175,9 +175,13 @@ def test_checkpoint_of_the_reference_is_evaluated_on_other_classes(row, command,
             reference_checkpoint(path, state, method, clip_model, classes=37)
         words = command(method, "DATASET.SUBSAMPLE_CLASSES", "new")
         words[words.index("--output-dir") + 1] = str(tmp_path / f"new_{folder}")
-        assert train.main(["--eval-only", "--model-dir", str(tmp_path / folder), *words]) == 0
+        test = ["--eval-only", "--model-dir", str(tmp_path / folder), *words]
+        if "csc" in row and folder == "out":  # it says whose classes its contexts are
+            assert "were learned for other class names" in refusal(capsys, *test)
+            continue
+        assert train.main(test) == 0
         results.append(json.loads((tmp_path / f"new_{folder}" / "result.json").read_text())["accuracy_pct"])
-    assert results[0] == results[1]
+    assert len(set(results)) == 1
     told = "Dropped the class tokens of 37 classes" in capsys.readouterr().out
     assert told == (method.node != "VPT")
 
