@@ -203,11 +203,15 @@ def test_ten_lines_of_python(installed, tmp_path):
     assert "dog" in said
 
 
-def test_training_with_data_and_output_in_the_current_folder(modprompt, tmp_path):
+def test_training_with_data_and_output_in_the_current_folder(modprompt, installed, tmp_path):
     must([modprompt, "train", "--trainer", "MPL", "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1], tmp_path)
     assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
     named = ["--config-file", "glyph", "--dataset-config-file", "configs/datasets/digits.yaml", "--no-train"]
     must([modprompt, "train", "--trainer", "MPL", *named, "--output-dir", "output/named"], tmp_path)
+    found = "from modprompt.cli import config_files as f; print(f.of_method('glyph', 'MPL'), f.of_data('configs/datasets/digits.yaml'))"
+    said = must([installed, "-c", found], tmp_path)  # whole: a log cuts long lines
+    assert "/modprompt/configs/trainers/MPL/glyph.yaml" in said
+    assert "/modprompt/configs/datasets/digits.yaml" in said
     assert {path.name for path in tmp_path.iterdir()} == {"data", "output"}
 
 
