@@ -44,7 +44,8 @@ def _start_with(barrier: Barrier) -> None:
 def _read(name: str, root: str, shots: int) -> list:
     from tests.modprompt.data.test_readers import facts, read, sorted_listing
 
-    vars(sys.modules["modprompt.data.splits"]).update(listdir_nohidden=sorted_listing)
+    for module in ("splits", "images"):
+        vars(sys.modules[f"modprompt.data.{module}"]).update(listdir_nohidden=sorted_listing)
     _barrier.wait(60)
     dataset = read(name, root, shots, seed=1)
     return [facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)]
