@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen
 from modprompt.experiments.plan.experiment import VALIDATION, Experiment
 from modprompt.experiments.plan.method import Method
+from modprompt.experiments.reporting import comparable
 from modprompt.experiments.reporting.results import Outcome, Results
 from modprompt.runs.images import TEST
 from modprompt.version import __version__
@@ -49,6 +50,7 @@ def choose(experiment: Experiment, results: Results) -> dict[str, Any]:
     """
     families = _families(experiment)
     _require_all(experiment, results)
+    _require_alike(families, results)
     tries = {label: [_try(method, results) for method in methods] for label, methods in families.items()}
     return {
         "rule": RULE,
@@ -112,6 +114,20 @@ def _require_all(experiment: Experiment, results: Results) -> None:
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
         how = f"`modprompt experiment run {experiment.name}` goes on"
         raise UserError(f"{experiment.name}: {count} ({lacking[0]}), and nothing is chosen from a part: {how}")
+
+
+def _require_alike(families: Mapping[str, Sequence[Method]], results: Results) -> None:
+    """Raise UserError if what is compared are means of runs that there is no mean of."""
+    for label, methods in families.items():
+        labels = {method.label for method in methods}
+        runs = (
+            (dataset, f"{dataset} seed {seed}", outcome.result)
+            for line, dataset, _, seed, outcome in results.all()
+            if line.label in labels and outcome.result
+        )
+        why = comparable.in_words(comparable.parted(runs, results.odd))
+        if why:
+            raise UserError(f"{label}: {why}: nothing is chosen by it; move the older runs away and run them anew")
 
 
 def _counts(outcome: Outcome) -> list[int]:

@@ -5,7 +5,8 @@
     python -m modprompt experiment report /path/to/CoOp/output --protocol few_shot
 
 FILE is an experiment file, the name of one in configs/experiments, or an output folder of a CoOp-family codebase, whose
-log files are read (./digits is a folder, digits the experiment). Missing runs are listed and never averaged over.
+log files are read (./digits is a folder, digits the experiment). Missing runs are listed and never averaged over, nor
+are runs that differ in what a mean's must have in common.
 """
 
 from __future__ import annotations

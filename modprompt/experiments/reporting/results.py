@@ -10,6 +10,7 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import GROUPS, group_of
 from modprompt.experiments.plan.protocols import columns, columns_of, wanted
+from modprompt.experiments.reporting import comparable
 from modprompt.experiments.running import state
 from modprompt.runs import halves
 from modprompt.runs.images import mark_of
@@ -79,12 +80,14 @@ class Results:
         columns: the columns that runs fill.
         datasets: in order; the source of the cross protocols stands first.
 
-    `searches` has by family, data set and column of two-stage methods their trainings, and their searches' states.
+    `searches` has by family, data set and column of two-stage methods their trainings, and their searches' states;
+    `odd` the data sets with images that are not read alike by both rules.
     """
 
     def __init__(self, lines: Iterable[Line], columns: Sequence[str], datasets: Sequence[str]):
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
+        self.odd: set[str] = set()
         self.searches: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
 
     def in_groups(self) -> list[Line]:
@@ -100,6 +103,7 @@ class Results:
     def add(self, label: str, dataset: str, column: str, seed: int, outcome: Outcome) -> None:
         """Enter a run's outcome."""
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
+        self.odd |= {dataset} if comparable.has_odd_images(outcome.result) else set()
 
     def add_search(self, training: Job, search: tuple[Job, state.State]) -> None:
         """Enter how the search of a training stands; one that serves many trainings is entered once."""
@@ -120,13 +124,27 @@ class Results:
             return column in line.columns
         return not (column.isdigit() and (column == "0") == line.trains)
 
+    def parted(self, line: Line, datasets: Sequence[str]) -> comparable.Parted:
+        """In what a method's runs on some data sets differ that there is no mean of; empty if there is one."""
+        runs = (
+            (dataset, dataset if len(datasets) > 1 else f"{column} seed {seed}", outcome.result)
+            for dataset in datasets
+            for column in self.columns
+            if self.is_asked(line, column)
+            for seed, outcome in self.outcomes(line, dataset, column).items()
+            if outcome.result
+        )
+        return comparable.parted(runs, self.odd)
+
     def runs(self, line: Line, dataset: str, column: str) -> list[Outcome] | None:
-        """The runs that every mean, sum and picture of them is over: those of all seeds, or None if one is lacking."""
+        """The runs that every mean, sum and picture of them is over: those of all seeds, or None if there is no mean:
+        one is lacking, or they differ in what must be equal."""
         outcomes = list(self.outcomes(line, dataset, column).values())
-        return outcomes if outcomes and all(one.is_there for one in outcomes) else None
+        is_whole = outcomes and all(one.is_there for one in outcomes)
+        return outcomes if is_whole and not self.parted(line, [dataset]) else None
 
     def values(self, line: Line, dataset: str, column: str) -> list[float] | None:
-        """Accuracies in percent of all seeds, or None if one is lacking."""
+        """Accuracies in percent of all seeds, or None if there is no mean of them."""
         numbers = [outcome.accuracy_pct for outcome in self.runs(line, dataset, column) or ()]
         known = [number for number in numbers if number is not None]
         return known if known and len(known) == len(numbers) else None
@@ -144,7 +162,8 @@ class Results:
         places = [(dataset, column) for dataset in datasets for column in self.columns]
         found = [one.result for place in places for one in self.outcomes(line, *place).values() if one.result]
         marks = sorted({mark_of(result) for result in found} - {""})
-        return "; ".join([*texts, *marks, *([line.apart] if line.apart else [])])
+        mixed = comparable.in_words(self.parted(line, datasets), whole=False)
+        return "; ".join(filter(None, [*texts, *marks, line.apart, mixed]))
 
     def all(self) -> Iterator[tuple[Line, str, str, int, Outcome]]:
         """(line, data set, column, seed, outcome) of every run that there should be."""

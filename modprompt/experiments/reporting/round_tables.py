@@ -105,9 +105,12 @@ def sections(experiment: Experiment, results: Results) -> list[Section]:
         made.append(Section(dataset, dataset, columns, rows, images_of(results, dataset), UNRANKED, details))
     if len(results.datasets) > 1:
         title = f"average over {len(results.datasets)} data sets"
+        averages = [
+            {} if results.parted(line, results.datasets) else _average(by_line[line.label]) for line in results.lines
+        ]
         rows = tuple(
-            row_of(experiment, results, line, AVERAGE, _cells(_average(by_line[line.label]), columns))
-            for line in results.lines
+            row_of(experiment, results, line, AVERAGE, _cells(values, columns))
+            for line, values in zip(results.lines, averages)
         )
         made.append(Section(title, AVERAGE, columns, rows, "", UNRANKED))
     return made

@@ -93,7 +93,9 @@ def classes_of(results: Results, dataset: str) -> float:
 
 
 def series_of(results: Results, line: Line, dataset: str) -> Series | None:
-    """The numbers of a line; None for one without rounds, and while a seed has not finished."""
+    """The numbers of a line; None for one without rounds, while a seed has not finished, and if there is no mean."""
+    if results.parted(line, [dataset]):
+        return None
     if line.acquisition == FEW_SHOT:
         return _few_shot(results, line, dataset)
     outcomes = list(results.outcomes(line, dataset, RUN).values()) if line.acquisition else []

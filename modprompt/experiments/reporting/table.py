@@ -8,7 +8,7 @@ import numpy as np
 
 from modprompt.experiments.plan.base2new import ALONE, TOGETHER
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
-from modprompt.experiments.reporting import published
+from modprompt.experiments.reporting import comparable, published
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.runs.halves import harmonic_mean
 
@@ -202,6 +202,12 @@ def images_of(results: Results, dataset: str) -> str:
     return "; ".join([*texts, *(f"{what}: {', '.join(labels)}" for what, labels in sorted(said.items()))])
 
 
+def _average(results: Results, line: Line, datasets: Sequence[str], column: str) -> list[float] | None:
+    if results.parted(line, datasets):
+        return None
+    return average_over([results.values(line, dataset, column) for dataset in datasets])
+
+
 def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
     """A section for each data set, and one for the average over several."""
     halves = experiment.protocol == BASE2NEW
@@ -224,7 +230,7 @@ def _by_dataset(experiment: Experiment, results: Results) -> list[Section]:
     line_of = {line.label: line for line in results.lines}
 
     def average(line: Line, column: str) -> list[float] | None:
-        return average_over([results.values(line, dataset, column) for dataset in results.datasets])
+        return _average(results, line, results.datasets, column)
 
     def of_dataset(dataset: str) -> Section:
         made = section(dataset, dataset, lambda line, column: results.values(line, dataset, column))
@@ -242,7 +248,7 @@ def _of_all_datasets(experiment: Experiment, results: Results) -> list[Section]:
 
     def cells(line: Line) -> Iterable[Cell | None]:
         values = [results.values(line, dataset, "accuracy") for dataset in results.datasets]
-        return [*map(cell_of, values), cell_of(average_over(values[1:]))]
+        return [*map(cell_of, values), cell_of(_average(results, line, results.datasets[1:], "accuracy"))]
 
     rows = _rows(experiment, results, AVERAGE, columns, cells)
     known = {dataset: images_of(results, dataset) for dataset in results.datasets}
@@ -259,9 +265,21 @@ def sections(experiment: Experiment, results: Results) -> list[Section]:
 
 
 def lacking(results: Results) -> list[str]:
-    """Every run that has no result, grouped by reason, one line for each method, data set and reason."""
+    """Why there are means that are not there: every run that has no result, grouped by reason, one line for each
+    method, data set and reason; and where runs differ in what must be equal, each method."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for line, dataset, column, seed, outcome in results.all():
         if not outcome.is_there:
             grouped.setdefault((line.label, dataset, outcome.reason), []).append(f"{column} seed {seed}")
-    return [f"{label}, {dataset}: {', '.join(runs)}: {reason}" for (label, dataset, reason), runs in grouped.items()]
+    lines = [f"{label}, {dataset}: {', '.join(runs)}: {reason}" for (label, dataset, reason), runs in grouped.items()]
+    return [*lines, *_parted(results)]
+
+
+def _parted(results: Results) -> list[str]:
+    lines = []
+    for line in results.lines:
+        parted = {name: results.parted(line, [name]) for name in results.datasets}
+        if not any(parted.values()):
+            parted = {"all data sets": results.parted(line, results.datasets)}
+        lines += [f"{line.label}, {name}: {comparable.in_words(found)}" for name, found in parted.items() if found]
+    return lines

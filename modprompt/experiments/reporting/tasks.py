@@ -6,9 +6,10 @@ python -m modprompt.experiments.reporting.tasks FOLDER...     each folder that o
 import argparse
 import math
 import statistics
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from modprompt.errors import UserError
+from modprompt.experiments.reporting import comparable
 from modprompt.programs import report
 from modprompt.runs import holding
 from modprompt.runs.images import mark_of
@@ -18,16 +19,22 @@ def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:
     """Mean accuracy of runs in percent; 1.96 standard deviations (n in the denominator) over sqrt(n); their marks.
 
     Raises:
-        UserError: if one is not finished.
+        UserError: if one is not finished, or they differ in what runs of a mean must have in common.
     """
     accuracies: List[float] = []
     marks: List[str] = []
+    runs: List[Tuple[str, str, Dict[str, Any]]] = []
     for folder in folders:
         found = holding.of_training(folder)
         if found.result is None or found.result["accuracy_pct"] is None:
             raise UserError(f"{folder} is not finished{f': {found.why}' if found.why else ''}")
         accuracies.append(found.result["accuracy_pct"])
         marks.append(mark_of(found.result))
+        runs.append((str(found.result.get("dataset")), folder, found.result))
+    odd = {dataset for dataset, _, result in runs if comparable.has_odd_images(result)}
+    why = comparable.in_words(comparable.parted(runs, odd))
+    if why:
+        raise UserError(why)
     counted = [f"{marks.count(mark)} of them {mark}" for mark in sorted({*marks} - {""})]
     spread = 1.96 * statistics.pstdev(accuracies) / math.sqrt(len(accuracies))
     return statistics.fmean(accuracies), spread, "; ".join(counted)

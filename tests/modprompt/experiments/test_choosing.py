@@ -112,6 +112,17 @@ def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
         choose_by_rule(tries, results_below(tries, tmp_path))
 
 
+def test_of_runs_that_were_read_by_two_rules_nothing_is_chosen(tries, tmp_path):
+    fill(tries, tmp_path, lambda *_: 5)
+    job = next(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1")
+    split = {"hash": "a", "odd_images": "1 turned by EXIF"}
+    edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=split)
+    with pytest.raises(
+        UserError, match=r"^MPL: no mean, made with different reading of images \(family: digits seed 1"
+    ):
+        choose_by_rule(tries, results_below(tries, tmp_path))
+
+
 def test_of_a_stale_run_nothing_is_chosen(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     job = next(job for job in protocols.jobs(tries) if not job.tests and job.method.label == "MaPLe LR 0.1")

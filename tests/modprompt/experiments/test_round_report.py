@@ -89,6 +89,22 @@ def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
     assert comparable.warnings(gathered) == []
 
 
+def test_of_rounds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
+    found = experiment(TWO)
+    fill_rounds(found, tmp_path, by_hand)
+    odd = {"hash": "split of digits", "odd_images": "1 turned by EXIF"}
+    for job in protocols.jobs(found):
+        if (job.method.acquisition, job.dataset, job.seed) == ("random", "digits", 2):
+            edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=odd)
+    sections, gathered = sections_of(found, tmp_path)
+    for key in ("digits", "average"):
+        (random,) = [one for one in sections[key].rows if one.label == "MPL random"]
+        assert set(random.cells) == {None}
+        assert "no mean, made with different reading of images" in random.name
+    assert row(sections["mnist5k"], "MPL random")["accuracy"].mean == 73.0
+    assert rounds.series_of(gathered, gathered.lines[1], "digits") is None
+
+
 def test_base_to_new_has_both_and_their_harmonic_mean(experiment, tmp_path):
     found = experiment(BASE2NEW)
     new = [20.0, 30.0, 45.0]

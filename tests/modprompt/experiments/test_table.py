@@ -275,6 +275,82 @@ def test_numbers_of_images_that_were_read_by_two_rules_are_named_if_images_are_o
     assert text == "not comparable, made with different reading of images (eurosat): CLIP, MaPLe, MPL / MPL"
 
 
+PEOPLE = {"input": {"INPUT.READ_AS": "people"}}
+ODD = {**PEOPLE, "split": {"hash": "one", "odd_images": "3 turned by EXIF"}}
+
+
+def edit_some(found, out, fields, label="MPL", dataset="eurosat", seeds=(1, 2, 3)):
+    """Change the results of some of a method's runs."""
+    for job in protocols.jobs(found):
+        if (job.method.label, job.dataset) == (label, dataset) and job.seed in seeds:
+            edit(out / job.folder / "result.json", **fields)
+
+
+def test_of_seeds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    edit_some(found, tmp_path, PEOPLE, seeds=(2, 3))  # seed 1 is of version 0.2.0, which had one rule
+    sections, gathered = sections_of(found, tmp_path)
+    assert row(sections["eurosat"], "MPL")["base"].mean == 90.0  # no image is one that the rules differ on
+    assert not table.lacking(gathered)
+    edit_some(found, tmp_path, ODD, seeds=(2, 3))
+    sections, gathered = sections_of(found, tmp_path)
+    for key in ("eurosat", "average"):
+        (mpl,) = [one for one in sections[key].rows if one.label == "MPL"]
+        assert mpl.cells == (None, None, None)
+        assert mpl.name == "MPL (no mean, made with different reading of images)"
+        assert row(sections[key], "MaPLe")["H"] is not None
+    assert row(sections["dtd"], "MPL")["base"].mean == 70.0
+    (line,) = table.lacking(gathered)
+    assert line == (
+        "MPL, eurosat: no mean, made with different reading of images (family: base seed 1, new seed 1 / people: "
+        "base seed 2, base seed 3, new seed 2, new seed 3)"
+    )
+
+
+def test_over_data_sets_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    edit_some(found, tmp_path, ODD)
+    edit_some(found, tmp_path, {"split": {"hash": "other", "odd_images": "1 with transparency"}}, dataset="dtd")
+    sections, gathered = sections_of(found, tmp_path)
+    assert row(sections["eurosat"], "MPL")["H"] is not None
+    assert row(sections["dtd"], "MPL")["H"] is not None
+    assert set(row(sections["average"], "MPL").values()) == {None}
+    why = "no mean, made with different reading of images (people: eurosat / family: dtd)"
+    assert table.lacking(gathered) == [f"MPL, all data sets: {why}"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        ({"backbone_hash": "2:a"}, {"backbone_hash": "2:b"}, "weights (2:a: "),
+        ({"split": {"hash": "a"}}, {"split": {"hash": "b"}}, "splits of eurosat (a: "),
+        ({"backbone_hash": "2:a"}, {"backbone_hash": "b"}, ""),  # hashes of two versions, which say nothing
+        ({"split": {"hash": "a"}}, {"split": {}}, ""),
+    ],
+)
+def test_of_seeds_with_other_weights_or_splits_there_is_no_mean(experiment, tmp_path, one, other, why):
+    found = experiment(TWO.replace("[eurosat, dtd]", "[eurosat]"))
+    for job in protocols.jobs(found):
+        finish(job, tmp_path, 80.0, **(other if job.seed > 1 else one))
+    sections, gathered = sections_of(found, tmp_path)
+    assert (row(sections["eurosat"], "MPL")["base"] is None) == bool(why)
+    lines = [line for line in table.lacking(gathered) if line.startswith("MPL, ")]
+    assert len(lines) == bool(why)
+    assert all(line.startswith(f"MPL, eurosat: no mean, made with different {why}") for line in lines)
+
+
+def test_a_cross_row_has_its_numbers_and_no_average_over_two_rules(experiment, tmp_path):
+    found = experiment(CROSS)
+    fill(found, tmp_path, lambda job: 50.0 + job.seed)
+    edit_some(found, tmp_path, ODD)
+    edit_some(found, tmp_path, {"split": {"hash": "other", "odd_images": "1 with transparency"}}, dataset="dtd")
+    (section,) = sections_of(found, tmp_path)[0].values()
+    cells = row(section, "MPL")
+    assert (cells["eurosat"].mean, cells["dtd"].mean, cells["average"]) == (52.0, 52.0, None)
+
+
 def test_split_stands_beside_its_data_set(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
