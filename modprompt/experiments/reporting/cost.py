@@ -12,7 +12,7 @@ from modprompt.experiments.plan.experiment import ACTIVE, Experiment
 from modprompt.experiments.plan.kinds import BEHIND
 from modprompt.experiments.reporting import searches
 from modprompt.experiments.reporting.render import EMPTY, STD, cell_text, text_cell
-from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
 from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
 
 FILE_NAME = "cost.csv"
@@ -35,7 +35,7 @@ class Cost(NamedTuple):
     parameters: the least and the most that are trained; data sets may differ.
     device: card, or cpu; several with commas.
     jobs: how many runs ran at once.
-    accuracy: the last number of the last table.
+    accuracy: the last number of the last table, of few shots that of the most.
     said: what tells its numbers from the others'.
     """
 
@@ -81,15 +81,15 @@ def _cost(experiment: Experiment, results: Results, section: Section, line: Line
 
 def _accuracy(experiment: Experiment, section: Section, line: Line, counted: Sequence[str]) -> Cell | None:
     cells = section.measured().get(line.label, (None,))
-    if experiment.protocol != "few_shot" or not counted:
+    if experiment.protocol != "few_shot":
         return cells[-1]
-    return dict(zip(section.columns, cells)).get(counted[0])
+    return dict(zip(section.columns, cells)).get(counted[0]) if counted else None
 
 
 def _counted(experiment: Experiment, results: Results, line: Line) -> list[str]:
     """The columns whose runs count: of few shots the most; not tests on features that other tests have kept."""
     columns = [name for name in results.columns if results.is_asked(line, name) and name not in TOGETHER.values()]
-    return [max(columns, key=int)] if experiment.protocol == "few_shot" and columns else columns
+    return [most for most in [most_shots(columns)] if most] if experiment.protocol == "few_shot" else columns
 
 
 def _stages(line: Line, outcome: Outcome) -> list[dict[str, Any]]:
@@ -197,5 +197,5 @@ def _numbers(cell: Cell | None) -> tuple[str, str]:
 
 
 def accuracy_name(sections: Sequence[Section]) -> str:
-    """What the accuracy beside the costs is: the last column of the last table."""
-    return f"{sections[-1].columns[-1]} (%), {sections[-1].title}" if sections else ""
+    """What the accuracy beside the costs is: the deciding column of the last table."""
+    return f"{sections[-1].deciding} (%), {sections[-1].title}" if sections else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted
@@ -17,7 +17,7 @@ from modprompt.experiments.reporting.figure_style import (
     tidy,
     top_legend,
 )
-from modprompt.experiments.reporting.results import Results
+from modprompt.experiments.reporting.results import ALL_IMAGES, Results
 from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.pictures import pyplot, save_for_print
 
@@ -29,7 +29,10 @@ _ONE_IN = 4.8  # width of a panel that stands alone
 
 
 def curves(experiment: Experiment, results: Results, sections: Sequence[Section], path: Path) -> str:
-    """Accuracy over shots, a panel for each data set and the average; zero-shot CLIP is a level line."""
+    """Accuracy over shots, a panel for each data set and the average; zero-shot CLIP is a level line.
+
+    Trainings on all images are points of their own behind the last shots.
+    """
     drawn = [section for section in sections if any(any(cells) for cells in section.measured().values())]
     if not drawn:
         return ""
@@ -41,37 +44,50 @@ def curves(experiment: Experiment, results: Results, sections: Sequence[Section]
     width, each = (PAGE_IN, 2.1 if across < 4 else 1.7) if len(drawn) > 1 else (_ONE_IN, 2.8)
     size = (width, 0.2 + each * down + legend_height(width, list(texts.values())))
     fig, all_axes = pyplot().subplots(down, across, figsize=size, layout="constrained", squeeze=False)
-    shots = [column for column in drawn[0].columns if column != "0"]
+    places = _places(drawn[0].columns)
     for axes in all_axes.flat[len(drawn) :]:
         axes.set_axis_off()
     for axes, section in zip(all_axes.flat, drawn):
         for label, cells in section.measured().items():
             if label in picked.looks:
-                _curve(axes, texts[label], picked.looks[label], dict(zip(section.columns, cells)), shots)
+                _curve(axes, texts[label], picked.looks[label], dict(zip(section.columns, cells)), places)
         axes.set_xscale("log", base=2)
         tidy(axes)
-        axes.set_xticks([int(shot) for shot in shots], shots, fontsize=7)
+        axes.set_xticks(list(places.values()), list(places), fontsize=7)
         axes.minorticks_off()
         axes.set_title(shown(section.key), fontsize=8)
     fig.supxlabel("training images per class", fontsize=8)
     fig.supylabel("accuracy (%)", fontsize=8)
     top_legend(fig, *all_axes.flat[: len(drawn)], strong=texts.get(mine, ""))
     save_for_print(fig, path)
-    return f"Accuracy over the number of shots; {WHISKERS}." + picked.said
+    apart = f" {ALL_IMAGES}: trained on all images, of which the axis does not say how many." * (ALL_IMAGES in places)
+    return f"Accuracy over the number of shots; {WHISKERS}.{apart}" + picked.said
 
 
-def _curve(axes: Axes, text: str, look: Look, cells: dict[str, Cell | None], shots: Sequence[str]) -> None:
+def _places(columns: Sequence[str]) -> dict[str, int]:
+    """Where the columns of trainings stand on the axis."""
+    places = {column: int(column) for column in columns if column.isdigit() and column != "0"}
+    return {**places, **({ALL_IMAGES: 4 * max(places.values(), default=1)} if ALL_IMAGES in columns else {})}
+
+
+def _curve(axes: Axes, text: str, look: Look, cells: dict[str, Cell | None], places: dict[str, int]) -> None:
     zero_shot = cells.get("0")
     if zero_shot is not None:
         axes.axhline(zero_shot.mean, color=look.colour, ls=(0, (4, 2)), lw=1.2, label=text)
         return
-    there = [(int(shot), cell) for shot in shots if (cell := cells.get(shot)) is not None]
+    there = [(column, at, cell) for column, at in places.items() if (cell := cells.get(column)) is not None]
+    _points(axes, [(at, cell) for column, at, cell in there if column != ALL_IMAGES], **look.curve(), label=text)
+    of_all = [(at, cell) for column, at, cell in there if column == ALL_IMAGES]
+    if of_all:
+        _points(axes, of_all, **{**look.curve(), "ls": "none"})
+
+
+def _points(axes: Axes, points: Sequence[tuple[int, Cell]], **how: Any) -> None:
     axes.errorbar(
-        [shot for shot, _ in there],
-        [cell.mean for _, cell in there],
-        yerr=[cell.std or 0 for _, cell in there],
+        [at for at, _ in points],
+        [cell.mean for _, cell in points],
+        yerr=[cell.std or 0 for _, cell in points],
         capsize=1.5,
         elinewidth=0.7,
-        label=text,
-        **look.curve(),
+        **how,
     )

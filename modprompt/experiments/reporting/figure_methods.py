@@ -28,10 +28,10 @@ def highlighted(experiment: Experiment, results: Results) -> str:
 
 
 def _merit(section: Section, label: str) -> tuple[int, float]:
-    """What the best are the best by: the last number of a row; rows with fewer numbers stand behind."""
-    cells = [cell for cell in section.measured().get(label, ()) if cell is not None]
-    last = section.measured().get(label, (None,))[-1]
-    return (2, last.mean) if last is not None else (1, cells[-1].mean) if cells else (0, 0.0)
+    """What the best are the best by: a row's number in the deciding column; rows without one stand behind."""
+    row = dict(zip(section.columns, section.measured().get(label, ())))
+    deciding, cells = row.get(section.deciding), [cell for cell in row.values() if cell is not None]
+    return (2, deciding.mean) if deciding is not None else (1, cells[-1].mean) if cells else (0, 0.0)
 
 
 def ranked(sections: Sequence[Section]) -> list[str]:
@@ -53,6 +53,6 @@ def chosen(sections: Sequence[Section], most: int, kept: Sequence[str] = ()) -> 
     kept = [label for label in dict.fromkeys(kept) if label in labels][:most]
     best = [label for label in ranked(sections) if label not in kept][: most - len(kept)]
     section = sections[-1]
-    told = f"The best {len(best)} of {len(labels)} methods by {section.columns[-1]} ({section.title})"
+    told = f"The best {len(best)} of {len(labels)} methods by {section.deciding} ({section.title})"
     told += f", and {', '.join(kept)}" if kept else ""
     return Chosen(looks(labels, [label for label in labels if label in {*best, *kept}]), f" {told}.")

@@ -6,6 +6,7 @@ import re
 from typing import Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.reporting.results import ALL_IMAGES
 from modprompt.experiments.reporting.table import Cell, Row, Section
 from modprompt.storage.tables import shielded
 from modprompt.storage.text import markdown_text, one_line
@@ -32,6 +33,7 @@ def caption(experiment: Experiment, sections: Sequence[Section]) -> str:
     why = " A row whose numbers are not to be compared with the others says why behind its name, and is never bold."
     more = why if apart else ""
     columns = " Columns: training images per class." if experiment.protocol == "few_shot" else ""
+    columns += " all: trained on all images." if any(ALL_IMAGES in section.columns for section in sections) else ""
     return (
         f"Accuracy in percent, {over}; best of the measured in bold; "
         f"- : a run is missing, or the number is not known.{more}{columns}"

@@ -16,6 +16,12 @@ from modprompt.runs import halves
 from modprompt.runs.images import mark_of
 
 UNTESTED = "no test images"
+ALL_IMAGES = "all"  # the column of trainings on all images, in place of shots, which other trees have
+
+
+def most_shots(columns: Sequence[str]) -> str:
+    """Of columns of shots that of the most; empty if there is none."""
+    return max((column for column in columns if column.isdigit()), key=int, default="")
 
 
 class Outcome(NamedTuple):
@@ -119,8 +125,9 @@ class Results:
         return {seed: found.get(seed, Outcome(None, "missing")) for seed in line.seeds}
 
     def is_asked(self, line: Line, column: str) -> bool:
-        """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not."""
-        if line.columns:
+        """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not; all
+        images are for who says so."""
+        if line.columns or column == ALL_IMAGES:
             return column in line.columns
         return not (column.isdigit() and (column == "0") == line.trains)
 

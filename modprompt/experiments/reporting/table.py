@@ -9,7 +9,7 @@ import numpy as np
 from modprompt.experiments.plan.base2new import ALONE, TOGETHER
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.reporting import comparable, published
-from modprompt.experiments.reporting.results import Line, Results
+from modprompt.experiments.reporting.results import Line, Results, most_shots
 from modprompt.runs.halves import harmonic_mean
 
 AVERAGE = published.AVERAGE
@@ -64,6 +64,11 @@ class Section(NamedTuple):
     about: str = ""
     unranked: tuple[str, ...] = ()
     details: tuple[Section, ...] = ()
+
+    @property
+    def deciding(self) -> str:
+        """The column that methods are ranked by where they are: the last, of shots that of the most."""
+        return most_shots(self.columns) or self.columns[-1]
 
     def measured(self) -> dict[str, tuple[Cell | None, ...]]:
         """Cells by method, published rows aside."""

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Collection, Iterator, NamedTuple, Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.base2new import ALONE
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.kinds import group_of, trains
 from modprompt.experiments.reporting.logs import read_run
-from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Outcome, Results
 
 _METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>-?\d+)shots(?P<more>/nctx[^/]*)?"
 _SEED = r"seed(?P<seed>\d+)(?P<put_by>_[^/]*)?$"  # seed1_old is not seed1
@@ -28,7 +29,6 @@ _TESTED_MPL = re.compile(rf"^crossdataset/evaluation/{_DATASET}/{_METHOD}/{_SEED
 _TRAINED = re.compile(rf"^(?:few_shot/|crossdataset/)?{_DATASET}/{_METHOD}/{_SEED}")
 _OF_HALF = r"train_base/(?P<half_of>[^/]+)/shots_(?P<half_shots>-?\d+)/[^/]+/[^/]+"
 _MODEL = re.compile(rf"(?:{_OF_HALF}|{_DATASET}/{_METHOD})/seed(?P<seed>\d+)(?:/|$)")  # in the path of a checkpoint
-ALL_IMAGES = "all"  # the column of trainings on all images, in place of shots
 
 
 class Found(NamedTuple):
@@ -164,15 +164,18 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
     """
     if not root.is_dir():
         raise UserError(f"--with: there is no folder {root}")
-    runs = discover(root, experiment.protocol, experiment.source)
-    runs = [run for run in runs if run.dataset in results.datasets]
+    discovered = discover(root, experiment.protocol, experiment.source)
+    runs = [run for run in discovered if run.dataset in results.datasets]
     if experiment.protocol != "few_shot":
         runs = [run for run in runs if run.shots in (*experiment.shots, 0)]
     if "0" not in results.columns and any(run.column == "0" for run in runs):
         results.columns = ("0", *results.columns)  # its zero-shot runs have a column of their own
+    if ALL_IMAGES not in results.columns and any(run.column == ALL_IMAGES for run in runs):
+        results.columns = (*results.columns, ALL_IMAGES)  # and so have its trainings on all images
     runs = [run for run in runs if run.column in results.columns]
     if not runs:
         raise UserError(f"--with: {root} has no {experiment.protocol} run of these data sets and shots")
+    _tell_left_out({*discovered} - {*runs}, results, label)
     for (trainer, config), own in _by_method(runs).items():
         alone = sum(run_trainer == trainer for run_trainer, _ in _by_method(runs)) == 1
         name = f"{trainer} ({label})" if alone else f"{trainer} {config} ({label})"
@@ -180,8 +183,8 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
             raise UserError(f"--with: there is a method {name!r} already; call the folders' runs LABEL=FOLDER")
         learns = trains(trainer)
         seeds = experiment.seeds if learns else tuple(sorted({run.seed for run in own}))
-        apart = "trained on all images" if learns and not own[0].shots else ""
-        fits = ALONE if experiment.together else ()  # logs say nothing of both together
+        apart = "trained on all images" if _is_of_all(own[0]) else ""
+        fits = ALONE if experiment.together else _columns_of(own, results.columns)  # logs do not say both together
         results.lines.append(
             Line(name, name, seeds, trains=learns, columns=fits, group=group_of(trainer, {}), apart=apart)
         )
@@ -189,12 +192,33 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
             results.add(name, run.dataset, run.column, run.seed, _outcome_of_logs(run, experiment.source))
 
 
+def _tell_left_out(runs: Collection[Found], results: Results, label: str) -> None:
+    others = sorted({run.dataset for run in runs if run.dataset not in results.datasets})
+    shots = sorted({run.shots for run in runs if run.dataset in results.datasets})
+    left = [*others, *(f"{number} shots" for number in shots)]
+    if left:
+        print(f"warning: --with {label}: this report has no place for its {', '.join(left)}", file=sys.stderr)
+
+
+def _is_of_all(run: Found) -> bool:
+    """Whether a run stands apart as one on all images; those that have a column of their own do not."""
+    return trains(run.trainer) and not run.shots and run.column != ALL_IMAGES
+
+
+def _columns_of(own: Sequence[Found], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a method with trainings on all images, which may have none on fewer; of others what fits."""
+    there = {run.column for run in own}
+    if ALL_IMAGES not in there:
+        return ()
+    return tuple(column for column in columns if column == ALL_IMAGES or (column != "0" and len(there) > 1))
+
+
 def _by_method(runs: Sequence[Found]) -> dict[tuple[str, str], list[Found]]:
-    """By trainer and config; trainings on all images are a method of their own."""
+    """By trainer and config; trainings on all images that have no column of their own are a method of their own."""
     methods: dict[tuple[str, str], list[Found]] = {}
     for run in runs:
-        of_all = trains(run.trainer) and not run.shots
-        methods.setdefault((run.trainer, f"{run.config}, all images" if of_all else run.config), []).append(run)
+        config = f"{run.config}, all images" if _is_of_all(run) else run.config
+        methods.setdefault((run.trainer, config), []).append(run)
     return methods
 
 
@@ -210,7 +234,7 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
     datasets = sorted({run.dataset for run in runs})
     source = "imagenet" if protocol in CROSS else ""
     datasets = [name for name in datasets if name != source]
-    found = tuple(sorted({run.shots for run in runs if run.shots})) or (16,)
+    found = tuple(sorted({run.shots for run in runs if run.shots})) or ((16,) if protocol != "few_shot" else ())
     if protocol != "few_shot" and len(shots or found) > 1:
         raise UserError(f"{root} has runs of {', '.join(map(str, found))} shots: choose with --shots")
     return Experiment(

@@ -11,7 +11,7 @@ import numpy as np
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.results import Outcome, Results
+from modprompt.experiments.reporting.results import Outcome, Results, most_shots
 from modprompt.runs import steps, test_parts
 from modprompt.storage.text import one_line
 
@@ -56,7 +56,7 @@ def views(experiment: Experiment, results: Results) -> list[View]:
     """The data sets and columns of a report; of shots the most, beside which stands what trains nothing."""
     columns = results.columns
     if experiment.protocol == "few_shot":
-        columns = (max(columns, key=lambda column: int(column) if column.isdigit() else -1),)
+        columns = (most_shots(columns) or columns[-1],)
     found = []
     for dataset in results.datasets:
         for column in columns:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from modprompt.experiments.reporting import comparable, trees
-from tests.modprompt.experiments.fakes import results_below, write_log
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.reporting import comparable, cost, curve_figure, figure_methods, render, report, table, trees
+from tests.modprompt.experiments.fakes import finish, results_below, write_log
 
 PATHS = [
     ("base2new", "base2new/train_base/dtd/shots_16/MaPLe/cfg/seed1", ("MaPLe", "cfg", 16, "dtd", "base", 1)),
@@ -120,8 +121,91 @@ def test_trainings_on_all_images_are_a_row_of_their_own(experiment, tmp_path, sh
     found, line, results = outcome(experiment, text, tmp_path, "dtd", "base", "MaPLe cfg, all images (theirs)")
     assert (found.accuracy_pct, results.said(line, ["dtd"], (1,))) == (90.0, "trained on all images")
     assert outcome(experiment, text, tmp_path, "dtd", "base", "MaPLe cfg (theirs)")[0].accuracy_pct == 50.0
-    write_log(tmp_path / f"dtd/MaPLe/cfg_{shots}shots/seed1", 900, trained=True)
-    assert [run.column for run in trees.discover(tmp_path, "few_shot")] == ["all"]
+
+
+FEW = """
+protocol: few_shot
+datasets: [dtd]
+shots: [1, 4]
+seeds: [1]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: vit_b16}
+  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}
+"""
+
+
+@pytest.fixture
+def with_tree(experiment, tmp_path):
+    """Runs of ours of 1 and 4 shots, and beside them those of a tree with trainings on 1, 4, 8 and all images."""
+
+    def make(shots="-1"):
+        for number, correct in (("1", 500), ("4", 600), ("8", 650), (shots, 900)):
+            write_log(tmp_path / f"tree/dtd/MaPLe/cfg_{number}shots/seed1", correct, trained=True)
+        write_log(tmp_path / f"tree/dtd/CoOp/cfg_{shots}shots/seed1", 800, trained=True)
+        write_log(tmp_path / "tree/eurosat/MaPLe/cfg_1shots/seed1", 800, trained=True)
+        found = experiment(FEW)
+        for job in protocols.jobs(found):
+            seconds = {"training_s": 3.0, "testing_s": 1.0, "trained_parameters": 8}
+            finish(job, tmp_path / "out", 50.0 + int(job.column), **seconds)
+        results = results_below(found, tmp_path / "out")
+        trees.add_tree(results, found, tmp_path / "tree", "theirs")
+        return found, results
+
+    return make
+
+
+@pytest.mark.parametrize("shots", ["0", "-1"])
+def test_few_shot_trainings_on_all_images_have_a_column(with_tree, shots):
+    found, results = with_tree(shots)
+    (section,) = table.sections(found, results)
+    assert section.columns == ("0", "1", "4", "all")
+    means = {row.name: [cell and cell.mean for cell in row.cells] for row in section.rows if not row.source}
+    assert means == {
+        "CLIP": [50.0, None, None, None],
+        "MPL": [None, 51.0, 54.0, None],
+        "MaPLe (theirs)": [None, 50.0, 60.0, 90.0],
+        "CoOp (theirs)": [None, None, None, 80.0],
+    }
+    assert table.lacking(results) == []
+    assert "all: trained on all images." in render.caption(found, [section])
+    of = {one.label: one for one in cost.costs(found, results, [section])}
+    assert cost.accuracy_name([section]) == "4 (%), dtd"
+    assert (of["MPL"].accuracy.mean, of["MPL"].training_s.mean) == (54.0, 3.0)
+    assert (of["MaPLe (theirs)"].accuracy.mean, of["CoOp (theirs)"].accuracy) == (60.0, None)
+    assert figure_methods.ranked([section])[0] == "MaPLe (theirs)"
+    assert figure_methods.ranked([section])[-1] == "CLIP"
+
+
+def test_all_images_are_points_behind_the_last_shots(with_tree, tmp_path, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(curve_figure, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
+    found, results = with_tree()
+    caption = curve_figure.curves(found, results, table.sections(found, results), tmp_path / "curves.png")
+    assert "all: trained on all images" in caption
+    (axes,) = [one for one in kept["curves.png"].axes if one.get_title()]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "all"]
+    drawn = {
+        (tuple(line.get_xdata()), tuple(line.get_ydata()), line.get_linestyle() == "None")
+        for bars in axes.containers
+        if len((line := bars.lines[0]).get_xdata())
+    }
+    assert drawn == {
+        ((1, 4), (51.0, 54.0), False),
+        ((1, 4), (50.0, 60.0), False),
+        ((16,), (90.0,), True),
+        ((16,), (80.0,), True),
+    }
+
+
+def test_runs_of_a_tree_without_a_place_in_the_report_are_named(with_tree, capsys):
+    with_tree()
+    assert capsys.readouterr().err == "warning: --with theirs: this report has no place for its eurosat, 8 shots\n"
+
+
+def test_few_shot_tree_of_trainings_on_all_images_alone(tmp_path, capsys):
+    write_log(tmp_path / "tree/dtd/MaPLe/cfg_-1shots/seed1", 900, trained=True)
+    assert report.main([str(tmp_path / "tree"), "--protocol", "few_shot", "--out", str(tmp_path / "out")]) == 0
+    assert "| method | all |\n| --- | --- |\n| MaPLe (logs) | 90.00 |" in capsys.readouterr().out
 
 
 def test_runs_of_another_protocol_and_put_aside_are_left_alone(tmp_path):
