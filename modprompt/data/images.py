@@ -6,7 +6,7 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Collection, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Collection, Iterable, Mapping, NamedTuple, Sequence
 
 from dassl.data.datasets import Datum
 from dassl.utils import listdir_nohidden
@@ -83,6 +83,19 @@ def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
         few = ", ".join(f"{path} ({reason})" for path, reason in bad[:3])
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise UserError(f"{what}: {len(bad)} images cannot be decoded: {few}{more}: mend or remove them")
+
+
+def place_of_images(reader: Any, root: Path) -> Path | None:
+    """Where the images of a reader's data set lie below a root, or would lie; None if the reader does not say."""
+    parts = [getattr(reader, name, None) for name in ("dataset_dir", "image_folder")]
+    return root.joinpath(*map(str, parts)) if all(isinstance(part, str) for part in parts) else None
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether a folder holds an image directly, by the endings of names; of millions no more than the first is seen."""
+    with os.scandir(folder) as entries:
+        names = (entry.name for entry in entries if not entry.is_dir())
+        return any(is_image_name(name) and not name.startswith(".") for name in names)
 
 
 def file_names(folder: str | Path) -> list[str]:

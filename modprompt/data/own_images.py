@@ -8,10 +8,10 @@ from typing import Any, Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.data.images import holds_images, place_of_images
 from modprompt.data.listings import read_lines
 from modprompt.data.names import registered_names
 from modprompt.errors import UserError
-from modprompt.storage.image_files import is_image_name
 
 IMAGE_FOLDER, UNLABELLED = "image_folder", "unlabelled"  # config names
 _NAMES, _POOL = "classnames.txt", "images"
@@ -51,7 +51,7 @@ def data_sets_in(root: Path) -> list[str]:
     """Config names of the data sets whose readers are registered and whose images lie below a root."""
     there = DATASET_REGISTRY.registered_names()
     known = [(name, reader) for name, reader in registered_names().items() if reader in there]
-    return [name for name, reader in known if lies_in(DATASET_REGISTRY.get(reader), root)]
+    return [name for name, reader in known if _lies_in(DATASET_REGISTRY.get(reader), root)]
 
 
 def names_in(dataset: str, root: Path) -> Sequence[str] | None:
@@ -68,9 +68,10 @@ def names_in(dataset: str, root: Path) -> Sequence[str] | None:
     return find(root) if find else ()
 
 
-def lies_in(reader: Any, root: Path) -> bool:
+def _lies_in(reader: Any, root: Path) -> bool:
     """Whether the images of a reader's data set lie in their folder below a root; false if it has no such folder."""
-    return bool(reader.dataset_dir) and (root / reader.dataset_dir / reader.image_folder).is_dir()
+    images = place_of_images(reader, root)
+    return images is not None and bool(reader.dataset_dir) and images.is_dir()
 
 
 def require_no_images(root: Path, what: str) -> None:
@@ -87,16 +88,10 @@ def _folders_of_images(root: Path) -> list[str]:
     for folder in (root / "train", root):
         if folder.is_dir():
             names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-            found = [name for name in names if (folder / name).is_dir() and _holds_images(folder / name)]
+            found = [name for name in names if (folder / name).is_dir() and holds_images(folder / name)]
             if found:
                 return found
     return []
-
-
-def _holds_images(folder: Path) -> bool:
-    with os.scandir(folder) as entries:  # of millions no more than the first image
-        names = (entry.name for entry in entries if not entry.is_dir())
-        return any(is_image_name(name) and not name.startswith(".") for name in names)
 
 
 def _has_names_alone(root: Path, folders: list[str]) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
 from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
-from modprompt.data.images import Image, datums
+from modprompt.data.images import Image, datums, place_of_images
 from modprompt.data.looked_at import NAME, LookedAt, tell
 from modprompt.data.split_facts import told_of_split
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
@@ -39,21 +39,19 @@ def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 
-def find_images(root: Path, dataset_dir: str, image_folder: str, name: str) -> Path:
-    """The folder of a data set under an existing root.
+def find_images(root: Path, reader: Any) -> Path:
+    """The folder of a reader's data set under an existing root.
 
     Raises:
         UserError: if the root, or the images under it, are missing.
     """
     root = of_user(root).absolute()
-    folder = root / dataset_dir
     if not root.is_dir():
         raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts")
-    if not (folder / image_folder).is_dir():
-        raise UserError(
-            f"{name}: there is no {folder / image_folder}; run `python -m modprompt prepare {name} --root {root}`"
-        )
-    return folder
+    images, name = place_of_images(reader, root), reader.__name__
+    if images is not None and not images.is_dir():
+        raise UserError(f"{name}: there is no {images}; run `python -m modprompt prepare {name} --root {root}`")
+    return root / reader.dataset_dir
 
 
 class FamilyDataset(DatasetBase):
@@ -83,7 +81,6 @@ class FamilyDataset(DatasetBase):
     split_file = ""  # split file under dataset_dir; empty: the data set has a split of its own
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written at first use
-    validates = True  # whether it may have validation images of its own
     looks_by_name = False  # whether images that were looked at are known by name alone
     pools_hash = ""  # of the lists that few-shot lists are drawn from, where a reader knows it
 
@@ -125,6 +122,11 @@ class FamilyDataset(DatasetBase):
             print(f"note: {note}")
         super().__init__(train_x=datums(train), val=val, test=test)
 
+    @classmethod
+    def without_validation(cls, root: Path) -> str:
+        """Hook: why there are no validation images of its own under a root; empty if there may be some."""
+        return ""
+
     @property
     def image_root(self) -> str:
         """The folder that image paths are relative to."""
@@ -160,7 +162,7 @@ class FamilyDataset(DatasetBase):
 
     def find(self, root: Path) -> Path:
         """The data set's folder under an existing root."""
-        return find_images(root, self.dataset_dir, self.image_folder, type(self).__name__)
+        return find_images(root, type(self))
 
     def _check_labels(self, train: Sequence[Image], *others: Sequence[Image] | None) -> None:
         """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""

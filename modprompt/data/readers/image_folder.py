@@ -16,7 +16,7 @@ from typing import Sequence
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.clips.words import require_told_apart
-from modprompt.data.images import Image, class_folders, relative
+from modprompt.data.images import Image, class_folders, holds_images, relative
 from modprompt.data.listings import read_lines
 from modprompt.data.looked_at import NAME, LookedAt, tell
 from modprompt.data.reader import FamilyDataset
@@ -46,6 +46,18 @@ class ImageFolder(FamilyDataset):
         classes = class_folders(root / "train") if is_split else class_folders(root, _NOT_CLASSES)
         names = reader._names(classes)
         return [names.get(name, name) for name in classes]
+
+    @classmethod
+    def without_validation(cls, root: Path) -> str:
+        """Why a folder has no validation images of its own; empty if it has, or is split by us."""
+        if not (root / "train").is_dir():
+            return ""
+        classes = class_folders(root / "train")
+        for part in ("val", "test"):
+            folders = [root / part / name for name in classes]
+            if not any(holds_images(folder) for folder in folders if folder.is_dir()):
+                return f"{root} has train/, but no images in {part}/: put some there"
+        return ""
 
     @property
     def split_file(self) -> str:  # type: ignore[override]  # it is only read

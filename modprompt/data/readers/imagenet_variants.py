@@ -53,10 +53,13 @@ class ImageNetVariant(DatasetBase):
     few_shot_hash = ""
     ignore: tuple[str, ...] = ()  # entries of the image folder that are no classes
 
+    @classmethod
+    def without_validation(cls, root: Path) -> str:
+        """Why there are none, wherever it lies."""
+        return f"{cls.__name__} has test images alone"
+
     def __init__(self, cfg: CfgNode) -> None:
-        self.folder = find_images(
-            Path(cfg.DATASET.ROOT or "."), self.dataset_dir, self.image_folder, type(self).__name__
-        )
+        self.folder = find_images(Path(cfg.DATASET.ROOT or "."), type(self))
         self.image_dir = self.folder / self.image_folder
         self.listing = self.folder / "classnames.txt"
         name = type(self).__name__

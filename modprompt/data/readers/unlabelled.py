@@ -97,6 +97,11 @@ class Unlabelled(DatasetBase):
         """The class names of a folder; no image is looked at."""
         return _class_names(root / "classnames.txt")
 
+    @classmethod
+    def without_validation(cls, root: Path) -> str:
+        """There are none, wherever it lies."""
+        return "Unlabelled has no validation images"
+
     @property
     def image_root(self) -> str:
         """The folder that image paths are relative to."""

@@ -21,6 +21,7 @@ from modprompt.programs import import_modules
 from modprompt.runs import schedule_file
 from modprompt.runs.rounds import METHODS
 from modprompt.runs.settings import Settings
+from modprompt.storage.paths import of_user
 
 
 def settings_of(job: Job, out: Path, data: Path) -> Settings:
@@ -45,10 +46,10 @@ def _check_one(settings: Settings, job: Job) -> None:
 
     with contextlib.redirect_stdout(io.StringIO()):  # each run says it of itself
         cfg = config.build(settings, job.tests)
-    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), not job.tests)
-    validates = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "validates", True)
-    if job.tests and cfg.TEST.SPLIT == "val" and not (validates or cfg.DATASET.VAL_FROM_TEST):
-        raise UserError(f"{cfg.DATASET.NAME} has no validation images to measure on, which protocol validation needs")
+    reader = DATASET_REGISTRY.get(cfg.DATASET.NAME)
+    require_only_tests(reader, not job.tests)
+    if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
+        _require_validation(reader, of_user(cfg.DATASET.ROOT or "."))
     if job.searches and not cfg.SEARCH.RUNS:
         raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
     if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:
@@ -65,6 +66,14 @@ def _check_one(settings: Settings, job: Job) -> None:
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, CLIPTrainer):
         backbone.require_there(cfg)
+
+
+def _require_validation(reader: Any, root: Path) -> None:
+    """Raise UserError if a reader, where it can tell, has no validation images under a root."""
+    find = getattr(reader, "without_validation", None)
+    why = find(root) if find else ""
+    if why:
+        raise UserError(f"{why}; protocol validation measures on validation images")
 
 
 def _check_job(job: Job, out: Path, data: Path) -> None:

@@ -30,11 +30,10 @@ def missing(dataset: str, data: Path) -> Path | None:
         None if it is there, or the images are written at first use, or the reader does not say where they are.
     """
     reader = _reader_of(dataset)
-    places = [getattr(reader, name, None) for name in ("dataset_dir", "image_folder")]
-    if getattr(reader, "makes_itself", False) or not all(isinstance(place, str) for place in places):
-        return None
-    images = data.joinpath(*map(str, places))
-    return None if images.is_dir() else images
+    from modprompt.data.images import place_of_images  # late: by now Dassl is found
+
+    images = None if getattr(reader, "makes_itself", False) else place_of_images(reader, data)
+    return None if images is None or images.is_dir() else images
 
 
 def require_present(datasets: Sequence[str], data: Path) -> None:

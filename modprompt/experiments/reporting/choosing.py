@@ -14,7 +14,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen
 from modprompt.experiments.plan.experiment import VALIDATION, Experiment
 from modprompt.experiments.plan.method import Method
-from modprompt.experiments.reporting import comparable
+from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Outcome, Results
 from modprompt.runs.images import TEST
 from modprompt.version import __version__
@@ -125,7 +125,7 @@ def _require_alike(families: Mapping[str, Sequence[Method]], results: Results) -
             for line, dataset, _, seed, outcome in results.all()
             if line.label in labels and outcome.result
         )
-        why = comparable.in_words(comparable.parted(runs, results.odd))
+        why = alike.in_words(alike.parted(runs, results.odd))
         if why:
             raise UserError(f"{label}: {why}: nothing is chosen by it; move the older runs away and run them anew")
 

@@ -1,22 +1,13 @@
-"""Which numbers of a report do not belong together, and the CLIPs that they were made with.
-
-What parts runs of which there is no mean is what `_of_mean` has, and nothing else is.
-"""
+"""Which numbers of a report do not belong together, and the CLIPs that they were made with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Collection, Iterable, Mapping
+from typing import Any
 
 from modprompt.experiments.plan.kinds import unused
-from modprompt.runs.images import AS_TRAINING, HELD_OUT, READ_AS, WHOLE
-from modprompt.storage.image_rules import FAMILY
-
-if TYPE_CHECKING:
-    from modprompt.experiments.reporting.results import Results
-
-_SHORT = 14  # characters of a hash that are shown
-_READING, _WEIGHTS = "reading of images", "weights"
-Parted = Mapping[str, Mapping[str, Collection[str]]]  # by what differs, its values and the runs that have each
+from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
+from modprompt.experiments.reporting.results import Results
+from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
 
 
 def _images(result: dict[str, Any]) -> str:
@@ -40,76 +31,15 @@ def _drawn(result: dict[str, Any]) -> str:
     return f"{drawn} {split.get('hash')}" if drawn and isinstance(split, dict) else ""
 
 
-def _split(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    split = (result or {}).get("split")
-    return split if isinstance(split, dict) else {}
-
-
-def has_odd_images(result: Mapping[str, Any] | None) -> bool:
-    """Whether a run has found images that are not read alike by both rules; before there were two, none has looked."""
-    return bool(_split(result).get("odd_images"))
-
-
-def _reading(result: Mapping[str, Any]) -> str:
-    return str((result.get("input") or {}).get(READ_AS, FAMILY))
-
-
-def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> dict[tuple[str, str], str]:
-    """What all runs of a mean must have in common, by what it is and the version of a hash; empty where nobody knows.
-
-    Args:
-        dataset: of the run.
-        result: of the run.
-        odd: data sets with images that are not read alike by both rules.
-    """
-    weights = str(result.get("backbone_hash") or "")
-    return {
-        (_READING, ""): _reading(result) if dataset in odd else "",
-        (_WEIGHTS, _rule(weights)): weights,
-        (f"splits of {dataset}", ""): str(_split(result).get("hash") or ""),
-    }
-
-
-def parted(runs: Iterable[tuple[str, str, Mapping[str, Any]]], odd: Collection[str]) -> Parted:
-    """In what runs differ that there is no mean of; empty if there is one.
-
-    Args:
-        runs: data set of each, what it is called, and its result.
-        odd: data sets with images that are not read alike by both rules.
-    """
-    found: dict[tuple[str, str], dict[str, dict[str, None]]] = {}  # the runs in order, each once
-    for dataset, name, result in runs:
-        for what, value in _of_mean(dataset, result, odd).items():
-            if value:
-                found.setdefault(what, {}).setdefault(value, {})[name] = None
-    return {what: values for (what, _), values in found.items() if len(values) > 1}
-
-
-def in_words(differing: Parted, whole: bool = True) -> str:
-    """Why there is no mean of some runs, in a line; short without the runs. Empty if there is one."""
-    if not differing:
-        return ""
-    text = f"no mean, made with different {' and '.join(differing)}"
-    if not whole:
-        return text
-    who = (" / ".join(f"{value[:_SHORT]}: {', '.join(of)}" for value, of in one.items()) for one in differing.values())
-    return f"{text} ({'; '.join(who)})"
-
-
 def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
     """What makes numbers on a split other than they look, as its reader has told the run."""
-    split = _split(result)
+    split = split_facts(result)
     told = (
         ("doubles", "images of its split are there more than once"),
         ("same_files", "files with one content"),
         ("classes", "not all classes of the published data set are there"),
     )
     return [f"{dataset}: {what}: {split[key]}" for key, what in told if split.get(key)]
-
-
-def _rule(digest: str) -> str:
-    """What tells hashes of one rule from those of another, which cannot be compared."""
-    return digest.partition(":")[0] if ":" in digest else ""
 
 
 def warnings(results: Results) -> list[str]:
@@ -121,20 +51,20 @@ def warnings(results: Results) -> list[str]:
         if outcome.result is None:
             continue
         of_splits.update(dict.fromkeys(_of_split(dataset, outcome.result)))
-        found.setdefault((_READING, dataset, ""), {}).setdefault(_reading(outcome.result), []).append(line.label)
+        found.setdefault((READING, dataset, ""), {}).setdefault(reading_of(outcome.result), []).append(line.label)
         half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
         images = _images(outcome.result)
         weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
         drawn = _drawn(outcome.result)
         for key, value in (
-            (("images", dataset, half, shots, seed, f"{_rule(images)}{_choice(outcome.result)}"), images),
+            (("images", dataset, half, shots, seed, f"{version_in(images)}{_choice(outcome.result)}"), images),
             *([(("few-shot images", dataset, half, shots, seed, ""), drawn)] if drawn else []),
-            ((_WEIGHTS, str(clip.get("MODEL.BACKBONE.NAME", "")), _rule(weights)), weights),
+            ((WEIGHTS, str(clip.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights),
         ):
             found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = list(of_splits)
     for (what, *where, _), hashes in found.items():
-        read_alike = what == _READING and where[0] not in results.odd  # no image is one that the rules differ on
+        read_alike = what == READING and where[0] not in results.odd  # no image is one that the rules differ on
         if len(hashes) > 1 and not read_alike:
             methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
             place = " ".join(str(word) for word in where if word)

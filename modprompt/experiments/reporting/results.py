@@ -10,7 +10,7 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import GROUPS, group_of
 from modprompt.experiments.plan.protocols import columns, columns_of, wanted
-from modprompt.experiments.reporting import comparable
+from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.runs import halves
 from modprompt.runs.images import mark_of
@@ -109,7 +109,7 @@ class Results:
     def add(self, label: str, dataset: str, column: str, seed: int, outcome: Outcome) -> None:
         """Enter a run's outcome."""
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
-        self.odd |= {dataset} if comparable.has_odd_images(outcome.result) else set()
+        self.odd |= {dataset} if alike.has_odd_images(outcome.result) else set()
 
     def add_search(self, training: Job, search: tuple[Job, state.State]) -> None:
         """Enter how the search of a training stands; one that serves many trainings is entered once."""
@@ -131,7 +131,7 @@ class Results:
             return column in line.columns
         return not (column.isdigit() and (column == "0") == line.trains)
 
-    def parted(self, line: Line, datasets: Sequence[str]) -> comparable.Parted:
+    def parted(self, line: Line, datasets: Sequence[str]) -> alike.Parted:
         """In what a method's runs on some data sets differ that there is no mean of; empty if there is one."""
         runs = (
             (dataset, dataset if len(datasets) > 1 else f"{column} seed {seed}", outcome.result)
@@ -141,7 +141,7 @@ class Results:
             for seed, outcome in self.outcomes(line, dataset, column).items()
             if outcome.result
         )
-        return comparable.parted(runs, self.odd)
+        return alike.parted(runs, self.odd)
 
     def runs(self, line: Line, dataset: str, column: str) -> list[Outcome] | None:
         """The runs that every mean, sum and picture of them is over: those of all seeds, or None if there is no mean:
@@ -169,7 +169,7 @@ class Results:
         places = [(dataset, column) for dataset in datasets for column in self.columns]
         found = [one.result for place in places for one in self.outcomes(line, *place).values() if one.result]
         marks = sorted({mark_of(result) for result in found} - {""})
-        mixed = comparable.in_words(self.parted(line, datasets), whole=False)
+        mixed = alike.in_words(self.parted(line, datasets), whole=False)
         return "; ".join(filter(None, [*texts, *marks, line.apart, mixed]))
 
     def all(self) -> Iterator[tuple[Line, str, str, int, Outcome]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from modprompt.experiments.plan.base2new import ALONE, TOGETHER
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
-from modprompt.experiments.reporting import comparable, published
+from modprompt.experiments.reporting import alike, published
 from modprompt.experiments.reporting.results import Line, Results, most_shots
 from modprompt.runs.halves import harmonic_mean
 
@@ -286,5 +286,5 @@ def _parted(results: Results) -> list[str]:
         parted = {name: results.parted(line, [name]) for name in results.datasets}
         if not any(parted.values()):
             parted = {"all data sets": results.parted(line, results.datasets)}
-        lines += [f"{line.label}, {name}: {comparable.in_words(found)}" for name, found in parted.items() if found]
+        lines += [f"{line.label}, {name}: {alike.in_words(found)}" for name, found in parted.items() if found]
     return lines

@@ -9,7 +9,7 @@ import statistics
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from modprompt.errors import UserError
-from modprompt.experiments.reporting import comparable
+from modprompt.experiments.reporting import alike
 from modprompt.programs import report
 from modprompt.runs import holding
 from modprompt.runs.images import mark_of
@@ -31,8 +31,8 @@ def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:
         accuracies.append(found.result["accuracy_pct"])
         marks.append(mark_of(found.result))
         runs.append((str(found.result.get("dataset")), folder, found.result))
-    odd = {dataset for dataset, _, result in runs if comparable.has_odd_images(result)}
-    why = comparable.in_words(comparable.parted(runs, odd))
+    odd = {dataset for dataset, _, result in runs if alike.has_odd_images(result)}
+    why = alike.in_words(alike.parted(runs, odd))
     if why:
         raise UserError(why)
     counted = [f"{marks.count(mark)} of them {mark}" for mark in sorted({*marks} - {""})]

@@ -9,6 +9,7 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import flags
 from modprompt.experiments.reporting.comparable import warnings
+from modprompt.experiments.running import run
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, results_below
 from tests.registered import forget
@@ -81,5 +82,53 @@ def test_training_on_what_has_test_images_alone_is_refused(folder, experiment):
 
 def test_measuring_on_validation_images_that_there_are_not_is_refused(folder, experiment):
     text = "protocol: validation\ndatasets: [imagenet]\nseeds: [1]\nmethods:\n  MPL: {trainer: MPL, config: glyph}\n"
-    with pytest.raises(UserError, match="method MPL: ImageNet has no validation images to measure on"):
+    with pytest.raises(
+        UserError, match="method MPL: ImageNet has no validation images of its own; protocol validation"
+    ):
         check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
+    zero_shot = "protocol: validation\ndatasets: [{}]\nmethods:\n  CLIP: {{trainer: ZeroshotCLIP, config: glyph}}\n"
+    for name, why in (
+        ("imagenet_a", "ImageNetA has test images alone"),
+        ("unlabelled", "Unlabelled has no validation"),
+    ):
+        with pytest.raises(UserError, match=f"method CLIP: {why}"):
+            check(protocols.jobs(experiment(zero_shot.format(name))), folder / "out", folder / "data")
+
+
+OWN_VALIDATION = """
+protocol: validation
+datasets: [image_folder]
+shots: 2
+seeds: [1]
+methods:
+  MPL: {trainer: MPL, config: glyph}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "lacks"),
+    [
+        (("train", "test"), "val"),
+        (("train", "val"), "test"),
+        (("train", "val", "test"), ""),
+        (("",), ""),  # split by us
+    ],
+)
+def test_measuring_on_validation_images_that_a_folder_has_not_is_refused(tmp_path, experiment, parts, lacks, capsys):
+    for part in parts:
+        for name in ("one", "two"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            (tmp_path / "photos" / part / name / "a.png").write_bytes(b"not looked at")
+    found, root = experiment(OWN_VALIDATION), tmp_path / "photos"
+    (root / lacks / "one").mkdir(parents=True, exist_ok=True)  # a folder without an image
+    out = tmp_path / "out"
+    words = [str(tmp_path / "small.yaml"), "--out", str(out), "--data", str(root)]
+    if not lacks:
+        check(protocols.jobs(found), out, root)
+        return
+    assert run.main(words) == 2
+    why = f"{root} has train/, but no images in {lacks}/: put some there; protocol validation measures on validation"
+    assert f"error: method MPL: {why} images" in capsys.readouterr().err
+    assert not list(out.glob("validation*"))  # nothing was started
+    found = experiment(OWN_VALIDATION + "options: {DATASET.VAL_FROM_TEST: true}\n")  # who asks for it is not refused
+    check(protocols.jobs(found), out, root)

@@ -1,0 +1,76 @@
+"""What runs must have in common for a mean of them: what `_of_mean` has, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Collection, Iterable, Mapping
+
+from modprompt.runs.images import READ_AS
+from modprompt.storage.image_rules import FAMILY
+
+READING, WEIGHTS = "reading of images", "weights"
+Parted = Mapping[str, Mapping[str, Collection[str]]]  # by what differs, its values and the runs that have each
+
+_SHORT = 14  # characters of a hash that are shown
+
+
+def split_facts(result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a result says of its split; nothing if there is no result, or it says nothing."""
+    split = (result or {}).get("split")
+    return split if isinstance(split, dict) else {}
+
+
+def has_odd_images(result: Mapping[str, Any] | None) -> bool:
+    """Whether a run has found images that are not read alike by both rules; before there were two, none has looked."""
+    return bool(split_facts(result).get("odd_images"))
+
+
+def reading_of(result: Mapping[str, Any]) -> str:
+    """The rule by which a run has read its images."""
+    return str((result.get("input") or {}).get(READ_AS, FAMILY))
+
+
+def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> dict[tuple[str, str], str]:
+    """What all runs of a mean must have in common, by what it is and the version of a hash; empty where nobody knows.
+
+    Args:
+        dataset: of the run.
+        result: of the run.
+        odd: data sets with images that are not read alike by both rules.
+    """
+    weights = str(result.get("backbone_hash") or "")
+    return {
+        (READING, ""): reading_of(result) if dataset in odd else "",
+        (WEIGHTS, version_in(weights)): weights,
+        (f"splits of {dataset}", ""): str(split_facts(result).get("hash") or ""),
+    }
+
+
+def parted(runs: Iterable[tuple[str, str, Mapping[str, Any]]], odd: Collection[str]) -> Parted:
+    """In what runs differ that there is no mean of; empty if there is one.
+
+    Args:
+        runs: data set of each, what it is called, and its result.
+        odd: data sets with images that are not read alike by both rules.
+    """
+    found: dict[tuple[str, str], dict[str, dict[str, None]]] = {}  # the runs in order, each once
+    for dataset, name, result in runs:
+        for what, value in _of_mean(dataset, result, odd).items():
+            if value:
+                found.setdefault(what, {}).setdefault(value, {})[name] = None
+    return {what: values for (what, _), values in found.items() if len(values) > 1}
+
+
+def in_words(differing: Parted, whole: bool = True) -> str:
+    """Why there is no mean of some runs, in a line; short without the runs. Empty if there is one."""
+    if not differing:
+        return ""
+    text = f"no mean, made with different {' and '.join(differing)}"
+    if not whole:
+        return text
+    who = (" / ".join(f"{value[:_SHORT]}: {', '.join(of)}" for value, of in one.items()) for one in differing.values())
+    return f"{text} ({'; '.join(who)})"
+
+
+def version_in(digest: str) -> str:
+    """What tells hashes of one rule from those of another, which cannot be compared."""
+    return digest.partition(":")[0] if ":" in digest else ""
