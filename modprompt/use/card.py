@@ -124,6 +124,7 @@ def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> L
         ("split (published, or ours), its SHA-256", split_said),
         ("hash of all images", str(result.get("images_hash") or "")),
         ("chosen by", str(result.get("selected_on") or "")),
+        ("notes", "; ".join(map(str, result.get("notes") or ()))),
     ]
 
 

@@ -60,6 +60,7 @@ def _run(line: Line, dataset: str, column: str, seed: int, outcome: Outcome) -> 
         **told,
         "accuracy_pct": outcome.accuracy_pct,
         **({"lacks": outcome.reason} if outcome.reason else {}),
+        **({"notes": list(outcome.notes)} if outcome.notes else {}),
         **{key: text for key, text in more.items() if text},
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from modprompt.experiments.plan.base2new import ALL, TOGETHER
 from modprompt.experiments.plan.experiment import Experiment
@@ -31,6 +31,7 @@ class Outcome(NamedTuple):
     folder: the run's, of which more can be read; None where nobody knows it.
     front: the result of the training of the prompts that a head stands behind, where that is a run of the experiment.
     doubt: what speaks against the number, or must be known of it.
+    notes: what it says, beside its settings, of the trainings on its data set that it comes of.
     """
 
     accuracy_pct: float | None
@@ -39,6 +40,7 @@ class Outcome(NamedTuple):
     folder: Path | None = None
     front: dict[str, Any] | None = None
     doubt: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_there(self) -> bool:
@@ -222,7 +224,8 @@ def of_experiment(
         front = stood[job.first.folder][1].result if job.first and job.first.is_front else None
         if stands.name == state.FINISHED:
             why = UNTESTED if stands.accuracy_pct is None else ""
-            outcome = Outcome(stands.accuracy_pct, why, stands.result, out / job.folder if out else None, front)
+            folder = out / job.folder if out else None
+            outcome = Outcome(stands.accuracy_pct, why, stands.result, folder, front, notes=_notes(job, stood))
             mark = mark_of(stands.result or {})
             if mark and not marked:
                 outcome = Outcome(None, f"{mark}: --marked shows it")
@@ -231,6 +234,13 @@ def of_experiment(
         for column, one in _by_column(job, outcome):
             results.add(job.method.label, job.dataset, column, job.seed, one)
     return results
+
+
+def _notes(job: Job, stood: Mapping[str, tuple[Job, state.State]]) -> tuple[str, ...]:
+    """What a run and what it stands on say of their training on its data set, each once."""
+    stages = [one for one in (job, job.parent, job.first) if one is not None and one.dataset == job.dataset]
+    known = [stood[one.folder][1].result or {} for one in stages if one.folder in stood]
+    return tuple(dict.fromkeys(note for result in known for note in result.get("notes") or ()))
 
 
 def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:

@@ -194,14 +194,15 @@ def _together_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, 
 
 
 def images_of(results: Results, dataset: str) -> str:
-    """What runs say of a data set's split, of what they chose on, and if it was not test images, were measured on."""
-    found = [(line, one.result) for line, name, _, _, one in results.all() if name == dataset and one.result]
-    splits = {one["split"].get("status") for _, one in found if isinstance(one.get("split"), dict)} - {None, ""}
+    """What runs say of a data set's split, of their trainings on it, of what they chose on, and if it was not test
+    images, were measured on."""
+    found = [(line, one, one.result) for line, name, _, _, one in results.all() if name == dataset and one.result]
+    splits = {one["split"].get("status") for _, _, one in found if isinstance(one.get("split"), dict)} - {None, ""}
     said: dict[str, dict[str, None]] = {}
-    for line, one in found:
+    for line, outcome, one in found:
         chosen, tested = one.get("selected_on"), one.get("tested_on")
         own = [f"measured on {tested}"] if tested not in (None, "test") else []
-        for what in [*own, *([f"selected on {chosen}"] if chosen else [])]:
+        for what in [*own, *([f"selected on {chosen}"] if chosen else []), *outcome.notes]:
             said.setdefault(what, {})[line.label] = None
     texts = [f"split: {', '.join(sorted(map(str, splits)))}"] if splits else []
     return "; ".join([*texts, *(f"{what}: {', '.join(labels)}" for what, labels in sorted(said.items()))])

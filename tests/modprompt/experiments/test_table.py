@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.reporting import comparable, page, published, render, table
+from modprompt.experiments.reporting import comparable, page, published, render, report_json, table
+from modprompt.experiments.reporting.card import card
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
 TWO = """
@@ -370,6 +371,39 @@ def test_split_stands_beside_its_data_set(experiment, tmp_path):
     assert f'<p class="about">{expected[job.dataset]}</p>' in page.page(
         list(sections.values()), [], tmp_path, "Title", "about", {}
     )
+
+
+FEWER, WARM = "class forest has 15 of 16 images", "all 2 epochs are warm-up at 1e-05"
+
+
+def test_what_trainings_say_of_themselves_stands_beside_their_data_set_once(experiment, tmp_path):
+    found = experiment(TWO)
+    fill(found, tmp_path, by_hand)
+    for job in protocols.jobs(found):
+        if job.dataset == "eurosat" and job.kind == "training":
+            notes = [FEWER, WARM] if job.method.label == "MPL" else [FEWER]
+            edit(tmp_path / job.folder / "result.json", notes=notes)
+    sections, gathered = sections_of(found, tmp_path)
+    assert {key: section.about for key, section in sections.items()} == {
+        "eurosat": f"{WARM}: MPL; {FEWER}: MaPLe, MPL",
+        "dtd": "",
+        "average": "",
+    }
+    text = card(found, gathered, ["run"], {"name": "ViT-B/16"}, "owner/prompts")
+    assert text.count(WARM) == text.count(FEWER) == 1
+    content = report_json.content(found, gathered, list(sections.values()))
+    told = {(one["method"], one["column"]): one.get("notes") for one in content["runs"] if one["dataset"] == "eurosat"}
+    assert told["MPL", "base"] == told["MPL", "new"] == [FEWER, WARM]  # tests are of that training
+    assert told["CLIP", "base"] is None
+
+
+def test_notes_of_a_training_stand_beside_what_was_measured_on_its_own_data_set_alone(experiment, tmp_path):
+    for text, dataset in ((TWO.replace("base2new", "validation"), "eurosat"), (CROSS, "imagenet")):
+        found = experiment(text)
+        for job in protocols.jobs(found):
+            finish(job, tmp_path, 80.0, **({"notes": [WARM]} if job.kind == "training" and job.seed == 1 else {}))
+        noted = {name for _, name, _, _, one in results_below(found, tmp_path).all() if one.notes == (WARM,)}
+        assert noted == ({"imagenet"} if dataset == "imagenet" else {"eurosat", "dtd"})
 
 
 def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):

@@ -78,6 +78,16 @@ def test_shots_that_were_none_are_all_images(shots, shown, tmp_path):
     assert f"| shots | {shown} |" in card_of_run(content, "owner/prompts", {**found, "shots": shots})
 
 
+@pytest.mark.parametrize("accuracy", [76.25, None])
+def test_notes_of_a_training_stand_on_its_card(accuracy, tmp_path):
+    content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL), accuracy=76.25))
+    notes = ["class forest has 15 of 16 images", "all 2 epochs are warm-up at 1e-05"]
+    told = {**found, "accuracy_pct": accuracy, "notes": notes}
+    text = card_of_run(content, "owner/prompts", told)
+    assert f"| notes | {'; '.join(notes)} |" in text.replace("\\", "")
+    assert "| notes |" not in card_of_run(content, "owner/prompts", found)
+
+
 def test_prompts_that_were_selected_on_test_say_so_though_no_mark_was_written(tmp_path):
     content, found = of(write_run(tmp_path / "run", model_of(modprompt.MPL), accuracy=76.25))
     head, body = parts(card_of_run(content, "owner/prompts", {**found, "selected_on": "test"}))
