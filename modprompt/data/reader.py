@@ -51,7 +51,8 @@ def find_images(root: Path, reader: Any) -> Path:
     images, name = place_of_images(reader, root), reader.__name__
     if images is not None and not images.is_dir():
         raise UserError(f"{name}: there is no {images}; run `python -m modprompt prepare {name} --root {root}`")
-    return root / reader.dataset_dir
+    folder: Path = root / reader.dataset_dir
+    return folder
 
 
 class FamilyDataset(DatasetBase):

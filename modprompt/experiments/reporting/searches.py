@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from statistics import fmean, pstdev
-from typing import Any, Sequence
+from typing import Any, Collection, Sequence
 
 from modprompt.experiments.plan.job import Job
+from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.render import cell_text
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Cell
@@ -15,21 +16,23 @@ from modprompt.experiments.running import state
 def lines(results: Results) -> list[str]:
     """A line for each two-stage method, data set and column."""
     return [
-        f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}: {_told(trainings, searches)}"
+        f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}: {_told(trainings, searches, results.odd)}"
         for (family, dataset, column), (trainings, searches) in results.searches.items()
     ]
 
 
-def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]]) -> str:
+def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]], odd: Collection[str]) -> str:
     first = searches[0][0]
     shared = trainings[0].method.search_seed is not None
     seeds = ", ".join(str(job.seed) for job, _ in searches)
     how = f"one search for all seeds, search_seed {seeds}" if shared else f"one search per seed ({seeds})"
     found = [stands.result or {} for _, stands in searches if stands.name == state.FINISHED]
+    runs = [(job.dataset, f"seed {job.seed}", stands.result or {}) for job, stands in searches]
+    no_mean = alike.in_words(alike.parted(runs, odd))
     lacking = [f"seed {job.seed} {_why(stands)}" for job, stands in searches if stands.name != state.FINISHED]
     parts = [f"{how}, by {first.method.trainer} ({first.method.folder})"]
     parts += (
-        [f"{_cost_s(found):,.0f} s in all (the last start of each)", f"tested itself: {_accuracies(found)}"]
+        [f"{_cost_s(found):,.0f} s in all (the last start of each)", f"tested itself: {no_mean or _accuracies(found)}"]
         if found and not lacking
         else []
     )

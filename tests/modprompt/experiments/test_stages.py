@@ -9,6 +9,8 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.reporting import searches
+from modprompt.experiments.reporting.results import Outcome, Results
 from modprompt.experiments.running import local, run, runner, state
 from tests.modprompt.experiments.conftest import starts
 from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, schedules
@@ -281,6 +283,20 @@ def test_report_has_no_column_for_searches_and_says_what_they_cost(words, tmp_pa
         "- Searched, digits base: one search per seed (1), by MPL (glyph-ONTrue); 1,234 s in all "
         "(the last start of each); "
         "tested itself: mixture 60.00%, discrete path 55.50%\n" in text
+    )
+
+
+def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
+    one, other = (job for job in protocols.jobs(experiment(STAGES)) if job.searches)
+    odd = {"input": {"INPUT.READ_AS": "people"}, "split": {"hash": "a", "odd_images": "1 turned by EXIF"}}
+    results = Results([], [], [])
+    results.add("Searched", one.dataset, "base", 2, Outcome(50.0, result=odd))
+    for job, facts in ((one, {}), (other, odd)):
+        search = job, state.State(state.FINISHED, "", {"accuracy_pct": 50.0, **facts})
+        results.add_search(job, search)
+    (line,) = searches.lines(results)
+    assert line.endswith(
+        "tested itself: no mean, made with different reading of images (family: seed 1 / people: seed 2)"
     )
 
 
