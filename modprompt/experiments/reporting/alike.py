@@ -39,7 +39,7 @@ def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> d
     """
     weights = str(result.get("backbone_hash") or "")
     return {
-        (READING, ""): reading_of(result) if dataset in odd else "",
+        (f"{READING} of {dataset}", ""): reading_of(result) if dataset in odd else "",
         (WEIGHTS, version_in(weights)): weights,
         (f"splits of {dataset}", ""): str(split_facts(result).get("hash") or ""),
     }

@@ -296,7 +296,7 @@ def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
         results.add_search(job, search)
     (line,) = searches.lines(results)
     assert line.endswith(
-        "tested itself: no mean, made with different reading of images (family: seed 1 / people: seed 2)"
+        f"tested itself: no mean, made with different reading of images of {one.dataset} (family: seed 1 / people: seed 2)"
     )
 
 

@@ -36,7 +36,7 @@ def test_runs_that_were_read_by_two_rules_have_no_mean(tmp_path, capsys):
     folders = [str(finished(tmp_path / str(seed), 50.0, dataset="Own", **(odd if seed else {}))) for seed in range(2)]
     assert tasks.main(folders) == 2
     why = f"(family: {folders[0]} / people: {folders[1]})"
-    assert capsys.readouterr().err.strip() == f"error: no mean, made with different reading of images {why}"
+    assert capsys.readouterr().err.strip() == f"error: no mean, made with different reading of images of Own {why}"
 
 
 @pytest.mark.parametrize("broken", [None, "{"])
