@@ -81,6 +81,19 @@ def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path, monkeypa
     assert not left & {"training_state.pth.tar", "bank.pth.tar"}
 
 
+@pytest.mark.slow
+def test_what_a_finished_training_took_stays_known_where_it_is_started_again(command, tmp_path):
+    words = command("TaskRes", *EPOCHS)
+    assert train.main(words) == 0
+    took_s = result(tmp_path)["training_s"]
+    assert took_s > 0
+    assert train.main(words) == 0
+    assert result(tmp_path)["training_s"] == took_s
+    assert "testing_s" in result(tmp_path)
+    assert train.main(on_new(words, tmp_path)) == 0
+    assert "training_s" not in result(tmp_path, "new")
+
+
 def model_tested_by(monkeypatch, words):
     """The model that a run tests."""
     seen, test = [], HeadTrainer.test
