@@ -76,7 +76,7 @@ def _orientation_once_decoded(image: Image.Image) -> Any:
     """As of a decoded image, and decoding nothing: a PNG may say it behind its pixels, which Pillow would decode."""
     if image.format != "PNG":
         return _orientation(image)
-    file: Any = image.fp
+    file: Any = getattr(image, "fp", None)  # of an image file
     at = file.tell()
     try:
         file.seek(0)
