@@ -244,16 +244,17 @@ class HeadTrainer(HeadChoice, PromptTrainer):
     def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
         """What version 0.2.0 kept beside the head's tensors, of all heads of a kind, is among them where it counts."""
         models, kept = states.get("models"), states["extras"].get(KEPT)
-        tensors = models.get(self.checkpoint_name) if isinstance(models, dict) else None
-        if not isinstance(kept, dict) or not isinstance(tensors, dict):
+        if not isinstance(models, dict) or not isinstance(kept, dict):
             return states  # the forms of its parts say what is wrong
         own = self.head.state_dict()
         moved = {name: one for name, one in kept.items() if name in self.head.may_lack}
-        found = {**{name: one for name, one in moved.items() if name in own}, **tensors}
+        tensors = models.get(self.checkpoint_name)
+        if isinstance(tensors, dict):
+            models = {**models, self.checkpoint_name: {**{n: moved[n] for n in moved if n in own}, **tensors}}
         rest = {name: one for name, one in kept.items() if name not in moved}
         return {
             **states,
-            "models": {**models, self.checkpoint_name: found},
+            "models": models,
             "extras": {**states["extras"], KEPT: rest},
         }
 
