@@ -197,11 +197,11 @@ def test_folder_at_work_gets_one_line_and_nothing_is_written_into_it(words, tmp_
 def test_run_that_waited_for_the_same_one_to_end_finds_it_finished(words, tmp_path, monkeypatch, capsys):
     hold = run_folder.hold
 
-    def held_by_another_until_it_has_ended(folder):
+    def held_by_another_until_it_has_ended(*given):
         monkeypatch.setattr(run_folder, "hold", hold)
         assert train.main(words()) == 0
         capsys.readouterr()
-        return hold(folder)
+        return hold(*given)
 
     monkeypatch.setattr(run_folder, "hold", held_by_another_until_it_has_ended)
     assert train.main(words()) == 0

@@ -1,9 +1,11 @@
 """What version 0.2.0 left stays what it was: results finished, checkpoints readable, a test in a training's place a test.
 
 The tree beside this file was made by `python -m experiments.run experiment.yaml --out /old/out --data /old/data` with
-that version, without logs and pictures.
+that version, without logs and pictures; trainings in `killed/` by it, too, cut off behind two of four epochs, beside the
+steps of the same that were not.
 """
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -71,3 +73,27 @@ def test_a_zero_shot_result_in_the_place_of_a_trainings_does_not_answer_for_it(e
     with pytest.warns(UserWarning, match="holds a training, and the result of ZeroshotCLIP in the place of its own"):
         trained = open_trained(out / training.folder)
     assert type(trained.model.method).__name__ == "CoOp"
+
+
+KILLED = {"CrossModal": "l2_adaptative", "ZS": "none"}  # by INIT, their CONSTRAINT
+
+
+def losses(path):
+    with path.open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("init", KILLED)
+def test_its_killed_training_of_a_head_goes_on_exactly(init, tmp_path, capsys):
+    out = Path(shutil.copytree(OLD / "killed" / init, tmp_path / "out"))
+    (tmp_path / "data").mkdir()
+    words = ["--root", str(tmp_path / "data"), "--trainer", "ADAPTER", "--seed", "1", "--output-dir", str(out)]
+    words += ["--config-file", str(ROOT / "configs/trainers/ADAPTER/glyph.yaml")]
+    words += ["--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml")]
+    words += ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "4", "OPTIM.LR", "1"]
+    words += ["OPTIM.WARMUP_EPOCH", "0", "TRAINER.ADAPTER.VIEWS", "2", "TRAINER.ADAPTER.SEARCH_HP", "False"]
+    words += ["TRAINER.ADAPTER.INIT", init, "TRAINER.ADAPTER.CONSTRAINT", KILLED[init]]
+    assert train.main(words) == 0
+    assert "resuming after epoch 2" in capsys.readouterr().out
+    assert losses(out / "steps.csv") == pytest.approx(losses(out / "steps_whole.csv"), rel=1e-5)
+    assert not (out / "training_state.pth.tar").exists()

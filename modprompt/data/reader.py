@@ -15,7 +15,7 @@ from modprompt.data.looked_at import NAME, LookedAt, tell
 from modprompt.data.split_facts import told_of_split
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
 from modprompt.data.storage import Storage, recorded_name
-from modprompt.data.subsample import subsample_classes
+from modprompt.data.subsample import subsample_classes, which_of_name
 from modprompt.errors import UserError
 from modprompt.runs import images as runs
 from modprompt.storage.image_rules import FAMILY
@@ -70,6 +70,7 @@ class FamilyDataset(DatasetBase):
         few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
         own_validation: whether it has validation images of its own.
         selected_on: what a choice by validation is made on; empty if nothing chooses.
+        which: of the data set's classes of its name each class is, by label, where several have one; else empty.
         notes: what results say of the images that a training is on, beside its settings.
         record_files: split file and few-shot list, as {name in results: path}.
 
@@ -111,6 +112,7 @@ class FamilyDataset(DatasetBase):
             val = validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
         val = val if held_out is None else held_out
         half = cfg.DATASET.SUBSAMPLE_CLASSES
+        self.which = which_of_name(train, half)
         if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as such, too
             train, test = subsample_classes(train, test, subsample=half)
             test = val = datums(test)

@@ -73,6 +73,7 @@ class Head(nn.Module):
     def __init__(self, names: Sequence[str]):
         super().__init__()
         self.names = tuple(names)
+        self.which: Tuple[int, ...] = ()  # of the data set's classes of its name each is; empty where nobody said it
 
     def build(self, bank: Bank, scale: Tensor) -> None:
         """Take from the bank what the head is made of; once, before training.
@@ -143,30 +144,35 @@ class Head(nn.Module):
         """Whether it has nothing for a class that it was not made for."""
         return bool(self.rows)
 
-    def for_classes(self: H, names: Sequence[str]) -> H:
+    def for_classes(self: H, names: Sequence[str], which: Sequence[int] = ()) -> H:
         """The head for other classes, of its tensors of this moment, through which gradients go.
 
-        All is shared but rows of classes, which go by name, and are 0 for new ones.
+        All is shared but rows of classes, which go by `places`, and are 0 for new ones.
         """
-        if tuple(names) == self.names:
+        if tuple(names) == self.names and (not which or tuple(which) == self._own_which()):
             return self
-        places = self.places(names)
+        places = self.places(names, which)
         other = copy.copy(self)
         for kept in ("_parameters", "_buffers", "_modules"):
             other.__dict__[kept] = copy.copy(self.__dict__[kept])
-        other.names = tuple(names)
+        other.names, other.which = tuple(names), tuple(which)
         for name, dim in self.rows.items():
             rows = getattr(self, name)
             new = (places < 0).view([-1 if axis == dim else 1 for axis in range(rows.dim())])
             other._show(name, rows.index_select(dim, places.clamp(min=0)).masked_fill(new, 0))
         return other
 
-    def places(self, names: Sequence[str]) -> Tensor:
+    def places(self, names: Sequence[str], which: Sequence[int] = ()) -> Tensor:
         """Which of the classes that it was made for each of these is (C,), -1 for none.
 
-        A list that begins with its own, as all classes with the base classes, has these and new ones. Else, of several
-        classes of one name each is itself where there are as many here; if not, nobody can tell which.
+        Where a data set has said which class of its name each is, that decides; a list of which it has not is its
+        first classes, as all and the base classes are. Else a list that begins with its own, as all classes with the
+        base classes, has these and new ones. Else, of several classes of one name each is itself where there are as
+        many here; if not, nobody can tell which.
         """
+        if which:
+            places = {one: place for place, one in enumerate(zip(self.names, self._own_which()))}
+            return torch.tensor([places.get(one, -1) for one in zip(names, which)], device=self._device())
         own, asked = _by_name(self.names), _by_name(names)
         found = [-1] * len(names)
         if tuple(names[: len(self.names)]) == self.names:
@@ -177,6 +183,9 @@ class Head(nn.Module):
             for label, place in zip(labels, mine if len(mine) == len(labels) else []):
                 found[label] = place
         return torch.tensor(found, device=self._device())
+
+    def _own_which(self) -> Tuple[int, ...]:
+        return self.which or tuple(self.names[:at].count(name) for at, name in enumerate(self.names))
 
     def _put(self, name: str, value: Tensor) -> None:
         """Put another tensor in the place of a parameter or buffer of the head itself."""

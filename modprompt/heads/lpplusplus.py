@@ -102,12 +102,12 @@ class LPPlusPlusHead(Head):
         """SGD at the rates of `build`, constant."""
         return Rates(TwoPaces(self))
 
-    def for_classes(self, names: Sequence[str]) -> "LPPlusPlusHead":
-        """The head for other classes, rows by name."""
-        other = super().for_classes(names)
+    def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "LPPlusPlusHead":
+        """The head for other classes."""
+        other = super().for_classes(names, which)
         if other is not self:
             mean = self.alpha.detach().mean().abs()  # below 0, it would turn the order of new classes around
-            other._show("alpha", torch.where(self.places(names) < 0, mean, other.alpha))
+            other._show("alpha", torch.where(self.places(names, which) < 0, mean, other.alpha))
         return other
 
 

@@ -131,11 +131,11 @@ class PrototypesHead(Head):
         """Whether the class features in it are others."""
         return are_others(self.base_text_features, text)
 
-    def for_classes(self, names: Sequence[str]) -> "PrototypesHead":
-        """The head for other classes, rows by name."""
-        other = super().for_classes(names)
+    def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "PrototypesHead":
+        """The head for other classes."""
+        other = super().for_classes(names, which)
         if other is not self:
-            other._show("absent", self.places(names) < 0)
+            other._show("absent", self.places(names, which) < 0)
         return other
 
     def fault(self) -> str:

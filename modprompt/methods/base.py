@@ -3,9 +3,8 @@
 import copy
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Type, TypeVar, Union, cast
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Sequence, Type, TypeVar, Union
 
-import torch
 from torch import Tensor, nn
 
 from modprompt.clips.build import layers_of, require_vision_transformer
@@ -23,7 +22,7 @@ from modprompt.methods.alphas import AlphaSettings
 from modprompt.methods.contract import Classes, FindsSchedule, classes_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import view_of
-from modprompt.methods.shared_clip import warn_of_rounding
+from modprompt.methods.shared_clip import require_clip, warn_of_rounding
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.training.average import GaussianAverage
 from modprompt.training.objective import CROSS_ENTROPY, Objective
@@ -212,7 +211,14 @@ class Method(Configured):
             raise SettingError([(f"SCHEDULE_{side.upper()}", f": {error}")]) from None
 
     def on(
-        self, clip_model: nn.Module, names: Iterable[str], *, dataset: str = "", epochs: int = 0, listed: bool = False
+        self,
+        clip_model: nn.Module,
+        names: Iterable[str],
+        *,
+        dataset: str = "",
+        epochs: int = 0,
+        listed: bool = False,
+        which: Sequence[int] = (),
     ) -> PromptedModel:
         """This method's prompts, newly drawn, in front of a CLIP.
 
@@ -224,6 +230,7 @@ class Method(Configured):
             dataset: name of the data set, for methods whose template depends on it.
             epochs: number of epochs of the training, for methods that average over them.
             listed: whether they are a published list, where names that are one to CLIP are warned of, not refused.
+            which: of the data set's classes of its name each is, where several have one.
 
         Returns:
             The model: an nn.Module from images (B, 3, H, W) to logits (B, C).
@@ -231,7 +238,7 @@ class Method(Configured):
         Raises:
             UserError: if a setting, a class name or another argument does not fit; a SettingError names the setting.
         """
-        classes = classes_of(names, dataset)
+        classes = classes_of(names, dataset, which)
         if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
             raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}")
         clip = require_clip(clip_model)
@@ -271,26 +278,3 @@ class Method(Configured):
         load_learner(view_of(self, model.prompt_learner), path, made_with)
         if model.prompt_learner.bound:
             require_own_classes(content, model.classes.names, path)
-
-
-def require_clip(clip_model: nn.Module) -> CLIP:
-    """The same module, known to be a stock CLIP from here on.
-
-    Raises:
-        UserError: if it is none, or of a type that no CLIP is loaded in.
-    """
-    parts = ("visual", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
-    missing = [name for name in parts if not hasattr(clip_model, name)]
-    if missing:
-        what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
-        raise UserError(
-            f"{what} is not a model of the `clip` package (it has no {missing[0]}): "
-            "take modprompt.load_clip's or clip.load's first value"
-        )
-    kind = getattr(clip_model, "dtype", None)
-    if kind not in (torch.float32, torch.float16):
-        raise UserError(
-            f"this CLIP's matrices are {kind}: give it as float32 or as clip.load has it on CUDA, and cast the model "
-            "that .on() gives: .to(torch.bfloat16) means PREC bf16"
-        )
-    return cast(CLIP, clip_model)

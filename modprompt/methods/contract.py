@@ -1,6 +1,6 @@
 """What a model knows of its method, so that neither file needs the other."""
 
-from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Protocol, Tuple
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from torch import Tensor
 
@@ -17,10 +17,15 @@ from modprompt.training.objective import Objective
 
 
 class Classes(NamedTuple):
-    """What is told apart: class names in label order, and the data set's name, which may have a template of its own."""
+    """What is told apart: class names in label order, and the data set's name, which may have a template of its own.
+
+    which: of the data set's classes of its name each is, from 0 on, since a name may be that of several, in other
+        halves too; empty where no data set has said it.
+    """
 
     names: Tuple[str, ...]
     dataset: str = ""
+    which: Tuple[int, ...] = ()
 
 
 class FindsSchedule(Protocol):
@@ -90,8 +95,8 @@ class ModelsMethod(Protocol):
         """The name in the family's checkpoints of a parameter of the learner."""
 
 
-def classes_of(names: Iterable[str], dataset: str = "") -> Classes:
-    """Class names, checked.
+def classes_of(names: Iterable[str], dataset: str = "", which: Sequence[int] = ()) -> Classes:
+    """Class names, checked; `which` is as of Classes.
 
     Raises:
         UserError: if there are none, or one is empty or no text.
@@ -99,7 +104,7 @@ def classes_of(names: Iterable[str], dataset: str = "") -> Classes:
     if isinstance(names, str) or not isinstance(names, Iterable):
         what = f"the text {names!r}" if isinstance(names, str) else repr(names)
         raise UserError(f"names must be a list of class names, got {what}")
-    classes = Classes(tuple(names), dataset)
+    classes = Classes(tuple(names), dataset, tuple(which))
     if not classes.names:
         raise UserError("names: no class names are given")
     wrong = [name for name in classes.names if not isinstance(name, str) or not name.strip()]

@@ -21,6 +21,7 @@ from modprompt.methods.contract import Classes
 from modprompt.methods.model import PromptedModel
 from modprompt.runs.checkpoint import Checkpoint
 
+_HALF = "DATASET.SUBSAMPLE_CLASSES"  # among the settings of a run
 _AT_ONCE = 100  # images whose class features are made at once, where each has its own
 
 
@@ -50,8 +51,11 @@ class HeadedModel(PromptedModel):
         made_for: Optional[Classes] = None,
     ):
         super().__init__(method, learner, clip_model, classes, epochs)
-        self._modules["head"] = head
-        self.made_for = made_for or classes
+        self._hold(head, made_for or classes)
+
+    def _hold(self, head: Head, made_for: Classes) -> None:
+        self._modules["head"], self.made_for = head, made_for
+        head.which = made_for.which
 
     @property
     def made(self) -> Head:
@@ -61,7 +65,7 @@ class HeadedModel(PromptedModel):
     @property
     def head(self) -> Head:
         """The head for this model's classes, of what is learned at this moment."""
-        return self.made.for_classes(self.classes.names)
+        return self.made.for_classes(self.classes.names, self.classes.which)
 
     def scale(self) -> Tensor:
         """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
@@ -203,13 +207,13 @@ class HeadedModel(PromptedModel):
 
         Raises:
             UserError: if it does not fit, is another method's of the same form, or does not say for which classes it
-                was made and was made for others.
+                was made and was made for others, or may have been.
         """
         mine = type(self.method).__name__
         theirs = content.record["method"]["name"] if content.record else mine
         if theirs != mine:
             raise UserError(f"{path} is of {theirs}, not of {mine}: take the trainer or the method that made it")
-        of = self._classes_of(content)
+        of = self._identified(self._classes_of(content), content, path)
         with torch.random.fork_rng(devices=[]):
             head = self.method.head(of.names, self.width).to(self.logit_scale.device)
         head.take(own_of_head(content.state_dict), path)
@@ -217,14 +221,24 @@ class HeadedModel(PromptedModel):
             raise UserError(
                 f"{path} does not say for which classes it was made: its class features are those of others"
             )
-        self._modules["head"], self.made_for = head, of
+        self._hold(head, of)
+
+    def _identified(self, of: Classes, content: Checkpoint, path: str) -> Classes:
+        """A checkpoint's classes; earlier versions did not say which of several of one name they are."""
+        if of.which or not self.classes.which or not self.class_bound:
+            return of
+        if of.names == self.classes.names:
+            return of._replace(which=self.classes.which)
+        if content.settings.get(_HALF) == "new" and set(of.names) & set(self.classes.names):  # not the first ones
+            raise UserError(f"{path} does not say which of several classes of one name it was made for: train it anew")
+        return of
 
     def _classes_of(self, content: Checkpoint) -> Classes:
         """The classes of a checkpoint's head; this model's where it does not say them."""
         if not content.record:
             return self.classes
         said = content.record["classes"]
-        return Classes(tuple(said["names"]), said.get("dataset", ""))
+        return Classes(tuple(said["names"]), said.get("dataset", ""), tuple(said.get("which", ())))
 
     def go_on_with(self, content: Checkpoint, path: str) -> None:
         """Take a checkpoint's head into the one that is built, whose classes it must be of.

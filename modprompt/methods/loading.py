@@ -15,11 +15,12 @@ from modprompt.clips.settling import say_themselves
 from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.methods.base import Method, require_clip
+from modprompt.methods.base import Method
 from modprompt.methods.contract import classes_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import made_with
 from modprompt.methods.search import Search
+from modprompt.methods.shared_clip import require_clip
 from modprompt.methods.table import BY_NAME, row_of
 from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint import Checkpoint

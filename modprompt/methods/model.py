@@ -175,18 +175,21 @@ class PromptedModel(OnSharedClip):
 
     # ------------------------------------------------------------------ other classes, files, figures
 
-    def with_classes(self, names: Iterable[str], dataset: str = "", *, listed: bool = False) -> "PromptedModel":
+    def with_classes(
+        self, names: Iterable[str], dataset: str = "", *, listed: bool = False, which: Sequence[int] = ()
+    ) -> "PromptedModel":
         """The same prompts in front of the same CLIP, neither copied, for other classes.
 
         Args:
             names: of the classes, in label order.
             dataset: name of their data set; this model's if empty.
             listed: as of a method's `on`.
+            which: likewise.
 
         Raises:
             UserError: if the prompts belong to their classes (CSC), or a name does not fit.
         """
-        classes = classes_of(names, dataset or self.classes.dataset)
+        classes = classes_of(names, dataset or self.classes.dataset, which)
         require_told_apart(classes.names, listed, known=self.classes.names)
         require_known_words(classes.names, self.clip_model)
         learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)

@@ -60,11 +60,12 @@ def values_of(settings: Union[ModelsMethod, AlphaSettings]) -> Dict[str, Any]:
 
 
 def classes_record(classes: Classes, learner: Learner) -> Dict[str, Any]:
-    """What a file says of classes: names in label order, data set, templates."""
+    """What a file says of classes: names in label order, data set, templates; which of its name each is, if known."""
     own = getattr(learner, "templates", None) or learner.averaged
     which = "" if learner.described is None else f"{WHICH}[phrase]"
     templates = own or class_texts([f"{{}}{which}"], learner.prefix, learner.ending)
-    return {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
+    repeated = {"which": list(classes.which)} if classes.which else {}
+    return {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates), **repeated}
 
 
 def describe(

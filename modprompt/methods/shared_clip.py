@@ -29,6 +29,29 @@ def warn_of_rounding(clip_model: nn.Module) -> None:
     )
 
 
+def require_clip(clip_model: nn.Module) -> CLIP:
+    """The same module, known to be a stock CLIP from here on.
+
+    Raises:
+        UserError: if it is none, or of a type that no CLIP is loaded in.
+    """
+    parts = ("visual", "transformer", "token_embedding", "positional_embedding", "ln_final", "text_projection")
+    missing = [name for name in parts if not hasattr(clip_model, name)]
+    if missing:
+        what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
+        raise UserError(
+            f"{what} is not a model of the `clip` package (it has no {missing[0]}): "
+            "take modprompt.load_clip's or clip.load's first value"
+        )
+    kind = getattr(clip_model, "dtype", None)
+    if kind not in (torch.float32, torch.float16):
+        raise UserError(
+            f"this CLIP's matrices are {kind}: give it as float32 or as clip.load has it on CUDA, and cast the model "
+            "that .on() gives: .to(torch.bfloat16) means PREC bf16"
+        )
+    return cast(CLIP, clip_model)
+
+
 class OnSharedClip(PromptedCLIP):
     """The part of a model that keeps its CLIP, and casts and moves it for all who share it.
 

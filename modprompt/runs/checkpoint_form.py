@@ -12,6 +12,7 @@ from modprompt.runs import descriptions
 from modprompt.runs.same import CONTENTS
 from modprompt.storage.forms import (
     Form,
+    anything,
     each,
     flag,
     maybe,
@@ -52,10 +53,19 @@ _METHOD = table(
     _OF_METHOD,
     {"search": each(plain), **dict.fromkeys(CONTENTS, _NAME), BEHIND: _PROMPTS},
 )
-_CLASSES = table(
+_LISTS = table(
     {"names": rows(text(1000, least=1))},
-    {"dataset": _NAME, "templates": rows(text()), "phrases": each(rows(text()))},
+    {"dataset": _NAME, "templates": rows(text()), "phrases": each(rows(text())), "which": rows(whole(0, 1 << 20))},
 )
+
+
+def _classes(value: Any, where: str) -> None:
+    """Lists of classes, as long as that of their names."""
+    _LISTS(value, where)
+    if value.get("which"):
+        rows(anything, len(value["names"]))(value["which"], within(where, "which"))
+
+
 _CLIP = table(
     {},
     {
@@ -72,7 +82,7 @@ _RUN = table(
     {}, {"settings": each(text()), "began_from": text(1000), **dict(zip(CHOICE, (text(), each(plain), text())))}
 )
 RECORD = table(
-    {"method": _METHOD, "schedules": each(table({"place": _NAME, "steps": _STEPS})), "classes": _CLASSES},
+    {"method": _METHOD, "schedules": each(table({"place": _NAME, "steps": _STEPS})), "classes": _classes},
     {"clip": _CLIP, "run": _RUN, "versions": each(_NAME)},
 )
 HEAD_OF_RECORD = table({"epoch": whole(0, MOST_EPOCHS)}, {"val_result": maybe(number())})

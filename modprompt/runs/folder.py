@@ -1,4 +1,7 @@
-"""A run's output folder belongs to one process at a time, and to the children that it hands its lock to."""
+"""A run's output folder belongs to one process at a time, and to the children that it hands its lock to.
+
+Whoever takes it for a run says which: a folder of another run is refused here, for programs of all codebases.
+"""
 
 import contextlib
 import errno
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Container, Dict, Iterator, Mapping, Optional, Set
 
 from modprompt.errors import UserError
-from modprompt.runs import test_parts
+from modprompt.runs import holding, test_parts
 from modprompt.storage import lock
 from modprompt.storage.opening import PathLike
 from modprompt.storage.parts import remove_parts
@@ -121,15 +124,31 @@ def take(folder: PathLike, patience_s: float = 2.0) -> Optional[int]:
     return file
 
 
-def keep(folder: PathLike) -> None:
-    """Hold a folder until this process ends, unless it or its parent holds it already.
+def keep(folder: PathLike, run: Optional[holding.Begins] = None) -> str:
+    """Hold a folder until this process ends, unless it holds it already, or its parent does.
+
+    Args:
+        folder: which.
+        run: what begins there; looked at where this process did not hold the folder before.
+
+    Returns:
+        What there is to say of what the run writes over; mostly nothing.
 
     Raises:
-        UserError: as take.
+        UserError: as take, and as holding.require_own.
     """
     real = os.path.realpath(str(folder))
-    if real not in _held and not _is_handed_over(path_of(folder)):
+    if real in _held:
+        return ""
+    taken = not _is_handed_over(path_of(folder))
+    if taken:
         _held[real] = take(folder)
+    try:
+        return "" if run is None else holding.require_own(folder, run)
+    except UserError:
+        if taken:
+            release(folder)
+        raise
 
 
 def is_still(folder: PathLike, file: Optional[int]) -> bool:
@@ -161,17 +180,21 @@ def release(folder: PathLike) -> None:
 
 
 @contextlib.contextmanager
-def hold(folder: PathLike) -> Iterator[None]:
+def hold(folder: PathLike, run: Optional[holding.Begins] = None) -> Iterator[str]:
     """Hold a folder within a block; an empty name is no folder.
 
+    Args:
+        folder: which.
+        run: as of keep, whose text the block is given.
+
     Raises:
-        UserError: as take.
+        UserError: as keep.
     """
     if not folder or os.path.realpath(str(folder)) in _held:
-        yield
+        yield ""
         return
-    keep(folder)
+    said = keep(folder, run)
     try:
-        yield
+        yield said
     finally:
         release(folder)

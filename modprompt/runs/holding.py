@@ -16,12 +16,14 @@ from modprompt.runs import result as results
 from modprompt.runs import rounds
 from modprompt.runs.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
 from modprompt.storage import yaml_text
-from modprompt.storage.opening import PathLike, Refused
+from modprompt.storage.opening import PathLike, Refused, open_regular
 from modprompt.storage.text import sha256_of
 
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training goes on from
 TESTS = "tests"
 BEGAN_FROM = "began_from"  # in a result, a state and a checkpoint: see resumed_from
+_LOG, _MOST_OF_LOG = "log.txt", 1 << 16  # bytes from its beginning, where the family's programs print their arguments
+_TRAINER = re.compile(rb"^trainer: (\S+)\s*$", re.MULTILINE)
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
 
 
@@ -58,7 +60,34 @@ def read(folder: PathLike) -> Holding:
     names = (STATE, rounds.FOLDER)
     trained = any(os.path.exists(os.path.join(str(folder), name)) for name in names) or bool(model_folders(folder))
     said = str((result or {}).get("trainer") or "")
-    return Holding(said or (of_config(folder, "TRAINER", "NAME") if trained or why else ""), trained, result, why)
+    return Holding(said or (_whose(folder) if trained or why else ""), trained, result, why)
+
+
+def _whose(folder: PathLike) -> str:
+    """The trainer of a run without a result: by its settings, or in another codebase by its checkpoint or its log."""
+    return of_config(folder, "TRAINER", "NAME") or _of_checkpoint(folder) or _of_log(folder)
+
+
+def _of_checkpoint(folder: PathLike) -> str:
+    models = model_folders(folder)
+    if not models:
+        return ""
+    from modprompt.runs import checkpoint  # late: it imports PyTorch
+
+    try:
+        run = checkpoint.read(newest_checkpoint(str(models[0]))).record.get("run", {})
+    except (OSError, UserError):  # who loads it says what is wrong
+        return ""
+    return str(run.get("settings", {}).get("TRAINER.NAME", ""))
+
+
+def _of_log(folder: PathLike) -> str:
+    try:
+        with open_regular(Path(folder) / _LOG) as file:
+            found = _TRAINER.search(file.read(_MOST_OF_LOG))
+    except (OSError, Refused, UserError):
+        return ""
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def of_config(folder: PathLike, *keys: str) -> str:
@@ -84,13 +113,23 @@ def of_training(folder: PathLike) -> results.Read:
     return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
 
 
-def require_own(folder: str, trainer: str, trains: bool) -> str:
+class Begins(NamedTuple):
+    """A run that is to have a folder.
+
+    trainer: whose it is.
+    trains: whether it trains; None where its program has not said so yet, as those of other codebases.
+    """
+
+    trainer: str
+    trains: Optional[bool] = None
+
+
+def require_own(folder: PathLike, run: Begins) -> str:
     """Refuse a folder that another run has, before anything is written there.
 
     Args:
         folder: the output folder.
-        trainer: whose run begins.
-        trains: whether it trains.
+        run: what begins.
 
     Returns:
         What there is to say of what the run writes over; mostly nothing.
@@ -98,14 +137,15 @@ def require_own(folder: str, trainer: str, trains: bool) -> str:
     Raises:
         UserError: if another trainer's run is there, a training where none is to be trained, or a test where one is.
     """
-    found = read(folder) if folder else None
-    if found is None or found.is_free:
+    found = read(folder)
+    if found.is_free:
         return ""
-    other = bool(found.trainer) and found.trainer != trainer
-    if other or (found.trained and not trains) or (trains and not found.trained and test_of(found.result)):
-        run = f"{'training' if trains else 'test'} of {trainer}"
-        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {run}")
-    tested = test_of(found.result) if trains else ""
+    other = bool(found.trainer) and found.trainer != run.trainer
+    tests_there = found.trained and run.trains is False
+    if other or tests_there or (run.trains and not found.trained and test_of(found.result)):
+        what = {True: "training", False: "test", None: "run"}[run.trains]
+        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {what} of {run.trainer}")
+    tested = test_of(found.result) if run.trains else ""
     return f"the training's result takes the place of that of a test of {tested} in {folder}" if tested else ""
 
 

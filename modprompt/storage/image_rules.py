@@ -7,9 +7,12 @@ people: as people see it: turned as its EXIF says, 16 bits scaled, transparency 
 Of several frames both take the first. Neither scales or cuts anything.
 """
 
-from typing import Any, List
+import io
+import struct
+import zlib
+from typing import Any, BinaryIO, List
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from modprompt.storage.opening import Refused
 
@@ -20,6 +23,7 @@ _ORIENTATION = 0x0112  # in EXIF: 1 to 8
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Pillow's transpositions that undo them
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
+_SAYING = (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG that can say how it is turned, and its first
 
 
 def as_rgb(image: Image.Image, rule: str) -> Image.Image:
@@ -54,7 +58,7 @@ def oddities(image: Image.Image) -> List[str]:
         found.append("with more than 8 bits a colour")
     if _has_alpha(image):
         found.append("with transparency")
-    if image.format != "TIFF" and _orientation(image) in _TURNS:  # which Pillow itself turns
+    if image.format != "TIFF" and _orientation_once_decoded(image) in _TURNS:  # which Pillow itself turns
         found.append("turned by EXIF")
     if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, of which the second is a preview
         found.append("of several frames")
@@ -66,6 +70,40 @@ def _orientation(image: Image.Image) -> Any:
         return image.getexif().get(_ORIENTATION, 1)
     except Exception:  # metadata that is damaged turns nothing; what it raises is of all kinds
         return 1
+
+
+def _orientation_once_decoded(image: Image.Image) -> Any:
+    """As of a decoded image, and decoding nothing: a PNG may say it behind its pixels, which Pillow would decode."""
+    if image.format != "PNG":
+        return _orientation(image)
+    file: Any = getattr(image, "fp", None)  # of an image file
+    at = file.tell()
+    try:
+        file.seek(0)
+        found = PngImagePlugin.PngImageFile(_without_pixels(file, getattr(image, "is_animated", False)))
+        return Image.Image.getexif(found).get(_ORIENTATION, 1)  # a PNG's own would decode it
+    except Exception:  # as in _orientation
+        return 1
+    finally:
+        file.seek(at)
+
+
+def _without_pixels(file: BinaryIO, animated: bool) -> BinaryIO:
+    """A PNG of the chunks of another that can say how it is turned; of an animated one up to its second frame."""
+    found, has_pixels = io.BytesIO(), False
+    found.write(file.read(8))
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        has_pixels = has_pixels or name in (b"IDAT", b"fdAT")
+        if animated and has_pixels and name == b"fcTL":
+            break  # Pillow reads no further for its first frame
+        if name in _SAYING:
+            content = file.read(length)
+            found.write(head + content + struct.pack(">I", zlib.crc32(name + content)))
+        file.seek(4 if name in _SAYING else length + 4, io.SEEK_CUR)
+    found.write(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+    found.seek(0)
+    return found
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -23,6 +23,7 @@ from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
+from modprompt.runs.holding import Begins
 from modprompt.storage import image_files
 from modprompt.storage.image_rules import FAMILY
 from modprompt.trainers import asked, backbone, card_errors, device, kept_features, mistakes, once
@@ -49,7 +50,7 @@ class CLIPTrainer(TrainerX):
             if os.environ.get(once.ONCE):
                 once.require_folder_agrees(cfg)
             if cfg.OUTPUT_DIR:
-                run_folder.keep(cfg.OUTPUT_DIR)  # in a host; here the program holds it already
+                run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))  # in a host; here the program has it
             if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
                 raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
             image_files.bound(cfg.INPUT.get("MAX_MEGAPIXELS", image_files.MOST_MEGAPIXELS))

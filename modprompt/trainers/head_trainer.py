@@ -4,7 +4,7 @@ Encoders are frozen: each list of images is encoded once, or as often as the hea
 """
 
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -240,6 +240,23 @@ class HeadTrainer(HeadChoice, PromptTrainer):
 
     def _kept_of_head(self) -> Dict[str, Tensor]:
         return {name: getattr(self.head, name) for name in self.head.kept}
+
+    def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What version 0.2.0 kept beside the head's tensors, of all heads of a kind, is among them where it counts."""
+        models, kept = states.get("models"), states["extras"].get(KEPT)
+        if not isinstance(models, dict) or not isinstance(kept, dict):
+            return states  # the forms of its parts say what is wrong
+        own = self.head.state_dict()
+        moved = {name: one for name, one in kept.items() if name in self.head.may_lack}
+        tensors = models.get(self.checkpoint_name)
+        if isinstance(tensors, dict):
+            models = {**models, self.checkpoint_name: {**{n: moved[n] for n in moved if n in own}, **tensors}}
+        rest = {name: one for name, one in kept.items() if name not in moved}
+        return {
+            **states,
+            "models": models,
+            "extras": {**states["extras"], KEPT: rest},
+        }
 
     def extras_form(self, epoch: int) -> Form:
         """What extra_state gives."""

@@ -42,8 +42,9 @@ class OnCLIP(_Trainer):
         else:
             clip_model.float()
         names, dataset, epochs = self.dm.dataset.classnames, cfg.DATASET.NAME, cfg.OPTIM.MAX_EPOCH
+        which = getattr(self.dm.dataset, "which", ())  # of readers of this project
         try:
-            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs, listed=True)
+            self.model = self.method.on(clip_model, names, dataset=dataset, epochs=epochs, listed=True, which=which)
         except SettingError as error:
             raise error.under(f"TRAINER.{self.node_name}") from None
         self.model.to(self.device).cast(self.settings.PREC)

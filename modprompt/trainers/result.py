@@ -64,12 +64,24 @@ def _of_classes(trainer: Any) -> Dict[str, bool]:
     return {"class_bound": True} if getattr(getattr(trainer, "model", None), "class_bound", False) else {}
 
 
-def _cost(trainer: Any) -> Dict[str, Any]:
-    """What was trained, and what training (all starts of the run together) and test took, as far as it is known."""
+def _said_before(trainer: Any, folder: str, learned: str) -> Mapping[str, Any]:
+    """What an earlier start's result says of the same training, in its folder or its round's; nothing without one."""
+    found = [holding.of_training(place).result or {} for place in (trainer.cfg.OUTPUT_DIR, folder) if place]
+    return next((one for one in found if learned and one.get("prompts_hash") == learned), {})
+
+
+def _cost(trainer: Any, before: Mapping[str, Any]) -> Dict[str, Any]:
+    """What was trained, and what training (all starts of the run together) and test took, as far as it is known.
+
+    Args:
+        trainer: after its test.
+        before: as _said_before: of what a start of a finished run does not do again.
+    """
     model, jobs = getattr(trainer, "model", None), os.environ.get(JOBS, "")
     model = getattr(model, "learned", model)  # a head has as many rows as its training had classes
     parameters = model.parameters() if isinstance(model, nn.Module) else ()
     seconds = {name: getattr(trainer, name, None) for name in ("training_s", "testing_s")}
+    seconds = {name: before.get(name) if value is None else value for name, value in seconds.items()}
     return {
         "trained_parameters": sum(one.numel() for one in parameters if one.requires_grad),
         **{name: round(value, 3) for name, value in seconds.items() if value is not None},
@@ -201,6 +213,8 @@ class ResultRecorder:
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test
         choice = 0 if evaluated else labels_of_choice(dataset, cfg)
+        learner = _of_learner(self.trainer)
+        before = {} if evaluated else _said_before(self.trainer, cfg.OUTPUT_DIR, learner.get("prompts_hash", ""))
         content = {
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
@@ -225,10 +239,10 @@ class ResultRecorder:
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
             **(self._left_beside(cfg.OUTPUT_DIR, tested, evaluated) if more is None else {}),
-            **_of_learner(self.trainer),
+            **learner,
             **_of_search(self.trainer, self.results),
             **_of_classes(self.trainer),
-            **_cost(self.trainer),
+            **_cost(self.trainer, before),
             "text_chunk": getattr(self.trainer, "text_chunk", None),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),

@@ -60,6 +60,10 @@ class ResumableRun(_Trainer):
         """What `load_extra_state` can take behind so many epochs; looked at before anything of the run is changed."""
         return anything
 
+    def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A state, of which nothing but its head was looked at, with what an earlier version kept elsewhere moved."""
+        return states
+
     def load_extra_state(self, extras: Mapping[str, Any]) -> None:
         """Take back what extra_state gave."""
 
@@ -135,6 +139,7 @@ class ResumableRun(_Trainer):
             self._scheds,
             self._all_extras_form,
             self.max_epoch,
+            self.state_as_now,
         )
         self._require_begun_alike(directory, extras.get(BEGAN_FROM))
         self._require_best(directory, epoch)

@@ -156,17 +156,18 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         )
     if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), CLIPTrainer):
         backbone.follow_weights(cfg, settings.on_command_line())
-    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), not (mode.eval_only or trains_nothing(cfg)))
+    trains = not (mode.eval_only or trains_nothing(cfg))
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains)
     if rounds is not None:
         rounds.check(cfg)
     _settle_folder(cfg, mode, settings.texts())
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
         return
-    with run_folder.hold(cfg.OUTPUT_DIR):
+    with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains)) as said:
         if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
             return  # by one that had the folder until now
-        run_held(cfg, settings, mode, rounds)
+        run_held(cfg, settings, mode, rounds, said)
 
 
 def _settle_folder(cfg: CfgNode, mode: Mode, given: Mapping[str, str]) -> None:
@@ -187,15 +188,13 @@ def _changed_ns(folder: str) -> int:
     return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
 
 
-def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None:
+def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds], said: str) -> None:
     """The run itself, its output folder being this process's; of its device the process gets back what it had."""
-    trains = not (mode.eval_only or trains_nothing(cfg))
-    said = holding.require_own(cfg.OUTPUT_DIR, cfg.TRAINER.NAME, trains)
     with device.kept():
         device.set_up(cfg, searches=True)
         _set_up(cfg)
         print(said, end="\n" if said else "")
-        first_screen.tell(cfg, settings, trains)
+        first_screen.tell(cfg, settings, not (mode.eval_only or trains_nothing(cfg)))
         is_kept = first_screen.keep_config(cfg, begins=True)
         if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
             rounds.run(cfg, settings)

@@ -158,6 +158,7 @@ def load(
     scheds: Mapping[str, Any],
     extras_form: Callable[[int], Form] = lambda epoch: anything,
     most: Optional[int] = None,
+    as_now: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda states: states,
 ) -> Tuple[int, float, Mapping[str, Any]]:
     """Put everything back as it was. Nothing is changed before all of the file was looked at.
 
@@ -169,6 +170,7 @@ def load(
         scheds: likewise.
         extras_form: gives the form of the extras behind so many epochs.
         most: epochs of the whole run; without it, what its settings say.
+        as_now: gives what an earlier version has written in the form of this one.
 
     Returns:
         (finished epochs, best validation result so far, extras).
@@ -186,6 +188,7 @@ def load(
         HEAD(states, "")
         require_same(settings, states["settings"], directory)
         whole(1, most or _most_epochs(settings))(states["epoch"], "epoch")
+        states = as_now(states)
         require_parts(states, models, optims, scheds)
         extras_form(states["epoch"])(states["extras"], "extras")
     except Refused as error:

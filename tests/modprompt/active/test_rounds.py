@@ -102,6 +102,24 @@ def test_more_rounds_go_on_and_other_settings_are_refused(words, tmp_path, capsy
 
 
 @pytest.mark.slow
+def test_what_a_finished_run_took_stays_known_where_it_is_started_again(words, tmp_path):
+    """Its rounds are on record: none is trained or tested again, and its result is written anew."""
+    options = ("ACTIVE.ROUNDS", 1)
+    assert train.main(words(*options)) == 0
+    found = result.read(tmp_path / "out").result
+    assert found["training_s"] > 0
+    assert found["testing_s"] > 0
+    for lost in ((), ("result.json",)):  # the second: it was killed before it had its result
+        for name in lost:
+            (tmp_path / "out" / name).unlink()
+        assert train.main(words(*options)) == 0
+        again = result.read(tmp_path / "out").result
+        assert {name: again.get(name) for name in ("training_s", "testing_s")} == {
+            name: found[name] for name in ("training_s", "testing_s")
+        }
+
+
+@pytest.mark.slow
 def test_rounds_go_on_in_another_folder(words, tmp_path, capsys):
     assert train.main(words("ACTIVE.ROUNDS", 1)) == 0
     assert train.main(words(out="other", flags=["--resume", str(tmp_path / "out")])) == 0

@@ -274,6 +274,20 @@ def test_caltech256_names_are_whole_unless_the_references_are_asked_for(tmp_path
     assert reference == ["american", "bat", "motorbikes", "t", "clutter"]
 
 
+def test_which_class_of_its_name_a_class_is_is_counted_over_both_halves(tmp_path):
+    trees.caltech256(tmp_path)
+    folder = tmp_path / "caltech-256" / "256_ObjectCategories"
+    shutil.copytree(folder / "002.american-flag", folder / "300.american-eagle")
+    found = {half: read("Caltech256", tmp_path, half=half, REFERENCE_NAMES=True) for half in ("all", "base", "new")}
+    assert {half: (one.classnames[0], one.classnames[-1], one.which) for half, one in found.items()} == {
+        "all": ("american", "american", (0, 0, 0, 0, 0, 1)),
+        "base": ("american", "motorbikes", (0, 0, 0)),
+        "new": ("t", "american", (0, 0, 1)),
+    }
+    (tmp_path / "caltech-256" / "split_huang_Caltech256.json").unlink()
+    assert read("Caltech256", tmp_path).which == ()
+
+
 def test_imagenet_labels_do_not_shift_where_val_lacks_a_folder(tmp_path):
     trees.imagenet(tmp_path)
     shutil.rmtree(tmp_path / "imagenet/images/val/n01443537")

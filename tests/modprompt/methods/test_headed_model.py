@@ -33,10 +33,10 @@ def images():
 def made(clip_model):
     """Makes a built head by its name."""
 
-    def make(name, names=NAMES, labels=LABELS):
+    def make(name, names=NAMES, labels=LABELS, which=()):
         torch.manual_seed(0)
         cls, settings = ALL[name]
-        model = cls(**settings).on(clip_model, names, dataset="EuroSAT").eval()
+        model = cls(**settings).on(clip_model, names, dataset="EuroSAT", which=which).eval()
         views = [torch.randn(6, model.width) for _ in range(2)]
         model.head.build(model.bank(views, labels), model.scale())
         return model
@@ -44,11 +44,11 @@ def made(clip_model):
     return make
 
 
-def train(model, images, steps=3):
+def train(model, images, steps=3, labels=LABELS):
     optimiser = torch.optim.SGD(model.prompt_parameters(), lr=0.1)
     for _ in range(steps):
         optimiser.zero_grad()
-        (10 * model.loss(images, LABELS)).backward()
+        (10 * model.loss(images, labels)).backward()
         optimiser.step()
         model.end_epoch()
 
@@ -131,6 +131,57 @@ def test_of_classes_of_one_name_each_is_itself_or_nobody():
     assert head.places(["crane", "river"]).tolist() == [-1, 1]
     assert head.places(["crane", "river", "crane", "owl", "river"]).tolist() == [0, 1, 2, -1, -1]  # base, then new
     assert TaskResHead(NAMES, 8, 1.0).places([NAMES[0], NAMES[0]]).tolist() == [-1, -1]
+
+
+# a data set of four classes, of which two have one name: its base classes, and its new ones
+BASE, NEW, HALF = ["crane", "river"], ["owl", "crane"], torch.tensor([0, 0, 0, 1, 1, 1])
+
+
+def put_on(names, which, path, clip_model, name):
+    cls, settings = ALL[name]
+    model = cls(**settings).on(clip_model, names, dataset="EuroSAT", listed=True, which=which).eval()
+    model.take(checkpoint.read(path), str(path))
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:several classes have the same name")
+@pytest.mark.parametrize("name", BOUND)
+@pytest.mark.parametrize("which", [(0, 0), ()], ids=["said", "of an earlier version"])
+def test_a_new_class_of_a_base_classs_name_has_no_row_of_it(name, which, made, clip_model, images, tmp_path):
+    model = made(name, BASE, HALF, which)
+    train(model, images, labels=HALF)
+    model.save(tmp_path / "base.pt")
+    tested = put_on(NEW, (0, 1), tmp_path / "base.pt", clip_model, name)
+    assert torch.equal(logits(tested, images), logits(model.with_classes(NEW, which=(0, 1)).eval(), images))
+    by_name = logits(model.with_classes(NEW).eval(), images)  # a user's own words
+    assert not torch.allclose(logits(tested, images)[:, 1], by_name[:, 1])
+    assert tested.made.places(NEW, (0, 1)).tolist() == [-1, -1]
+    every, which = [*BASE, *NEW], (0, 0, 0, 1)
+    assert tested.made.places(every, which).tolist() == [0, 1, -1, -1]
+    other = logits(model.with_classes(every, which=which, listed=True).eval(), images)
+    torch.testing.assert_close(other[:, :2], logits(model, images), atol=1e-4, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:several classes have the same name")
+def test_a_head_of_new_classes_knows_which_they_are(made, clip_model, images, tmp_path):
+    every, which = [*BASE, *NEW], (0, 0, 0, 1)
+    path = tmp_path / "new.pt"
+    model = made("TaskRes", NEW, HALF, (0, 1))
+    model.save(path)
+    assert put_on(every, which, path, clip_model, "TaskRes").made.places(every, which).tolist() == [-1, -1, 0, 1]
+    content = checkpoint.read(path)
+    content.record["classes"].pop("which")  # as an earlier version wrote it
+    content.settings["DATASET.SUBSAMPLE_CLASSES"] = "new"
+    with pytest.raises(UserError, match="new.pt does not say which of several classes of one name it was made for"):
+        model.with_classes(every, which=which, listed=True).take(content, str(path))
+    model.take(content, str(path))
+    assert model.made.places(NEW, (0, 1)).tolist() == [0, 1]
+
+
+def test_a_list_of_which_classes_that_is_not_as_long_as_their_names_is_refused(made, tmp_path):
+    made("TaskRes", NEW, HALF, (0, 1, 2)).save(tmp_path / "odd.pt")
+    with pytest.raises(UserError, match="classes.which"):
+        checkpoint.read(tmp_path / "odd.pt")
 
 
 @pytest.mark.parametrize(

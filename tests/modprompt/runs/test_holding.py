@@ -3,9 +3,14 @@
 import hashlib
 
 import pytest
+import torch
 
 from modprompt.errors import UserError
+from modprompt.methods.records import write
+from modprompt.runs import folder as run_folder
 from modprompt.runs import holding, result
+from modprompt.runs.checkpoint import record
+from modprompt.runs.holding import Begins
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json
 
@@ -30,14 +35,14 @@ def test_an_empty_folder_is_anybodys(tmp_path):
     assert holding.read(tmp_path / "nothing").is_free
     (tmp_path / "config.yaml").write_text("TRAINER: {NAME: CoOp}\n")  # of a start that came to nothing
     assert holding.read(tmp_path).is_free
-    holding.require_own(str(tmp_path), "MPL", trains=True)
+    holding.require_own(str(tmp_path), Begins("MPL", True))
 
 
 @pytest.mark.parametrize("trains", [True, False])
 def test_another_trainers_folder_is_refused(tmp_path, trains):
     put(checkpoint(tmp_path), trainer="CoOp")
     with pytest.raises(UserError) as caught:
-        holding.require_own(str(tmp_path), "MPL", trains)
+        holding.require_own(str(tmp_path), Begins("MPL", trains))
     kind = "training" if trains else "test"
     assert str(caught.value) == f"{tmp_path} holds a training of CoOp: give another --output-dir for this {kind} of MPL"
 
@@ -46,8 +51,45 @@ def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
     (tmp_path / holding.STATE).write_text("state")
     (tmp_path / "config.yaml").write_text("TRAINER:\n  NAME: CoOp\n")
     with pytest.raises(UserError, match="holds a training of CoOp"):
-        holding.require_own(str(tmp_path), "MPL", trains=True)
-    holding.require_own(str(tmp_path), "CoOp", trains=True)
+        holding.require_own(str(tmp_path), Begins("MPL", True))
+    holding.require_own(str(tmp_path), Begins("CoOp", True))
+
+
+def ours(folder, trainer):
+    """A checkpoint as our trainers leave it in another codebase, where nothing else says whose it is."""
+    (folder / "prompt_learner").mkdir(parents=True)
+    method = {"name": "MPL", "node": "TRAINER.MPL", "learner": "MPL", "settings": {}, "config": {}}
+    parts = {"schedules": {}, "classes": {"names": ["a"]}, "run": {"settings": {"TRAINER.NAME": trainer}}}
+    write(folder / "prompt_learner" / "model.pth.tar-1", {"ctx": torch.zeros(1)}, record(method=method, **parts), 1)
+    return folder
+
+
+def test_a_folder_of_another_codebase_is_its_trainers(tmp_path):
+    """By the checkpoint of a trainer of ours, else by what programs of the family print first."""
+    log = "***************\n** Arguments **\nseed: 1\ntrainer: CoCoOp\n"
+    (ours(tmp_path / "ours", "ModMPL") / "log.txt").write_text(log)
+    (checkpoint(tmp_path / "theirs") / "log.txt").write_text(log)
+    assert [holding.read(tmp_path / name).trainer for name in ("ours", "theirs")] == ["ModMPL", "CoCoOp"]
+    assert holding.read(checkpoint(tmp_path / "nobody")).trainer == ""
+    for name in ("ours", "theirs", "nobody"):
+        mine = {"ours": "ModMPL", "theirs": "CoCoOp", "nobody": "VPT"}[name]
+        for trains in (True, None):
+            holding.require_own(tmp_path / name, Begins(mine, trains))
+    with pytest.raises(UserError) as caught:
+        holding.require_own(tmp_path / "theirs", Begins("MPL"))
+    line = f"{tmp_path / 'theirs'} holds a training of CoCoOp: give another --output-dir for this run of MPL"
+    assert str(caught.value) == line
+
+
+def test_whoever_takes_a_folder_for_a_run_is_asked_which(tmp_path):
+    put(checkpoint(tmp_path), trainer="CoOp")
+    for _ in range(2):  # it is given free again
+        with pytest.raises(UserError, match="holds a training of CoOp: .* for this run of MPL"):
+            run_folder.keep(tmp_path, Begins("MPL"))
+        assert not run_folder.is_held(tmp_path)
+    with run_folder.hold(tmp_path, Begins("CoOp", True)) as said:
+        assert said == ""
+        assert run_folder.keep(tmp_path, Begins("MPL")) == ""  # who holds it has asked
 
 
 def test_a_training_and_a_test_do_not_share_a_folder(tmp_path):
@@ -58,11 +100,11 @@ def test_a_training_and_a_test_do_not_share_a_folder(tmp_path):
     put(tmp_path / "test", trainer="MPL", evaluated="elsewhere epoch last")
     for name in ("training", "damaged"):
         with pytest.raises(UserError, match="holds a training.*: give another --output-dir for this test of MPL"):
-            holding.require_own(str(tmp_path / name), "MPL", trains=False)
-        holding.require_own(str(tmp_path / name), "MPL", trains=True)
+            holding.require_own(str(tmp_path / name), Begins("MPL", False))
+        holding.require_own(str(tmp_path / name), Begins("MPL", True))
     with pytest.raises(UserError, match="holds a test of elsewhere epoch last of MPL"):
-        holding.require_own(str(tmp_path / "test"), "MPL", trains=True)
-    holding.require_own(str(tmp_path / "test"), "MPL", trains=False)
+        holding.require_own(str(tmp_path / "test"), Begins("MPL", True))
+    holding.require_own(str(tmp_path / "test"), Begins("MPL", False))
 
 
 def test_a_tests_result_in_the_place_of_a_trainings_is_none_of_it(tmp_path):

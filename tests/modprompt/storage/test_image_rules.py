@@ -1,12 +1,16 @@
 """Which 8-bit RGB picture a file stands for, by each of the two rules."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from modprompt.errors import UserError
 from modprompt.storage.image_files import opened, read_as, read_of_run, read_rgb
-from modprompt.storage.image_rules import FAMILY, PEOPLE, as_people, oddities
+from modprompt.storage.image_rules import FAMILY, PEOPLE, as_people, as_rgb, oddities
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20  # no turn leaves it as it is
 
@@ -76,6 +80,60 @@ def test_a_turned_image_is_as_the_camera_was_for_people(tmp_path, orientation):
     assert np.array_equal(np.asarray(as_people(read_rgb(path, PEOPLE)))[..., 0], wanted)
     assert np.array_equal(grey_of(path, FAMILY), GREY)
     assert odd(path) == (["turned by EXIF"] if orientation > 1 else [])
+
+
+def chunk(name, content):
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def exif_of(orientation):
+    """An eXIf chunk; one that says nothing of a turn without an orientation."""
+    exif = Image.Exif()
+    exif[0x0112 if orientation else 0x0131] = orientation or "a program"
+    content = exif.tobytes()
+    return chunk(b"eXIf", content[6:] if content.startswith(b"Exif") else content)
+
+
+def profile_of(orientation):
+    """As ImageMagick writes it."""
+    content = b"Exif\0\0" + exif_of(orientation)[8:-4]
+    text = f"\nexif\n{len(content):8d}\n{content.hex()}\n"
+    return chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text.encode()))
+
+
+def png(first=b"", last=b"", end=True, **how):
+    """GREY with chunks before its pixels and behind them."""
+    file = io.BytesIO()
+    Image.fromarray(GREY).save(file, "png", **how)
+    content = file.getvalue()
+    pixels = content.index(b"IDAT") - 4
+    return content[:pixels] + first + content[pixels:-12] + last + (content[-12:] if end else b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "turned"),
+    [
+        (png(), False),
+        (png(first=exif_of(6)), True),
+        (png(last=exif_of(6)), True),
+        (png(first=exif_of(None), last=exif_of(6)), True),
+        (png(first=exif_of(6), last=exif_of(1)), False),
+        (png(last=profile_of(6)), True),
+        (png(last=exif_of(6), end=False), True),
+        (png(last=exif_of(6), save_all=True, append_images=[Image.new("L", (4, 3))]), False),  # the second's
+    ],
+    ids=["no", "before", "behind", "behind another", "undone behind", "a profile", "no end", "of the second frame"],
+)
+def test_a_png_that_is_turned_behind_its_pixels_is_counted_without_decoding_it(tmp_path, monkeypatch, content, turned):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    assert (read_rgb(path, PEOPLE).size == (3, 4)) is turned
+    with monkeypatch.context() as patched:
+        patched.setattr(PngImagePlugin.PngImageFile, "load", lambda image: pytest.fail("decoded"))
+        assert ("turned by EXIF" in odd(path)) is turned
+    with opened(path) as image:
+        oddities(image)
+        assert (as_rgb(image, PEOPLE).size == (3, 4)) is turned
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -1,14 +1,17 @@
 """Runs of the trainers whose learned part is a head: killed and resumed, tested on other classes, loaded, refused."""
 
 import json
+import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 import modprompt
 from modprompt.cli import train
 from modprompt.trainers.head_trainer import HeadTrainer
 from tests.conftest import bare, random_clip
+from tests.modprompt.data import trees
 from tests.test_train import refusal
 
 EPOCHS = ("OPTIM.MAX_EPOCH", "3")
@@ -79,6 +82,40 @@ def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path, monkeypa
         assert there.get(key) == result(tmp_path, "again").get(key), key
     left = {path.name for path in (tmp_path / "again").iterdir()}
     assert not left & {"training_state.pth.tar", "bank.pth.tar"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:several classes have the same name")
+def test_a_new_class_of_caltech256_has_no_row_of_a_base_class_of_its_name(command, tmp_path, monkeypatch):
+    root = tmp_path / "caltech"
+    trees.caltech256(root)
+    folder = root / "caltech-256" / "256_ObjectCategories"
+    shutil.copytree(folder / "002.american-flag", folder / "300.american-eagle")
+    for path in folder.rglob("*.jpg"):
+        Image.new("RGB", (32, 32)).save(path)
+    words = command(
+        "TaskRes", *EPOCHS, "OPTIM.LR", "1", "DATASET.REFERENCE_NAMES", "True", "DATASET.NAME", "Caltech256"
+    )
+    words[words.index("--root") + 1] = str(root)
+    assert train.main(words) == 0
+    model, names = model_tested_by(monkeypatch, on_new(words, tmp_path))
+    assert names == ["t", "clutter", "american"]
+    assert "american" in state(tmp_path, "TaskRes", 3)[1]["classes"]["names"]
+    assert state(tmp_path, "TaskRes", 3)[1]["classes"]["which"] == [0, 0, 0]
+    assert model.made.places(names, model.classes.which).tolist() == [-1, -1, -1]
+
+
+@pytest.mark.slow
+def test_what_a_finished_training_took_stays_known_where_it_is_started_again(command, tmp_path):
+    words = command("TaskRes", *EPOCHS)
+    assert train.main(words) == 0
+    took_s = result(tmp_path)["training_s"]
+    assert took_s > 0
+    assert train.main(words) == 0
+    assert result(tmp_path)["training_s"] == took_s
+    assert "testing_s" in result(tmp_path)
+    assert train.main(on_new(words, tmp_path)) == 0
+    assert "training_s" not in result(tmp_path, "new")
 
 
 def model_tested_by(monkeypatch, words):
