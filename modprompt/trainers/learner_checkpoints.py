@@ -118,7 +118,7 @@ class LearnerCheckpoints(_Trainer):
                 copy_whole(path, saved[-1])
             if merging.is_watched():
                 for one in saved:
-                    run_folder.keep(one, directory)
+                    run_folder.keep_checkpoint(one, directory)
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.

@@ -58,7 +58,7 @@ def _kept(directory: str) -> Path:
     return Path(directory, "job", "kept")
 
 
-def keep(path: str, directory: str) -> None:
+def keep_checkpoint(path: str, directory: str) -> None:
     """Have a checkpoint stand in OUTPUT_DIR/job/kept, too: some programs delete the model's folder after a training.
 
     Args:

@@ -67,7 +67,7 @@ def kept_run(folder, links=True):
     model.mkdir(parents=True)
     path = model / "model.pth.tar-2"
     path.write_bytes(b"weights")
-    run_folder.keep(str(path), str(folder))
+    run_folder.keep_checkpoint(str(path), str(folder))
     kept = folder / "job" / "kept" / "M" / path.name
     assert (kept.stat().st_ino == path.stat().st_ino) == links
     shutil.rmtree(model)
