@@ -259,7 +259,7 @@ def import_modules(names: Sequence[str]) -> None:
     """Import a user's modules, which register trainers or readers; the current folder is searched first.
 
     Raises:
-        UserError: if one is not there, or imports something that is not.
+        UserError: if one is not there, imports something that is not, or registers a name that is taken.
     """
     here = str(Path.cwd())
     if names and here not in sys.path:
@@ -269,3 +269,11 @@ def import_modules(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise UserError(f"--import {name}: {error} (searched first: {here})") from None
+        except KeyError as error:  # as Dassl's registry says it
+            said = str(error.args[0] if error.args else "")
+            if "registered" not in said:
+                raise
+            raise UserError(
+                f"--import {name}: a data set or trainer of that name is there already ({said}); --host FOLDER takes a "
+                "codebase's readers in place of ours"
+            ) from None

@@ -7,6 +7,7 @@ python train.py --trainer MPL --root data --seed 1 --output-dir output/run
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
 python train.py --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      in rounds, which choose images
 python train.py --import my_trainer --trainer Mine ...      a trainer of yours, in my_trainer.py of the current folder
+python train.py --host CODEBASE --trainer MPL ...           with the readers, config keys and clip of another codebase
 """
 
 from __future__ import annotations
@@ -16,20 +17,29 @@ import sys
 from typing import Any, Callable, Optional
 
 from modprompt.cli.flags import parse_args, settings_of
+from modprompt.hosts import borrowed
 from modprompt.programs import close_log, import_modules, left_as_found, report
 
 INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
 
-def _run(args: argparse.Namespace, check: Check) -> None:
+def _run(args: argparse.Namespace, check: Check, host: Optional[borrowed.Host]) -> None:
     from modprompt.active import labelling, rounds
     from modprompt.trainers import run
 
+    if host is not None:
+        host.give_way()
+        args.dataset_config_file = host.config_of(args.dataset_config_file)
     import_modules(args.imports)
+    settings = settings_of(args, active=check is not None)
+    borrowed.require_no_reader(settings)
+    if host is not None:
+        host.add_keys()
+        settings = host.with_reader(settings)
     mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
     run.run(
-        settings_of(args, active=check is not None),
+        settings,
         mode,
         run.Rounds(check or rounds.settings_of, rounds.run, labelling.differing),
     )
@@ -57,11 +67,12 @@ def program(argv: list[str] | None, description: str, check: Check = None) -> in
 
 def _program(argv: list[str] | None, description: str, check: Check) -> int:
     args = parse_args(argv, description)
+    host = borrowed.entered(args.host, args.its_dassl)
     import_all()  # behind --help, which needs none of it
     with left_as_found():
         console = sys.stdout
         try:
-            return report(_run, args, check, interrupted=INTERRUPTED)  # while the log is open, which gets it too
+            return report(_run, args, check, host, interrupted=INTERRUPTED)  # while the log is open, which gets it too
         finally:
             close_log(console)
 

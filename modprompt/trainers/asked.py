@@ -10,9 +10,11 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
+from dassl.config import cfg_default
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
+from modprompt.compat import defaults
 from modprompt.errors import UserError
 from modprompt.runs.settings import FLAGS, Given, as_text, pairs, read_settings
 from modprompt.trainers import merging
@@ -21,6 +23,7 @@ from modprompt.trainers.words import KEEP, KEEPS, Words, parsed
 _NO = ("", "0", "no", "false")
 _FOLDERS = ("DATASET.ROOT", "OUTPUT_DIR", "RESUME")
 _ABSENT = object()
+_DASSL = "Dassl 0.6.3"  # whose default is meant where nobody asked
 
 
 class Changed(NamedTuple):
@@ -32,6 +35,9 @@ class Changed(NamedTuple):
     place: str
 
     def __str__(self) -> str:
+        if self.asked.source == _DASSL:
+            theirs, pinned_to = _short(self.got), _short(self.asked.value)
+            return f"{self.key}: nobody gave it; this Dassl has {theirs}, {_DASSL} has {pinned_to}"
         got = "it is in no configuration" if self.got is _ABSENT else f"got {_short(self.got)}"
         where = f"changed at {_seen_from_here(self.place)}" if self.place else "nobody has set it"
         return f"{self.key}: asked {_short(self.asked.value)} ({self.asked.source}), {got} ({where})"
@@ -115,6 +121,17 @@ def _is_by(place: str, flags: Iterable[str]) -> bool:
     return False
 
 
+def of_its_dassl(cfg: CfgNode, asked_for: Iterable[str]) -> List[Changed]:
+    """Settings that nobody gave and that are what the codebase's own Dassl has, where Dassl 0.6.3 has another value."""
+    theirs = {key: one for key, one in defaults.differing(cfg_default).items() if key not in {*asked_for}}
+    got = {key: _value(cfg, key) for key in theirs}
+    return [
+        Changed(key, Given(one.pinned, _DASSL), got[key], "")
+        for key, one in theirs.items()
+        if as_text(got[key]) == as_text(one.found)
+    ]
+
+
 def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
     """Give settings the values that were asked for, in place, in the type that they have.
 
@@ -162,7 +179,7 @@ def settle(cfg: CfgNode) -> None:
     if words is None:
         print("note: this program does not read its words by argparse: what it changes of them is not known")
         return
-    changes = changed(cfg, words)
+    changes = [*changed(cfg, words), *of_its_dassl(cfg, given(cfg, words))]
     for one in changes:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if changes and keeps_settings():

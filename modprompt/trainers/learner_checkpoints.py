@@ -19,8 +19,7 @@ from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
-from modprompt.trainers import asked
-from modprompt.trainers.run_folder import save_checkpoint
+from modprompt.trainers import asked, merging, run_folder
 from modprompt.training.unread import Unread
 
 if TYPE_CHECKING:  # it stands in front of one
@@ -112,9 +111,14 @@ class LearnerCheckpoints(_Trainer):
                 KEY: self.describe(),
             }
             folder = os.path.join(directory, name)
-            path = save_checkpoint(state, folder, model_name)
+            path = run_folder.save_checkpoint(state, folder, model_name)
+            saved = [path]
             if is_best:
-                copy_whole(path, os.path.join(folder, BEST))
+                saved.append(os.path.join(folder, BEST))
+                copy_whole(path, saved[-1])
+            if merging.is_watched():
+                for one in saved:
+                    run_folder.keep_checkpoint(one, directory)
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.
@@ -159,7 +163,11 @@ class LearnerCheckpoints(_Trainer):
             return
         epoch = _epoch_of(epoch, kwargs.get("load_epoch"), *more)
         for name in self.get_model_names():
-            path = find_checkpoint(os.path.join(directory, name), epoch)
+            path = run_folder.kept_checkpoint(directory, name, epoch)
+            if path:
+                print(f"note: {os.path.join(directory, name)} is gone: what its training saved is loaded from {path}")
+            else:
+                path = find_checkpoint(os.path.join(directory, name), epoch)
             if epoch is None:
                 require_best(path, best=bool(self.best_on))
             found = self._load(self._models[name], path)

@@ -43,6 +43,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
     defaults.DATASET.REFERENCE_NAMES = False  # Caltech256: class names cut at hyphens, as the reference has them
     # without validation images choose on the test images, as the family does, and not on held-out training images
     defaults.DATASET.VAL_FROM_TEST = False
+    defaults.DATASET.READER = ""  # set where --host has taken the reader of a codebase: which
     defaults.DATASET.CHOOSE_BY = ""  # set for a run whose method chooses by validation images: as runs/images.py has it
     defaults.TEST = CfgNode()
     defaults.TEST.ONLY = False  # set where nothing is trained, by --eval-only or a zero-shot trainer: nothing is chosen

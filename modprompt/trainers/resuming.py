@@ -18,7 +18,7 @@ from modprompt.storage.forms import Form, anything, number, table, text
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.text import is_text
 from modprompt.trainers import training_state
-from modprompt.trainers.run_folder import has_checkpoint, newest_state
+from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
@@ -72,6 +72,8 @@ class ResumableRun(_Trainer):
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.val_loader is None:
             raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
         self.start_epoch = self._resume()
+        if self.cfg.OUTPUT_DIR and self._gone_on_from != self.cfg.OUTPUT_DIR:
+            forget_kept(self.cfg.OUTPUT_DIR)
         self._begin_steps()
         if hasattr(self, "init_writer") and self.output_dir:  # not every Dassl has TensorBoard
             self._begin_tensorboard(os.path.join(self.output_dir, "tensorboard"))

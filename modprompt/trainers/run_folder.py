@@ -1,13 +1,19 @@
 """Checkpoints in a run's output folder, saved and gone on from."""
 
 import os
-from typing import Any, Dict, Iterable
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterable, Optional
 
 from modprompt.errors import UserError
 from modprompt.runs.checkpoint import Checkpoint, read
-from modprompt.runs.checkpoint_files import POINTER, newest_checkpoint
+from modprompt.runs.checkpoint_files import POINTER, find_checkpoint, newest_checkpoint
+from modprompt.runs.result import read_json
+from modprompt.storage.parts import copy_whole
 from modprompt.storage.tensors import write_tensors
-from modprompt.storage.text import write_whole
+from modprompt.storage.text import sha256_of, write_json, write_whole
+
+_RECORD = "kept.json"  # {path below the output folder: SHA-256}
 
 
 def has_checkpoint(directory: str, names: Iterable[str]) -> bool:
@@ -46,3 +52,48 @@ def save_checkpoint(state: Dict[str, Any], folder: str, name: str = "") -> str:
     write_whole(os.path.join(folder, POINTER), name + "\n")
     print(f"Checkpoint saved to {path}")
     return path
+
+
+def _kept(directory: str) -> Path:
+    return Path(directory, "job", "kept")
+
+
+def keep_checkpoint(path: str, directory: str) -> None:
+    """Have a checkpoint stand in OUTPUT_DIR/job/kept, too: some programs delete the model's folder after a training.
+
+    Args:
+        path: of the checkpoint.
+        directory: the run's output folder.
+    """
+    name = Path(path).relative_to(directory)
+    place = _kept(directory) / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        place.unlink()
+    try:
+        os.link(path, place)
+    except OSError:  # another file system, or one without links
+        copy_whole(path, place)
+    record = _kept(directory) / _RECORD
+    write_json(record, {**(read_json(record) or {}), name.as_posix(): sha256_of(path)})
+
+
+def forget_kept(directory: str) -> None:
+    """A training begins anew: what an earlier one has kept is not its."""
+    shutil.rmtree(_kept(directory), ignore_errors=True)
+
+
+def kept_checkpoint(directory: str, name: str, epoch: Optional[int] = None) -> str:
+    """The kept checkpoint of a model whose folder is gone, as its training has saved it; "" if there is none.
+
+    Args:
+        directory: the run's output folder.
+        name: of the model.
+        epoch: as find_checkpoint.
+    """
+    folder = _kept(directory) / name
+    if (Path(directory) / name).exists() or not folder.is_dir():
+        return ""
+    path = Path(find_checkpoint(str(folder), epoch))
+    recorded = (read_json(_kept(directory) / _RECORD) or {}).get(f"{name}/{path.name}")
+    return str(path) if recorded == sha256_of(path) else ""

@@ -27,7 +27,7 @@ FLOORS = (
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 DASSL = {"compat", "trainers", "data", "active"}  # rooms that know it
-OTHERS_WITH_DASSL = {"hosts/doctor.py", "experiments/plan/check.py", "experiments/plan/present.py"}
+OTHERS_WITH_DASSL = {"hosts/borrowed.py", "hosts/doctor.py", "experiments/plan/check.py", "experiments/plan/present.py"}
 MEETING = {"trainers/run.py": {"data"}}  # where trainers and readers, of one floor, come together
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)

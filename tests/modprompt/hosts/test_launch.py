@@ -188,3 +188,21 @@ def test_weights_that_its_clip_cannot_build_run_in_a_codebase(kind, workshop, tm
     assert losses(done.stdout) != pytest.approx(workshop.losses, abs=1e-4)
     accuracy = [[line for line in run.stdout.splitlines() if "* accuracy:" in line] for run in (ours, done)]
     assert accuracy[0] == accuracy[1] != []
+
+
+@pytest.mark.slow
+def test_weights_that_a_program_deletes_are_tested_all_the_same_and_not_across_a_new_training(workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    program = host / "train.py"
+    deletes = "\n    __import__('shutil').rmtree(cfg.OUTPUT_DIR + '/MultiModalPromptLearner')\n"
+    program.write_text(program.read_text().replace("\n    trainer.train()\n", f"\n    trainer.train(){deletes}"))
+    start = ("-m", "modprompt.launch", "train.py")
+    trained = run_in(host, *start, *workshop.words("MPL", "output/run"))
+    assert trained.returncode == 0, trained.stderr
+    assert not (host / "output" / "run" / "MultiModalPromptLearner").exists()
+    evaluated = run_in(host, *start, *workshop.words("MPL", "output/eval", "--eval-only", "--model-dir", "output/run"))
+    lines = [[line for line in done.stdout.splitlines() if "* correct" in line] for done in (trained, evaluated)]
+    assert lines[0] == lines[1] != [], evaluated.stderr
+    assert "MultiModalPromptLearner is gone: " in evaluated.stdout
+    again = run_in(host, *start, *workshop.words("MPL", "output/run"))
+    assert losses(again.stdout) == losses(trained.stdout) != [], again.stderr

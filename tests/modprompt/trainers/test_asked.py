@@ -286,3 +286,33 @@ def test_another_parser_of_the_program_is_not_taken_for_its_words(words):
     other.parse_args(["--gpus", "2"])
     assert parsed().trainer == "MPL"
     assert sys.argv != words
+
+
+@pytest.fixture
+def other_dassl(monkeypatch):
+    """A Dassl with other defaults: a key that decides numbers, one that the words give, one that decides none."""
+    defaults = asked.cfg_default.clone()
+    for node, key, value in (("TEST", "FINAL_MODEL", "best_val"), ("OPTIM", "LR", 9.0), ("TRAIN", "PRINT_FREQ", 99)):
+        dict.__setitem__(defaults[node], key, value)
+    monkeypatch.setattr(asked, "cfg_default", defaults)
+    monkeypatch.setattr(sys.modules[__name__], "get_cfg_default", defaults.clone)
+
+
+@pytest.mark.parametrize("keeps", ["", "1"])
+@pytest.mark.usefixtures("other_dassl")
+def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, words, monkeypatch, capsys):
+    monkeypatch.setenv(asked.KEEPS, keeps)
+    cfg = set_up(words)
+    asked.settle(cfg)
+    said = capsys.readouterr().out.splitlines()
+    told = "TEST.FINAL_MODEL: nobody gave it; this Dassl has best_val, Dassl 0.6.3 has last_step"
+    assert said[0] == f"{'kept' if keeps else 'note'}: {told}"
+    assert len(said) == (1 if keeps else 2)
+    final = cfg.TEST.FINAL_MODEL
+    assert final == ("last_step" if keeps else "best_val")
+
+
+@pytest.mark.usefixtures("other_dassl")
+def test_what_its_user_gives_is_no_default_of_its_dassl(words, capsys):
+    asked.settle(set_up([*words, "TEST.FINAL_MODEL", "best_val"]))
+    assert capsys.readouterr().out == ""

@@ -1,7 +1,11 @@
+import os
+import shutil
+
 import pytest
 
 from modprompt.errors import UserError
 from modprompt.runs.checkpoint_files import find_checkpoint
+from modprompt.trainers import run_folder
 
 
 def make(folder, *names, pointer=None):
@@ -55,3 +59,34 @@ def test_pointer_that_names_nothing_here_is_a_short_line(pointer, tmp_path):
 def test_names_whose_number_is_none_come_last(tmp_path):
     names = ("model.pth.tar-²", f"model.pth.tar-{'9' * 200}", "model.pth.tar-3")
     assert find_checkpoint(make(tmp_path, *names)).endswith("-3")
+
+
+def kept_run(folder, links=True):
+    """A run's folder with a kept checkpoint of the model M, whose own folder is gone."""
+    model = folder / "M"
+    model.mkdir(parents=True)
+    path = model / "model.pth.tar-2"
+    path.write_bytes(b"weights")
+    run_folder.keep_checkpoint(str(path), str(folder))
+    kept = folder / "job" / "kept" / "M" / path.name
+    assert (kept.stat().st_ino == path.stat().st_ino) == links
+    shutil.rmtree(model)
+    return kept
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_kept_checkpoint_is_what_the_training_saved_and_only_where_its_own_is_gone(links, tmp_path, monkeypatch):
+    def refuses(*_):
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuses)
+    kept = kept_run(tmp_path, links)
+    assert run_folder.kept_checkpoint(str(tmp_path), "M") == str(kept)
+    kept.write_bytes(b"changed")
+    assert run_folder.kept_checkpoint(str(tmp_path), "M") == ""
+    kept.write_bytes(b"weights")
+    (tmp_path / "M").mkdir()
+    assert run_folder.kept_checkpoint(str(tmp_path), "M") == ""
+    run_folder.forget_kept(str(tmp_path))
+    assert not (tmp_path / "job" / "kept").exists()

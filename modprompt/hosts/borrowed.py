@@ -1,0 +1,239 @@
+"""What --host takes of a codebase: its readers, its data sets' configs, the keys of its `extend_cfg`, its `clip`.
+
+The program is ours, and so are its loop, checkpoints, evaluation and results. Of the codebase's own program nothing is
+run but that one function, taken out of it with the plain imports that it names.
+"""
+
+import ast
+import contextlib
+import hashlib
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional
+
+from modprompt.clips import package as clip_package
+from modprompt.errors import UserError
+from modprompt.hosts.launch import put_host_first
+from modprompt.places import PACKAGE
+from modprompt.programs import one_line
+from modprompt.runs.settings import Given, Settings
+
+READER = "DATASET.READER"  # which reader of a codebase a run had, so that another one is another run
+_PROGRAM, _READERS = "train.py", "datasets"
+
+
+def is_codebase(folder: Path) -> bool:
+    """Whether a folder holds a program of the family, and readers or a `clip` beside it."""
+    program = folder / _PROGRAM
+    beside = (folder / _READERS).is_dir() or clip_package.own_folder(folder) is not None
+    if not beside or not program.is_file() or (folder / PACKAGE.name).resolve() == PACKAGE:
+        return False
+    text = program.read_bytes()
+    return b"dassl" in text and b"build_trainer" in text
+
+
+def find(folder: Path) -> Path:
+    """The codebase in a folder, or in the one below it that has one (KDPL's src/).
+
+    Raises:
+        UserError: if there is none, or it is this project itself.
+    """
+    if (folder / PACKAGE.name).resolve() == PACKAGE:
+        raise UserError(f"--host {folder}: it is modprompt itself, whose readers are there without")
+    if is_codebase(folder):
+        return folder.resolve()
+    below = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [one for one in below if one.is_dir() and is_codebase(one)]
+    if len(found) == 1:
+        return found[0].resolve()
+    several = ", ".join(one.name for one in found)
+    why = f"several codebases lie below it ({several}): name one" if found else (
+        f"there is no {_PROGRAM} that calls Dassl's build_trainer, with {_READERS}/ or clip/ beside it"
+        if folder.is_dir() else "there is no such folder"
+    )  # fmt: skip
+    raise UserError(f"--host {folder}: {why}")
+
+
+class Host(NamedTuple):
+    """A codebase whose parts are importable.
+
+    Attributes:
+        folder: where its train.py is.
+    """
+
+    folder: Path
+
+    @staticmethod
+    def give_way() -> None:
+        """Have trainers of its, which --import names, keep their names beside ours."""
+        from modprompt.trainers.registration import give_way
+
+        give_way()
+
+    def config_of(self, word: str) -> str:
+        """The path of its config of a data set, by name or path; the word itself if it has none."""
+        named = self.folder / "configs" / _READERS / f"{word}.yaml"
+        for path in (named, self.folder / word):
+            if word and not Path(word).is_file() and path.is_file():
+                return str(path)
+        return word
+
+    def add_keys(self) -> None:
+        """Give Dassl's defaults the keys that its `extend_cfg` adds, where they are missing; a line if it cannot be.
+
+        What they have decides numbers as Dassl 0.6.3 does, whichever Dassl it is.
+        """
+        from dassl.config import cfg_default, get_cfg_default
+
+        from modprompt.compat import defaults
+        from modprompt.trainers.nodes import add_missing
+
+        defaults.pin(cfg_default)
+        theirs = get_cfg_default()
+        try:
+            function = _function(self.folder / _PROGRAM, "extend_cfg")
+            if function is not None:
+                function(theirs)
+                add_missing(cfg_default, theirs)
+        except Exception as error:  # whatever their code raises; a reader that wants a key says so
+            print(f"{self.folder / _PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
+
+    def take_reader(self, name: str) -> Optional[str]:
+        """Have its reader of a data set stand for ours.
+
+        Args:
+            name: the registered one.
+
+        Returns:
+            What tells that reader from another: its file, and a hash of all of its modules. None where it has none; a
+            line says so.
+
+        Raises:
+            UserError: if several are called so, or it cannot be imported.
+        """
+        files = [path for path in sorted((self.folder / _READERS).rglob("*.py")) if _registers(path, name)]
+        if not files:
+            print(f"{self.folder} has no reader {name}: it is read by ours")
+            return None
+        if len(files) > 1:
+            raise UserError(f"--host: {' and '.join(map(str, files))} both register {name}")
+        module = ".".join(files[0].relative_to(self.folder).with_suffix("").parts)
+        with _registered_over_ours():
+            try:
+                importlib.import_module(module)
+            except Exception as error:  # their code: where it fails is theirs to mend
+                raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)})") from error
+        return f"{files[0].name} {self._hash_of_readers()}"
+
+    def _hash_of_readers(self) -> str:
+        """Of the modules of its readers that are imported."""
+        root = self.folder / _READERS
+        paths = (Path(str(getattr(module, "__file__", None) or "")) for module in list(sys.modules.values()))
+        files = sorted({path.resolve() for path in paths if path.is_file() and root in path.resolve().parents})
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(f"{file.relative_to(root).as_posix()}\n".encode())
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:12]
+
+    def with_reader(self, settings: Settings) -> Settings:
+        """A run's settings, with the reader that it takes of this codebase.
+
+        Raises:
+            UserError: as take_reader, or if no data set is named.
+        """
+        given = settings.get("DATASET.NAME")
+        reader = self.take_reader(str(given.value)) if given else None
+        return settings if reader is None else Settings((*settings.given, (READER, Given(reader, "flag --host"))))
+
+
+def entered(folder: str, its_dassl: bool = False) -> Optional[Host]:
+    """The codebase of --host, whose parts are importable from now on; before ours import `clip` and Dassl.
+
+    Args:
+        folder: as --host gives it; empty for none. A line says so where the current folder could be one.
+        its_dassl: whether its own Dassl is run, too.
+
+    Raises:
+        UserError: as find, or if it has no Dassl of its own.
+    """
+    if not folder:
+        if its_dassl:
+            raise UserError("--its-dassl is the Dassl of a codebase: name it with --host FOLDER")
+        if is_codebase(Path.cwd()):
+            print("note: this folder is a codebase of the family; its readers and its clip are used with --host .")
+        return None
+    host = find(Path(folder).expanduser())
+    clip_package.use_folder(host)
+    kept = [entry for entry in sys.path if Path(entry or ".").resolve() != host]
+    sys.path[:] = [str(_own_dassl(host)), *kept] if its_dassl else kept
+    importlib.import_module("modprompt.compat.find").add_to_path()
+    importlib.import_module("dassl")  # by now: the codebase's folder may hold one that is not asked for
+    put_host_first(host)
+    for name in [name for name in sys.modules if name.partition(".")[0] in (_READERS, "trainers")]:
+        if host not in Path(str(getattr(sys.modules[name], "__file__", None) or ".")).resolve().parents:
+            del sys.modules[name]  # of ours
+    return Host(host)
+
+
+def require_no_reader(settings: Settings) -> None:
+    """Raise UserError if settings name the reader, which --host alone does."""
+    if READER in settings:
+        raise UserError(f"{settings[READER].where}: {READER} is set by --host FOLDER and cannot be given")
+
+
+def _own_dassl(host: Path) -> Path:
+    """The folder that holds a codebase's own package `dassl`."""
+    for folder in (host, *sorted(one for one in host.iterdir() if one.is_dir())):
+        if (folder / "dassl" / "__init__.py").is_file():
+            return folder
+    raise UserError(f"--its-dassl: {host} has no Dassl of its own")
+
+
+def _registers(path: Path, name: str) -> bool:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return (
+        re.search(rf"^@DATASET_REGISTRY\.register\(.*\)\s*\nclass {re.escape(name)}\b", text, re.MULTILINE) is not None
+    )
+
+
+@contextlib.contextmanager
+def _registered_over_ours() -> Iterator[None]:
+    """Within it a reader that registers itself takes the place of one of that name."""
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    plain = DATASET_REGISTRY.register
+
+    def register(obj: Any = None, force: bool = False) -> Any:
+        return plain(force=True) if obj is None else plain(obj, force=True)
+
+    DATASET_REGISTRY.register = register
+    try:
+        yield
+    finally:
+        del DATASET_REGISTRY.register  # the class has its own
+
+
+def _function(program: Path, name: str) -> Any:
+    """A function of a program, with the imports and plain values of that program that it names; None if it has none."""
+    tree = ast.parse(program.read_bytes(), str(program))
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    if not found:
+        return None
+    named = {node.id for node in ast.walk(found[0]) if isinstance(node, ast.Name)}
+    needed: List[ast.stmt] = [node for node in tree.body if _names(node) & named]
+    module = ast.Module(body=[*needed, found[0]], type_ignores=[])
+    names: Dict[str, Any] = {"__name__": program.stem, "__file__": str(program)}
+    exec(compile(module, str(program), "exec"), names)  # noqa: S102 - the codebase's own, which --host names
+    return names[name]
+
+
+def _names(node: ast.stmt) -> FrozenSet[str]:
+    """The names that a statement of a module gives."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return frozenset((one.asname or one.name.partition(".")[0]) for one in node.names)
+    if isinstance(node, ast.Assign):
+        return frozenset(one.id for one in node.targets if isinstance(one, ast.Name))
+    return frozenset()

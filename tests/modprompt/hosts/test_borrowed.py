@@ -1,0 +1,214 @@
+"""--host: a codebase's readers, configs, keys and clip for this project's own program."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.hosts import borrowed
+from modprompt.runs.settings import Settings
+from tests.conftest import ROOT
+from tests.modprompt.hosts.conftest import losses
+from tests.modprompt.hosts.stand_in import git, run_in, write_host
+
+START = ("-m", "modprompt", "train")
+READER = """from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+
+
+@DATASET_REGISTRY.register()
+class {name}(DatasetBase):
+    pass
+"""
+
+
+def codebase(folder, extend=""):
+    (folder / "datasets").mkdir(parents=True)
+    (folder / "train.py").write_text(f"from dassl.engine import build_trainer\n{extend}")
+    return folder
+
+
+def test_codebase_is_found_in_its_folder_or_the_one_below(tmp_path):
+    inner = codebase(tmp_path / "repo" / "src")
+    assert borrowed.find(inner) == borrowed.find(tmp_path / "repo") == inner
+    codebase(tmp_path / "repo" / "other")
+    with pytest.raises(UserError, match=r"several codebases lie below it \(other, src\): name one"):
+        borrowed.find(tmp_path / "repo")
+
+
+@pytest.mark.parametrize(("folder", "said"), [("nowhere", "no such folder"), (".", "there is no train.py")])
+def test_what_is_no_codebase_is_one_line(folder, said, tmp_path):
+    with pytest.raises(UserError, match=said):
+        borrowed.find(tmp_path / folder)
+
+
+def test_this_project_is_no_host():
+    with pytest.raises(UserError, match="it is modprompt itself"):
+        borrowed.find(ROOT)
+
+
+def test_its_config_wins_over_ours_and_a_path_that_exists_over_both(tmp_path, monkeypatch):
+    host = borrowed.Host(codebase(tmp_path / "host"))
+    config = host.folder / "configs" / "datasets" / "eurosat.yaml"
+    config.parent.mkdir(parents=True)
+    config.touch()
+    monkeypatch.chdir(tmp_path)
+    assert host.config_of("eurosat") == host.config_of("configs/datasets/eurosat.yaml") == str(config)
+    assert host.config_of("dtd") == "dtd"
+    assert host.config_of("") == ""
+    (tmp_path / "eurosat").touch()
+    assert host.config_of("eurosat") == "eurosat"
+
+
+EXTEND = """
+import copy
+import trainers.not_shipped
+from trainers.constants import nothing
+
+FIRST = 3
+
+
+def extend_cfg(cfg{more}):
+    from yacs.config import CfgNode as CN
+
+    cfg.SPLE = CN()
+    cfg.SPLE.LAYERS = copy.copy(FIRST)
+    cfg.TRAINER.COOP = CN()
+    cfg.TRAINER.COOP.N_CTX = 99
+    cfg.TRAINER.COOP.OF_THEIRS = "yes"
+"""
+ASK = """
+import sys
+from pathlib import Path
+from modprompt.compat import find
+find.add_to_path()
+import modprompt.trainers.all
+from dassl.config import cfg_default, get_cfg_default
+from modprompt.hosts.borrowed import Host
+cfg_default.TEST.FINAL_MODEL = "best_val"
+Host(Path(sys.argv[1])).add_keys()
+cfg = get_cfg_default()
+print(cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX, cfg.TRAINER.COOP.get("OF_THEIRS"), cfg.TEST.FINAL_MODEL)
+"""
+
+
+@pytest.mark.parametrize(("more", "said"), [("", "3 16 yes last_step"), (", args", "None 16 None last_step")])
+def test_missing_keys_come_from_its_extend_cfg_and_no_module_of_its_trainers_is_run(more, said, tmp_path):
+    host = codebase(tmp_path / "host", EXTEND.format(more=more))
+    words = [sys.executable, "-c", ASK, str(host)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.stdout.splitlines()[-1] == said, done.stderr
+    assert ("the keys of its extend_cfg are left out (" in done.stdout) == bool(more)
+
+
+def test_reader_is_none_that_a_command_may_give(tmp_path):
+    with pytest.raises(UserError, match=r"command line: DATASET.READER is set by --host FOLDER and cannot be given"):
+        borrowed.require_no_reader(Settings.read(options=["DATASET.READER", "eurosat.py 0123"]))
+
+
+TAKE = """
+import sys
+from pathlib import Path
+from modprompt.hosts import borrowed
+host = borrowed.entered(sys.argv[1])
+import modprompt.data.readers.all
+from dassl.data.datasets import DATASET_REGISTRY
+try:
+    print(host.take_reader(sys.argv[2]))
+    print(DATASET_REGISTRY.get(sys.argv[2]).__module__)
+except borrowed.UserError as error:
+    print(error)
+"""
+
+
+def taken(host, name):
+    words = [sys.executable, "-c", TAKE, str(host), name]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_path):
+    host = codebase(tmp_path / "host")
+    (host / "datasets" / "help.py").write_text("")
+    (host / "datasets" / "euro.py").write_text("from . import help\n" + READER.format(name="EuroSAT"))
+    first, module = taken(host, "EuroSAT")
+    assert module == "datasets.euro"
+    assert first.startswith("euro.py ")
+    (host / "datasets" / "other.py").write_text("changed")
+    assert taken(host, "EuroSAT")[0] == first
+    (host / "datasets" / "help.py").write_text("CHANGED = True\n")
+    assert taken(host, "EuroSAT")[0] != first
+    said, none, module = taken(host, "SUN397")
+    assert "has no reader SUN397: it is read by ours" in said
+    assert (none, module) == ("None", "modprompt.data.readers.sun397")
+
+
+def test_reader_that_does_not_import_or_is_there_twice_is_one_line(tmp_path):
+    host = codebase(tmp_path / "host")
+    (host / "datasets" / "euro.py").write_text("import nothing_of_the_kind\n" + READER.format(name="EuroSAT"))
+    assert taken(host, "EuroSAT") == [
+        f"--host: {host}/datasets/euro.py cannot be imported (No module named 'nothing_of_the_kind')"
+    ]
+    (host / "datasets" / "second.py").write_text(READER.format(name="EuroSAT"))
+    assert "both register EuroSAT" in taken(host, "EuroSAT")[0]
+
+
+def test_its_dassl_needs_a_host_that_has_one(tmp_path):
+    with pytest.raises(UserError, match="name it with --host FOLDER"):
+        borrowed.entered("", its_dassl=True)
+    with pytest.raises(UserError, match="has no Dassl of its own"):
+        borrowed.entered(str(codebase(tmp_path / "host")), its_dassl=True)
+
+
+def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(codebase(tmp_path / "host"))
+    assert borrowed.entered("") is None
+    assert "note: this folder is a codebase of the family; its readers and its clip are used with --host ." in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(360)
+def test_losses_are_those_of_our_program_and_a_finished_run_knows_its_reader(workshop, tmp_path):
+    host = write_host(tmp_path / "host", package=False, last=("trainers.not_shipped",))
+    words = ["--host", ".", *workshop.words("MPL", "output/run", "--once")]
+    done = run_in(host, *START, *words)
+    assert done.returncode == 0, done.stderr
+    assert losses(done.stdout) == pytest.approx(workshop.losses, abs=0)
+    assert git(host, "status", "--porcelain") == ""
+    result = json.loads((host / "output" / "run" / "result.json").read_text())
+    assert result["settings"]["DATASET.READER"].startswith("squares.py ")
+    assert "Finished before" in run_in(host, *START, *words).stdout
+    with (host / "datasets" / "squares.py").open("a") as file:
+        file.write("# another one\n")
+    other = run_in(host, *START, *words)
+    assert other.returncode == 2
+    assert "DATASET.READER squares.py" in other.stderr
+
+
+@pytest.mark.slow
+def test_its_own_trainer_is_imported_by_name_and_a_model_is_tested(workshop, tmp_path):
+    host = write_host(tmp_path / "host", own_mpl=True)
+    words = ["--host", str(host), *workshop.words("MPL", tmp_path / "run")]
+    trained = run_in(tmp_path, *START, *words, "OPTIM.MAX_EPOCH", "1")
+    assert trained.returncode == 0, trained.stderr
+    own = run_in(tmp_path, *START, "--host", str(host), "--import", "trainers.own", *workshop.words("OWN", "own"))
+    assert "own trainer OWN" in own.stdout, own.stderr
+    words[words.index("--output-dir") + 1] = tmp_path / "test"
+    again = run_in(tmp_path, *START, "--eval-only", "--model-dir", tmp_path / "run", *words)
+    found = [[line for line in done.stdout.splitlines() if "* correct" in line] for done in (trained, again)]
+    assert found[0] == found[1] != [], again.stderr
+
+
+@pytest.mark.slow
+def test_reader_that_is_registered_already_is_one_line(workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    done = run_in(host, *START, "--import", "datasets.eurosat", *workshop.words("MPL", "output"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: --import datasets.eurosat: a data set or trainer of that name is there already "
+        "(DATASET: the name 'EuroSAT' is registered already); --host FOLDER takes a codebase's readers in place of ours"
+    ]
