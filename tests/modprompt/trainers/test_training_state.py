@@ -52,6 +52,17 @@ def test_other_settings_are_refused_and_named(tmp_path):
         training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 
+def test_run_whose_steps_are_recorded_is_not_gone_on_with_as_another(tmp_path):
+    cfg, *parts = make(1)
+    cfg.MODEL.COMPILE = "default"
+    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    cfg.MODEL.COMPILE = ""  # how encoders are compiled decides no number
+    training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
+    cfg.MODEL.COMPILE = "graph"
+    with pytest.raises(ValueError, match=r"other settings \(MODEL.COMPILE unset -> graph\)"):
+        training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
+
+
 def test_damaged_state_is_named(tmp_path):
     cfg, *parts = make(1)
     training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
