@@ -95,7 +95,7 @@ class GraphStep:
         if not self._batch:
             self._batch = tuple(x.clone() for x in batch)
             tensors = (*batch, *self._rates, *self._model.parameters(), *self._model.buffers())
-            changed += ["its tensors are on several devices"] if len({x.device for x in tensors}) > 1 else []
+            changed += ["tensors of the step are on several devices"] if len({x.device for x in tensors}) > 1 else []
         elif [(x.shape, x.dtype) for x in batch] != [(x.shape, x.dtype) for x in self._batch]:
             changed.append("a batch has another shape")
         elif self.recorded and epoch != before:

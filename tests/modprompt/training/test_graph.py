@@ -350,7 +350,7 @@ def test_tensors_on_several_devices_are_not_recorded():
     step, told = step_of(model), []
     graph = GraphStep(step, told.append, Tape(), model=model)
     run(graph, step.optimiser)
-    assert told == [graph.why] == ["from epoch 1 on: its tensors are on several devices"]
+    assert told == [graph.why] == ["from epoch 1 on: tensors of the step are on several devices"]
 
 
 def test_other_optimisers_are_not_recorded():
