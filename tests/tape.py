@@ -7,6 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from modprompt.training.recorder import Recorder
+
 
 def _tensors(tree):
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
@@ -36,11 +38,12 @@ class _Writing(TorchDispatchMode):
         return made
 
 
-class Tape:
-    """A Recorder (modprompt/training/recorder.py) for a CPU; how often it recorded and replayed can be asked."""
+class Tape(Recorder):
+    """A Recorder for a CPU; how often it recorded and replayed can be asked, and whether it holds a recording."""
 
     def __init__(self):
         self.recorded = self.replayed = 0
+        self.calls = None
 
     def obstacle(self, device):
         return ""
@@ -50,16 +53,23 @@ class Tape:
 
     def record(self, step):
         self.recorded += 1
-        with _Writing() as writing:
-            done = step()
-        for storage, content in writing.before.values():
-            storage.copy_(content)
-        return done, lambda: self._replay(writing.calls)
+        writing = _Writing()
+        try:
+            with writing:
+                done = step()
+        finally:  # a card computes nothing
+            for storage, content in writing.before.values():
+                storage.copy_(content)
+        self.calls = writing.calls
+        return done
 
-    def _replay(self, calls):
+    def replay(self):
         self.replayed += 1
         with torch.no_grad():
-            for func, args, kwargs, made in calls:
+            for func, args, kwargs, made in self.calls:
                 for old, new in zip(_tensors(made), _tensors(func(*args, **kwargs))):
                     if old.data_ptr() != new.data_ptr():
                         old.copy_(new)
+
+    def release(self):
+        self.calls = None

@@ -5,7 +5,7 @@ instead of three (cast, normalise, cast back), and a bias is added within its pr
 """
 
 import weakref
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,11 @@ def forget(root: nn.Module) -> None:
     """Make anew, when it is next asked for, what was made of a module's parts: for changes through `.data`."""
     for module in root.modules():
         _made.pop(module, None)
+
+
+def made_of(root: nn.Module) -> List[Any]:
+    """What was made of a module's parts, to be held by who reads it from where it lies (training/graph.py)."""
+    return [_made[module] for module in root.modules() if module in _made]
 
 
 def _is_compiling() -> bool:

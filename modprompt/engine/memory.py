@@ -84,8 +84,10 @@ def free_bytes(device: torch.device) -> Optional[int]:
     return min(limits + ([available] if available is not None else []), default=None)
 
 
-def most_text_tokens(layers: int, width: int, itemsize: int, free: Optional[int]) -> Optional[int]:
-    """Number of text tokens whose training fits in half of the free bytes, or None if that is not known."""
+def most_text_tokens(
+    layers: int, width: int, itemsize: int, free: Optional[int], share: float = SHARE
+) -> Optional[int]:
+    """Number of text tokens whose training fits in a share of the free bytes, or None if that is not known."""
     if free is None:
         return None
-    return max(1, int(SHARE * free / (SAVED * layers * width * itemsize)))
+    return max(1, int(share * free / (SAVED * layers * width * itemsize)))

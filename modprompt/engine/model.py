@@ -14,7 +14,7 @@ from modprompt.checks import one_of
 from modprompt.clips.structure import CLIP
 from modprompt.engine import derived
 from modprompt.engine.encoders import TextEncoder, image_encoder
-from modprompt.engine.memory import free_bytes, most_text_tokens
+from modprompt.engine.memory import SHARE, free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
@@ -116,8 +116,8 @@ class PromptedCLIP(nn.Module):
         """Another type for the tokens between products; None for that of the weights."""
         self.stream = self.image_encoder.stream = self.text_encoder.stream = stream
 
-    def limit_text(self, classes: int = 0) -> None:
-        """Compute the text side of so many classes at a time, or with 0 of as many as free memory allows.
+    def limit_text(self, classes: int = 0, share: float = SHARE) -> None:
+        """Compute the text side of so many classes at a time, or with 0 of as many as fit in a share of free memory.
 
         With more classes than that, the backward pass computes each part again instead of keeping it.
         """
@@ -130,7 +130,7 @@ class PromptedCLIP(nn.Module):
         else:
             layers, width = len(encoder.transformer.resblocks), table.shape[1]
             itemsize = text.words.element_size()
-            encoder.most_tokens = most_text_tokens(layers, width, itemsize, free_bytes(table.device))
+            encoder.most_tokens = most_text_tokens(layers, width, itemsize, free_bytes(table.device), share)
 
     @property
     def own_tokens(self) -> int:
@@ -179,6 +179,10 @@ class PromptedCLIP(nn.Module):
     def _forget_what_changes(self) -> None:
         if self.prompt_learner.trains_text:
             self._kept = None
+
+    def made_once(self) -> List[Any]:
+        """What steps read that was made of frozen parts and may be let go when they change."""
+        return [self._kept, *derived.made_of(self)]
 
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.stream or features.dtype), dim=-1)

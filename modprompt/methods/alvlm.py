@@ -49,5 +49,6 @@ class ALVLM(CoOp):
     """CoOp under the name of PCB's repository, where it is trained in eight rounds, each on more labels."""
 
     node = "TRAINER.COOP"
+    same_step = True
     not_searched = "search with CoOp"
     second_node = CoOpAL

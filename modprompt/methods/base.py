@@ -59,6 +59,9 @@ class Method(Configured):
     log_accuracy: ClassVar[bool] = False  # whether its trainer's log has the accuracy of each batch
     draws_examples: ClassVar[bool] = False  # whether its trainer's log has prompts of ten classes, drawn at random
     always_searches: ClassVar[bool] = False  # whether it is a search by itself
+    # whether its training step is the same at every epoch, so that it may be recorded (MODEL.COMPILE graph); a class
+    # states it for itself, not for those that are derived from it
+    same_step: ClassVar[bool] = False
     not_searched: ClassVar[str] = ""  # why a search for its schedule means nothing
     second_node: ClassVar[Optional[Type[SecondNode]]] = None  # settings of its in another node
     # settings of nodes that its repository shares among methods, each as one of its own; "": nothing reads it there

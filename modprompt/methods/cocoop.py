@@ -15,6 +15,7 @@ class CoCoOp(OneContext):
     """CoCoOp: CoOp's context plus what a small network makes of the image's feature; also on ResNets."""
 
     node = "TRAINER.COCOOP"
+    same_step = True
 
     def schedules(self, shape: Shape) -> Schedules:
         """A context carried to the end, or schedule_text; nothing on the vision side."""

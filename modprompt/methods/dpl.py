@@ -30,6 +30,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
     """
 
     node = "TRAINER.DPL"
+    same_step = True
     folder = "MultiModalPromptLearner"
     not_searched = "the search for its lengths is DPLSearch"
 
@@ -125,6 +126,7 @@ class TrainerSubnet(DPL):
     """DPL under the name, the node and the defaults of its repository."""
 
     node = "TRAINER.TRAINERSUBNET"
+    same_step = True
     learner_of = "DPL"
 
     ctx_init: str = changed(DPL, "ctx_init", "ensemble")

@@ -21,6 +21,7 @@ class KgCoOp(CoOp):
     """KgCoOp: CoOp's context, and a loss against the class features of the data set's template; also on ResNets."""
 
     node = "TRAINER.KGCOOP"
+    same_step = True
     own_words = PHOTO
     shared = {**of_coop("W"), "TRAINER.COCOOP.PREC": ""}
 

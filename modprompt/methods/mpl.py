@@ -18,6 +18,7 @@ class MPL(Coupled, Regularised):
     """MPL: text prompts per layer; vision prompts projected from them, added, removed and carried."""
 
     node = "TRAINER.MPL"
+    same_step = True
     draws_examples = True
 
     n_add_op: int = setting(

@@ -34,6 +34,7 @@ class ProGrad(CoOp):
     """ProGrad: CoOp's context, started from zeros and words, and projected gradients; also on ResNets."""
 
     node = "TRAINER.PROGRAD"
+    same_step = True
     shared = {**of_coop(), **_LOSS}
     teacher_words = templates.PROGRAD
 

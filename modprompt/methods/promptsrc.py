@@ -12,6 +12,7 @@ class PromptSRC(IVLP, Regularised):
     """PromptSRC: IVLP's learner with self-regularisation; its own are other defaults alone."""
 
     node = "TRAINER.PROMPTSRC"
+    same_step = True
     learner_of = "IVLP"
 
     n_ctx_vision: int = changed(IVLP, "n_ctx_vision", 4)

@@ -30,6 +30,7 @@ class TCP(OneContext):
     """TCP: a context, and in front of one text layer, or several, tokens that are each class's own; also on ResNets."""
 
     node = "TRAINER.TCP"
+    same_step = True
     own_words = PHOTO
     shared = {**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""}
     teacher_words = templates.TCP

@@ -5,6 +5,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
 from modprompt.runs import result_parts
+from modprompt.runs.settings import COMPILE
 from modprompt.storage import json_text
 from modprompt.storage.opening import PathLike, read_bytes
 from modprompt.storage.seal import check_seal
@@ -39,6 +40,14 @@ def _untested(result: Mapping[str, Any]) -> bool:
     return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
 
 
+def _as_it_ran(result: Dict[str, Any]) -> Dict[str, Any]:
+    """Of 0.2.0, whose settings did not say MODEL.COMPILE graph: what was asked for stands beside them."""
+    settings, compiled = result.get("settings"), result.get("compile")
+    if isinstance(settings, dict) and isinstance(compiled, dict) and compiled.get("asked") == "graph":
+        return {**result, "settings": {COMPILE: "graph", **settings}}
+    return result
+
+
 def read(folder: PathLike) -> Read:
     """The result in a run's folder, of parts of the types that runs write; its accuracy_pct is None without images."""
     path = Path(folder) / FILE_NAME
@@ -50,4 +59,4 @@ def read(folder: PathLike) -> Read:
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
     fault = result_parts.fault(result, tested=not _untested(result))
-    return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(result)
+    return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(_as_it_ran(result))

@@ -7,11 +7,11 @@ import functools
 import hashlib
 import os
 import re
-from typing import Callable, Collection, List, Mapping, Optional
+from typing import Callable, Dict, List, Mapping, Optional
 
 from modprompt.errors import UserError
 from modprompt.runs import descriptions
-from modprompt.runs.settings import FREE, differences
+from modprompt.runs.settings import FREE, differences, is_free
 from modprompt.storage import json_text
 from modprompt.storage.opening import PathLike
 from modprompt.storage.seal import content_hash
@@ -28,17 +28,18 @@ _IN_TRAINING = re.compile(r"/tests/[^/]+$")
 _CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
 
 
-def free(tests: bool) -> Collection[str]:
-    """Settings that decide no number, of a training or of a run that only tests."""
-    return FREE | FREE_IN_TESTS if tests else FREE
+def _compared(settings: Mapping[str, str], tests: bool) -> Dict[str, str]:
+    """Those of a run's settings that decide its numbers: of a training, or of a run that only tests."""
+    if tests:
+        return {key: text for key, text in settings.items() if key not in FREE | FREE_IN_TESTS}
+    return {key: text for key, text in settings.items() if not is_free(key, text)}
 
 
 def differing_settings(
     recorded: Mapping[str, str], wanted: Mapping[str, str], tests: bool, defaults: Optional[Mapping[str, str]] = None
 ) -> List[str]:
     """What differs between two sets of given settings, as "KEY old -> new"; what a side lacks has its default."""
-    passed = free(tests)
-    old, new = ({key: value for key, value in side.items() if key not in passed} for side in (recorded, wanted))
+    old, new = (_compared(settings, tests) for settings in (recorded, wanted))
     return differences(old, new, defaults)
 
 

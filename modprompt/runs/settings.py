@@ -18,16 +18,17 @@ from modprompt.errors import UserError
 from modprompt.storage import yaml_text
 from modprompt.storage.opening import Refused
 
+COMPILE = "MODEL.COMPILE"
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those in front of a difference
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 
-# what decides no number of a training
+# what decides no number of a training, but for one value of one of them: is_free
 FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "TEST.IMAGE_CACHE",
-    "MODEL.COMPILE", "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
+    COMPILE, "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
     "SEARCH.RUNS", "DATASET.CHOOSE_BY", "INPUT.MAX_MEGAPIXELS", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
 }  # fmt: skip
 
@@ -44,6 +45,11 @@ FLAGS = {
     "MODEL.BACKBONE.NAME": "--backbone",
     "MODEL.HEAD.NAME": "--head",
 }
+
+
+def is_free(key: str, text: str) -> bool:
+    """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds otherwise."""
+    return key in FREE and (key, text) != (COMPILE, "graph")
 
 
 def name_of_flag(flag: str) -> str:
@@ -117,7 +123,8 @@ def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
     merged: Dict[str, Any] = {}
     for layer in layers:
         merged.update(layer)
-    return {key: as_text(value) for key, value in sorted(merged.items()) if key not in FREE}
+    texts = {key: as_text(value) for key, value in sorted(merged.items())}
+    return {key: text for key, text in texts.items() if not is_free(key, text)}
 
 
 def settings_hash(settings: Mapping[str, str]) -> str:

@@ -1,22 +1,29 @@
 """How the steps of a run are computed, as MODEL.COMPILE asks, and what result.json says of it."""
 
-from typing import Any, Callable, Dict, Union
+from typing import Any, Dict, Union
 
 from modprompt.training.graph import GraphStep
 from modprompt.training.step import Step
 
 
-def step_as_asked(asked: str, step: Step, epoch: Callable[[], int]) -> Union[Step, GraphStep]:
-    """The step itself, or with "graph" one that is recorded; the reason is printed where it is not.
+def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:
+    """The step of a trainer itself, or with MODEL.COMPILE graph one that is recorded; a line says why, where it is not.
 
-    Args:
-        asked: MODEL.COMPILE.
-        step: the step.
-        epoch: says which epoch it is, at any step.
+    A trainer or method that is derived from one of ours may do in its step what that does not: each states for itself
+    that it does the same at every epoch.
     """
-    if asked != "graph":
+    if trainer.cfg.MODEL.get("COMPILE", "") != "graph":
         return step
-    return GraphStep(step, lambda why: print(f"MODEL.COMPILE graph: the steps are run eagerly: {why}"), epoch=epoch)
+    kind = type(trainer)
+    stated = vars(kind).get("same_step", False)
+    obstacle = "" if stated else f"{kind.__name__} does not state that its step is the same at every epoch (same_step)"
+    return GraphStep(
+        step,
+        lambda why: print(f"MODEL.COMPILE graph: the steps are run eagerly: {why}"),
+        epoch=lambda: int(trainer.epoch),
+        model=trainer.model,
+        obstacle=obstacle,
+    )
 
 
 def is_of(made: Union[Step, GraphStep], optimiser: Any, scaler: Any) -> bool:

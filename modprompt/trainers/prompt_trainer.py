@@ -42,6 +42,7 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer)
 
     method_class: Optional[Type[Method]] = None
     made_step: Optional[Union[Step, GraphStep]] = None  # from the first batch on
+    same_step = False  # whether its step is the same at every epoch, stated by each class for itself
     node_name = ""  # the method's node under cfg.TRAINER
     regularises = False  # whether a trainer without a method_class reads the settings of self-regularisation
 
@@ -178,7 +179,7 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer)
         """What a batch goes through; made anew when another optimiser or scaler has taken the place of the last."""
         if self.made_step is None or not is_of(self.made_step, self.optim, self.scaler):
             step = Step(self._output_and_loss, self.optim, self.scaler, alone=self.searches is not None)
-            self.made_step = step_as_asked(self.cfg.MODEL.get("COMPILE", ""), step, lambda: int(self.epoch))
+            self.made_step = step_as_asked(self, step)
         return self.made_step
 
     def output(self, image: Tensor) -> Output:

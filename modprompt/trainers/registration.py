@@ -26,9 +26,15 @@ def is_ours(trainer: object) -> bool:
 
 
 def _enter(name: str, trainer: type) -> None:
-    renamed = type(name, (trainer,), {"__module__": trainer.__module__, "__doc__": trainer.__doc__})
+    names = {"__module__": trainer.__module__, "__doc__": trainer.__doc__, **_stated(trainer)}
+    renamed = type(name, (trainer,), names)
     TRAINER_REGISTRY.register(force=True)(renamed)
     print(f"This codebase has a trainer {trainer.__name__} of its own; modprompt's is --trainer {name}")
+
+
+def _stated(of: type) -> Dict[str, Any]:
+    """What a class says for itself and not for those that are derived from it."""
+    return {"same_step": vars(of).get("same_step", False)}
 
 
 def register(name: str) -> Type[CLIPTrainer]:
@@ -67,6 +73,7 @@ def register_method_as_trainer(method: Type[Method], base: Type[CLIPTrainer]) ->
     """
     register_method(method)
     names: Dict[str, Any] = {"method_class": method, "__doc__": method.__doc__, "__module__": __name__}
+    names.update(_stated(method))
     if method.node_name():
         names["node_name"] = method.node_name()
     return register_trainer(type(method.__name__, (base,), names))

@@ -6,6 +6,7 @@ and into result.json (None: all at once), and a run that goes on takes it back.
 
 from typing import Any, Mapping, Optional
 
+from modprompt.engine.memory import SHARE
 from modprompt.engine.model import PromptedCLIP
 from modprompt.storage.forms import maybe, whole
 
@@ -14,8 +15,9 @@ FORM = maybe(whole(1))  # of what stands under it
 
 
 def decide(model: PromptedCLIP, cfg: Any) -> None:
-    """By MODEL.TEXT_CHUNK, in classes; if it is 0 by free memory."""
-    model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0))
+    """By MODEL.TEXT_CHUNK, in classes; if it is 0 by free memory: a recorded step and one that is not need it twice."""
+    recorded = cfg.MODEL.get("COMPILE", "") == "graph"
+    model.limit_text(cfg.MODEL.get("TEXT_CHUNK", 0), SHARE / 2 if recorded else SHARE)
 
 
 def in_use(model: PromptedCLIP, cfg: Any) -> Optional[int]:

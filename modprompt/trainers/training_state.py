@@ -15,7 +15,7 @@ from dassl.config import cfg_default
 from modprompt.errors import UserError
 from modprompt.runs.holding import STATE
 from modprompt.runs.images import VALIDATION
-from modprompt.runs.settings import FREE, changes
+from modprompt.runs.settings import COMPILE, changes, is_free
 from modprompt.storage.forms import Form, anything, whole
 from modprompt.storage.opening import Refused
 from modprompt.storage.tensors import read_tensors, write_tensors
@@ -84,10 +84,12 @@ def settings_of(cfg: Any) -> Dict[str, str]:
             name = f"{prefix}{key}"
             if hasattr(value, "items"):
                 yield from walk(value, name + ".")
-            elif name not in FREE:
+            else:
                 yield name, str(list(value) if isinstance(value, (tuple, list)) else value)
 
-    return dict(walk(cfg, ""))
+    found = dict(walk(cfg, ""))
+    decisive = {name: text for name, text in found.items() if not is_free(name, text)}
+    return {COMPILE: "eager", **decisive}  # steps that are not recorded
 
 
 def of_trainer(settings: Mapping[str, str], node: str) -> Dict[str, str]:
@@ -104,7 +106,8 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
     mine, defaults = understood(theirs, mine, folder), settings_of(cfg_default)
     if mine.get(CHOSEN_BY, "").startswith(VALIDATION):  # an earlier version did not say, but had no others to take
         theirs = {CHOSEN_BY: mine[CHOSEN_BY], **theirs}
-    keys = (set(mine) | set(theirs)) - FREE
+    theirs = {COMPILE: mine.get(COMPILE, ""), **theirs}  # 0.2.0 did not say: there it decided nothing
+    keys = {key for side in (mine, theirs) for key, text in side.items() if not is_free(key, text)}
     old, new = ({key: side.get(key, defaults.get(key, "unset")) for key in keys} for side in (theirs, mine))
     changed = changes(old, new)
     if changed:

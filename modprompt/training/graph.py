@@ -1,56 +1,47 @@
 """A training step as one CUDA graph: recorded once, then replayed by a single launch.
 
 Batches are copied into tensors that stay where they are, rates are read from tensors, and what a step returns is copied
-out. No step is run to warm up alone: the first ones of a run do that, and recording computes nothing. So parameters,
-momentum and generators are at every step what they are without it.
+out. Recording computes nothing. SGD runs as one fused kernel, which rounds in another way than the kernels of a step
+that is not recorded: parameters are the same but for the last digit.
 """
 
 import contextlib
 import random
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from modprompt.engine.model import Output
-from modprompt.training.recorder import CudaRecorder, Recorder
+from modprompt.engine.model import Output, PromptedCLIP
+from modprompt.training.recorder import Recorder
 from modprompt.training.step import Done, Step
-from modprompt.training.watch import Watch
 
 WARM_UP = 3  # steps in front of the recording: kernels are loaded and chosen, and momentum is there
-CHANGES = 3  # in a row, with no epoch between that did the same: then recording is no use
-
-
-class _Recorded(NamedTuple):
-    """A recorded step: its tensors, and of the optimiser what must stay for a replay to do what the step would."""
-
-    images: Tensor
-    labels: Tensor
-    done: Done
-    replay: Callable[[], object]
-    relied_on: List[Any]
 
 
 class GraphStep:
     """A Step that is recorded at the fourth batch and replayed from then on.
 
-    A batch of another shape than the first (an epoch's last) takes the step as it is. So do all where it cannot be
-    recorded; the reason is told once. The optimiser's rates stay numbers, for schedules and checkpoints.
+    It must do the same at every epoch, on one device, with batches of one shape, and draw nothing on the CPU. What does
+    not fit, or cannot be recorded, is run as it is; the reason is told once.
 
-    A replay does not see that a number is another one, or a tensor in another place. So an epoch's first step is run as
-    it is and watched, and recorded anew if it does something else; so it is if the optimiser is set otherwise. What
-    changes within an epoch must be a tensor that is written in place.
+    A replay sees neither another number nor a tensor in the place of another. So in front of each epoch it is compared,
+    without running anything, where tensors lie and what optimiser, scaler and model are set to; what differs ends the
+    replays for good. Rates alone may change at any time: they stay numbers, for schedules and checkpoints.
 
     Args:
         step: the step.
         tell: takes the reason.
         recorder: what records.
-        epoch: says which epoch it is.
+        epoch: says which epoch it is, from 0.
+        model: whose loss it goes down; without it what is compared is the optimiser's own.
+        obstacle: why nothing is to be recorded, where that is known.
 
     Attributes:
-        why: the reason why nothing is recorded; "" if it is.
+        recorded: whether steps are replayed.
+        why: the reason why they are not; "" if they are.
     """
 
     def __init__(
@@ -59,134 +50,122 @@ class GraphStep:
         tell: Callable[[str], object],
         recorder: Optional[Recorder] = None,
         epoch: Callable[[], int] = lambda: 0,
+        model: Optional[PromptedCLIP] = None,
+        obstacle: str = "",
     ):
-        self.step = step
+        self.step, self.recorded = step, False
         self.why = f"the run was over within {WARM_UP} steps, before anything is recorded"
-        self._tell = tell
-        self._recorder: Recorder = CudaRecorder() if recorder is None else recorder
-        self._epoch_of = epoch
-        self._epoch: Optional[int] = None
-        self._changes = 0
-        self._refused = False
-        self._rates: List[Tensor] = []
-        self._kind: Any = None  # shapes and types of the batches that count
-        self._steps = 0  # that have warmed up
-        self._watched = Watch()  # the step that a recording must equal
-        self._recorded: Optional[_Recorded] = None
-        self._refuse_if(self._recorder.obstacle(self._device) or _of_optimiser(step.optimiser))
-
-    @property
-    def recorded(self) -> bool:
-        """Whether steps are replayed."""
-        return self._recorded is not None
-
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = self.step.optimiser.param_groups[0]["params"][0].device
-        return device
+        self._tell, self._recorder, self._epoch_of = tell, Recorder() if recorder is None else recorder, epoch
+        self._model: nn.Module = nn.Module() if model is None else model
+        learned, kind = step.optimiser.param_groups[0]["params"][0], type(step.optimiser)
+        self._rates = [torch.zeros((), device=learned.device) for _ in step.optimiser.param_groups]
+        self._ended, self._epoch, self._steps = False, 0, 0  # steps that have warmed up
+        self._batch: Tuple[Tensor, ...] = ()  # that a replay reads, of the first step's kind
+        self._done: Optional[Done] = None
+        self._facts: Dict[str, Any] = {}
+        self._held: List[Any] = []  # what a replay reads, whoever else lets go of it
+        of_optimiser = "" if kind is SGD else f"of optimisers SGD alone is recorded, not {kind.__name__}"
+        self._end_if(obstacle or self._recorder.obstacle(learned.device) or of_optimiser)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Done:
         """One step on images (B, 3, H, W) and labels (B,), on the device."""
-        if self._recorded is not None and self._recorded.relied_on != _relied_on(self.step.optimiser):
-            self._steps = 0
-            self._forget_recorded()
-        kind = (images.shape, images.dtype, labels.shape, labels.dtype)
-        self._kind = self._kind or kind
-        if self._refused or kind != self._kind:
+        if not self._ended:
+            self._look(images, labels)
+        if self._ended:
             return self.step(images, labels)
-        self._fill_rates()
-        epoch, self._epoch = self._epoch, self._epoch_of()
+        for rate, group in zip(self._rates, self.step.optimiser.param_groups):
+            rate.fill_(group["lr"])
         if self._steps < WARM_UP:
             return self._warm_up(images, labels)
-        if epoch != self._epoch:
-            return self._look_again(images, labels)
-        if self._recorded is None:
-            self._record(images, labels)
-        return self.step(images, labels) if self._recorded is None else self._replay(self._recorded, images, labels)
+        if not self.recorded:
+            self._record()
+        return self._replay(images, labels) if self.recorded else self.step(images, labels)
 
-    def _forget_recorded(self) -> None:
-        self._recorded, self.why = None, "the step changed, and the run was over before it was recorded anew"
-        self._changes += 1
-        self._refuse_if(f"what it does changed {CHANGES} times in a row" if self._changes == CHANGES else "")
-
-    def _refuse_if(self, why: str) -> None:
-        if why and not self._refused:
-            self._refused, self.why, self._recorded = True, why, None
-            self._watched = Watch()
+    def _end_if(self, why: str) -> None:
+        if why:
+            self._ended, self.recorded, self.why = True, False, why
+            self._batch, self._done, self._held = (), None, []
+            self._recorder.release()
             self._tell(why)
 
-    def _fill_rates(self) -> None:
-        rates = [group["lr"] for group in self.step.optimiser.param_groups]
-        if len(self._rates) != len(rates):
-            self._rates = [torch.zeros((), device=self._device) for _ in rates]
-        for tensor, rate in zip(self._rates, rates):
-            tensor.fill_(rate)
+    def _look(self, *batch: Tensor) -> None:
+        """End where a batch does not fit, or an epoch finds other facts than were recorded."""
+        epoch, before, changed = self._epoch_of(), self._epoch, []
+        self._epoch = epoch
+        if not self._batch:
+            self._batch = tuple(x.clone() for x in batch)
+            tensors = (*batch, *self._rates, *self._model.parameters(), *self._model.buffers())
+            changed += ["tensors of the step are on several devices"] if len({x.device for x in tensors}) > 1 else []
+        elif [(x.shape, x.dtype) for x in batch] != [(x.shape, x.dtype) for x in self._batch]:
+            changed.append("a batch has another shape")
+        elif self.recorded and epoch != before:
+            changed += [what for what, now in self._relied_on().items() if now != self._facts[what]]
+        self._end_if(f"from epoch {epoch + 1} on: {changed[0]}" if changed else "")
 
-    def _once(self, images: Tensor, labels: Tensor) -> Done:
+    def _once(self, *batch: Tensor) -> Done:
         """The step as it is recorded."""
         with rates_read_from(self._rates, self.step.optimiser):
-            return self.step(images, labels)
+            return self.step(*batch)
 
-    def _warm_up(self, images: Tensor, labels: Tensor) -> Done:
+    def _warm_up(self, *batch: Tensor) -> Done:
         self._steps += 1
-        if self._steps < WARM_UP:
-            return self._recorder.aside(lambda: self._once(images, labels))
-        self._watched, done = self._watch(images, labels)
-        self._refuse_if(self._watched.obstacle)
+        before = _generators()
+        done = self._recorder.aside(lambda: self._once(*batch))
+        if self._steps == WARM_UP:  # the first may make what others find
+            self._end_if("" if _generators() == before else "the step draws random numbers on the CPU")
         return done
 
-    def _watch(self, images: Tensor, labels: Tensor) -> Tuple[Watch, Done]:
-        with Watch((images, labels)) as watch:
-            done = self._recorder.aside(lambda: self._once(images, labels))
-        return watch, done
-
-    def _look_again(self, images: Tensor, labels: Tensor) -> Done:
-        """An epoch's first step: what is recorded must still be what it does."""
-        watch, done = self._watch(images, labels)
-        if self._recorded is not None and watch.operations == self._watched.operations:
-            self._changes = 0
-            return done
-        self._watched = watch
-        if self._recorded is not None:
-            self._forget_recorded()
-        else:
-            self.why = "no epoch had steps enough to record one"
-        self._refuse_if(watch.obstacle)
-        return done
-
-    def _record(self, images: Tensor, labels: Tensor) -> None:
-        """Record the step on copies of a batch, or refuse to and leave all as it was."""
-        images, labels = (x.to(self._device, copy=True) for x in (images, labels))
-        watch = Watch((images, labels))
-
-        def step() -> Done:
-            with watch:
-                return self._once(images, labels)
-
-        undo = _undo(self.step)
+    def _record(self) -> None:
+        """Record the step, or end and leave all as it was."""
+        undo, why = _undo(self.step), ""
         try:
-            with _generators_kept():
-                done, replay = self._recorder.record(step)
+            self._done = self._recorder.record(lambda: self._once(*self._batch))
         except RuntimeError as error:
             why = f"recording failed: {_first_line(error)}"
-        else:
-            why = watch.obstacle
-            if not why and watch.operations != self._watched.operations:
-                why = "it does not do the same at every step"
-        if why:
+        if why:  # by now nobody has the error, and with it the tensors of the step
             undo()
-            self._refuse_if(why)
+            self._end_if(why)
             return
-        self.why, self._watched = "", watch  # which holds what is read
-        self._recorded = _Recorded(images, labels, done, replay, _relied_on(self.step.optimiser))
+        self.recorded, self.why, self._facts = True, "", self._relied_on()
+        self._held = self._model.made_once() if isinstance(self._model, PromptedCLIP) else []
 
-    @staticmethod
-    def _replay(recorded: _Recorded, images: Tensor, labels: Tensor) -> Done:
-        recorded.images.copy_(images, non_blocking=True)
-        recorded.labels.copy_(labels, non_blocking=True)
-        recorded.replay()
-        loss, output = recorded.done
+    def _replay(self, *batch: Tensor) -> Done:
+        assert self._done is not None
+        for mine, given in zip(self._batch, batch):
+            mine.copy_(given, non_blocking=True)
+        self._recorder.replay()
+        loss, output = self._done
         return Done(loss.clone(), Output(*(part.clone() for part in output)))
+
+    def _relied_on(self) -> Dict[str, Any]:
+        """What a replay takes for granted, by what is said where it differs."""
+        optimiser, model, scaler = self.step.optimiser, self._model, self.step.scaler
+        groups = optimiser.param_groups
+        learned = [one for group in groups for one in group["params"]]
+        scaling = [] if scaler is None else [x for x in vars(scaler).values() if isinstance(x, (Tensor, float, int))]
+        return {
+            "parameters lie elsewhere": _places([*learned, *model.parameters()]),
+            "buffers lie elsewhere": _places(model.buffers()),
+            "momentum lies elsewhere": _places(optimiser.state.get(x, {}).get("momentum_buffer") for x in learned),
+            "gradients lie elsewhere": _places(x.grad for x in learned),
+            "other parameters are learned": [x.requires_grad for x in learned],
+            "the optimiser is set otherwise": [
+                {key: group[key] for key in group if key not in ("params", "lr")} for group in groups
+            ],
+            "the model is in another mode": [one.training for one in model.modules()],
+            "the loss scaler is set otherwise": _places(scaling),
+        }
+
+
+def _places(values: Iterable[Any]) -> List[Any]:
+    """Of tensors where they lie, of all else what it is."""
+    return [x.data_ptr() if isinstance(x, Tensor) else x for x in values]
+
+
+def _generators() -> Tuple[Any, ...]:
+    """Where the generators of the CPU are; a GPU's goes on by itself in a graph."""
+    _, words, position, *_ = np.random.get_state()
+    return random.getstate(), np.asarray(words).tobytes(), position, torch.get_rng_state().tolist()
 
 
 def _first_line(error: BaseException) -> str:
@@ -194,11 +173,6 @@ def _first_line(error: BaseException) -> str:
     while error.__context__ is not None:
         error = error.__context__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _of_optimiser(optimiser: Optimizer) -> str:
-    """Why the steps of an optimiser are not recorded; "" if they are."""
-    return "" if type(optimiser) is SGD else f"of optimisers SGD alone is recorded, not {type(optimiser).__name__}"
 
 
 @contextlib.contextmanager
@@ -218,36 +192,17 @@ def rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]
             group.update(kept)
 
 
-def _relied_on(optimiser: Optimizer) -> List[Any]:
-    """Settings but for rates, what is learned, and where parameters and momentum lie."""
-    settings = [{key: group[key] for key in group if key not in ("params", "lr")} for group in optimiser.param_groups]
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    momentum = [optimiser.state.get(parameter, {}).get("momentum_buffer") for parameter in parameters]
-    places = [x.data_ptr() for x in (*parameters, *momentum) if x is not None]
-    return [*settings, *(parameter.requires_grad for parameter in parameters), *places]
-
-
 def _undo(step: Step) -> Callable[[], None]:
-    """What takes a step back that was begun and not done: gradients, momentum and the scaler's notes."""
-    state = step.optimiser.state
-    before: Dict[Any, Dict[str, Any]] = {parameter: dict(kept) for parameter, kept in state.items()}
+    """What takes a step back that was begun and not done: gradients, momentum, the scaler's notes and its scale."""
+    optimiser = step.optimiser
+    before = {parameter: dict(kept) for parameter, kept in optimiser.state.items()}
 
     def undo() -> None:
-        step.optimiser.zero_grad(set_to_none=True)
-        state.clear()
-        state.update(before)
+        optimiser.zero_grad(set_to_none=True)
+        optimiser.state.clear()
+        optimiser.state.update(before)
         getattr(step.scaler, "_per_optimizer_states", {}).clear()
+        for left in ("grad_scale", "found_inf"):  # which the next step would multiply by
+            vars(optimiser).pop(left, None)
 
     return undo
-
-
-@contextlib.contextmanager
-def _generators_kept() -> Iterator[None]:
-    """Behind it the host's generators are as they were: what a recording draws is not drawn."""
-    drawn: Tuple[Any, Any, Tensor] = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(drawn[0])
-        np.random.set_state(drawn[1])
-        torch.set_rng_state(drawn[2])

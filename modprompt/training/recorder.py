@@ -1,6 +1,7 @@
-"""What records a step: CUDA graphs."""
+"""What records a step and runs it again: one CUDA graph, in a memory pool of its own."""
 
-from typing import Any, Callable, Protocol, Tuple
+import contextlib
+from typing import Any, Callable
 
 import torch
 
@@ -9,42 +10,23 @@ from modprompt.training.step import Done
 Call = Callable[[], Done]
 
 
-class Recorder(Protocol):
-    """CudaRecorder, or what stands in for it where there is no card."""
+class Recorder:
+    """Records one step into a torch.cuda.CUDAGraph."""
+
+    _side: Any = None
+    _graph: Any = None
+    _pool: Any = None
 
     def obstacle(self, device: torch.device) -> str:
         """Why nothing can be recorded on a device; "" if it can."""
-
-    def aside(self, step: Call) -> Done:
-        """Run a step where recorded ones run."""
-
-    def record(self, step: Call) -> Tuple[Done, Callable[[], object]]:
-        """Write down what a step does, without doing it.
-
-        Returns:
-            Where a replay leaves what the step returns, and the replay.
-
-        Raises:
-            RuntimeError: on what cannot be recorded.
-        """
-
-
-class CudaRecorder:
-    """Records into a torch.cuda.CUDAGraph."""
-
-    def __init__(self) -> None:
-        self._side: Any = None
-
-    def obstacle(self, device: torch.device) -> str:
-        """As Recorder."""
         if device.type != "cuda":
             return "this run has no CUDA device"
         if not hasattr(torch, "_fused_sgd_"):
-            return f"PyTorch {torch.__version__} has no SGD whose rate lies on the card; 2.3 has"
+            return f"PyTorch {torch.__version__} has no SGD whose rate lies on the GPU; 2.3 has"
         return ""
 
     def aside(self, step: Call) -> Done:
-        """Run a step on a stream of its own."""
+        """Run a step on a stream of its own, as PyTorch asks of those in front of a recording."""
         main = torch.cuda.current_stream()
         side = self._side = self._side or torch.cuda.Stream()
         side.wait_stream(main)
@@ -53,11 +35,38 @@ class CudaRecorder:
         main.wait_stream(side)
         return done
 
-    def record(self, step: Call) -> Tuple[Done, Callable[[], object]]:
-        """As Recorder. Loader threads may pin memory meanwhile."""
-        graph = torch.cuda.CUDAGraph()
+    def record(self, step: Call) -> Done:
+        """Write down what a step does, without doing it; loader threads may pin memory meanwhile.
+
+        Returns:
+            Where a replay leaves what the step returns.
+
+        Raises:
+            RuntimeError: on what cannot be recorded; `release` is due when nobody has the error any more.
+        """
+        self._graph, self._pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
         # the outer stream is taken back even where the end of a recording that failed raises
         main = torch.cuda.current_stream()
-        with torch.cuda.stream(main), torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            done = step()
-        return done, graph.replay
+        with torch.cuda.stream(main), torch.cuda.graph(self._graph, self._pool, capture_error_mode="thread_local"):
+            return step()
+
+    def replay(self) -> None:
+        """Do what was recorded."""
+        self._graph.replay()
+
+    def release(self) -> None:
+        """Give back the memory of the recording, of one that failed too."""
+        if self._graph is None:
+            return
+        self._graph.reset()
+        self._graph, device = None, torch.cuda.current_device()
+        with contextlib.suppress(RuntimeError, AttributeError):
+            # up to 2.11 one that failed is under way for good (pytorch#180395); where it is not, this raises
+            torch._C._cuda_endAllocateToPool(device, self._pool)
+        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # not every allocator tells what it has
+            segments = [one for one in torch.cuda.memory_snapshot() if one.get("segment_pool_id") == self._pool]
+            if not all(one["active_size"] for one in segments):
+                # idle and still there: up to 2.13 nobody has let go of the pool (pytorch#190348)
+                torch._C._cuda_releasePool(device, self._pool)
+                torch.cuda.empty_cache()

@@ -14,7 +14,7 @@ from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.schedules import options_of
 from modprompt.methods import schedule_files
-from modprompt.runs.settings import FREE, Given, Settings, as_text, read_settings
+from modprompt.runs.settings import Given, Settings, as_text, is_free, read_settings
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -104,4 +104,4 @@ def expected(job: Job, out: Path) -> dict[str, str]:
         if not of_search:
             raise
         settings = {**effective(job), **dict(of_search)}  # of no use for this method: its run tells why
-    return {key: text for key, text in settings.items() if key not in FREE}
+    return {key: text for key, text in settings.items() if not is_free(key, text)}

@@ -48,8 +48,10 @@ from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTO
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.method_reader import MethodReader, Shared
 from modprompt.experiments.plan.plan import Plan
+from modprompt.runs.settings import COMPILE
 
 FILES = places.configs() / "experiments"
+_NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide numbers and are not in a folder's name
 _OF_PART = (
     *(field for field in Experiment._fields if field not in ("name", "active", "slurm")), *rounds.KEYS,
 )  # fmt: skip
@@ -212,12 +214,9 @@ def _check_whole(reader: MethodReader, experiment: Experiment) -> None:
     for method in experiment.methods:
         other = seen.setdefault((method.trainer, method.folder), method.label)
         if other != method.label:
-            clips = {str(dict(one.options).get("MODEL.BACKBONE.PATH", "")) for one in experiment.methods}
-            more = (
-                "; MODEL.BACKBONE.PATH names no folder: give each CLIP an experiment of its own"
-                if len(clips) > 1
-                else ""
-            )
+            given = [dict(one.options) for one in experiment.methods]
+            apart = [key for key in _NAME_NO_FOLDER if len({str(one.get(key, "")) for one in given}) > 1]
+            more = f"; {apart[0]} names no folder: give each of its values an experiment of its own" if apart else ""
             raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")
 
 

@@ -73,6 +73,10 @@ FAULTS = [
         "grid: OPTIM.LR: a value stands twice",
     ),
     (FILE + "  Again: {trainer: MPL, config: glyph}\n", "methods: MPL and Again are the same runs"),
+    (
+        FILE + "  Again: {trainer: MPL, config: glyph, options: {MODEL.COMPILE: graph}}\n",
+        "MODEL.COMPILE names no folder: give each of its values an experiment of its own",
+    ),
     (FILE.replace("protocol: base2new", "protocol: cross_dataset\nsource: digits"), "datasets: digits is the source"),
     (
         FILE + "  CLIP: {trainer: CoOp, config: glyph}\n",

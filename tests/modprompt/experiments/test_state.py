@@ -9,6 +9,7 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.running import state
 from modprompt.runs import folder as run_folder
+from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish
 
 
@@ -55,6 +56,21 @@ def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path)
     stands = state.of(jobs[0], tmp_path)
     assert stands.name == "stale"
     assert "made with other settings: OPTIM.LR 0.5 -> 0.0" in stands.why
+
+
+def test_result_of_recorded_steps_is_no_other_runs_and_one_of_0_2_0_is_known_by_what_was_asked(experiment, tmp_path):
+    plain, graph = (
+        protocols.jobs(experiment(f"{FILE}options: {{MODEL.COMPILE: {how}}}\n"))[4] for how in ("default", "graph")
+    )
+    assert (plain.method.label, plain.tests, plain.folder) == ("MPL", False, graph.folder)
+    path = finish(graph, tmp_path, 80.0)
+    assert state.of(graph, tmp_path).name == "finished"
+    assert "MODEL.COMPILE graph -> not set" in state.of(plain, tmp_path).why
+    settings = json.loads(path.read_text())["settings"]
+    edit(path, settings={key: text for key, text in settings.items() if key != "MODEL.COMPILE"})
+    assert (state.of(graph, tmp_path).name, state.of(plain, tmp_path).name) == ("stale", "finished")
+    edit(path, compile={"asked": "graph", "ran": "graph", "why": ""})
+    assert (state.of(graph, tmp_path).name, state.of(plain, tmp_path).name) == ("finished", "stale")
 
 
 def test_result_of_an_earlier_version_is_stale(jobs, tmp_path):

@@ -22,6 +22,14 @@ def test_whole_result_is_read_and_one_of_the_first_version_too(tmp_path):
         assert result.read(tmp_path).result == content
 
 
+@pytest.mark.parametrize("asked", ["", "default", "graph"])
+def test_settings_of_a_result_of_0_2_0_say_that_its_steps_were_to_be_recorded(asked, tmp_path):
+    content = {**CONTENT, "compile": {"asked": asked, "ran": "eager", "why": ""}}
+    write_json(tmp_path / "result.json", sealed(content, result.VERSION))
+    settings = {"SEED": "1", **({"MODEL.COMPILE": "graph"} if asked == "graph" else {})}
+    assert result.read(tmp_path).result["settings"] == settings
+
+
 def test_result_that_was_changed_is_none(tmp_path):
     changed = {**sealed(CONTENT, result.VERSION), "accuracy_pct": 95.1}
     write_json(tmp_path / "result.json", changed)

@@ -1,13 +1,16 @@
 """MODEL.COMPILE in a run: what result.json says ran, and that the numbers are those of other runs."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.cli import train
+from modprompt.methods.coop import CoOp
 from modprompt.programs import left_as_found
-from modprompt.trainers import training_state
+from modprompt.trainers import registration, training_state
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.training import graph
 from tests.methods import METHODS
@@ -32,7 +35,7 @@ def tapes(monkeypatch):
     """The way of a card on a CPU, with tapes in place of graphs: those that were made."""
     made = []
     as_on_a_card(monkeypatch)
-    monkeypatch.setattr(graph, "CudaRecorder", lambda: made.append(Tape()) or made[-1])
+    monkeypatch.setattr(graph, "Recorder", lambda: made.append(Tape()) or made[-1])
     return made
 
 
@@ -43,7 +46,7 @@ def test_recorded_run_has_the_prompts_of_a_run_that_is_not(row, command, tapes, 
     for how in ("", "graph"):
         assert train.main([*to(words, tmp_path / f"out{how}"), "MODEL.COMPILE", how]) == 0
     (tape,) = tapes
-    assert (tape.recorded, tape.replayed) == (1, 2 * 6 - 3 - 1)  # but those that warm up, and the second epoch's first
+    assert (tape.recorded, tape.replayed) == (1, 2 * 6 - 3)  # but those that warm up
     assert compiled(tmp_path / "outgraph") == {"asked": "graph", "ran": "graph", "why": ""}
     assert compiled(tmp_path / "out") == {"asked": "", "ran": "eager", "why": ""}
     assert FALLEN_BACK not in capsys.readouterr().out
@@ -67,7 +70,7 @@ def test_resumed_run_is_recorded_anew_and_ends_as_one_that_was_not_stopped(comma
     assert train.main(to(words, tmp_path / "stopped")) != 0
     monkeypatch.setattr(PromptTrainer, "forward_backward", step)
     assert train.main(to(words, tmp_path / "stopped")) == 0
-    assert [tape.replayed for tape in tapes] == [10, 5, 6]
+    assert [tape.replayed for tape in tapes] == [12, 6, 7]
     one, other = learned(tmp_path / "whole", 3), learned(tmp_path / "stopped", 3)
     assert all(torch.equal(value, one[name]) for name, value in other.items())
 
@@ -99,33 +102,43 @@ def test_on_a_cpu_a_line_says_that_steps_are_run_eagerly_and_the_run_is_the_same
     assert all(torch.equal(value, plain[name]) for name, value in learned(tmp_path / "outgraph").items())
 
 
-def test_step_of_a_users_trainer_that_reads_a_value_is_run_as_it_is(command, tapes, tmp_path, capsys, monkeypatch):
-    loss = PromptTrainer.loss
-    monkeypatch.setattr(PromptTrainer, "loss", lambda *inputs: loss(*inputs) * (loss(*inputs).item() > 0))
-    assert train.main(command(METHODS["mpl"], "MODEL.COMPILE", "graph")) == 0
-    why = "the step waits for the device (aten._local_scalar_dense.default)"
-    assert compiled(tmp_path / "out") == {"asked": "graph", "ran": "eager", "why": why}
-    assert capsys.readouterr().out.count(FALLEN_BACK) == 1
+@pytest.fixture
+def derived():
+    """Puts a trainer that is derived from MPL's, with attributes of its own, in its place."""
+    ours = TRAINER_REGISTRY.get("MPL")
+    yield lambda **own: TRAINER_REGISTRY.register(force=True)(type("MPL", (ours,), own))
+    TRAINER_REGISTRY.register(force=True)(ours)
 
 
-@pytest.mark.slow
-def test_loss_of_a_users_trainer_that_reads_the_epoch_is_that_of_a_run_that_is_not_recorded(
-    command, tapes, tmp_path, capsys, monkeypatch
+@pytest.mark.parametrize("states", [False, True])
+def test_step_of_a_derived_trainer_is_recorded_where_it_states_for_itself_that_it_is_the_same(
+    states, command, derived, tapes, tmp_path, capsys
 ):
-    """Whatever of the loop a trainer has in its own way."""
-    loss = PromptTrainer.loss
-    monkeypatch.setattr(PromptTrainer, "loss", lambda trainer, *inputs: loss(trainer, *inputs) * (1 + trainer.epoch))
-    monkeypatch.setattr(PromptTrainer, "before_epoch", lambda trainer: None)
-    words = command(METHODS["mpl"], "DATALOADER.TRAIN_X.BATCH_SIZE", 3)
-    for how in ("", "graph"):
-        assert train.main([*to(words, tmp_path / f"out{how}"), "MODEL.COMPILE", how]) == 0
-    (tape,) = tapes
-    assert (tape.recorded, tape.replayed) == (2, 2 * 6 - 3 - 1)
-    assert compiled(tmp_path / "outgraph") == {"asked": "graph", "ran": "graph", "why": ""}
-    assert FALLEN_BACK not in capsys.readouterr().out
-    plain = learned(tmp_path / "out")
-    for name, value in learned(tmp_path / "outgraph").items():
-        torch.testing.assert_close(value, plain[name], atol=1e-6, rtol=1e-5)
+    derived(**({"same_step": True} if states else {"loss": lambda now, *of: PromptTrainer.loss(now, *of) * now.epoch}))
+    assert train.main(command(METHODS["mpl"], "MODEL.COMPILE", "graph")) == 0
+    why = "" if states else "MPL does not state that its step is the same at every epoch (same_step)"
+    assert compiled(tmp_path / "out") == {"asked": "graph", "ran": "graph" if states else "eager", "why": why}
+    assert capsys.readouterr().out.count(FALLEN_BACK) == (not states)
+    assert bool(tapes[0].replayed) == states
+
+
+def test_a_trainer_states_what_its_method_states_for_itself(monkeypatch):
+    class Changing(CoOp):
+        node = "TRAINER.CHANGING"
+
+    class Same(CoOp):
+        node = "TRAINER.SAME"
+        same_step = True
+
+    registered = []
+    registry = SimpleNamespace(register=lambda force: registered.append)
+    monkeypatch.setattr(registration, "TRAINER_REGISTRY", registry)
+    monkeypatch.setattr(registration, "register_method", lambda method: None)
+    monkeypatch.setattr(registration, "register_trainer", lambda trainer: trainer)
+    for method in (Changing, Same):
+        made = registration.register_method_as_trainer(method, PromptTrainer)
+        registration._enter("ModSame", made)  # where a codebase has one of that name
+        assert [vars(one)["same_step"] for one in (made, registered[-1])] == [method is Same] * 2
 
 
 def test_test_of_a_model_records_nothing_and_says_so(command, tapes, tmp_path):

@@ -42,6 +42,16 @@ def test_free_memory_decides_and_room_for_all_is_no_limit(model, cfg, room):
         assert text_chunk.in_use(model, cfg) == expected
 
 
+def test_recorded_steps_have_half_of_the_room_since_others_need_as_much_beside_them(model, cfg, monkeypatch):
+    monkeypatch.setattr(engine, "free_bytes", lambda device: 10**6)
+    found = {}
+    for cfg.MODEL.COMPILE in ("", "default", "graph"):
+        text_chunk.decide(model, cfg)
+        found[cfg.MODEL.COMPILE] = model.text_encoder.most_tokens
+    assert found["graph"] == found[""] // 2 > 1
+    assert found["default"] == found[""]
+
+
 def test_number_of_tokens_is_what_decides_whether_there_are_chunks(model, monkeypatch):
     from modprompt.engine.encoders import TextEncoder
 

@@ -1,30 +1,33 @@
 """A recorded step does what the step does; on a CPU a tape (tests/tape.py) stands in for the graph."""
 
-import copy
+import gc
 import math
+import random
+import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from modprompt.engine import derived
 from modprompt.engine.model import Output
 from modprompt.engine.precision import grad_scaler, resolve
+from modprompt.methods.table import METHODS, PROMPTS
 from modprompt.training.graph import WARM_UP, GraphStep
-from modprompt.training.recorder import CudaRecorder
+from modprompt.training.recorder import Recorder
 from modprompt.training.step import Step
 from tests.conftest import random_clip
 from tests.methods import some_slow
 from tests.modprompt.methods.test_model import LEARNING, by_name, on
 from tests.tape import Tape
 
-ODD = 6  # the batch that is smaller
 RATES = [0.002, 0.01, 0.01, 0.01, 0.05, 0.05, 0.05, 0.0, 0.02]
 
 
 def batches(count=9, size=4):
     torch.manual_seed(3)
-    sizes = [size - 1 if number == ODD else size for number in range(count)]
-    return [(torch.randn(n, 3, 32, 32), torch.randint(0, 3, (n,))) for n in sizes]
+    return [(torch.randn(size, 3, 32, 32), torch.randint(0, 3, (size,))) for _ in range(count)]
 
 
 def step_of(model, scaler=None, kind=torch.optim.SGD, **settings):
@@ -92,13 +95,49 @@ def same_state(one, two, **tolerance):
 
 @pytest.mark.parametrize("cls", some_slow(LEARNING), ids=by_name)
 def test_every_method_is_replayed_with_the_losses_of_its_steps(cls):
-    plain, recorded = (step_of(on(cls, random_clip()).train()) for _ in range(2))
-    tape, told = Tape(), []
-    graph = GraphStep(recorded, told.append, tape)
-    same(run(graph, recorded.optimiser), run(plain, plain.optimiser), atol=1e-5, rtol=1e-5)
-    same_state(recorded.optimiser, plain.optimiser, atol=1e-6, rtol=1e-5)
-    assert (tape.recorded, tape.replayed) == (1, len(RATES) - WARM_UP - 1)  # all but the odd one
+    models = [on(cls, random_clip()).train() for _ in range(2)]
+    plain, recorded = (step_of(model, fused=True) for model in models)  # as it is recorded
+    tape, told, epoch = Tape(), [], [0]
+    graph = GraphStep(recorded, told.append, tape, lambda: epoch[0], models[1])
+    for epoch[0] in range(2):
+        same(run(graph, recorded.optimiser), run(plain, plain.optimiser), atol=1e-5, rtol=1e-5)
+        same_state(recorded.optimiser, plain.optimiser, atol=1e-6, rtol=1e-5)
+        for model in models:
+            between_epochs(model)
+    assert (tape.recorded, tape.replayed) == (1, 2 * len(RATES) - WARM_UP)
     assert (graph.recorded, graph.why, told) == (True, "", [])
+
+
+def between_epochs(model):
+    """What comes between two epochs."""
+    model.end_epoch()
+    model.set_mode(False)
+    with torch.no_grad(), model.unchanging():
+        model(batches(1)[0][0])
+    model.set_mode(True)
+
+
+def test_every_method_but_those_that_search_states_that_its_step_is_the_same_at_every_epoch():
+    stated = {row.name for row in METHODS if vars(row.method).get("same_step")}
+    assert stated == {row.name for row in METHODS if row.kind == PROMPTS} - {"DPLSearch", "TrainerSupernet"}
+
+
+def test_what_a_replay_reads_is_held_though_the_model_lets_go_of_it():
+    """VPT's class features are made once, and on a GPU the biases of CLIP with their scale."""
+    model = on(next(cls for cls in LEARNING if cls.__name__ == "VPT"), random_clip()).train()
+    derived.scaled_bias(model.text_encoder.transformer.resblocks[0].mlp.c_fc, 1.702)
+    step = step_of(model)
+    graph = GraphStep(step, print, Tape(), model=model)
+    run(graph, step.optimiser)
+    made = [weakref.ref(one) for one in (model._kept.text, *(one.value for one in derived.made_of(model)))]
+    model._kept = None
+    derived.forget(model)
+    gc.collect()
+    assert len(made) > 1
+    assert all(one() is not None for one in made)
+    graph._end_if("over")
+    gc.collect()
+    assert all(one() is None for one in made)
 
 
 @pytest.mark.parametrize(
@@ -186,22 +225,6 @@ def test_results_are_not_written_over_by_later_steps():
     assert not torch.equal(first.logits, second.logits)
 
 
-def test_another_state_is_recorded_anew():
-    plain, recorded = (step_of(linear()) for _ in range(2))
-    tape = Tape()
-    graph = GraphStep(recorded, print, tape)
-    run(graph, recorded.optimiser)
-    run(plain, plain.optimiser)
-    saved = copy.deepcopy(plain.optimiser.state_dict())
-    for kept in saved["state"].values():
-        kept["momentum_buffer"].mul_(-2)
-    for step in (plain, recorded):
-        step.optimiser.load_state_dict(copy.deepcopy(saved))
-    same(run(graph, recorded.optimiser), run(plain, plain.optimiser))
-    same_state(recorded.optimiser, plain.optimiser)
-    assert tape.recorded == 2
-
-
 def test_loss_scaling_is_recorded_with_its_skipped_steps():
     """The third batch from the end overflows: the step is skipped on the device and the scale halved."""
     models, losses, scales = [linear(), linear()], [], []
@@ -241,84 +264,93 @@ def test_recording_that_fails_is_told_once_and_leaves_all_as_it_was(scaled):
         return step_of(linear(), torch.amp.GradScaler("cpu", init_scale=4.0) if scaled else None, fused=scaled or None)
 
     plain, recorded = one(), one()
-    told = []
-    graph = GraphStep(recorded, told.append, Failing())
-    same(run(graph, recorded.optimiser), run(plain, plain.optimiser))
-    same_state(recorded.optimiser, plain.optimiser)
-    assert told == ["recording failed: CUDA error: operation not permitted when stream is capturing"]
-    assert (graph.recorded, graph.why) == (False, told[0])
-
-
-def test_recording_that_breaks_off_inside_the_step_leaves_all_as_it_was(monkeypatch):
-    """With a scaler, whose notes of a step would forbid the next."""
-    plain, recorded = (step_of(linear(), torch.amp.GradScaler("cpu", init_scale=4.0), fused=True) for _ in range(2))
-    tape, told = Tape(), []
-    update, calls = recorded.scaler.update, []
-
-    def breaking():
-        calls.append(1)
-        if len(calls) == WARM_UP + 1:
-            raise RuntimeError("the recording broke off")
-        update()
-
-    monkeypatch.setattr(recorded.scaler, "update", breaking)
-
-    def undone(step):
-        parameters = list(recorded.optimiser.param_groups[0]["params"])
-        tensors = [*parameters, *(recorded.optimiser.state[one]["momentum_buffer"] for one in parameters)]
-        before = [x.detach().clone() for x in tensors]
-        try:
-            return step(), None
-        finally:  # on a card nothing has been computed
-            with torch.no_grad():
-                for now, then in zip(tensors, before):
-                    now.copy_(then)
-
-    monkeypatch.setattr(tape, "record", undone)
+    told, tape = [], Failing()
     graph = GraphStep(recorded, told.append, tape)
     same(run(graph, recorded.optimiser), run(plain, plain.optimiser))
     same_state(recorded.optimiser, plain.optimiser)
+    assert told == ["recording failed: CUDA error: operation not permitted when stream is capturing"]
+    assert (graph.recorded, graph.why, tape.calls) == (False, told[0], None)
+
+
+@pytest.mark.parametrize("where", ["scaler.update", "optimiser.step", "in its midst"])
+def test_recording_that_breaks_off_inside_the_step_leaves_all_as_it_was(where, monkeypatch):
+    """With a scaler, whose notes of a step would forbid the next, and whose scale would stay on the optimiser."""
+    plain, recorded = (step_of(linear(), torch.amp.GradScaler("cpu", init_scale=4.0), fused=True) for _ in range(2))
+    told, calls = [], []
+
+    def breaking(work):
+        def broken(*args, **kwargs):
+            calls.append(1)
+            if len(calls) == WARM_UP + 1:
+                raise RuntimeError("the recording broke off")
+            return work(*args, **kwargs)
+
+        return broken
+
+    if where == "scaler.update":
+        monkeypatch.setattr(recorded.scaler, "update", breaking(recorded.scaler.update))
+    elif where == "optimiser.step":
+        monkeypatch.setattr(recorded.optimiser, "step", breaking(recorded.optimiser.step))
+    else:  # with momentum that is there by half, as the kernel has it
+        monkeypatch.setattr(recorded.optimiser, "_init_group", breaking(recorded.optimiser._init_group))
+    graph = GraphStep(recorded, told.append, Tape())
+    same(run(graph, recorded.optimiser), run(plain, plain.optimiser), atol=0, rtol=0)
+    same_state(recorded.optimiser, plain.optimiser, atol=0, rtol=0)
     assert told == ["recording failed: the recording broke off"]
+    assert not {"grad_scale", "found_inf"} & set(vars(recorded.optimiser))
 
 
-def counting():
-    count = iter(range(1, 100))
-    return lambda x: x * next(count)
+def numpy_noise(x):
+    return x + float(np.random.random())
 
 
-def reading(x):
-    return x * 2 if x.sum().item() > -1e9 else x
-
-
-OBSTACLES = {
-    "reads": (reading, "the step waits for the device (aten._local_scalar_dense.default)"),
-    "selects": (lambda x: x + x[x > 0].sum(), "the step waits for the device (aten.index.Tensor)"),
-    "draws": (nn.Dropout(0.5), "the step draws random numbers on the CPU (aten.bernoulli_.float)"),
-    "changes": (counting(), "it does not do the same at every step"),
-}
-
-
-@pytest.mark.parametrize("name", OBSTACLES)
-def test_step_that_cannot_be_recorded_is_run_as_it_is_and_that_is_told_once(name):
-    spoil, reason = OBSTACLES[name]
-    tape, told = Tape(), []
-    step = step_of(linear(spoil))
-    graph = GraphStep(step, told.append, tape)
-    done = run(graph, step.optimiser)
-    assert told == [reason]
-    assert (graph.recorded, graph.why, tape.replayed) == (False, reason, 0)
-    assert all(torch.isfinite(one.loss) for one in done)
-
-
-def test_step_that_draws_is_run_with_the_draws_that_it_has_without_recording():
-    losses = []
+@pytest.mark.parametrize("draws", [nn.Dropout(0.5), numpy_noise, lambda x: x * random.random()])
+def test_step_that_draws_is_run_with_the_draws_that_it_has_without_recording(draws):
+    losses, told = [], []
     for recorder in (Tape(), None):
-        step = step_of(linear(nn.Dropout(0.5)))
-        call = step if recorder is None else GraphStep(step, lambda why: None, recorder)
+        step = step_of(linear(draws), fused=True)
+        call = step if recorder is None else GraphStep(step, told.append, recorder)
         given = batches()
         torch.manual_seed(5)
+        np.random.seed(5)
+        random.seed(5)
         losses.append([call(*batch) for batch in given])
     same(*losses)
+    assert told == ["the step draws random numbers on the CPU"]
+
+
+def test_what_the_first_step_draws_alone_is_no_matter():
+    """As a teacher that is made at the first loss may."""
+    drawn = []
+
+    def once(x):
+        drawn.append(torch.rand(1)) if not drawn else None
+        return x
+
+    step = step_of(linear(once))
+    graph = GraphStep(step, print, Tape())
+    run(graph, step.optimiser)
+    assert graph.recorded
+
+
+def test_batch_of_another_shape_ends_the_replays_and_the_run_goes_on():
+    plain, recorded = (step_of(linear()) for _ in range(2))
+    tape, told = Tape(), []
+    graph = GraphStep(recorded, told.append, tape)
+    given = [*batches(6), *batches(1, size=3), *batches(2)]
+    same([graph(*batch) for batch in given], [plain(*batch) for batch in given])
+    same_state(recorded.optimiser, plain.optimiser)
+    assert (tape.replayed, tape.calls) == (3, None)
+    assert told == [graph.why] == ["from epoch 1 on: a batch has another shape"]
+
+
+def test_tensors_on_several_devices_are_not_recorded():
+    model = linear()
+    model.register_buffer("elsewhere", torch.ones(1, device="meta"))
+    step, told = step_of(model), []
+    graph = GraphStep(step, told.append, Tape(), model=model)
+    run(graph, step.optimiser)
+    assert told == [graph.why] == ["from epoch 1 on: tensors of the step are on several devices"]
 
 
 def test_other_optimisers_are_not_recorded():
@@ -341,7 +373,7 @@ def test_on_a_cpu_the_step_is_run_as_it_is():
 
 def test_an_old_pytorch_is_named(monkeypatch):
     monkeypatch.delattr(torch, "_fused_sgd_")
-    assert CudaRecorder().obstacle(torch.device("cuda")).startswith(f"PyTorch {torch.__version__} has no SGD")
+    assert Recorder().obstacle(torch.device("cuda")).startswith(f"PyTorch {torch.__version__} has no SGD")
 
 
 def test_run_that_ends_before_the_recording_says_so():
