@@ -12,6 +12,7 @@ from dassl.engine import TrainerX
 from torch import Tensor
 from tqdm import tqdm
 
+from modprompt.clips.as_bytes import sent
 from modprompt.clips.build import require_input_size
 from modprompt.clips.facts import facts_of
 from modprompt.clips.known import EMBEDDED
@@ -92,7 +93,10 @@ class CLIPTrainer(TrainerX):
         return clip_model
 
     def build_data_loader(self) -> None:
-        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder."""
+        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder.
+
+        To a GPU images go as bytes where their transform allows it; batches of such a loader are there already.
+        """
         with mistakes.of_reader(self.cfg):
             super().build_data_loader()
         if self.cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
@@ -101,7 +105,8 @@ class CLIPTrainer(TrainerX):
             backbone.squash(
                 [one for one in (self.val_loader, self.test_loader) if one is not None], self.cfg.INPUT.SIZE
             )
-        kept = self.cfg.TEST.get("IMAGE_CACHE", ""), self.cfg.DATASET.NAME
+        self.train_loader_x = sent(self.train_loader_x, self.device)
+        kept = self.cfg.TEST.get("IMAGE_CACHE", ""), self.cfg.DATASET.NAME, self.device
         self.val_loader = with_kept_images(self.val_loader, *kept)
         self.test_loader = with_kept_images(self.test_loader, *kept)
 
