@@ -110,7 +110,7 @@ class Sent:
 
 def sent(loader: Any, device: torch.device) -> Any:
     """A loader whose images go to a device as bytes; the given one where that cannot be, or None."""
-    dataset = getattr(loader, "dataset", None)
+    dataset: Any = getattr(loader, "dataset", None)
     if not hasattr(dataset, "made_by"):  # no loader, or that of another Dassl
         return loader
     way = way_of(dataset.transform, device)

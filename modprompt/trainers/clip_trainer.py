@@ -18,7 +18,7 @@ from modprompt.clips.facts import facts_of
 from modprompt.clips.known import EMBEDDED
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
-from modprompt.engine.memory import keep_freed_memory
+from modprompt.engine.memory import keep_freed_memory, take_share
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
@@ -37,6 +37,7 @@ class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
     clip_model: CLIP
+    train_loader_x: Any
     val_loader: Any
     test_loader: Any
     tested_loader: Any = None  # of the images of the last test
@@ -57,6 +58,8 @@ class CLIPTrainer(TrainerX):
             image_files.read_as(cfg.INPUT.get("READ_AS", FAMILY))
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             device.set_up(cfg)  # the same
+            if device.on_card(cfg):
+                take_share()
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
                 self.build_model()
