@@ -33,17 +33,19 @@ class Way:
 
     Args:
         device: where they go.
-        picture: from a picture of RGB to what is sent: (H, W, 3) uint8, or without a table (3, H, W) float32.
-        table: (3, 256), the number of each byte of each channel.
+        picture: from a picture of RGB to what is sent: bytes (H, W, 3), or (3, H, W) float32.
+        last: of bytes, what makes numbers (3, H, W) of a picture's.
     """
 
-    def __init__(self, device: torch.device, picture: Callable[..., Tensor], table: Optional[Tensor] = None):
-        self.device, self.picture, self.table = device, picture, table
+    def __init__(
+        self, device: torch.device, picture: Callable[..., Tensor], last: Optional[Callable[..., Tensor]] = None
+    ):
+        self.device, self.picture, self.last = device, picture, last
 
     def numbers(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) on the device, of a batch of what `picture` gives; without a wait from pinned memory."""
         there = images.to(self.device, non_blocking=True)
-        if self.table is None:
+        if self.last is None:
             return there
         table, rows = self._on_device
         places = there.permute(0, 3, 1, 2).contiguous() + rows
@@ -51,10 +53,11 @@ class Way:
 
     @functools.cached_property
     def _on_device(self) -> Tuple[Tensor, Tensor]:
-        """The table in one row (768,), and where in it each channel begins (3, 1, 1); sent once."""
-        assert self.table is not None
-        rows = torch.arange(0, self.table.numel(), _VALUES, dtype=torch.int32).view(-1, 1, 1)
-        return self.table.view(-1).to(self.device), rows.to(self.device)
+        """The number of each byte, channel behind channel (768,), and where each begins (3, 1, 1); sent once."""
+        assert self.last is not None
+        table = _table(self.last)
+        rows = torch.arange(0, table.numel(), _VALUES, dtype=torch.int32).view(-1, 1, 1)
+        return table.view(-1).to(self.device), rows.to(self.device)
 
 
 def way_of(transform: Any, device: torch.device) -> Way:
@@ -70,7 +73,7 @@ def way_of(transform: Any, device: torch.device) -> Way:
     known = all(type(one) in _PICTURES or one in (to_rgb, as_people) for one in steps[:at])
     if device.type != "cuda" or kinds[at:] not in _TO_NUMBERS or not known:
         return Way(device, transform)
-    return Way(device, transforms.Compose([*steps[:at], _bytes_of]), _table(transforms.Compose(steps[at:])))
+    return Way(device, transforms.Compose([*steps[:at], _bytes_of]), transforms.Compose(steps[at:]))
 
 
 def _bytes_of(picture: Image.Image) -> Tensor:
@@ -78,7 +81,7 @@ def _bytes_of(picture: Image.Image) -> Tensor:
 
 
 def _table(to_numbers: Callable[[Image.Image], Tensor]) -> Tensor:
-    """What a transform makes of a picture of one row, that has all bytes in each channel."""
+    """(3, 256): what a transform makes of a picture of one row, that has all bytes in each channel."""
     row = np.repeat(np.arange(_VALUES, dtype=np.uint8)[None, :, None], _CHANNELS, axis=2)
     return to_numbers(Image.fromarray(row)).view(_CHANNELS, _VALUES)
 
@@ -88,7 +91,7 @@ class Sent:
 
     Args:
         loader: over a data set of the small Dassl.
-        way: of its images, with a table.
+        way: of its images, as bytes.
     """
 
     def __init__(self, loader: Any, way: Way):
@@ -114,4 +117,4 @@ def sent(loader: Any, device: torch.device) -> Any:
     if not hasattr(dataset, "made_by"):  # no loader, or that of another Dassl
         return loader
     way = way_of(dataset.transform, device)
-    return loader if way.table is None else Sent(loader, way)
+    return loader if way.last is None else Sent(loader, way)

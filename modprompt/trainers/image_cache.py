@@ -85,8 +85,8 @@ class KeptLoader:
         if kept is None:
             return iter(self._decoded)
         way = way_of(self.loader.dataset.transform, self._device)
-        numbers = kept.steps.tensors if way.table is None else way.numbers
-        batches = iter(_loader_like(self.loader, kept, self.loader.pin_memory and way.table is not None))
+        numbers = kept.steps.tensors if way.last is None else way.numbers
+        batches = iter(_loader_like(self.loader, kept, self.loader.pin_memory and way.last is not None))
         return ({**batch, "img": numbers(batch["img"])} for batch in batches)
 
     def _kept(self) -> Optional[KeptImages]:

@@ -1,11 +1,13 @@
 """Batches of a run's own loaders on their way to fake CUDA tensors; called in the process of tests/fake_cuda/child.py."""
 
+import contextlib
 from typing import Any, Dict, Mapping, Sequence
 from unittest import mock
 
 import torch
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from modprompt.clips import as_bytes
 from tests.fake_cuda.device import fake_cuda, with_values
 from tests.fake_cuda.runs import trainer_of
 from tests.fake_cuda.watching import Watch
@@ -38,7 +40,10 @@ def _second(trainer: Any, loader: Any) -> Dict[str, Any]:
 
 def copied(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]) -> Dict[str, Any]:
     """By loader what goes to the card: as it is, and as it was before."""
-    with fake_cuda(), mock.patch.object(_BaseDataLoaderIter, "__next__", with_values(_BaseDataLoaderIter.__next__)):
+    of_values = ((_BaseDataLoaderIter, "__next__"), (as_bytes, "_table"))  # where a run computes on the CPU
+    with fake_cuda(), contextlib.ExitStack() as stack:
+        for place, name in of_values:
+            stack.enter_context(mock.patch.object(place, name, with_values(getattr(place, name))))
         trainer = trainer_of(files, flags, [*options, "DATALOADER.TEST.BATCH_SIZE", "4"])
         loaders = {"train": trainer.train_loader_x, "test": trainer.test_loader}
         found = {name: _second(trainer, loader) for name, loader in loaders.items()}

@@ -85,7 +85,7 @@ def test_every_byte_becomes_the_number_that_the_transform_makes(tail):
 def test_transform_of_a_trained_model_goes_as_bytes(colours_first):
     transform = image_transform(Images(32, OPENAI_MEAN, OPENAI_STD, "bicubic", SQUASH), colours_first)
     way = way_here(transform)
-    assert way.table is not None
+    assert way.last is not None
     assert torch.equal(way.numbers(way.picture(picture())[None])[0], transform(picture()))
 
 
@@ -157,7 +157,7 @@ class Own:
 )
 def test_other_transforms_send_what_they_make(transform):
     way = way_here(transform)
-    assert way.table is None
+    assert way.last is None
     assert way.picture is transform
     numbers = torch.rand(2, 3, 4, 4)
     assert torch.equal(way.numbers(numbers), numbers)
