@@ -89,11 +89,12 @@ def test_transform_of_a_trained_model_goes_as_bytes(colours_first):
     assert torch.equal(way.numbers(way.picture(picture())[None])[0], transform(picture()))
 
 
-def train_loader(images, workers, *steps):
+def train_loader(images, workers, *steps, keeps=False):
     """The training loader of a run, whose images are drawn anew each time."""
     cfg = get_cfg_default()
     cfg.INPUT.SIZE, cfg.INPUT.TRANSFORMS, cfg.INPUT.INTERPOLATION = (32, 32), steps, "bicubic"
     cfg.DATALOADER.NUM_WORKERS, cfg.USE_CUDA, cfg.VERBOSE = workers, False, False
+    cfg.DATALOADER.KEEP_IMAGES = keeps
     items = [Datum(impath=path, label=label, classname=str(label)) for path, label in images]
     return build_data_loader(cfg, "RandomSampler", items, batch_size=4, tfm=build_transform(cfg), is_train=True)
 
@@ -104,10 +105,11 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_two_epochs_of_training_images_are_the_same_with_the_same_draws(images, workers, as_to_a_gpu):
-    found = []
+@pytest.mark.parametrize("keeps", [False, True])
+def test_two_epochs_of_training_images_are_the_same_with_the_same_draws(images, workers, keeps, as_to_a_gpu):
+    found, steps = [], ("random_resized_crop", "random_flip", "colorjitter", "normalize")
     for device in (None, CUDA):
-        loader = train_loader(images, workers, "random_resized_crop", "random_flip", "colorjitter", "normalize")
+        loader = train_loader(images, workers, *steps, keeps=keeps)
         loader = loader if device is None else as_bytes.sent(loader, device)
         torch.manual_seed(5)
         random.seed(5)
