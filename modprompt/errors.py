@@ -27,6 +27,12 @@ class WaitsForLabels(UserError):
     exit_code = 3
 
 
+class OutOfMemory(UserError):
+    """More memory was asked for than there is, or than this process may take of a GPU that others use, too."""
+
+    exit_code = 4
+
+
 class SettingError(UserError):
     """Faults of settings, one or several; the message of each begins with its setting's name.
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from modprompt.active import generators
+from modprompt.clips.as_bytes import sent
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.trainers.feature_cache import FeatureBatches, encode
@@ -40,12 +41,13 @@ def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
     """
     like = trainer.test_loader.dataset
     node = trainer.cfg.DATALOADER
-    return DataLoader(
+    loader: Any = DataLoader(
         type(like)(trainer.cfg, images, transform=like.transform, is_train=False),
         batch_size=node.TEST.BATCH_SIZE,
         num_workers=node.NUM_WORKERS,
         pin_memory=bool(getattr(trainer.test_loader, "pin_memory", False)),
     )
+    return sent(loader, trainer.device)
 
 
 class Scorer:

@@ -89,10 +89,10 @@ def image_transform(images: Images, colours_first: bool = False) -> Callable[...
     shape = [size, size] if images.resize == SQUASH else size
     composed: Callable[..., Tensor] = transforms.Compose(
         [
-            *([_to_rgb] if colours_first else []),
+            *([to_rgb] if colours_first else []),
             transforms.Resize(shape, interpolation=how),
             transforms.CenterCrop(size),
-            _to_rgb,
+            to_rgb,
             transforms.ToTensor(),
             transforms.Normalize(images.mean, images.std),
         ]
@@ -100,5 +100,6 @@ def image_transform(images: Images, colours_first: bool = False) -> Callable[...
     return composed
 
 
-def _to_rgb(image: Any) -> Any:
+def to_rgb(image: Any) -> Any:
+    """A PIL image in RGB."""
     return image.convert("RGB")

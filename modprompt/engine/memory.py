@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from modprompt.errors import UserError
+from modprompt.runs.result import GPU_SHARE
+
 SAVED = 16  # floats per layer, token and unit of width that training keeps or needs beside it: measured, rounded up
 SHARE = 0.5  # of the free memory that the text side may take
 
@@ -67,9 +70,39 @@ def _available() -> Optional[int]:
         return None
 
 
+def share_of_gpu() -> float:
+    """The share of a GPU's memory that this process was told to take: 1.0 for all that is free.
+
+    Raises:
+        UserError: if MODPROMPT_GPU_SHARE is no number above 0 and up to 1.
+    """
+    told = os.environ.get(GPU_SHARE) or "1"
+    try:
+        share = float(told)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UserError(f"{GPU_SHARE} must be a number above 0 and up to 1, got {told!r}: correct it, or unset it")
+    return share
+
+
+def take_share() -> None:
+    """Have PyTorch give this process no more of its GPU than the share that it was told; CUDA starts for one."""
+    share = share_of_gpu()
+    if share < 1:
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
 def free_bytes(device: torch.device) -> Optional[int]:
-    """Free memory of a device; of a CPU what the machine or its container has left. None if it cannot be told."""
+    """Free memory of a device; of a CPU what the machine or its container has left. None if it cannot be told.
+
+    Of a GPU that others use, too, it is what is left of this process's share, whatever the others have taken so far.
+    """
     if device.type == "cuda":
+        share = share_of_gpu()
+        if share < 1:
+            whole = torch.cuda.get_device_properties(device).total_memory
+            return max(0, int(share * whole) - torch.cuda.memory_allocated(device))
         if not hasattr(torch.cuda, "mem_get_info"):
             return None
         # what the allocator holds but nobody uses is free too

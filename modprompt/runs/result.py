@@ -1,5 +1,6 @@
 """result.json, the mark of a finished run: read, and believed only if it is whole."""
 
+import os
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
@@ -12,8 +13,26 @@ from modprompt.storage.seal import check_seal
 
 FILE_NAME = "result.json"
 NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run with rounds has no accuracy; under "untested"
-JOBS = "MODPROMPT_JOBS"  # in the environment of runs that are started together: how many at once
+# in the environment of runs that are started together: how many at once, how many of them on this run's GPU, and the
+# share of the GPU's memory that it may take (above 0, up to 1)
+JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
 VERSION = 2  # of the record; the first had no version and no hash
+
+
+def runs_on_gpu() -> Optional[int]:
+    """How many runs share this process's GPU, as whoever started it has told; None if nobody has."""
+    told = os.environ.get(ON_GPU, "")
+    return int(told) if told.isdecimal() else None
+
+
+def shared_gpu(result: Mapping[str, Any]) -> bool:
+    """Whether others ran on the GPU of a result's run, so that its seconds say nothing."""
+    return bool((result.get("runs_on_gpu") or 1) > 1)
+
+
+def seconds(result: Optional[Mapping[str, Any]], name: str) -> Optional[float]:
+    """Seconds in a result that can be compared with others'; None if it does not say them, or runs shared its GPU."""
+    return None if result is None or shared_gpu(result) else result.get(name)
 
 
 class Read(NamedTuple):

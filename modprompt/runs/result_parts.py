@@ -39,8 +39,10 @@ _PARTS: Dict[str, Form] = {
         _text,
     ),
     **dict.fromkeys(("seed", "shots", "text_chunk"), _whole),
-    **dict.fromkeys(("images", "correct", "trained_parameters", "jobs_at_once", "labels_of_choice"), _count),
-    **dict.fromkeys(("elapsed_s", "training_s", "testing_s", "peak_gib"), _amount),
+    **dict.fromkeys(
+        ("images", "correct", "trained_parameters", "jobs_at_once", "runs_on_gpu", "labels_of_choice"), _count
+    ),
+    **dict.fromkeys(("elapsed_s", "training_s", "testing_s", "peak_gib", "gpu_gib"), _amount),
     "halves": _record(base=_half, new=_half, h_pct=_percentage),
     "class_bound": flag,
     "notes": rows(_text),

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterator, TypeVar, cast
 
 import torch
 
-from modprompt.errors import UserError
+from modprompt.errors import OutOfMemory, UserError
 from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
@@ -63,7 +63,7 @@ def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
 
 @contextlib.contextmanager
 def told(trainer: Any, cfg: Any, batch: str = TRAINING) -> Iterator[None]:
-    """Within it such errors are a UserError.
+    """Within it such errors are a UserError; those of memory an OutOfMemory, which alone has its exit code.
 
     Args:
         trainer: whose work it is.
@@ -76,12 +76,12 @@ def told(trainer: Any, cfg: Any, batch: str = TRAINING) -> Iterator[None]:
         line = _line(trainer, cfg, batch, error)
         if not line:
             raise
-        raise UserError(line) from error
+        raise (OutOfMemory if _FULL.search(str(error)) else UserError)(line) from error
 
 
 @contextlib.contextmanager
 def told_outside() -> Iterator[None]:
-    """Within it, where there is no trainer yet, lack of memory is a UserError."""
+    """Within it, where there is no trainer yet, lack of memory is an OutOfMemory."""
     try:
         yield
     except RuntimeError as error:
@@ -89,7 +89,7 @@ def told_outside() -> Iterator[None]:
             raise UserError(_WITHOUT_THREADS) from error
         if not _FULL.search(str(error)):
             raise
-        raise UserError(f"out of memory{_wanted(str(error))}: give this program more, or end others") from error
+        raise OutOfMemory(f"out of memory{_wanted(str(error))}: give this program more, or end others") from error
 
 
 def in_a_test(test: F) -> F:

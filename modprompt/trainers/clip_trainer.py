@@ -12,12 +12,13 @@ from dassl.engine import TrainerX
 from torch import Tensor
 from tqdm import tqdm
 
+from modprompt.clips.as_bytes import sent
 from modprompt.clips.build import require_input_size
 from modprompt.clips.facts import facts_of
 from modprompt.clips.known import EMBEDDED
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
-from modprompt.engine.memory import keep_freed_memory
+from modprompt.engine.memory import keep_freed_memory, take_share
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
@@ -37,6 +38,7 @@ class CLIPTrainer(TrainerX):
     """A trainer around a CLIP: loads it by name or path, checks the image size; its output folder is its own."""
 
     clip_model: CLIP
+    train_loader_x: Any
     val_loader: Any
     test_loader: Any
     tested_loader: Any = None  # of the images of the last test
@@ -57,6 +59,8 @@ class CLIPTrainer(TrainerX):
             image_files.read_as(cfg.INPUT.get("READ_AS", FAMILY))
             backbone.follow_weights(cfg, sys.argv)  # in a host; here the program has done it
             device.set_up(cfg)  # the same
+            if device.on_card(cfg):
+                take_share()
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
                 self.build_model()
@@ -93,7 +97,10 @@ class CLIPTrainer(TrainerX):
         return clip_model
 
     def build_data_loader(self) -> None:
-        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder."""
+        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder.
+
+        To a GPU images go as bytes where their transform allows it; batches of such a loader are there already.
+        """
         with mistakes.of_reader(self.cfg):
             super().build_data_loader()
         if self.cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
@@ -102,7 +109,8 @@ class CLIPTrainer(TrainerX):
             backbone.squash(
                 [one for one in (self.val_loader, self.test_loader) if one is not None], self.cfg.INPUT.SIZE
             )
-        kept = self.cfg.TEST.get("IMAGE_CACHE", ""), self.cfg.DATASET.NAME
+        self.train_loader_x = sent(self.train_loader_x, self.device)
+        kept = self.cfg.TEST.get("IMAGE_CACHE", ""), self.cfg.DATASET.NAME, self.device
         self.val_loader = with_kept_images(self.val_loader, *kept)
         self.test_loader = with_kept_images(self.test_loader, *kept)
 

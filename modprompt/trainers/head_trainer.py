@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
+from modprompt.clips.as_bytes import sent
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.heads.base import TEST, TRAIN, VAL, Head
@@ -163,13 +164,14 @@ class HeadTrainer(HeadChoice, PromptTrainer):
     def _loader(self, in_order: bool) -> Any:
         """The training images in batches of which the last may not be full, in their order or shuffled."""
         own = self.train_loader_x
-        return DataLoader(
+        loader: Any = DataLoader(
             own.dataset,
             batch_size=own.batch_size,
             sampler=SequentialSampler(own.dataset) if in_order else own.sampler,
             num_workers=own.num_workers,
             pin_memory=own.pin_memory,
         )
+        return sent(loader, self.device)
 
     def features_of(self, split: str) -> FeatureBatches:
         """Features of validation or test images, in order; encoded once."""

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from modprompt.clips.as_bytes import sent, way_of
 from modprompt.storage.opening import Refused
 from modprompt.storage.rows import Rows
 from modprompt.trainers.image_file import ImageFile, facts_of
+
+_CPU = torch.device("cpu")
 
 
 class KeptImages(Dataset[Dict[str, Any]]):
@@ -61,10 +64,12 @@ class KeptLoader:
         loader: of images, over a data set in the form of Dassl's.
         folder: where images are kept.
         name: what the file's name begins with.
+        device: where the images go; a GPU gets bytes.
     """
 
-    def __init__(self, loader: Any, folder: str, name: str):
-        self.loader, self._folder, self._name = loader, folder, name
+    def __init__(self, loader: Any, folder: str, name: str, device: torch.device = _CPU):
+        self.loader, self._folder, self._name, self._device = loader, folder, name, device
+        self._decoded = sent(loader, device)
         self._can_keep = True
 
     def __len__(self) -> int:
@@ -78,10 +83,11 @@ class KeptLoader:
     def __iter__(self) -> Iterator[Any]:
         kept = self._kept()
         if kept is None:
-            return iter(self.loader)
-        pinned = self.loader.pin_memory and torch.cuda.is_available()
-        batches = iter(_loader_like(self.loader, kept))
-        return ({**batch, "img": kept.steps.tensors(batch["img"], pinned)} for batch in batches)
+            return iter(self._decoded)
+        way = way_of(self.loader.dataset.transform, self._device)
+        numbers = kept.steps.tensors if way.last is None else way.numbers
+        batches = iter(_loader_like(self.loader, kept, self.loader.pin_memory and way.last is not None))
+        return ({**batch, "img": numbers(batch["img"])} for batch in batches)
 
     def _kept(self) -> Optional[KeptImages]:
         """The kept images; None, after a line, where images are to be decoded."""
@@ -101,18 +107,18 @@ class KeptLoader:
         return KeptImages(file, rows)
 
 
-def _loader_like(loader: Any, dataset: KeptImages) -> Any:
+def _loader_like(loader: Any, dataset: KeptImages, pinned: bool) -> Any:
     """A loader over another data set, with the same batches and draws."""
     return DataLoader(
         dataset,
         batch_size=loader.batch_size,
         sampler=loader.sampler,
-        pin_memory=False,  # the bytes stay on the CPU
+        pin_memory=pinned,
         drop_last=loader.drop_last,
         generator=loader.generator,
     )
 
 
-def with_kept_images(loader: Any, folder: str, name: str) -> Any:
-    """A loader of test images that keeps them in a folder; without a folder, or for None, what was given."""
-    return KeptLoader(loader, folder, name) if loader is not None and folder else loader
+def with_kept_images(loader: Any, folder: str, name: str, device: torch.device = _CPU) -> Any:
+    """A loader of test images that keeps them in a folder, if one is named; to a GPU they go as bytes either way."""
+    return KeptLoader(loader, folder, name, device) if loader is not None and folder else sent(loader, device)

@@ -45,14 +45,13 @@ class Steps(NamedTuple):
     size: Tuple[int, int]
     normalize: Optional[transforms.Normalize]
 
-    def tensors(self, images: Tensor, pinned: bool) -> Tensor:
+    def tensors(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) of images' bytes (B, H, W, 3), equal to the bit to ToTensor and Normalize of each image.
 
         Args:
             images: uint8.
-            pinned: put them into memory from which a card copies by itself.
         """
-        found = torch.empty((len(images), 3, *self.size), pin_memory=pinned).copy_(images.permute(0, 3, 1, 2)).div_(255)
+        found = torch.empty((len(images), 3, *self.size)).copy_(images.permute(0, 3, 1, 2)).div_(255)
         if self.normalize is not None:
             functional.normalize(found, self.normalize.mean, self.normalize.std, inplace=True)
         return found

@@ -17,7 +17,7 @@ from modprompt.runs import folder as run_folder
 from modprompt.runs import holding
 from modprompt.runs.checkpoint_form import CHOICE
 from modprompt.runs.images import facts_of, labels_of_choice, mark_of, shots_of
-from modprompt.runs.result import FILE_NAME, JOBS, VERSION
+from modprompt.runs.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
 from modprompt.runs.same import file_hash
 from modprompt.runs.settings import Settings, settings_hash
 from modprompt.runs.versions import versions
@@ -87,6 +87,14 @@ def _cost(trainer: Any, before: Mapping[str, Any]) -> Dict[str, Any]:
         **{name: round(value, 3) for name, value in seconds.items() if value is not None},
         **({"jobs_at_once": int(jobs)} if jobs.isdecimal() else {}),
     }
+
+
+def _of_gpu(on_cuda: bool) -> Dict[str, Any]:
+    """The memory of the run's GPU in GiB, and how many runs shared it, if whoever started them has told."""
+    if not on_cuda:
+        return {}
+    runs, whole = runs_on_gpu(), torch.cuda.get_device_properties(0).total_memory
+    return {"gpu_gib": round(whole / 2**30, 3), **({} if runs is None else {"runs_on_gpu": runs})}
 
 
 def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str, Any]:
@@ -246,6 +254,7 @@ class ResultRecorder:
             "text_chunk": getattr(self.trainer, "text_chunk", None),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
+            **_of_gpu(on_cuda),
             "compile": compile_record(self.trainer, cfg.MODEL.get("COMPILE", "")),
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",
             "versions": {

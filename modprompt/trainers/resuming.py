@@ -14,6 +14,7 @@ from modprompt.runs import holding, steps
 from modprompt.runs.checkpoint import read
 from modprompt.runs.checkpoint_files import BEST
 from modprompt.runs.holding import BEGAN_FROM
+from modprompt.runs.result import runs_on_gpu
 from modprompt.storage.forms import Form, anything, number, table, text
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.text import is_text
@@ -233,7 +234,8 @@ class ResumableRun(_Trainer):
         )
 
     def _of_run(self) -> Dict[str, Any]:
-        seconds = {} if self.training_s is None else {TRAINING_S: self.training_s}
+        shared = (runs_on_gpu() or 1) > 1  # whoever goes on alone has no seconds to be compared, either
+        seconds = {} if self.training_s is None or shared else {TRAINING_S: self.training_s}
         return {**seconds, BEGAN_FROM: self.began_from}
 
     def deploy(self) -> None:

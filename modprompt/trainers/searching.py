@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 
+from modprompt.clips.as_bytes import sent
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
@@ -137,7 +138,7 @@ class Searching(_Trainer):
         theirs, size = self.val_loader, self.searches.alpha_batch  # a test's own size decides no number of a search
         pinned, workers = theirs.pin_memory, theirs.num_workers
         loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
-        return ValidationBatches(loader, self.searches.alpha_data == FIRST_BATCH)
+        return ValidationBatches(sent(loader, self.device), self.searches.alpha_data == FIRST_BATCH)
 
     def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
         output, loss = self._output_and_loss(image, label)

@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple, 
 import torch
 from torch import Tensor
 
+from modprompt.clips.as_bytes import way_of
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
@@ -114,16 +115,16 @@ def predict(
         FloatingPointError: if a logit is not finite.
         OSError: if this machine fails, which says nothing of an image.
     """
-    device, most = model.logit_scale.device, min(top, len(model.classes.names))
+    most, way = min(top, len(model.classes.names)), way_of(preprocess, model.logit_scale.device)
     size = model.clip_model.visual.input_resolution
 
     def read(path: Path) -> Union[Tensor, str]:
-        return _read(path, preprocess, size, read_as)
+        return _read(path, way.picture, size, read_as)
 
     for batch in _decoded(images, read, batch_size):
         tensors = [one for _, one in batch if isinstance(one, Tensor)]
         with torch.no_grad():
-            logits = model(torch.stack(tensors).to(device)).float() if tensors else torch.zeros(0, most)
+            logits = model(way.numbers(torch.stack(tensors))).float() if tensors else torch.zeros(0, most)
         require_finite(logits)
         probabilities, labels = (part.tolist() for part in logits.softmax(dim=-1).topk(most, dim=-1))
         rows = iter(zip(labels, probabilities))

@@ -22,6 +22,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
+from modprompt.errors import OutOfMemory, UserError
 from modprompt.storage.pictures import pyplot
 from tests.campaign import kills
 from tests.campaign.figures import Figure
@@ -59,7 +60,11 @@ class Ended(NamedTuple):
             return "ended well in spite of it"
         ours = [line for line in self.said.splitlines() if not _OF_PYTORCH.match(line)]
         errors = [line for line in ours if line.startswith("error: ")]
-        told = self.code == 2 and len(errors) == 1 and not any("Traceback" in line for line in ours)
+        told = (
+            self.code in (UserError.exit_code, OutOfMemory.exit_code)
+            and len(errors) == 1
+            and not any("Traceback" in line for line in ours)
+        )
         return "ended with a line" if told else ""
 
     def last_lines(self) -> str:

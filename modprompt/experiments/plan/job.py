@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from modprompt.experiments.plan.method import Method
 
@@ -47,6 +47,11 @@ class Job(NamedTuple):
     def kind(self) -> str:
         """ "search", "training" or "test"."""
         return "search" if self.searches else "test" if self.tests else "training"
+
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """What runs have in common that differ by their seed alone."""
+        return self.method.label, self.dataset, self.column, self.options, self.kind
 
     @property
     def title(self) -> str:

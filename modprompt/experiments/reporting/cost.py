@@ -1,6 +1,7 @@
 """What methods cost: trained parameters, seconds of training and testing, beside their accuracy.
 
-Seconds are as the runs measured them, so that they can be compared where card and jobs at once are the same.
+Seconds are as the runs measured them, so that they can be compared where card and jobs at once are the same. Those of
+runs that shared a GPU are left out.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from modprompt.experiments.reporting import searches
 from modprompt.experiments.reporting.render import EMPTY, STD, cell_text, text_cell
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
 from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
+from modprompt.runs import result as result_file
 
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
 ABOUT = (
     "Trained parameters: of a head with those of the prompts that it stands behind. Seconds of one training, all of "
     "its starts together, with its share of a search or the training of the prompts that a head stands behind, and of "
-    f"its tests: means over data sets, then {STD} over seeds."
+    f"its tests: means over data sets, then {STD} over seeds; none of runs that shared a GPU."
 )
 COLUMNS_OF_CSV = (
     "method", "group", "trained_parameters_least", "trained_parameters_most", "training_s_mean",
@@ -55,7 +57,7 @@ def costs(experiment: Experiment, results: Results, sections: Sequence[Section])
     if experiment.protocol == ACTIVE or not sections:
         return []
     found = [_cost(experiment, results, sections[-1], line) for line in results.in_groups()]
-    return found if any(one.testing_s for one in found) else []
+    return found if any(one.testing_s or one.parameters for one in found) else []
 
 
 def _cost(experiment: Experiment, results: Results, section: Section, line: Line) -> Cost:
@@ -113,7 +115,7 @@ def _summed(results: Results, line: Line, dataset: str, columns: Sequence[str]) 
     """Of each seed the seconds of all tests on a data set."""
     of_columns = []
     for column in columns:
-        found = [(one.result or {}).get("testing_s") for one in results.runs(line, dataset, column) or ()]
+        found = [result_file.seconds(one.result, "testing_s") for one in results.runs(line, dataset, column) or ()]
         of_columns.append(found)
     if not of_columns or any(not found or None in found for found in of_columns):
         return None
@@ -139,7 +141,7 @@ def _with_search(
 ) -> list[float] | None:
     """The seconds of each seed: of all its stages, and its share of a search."""
     of_search = searches.share_s(results, line.family, dataset, column)
-    seconds: list[list[Any]] = [[one.get("training_s") for one in stages] for stages in trained]
+    seconds: list[list[Any]] = [[result_file.seconds(one, "training_s") for one in stages] for stages in trained]
     if of_search is None or any(not own or None in own for own in seconds):
         return None
     return [float(sum(own)) + of_search for own in seconds]

@@ -11,6 +11,7 @@ from modprompt.experiments.reporting.render import cell_text
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Cell
 from modprompt.experiments.running import state
+from modprompt.runs.result import seconds, shared_gpu
 
 
 def lines(results: Results) -> list[str]:
@@ -31,11 +32,7 @@ def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]],
     no_mean = alike.in_words(alike.parted(runs, odd))
     lacking = [f"seed {job.seed} {_why(stands)}" for job, stands in searches if stands.name != state.FINISHED]
     parts = [f"{how}, by {first.method.trainer} ({first.method.folder})"]
-    parts += (
-        [f"{_cost_s(found):,.0f} s in all (the last start of each)", f"tested itself: {no_mean or _accuracies(found)}"]
-        if found and not lacking
-        else []
-    )
+    parts += [_took(found), f"tested itself: {no_mean or _accuracies(found)}"] if found and not lacking else []
     return "; ".join([*parts, *(["not finished: " + ", ".join(lacking)] if lacking else [])])
 
 
@@ -43,8 +40,10 @@ def _why(stands: state.State) -> str:
     return f"{stands.name} ({stands.why})" if stands.why else stands.name
 
 
-def _cost_s(found: Sequence[dict[str, Any]]) -> float:
-    return sum(float(result.get("elapsed_s") or 0.0) for result in found)
+def _took(found: Sequence[dict[str, Any]]) -> str:
+    if any(shared_gpu(result) for result in found):
+        return "on a GPU that runs shared"
+    return f"{sum(float(result.get('elapsed_s') or 0.0) for result in found):,.0f} s in all (the last start of each)"
 
 
 def _accuracies(found: Sequence[dict[str, Any]]) -> str:
@@ -66,8 +65,8 @@ def _mean(values: Sequence[float]) -> str:
 def share_s(results: Results, family: str, dataset: str, column: str) -> float | None:
     """Seconds of searching for each training of a method; 0 where it has no search, None where one does not say it."""
     trainings, found = results.searches.get((family, dataset, column), ((), ()))
-    seconds = [(stands.result or {}).get("training_s") for _, stands in found]
-    known = [float(one) for one in seconds if one is not None]
-    if len(known) < len(seconds):
+    trained_s = [seconds(stands.result, "training_s") for _, stands in found]
+    known = [float(one) for one in trained_s if one is not None]
+    if len(known) < len(trained_s):
         return None
     return sum(known) / len(trainings) if trainings else 0.0

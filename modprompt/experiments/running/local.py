@@ -1,6 +1,7 @@
-"""Runs on this machine: one per GPU, or some at once on the CPU, each pinned to its share of the cores.
+"""Runs on this machine: one or more per GPU, or some at once on the CPU, each pinned to its share of the cores.
 
-A place has a worker process, which runs one task after the other.
+A place has a worker process, which runs one task after the other. Places on one GPU share its memory: a run is told its
+share, and has the GPU for itself while nobody has seen that runs of its kind fit into a share.
 """
 
 from __future__ import annotations
@@ -17,16 +18,30 @@ from typing import NamedTuple, Sequence
 from tqdm import tqdm
 
 from modprompt import places
+from modprompt.errors import UserError
 from modprompt.experiments.running.service import WorkerProcess
-from modprompt.experiments.running.worker import BUSY, Task
+from modprompt.experiments.running.worker import BUSY, FULL, Task
 from modprompt.runs.result import JOBS
+
+_SHARED = 0.9  # of a GPU's memory, for runs that share it: each process has some that PyTorch does not count
 
 
 class Slot(NamedTuple):
-    """A place for one run: its cores, and its GPU as CUDA_VISIBLE_DEVICES has it (empty: none)."""
+    """A place for one run.
+
+    cores: its cores.
+    gpu: its GPU as CUDA_VISIBLE_DEVICES has it; empty if it has none.
+    on_gpu: how many places the GPU has.
+    """
 
     cores: tuple[int, ...]
     gpu: str = ""
+    on_gpu: int = 1
+
+    @property
+    def gpu_share(self) -> float:
+        """The share of its GPU's memory that a run may take here."""
+        return 1.0 if self.on_gpu == 1 else _SHARED / self.on_gpu
 
 
 def shares(cores: Sequence[int], n: int) -> list[tuple[int, ...]]:
@@ -56,16 +71,42 @@ def gpus() -> list[str]:
     return []
 
 
-def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int]) -> list[Slot]:
-    """The places of this machine.
+def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int], per_gpu: int | None = None) -> list[Slot]:
+    """The places of this machine, all with as large a share of a GPU.
 
     Args:
-        jobs: how many; without it one per GPU, or on the CPU one per core up to four.
-        found: its GPUs; with more jobs than GPUs, some share one.
+        jobs: how many; more than GPUs share them. Without it `per_gpu` of each GPU, or on the CPU one per core up to
+            four.
+        found: its GPUs.
         cores: its cores.
+        per_gpu: how many on a GPU at most; without it one, or as many as `jobs` need.
+
+    Raises:
+        UserError: if there is no GPU, and `per_gpu` is given.
     """
-    n = jobs or len(found) or min(len(cores), 4)
-    return [Slot(share, found[i % len(found)] if found else "") for i, share in enumerate(shares(cores, n))]
+    if not found:
+        if per_gpu:
+            raise UserError("--per-gpu: there is no GPU here (CUDA_VISIBLE_DEVICES, nvidia-smi): leave it out")
+        return [Slot(share) for share in shares(cores, jobs or min(len(cores), 4))]
+    most = len(found) * (per_gpu or 1)
+    n = most if jobs is None else min(jobs, most) if per_gpu else jobs
+    on_gpu = -(-n // len(found))  # the same everywhere: a share decides how sums are rounded, and a place must not
+    return [Slot(share, found[i % len(found)], on_gpu) for i, share in enumerate(shares(cores, n))]
+
+
+def _needs_to_be_alone(task: Task, place: Slot) -> bool:
+    """Whether nobody has seen that runs of a task's kind fit into the share of a GPU that a place has."""
+    return place.on_gpu > 1 and (task.gpu_need is None or task.gpu_need > place.gpu_share)
+
+
+def _told(task: Task, place: Slot, alone: bool) -> Task:
+    """A task with what it is told of its place's GPU; the first of its kind keeps to the share that the others get."""
+    if not place.gpu:
+        return task
+    is_first = task.gpu_need is None
+    return task._replace(
+        gpu_share=1.0 if alone and not is_first else place.gpu_share, on_gpu=1 if alone else place.on_gpu
+    )
 
 
 class LocalHandle:
@@ -74,10 +115,11 @@ class LocalHandle:
     Args:
         worker: the process.
         place: the number of its place.
+        alone: whether nothing else may run on its GPU.
     """
 
-    def __init__(self, worker: WorkerProcess, place: int):
-        self.worker, self.place = worker, place
+    def __init__(self, worker: WorkerProcess, place: int, alone: bool = False):
+        self.worker, self.place, self.alone = worker, place, alone
         self._code: int | None = None
 
     def alive(self) -> bool:
@@ -89,6 +131,10 @@ class LocalHandle:
     def busy(self) -> bool:
         """Whether the worker has left it because somebody else has the run."""
         return self._code == BUSY
+
+    def full(self) -> bool:
+        """Whether the run has ended because its share of a GPU was too little memory."""
+        return self._code == FULL
 
 
 class LocalLauncher:
@@ -111,10 +157,10 @@ class LocalLauncher:
         self._told: set[str] = set()
 
     def free(self) -> int:
-        """How many runs can be started now."""
+        """How many runs can be started now, if they need not be alone on a GPU."""
         self.handles = [handle for handle in self.handles if handle.alive()]
         self._tell()
-        return len(self.places) - len(self.handles)
+        return len(self._open(alone=False))
 
     def _tell(self) -> None:
         """Print what workers had to say, once for all of them."""
@@ -124,12 +170,23 @@ class LocalLauncher:
                 tqdm.write(f"note: {note}", file=sys.stderr)  # around live lines, if there are any
 
     def start(self, tasks: Sequence[Task]) -> list[LocalHandle]:
-        """Have tasks run, at most `free()` of them."""
-        taken = {handle.place for handle in self.handles}
-        free = [place for place in range(len(self.places)) if place not in taken]
-        started = [LocalHandle(self._asked(task, place), place) for task, place in zip(tasks, free)]
-        self.handles += started
+        """Have the first of these tasks run, until there is no place for one: those behind it wait, too."""
+        started: list[LocalHandle] = []
+        for task in tasks:
+            alone = _needs_to_be_alone(task, self.places[0])
+            place = next(iter(self._open(alone)), None)
+            if place is None:
+                break
+            told = _told(task, self.places[place], alone)
+            started.append(LocalHandle(self._asked(told, place), place, alone))
+            self.handles.append(started[-1])
         return started
+
+    def _open(self, alone: bool) -> list[int]:
+        """The places where a run can be started now, one that is to be alone on its GPU or not."""
+        taken = {handle.place for handle in self.handles}
+        closed = {self.places[one.place].gpu for one in self.handles if one.alone or alone} - {""}
+        return [i for i, place in enumerate(self.places) if i not in taken and place.gpu not in closed]
 
     def _asked(self, task: Task, place: int) -> WorkerProcess:
         worker = self.workers.get(place)

@@ -44,14 +44,23 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--status", action="store_true", help="print how the runs stand")
     add("--redo-stale", action="store_true", help="put results of other settings aside and run again")
     add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
-    add("--jobs", type=int, default=None, help="runs at a time (default: one per GPU; without one, per core up to 4)")
+    add(
+        "--jobs",
+        type=int,
+        default=None,
+        help="runs at a time (default: --per-gpu on each GPU; without one, per core up to 4)",
+    )
+    add("--per-gpu", type=int, default=None, help="runs at a time on each GPU, which share its memory (default: 1)")
     add("--cold", action="store_true", help="start every run as a program of its own, which imports all it needs")
     add("--one-line", action="store_true", help="show one line of progress for all runs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings of a job, over the file's")
     add("--cancel", action="store_true", help="take this experiment's runs out of the Slurm queue")
     args = parser.parse_args(argv)
-    if args.jobs is not None and args.jobs < 1:
-        parser.error("--jobs must be at least 1")
+    for flag, given in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
+        if given is not None and given < 1:
+            parser.error(f"{flag} must be at least 1")
+    if args.per_gpu and args.launcher != "local":
+        parser.error("--per-gpu is for --launcher local: a job of the queue has its GPU for itself")
     return args
 
 
@@ -59,10 +68,10 @@ def launcher_of(args: argparse.Namespace, plan: Plan) -> Launcher:
     """The launcher that the command line asks for.
 
     Raises:
-        UserError: as slurm.SubmitLauncher.
+        UserError: as local.slots and slurm.SubmitLauncher.
     """
     if args.launcher == "local":
-        places = local.slots(args.jobs, local.gpus(), local.usable_cores())
+        places = local.slots(args.jobs, local.gpus(), local.usable_cores(), args.per_gpu)
         return local.LocalLauncher(places, args.cold, args.out)
     given = {}
     for word in args.slurm:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Callable, NamedTuple, Protocol, Sequence
+from typing import Any, Callable, NamedTuple, Protocol, Sequence
 
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
@@ -26,6 +26,9 @@ class Handle(Protocol):
     def busy(self) -> bool:
         """Whether it ended because somebody else has the run."""
 
+    def full(self) -> bool:
+        """Whether it ended because its share of a GPU was too little memory."""
+
 
 class Launcher(Protocol):
     """Where runs are started; see local.py and slurm.py."""
@@ -38,7 +41,7 @@ class Launcher(Protocol):
         """How many runs can be started now."""
 
     def start(self, tasks: Sequence[Task]) -> Sequence[Handle]:
-        """Start at most `free()` runs."""
+        """Start the first of these runs, all for which there is a place; they are at most `free()`."""
 
     def poll(self) -> None:
         """Find out what has become of all runs."""
@@ -102,6 +105,8 @@ class Runner:
         self.ended: dict[str, float] = {}  # when a run was first found to have ended without a word
         self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale", "blocked" or "asking", and why
         self.answered: set[str] = set()  # whose labels came while they were ending
+        self.gpu_needs: dict[Any, float] = {}  # by kind of run the share of a GPU's memory that was the most
+        self.full: set[str] = set()  # whose share of a GPU was too little
         self.asked_s = 0.0
         self.began = time.time()
         self.stop = threading.Event()  # for signal handlers: looked at where nothing is half done
@@ -112,6 +117,7 @@ class Runner:
         for job, stands in state.of_all(self.jobs, self.out, self.inputs):
             if stands.name == state.FINISHED:
                 self.finished.add(job.folder)
+                self._note_need(job, stands)
             elif stands.name == state.STALE:
                 self.lost[job.folder] = (job, "stale", stands.why)
             else:
@@ -150,6 +156,9 @@ class Runner:
         for folder, (job, handle) in list(self.running.items()):
             if handle.alive():
                 continue
+            if handle.full():
+                self._go_alone(job)
+                continue
             stands = state.of(job, self.out, self.inputs)
             if stands.name == state.WAITING and not handle.busy() and self._may_still_show(folder):
                 continue
@@ -164,6 +173,23 @@ class Runner:
                 self.waiting = {folder: job, **self.waiting}  # somebody else's, or of a worker that was killed
             else:
                 self._lose(job, stands)
+
+    def _go_alone(self, job: Job) -> None:
+        """Have a run wait whose share of a GPU was too little, first of all and for a whole one."""
+        del self.running[job.folder]
+        self.full.add(job.folder)
+        self.waiting = {job.folder: job, **self.waiting}
+        self.screen.event(f"out of memory in its share of a GPU: {job.title}: it is started again alone")
+
+    def _note_need(self, job: Job, stands: state.State) -> None:
+        """Remember which share of a GPU's memory a run has needed, for others of its kind."""
+        peak, whole = ((stands.result or {}).get(name) for name in ("peak_gib", "gpu_gib"))
+        if peak and whole:
+            self.gpu_needs[job.alike] = max(self.gpu_needs.get(job.alike, 0.0), peak / whole)
+
+    def _task(self, job: Job) -> Task:
+        need = 1.0 if job.folder in self.full else self.gpu_needs.get(job.alike)
+        return task_of(job, self.out, self.data)._replace(gpu_need=need)
 
     def _was_answered(self, folder: str, stands: state.State) -> bool:
         """Whether a run has ended to ask for labels that are there by now; once, or it would be started for ever."""
@@ -196,6 +222,7 @@ class Runner:
 
     def _finish(self, job: Job, stands: state.State) -> None:
         self.finished.add(job.folder)
+        self._note_need(job, stands)
         accuracy = stands.accuracy_pct
         came = "no test images" if accuracy is None else f"{accuracy:.2f}%"
         for child in self.jobs:  # its model may be another one than they were tested on
@@ -215,7 +242,7 @@ class Runner:
                 chosen.append(job)
         if not chosen:
             return
-        handles = self.launcher.start([task_of(job, self.out, self.data) for job in chosen])
+        handles = self.launcher.start([self._task(job) for job in chosen])
         for job, handle in zip(chosen, handles):
             del self.waiting[job.folder]
             self.running[job.folder] = (job, handle)

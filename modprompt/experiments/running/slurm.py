@@ -75,6 +75,10 @@ class SubmittedHandle:
                 return bool(self.job.result() == BUSY)
         return False
 
+    def full(self) -> bool:
+        """False: a job has its GPU for itself."""
+        return False
+
 
 class SubmitLauncher:
     """Submits workers with submitit.

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt import places
+from modprompt.errors import OutOfMemory
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, state
 from modprompt.programs import signals_here
 from modprompt.runs import folder as run_folder
 from modprompt.runs import schedule_file
+from modprompt.runs.result import GPU_SHARE, ON_GPU
 from modprompt.runs.rounds import EXIT_WAITING
 from modprompt.storage.text import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
-ASKS = EXIT_WAITING
+ASKS, FULL = EXIT_WAITING, OutOfMemory.exit_code
 _STOPS = signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
@@ -40,6 +42,9 @@ class Task(NamedTuple):
     tests: whether nothing is trained.
     parent: absolute folder of the training whose model is tested; empty if none is.
     searches: whether it must leave schedules, too.
+    gpu_need: the share of a GPU's memory that runs of its kind were seen to need; None if none was seen.
+    gpu_share: the share that it may take.
+    on_gpu: how many runs share its GPU; 0 if nobody knows.
     """
 
     folder: str
@@ -48,6 +53,9 @@ class Task(NamedTuple):
     tests: bool
     parent: str
     searches: bool = False
+    gpu_need: float | None = None
+    gpu_share: float = 1.0
+    on_gpu: int = 0
 
 
 def task_of(job: Job, out: Path, data: Path) -> Task:
@@ -160,7 +168,12 @@ class Worker:
         return state.is_finished(self.folder, self.task.settings, self.task.tests, parent, self.task.searches)
 
     def run(self) -> int:
-        """DONE, FAILED, ASKS if it waits for labels, or BUSY if the run is somebody else's at the moment."""
+        """What came of it.
+
+        Returns:
+            DONE, FAILED, ASKS if it waits for labels, BUSY if the run is somebody else's at the moment, or FULL if a
+            share of a GPU was too little memory: it leaves no failure.
+        """
         try:
             held = run_folder.take(self.folder)
         except run_folder.Busy:
@@ -177,6 +190,8 @@ class Worker:
                 return DONE
             if code == EXIT_WAITING and labels.asked(self.folder) is not None:
                 return ASKS
+            if code == FULL and self.task.gpu_share < 1:
+                return FULL
             if -code not in _STOPS and code != 130:  # 130: train.py was interrupted
                 self._record(code)
             return FAILED
@@ -185,10 +200,22 @@ class Worker:
                 os.close(held)
 
     def _run_child(self, held: int | None) -> int:
-        environment = {**os.environ, **places.environment(), "PYTHONUNBUFFERED": "1", **run_folder.handing_over(held)}
+        environment = {
+            **os.environ,
+            **places.environment(),
+            **self._of_gpu(),
+            "PYTHONUNBUFFERED": "1",
+            **run_folder.handing_over(held),
+        }
         with _new_file(self.folder / state.CONSOLE) as console:
             self.child = self.start(self.task.command, environment, console, held)
             return self.child.wait()
+
+    def _of_gpu(self) -> dict[str, str]:
+        """What the run is told of its GPU."""
+        task = self.task
+        share = {GPU_SHARE: f"{task.gpu_share:.4f}"} if task.gpu_share < 1 else {}
+        return {**share, **({ON_GPU: str(task.on_gpu)} if task.on_gpu else {})}
 
     def _record(self, code: int) -> None:
         line = last_line(self.folder / state.CONSOLE)

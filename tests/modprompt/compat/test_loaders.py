@@ -1,5 +1,6 @@
 """Lasting workers draw what workers of one epoch draw."""
 
+import json
 import random
 
 import dassl
@@ -67,6 +68,29 @@ def test_runs_with_workers_have_the_losses_of_runs_with_new_ones(mpl_flags, mpl_
         found.append(losses((tmp_path / name / "log.txt").read_text()))
     assert found[0] == found[1]
     assert len(found[0]) == 15
+
+
+def test_loader_says_of_what_it_is_made():
+    sampler = RandomSampler(Draws())
+    loader = loaders.lasting_loader(Draws(), 4, sampler, num_workers=1, drop_last=True, pin_memory=False)
+    assert (loader.batch_size, loader.sampler, len(loader)) == (4, sampler, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["TipAdapterF", "TaskRes", "CLIP_Adapter"])
+def test_heads_with_workers_learn_what_they_learn_with_new_ones(trainer, command, tmp_path, monkeypatch):
+    import dassl.data.data_manager as data_manager
+
+    found = []
+    for name in ("split", "lasting", "new"):
+        if name == "new":
+            monkeypatch.setattr(data_manager, "lasting_loader", DataLoader)
+        words = command(trainer, "DATALOADER.NUM_WORKERS", "2", "OPTIM.MAX_EPOCH", "2")
+        words[words.index("--output-dir") + 1] = str(tmp_path / name)
+        assert train.main(words) == 0
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        found.append((result["prompts_hash"], result["correct"], result["steps_hash"]))
+    assert found[1] == found[2]
 
 
 @pytest.mark.slow

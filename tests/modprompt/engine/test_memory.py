@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import modprompt.engine.memory as memory
 from modprompt.engine.memory import free_bytes, most_text_tokens
+from modprompt.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -33,6 +35,41 @@ def test_unknown_memory_sets_no_limit(monkeypatch):
     monkeypatch.setattr(memory, "_CGROUPS", ())
     monkeypatch.setattr(memory, "_available", lambda: None)
     assert free_bytes(CPU) is None
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of 80 GiB, of which this process has allocated 4, reserved 6, and 30 are free; gives what is set of it."""
+    given = {}
+    numbers = {"memory_reserved": 6 << 30, "memory_allocated": 4 << 30, "mem_get_info": (30 << 30, 80 << 30)}
+    for name, value in numbers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=80 << 30))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share: given.update(share=share))
+    monkeypatch.delenv("MODPROMPT_GPU_SHARE", raising=False)
+    return given
+
+
+def test_free_memory_of_a_shared_gpu_is_that_of_the_share(gpu, monkeypatch):
+    cuda = torch.device("cuda")
+    assert free_bytes(cuda) == 32 << 30
+    memory.take_share()
+    assert gpu == {}
+    for share, left in (("0.45", 32), ("0.25", 16), ("0.05", 0), ("1.0", 32)):
+        monkeypatch.setenv("MODPROMPT_GPU_SHARE", share)
+        assert free_bytes(cuda) == left << 30
+    monkeypatch.setenv("MODPROMPT_GPU_SHARE", "0.45")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (0, 80 << 30))  # the others have taken theirs
+    assert free_bytes(cuda) == 32 << 30
+    memory.take_share()
+    assert gpu == {"share": 0.45}
+
+
+@pytest.mark.parametrize("told", ["half", "0", "-1", "1.5", "nan", "50%"])
+def test_share_that_is_none_is_told(monkeypatch, told):
+    monkeypatch.setenv("MODPROMPT_GPU_SHARE", told)
+    with pytest.raises(UserError, match=f"MODPROMPT_GPU_SHARE must be a number above 0 and up to 1, got '{told}'"):
+        memory.share_of_gpu()
 
 
 FAULTS = """

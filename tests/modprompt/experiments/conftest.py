@@ -39,6 +39,9 @@ if "asks" in more:  # for so many labels, as a run with rounds does
         sys.exit(3)
     if os.path.exists(waiting):
         os.remove(waiting)
+if more.get("gpu_need", 0) > float(os.environ.get("MODPROMPT_GPU_SHARE", "1")):
+    print("error: out of memory: give it more", file=sys.stderr)
+    sys.exit(4)
 if "error" in more:
     sys.exit("error: " + more["error"])
 with open(os.path.join(folder, "log.txt"), "w") as file:
@@ -48,7 +51,9 @@ if "schedules" in more:
         file.write(more["schedules"])
 content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "prompts_hash": more["prompts"], "settings": settings, "config_hash": more["hash"],
            "cores": sorted(os.sched_getaffinity(0)), "threads": os.environ.get("OMP_NUM_THREADS"),
-           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "share": os.environ.get("MODPROMPT_GPU_SHARE")}
+if "gpu_need" in more:
+    content.update(peak_gib=80 * more["gpu_need"], gpu_gib=80.0, runs_on_gpu=int(os.environ["MODPROMPT_RUNS_ON_GPU"]))
 with open(os.path.join(folder, "result.part"), "w") as file:
     json.dump(content, file)
 os.replace(os.path.join(folder, "result.part"), os.path.join(folder, "result.json"))

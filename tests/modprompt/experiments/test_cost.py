@@ -102,6 +102,24 @@ def test_what_results_do_not_say_is_empty(experiment, tmp_path):
     assert cost.texts([mpl], "H (%)")[1][:4] == ("MPL", "-", "-", "-")
 
 
+def test_seconds_of_runs_that_shared_a_gpu_are_left_out(experiment, tmp_path):
+    found = experiment(FILE)
+    fill(found, tmp_path)
+    for job in protocols.jobs(found):
+        if (job.method.label, job.seed, job.column) == ("MPL", 2, "base"):
+            edit(tmp_path / job.folder / "result.json", runs_on_gpu=2)
+    of = costs_of(found, tmp_path)
+    assert (of["MPL"].training_s, of["MPL"].testing_s, of["MPL"].parameters) == (None, None, (64, 64))
+    assert of["CLIP"].testing_s.mean == 4.0
+    for path in tmp_path.rglob("result.json"):
+        edit(path, runs_on_gpu=2)
+    of = costs_of(found, tmp_path)
+    assert (of["CLIP"].testing_s, of["MPL"].parameters) == (None, (64, 64))  # the table is still there
+    for path in tmp_path.rglob("result.json"):
+        edit(path, runs_on_gpu=1)
+    assert costs_of(found, tmp_path)["MPL"].training_s.mean == 11.5
+
+
 def test_old_results_have_no_table(experiment, tmp_path):
     found = experiment(FILE)
     for job in protocols.jobs(found):

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from modprompt.errors import UserError
 from modprompt.experiments.running import local, state
+from modprompt.experiments.running.worker import Task
 from tests.modprompt.experiments.conftest import has_ended, starts
 
 
@@ -24,6 +26,81 @@ def test_one_run_per_gpu_and_on_the_cpu_up_to_four():
     assert [slot.gpu for slot in local.slots(3, ["0", "1"], range(8))] == ["0", "1", "0"]
     assert len(local.slots(None, [], range(64))) == 4
     assert local.slots(None, [], [0, 1]) == [local.Slot((0,)), local.Slot((1,))]
+
+
+def test_runs_share_gpus_where_that_is_asked_for():
+    def found(*words):
+        return [(slot.gpu, slot.on_gpu) for slot in local.slots(*words)]
+
+    gpus, cores = ["0", "1"], range(8)
+    assert found(None, gpus, cores) == [("0", 1), ("1", 1)]
+    assert found(None, gpus, cores, 2) == [("0", 2), ("1", 2)] * 2
+    assert found(3, gpus, cores) == [("0", 2), ("1", 2), ("0", 2)]  # numbers depend on the share, so it is the same
+    assert found(3, gpus, cores, 2) == [("0", 2), ("1", 2), ("0", 2)]
+    assert found(8, gpus, cores, 2) == found(None, gpus, cores, 2)
+    assert found(1, gpus, cores, 2) == [("0", 1)]
+    shares = [slot.gpu_share for slot in local.slots(None, ["0"], cores, 3)]
+    assert shares == pytest.approx([0.3] * 3)
+    with pytest.raises(UserError, match="--per-gpu: there is no GPU here"):
+        local.slots(None, [], cores, 2)
+
+
+class Started:
+    """Places on GPUs whose runs end when they are told to; what their workers were asked is kept."""
+
+    def __init__(self, monkeypatch, gpus, per_gpu):
+        self.codes, self.tasks = {}, []
+        monkeypatch.setattr(local.LocalLauncher, "_asked", self._asked)
+        self.launcher = local.LocalLauncher(local.slots(None, gpus, range(4), per_gpu))
+
+    def _asked(self, task, place):
+        self.tasks.append(task)
+        return SimpleNamespace(answer=lambda: self.codes.get(task.folder), notes=[])
+
+    def start(self, **needs):
+        """Names of the runs that start, of those named, with how many they share a GPU and their share of it."""
+        self.launcher.free()
+        before = len(self.tasks)
+        tasks = [Task(name, (), {}, False, "", gpu_need=need) for name, need in needs.items()]
+        handles = self.launcher.start(tasks)
+        assert len(handles) == len(self.tasks) - before
+        return [(one.folder, one.on_gpu, round(one.gpu_share, 2)) for one in self.tasks[before:]]
+
+    def end(self, *names):
+        self.codes.update(dict.fromkeys(names, 0))
+
+
+def test_first_run_of_a_kind_is_alone_within_the_share_of_the_others(monkeypatch):
+    one = Started(monkeypatch, ["0"], 2)
+    assert one.start(a=None, b=0.3) == [("a", 1, 0.45)]
+    assert (one.launcher.free(), one.start(b=0.3)) == (0, [])
+    one.end("a")
+    assert one.start(b=0.3, c=0.44, d=0.1) == [("b", 2, 0.45), ("c", 2, 0.45)]
+    assert one.launcher.free() == 0
+
+
+def test_run_that_needs_more_than_a_share_waits_for_a_whole_gpu_and_those_behind_it_wait_too(monkeypatch):
+    one = Started(monkeypatch, ["0"], 2)
+    assert one.start(a=0.2) == [("a", 2, 0.45)]
+    assert one.start(big=0.46, b=0.2) == []
+    one.end("a")
+    assert one.start(big=0.46, b=0.2) == [("big", 1, 1.0)]
+    assert one.launcher.free() == 0
+    one.end("big")
+    assert one.start(b=0.2) == [("b", 2, 0.45)]
+
+
+def test_another_gpu_takes_runs_meanwhile(monkeypatch):
+    two = Started(monkeypatch, ["0", "1"], 2)
+    assert two.start(a=None, b=0.2, c=0.2, d=0.2) == [("a", 1, 0.45), ("b", 2, 0.45), ("c", 2, 0.45)]
+    assert [two.launcher.places[handle.place].gpu for handle in two.launcher.handles] == ["0", "1", "1"]
+
+
+def test_without_sharing_a_run_has_all_of_its_gpu_and_on_a_cpu_nobody_speaks_of_one(monkeypatch):
+    one = Started(monkeypatch, ["0"], None)
+    assert one.start(a=None, b=0.9) == [("a", 1, 1.0)]
+    cpu = Started(monkeypatch, [], None)
+    assert cpu.start(a=None, b=None) == [("a", 0, 1.0), ("b", 0, 1.0)]
 
 
 def test_gpus_are_those_that_may_be_used(monkeypatch, tmp_path):

@@ -206,11 +206,15 @@ def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, 
         ),
         (FILE, ["--options", "OPTIM.LR"], "the option OPTIM.LR has no value"),
         (FILE, ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
+        (FILE, ["--per-gpu", "2"], "--per-gpu: there is no GPU here"),
         (FILE, ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
         (FILE.replace("[digits]", "[eurosat]"), ["--present"], "--present: no data set of small is under"),
     ],
 )
-def test_bad_input_ends_with_2_and_one_line_before_anything_runs(small, jobs, tmp_path, capsys, text, words, message):
+def test_bad_input_ends_with_2_and_one_line_before_anything_runs(
+    small, jobs, tmp_path, capsys, monkeypatch, text, words, message
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     if message is None:  # a trainer that nobody has registered
         text = text.replace("../configs", str(ROOT / "configs"))
         message = "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'"
@@ -221,6 +225,21 @@ def test_bad_input_ends_with_2_and_one_line_before_anything_runs(small, jobs, tm
     assert message in err
     assert err.count("\n") == 1
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--jobs", "0"], "--jobs must be at least 1"),
+        (["--per-gpu", "0"], "--per-gpu must be at least 1"),
+        (["--per-gpu", "2", "--launcher", "slurm"], "--per-gpu is for --launcher local"),
+    ],
+)
+def test_numbers_of_runs_that_cannot_be(small, capsys, words, line):
+    with pytest.raises(SystemExit) as ended:
+        run.main([*small, *words])
+    assert ended.value.code == 2
+    assert line in capsys.readouterr().err
 
 
 def test_data_sets_that_are_not_there_are_left_out_and_named(small, tmp_path, eurosat_root, capsys):

@@ -1,5 +1,6 @@
 """All runs reach their end: in order, once, side by side with other runners, and around failures."""
 
+import json
 import threading
 import time
 
@@ -53,6 +54,45 @@ def test_failure_is_told_and_others_go_on_and_the_next_start_tries_again(quick, 
     quick("train_base/digits/shots_16/MPL/glyph/seed1")
     assert run(jobs, tmp_path).complete
     assert counts(jobs, tmp_path) == [1, 1, 1, 1, 2, 1, 1, 1]
+
+
+def on_one_gpu(jobs, out):
+    places = local.slots(None, ["0"], local.usable_cores(), per_gpu=2)
+    summary = runner.Runner(jobs, out, out, local.LocalLauncher(places)).run()
+    results = [json.loads(path.read_text()) if path.exists() else {} for path in map(result_of(out), jobs)]
+    return summary, [(found.get("runs_on_gpu"), found.get("share")) for found in results]
+
+
+def result_of(out):
+    return lambda job: out / job.folder / "result.json"
+
+
+def test_runs_share_a_gpu_once_their_kind_has_shown_that_it_fits(quick, jobs, tmp_path):
+    quick(gpu_need=0.3)
+    summary, found = on_one_gpu(jobs[4:], tmp_path)
+    assert summary.complete
+    of_a_seed = [f"seed{job.seed}" for job in jobs[4:]]
+    assert found == [(1 if seed == "seed1" else 2, "0.4500") for seed in of_a_seed]
+    (tmp_path / jobs[7].folder / "result.json").unlink()
+    assert on_one_gpu(jobs[4:], tmp_path)[1] == found  # what others need is known of their results
+    assert counts(jobs[4:], tmp_path) == [1, 1, 1, 2]
+
+
+def test_run_whose_share_is_too_little_is_started_again_alone(quick, jobs, tmp_path, capsys):
+    quick(gpu_need=0.3)
+    quick(jobs[6].folder, gpu_need=0.8)
+    summary, found = on_one_gpu(jobs[4:], tmp_path)
+    assert summary.complete
+    assert counts(jobs[4:], tmp_path) == [1, 1, 2, 1]
+    assert found[2] == (1, None)
+    assert f"out of memory in its share of a GPU: {jobs[6].title}: it is started again alone" in capsys.readouterr().err
+
+
+def test_run_whose_gpu_is_too_small_fails_after_its_start_alone(quick, jobs, tmp_path):
+    quick(gpu_need=1.5)
+    summary, _ = on_one_gpu(jobs[4:5], tmp_path)
+    assert [why for _, why in summary.failed] == ["error: out of memory: give it more"]
+    assert counts(jobs[4:5], tmp_path) == [2]
 
 
 def test_stale_result_is_neither_used_nor_run_over(quick, jobs, tmp_path):

@@ -87,6 +87,24 @@ def test_killed_is_a_failure_and_stopped_is_none(task, jobs, tmp_path, code, nam
     assert state.of(jobs[4], tmp_path)[:2] == (name, why)
 
 
+@pytest.mark.parametrize(("share", "code", "name"), [(0.45, worker.FULL, "waiting"), (1.0, worker.FAILED, "failed")])
+def test_out_of_memory_in_a_share_is_no_failure(task, jobs, tmp_path, share, code, name):
+    words = (sys.executable, "-c", "import sys; print('error: out of memory'); sys.exit(4)")
+    assert worker.Worker(task()._replace(command=words, gpu_share=share)).run() == code
+    assert state.of(jobs[4], tmp_path).name == name
+
+
+def test_run_is_told_of_its_share(task, jobs, tmp_path, monkeypatch):
+    monkeypatch.delenv("MODPROMPT_GPU_SHARE", raising=False)
+    words = (sys.executable, "-c", "import os; print(*sorted(k + v for k, v in os.environ.items() if '_GPU' in k))")
+    for facts, said in (
+        ({"gpu_share": 0.3, "on_gpu": 3}, "MODPROMPT_GPU_SHARE0.3000 MODPROMPT_RUNS_ON_GPU3"),
+        ({}, ""),
+    ):
+        worker.Worker(task()._replace(command=words, **facts)).run()
+        assert worker.last_line(folder_of(jobs, tmp_path) / state.CONSOLE) == said
+
+
 def test_newest_log_is_log_txt(task, jobs, tmp_path):
     folder = folder_of(jobs, tmp_path)
     folder.mkdir(parents=True)

@@ -6,7 +6,7 @@ import torch
 
 from modprompt.cli import train
 from modprompt.engine.encoders import TextEncoder, VisionEncoder
-from modprompt.errors import UserError
+from modprompt.errors import OutOfMemory, UserError
 from modprompt.trainers import card_errors
 from tests.conftest import ROOT
 from tests.methods import METHODS
@@ -56,7 +56,7 @@ def last_line(capsys):
 
 def test_out_of_memory_in_training_names_what_to_set(command, raising, capsys, tmp_path):
     raising(TextEncoder, out_of_memory())
-    assert train.main(command(METHODS["coop_end"], "MODEL.TEXT_CHUNK", 3, *BATCHES)) == 2
+    assert train.main(command(METHODS["coop_end"], "MODEL.TEXT_CHUNK", 3, *BATCHES)) == OutOfMemory.exit_code
     assert last_line(capsys) == TRAINING
     assert TRAINING in (tmp_path / "out" / "log.txt").read_text()
 
@@ -68,13 +68,13 @@ def test_out_of_memory_in_a_test_names_its_batch(command, raising, capsys, tmp_p
         assert train.main(words) == 0
         words, steps = ["--eval-only", "--model-dir", str(tmp_path / "out"), *words], 0
     raising(VisionEncoder, RuntimeError("CUDA error: out of memory"), calls=steps)
-    assert train.main(words) == 2
+    assert train.main(words) == OutOfMemory.exit_code
     assert last_line(capsys) == TEST.replace(" (for 20.00 MiB)", "")
 
 
 def test_of_what_trains_nothing_the_batch_alone_is_named(command, raising, capsys):
     raising(VisionEncoder, out_of_memory())
-    assert train.main(command("ZeroshotCLIP", *BATCHES)) == 2
+    assert train.main(command("ZeroshotCLIP", *BATCHES)) == OutOfMemory.exit_code
     line = "error: out of memory (for 20.00 MiB): give a smaller DATALOADER.TEST.BATCH_SIZE (now 10)"
     assert last_line(capsys) == line
 
@@ -197,5 +197,5 @@ def test_too_little_memory_without_a_trainer_is_one_line(said, line):
 @pytest.mark.parametrize("said", [ON_A_CPU, "could not create a primitive"])
 def test_too_little_memory_of_a_cpu_names_what_to_set(said, command, raising, capsys):
     raising(TextEncoder, RuntimeError(said))
-    assert train.main(command(METHODS["coop_end"], *BATCHES)) == 2
+    assert train.main(command(METHODS["coop_end"], *BATCHES)) == OutOfMemory.exit_code
     assert "give a smaller MODEL.TEXT_CHUNK" in last_line(capsys)

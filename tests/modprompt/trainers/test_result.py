@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from modprompt.cli import train
 from modprompt.runs.settings import settings_hash
 from modprompt.runs.versions import versions
+from modprompt.trainers import result as results
 from modprompt.trainers import resuming
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS, SEARCHES, some_slow
@@ -174,6 +176,24 @@ def test_seconds_that_an_earlier_version_did_not_count_are_not_said(command, tmp
     monkeypatch.undo()
     assert train.main(words) == 0
     assert not {"training_s", "jobs_at_once"} & set(result(tmp_path / "out"))
+
+
+def test_seconds_beside_others_on_a_gpu_are_not_taken_on(command, tmp_path, cut_off, monkeypatch):
+    words = command(METHODS["coop_end"])
+    monkeypatch.setenv("MODPROMPT_RUNS_ON_GPU", "2")
+    assert train.main(words) == 130
+    monkeypatch.delenv("MODPROMPT_RUNS_ON_GPU")
+    assert train.main(words) == 0
+    assert "training_s" not in result(tmp_path / "out")
+
+
+def test_result_says_how_large_the_gpu_is_and_how_many_shared_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=80 << 30))
+    monkeypatch.delenv("MODPROMPT_RUNS_ON_GPU", raising=False)
+    assert results._of_gpu(True) == {"gpu_gib": 80.0}
+    monkeypatch.setenv("MODPROMPT_RUNS_ON_GPU", "2")
+    assert results._of_gpu(True) == {"gpu_gib": 80.0, "runs_on_gpu": 2}
+    assert results._of_gpu(False) == {}
 
 
 def test_what_trains_nothing_has_no_parameters_and_no_training(command, tmp_path):

@@ -47,6 +47,10 @@ class _Seeded(Dataset):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
+    def made_by(self, transform):
+        """The same samples, whose images another transform makes."""
+        return _Seeded(self.inner.made_by(transform))
+
     def __getitem__(self, index):
         if isinstance(index, tuple):
             base_seed, index = index
@@ -57,8 +61,11 @@ class _Seeded(Dataset):
 
 
 def lasting_loader(dataset, batch_size, sampler, num_workers, drop_last, pin_memory):
-    """A DataLoader whose workers survive epochs; the same samples and the same draws as without that."""
-    return DataLoader(
+    """A DataLoader whose workers survive epochs; the same samples and the same draws as without that.
+
+    It says its batch size and sampler, too, as heads ask for that make another loader of it.
+    """
+    loader = DataLoader(
         _Seeded(dataset),
         batch_sampler=_SeededBatches(sampler, batch_size, drop_last),
         num_workers=num_workers,
@@ -66,3 +73,5 @@ def lasting_loader(dataset, batch_size, sampler, num_workers, drop_last, pin_mem
         persistent_workers=True,
         generator=torch.Generator(),  # its own draws stay out of the run's stream
     )
+    loader.__dict__.update(batch_size=batch_size, sampler=sampler)  # which a DataLoader of batches refuses to take
+    return loader
