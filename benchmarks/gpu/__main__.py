@@ -83,11 +83,15 @@ class _Meanwhile(threading.Thread):
     """The CPU's cases, in a process beside the others'."""
 
     def __init__(self, tasks: List[Task], place: Place, records: Records, ends: float):
-        super().__init__(daemon=True)
+        super().__init__()
         self.tasks, self.place, self.records, self.ends = tasks, place, records, ends
 
+    def over(self) -> bool:
+        """Whether the time is over; whoever gives up sets `ends` to 0."""
+        return time.monotonic() >= self.ends
+
     def run(self) -> None:
-        for record in process.run(self.tasks, self.place, self.records, self.ends):
+        for record in process.run(self.tasks, self.place, self.records, self.over):
             self.records.write(record)
 
 
@@ -97,17 +101,26 @@ def run_all(groups: List[List[Task]], place: Place, records: Records, minutes: f
     waiting = [_waiting(group, records) for group in groups]
     meanwhile = _Meanwhile([one for group in waiting for one in group if one.how == CPU], place, records, ends)
     meanwhile.start()
-    for group in waiting:
-        tasks = [task for task in group if task.how != CPU]
-        if any(task.kind == "losses" for task in tasks):
-            meanwhile.join()
-        for record in process.run(tasks, place, records, ends):
-            records.write(record)
-            publish(groups, records, place)
-            print(f"{record.task.name}, {record.seconds:.0f} s", flush=True)
-            for row in record.rows:
-                print(f"    {row.verdict:8} {row.figure}: {row.measured} {row.asked and f'({row.asked})'}", flush=True)
-    meanwhile.join()
+    try:
+        for group in waiting:
+            tasks = [task for task in group if task.how != CPU]
+            if any(task.kind == "losses" for task in tasks):
+                meanwhile.join()
+            for record in process.run(tasks, place, records, meanwhile.over):
+                records.write(record)
+                publish(groups, records, place)
+                _tell(record)
+    except BaseException:
+        meanwhile.ends = 0.0
+        raise
+    finally:
+        meanwhile.join()
+
+
+def _tell(record: Record) -> None:
+    print(f"{record.task.name}, {record.seconds:.0f} s", flush=True)
+    for row in record.rows:
+        print(f"    {row.verdict:8} {row.figure}: {row.measured} {row.asked and f'({row.asked})'}", flush=True)
 
 
 def _run(args: argparse.Namespace, outcome: List[int]) -> None:

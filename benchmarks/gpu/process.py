@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import torch
 
@@ -60,7 +60,7 @@ def limit(task: Task, place: Place) -> float:
     return float(place.choose(seconds, 5 * seconds))
 
 
-def run(tasks: Sequence[Task], place: Place, records: Records, ends: float) -> Iterator[Record]:
+def run(tasks: Sequence[Task], place: Place, records: Records, over: Callable[[], bool]) -> Iterator[Record]:
     """Run cases, those behind one that fails in a new process; gives the record of each as soon as it has ended.
 
     Fewer where the time is over before all have ended.
@@ -69,16 +69,16 @@ def run(tasks: Sequence[Task], place: Place, records: Records, ends: float) -> I
         tasks: of one process.
         place: where they run.
         records: of whose facts they are; what they print goes to a log beside the first one's record.
-        ends: time.monotonic() at which nothing goes on.
+        over: whether the time is over and nothing goes on.
     """
     left = list(tasks)
-    while left and time.monotonic() < ends:
-        for record in _in_one_process(left, place, records, ends):
+    while left and not over():
+        for record in _in_one_process(left, place, records, over):
             left.pop(0)
             yield record
 
 
-def _in_one_process(tasks: List[Task], place: Place, records: Records, ends: float) -> Iterator[Record]:
+def _in_one_process(tasks: List[Task], place: Place, records: Records, over: Callable[[], bool]) -> Iterator[Record]:
     log = records.path(tasks[0], ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, log.open("w", encoding="utf-8") as output:
@@ -89,8 +89,8 @@ def _in_one_process(tasks: List[Task], place: Place, records: Records, ends: flo
         try:
             for number, task in enumerate(list(tasks)):
                 most = limit(task, place) + (0 if number else START_S)
-                content = _wait(process, Path(folder) / f"{number}.json", min(ends, began + most))
-                if content is None and process.poll() is None and time.monotonic() >= ends:
+                content = _wait(process, Path(folder) / f"{number}.json", began + most, over)
+                if content is None and process.poll() is None and over():
                     return
                 found = content and Found(rows_of(content["rows"]), content["numbers"])
                 error = "" if found else _why(log, process.poll(), most)
@@ -102,10 +102,10 @@ def _in_one_process(tasks: List[Task], place: Place, records: Records, ends: flo
             _end(process)
 
 
-def _wait(process: subprocess.Popen[bytes], path: Path, ends: float) -> Any:
-    """What a case has left once it has ended; None if its process or the time is over before."""
+def _wait(process: subprocess.Popen[bytes], path: Path, ends: float, over: Callable[[], bool]) -> Any:
+    """What a case has left once it has ended; None if its process, its time or all time is over before."""
     while not path.is_file():
-        if process.poll() is not None or time.monotonic() >= ends:
+        if process.poll() is not None or time.monotonic() >= ends or over():
             break
         time.sleep(0.05)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import torch
 
-from benchmarks.gpu.ready import ready
+from benchmarks.gpu.ready import attention_in, ready
 from benchmarks.gpu.rows import Row, at_most, not_run
 from benchmarks.gpu.sides import OFFICIAL, OURS, Side, batch, build, others
 from benchmarks.gpu.task import Found, Place, Task
@@ -57,7 +57,9 @@ def measure(task: Task, place: Place) -> Found:
         return _on_cpu(task, place)
     count = steps(place)
     made = ready([OURS, *others(task)], task, place, steps=0)
-    curves = {name: curve(side, task, place, count) for name, side in made.sides.items()}
+    curves: Dict[str, List[float]] = {}
+    for name, side in made.sides.items():
+        curves[name], made.attention[name] = _watched(side, task, place, count)
     own, rows = curves[OURS], []
     figure = f"losses of {count} steps, {task.what}: ours against {{}}, at most apart"
     if task.precision == "fp32":
@@ -67,7 +69,14 @@ def measure(task: Task, place: Place) -> Found:
     for name in [name for name in curves if name != OURS]:
         how = f"{name} (its .half() does nothing)" if name == OFFICIAL and task.precision == "fp32" else name
         rows.append(_row(figure.format(how), own, curves[name], MOST[task.precision]))
-    return Found([*rows, *made.not_run(figure)], {"losses": curves, "lost": made.lost})
+    return Found([*rows, *made.not_run(figure)], {"losses": curves, "lost": made.lost, "attention": made.attention})
+
+
+def _watched(side: Side, task: Task, place: Place, count: int) -> Tuple[List[float], List[str]]:
+    """A curve, and the kinds of attention in it."""
+    losses: List[float] = []
+    kinds = attention_in(lambda: losses.extend(curve(side, task, place, count)))
+    return losses, kinds
 
 
 def _row(figure: str, own: List[float], other: List[float], most: float) -> Row:

@@ -48,14 +48,16 @@ def measure(task: Task, place: Place) -> Found:
     found: Dict[str, Dict[str, float]] = {}
     lost: Dict[str, str] = {}
     rows: List[Row] = []
+    attention: Dict[str, List[str]] = {}
     for name in [OURS, GRAPH, *others(task)]:
         made = ready([name], task, place)
         lost.update(made.lost)
+        attention.update(made.attention)
         rows += made.not_run(f"memory of a step, {task.what}: ours / {{}}")
         if made.sides:
             found[name] = _of(made.sides.pop(name), task, place, kept=name != GRAPH)
         release(place)
-    return Found([*_rows(found, task, place), *rows], {"mib": found, "lost": lost})
+    return Found([*_rows(found, task, place), *rows], {"mib": found, "lost": lost, "attention": attention})
 
 
 def _rows(found: Dict[str, Dict[str, float]], task: Task, place: Place) -> List[Row]:

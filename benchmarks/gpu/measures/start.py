@@ -7,6 +7,7 @@ from typing import Callable
 
 import torch
 
+from benchmarks.gpu.ready import attention_in
 from benchmarks.gpu.rows import told
 from benchmarks.gpu.sides import OURS, batch, build
 from benchmarks.gpu.task import Found, Place, Task
@@ -37,6 +38,7 @@ def measure(task: Task, place: Place) -> Found:
     epochs = [first + _seconds(lambda: [side.step(*one) for one in inputs[1:]], place)]
     epochs += [_seconds(epoch, place) for _ in range(2)]
     test = _seconds(lambda: side.test(inputs[0][0]), place)
+    attention = attention_in(lambda: side.step(*inputs[0]))
     what = f"{task.what}, {task.how or 'eager'}"
     rows = [
         told(f"start, {what}: model and weights on the device", f"{building:.1f} s"),
@@ -48,4 +50,5 @@ def measure(task: Task, place: Place) -> Found:
         ),
         told(f"start, {what}: first batch of a test", f"{test:.2f} s"),
     ]
-    return Found(rows, {"build_s": building, "first_step_s": first, "epochs_s": epochs, "first_test_s": test})
+    numbers = {"build_s": building, "first_step_s": first, "epochs_s": epochs, "first_test_s": test}
+    return Found(rows, {**numbers, "attention": attention})

@@ -12,6 +12,7 @@ from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import facts, process
 from benchmarks.gpu.figure import curves
 from benchmarks.gpu.measures import counts, graphs, steps
+from benchmarks.gpu.measures.losses import CPU
 from benchmarks.gpu.plan import KINDS, METHODS, Kind, chosen, quick, tasks
 from benchmarks.gpu.records import Record, Records
 from benchmarks.gpu.rows import HELD, NOT_HELD, at_least, not_run, told
@@ -42,10 +43,8 @@ def run(monkeypatch, tmp_path):
     def call(how, *words):
         begun = []
 
-        def stand_in(some, place, records, ends):
+        def stand_in(some, place, records, over):
             for task in some:
-                if time.monotonic() >= ends:
-                    return
                 begun.append(task.name)
                 found = how(task)
                 if found is None:
@@ -197,6 +196,24 @@ def test_cpus_side_is_there_before_the_gpus_losses_begin(run):
     assert begun.index("losses-CoOp-5-fp32-cpu") < begun.index("losses-CoOp-5-fp32")
 
 
+def test_interrupt_ends_what_the_cpu_computes_meanwhile(monkeypatch, tmp_path):
+    ended = []
+
+    def interrupted(some, place, records, over):
+        if not some:
+            return iter(())
+        if some[0].how != CPU:
+            raise KeyboardInterrupt
+        while not over():
+            time.sleep(0.01)
+        ended.append(some)
+        return iter(())
+
+    monkeypatch.setattr(process, "run", interrupted)
+    assert program.main(["--dry-run", "--out", str(tmp_path), "--only", "losses", "resume"]) == 130
+    assert len(ended) == 1
+
+
 def test_dry_run_cannot_be_taken_for_a_gpu(run, tmp_path):
     run(fine, "--only", "step-MPL")
     lines = (tmp_path / "gpu.md").read_text().splitlines()
@@ -251,8 +268,13 @@ def test_record_comes_back_as_it_was(tmp_path):
 # ---------------------------------------------------------------- processes
 
 
+def ends_in(seconds):
+    ends = time.monotonic() + seconds
+    return lambda: time.monotonic() >= ends
+
+
 def run_all(some, folder, seconds=300.0):
-    return list(process.run(some, DRY, Records(folder, {}), time.monotonic() + seconds))
+    return list(process.run(some, DRY, Records(folder, {}), ends_in(seconds)))
 
 
 @pytest.mark.slow

@@ -100,4 +100,4 @@ def test_sides_mix_no_types_and_devices_on_a_gpu(method, precision):
     names = ["ours", "plain"] if method in METHODS else ["ours"]
     found = child.run("tests.benchmarks.gpu.fake_card:launches", method, precision, names)
     assert set(found) == set(names)
-    assert min(found.values()) > 100
+    assert min(found.values()) > 80  # a head has no text side in a step
