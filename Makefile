@@ -2,6 +2,9 @@
 # make test   the tests, in a random order; make test SLOW=1 with the slow cases
 # make lint   ruff and mypy
 # make campaign   what is survived: hostile files, flipped bits, kills, full disks; SEED=2 draws others (within an hour)
+# make card   on a machine with a GPU: tests/card and one table of what is asked of it, within nine minutes; FULL=1 within an
+#             hour, going on where it stopped; REFERENCE=dir is a checkout of the official MPL repository. It ends with one
+#             file to send. WHEELS=dir takes Python's packages from that folder, and PyTorch from the system. No GPU has run it
 # make docs   the pages of docs/ and an API reference, into site/
 # make wheel  the package, into build/wheel/, and whether it starts in an environment of its own
 #
@@ -13,11 +16,14 @@ VENV ?= .venv
 CONSTRAINTS ?=
 TESTS ?=
 SEED ?= 1
+FULL ?=
+REFERENCE ?=
+WHEELS ?=
 
 run := "$(CURDIR)/$(VENV)/bin/python"
 ready := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
-.PHONY: demo test lint docs wheel campaign
+.PHONY: demo test lint card docs wheel campaign
 
 demo: $(ready)
 	PYTHON=$(run) bash scripts/demo.sh
@@ -29,6 +35,9 @@ lint: $(ready)
 	$(run) -m ruff check .
 	$(run) -m ruff format --check .
 	$(run) -m mypy
+
+card: $(if $(WHEELS),$(VENV)/.ready-wheels,$(ready))
+	$(run) -m benchmarks.gpu $(if $(FULL),--full,--quick) $(if $(REFERENCE),--reference "$(REFERENCE)")
 
 campaign: $(ready)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m tests.campaign --seed $(SEED)
@@ -49,4 +58,9 @@ $(ready): requirements.txt $(CONSTRAINTS)
 	$(run) -m pip install --quiet --upgrade pip
 	$(run) -m pip install --quiet --requirement requirements.txt $(addprefix --constraint ,$(CONSTRAINTS))
 	rm -f $(VENV)/.ready*
+	touch $@
+
+$(VENV)/.ready-wheels:
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(run) -m pip install --quiet --no-index --no-deps $(WHEELS)/*.whl
 	touch $@

@@ -112,7 +112,8 @@ def _import_from(directory: str, module: str) -> Any:
             raise UserError(f"--reference {directory}: there is no {needed} of the official MPL repository there")
     compat.add_to_path()
     import_clip()  # leaves a stand-in for what old copies of clip ask of setuptools
-    for name in [name for name in sys.modules if name.split(".")[0] in ("clip", "trainers")]:
-        del sys.modules[name]
-    sys.path.insert(0, str(root))
+    if Path(str(sys.modules["clip.clip"].__file__)) != root / "clip" / "clip.py":  # its trainers register once
+        for name in [name for name in sys.modules if name.split(".")[0] in ("clip", "trainers")]:
+            del sys.modules[name]
+        sys.path.insert(0, str(root))
     return importlib.import_module("clip.clip")

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 HOOKS = """
 from tests.conftest import _process_is_kept, pytest_addoption, pytest_collection_modifyitems
-from tests.conftest import pytest_terminal_summary, pytest_testnodedown
+from tests.conftest import pytest_configure, pytest_terminal_summary, pytest_testnodedown
 """
 CASES = """
 import os, signal, threading
@@ -43,9 +43,9 @@ def suite(tmp_path):
     (tmp_path / "test_cases.py").write_text(CASES)
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
 
-    def run(*words):
+    def run(*words, **more):
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-        environment["PYTHONPATH"] = str(ROOT)
+        environment.update(PYTHONPATH=str(ROOT), **more)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
@@ -71,3 +71,21 @@ def test_slow_case_that_is_named_runs(suite):
     out = suite("test_cases.py::test_slow")
     assert "3 passed in " in out
     assert "left out" not in out
+
+
+GPUS = """
+import os, subprocess, sys
+SAID = [sys.executable, "-c", "import os; print(os.environ.get('CUDA_VISIBLE_DEVICES'))"]
+
+def test_gpus():
+    here, below = os.environ.get("CUDA_VISIBLE_DEVICES"), subprocess.run(SAID, capture_output=True, text=True).stdout
+    assert (here, below) == ("{0}", "{0}\\n")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "seen"), [((), ""), (("--card",), "0,3")], ids=["hidden", "asked for"])
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["here", "in a worker"])
+def test_gpus_are_hidden_unless_they_are_asked_for(suite, tmp_path, workers, words, seen):
+    (tmp_path / "test_gpus.py").write_text(GPUS.format(seen))
+    assert "1 passed" in suite(*workers, *words, "test_gpus.py", CUDA_VISIBLE_DEVICES="0,3")

@@ -216,9 +216,9 @@ def a_card_that_is_not_there(request, monkeypatch, tmp_path):
 
 
 def a_case_of_a_card(request, monkeypatch, tmp_path):
-    monkeypatch.setitem(plan.KINDS, "step", lambda task, place: Found([], {}))
+    monkeypatch.setitem(plan.KINDS, "step", plan.Kind(lambda task, place: Found([], {})))
     place = Place(dry_run=True)
-    return gpu.main, ["--one", json.dumps([Task("step")._asdict(), place._asdict(), str(tmp_path / "found.json")])], 0
+    return gpu.main, ["--one", json.dumps([[Task("step")._asdict()], place._asdict(), str(tmp_path)])], 0
 
 
 CASES = {

@@ -1,4 +1,4 @@
-"""On what was measured: card, versions, commit. Figures of one table have all of it in common."""
+"""On what was measured: GPU, versions, sources. Figures of one table have all of it in common."""
 
 from __future__ import annotations
 
@@ -7,52 +7,69 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Sequence
 
 import torch
 
+from benchmarks.gpu.records import nameless
 from benchmarks.gpu.task import Place
 from modprompt.places import ROOT
 from modprompt.version import __version__
 
-# in a process of its own, so that this one holds nothing of the card while the cases run
-CARD = """
-import torch
-card = torch.cuda.get_device_properties(0)
-print(f"{card.name}, {card.total_memory / 2**30:.0f} GiB, compute {card.major}.{card.minor}")
+OURS = ("modprompt", "benchmarks", "configs", "tests/card")  # folders that figures depend on
+OFFICIAL = ("trainers", "clip")
+# in a process of its own, so that this one holds nothing of the GPU while the cases run
+GPU = """
+import ctypes, torch
+gpu = torch.cuda.get_device_properties(0)
+print(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, compute {gpu.major}.{gpu.minor}")
+torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")  # cuBLAS is loaded now
+numbers = [ctypes.c_int() for _ in range(3)]
+library = ctypes.CDLL(f"libcublas.so.{torch.version.cuda.split('.')[0]}")
+for which, number in enumerate(numbers):
+    library.cublasGetProperty(which, ctypes.byref(number))
+print(".".join(str(number.value) for number in numbers))
+half = torch.randn(4, 12, 197, 64, device="cuda", dtype=torch.float16)
+with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+    torch.nn.functional.scaled_dot_product_attention(half, half, half)
+print(*{one.name[26:] for one in seen.events() if one.name.startswith("aten::_scaled_dot_product_")})
 """
 
 
-def _said(*words: str, folder: Path = ROOT) -> str:
-    """What a program prints; "" where it is not there or fails."""
+def _said(*words: str) -> str:
+    """What a program prints, as far as it comes; "" where it is not there."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=folder)
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    except OSError:
         return ""
     return done.stdout.strip()
 
 
-def commit(folder: Path) -> str:
-    """The commit of a checkout, and a hash of what has changed since; "unknown" where git does not tell."""
-    head = _said("git", "rev-parse", "--short=12", "HEAD", folder=folder)
-    changes = _said("git", "diff", "HEAD", folder=folder) + _said(
-        "git", "ls-files", "--others", "--exclude-standard", folder=folder
-    )
-    mark = f" changed {hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else ""
-    return (head or "unknown") + mark
+def hash_of(folder: Path, parts: Sequence[str] = OURS) -> str:
+    """The first digits of a hash of a checkout's sources in these folders, by their names and contents."""
+    found = hashlib.sha256()
+    files = (file for part in parts for file in (folder / part).rglob("*") if file.suffix in (".py", ".yaml"))
+    for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
+        found.update(f"{name}\n{file.stat().st_size}\n".encode() + file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def facts(place: Place) -> Dict[str, str]:
     """All of it, by name, in words."""
-    found = {"card": "none, a DRY RUN on a CPU", "driver": "", "cuda": str(torch.version.cuda)}
+    found = {"GPU": "none, a DRY RUN on a CPU"}
     if not place.dry_run:
-        found["card"] = _said(sys.executable, "-c", CARD) or "unknown"
-        found["driver"] = _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").partition("\n")[0]
-    return {
+        gpu, cublas, attention = [*_said(sys.executable, "-c", GPU).splitlines(), "", "", ""][:3]
+        driver = _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").partition("\n")[0]
+        found = {"GPU": gpu or "unknown", "driver": driver or "unknown", "cuBLAS": cublas or "unknown"}
+        found["cuDNN"] = str(torch.backends.cudnn.version())
+        found["PyTorch's own choice of attention"] = attention or "unknown"
+    found = {
         **found,
+        "CUDA": str(torch.version.cuda),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "modprompt": __version__,
-        "commit": commit(ROOT),
-        "official": commit(Path(place.reference)) if place.reference else "not measured",
+        "sources": hash_of(ROOT),
+        "official": hash_of(Path(place.reference), OFFICIAL) if place.reference else "not measured",
     }
+    return {name: nameless(value) for name, value in found.items()}

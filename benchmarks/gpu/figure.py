@@ -16,10 +16,12 @@ from modprompt.experiments.reporting.figure_style import tidy, top_legend
 from modprompt.storage.parts import part_of
 
 GRAPH = "ours graph"
+KINDS = ("step", "compiled")
 LOOKS = {  # of each side: colour, marker, line
     "ours": ("#4c72b0", "o", "-"),
     GRAPH: ("#55a868", "s", "-"),
     "ours default": ("#8172b3", "^", "-"),
+    "ours reduce-overhead": ("#ccb974", "P", "-"),
     "plain": ("#8c8c8c", "v", "--"),
     "official": ("#c44e52", "D", "--"),
 }
@@ -27,18 +29,18 @@ Curves = Dict[str, Dict[int, float]]  # by side: milliseconds by number of class
 
 
 def curves(records: Sequence[Record]) -> Dict[str, Curves]:
-    """Step times by method and side; where cases have the same one, those of eager steps.
+    """Step times by method and side; where cases have the same one, the first one's.
 
     Where nothing was recorded, no time is one of a graph.
     """
     found: Dict[str, Curves] = {}
-    for record in sorted(records, key=lambda record: record.task.how == ""):
-        if record.task.kind == "step" and record.found is not None:
-            sides = found.setdefault(record.task.method, {})
-            numbers = record.found.numbers
-            for side, ms in numbers["ms"].items():
-                if side != GRAPH or not numbers.get("note"):
-                    sides.setdefault(side, {})[record.task.classes] = ms
+    for record in records:
+        if record.found is None or "ms" not in record.found.numbers or record.task.kind not in KINDS:
+            continue
+        sides, numbers = found.setdefault(record.task.method, {}), record.found.numbers
+        for side, ms in numbers["ms"].items():
+            if side != GRAPH or not numbers.get("note"):
+                sides.setdefault(side, {}).setdefault(record.task.classes, ms)
     return found
 
 
@@ -55,7 +57,7 @@ def _panel(axes: Axes, method: str, sides: Curves, dry_run: bool) -> None:
     tidy(axes)
     if dry_run:
         look: Dict[str, Any] = {"color": "#c44e52", "alpha": 0.6, "ha": "center", "va": "center", "rotation": 30}
-        axes.text(0.5, 0.5, f"{DRY_RUN}\nnot of a card", fontsize=20, transform=axes.transAxes, **look)
+        axes.text(0.5, 0.5, f"{DRY_RUN}\nnot of a GPU", fontsize=20, transform=axes.transAxes, **look)
 
 
 def draw(records: Sequence[Record], facts: Mapping[str, str], path: Path, dry_run: bool) -> bool:

@@ -1,61 +1,146 @@
-"""The kinds of cases and the cases, in the order in which they are worth knowing. A new one is a line in each."""
+"""The kinds of cases and the cases, a list for each process. A new one is a line in each."""
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
-from benchmarks.gpu.measures import evaluation, graphs, launches, losses, memory, resume, scaling, steps
+from benchmarks.gpu.measures import (
+    at_once,
+    attention,
+    checks,
+    counts,
+    evaluation,
+    graphs,
+    images,
+    losses,
+    memory,
+    precisions,
+    resume,
+    runs,
+    scaling,
+    start,
+    steps,
+    tests,
+)
 from benchmarks.gpu.task import Found, Place, Task
 from modprompt.errors import UserError
 
-METHODS = ("MPL", "MaPLe", "CoOp", "CoCoOp")
-CLASSES = (5, 50, 200, 1000)
-KINDS: Dict[str, Callable[[Task, Place], Found]] = {
-    "losses": losses.measure,
-    "step": steps.measure,
-    "memory": memory.measure,
-    "graph": graphs.measure,
-    "evaluation": evaluation.measure,
-    "amp": scaling.measure,
-    "resume": resume.measure,
-    "launches": launches.measure,
+METHODS = ("MPL", "MaPLe", "CoOp", "CoCoOp")  # those that the plain implementation and the official code have, too
+LEARN = (*METHODS, "PromptSRC", "TipAdapterF")  # those whose losses a CPU is asked for
+
+
+class Kind(NamedTuple):
+    """What measures a kind of case, and how many seconds a case may take on a GPU, its process's start not counted."""
+
+    measure: Callable[[Task, Place], Found]
+    limit_s: float = 60.0
+
+
+KINDS: Dict[str, Kind] = {
+    "ready": Kind(checks.measure, 30),
+    "tests": Kind(tests.measure, 120),
+    "head": Kind(runs.measure),
+    "search": Kind(runs.measure),
+    "round": Kind(runs.measure),
+    "forked": Kind(runs.measure),
+    "resume": Kind(resume.measure, 150),
+    "at-once": Kind(at_once.measure, 180),
+    "losses": Kind(losses.measure, 180),
+    "counts": Kind(counts.measure),
+    "memory": Kind(memory.measure),
+    "step": Kind(steps.measure, 90),
+    "graph": Kind(graphs.measure),
+    "amp": Kind(scaling.measure),
+    "precisions": Kind(precisions.measure),
+    "test": Kind(images.measure),
+    "attention": Kind(attention.measure),
+    "start": Kind(start.measure),
+    "evaluation": Kind(evaluation.measure, 240),
+    "compiled": Kind(steps.measure, 400),
 }
 
 
+def on_cpu() -> List[Task]:
+    """What the CPU computes meanwhile, in a process beside the others."""
+    return [Task("losses", method, 5, "fp32", how=losses.CPU) for method in LEARN]
+
+
+def quick() -> List[List[Task]]:
+    """What nine minutes have room for, in order; what is timed comes when the CPU is done."""
+    return [
+        [Task("ready")],
+        [Task("tests")],
+        [
+            Task("head", "TipAdapterF", 10, "fp16"),
+            Task("search", "DPLSearch", 10, "fp16"),
+            Task("round", "MPL", 10, "fp16"),
+        ],
+        [Task("forked", "MPL", 10, "fp16")],
+        [Task("resume", "MPL", 4, "fp16")],
+        [Task("at-once", "MPL", 4, "fp16")],
+        [Task("losses", method, 5, "fp32") for method in LEARN],
+        [Task("losses", method, 5, "fp16") for method in METHODS],  # apart: fp32 takes the official code's .half() away
+        *([Task("start", "MPL", 5, "fp16", how=how)] for how in ("", "graph")),
+        *(_of(method) for method in METHODS),
+    ]
+
+
 def _of(method: str) -> List[Task]:
-    """The cases that every method has."""
-    return [
-        *(Task("losses", method, 50, precision) for precision in ("fp32", "fp16")),
-        *(Task("step", method, classes) for classes in CLASSES),
-        *(Task("step", method, classes, how="graph") for classes in (50, 1000)),
-        *(Task("memory", method, classes) for classes in (50, 1000)),
+    """A method's cases of one process."""
+    first = [
         *(Task("graph", method, 50, precision) for precision in ("fp32", "fp16")),
-        Task("launches", method, 50),
+        Task("amp", method, 50, "amp"),
+        Task("precisions", method, 50, "fp16"),
+        Task("attention"),
     ]
-
-
-def tasks() -> List[Task]:
-    """All cases: MPL's first, what is compiled last, since it takes longest."""
-    first, *others = METHODS
     return [
-        *_of(first),
-        Task("amp", first, 50, "amp"),
-        Task("resume", first, len(("river", "forest", "lake", "highway")), "fp16"),
-        Task("evaluation", first, 4),
-        *(task for method in others for task in _of(method)),
-        *(Task("step", method, classes, how="default") for method in METHODS for classes in (50, 1000)),
+        Task("counts", method, 50, "fp16"),
+        *(Task("step", method, classes, "fp16", how="graph") for classes in (5, 50, 1000)),
+        Task("memory", method, 1000, "fp16"),
+        Task("test", method, 50, "fp16"),
+        *(first if method == "MPL" else []),
     ]
 
 
-def chosen(only: str) -> List[Task]:
-    """The cases whose name begins so; all with "".
+def rest() -> List[List[Task]]:
+    """What --full has beyond that; what is compiled comes last, since it takes longest."""
+    return [
+        [Task("evaluation", "MPL", 4, "fp16")],
+        *(
+            [
+                Task("counts", method, 1000, "fp16"),
+                Task("step", method, 200, "fp16", how="graph"),
+                Task("memory", method, 50, "fp16"),
+                Task("test", method, 1000, "fp16"),
+                *(Task("graph", method, 50, precision) for precision in ("fp32", "fp16") if method != "MPL"),
+            ]
+            for method in METHODS
+        ),
+        *(
+            [Task("compiled", method, classes, "fp16", how=how) for classes in (50, 1000)]
+            for how in ("default", "reduce-overhead")
+            for method in METHODS
+        ),
+    ]
+
+
+def tasks(full: bool = True) -> List[List[Task]]:
+    """All cases, a list for each process."""
+    return [on_cpu(), *quick(), *(rest() if full else [])]
+
+
+def chosen(full: bool, only: Sequence[str]) -> List[List[Task]]:
+    """The cases whose name begins with one of these words; all without one.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none of a word.
     """
-    found = [task for task in tasks() if task.name.startswith(only)]
-    if not found:
-        raise UserError(
-            f"--only {only}: no case's name begins so; there are {', '.join(task.name for task in tasks())}"
-        )
-    return found
+    every = [task for group in tasks(full) for task in group]
+    for word in only:
+        if not any(task.name.startswith(word) for task in every):
+            kinds = ", ".join(dict.fromkeys(task.kind for task in every))
+            raise UserError(
+                f"--only {word}: no case's name begins so; they begin with {kinds}, then as {every[-1].name}"
+            )
+    found = [[task for task in group if task.name.startswith(tuple(only) or "")] for group in tasks(full)]
+    return [group for group in found if group]

@@ -1,57 +1,114 @@
-"""A case in a process of its own, which is stopped with all that it has started when its time is over."""
+"""Cases in a process of their own, one after the other, each with a time limit; one that fails ends its process."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
+import torch
+
+from benchmarks.gpu.ready import release
 from benchmarks.gpu.records import Record, Records
-from benchmarks.gpu.task import Found, Place, Task, rows_of
+from benchmarks.gpu.rows import NOT_RUN, not_run, rows_of
+from benchmarks.gpu.task import Found, Place, Task
 from modprompt.places import ROOT
 from modprompt.storage.text import write_json
 
+START_S = 60.0  # of a process, for imports, a CLIP and CUDA
+OWN = ("modprompt", "benchmarks", "tests", "trainers", "datasets")  # what is no package that may be missing
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+
 
 def work(one: str) -> None:
-    """In the process: run the case, and leave what it found in the file that is named.
+    """In the process: run the cases, and leave what each found in a file, 0.json, 1.json, ...
 
     Args:
-        one: JSON of [task, place, path].
+        one: JSON of [tasks, place, folder].
     """
+    tasks, place, folder = json.loads(one)
+    for number, task in enumerate(tasks):
+        found = _found(Task(**task), Place(**place))
+        content = {"rows": [list(row) for row in found.rows], "numbers": found.numbers}
+        write_json(Path(folder) / f"{number}.json", content)
+
+
+def _found(task: Task, place: Place) -> Found:
     from benchmarks.gpu.plan import KINDS
 
-    task, place, path = json.loads(one)
-    found = KINDS[task["kind"]](Task(**task), Place(**place))
-    write_json(path, {"rows": [list(row) for row in found.rows], "numbers": found.numbers})
+    try:
+        return KINDS[task.kind].measure(task, place)
+    except torch.cuda.OutOfMemoryError:
+        return Found([not_run(task.name, "it is too large for this GPU")], {})
+    finally:
+        release(place)
 
 
-def run(task: Task, place: Place, records: Records, seconds: float) -> Optional[Record]:
-    """Run a case; what it prints goes to a log beside its record. None if its time was over before it had ended."""
-    log = records.path(task, ".log")
+def limit(task: Task, place: Place) -> float:
+    """Seconds that a case may take, its process's start not counted; a dry run is not hurried."""
+    from benchmarks.gpu.plan import KINDS
+
+    seconds = KINDS[task.kind].limit_s if task.kind in KINDS else START_S
+    return float(place.choose(seconds, 5 * seconds))
+
+
+def run(tasks: Sequence[Task], place: Place, records: Records, over: Callable[[], bool]) -> Iterator[Record]:
+    """Run cases, those behind one that fails in a new process; gives the record of each as soon as it has ended.
+
+    Fewer where the time is over before all have ended.
+
+    Args:
+        tasks: of one process.
+        place: where they run.
+        records: of whose facts they are; what they print goes to a log beside the first one's record.
+        over: whether the time is over and nothing goes on.
+    """
+    left = list(tasks)
+    while left and not over():
+        for record in _in_one_process(left, place, records, over):
+            left.pop(0)
+            yield record
+
+
+def _in_one_process(tasks: List[Task], place: Place, records: Records, over: Callable[[], bool]) -> Iterator[Record]:
+    log = records.path(tasks[0], ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as name, log.open("w", encoding="utf-8") as output:
-        path = Path(name) / "found.json"
-        one = json.dumps([task._asdict(), place._asdict(), str(path)])
+    with tempfile.TemporaryDirectory() as folder, log.open("w", encoding="utf-8") as output:
+        one = json.dumps([[task._asdict() for task in tasks], place._asdict(), folder])
         words = [sys.executable, "-m", "benchmarks.gpu", "--one", one]
+        began = time.monotonic()
         process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
         try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+            for number, task in enumerate(list(tasks)):
+                most = limit(task, place) + (0 if number else START_S)
+                content = _wait(process, Path(folder) / f"{number}.json", began + most, over)
+                if content is None and process.poll() is None and over():
+                    return
+                found = content and Found(rows_of(content["rows"]), content["numbers"])
+                error = "" if found else _why(log, process.poll(), most)
+                yield Record(task, records.facts, found, error, round(time.monotonic() - began, 1))
+                if not found:
+                    return
+                began = time.monotonic()
         finally:
             _end(process)
-        content: Any = json.loads(path.read_text(encoding="utf-8")) if code == 0 and path.is_file() else None
-    found = content and Found(rows_of(content["rows"]), content["numbers"])
-    error = "" if found else _last_line(log, code)
-    return Record(task, records.facts, found, error, round(time.monotonic() - began, 1))
+
+
+def _wait(process: subprocess.Popen[bytes], path: Path, ends: float, over: Callable[[], bool]) -> Any:
+    """What a case has left once it has ended; None if its process, its time or all time is over before."""
+    while not path.is_file():
+        if process.poll() is not None or time.monotonic() >= ends or over():
+            break
+        time.sleep(0.05)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -63,7 +120,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _last_line(log: Path, code: int) -> str:
+def _why(log: Path, code: Optional[int], most: float) -> str:
+    """Why a case has found nothing, from its log and exit code."""
+    if code is None:
+        return f"it had not ended within {most:g} s"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    missing = _MISSING.match(lines[-1]) if lines else None
+    if missing and missing[1].split(".")[0] not in OWN:
+        return f"{NOT_RUN}: the package {missing[1]} is missing"
     ending = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
     return f"{lines[-1][:300]} ({ending})" if lines else ending

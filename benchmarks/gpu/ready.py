@@ -3,37 +3,68 @@
 from __future__ import annotations
 
 import gc
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.gpu.rows import Row, not_run
 from benchmarks.gpu.sides import OURS, Side, batch, build
 from benchmarks.gpu.task import Place, Task
 from modprompt.programs import one_line
 
+ATTENTION = ("flash", "efficient", "cudnn", "math")  # as PyTorch calls its kinds
 
-def ready(names: Sequence[str], task: Task, place: Place, *, steps: int = 1) -> Tuple[Dict[str, Side], Dict[str, str]]:
-    """The sides that have made some steps, by name, and of the others why they have not.
+
+class Ready(NamedTuple):
+    """Sides by name.
+
+    sides: those that have made their steps.
+    lost: of the others why they have not.
+    attention: the kinds of attention in each one's first step.
+    """
+
+    sides: Dict[str, Side]
+    lost: Dict[str, str]
+    attention: Dict[str, List[str]]
+
+    def not_run(self, figure: str) -> List[Row]:
+        """A row for each lost side; `figure` has a {} for its name."""
+        return [not_run(figure.format(name), why) for name, why in self.lost.items()]
+
+
+def ready(names: Sequence[str], task: Task, place: Place, *, steps: int = 1) -> Ready:
+    """Build sides and have each make some steps.
 
     Raises:
         Exception: what one of our sides raises.
     """
-    sides: Dict[str, Side] = {}
-    lost: Dict[str, str] = {}
+    found = Ready({}, {}, {})
     images, labels = batch(task, place)
     for name in names:
         try:
             side = build(name, task, place)
-            for _ in range(steps):
+            if steps:
+                found.attention[name] = attention_in(lambda side=side: side.step(images, labels))  # type: ignore[misc]
+            for _ in range(steps - 1):
                 side.step(images, labels)
         except Exception as error:  # out of memory, most of all: the others have it to themselves then
             if name.startswith(OURS):
                 raise
-            lost[name] = one_line(error)[:200]
+            found.lost[name] = one_line(error)[:200]
         else:
-            sides[name] = side
+            found.sides[name] = side
     release(place)
-    return sides, lost
+    return found
+
+
+def attention_in(call: Callable[[], object]) -> List[str]:
+    """The kinds of attention that a call asks PyTorch for."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        call()
+    events: Any = seen.events()
+    names = {event.name for event in events if event.name.startswith("aten::_scaled_dot_product_")}
+    return sorted(kind for kind in ATTENTION if any(kind in name and "backward" not in name for name in names))
 
 
 def release(place: Place) -> None:
@@ -41,8 +72,3 @@ def release(place: Place) -> None:
     gc.collect()
     if place.device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def told(lost: Dict[str, str]) -> List[str]:
-    """What a row says of sides that could not run."""
-    return [f"{name} could not run: {why}" for name, why in lost.items()]

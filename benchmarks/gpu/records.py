@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
-from benchmarks.gpu.task import Found, Row, Task, rows_of
+from benchmarks.gpu.rows import NOT_HELD, NOT_RUN, Row, not_run, rows_of
+from benchmarks.gpu.task import Found, Task
 from modprompt.storage.text import write_json
+
+_FOLDERS = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?(?:[/\\][^/\\\s'\":,;()]+)+[/\\](?=[^/\\\s])")
+
+
+def nameless(value: Any) -> Any:
+    """A value of JSON whose texts say neither in which folders files are nor who has measured."""
+    if isinstance(value, str):
+        home = Path.home()
+        text = _FOLDERS.sub("", value.replace(str(home), "~") if home.name else value)
+        return re.sub(rf"\b{re.escape(home.name)}\b", "user", text) if home.name else text
+    if isinstance(value, Mapping):
+        return {key: nameless(one) for key, one in value.items()}
+    return [nameless(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 class Record(NamedTuple):
-    """A case that has run: what it found, or the last line of why not."""
+    """A case that has run: what it found, or why it found nothing, which begins with NOT_RUN where that is no fault."""
 
     task: Task
     facts: Mapping[str, str]
@@ -21,14 +36,24 @@ class Record(NamedTuple):
 
     @property
     def rows(self) -> List[Row]:
-        """Its rows of the table; of a case that failed one that says so."""
-        if self.found is None:
-            return [Row(self.task.name, "failed", "", self.error)]
-        return list(self.found.rows)
+        """Its rows of the table; of a case that found nothing one that says why."""
+        if self.found is not None:
+            return list(self.found.rows)
+        if self.error.startswith(NOT_RUN):
+            return [not_run(self.task.name, self.error[len(NOT_RUN) + 2 :])]
+        return [Row(self.task.name, "it ends well", "failed", NOT_HELD, self.error)]
+
+    def content(self) -> Dict[str, Any]:
+        """What its file holds."""
+        found = self.found and {"rows": [list(row) for row in self.found.rows], "numbers": self.found.numbers}
+        content: Dict[str, Any] = nameless(
+            {**self._asdict(), "task": self.task._asdict(), "found": found},
+        )
+        return content
 
 
 class Records:
-    """The records in a folder that were made on the same card, versions and commit.
+    """The records in a folder that were made on the same GPU, versions and sources.
 
     Args:
         folder: with a file for each case.
@@ -56,5 +81,4 @@ class Records:
 
     def write(self, record: Record) -> None:
         """Keep a record, whole."""
-        found = record.found and {"rows": [list(row) for row in record.found.rows], "numbers": record.found.numbers}
-        write_json(self.path(record.task), {**record._asdict(), "task": record.task._asdict(), "found": found})
+        write_json(self.path(record.task), record.content())

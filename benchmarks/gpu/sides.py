@@ -16,19 +16,22 @@ from torch import Tensor, nn
 from benchmarks.cases import class_names, random_clip
 from benchmarks.gpu.task import Place, Task
 from benchmarks.plain import PlainCLIP
-from benchmarks.reference import reference_model
+from benchmarks.reference import PUBLISHED, WithLoss, reference_model
 from modprompt.clips.cast import cast_products
 from modprompt.clips.structure import CLIP
-from modprompt.compat import find as compat
 from modprompt.engine import precision
 from modprompt.engine.model import Output
+from modprompt.errors import UserError
 from modprompt.methods.base import Method
 from modprompt.methods.cocoop import CoCoOp
 from modprompt.methods.coop import CoOp
+from modprompt.methods.headed_model import HeadedModel
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.mpl import MPL
+from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.records import view_of
+from modprompt.methods.tip_adapter import TipAdapterF
 from modprompt.training.fused import fused
 from modprompt.training.graph import GraphStep
 from modprompt.training.step import Step
@@ -42,24 +45,26 @@ class Side(NamedTuple):
 
     loss: gives the loss of images (B, 3, H, W) and labels (B,), with its gradient.
     step: a step of training on them; gives the loss, without its gradient.
-    optimiser: of its prompts.
+    optimiser: of what it trains.
+    test: gives the logits (B, C) of images in a test.
     note: what else is to be said of it, asked for when steps were made.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     step: Callable[[Tensor, Tensor], Tensor]
     optimiser: torch.optim.Optimizer
+    test: Callable[[Tensor], Tensor]
     note: Callable[[], str] = lambda: ""
 
 
-def others(place: Place) -> List[str]:
-    """The sides that ours is held against."""
-    return [PLAIN, OFFICIAL] if place.reference else [PLAIN]
+def others(task: Task) -> List[str]:
+    """The sides that ours is held against, where they have this method."""
+    return [PLAIN, OFFICIAL] if task.method in PUBLISHED else []
 
 
-def batch(task: Task, place: Place, number: int = 0) -> Tuple[Tensor, Tensor]:
-    """The images (B, 3, H, W) and labels (B,) of a step, on the device; the same ones for every side."""
-    draws, count = torch.Generator().manual_seed(number), BATCH.get(task.method, 4)
+def batch(task: Task, place: Place, number: int = 0, count: int = 0) -> Tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W) and labels (B,) on the device, the same ones for every side: of a step, or so many."""
+    draws, count = torch.Generator().manual_seed(number), count or BATCH.get(task.method, 4)
     images = torch.randn(count, 3, place.size, place.size, generator=draws)
     labels = torch.randint(place.classes(task), (count,), generator=draws)
     return images.to(place.device), labels.to(place.device)
@@ -80,7 +85,7 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
     Args:
         task: the case.
         place: where it runs.
-        how: MODEL.COMPILE: "", "default" or "graph".
+        how: MODEL.COMPILE: "", "default", "reduce-overhead" or "graph".
         scaler: of the loss, for PREC amp.
     """
     model = _model(task, place)
@@ -88,7 +93,7 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
     model.limit_text()
     if how != "graph":
         model.compile_encoders(place.choose(how, ""))  # a CPU may have no compiler
-    optimiser = _sgd(model.prompt_learner)
+    optimiser = _of_head(model, place) if isinstance(model, HeadedModel) else _sgd(model.prompt_learner)
     if scaler is not None:
         optimiser = fused(optimiser)  # as the trainer has it
 
@@ -96,15 +101,41 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
         output = model.output(images)
         return output, model.objective.loss(output, images, labels)
 
-    step = Step(loss_of, optimiser, scaler)
+    step, test = Step(loss_of, optimiser, scaler), _tested(model, model)
     if how != "graph":
-        return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser)
+        return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser, test)
     graph = GraphStep(step, lambda why: None)
 
     def note() -> str:
         return "" if graph.recorded else f"not recorded: {graph.why}"
 
-    return Side(model.loss, lambda images, labels: graph(images, labels).loss, optimiser, note)
+    return Side(model.loss, lambda images, labels: graph(images, labels).loss, optimiser, test, note)
+
+
+def _of_head(model: HeadedModel, place: Place) -> torch.optim.Optimizer:
+    """Build a head from random images, four of a class, and make its own optimiser."""
+    labels = torch.arange(len(model.classes.names)).repeat(4)
+    draws = torch.Generator().manual_seed(2)
+    images = torch.randn(len(labels), 3, place.size, place.size, generator=draws)
+    with torch.no_grad():
+        view = model.encode_image(images.to(place.device))
+    model.head.build(model.bank([view], labels), model.scale())
+    rates = model.head.rates(1)
+    assert rates is not None  # of the heads that are measured
+    return rates.optimiser
+
+
+def _tested(model: nn.Module, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A call as in a test: without gradients, the model in eval mode; behind it it trains on."""
+
+    @torch.no_grad()
+    def test(images: Tensor) -> Tensor:
+        model.eval()
+        found = logits(images)
+        model.train()
+        return found
+
+    return test
 
 
 def _plain(task: Task, place: Place) -> Side:
@@ -117,10 +148,12 @@ def _plain(task: Task, place: Place) -> Side:
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(plain(images).float(), labels)
 
-    return _published(loss, learner)
+    return _published(loss, learner, _tested(plain, plain))
 
 
 def _official(task: Task, place: Place) -> Side:
+    if not place.reference:
+        raise UserError("no --reference names a checkout of the official repository")
     ours = _model(task, place)
     prompts = view_of(ours.method, ours.prompt_learner).state_dict()
     depth = min(9, place.layers)
@@ -130,7 +163,8 @@ def _official(task: Task, place: Place) -> Side:
     )
     _put_in(model, prompts)
     model.to(place.device).train()
-    return _published(model, model.get_submodule("prompt_learner"))
+    logits = model.model if isinstance(model, WithLoss) else model
+    return _published(model, model.get_submodule("prompt_learner"), _tested(model, logits))
 
 
 def _put_in(model: nn.Module, prompts: Mapping[str, Tensor]) -> None:
@@ -145,7 +179,7 @@ def _put_in(model: nn.Module, prompts: Mapping[str, Tensor]) -> None:
             parameter.copy_(prompts[name] if name in prompts else prompts[f"prompt_learner.{name}"])
 
 
-def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module) -> Side:
+def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module, test: Callable[[Tensor], Tensor]) -> Side:
     """A side whose steps are those of the published trainers, which read every loss."""
     optimiser = _sgd(learner)
 
@@ -156,14 +190,12 @@ def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module) -> 
         optimiser.step()
         return torch.tensor(found.item())
 
-    return Side(loss, step, optimiser)
+    return Side(loss, step, optimiser, test)
 
 
 def _without_tf32() -> None:
-    compat.add_to_path()
-    from modprompt.trainers.device import without_tf32  # of a room that asks for Dassl
-
-    without_tf32()
+    """Multiply and convolve in float32 as it is, for all sides of this process: ours does so by itself."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 def _sgd(learner: nn.Module) -> torch.optim.Optimizer:
@@ -194,6 +226,8 @@ def _method(name: str, depth: int) -> Method:
         "MaPLe": lambda: MaPLe(n_ctx=2, prompt_depth=depth),
         "CoOp": CoOp,
         "CoCoOp": lambda: CoCoOp(ctx_init="a photo of a"),
+        "PromptSRC": lambda: PromptSRC(prompt_depth_text=depth, prompt_depth_vision=depth),
+        "TipAdapterF": TipAdapterF,
     }
     return methods[name]()
 

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 import torch
 
-MANY = {5: 2, 50: 3, 200: 4, 1000: 6}  # classes of a dry run, in place of a card's
+from benchmarks.gpu.rows import Row
+
+MANY = {4: 4, 5: 2, 10: 10, 50: 3, 200: 4, 1000: 6}  # classes of a dry run, in place of a GPU's
 
 
 class Task(NamedTuple):
     """One case.
 
     kind: what is measured, a name in benchmarks.gpu.plan.KINDS.
-    method: "MPL", "MaPLe", "CoOp" or "CoCoOp", in its reference setting.
-    classes: their number.
+    method: a method in its reference setting; "" where none is meant.
+    classes: their number; 0 where it is of no matter.
     precision: PREC.
     how: MODEL.COMPILE of our side, besides eager.
     """
 
     kind: str
-    method: str = "MPL"
-    classes: int = 50
-    precision: str = "fp16"
+    method: str = ""
+    classes: int = 0
+    precision: str = ""
     how: str = ""
 
     @property
     def name(self) -> str:
         """Its name for --only, and of its file."""
-        return "-".join(filter(None, (self.kind, self.method, str(self.classes), self.precision, self.how)))
+        return "-".join(filter(None, (self.kind, self.method, str(self.classes or ""), self.precision, self.how)))
 
     @property
     def what(self) -> str:
@@ -41,19 +43,23 @@ class Place(NamedTuple):
 
     dry_run: on a CPU, in tiny sizes, to see that all of it runs; no figure means anything.
     reference: a checkout of the official MPL repository, or "".
+    folder: of the records; a case may read what another one has found.
+    on_cpu: the CPU's side of a comparison, in a GPU's sizes.
     """
 
     dry_run: bool
     reference: str = ""
+    folder: str = ""
+    on_cpu: bool = False
 
     @property
     def device(self) -> torch.device:
-        """The card, or in a dry run the CPU."""
-        return torch.device("cpu" if self.dry_run else "cuda")
+        """The GPU, or the CPU."""
+        return torch.device("cpu" if self.dry_run or self.on_cpu else "cuda")
 
-    def choose(self, card: Any, dry: Any) -> Any:
-        """The first on a card, the second in a dry run."""
-        return dry if self.dry_run else card
+    def choose(self, gpu: Any, dry: Any) -> Any:
+        """The first, in a dry run the second."""
+        return dry if self.dry_run else gpu
 
     @property
     def layers(self) -> int:
@@ -72,22 +78,8 @@ class Place(NamedTuple):
         return MANY[task.classes] if self.dry_run else task.classes
 
 
-class Row(NamedTuple):
-    """A row of the table: the figure's name, what was measured, what is asked for, and what it comes from."""
-
-    figure: str
-    measured: str
-    asked: str = ""
-    detail: str = ""
-
-
 class Found(NamedTuple):
     """What a case finds: rows, and all numbers, as JSON can hold them."""
 
     rows: Sequence[Row]
     numbers: Mapping[str, Any]
-
-
-def rows_of(content: Sequence[Sequence[str]]) -> List[Row]:
-    """Rows as they come out of JSON."""
-    return [Row(*row) for row in content]

@@ -92,6 +92,8 @@ def test_model_of_a_checkout_is_the_checkouts_own(tmp_path):
         import inspect, sys
         from benchmarks.reference import reference_model
         model = reference_model(sys.argv[1], {}, ["cat", "dog"])  # it changes the whole process
+        again = reference_model(sys.argv[1], {}, ["cat", "dog"])  # whose trainer must not register a second time
+        assert type(again) is type(model)
         print(inspect.getfile(type(model)), *(name for name, one in model.named_parameters() if one.requires_grad))
     """
     words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]

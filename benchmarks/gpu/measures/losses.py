@@ -1,17 +1,33 @@
-"""Losses of some steps from the same prompts on the same batches: ours, the plain implementation, the official code."""
+"""Losses of some steps from the same prompts on the same batches: a GPU's and a CPU's, ours and the others'."""
 
 from __future__ import annotations
 
-from typing import Dict, List
+import json
+import os
+from pathlib import Path
+from typing import Dict, List, Tuple
 
-from benchmarks.gpu.ready import ready, told
-from benchmarks.gpu.sides import OFFICIAL, OURS, Side, batch, others
-from benchmarks.gpu.task import Found, Place, Row, Task
+import torch
+
+from benchmarks.gpu.ready import attention_in, ready
+from benchmarks.gpu.rows import Row, at_most, not_run
+from benchmarks.gpu.sides import OFFICIAL, OURS, Side, batch, build, others
+from benchmarks.gpu.task import Found, Place, Task
+
+CPU = "cpu"  # of a case, for its side that a CPU computes
+ON_CPU = "ours on a CPU"
+MOST = {"fp32": 1e-3, "fp16": 1e-2}
 
 
-def curve(side: Side, task: Task, place: Place, steps: int) -> List[float]:
+def steps(place: Place) -> int:
+    """How many steps a curve has."""
+    found: int = place.choose(20, 3)
+    return found
+
+
+def curve(side: Side, task: Task, place: Place, count: int) -> List[float]:
     """The losses of so many steps."""
-    losses = [side.step(*batch(task, place, number)) for number in range(steps)]
+    losses = [side.step(*batch(task, place, number)) for number in range(count)]
     return [float(loss) for loss in losses]
 
 
@@ -21,19 +37,48 @@ def apart(one: List[float], other: List[float]) -> float:
     return max(differences) if all(value == value for value in differences) else float("nan")
 
 
+def _on_cpu(task: Task, place: Place) -> Found:
+    """Our curve on the CPU, whose rows are those of the GPU's case; half of the cores, others are measuring."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    own = place._replace(on_cpu=True)
+    return Found([], {"losses": {ON_CPU: curve(build(OURS, task, own), task, own, steps(place))}})
+
+
+def _of_cpu(task: Task, place: Place) -> Dict[str, List[float]]:
+    """What `_on_cpu` has found of the same case; nothing where it failed."""
+    path = Path(place.folder) / f"{task._replace(how=CPU).name}.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["found"]
+    return dict(found["numbers"]["losses"]) if found else {}
+
+
 def measure(task: Task, place: Place) -> Found:
-    """The largest difference of a loss, over steps from the first on."""
-    steps = place.choose(12, 3)
-    sides, lost = ready([OURS, *others(place)], task, place, steps=0)
-    curves: Dict[str, List[float]] = {name: curve(side, task, place, steps) for name, side in sides.items()}
-    own = curves[OURS]
-    rows = []
+    """The largest difference of a loss, over steps from the first on; of a CPU's case its curve alone."""
+    if task.how == CPU:
+        return _on_cpu(task, place)
+    count = steps(place)
+    made = ready([OURS, *others(task)], task, place, steps=0)
+    curves: Dict[str, List[float]] = {}
+    for name, side in made.sides.items():
+        curves[name], made.attention[name] = _watched(side, task, place, count)
+    own, rows = curves[OURS], []
+    figure = f"losses of {count} steps, {task.what}: ours against {{}}, at most apart"
+    if task.precision == "fp32":
+        known = _of_cpu(task, place)
+        curves.update(known)
+        rows += [] if known else [not_run(figure.format(ON_CPU), "the CPU's side failed")]
     for name in [name for name in curves if name != OURS]:
-        how = " (its .half() does nothing)" if name == OFFICIAL and task.precision == "fp32" else ""
-        first, most = abs(own[0] - curves[name][0]), apart(own, curves[name])
-        detail = f"first step {first:.1e}; losses {own[0]:.4f} to {own[-1]:.4f}"
-        figure = f"losses of {steps} steps, {task.what}: ours against {name}{how}, at most apart"
-        rows.append(Row(figure, f"{most:.1e}", "<= 1e-4" if task.precision == "fp32" else "", detail))
-    if lost:
-        rows.append(Row(f"losses, {task.what}", "-", "", "; ".join(told(lost))))
-    return Found(rows, {"losses": curves, "lost": lost})
+        how = f"{name} (its .half() does nothing)" if name == OFFICIAL and task.precision == "fp32" else name
+        rows.append(_row(figure.format(how), own, curves[name], MOST[task.precision]))
+    return Found([*rows, *made.not_run(figure)], {"losses": curves, "lost": made.lost, "attention": made.attention})
+
+
+def _watched(side: Side, task: Task, place: Place, count: int) -> Tuple[List[float], List[str]]:
+    """A curve, and the kinds of attention in it."""
+    losses: List[float] = []
+    kinds = attention_in(lambda: losses.extend(curve(side, task, place, count)))
+    return losses, kinds
+
+
+def _row(figure: str, own: List[float], other: List[float], most: float) -> Row:
+    detail = f"first step {abs(own[0] - other[0]):.1e}; losses {own[0]:.4f} to {own[-1]:.4f}"
+    return at_most(figure, apart(own, other), most, detail)

@@ -1,17 +1,20 @@
-"""Memory of a training step: what the forward pass keeps for the backward pass, and the peak."""
+"""Memory of a training step: what the forward pass keeps for the backward pass, the peak, and what is reserved."""
 
 from __future__ import annotations
 
 import resource
-from typing import Dict
+from typing import Dict, List
 
 import torch
 
-from benchmarks.gpu.ready import ready, release, told
+from benchmarks.gpu.ready import ready, release
+from benchmarks.gpu.rows import Row, at_most, told
 from benchmarks.gpu.sides import OURS, Side, batch, others
-from benchmarks.gpu.task import Found, Place, Row, Task
+from benchmarks.gpu.task import Found, Place, Task
 
 MIB = 2**20
+GRAPH = f"{OURS} graph"
+STEPS = 6  # a graph is recorded at the fourth at the latest
 
 
 def _held(device: torch.device) -> float:
@@ -21,38 +24,53 @@ def _held(device: torch.device) -> float:
     return torch.cuda.memory_allocated(device) / MIB
 
 
-def _of(side: Side, task: Task, place: Place) -> Dict[str, float]:
-    """MiB that the second step keeps for its backward pass, and MiB at its peak, weights included."""
+def _of(side: Side, task: Task, place: Place, kept: bool) -> Dict[str, float]:
+    """MiB that a step keeps for its backward pass, at its peak, weights included, and that PyTorch has reserved."""
     device, inputs = place.device, batch(task, place)
-    before = _held(device)
-    loss = side.loss(*inputs)
-    kept = _held(device) - before
-    del loss
+    found = {}
+    if kept:
+        before = _held(device)
+        loss = side.loss(*inputs)
+        found["kept_mib"] = _held(device) - before
+        del loss
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    side.step(*inputs)
-    peak = torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else _held(device)
-    return {"kept_mib": kept, "peak_mib": peak}
+    for _ in range(STEPS):
+        side.step(*inputs)
+    on_gpu = device.type == "cuda"
+    found["peak_mib"] = torch.cuda.max_memory_allocated(device) / MIB if on_gpu else _held(device)
+    found["reserved_mib"] = torch.cuda.memory_reserved(device) / MIB if on_gpu else _held(device)
+    return found
 
 
 def measure(task: Task, place: Place) -> Found:
-    """Both of each side alone, one after the other; ours over the others'."""
+    """All of it of each side alone, one after the other; ours over the others'."""
     found: Dict[str, Dict[str, float]] = {}
     lost: Dict[str, str] = {}
-    for name in [OURS, *others(place)]:
-        sides, why = ready([name], task, place)
-        lost.update(why)
-        if sides:
-            found[name] = _of(sides.pop(name), task, place)
+    rows: List[Row] = []
+    attention: Dict[str, List[str]] = {}
+    for name in [OURS, GRAPH, *others(task)]:
+        made = ready([name], task, place)
+        lost.update(made.lost)
+        attention.update(made.attention)
+        rows += made.not_run(f"memory of a step, {task.what}: ours / {{}}")
+        if made.sides:
+            found[name] = _of(made.sides.pop(name), task, place, kept=name != GRAPH)
         release(place)
-    rows = []
-    for key, what in (("kept_mib", "kept for the backward pass"), ("peak_mib", "peak of a step, weights included")):
-        own = found[OURS][key]
-        for name in [name for name in found if name != OURS]:
+    return Found([*_rows(found, task, place), *rows], {"mib": found, "lost": lost, "attention": attention})
+
+
+def _rows(found: Dict[str, Dict[str, float]], task: Task, place: Place) -> List[Row]:
+    own, rows = found[OURS], []
+    what = {"kept_mib": "kept for the backward pass", "peak_mib": "peak of a step, weights included"}
+    for key, said in what.items():
+        for name in [name for name in found if name not in (OURS, GRAPH)]:
             other = found[name][key]
-            asked = "<= 0.1" if (key, task.classes) == ("kept_mib", 1000) else ""
-            ratio = f"{own / other:.3f}" if other else "-"
-            rows.append(Row(f"{what}, {task.what}: ours / {name}", ratio, asked, f"{own:.0f} / {other:.0f} MiB"))
-        if lost:
-            rows.append(Row(f"{what}, {task.what}: ours", f"{own:.0f} MiB", "", "; ".join(told(lost))))
-    return Found(rows, {"mib": found, "lost": lost})
+            ratio = own[key] / other if other else float("nan")
+            most = 0.1 if (key, task.classes) == ("kept_mib", 1000) else 1.0
+            figure, detail = f"{said}, {task.what}: ours / {name}", f"{own[key]:.0f} / {other:.0f} MiB"
+            rows.append(at_most(figure, ratio, most, detail, form=".3f", judged=not place.dry_run))
+    graph = found[GRAPH]
+    detail = f"peak {own['peak_mib']:.0f} / {graph['peak_mib']:.0f} MiB"
+    both = f"{own['reserved_mib']:.0f} / {graph['reserved_mib']:.0f} MiB"
+    return [*rows, told(f"reserved after {STEPS} steps, {task.what}: eager / recorded", both, detail)]

@@ -7,8 +7,9 @@ from typing import Any, List
 import torch
 from torch import Tensor
 
+from benchmarks.gpu.rows import holds
 from benchmarks.gpu.sides import Side, batch, ours
-from benchmarks.gpu.task import Found, Place, Row, Task
+from benchmarks.gpu.task import Found, Place, Task
 
 STEPS = 40
 GOOD = 3  # steps that must follow
@@ -23,33 +24,22 @@ def _same(one: List[Tensor], other: List[Tensor]) -> bool:
 
 
 def measure(task: Task, place: Place) -> Found:
-    """How many steps overflowed and were skipped, and that each of the others moved the prompts.
-
-    Raises:
-        RuntimeError: if a step that overflowed changed a prompt, one that did not changed none, or none came through.
-    """
+    """How many steps overflowed, and how many did what they should: skipped, or moved the prompts."""
     scale = place.choose(2.0**40, 2.0**127)  # the first one overflows for sure, in float32 sums too
     scaler: Any = torch.amp.GradScaler(place.device.type, init_scale=scale)
     side = ours(task, place, scaler=scaler)
-    skipped, losses = 0, []
+    skipped, wrong, losses = 0, 0, []
     for number in range(STEPS):
         before, scale = _prompts(side), scaler.get_scale()
         losses.append(float(side.step(*batch(task, place, number))))
         overflowed = scaler.get_scale() < scale
-        if overflowed != _same(before, _prompts(side)):
-            what = "changed the prompts" if overflowed else "changed no prompt"
-            raise RuntimeError(
-                f"step {number + 1}, whose gradients {'over' if overflowed else 'did not over'}flow, {what}"
-            )
+        wrong += overflowed != _same(before, _prompts(side))
         skipped += overflowed
         if number + 1 - skipped == GOOD:
             break
-    if not 0 < skipped <= STEPS - GOOD:
-        raise RuntimeError(
-            f"{skipped} of {len(losses)} steps overflowed: at least one and at most {STEPS - GOOD} should"
-        )
-    detail = f"scale 2^{torch.tensor(scaler.get_scale()).log2():.0f} in the end, {GOOD} steps behind them"
-    row = Row(
-        f"loss scaling, {task.what}: steps that overflowed, all skipped", f"{skipped} of {skipped}", "all", detail
-    )
-    return Found([row], {"skipped": skipped, "losses": losses, "scale": scaler.get_scale()})
+    log2 = float(torch.tensor(scaler.get_scale()).log2())
+    detail = f"{skipped} of {len(losses)} steps overflowed, scale 2^{log2:.0f} in the end"
+    right, held = len(losses) - wrong, not wrong and 0 < skipped <= STEPS - GOOD
+    figure = f"loss scaling, {task.what}: steps that overflow are skipped, {GOOD} others move the prompts"
+    row = holds(figure, "all", f"{right} of {len(losses)}", held, detail)
+    return Found([row], {"skipped": skipped, "wrong": wrong, "losses": losses, "scale": scaler.get_scale()})

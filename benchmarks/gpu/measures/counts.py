@@ -1,0 +1,115 @@
+"""What a step and a test really launch and wait for, by PyTorch's profiler and its debug mode for waits."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from typing import Any, Callable, Dict, Iterator, List
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu.ready import ready
+from benchmarks.gpu.rows import Row, at_most, holds, told
+from benchmarks.gpu.sides import OFFICIAL, OURS, Side, batch, others
+from benchmarks.gpu.task import Found, Place, Task
+
+COUNTED = "python -m benchmarks.launches has what is counted without a GPU"
+GRAPH = f"{OURS} graph"
+SAID = "called a synchronizing"  # by PyTorch at a wait; it also says once that this mode does not see all of them
+STEPS = 6  # of each side before: a graph is recorded at the fourth at the latest
+LAUNCH, WAIT = ("cudaLaunchKernel", "cuLaunchKernel"), ("cudaStreamSync", "cudaDeviceSync", "cudaEventSync")
+
+
+def counted(call: Callable[[], object], place: Place) -> Dict[str, Any]:
+    """Launches, launches of graphs, waits and attention kernels of a call; a CPU's launches are operations."""
+    on_gpu = place.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
+        call()
+    events: Any = found.events()
+    names: List[str] = [event.name for event in events]
+    if not on_gpu:
+        leaves = sum(event.name.startswith("aten::") and not event.cpu_children for event in events)
+        return {"launches": leaves, "graphs": 0, "synchronise": 0, "attention": []}
+    return {
+        "launches": sum(name.startswith(LAUNCH) for name in names),
+        "graphs": sum(name.startswith("cudaGraphLaunch") for name in names),
+        "synchronise": sum(name.startswith(WAIT) for name in names),
+        "attention": sorted({event.name[:120] for event in events if _is_attention_kernel(event)}),
+    }
+
+
+def _is_attention_kernel(event: Any) -> bool:
+    words = ("flash", "fmha", "attention", "sdpa")
+    return event.device_type.name == "CUDA" and any(word in event.name.lower() for word in words)
+
+
+def waits(call: Callable[[], object], place: Place) -> List[str]:
+    """What a call waits for: every warning that PyTorch gives when the host waits for the GPU."""
+    with warnings.catch_warnings(record=True) as seen, _told_of_waits(place):
+        warnings.simplefilter("always")
+        call()
+    said = [str(one.message).partition("\n")[0] for one in seen]
+    return [line for line in said if SAID in line]
+
+
+@contextlib.contextmanager
+def _told_of_waits(place: Place) -> Iterator[None]:
+    if place.device.type == "cpu":
+        yield
+        return
+    torch.cuda.synchronize()
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+def measure(task: Task, place: Place) -> Found:
+    """All of it of a step of each side, and the waits of a batch of a test."""
+    made = ready([OURS, GRAPH, *others(task)], task, place, steps=STEPS)
+    inputs = batch(task, place)
+    found: Dict[str, Dict[str, Any]] = {}
+    for name, side in made.sides.items():
+        found[name] = {**counted(lambda side=side: side.step(*inputs), place), **_waits(side, inputs, place)}  # type: ignore[misc]
+    rows = [*_launches(found, task, place), *_of_graph(made.sides[GRAPH].note(), found[GRAPH], task, place)]
+    rows += [*_of_waits(found, task, place), *made.not_run(f"launches of a step, {task.what}: ours / {{}}")]
+    kinds = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in made.attention.items())
+    kernels = "; ".join(f"{name}: {', '.join(one['attention'])}" for name, one in found.items() if one["attention"])
+    rows.append(told(f"attention that ran in a step, {task.what}", kinds, kernels))
+    return Found(rows, {"counts": found, "attention": made.attention, "lost": made.lost})
+
+
+def _waits(side: Side, inputs: Any, place: Place) -> Dict[str, List[str]]:
+    side.test(inputs[0])  # what is made for the first time is no batch's
+    step, test = (waits(call, place) for call in (lambda: side.step(*inputs), lambda: side.test(inputs[0])))
+    return {"step_waits": step, "test_waits": test}
+
+
+def _launches(found: Dict[str, Dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:
+    own = found[OURS]["launches"]
+    for name in [name for name in found if name not in (OURS, GRAPH)]:
+        other = max(1, found[name]["launches"])
+        figure, detail = f"launches of a step, {task.what}: ours / {name}", f"{own} / {other}; {COUNTED}"
+        if name == OFFICIAL and task.method != "CoCoOp":  # which nobody has counted
+            yield at_most(figure, own / other, 0.75, detail, form=".2f", judged=not place.dry_run)
+        else:
+            yield told(figure, f"{own / other:.2f}", detail)
+
+
+def _of_graph(note: str, graph: Dict[str, Any], task: Task, place: Place) -> Iterator[Row]:
+    figure, detail = f"launches of a recorded step, {task.what}: of graphs", f"{graph['launches']} other launches"
+    held = graph["graphs"] == 1 and not note
+    yield holds(figure, "1", str(graph["graphs"]), held, note or detail, judged=not place.dry_run)
+
+
+def _of_waits(found: Dict[str, Dict[str, Any]], task: Task, place: Place) -> Iterator[Row]:
+    for name, one in found.items():
+        for key, what in (("step_waits", "step"), ("test_waits", "batch of a test")):
+            figure, number = f"waits of a {what}, {task.what}: {name}", len(one[key])
+            said = [*dict.fromkeys(one[key])]
+            said += [f"the profiler's synchronise calls: {one['synchronise']}"] if key == "step_waits" else []
+            held = holds(figure, "0", str(number), not number, "; ".join(said), judged=not place.dry_run)
+            yield held if name.startswith(OURS) else told(figure, str(number), held.detail)
