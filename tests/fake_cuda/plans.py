@@ -1,13 +1,16 @@
-"""Plans that cuDNN's attention would build on a card that prefers it, and attention where callers choose kernels."""
+"""Attention on a card: plans that cuDNN's would build, what callers allow, and the sequences of one call."""
 
 import contextlib
 from typing import Any, Dict, List, Sequence
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from benchmarks.launch_counts import BATCH, ours, sgd
 from modprompt.engine import blocks
+from tests.fake_cuda import device
 from tests.fake_cuda.device import CUDA, fake_cuda
 from tests.fake_cuda.watching import Watch
 
@@ -23,7 +26,7 @@ def counted(method: str, chooses: bool) -> Dict[str, int]:
         method: its name.
         chooses: whether attention chooses its kernel, or takes what PyTorch prefers.
     """
-    left_alone = contextlib.nullcontext() if chooses else mock.patch.object(blocks, "_has_cudnn", lambda _: False)
+    left_alone = contextlib.nullcontext() if chooses else mock.patch.object(blocks, "_has_cudnn", return_value=False)
     with fake_cuda(HOPPER), left_alone:
         side = ours(method, CLASSES)
         optimiser, model = sgd(side.trained), side.loss.__self__
@@ -60,6 +63,34 @@ def taken(allowed: Sequence[str], backward: Sequence[str]) -> Dict[str, Any]:
             loss.backward()
             watches.append(_attention(watch))
         return {"forward": watches[0], "backward": watches[1], "left": left}
+
+
+def sequences(method: str, classes: int, images: int, trains: bool) -> Dict[str, int]:
+    """The most sequences of one call of attention on the text side, and how many there are in all, on a large card.
+
+    Args:
+        method: its name.
+        classes: their number.
+        images: of a batch.
+        trains: whether it is a step or a test.
+    """
+    with mock.patch.object(device, "FREE", 141 * 2**30), fake_cuda():
+        model = ours(method, classes).loss.__self__.train(trains)
+        batches: List[int] = []
+
+        def noting(query: Tensor, *inputs: Any, **named: Any) -> Tensor:
+            batches.append(len(query))
+            return attend(query, *inputs, **named)
+
+        attend = F.scaled_dot_product_attention
+        features = torch.randn(images, 512, device=CUDA, dtype=torch.float16)
+        with mock.patch.object(F, "scaled_dot_product_attention", noting):
+            if trains:
+                model.of_features(features).logits.sum().backward()
+            else:
+                with torch.no_grad():
+                    model.of_features(features)
+        return {"most": max(batches), "chunks": batches.count(max(batches))}
 
 
 _KINDS = ("cudnn", "flash", "mem_efficient", "math")
