@@ -56,6 +56,8 @@ class _Moves:
                 moved = fn(tensor.detach())  # a cast on the CPU leaves values
         if isinstance(tensor, FakeTensor) or not isinstance(moved, FakeTensor):
             tensor.data = moved
+            if isinstance(tensor, FakeTensor) and isinstance(moved, FakeTensor):
+                tensor.fake_device = moved.fake_device  # which data does not take along
             return tensor
         if isinstance(tensor, nn.Parameter):
             moved = nn.Parameter(moved, requires_grad=tensor.requires_grad)
