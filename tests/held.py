@@ -26,7 +26,7 @@ class Held(TorchDispatchMode):
         super().__init__()
         self.peak: CounterOf[str] = Counter()
         self._now: CounterOf[str] = Counter()
-        self._seen: "weakref.WeakSet[torch.UntypedStorage]" = weakref.WeakSet()
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count what it has made."""

@@ -19,7 +19,6 @@ from benchmarks.plain import PlainCLIP
 from benchmarks.reference import reference_model
 from modprompt.clips.cast import cast_products
 from modprompt.clips.structure import CLIP
-from modprompt.compat import find as compat
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.methods.base import Method
@@ -160,8 +159,7 @@ def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module) -> 
 
 
 def _without_tf32() -> None:
-    compat.add_to_path()
-    from modprompt.trainers.device import without_tf32  # of a room that asks for Dassl
+    from modprompt.engine.tf32 import without_tf32
 
     without_tf32()
 

@@ -51,7 +51,7 @@ def rounded_to(clip_model: nn.Module) -> str:
 
 
 def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
-    """A copy in float32, on the CPU, of a CLIP with exact weights, one for all who hold it; None if they are rounded."""
+    """A float32 copy on the CPU of a CLIP with exact weights, one for all who hold it; None if they are rounded."""
     held = _COPIES[clip_model]() if clip_model in _COPIES else None
     if held is None and not rounded_to(clip_model):
         held = copy.deepcopy(clip_model).float().cpu()

@@ -158,6 +158,7 @@ class TextEncoder(nn.Module):
         self.schedule = schedule
         self.stream = stream
         self.most_tokens = most_tokens
+        self._more = max(schedule.counts, default=0) - schedule.among_words  # tokens of the longest layer beyond the words
 
     def forward(self, text: TextTokens, additions: Additions) -> Tensor:
         """Features (B, C, E), B = 1 unless images have prompts of their own.
@@ -180,8 +181,7 @@ class TextEncoder(nn.Module):
     def _chunks(self, text: TextTokens) -> List[List[Suffix]]:
         """The classes that are computed at a time: as many as memory, and on a card a call of attention, takes."""
         images, shared, width = text.prefix.shape
-        longest = shared + max(suffix.tokens.shape[2] for suffix in text.suffixes)
-        longest += max(self.schedule.counts, default=0) - self.schedule.among_words
+        longest = shared + max([suffix.tokens.shape[2] for suffix in text.suffixes]) + self._more
         heads = self.transformer.resblocks[0].attn.num_heads
         sequences = most_sequences(longest, heads, width, text.prefix.device)
         tokens = None if self.most_tokens is None else max(1, self.most_tokens // images)
