@@ -158,7 +158,9 @@ class TextEncoder(nn.Module):
         self.schedule = schedule
         self.stream = stream
         self.most_tokens = most_tokens
-        self._more = max(schedule.counts, default=0) - schedule.among_words  # tokens of the longest layer beyond the words
+        self._more = (
+            max(schedule.counts, default=0) - schedule.among_words
+        )  # tokens of the longest layer beyond the words
 
     def forward(self, text: TextTokens, additions: Additions) -> Tensor:
         """Features (B, C, E), B = 1 unless images have prompts of their own.

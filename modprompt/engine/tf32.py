@@ -54,7 +54,7 @@ def exactly(method: F) -> F:
 
 def _matters(model: Any) -> bool:
     weight = model.text_encoder.positional_embedding
-    return weight.device.type == "cuda" and model.image_encoder.feature_type == torch.float32
+    return bool(weight.device.type == "cuda" and model.image_encoder.feature_type == torch.float32)
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ def off(model: Any) -> Iterator[None]:
 def _off_until_the_end(gradient: Tensor) -> None:
     was = without_tf32()
     if was is not None:
-        Variable._execution_engine.queue_callback(_GivesBack(was))  # type: ignore[attr-defined]  # PyTorch's
+        Variable._execution_engine.queue_callback(_GivesBack(was))
 
 
 class _GivesBack:

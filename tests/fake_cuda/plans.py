@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.launch_counts import BATCH, ours, sgd
+from benchmarks.launch_counts import BATCH, model_of, sgd
 from modprompt.engine import blocks
 from tests.fake_cuda import device
 from tests.fake_cuda.device import CUDA, fake_cuda
@@ -28,12 +28,11 @@ def counted(method: str, chooses: bool) -> Dict[str, int]:
     """
     left_alone = contextlib.nullcontext() if chooses else mock.patch.object(blocks, "_has_cudnn", return_value=False)
     with fake_cuda(HOPPER), left_alone:
-        side = ours(method, CLASSES)
-        optimiser, model = sgd(side.trained), side.loss.__self__
-        found = {}
+        model = model_of(method, CLASSES)
+        optimiser = sgd(model.prompt_parameters())
         with Watch() as training:
             for _ in range(2):
-                side.loss(torch.randn(BATCH, 3, 224, 224, device=CUDA), torch.arange(BATCH, device=CUDA)).backward()
+                model.loss(torch.randn(BATCH, 3, 224, 224, device=CUDA), torch.arange(BATCH, device=CUDA)).backward()
                 optimiser.step()
         model.eval()
         with Watch() as test, torch.no_grad():
@@ -52,7 +51,7 @@ def taken(allowed: Sequence[str], backward: Sequence[str]) -> Dict[str, Any]:
         backward: those of the backward pass.
     """
     with fake_cuda(HOPPER):
-        model = ours("CoOp", CLASSES).loss.__self__
+        model = model_of("CoOp", CLASSES)
         model.limit_text(2)
         watches: List[Dict[str, int]] = []
         with _allowing(allowed), Watch() as watch:
@@ -75,7 +74,7 @@ def sequences(method: str, classes: int, images: int, trains: bool) -> Dict[str,
         trains: whether it is a step or a test.
     """
     with mock.patch.object(device, "FREE", 141 * 2**30), fake_cuda():
-        model = ours(method, classes).loss.__self__.train(trains)
+        model = model_of(method, classes).train(trains)
         batches: List[int] = []
 
         def noting(query: Tensor, *inputs: Any, **named: Any) -> Tensor:

@@ -2,15 +2,16 @@
 
 import contextlib
 from types import SimpleNamespace
-from typing import Any, Dict
+from typing import Any, Dict, List
 from unittest import mock
 
 import torch
 
 from benchmarks.cases import class_names, vit_b16
-from benchmarks.launch_counts import ours
+from benchmarks.launch_counts import model_of
 from modprompt.compat import find as compat
 from modprompt.methods.kgcoop import KgCoOp
+from modprompt.methods.model import PromptedModel
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
 from tests.held import Held
 
@@ -26,7 +27,7 @@ BATCH = 20
 def scored(images: int) -> Dict[str, Any]:
     """The bytes that are held at most on the card, and the devices of what the scorer gives."""
     with fake_cuda():
-        model = ours("CoOp", 50).loss.__self__
+        model = model_of("CoOp", 50)
         scorer = Scorer([SimpleNamespace(label=0)] * images)
         labels = torch.zeros(images, dtype=torch.int64)
         scorer._kept = FeatureBatches(torch.randn(images, 512), labels, SimpleNamespace(batch_size=BATCH))
@@ -43,11 +44,15 @@ def exact_weights() -> Dict[str, Any]:
     with fake_cuda():
         model = KgCoOp().on(with_values(vit_b16)(), class_names(5)).to(CUDA)
         model.cast("amp")
-        standing = sorted({one.device.type for one in model._exact.parameters()})
+        standing = _devices(model)
         other = model.with_classes(class_names(6))
         model.loss(torch.randn(2, 3, 224, 224, device=CUDA), torch.arange(2, device=CUDA))
         return {
             "standing": standing,
-            "left": sorted({one.device.type for one in other._exact.parameters()}),
-            "read": model._exact is None,
+            "left": _devices(other),
+            "kept": _devices(model),
         }
+
+
+def _devices(model: PromptedModel) -> List[str]:
+    return [] if model._exact is None else sorted({one.device.type for one in model._exact.parameters()})

@@ -166,4 +166,4 @@ def test_what_class_tokens_are_made_of_is_compared():
 @needs_fake_cuda
 def test_exact_weights_wait_on_the_cpu_and_are_let_go_once_they_were_read():
     found = child.run("tests.fake_cuda.pools:exact_weights")
-    assert found == {"standing": ["cpu"], "left": ["cpu"], "read": True}
+    assert found == {"standing": ["cpu"], "left": ["cpu"], "kept": []}
