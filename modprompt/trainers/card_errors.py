@@ -31,17 +31,26 @@ def _wanted(said: str) -> str:
     return f" (for {tried.group(1)})" if tried else ""
 
 
-def _smaller(trainer: Any, cfg: Any, batch: str) -> str:
-    now = f"{batch} (now {_value(cfg, batch)})"
-    if not getattr(trainer, "node_name", ""):  # nothing is trained
-        return f"give a smaller {now}"
-    return f"give a smaller MODEL.TEXT_CHUNK (now {_value(cfg, 'MODEL.TEXT_CHUNK') or '0: as memory allowed'}) or {now}"
-
-
 def _out_of_memory(trainer: Any, cfg: Any, batch: str, said: str) -> str:
-    line, node = f"out of memory{_wanted(said)}: {_smaller(trainer, cfg, batch)}", getattr(trainer, "node_name", "")
+    of = _wanted(said)
+    node = getattr(trainer, "node_name", "")
+    if not node:  # nothing is trained
+        return f"out of memory{of}: give a smaller {batch} (now {_value(cfg, batch)})"
     precision = f"TRAINER.{node}.PREC"
-    return f"{line}, or {precision} fp16 or amp (now {_value(cfg, precision)})" if node else line
+    return (
+        f"out of memory{of}: give a smaller MODEL.TEXT_CHUNK (now {_chunk(cfg)}) or {batch} "
+        f"(now {_value(cfg, batch)}), or {precision} fp16 or amp (now {_value(cfg, precision)})"
+    )
+
+
+def _too_many(trainer: Any, cfg: Any, batch: str) -> str:
+    chunk = f"MODEL.TEXT_CHUNK (now {_chunk(cfg)}) or " if getattr(trainer, "node_name", "") else ""
+    what = f"more is computed at once than the GPU can number ({_TOO_MANY})"
+    return f"{what}: give a smaller {chunk}{batch} (now {_value(cfg, batch)})"
+
+
+def _chunk(cfg: Any) -> Any:
+    return _value(cfg, "MODEL.TEXT_CHUNK") or "0: as memory allowed"
 
 
 def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
@@ -52,7 +61,7 @@ def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
     if _FULL.search(said):
         return _out_of_memory(trainer, cfg, batch, said)
     if _TOO_MANY in said:
-        return f"more is computed at once than the GPU can number ({_TOO_MANY}): {_smaller(trainer, cfg, batch)}"
+        return _too_many(trainer, cfg, batch)
     without = _NO_FORM.search(said)
     if without:
         return (
