@@ -14,6 +14,7 @@ from benchmarks.cases import class_names, vit_b16
 from benchmarks.reference import reference_model
 from modprompt.engine import derived
 from modprompt.methods.alphas import BETAS
+from modprompt.methods.model import PromptedModel
 from modprompt.methods.search import Search
 from modprompt.methods.table import row_of
 from tests.fake_cuda.counting import kept_mib
@@ -41,11 +42,17 @@ class Side(NamedTuple):
     reads: bool
 
 
-def ours(method: str, classes: int) -> Side:
-    """Our model of a method in its reference setting, as a trainer makes it for PREC fp16; its step prints nothing."""
+def model_of(method: str, classes: int) -> PromptedModel:
+    """Our model of a method in its reference setting, as a trainer makes it for PREC fp16."""
     model = row_of(method).method(**REFERENCE.get(method, {})).on(with_values(vit_b16)(), class_names(classes))
     model.to(CUDA).cast("fp16")
     model.limit_text()
+    return model
+
+
+def ours(method: str, classes: int) -> Side:
+    """Our model of a method, whose step prints nothing."""
+    model = model_of(method, classes)
     held = [*model.parameters(), *model.buffers()]
     return Side(model.loss, list(model.prompt_learner.parameters()), held, pinned=True, reads=False)
 

@@ -195,7 +195,9 @@ def _published(loss: Callable[[Tensor, Tensor], Tensor], learner: nn.Module, tes
 
 def _without_tf32() -> None:
     """Multiply and convolve in float32 as it is, for all sides of this process: ours does so by itself."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    from modprompt.engine.tf32 import without_tf32
+
+    without_tf32()
 
 
 def _sgd(learner: nn.Module) -> torch.optim.Optimizer:

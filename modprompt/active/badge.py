@@ -6,37 +6,50 @@ two thin matrices of rows a = onehot - p and f follows |g - g'|^2 = |a|^2 |f|^2 
 Shapes: U images without a label, C classes, E joint width.
 """
 
-from typing import List, NamedTuple, Optional, Union
+from typing import List, NamedTuple, Optional
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from modprompt.active import blocks
 from modprompt.active.acquisition import Choice, Seen, acquisition
 from modprompt.active.ties import ROUNDING, first_largest
 from modprompt.runs.rounds import PCB_ALONE
 
 SCORE = "distance of gradients"
-MANY = 0.3  # share of rows from which all are computed, in place, and not taken out first
+MANY = 0.3  # share of rows from which all are computed, in order, and none is left out
 
 
 class Gradients(NamedTuple):
-    """Gradients as two thin matrices, float64.
+    """Gradients as two thin matrices of rows a and f; float64, but for what these are made of.
 
-    errors: (U, C) onehot of the predicted class minus probabilities.
-    features: (U, E).
+    rows: (U,) the image whose gradient stands in each row; -1: none, the gradient is zero.
+    probabilities: (N, C) float32, of the images.
+    images: (N, E) their features, float32.
     predicted: (U,) int64.
-    own: (U,) of errors, those of the predicted class.
-    error_norms: (U,) of the rows of errors.
-    feature_norms: (U,) of the rows of features.
+    own: (U,) of a, that of the predicted class.
+    error_norms: (U,) of the rows a.
+    feature_norms: (U,) of the rows f.
     """
 
-    errors: Tensor
-    features: Tensor
+    rows: Tensor
+    probabilities: Tensor
+    images: Tensor
     predicted: Tensor
     own: Tensor
     error_norms: Tensor
     feature_norms: Tensor
+
+    def errors(self, rows: Tensor) -> Tensor:
+        """(n, C) a = onehot of the predicted class minus probabilities, of some rows."""
+        images = self.rows[rows]
+        return _none_zero(_errors(self.probabilities[images.clamp(min=0)], self.predicted[rows]), images)
+
+    def features(self, rows: Tensor) -> Tensor:
+        """(n, E) f of some rows."""
+        images = self.rows[rows]
+        return _none_zero(self.images[images.clamp(min=0)].double(), images)
 
     @property
     def norms(self) -> Tensor:
@@ -55,13 +68,15 @@ class Gradients(NamedTuple):
         """
         may = (self._least(position) < nearest).nonzero()[:, 0]
         if len(may) > MANY * len(nearest):
-            return torch.minimum(nearest, self._squared(slice(None), position))
-        return nearest.index_copy(0, may, torch.minimum(nearest[may], self._squared(may, position)))
+            may = torch.arange(len(nearest), device=nearest.device)
+        squared = [self._squared(some, position) for some in may.split(blocks.rows_of(self.probabilities))]
+        return nearest.index_copy(0, may, torch.minimum(nearest[may], torch.cat(squared)))
 
-    def _squared(self, rows: Union[slice, Tensor], position: int) -> Tensor:
+    def _squared(self, rows: Tensor, position: int) -> Tensor:
         """(n,) squared distances of rows to one of them."""
-        products = self.errors[rows] @ self.errors[position]
-        products *= self.features[rows] @ self.features[position]
+        here = rows.new_tensor([position])
+        products = self.errors(rows) @ self.errors(here)[0]
+        products *= self.features(rows) @ self.features(here)[0]
         most = self.norms[rows] ** 2 + self.norms[position] ** 2
         squared = most - 2 * products
         return squared.where(squared > ROUNDING * most, torch.zeros_like(squared))
@@ -72,9 +87,10 @@ class Gradients(NamedTuple):
         Of a . a' the terms of the two predicted classes are large and computed; those of all others are at most the
         product of the norms of what is left (Cauchy and Schwarz), as |f . f'| is at most that of the features' norms.
         """
-        here, at_theirs = self.predicted[position], self.errors[position][self.predicted]
+        here, at_theirs = self.predicted[position], self.errors(self.rows.new_tensor([position]))[0][self.predicted]
         other = self.predicted != here
-        at_here, own = self.errors[:, here] * other, self.own[position] * other
+        at_here = _none_zero(-self.probabilities[:, here].double()[self.rows.clamp(min=0)], self.rows) * other
+        own = self.own[position] * other
         squares = self.error_norms**2 * (1 + ROUNDING)  # more than is lost in the differences
         left = (squares - self.own**2 - at_here**2) * (squares[position] - at_theirs**2 - own**2)
         most = (self.own * at_theirs + at_here * own).abs_() + left.sqrt_()
@@ -93,18 +109,36 @@ def badge(seen: Seen, number: int) -> Choice:
 def badge_of_reference(seen: Seen, number: int) -> Choice:
     """The same on rows as the reference misplaces them: what it picks if the batch does not divide the images."""
     rows = misplaced(len(seen.features), seen.batch_size).to(seen.features.device)
-    right = gradients(seen)
-    return k_means_plus_plus(Gradients(*(_taken(matrix, rows) for matrix in right)), number)
+    return k_means_plus_plus(gradients(seen, rows), number)
 
 
-def gradients(seen: Seen) -> Gradients:
-    """The gradients of all images without a label."""
-    p = seen.probabilities
+def gradients(seen: Seen, rows: Optional[Tensor] = None) -> Gradients:
+    """The gradients of all images without a label, in their order or in that of `rows`, as `misplaced` gives them."""
+    p, features = seen.probabilities, seen.features
+    if rows is None:
+        rows = torch.arange(len(p), device=p.device)
     predicted = p.argmax(dim=1)
-    errors = (-p).scatter_add_(1, predicted[:, None], torch.ones_like(p[:, :1])).double()
-    own = errors.gather(1, predicted[:, None])[:, 0]
-    features = seen.features.double()
-    return Gradients(errors, features, predicted, own, errors.norm(dim=1), features.norm(dim=1))
+    best = p.gather(1, predicted[:, None])[:, 0]
+    each = zip(blocks.of(p), predicted.split(blocks.rows_of(p)))
+    numbers = [
+        predicted,
+        (1 - best).double(),
+        torch.cat([_errors(some.clone(), classes).norm(dim=1) for some, classes in each]),
+        blocks.by_row(lambda f: f.norm(dim=1), features),
+    ]
+    return Gradients(rows, p, features, *(_none_zero(one[rows.clamp(min=0)], rows) for one in numbers))
+
+
+def _errors(probabilities: Tensor, predicted: Tensor) -> Tensor:
+    """(n, C) onehot of the predicted class minus probabilities, which are written to; float64 of sums in float32."""
+    ones = torch.ones_like(probabilities[:, :1])
+    return probabilities.neg_().scatter_add_(1, predicted[:, None], ones).double()
+
+
+def _none_zero(values: Tensor, rows: Tensor) -> Tensor:
+    """Values, one for each of these rows, 0 where the row is -1; in their own memory."""
+    values[rows < 0] = 0
+    return values
 
 
 def misplaced(images: int, batch: int) -> Tensor:
@@ -170,10 +204,3 @@ def _drawn(weights: np.ndarray, centres: List[int]) -> Optional[int]:
         found = int(np.searchsorted(cumulated, np.random.random_sample()))
         if found < len(weights) and found not in centres:  # beyond: the last sum may be just below 1
             return found
-
-
-def _taken(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a matrix; zeros where the row is -1."""
-    taken = matrix[rows.clamp(min=0)]
-    taken[rows < 0] = 0
-    return taken

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping, Sequence
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
+from torch import Tensor
 from yacs.config import CfgNode
 
-from modprompt.active import acquisition, generators, selection
+from modprompt.active import acquisition, blocks, generators, selection
 from modprompt.active.acquisition import Seen
 from modprompt.active.given import given
 from modprompt.active.pool import Pool
@@ -94,16 +95,34 @@ class Chooser:
         return Scorer(self.pool.images).scored(trainer)
 
     def _seen(self, scored: Scored, unlabelled: list[int]) -> Seen:
-        device = scored.features.device
-        free, taken = (
-            torch.tensor(places, dtype=torch.long, device=device) for places in (unlabelled, list(self.pool.labels))
-        )
-        return Seen(
-            scored.features[free],
-            scored.probabilities[free],
-            scored.features[taken],
-            scored.probabilities[taken],
-            torch.tensor(list(self.pool.labels.values()), dtype=torch.long),
-            scored.text,
-            int(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE),
-        )
+        batch = int(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
+        return seen_of(scored, unlabelled, self.pool.labels, batch)
+
+
+def seen_of(scored: Scored, unlabelled: Sequence[int], labels: Mapping[int, int], batch_size: int) -> Seen:
+    """What an acquisition may look at; the matrices of what was scored are its own from here on.
+
+    Args:
+        scored: all images.
+        unlabelled: places of those without a label, ascending.
+        labels: of the others, by place.
+        batch_size: images of a batch of training.
+    """
+    free, taken = (torch.tensor(places, dtype=torch.long) for places in (unlabelled, list(labels)))
+    labelled = scored.features[taken], scored.probabilities[taken]
+    return Seen(
+        _moved_up(scored.features, free),
+        _moved_up(scored.probabilities, free),
+        *labelled,
+        torch.tensor(list(labels.values()), dtype=torch.long),
+        scored.text,
+        batch_size,
+    )
+
+
+def _moved_up(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a matrix, ascending, in its own memory: a second one of a large pool would be too much."""
+    for first in range(0, len(rows), blocks.rows_of(matrix)):
+        part = rows[first : first + blocks.rows_of(matrix)]
+        matrix[first : first + len(part)] = matrix[part]
+    return matrix[: len(rows)]

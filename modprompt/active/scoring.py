@@ -5,7 +5,7 @@ Shapes: N images, C classes, E joint width, B images of a batch.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,9 +18,12 @@ from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.trainers.feature_cache import FeatureBatches, encode
 
+T = TypeVar("T")
+_SUMS = 256  # of class features that depend on the image, one for each batch, that are kept before they are added up
+
 
 class Scored(NamedTuple):
-    """Float32, on the trainer's device.
+    """Float32, on the CPU: a pool may be larger than a card.
 
     features: (N, E) of norm 1.
     probabilities: (N, C), the softmax of logits in float32.
@@ -63,8 +66,10 @@ class Scorer:
         self.images = list(images)
         self._kept: FeatureBatches | None = None
 
-    def outputs(self, trainer: Any, model: Any) -> list[Output]:
-        """What a model of a trainer makes of all images, batch by batch, without gradients; no generator moves.
+    def each(self, trainer: Any, model: Any, of: Callable[[Output], T]) -> list[T]:
+        """A function of what a model of a trainer makes of all images, for each batch; no generator moves.
+
+        What the function does not give is not kept.
 
         Raises:
             FloatingPointError: if a logit is not finite.
@@ -74,29 +79,53 @@ class Scorer:
         with torch.no_grad(), generators.kept(), model.unchanging():
             if trainer.prompts_images:
                 batches = tqdm(loader_of(trainer, self.images), desc="looking at the pool")
-                return [_checked(model.output(_on(trainer, batch))) for batch in batches]
+                return [of(_checked(model.output(_on(trainer, batch)))) for batch in batches]
             if self._kept is None:
                 loader = loader_of(trainer, self.images)
                 self._kept = FeatureBatches(*encode(loader, trainer.encode_image), loader)
-            return [_checked(model.of_features(_on(trainer, batch))) for batch in self._kept]
+            return [of(_checked(model.of_features(_on(trainer, batch)))) for batch in self._kept]
 
     def scored(self, trainer: Any) -> Scored:
         """What a trainer's model says of all images."""
-        outputs = self.outputs(trainer, trainer.model)
-        texts = [output.text.float() for output in outputs]
+        features, probabilities = _Rows(len(self.images)), _Rows(len(self.images))
+        texts: list[Tensor] = []
+
+        def keep(output: Output) -> None:
+            features.add(output.image.float())
+            probabilities.add(output.logits.float().softmax(dim=-1))
+            if output.text.dim() == 3 or not texts:
+                texts.append(output.text.float().cpu())
+            if len(texts) == _SUMS:
+                texts[:] = [torch.cat(texts).sum(dim=0, keepdim=True)]
+
+        self.each(trainer, trainer.model, keep)
         text = texts[0] if texts[0].dim() == 2 else torch.cat(texts).sum(dim=0) / len(self.images)
-        return Scored(
-            torch.cat([output.image.float() for output in outputs]),
-            torch.cat([output.logits.float().softmax(dim=-1) for output in outputs]),
-            text,
-        )
+        return Scored(features.whole, probabilities.whole, text)
 
     def accuracy_pct(self, trainer: Any, model: Any) -> float:
         """Accuracy of a model on the images, whose labels must be known, in percent."""
-        outputs = self.outputs(trainer, model)
-        predicted = torch.cat([output.logits.argmax(dim=-1) for output in outputs]).cpu()
+        predicted = torch.cat(self.each(trainer, model, lambda output: output.logits.argmax(dim=-1))).cpu()
         labels = torch.tensor([image.label for image in self.images])
         return 100 * int((predicted == labels).sum()) / len(labels)
+
+
+class _Rows:
+    """A matrix on the CPU that is filled from its first row on.
+
+    Args:
+        number: of its rows.
+    """
+
+    whole: Tensor
+
+    def __init__(self, number: int) -> None:
+        self._number, self._filled = number, 0
+
+    def add(self, rows: Tensor) -> None:
+        if not self._filled:
+            self.whole = torch.empty(self._number, rows.shape[1], dtype=rows.dtype)
+        self.whole[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
 
 
 def _checked(output: Output) -> Output:

@@ -11,7 +11,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence
 
 from torch import Tensor
 
-from modprompt.active import badge, clusters, coreset, uncertainty  # noqa: F401 - which enter themselves
+from modprompt.active import badge, blocks, clusters, coreset, uncertainty  # noqa: F401 - which enter themselves
 from modprompt.active.acquisition import Acquisition, Choice, Seen, find
 from modprompt.active.balance import balance
 from modprompt.checks import at_most
@@ -116,7 +116,7 @@ def select(
         ValueError: if an acquisition chooses what there is not.
     """
     wanted = candidates(settings, budget, images, len(seen.features))
-    if not all(bool(one.isfinite().all()) for one in seen if isinstance(one, Tensor)):
+    if not all(_is_finite(one) for one in seen if isinstance(one, Tensor)):
         text = "the model that should choose images gives numbers that are not finite: its training has diverged"
         raise UserError(f"{text}; lower OPTIM.LR")
     used = _acquisition(settings)
@@ -138,6 +138,10 @@ def select(
         score = choice.scores[one] if used.score else None
         found.append(Pick(choice.positions[one], score, why, predicted[one], probability[one], free))
     return found
+
+
+def _is_finite(numbers: Tensor) -> bool:
+    return all(bool(block.isfinite().all()) for block in blocks.of(numbers))
 
 
 def _acquisition(settings: Active) -> Acquisition:

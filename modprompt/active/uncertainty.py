@@ -8,6 +8,7 @@ import random
 import numpy as np
 from torch import Tensor
 
+from modprompt.active import blocks
 from modprompt.active.acquisition import Choice, Seen, acquisition
 from modprompt.runs.rounds import NONE, RANDOM
 
@@ -31,15 +32,14 @@ def whole_pool(seen: Seen, number: int) -> Choice:
 @acquisition("entropy", "entropy")
 def entropy(seen: Seen, number: int) -> Choice:
     """The largest entropy first: minus the sum over classes of p ln(p + 1e-6), as the reference writes it."""
-    p = seen.probabilities.double()
-    return largest(-(p * (p + INSIDE_LOG).log()).sum(dim=1), number)
+    return largest(blocks.by_row(lambda p: -(p * (p + INSIDE_LOG).log()).sum(dim=1), seen.probabilities), number)
 
 
 @acquisition("margin", "margin")
 def margin(seen: Seen, number: int) -> Choice:
     """The smallest difference between the two largest probabilities first."""
-    p = seen.probabilities.double()
-    best = p.topk(min(2, p.shape[1]), dim=1).values
+    p = seen.probabilities
+    best = p.topk(min(2, p.shape[1]), dim=1).values.double()
     smallest = largest(best[:, 1:].sum(dim=1) - best[:, 0], number)  # of one class the second is 0
     return smallest._replace(scores=[-score for score in smallest.scores])
 
@@ -47,7 +47,7 @@ def margin(seen: Seen, number: int) -> Choice:
 @acquisition("least_confidence", "one minus the probability")
 def least_confidence(seen: Seen, number: int) -> Choice:
     """The smallest largest probability first."""
-    return largest(1 - seen.probabilities.double().amax(dim=1), number)
+    return largest(1 - seen.probabilities.amax(dim=1).double(), number)
 
 
 def largest(scores: Tensor, number: int) -> Choice:

@@ -51,12 +51,17 @@ def rounded_to(clip_model: nn.Module) -> str:
 
 
 def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
-    """A copy in float32 of a CLIP with exact weights, one for all who hold it; None if the weights are rounded."""
+    """A float32 copy on the CPU of a CLIP with exact weights, one for all who hold it; None if they are rounded."""
     held = _COPIES[clip_model]() if clip_model in _COPIES else None
     if held is None and not rounded_to(clip_model):
-        held = copy.deepcopy(clip_model).float()
+        held = copy.deepcopy(clip_model).float().cpu()
         _COPIES[clip_model] = weakref.ref(held)
     return cast(Optional[CLIP], held)
+
+
+def moved(clip_model: CLIP, device: torch.device) -> CLIP:
+    """A CLIP that stands on the CPU, or a copy of it on another device, for as long as somebody holds that."""
+    return clip_model if device.type == "cpu" else copy.deepcopy(clip_model).to(device)
 
 
 def exact(clip_model: CLIP) -> CLIP:
@@ -66,7 +71,7 @@ def exact(clip_model: CLIP) -> CLIP:
         return clip_model
     found = exact_copy(clip_model)
     if found is not None:
-        return found
+        return moved(found, clip_model.logit_scale.device)
     warnings.warn(
         f"the frozen class features are of a CLIP that was rounded to {rounded}: "
         "call .with_classes before the first loss, or load CLIP anew for each model",

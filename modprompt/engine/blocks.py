@@ -54,7 +54,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] 
     """
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (B, H, L, d)
     if _FUSED:
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        out = _fused(query, key, value, mask, causal)
     else:
         if causal:
             mask = causal_after(query.shape[2], key.shape[2], query.device)
@@ -63,6 +63,29 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] 
             scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
         out = scores.softmax(dim=-1) @ value
     return out.transpose(1, 2)
+
+
+def _has_cudnn(query: Tensor) -> bool:
+    """Whether PyTorch might take cuDNN's attention, for queries on a GPU, and can be told not to (2.5 and newer)."""
+    return query.device.type == "cuda" and hasattr(torch.backends.cuda, "enable_cudnn_sdp")
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], causal: bool) -> Tensor:
+    """PyTorch's attention of (B, H, L, d), without cuDNN's on a GPU where flash is allowed.
+
+    Some GPUs and PyTorch versions prefer cuDNN's, which builds a plan for each shape in each process, for a large part
+    of a second; the lengths of prompts are many. It is asked here, so that what is computed again in a backward pass
+    takes the kernel that it took before.
+    """
+    # of torch._C, since torch.compile sees through these as it does not through torch.backends.cuda
+    passes_over = _has_cudnn(query) and torch._C._get_flash_sdp_enabled() and torch._C._get_cudnn_sdp_enabled()
+    if passes_over:
+        torch._C._set_sdp_use_cudnn(False)
+    try:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    finally:
+        if passes_over:
+            torch._C._set_sdp_use_cudnn(True)
 
 
 class _FrozenMLP(torch.autograd.Function):

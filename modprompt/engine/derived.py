@@ -48,7 +48,8 @@ def made_of(root: nn.Module) -> List[Any]:
     return [_made[module] for module in root.modules() if module in _made]
 
 
-def _is_compiling() -> bool:
+def is_compiling() -> bool:
+    """Whether torch.compile is looking into what calls this."""
     asked = getattr(getattr(torch, "compiler", None), "is_compiling", None)  # not in every PyTorch
     return asked is not None and bool(asked())
 
@@ -81,7 +82,7 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
     On a card half tokens are normalised by half weights, if those are the very numbers: the kernel computes in float32
     all the same, and rounds once, as the casts around a float32 kernel do.
     """
-    if x.dtype == torch.float16 and packing.counts_launches(x.device) and _is_frozen(norm) and not _is_compiling():
+    if x.dtype == torch.float16 and packing.counts_launches(x.device) and _is_frozen(norm) and not is_compiling():
         halves = _once(norm, _exact_halves)
         if halves is not None:
             weight, bias = halves
@@ -91,7 +92,7 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
 
 def scaled_bias(linear: nn.Linear, scale: float) -> Tensor:
     """scale * bias of a frozen layer; always of one scale for one layer."""
-    if _is_compiling():  # what compiles puts it into another kernel, and cannot look at what is kept
+    if is_compiling():  # what compiles puts it into another kernel, and cannot look at what is kept
         return linear.bias * scale
     bias: Tensor = _once(linear, lambda _, bias: bias * scale)
     return bias

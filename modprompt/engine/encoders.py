@@ -19,7 +19,7 @@ from modprompt.engine.composing import Standing, recompose, renew
 from modprompt.engine.derived import normalise
 from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
-from modprompt.engine.packing import Suffix, TextTokens, split
+from modprompt.engine.packing import Suffix, TextTokens, most_sequences, split
 from modprompt.engine.prompts import Additions
 from modprompt.engine.relaxed import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
@@ -139,7 +139,8 @@ class TextEncoder(nn.Module):
         clip_model: a stock CLIP.
         schedule: of the text side.
         stream: type of the tokens between products; None for that of the embeddings.
-        most_tokens: own tokens of classes that are computed at a time; with more, gradients recompute each chunk.
+        most_tokens: own tokens of classes that are computed at a time; with more, gradients recompute each chunk, as
+            they do with more sequences than a card's attention takes.
     """
 
     def __init__(
@@ -157,6 +158,9 @@ class TextEncoder(nn.Module):
         self.schedule = schedule
         self.stream = stream
         self.most_tokens = most_tokens
+        self._more = (
+            max(schedule.counts, default=0) - schedule.among_words
+        )  # tokens of the longest layer beyond the words
 
     def forward(self, text: TextTokens, additions: Additions) -> Tensor:
         """Features (B, C, E), B = 1 unless images have prompts of their own.
@@ -166,11 +170,7 @@ class TextEncoder(nn.Module):
             additions: one (n, D) tensor or None per layer, tokens of single classes (composing.py), or what a search
                 has (relaxed.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
         """
-        if self.most_tokens is None:
-            chunks = [text.suffixes]
-        else:
-            chunks = split(text.suffixes, max(1, self.most_tokens // text.prefix.shape[0]))
-        order = text.order
+        chunks, order = self._chunks(text), text.order
         if order is not None:
             additions = of_classes(additions, lambda tokens: tokens.index_select(0, order.argsort()))
         if len(chunks) == 1:
@@ -179,6 +179,15 @@ class TextEncoder(nn.Module):
             each = [(chunk, of_classes(additions, itemgetter(rows))) for chunk, rows in zip(chunks, _rows(chunks))]
             features = torch.cat([recomputed(self._features, text, chunk, own) for chunk, own in each], dim=1)
         return features if order is None else features.index_select(1, order)
+
+    def _chunks(self, text: TextTokens) -> List[List[Suffix]]:
+        """The classes that are computed at a time: as many as memory, and on a card a call of attention, takes."""
+        images, shared, width = text.prefix.shape
+        longest = shared + max([suffix.tokens.shape[2] for suffix in text.suffixes]) + self._more
+        heads = self.transformer.resblocks[0].attn.num_heads
+        sequences = most_sequences(longest, heads, width, text.prefix.device)
+        tokens = None if self.most_tokens is None else max(1, self.most_tokens // images)
+        return split(text.suffixes, tokens, None if sequences is None else sequences // images)
 
     def _features(self, text: TextTokens, suffixes: List[Suffix], additions: Additions) -> Tensor:
         """Features (B, c, E) of the classes of a chunk."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clips.structure import CLIP
-from modprompt.engine import derived
+from modprompt.engine import derived, tf32
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import SHARE, free_bytes, most_text_tokens
 from modprompt.engine.packing import TextTokens
@@ -162,7 +162,8 @@ class PromptedCLIP(nn.Module):
             settings: Dict[str, Any] = {"backend" if self.compiled == "aot_eager" else "mode": self.compiled}
             plain = not self.goes_back_twice
             self._calls[name] = torch.compile(encoder.forward, **settings) if plain else compiled(encoder, settings)
-        return cast(Tensor, self._calls[name](*inputs))
+        output = cast(Tensor, self._calls[name](*inputs))
+        return output.clone() if self.compiled == "reduce-overhead" else output  # the next run writes into its memory
 
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
@@ -247,6 +248,7 @@ class PromptedCLIP(nn.Module):
         features = self._unit(features)  # (B, E)
         return Output(self.logit_scale.exp() * features @ text.t(), features, text)
 
+    @tf32.exactly
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W) (CLIP, arXiv 2103.00020): exp(logit_scale) * cosine."""
         if getattr(self.prompt_learner, "needs_image", False):
@@ -254,6 +256,7 @@ class PromptedCLIP(nn.Module):
         prompts, text = self._current()
         return self._logits(self._run("image_encoder", image, prompts.vision_additions), text)
 
+    @tf32.exactly
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), not normalised; with the vision prompts, if the learner has any."""
         return self._run("image_encoder", image, self.vision_additions())
@@ -263,6 +266,7 @@ class PromptedCLIP(nn.Module):
         vision = self.prompt_learner.schedules.vision
         return self.prompt_learner().vision_additions if vision.depth else [None] * len(vision)
 
+    @tf32.exactly
     def class_features(self) -> Tensor:
         """Class features (C, E) of this moment, as `Output` has them; for learners that ask for no image."""
         return self._current()[1]
@@ -272,6 +276,7 @@ class PromptedCLIP(nn.Module):
         """The type of what encode_image gives."""
         return autocast_type(self.logit_scale.device) or self.image_encoder.feature_type
 
+    @tf32.exactly
     def of_features(self, features: Tensor) -> Output:
         """As `output`, of what encode_image gave, in whatever type it was kept; for learners without vision prompts."""
         features = features.to(self.feature_type)

@@ -10,6 +10,7 @@ sequence, padded to one length; with many tokens the beginning is shared, in few
 Shapes: C classes, L tokens, P shared tokens, T text width, B images that have prompts of their own (1 if none have).
 """
 
+import sys
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor
 PADDING = 0.05  # so much arithmetic may be added to have fewer groups
 CARD_PADDING = 0.5  # the same on a card, where a group costs its launches in every layer
 FEW_TOKENS = 2048  # of whole sequences: up to here a card's time is that of its launches; estimated, not measured
+
+GRID = 65535  # sequences that one call of attention may have on a card: CUDA's limit of blocks in a direction
+NUMBERED = 2**31 - 1  # elements that a backward pass of attention can tell apart there
 
 
 class Group(NamedTuple):
@@ -64,6 +68,27 @@ class TextTokens(NamedTuple):
 def counts_launches(device: torch.device) -> bool:
     """Whether a step's time on a device is rather that of its kernels' launches than of their arithmetic: a card's."""
     return device.type != "cpu"
+
+
+def most_sequences(length: int, heads: int, width: int, device: torch.device) -> Optional[int]:
+    """How many sequences one call of attention may have on a device; None for any number.
+
+    On a card its kernels put them on a direction of the grid, and flash's backward pass numbers the elements of
+    queries that are padded to 128 tokens, and to 32 numbers of each head, with 32 bits.
+
+    Args:
+        length: tokens of the longest, in any layer.
+        heads: of a layer.
+        width: D, of all heads.
+        device: where.
+    """
+    if not counts_launches(device):
+        return None
+    return min(GRID, NUMBERED // (heads * _up(length, 128) * _up(width // heads, 32)))
+
+
+def _up(number: int, whole: int) -> int:
+    return -(-number // whole) * whole
 
 
 def lay_out(ends: Sequence[int], shared: int, device: torch.device, of_images: bool = False) -> Layout:
@@ -118,21 +143,31 @@ def order_of(groups: List[Group]) -> Tensor:
     return order
 
 
-def split(suffixes: List[Suffix], most: int) -> List[List[Suffix]]:
-    """Chunks of suffixes with at most `most` tokens (of one image) each, but at least one class; order is kept."""
+def split(suffixes: List[Suffix], most: Optional[int], most_classes: Optional[int] = None) -> List[List[Suffix]]:
+    """Chunks of suffixes, of at most so many tokens (of one image) and classes, but at least one; order is kept.
+
+    Args:
+        suffixes: of all classes.
+        most: tokens of a chunk; None for any number.
+        most_classes: classes of a chunk; None for any number.
+    """
+    if most is None and most_classes is None:
+        return [suffixes]
+    whole = (sys.maxsize if most is None else most, sys.maxsize if most_classes is None else max(1, most_classes))
     chunks: List[List[Suffix]] = [[]]
-    room = most
+    room, places = whole
     for suffix in suffixes:
         length, done, total = suffix.tokens.shape[2], 0, suffix.tokens.shape[1]
         while done < total:
-            fits = max(room // length, 0 if chunks[-1] else 1)
+            fits = min(max(room // length, 0 if chunks[-1] else 1), places)
             if fits == 0:
                 chunks.append([])
-                room = most
+                room, places = whole
                 continue
             part = slice(done, done + fits)
             chunks[-1].append(Suffix(suffix.tokens[:, part], suffix.end[part], suffix.padded))
             taken = min(fits, total - done)
             done += taken
             room -= taken * length
+            places -= taken
     return chunks

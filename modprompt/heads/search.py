@@ -5,6 +5,7 @@ Shapes: B images, C classes, N cached images.
 
 from typing import List, NamedTuple
 
+import torch
 from torch import Tensor
 
 _LEAST = 0.1
@@ -68,7 +69,7 @@ def search(logits: Tensor, affinity: Tensor, values: Tensor, labels: Tensor, gri
     """
     best = Found(0.0, 0.0, -1, len(labels))
     for beta in grid.values_beta():
-        cache = (-(beta - beta * affinity)).exp() @ values
+        cache = torch.mul(affinity, beta).sub_(beta).exp_() @ values  # in one buffer: it is as large as the affinities
         for alpha in grid.values_alpha():
             correct = int(((logits + cache * alpha).argmax(1) == labels).sum())
             if correct > best.correct:

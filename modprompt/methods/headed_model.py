@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.engine import precision
+from modprompt.engine import precision, tf32
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.errors import UserError
@@ -72,10 +72,12 @@ class HeadedModel(PromptedModel):
         own = self.logit_scale.detach().exp().float()
         return torch.full_like(own, self.method.literal_scale) if self.method.literal_scale else own
 
+    @tf32.exactly
     def raw_text(self) -> Tensor:
         """Class features (C, T, D) of this moment, of all templates, as they come out of the text side; float32."""
         return self._current()[1]
 
+    @tf32.exactly
     def text_for(self, image: Tensor) -> Tensor:
         """As raw_text, or (B, C, 1, D) where each of these images, raw features (B, D), has its own."""
         if not self.prompt_learner.needs_image:
@@ -86,6 +88,7 @@ class HeadedModel(PromptedModel):
             each.append(self._run("text_encoder", prompts.text, prompts.text_additions)[:, :, None].float())
         return torch.cat(each)
 
+    @tf32.exactly
     @torch.no_grad()
     def plain_logits(self, image: Tensor) -> Tensor:
         """Logits (N, C) of raw image features (N, D) without the head: scaled cosines."""

@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, TypeVar, cast
 import torch
 from torch import nn
 
-from modprompt.clips.cast import cast_products, exact, exact_copy, note_rounding, rounded_to
+from modprompt.clips.cast import cast_products, exact, exact_copy, moved, note_rounding, rounded_to
 from modprompt.clips.facts import ClipFacts, called, facts_of
 from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
@@ -81,7 +81,7 @@ class OnSharedClip(PromptedCLIP):
 
     def exact_clip(self) -> CLIP:
         """The CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
-        return exact(self.clip_model) if self._exact is None else self._exact
+        return exact(self.clip_model) if self._exact is None else moved(self._exact, self.logit_scale.device)
 
     def cast(self, prec: str) -> None:
         """Compute as PREC has it: fp32, fp16, bf16 or amp, on the device where the model is. The CLIP is cast with it.
@@ -178,8 +178,6 @@ class OnSharedClip(PromptedCLIP):
             return self.to(found[0].device).type(found[0].dtype)
         super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]  # PyTorch's
         self.clip_model.token_embedding._apply(fn)  # the one part that is not run, but moves along
-        if self._exact is not None:
-            self._exact._apply(fn)  # type: ignore[no-untyped-call]  # PyTorch's
         return self
 
     def __getstate__(self) -> Dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What PyTorch says of too little memory, a card's or not, or of what cannot repeat its numbers, as one line."""
+"""What PyTorch says of too little memory, a card's or not, of too much at once, of no repeatable form, as one line."""
 
 import contextlib
 import functools
@@ -12,6 +12,7 @@ from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
 _FULL = re.compile(r"out of memory|can't allocate memory|not enough memory|could not create a primitive|_ALLOC_FAILED")
+_TOO_MANY = "invalid configuration argument"  # CUDA's, of more blocks in a direction than there can be
 _TRIED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 _NO_THREAD = "can't start new thread"  # Python's, for lack of memory or by a limit of processes
 _NO_FORM = re.compile(r"(\S+) does not have a deterministic implementation")
@@ -36,11 +37,20 @@ def _out_of_memory(trainer: Any, cfg: Any, batch: str, said: str) -> str:
     if not node:  # nothing is trained
         return f"out of memory{of}: give a smaller {batch} (now {_value(cfg, batch)})"
     precision = f"TRAINER.{node}.PREC"
-    chunk = _value(cfg, "MODEL.TEXT_CHUNK") or "0: as memory allowed"
     return (
-        f"out of memory{of}: give a smaller MODEL.TEXT_CHUNK (now {chunk}) or {batch} (now {_value(cfg, batch)}), "
-        f"or {precision} fp16 or amp (now {_value(cfg, precision)})"
+        f"out of memory{of}: give a smaller MODEL.TEXT_CHUNK (now {_chunk(cfg)}) or {batch} "
+        f"(now {_value(cfg, batch)}), or {precision} fp16 or amp (now {_value(cfg, precision)})"
     )
+
+
+def _too_many(trainer: Any, cfg: Any, batch: str) -> str:
+    chunk = f"MODEL.TEXT_CHUNK (now {_chunk(cfg)}) or " if getattr(trainer, "node_name", "") else ""
+    what = f"more is computed at once than the GPU can number ({_TOO_MANY})"
+    return f"{what}: give a smaller {chunk}{batch} (now {_value(cfg, batch)})"
+
+
+def _chunk(cfg: Any) -> Any:
+    return _value(cfg, "MODEL.TEXT_CHUNK") or "0: as memory allowed"
 
 
 def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
@@ -50,6 +60,8 @@ def _line(trainer: Any, cfg: Any, batch: str, error: RuntimeError) -> str:
         return _WITHOUT_THREADS
     if _FULL.search(said):
         return _out_of_memory(trainer, cfg, batch, said)
+    if _TOO_MANY in said:
+        return _too_many(trainer, cfg, batch)
     without = _NO_FORM.search(said)
     if without:
         return (

@@ -1,7 +1,7 @@
 """What a run asks of its device before anything is computed, and that a process gets back what it had.
 
-`set_up` and `without_tf32` are for the process: train.py and the launcher put `kept` around them. In a codebase that
-starts our trainer itself they stay, as its own choice of cuDNN's algorithms does.
+`set_up` is for the process: train.py and the launcher put `kept` around it. In a codebase that starts our trainer
+itself it stays, as its own choice of cuDNN's algorithms does.
 """
 
 import contextlib
@@ -60,52 +60,6 @@ def _fix_workspace() -> None:
     os.environ[WORKSPACE] = _FIXED[0]
 
 
-def without_tf32() -> None:
-    """Multiply and convolve in float32 as it is: PREC fp32 on a card."""
-    _set_tf32({"matmul": False, "cudnn": False}, {name: "ieee" for name in _parts()})
-
-
-_TF32: Dict[str, Any] = {"matmul": torch.backends.cuda.matmul, "cudnn": torch.backends.cudnn}
-
-
-def _parts() -> Dict[str, Any]:
-    """What has a float32 precision of its own, of PyTorch 2.9 and newer, under which `allow_tf32` is the older name."""
-    if not hasattr(torch.backends, "fp32_precision"):
-        return {}
-    convolutions = {name: getattr(torch.backends.cudnn, name) for name in ("conv", "rnn")}
-    return {"matmul": torch.backends.cuda.matmul, **convolutions}
-
-
-def _tf32() -> Dict[str, bool]:
-    """By the older name, as far as it can be asked: not where both names were used against each other."""
-    found = {}
-    for name, place in _TF32.items():
-        with contextlib.suppress(RuntimeError):
-            found[name] = place.allow_tf32
-    return found
-
-
-def _set_tf32(allowed: Mapping[str, bool], precision: Mapping[str, str], word: str = "") -> None:
-    """Under both names, the older first, which sets the newer too: PyTorch refuses to be asked where they differ."""
-    for name, on in allowed.items():
-        _TF32[name].allow_tf32 = on
-    if word == "medium":  # which allow_tf32 does not tell from "high"
-        torch.set_float32_matmul_precision(word)
-    parts = _parts()
-    for name, wanted in precision.items():
-        parts[name].fp32_precision = "none"  # as a wider setting has it
-        if parts[name].fp32_precision != wanted:
-            parts[name].fp32_precision = wanted
-
-
-def _word() -> str:
-    """What torch.get_float32_matmul_precision says; empty where it is not there or cannot tell."""
-    try:
-        return torch.get_float32_matmul_precision()
-    except (AttributeError, RuntimeError):
-        return ""
-
-
 def _attention() -> Dict[str, bool]:
     """Which kinds of attention PyTorch may take, of those that it lets one choose."""
     cuda = torch.backends.cuda
@@ -125,11 +79,10 @@ def _determinism() -> Tuple[bool, Dict[str, bool]]:
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Give back, however the block ends, what set_up and without_tf32 change."""
+    """Give back, however the block ends, what set_up changes."""
     global _fixed_here
     cudnn = torch.backends.cudnn
     attention, (on, how), cudnn_was = _attention(), _determinism(), (cudnn.benchmark, cudnn.deterministic)
-    allowed, precision, word = _tf32(), {name: one.fp32_precision for name, one in _parts().items()}, _word()
     workspace, had_started = os.environ.get(WORKSPACE), torch.cuda.is_initialized()
     try:
         yield
@@ -137,7 +90,6 @@ def kept() -> Iterator[None]:
         _set_attention(attention)
         torch.use_deterministic_algorithms(on, **how)
         cudnn.benchmark, cudnn.deterministic = cudnn_was
-        _set_tf32(allowed, precision, word)
         if torch.cuda.is_initialized() and not had_started:
             _fixed_here = os.environ.get(WORKSPACE) in _FIXED
         if workspace is None:

@@ -12,7 +12,7 @@ from modprompt.errors import SettingError
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.storage.text import sha256_of
-from modprompt.trainers import device, mistakes, text_chunk
+from modprompt.trainers import mistakes, text_chunk
 from modprompt.training.lr_schedule import build_lr_scheduler
 
 if TYPE_CHECKING:  # it stands in front of one
@@ -34,8 +34,6 @@ class OnCLIP(_Trainer):
         self.precision = precision.resolve(self.settings.PREC, self.device)
         if self.precision.note:
             print(self.precision.note)
-        if self.settings.PREC == "fp32" and self.device.type == "cuda":
-            device.without_tf32()
         self.clip_model = clip_model = self.load_clip()
         if self.precision.half_weights:
             cast_products(clip_model, torch.float16)  # of weights that were saved in float32

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from modprompt.clips.build import layers_of
 from modprompt.clips.structure import CLIP
+from modprompt.engine import tf32
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, template_texts
 from modprompt.engine.schedule import no_prompts
@@ -35,12 +36,14 @@ class FrozenCLIP(nn.Module):
         """Another type for the tokens between products; None for that of the weights."""
         self.image_encoder.stream = self.text_encoder.stream = stream
 
+    @tf32.exactly
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:
         """(B, E) of images (B, 3, H, W), not normalised."""
         features: Tensor = self.image_encoder(image, [None] * self.vision_layers)
         return features
 
+    @tf32.exactly
     @torch.no_grad()
     def class_features(self, classnames: Sequence[str], template: str) -> Tensor:
         """(C, E) of class names put into a template like "a photo of a {}.", not normalised.

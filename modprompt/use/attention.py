@@ -12,6 +12,7 @@ from torch import Tensor
 
 from modprompt.clips.design import Images
 from modprompt.clips.facts import MEAN, STD, called, facts_of
+from modprompt.engine import tf32
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder
 from modprompt.errors import UserError
@@ -52,7 +53,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     model.require_images(images)
     rows, columns = (side // step for side, step in zip(images.shape[-2:], encoder.visual.conv1.stride))
     seen: Dict[int, Tensor] = {}
-    with torch.no_grad():
+    with torch.no_grad(), tf32.off(model):
         encoder(images.to(model.logit_scale.device), model.vision_additions(), lambda *of: _watched(seen, *of))
     patches, behind = slice(1, 1 + rows * columns), 1 + rows * columns
     maps = [seen[layer][..., patches] for layer in sorted(seen)]  # (B, L, patches) of each layer

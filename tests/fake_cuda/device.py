@@ -56,6 +56,8 @@ class _Moves:
                 moved = fn(tensor.detach())  # a cast on the CPU leaves values
         if isinstance(tensor, FakeTensor) or not isinstance(moved, FakeTensor):
             tensor.data = moved
+            if isinstance(tensor, FakeTensor) and isinstance(moved, FakeTensor):
+                tensor.fake_device = moved.fake_device  # which data does not take along
             return tensor
         if isinstance(tensor, nn.Parameter):
             moved = nn.Parameter(moved, requires_grad=tensor.requires_grad)
@@ -95,10 +97,13 @@ def _copying(plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def fake_cuda() -> Iterator[FakeTensorMode]:
+def fake_cuda(capability: Tuple[int, int] = (8, 0)) -> Iterator[FakeTensorMode]:
     """Within it a card is there: `module.to("cuda")` gives fake tensors, and what is made of them is fake.
 
     Class names become tokens with values, and a method is put on a CLIP with values; all else has none.
+
+    Args:
+        capability: the card's; from (8, 0) on it multiplies bfloat16.
     """
     mode = _NoCard(allow_non_fake_inputs=True)
     moves = _Moves(mode)
@@ -124,7 +129,7 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
         patch(torch.accelerator, "is_available", lambda: False)
         patch(torch.cuda, "is_available", lambda: True)
         patch(torch.cuda, "device_count", lambda: 1)
-        patch(torch.cuda, "get_device_capability", lambda *_: (8, 0))  # one that multiplies bfloat16
+        patch(torch.cuda, "get_device_capability", lambda *_: tuple(capability))
         patch(torch.cuda, "mem_get_info", lambda *_: (FREE, FREE))
         patch(torch.cuda, "memory_reserved", lambda *_: 0)
         patch(torch.cuda, "memory_allocated", lambda *_: 0)

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from modprompt.errors import UserError
-from tests.fake_cuda import building, child, needed
+from tests.fake_cuda import building, child, choices, needed
 from tests.fake_cuda.needed import needs_fake_cuda
 
 
@@ -45,6 +45,28 @@ def test_attention_takes_the_kernel_of_a_card(tried):
         "half, causal, with more keys than queries": {efficient},
         "half, masked": {efficient, "full", "scalar_tensor", "where", "constant_pad_nd"},
         "float": {efficient},
+    }
+
+
+def test_kernels_are_asked_in_the_order_of_pytorch_and_of_the_card():
+    flash = ("flash", "mem_efficient", "math", "cudnn")
+    cudnn = ("cudnn", "flash", "mem_efficient", "math")
+    assert [choices.order(card, "2.13.0+cu130") for card in ((9, 0), (10, 0), (10, 3))] == [cudnn] * 3
+    assert [choices.order(card, "2.13.0+cu130") for card in ((8, 0), (8, 9), (12, 0))] == [flash] * 3
+    assert [choices.order((9, 0), version) for version in ("2.10.1", "2.11.0a0")] == [flash, cudnn]
+
+
+@pytest.mark.slow
+@needs_fake_cuda
+def test_on_a_card_that_prefers_it_cudnn_takes_what_it_can():
+    names = child.run("tests.fake_cuda.wrong:attention_on", [9, 0])
+    flash, efficient, cudnn = (f"_scaled_dot_product_{kind}_attention" for kind in ("flash", "efficient", "cudnn"))
+    assert {name: found for name, found in names.items() if found != [cudnn]} == {
+        "float": [efficient],
+        "half, of one key": [flash],
+        "half, of too many sequences": "RuntimeError",
+        "half, with a trained bias": [efficient],
+        "half, deterministic": [flash],
     }
 
 

@@ -4,7 +4,7 @@ A dispatched operation that is no view and makes no empty tensor counts as one l
 """
 
 from collections import Counter
-from typing import Any, Dict, Iterator, List, NamedTuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
 from typing import Counter as CounterOf
 
 import torch
@@ -21,6 +21,8 @@ ONE_TYPE = {
     "native_layer_norm": 4,
     "_scaled_dot_product_flash_attention": 3,
     "_scaled_dot_product_flash_attention_backward": 4,
+    "_scaled_dot_product_cudnn_attention": 4,
+    "_scaled_dot_product_cudnn_attention_backward": 4,
     "_scaled_dot_product_efficient_attention": 4,
     "_scaled_dot_product_efficient_attention_backward": 5,
 }
@@ -43,6 +45,11 @@ class Counted(NamedTuple):
     waits_by_name: Dict[str, int]
 
 
+def _formed(one: Any) -> Any:
+    """A tensor's form; anything else as it is."""
+    return (one.shape, one.stride(), one.dtype) if isinstance(one, Tensor) else one
+
+
 def _on_card(given: List[Tensor]) -> bool:
     return any(one.device.type == "cuda" for one in given)
 
@@ -52,15 +59,18 @@ class Watch(TorchDispatchMode):
 
     by_name: launches by the operation's name.
     waits: waits by what the host waits for.
+    plans: what cuDNN's attention would build a plan for, each once: its operation, tensors and other inputs.
     """
 
     by_name: CounterOf[str]
     waits: CounterOf[str]
+    plans: Set[Tuple[Any, ...]]
 
     def __init__(self) -> None:
         super().__init__()
         self.by_name = Counter()
         self.waits = Counter()
+        self.plans = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation, check it, and run it below."""
@@ -73,6 +83,8 @@ class Watch(TorchDispatchMode):
         _require_one_type(name, args)
         for wait in _waits(name, given, args, kwargs):
             self.waits[wait] += 1
+        if "cudnn_attention" in name:
+            self.plans.add((name, *(_formed(one) for one in args)))
         out = func(*args, **kwargs)
         made = tensors(out)
         if _on_card(given + made) and name not in READS and not func.is_view and not name.startswith(NO_KERNEL):
@@ -83,6 +95,7 @@ class Watch(TorchDispatchMode):
         """Count from nothing again."""
         self.by_name.clear()
         self.waits.clear()
+        self.plans.clear()
 
     def counted(self) -> Counted:
         """What was counted so far."""

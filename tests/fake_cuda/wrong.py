@@ -1,6 +1,6 @@
 """Calls that the checks must find or let pass, by name, for test_fake_cuda.py: made in a child."""
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -73,6 +73,45 @@ ATTENTION: Dict[str, Callable[[], Any]] = {
     "half, masked": lambda: _attention(HALF, masked=True)(),
     "float": lambda: _attention(FLOAT)(),
 }
+
+
+def _half(*shape: int) -> Callable[[], Tensor]:
+    def call() -> Tensor:
+        some = _made(*shape)
+        return F.scaled_dot_product_attention(some, some, some)
+
+    return call
+
+
+def _with_trained_bias() -> Tensor:
+    some, bias = _made(2, 4, 8, 64), _made(8, 8).requires_grad_()
+    return F.scaled_dot_product_attention(some, some, some, attn_mask=bias)
+
+
+def _deterministic() -> Tensor:
+    torch.use_deterministic_algorithms(True)
+    try:
+        return _half(2, 4, 8, 64)()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+MORE_ATTENTION: Dict[str, Callable[[], Any]] = {
+    "half, of one key": _half(2, 4, 1, 64),
+    "half, of as many sequences as there may be": _half(65535, 1, 2, 8),
+    "half, of too many sequences": _half(65536, 1, 2, 8),
+    "half, with a trained bias": _with_trained_bias,
+    "half, deterministic": _deterministic,
+}
+
+
+def attention_on(capability: Sequence[int]) -> Dict[str, Any]:
+    """The kernel of each call of attention on a card, or the name of its error."""
+    with fake_cuda((capability[0], capability[1])):
+        found = {name: _try(call) for name, call in {**ATTENTION, **MORE_ATTENTION}.items()}
+    kernels = {name: one for name, one in found.items() if isinstance(one, str)}
+    counts = {name: sorted(one["by_name"]) for name, one in found.items() if name not in kernels}
+    return {**kernels, **{name: [one for one in names if "attention" in one] for name, names in counts.items()}}
 
 
 def tried() -> Dict[str, Dict[str, Any]]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from modprompt.active import badge as module
+from modprompt.active import blocks
 from modprompt.active.acquisition import find
 from modprompt.active.badge import badge, badge_of_reference, gradients, misplaced
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of, unit
@@ -59,12 +60,26 @@ def test_picks_and_draws_are_those_of_whole_embeddings(many, batch, choose, as_r
     assert (choose(seen, 15).positions, np.random.random_sample()) == (wanted, after)
 
 
+@pytest.mark.parametrize("choose", [badge, badge_of_reference])
+def test_a_large_pool_is_looked_at_in_blocks(choose, monkeypatch):
+    seen = random_seen(3, images=200, batch_size=7)
+    before = [one.clone() for one in seen[:2]]
+    np.random.seed(2)
+    whole = choose(seen, 30)
+    monkeypatch.setattr(blocks, "NUMBERS", 40)
+    np.random.seed(2)
+    cut = choose(seen, 30)
+    assert cut.positions == whole.positions
+    assert cut.scores == pytest.approx(whole.scores, abs=1e-12)
+    assert all(torch.equal(one, two) for one, two in zip(before, seen))
+
+
 @pytest.mark.parametrize("sharper", [0.01, 1, 5, 50])
 def test_what_is_left_out_is_never_nearer(sharper):
     seen = random_seen(1, images=50)
     points = gradients(seen._replace(probabilities=(seen.probabilities.log() * sharper).softmax(dim=1)))
     for position in range(50):
-        exact = points._squared(slice(None), position)
+        exact = points._squared(torch.arange(50), position)
         least = points._least(position)
         assert torch.all(least <= exact)
         nearest = torch.full_like(exact, 0.5)

@@ -2,10 +2,13 @@ import pytest
 import torch
 
 import modprompt.engine.blocks as blocks
+from modprompt.engine import packing, relaxed
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config
-from tests.conftest import RESNET_HEADS, random_clip
+from tests.conftest import RESNET_HEADS, lay_out_for, random_clip
+from tests.fake_cuda import child
+from tests.fake_cuda.needed import needs_fake_cuda
 
 NAMES = ["cat", "a very long name of a thing", "x_y", "dog"]
 
@@ -42,6 +45,41 @@ def test_text_encoder_without_prompts_is_clips_own(layers, most_tokens):
         (alone,) = encoder(tokens, [None] * layers)
     torch.testing.assert_close(alone, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(encoder(tokens, [None] * layers)[0], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shared", ["shared", "whole"])
+def test_no_call_of_attention_has_more_sequences_than_a_card_takes(monkeypatch, shared):
+    lay_out_for(monkeypatch, shared)
+    clip_model, seen, plain = random_clip(text_layers=2), [], blocks.attention
+    text, tokens = fixed(clip_model)
+    encoder = TextEncoder(clip_model, Schedule([(0, 0), (0, 1)], "text"))
+    additions = [None, torch.randn(1, 64, requires_grad=True)]
+
+    def attend(query, *inputs, **named):
+        seen.append(len(query))
+        return plain(query, *inputs, **named)
+
+    monkeypatch.setattr(relaxed, "attention", attend)
+    whole = encoder(tokens, additions)
+    assert max(seen) > 2
+    monkeypatch.setattr(packing, "GRID", 2)
+    seen.clear()
+    cut = encoder(tokens, additions)
+    assert max(seen) == 2
+    torch.testing.assert_close(cut, whole)
+    (one,) = torch.autograd.grad(cut.square().sum(), additions[1])
+    assert max(seen) == 2  # what is computed again, too
+    (two,) = torch.autograd.grad(whole.square().sum(), additions[1])
+    torch.testing.assert_close(one, two)
+
+
+@pytest.mark.slow
+@needs_fake_cuda
+@pytest.mark.parametrize(("trains", "layers"), [(True, 12), (False, 12)])
+def test_cocoop_on_1000_classes_fits_attention_on_a_large_card(trains, layers):
+    found = child.run("tests.fake_cuda.plans:sequences", "CoCoOp", 1000, 100, trains)
+    assert found["most"] == 32700  # else 66,500 and more, which the card refuses
+    assert found["chunks"] == 3 * layers * (1 + 2 * trains)  # 981 classes in three, again in the backward pass
 
 
 def test_attention_without_the_fused_kernel_is_the_same(monkeypatch):

@@ -3,7 +3,16 @@ import random
 import pytest
 import torch
 
-from modprompt.engine.packing import FEW_TOKENS, Suffix, count_shared, group_by_length, lay_out, order_of, split
+from modprompt.engine.packing import (
+    FEW_TOKENS,
+    Suffix,
+    count_shared,
+    group_by_length,
+    lay_out,
+    most_sequences,
+    order_of,
+    split,
+)
 
 CPU, CARD = torch.device("cpu"), torch.device("cuda")
 
@@ -61,16 +70,35 @@ def test_shared_columns_end_before_the_first_end():
     assert count_shared(symbols, torch.tensor([1, 3])) == 1
 
 
-@pytest.mark.parametrize("most", [1, 5, 7, 12, 100])
-def test_chunks_keep_order_and_size(most):
+@pytest.mark.parametrize(
+    ("length", "heads", "width", "most"),
+    [
+        (20, 8, 512, 32767),  # ViT-B: 2^31 elements of 128 tokens, less one
+        (128, 12, 768, 21845),
+        (129, 8, 512, 16383),
+        (20, 16, 1280, 10922),  # heads of 80 count as 96
+        (20, 1, 64, 65535),  # the grid
+    ],
+)
+def test_sequences_of_a_call_of_attention_are_bounded_on_a_card(length, heads, width, most):
+    assert most_sequences(length, heads, width, CARD) == most
+    assert most_sequences(length, heads, width, CPU) is None
+
+
+@pytest.mark.parametrize("classes", [None, 0, 1, 3, 100])
+@pytest.mark.parametrize("most", [None, 1, 5, 7, 12, 100])
+def test_chunks_keep_order_and_size(most, classes):
     suffixes = [
         Suffix(torch.arange(12.0).reshape(1, 4, 3, 1), torch.tensor([2, 1, 2, 2]), True),
         Suffix(torch.arange(10.0).reshape(1, 2, 5, 1) + 100, torch.tensor([4, 4]), False),
     ]
-    chunks = split(suffixes, most)
+    chunks = split(suffixes, most, classes)
     for chunk in chunks:
         tokens = sum(suffix.tokens.shape[1] * suffix.tokens.shape[2] for suffix in chunk)
-        assert tokens <= most or sum(len(suffix.end) for suffix in chunk) == 1
+        count = sum(len(suffix.end) for suffix in chunk)
+        assert most is None or tokens <= most or count == 1
+        assert classes is None or 1 <= count <= max(1, classes)
+    assert len(chunks) == 1 or (most, classes) != (None, None)
     ends = torch.cat([suffix.end for chunk in chunks for suffix in chunk])
     values = torch.cat([suffix.tokens.flatten() for chunk in chunks for suffix in chunk])
     assert ends.tolist() == [2, 1, 2, 2, 4, 4]

@@ -72,6 +72,20 @@ def test_out_of_memory_in_a_test_names_its_batch(command, raising, capsys, tmp_p
     assert last_line(capsys) == TEST.replace(" (for 20.00 MiB)", "")
 
 
+@pytest.mark.parametrize(
+    ("method", "smaller"),
+    [
+        (METHODS["coop_end"], "MODEL.TEXT_CHUNK (now 3) or DATALOADER.TRAIN_X.BATCH_SIZE (now 4)"),
+        ("ZeroshotCLIP", "DATALOADER.TEST.BATCH_SIZE (now 10)"),
+    ],
+)
+def test_more_at_once_than_a_kernel_numbers_names_what_to_set(method, smaller, command, raising, capsys):
+    raising(VisionEncoder, RuntimeError("CUDA error: invalid configuration argument\nCUDA kernel errors might be"))
+    assert train.main(command(method, "MODEL.TEXT_CHUNK", 3, *BATCHES)) == 2
+    line = f"error: more is computed at once than the GPU can number (invalid configuration argument): give a smaller {smaller}"
+    assert last_line(capsys) == line
+
+
 def test_of_what_trains_nothing_the_batch_alone_is_named(command, raising, capsys):
     raising(VisionEncoder, out_of_memory())
     assert train.main(command("ZeroshotCLIP", *BATCHES)) == OutOfMemory.exit_code

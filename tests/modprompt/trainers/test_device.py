@@ -1,8 +1,6 @@
 import contextlib
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,7 +11,6 @@ from modprompt.errors import UserError
 from modprompt.trainers import device
 from modprompt.trainers.device import WORKSPACE
 from tests import process_state
-from tests.conftest import ROOT
 from tests.methods import METHODS, SEARCHES, some_slow
 
 
@@ -126,88 +123,8 @@ def test_a_run_that_failed_before_cuda_started_does_not_stand_for_the_one_that_s
         device.set_up(cfg)
 
 
-# ------------------------------------------------------------------ TF32
-
-TF32 = """
-import os, torch, traceback, warnings
-from modprompt.compat import find
-find.add_to_path()
-from modprompt.trainers import device
-
-backends = torch.backends
-NEWER = hasattr(backends, "fp32_precision")
-NAMES = ["backends.cuda.matmul.allow_tf32", "backends.cudnn.allow_tf32", "torch.get_float32_matmul_precision()"]
-STARTS = ["pass", f"{NAMES[0]} = True", f"{NAMES[1]} = False"]
-STARTS += [f"torch.set_float32_matmul_precision({word!r})" for word in ("high", "medium")]
-if NEWER:
-    NAMES += [f"backends.{part}.fp32_precision" for part in ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul")]
-    STARTS += [f"backends.fp32_precision = {word!r}" for word in ("ieee", "tf32")]
-    STARTS += [f"backends.{part}.fp32_precision = 'ieee'" for part in ("cudnn", "cudnn.conv")]
-    STARTS += ["backends.cuda.matmul.fp32_precision = 'tf32'"]
-
-def read(what):
-    try:
-        return eval(what)
-    except RuntimeError:  # both names were used against each other
-        return "cannot be asked"
-
-def there_and_back(start):
-    warnings.simplefilter("error")
-    exec(start)
-    before = {name: read(name) for name in NAMES}
-    with device.kept():
-        device.without_tf32()
-        assert [read(name) for name in NAMES[:2]] == [False, False]
-        assert all(read(name) == "ieee" for name in NAMES[3:6])
-    after = {name: read(name) for name in NAMES}
-    assert all(after[name] == value for name, value in before.items() if value != "cannot be asked"), (before, after)
-
-for start in STARTS:
-    child = os.fork()
-    if not child:
-        try:
-            there_and_back(start)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    print("failed" if os.waitpid(child, 0)[1] else "passed", start)
-"""
-
-
-@pytest.mark.slow
-def test_tf32_is_off_and_then_as_it_was_by_both_of_its_names():
-    # in processes of their own: where both names were used against each other nothing brings one back
-    done = subprocess.run([sys.executable, "-c", TF32], capture_output=True, text=True, cwd=ROOT, check=False)
-    lines = done.stdout.splitlines()
-    assert len(lines) == (10 if hasattr(torch.backends, "fp32_precision") else 5), done.stderr
-    assert [line for line in lines if not line.startswith("passed")] == [], done.stderr
-
-
 class FoundTheFlags(Exception):
     pass
-
-
-@pytest.mark.parametrize(("prec", "off"), [("fp32", True), ("amp", False), ("fp16", False)])
-def test_fp32_on_a_card_multiplies_without_tf32(command, monkeypatch, prec, off):
-    """The trainer is built as on a card up to where CLIP is loaded."""
-    from modprompt.trainers.prompt_trainer import PromptTrainer
-
-    def build(self):
-        self.device = torch.device("cuda")
-        plain(self)
-
-    def load(self):
-        raise FoundTheFlags(torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
-
-    plain = PromptTrainer.build_model
-    monkeypatch.setattr(PromptTrainer, "build_model", build)
-    monkeypatch.setattr(PromptTrainer, "load_clip", load)
-    with device.kept():
-        torch.backends.cuda.matmul.allow_tf32 = True
-        with pytest.raises(FoundTheFlags) as found:
-            train.main(command(METHODS["mpl"], "TRAINER.MPL.PREC", prec))
-    assert found.value.args == ((False, False) if off else (True, True))
 
 
 # ------------------------------------------------------------------ whole runs on a CPU

@@ -1,0 +1,46 @@
+"""How many bytes the tensors that are made within a block hold at most at a time, by device."""
+
+import weakref
+from collections import Counter
+from typing import Any, List
+from typing import Counter as CounterOf
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def _tensors(made: Any) -> List[Tensor]:
+    if isinstance(made, Tensor):
+        return [made]
+    return [one for part in made for one in _tensors(part)] if isinstance(made, (tuple, list)) else []
+
+
+class Held(TorchDispatchMode):
+    """Counts the memory of tensors from when they are made until the last that shares it is gone.
+
+    peak: bytes, by device, of tensors that operations have made while it was on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak: CounterOf[str] = Counter()
+        self._now: CounterOf[str] = Counter()
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and count what it has made."""
+        given = {id(one.untyped_storage()) for one in _tensors(args)}
+        out = func(*args, **(kwargs or {}))
+        for tensor in _tensors(out):
+            storage = tensor.untyped_storage()
+            if id(storage) not in given and storage not in self._seen:
+                self._add(storage, tensor.device.type)
+        return out
+
+    def _add(self, storage: Any, device: str) -> None:
+        size = storage.nbytes()
+        self._seen.add(storage)
+        self._now[device] += size
+        self.peak[device] = max(self.peak[device], self._now[device])
+        weakref.finalize(storage, self._now.subtract, {device: size})

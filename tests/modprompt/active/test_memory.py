@@ -1,0 +1,87 @@
+"""What scoring and choosing from a pool hold at most, counted on small pools: so many bytes an image, and the rest."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from modprompt.active import badge, blocks, choosing, coreset, uncertainty
+from modprompt.active.scoring import Scorer
+from modprompt.active.selection import select
+from modprompt.engine.model import Output
+from modprompt.runs.rounds import Active
+from modprompt.trainers.feature_cache import FeatureBatches
+from tests.fake_cuda import child
+from tests.fake_cuda.needed import needs_fake_cuda
+from tests.held import Held
+
+CLASSES, WIDTH, BATCH = 1000, 512, 100  # of ImageNet and ViT-B
+IMAGENET, GIB = 1_281_167, 2**30
+USED = (badge.badge, coreset.coreset, uncertainty)  # they enter themselves
+BLOCK = 2**17  # numbers of a block here
+
+
+class Model:
+    """Gives 1000 classes random logits."""
+
+    def set_mode(self, mode):
+        pass
+
+    def unchanging(self):
+        return torch.no_grad()
+
+    def of_features(self, features):
+        logits = features.repeat(1, 2)[:, :CLASSES]
+        return Output(logits, F.normalize(features, dim=-1), torch.ones(CLASSES, WIDTH))
+
+
+def chosen(method, images, **more):
+    """A round's choice; bytes of the CPU that it held, with the features that are kept."""
+    torch.manual_seed(0)
+    features, labels = torch.randn(images, WIDTH), torch.zeros(images, dtype=torch.int64)
+    scorer = Scorer([None] * images)
+    scorer._kept = FeatureBatches(features, labels, SimpleNamespace(batch_size=BATCH))
+    trainer = SimpleNamespace(
+        model=Model(), prompts_images=False, device=torch.device("cpu"), set_model_mode=lambda mode: None
+    )
+    labelled = {place: place % CLASSES for place in range(3, images, 50)}
+    free = [place for place in range(images) if place not in labelled]
+    with Held() as held:
+        seen = choosing.seen_of(scorer.scored(trainer), free, labelled, 4)
+        counts = [0] * CLASSES
+        select(seen, Active(rounds=1, method=method, **more), 3, images, counts, [str(n) for n in range(CLASSES)])
+    return held.peak["cpu"] + features.nbytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("entropy", {}),
+        ("margin", {}),
+        ("least_confidence", {}),
+        ("coreset", {}),
+        ("badge", {}),
+        ("badge", {"badge_rows": "reference"}),
+        ("entropy", {"pcb": True, "gamma": 0.1}),
+    ],
+)
+def test_imagenets_pool_takes_less_than_16_gib(method, more, monkeypatch):
+    monkeypatch.setattr(blocks, "NUMBERS", BLOCK)
+    monkeypatch.setattr(coreset, "BLOCK", BLOCK)
+    np.random.seed(0)
+    one, two = (chosen(method, images, **more) for images in (2000, 4000))
+    an_image = (two - one) / 2000
+    rest = (one - 2000 * an_image) * 2**25 / BLOCK  # at the size that blocks have
+    assert an_image >= 4 * (CLASSES + 2 * WIDTH), "what is scored was not counted"
+    assert an_image * IMAGENET + max(0, rest) < 16 * GIB, (an_image, rest)
+
+
+@pytest.mark.slow
+@needs_fake_cuda
+def test_on_a_gpu_a_pool_takes_what_a_batch_does():
+    one, two = (child.run("tests.fake_cuda.pools:scored", images) for images in (40, 400))
+    assert one["devices"] == ["cpu"] * 3
+    assert two["peak"] == one["peak"] > 0
