@@ -46,10 +46,8 @@ class Record(NamedTuple):
     def content(self) -> Dict[str, Any]:
         """What its file holds."""
         found = self.found and {"rows": [list(row) for row in self.found.rows], "numbers": self.found.numbers}
-        content: Dict[str, Any] = nameless(
-            {**self._asdict(), "task": self.task._asdict(), "found": found},
-        )
-        return content
+        content: Dict[str, Any] = nameless({**self._asdict(), "found": found})
+        return {**content, "task": self.task._asdict(), "facts": dict(self.facts)}  # which are compared
 
 
 class Records:
@@ -61,7 +59,7 @@ class Records:
     """
 
     def __init__(self, folder: Path, facts: Mapping[str, str]):
-        self.folder, self.facts = folder, dict(facts)
+        self.folder, self.facts = folder, nameless(facts)
 
     def path(self, task: Task, suffix: str = ".json") -> Path:
         """The file of a case."""

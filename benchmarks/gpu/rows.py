@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import List, NamedTuple, Sequence
 
 HELD, NOT_HELD, TOLD, NOT_RUN = "held", "NOT held", "told", "not run"
+NO_SLOWER = 0.97  # of a ratio of times: a step that arithmetic bounds is as fast either way, and times scatter
 
 
 class Row(NamedTuple):

@@ -101,10 +101,10 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
         output = model.output(images)
         return output, model.objective.loss(output, images, labels)
 
-    step, test = Step(loss_of, optimiser, scaler), _tested(model, model)
+    step, test = Step(loss_of, optimiser, scaler), _tested(model.set_mode, model)
     if how != "graph":
         return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser, test)
-    graph = GraphStep(step, lambda why: None)
+    graph = GraphStep(step, lambda why: None, model=model)
 
     def note() -> str:
         return "" if graph.recorded else f"not recorded: {graph.why}"
@@ -125,14 +125,14 @@ def _of_head(model: HeadedModel, place: Place) -> torch.optim.Optimizer:
     return rates.optimiser
 
 
-def _tested(model: nn.Module, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A call as in a test: without gradients, the model in eval mode; behind it it trains on."""
+def _tested(set_mode: Callable[[bool], object], logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A call as in a test: without gradients, the model not in its mode for training; behind it it trains on."""
 
     @torch.no_grad()
     def test(images: Tensor) -> Tensor:
-        model.eval()
+        set_mode(False)
         found = logits(images)
-        model.train()
+        set_mode(True)
         return found
 
     return test

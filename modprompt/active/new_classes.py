@@ -39,7 +39,9 @@ class NewClasses:
             self._told = True
             return None
         with generators.kept():
-            model = trainer.model.with_classes(self.names, self.dataset_name, listed=True, which=self.dataset.which)
+            model = trainer.model.with_classes(
+                self.names, self.dataset_name, listed=True, which=getattr(self.dataset, "which", ())
+            )
             self.class_bound = bool(getattr(model, "class_bound", False))
             accuracy = self._scorer.accuracy_pct(trainer, model)
         print(f"* accuracy on {len(self.names)} new classes: {accuracy:.1f}%")

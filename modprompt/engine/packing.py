@@ -73,8 +73,8 @@ def counts_launches(device: torch.device) -> bool:
 def most_sequences(length: int, heads: int, width: int, device: torch.device) -> Optional[int]:
     """How many sequences one call of attention may have on a device; None for any number.
 
-    On a card its kernels put them on a direction of the grid, and flash's backward pass numbers the elements of
-    queries that are padded to 128 tokens, and to 32 numbers of each head, with 32 bits.
+    On a card its kernels put them on a direction of the grid. Where gradients are computed, flash's backward pass
+    numbers the elements of queries that are padded to 128 tokens, and to 32 numbers of each head, with 32 bits.
 
     Args:
         length: tokens of the longest, in any layer.
@@ -84,6 +84,8 @@ def most_sequences(length: int, heads: int, width: int, device: torch.device) ->
     """
     if not counts_launches(device):
         return None
+    if not torch.is_grad_enabled():
+        return GRID
     return min(GRID, NUMBERED // (heads * _up(length, 128) * _up(width // heads, 32)))
 
 

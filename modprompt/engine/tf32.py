@@ -9,7 +9,8 @@ so that both are always set to the same.
 
 import contextlib
 import functools
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, TypeVar, cast
+import threading
+from typing import Any, Callable, ClassVar, Dict, Iterator, NamedTuple, Optional, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -60,33 +61,48 @@ def _matters(model: Any) -> bool:
 @contextlib.contextmanager
 def off(model: Any) -> Iterator[None]:
     """Within it TF32 is off, if a model has float32 weights on a GPU."""
-    was = without_tf32() if _matters(model) else None
+    if not _matters(model):
+        yield
+        return
+    needed = _Needed()
     try:
         yield
     finally:
-        if was is not None:
-            give_back(was)
+        needed.no_more()
 
 
 def _off_until_the_end(gradient: Tensor) -> None:
-    was = without_tf32()
-    if was is not None:
-        Variable._execution_engine.queue_callback(_GivesBack(was))
+    Variable._execution_engine.queue_callback(_Needed().no_more)
 
 
-class _GivesBack:
-    """Called when a backward pass has ended; one that has failed drops it."""
+class _Needed:
+    """That somebody computes without TF32: the first, of all threads, turns it off, and the last gives it back.
 
-    def __init__(self, was: Allowed) -> None:
-        self._was: Optional[Allowed] = was
+    A backward pass that fails drops it, and never says that it needs no more.
+    """
 
-    def __call__(self) -> None:
-        was, self._was = self._was, None
-        if was is not None:
-            give_back(was)
+    _lock = threading.RLock()  # one that is dropped may come while another holds it
+    _count = 0
+    _was: ClassVar[Optional[Allowed]] = None
+
+    def __init__(self) -> None:
+        self._counts = True
+        with _Needed._lock:
+            if not _Needed._count:
+                _Needed._was = without_tf32()
+            _Needed._count += 1
+
+    def no_more(self) -> None:
+        with _Needed._lock:
+            if not self._counts:
+                return
+            self._counts = False
+            _Needed._count -= 1
+            if not _Needed._count and _Needed._was is not None:
+                give_back(_Needed._was)
 
     def __del__(self) -> None:
-        self()
+        self.no_more()
 
 
 # ---------------------------------------------------------------- the switch itself

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import warnings
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, ContextManager, Iterator, Optional, Tuple
 
 import torch
 from dassl.engine import TrainerX
@@ -18,8 +18,9 @@ from modprompt.clips.facts import facts_of
 from modprompt.clips.known import EMBEDDED
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
+from modprompt.engine import tf32
 from modprompt.engine.memory import keep_freed_memory, take_share
-from modprompt.engine.model import Output
+from modprompt.engine.model import Output, PromptedCLIP
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
@@ -69,12 +70,17 @@ class CLIPTrainer(TrainerX):
 
     def train(self) -> None:
         """Train, resuming if there is something to resume, then test."""
-        with card_errors.told(self, self.cfg):
+        with card_errors.told(self, self.cfg), self._exactly():
             try:
                 super().train()
             finally:
                 if hasattr(self, "close_writer"):  # not every Dassl has TensorBoard
                     self.close_writer()
+
+    def _exactly(self) -> ContextManager[None]:
+        """Without TF32, with float32 weights: losses and heads have products beside the model's own."""
+        model: Any = self.model
+        return tf32.off(model) if isinstance(model, PromptedCLIP) else contextlib.nullcontext()
 
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
@@ -146,7 +152,7 @@ class CLIPTrainer(TrainerX):
         split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None else "test"
         print(f"Evaluate on the *{split}* set")
         predictions, batches = Predictions(self.evaluator), self._test_batches(split)
-        with self.model.unchanging(), self._looked_at_later():
+        with self._exactly(), self.model.unchanging(), self._looked_at_later():
             for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
                 images, labels = self.parse_batch_test(batch)
                 predictions.add(self.model_inference(images), labels)

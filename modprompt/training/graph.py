@@ -65,6 +65,9 @@ class GraphStep:
         self._facts: Dict[str, Any] = {}
         self._held: List[Any] = []  # what a replay reads, whoever else lets go of it
         of_optimiser = "" if kind is SGD else f"of optimisers SGD alone is recorded, not {kind.__name__}"
+        if step.scaler is not None and any(group.get("dampening") for group in step.optimiser.param_groups):
+            # a first step that overflows would leave momentum that nobody has written
+            of_optimiser = of_optimiser or "OPTIM.SGD_DAMPNING with a loss scaler is not recorded"
         self._end_if(obstacle or self._recorder.obstacle(learned.device) or of_optimiser)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Done:

@@ -60,13 +60,21 @@ class Recorder:
             return
         self._graph.reset()
         self._graph, device = None, torch.cuda.current_device()
-        with contextlib.suppress(RuntimeError, AttributeError):
+        with contextlib.suppress(RuntimeError):
             # up to 2.11 one that failed is under way for good (pytorch#180395); where it is not, this raises
-            torch._C._cuda_endAllocateToPool(device, self._pool)
-        torch.cuda.empty_cache()
+            _end_of_allocating()(device, self._pool)
+        with contextlib.suppress(RuntimeError):  # of one that is under way all the same
+            torch.cuda.empty_cache()
         with contextlib.suppress(RuntimeError):  # not every allocator tells what it has
             segments = [one for one in torch.cuda.memory_snapshot() if one.get("segment_pool_id") == self._pool]
             if not all(one["active_size"] for one in segments):
                 # idle and still there: up to 2.13 nobody has let go of the pool (pytorch#190348)
                 torch._C._cuda_releasePool(device, self._pool)
                 torch.cuda.empty_cache()
+
+
+def _end_of_allocating() -> Callable[[int, Any], None]:
+    """What ends allocating from a pool: (device, pool); it has had another name up to PyTorch 2.7."""
+    names = ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool")
+    found = [getattr(torch._C, name) for name in names if hasattr(torch._C, name)]
+    return found[0] if found else lambda device, pool: None

@@ -6,7 +6,7 @@ from typing import Callable, Dict
 
 from benchmarks.gpu.clock import in_turn, medians
 from benchmarks.gpu.ready import ready
-from benchmarks.gpu.rows import at_least
+from benchmarks.gpu.rows import NO_SLOWER, at_least
 from benchmarks.gpu.sides import OURS, batch, others
 from benchmarks.gpu.task import Found, Place, Task
 
@@ -24,6 +24,6 @@ def measure(task: Task, place: Place) -> Found:
     rate, rows = {name: 1000 * count / taken for name, taken in ms.items()}, []
     for name in [name for name in rate if name != OURS]:
         figure, detail = f"test, {task.what}: ours / {name}", f"{rate[OURS]:.0f} / {rate[name]:.0f} images/s"
-        rows.append(at_least(figure, rate[OURS] / rate[name], 1, detail, judged=not place.dry_run))
+        rows.append(at_least(figure, rate[OURS] / rate[name], NO_SLOWER, detail, judged=not place.dry_run))
     rows += made.not_run(f"test, {task.what}: ours / {{}}")
     return Found(rows, {"images_per_s": rate, "lost": made.lost, "attention": made.attention})

@@ -7,7 +7,7 @@ from typing import Callable, Dict
 
 from benchmarks.gpu.clock import in_turn, medians
 from benchmarks.gpu.ready import ready
-from benchmarks.gpu.rows import at_least
+from benchmarks.gpu.rows import NO_SLOWER, at_least
 from benchmarks.gpu.sides import OURS, Side, batch, others
 from benchmarks.gpu.task import Found, Place, Task
 
@@ -40,7 +40,7 @@ def measure(task: Task, place: Place) -> Found:
     for name in [name for name in ms if name != own]:
         detail = f"{ms[name]:.2f} / {ms[own]:.2f} ms" + (f"; {note}" if note else "")
         figure = f"step, {task.what}: {_eager(name)} / {_eager(own)}"
-        rows.append(at_least(figure, ms[name] / ms[own], 1, detail, judged=not place.dry_run))
+        rows.append(at_least(figure, ms[name] / ms[own], NO_SLOWER, detail, judged=not place.dry_run))
     rows += made.not_run(f"step, {task.what}: {{}} / {_eager(own)}")
     numbers = {"rounds_ms": found, "ms": ms, "note": note, "lost": made.lost, "attention": made.attention}
     return Found(rows, numbers)

@@ -265,6 +265,16 @@ def test_record_comes_back_as_it_was(tmp_path):
     assert Records(tmp_path, {"GPU": "other"}).read(task) is None
 
 
+def test_a_user_may_be_called_as_a_kind_of_case_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/losses")
+    task = Task("losses", "CoOp", 50, "fp32")
+    records = Records(tmp_path, {"GPU": "one of losses"})
+    records.write(Record(task, records.facts, Found([told("a", "/home/losses/b c")], {}), "", 2.0))
+    found = records.read(task)
+    assert found.task == task
+    assert "losses" not in str(found.found.rows)
+
+
 # ---------------------------------------------------------------- processes
 
 

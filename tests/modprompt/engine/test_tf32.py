@@ -5,6 +5,7 @@ The flags are a CPU's, too; models stand on one, as if on a GPU.
 
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -252,3 +253,23 @@ def test_tf32_is_off_and_then_as_it_was_by_both_of_its_names():
     lines = done.stdout.splitlines()
     assert len(lines) == (10 if hasattr(torch.backends, "fp32_precision") else 5), done.stderr
     assert [line for line in lines if not line.startswith("passed")] == [], done.stderr
+
+
+def test_one_thread_does_not_give_back_what_another_needs(seen):
+    model, begun, done, inside = made(), threading.Event(), threading.Event(), []
+
+    def other():
+        with tf32.off(model):
+            begun.set()
+            assert done.wait(60)
+            inside.append(flags())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert begun.wait(60)
+    model(IMAGES)  # which is over before the other's
+    assert flags() == OFF
+    done.set()
+    thread.join()
+    assert inside == [OFF]
+    assert flags() == ON

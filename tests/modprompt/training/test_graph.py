@@ -363,6 +363,14 @@ def test_other_optimisers_are_not_recorded():
     assert tape.recorded == 0
 
 
+def test_dampening_with_a_loss_scaler_is_not_recorded():
+    told, step = [], step_of(linear())
+    step.optimiser.param_groups[0]["dampening"] = 0.5
+    step.scaler = object()
+    GraphStep(step, told.append, Tape())
+    assert told == ["OPTIM.SGD_DAMPNING with a loss scaler is not recorded"]
+
+
 def test_on_a_cpu_the_step_is_run_as_it_is():
     told = []
     step, plain = step_of(linear()), step_of(linear())

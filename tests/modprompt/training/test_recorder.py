@@ -45,7 +45,8 @@ class Card:
 
 @pytest.fixture
 def card(monkeypatch, request):
-    made = Card(*request.param)
+    *kind, ends = request.param
+    made = Card(*kind)
 
     class Graph:
         def reset(self):
@@ -80,13 +81,18 @@ def card(monkeypatch, request):
         "memory_snapshot": made.snapshot,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", made.end, raising=False)
+    monkeypatch.delattr(torch._C, "_cuda_endAllocateToPool", raising=False)
+    monkeypatch.setattr(torch._C, ends, made.end, raising=False)
     monkeypatch.setattr(torch._C, "_cuda_releasePool", made.let_go, raising=False)
     return made
 
 
+NOW, UP_TO_2_7 = "_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool"
 VERSIONS = pytest.mark.parametrize(
-    "card", [(False, False), (True, False), (True, True)], ids=["2.11", "2.13", "newer"], indirect=True
+    "card",
+    [(False, False, UP_TO_2_7), (False, False, NOW), (True, False, NOW), (True, True, NOW)],
+    ids=["2.7", "2.11", "2.13", "newer"],
+    indirect=True,
 )
 
 
@@ -119,7 +125,7 @@ def test_release_before_anything_is_recorded_asks_nothing():
     Recorder().release()
 
 
-@pytest.mark.parametrize("card", [(True, True)], indirect=True)
+@pytest.mark.parametrize("card", [(True, True, NOW)], indirect=True)
 def test_allocator_that_tells_nothing_does_not_end_the_run(card, monkeypatch):
     def refusing():
         raise RuntimeError("not meaningful with this backend")
