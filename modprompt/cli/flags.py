@@ -86,7 +86,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--import", dest="imports", action="append", default=[], metavar="MODULE",
         help="import this module first: a trainer or reader of yours that registers itself, in the current folder "
         "or installed; may be given more than once")  # fmt: skip
-    add("--host", default="", metavar="FOLDER",
+    add("--host", default=None, metavar="FOLDER",
         help="a codebase of the family, whose readers, data configs, config keys and clip are taken")  # fmt: skip
     add("--its-dassl", action="store_true", help="with --host: its own Dassl, too")
     add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")

@@ -28,14 +28,15 @@ def _run(args: argparse.Namespace, check: Check, host: Optional[borrowed.Host]) 
     from modprompt.active import labelling, rounds
     from modprompt.trainers import run
 
-    if host is not None:
-        host.give_way()
+    if host is None:
+        import_modules(args.imports)
+    else:
+        host.import_modules(args.imports)
         args.dataset_config_file = host.config_of(args.dataset_config_file)
-    import_modules(args.imports)
     settings = settings_of(args, active=check is not None)
     borrowed.require_no_reader(settings)
     if host is not None:
-        host.add_keys()
+        host.add_keys(str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else "")
         settings = host.with_reader(settings)
     mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
     run.run(
@@ -50,8 +51,13 @@ def import_all() -> None:
     from modprompt.compat import find as compat
 
     compat.add_to_path()
+    from dassl.config import cfg_default
+
     import modprompt.active.rounds
     import modprompt.trainers.run  # noqa: F401
+    from modprompt.compat import defaults
+
+    defaults.pin(cfg_default)  # those of a codebase's Dassl may be others
 
 
 def program(argv: list[str] | None, description: str, check: Check = None) -> int:

@@ -38,23 +38,23 @@ def use_folder(folder: Union[str, Path]) -> None:
             warnings.warn(f"`clip` was imported from {file.parent}, not from {own}", stacklevel=2)
         return
     if found_in() != own:
-        _load_package(own)
+        load_package(own)
 
 
-def _load_package(folder: Path) -> None:
-    """Make a folder the package `clip`, whatever an import would find; its __init__.py is run, if it has one."""
-    init = folder / "__init__.py"
-    spec = importlib.machinery.ModuleSpec("clip", None, is_package=True)
+def load_package(folder: Path) -> None:
+    """Make a folder the package of its name, whatever an import would find; its __init__.py is run, if it has one."""
+    init, name = folder / "__init__.py", folder.name
+    spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = [str(folder)]
     if init.is_file():
-        found = importlib.util.spec_from_file_location("clip", str(init), submodule_search_locations=[str(folder)])
+        found = importlib.util.spec_from_file_location(name, str(init), submodule_search_locations=[str(folder)])
         spec = found or spec
-    sys.modules["clip"] = module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     if spec.loader is not None:
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules["clip"]
+            del sys.modules[name]
             raise
 
 

@@ -8,19 +8,19 @@ import ast
 import contextlib
 import hashlib
 import importlib
+import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Optional
+from typing import Any, Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence
 
 from modprompt.clips import package as clip_package
 from modprompt.errors import UserError
 from modprompt.hosts.launch import put_host_first
 from modprompt.places import PACKAGE
-from modprompt.programs import one_line
-from modprompt.runs.settings import Given, Settings
+from modprompt.programs import import_modules, one_line
+from modprompt.runs.settings import READER, Given, Settings
 
-READER = "DATASET.READER"  # which reader of a codebase a run had, so that another one is another run
 _PROGRAM, _READERS = "train.py", "datasets"
 
 
@@ -65,13 +65,6 @@ class Host(NamedTuple):
 
     folder: Path
 
-    @staticmethod
-    def give_way() -> None:
-        """Have trainers of its, which --import names, keep their names beside ours."""
-        from modprompt.trainers.registration import give_way
-
-        give_way()
-
     def config_of(self, word: str) -> str:
         """The path of its config of a data set, by name or path; the word itself if it has none."""
         named = self.folder / "configs" / _READERS / f"{word}.yaml"
@@ -80,25 +73,35 @@ class Host(NamedTuple):
                 return str(path)
         return word
 
-    def add_keys(self) -> None:
+    def add_keys(self, trainer: str) -> None:
         """Give Dassl's defaults the keys that its `extend_cfg` adds, where they are missing; a line if it cannot be.
 
-        What they have decides numbers as Dassl 0.6.3 does, whichever Dassl it is.
+        Args:
+            trainer: of the run; of one that is its own all settings of trainers are as the codebase has them.
         """
         from dassl.config import cfg_default, get_cfg_default
 
-        from modprompt.compat import defaults
+        from modprompt.trainers.foreign import is_our_name
         from modprompt.trainers.nodes import add_missing
 
-        defaults.pin(cfg_default)
         theirs = get_cfg_default()
         try:
             function = _function(self.folder / _PROGRAM, "extend_cfg")
             if function is not None:
                 function(theirs)
+                if not is_our_name(trainer):
+                    cfg_default.TRAINER = theirs.TRAINER.clone()
                 add_missing(cfg_default, theirs)
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
             print(f"{self.folder / _PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
+
+    def import_modules(self, names: Sequence[str]) -> None:
+        """As programs.import_modules, of modules of its, whose trainers keep their names, and its readers, too."""
+        from modprompt.trainers.registration import give_way
+
+        give_way()
+        with _registered_over_ours():
+            import_modules(names)
 
     def take_reader(self, name: str) -> Optional[str]:
         """Have its reader of a data set stand for ours.
@@ -107,12 +110,14 @@ class Host(NamedTuple):
             name: the registered one.
 
         Returns:
-            What tells that reader from another: its file, and a hash of all of its modules. None where it has none; a
-            line says so.
+            What tells that reader from another: its file, and a hash of all readers and of what else of the codebase it
+            imports. None where it has none; a line says so.
 
         Raises:
             UserError: if several are called so, or it cannot be imported.
         """
+        from dassl.data.datasets import DATASET_REGISTRY
+
         files = [path for path in sorted((self.folder / _READERS).rglob("*.py")) if _registers(path, name)]
         if not files:
             print(f"{self.folder} has no reader {name}: it is read by ours")
@@ -120,21 +125,25 @@ class Host(NamedTuple):
         if len(files) > 1:
             raise UserError(f"--host: {' and '.join(map(str, files))} both register {name}")
         module = ".".join(files[0].relative_to(self.folder).with_suffix("").parts)
+        ours = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
+        before = {*sys.modules}
         with _registered_over_ours():
             try:
                 importlib.import_module(module)
-            except Exception as error:  # their code: where it fails is theirs to mend
+            except (Exception, SystemExit) as error:  # their code: where it fails is theirs to mend
                 raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)})") from error
-        return f"{files[0].name} {self._hash_of_readers()}"
+        if getattr(ours, "only_tests", False):
+            DATASET_REGISTRY.get(name).only_tests = True  # ImageNet's variants, whoever reads them
+        return f"{files[0].name} {self._hash_of_readers({*sys.modules} - before)}"
 
-    def _hash_of_readers(self) -> str:
-        """Of the modules of its readers that are imported."""
-        root = self.folder / _READERS
-        paths = (Path(str(getattr(module, "__file__", None) or "")) for module in list(sys.modules.values()))
-        files = sorted({path.resolve() for path in paths if path.is_file() and root in path.resolve().parents})
+    def _hash_of_readers(self, modules: Collection[str]) -> str:
+        """Of all readers, and of these modules as far as they are the codebase's."""
+        found = {path.resolve() for path in (self.folder / _READERS).rglob("*.py")}
+        paths = (Path(str(getattr(sys.modules[name], "__file__", None) or "")) for name in modules)
+        found |= {path.resolve() for path in paths if self.folder in path.resolve().parents}
         digest = hashlib.sha256()
-        for file in files:
-            digest.update(f"{file.relative_to(root).as_posix()}\n".encode())
+        for file in sorted(found):
+            digest.update(f"{os.path.relpath(file, self.folder)}\n".encode())
             digest.update(file.read_bytes())
         return digest.hexdigest()[:12]
 
@@ -149,33 +158,59 @@ class Host(NamedTuple):
         return settings if reader is None else Settings((*settings.given, (READER, Given(reader, "flag --host"))))
 
 
-def entered(folder: str, its_dassl: bool = False) -> Optional[Host]:
+def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
     """The codebase of --host, whose parts are importable from now on; before ours import `clip` and Dassl.
 
     Args:
-        folder: as --host gives it; empty for none. A line says so where the current folder could be one.
+        folder: as --host gives it; None for none. Where the current folder could be one a line says so, and nothing is
+            imported from there.
         its_dassl: whether its own Dassl is run, too.
 
     Raises:
-        UserError: as find, or if it has no Dassl of its own.
+        UserError: as find, or if it has no Dassl of its own, or a `clip` that cannot be imported.
     """
-    if not folder:
+    here = Path.cwd() if is_codebase(Path.cwd()) else None
+    if folder is None:
         if its_dassl:
             raise UserError("--its-dassl is the Dassl of a codebase: name it with --host FOLDER")
-        if is_codebase(Path.cwd()):
+        if here is not None:
             print("note: this folder is a codebase of the family; its readers and its clip are used with --host .")
+            _leave_out(here)
         return None
+    if not folder:
+        raise UserError("--host: the folder of a codebase is missing")
     host = find(Path(folder).expanduser())
-    clip_package.use_folder(host)
-    kept = [entry for entry in sys.path if Path(entry or ".").resolve() != host]
-    sys.path[:] = [str(_own_dassl(host)), *kept] if its_dassl else kept
+    _use_clip(host)
+    _leave_out(host, *([] if here is None else [here]))
+    if its_dassl:
+        sys.path.insert(0, str(_own_dassl(host)))
     importlib.import_module("modprompt.compat.find").add_to_path()
     importlib.import_module("dassl")  # by now: the codebase's folder may hold one that is not asked for
     put_host_first(host)
-    for name in [name for name in sys.modules if name.partition(".")[0] in (_READERS, "trainers")]:
-        if host not in Path(str(getattr(sys.modules[name], "__file__", None) or ".")).resolve().parents:
-            del sys.modules[name]  # of ours
+    for name in (_READERS, "trainers"):
+        _use_package(host, name)
     return Host(host)
+
+
+def _use_clip(host: Path) -> None:
+    try:
+        clip_package.use_folder(host)
+    except Exception as error:  # their code
+        raise UserError(f"--host: {host / 'clip'} cannot be imported ({one_line(error)})") from error
+
+
+def _use_package(host: Path, name: str) -> None:
+    """Have a package of the codebase be that of its name: ours may be imported already, an installed one may win."""
+    for one in [one for one in sys.modules if one.partition(".")[0] == name]:
+        if host not in Path(str(getattr(sys.modules[one], "__file__", None) or ".")).resolve().parents:
+            del sys.modules[one]
+    if (host / name).is_dir() and not (host / name / "__init__.py").is_file():
+        clip_package.load_package(host / name)
+
+
+def _leave_out(*folders: Path) -> None:
+    """Have nothing be imported from these folders."""
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in folders]
 
 
 def require_no_reader(settings: Settings) -> None:

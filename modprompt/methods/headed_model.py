@@ -65,7 +65,8 @@ class HeadedModel(PromptedModel):
     @property
     def head(self) -> Head:
         """The head for this model's classes, of what is learned at this moment."""
-        return self.made.for_classes(self.classes.names, self.classes.which)
+        told = self.classes.dataset == self.made_for.dataset  # which of a name a class is means nothing elsewhere
+        return self.made.for_classes(self.classes.names, self.classes.which if told else ())
 
     def scale(self) -> Tensor:
         """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""

@@ -229,6 +229,12 @@ def training_images_hash(dataset: Any, cfg: Any) -> Versioned:
     return Versioned(_once(dataset, cfg, "train_x"), old_images_hash(dataset.train_x))
 
 
+def images_hash_of(result: Mapping[str, Any]) -> str:
+    """The hash of all images that a result has, by the rule of now; empty if it has none."""
+    recorded = str(result.get("images_hash") or "")
+    return recorded if recorded.startswith(_NOW) else ""
+
+
 def all_images_hash(dataset: Any, cfg: Any) -> str:
     """The hash of a data set's training, validation and test images, as training_images_hash."""
     return _once(dataset, cfg, "train_x", "val", "test")

@@ -23,6 +23,8 @@ _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of tho
 
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 
+READER = "DATASET.READER"  # which reader of another codebase a run had, so that another one is another run
+
 # what decides no number of a training, but for one value of one of them: is_free
 FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",

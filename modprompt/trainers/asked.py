@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from dassl.config import cfg_default
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
@@ -37,7 +36,8 @@ class Changed(NamedTuple):
     def __str__(self) -> str:
         if self.asked.source == _DASSL:
             theirs, pinned_to = _short(self.got), _short(self.asked.value)
-            return f"{self.key}: nobody gave it; this Dassl has {theirs}, {_DASSL} has {pinned_to}"
+            whose = f"{_seen_from_here(self.place)} sets" if self.place else "this Dassl has"
+            return f"{self.key}: nobody gave it; {whose} {theirs}, {_DASSL} has {pinned_to}"
         got = "it is in no configuration" if self.got is _ABSENT else f"got {_short(self.got)}"
         where = f"changed at {_seen_from_here(self.place)}" if self.place else "nobody has set it"
         return f"{self.key}: asked {_short(self.asked.value)} ({self.asked.source}), {got} ({where})"
@@ -121,14 +121,11 @@ def _is_by(place: str, flags: Iterable[str]) -> bool:
     return False
 
 
-def of_its_dassl(cfg: CfgNode, asked_for: Iterable[str]) -> List[Changed]:
-    """Settings that nobody gave and that are what the codebase's own Dassl has, where Dassl 0.6.3 has another value."""
-    theirs = {key: one for key, one in defaults.differing(cfg_default).items() if key not in {*asked_for}}
-    got = {key: _value(cfg, key) for key in theirs}
+def by_nobody(cfg: CfgNode, asked_for: Iterable[str]) -> List[Changed]:
+    """Settings that nobody gave and that decide numbers, where Dassl 0.6.3 has another value."""
+    others = {key: one for key, one in defaults.differing(cfg).items() if key not in {*asked_for}}
     return [
-        Changed(key, Given(one.pinned, _DASSL), got[key], "")
-        for key, one in theirs.items()
-        if as_text(got[key]) == as_text(one.found)
+        Changed(key, Given(one.pinned, _DASSL), one.found, merging.place_of(cfg, key)) for key, one in others.items()
     ]
 
 
@@ -179,7 +176,7 @@ def settle(cfg: CfgNode) -> None:
     if words is None:
         print("note: this program does not read its words by argparse: what it changes of them is not known")
         return
-    changes = [*changed(cfg, words), *of_its_dassl(cfg, given(cfg, words))]
+    changes = [*changed(cfg, words), *by_nobody(cfg, given(cfg, words))]
     for one in changes:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if changes and keeps_settings():

@@ -12,7 +12,7 @@ from dassl.config import cfg_default
 
 from modprompt.runs import contents, holding, same
 from modprompt.runs import result as results
-from modprompt.runs.images import READ_AS
+from modprompt.runs.images import READ_AS, images_hash_of
 from modprompt.runs.settings import as_text, differences
 from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.versioned import proves_less
@@ -52,7 +52,9 @@ def _differing_inputs(
     files, split = result.get("files"), result.get("split")
     found = same.differing_files(files or {}, find)
     if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
-        found = [] if split.get("hash") == split_now() else ["the images, which have no split file, are others now"]
+        recorded = split.get("hash") or images_hash_of(result)  # of a reader that is not ours
+        known = not recorded or recorded == split_now()
+        found = [] if known else ["the images, which have no split file that is known, are others now"]
     return found + contents.differing(result, settings_of(cfg))
 
 
@@ -90,7 +92,8 @@ def finished_before(
         settings: those that files and options gave.
         tests: whether the run only tests.
         find: gives the path of a recorded split file or few-shot list.
-        split_now: reads the data set and gives its split's hash, for those without a split file.
+        split_now: reads the data set and gives its split's hash, for those without a split file; of a reader that does
+            not tell its split that of all images.
         model_dir: whose model is tested; empty if none is.
         epoch: of which epoch; None for the best or last.
 

@@ -23,7 +23,7 @@ from modprompt.errors import UserError
 from modprompt.runs import folder as run_folder
 from modprompt.runs import holding, schedule_file
 from modprompt.runs import result as results
-from modprompt.runs.images import READ_AS
+from modprompt.runs.images import READ_AS, all_images_hash
 from modprompt.runs.rounds import require_none
 from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
@@ -72,10 +72,13 @@ class Mode(NamedTuple):
         return self.model_dir if self.eval_only else ""
 
 
-def split_of(dataset: Any) -> str:
-    """The hash of a data set's split; empty if its reader does not tell it."""
+def split_of(cfg: CfgNode) -> str:
+    """The hash of a data set's split as it is now; of its images where a reader that is not ours does not tell it."""
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)  # of which a reader that is not ours draws few-shot lists, and keeps them
+    dataset: Any = build_dataset(cfg)
     split: str = getattr(dataset, "split_facts", {}).get("hash", "")
-    return split
+    return split or all_images_hash(dataset, cfg)
 
 
 def is_finished(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> bool:
@@ -92,7 +95,7 @@ def is_finished(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[R
         settings.texts(),
         cfg.TEST.ONLY,
         find,
-        lambda: split_of(build_dataset(cfg)),
+        lambda: split_of(cfg),
         tested_by(cfg, mode),
         mode.load_epoch,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Collection, Iterable, Mapping
 
 from modprompt.runs.images import READ_AS
+from modprompt.runs.settings import READER
 from modprompt.storage.image_rules import FAMILY
 
 READING, WEIGHTS = "reading of images", "weights"
@@ -41,6 +42,7 @@ def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> d
     return {
         (f"{READING} of {dataset}", ""): reading_of(result) if dataset in odd else "",
         (WEIGHTS, version_in(weights)): weights,
+        (f"readers of {dataset}", ""): str((result.get("settings") or {}).get(READER, "this project's")),
         (f"splits of {dataset}", ""): str(split_facts(result).get("hash") or ""),
     }
 

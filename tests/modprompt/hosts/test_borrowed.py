@@ -1,6 +1,7 @@
 """--host: a codebase's readers, configs, keys and clip for this project's own program."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -87,16 +88,25 @@ import modprompt.trainers.all
 from dassl.config import cfg_default, get_cfg_default
 from modprompt.hosts.borrowed import Host
 cfg_default.TEST.FINAL_MODEL = "best_val"
-Host(Path(sys.argv[1])).add_keys()
+from modprompt.compat import defaults
+defaults.pin(cfg_default)
+Host(Path(sys.argv[1])).add_keys(sys.argv[2])
 cfg = get_cfg_default()
 print(cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX, cfg.TRAINER.COOP.get("OF_THEIRS"), cfg.TEST.FINAL_MODEL)
 """
 
 
-@pytest.mark.parametrize(("more", "said"), [("", "3 16 yes last_step"), (", args", "None 16 None last_step")])
-def test_missing_keys_come_from_its_extend_cfg_and_no_module_of_its_trainers_is_run(more, said, tmp_path):
+@pytest.mark.parametrize(
+    ("more", "trainer", "said"),
+    [
+        ("", "MPL", "3 16 yes last_step"),
+        ("", "Theirs", "3 99 yes last_step"),
+        (", args", "MPL", "None 16 None last_step"),
+    ],
+)
+def test_keys_come_from_its_extend_cfg_and_no_module_of_its_trainers_is_run(more, trainer, said, tmp_path):
     host = codebase(tmp_path / "host", EXTEND.format(more=more))
-    words = [sys.executable, "-c", ASK, str(host)]
+    words = [sys.executable, "-c", ASK, str(host), trainer]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert done.stdout.splitlines()[-1] == said, done.stderr
     assert ("the keys of its extend_cfg are left out (" in done.stdout) == bool(more)
@@ -136,10 +146,17 @@ def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_pat
     first, module = taken(host, "EuroSAT")
     assert module == "datasets.euro"
     assert first.startswith("euro.py ")
-    (host / "datasets" / "other.py").write_text("changed")
+    (host / "elsewhere.py").write_text("")
     assert taken(host, "EuroSAT")[0] == first
-    (host / "datasets" / "help.py").write_text("CHANGED = True\n")
-    assert taken(host, "EuroSAT")[0] != first
+    found = {first}
+    for name, content in (
+        ("help.py", "CHANGED = True\n"),
+        ("euro.py", "import elsewhere\n" + READER.format(name="EuroSAT")),
+    ):
+        (host / "datasets" / name).write_text(content)
+        found.add(taken(host, "EuroSAT")[0])
+    (host / "elsewhere.py").write_text("CHANGED = True\n")
+    assert len({*found, taken(host, "EuroSAT")[0]}) == 4
     said, none, module = taken(host, "SUN397")
     assert "has no reader SUN397: it is read by ours" in said
     assert (none, module) == ("None", "modprompt.data.readers.sun397")
@@ -151,23 +168,54 @@ def test_reader_that_does_not_import_or_is_there_twice_is_one_line(tmp_path):
     assert taken(host, "EuroSAT") == [
         f"--host: {host}/datasets/euro.py cannot be imported (No module named 'nothing_of_the_kind')"
     ]
+    (host / "datasets" / "euro.py").write_text("raise SystemExit(0)\n" + READER.format(name="EuroSAT"))
+    assert taken(host, "EuroSAT") == [f"--host: {host}/datasets/euro.py cannot be imported (0)"]
     (host / "datasets" / "second.py").write_text(READER.format(name="EuroSAT"))
     assert "both register EuroSAT" in taken(host, "EuroSAT")[0]
 
 
 def test_its_dassl_needs_a_host_that_has_one(tmp_path):
     with pytest.raises(UserError, match="name it with --host FOLDER"):
-        borrowed.entered("", its_dassl=True)
+        borrowed.entered(None, its_dassl=True)
+    with pytest.raises(UserError, match="the folder of a codebase is missing"):
+        borrowed.entered("")
     with pytest.raises(UserError, match="has no Dassl of its own"):
         borrowed.entered(str(codebase(tmp_path / "host")), its_dassl=True)
 
 
 def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(codebase(tmp_path / "host"))
-    assert borrowed.entered("") is None
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path / "host"), *sys.path])
+    assert borrowed.entered(None) is None
+    assert "" not in sys.path
+    assert str(tmp_path / "host") not in sys.path
     assert "note: this folder is a codebase of the family; its readers and its clip are used with --host ." in (
         capsys.readouterr().out
     )
+
+
+def test_variants_of_imagenet_have_test_images_alone_whoever_reads_them(tmp_path):
+    host = codebase(tmp_path / "host")
+    (host / "datasets" / "a.py").write_text(READER.format(name="ImageNetA"))
+    asks = TAKE + "print(DATASET_REGISTRY.get(sys.argv[2]).only_tests)"
+    words = [sys.executable, "-c", asks, str(host), "ImageNetA"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.stdout.splitlines()[-2:] == ["datasets.a", "True"], done.stderr
+
+
+def test_its_readers_win_over_an_installed_package_of_that_name(tmp_path):
+    host = codebase(tmp_path / "host")
+    (host / "datasets" / "euro.py").write_text(READER.format(name="EuroSAT"))
+    (tmp_path / "installed" / "datasets").mkdir(parents=True)
+    (tmp_path / "installed" / "datasets" / "__init__.py").touch()
+    words = [
+        sys.executable,
+        "-c",
+        TAKE.replace("import sys", f"import sys\nsys.path.append({str(tmp_path / 'installed')!r})", 1),
+    ]
+    done = subprocess.run([*words, str(host), "EuroSAT"], cwd=tmp_path, capture_output=True, text=True, timeout=100,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "datasets.euro", done.stderr
 
 
 @pytest.mark.slow
@@ -182,6 +230,10 @@ def test_losses_are_those_of_our_program_and_a_finished_run_knows_its_reader(wor
     result = json.loads((host / "output" / "run" / "result.json").read_text())
     assert result["settings"]["DATASET.READER"].startswith("squares.py ")
     assert "Finished before" in run_in(host, *START, *words).stdout
+    (workshop.data / "lake" / "0.png").rename(workshop.data / "lake" / "other.png")
+    other = run_in(host, *START, *words)
+    (workshop.data / "lake" / "other.png").rename(workshop.data / "lake" / "0.png")
+    assert "the images, which have no split file that is known, are others now" in other.stderr
     with (host / "datasets" / "squares.py").open("a") as file:
         file.write("# another one\n")
     other = run_in(host, *START, *words)

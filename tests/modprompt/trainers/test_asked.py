@@ -291,10 +291,9 @@ def test_another_parser_of_the_program_is_not_taken_for_its_words(words):
 @pytest.fixture
 def other_dassl(monkeypatch):
     """A Dassl with other defaults: a key that decides numbers, one that the words give, one that decides none."""
-    defaults = asked.cfg_default.clone()
+    defaults = get_cfg_default()
     for node, key, value in (("TEST", "FINAL_MODEL", "best_val"), ("OPTIM", "LR", 9.0), ("TRAIN", "PRINT_FREQ", 99)):
         dict.__setitem__(defaults[node], key, value)
-    monkeypatch.setattr(asked, "cfg_default", defaults)
     monkeypatch.setattr(sys.modules[__name__], "get_cfg_default", defaults.clone)
 
 
@@ -310,6 +309,16 @@ def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, wo
     assert len(said) == (1 if keeps else 2)
     final = cfg.TEST.FINAL_MODEL
     assert final == ("last_step" if keeps else "best_val")
+
+
+def test_what_its_program_sets_and_nobody_gave_is_told_with_its_place(words, capsys):
+    cfg = set_up(words)
+    cfg.defrost()
+    cfg.TEST.FINAL_MODEL = "best_val"
+    asked.settle(cfg)
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith("note: TEST.FINAL_MODEL: nobody gave it; ")
+    assert said.endswith(f"{HERE.name}:{inspect.currentframe().f_lineno - 4} sets best_val, Dassl 0.6.3 has last_step")
 
 
 @pytest.mark.usefixtures("other_dassl")
