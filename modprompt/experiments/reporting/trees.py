@@ -197,7 +197,7 @@ def _tell_left_out(runs: Collection[Found], results: Results, label: str) -> Non
     shots = sorted({run.shots for run in runs if run.dataset in results.datasets})
     left = [*others, *(f"{number} shots" for number in shots)]
     if left:
-        print(f"warning: --with {label}: this report has no place for its {', '.join(left)}", file=sys.stderr)
+        print(f"warning: {label}: this report has no place for its {', '.join(left)}", file=sys.stderr)
 
 
 def _is_of_all(run: Found) -> bool:

@@ -199,7 +199,7 @@ def test_all_images_are_points_behind_the_last_shots(with_tree, tmp_path, monkey
 
 def test_runs_of_a_tree_without_a_place_in_the_report_are_named(with_tree, capsys):
     with_tree()
-    assert capsys.readouterr().err == "warning: --with theirs: this report has no place for its eurosat, 8 shots\n"
+    assert capsys.readouterr().err == "warning: theirs: this report has no place for its eurosat, 8 shots\n"
 
 
 def test_few_shot_tree_of_trainings_on_all_images_alone(tmp_path, capsys):
