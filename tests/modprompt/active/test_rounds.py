@@ -11,7 +11,7 @@ from dassl.data.datasets import build_dataset
 from dassl.engine import build_trainer
 
 import modprompt.trainers.run  # noqa: F401 - all trainers and readers
-from modprompt.active import labelling, rounds
+from modprompt.active import labelling, new_classes, rounds
 from modprompt.cli import active, flags, train
 from modprompt.runs import folder, result
 from modprompt.trainers import config
@@ -292,6 +292,20 @@ def test_new_classes_are_tested_as_a_test_alone_does(words, tmp_path):
         )
         assert train.main(tested) == 0
         assert result.read(tmp_path / f"new{one['round']}").result["accuracy_pct"] == one["new_accuracy_pct"]
+
+
+@pytest.mark.slow
+def test_new_classes_of_a_reader_that_is_not_ours_are_tested(words, tmp_path, monkeypatch):
+    plain = new_classes.build_dataset
+
+    def of_theirs(cfg):
+        dataset = plain(cfg)
+        del dataset.which
+        return dataset
+
+    monkeypatch.setattr(new_classes, "build_dataset", of_theirs)
+    assert train.main(words("DATASET.SUBSAMPLE_CLASSES", "base")) == 0
+    assert all(one["new_accuracy_pct"] is not None for one in record_of(tmp_path / "out")["rounds"])
 
 
 @pytest.mark.filterwarnings("default::UserWarning")  # the words of the fixture name MPL, too

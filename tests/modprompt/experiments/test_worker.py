@@ -96,7 +96,11 @@ def test_out_of_memory_in_a_share_is_no_failure(task, jobs, tmp_path, share, cod
 
 def test_run_is_told_of_its_share(task, jobs, tmp_path, monkeypatch):
     monkeypatch.delenv("MODPROMPT_GPU_SHARE", raising=False)
-    words = (sys.executable, "-c", "import os; print(*sorted(k + v for k, v in os.environ.items() if k.endswith(('_GPU', '_GPU_SHARE'))))")
+    words = (
+        sys.executable,
+        "-c",
+        "import os; print(*sorted(k + v for k, v in os.environ.items() if k.endswith(('_GPU', '_GPU_SHARE'))))",
+    )
     for facts, said in (
         ({"gpu_share": 0.3, "on_gpu": 3}, "MODPROMPT_GPU_SHARE0.3000 MODPROMPT_RUNS_ON_GPU3"),
         ({}, ""),

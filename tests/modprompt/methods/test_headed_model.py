@@ -222,3 +222,15 @@ def test_two_methods_of_one_form_do_not_take_each_others_heads(mine, theirs, mad
         model.take(content, str(tmp_path / "own.pt"))
     assert "\n" not in str(caught.value)
     made(theirs).take(content, str(tmp_path / "own.pt"))
+
+
+@pytest.mark.filterwarnings("ignore:several classes have the same name")
+def test_which_of_a_name_a_class_is_decides_nothing_on_another_data_set(made, images):
+    model, every, which = made("TaskRes", BASE, HALF, (0, 0)), ["crane", "owl", "crane", "river"], (0, 0, 1, 0)
+    train(model, images, labels=HALF)
+    here, other, by_name = (
+        logits(model.with_classes(every, dataset, listed=True, which=of).eval(), images)
+        for dataset, of in (("EuroSAT", which), ("Caltech256", which), ("Caltech256", ()))
+    )
+    assert torch.equal(other, by_name)
+    assert not torch.equal(other, here)
