@@ -51,13 +51,8 @@ def import_all() -> None:
     from modprompt.compat import find as compat
 
     compat.add_to_path()
-    from dassl.config import cfg_default
-
     import modprompt.active.rounds
     import modprompt.trainers.run  # noqa: F401
-    from modprompt.compat import defaults
-
-    defaults.pin(cfg_default)  # those of a codebase's Dassl may be others
 
 
 def program(argv: list[str] | None, description: str, check: Check = None) -> int:

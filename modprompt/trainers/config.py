@@ -6,13 +6,14 @@ import functools
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
 
-from dassl.config import get_cfg_default
+from dassl.config import cfg_default, get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 from modprompt import places
 from modprompt.checks import check_name
+from modprompt.compat import defaults
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
 from modprompt.runs.images import READ_AS
@@ -193,7 +194,7 @@ def _under_own_names(settings: Settings) -> Settings:
 
 
 def build(settings: Settings, tests: bool = False) -> CfgNode:
-    """The configuration of a run, frozen: the defaults of Dassl and the registered trainers, and settings over them.
+    """The configuration of a run, frozen: Dassl 0.6.3's defaults and the registered trainers', and settings over them.
 
     Args:
         settings: what files, flags and options give.
@@ -202,6 +203,7 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     Raises:
         UserError: with all unknown keys, wrong types, unknown names and impossible values.
     """
+    defaults.pin(cfg_default)  # those of a codebase's Dassl may be others
     cfg = get_cfg_default()
     settings = _under_own_names(settings)
     _complain(_checked(cfg, settings))

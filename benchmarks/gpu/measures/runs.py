@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Tuple
 
 from benchmarks.gpu.rows import Row, holds
 from benchmarks.gpu.task import Found, Place, Task
-from modprompt.cli import train
+from modprompt.cli import main
 from modprompt.places import ROOT
 
 NODES = {"TipAdapterF": "TIPADAPTER", "DPLSearch": "DPLSEARCH", "MPL": "MPL"}
@@ -49,7 +49,7 @@ def _run(task: Task, words: List[str], folder: str) -> Tuple[str, Dict[str, Any]
     if task.kind == "forked":
         error = _forked(folder, words)
     else:
-        code = train.main(words)
+        code = main.run("train", words)
         error = f"exit code {code}" if code else ""
     paths = sorted(Path(folder).rglob("result.json"))
     return error, json.loads(paths[-1].read_text(encoding="utf-8")) if paths else {}
