@@ -184,7 +184,7 @@ def test_an_experiment_keeps_the_line(command, tmp_path, monkeypatch):
     task = Task(str(tmp_path / "out"), (sys.executable, str(ROOT / "train.py"), *words), {}, False, "")
     assert Worker(task).run() == FAILED
     failure = json.loads((tmp_path / "out" / state.FAILURE).read_text())
-    assert (failure["line"], failure["exit"]) == (TRAINING, 2)
+    assert (failure["line"], failure["exit"]) == (TRAINING, 4)  # of too little memory
 
 
 ON_A_CPU = (
