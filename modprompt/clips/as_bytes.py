@@ -86,18 +86,15 @@ def _table(to_numbers: Callable[[Image.Image], Tensor]) -> Tensor:
     return to_numbers(Image.fromarray(row)).view(_CHANNELS, _VALUES)
 
 
-class Sent:
-    """Stands for a loader: its batches, with the images on the device. What else is asked of it, the loader answers.
+class StandIn:
+    """Stands for a loader: what it does not do itself, the loader answers.
 
     Args:
-        loader: over a data set of the small Dassl.
-        way: of its images, as bytes.
+        loader: the loader.
     """
 
-    def __init__(self, loader: Any, way: Way):
-        self.loader, self._way = loader, way
-        self._bytes = copy.copy(loader)  # with its sampler and its generators
-        self._bytes.__dict__["dataset"] = loader.dataset.made_by(way.picture)  # setting it is refused
+    def __init__(self, loader: Any):
+        self.loader = loader
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -106,6 +103,21 @@ class Sent:
         if name == "loader":  # of a copy that has none yet
             raise AttributeError(name)
         return getattr(self.loader, name)
+
+
+class Sent(StandIn):
+    """A loader's batches, with the images on the device.
+
+    Args:
+        loader: over a data set of the small Dassl.
+        way: of its images, as bytes.
+    """
+
+    def __init__(self, loader: Any, way: Way):
+        super().__init__(loader)
+        self._way = way
+        self._bytes = copy.copy(loader)  # with its sampler and its generators
+        self._bytes.__dict__["dataset"] = loader.dataset.made_by(way.picture)  # setting it is refused
 
     def __iter__(self) -> Iterator[Any]:
         return ({**batch, "img": self._way.numbers(batch["img"])} for batch in self._bytes)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from modprompt.clips.as_bytes import sent, way_of
+from modprompt.clips.as_bytes import StandIn, sent, way_of
 from modprompt.storage.opening import Refused
 from modprompt.storage.rows import Rows
 from modprompt.trainers.image_file import ImageFile, facts_of
@@ -55,7 +55,7 @@ class KeptImages(Dataset[Dict[str, Any]]):
             self._told = True
 
 
-class KeptLoader:
+class KeptLoader(StandIn):
     """Stands for a loader of test images: the same samples in the same batches, from kept images where that can be.
 
     They are looked for, and written, when it is iterated over. What else is asked of it, the loader answers.
@@ -68,17 +68,10 @@ class KeptLoader:
     """
 
     def __init__(self, loader: Any, folder: str, name: str, device: torch.device = _CPU):
-        self.loader, self._folder, self._name, self._device = loader, folder, name, device
+        super().__init__(loader)
+        self._folder, self._name, self._device = folder, name, device
         self._decoded = sent(loader, device)
         self._can_keep = True
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "loader":  # of a copy that has none yet
-            raise AttributeError(name)
-        return getattr(self.loader, name)
 
     def __iter__(self) -> Iterator[Any]:
         kept = self._kept()
