@@ -16,6 +16,7 @@ from typing import Any, Collection, Dict, FrozenSet, Iterator, List, NamedTuple,
 
 from modprompt.clips import package as clip_package
 from modprompt.errors import UserError
+from modprompt.hosts.host import starts_trainers
 from modprompt.hosts.launch import put_host_first
 from modprompt.places import PACKAGE
 from modprompt.programs import import_modules, one_line
@@ -30,8 +31,7 @@ def is_codebase(folder: Path) -> bool:
     beside = (folder / _READERS).is_dir() or clip_package.own_folder(folder) is not None
     if not beside or not program.is_file() or (folder / PACKAGE.name).resolve() == PACKAGE:
         return False
-    text = program.read_bytes()
-    return b"dassl" in text and b"build_trainer" in text
+    return starts_trainers(program.read_bytes())
 
 
 def find(folder: Path) -> Path:

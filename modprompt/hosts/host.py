@@ -30,6 +30,11 @@ class Host(NamedTuple):
         return "ModMPL" if self.has_mpl else "MPL"
 
 
+def starts_trainers(program: bytes) -> bool:
+    """Whether a program is one of the family: it calls Dassl's build_trainer."""
+    return b"dassl" in program and b"build_trainer" in program
+
+
 def read_host(folder: Path) -> Host:
     """The codebase in a folder.
 
@@ -44,7 +49,7 @@ def read_host(folder: Path) -> Host:
     if not program.is_file():
         raise _unknown(folder, "it has no train.py")
     content = program.read_bytes()
-    if b"dassl" not in content or b"build_trainer" not in content:
+    if not starts_trainers(content):
         raise _unknown(folder, "its train.py does not call dassl's build_trainer")
     return Host(folder, content, (folder / "trainers" / "mpl.py").is_file())
 
