@@ -34,7 +34,7 @@ from dassl.utils import set_random_seed  # noqa: E402
 
 from modprompt.trainers import backbone, config, kept_features  # noqa: E402
 from modprompt.trainers.feature_cache import encode  # noqa: E402
-from modprompt.trainers.run import split_of  # noqa: E402
+from modprompt.trainers.run import split_hash  # noqa: E402
 
 if TYPE_CHECKING:
     from dassl.data.datasets import Datum
@@ -97,7 +97,7 @@ def run(argv: list[str] | None = None) -> None:
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
         wanted = tuple(split for split in wanted if split != "val")
     made_of = (
-        f"CLIP {trainer.backbone_fingerprint}, split {split_of(dataset)}, {cfg.DATASET.SUBSAMPLE_CLASSES} classes, "
+        f"CLIP {trainer.backbone_fingerprint}, split {split_hash(dataset, cfg)}, {cfg.DATASET.SUBSAMPLE_CLASSES} classes, "
         f"images {kept_features.made_by(trainer, trainer.test_loader)}"
     )
     for split in wanted:

@@ -148,7 +148,7 @@ def _plain(task: Task, place: Place) -> Side:
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(plain(images).float(), labels)
 
-    return _published(loss, learner, _tested(plain, plain))
+    return _published(loss, learner, _tested(plain.train, plain))
 
 
 def _official(task: Task, place: Place) -> Side:
@@ -164,7 +164,7 @@ def _official(task: Task, place: Place) -> Side:
     _put_in(model, prompts)
     model.to(place.device).train()
     logits = model.model if isinstance(model, WithLoss) else model
-    return _published(model, model.get_submodule("prompt_learner"), _tested(model, logits))
+    return _published(model, model.get_submodule("prompt_learner"), _tested(model.train, logits))
 
 
 def _put_in(model: nn.Module, prompts: Mapping[str, Tensor]) -> None:

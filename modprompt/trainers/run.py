@@ -73,10 +73,14 @@ class Mode(NamedTuple):
 
 
 def split_of(cfg: CfgNode) -> str:
-    """The hash of a data set's split as it is now; of its images where a reader that is not ours does not tell it."""
+    """The hash of a data set's split as it is now; see split_hash."""
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)  # of which a reader that is not ours draws few-shot lists, and keeps them
-    dataset: Any = build_dataset(cfg)
+    return split_hash(build_dataset(cfg), cfg)
+
+
+def split_hash(dataset: Any, cfg: CfgNode) -> str:
+    """The hash of a data set's split; of its images where a reader that is not ours does not tell it."""
     split: str = getattr(dataset, "split_facts", {}).get("hash", "")
     return split or all_images_hash(dataset, cfg)
 

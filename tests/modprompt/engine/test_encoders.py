@@ -75,11 +75,11 @@ def test_no_call_of_attention_has_more_sequences_than_a_card_takes(monkeypatch, 
 
 @pytest.mark.slow
 @needs_fake_cuda
-@pytest.mark.parametrize(("trains", "layers"), [(True, 12), (False, 12)])
-def test_cocoop_on_1000_classes_fits_attention_on_a_large_card(trains, layers):
+@pytest.mark.parametrize(("trains", "most", "chunks"), [(True, 32700, 3 * 12 * 3), (False, 64100, 12)])
+def test_cocoop_on_1000_classes_fits_attention_on_a_large_card(trains, most, chunks):
+    """Of 98,100 sequences without a shared beginning; a step's are computed again twice in the backward pass, and bounded by it."""
     found = child.run("tests.fake_cuda.plans:sequences", "CoCoOp", 1000, 100, trains)
-    assert found["most"] == 32700  # else 66,500 and more, which the card refuses
-    assert found["chunks"] == 3 * layers * (1 + 2 * trains)  # 981 classes in three, again in the backward pass
+    assert (found["most"], found["chunks"]) == (most, chunks)
 
 
 def test_attention_without_the_fused_kernel_is_the_same(monkeypatch):
