@@ -44,7 +44,8 @@ COMMANDS: Dict[str, Command] = {
     ),
     "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and which of them run"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
-    "install": Command("modprompt.hosts.install", "put MPL into another codebase"),
+    "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one line"),
+    "scripts": Command("modprompt.hosts.scripts", "print the commands of base to new in another codebase"),
     "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),
 }
 

@@ -16,44 +16,10 @@ from typing import Any, Collection, Dict, FrozenSet, Iterator, List, NamedTuple,
 
 from modprompt.clips import package as clip_package
 from modprompt.errors import UserError
-from modprompt.hosts.host import starts_trainers
+from modprompt.hosts.codebase import PROGRAM, READERS, find, is_codebase
 from modprompt.hosts.launch import put_host_first
-from modprompt.places import PACKAGE
 from modprompt.programs import import_modules, one_line
 from modprompt.runs.settings import READER, Given, Settings
-
-_PROGRAM, _READERS = "train.py", "datasets"
-
-
-def is_codebase(folder: Path) -> bool:
-    """Whether a folder holds a program of the family, and readers or a `clip` beside it."""
-    program = folder / _PROGRAM
-    beside = (folder / _READERS).is_dir() or clip_package.own_folder(folder) is not None
-    if not beside or not program.is_file() or (folder / PACKAGE.name).resolve() == PACKAGE:
-        return False
-    return starts_trainers(program.read_bytes())
-
-
-def find(folder: Path) -> Path:
-    """The codebase in a folder, or in the one below it that has one (KDPL's src/).
-
-    Raises:
-        UserError: if there is none, or it is this project itself.
-    """
-    if (folder / PACKAGE.name).resolve() == PACKAGE:
-        raise UserError(f"--host {folder}: it is modprompt itself, whose readers are there without")
-    if is_codebase(folder):
-        return folder.resolve()
-    below = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [one for one in below if one.is_dir() and is_codebase(one)]
-    if len(found) == 1:
-        return found[0].resolve()
-    several = ", ".join(one.name for one in found)
-    why = f"several codebases lie below it ({several}): name one" if found else (
-        f"there is no {_PROGRAM} that calls Dassl's build_trainer, with {_READERS}/ or clip/ beside it"
-        if folder.is_dir() else "there is no such folder"
-    )  # fmt: skip
-    raise UserError(f"--host {folder}: {why}")
 
 
 class Host(NamedTuple):
@@ -67,7 +33,7 @@ class Host(NamedTuple):
 
     def config_of(self, word: str) -> str:
         """The path of its config of a data set, by name or path; the word itself if it has none."""
-        named = self.folder / "configs" / _READERS / f"{word}.yaml"
+        named = self.folder / "configs" / READERS / f"{word}.yaml"
         for path in (named, self.folder / word):
             if word and not Path(word).is_file() and path.is_file():
                 return str(path)
@@ -86,14 +52,14 @@ class Host(NamedTuple):
 
         theirs = get_cfg_default()
         try:
-            function = _function(self.folder / _PROGRAM, "extend_cfg")
+            function = _function(self.folder / PROGRAM, "extend_cfg")
             if function is not None:
                 function(theirs)
                 if not is_our_name(trainer):
                     cfg_default.TRAINER = theirs.TRAINER.clone()
                 add_missing(cfg_default, theirs)
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
-            print(f"{self.folder / _PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
+            print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
 
     def import_modules(self, names: Sequence[str]) -> None:
         """As programs.import_modules, of modules of its, whose trainers keep their names, and its readers, too."""
@@ -118,7 +84,7 @@ class Host(NamedTuple):
         """
         from dassl.data.datasets import DATASET_REGISTRY
 
-        files = [path for path in sorted((self.folder / _READERS).rglob("*.py")) if _registers(path, name)]
+        files = [path for path in sorted((self.folder / READERS).rglob("*.py")) if _registers(path, name)]
         if not files:
             print(f"{self.folder} has no reader {name}: it is read by ours")
             return None
@@ -138,7 +104,7 @@ class Host(NamedTuple):
 
     def _hash_of_readers(self, modules: Collection[str]) -> str:
         """Of all readers, and of these modules as far as they are the codebase's."""
-        found = {path.resolve() for path in (self.folder / _READERS).rglob("*.py")}
+        found = {path.resolve() for path in (self.folder / READERS).rglob("*.py")}
         paths = (Path(str(getattr(sys.modules[name], "__file__", None) or "")) for name in modules)
         found |= {path.resolve() for path in paths if self.folder in path.resolve().parents}
         digest = hashlib.sha256()
@@ -179,7 +145,7 @@ def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
         return None
     if not folder:
         raise UserError("--host: the folder of a codebase is missing")
-    host = find(Path(folder).expanduser())
+    host = find(Path(folder).expanduser(), "--host ")
     _use_clip(host)
     _leave_out(host, *([] if here is None else [here]))
     if its_dassl:
@@ -187,7 +153,7 @@ def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
     importlib.import_module("modprompt.compat.find").add_to_path()
     importlib.import_module("dassl")  # by now: the codebase's folder may hold one that is not asked for
     put_host_first(host)
-    for name in (_READERS, "trainers"):
+    for name in (READERS, "trainers"):
         _use_package(host, name)
     return Host(host)
 

@@ -1,14 +1,16 @@
 """Whether MPL runs in a codebase, by trying, and what is in use there, from where, and what to do.
 
-    cd CODEBASE && python -m modprompt.doctor [--root DATA] [--backbone NAME_OR_PATH] [--seconds 55]
+    cd CODEBASE && modprompt doctor [--root DATA] [--backbone NAME_OR_PATH] [--seconds 55]
 
-The first thing to run, and to send along, when something does not work. It has the codebase's train.py train MPL for
-one epoch on made-up data, and test it, by the launcher and as after an installation; nothing is left behind.
-Exit code 0: that went well, by `python train.py` where MPL is installed, else by the launcher. 1: it cannot run, and
-why. 2: it could not be tried, and why.
+The first thing to run, and to send along, when something does not work. MPL trains for one epoch on made-up data, and
+is tested: by our program with the codebase's readers (--host), by the launcher, and by `python train.py` where the
+import line is in it. Nothing is left behind.
+Exit code 0: that went well, by `python train.py` where the line is in it, else by --host. 1: it cannot run, and why.
+2: it could not be tried, and why.
 """
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -17,24 +19,24 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Set
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Set
 
 from modprompt.errors import UserError
-from modprompt.hosts.host import read_host
-from modprompt.hosts.manifest import MANIFEST
+from modprompt.hosts import earlier, trial
+from modprompt.hosts.codebase import PROGRAM, find, is_this_project, our_trainer
 from modprompt.hosts.train_line import has_line
-from modprompt.hosts.trial.missing import PIP
-from modprompt.hosts.trial.verdict import CANNOT, UNTRIED, WELL, Verdict, cannot
 from modprompt.hosts.which_clip import require_own_clip
-from modprompt.places import ROOT, is_checkout
 from modprompt.programs import left_as_found, signals_handled
 from modprompt.storage.paths import of_user
 
-# modules that the real Dassl and the clip package ask for when they are imported
-NEEDED = ("yacs", "torchvision", "numpy", "PIL", "tqdm")
-OF_DASSL = ("sklearn", "scipy", "tabulate", "tensorboard", "gdown", "pandas")
+# modules, and their names for pip: what all runs need, what the real Dassl and the clip package ask for
+NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
+OF_DASSL = {
+    "sklearn": "scikit-learn",
+    **{name: name for name in ("scipy", "tabulate", "tensorboard", "gdown", "pandas")},
+}
+OF_CLIP = {name: name for name in ("ftfy", "regex", "packaging")}
 OF_HUB = ("huggingface_hub", "safetensors")
-OF_CLIP = ("ftfy", "regex", "packaging")
 
 
 class Finding(NamedTuple):
@@ -54,6 +56,11 @@ def _present(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return module in sys.modules
+
+
+def _missing(modules: Mapping[str, str]) -> List[str]:
+    """What pip calls those that are not there."""
+    return [name for module, name in modules.items() if not _present(module)]
 
 
 def python() -> List[Finding]:
@@ -82,10 +89,10 @@ def pytorch() -> List[Finding]:
 
 def packages() -> List[Finding]:
     """What else must import."""
-    missing = [PIP[module] for module in NEEDED if not _present(module)]
+    missing = _missing(NEEDED)
     if missing:
         return [Finding("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}", True)]
-    return [Finding("packages", ", ".join(PIP[module] for module in NEEDED))]
+    return [Finding("packages", ", ".join(NEEDED.values()))]
 
 
 def dassl() -> List[Finding]:
@@ -100,7 +107,7 @@ def dassl() -> List[Finding]:
                 True,
             )
         ]
-    missing = [PIP[module] for module in OF_DASSL if not _present(module)]
+    missing = _missing(OF_DASSL)
     try:
         from modprompt.compat import mends
     except ImportError as error:
@@ -114,16 +121,16 @@ def dassl() -> List[Finding]:
     ]
 
 
-def clip(folder: Path) -> List[Finding]:
-    """Which clip package."""
+def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
+    """Which clip package; a codebase's own must stay its own, so that no other is advised there."""
     from modprompt.clips import package as clip_package
 
-    clip_package.use_folder(folder)
     try:
+        clip_package.use_folder(host or folder)
         module = clip_package.import_clip()
-    except ImportError as error:
-        missing = [PIP[module] for module in OF_CLIP if not _present(module)]
-        advice = f"pip install {' '.join(missing)}" if missing else "pip install clip-anytorch"
+    except Exception as error:  # their code
+        missing = _missing(OF_CLIP) or ([] if host else ["clip-anytorch"])
+        advice = f"pip install {' '.join(missing)}" if missing else ""
         return [Finding("clip", f"does not import ({error})", advice)]
     found = [Finding("clip", str(Path(str(module.__file__)).parent))]
     cache = of_user("~/.cache/clip")
@@ -149,53 +156,29 @@ def backbone(asked: str) -> List[Finding]:
         return [Finding("CLIP", f"{asked} is not here, or does not run", str(error), True)]
 
 
-def codebase(folder: Path) -> List[Finding]:
-    """The codebase in a folder."""
-    if not (folder / "train.py").is_file():
-        advice = "start this in a codebase's folder to look at that; `modprompt train` needs none"
-        return [Finding("codebase", f"none: there is no train.py in {folder}", advice)]
-    state = "with MPL installed" if (folder / MANIFEST).is_file() else ""
-    own = "it has an MPL of its own; ours is --trainer ModMPL" if (folder / "trainers" / "mpl.py").is_file() else ""
-    if is_checkout() and folder.resolve() == ROOT:
+def codebase(folder: Path, host: Optional[Path]) -> List[Finding]:
+    """The codebase in a folder, or below it."""
+    if is_this_project(folder):
         return [Finding("codebase", f"{folder}, this project")]
-    return [Finding("codebase", " ".join(filter(None, (str(folder), state))), own)]
-
-
-def trials(folder: Path, until: float) -> Dict[str, Verdict]:
-    """What came of trying it, by way.
-
-    Args:
-        folder: the current one.
-        until: time.monotonic() at which all must be over.
-    """
-    from modprompt.hosts.trial import running as trial
-
-    if not is_codebase(folder):
-        return trial.try_out(trial.Place(folder, "MPL", False, until), [trial.OWN])
-    try:
-        host = read_host(folder)
-        refused = ""
-    except UserError as error:
-        host, refused = None, str(error)
-    name = host.trainer if host is not None else "MPL"
-    is_installed = (folder / MANIFEST).is_file()
-    if is_installed and host is not None and not has_line(host.program):
-        refused = "train.py has no import line of MPL any more: install again"
-    if not refused:
+    if host is None:
         try:
-            require_own_clip(folder)
+            find(folder)
         except UserError as error:
-            refused = str(error)
-    ways = [trial.LAUNCHER] if refused else [trial.LAUNCHER, trial.INSTALLER]
-    found = trial.try_out(trial.Place(folder, name, is_installed, until), ways)
-    if refused:
-        found[trial.INSTALLER] = cannot(refused, [])
+            advice = "start this in a codebase's folder to look at that; `modprompt train` needs none"
+            return [Finding("codebase", f"none: {error}", advice)]
+    assert host is not None
+    name = our_trainer(host)
+    found = [
+        Finding("codebase", str(host), "" if name == "MPL" else f"it has an MPL of its own; ours is --trainer {name}")
+    ]
+    if earlier.is_there(host):
+        advice = f"take it out: modprompt install {host} --uninstall"
+        found.append(Finding("0.2.0", "an installation of modprompt 0.2.0 is in it, which wins over this one", advice))
+    try:
+        require_own_clip(host)
+    except UserError as error:
+        found.append(Finding("its clip", str(error)))
     return found
-
-
-def is_codebase(folder: Path) -> bool:
-    """Whether a folder has a train.py that is not this project's."""
-    return (folder / "train.py").is_file() and not (is_checkout() and folder.resolve() == ROOT)
 
 
 def data(root: Path) -> List[Finding]:
@@ -206,10 +189,10 @@ def data(root: Path) -> List[Finding]:
     return [Finding("data", f"{root.resolve()}: {', '.join(names) or 'empty'}", "" if names else "no data set in it")]
 
 
-def examine(folder: Path, root: Path) -> List[Finding]:
+def examine(folder: Path, host: Optional[Path], root: Path) -> List[Finding]:
     """What is in use; where one is fatal the later ones that need it are left out."""
     steps: List[Callable[[], List[Finding]]] = [
-        python, pytorch, packages, dassl, lambda: clip(folder), lambda: codebase(folder),
+        python, pytorch, packages, dassl, lambda: clip(folder, host), lambda: codebase(folder, host),
     ]  # fmt: skip
     found: List[Finding] = []
     for step in steps:
@@ -227,15 +210,14 @@ def show(finding: Finding) -> None:
     sys.stdout.flush()
 
 
-def summary(verdicts: Dict[str, Verdict], in_use: str) -> str:
+def summary(verdicts: Dict[str, trial.Verdict], in_use: str) -> str:
     """The last line: what holds of the way in use."""
-    if verdicts[in_use].code == CANNOT:
+    if verdicts[in_use].code == trial.CANNOT:
         return "MPL cannot run here as it is: see the arrows"
-    if verdicts[in_use].code == UNTRIED:
+    if verdicts[in_use].code == trial.UNTRIED:
         return "whether MPL can run here could not be tried: see above"
-    alone = "the launcher" if in_use == "launcher" else "python train.py"
-    others = any(verdict.code != WELL for verdict in verdicts.values())
-    return f"MPL can run here, by {alone} alone" if others else "MPL can run here"
+    well = [way for way, verdict in verdicts.items() if verdict.code == trial.WELL]
+    return "MPL can run here" if len(well) == len(verdicts) else f"MPL can run here, by {' and '.join(well)} alone"
 
 
 @left_as_found()
@@ -270,25 +252,32 @@ def report(folder: Path, root: Path, asked: str, until: float) -> int:
     Returns:
         The exit code.
     """
-    sys.path.insert(0, str(folder))
-    if not is_codebase(folder) and not _present("dassl"):  # our own programs bring a small one
+    host = None
+    with contextlib.suppress(UserError):
+        host = find(folder)
+    sys.path.insert(0, str(host or folder))
+    without = not _present("dassl")
+    if without:  # our own programs bring a small one
         importlib.import_module("modprompt.compat.find").add_to_path()
-    found = examine(folder, root)
+    found = examine(folder, host, root)
     fatal = any(finding.fatal for finding in found)
     if asked and not fatal:
         found += backbone(asked)
     for finding in found:
         show(finding)
-    ways = ["launcher", "installer"] if is_codebase(folder) else ["trial"]
+    ways = [trial.OWN]
+    if host is not None:
+        line = [trial.LINE] if has_line((host / PROGRAM).read_bytes()) else []
+        ways = [*line, trial.HOST, trial.LAUNCHER]
     before = _entries(folder)
-    verdicts = {way: cannot("see the arrows above", []) for way in ways} if fatal else trials(folder, until)
+    unseen = trial.Verdict("MPL cannot run: see the arrows above", [], trial.CANNOT)
+    verdicts = {way: unseen for way in ways} if fatal else trial.try_out(host, ways, until)
     for way in ways:
         show(Finding(way, verdicts[way].state, "\n".join(verdicts[way].advice)))
     if _entries(folder) - before:
         show(Finding("left", f"by the codebase's own program: {', '.join(sorted(_entries(folder) - before))}"))
-    in_use = ways[-1] if (folder / MANIFEST).is_file() else ways[0]
-    print(summary(verdicts, in_use))
-    return max(verdicts[in_use].code, int(any(finding.fatal for finding in found)))
+    print(summary(verdicts, ways[0]))
+    return max(verdicts[ways[0]].code, int(any(finding.fatal for finding in found)))
 
 
 def _entries(folder: Path) -> Set[str]:

@@ -6,7 +6,7 @@ from typing import List, Union
 from modprompt.errors import UserError
 
 STATEMENT = "import modprompt.trainers.mpl"
-LINE = f"{STATEMENT}  # MPL; `python -m modprompt.install . --uninstall` takes this line out"
+LINE = f"{STATEMENT}  # MPL; `modprompt install . --uninstall` takes this line out"
 _ENDS = (b"\n", b"\r")
 
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import types
-from typing import Optional, Sequence, Type
+from typing import Optional, Type
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -23,22 +23,11 @@ _IMPORTERS = ("importlib", "_frozen_importlib")
 _WRAPPERS = (Exception, RuntimeError)
 
 
-def trainer_of(given: Sequence[str]) -> str:
-    """The name of the trainer that words ask for which nobody has parsed yet; empty if they name none."""
-    name = ""
-    for before, word in zip(("", *given), given):
-        if before in ("--trainer", "TRAINER.NAME"):
-            name = word
-        elif word.startswith("--trainer="):
-            name = word.partition("=")[2]
-    return name
-
-
 def trainer_asked_for() -> str:
     """The name of the trainer that this program's words, or its config files, ask for; empty if they name none."""
     parsed = words.parsed()
     if parsed is None:
-        return trainer_of(sys.argv[1:])
+        return words.trainer_of(sys.argv[1:])
     if parsed.trainer:
         return parsed.trainer
     name = ""
@@ -114,9 +103,18 @@ def _line_of(error: BaseException) -> str:
     if mistakes.noted(error):
         return mistakes.noted(error)
     name, known = trainer_asked_for(), TRAINER_REGISTRY.registered_names()
+    if isinstance(error, AttributeError) and asks_for_ours() and _asked_of_our_trainer(error):
+        return (
+            f"{one_line(error)}, which this program asks its own trainers for: modprompt train --host . runs it by ours"
+        )
     if isinstance(error, ValueError) and name and name not in known and repr(name)[1:-1] in str(error):
         return f"--trainer: there is no {name!r}{known_names(name, known)}"  # what Dassl's build_trainer raises
     return ""
+
+
+def _asked_of_our_trainer(error: BaseException) -> bool:
+    """Whether a program, and not we, asked our trainer for what it has not."""
+    return str(error).startswith(f"{trainer_asked_for()!r} object has no attribute ") and not _is_raised_by_us(error)
 
 
 def _is_raised_by_us(error: BaseException) -> bool:

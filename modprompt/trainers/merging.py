@@ -46,7 +46,7 @@ def watch(is_ours: Callable[[], bool]) -> None:
         is_ours: whether the program is asked for one of our trainers: then it is noted on an error of what its user
             gives how a user is told.
     """
-    words.watch()
+    words.watch(is_ours)
     if is_watched():
         return
 

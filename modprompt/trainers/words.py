@@ -8,8 +8,10 @@ import argparse
 import functools
 import os
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from modprompt import places
 from modprompt.runs.settings import FLAGS, name_of_flag
 
 KEEP = "--keep-settings"
@@ -49,6 +51,37 @@ class Words(NamedTuple):
         return str(pairs.get("TRAINER.NAME") or self.flags.get("trainer") or "")
 
 
+def trainer_of(given: Sequence[str]) -> str:
+    """The name of the trainer that words ask for which nobody has parsed yet; empty if they name none."""
+    name = ""
+    for before, word in zip(("", *given), given):
+        if before in ("--trainer", "TRAINER.NAME"):
+            name = word
+        elif word.startswith("--trainer="):
+            name = word.partition("=")[2]
+    return name
+
+
+def with_our_config(given: Sequence[str]) -> List[str]:
+    """Words for MPL with a --config-file that is not there replaced by ours of that name; a line says so.
+
+    Args:
+        given: NAME, NAME.yaml or configs/trainers/MPL/NAME.yaml behind --config-file; of other trainers all stays.
+    """
+    ours = {path.stem: path for path in (places.configs() / "trainers" / "MPL").glob("*.yaml")}
+    found = list(given)
+    if trainer_of(found) not in ("MPL", "ModMPL"):
+        return found
+    for at, (before, word) in enumerate(zip(["", *found], given)):
+        joined = word.startswith("--config-file=")
+        path = Path(word.partition("=")[2] if joined else word)
+        named = path.parent.name in ("", "MPL", "ModMPL") and path.name in (path.stem, f"{path.stem}.yaml")
+        if (joined or before == "--config-file") and named and path.stem in ours and not path.is_file():
+            print(f"{path} is not in this codebase; taken from modprompt: {ours[path.stem]}")
+            found[at] = f"--config-file={ours[path.stem]}" if joined else str(ours[path.stem])
+    return found
+
+
 _parsed: List[Words] = []  # the last that had a trainer or a config file, or else the last
 
 
@@ -57,8 +90,12 @@ def parsed() -> Optional[Words]:
     return _parsed[-1] if _parsed else None
 
 
-def watch() -> None:
-    """Note from now on what programs parse."""
+def watch(is_ours: Callable[[], bool]) -> None:
+    """Note from now on what programs parse.
+
+    Args:
+        is_ours: whether a program is asked for one of our trainers.
+    """
     plain = argparse.ArgumentParser.parse_known_args
     if "watches" in vars(plain):
         return
@@ -68,6 +105,8 @@ def watch() -> None:
         if KEEP not in self._option_string_actions:
             text = "give settings that this program changes the values that files and options ask for (modprompt)"
             self.add_argument(KEEP, action="store_true", default=argparse.SUPPRESS, help=text)
+        args = sys.argv[1:] if args is None else args
+        args = with_our_config(args) if is_ours() else args
         found, rest = plain(self, args, namespace)
         _take_flag(self, found)
         _note(_words_of(self, found, args))
@@ -102,8 +141,8 @@ def _note(words: Words) -> None:
         _parsed[:] = [words]
 
 
-def _words_of(parser: argparse.ArgumentParser, found: Any, args: Optional[Sequence[str]]) -> Words:
-    given = _given_flags(parser, sys.argv[1:] if args is None else args)
+def _words_of(parser: argparse.ArgumentParser, found: Any, args: Sequence[str]) -> Words:
+    given = _given_flags(parser, args)
     flags: Dict[str, Any] = {}
     options: List[str] = []
     for action in parser._actions:

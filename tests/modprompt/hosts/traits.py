@@ -173,7 +173,7 @@ OVERRIDES = '''"""Settings by data set."""
 
 def overrides(dataset, trainer, task):
     assert task in ["B2N", "FS", "CD"], "TASK must be one of these"
-    assert trainer in ["OWN", "OWNPLUS"], "no other trainer is known here"
+    assert trainer in ["MMRL", "MMRLpp"], "no other trainer is known here"
     return {"Squares": ["TRAINER.OWN.PREC", "fp32"]}.get(dataset, [])
 '''
 

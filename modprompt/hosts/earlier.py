@@ -1,0 +1,74 @@
+"""An installation of 0.2.0, which wrote 285 files into a codebase, taken out; this module goes with the next."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any, List
+
+from modprompt.errors import UserError
+from modprompt.storage import json_text
+from modprompt.storage.opening import read_text
+from modprompt.storage.paths import inside_without_links, is_inside
+
+_LIST = "modprompt/installed.json"
+_ROOMS = ("modprompt/", "configs/trainers/MPL/", "configs/trainers/ModMPL/", "scripts/mpl/", "scripts/modmpl/")
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a codebase has the list of such an installation."""
+    return (folder / _LIST).is_file()
+
+
+def require_none(folder: Path) -> None:
+    """Raise UserError if a codebase has such an installation, or a modprompt/ of its own."""
+    if is_there(folder):
+        raise UserError(
+            f"{folder} has an installation of modprompt 0.2.0: modprompt install {folder} --uninstall first"
+        )
+    if (folder / "modprompt").exists():
+        raise UserError(f"{folder / 'modprompt'} would be imported in place of what pip has installed: move it away")
+
+
+def remove(folder: Path) -> List[str]:
+    """Take such an installation out, its list last.
+
+    Returns:
+        The files that were changed since, which are kept.
+
+    Raises:
+        UserError: if the list is damaged, or names what no installation wrote; nothing is removed then.
+    """
+    where = folder / _LIST
+    try:
+        found: Any = json_text.parse(read_text(where))
+        digests = {**found.get("earlier", {}), **found["files"]}
+        folders = [*found["folders"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{where} is damaged: remove modprompt/, configs/trainers/MPL/ and scripts/mpl/ by hand"
+        ) from None
+    for name in (*digests, *folders):
+        ours = is_inside(name) and any(f"{name}/".startswith(room) or room.startswith(f"{name}/") for room in _ROOMS)
+        if not ours or (name in digests and not str(name).startswith(_ROOMS)):
+            raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is done by it")
+        inside_without_links(folder, name, where)
+    present = [name for name in digests if (folder / name).is_file()]
+    changed = [name for name in present if not _is_as_written(folder / name, (digests[name], found["files"].get(name)))]
+    for name in set(present) - set(changed):
+        (folder / name).unlink()
+    _remove_empty(folder, [name for name in folders if name != "modprompt"])
+    where.unlink()
+    _remove_empty(folder, ["modprompt"])
+    return changed
+
+
+def _is_as_written(path: Path, digests: Any) -> bool:
+    return hashlib.sha256(path.read_bytes()).hexdigest() in digests
+
+
+def _remove_empty(folder: Path, names: List[str]) -> None:
+    """Remove folders in which nothing is left but what Python keeps of compiled files, the deepest first."""
+    for name in sorted(names, key=len, reverse=True):
+        shutil.rmtree(str(folder / name / "__pycache__"), ignore_errors=True)
+        if (folder / name).is_dir() and not any((folder / name).iterdir()):
+            (folder / name).rmdir()

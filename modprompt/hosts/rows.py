@@ -1,0 +1,73 @@
+"""What is added to the words of a program that asks for more than the family's flags: rows.yaml, by what it says.
+
+A codebase without a row gets its program's own message.
+"""
+
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from modprompt.errors import UserError
+from modprompt.runs.settings import read_settings
+from modprompt.storage import yaml_text
+
+_ROWS = Path(__file__).with_name("rows.yaml")
+
+
+class Row(NamedTuple):
+    """A row of rows.yaml, which explains each of these."""
+
+    of: str
+    has: str
+    why: str
+    trainer: str = ""
+    flags: Dict[str, Optional[str]] = {}
+    pairs: Dict[str, str] = {}
+
+
+def row_of(program: bytes) -> Optional[Row]:
+    """The row of a program, by its content; None if it asks for nothing more."""
+    content: Any = yaml_text.read(_ROWS)
+    rows = [Row(**row) for row in content]
+    return next((row for row in rows if row.has.encode() in program), None)
+
+
+class More(NamedTuple):
+    """Words behind a program's name with what its row adds, and what that is, as a user would type it."""
+
+    words: List[str]
+    added: str
+
+
+def with_row(words: Sequence[str], row: Row, trainer: str, folder: Path = Path()) -> More:
+    """What a program gets; what was given stays.
+
+    Args:
+        words: flags, and KEY VALUE pairs behind them.
+        row: of the program.
+        trainer: ours, which the words ask for.
+        folder: in which paths among the words are.
+    """
+    given = {word.partition("=")[0] if word.startswith("--") else word for word in words}
+    flags: List[str] = []
+    for name, value in row.flags.items():
+        if name not in given:
+            flags += [name] if value is None else [name, value.format(dataset=_dataset_of(words, folder))]
+    named, instead, pairs = [*words], "", dict(row.pairs)
+    if row.trainer:
+        for at, (before, word) in enumerate(zip(["", *words], words)):
+            if before == "--trainer" or word.startswith("--trainer="):
+                named[at] = row.trainer if before == "--trainer" else f"--trainer={row.trainer}"
+                instead = f"--trainer {row.trainer}" if named[at] != word else ""
+        pairs["TRAINER.NAME"] = trainer  # pairs are merged behind what looks at the flag
+    behind = [word for key, value in pairs.items() if key not in given for word in (key, value)]
+    added = " ".join(filter(None, [*(word or "''" for word in flags), instead, *behind]))
+    return More([*flags, *named, *behind], added)
+
+
+def _dataset_of(words: Sequence[str], folder: Path) -> str:
+    """DATASET.NAME of the data set's config file among words; empty if there is none that can be read."""
+    path = next((after for word, after in zip(words, words[1:]) if word == "--dataset-config-file"), "")
+    try:
+        return str(read_settings(str(folder / path)).get("DATASET.NAME", "")) if path else ""
+    except UserError:  # the program says it
+        return ""

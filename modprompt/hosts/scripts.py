@@ -1,0 +1,82 @@
+"""Commands of MPL in a codebase: `modprompt scripts CODEBASE` prints those of base to new.
+
+modprompt scripts CODEBASE > base2new.sh
+bash base2new.sh eurosat 1                  trains on the base classes, and tests on the new ones
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import List, Optional
+
+from modprompt.hosts.codebase import PROGRAM, find, our_trainer
+from modprompt.hosts.rows import row_of, with_row
+from modprompt.programs import report
+
+CONFIG = "vit_b4_c1_add2_rm1"
+_SCRIPT = """#!/usr/bin/env bash
+# {trainer} from base to new in {folder}:
+#   bash THIS_FILE DATASET SEED [KEY VALUE ...]      DATASET: of configs/datasets/DATASET.yaml there
+# DATA: folder of the data sets (data)   OUT: of the results (output)   PYTHON: python
+# A run that was stopped goes on when it is started again, and a finished one is tested again.
+set -euo pipefail
+dataset=${{1:?DATASET SEED}} seed=${{2:?DATASET SEED}}
+data=$(realpath "${{DATA:-data}}") out=$(realpath -m "${{OUT:-output}}")
+shift 2
+run=$dataset/shots_16/{trainer}/{config}/seed$seed trained=$out/base2new/train_base/$run
+cd {quoted}
+export MODPROMPT_ONCE=1 # options must agree with what a folder's name states: shots, seed, classes
+
+run() {{ # run CLASSES OUTPUT_DIR [FLAG ...] -- [KEY VALUE ...]
+  local classes=$1 to=$2 flags=()
+  shift 2
+  while [[ $1 != -- ]]; do flags+=("$1") && shift; done
+  shift
+  "${{PYTHON:-python}}" -m modprompt.launch {program} --trainer {trainer} --config-file {config} \\
+    --root "$data" --seed "$seed" --output-dir "$to" --dataset-config-file "configs/datasets/$dataset.yaml" \\
+    ${{flags[@]+"${{flags[@]}}"}} \\
+    DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES "$classes" "$@"
+}}
+
+run base "$trained" -- "$@"
+run new "$out/base2new/test_new/$run" --eval-only --model-dir "$trained" -- "$@"
+"""
+
+
+def script_for(folder: Path) -> str:
+    """The script of base to new for a codebase; the launcher adds what its program asks for."""
+    trainer = our_trainer(folder)
+    return _SCRIPT.format(
+        folder=folder, quoted=shlex.quote(str(folder)), trainer=trainer, config=CONFIG, program=PROGRAM
+    )
+
+
+def start_of(folder: Path) -> str:
+    """How a run is started by a codebase's own program, on EuroSAT, with what that asks for."""
+    trainer = our_trainer(folder)
+    words = ["--trainer", trainer, "--config-file", CONFIG, "--dataset-config-file", "configs/datasets/eurosat.yaml"]
+    words += [
+        "--root",
+        "DATA",
+        "--output-dir",
+        "output/mpl",
+        "DATASET.NUM_SHOTS",
+        "16",
+        "DATASET.SUBSAMPLE_CLASSES",
+        "base",
+    ]
+    row = row_of((folder / PROGRAM).read_bytes())
+    more = words if row is None else with_row(words, row, trainer, folder).words
+    return " ".join(map(shlex.quote, ["python", PROGRAM, *more]))
+
+
+def _run(args: argparse.Namespace) -> None:
+    print(script_for(find(Path(args.folder))), end="")
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Exit code 0, or 2 after one line on what is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="the codebase, with its train.py")
+    return report(_run, parser.parse_args(sys.argv[1:] if argv is None else argv))

@@ -1,0 +1,121 @@
+"""A codebase's trainers that cannot be imported are left out, with a line, where its program is run for one of ours.
+
+Tolerated is what a module of its `trainers` raises while it is imported, or that one its program asks for is not there;
+never what its readers, its `clip` or Dassl raise.
+"""
+
+import ast
+import contextlib
+import importlib.abc
+import importlib.machinery
+import sys
+import traceback
+import types
+from pathlib import Path
+from typing import Any, Iterator, Optional, Sequence, Set
+
+from modprompt.clips.package import own_folder
+from modprompt.hosts.codebase import READERS
+from modprompt.programs import one_line
+
+_TRAINERS = "trainers"
+
+
+@contextlib.contextmanager
+def tolerated(program: Path) -> Iterator[None]:
+    """Within it modules of trainers/ beside a program are left out that cannot be imported."""
+    finder = _Finder(program)
+    last = _NotThere(_asked_for(program))
+    sys.meta_path.insert(0, finder)
+    sys.meta_path.append(last)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        sys.meta_path.remove(last)
+
+
+def _is_of_trainers(name: str) -> bool:
+    return name.partition(".")[0] == _TRAINERS
+
+
+def _asked_for(program: Path) -> Set[str]:
+    """Names of modules of trainers/ that a program's own imports may mean."""
+    try:
+        tree = ast.parse(program.read_bytes())
+    except (SyntaxError, ValueError):  # running it says so
+        return set()
+    names: Set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return set(filter(_is_of_trainers, names))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """The first: modules of trainers/ with a loader that goes on where they fail."""
+
+    def __init__(self, program: Path) -> None:
+        readers, clip = program.parent / READERS, own_folder(program.parent)
+        self._never = [str(folder) for folder in (readers, clip) if folder is not None]
+
+    def find_spec(
+        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
+    ) -> Optional[importlib.machinery.ModuleSpec]:
+        if not _is_of_trainers(fullname):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.loader is not None and spec.origin is not None:
+            spec.loader = _Loader(spec.loader, self)
+        return spec
+
+    def is_of_what_must_run(self, error: BaseException) -> bool:
+        """Whether a module of readers, `clip` or Dassl failed while it was imported."""
+        for frame in traceback.extract_tb(error.__traceback__):
+            inside = any(frame.filename.startswith(folder) for folder in self._never)
+            if frame.name == "<module>" and (inside or "dassl" in Path(frame.filename).parts):
+                return True
+        return False
+
+
+class _Loader(importlib.abc.Loader):
+    """A loader that is another one, and leaves a module as far as it came."""
+
+    def __init__(self, plain: Any, finder: _Finder) -> None:
+        self._plain, self._finder = plain, finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Optional[types.ModuleType]:
+        module: Optional[types.ModuleType] = self._plain.create_module(spec)
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__loader__ = self._plain
+        try:
+            self._plain.exec_module(module)
+        except (Exception, SystemExit) as error:  # their code
+            if self._finder.is_of_what_must_run(error):
+                raise
+            print(f"{module.__name__} of this codebase is left out: it cannot be imported ({one_line(error)})")
+
+
+class _NotThere(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """The last: an empty module for one of trainers/ that the program asks for and that is not there."""
+
+    def __init__(self, names: Set[str]) -> None:
+        self._names = names
+
+    def find_spec(
+        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
+    ) -> Optional[importlib.machinery.ModuleSpec]:
+        return importlib.machinery.ModuleSpec(fullname, self) if fullname in self._names and path is not None else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        print(f"{module.__name__} of this codebase is left out: it is not there")

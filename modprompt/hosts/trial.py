@@ -1,0 +1,235 @@
+"""MPL tried in a codebase: one epoch and a test on made-up data, as its user would run them, in processes of their own.
+
+The ways: our program with its readers (--host), its program by the launcher, and its program alone where the line is in
+it. All that a run reads and writes lies in a temporary folder.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from modprompt import places
+from modprompt.hosts import made_up
+from modprompt.hosts.codebase import PROGRAM, our_trainer
+from modprompt.hosts.rows import row_of, with_row
+
+WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
+HOST, LAUNCHER, LINE, OWN = "--host", "launcher", PROGRAM, "trial"  # ways, as the report names them
+_SET = "modprompt.hosts.made_up_set"
+_LAUNCH = f"import sys; from modprompt.hosts.launch import main; sys.exit(main(sys.argv[1:], [{_SET!r}]))"
+# a package's name for pip, where it is not the module's
+_PIP = {
+    "PIL": "Pillow", "cv2": "opencv-python", "kmeans_pytorch": "kmeans-pytorch", "open_clip": "open_clip_torch",
+    "ot": "POT", "pkg_resources": '"setuptools<70"', "skimage": "scikit-image", "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+}  # fmt: skip
+_ERROR = re.compile(
+    r"^(?:\S*py: )?(?:error: (.+)|((?:[A-Za-z_]+\.)*[A-Z][A-Za-z]*(?:Error|Exception|Exit|Interrupt)\b.*))$"
+)
+_TOLD = re.compile(r"^(?:note: |kept: |\S+ of this codebase is left out)")
+_TAIL = 20_000  # characters of what a run says that are looked at
+
+
+class Verdict(NamedTuple):
+    """A line of the report: what holds, what to do or know, and the exit code."""
+
+    state: str
+    advice: List[str]
+    code: int
+
+
+class _Ran(NamedTuple):
+    """A run that is over: its exit code (None if the time was over), and the end of what it said."""
+
+    code: Optional[int]
+    said: str
+
+    @property
+    def why(self) -> str:
+        """What ended it, in one line."""
+        found = [match for match in map(_ERROR.match, self.said.splitlines()) if match]
+        if self.code is not None and self.code < 0:
+            return f"it was ended by signal {-self.code}"
+        line = (found[-1].group(1) or found[-1].group(2)) if found else f"exit code {self.code}"
+        return line if len(line) <= 200 else f"{line[:197]}..."
+
+    @property
+    def has_tested(self) -> bool:
+        """Whether it came to the end of a test."""
+        return "* accuracy:" in self.said
+
+    @property
+    def told(self) -> List[str]:
+        """What it said of settings that its program changed, and of what it left out."""
+        return list(dict.fromkeys(line for line in self.said.splitlines() if _TOLD.match(line)))
+
+
+def try_out(folder: Optional[Path], ways: Sequence[str], until: float) -> Dict[str, Verdict]:
+    """What came of it, by way.
+
+    Args:
+        folder: of the codebase; None for none.
+        ways: to try, side by side.
+        until: time.monotonic() at which all must be over.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work, ThreadPoolExecutor(len(ways)) as pool:
+            processes = _Processes(until)
+            try:
+                here = Path(work).resolve()
+                tried = {
+                    way: pool.submit(_Trial(way, folder, here / way.strip("-"), processes).verdict) for way in ways
+                }
+                return {way: one.result() for way, one in tried.items()}
+            finally:
+                processes.end()  # those of a trial that was interrupted
+    except OSError as error:
+        where = f"{tempfile.gettempdir()}: {error.strerror or error}"
+        state = f"could not be tried: the made-up data cannot be written in {where}"
+        return {way: Verdict(state, ["set TMPDIR"], UNTRIED) for way in ways}
+
+
+class _Trial:
+    """A way in a codebase."""
+
+    def __init__(self, way: str, folder: Optional[Path], work: Path, processes: "_Processes"):
+        self.way, self.folder, self.work, self.processes = way, folder, work, processes
+        self.trainer = our_trainer(folder) if folder is not None and way != HOST else "MPL"
+
+    def verdict(self) -> Verdict:
+        """On its own reader of EuroSAT if it has one; where that does not take the pictures, on a data set of ours."""
+        self.work.mkdir()
+        made_up.write(self.work)
+        config = self._eurosat()
+        if config and self.way in (HOST, LAUNCHER):
+            first = self._tried(config, "eurosat")
+            if first.code != CANNOT:
+                return first
+            second = self._tried(str(self.work / "made_up.yaml"), "made_up")
+            why = first.state.partition("cannot run: ")[2]
+            note = f"its own reader of EuroSAT does not take made-up pictures: {why}"
+            return second._replace(advice=[note, *second.advice]) if second.code == WELL else first
+        if not config and self.way == LINE:
+            return Verdict("not tried: the codebase has no configs/datasets/eurosat.yaml", [], UNTRIED)
+        return self._tried(config or str(self.work / "made_up.yaml"), "run")
+
+    def _eurosat(self) -> str:
+        configs = places.configs() if self.folder is None else self.folder / "configs"
+        found = sorted((configs / "datasets").glob("**/eurosat.yaml"), key=lambda path: len(path.parts))
+        return str(found[0]) if found else ""
+
+    def _tried(self, config: str, name: str) -> Verdict:
+        """Train, then test by --eval-only."""
+        trained, tested = self.work / name, self.work / f"{name}_tested"
+        ran = self._run(made_up.words(self.work, trained, self.trainer, config))
+        if ran.code is None:
+            return Verdict("not tried: the time is over", ["give it more: --seconds 300"], UNTRIED)
+        if ran.code or not ran.has_tested:
+            return Verdict(f"MPL cannot run: {ran.why}", self._advice(ran), CANNOT)
+        words = made_up.words(self.work, tested, self.trainer, config)
+        again = self._run(["--eval-only", "--model-dir", str(trained), "--load-epoch", "1", *words])
+        if again.code is None:
+            return Verdict("MPL trains; not tested: the time is over", ["give it more: --seconds 300"], UNTRIED)
+        if again.code or not again.has_tested:
+            return Verdict(
+                f"MPL cannot run: it trains, but --eval-only does not: {again.why}", self._advice(again), CANNOT
+            )
+        return Verdict("MPL trains and tests", ran.told, WELL)
+
+    def _advice(self, ran: _Ran) -> List[str]:
+        missing = re.search(r"No module named '([^'.]+)", ran.why)
+        name = missing.group(1) if missing else ""
+        is_there = self.folder is not None and any((self.folder / one).exists() for one in (name, f"{name}.py"))
+        return [*ran.told, f"pip install {_PIP.get(name, name)}"] if name and not is_there else ran.told
+
+    def _run(self, words: List[str]) -> _Ran:
+        if self.way == OWN or self.folder is None:
+            command, folder = places.program("train", *words), self.work
+        elif self.way == HOST:
+            command, folder = places.program("train", "--host", str(self.folder), "--import", _SET, *words), self.work
+        else:
+            row = row_of((self.folder / PROGRAM).read_bytes())
+            folder = self.folder
+            if self.way == LAUNCHER:
+                command = [sys.executable, "-c", _LAUNCH, PROGRAM, *words, "--keep-settings"]
+            else:
+                more = words if row is None else with_row(words, row, self.trainer).words
+                command = [sys.executable, PROGRAM, *more, "--keep-settings"]
+        said = self.work / "said.txt"
+        code = self.processes.run(command, folder, said, self.way != LINE)
+        return _Ran(code, said.read_text(errors="replace")[-_TAIL:].replace(str(self.work), "TEMP"))
+
+
+class _Processes:
+    """The processes of a trial; none outlives it.
+
+    Args:
+        until: time.monotonic() at which all must be over.
+    """
+
+    def __init__(self, until: float):
+        self._until, self._lock = until, threading.Lock()
+        self._running: List[subprocess.Popen[bytes]] = []
+
+    def run(self, command: List[str], folder: Path, said: Path, is_ours: bool) -> Optional[int]:
+        """Exit code of a program, with all that it has started; None if it was stopped because the time is over.
+
+        Args:
+            command: its words.
+            folder: in which it runs.
+            said: the file that gets what it says.
+            is_ours: whether this very package is to be imported, whatever that folder holds.
+        """
+        with said.open("wb") as file:
+            with self._lock:
+                process = subprocess.Popen(
+                    command,
+                    cwd=str(folder),
+                    env=_environment(is_ours),
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                self._running.append(process)
+            try:
+                return process.wait(max(0.1, self._until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                _end(process)
+
+    def end(self) -> None:
+        """Stop all, and let none go on for long."""
+        with self._lock:
+            self._until = 0.0
+            for process in self._running:
+                _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """No process that a run has started outlives it."""
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    except OSError:  # all have ended
+        pass
+    process.wait()
+
+
+def _environment(is_ours: bool) -> Dict[str, str]:
+    """That of the user, but nothing is written beside the code, sent, or shown, and no setting of scripts is left."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MODPROMPT_")}
+    said = {"PYTHONDONTWRITEBYTECODE": "1", "WANDB_MODE": "disabled", "MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
+    ours = places.environment() if is_ours else {}
+    return {"OMP_NUM_THREADS": "1", **kept, **said, **ours}
