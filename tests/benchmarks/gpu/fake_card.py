@@ -10,19 +10,17 @@ from types import SimpleNamespace
 from unittest import mock
 
 import torch
-from torch import library as torch_library
 
 from benchmarks.gpu import sides
 from benchmarks.gpu.measures import counts
 from benchmarks.gpu.task import MANY, Place, Task
 from benchmarks.plain import PlainCLIP
 from tests.fake_cuda.device import FREE, fake_cuda, with_values
-from tests.fake_cuda.recording import IN_PLACE
 from tests.fake_cuda.watching import Watch
 from tests.held import Held
 
 NAME = "a card that is not there"
-CAPABILITY = (8, 0)
+CAPABILITY = (9, 0)  # an H100's
 BUILT = "12.6"  # the CUDA of a PyTorch that would fit it
 
 
@@ -130,7 +128,7 @@ def _of_cuda(held):
         **streams,
         **peaks,
         "get_device_properties": lambda *_: facts,
-        "get_arch_list": lambda: ["sm_80"],
+        "get_arch_list": lambda: ["sm_90"],
         "current_device": lambda: 0,
         "Event": Event,
         "CUDAGraph": Graph,
@@ -149,9 +147,6 @@ def card():
     held = Held()
     with fake_cuda(CAPABILITY), contextlib.ExitStack() as stack:
         patch = lambda *inputs, **named: stack.enter_context(mock.patch.object(*inputs, **named))  # noqa: E731
-        kernels = stack.enter_context(torch_library._scoped_library("aten", "IMPL"))
-        for name in IN_PLACE:
-            kernels.impl(name, lambda first, *_, **__: first if isinstance(first, torch.Tensor) else None, "Meta")
         for name, one in _of_cuda(held).items():
             patch(torch.cuda, name, one)
         patch(torch.version, "cuda", BUILT)

@@ -1,7 +1,7 @@
 """Stands for Python where benchmarks.gpu is started and starts others: the same words, on a card that is not there.
 
 Cases are in small sizes. What needs values is told and not judged, and whole runs, which read them all the time, are not
-run. A CPU's cases have values.
+run. A process to which CUDA_VISIBLE_DEVICES shows none has no card, and values.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import sys
 from unittest import mock
 
 PRELOADED, STAND_IN = "LD_PRELOAD", "MODPROMPT_FAKE_PYTHON"
+NOT_HURRIED_S = 600.0  # of a case, whose limit is a GPU's
 NO_VALUES = "tensors of a card that is not there have no values"
 WHOLE_RUNS = ("tests", "head", "search", "round", "forked", "resume", "at-once")
 WITHOUT_VALUES = ("counts",)  # kinds whose rows mean what they say all the same
@@ -31,15 +32,12 @@ def _found_on(measured):
     """`process._found` on the card: no row holds that needs values."""
 
     def found(task, place):
-        from benchmarks.gpu.measures.losses import CPU
         from benchmarks.gpu.rows import HELD, NOT_HELD, TOLD, not_run
         from benchmarks.gpu.task import Found
         from tests.benchmarks.gpu.fake_card import card
 
         if task.kind in WHOLE_RUNS:
             return Found([not_run(task.name, NO_VALUES)], {})
-        if task.how == CPU:
-            return measured(task, place)
         with card():
             found = measured(task, place)
         if task.kind in WITHOUT_VALUES:
@@ -60,6 +58,7 @@ def _set_up():
     torch.cuda.is_available = lambda: True
     torch.autograd.set_multithreading_enabled(False)
     process._found = _found_on(process._found)
+    process.limit = lambda task, place: NOT_HURRIED_S
     small()
 
 
@@ -96,9 +95,14 @@ def harness(words, reads):
 
 def _start(words):
     """Run Python's words: -c and a program, or -m, a module and its own."""
-    sys.executable = os.environ[STAND_IN]
-    _set_up()
-    sys.argv = words[1:]
+    sys.executable, sys.argv = os.environ[STAND_IN], words[1:]
+    if os.environ["CUDA_VISIBLE_DEVICES"]:
+        ctypes.CDLL(os.environ[PRELOADED]).set_guard()  # before torch
+        _set_up()
+    else:
+        from tests.benchmarks.gpu.fake_card import small
+
+        small()
     if words[0] == "-m":
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         return
@@ -109,5 +113,4 @@ def _start(words):
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(os.environ[PRELOADED]).set_guard()  # before torch
     _start(sys.argv[1:])
