@@ -93,7 +93,8 @@ class CLIPTrainer(TrainerX):
         clip_model = backbone.load_clip(cfg)
         facts = facts_of(clip_model)
         text, image = facts.heads
-        print(f"CLIP: {whose(facts.name, facts.dialect)} weights, {facts.activation}, {text} and {image} heads (text, image)")
+        weights = f"{whose(facts.name, facts.dialect)} weights"
+        print(f"CLIP: {weights}, {facts.activation}, {text} and {image} heads (text, image)")
         require_input_size(clip_model, *cfg.INPUT.SIZE)
         require_known_words(self.dm.dataset.classnames, clip_model)
         self.backbone_fingerprint = clip_model.fingerprint
