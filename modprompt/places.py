@@ -11,6 +11,7 @@ from typing import Dict, List
 
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent  # the checkout, or the folder of installed packages
+OUR_CODE = tuple({f"{one}{os.sep}" for one in (PACKAGE, Path(__file__).parent)})  # as it lies, and as it is imported
 _INSIDE = PACKAGE / "configs"
 
 

@@ -18,7 +18,7 @@ from typing import List, Optional, Sequence
 
 from modprompt.clips import package as clip_package
 from modprompt.errors import UserError
-from modprompt.hosts.rows import row_of, with_row
+from modprompt.hosts.rows import with_rows
 from modprompt.hosts.tolerant import tolerated
 from modprompt.programs import left_as_found, one_line
 
@@ -38,12 +38,11 @@ def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
     from modprompt.trainers.words import trainer_of
 
     trainer = trainer_of(words)
-    row = row_of(script.read_bytes())
-    if row is None or not is_our_name(trainer):
+    if not is_our_name(trainer):
         return words
-    more = with_row(words, row, trainer)
+    more = with_rows(words, script, trainer)
     if more.added:
-        print(f"note: {script.name}: {row.why}; added: {more.added}")
+        print(f"note: {script.name}: {more.why}; added: {more.added}")
     return more.words
 
 

@@ -24,29 +24,38 @@ class Row(NamedTuple):
     pairs: Dict[str, str] = {}
 
 
-def row_of(program: bytes) -> Optional[Row]:
-    """The row of a program, by its content; None if it asks for nothing more."""
-    content: Any = yaml_text.read(_ROWS)
-    rows = [Row(**row) for row in content]
-    return next((row for row in rows if row.has.encode() in program), None)
-
-
 class More(NamedTuple):
-    """Words behind a program's name with what its row adds, and what that is, as a user would type it."""
+    """Words behind a program's name with what its rows add, that as a user would type it, and why."""
 
     words: List[str]
-    added: str
+    added: str = ""
+    why: str = ""
 
 
-def with_row(words: Sequence[str], row: Row, trainer: str, folder: Path = Path()) -> More:
+def rows_of(program: bytes) -> List[Row]:
+    """The rows of a program, by its content; none if it asks for nothing more."""
+    content: Any = yaml_text.read(_ROWS)
+    return [row for row in (Row(**row) for row in content) if row.has.encode() in program]
+
+
+def with_rows(words: Sequence[str], program: Path, trainer: str) -> More:
     """What a program gets; what was given stays.
 
     Args:
         words: flags, and KEY VALUE pairs behind them.
-        row: of the program.
+        program: its file.
         trainer: ours, which the words ask for.
-        folder: in which paths among the words are.
     """
+    more = More([*words])
+    for row in rows_of(program.read_bytes()):
+        one = _with_row(more.words, row, trainer, program.parent)
+        if one.added:
+            both = (f"{more.added} {one.added}".strip(), "; ".join(filter(None, [more.why, row.why])))
+            more = More(one.words, *both)
+    return more
+
+
+def _with_row(words: Sequence[str], row: Row, trainer: str, folder: Path) -> More:
     given = {word.partition("=")[0] if word.startswith("--") else word for word in words}
     flags: List[str] = []
     for name, value in row.flags.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import List, Optional
 
 from modprompt.hosts.codebase import PROGRAM, find, our_trainer
-from modprompt.hosts.rows import row_of, with_row
+from modprompt.hosts.rows import with_rows
 from modprompt.programs import report
 
 CONFIG = "vit_b4_c1_add2_rm1"
@@ -71,8 +71,7 @@ def start_of(folder: Path) -> str:
         "DATASET.SUBSAMPLE_CLASSES",
         "base",
     ]
-    row = row_of((folder / PROGRAM).read_bytes())
-    more = words if row is None else with_row(words, row, trainer, folder).words
+    more = with_rows(words, folder / PROGRAM, trainer).words
     return " ".join(map(shlex.quote, ["python", PROGRAM, *more]))
 
 

@@ -19,7 +19,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 from modprompt import places
 from modprompt.hosts import made_up
 from modprompt.hosts.codebase import PROGRAM, our_trainer
-from modprompt.hosts.rows import row_of, with_row
+from modprompt.hosts.rows import with_rows
 
 WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
 HOST, LAUNCHER, LINE, OWN = "--host", "launcher", PROGRAM, "trial"  # ways, as the report names them
@@ -156,12 +156,11 @@ class _Trial:
         elif self.way == HOST:
             command, folder = places.program("train", "--host", str(self.folder), "--import", _SET, *words), self.work
         else:
-            row = row_of((self.folder / PROGRAM).read_bytes())
             folder = self.folder
             if self.way == LAUNCHER:
                 command = [sys.executable, "-c", _LAUNCH, PROGRAM, *words, "--keep-settings"]
             else:
-                more = words if row is None else with_row(words, row, self.trainer).words
+                more = with_rows(words, self.folder / PROGRAM, self.trainer).words
                 command = [sys.executable, PROGRAM, *more, "--keep-settings"]
         said = self.work / "said.txt"
         code = self.processes.run(command, folder, said, self.way != LINE)

@@ -13,7 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.places import PACKAGE
+from modprompt.places import OUR_CODE
 from modprompt.programs import one_line
 from modprompt.runs.settings import read_settings
 from modprompt.trainers import merging, mistakes, words
@@ -121,4 +121,4 @@ def _is_raised_by_us(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(str(PACKAGE) + os.sep)
+    return trace is not None and trace.tb_frame.f_code.co_filename.startswith(OUR_CODE)

@@ -14,13 +14,13 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import yacs.config
 from yacs.config import CfgNode
 
-from modprompt.places import PACKAGE
+from modprompt.places import OUR_CODE
 from modprompt.runs.settings import flat
 from modprompt.trainers import mistakes, words
 
 _SET, _FILES = "modprompt_set", "modprompt_files"  # on a node: {key: FILE:LINE}, [(path, {dotted key: value})]
 _MERGES = ("merge_from_file", "merge_from_list", "merge_from_other_cfg")
-_not_the_program = (yacs.config.__file__, str(PACKAGE) + os.sep, functools.__file__)
+_not_the_program = (yacs.config.__file__, *OUR_CODE, functools.__file__)
 _merging: List[Tuple[int, Dict[str, Any]]] = []  # of nodes: a merge of a file goes on as one of a configuration
 
 

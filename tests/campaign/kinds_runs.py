@@ -18,7 +18,7 @@ from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
 from modprompt.experiments.running import labels, slurm, state
 from modprompt.hosts import earlier
-from modprompt.hosts.rows import row_of
+from modprompt.hosts.rows import rows_of
 from modprompt.hosts.train_line import with_line
 from modprompt.runs import descriptions, rounds, steps, test_parts
 from modprompt.runs import result as results
@@ -284,7 +284,7 @@ def _write_program(folder: Path) -> Path:
 
 
 def _read_program(path: Path) -> Any:
-    return with_line(path.read_bytes()), row_of(path.read_bytes())
+    return with_line(path.read_bytes()), rows_of(path.read_bytes())
 
 
 def kinds() -> list[Kind]:

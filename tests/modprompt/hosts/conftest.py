@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from modprompt.hosts.rows import row_of, with_row
+from modprompt.hosts.rows import with_rows
 from tests.conftest import ROOT, bare
 from tests.modprompt.hosts.stand_in import run_in, site, write_data, write_weights
 from tests.modprompt.hosts.traits import DATASET
@@ -42,8 +42,7 @@ class Workshop:
 
     def asked(self, host, out, *more, trainer="MPL"):
         """The same of our trainer with what a codebase's train.py asks for; further words go in front of the options."""
-        words, row = [*map(str, self.words(trainer, out, *more))], row_of((host / "train.py").read_bytes())
-        return words if row is None else with_row(words, row, trainer).words
+        return with_rows([*map(str, self.words(trainer, out, *more))], host / "train.py", trainer).words
 
 
 def losses(text):

@@ -1,22 +1,15 @@
 import pytest
 
-from modprompt.hosts.rows import row_of, with_row
+from modprompt.hosts.rows import rows_of, with_rows
 from tests.modprompt.hosts.stand_in import write_host
 
 CONFIG = "configs/datasets/eurosat.yaml"
 
 
-@pytest.fixture
-def asking(tmp_path):
-    def row(**traits):
-        host = write_host(tmp_path / "host", **traits)
-        return host, row_of((host / "train.py").read_bytes())
-
-    return row
-
-
-def test_a_program_that_asks_for_nothing_has_no_row(asking):
-    assert asking()[1] is None
+def test_a_program_that_asks_for_nothing_has_no_row(tmp_path):
+    host = write_host(tmp_path / "host")
+    assert rows_of((host / "train.py").read_bytes()) == []
+    assert with_rows(["--trainer", "MPL"], host / "train.py", "MPL") == (["--trainer", "MPL"], "", "")
 
 
 @pytest.mark.parametrize(
@@ -41,12 +34,19 @@ def test_a_program_that_asks_for_nothing_has_no_row(asking):
         ({"dataset_flag": True}, ["--dataset=DTD"], "", ["--dataset=DTD"]),
     ],
 )  # fmt: skip
-def test_what_a_program_asks_for_is_added_and_what_was_given_stays(traits, words, added, whole, asking):
-    host, row = asking(**traits)
-    assert with_row(words, row, "MPL", host) == (whole, added)
+def test_what_a_program_asks_for_is_added_and_what_was_given_stays(traits, words, added, whole, tmp_path):
+    host = write_host(tmp_path / "host", **traits)
+    assert with_rows(words, host / "train.py", "MPL")[:2] == (whole, added)
+
+
+def test_a_program_may_have_several_rows_and_each_says_why(tmp_path):
+    host = write_host(tmp_path / "host", task=True, noise=True)
+    more = with_rows(["--trainer", "MPL"], host / "train.py", "MPL")
+    assert more.added == "--trainer MMRL TASK B2N TRAINER.NAME MPL DATASET.NOISE_LABEL False"
+    assert more.why.count("; ") == 1
 
 
 def test_every_row_says_why():
-    assert row_of(b"cfg.OPTIM.MAX_EPOCH=200").flags == {"--keep-settings": None}
-    assert row_of(b'"--backbone", type=str, default="RN50"').flags == {"--backbone": ""}
-    assert row_of(b"OPTIM.VISION_MAX_EPOCH + cfg.OPTIM.TEXT_MAX_EPOCH").why
+    (plot,), (clap,) = rows_of(b"cfg.OPTIM.MAX_EPOCH=200"), rows_of(b'"--backbone", type=str, default="RN50"')
+    assert (plot.flags, clap.flags) == ({"--keep-settings": None}, {"--backbone": ""})
+    assert rows_of(b"OPTIM.VISION_MAX_EPOCH + cfg.OPTIM.TEXT_MAX_EPOCH")[0].why
