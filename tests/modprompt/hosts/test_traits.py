@@ -161,6 +161,7 @@ def test_what_a_program_asks_its_own_trainers_for_is_one_line_that_names_the_oth
     host = write_host(tmp_path / "host")
     program = host / "train.py"
     program.write_text(program.read_text().replace("        trainer.test()\n", "        trainer.test_withlabel()\n"))
+    git(host, "commit", "-qam", "of its own")
     assert started(host, "launcher", *workshop.words("MPL", "output/run")).returncode == 0
     where = ("--eval-only", "--model-dir", "output/run")
     for way in ("launcher", "line"):
