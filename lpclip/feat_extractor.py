@@ -97,8 +97,8 @@ def run(argv: list[str] | None = None) -> None:
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
         wanted = tuple(split for split in wanted if split != "val")
     made_of = (
-        f"CLIP {trainer.backbone_fingerprint}, split {split_hash(dataset, cfg)}, {cfg.DATASET.SUBSAMPLE_CLASSES} classes, "
-        f"images {kept_features.made_by(trainer, trainer.test_loader)}"
+        f"CLIP {trainer.backbone_fingerprint}, split {split_hash(dataset, cfg)}, "
+        f"{cfg.DATASET.SUBSAMPLE_CLASSES} classes, images {kept_features.made_by(trainer, trainer.test_loader)}"
     )
     for split in wanted:
         images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]

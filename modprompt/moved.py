@@ -27,7 +27,6 @@ MOVED: Dict[str, Tuple[str, ...]] = {
     "modprompt.prompts": ("modprompt.engine.prompts", "modprompt.clips.tokens"),
     "modprompt.regularise": ("modprompt.training.regularise", "modprompt.training.average"),
     "modprompt.schedule": ("modprompt.engine.schedule",),
-    "modprompt.shipped": ("modprompt.hosts.ship",),
     "modprompt.templates": ("modprompt.methods.templates",),
     "modprompt.zeroshot": ("modprompt.training.teacher",),
     "modprompt.plugin": (),

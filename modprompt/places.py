@@ -1,8 +1,7 @@
 """Where the files that go along with the package are, and how its programs are started.
 
 In a checkout configs/ stands beside the package, data and output are in the checkout. In an installed package configs/
-is inside it, data and output are in the current folder. A codebase that this package was put into has MPL's config
-files inside the package, without folders.
+is inside it, data and output are in the current folder.
 """
 
 import os
@@ -26,7 +25,7 @@ def configs() -> Path:
 
 
 def constraints() -> Path:
-    """The file with the exact versions that the README's figures were made with; codebases do not have it."""
+    """The file with the exact versions that the README's figures were made with."""
     return (ROOT if is_checkout() else PACKAGE) / "constraints.txt"
 
 

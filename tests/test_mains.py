@@ -21,7 +21,6 @@ from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report, tasks
 from modprompt.experiments.running import run, service, worker
 from modprompt.hosts import install
-from modprompt.hosts import program as host_program
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
@@ -148,11 +147,6 @@ def a_command(request, monkeypatch, tmp_path):
     return main.main, ["install", str(ROOT)], 2
 
 
-def what_a_program_asks_for(request, monkeypatch, tmp_path):
-    (tmp_path / "train.py").write_text("cfg.DATASET.NOISE_LABEL = True\n")
-    return host_program.main, [str(tmp_path), "MPL", "few_shot", "eurosat.yaml"], 0
-
-
 def an_installation(request, monkeypatch, tmp_path):
     return install.main, [str(ROOT)], 2
 
@@ -237,7 +231,6 @@ CASES = {
     "modprompt/data/prepare/__main__.py": [data],
     "modprompt/__main__.py": [a_command],
     "modprompt/install.py": [an_installation],
-    "modprompt/hosts/program.py": [what_a_program_asks_for],
     "benchmarks/speed.py": [a_measurement],
     "benchmarks/gelu.py": [a_comparison],
     "benchmarks/search.py": [a_search_step],
@@ -254,13 +247,11 @@ CHILDREN_ALONE = {
     "benchmarks/schedules.py",
 }  # they start programs and set nothing
 
-OF_A_PROCESS_THAT_ENDS_WITH_IT = {"modprompt/hosts/trial/program.py"}
-
 
 def test_no_program_is_forgotten():
     paths = [path for path in ROOT.rglob("*.py") if not {".venv", "tests", "build"} & {*path.relative_to(ROOT).parts}]
     found = {str(path.relative_to(ROOT)) for path in paths if '\nif __name__ == "__main__":' in path.read_text()}
-    assert found == {*CASES, *IN_A_PROCESS_OF_THEIR_OWN, *CHILDREN_ALONE, *OF_A_PROCESS_THAT_ENDS_WITH_IT}
+    assert found == {*CASES, *IN_A_PROCESS_OF_THEIR_OWN, *CHILDREN_ALONE}
 
 
 @pytest.mark.parametrize("case", [case for cases in CASES.values() for case in cases], ids=lambda case: case.__name__)

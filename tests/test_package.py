@@ -13,7 +13,6 @@ import pytest
 import tomllib
 
 from modprompt import __version__
-from modprompt.hosts import ship
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -234,6 +233,11 @@ def test_prepare_looks_into_the_current_folder(modprompt, tmp_path):
     assert f"EuroSAT: missing: {tmp_path}/data/eurosat" in done.stderr
 
 
-def test_config_files_for_codebases_are_found(installed, tmp_path):
-    code = "from modprompt.hosts import ship; print(*(path.name for path in ship.config_files()))"
-    assert must([installed, "-c", code], tmp_path).split() == [path.name for path in ship.config_files()]
+def test_config_files_and_rows_for_codebases_are_found(installed, tmp_path):
+    code = (
+        "from modprompt.compat import find; find.add_to_path(); from modprompt.trainers.words import with_our_config\n"
+    )
+    code += "from modprompt.hosts.rows import row_of; assert row_of(b'NOISE_LABEL = True').of == 'NLPrompt'\n"
+    code += "print(with_our_config(['--trainer', 'MPL', '--config-file', 'vit_b4_c1_add2_rm1'])[-1])"
+    found = must([installed, "-c", code], tmp_path).split()[-1]
+    assert found.endswith("modprompt/configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml")

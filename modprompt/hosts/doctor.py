@@ -55,7 +55,7 @@ def _present(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
-        return module in sys.modules
+        return sys.modules.get(module) is not None
 
 
 def _missing(modules: Mapping[str, str]) -> List[str]:
@@ -98,15 +98,8 @@ def packages() -> List[Finding]:
 def dassl() -> List[Finding]:
     """Which Dassl, and what was mended in it."""
     if not _present("dassl"):
-        return [
-            Finding(
-                "Dassl",
-                "not found",
-                "install the one that this codebase asks for, or put its folder on PYTHONPATH: "
-                "PYTHONPATH=/path/to/Dassl.pytorch",
-                True,
-            )
-        ]
+        advice = "for its own program install the one that it asks for, or put its folder on PYTHONPATH"
+        return [Finding("Dassl", "not found; our program (--host) brings a small one", advice)]
     missing = _missing(OF_DASSL)
     try:
         from modprompt.compat import mends
@@ -256,8 +249,7 @@ def report(folder: Path, root: Path, asked: str, until: float) -> int:
     with contextlib.suppress(UserError):
         host = find(folder)
     sys.path.insert(0, str(host or folder))
-    without = not _present("dassl")
-    if without:  # our own programs bring a small one
+    if host is None and not _present("dassl"):  # our own programs bring a small one
         importlib.import_module("modprompt.compat.find").add_to_path()
     found = examine(folder, host, root)
     fatal = any(finding.fatal for finding in found)

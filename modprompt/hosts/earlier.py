@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.storage import json_text
@@ -29,6 +29,35 @@ def require_none(folder: Path) -> None:
         raise UserError(f"{folder / 'modprompt'} would be imported in place of what pip has installed: move it away")
 
 
+class Written(NamedTuple):
+    """What such an installation wrote: digests of files by path, those before an update that was cut off, folders."""
+
+    files: Dict[str, str]
+    before: Dict[str, str]
+    folders: List[str]
+
+
+def read(folder: Path) -> Written:
+    """The list of such an installation.
+
+    Raises:
+        UserError: if it is damaged, or names what no installation wrote.
+    """
+    where = folder / _LIST
+    try:
+        found: Any = json_text.parse(read_text(where))
+        written = Written(dict(found["files"]), dict(found.get("earlier", {})), [*found["folders"]])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        rooms = ", ".join(_ROOMS)
+        raise UserError(f"{where} is damaged: remove {rooms} by hand, as far as they are not yours") from None
+    for name in (*written.files, *written.before, *written.folders):
+        is_file = name not in written.folders
+        ours = is_inside(name) and any(f"{name}/".startswith(room) or room.startswith(f"{name}/") for room in _ROOMS)
+        if not ours or (is_file and not str(name).startswith(_ROOMS)):
+            raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is done by it")
+    return written
+
+
 def remove(folder: Path) -> List[str]:
     """Take such an installation out, its list last.
 
@@ -36,34 +65,24 @@ def remove(folder: Path) -> List[str]:
         The files that were changed since, which are kept.
 
     Raises:
-        UserError: if the list is damaged, or names what no installation wrote; nothing is removed then.
+        UserError: as read, or if a link is on the way; nothing is removed then.
     """
-    where = folder / _LIST
-    try:
-        found: Any = json_text.parse(read_text(where))
-        digests = {**found.get("earlier", {}), **found["files"]}
-        folders = [*found["folders"]]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"{where} is damaged: remove modprompt/, configs/trainers/MPL/ and scripts/mpl/ by hand"
-        ) from None
-    for name in (*digests, *folders):
-        ours = is_inside(name) and any(f"{name}/".startswith(room) or room.startswith(f"{name}/") for room in _ROOMS)
-        if not ours or (name in digests and not str(name).startswith(_ROOMS)):
-            raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is done by it")
-        inside_without_links(folder, name, where)
-    present = [name for name in digests if (folder / name).is_file()]
-    changed = [name for name in present if not _is_as_written(folder / name, (digests[name], found["files"].get(name)))]
+    files, before, folders = read(folder)
+    names = [*dict.fromkeys([*files, *before])]
+    for name in (*names, *folders):
+        inside_without_links(folder, name, folder / _LIST)
+    present = [name for name in names if (folder / name).is_file()]
+    changed = [name for name in present if _digest(folder / name) not in (files.get(name), before.get(name))]
     for name in set(present) - set(changed):
         (folder / name).unlink()
     _remove_empty(folder, [name for name in folders if name != "modprompt"])
-    where.unlink()
+    (folder / _LIST).unlink()
     _remove_empty(folder, ["modprompt"])
     return changed
 
 
-def _is_as_written(path: Path, digests: Any) -> bool:
-    return hashlib.sha256(path.read_bytes()).hexdigest() in digests
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _remove_empty(folder: Path, names: List[str]) -> None:

@@ -10,7 +10,6 @@ modprompt install CODEBASE --uninstall  every byte as it was
 import argparse
 import contextlib
 import difflib
-import json
 import os
 import stat
 import subprocess
@@ -23,7 +22,7 @@ from modprompt.hosts import earlier
 from modprompt.hosts.codebase import PROGRAM, find
 from modprompt.hosts.scripts import start_of
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line, without_line
-from modprompt.hosts.which_clip import require_own_clip
+from modprompt.hosts.which_clip import found_by, require_own_clip
 from modprompt.places import PACKAGE
 from modprompt.programs import report
 from modprompt.storage import lock
@@ -43,14 +42,11 @@ def is_uncommitted(folder: Path) -> bool:
 
 def require_found(folder: Path) -> None:
     """Raise UserError unless a Python that runs a program of this folder imports this very modprompt."""
-    ask = "import importlib.util, json, sys; sys.path[0] = sys.argv[1]; found = importlib.util.find_spec('modprompt'); "
-    ask += "print(json.dumps(found and found.origin))"
-    done = subprocess.run([sys.executable, "-c", ask, str(folder)], cwd=os.sep, capture_output=True, check=False)
-    found = json.loads(done.stdout or "null")
+    found = found_by(folder, PACKAGE.name)
     if found is None:
         raise UserError(f"a program in {folder} would not find modprompt: pip install --no-deps {PACKAGE.parent} first")
-    if Path(found).resolve().parent != PACKAGE:
-        raise UserError(f"a program in {folder} would import {Path(found).parent}, not {PACKAGE}: take that one away")
+    if found != PACKAGE:
+        raise UserError(f"a program in {folder} would import {found}, not {PACKAGE}: take that one away")
 
 
 def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
@@ -95,9 +91,9 @@ def uninstall(folder: Path) -> None:
     there = earlier.is_there(folder)
     if without_line(content) == content and not there:
         raise UserError(f"nothing is installed in {folder}: its {PROGRAM} has no line {STATEMENT!r}")
+    changed = earlier.remove(folder) if there else []  # first: it may refuse
     if without_line(content) != content:
         _write(program, without_line(content))
-    changed = earlier.remove(folder) if there else []
     if changed:
         raise UserError(f"taken out, but kept because they were changed: {', '.join(changed)}")
     if STATEMENT.encode() in program.read_bytes():

@@ -14,7 +14,6 @@ import types
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence, Set
 
-from modprompt.clips.package import own_folder
 from modprompt.hosts.codebase import READERS
 from modprompt.programs import one_line
 
@@ -58,8 +57,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     """The first: modules of trainers/ with a loader that goes on where they fail."""
 
     def __init__(self, program: Path) -> None:
-        readers, clip = program.parent / READERS, own_folder(program.parent)
-        self._never = [str(folder) for folder in (readers, clip) if folder is not None]
+        self._folder = program.parent
 
     def find_spec(
         self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
@@ -74,8 +72,9 @@ class _Finder(importlib.abc.MetaPathFinder):
     def is_of_what_must_run(self, error: BaseException) -> bool:
         """Whether a module of readers, `clip` or Dassl failed while it was imported."""
         for frame in traceback.extract_tb(error.__traceback__):
-            inside = any(frame.filename.startswith(folder) for folder in self._never)
-            if frame.name == "<module>" and (inside or "dassl" in Path(frame.filename).parts):
+            path = Path(frame.filename)
+            own = path.relative_to(self._folder).parts[0] if self._folder in path.parents else ""
+            if frame.name == "<module>" and (own == READERS or own.startswith("clip") or "dassl" in path.parts):
                 return True
         return False
 

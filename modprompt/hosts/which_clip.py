@@ -14,36 +14,36 @@ from modprompt.clips.package import own_folder
 from modprompt.errors import UserError
 
 _PATIENCE_S = 120
-_MARK = "clip is at "
+_MARK = "it is at "
 # the folder of the program stands first on the path, but where PYTHONSAFEPATH forbids it
 _ASK = f"""
 import importlib.util, json, sys
 if not getattr(sys.flags, "safe_path", False):
     sys.path[0] = sys.argv[1]
-found = sys.modules.get("clip")
+found = sys.modules.get(sys.argv[2])
 if found is None:
-    found = importlib.util.find_spec("clip")
+    found = importlib.util.find_spec(sys.argv[2])
 file = getattr(found, "origin", None) or getattr(found, "__file__", None)
 folders = getattr(found, "submodule_search_locations", None) or getattr(found, "__path__", None)
 print("\\n{_MARK}" + json.dumps(file or (next(iter(folders)) if folders else None)))
 """
 
 
-def _found_by(folder: Path) -> Optional[Path]:
-    """The folder, or the file that is no package's, from which a program in a folder would import `clip`.
+def found_by(folder: Path, name: str) -> Optional[Path]:
+    """The folder, or the file that is no package's, from which a program in a folder would import a package.
 
     Raises:
         UserError: if Python cannot say.
     """
-    command = [sys.executable, "-c", _ASK, str(folder)]
+    command = [sys.executable, "-c", _ASK, str(folder), name]
     try:
         done = subprocess.run(command, cwd=str(folder), capture_output=True, check=False, timeout=_PATIENCE_S)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"{sys.executable} in {folder} does not say where `clip` is: {error}") from None
+        raise UserError(f"{sys.executable} in {folder} does not say where `{name}` is: {error}") from None
     answers = [line for line in done.stdout.decode(errors="replace").splitlines() if line.startswith(_MARK)]
     if done.returncode or not answers:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise UserError(f"{sys.executable} in {folder} does not say where `clip` is: {said[-1]}")
+        raise UserError(f"{sys.executable} in {folder} does not say where `{name}` is: {said[-1]}")
     answer = json.loads(answers[-1][len(_MARK) :])
     if answer is None:
         return None
@@ -56,7 +56,7 @@ def require_own_clip(folder: Path) -> None:
     own = own_folder(folder)
     if own is None:
         return
-    found = _found_by(folder)
+    found = found_by(folder, "clip")
     if found == own:
         return
     where = "no `clip` at all" if found is None else str(found)

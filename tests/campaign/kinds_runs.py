@@ -11,16 +11,15 @@ import numpy as np
 
 from lpclip.linear_probe import read_splits
 from modprompt.active import generators, picks_file, record
-from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, protocols, spec
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.reporting import logs, report
 from modprompt.experiments.reporting.results import of_experiment
 from modprompt.experiments.running import labels, slurm, state
-from modprompt.hosts.host import read_host
-from modprompt.hosts.manifest import MANIFEST, ROOMS, Installed, digest, read_manifest
-from modprompt.hosts.program import asks_of, named_in
+from modprompt.hosts import earlier
+from modprompt.hosts.rows import row_of
+from modprompt.hosts.train_line import with_line
 from modprompt.runs import descriptions, rounds, steps, test_parts
 from modprompt.runs import result as results
 from modprompt.runs.settings import read_settings
@@ -161,10 +160,11 @@ def _write_picks(folder: Path) -> Path:
 
 
 def _write_installed(folder: Path) -> Path:
-    files = {f"{ROOMS[0]}/launch.py": digest(b"a"), f"{ROOMS[1]}/a.yaml": digest(b"b")}
-    path = folder / MANIFEST
+    files = {"modprompt/launch.py": "a" * 64, "configs/trainers/MPL/a.yaml": "b" * 64}
+    listed = {"files": files, "folders": ["modprompt", "configs/trainers/MPL"], "earlier": {"modprompt/launch.py": "c"}}
+    path = folder / "modprompt" / "installed.json"
     path.parent.mkdir(parents=True)
-    path.write_bytes(Installed(files, ["modprompt", ROOMS[1]], {f"{ROOMS[0]}/launch.py": digest(b"c")}).text())
+    path.write_text(json.dumps(listed, indent=1))
     return path
 
 
@@ -279,18 +279,12 @@ if __name__ == "__main__":
 
 
 def _write_program(folder: Path) -> Path:
-    (folder / "configs").mkdir()
-    (folder / "configs" / "eurosat.yaml").write_text("DATASET:\n  NAME: EuroSAT\n")
     (folder / "train.py").write_text(PROGRAM)
     return folder / "train.py"
 
 
 def _read_program(path: Path) -> Any:
-    try:
-        read_host(path.parent)
-    except UserError as error:
-        raise UserError(str(error).split("\n")[0]) from None  # what stands behind it is what to do by hand
-    return asks_of(path.parent, "MPL", "base2new", named_in(path.parent / "configs" / "eurosat.yaml"))
+    return with_line(path.read_bytes()), row_of(path.read_bytes())
 
 
 def kinds() -> list[Kind]:
@@ -324,7 +318,7 @@ def kinds() -> list[Kind]:
         Kind(NOTES, JSON, _write_notes, _read_notes, True, resealed),
         Kind("record of a round", JSON, _write_record, lambda path: record.read(path.parent, 2, 3), True, resealed),
         Kind("labels of a round", CSV, _write_picks, lambda path: picks_file.read_labels(path, ROWS, CLASSES)),
-        Kind("installed.json", JSON, _write_installed, lambda path: read_manifest(path.parents[1])),
+        Kind("installed.json of 0.2.0", JSON, _write_installed, lambda path: earlier.read(path.parents[1])),
         Kind("train.py of a codebase", TEXT, _write_program, _read_program),
         Kind("features of lpclip", NPZ, _write_features, _read_features, True, _resealed_features),
         Kind(steps.FILE_NAME, CSV, _write_steps, lambda path: steps.read(path.parent, _written_in(path.parent)), True),

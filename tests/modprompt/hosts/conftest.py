@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from modprompt.hosts.program import asks_of
+from modprompt.hosts.rows import row_of, with_row
 from tests.conftest import ROOT, bare
-from tests.modprompt.hosts.stand_in import run_in, write_data, write_weights
+from tests.modprompt.hosts.stand_in import run_in, site, write_data, write_weights
 from tests.modprompt.hosts.traits import DATASET
 
 OURS = """
@@ -42,15 +42,19 @@ class Workshop:
 
     def asked(self, host, out, *more, trainer="MPL"):
         """The same of our trainer with what a codebase's train.py asks for; further words go in front of the options."""
-        asks = asks_of(host, trainer, dataset="Squares")
-        words = self.words(trainer, out, *asks.flags, *more)
-        words[words.index("--trainer") + 1] = asks.trainer
-        return [*words, *asks.options]
+        words, row = [*map(str, self.words(trainer, out, *more))], row_of((host / "train.py").read_bytes())
+        return words if row is None else with_row(words, row, trainer).words
 
 
 def losses(text):
     """The losses in a log, in order."""
     return [float(value) for value in re.findall(r"loss ([0-9.]+) \(", text)]
+
+
+@pytest.fixture(autouse=True)
+def pip(monkeypatch):
+    """modprompt is found from everywhere, as pip installs it."""
+    monkeypatch.setenv("PYTHONPATH", site())
 
 
 @pytest.fixture(scope="session")

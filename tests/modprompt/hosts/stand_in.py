@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple, Tuple
 
@@ -206,9 +209,18 @@ def dassl_folder() -> str:
     return str(Path(dassl.__file__).resolve().parent.parent)
 
 
+@functools.lru_cache(maxsize=None)
+def site() -> str:
+    """A folder in which modprompt is installed, and nothing else."""
+    folder = tempfile.mkdtemp(prefix="modprompt-site-")
+    atexit.register(shutil.rmtree, folder)
+    (Path(folder) / "modprompt").symlink_to(ROOT / "modprompt")
+    return folder
+
+
 def run_in(folder: Path, *words, installed=False, more_path=None) -> subprocess.CompletedProcess:
-    """A Python program in a codebase's folder; modprompt is on the path unless it is installed there."""
-    path = [dassl_folder()] if installed else [dassl_folder(), str(ROOT)]
+    """A Python program in a codebase's folder; this checkout is on the path, or modprompt as pip installs it."""
+    path = [dassl_folder(), site() if installed else str(ROOT)]
     path += [str(more_path)] if more_path else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, words)]

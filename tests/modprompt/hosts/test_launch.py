@@ -1,5 +1,7 @@
 import pytest
 
+from modprompt.trainers.words import with_our_config
+from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host, write_open_clip
 
@@ -74,7 +76,6 @@ def test_an_output_folder_of_another_trainer_is_refused(workshop, tmp_path):
 def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tmp_path):
     host = write_host(tmp_path / "host")
     words = workshop.words("MPL", "output/run")
-    words[words.index("--config-file") + 1] = "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"
     options = [
         "INPUT.SIZE",
         "(32, 32)",
@@ -85,9 +86,11 @@ def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tm
         "DATALOADER.NUM_WORKERS",
         "0",
     ]
-    done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *options)
-    assert done.returncode == 0, done.stderr
-    assert "is not in this codebase; taken from modprompt: " in done.stdout
+    for name in ("configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml", "vit_b4_c1_add2_rm1"):
+        words[words.index("--config-file") + 1] = name
+        done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *options)
+        assert done.returncode == 0, done.stderr
+        assert f"{name} is not in this codebase; taken from modprompt: " in done.stdout
 
 
 @pytest.mark.slow
@@ -159,15 +162,26 @@ def test_installed_package_keeps_its_neighbours_on_the_path(tmp_path, monkeypatc
     assert launch.sys.path == [str(tmp_path / name) for name in ("host", "other")]
 
 
-def test_other_methods_configs_are_not_replaced(tmp_path, monkeypatch):
-    from modprompt.hosts.launch import with_shipped_config
-
+@pytest.mark.parametrize(
+    ("trainer", "named", "is_replaced"),
+    [
+        ("MPL", "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml", True),
+        ("ModMPL", "configs/trainers/ModMPL/vit_b4_c1_add2_rm1.yaml", True),
+        ("MPL", "vit_b4_c1_add2_rm1", True),
+        ("MPL", "configs/trainers/CoOp/vit_b4_c1_add2_rm1.yaml", False),
+        ("MPL", "vit_b4_c1_add2_rm2", False),
+        ("CoOp", "vit_b4_c1_add2_rm1", False),
+    ],
+)
+def test_our_config_stands_in_for_one_that_is_not_there_by_its_name(trainer, named, is_replaced, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["--config-file", "configs/trainers/CoOp/vit_b4_c1_add2_rm1.yaml"]
-    assert with_shipped_config(words) == words
-    replaced = with_shipped_config(["--config-file=configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"])[0]
-    assert replaced.endswith("vit_b4_c1_add2_rm1.yaml")
-    assert replaced.startswith("--config-file=/")
+    for words in (["--config-file", named], [f"--config-file={named}"]):
+        found = with_our_config(["--trainer", trainer, *words])[2:]
+        ours = str(ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml")
+        assert found == ([word.replace(named, ours) for word in words] if is_replaced else words)
+    (tmp_path / named).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / named).touch()
+    assert with_our_config(["--trainer", trainer, "--config-file", named])[3] == named
 
 
 @pytest.mark.slow

@@ -1,10 +1,11 @@
-"""What real codebases have beside the usual: by launcher and by installer MPL trains there with this project's losses."""
+"""What real codebases have beside the usual: by launcher and by the import line MPL trains there with this project's losses."""
 
 import re
 
 import pytest
 
 from modprompt.hosts import install
+from modprompt.hosts.train_line import has_line
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host
 
@@ -26,10 +27,10 @@ LAUNCHER = ("-m", "modprompt.launch", "train.py")
 
 
 def started(host, way, *words):
-    """A run of a codebase's program, by launcher, or as it is after an installation."""
+    """A run of a codebase's program, by launcher, or as it is with the line in it."""
     if way == "launcher":
         return run_in(host, *LAUNCHER, *words)
-    if not (host / "modprompt").exists():
+    if not has_line((host / "train.py").read_bytes()):
         assert install.main([str(host)]) == 0
     return run_in(host, "train.py", *words, installed=True)
 
@@ -43,7 +44,7 @@ def results(done):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["launcher", "installer"])
+@pytest.mark.parametrize("way", ["launcher", "line"])
 @pytest.mark.parametrize("trait", TRAINED)
 def test_mpl_trains_with_our_losses_and_tests_what_it_trained(trait, way, workshop, tmp_path):
     host = write_host(tmp_path / "host", **TRAINED[trait])
@@ -55,13 +56,13 @@ def test_mpl_trains_with_our_losses_and_tests_what_it_trained(trait, way, worksh
     evaluated = started(host, way, *workshop.asked(host, "output/test", *where))
     assert evaluated.returncode == 0, evaluated.stderr
     assert results(evaluated) == results(trained) != []
-    if way == "installer":
+    if way == "line":
         assert install.main([str(host), "--uninstall"]) == 0
     assert git(host, "status", "--porcelain") == ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["launcher", "installer"])
+@pytest.mark.parametrize("way", ["launcher", "line"])
 @pytest.mark.parametrize(
     ("trait", "place", "told"),
     [
@@ -91,7 +92,7 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, place
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["launcher", pytest.param("installer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["launcher", pytest.param("line", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("flag", "value", "options", "told"),
     [
@@ -115,6 +116,7 @@ def test_what_a_user_got_wrong_is_one_line(flag, value, options, told, way, work
     assert told in last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trait",
     [
@@ -122,9 +124,13 @@ def test_what_a_user_got_wrong_is_one_line(flag, value, options, told, way, work
         *(pytest.param(trait, marks=pytest.mark.slow) for trait in ("TASK and own trainer names", "wrong labels")),
     ],
 )
-def test_without_what_it_asks_for_it_does_not_run(trait, workshop, tmp_path):
+def test_launcher_adds_what_it_asks_for_and_the_line_cannot(trait, workshop, tmp_path):
     host = write_host(tmp_path / "host", **TRAINED[trait])
-    assert run_in(host, *LAUNCHER, *workshop.words("MPL", "output/run")).returncode != 0
+    launched = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert launched.returncode == 0, launched.stderr
+    assert losses(launched.stdout) == workshop.losses
+    assert len([line for line in notes(launched, "note: train.py: ") if "; added: " in line]) == 1
+    assert started(host, "line", *workshop.words("MPL", "output/line")).returncode != 0
 
 
 @pytest.mark.slow
@@ -140,14 +146,25 @@ def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(work
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("imports", "launched"),
-    [({"first": ("wilds",)}, 0), pytest.param({"last": ("learn2learn",)}, 1, marks=pytest.mark.slow)],
-)
-def test_package_that_is_missing(imports, launched, workshop, tmp_path):
-    """The launcher brings an empty wilds; nobody else does, and other packages nobody brings at all."""
-    host = write_host(tmp_path / "host", **imports)
-    assert started(host, "launcher", *workshop.words("MPL", "output/run")).returncode == launched
-    installed = started(host, "installer", *workshop.words("MPL", "output/installed"))
+def test_package_that_is_missing(workshop, tmp_path):
+    """The launcher brings an empty wilds; nobody else does, and a program's own imports are its own."""
+    host = write_host(tmp_path / "host", first=("wilds",))
+    launched = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert launched.returncode == 0, launched.stderr
+    installed = started(host, "line", *workshop.words("MPL", "output/line"))
     assert installed.returncode == 1
     assert "ModuleNotFoundError" in installed.stderr
+
+
+@pytest.mark.slow
+def test_what_a_program_asks_its_own_trainers_for_is_one_line_that_names_the_other_way(workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    program = host / "train.py"
+    program.write_text(program.read_text().replace("        trainer.test()\n", "        trainer.test_withlabel()\n"))
+    assert started(host, "launcher", *workshop.words("MPL", "output/run")).returncode == 0
+    where = ("--eval-only", "--model-dir", "output/run")
+    for way in ("launcher", "line"):
+        done = started(host, way, *workshop.words("MPL", "output/test", *where))
+        assert done.returncode == 2, done.stderr
+        line = "error: 'MPL' object has no attribute 'test_withlabel', which this program asks its own trainers for: "
+        assert done.stderr.strip().splitlines()[-1] == f"{line}modprompt train --host . runs it by ours"

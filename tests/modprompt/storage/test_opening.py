@@ -63,7 +63,7 @@ def test_pipes_beside_a_run_or_in_a_codebase_hold_nobody_up(tmp_path, capsys):
         training_state.load(str(tmp_path), {}, {}, {}, {})
     host = write_host(tmp_path / "host")
     (host / "modprompt").mkdir()
-    os.mkfifo(host / install.MANIFEST)
+    os.mkfifo(host / "modprompt" / "installed.json")
     assert install.main([str(host), "--uninstall"]) in (0, 2)
     assert len(capsys.readouterr().err.splitlines()) <= 1
 
