@@ -152,7 +152,8 @@ class Visit:
     def install(self, *words: str) -> str:
         """What is wrong with a call of the installer, or ""."""
         done = self.desk.call(["install", self.folder, *words], self.whole, self.desk.folder)
-        return f"modprompt install: {done.stderr.strip()[-200:]}" if done.returncode else ""
+        told = re.sub(r"(error: |/\S*/)", "", done.stderr.strip())  # the folders are another's
+        return f"modprompt install: {told[:200]}" if done.returncode else ""
 
     def git(self) -> str:
         """What git finds changed, new or ignored in the checkout."""

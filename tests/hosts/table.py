@@ -59,6 +59,34 @@ MMRL_SPECIAL = "Takes no trainer but its own behind `--trainer` and asks for `TA
 JREION = "Its program imports {}, which is not in the repository."
 
 HOSTS = (
+    Host(
+        "HiCroPL",
+        "zzeoZheng/HiCroPL",
+        "2c2b2f2",
+        ("Hierarchical Cross-modal Prompt Learning",),
+        dassl=".",
+        keep=True,
+        special="Its Dassl lies in its folder, and tests the best epoch by validation unless told otherwise, which also moves the random numbers: "
+        "one line says so, and `--keep-settings` tests the last one.",
+    ),
+    Host("DPC", "JREion/DPC", "01e6b59", dassl="Dassl.pytorch", special=JREION.format("`trainers.imagenet_templates`")),
+    Host("FVG-PT", "JREion/FVG-PT", "fa64d57", dassl="Dassl.pytorch", special=JREION.format("`trainers.fvgpt_coop`")),
+    Host(
+        "HeBA",
+        "Jahid12012021/VLM-HeBA",
+        "60ecf23",
+        special="A file of its `trainers/` is not Python (`gpt3_prompts.py`).",
+    ),
+    Host("DAPT (Ferenas)", "Ferenas/DAPT", "e556f17", named="DAPT-Ferenas"),
+    Host("KDPL", "miccunifi/KDPL", "76da8da", root="src"),
+    Host(
+        "BiomedCoOp",
+        "HealthX-Lab/BiomedCoOp",
+        "7ceb5a8",
+        dassl="Dassl.pytorch",
+        dataset_config="configs/datasets/btmri.yaml",
+        special="Has no reader of EuroSAT: tried with its reader of BTMRI, and the same pictures.",
+    ),
     Host("CoOp", "KaiyangZhou/CoOp", "ff61507", ("CoCoOp",)),
     Host("CoPrompt", "ShuvenduRoy/CoPrompt", "a2a6c12"),
     Host(
@@ -225,33 +253,5 @@ HOSTS = (
         "xjjxmu/TextRefiner",
         "fd1e693",
         special="The program of its folder `promptkd_textrefiner/` starts no trainer, its own neither: a file of its `trainers/` is not in the repository.",
-    ),
-    Host(
-        "HiCroPL",
-        "zzeoZheng/HiCroPL",
-        "2c2b2f2",
-        ("Hierarchical Cross-modal Prompt Learning",),
-        dassl=".",
-        keep=True,
-        special="Its Dassl lies in its folder, and tests the best epoch by validation unless told otherwise, which also moves the random numbers: "
-        "one line says so, and `--keep-settings` tests the last one.",
-    ),
-    Host("DPC", "JREion/DPC", "01e6b59", dassl="Dassl.pytorch", special=JREION.format("`trainers.imagenet_templates`")),
-    Host("FVG-PT", "JREion/FVG-PT", "fa64d57", dassl="Dassl.pytorch", special=JREION.format("`trainers.fvgpt_coop`")),
-    Host(
-        "HeBA",
-        "Jahid12012021/VLM-HeBA",
-        "60ecf23",
-        special="A file of its `trainers/` is not Python (`gpt3_prompts.py`).",
-    ),
-    Host("DAPT (Ferenas)", "Ferenas/DAPT", "e556f17", named="DAPT-Ferenas"),
-    Host("KDPL", "miccunifi/KDPL", "76da8da", root="src"),
-    Host(
-        "BiomedCoOp",
-        "HealthX-Lab/BiomedCoOp",
-        "7ceb5a8",
-        dassl="Dassl.pytorch",
-        dataset_config="configs/datasets/btmri.yaml",
-        special="Has no reader of EuroSAT: tried with its reader of BTMRI, and the same pictures.",
     ),
 )
