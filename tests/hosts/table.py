@@ -56,7 +56,7 @@ class Host(NamedTuple):
 OWN_EPOCHS = "Sets OPTIM.MAX_EPOCH by itself, after all files and options: {}; the launcher keeps yours, and says so."
 UNBUILT = "Builds the model when training begins, resumes nothing for its own trainers; its Dassl lies in its folder."
 MMRL_SPECIAL = "Takes no trainer but its own behind `--trainer` and asks for `TASK`: the launcher gives `TASK B2N` and names MPL by `TRAINER.NAME`."
-JREION = "Its program imports {}, which is not in the repository."
+UNSHIPPED = "Its program imports {}, which is not in the repository: it does not start by itself, nor by the line."
 
 HOSTS = (
     Host(
@@ -69,15 +69,42 @@ HOSTS = (
         special="Its Dassl lies in its folder, and tests the best epoch by validation unless told otherwise, which also moves the random numbers: "
         "one line says so, and `--keep-settings` tests the last one.",
     ),
-    Host("DPC", "JREion/DPC", "01e6b59", dassl="Dassl.pytorch", special=JREION.format("`trainers.imagenet_templates`")),
-    Host("FVG-PT", "JREion/FVG-PT", "fa64d57", dassl="Dassl.pytorch", special=JREION.format("`trainers.fvgpt_coop`")),
+    Host(
+        "DPC",
+        "JREion/DPC",
+        "01e6b59",
+        dassl="Dassl.pytorch",
+        differs={"line": "it has no __init__.py"},
+        special=f"{UNSHIPPED.format('`trainers.imagenet_templates`')} Its `clip/` has no `__init__.py`, so an installed one would win by the line, which says so.",
+    ),
+    Host(
+        "FVG-PT",
+        "JREion/FVG-PT",
+        "fa64d57",
+        dassl="Dassl.pytorch",
+        differs={"line": "No module named 'trainers.fvgpt_coop'"},
+        special=UNSHIPPED.format("`trainers.fvgpt_coop`"),
+    ),
     Host(
         "HeBA",
         "Jahid12012021/VLM-HeBA",
         "60ecf23",
-        special="A file of its `trainers/` is not Python (`gpt3_prompts.py`).",
+        differs={"line": "SyntaxError"},
+        special="A file of its `trainers/` is not Python (`gpt3_prompts.py`): its program does not start by itself, nor by the line.",
     ),
-    Host("DAPT (Ferenas)", "Ferenas/DAPT", "e556f17", named="DAPT-Ferenas"),
+    Host(
+        "DAPT (Ferenas)",
+        "Ferenas/DAPT",
+        "e556f17",
+        differs={
+            "launcher base": "there is no folder output/",
+            "launcher new": "there is no folder output/",
+            "line": "No module named 'pygrad'",
+        },
+        special="Its program writes below `--output-dir`, which one line says, and tests what lies at that place in `output/`, whatever `--model-dir` says; "
+        "new classes by a function of its own trainers alone, and a line names `--host`, by which all is equal. `pygrad` is in no list of requirements.",
+        named="DAPT-Ferenas",
+    ),
     Host("KDPL", "miccunifi/KDPL", "76da8da", root="src"),
     Host(
         "BiomedCoOp",
