@@ -22,6 +22,7 @@ from tests.hosts.table import HOSTS, KEEP, Host
 PAGE = ROOT / "docs" / "hosts.md"
 BEGIN = "<!-- made by `python -m tests.hosts.page` from tests/hosts/table.py and results.json: change those -->"
 END = "<!-- the end of what is made -->"
+USUAL = "CoOp"  # is started as nearly all are
 HEADS = {"base": "tested, base", "new": "tested, new", "resumed": "killed, resumed"}
 
 
@@ -39,8 +40,8 @@ def command(host: Host) -> str:
 
 
 def is_plain(host: Host) -> bool:
-    """Whether it is started as the first example of the page says."""
-    usual = Host("", "", "")
+    """Whether it is started as the usual one."""
+    usual = next(one for one in HOSTS if one.name == USUAL)
     return all(getattr(host, name) == getattr(usual, name) for name in ("trainer", "keep", "dataset_config"))
 
 
@@ -62,7 +63,7 @@ def to_find(hosts: Sequence[Host]) -> list[str]:
             ", ".join([f"[{host.name}](https://github.com/{host.address})", *host.also]),
             host.commit,
             f"`{host.root}/`" if host.root else "",
-            "as above" if is_plain(host) else "below",
+            f"as {USUAL}" if is_plain(host) else "its own",
             _code(host.packages),
             host.special,
         )
@@ -76,10 +77,10 @@ def _code(words: Sequence[str]) -> str:
 
 
 def commands(hosts: Sequence[Host]) -> list[str]:
-    """The commands of those that are started otherwise."""
+    """The commands of the usual one, and of those that are started otherwise."""
     lines = []
     for host in by_name(hosts):
-        if not is_plain(host):
+        if host.name == USUAL or not is_plain(host):
             lines += ["", f"{host.name}:", "", "```bash", command(host), "```"]
     return lines
 
@@ -139,7 +140,7 @@ def made(rows: dict[str, dict], hosts: Sequence[Host] = HOSTS) -> str:
     parts = [
         *to_find(hosts),
         "",
-        "### Commands of those that are started otherwise",
+        "### Commands by the launcher",
         *commands(hosts),
         "",
         "### What was seen",

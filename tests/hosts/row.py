@@ -126,13 +126,17 @@ class Visit:
         tests = {classes: self.tested(way, classes) for classes in CLASSES}
         found.update({classes: difference(test, self.bench.tested[classes]) for classes, test in tests.items()})
         found["resumed"] = self.resumed(way)
-        row = {name: text or EQUAL for name, text in found.items()}
+        row = {name: self.plain(text) or EQUAL for name, text in found.items()}
         return {**row, "told": self.told(run)}, run.failed or tests["base"].failed
 
     def told(self, run: Run) -> str:
-        """What a run said of what it takes, leaves out, or finds changed; without the folders, which are another's."""
-        lines = dict.fromkeys(match[0] for match in TOLD.finditer(run.out))
-        return "\n".join(lines).replace(f"{self.desk.folder}/", "").replace(f"{self.top}", self.host.checkout)
+        """What a run said of what it takes, leaves out, or finds changed."""
+        return self.plain("\n".join(dict.fromkeys(match[0] for match in TOLD.finditer(run.out))))
+
+    def plain(self, text: str) -> str:
+        """What was said, without folders of this machine."""
+        text = text.replace(str(self.top), self.host.checkout).replace(f"{self.desk.folder}/", "")
+        return text.replace(f"{self.desk.folder}/"[1:], "")  # some put it behind another folder
 
     def line(self) -> Run:
         """A training by `python train.py`, with the words that its user is told."""
@@ -152,8 +156,7 @@ class Visit:
     def install(self, *words: str) -> str:
         """What is wrong with a call of the installer, or ""."""
         done = self.desk.call(["install", self.folder, *words], self.whole, self.desk.folder)
-        told = re.sub(r"(error: |/\S*/)", "", done.stderr.strip())  # the folders are another's
-        return f"modprompt install: {told[:200]}" if done.returncode else ""
+        return f"modprompt install: {done.stderr.strip()[:250]}" if done.returncode else ""
 
     def git(self) -> str:
         """What git finds changed, new or ignored in the checkout."""
@@ -181,7 +184,7 @@ def visit(bench: Bench, host: Host, folder: Path, packages: tuple[Path, ...]) ->
             run = here.line()
             row["failed"] = {PROGRAM: run.failed, **row["failed"]}
             fault = "; ".join(filter(None, [here.learned(run, LINE, bench.trained), here.install("--uninstall")]))
-        row[LINE] = fault or EQUAL
+        row[LINE] = here.plain(fault) or EQUAL
         row["git"] = here.git()
     finally:
         here.desk.close()
