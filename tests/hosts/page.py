@@ -64,12 +64,12 @@ def to_find(hosts: Sequence[Host]) -> list[str]:
             host.commit,
             f"`{host.root}/`" if host.root else "",
             f"as {USUAL}" if is_plain(host) else "its own",
-            _code(host.packages),
+            f"{_code(host.packages)}{' for the line' * (not host.needs)}" if host.packages else "",
             host.special,
         )
         for host in by_name(hosts)
     ]
-    return table(("codebase", "commit", "folder", "command", "its program imports", "what is special"), rows)
+    return table(("codebase", "commit", "folder", "command", "pip install", "what is special"), rows)
 
 
 def _code(words: Sequence[str]) -> str:

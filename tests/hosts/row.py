@@ -80,11 +80,12 @@ class Visit:
         self.desk = Desk(bench.folder / re.sub(r"\W", "-", host.name), bench.pictures, bench.python)
         ours, dassl = bench.folder / "ours", host.dassl_folder(folder)
         program = (PROGRAM, *([KEEP] if host.keep else []))
+        launched = (dassl, *(packages if host.needs else ()), ours)
         self.whole = (dassl, bench.folder / "wilds", *packages, ours)
         self.ways = {
             HOST: Way((*_HOST, str(self.folder)), self.desk.folder, (ours,), "MPL", host.dataset_config),
             LAUNCHER: Way(
-                ("-m", "modprompt.launch", *program), self.folder, (dassl, ours), host.trainer, host.dataset_config
+                ("-m", "modprompt.launch", *program), self.folder, launched, host.trainer, host.dataset_config
             ),
             LINE: Way(program, self.folder, self.whole, host.trainer, host.dataset_config),
         }
@@ -127,7 +128,7 @@ class Visit:
         found.update({classes: difference(test, self.bench.tested[classes]) for classes, test in tests.items()})
         found["resumed"] = self.resumed(way)
         row = {name: self.plain(text) or EQUAL for name, text in found.items()}
-        return {**row, "told": self.told(run)}, run.failed or tests["base"].failed
+        return {**row, "told": self.told(run)}, self.plain(run.failed or tests["base"].failed)
 
     def told(self, run: Run) -> str:
         """What a run said of what it takes, leaves out, or finds changed."""

@@ -20,7 +20,7 @@ class Host(NamedTuple):
     name: what its method is called. address: owner/name at GitHub. also: other names that people search for.
     root: folder of train.py. dassl: its own Dassl ("": 0.6.3 beside it). trainer: our name in it. keep: whether our trainer
     needs --keep-settings there to learn the same. packages: what its program imports beyond Dassl's and CoOp's requirements,
-    for pip. starts_over: whether its program deletes the folder of a run that was killed. differs: where it differs from our
+    for pip. needs: whether more than its trainers imports them, so that the launcher cannot leave that out. starts_over: whether its program deletes the folder of a run that was killed. differs: where it differs from our
     runs, and what is said then. special: what else its user should know. named: its folder, if not the last part of address.
     """
 
@@ -34,6 +34,7 @@ class Host(NamedTuple):
     keep: bool = False
     dataset_config: str = "configs/datasets/eurosat.yaml"
     packages: Tuple[str, ...] = ()
+    needs: bool = False
     starts_over: bool = False
     differs: Mapping[str, str] = {}
     special: str = ""
@@ -167,6 +168,7 @@ HOSTS = (
         "8c4636e",
         ("Skip Tuning",),
         packages=("deepmerge", "plotnine", "seaborn", "yagmail"),
+        needs=True,
         special="Cleans its configuration before it extends it, and deletes the folder of a run that was not finished, which so starts over.",
         starts_over=True,
     ),
