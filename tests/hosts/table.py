@@ -19,9 +19,10 @@ class Host(NamedTuple):
 
     name: what its method is called. address: owner/name at GitHub. also: other names that people search for.
     root: folder of train.py. dassl: its own Dassl ("": 0.6.3 beside it). trainer: our name in it. keep: whether our trainer
-    needs --keep-settings there to learn the same. packages: what its program imports beyond Dassl's and CoOp's requirements,
-    for pip. needs: whether more than its trainers imports them, so that the launcher cannot leave that out. starts_over: whether its program deletes the folder of a run that was killed. differs: where it differs from our
-    runs, and what is said then. special: what else its user should know. named: its folder, if not the last part of address.
+    needs --keep-settings there to learn the same. packages: what it imports beyond Dassl's and CoOp's requirements, for pip.
+    needs: whether more than its trainers imports those, so that the launcher cannot leave that out. starts_over: whether its
+    program deletes the folder of a run that was killed. differs: where it differs from our runs, and what is said then.
+    special: what else its user should know. named: its folder, if that is not the last part of the address.
     """
 
     name: str
