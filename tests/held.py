@@ -19,13 +19,13 @@ def _tensors(made: Any) -> List[Tensor]:
 class Held(TorchDispatchMode):
     """Counts the memory of tensors from when they are made until the last that shares it is gone.
 
-    peak: bytes, by device, of tensors that operations have made while it was on.
+    now, peak: bytes, by device, of tensors that operations have made while it was on.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.peak: CounterOf[str] = Counter()
-        self._now: CounterOf[str] = Counter()
+        self.now: CounterOf[str] = Counter()
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -38,9 +38,13 @@ class Held(TorchDispatchMode):
                 self._add(storage, tensor.device.type)
         return out
 
+    def forget(self) -> None:
+        """The peak begins anew."""
+        self.peak = Counter(self.now)
+
     def _add(self, storage: Any, device: str) -> None:
         size = storage.nbytes()
         self._seen.add(storage)
-        self._now[device] += size
-        self.peak[device] = max(self.peak[device], self._now[device])
-        weakref.finalize(storage, self._now.subtract, {device: size})
+        self.now[device] += size
+        self.peak[device] = max(self.peak[device], self.now[device])
+        weakref.finalize(storage, self.now.subtract, {device: size})

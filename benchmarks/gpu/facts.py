@@ -21,18 +21,20 @@ OFFICIAL = ("trainers", "clip")
 # in a process of its own, so that this one holds nothing of the GPU while the cases run
 GPU = """
 import ctypes, torch
+from modprompt.engine import blocks
 gpu = torch.cuda.get_device_properties(0)
 print(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, compute {gpu.major}.{gpu.minor}")
+half = torch.randn(4, 12, 197, 64, device="cuda", dtype=torch.float16)
+for attend in (torch.nn.functional.scaled_dot_product_attention, blocks.attention):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        attend(half, half, half)
+    print(*{one.name[26:] for one in seen.events() if one.name.startswith("aten::_scaled_dot_product_")})
 torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")  # cuBLAS is loaded now
+library = ctypes.CDLL(f"libcublas.so.{torch.version.cuda.split('.')[0]}")  # last: a system's may have another name
 numbers = [ctypes.c_int() for _ in range(3)]
-library = ctypes.CDLL(f"libcublas.so.{torch.version.cuda.split('.')[0]}")
 for which, number in enumerate(numbers):
     library.cublasGetProperty(which, ctypes.byref(number))
 print(".".join(str(number.value) for number in numbers))
-half = torch.randn(4, 12, 197, 64, device="cuda", dtype=torch.float16)
-with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
-    torch.nn.functional.scaled_dot_product_attention(half, half, half)
-print(*{one.name[26:] for one in seen.events() if one.name.startswith("aten::_scaled_dot_product_")})
 """
 
 
@@ -58,11 +60,13 @@ def facts(place: Place) -> Dict[str, str]:
     """All of it, by name, in words."""
     found = {"GPU": "none, a DRY RUN on a CPU"}
     if not place.dry_run:
-        gpu, cublas, attention = [*_said(sys.executable, "-c", GPU).splitlines(), "", "", ""][:3]
+        said = [*_said(sys.executable, "-c", GPU).splitlines(), "", "", "", ""]
+        gpu, attention, own_attention, cublas = said[:4]
         driver = _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").partition("\n")[0]
         found = {"GPU": gpu or "unknown", "driver": driver or "unknown", "cuBLAS": cublas or "unknown"}
         found["cuDNN"] = str(torch.backends.cudnn.version())
         found["PyTorch's own choice of attention"] = attention or "unknown"
+        found["our attention"] = own_attention or "unknown"
     found = {
         **found,
         "CUDA": str(torch.version.cuda),

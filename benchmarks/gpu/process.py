@@ -16,6 +16,7 @@ from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import torch
 
+from benchmarks.gpu.measures.losses import CPU
 from benchmarks.gpu.ready import release
 from benchmarks.gpu.records import Record, Records
 from benchmarks.gpu.rows import NOT_RUN, not_run, rows_of
@@ -85,7 +86,16 @@ def _in_one_process(tasks: List[Task], place: Place, records: Records, over: Cal
         one = json.dumps([[task._asdict() for task in tasks], place._asdict(), folder])
         words = [sys.executable, "-m", "benchmarks.gpu", "--one", one]
         began = time.monotonic()
-        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True)
+        # to a CPU's cases no GPU is there: optimisers ask one that they see, which starts CUDA beside what is measured
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if tasks[0].how == CPU else {}
+        process = subprocess.Popen(
+            words,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env={**os.environ, **hidden},
+            start_new_session=True,
+        )
         try:
             for number, task in enumerate(list(tasks)):
                 most = limit(task, place) + (0 if number else START_S)

@@ -8,14 +8,17 @@ Shapes: U images without a label, L with one, N = L + U, C classes, E joint widt
 
 import heapq
 import warnings
-from typing import Dict, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import numpy as np
 import torch
 
+from modprompt.active import blocks
 from modprompt.active.acquisition import Choice, Seen, acquisition
 
 SEED = 42  # of KMeans, in the reference; no generator of the process is drawn from
+TOLERANCE = 1e-4  # KMeans's own
+COLUMNS = 16  # whose variance is computed at once: a line of memory
 THREADS = 2  # sums of two threads are the same in either order, those of more are not
 SPREAD = 4  # cbsq: clusters for each image that is wanted, once there are labels
 SCORE = "distance to its cluster's centre"
@@ -60,38 +63,64 @@ def _nearest_to_centres(seen: Seen, number: int, clusters: int) -> Choice:
     if not number:
         return Choice([], [])
     labelled = len(seen.labels)
-    points = _points(seen)
-    own, centres = _clustered(points, min(clusters + labelled, len(points)))
+    own, centres = _clustered(_whole(seen), clusters + labelled)
     members = {int(cluster): np.flatnonzero(own == cluster) for cluster in np.unique(own)}
+    distances = _distances(seen, own, centres)
     positions: List[int] = []
     scores: List[float] = []
     for cluster, units in sorted(_units(members, labelled, number).items()):
         mine = members[cluster][members[cluster] >= labelled]
-        distances = _cosine_distances(points[mine], centres[cluster])
-        nearest = np.argsort(distances, kind="stable")[:units]
-        positions += (mine[nearest] - labelled).tolist()
+        nearest = mine[np.argsort(distances[mine], kind="stable")[:units]]
+        positions += (nearest - labelled).tolist()
         scores += distances[nearest].tolist()
     return Choice(positions, scores)
 
 
-def _points(seen: Seen) -> np.ndarray:
-    """(N, 2E) what is clustered, float32: images with a label first."""
-    features = torch.cat([seen.labelled_features, seen.features])
-    probabilities = torch.cat([seen.labelled_probabilities, seen.probabilities])
-    points: np.ndarray = torch.cat([features, probabilities @ seen.text], dim=1).cpu().numpy()
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
+def _whole(seen: Seen) -> np.ndarray:
+    """(N, 2E) all of `_points`."""
+    points = np.empty((len(seen.labels) + len(seen.features), 2 * seen.features.shape[1]), dtype=np.float32)
+    done = 0
+    for block in _points(seen):
+        points[done : done + len(block)] = block
+        done += len(block)
     return points
 
 
+def _points(seen: Seen) -> Iterator[np.ndarray]:
+    """(n, 2E) what is clustered, float32, block by block: images with a label first."""
+    labelled = len(seen.labels)
+    size = min(blocks.rows_of(seen.probabilities), blocks.rows_of(seen.features) // 2)
+    for first in range(0, labelled + len(seen.features), size):
+        known, rest = (slice(max(0, first - start), max(0, first - start + size)) for start in (0, labelled))
+        features = torch.cat([seen.labelled_features[known], seen.features[rest]])
+        probabilities = torch.cat([seen.labelled_probabilities[known], seen.probabilities[rest]])
+        points: np.ndarray = torch.cat([features, probabilities @ seen.text], dim=1).cpu().numpy()
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        yield points
+
+
 def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarray]:
-    """(N,) each point's cluster and (M, 2E) centres; equal points may leave clusters empty."""
+    """(N,) each point's cluster and (M, 2E) centres; equal points may leave clusters empty.
+
+    Args:
+        points: (N, 2E), which are written to.
+        clusters: M, if there are as many points.
+    """
     from sklearn.cluster import KMeans  # late: it takes a second to import
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
+    columns = (points[:, first : first + COLUMNS] for first in range(0, points.shape[1], COLUMNS))
+    tolerance = np.mean(np.concatenate([some.var(axis=0) for some in columns])) * TOLERANCE
+
+    class Means(KMeans):  # type: ignore[misc]
+        """KMeans that is told its tolerance: to compute it, it would take a second matrix of all points."""
+
+        _tol = property(lambda self: tolerance, lambda self, _: None)
+
     with warnings.catch_warnings(), threadpool_limits(THREADS, "openmp"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # of empty clusters
-        found = KMeans(clusters, n_init=1, random_state=SEED).fit(points)
+        found = Means(min(clusters, len(points)), n_init=1, random_state=SEED, tol=0, copy_x=False).fit(points)
     return found.labels_, found.cluster_centers_
 
 
@@ -117,9 +146,15 @@ def _units(members: Dict[int, np.ndarray], labelled: int, number: int) -> Dict[i
     return units
 
 
-def _cosine_distances(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(n,) of (n, 2E) points to a centre, in float64; equal points have equal ones."""
-    wide, centre = points.astype(np.float64), centre.astype(np.float64)
-    norms = np.sqrt((wide * wide).sum(axis=1)) * np.sqrt((centre * centre).sum())
-    distances: np.ndarray = 1 - (wide * centre).sum(axis=1) / norms
-    return distances
+def _distances(seen: Seen, own: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """(N,) cosine distances of points to the centres of their clusters, in float64; equal points have equal ones."""
+    centres = centres.astype(np.float64)
+    lengths = np.sqrt((centres * centres).sum(axis=1))
+    found, done = np.empty(len(own)), 0
+    for block in _points(seen):
+        mine = slice(done, done + len(block))
+        points = block.astype(np.float64)
+        norms = np.sqrt((points * points).sum(axis=1)) * lengths[own[mine]]
+        found[mine] = 1 - (points * centres[own[mine]]).sum(axis=1) / norms
+        done += len(block)
+    return found

@@ -86,6 +86,11 @@ def _row(name: str, dialect: str, model: str, source: str, activation: str = QUI
     )
 
 
+def whose(name: str, dialect: str) -> str:
+    """Whose weights those of a CLIP are, in words: the embedded one has OpenAI's names of tensors, not its weights."""
+    return "this project's own" if name == EMBEDDED else dialect
+
+
 @lru_cache(maxsize=None)
 def rows() -> Tuple[Row, ...]:
     """All CLIPs that run: OpenAI's, the embedded one, then open_clip's, each once."""

@@ -53,7 +53,10 @@ class LookedAt:
         known, key = self._known(), digest.hexdigest()[:32]
         if key not in known:
             known[key] = look()
-            write_json(self._storage.own / self._name, {"found": known})
+            path = self._storage.own / self._name
+            if not path.is_file():
+                print(f"Saved what was seen of the images to {path}")
+            write_json(path, {"found": known})
         return known[key]
 
     def odd(self, images: Sequence[Image], rule: str, decodes: bool, what: str) -> _Counts:

@@ -109,7 +109,12 @@ class _Needed:
 
 
 def without_tf32() -> Optional[Allowed]:
-    """Turn it off; what was allowed before, for `give_back`, or None if it was off."""
+    """Turn it off; what was allowed before, for `give_back`, or None if it was off.
+
+    A process that has frozen its flags (`torch.backends.disable_global_flags`) keeps them: PyTorch would refuse.
+    """
+    if torch.backends.flags_frozen():
+        return None
     older, newer = _older(), {name: one.fp32_precision for name, one in _newer().items()}
     there = [name for name in _PLACES if _has_older(name)]
     known = all(name in older and not older[name] for name in there)

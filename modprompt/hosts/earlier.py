@@ -50,12 +50,16 @@ def read(folder: Path) -> Written:
     except (ValueError, KeyError, TypeError, AttributeError):
         rooms = ", ".join(_ROOMS)
         raise UserError(f"{where} is damaged: remove {rooms} by hand, as far as they are not yours") from None
-    for name in (*written.files, *written.before, *written.folders):
-        is_file = name not in written.folders
-        ours = is_inside(name) and any(f"{name}/".startswith(room) or room.startswith(f"{name}/") for room in _ROOMS)
-        if not ours or (is_file and not str(name).startswith(_ROOMS)):
-            raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is done by it")
+    for name in (*written.files, *written.before):
+        _require_ours(where, name, str(name).startswith(_ROOMS))
+    for name in written.folders:
+        _require_ours(where, name, any(f"{name}/".startswith(room) or room.startswith(f"{name}/") for room in _ROOMS))
     return written
+
+
+def _require_ours(where: Path, name: object, is_ours: bool) -> None:
+    if not is_inside(name) or not is_ours:
+        raise UserError(f"{where} names {str(name)[:120]!r}, which no installation wrote: nothing is done by it")
 
 
 def remove(folder: Path) -> List[str]:

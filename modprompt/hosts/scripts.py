@@ -26,6 +26,11 @@ data=$(realpath "${{DATA:-data}}") out=$(realpath -m "${{OUT:-output}}")
 shift 2
 run=$dataset/shots_16/{trainer}/{config}/seed$seed trained=$out/base2new/train_base/$run
 cd {quoted}
+python=${{PYTHON:-python}}
+if ! "$python" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ["torch", "modprompt"])))'; then
+  echo "error: $python has no torch, or no modprompt: give another one by PYTHON=" >&2
+  exit 2
+fi
 export MODPROMPT_ONCE=1 # options must agree with what a folder's name states: shots, seed, classes
 
 run() {{ # run CLASSES OUTPUT_DIR [FLAG ...] -- [KEY VALUE ...]
@@ -33,7 +38,7 @@ run() {{ # run CLASSES OUTPUT_DIR [FLAG ...] -- [KEY VALUE ...]
   shift 2
   while [[ $1 != -- ]]; do flags+=("$1") && shift; done
   shift
-  "${{PYTHON:-python}}" -m modprompt.launch {program} --trainer {trainer} --config-file {config} \\
+  "$python" -m modprompt.launch {program} --trainer {trainer} --config-file {config} \\
     --root "$data" --seed "$seed" --output-dir "$to" --dataset-config-file "configs/datasets/$dataset.yaml" \\
     ${{flags[@]+"${{flags[@]}}"}} \\
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES "$classes" "$@"

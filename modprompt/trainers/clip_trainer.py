@@ -15,7 +15,7 @@ from tqdm import tqdm
 from modprompt.clips.as_bytes import sent
 from modprompt.clips.build import require_input_size
 from modprompt.clips.facts import facts_of
-from modprompt.clips.known import EMBEDDED
+from modprompt.clips.known import whose
 from modprompt.clips.structure import CLIP
 from modprompt.clips.words import require_known_words
 from modprompt.engine import tf32
@@ -93,8 +93,8 @@ class CLIPTrainer(TrainerX):
         clip_model = backbone.load_clip(cfg)
         facts = facts_of(clip_model)
         text, image = facts.heads
-        whose = "this project's own" if facts.name == EMBEDDED else facts.dialect
-        print(f"CLIP: {whose} weights, {facts.activation}, {text} and {image} heads (text, image)")
+        weights = f"{whose(facts.name, facts.dialect)} weights"
+        print(f"CLIP: {weights}, {facts.activation}, {text} and {image} heads (text, image)")
         require_input_size(clip_model, *cfg.INPUT.SIZE)
         require_known_words(self.dm.dataset.classnames, clip_model)
         self.backbone_fingerprint = clip_model.fingerprint

@@ -16,7 +16,10 @@ GRID = 65535  # sequences that one call of a kernel can have
 ALIGNED = 16  # elements: a row of a bias begins at a multiple of so many
 HALF = (torch.float16, torch.bfloat16)
 ONE_KERNEL = ("silu_backward", "mish_backward", "native_channel_shuffle")  # on a card; made of others without one
-WRITE_IN_PLACE = ("_fused_sgd_", "_fused_adam_", "_fused_adamw_")  # and PyTorch has no fakes of them
+WRITE_IN_PLACE = (  # and PyTorch has no fakes of them
+    *("_fused_sgd_", "_fused_sgd_.tensor_lr", "_fused_adam_", "_fused_adamw_"),
+    *("_amp_foreach_non_finite_check_and_unscale_", "_amp_update_scale_"),
+)
 _aten = torch.ops.aten
 
 
@@ -156,8 +159,9 @@ def _bias(mask: Tensor, query: Tensor, key: Tensor) -> Tensor:
 _ORIGINAL: Any = F.scaled_dot_product_attention
 
 
-def _nothing(*_: Any, **__: Any) -> None:
-    """What an operation does to tensors without values."""
+def _nothing(first: Any, *_: Any, **__: Any) -> Any:
+    """What an operation does to tensors without values; it gives the one that it writes to, if it gives any."""
+    return first if isinstance(first, Tensor) else None
 
 
 def _never(*_: Any) -> Any:

@@ -200,8 +200,8 @@ class Unlabelled(DatasetBase):
             )
         if not (rounds or has_labels or cfg.TEST.ONLY):
             raise UserError(
-                f"Unlabelled has no labels to train on: ACTIVE.ROUNDS says how many rounds choose images to label; "
-                f"or list labels that there are in {self.folder / 'labels.csv'}"
+                f"Unlabelled has no labels to train on: ACTIVE.ROUNDS says how many rounds choose images to label, "
+                f"of which --no-train runs none; or list labels that there are in {self.folder / 'labels.csv'}"
             )
 
     def _hash(self, *lists: Sequence[Image]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modprompt.clips.known import whose
 from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
 from modprompt.experiments.reporting.results import Results
@@ -102,7 +103,7 @@ def clips(results: Results) -> list[str]:
 
 def _clip_line(clip: dict[str, Any]) -> str:
     heads = clip.get("heads")
-    how = [str(clip.get("dialect") or ""), str(clip.get("activation") or "")]
+    how = [whose(str(clip.get("name") or ""), str(clip.get("dialect") or "")), str(clip.get("activation") or "")]
     how += [f"{' and '.join(map(str, heads))} heads"] if isinstance(heads, list) else []
     commit = str(clip.get("commit") or "")
     name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")

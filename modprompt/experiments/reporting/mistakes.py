@@ -58,18 +58,17 @@ class Images:
         return None
 
     def _folders(self, dataset: str, result: dict[str, Any]) -> Iterator[Path]:
-        """The data set's folder and those in it, the upper ones first; without one that of all data sets."""
+        """The data set's folder and those in it, the upper ones first; that of all data sets last."""
         files = result.get("files")
         first = (
             [str(name).partition("/")[0] for name in files if is_inside(str(name))] if isinstance(files, dict) else []
         )
         assert self._data is not None
         level = [self._data / name for name in dict.fromkeys([*first, dataset]) if (self._data / name).is_dir()]
-        if not level:  # one's own images lie in the folder of all data sets itself
-            yield self._data
         for _ in range(_DEEP):
             yield from level
             level = [Path(entry.path) for folder in level for entry in _subfolders(folder)]
+        yield self._data  # where one's own images lie, beside their few-shot lists
 
 
 def _subfolders(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,13 +1,27 @@
-"""Steps of the sides of benchmarks.gpu on fake CUDA tensors; in the process that tests/fake_cuda/child.py starts."""
+"""A card that is not there, with all that benchmarks.gpu asks a card for; in a process that tests/fake_cuda starts.
+
+What is asked, counted and launched is real, and so is the size of what is held. Tensors have no values.
+"""
 
 import contextlib
+import time
+import warnings
+from types import SimpleNamespace
 from unittest import mock
 
+import torch
+
 from benchmarks.gpu import sides
-from benchmarks.gpu.task import Place, Task
+from benchmarks.gpu.measures import counts
+from benchmarks.gpu.task import MANY, Place, Task
 from benchmarks.plain import PlainCLIP
-from tests.fake_cuda.device import fake_cuda, with_values
+from tests.fake_cuda.device import FREE, fake_cuda, with_values
 from tests.fake_cuda.watching import Watch
+from tests.held import Held
+
+NAME = "a card that is not there"
+CAPABILITY = (9, 0)  # an H100's
+BUILT = "12.6"  # the CUDA of a PyTorch that would fit it
 
 
 class Small(Place):
@@ -20,9 +34,7 @@ class Small(Place):
 def launches(method, precision, names):
     """What the second step of each side launches; mixed types or devices raise."""
     task, place, found = Task("step", method, 50, precision), Small(False), {}
-    with fake_cuda(), contextlib.ExitStack() as stack:
-        for owner, name in ((sides, "_clip"), (PlainCLIP, "__init__")):
-            stack.enter_context(mock.patch.object(owner, name, with_values(getattr(owner, name))))
+    with card():
         for name in names:
             side, inputs = sides.build(name, task, place), sides.batch(task, place)
             side.step(*inputs)
@@ -30,3 +42,123 @@ def launches(method, precision, names):
                 side.step(*inputs)
             found[name] = watch.counted().launches
     return found
+
+
+class Event:
+    """A time; the card's work is done as soon as it is asked for."""
+
+    def __init__(self, **_):
+        self.at = 0.0
+
+    def record(self):
+        self.at = time.perf_counter()
+
+    def synchronize(self):
+        pass
+
+    def elapsed_time(self, other):
+        return 1000 * (other.at - self.at)
+
+
+class Graph:
+    """A recording: what is done in it is done once, and replays are counted."""
+
+    replays = 0
+
+    def replay(self):
+        Graph.replays += 1
+
+    def reset(self):
+        pass
+
+
+class Waits:
+    """The debug mode for waits, by what the watch over operations sees."""
+
+    def __init__(self):
+        self._watch = None
+
+    def mode(self):
+        return 0 if self._watch is None else 1
+
+    def set(self, mode):
+        if mode == "warn":
+            self._watch = Watch()
+            self._watch.__enter__()
+            return
+        watch, self._watch = self._watch, None
+        watch.__exit__(None, None, None)
+        for what in watch.waits.elements():
+            warnings.warn(f"called a synchronizing CUDA operation: {what}", stacklevel=2)
+
+
+class Profile:
+    """The profiler's events as a card gives them, by what the watch sees."""
+
+    def __init__(self, activities):
+        self._watch, self._before = Watch(), 0
+
+    def __enter__(self):
+        self._before = Graph.replays
+        self._watch.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._watch.__exit__(*error)
+
+    def events(self):
+        watch, replays = self._watch, Graph.replays - self._before
+        calls = {"cudaLaunchKernel": watch.by_name, "cudaStreamSynchronize": watch.waits}
+        names = [(call, "CPU") for call, counter in calls.items() for _ in range(counter.total())]
+        names += [("cudaGraphLaunch", "CPU")] * replays + [(name, "CUDA") for name in watch.by_name]
+        return [SimpleNamespace(name=name, device_type=SimpleNamespace(name=where)) for name, where in names]
+
+
+def _of_cuda(held):
+    """What torch.cuda has on such a card."""
+    waits, stream = Waits(), mock.MagicMock()
+    facts = SimpleNamespace(name=NAME, total_memory=FREE, major=CAPABILITY[0], minor=CAPABILITY[1])
+    nothing = dict.fromkeys(("init", "synchronize", "empty_cache"), lambda *_: None)
+    contexts = dict.fromkeys(("stream", "graph"), lambda *_, **__: contextlib.nullcontext())
+    streams = dict.fromkeys(("Stream", "current_stream"), lambda *_: stream)
+    peaks = dict.fromkeys(("memory_reserved", "max_memory_allocated"), lambda *_: held.peak["cuda"])
+    return {
+        **nothing,
+        **contexts,
+        **streams,
+        **peaks,
+        "get_device_properties": lambda *_: facts,
+        "get_arch_list": lambda: ["sm_90"],
+        "current_device": lambda: 0,
+        "Event": Event,
+        "CUDAGraph": Graph,
+        "graph_pool_handle": lambda: (0, 1),
+        "memory_snapshot": list,
+        "get_sync_debug_mode": waits.mode,
+        "set_sync_debug_mode": waits.set,
+        "memory_allocated": lambda *_: held.now["cuda"],
+        "reset_peak_memory_stats": lambda *_: held.forget(),
+    }
+
+
+@contextlib.contextmanager
+def card():
+    """Within it the card is there, and models have a dry run's sizes."""
+    held = Held()
+    with fake_cuda(CAPABILITY), contextlib.ExitStack() as stack:
+        patch = lambda *inputs, **named: stack.enter_context(mock.patch.object(*inputs, **named))  # noqa: E731
+        for name, one in _of_cuda(held).items():
+            patch(torch.cuda, name, one)
+        patch(torch.version, "cuda", BUILT)
+        patch(torch._C, "_cuda_getDriverVersion", lambda: 12060, create=True)
+        patch(counts, "profile", Profile)
+        for owner, name in ((sides, "_clip"), (PlainCLIP, "__init__")):
+            patch(owner, name, with_values(getattr(owner, name)))
+        stack.enter_context(held)
+        yield
+
+
+def small():
+    """From here on places have a dry run's sizes."""
+    Place.layers, Place.size = Small.layers, Small.size
+    Place.classes = lambda place, task: MANY[task.classes]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
+from modprompt.active import blocks
 from modprompt.active.acquisition import find
-from modprompt.active.clusters import _units
+from modprompt.active.clusters import THREADS, _clustered, _units
 from tests.modprompt.active.given import random_seen, seen_of, unit
 
 cb, cbsq = find("cb").choose, find("cbsq").choose
@@ -86,6 +88,26 @@ def test_share_of_labels_then_size_then_number_say_which_cluster_is_next():
     units = [_units(members, 4, number) for number in (1, 2, 3, 4, 12)]
     assert units[:4] == [{3: 1}, {3: 1, 4: 1}, {2: 1, 3: 1, 4: 1}, {1: 1, 2: 1, 3: 1, 4: 1}]
     assert units[4] == {0: 1, 1: 3, 2: 2, 3: 3, 4: 3}  # all that have no label; cluster 5 has none
+
+
+def test_clusters_are_those_of_kmeans_that_computes_its_own_tolerance():
+    points = np.random.RandomState(0).rand(3000, 2).astype(np.float32)
+    with threadpool_limits(THREADS, "openmp"):
+        plain, endless = (KMeans(n_clusters=20, random_state=42, n_init=1, tol=tol).fit(points) for tol in (1e-4, 0))
+    own, centres = _clustered(points.copy(), 20)
+    assert np.array_equal(own, plain.labels_)
+    assert np.array_equal(centres, plain.cluster_centers_)
+    assert not np.array_equal(centres, endless.cluster_centers_)
+
+
+@pytest.mark.parametrize("labelled", [0, 7, 30])
+def test_picks_do_not_depend_on_the_size_of_blocks(labelled, monkeypatch):
+    seen = random_seen(3, images=90, labelled=labelled)
+    whole = cbsq(seen, 5)
+    monkeypatch.setattr(blocks, "NUMBERS", 16 * seen.features.shape[1])  # of 8 images
+    parts = cbsq(seen, 5)
+    assert (parts.positions, parts.free) == (whole.positions, whole.free)
+    assert parts.scores == pytest.approx(whole.scores, abs=1e-6)
 
 
 @pytest.mark.parametrize("choose", [cb, cbsq])

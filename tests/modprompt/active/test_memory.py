@@ -1,5 +1,6 @@
 """What scoring and choosing from a pool hold at most, counted on small pools: so many bytes an image, and the rest."""
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,9 @@ from tests.held import Held
 CLASSES, WIDTH, BATCH = 1000, 512, 100  # of ImageNet and ViT-B
 IMAGENET, GIB = 1_281_167, 2**30
 USED = (badge.badge, coreset.coreset, uncertainty)  # they enter themselves
+TEXT = torch.ones(CLASSES, WIDTH)  # 2 MiB, whatever the pool
 BLOCK = 2**17  # numbers of a block here
+AT_FULL_SIZE = 2**25 / BLOCK
 
 
 class Model:
@@ -34,11 +37,11 @@ class Model:
 
     def of_features(self, features):
         logits = features.repeat(1, 2)[:, :CLASSES]
-        return Output(logits, F.normalize(features, dim=-1), torch.ones(CLASSES, WIDTH))
+        return Output(logits, F.normalize(features, dim=-1), TEXT)
 
 
-def chosen(method, images, **more):
-    """A round's choice; bytes of the CPU that it held, with the features that are kept."""
+def chosen(method, images, every=50, **more):
+    """A round's choice; bytes of tensors that it held on the CPU, with the features that are kept, and of arrays."""
     torch.manual_seed(0)
     features, labels = torch.randn(images, WIDTH), torch.zeros(images, dtype=torch.int64)
     scorer = Scorer([None] * images)
@@ -46,13 +49,22 @@ def chosen(method, images, **more):
     trainer = SimpleNamespace(
         model=Model(), prompts_images=False, device=torch.device("cpu"), set_model_mode=lambda mode: None
     )
-    labelled = {place: place % CLASSES for place in range(3, images, 50)}
+    labelled = {place: place % CLASSES for place in range(3, images, every)}
     free = [place for place in range(images) if place not in labelled]
+    tracemalloc.start()
     with Held() as held:
         seen = choosing.seen_of(scorer.scored(trainer), free, labelled, 4)
         counts = [0] * CLASSES
         select(seen, Active(rounds=1, method=method, **more), 3, images, counts, [str(n) for n in range(CLASSES)])
-    return held.peak["cpu"] + features.nbytes
+    arrays = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return held.peak["cpu"] + features.nbytes, arrays
+
+
+def of_imagenet(one, two, images, grows):
+    """Bytes of ImageNet's pool, from those of so many images and of twice as many; what is no image's is larger there."""
+    an_image = (two - one) / images
+    return an_image * IMAGENET + max(0, one - images * an_image) * grows
 
 
 @pytest.mark.slow
@@ -72,11 +84,21 @@ def test_imagenets_pool_takes_less_than_16_gib(method, more, monkeypatch):
     monkeypatch.setattr(blocks, "NUMBERS", BLOCK)
     monkeypatch.setattr(coreset, "BLOCK", BLOCK)
     np.random.seed(0)
-    one, two = (chosen(method, images, **more) for images in (2000, 4000))
-    an_image = (two - one) / 2000
-    rest = (one - 2000 * an_image) * 2**25 / BLOCK  # at the size that blocks have
-    assert an_image >= 4 * (CLASSES + 2 * WIDTH), "what is scored was not counted"
-    assert an_image * IMAGENET + max(0, rest) < 16 * GIB, (an_image, rest)
+    one, two = (chosen(method, images, **more)[0] for images in (2000, 4000))
+    assert two - one >= 2000 * 4 * (CLASSES + 2 * WIDTH), "what is scored was not counted"
+    assert of_imagenet(one, two, 2000, AT_FULL_SIZE) < 16 * GIB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["cb", "cbsq"])
+def test_imagenets_pool_takes_less_than_16_gib_where_it_is_clustered(method, monkeypatch):
+    monkeypatch.setattr(blocks, "NUMBERS", BLOCK)
+    images = 4000
+    chosen(method, 200)  # what is imported is no pool's
+    (one, arrays), (two, more_arrays) = (chosen(method, many, every=many // 10) for many in (images, 2 * images))
+    assert more_arrays - arrays >= images * 4 * 2 * WIDTH, "what is clustered was not counted"
+    of_arrays = of_imagenet(arrays, more_arrays, images, (IMAGENET / images) ** 0.5)  # as scikit-learn's blocks grow
+    assert of_imagenet(one, two, images, AT_FULL_SIZE) + of_arrays < 16 * GIB
 
 
 @pytest.mark.slow

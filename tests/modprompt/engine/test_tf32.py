@@ -157,6 +157,15 @@ def test_loading_changes_nothing(tmp_path):
     assert flags() == ON
 
 
+def test_flags_that_are_frozen_are_left_alone(seen, monkeypatch):
+    # as torch.backends.disable_global_flags does, which nothing takes back
+    monkeypatch.setitem(torch.backends.flags_frozen.__globals__, "__allow_nonbracketed_mutation_flag", False)
+    with pytest.raises(RuntimeError, match="not allowed to set"):
+        torch.backends.cudnn.allow_tf32 = False
+    made().loss(IMAGES, LABELS).backward()
+    assert (seen["forward"], seen["backward"], flags()) == ({ON}, {ON}, ON)
+
+
 def test_a_pytorch_without_the_older_name_is_served(seen, monkeypatch):
     class Place:
         """Of a PyTorch to come."""

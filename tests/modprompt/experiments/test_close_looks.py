@@ -242,10 +242,12 @@ def test_no_path_out_of_the_data_folder_is_opened(tmp_path, name):
     assert mistakes.Images(None).find("eurosat", {}, "forest/0.png") is None
 
 
-def test_images_of_one_s_own_folder_are_found(tmp_path):
-    (tmp_path / "test/forest").mkdir(parents=True)
+@pytest.mark.parametrize("files", [{}, {"split_fewshot/shot_2-seed_1.json": "h"}])
+def test_images_of_one_s_own_folder_are_found(tmp_path, files):
+    for folder in ("test/forest", "split_fewshot"):
+        (tmp_path / folder).mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(tmp_path / "test/forest/0.png")
-    found = mistakes.Images(tmp_path).find("image_folder", {"files": {}}, "test/forest/0.png")
+    found = mistakes.Images(tmp_path).find("image_folder", {"files": files}, "test/forest/0.png")
     assert found == tmp_path / "test/forest/0.png"
 
 

@@ -412,6 +412,12 @@ def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
     first, second = sorted(comparable.clips(results_below(found, tmp_path)))
     assert first == f"ViT-H-14/dfn5b@{'1' * 40} (open_clip, quick_gelu, 16 and 16 heads, 2:a): MPL"
     assert second.startswith("w.pt (2:b): ")
-    for job in protocols.jobs(found):
-        finish(job, tmp_path, 80.0, clip=other)
-    assert comparable.clips(results_below(found, tmp_path)) == ["w.pt (2:b)"]
+    embedded = {
+        "name": "glyph-clip",
+        "dialect": "openai",
+        "fingerprint": "2:c",
+    }  # as OpenAI's in its tensors' names alone
+    for clip, line in ((other, "w.pt (2:b)"), (embedded, "glyph-clip (this project's own, 2:c)")):
+        for job in protocols.jobs(found):
+            finish(job, tmp_path, 80.0, clip=clip)
+        assert comparable.clips(results_below(found, tmp_path)) == [line]

@@ -1,12 +1,13 @@
 import os
 import subprocess
+import sys
 
 import pytest
 
 from modprompt.hosts import scripts
 from tests.modprompt.hosts.stand_in import dassl_folder, site, write_host
 
-RECORDER = '#!/usr/bin/env bash\nprintf \'%s\\n\' "$PWD" "$@" END >> "$RECORD"\n'
+RECORDER = '#!/usr/bin/env bash\n[[ $1 = -c ]] || printf \'%s\\n\' "$PWD" "$@" END >> "$RECORD"\n'
 
 
 def printed(host, capsys):
@@ -42,7 +43,13 @@ def test_they_run_in_a_codebase_that_asks_for_more(workshop, tmp_path, capsys):
     (host / "configs" / "datasets" / "squares.yaml").write_text('DATASET:\n  NAME: "Squares"\n')
     (tmp_path / "run.sh").write_text(printed(host, capsys))
     path = os.pathsep.join([dassl_folder(), site()])
-    environment = {**os.environ, "PYTHONPATH": path, "DATA": str(workshop.data), "OUT": str(tmp_path / "out")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "DATA": str(workshop.data),
+        "OUT": str(tmp_path / "out"),
+        "PYTHON": sys.executable,
+    }
     words = workshop.words("MPL", "x")
     options = [*map(str, words[words.index("MODEL.BACKBONE.PATH") :])]
     options += [
@@ -68,3 +75,13 @@ def test_they_run_in_a_codebase_that_asks_for_more(workshop, tmp_path, capsys):
 def test_what_is_no_codebase_is_one_line(tmp_path, capsys):
     assert scripts.main([str(tmp_path)]) == 2
     assert "there is no train.py that calls Dassl's build_trainer" in capsys.readouterr().err
+
+
+def test_python_without_packages_is_one_line_that_says_how_to_give_another(tmp_path, capsys):
+    (tmp_path / "run.sh").write_text(printed(write_host(tmp_path / "host"), capsys))
+    (tmp_path / "python").write_text("#!/usr/bin/env bash\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    words = ["bash", str(tmp_path / "run.sh"), "eurosat", "1"]
+    done = subprocess.run(words, env={**os.environ, "PYTHON": str(tmp_path / "python")}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.endswith("has no torch, or no modprompt: give another one by PYTHON=\n")
