@@ -260,6 +260,7 @@ HOSTS = (
         "eba735b",
         root="MMRL",
         packages=("diffusers", "psutil"),
+        needs=True,
         special=MMRL_SPECIAL,
     ),
     Host(
