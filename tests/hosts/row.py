@@ -136,8 +136,8 @@ class Visit:
 
     def plain(self, text: str) -> str:
         """What was said, without folders of this machine."""
-        text = text.replace(str(self.top), self.host.checkout).replace(f"{self.desk.folder}/", "")
-        return text.replace(f"{self.desk.folder}/"[1:], "")  # some put it behind another folder
+        own = f"{self.desk.folder}/"[1:]  # some put it behind another folder
+        return re.sub(rf"((?<!\w)/)?{re.escape(own)}", "", text.replace(str(self.top), self.host.checkout))
 
     def line(self) -> Run:
         """A training by `python train.py`, with the words that its user is told."""

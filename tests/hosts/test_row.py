@@ -246,9 +246,10 @@ def test_what_a_run_told_is_kept_without_folders(tmp_path):
         tmp_path / "c",
         SimpleNamespace(checkout="CoOp"),
     )
-    out = f"note: OUTPUT_DIR: asked {tmp_path}/d/out\nepoch 1\ntrainers.a of this codebase is left out: it is not there\n{tmp_path}/c has no reader EuroSAT: it is read by ours\n"
+    out = f"note: OUTPUT_DIR: asked {tmp_path}/d/out\nepoch 1\nnote: no output{tmp_path}/d/out\ntrainers.a of this codebase is left out: it is not there\n{tmp_path}/c has no reader EuroSAT: it is read by ours\n"
     assert found.told(Run(0, out=out)).splitlines() == [
         "note: OUTPUT_DIR: asked out",
+        "note: no output/out",
         "trainers.a of this codebase is left out: it is not there",
         "CoOp has no reader EuroSAT: it is read by ours",
     ]
