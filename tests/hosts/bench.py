@@ -111,7 +111,8 @@ class Desk:
 
     def __init__(self, folder: Path, pictures: Path, python: str):
         self.folder, self.python = folder, python
-        shutil.copytree(pictures, folder / "data", symlinks=True, dirs_exist_ok=True)
+        if not folder.is_dir():  # else the runs were there, and now the doctor comes
+            shutil.copytree(pictures, folder / "data", symlinks=True)
         self._warm: Warm | None = None
 
     def close(self) -> None:

@@ -99,8 +99,8 @@ HOSTS = (
         "Ferenas/DAPT",
         "e556f17",
         differs={
-            "launcher base": "there is no folder output/",
-            "launcher new": "there is no folder output/",
+            "launcher base": "there is no folder output",
+            "launcher new": "there is no folder output",
             "line": "No module named 'pygrad'",
         },
         special="Its program writes below `--output-dir`, which one line says, and tests what lies at that place in `output/`, whatever `--model-dir` says; "

@@ -134,6 +134,15 @@ def desk(tmp_path):
     desk.close()
 
 
+def test_second_visit_takes_the_pictures_that_are_there(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "link").symlink_to("elsewhere")
+    for _ in range(2):
+        desk = Desk(tmp_path / "desk", tmp_path / "pictures", sys.executable)
+        assert (tmp_path / "desk" / "data" / "link").is_symlink()
+        desk.close()
+
+
 @pytest.fixture
 def run(desk, tmp_path):
     def run(text, *words, **more):
