@@ -1,4 +1,4 @@
-"""What all runs of the check share: pictures, weights, configs; runs of a train.py, and what they say."""
+"""What all runs of the check share: pictures, weights, a config; runs of MPL, and what they say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple, Sequence
@@ -15,17 +14,18 @@ import torch
 import yaml
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import flat
-from modprompt.trainers import training_state
+from modprompt.runs.holding import STATE
 from tests.conftest import BARE_CONFIG, ROOT, bare, published, random_clip, write_eurosat
+from tests.hosts.warm import Warm
 
-TIMEOUT_S = 240  # of a run
-EPOCHS, TESTED_EPOCH = 3, 2  # the one that --load-epoch takes is not the last
+TIMEOUT_S = 300  # of a run
+EPOCHS, TESTED_EPOCH = 2, 1  # the one that --load-epoch takes is not the last
 NUMBERS = ("total", "correct", "accuracy", "macro_f1")
-SETTINGS = {"N_CTX": 1, "PROMPT_DEPTH": 3, "PREC": "fp32"}
-OPTIONS = ("DATASET.NUM_SHOTS", "4", "TRAIN.CHECKPOINT_FREQ", "1")
+SETTINGS = {"OPTIM": {"MAX_EPOCH": EPOCHS, "WARMUP_CONS_LR": 0.0035}, "TRAIN": {"CHECKPOINT_FREQ": 1}}
+SETTINGS["TRAINER"] = {"MPL": {"N_CTX": 1, "PROMPT_DEPTH": 3, "PREC": "fp32"}}
 CLASSES = ("base", "new")
 MODEL = "MultiModalPromptLearner/model.pth.tar-{}"
+EUROSAT = "configs/datasets/eurosat.yaml"
 
 
 class Run(NamedTuple):
@@ -52,7 +52,7 @@ def read_run(code: int, out: str, err: str) -> Run:
         code,
         tuple(float(value) for value in re.findall(r"^epoch .* loss (nan|[\d.]+) \(", out, re.MULTILINE)),
         tuple(one[-1].replace(",", "") for one in found) if all(found) else (),
-        (errors or err.strip().splitlines() or [""])[-1][:160],
+        (errors or err.strip().splitlines() or [""])[-1][:200],
         f"{out}\n{err}",
     )
 
@@ -90,89 +90,83 @@ def other_tensors(one: Path, two: Path) -> str:
     )
 
 
-def as_words(tree: dict) -> list[str]:
-    """Settings as KEY VALUE words."""
-    return [word for key, value in flat(tree).items() for word in (key, str(value))]
+def checkpoint(out: Path, epoch: int) -> Path | None:
+    """That of an epoch in an output folder, wherever below it a program has put it; what is kept beside it is none."""
+    found = [path for path in out.glob(f"**/{MODEL.format(epoch)}") if "kept" not in path.parts]
+    return found[0] if found else None
 
 
 class Way(NamedTuple):
-    """How a train.py is started: words in front of it, its folder, PYTHONPATH, and what of the words is its own."""
+    """How a program is started: its words, its folder, PYTHONPATH, our trainer there, and the data set's config."""
 
     start: tuple[str, ...]
     folder: Path
-    path: tuple[Path, ...] = ()
+    path: tuple[Path, ...]
     trainer: str = "MPL"
-    dataset_config: str = "configs/datasets/eurosat.yaml"
-    flags: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    dataset_config: str = EUROSAT
 
 
 class Desk:
     """A folder of its own for the runs in one codebase: a copy of the pictures, and outputs by name."""
 
-    def __init__(self, folder: Path, pictures: Path):
-        self.folder = folder
-        shutil.copytree(pictures, folder / "data")
+    def __init__(self, folder: Path, pictures: Path, python: str):
+        self.folder, self.python = folder, python
+        if not folder.is_dir():  # else the runs were there, and now the doctor comes
+            shutil.copytree(pictures, folder / "data", symlinks=True)
+        self._warm: Warm | None = None
 
-    def environment(self, path: Sequence[Path], **more: str) -> dict[str, str]:
-        """The environment of a run, with these folders on PYTHONPATH."""
+    def close(self) -> None:
+        """End what starts programs."""
+        if self._warm is not None:
+            self._warm.close()
+
+    def environment(self, path: Sequence[Path]) -> dict[str, str]:
+        """The environment of a run, with these folders on PYTHONPATH, and the caller's behind them."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MODPROMPT"))}
-        fixed = {
-            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "pycache"),
-            "PYTHONUNBUFFERED": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        return {**kept, **fixed, "PYTHONPATH": os.pathsep.join(map(str, path)), **more}
+        whole = os.pathsep.join([*map(str, path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": whole}
 
     def fresh(self) -> None:
         """Few-shot draws are made anew: a run that finds them draws other random numbers."""
-        for cache in (self.folder / "data").glob("eurosat/split_fewshot*"):
+        for cache in (self.folder / "data").glob("*/split_fewshot*"):
             shutil.rmtree(cache)
 
-    def run(
-        self,
-        command: Sequence,
-        folder: Path,
-        environment: dict[str, str],
-        out: Path | None = None,
-        kill_at: Path | None = None,
-        seconds: float = TIMEOUT_S,
-    ) -> Run:
-        """Any program.
+    def run(self, words: Sequence, way: Way, out: Path, until_saved: bool = False, seconds: float = TIMEOUT_S) -> Run:
+        """A program.
 
         Args:
-            command: its words.
-            folder: where it runs.
-            environment: of its process.
+            words: what follows `python`.
+            way: where and with what it runs.
             out: its output folder; a codebase may print into a log there and nowhere else.
-            kill_at: kill it when this file is there.
+            until_saved: kill it when its first epoch is saved.
             seconds: what it may take.
         """
-        logs = _logs(out)
-        with (self.folder / "stdout").open("w+", errors="replace") as said, (self.folder / "stderr").open(
-            "w+", errors="replace"
-        ) as err:
-            child = subprocess.Popen([*map(str, command)], cwd=folder, env=environment, stdout=said, stderr=err)
-            until, late = time.monotonic() + seconds, False
-            try:
-                while child.poll() is None and not late and not (kill_at is not None and kill_at.exists()):
-                    time.sleep(0.002 if kill_at else 0.05)
-                    late = time.monotonic() > until
-            finally:
-                child.kill()
-                code = child.wait()
-            if late:
-                return Run(-1, error=f"took more than {seconds:.0f} s")
-            texts = [Path(file.name).read_text(errors="replace") for file in (said, err)]
-        if "* accuracy" not in texts[0]:
-            texts[0] += "".join(text for path, text in _logs(out).items() if logs.get(path) != text)
-        return read_run(code, *texts)
+        logs, until = _logs(out), time.monotonic() + seconds
+        files = [self.folder / "stdout", self.folder / "stderr"]
+        for file in files:
+            file.write_bytes(b"")
+
+        def is_over() -> bool:
+            return time.monotonic() > until or (until_saved and any(out.glob(f"**/{STATE}")))
+
+        self._warm = self._warm or Warm(self.python, self.environment([]))
+        code = self._warm.run([*map(str, words)], way.folder, self.environment(way.path), files, is_over)
+        if time.monotonic() > until:
+            return Run(-1, error=f"took more than {seconds:.0f} s")
+        said, errors = (file.read_text(errors="replace") for file in files)
+        if "* accuracy" not in said:
+            said += "".join(text for path, text in _logs(out).items() if logs.get(path) != text)
+        return read_run(code, said, errors)
+
+    def call(self, words: Sequence, path: Sequence[Path], folder: Path) -> subprocess.CompletedProcess[str]:
+        """One of our commands, in a process of its own."""
+        command = [self.python, "-m", "modprompt", *map(str, words)]
+        return subprocess.run(command, cwd=folder, env=self.environment(path), capture_output=True, text=True)
 
 
-def _logs(out: Path | None) -> dict[Path, str]:
+def _logs(out: Path) -> dict[Path, str]:
     """The logs in an output folder."""
-    found = sorted(out.glob("log.txt*")) if out is not None else []
-    return {path: path.read_text(errors="replace") for path in found}
+    return {path: path.read_text(errors="replace") for path in sorted(out.glob("log.txt*"))}
 
 
 class Bench:
@@ -183,43 +177,28 @@ class Bench:
         write_eurosat(self.pictures, 48)
         torch.save(published(random_clip(1, text_layers=4, vision_layers=4)), folder / "clip.pt")
         tree = yaml.safe_load(BARE_CONFIG)
-        tree["OPTIM"]["MAX_EPOCH"] = EPOCHS
-        tree["TRAINER"] = {"MPL": SETTINGS}
-        self.small = [*as_words(tree), *self.options()]  # all of it as words, for scripts
+        for name, node in SETTINGS.items():
+            tree.setdefault(name, {}).update(node)
         (folder / "mpl.yaml").write_text(yaml.safe_dump(tree))
+        (folder / "ours").mkdir()
+        (folder / "ours" / "modprompt").symlink_to(ROOT / "modprompt")  # as pip has it: nothing else of a checkout
+        (folder / "wilds").mkdir()  # which Dassl imports for data sets of its own
+        (folder / "wilds" / "wilds.py").write_text("def get_dataset(*args, **kwargs):\n    raise ImportError\n")
         self._measure()
 
-    def options(self) -> list[str]:
-        """KEY VALUE words of every run."""
-        return [*bare(self.folder / "clip.pt"), *OPTIONS]
+    def words(self, desk: Desk, way: Way, classes: str, out: str) -> list[str]:
+        """Flags and options of MPL on these classes."""
+        flags = ["--root", desk.folder / "data", "--seed", 1, "--trainer", way.trainer]
+        flags += ["--output-dir", desk.folder / out, "--config-file", self.folder / "mpl.yaml"]
+        flags += ["--dataset-config-file", way.dataset_config, *bare(self.folder / "clip.pt")]
+        return [*map(str, flags), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", classes]
 
-    def train(self, desk: Desk, way: Way, classes: str, out: str, words: Sequence = (), kill: bool = False) -> Run:
-        """A run of MPL on these classes. words: further flags, which win; kill: once its first epoch is saved."""
+    def train(self, desk: Desk, way: Way, classes: str, out: str, more: Sequence = (), kill: bool = False) -> Run:
+        """A run of MPL on these classes. more: flags; kill: once its first epoch is saved."""
         if not (desk.folder / out).exists():  # else it goes on
             desk.fresh()
-        flags = [
-            "--root",
-            desk.folder / "data",
-            "--seed",
-            1,
-            "--trainer",
-            way.trainer,
-            "--output-dir",
-            desk.folder / out,
-        ]
-        flags += [
-            "--config-file",
-            self.folder / "mpl.yaml",
-            "--dataset-config-file",
-            way.dataset_config,
-            *way.flags,
-            *words,
-        ]
-        options = [*self.options(), "DATASET.SUBSAMPLE_CLASSES", classes, *way.options]
-        python = sys.executable if way.folder == ROOT else self.python
-        command, folder = [python, *way.start, "train.py", *flags, *options], desk.folder / out
-        saved = folder / training_state.FILE_NAME if kill else None
-        return desk.run(command, way.folder, desk.environment(way.path), folder, saved)
+        words = [*way.start, *more, *self.words(desk, way, classes, out)]
+        return desk.run(words, way, desk.folder / out, until_saved=kill)
 
     def _measure(self) -> None:
         """This project's own numbers, on the small Dassl.
@@ -227,30 +206,29 @@ class Bench:
         Raises:
             UserError: if they fail, or could not tell a wrong run from a right one.
         """
-        first, way = Desk(self.folder / "first", self.pictures), Way((), ROOT)
+        way = Way(("train.py",), ROOT, (ROOT,))
+        first = Desk(self.folder / "first", self.pictures, self.python)
         runs = [self.train(first, way, "base", "out")]  # writes the split file, which takes random numbers
-        shutil.copy(first.folder / "data/eurosat/split_zhou_EuroSAT.json", self.pictures / "eurosat")
-        self.desk = Desk(self.folder / "ours", self.pictures)
-        runs.append(self.train(self.desk, way, "base", "out"))
-        self.trained = runs[-1]
-        self.tested = {
-            name: self.train(self.desk, way, name, name, self.loading(self.desk.folder / "out")) for name in CLASSES
-        }
-        shipped = ["--config-file", ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"]
-        long = way._replace(options=tuple(self.small))
-        self.by_script = self.train(self.desk, long, "base", "script", shipped)
-        loading = [*shipped, "--eval-only", "--model-dir", self.desk.folder / "script"]
-        self.tested_by_script = self.train(self.desk, long, "new", "script-test", loading)
-        beginning = self.train(self.desk, way, "new", "beginning", self.loading(self.desk.folder / "out", 1))  # at 1e-5
-        runs += [*self.tested.values(), self.by_script, self.tested_by_script, beginning]
-        failed = [run.failed for run in runs if run.failed]
+        first.close()
+        split = first.folder / "data/eurosat/split_zhou_EuroSAT.json"
+        shutil.copy(split, self.pictures / "eurosat")
+        btmri = self.pictures / "BTMRI"  # the same pictures, as BiomedCoOp's reader wants them
+        btmri.mkdir()
+        (btmri / "BTMRI").symlink_to("../eurosat/2750")
+        shutil.copy(split, btmri / "split_BTMRI.json")
+        self.desk = Desk(self.folder / "trained", self.pictures, self.python)
+        out = self.desk.folder / "out"
+        self.trained = self.train(self.desk, way, "base", "out")
+        self.tested = {name: self.train(self.desk, way, name, name, loading(out)) for name in CLASSES}
+        last = self.train(self.desk, way, "new", "last", loading(out, EPOCHS))
+        self.desk.close()
+        failed = [run.failed for run in (*runs, self.trained, last, *self.tested.values()) if run.failed]
         if failed:
             raise UserError(f"this project's own runs fail: {failed[0]}")
-        new = self.tested["new"].tested
-        if self.trained.tested == self.tested["base"].tested or new in (beginning.tested, self.tested_by_script.tested):
+        if self.trained.tested == self.tested["base"].tested or last.tested == self.tested["new"].tested:
             raise UserError("the pictures of the check do not tell a trained model from another: change them")
 
-    @staticmethod
-    def loading(folder: Path, epoch: int = TESTED_EPOCH) -> list:
-        """Flags of a test of a run's checkpoint."""
-        return ["--eval-only", "--model-dir", folder, "--load-epoch", epoch]
+
+def loading(folder: Path, epoch: int = TESTED_EPOCH) -> list:
+    """Flags of a test of a run's checkpoint."""
+    return ["--eval-only", "--model-dir", folder, "--load-epoch", epoch]

@@ -1,18 +1,20 @@
-"""Run MPL in real checkouts of the CoOp family, by launcher and by installer, and hold all against this project's own runs.
+"""Run MPL in real checkouts of the CoOp family, by each way there is, and hold all against this project's own runs.
 
-    python -m tests.hosts.check FOLDER [--only NAME ...] [--jobs 2] [--results FILE] [--python PYTHON]
+    python -m tests.hosts.check FOLDER [--only NAME ...] [--again] [--jobs 2] [--results FILE] [--packages FOLDER]
 
-FOLDER holds the checkouts of tests/hosts/table.py as `git clone` names them (never committed here), PYTHON is the
-environment that has what they import. Each gets small pictures laid out as EuroSAT and a small CLIP with random weights.
-Rows are written to FILE as they finish; those that were there and are not run again stay. The page is made from FILE
-by `python -m tests.hosts.page`.
+FOLDER holds the checkouts of tests/hosts/table.py (never committed here). Each gets small pictures laid out as EuroSAT and
+a small CLIP with random weights. Dassl's requirements are installed, or in folders on PYTHONPATH; what programs import
+beyond those is in --packages (pip install --target) and is there for the import line, and the doctor, alone.
+All ways are tried in all of them, then the doctor is asked, which takes longest. A row is written to FILE when it is
+done, and once more with the doctor's report; what is there is left out, unless --again. The page is made from FILE by
+`python -m tests.hosts.page`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import platform
 import sys
 import tempfile
 import threading
@@ -20,17 +22,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Iterable
+from typing import Callable, Iterable
+
+import torch
 
 from modprompt.errors import UserError
+from modprompt.hosts.trial import HOST, LAUNCHER
 from modprompt.storage.text import write_json
-from tests.hosts import own, stand_ins
 from tests.hosts.bench import CLASSES, Bench
-from tests.hosts.row import EQUAL, git, visit
+from tests.hosts.row import CLEAN, EQUAL, LINE, ask_doctor, git, visit
 from tests.hosts.table import DASSL, DASSL_COMMIT, HOSTS, Host
 
 RESULTS = Path(__file__).parent / "results.json"
-COLUMNS = ("launcher", "installer", *CLASSES, "resumed", "scripts")
+DONE = ("trained", *CLASSES, "resumed")  # by each of two ways
 
 
 def chosen(names: Iterable[str] | None) -> list[Host]:
@@ -67,15 +71,18 @@ def require(folder: Path, hosts: list[Host]) -> None:
         raise UserError("first, for the checkouts of the table:\n" + "\n".join(missing))
 
 
-def holds(row: dict) -> bool:
-    """Whether a row is as it should be."""
-    equal = all(row[name] == EQUAL for name in COLUMNS)
-    return (
-        equal
-        and not own.is_hurt(row["own"])
-        and row["git"] == "as before"
-        and not any(one["wrong"] for one in row["doctor"])
-    )
+def differences(row: dict) -> dict[str, str]:
+    """What of a row is not as our own runs are, by what it is: WAY WHAT, or one of the other columns."""
+    cells = {f"{way} {what}": row[way][what] for way in (HOST, LAUNCHER) for what in DONE}
+    found = {name: text for name, text in {**cells, LINE: row[LINE]}.items() if text != EQUAL}
+    others = {"git": "" if row["git"] == CLEAN else row["git"], "doctor": row["doctor"].get("wrong", "not asked")}
+    return {**found, **{name: text for name, text in others.items() if text}}
+
+
+def holds(host: Host, row: dict) -> bool:
+    """Whether all is equal, or differs as the table says."""
+    found = differences(row)
+    return {*found} == {*host.differs} and all(said in found[name] for name, said in host.differs.items())
 
 
 class Results:
@@ -93,46 +100,46 @@ class Results:
             write_json(self.path, self.rows)
 
 
-def environment_of(python: str) -> dict[str, str]:
-    """Versions of what a row was run with.
-
-    Raises:
-        UserError: if this Python has no PyTorch.
-    """
-    code = "import platform, torch; print(platform.python_version(), torch.__version__.split('+')[0])"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True)
-    if done.returncode:
-        raise UserError(f"{python} does not import PyTorch: {done.stderr.strip()[-200:]}")
-    return dict(zip(("python", "torch"), done.stdout.split()))
-
-
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 if a row does not hold."""
-    hosts, folder = chosen(args.only), args.folder.resolve()
+    hosts, folder, results = chosen(args.only), args.folder.resolve(), Results(args.results)
     require(folder, hosts)
-    versions, results = environment_of(args.python), Results(args.results)
+    if args.again:
+        results.rows = {name: row for name, row in results.rows.items() if name not in {host.name for host in hosts}}
+    versions = {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]}
     with tempfile.TemporaryDirectory() as work:
-        (Path(work) / "packages").mkdir()
-        for name in sorted({name for host in hosts for name in host.asks}):
-            stand_ins.put(name, Path(work) / "packages", args.python)
-        bench = Bench(Path(work), args.python)
-        own.write_files(Path(work))
+        bench, packages = Bench(Path(work), sys.executable), tuple(args.packages)
 
-        def in_checkout(group: list[Host]) -> None:
-            for host in group:
-                started = time.monotonic()
-                row = visit(bench, host, folder, Path(work) / "packages")
-                row.update(commit=host.commit, seconds=round(time.monotonic() - started), **versions)
-                results.add(host, row)
-                print(f"{'holds' if holds(row) else 'DOES NOT HOLD'}: {host.name} {json.dumps(row)}", flush=True)
+        def all_ways(host: Host) -> None:
+            started = time.monotonic()
+            row = visit(bench, host, folder, packages)
+            row.update(commit=host.commit, seconds=round(time.monotonic() - started), **versions)
+            results.add(host, row)
+            print(f"{host.name}: {json.dumps(differences(row))}", flush=True)
 
-        groups = [list(group) for _, group in groupby(hosts, lambda host: host.checkout)]  # one at a time in a checkout
-        with ThreadPoolExecutor(args.jobs) as pool:
-            for done in [pool.submit(in_checkout, group) for group in groups]:
-                done.result()
-    bad = [host.name for host in hosts if not holds(results.rows[host.name])]
+        def its_doctor(host: Host) -> None:
+            row = ask_doctor(bench, host, folder, packages, results.rows[host.name])
+            results.add(host, row)
+            print(f"{'holds' if holds(host, row) else 'DOES NOT HOLD'}: {host.name} {row['doctor']}", flush=True)
+
+        in_turn([host for host in hosts if host.name not in results.rows], all_ways, args.jobs)
+        in_turn([host for host in hosts if not results.rows[host.name]["doctor"]], its_doctor, args.jobs)
+    bad = [host.name for host in hosts if not holds(host, results.rows[host.name])]
     print(f"{len(hosts) - len(bad)} of {len(hosts)} hold" + (f"; not: {', '.join(bad)}" if bad else ""))
     return int(bool(bad))
+
+
+def in_turn(hosts: Iterable[Host], do: Callable[[Host], None], jobs: int) -> None:
+    """Do something in each codebase, in one of a checkout at a time."""
+
+    def one_after_another(group: list[Host]) -> None:
+        for host in group:
+            do(host)
+
+    groups = [list(group) for _, group in groupby(hosts, lambda host: host.checkout)]
+    with ThreadPoolExecutor(jobs) as pool:
+        for done in [pool.submit(one_after_another, group) for group in groups]:
+            done.result()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -142,7 +149,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows of the table, by name or by checkout")
     parser.add_argument("--jobs", type=int, default=1, help="codebases at a time")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where rows are kept")
-    parser.add_argument("--python", default=sys.executable, help="the Python of the codebases")
+    parser.add_argument("--again", action="store_true", help="also rows that are there")
+    parser.add_argument("--packages", type=Path, nargs="+", default=[], help="folders with what programs import")
     try:
         return run(parser.parse_args(argv))
     except UserError as error:

@@ -12,49 +12,37 @@ from pathlib import Path
 from typing import Iterable, Sequence
 
 from modprompt.errors import UserError
-from modprompt.hosts.trial.missing import BY_LAUNCHER, PIP
+from modprompt.hosts.trial import HOST, LAUNCHER
 from modprompt.storage.text import write_whole
 from tests.conftest import ROOT
-from tests.hosts.check import COLUMNS, RESULTS, Results
-from tests.hosts.row import EQUAL
-from tests.hosts.table import HOSTS, Host
+from tests.hosts.check import RESULTS, Results, differences
+from tests.hosts.row import LINE
+from tests.hosts.table import HOSTS, KEEP, Host
 
 PAGE = ROOT / "docs" / "hosts.md"
 BEGIN = "<!-- made by `python -m tests.hosts.page` from tests/hosts/table.py and results.json: change those -->"
 END = "<!-- the end of what is made -->"
-HEADS = {
-    "launcher": "launcher",
-    "installer": "installer",
-    "base": "tested, base",
-    "new": "tested, new",
-    "resumed": "killed, resumed",
-    "scripts": "scripts",
-}
+USUAL = "CoOp"  # is started as nearly all are
+HEADS = {"base": "tested, base", "new": "tested, new", "resumed": "killed, resumed"}
 
 
 def command(host: Host) -> str:
     """How MPL is started by the launcher, in lines that can be copied."""
-    words = [
-        "python -m modprompt.launch train.py --trainer",
-        host.trainer,
-        "--root DATA --seed 1 --output-dir output/mpl",
-    ]
-    config = f"configs/trainers/{host.ours}/vit_b4_c1_add2_rm1.yaml"
+    words = "--root DATA --seed 1 --output-dir output/mpl --config-file vit_b4_c1_add2_rm1"
+    keep = f" {KEEP}" if host.keep else ""
     lines = [
         f"cd {'/'.join(part for part in (host.checkout, host.root) if part)}",
-        f"{' '.join(words)} \\",
-        f"  --config-file {config} --dataset-config-file {host.dataset_config} \\",
-        f"  {' '.join((*map(shlex.quote, host.flags), 'DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base', *host.options))}",
+        f"python -m modprompt.launch train.py --trainer {host.trainer}{keep} \\",
+        f"  {words} \\",
+        f"  --dataset-config-file {host.dataset_config} DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base",
     ]
     return "\n".join(lines)
 
 
 def is_plain(host: Host) -> bool:
-    """Whether it is started as the first example of the page says."""
-    usual = Host("", "", "")
-    return all(
-        getattr(host, name) == getattr(usual, name) for name in ("trainer", "flags", "options", "dataset_config")
-    )
+    """Whether it is started as the usual one."""
+    usual = next(one for one in HOSTS if one.name == USUAL)
+    return all(getattr(host, name) == getattr(usual, name) for name in ("trainer", "keep", "dataset_config"))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -70,21 +58,17 @@ def by_name(hosts: Iterable[Host]) -> list[Host]:
 
 def to_find(hosts: Sequence[Host]) -> list[str]:
     """Where each codebase is, and what it needs."""
-    rows = []
-    for host in by_name(hosts):
-        packages = _code([*host.packages, *(PIP[name] for name in host.asks if name not in BY_LAUNCHER)])
-        also = _code([PIP[name] for name in host.asks if name in BY_LAUNCHER and name != "wilds"])
-        wanted = [packages] * bool(packages) + [f"{also} with the installer"] * bool(also)
-        rows.append(
-            (
-                ", ".join([f"[{host.name}](https://github.com/{host.address})", *host.also]),
-                host.commit,
-                f"`{host.root}/`" if host.root else "",
-                "as above" if is_plain(host) else "below",
-                ", ".join(wanted),
-                host.special,
-            )
+    rows = [
+        (
+            ", ".join([f"[{host.name}](https://github.com/{host.address})", *host.also]),
+            host.commit,
+            f"`{host.root}/`" if host.root else "",
+            f"as {USUAL}" if is_plain(host) else "its own",
+            f"{_code(host.packages)}{' for the line' * (not host.needs)}" if host.packages else "",
+            host.special,
         )
+        for host in by_name(hosts)
+    ]
     return table(("codebase", "commit", "folder", "command", "pip install", "what is special"), rows)
 
 
@@ -93,47 +77,62 @@ def _code(words: Sequence[str]) -> str:
 
 
 def commands(hosts: Sequence[Host]) -> list[str]:
-    """The commands of those that are started otherwise."""
+    """The commands of the usual one, and of those that are started otherwise."""
     lines = []
     for host in by_name(hosts):
-        if not is_plain(host):
+        if host.name == USUAL or not is_plain(host):
             lines += ["", f"{host.name}:", "", "```bash", command(host), "```"]
     return lines
 
 
 def seen(hosts: Sequence[Host], rows: dict[str, dict]) -> list[str]:
     """What the check saw."""
+    heads = ("codebase", f"`{HOST}`", LAUNCHER, *HEADS.values(), LINE, "git after", "doctor", "its seconds")
     made = []
     for host in by_name(hosts):
         row = rows.get(host.name)
         if row is None:
-            made.append((f"{host.name} {host.commit}", "not run", *[""] * (len(COLUMNS) + 3)))
+            made.append((f"{host.name} {host.commit}", "not run", *[""] * (len(heads) - 2)))
             continue
-        own = row["own"]
-        doctor = [one["wrong"] or "right" for one in row["doctor"]]
-        wrong = [one for one in doctor if one != "right"]
-        without = "; ".join(f"{way}: {fault.partition('Error: ')[2] or fault}" for way, fault in row["without"].items())
+        cells = [row[HOST]["trained"], row[LAUNCHER]["trained"], *(_by_both(row, name) for name in HEADS), row[LINE]]
+        doctor = row["doctor"]
         made.append(
             (
                 f"{host.name} {row['commit']}",
-                *(f"{row[name]}{', starting over' * (name == 'resumed' and host.starts_over)}" for name in COLUMNS),
+                *cells,
                 row["git"],
-                "; ".join(wrong) or f"right, {len(doctor)} of {len(doctor)}",
-                without,
-                f"{own['trainer']}: {own['before'][:100]}"
-                + ("" if own["after"] == EQUAL else f"; afterwards: {own['after'][:100]}"),
+                doctor.get("wrong", "not asked") or "right",
+                str(doctor.get("seconds", "")),
             )
         )
-    heads = [HEADS[name] for name in COLUMNS]
-    return table(("codebase", *heads, "git after", "doctor", "with nothing stood in for", "own trainer"), made)
+    return table(heads, made)
+
+
+def _by_both(row: dict, name: str) -> str:
+    """What came of it by either way, in one cell."""
+    found = {way: row[way][name] for way in (HOST, LAUNCHER)}
+    if len({*found.values()}) == 1:
+        return found[HOST]
+    return "; ".join(f"`{way}`: {text}" for way, text in found.items())
+
+
+def told(hosts: Sequence[Host], rows: dict[str, dict]) -> list[str]:
+    """What runs said of what they leave out, or find changed, by codebase."""
+    made = []
+    for host in by_name(hosts):
+        row = rows.get(host.name, {})
+        for way in (HOST, LAUNCHER):
+            lines = row.get(way, {}).get("told", "").splitlines()
+            made += [f"{host.name}, {way}: {line}" for line in lines]
+    return ["```text", *made, "```"]
 
 
 def ran_on(rows: dict[str, dict]) -> str:
     """The versions in one sentence."""
     pairs = sorted({(row["python"], row["torch"]) for row in rows.values()})
-    slowest = max(one["seconds"] for row in rows.values() for one in row["doctor"])
     versions = "; ".join(f"Python {python} and PyTorch {torch}" for python, torch in pairs)
-    return f"{versions}, 2 cores. The doctor took {slowest} s at most, several of them at once."
+    equal = sum(not differences(row) for row in rows.values())
+    return f"{versions}, 2 cores that others used, too. In {equal} of {len(rows)} all is equal."
 
 
 def made(rows: dict[str, dict], hosts: Sequence[Host] = HOSTS) -> str:
@@ -141,7 +140,7 @@ def made(rows: dict[str, dict], hosts: Sequence[Host] = HOSTS) -> str:
     parts = [
         *to_find(hosts),
         "",
-        "### Commands of those that are started otherwise",
+        "### Commands by the launcher",
         *commands(hosts),
         "",
         "### What was seen",
@@ -149,6 +148,10 @@ def made(rows: dict[str, dict], hosts: Sequence[Host] = HOSTS) -> str:
         ran_on(rows),
         "",
         *seen(hosts, rows),
+        "",
+        "What runs said:",
+        "",
+        *told(hosts, rows),
     ]
     return "\n".join(parts)
 

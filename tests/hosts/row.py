@@ -4,58 +4,67 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple
 
-from tests.conftest import ROOT
-from tests.hosts import own
-from tests.hosts.bench import CLASSES, EPOCHS, MODEL, Bench, Desk, Run, Way, difference, other_tensors
+from modprompt.hosts.codebase import PROGRAM
+from modprompt.hosts.rows import row_of, with_row
+from modprompt.hosts.trial import HOST, LAUNCHER
+from tests.hosts.bench import (
+    CLASSES,
+    EPOCHS,
+    TESTED_EPOCH,
+    Bench,
+    Desk,
+    Run,
+    Way,
+    checkpoint,
+    difference,
+    loading,
+    other_tensors,
+)
 from tests.hosts.table import KEEP, Host
 
-EQUAL = "equal"
-WAYS = ("launcher", "installer")
-SHIPPED = "vit_b4_c1_add2_rm1"  # the config of the scripts
+EQUAL, CLEAN = "equal", "clean"
+LINE = "line"  # in results; the doctor says PROGRAM
+_HOST = ("-m", "modprompt", "train", "--host")
 TRIES = 5  # to kill a run in time
-DOCTOR_S = 150  # its limit where several checks share a machine; 55 is what it takes by itself
-TOLD = r"\b([A-Z][A-Z0-9_]*\.[\w.]+): asked "
+DOCTOR_S = 300  # its limit where several checks share a machine
+TOLD = re.compile(
+    r"^(?:note: |kept: |\S+ of this codebase is left out|.* are left out |.*: it is read by ours).*", re.MULTILINE
+)
+WELL, UNTRIED = "MPL trains and tests", "not tried"
 
 
 class Said(NamedTuple):
-    """What the doctor said: its exit code, the state of each way ("" if the line is not there), its seconds.
+    """What the doctor said: its exit code, the state by way, its seconds."""
 
-    stood_in: whether what the host asks for was there; installed: whether MPL was.
-    """
-
-    stood_in: bool
-    installed: bool
     code: int
-    launcher: str
-    installer: str
+    states: dict[str, str]
     seconds: int
 
 
-def read_doctor(stood_in: bool, installed: bool, code: int, out: str, seconds: float) -> Said:
+def read_doctor(code: int, out: str, seconds: float) -> Said:
     """A report of the doctor."""
-    found = [re.search(rf"^{way}[ \t]+(\S.*)$", out, re.MULTILINE) for way in WAYS]
-    launcher, installer = (one[1].strip() if one else "" for one in found)
-    return Said(stood_in, installed, code, launcher, installer, round(seconds))
+    found = {way: re.search(rf"^{way} +(\S.*)$", out, re.MULTILINE) for way in (PROGRAM, HOST, LAUNCHER)}
+    return Said(code, {way: line[1].strip() for way, line in found.items() if line}, round(seconds))
 
 
-def wrong(said: Said, happened: dict[str, str]) -> str:
-    """What of the doctor's words is not what happened ("" if all is). happened: by way, "" if MPL trained and tested.
+def wrong(said: Said, failed: Mapping[str, str]) -> str:
+    """What of the doctor's words is not what happened ("" if all is).
 
-    What "could not be tried" is no verdict, and so not a wrong one; its exit code must say so too.
+    Args:
+        said: by the doctor; that a way could not be tried is no verdict, and so no wrong one.
+        failed: why MPL does not train and test, by way; "" where it does.
     """
-    faults, verdicts = [], {"launcher": said.launcher, "installer": said.installer}
-    for way, state in verdicts.items():
-        if state.startswith("could not be tried"):
-            continue
-        if state.startswith("MPL trains and tests") != (not happened[way]) or not state:
-            faults.append(f"{way}: said '{state}', happened: {happened[way] or 'it did'}")
-    used = verdicts["installer" if said.installed else "launcher"]
-    code = 2 if used.startswith("could not be tried") else int(not used.startswith("MPL trains and tests"))
+    faults = []
+    for way, why in failed.items():
+        state = said.states.get(way, "nothing")
+        if not state.startswith(UNTRIED) and state.startswith(WELL) != (not why):
+            faults.append(f"{way}: said '{state}', happened: {why or 'it did'}")
+    used = said.states.get(next(iter(failed)), "")
+    code = 0 if used.startswith(WELL) else 2 if used.startswith(UNTRIED) else 1
     if said.code != code:
         faults.append(f"exit code {said.code} in place of {code}")
     return "; ".join(faults)
@@ -64,109 +73,95 @@ def wrong(said: Said, happened: dict[str, str]) -> str:
 class Visit:
     """The runs in one codebase."""
 
-    def __init__(self, bench: Bench, host: Host, folder: Path, packages: Path):
-        """folder: of all checkouts; packages: of the stand-ins."""
+    def __init__(self, bench: Bench, host: Host, folder: Path, packages: tuple[Path, ...]):
+        """folder: of all checkouts; packages: what its program imports by itself, for PYTHONPATH."""
         self.bench, self.host = bench, host
         self.top, self.folder = folder / host.checkout, host.folder(folder)
-        self.desk = Desk(bench.folder / re.sub(r"\W", "-", f"{host.checkout}-{host.root}"), bench.pictures)
-        self.dassl = host.dassl_folder(folder)
-        self.stands_in = tuple(packages / name for name in host.asks)
+        self.desk = Desk(bench.folder / re.sub(r"\W", "-", host.name), bench.pictures, bench.python)
+        ours, dassl = bench.folder / "ours", host.dassl_folder(folder)
+        program = (PROGRAM, *([KEEP] if host.keep else []))
+        launched = (dassl, *(packages if host.needs else ()), ours)
+        self.whole = (dassl, bench.folder / "wilds", *packages, ours)
+        self.ways = {
+            HOST: Way((*_HOST, str(self.folder)), self.desk.folder, (ours,), "MPL", host.dataset_config),
+            LAUNCHER: Way(
+                ("-m", "modprompt.launch", *program), self.folder, launched, host.trainer, host.dataset_config
+            ),
+            LINE: Way(program, self.folder, self.whole, host.trainer, host.dataset_config),
+        }
 
-    def path(self, full: bool, ours: bool) -> tuple[Path, ...]:
-        """PYTHONPATH: the Dassl, with the stand-ins or without, with this project or without."""
-        return (self.dassl, *(self.stands_in if full else ()), *((ROOT,) if ours else ()))
+    def learned(self, run: Run, out: str, expected: Run) -> str:
+        """What tells a training from ours, the learned tensors included, or ""."""
+        fault = difference(run, expected)
+        theirs, ours = checkpoint(self.desk.folder / out, EPOCHS), checkpoint(self.bench.desk.folder / "out", EPOCHS)
+        if fault or theirs is None or ours is None:
+            return fault or "it left no checkpoint"
+        return other_tensors(theirs, ours)
 
-    def way(self, way: str, full: bool) -> Way:
-        """How MPL is started."""
-        launcher = way == "launcher"
-        start = ("-m", "modprompt.launch") if launcher else ()
-        host = self.host
-        path = self.path(full, launcher)
-        return Way(start, self.folder, path, host.trainer, host.dataset_config, host.flags, host.options)
+    def tested(self, way: str, classes: str) -> Run:
+        """A test of what a way has trained, by `--eval-only --model-dir --load-epoch`."""
+        saved = checkpoint(self.desk.folder / way, TESTED_EPOCH)
+        words = loading(self.desk.folder / way if saved is None else saved.parents[1])
+        return self.bench.train(self.desk, self.ways[way], classes, f"{way}-{classes}", words)
 
-    def trained(self, way: str, full: bool) -> str:
-        """What is wrong with a training, or "". What its program changes of what was asked for is told, and nothing else."""
-        out = f"{way}-{'full' if full else 'bare'}"
-        run = self.bench.train(self.desk, self.way(way, full), "base", out)
-        return self.learned(run, out) or self.told_otherwise(run)
-
-    def told_otherwise(self, run: Run) -> str:
-        """What is wrong with the lines on settings that the program changed, or ""."""
-        told = sorted(set(re.findall(TOLD, run.out)))
-        wanted = ["OPTIM.MAX_EPOCH"] if KEEP in self.host.flags else []
-        return "" if told == wanted else f"told as changed: {told} in place of {wanted}"
-
-    def learned(self, run: Run, out: str, expected: Run | None = None) -> str:
-        """What tells a training from ours, the learned tensors included."""
-        ours = expected or self.bench.trained
-        checkpoints = (
-            self.desk.folder / out / MODEL.format(EPOCHS),
-            self.bench.desk.folder / "out" / MODEL.format(EPOCHS),
-        )
-        return difference(run, ours) or other_tensors(*checkpoints)
-
-    def tested(self, way: str, full: bool) -> dict[str, str]:
-        """By classes, what is wrong with `--eval-only --model-dir --load-epoch`, or ""."""
-        words, found = self.bench.loading(self.desk.folder / f"{way}-{'full' if full else 'bare'}"), {}
-        for classes in CLASSES:
-            run = self.bench.train(self.desk, self.way(way, full), classes, f"{way}-{classes}", words)
-            found[classes] = difference(run, self.bench.tested[classes])
-        return found
-
-    def resumed(self, way: str, full: bool) -> str:
+    def resumed(self, way: str) -> str:
         """What is wrong with a run that was killed after its first epoch and started again, or ""."""
         for number in range(TRIES):
             out = f"{way}-killed-{number}"
-            killed = self.bench.train(self.desk, self.way(way, full), "base", out, kill=True)
+            killed = self.bench.train(self.desk, self.ways[way], "base", out, kill=True)
             if killed.code != -9:
                 return f"before it was killed: {killed.failed or 'it ended'}"
-            if not (self.desk.folder / out / MODEL.format(2)).exists():
+            if checkpoint(self.desk.folder / out, EPOCHS) is None:
                 break
         else:
             return f"was not killed in time, {TRIES} times"
-        run = self.bench.train(self.desk, self.way(way, full), "base", out)
-        done = 0 if self.host.starts_over else len(self.bench.trained.losses) // EPOCHS
-        return self.learned(run, out, self.bench.trained._replace(losses=self.bench.trained.losses[done:]))
+        run, ours = self.bench.train(self.desk, self.ways[way], "base", out), self.bench.trained
+        starts_over = self.host.starts_over and way == LAUNCHER
+        losses = ours.losses[0 if starts_over else len(ours.losses) // EPOCHS :]
+        return self.learned(run, out, ours._replace(losses=losses))
 
-    def by_scripts(self) -> str:
-        """What is wrong with the installed scripts for base to new, or ""."""
-        name = self.host.ours.lower()
-        dataset = self.host.dataset_config[len("configs/datasets/") : -len(".yaml")]
-        more = {"DATA": str(self.desk.folder / "data"), "OUT": str(self.desk.folder / "scripts"), "SHOTS": "4"}
-        environment = self.desk.environment(self.path(True, False), PYTHON=self.bench.python, **more)
-        keep = [word for word in self.host.flags if word == KEEP]  # the scripts know the host's own words
+    def by(self, way: str) -> tuple[dict[str, str], str]:
+        """By what was done, what came of it; and why MPL does not train and test, or ""."""
+        run = self.bench.train(self.desk, self.ways[way], "base", way)
+        found = {"trained": self.learned(run, way, self.bench.trained)}
+        tests = {classes: self.tested(way, classes) for classes in CLASSES}
+        found.update({classes: difference(test, self.bench.tested[classes]) for classes, test in tests.items()})
+        found["resumed"] = self.resumed(way)
+        row = {name: self.plain(text) or EQUAL for name, text in found.items()}
+        return {**row, "told": self.told(run)}, self.plain(run.failed or tests["base"].failed)
+
+    def told(self, run: Run) -> str:
+        """What a run said of what it takes, leaves out, or finds changed."""
+        return self.plain("\n".join(dict.fromkeys(match[0] for match in TOLD.finditer(run.out))))
+
+    def plain(self, text: str) -> str:
+        """What was said, without folders of this machine."""
+        own = f"{self.desk.folder}/"[1:]  # some put it behind another folder
+        return re.sub(rf"((?<!\w)/)?{re.escape(own)}", "", text.replace(str(self.top), self.host.checkout))
+
+    def line(self) -> Run:
+        """A training by `python train.py`, with the words that its user is told."""
+        way, program = self.ways[LINE], (self.folder / PROGRAM).read_bytes()
+        words, row = self.bench.words(self.desk, way, "base", LINE), row_of(program)
+        if row is not None:
+            words = with_row(words, row, way.trainer, self.folder).words
         self.desk.fresh()
-        for script, expected in (("train", self.bench.by_script), ("test", self.bench.tested_by_script)):
-            command = ["bash", f"scripts/{name}/base2new_{script}.sh", dataset, 1, *keep, *self.bench.small]
-            kind, before = {"train": "train_base", "test": "test_new"}[script], f"{dataset}/shots_4/{self.host.ours}"
-            out = self.desk.folder / "scripts/base2new" / kind / before / SHIPPED / "seed1"
-            run = self.desk.run(command, self.folder, environment, out)
-            fault = difference(run, expected) or self.told_otherwise(run)
-            if fault:
-                return f"base2new_{script}.sh: {fault}"
-        return ""
+        return self.desk.run([*way.start, *words], way, self.desk.folder / LINE)
 
-    def doctor(self, full: bool, installed: bool) -> Said:
+    def doctor(self) -> Said:
         """What the doctor says."""
-        environment, started = self.desk.environment(self.path(full, not installed)), time.monotonic()
-        run = self.desk.run(
-            [self.bench.python, "-m", "modprompt.doctor", "--seconds", DOCTOR_S], self.folder, environment
-        )
-        return read_doctor(full, installed, run.code, run.out, time.monotonic() - started)
+        started = time.monotonic()
+        done = self.desk.call(["doctor", "--seconds", DOCTOR_S], self.whole, self.folder)
+        return read_doctor(done.returncode, done.stdout, time.monotonic() - started)
 
-    def own(self, out: str) -> Run:
-        """One of its own trainers, with all that it asks for."""
-        return own.start(self.bench, self.desk, self.host, self.folder, self.path(True, False), out)
-
-    def installer(self, *words: str) -> str:
+    def install(self, *words: str) -> str:
         """What is wrong with a call of the installer, or ""."""
-        command = [sys.executable, "-m", "modprompt.install", self.folder, *words]
-        run = self.desk.run(command, ROOT, self.desk.environment([]))
-        return f"modprompt.install {' '.join(words)}: {run.error}" if run.code else ""
+        done = self.desk.call(["install", self.folder, *words], self.whole, self.desk.folder)
+        return f"modprompt install: {done.stderr.strip()[:250]}" if done.returncode else ""
 
     def git(self) -> str:
         """What git finds changed, new or ignored in the checkout."""
-        return git(self.top, "status", "--porcelain", "--ignored", "--untracked-files=all")
+        return git(self.top, "status", "--porcelain", "--ignored", "--untracked-files=all") or CLEAN
 
 
 def git(folder: Path, *words: str) -> str:
@@ -178,43 +173,33 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-def shown(faults: Sequence[str]) -> str:
-    """Faults in one text."""
-    return "; ".join(fault for fault in faults if fault) or EQUAL
-
-
-def visit(bench: Bench, host: Host, folder: Path, packages: Path) -> dict[str, object]:
-    """A row of the results: texts, "equal" where MPL does what it does in this project; the doctor's reports.
-
-    What a host asks for is stood in for with the installer, and with the launcher only where it does not do so itself.
-    """
-    here, stood_in = Visit(bench, host, folder, packages), (False, True) if host.asks else (True,)
-    begun = here.own("own-before")
-    before = here.git()  # with what its own trainer leaves
-    said = [here.doctor(full, False) for full in stood_in]
-    happened = {full: {"launcher": here.trained("launcher", full)} for full in stood_in[:1]}
-    full = bool(happened[stood_in[0]]["launcher"])  # then it cannot do without
-    for more in stood_in[1:]:
-        happened[more] = {"launcher": here.trained("launcher", more) if full else ""}
-    launched = full or not host.asks
-    row: dict[str, object] = {"launcher": shown([happened[launched]["launcher"]])}
-    row.update({name: shown([fault]) for name, fault in here.tested("launcher", launched).items()})
-    row["resumed"] = shown([here.resumed("launcher", launched)])
-    installed = here.installer()
-    for full, found in happened.items():
-        found["installer"] = installed or here.trained("installer", full)
-    row["installer"] = shown([happened[True]["installer"]])
-    row["scripts"] = shown([installed or here.by_scripts()])
-    said += [] if installed else [here.doctor(True, True)]
-    again = here.own("own-after")
-    after = EQUAL if own.is_same(begun, again) else own.told(again)
-    row["own"] = {"trainer": host.own or host.name, "before": own.told(begun), "after": after}
-    taken_out = here.installer("--uninstall")
-    row["git"] = taken_out or ("as before" if here.git() == before else "CHANGED: " + _changed(before, here.git()))
-    row["without"] = {way: shown([fault]) for way, fault in happened.get(False, {}).items()}
-    row["doctor"] = [{**one._asdict(), "wrong": wrong(one, happened[one.stood_in])} for one in said]
+def visit(bench: Bench, host: Host, folder: Path, packages: tuple[Path, ...]) -> dict[str, Any]:
+    """A row of the results but for the doctor: what came of each way, why it failed, and what git finds at the end."""
+    here = Visit(bench, host, folder, packages)
+    row: dict[str, Any] = {"failed": {}, "doctor": {}}
+    try:
+        for way in (HOST, LAUNCHER):
+            row[way], row["failed"][way] = here.by(way)
+        fault = here.install()
+        if not fault:
+            run = here.line()
+            row["failed"] = {PROGRAM: run.failed, **row["failed"]}
+            fault = "; ".join(filter(None, [here.learned(run, LINE, bench.trained), here.install("--uninstall")]))
+        row[LINE] = here.plain(fault) or EQUAL
+        row["git"] = here.git()
+    finally:
+        here.desk.close()
     return row
 
 
-def _changed(before: str, after: str) -> str:
-    return ", ".join(sorted(set(after.splitlines()) ^ set(before.splitlines())))[:200]
+def ask_doctor(
+    bench: Bench, host: Host, folder: Path, packages: tuple[Path, ...], row: dict[str, Any]
+) -> dict[str, Any]:
+    """The row with what the doctor says, held against it, and what git finds then."""
+    here, has_line = Visit(bench, host, folder, packages), PROGRAM in row["failed"]
+    fault = here.install() if has_line else ""
+    said = here.doctor()
+    if has_line and not fault:
+        fault = here.install("--uninstall")
+    doctor = {**said._asdict(), "wrong": fault or wrong(said, row["failed"])}
+    return {**row, "doctor": doctor, "git": here.git()}

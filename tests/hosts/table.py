@@ -1,18 +1,16 @@
 """The codebases in which MPL was tried: one row for each train.py. The check runs them, docs/hosts.md is made from them.
 
-A checkout lies in FOLDER/NAME, NAME being the last part of its address; a repository with two programs has two rows.
+A checkout lies in FOLDER/NAME, NAME being the last part of its address unless the row says it; a repository with two
+programs has two rows.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Tuple
+from typing import Mapping, NamedTuple, Tuple
 
 DASSL = "KaiyangZhou/Dassl.pytorch"  # for those that bring none: a checkout beside them
 DASSL_COMMIT = "c61a1b5"  # 0.6.3
-# What a codebase imports and a plain environment does not have. The launcher stands in for some of it
-# (modprompt/hosts/trial/missing.py); with the installer it must be there, since Dassl and clip are imported before our line.
-ASKED = ("wilds", "pkg_resources", "learn2learn")
 KEEP = "--keep-settings"
 
 
@@ -20,10 +18,11 @@ class Host(NamedTuple):
     """A program of a codebase, and what is its own about starting MPL there.
 
     name: what its method is called. address: owner/name at GitHub. also: other names that people search for.
-    root: folder of train.py. dassl: its own Dassl ("": 0.6.3 beside it). trainer: behind --trainer. flags, options: further
-    words, and further KEY VALUE pairs. packages: what it imports beyond Dassl's and CoOp's requirements, for pip.
-    asks: of ASKED. own: a trainer of its own that the check starts ("": named like its method).
-    starts_over: whether it deletes the folder of a run that was killed. special: what else its user should know.
+    root: folder of train.py. dassl: its own Dassl ("": 0.6.3 beside it). trainer: our name in it. keep: whether our trainer
+    needs --keep-settings there to learn the same. packages: what it imports beyond Dassl's and CoOp's requirements, for pip.
+    needs: whether more than its trainers imports those, so that the launcher cannot leave that out. starts_over: whether its
+    program deletes the folder of a run that was killed. differs: where it differs from our runs, and what is said then.
+    special: what else its user should know. named: its folder, if that is not the last part of the address.
     """
 
     name: str
@@ -33,35 +32,19 @@ class Host(NamedTuple):
     root: str = ""
     dassl: str = ""
     trainer: str = "MPL"
-    flags: Tuple[str, ...] = ()
-    options: Tuple[str, ...] = ()
+    keep: bool = False
     dataset_config: str = "configs/datasets/eurosat.yaml"
     packages: Tuple[str, ...] = ()
-    asks: Tuple[str, ...] = ("wilds",)
-    own: str = ""
+    needs: bool = False
     starts_over: bool = False
+    differs: Mapping[str, str] = {}
     special: str = ""
-
-    @property
-    def ours(self) -> str:
-        """The name of our trainer there."""
-        return "ModMPL" if self.trainer == "ModMPL" else "MPL"
-
-    @property
-    def own_flags(self) -> Tuple[str, ...]:
-        """Flags that its own trainers take as well."""
-        return tuple(word for word in self.flags if word != KEEP)
-
-    @property
-    def own_options(self) -> Tuple[str, ...]:
-        """KEY VALUE words that its own trainers take as well."""
-        at = self.options.index("TRAINER.NAME") if "TRAINER.NAME" in self.options else len(self.options)
-        return self.options[:at]
+    named: str = ""
 
     @property
     def checkout(self) -> str:
-        """The name of its folder as `git clone` makes it."""
-        return self.address.split("/")[1]
+        """The name of its folder."""
+        return self.named or self.address.split("/")[1]
 
     def folder(self, all_of_them: Path) -> Path:
         """Where its train.py is, below the folder of all checkouts."""
@@ -72,12 +55,67 @@ class Host(NamedTuple):
         return all_of_them / self.checkout / self.dassl if self.dassl else all_of_them / DASSL.split("/")[1]
 
 
-OWN_EPOCHS = "Sets OPTIM.MAX_EPOCH by itself, after all files and options: {}; said in one line, and `--keep-settings` keeps yours."
+OWN_EPOCHS = "Sets OPTIM.MAX_EPOCH by itself, after all files and options: {}; the launcher keeps yours, and says so."
 UNBUILT = "Builds the model when training begins, resumes nothing for its own trainers; its Dassl lies in its folder."
-MMRL_OPTIONS = ("TASK", "B2N", "TRAINER.NAME", "MPL")
-MMRL_SPECIAL = "Takes no trainer but its own behind `--trainer` and asks for `TASK` (B2N, FS or CD): MPL is named by `TRAINER.NAME`."
+MMRL_SPECIAL = "Takes no trainer but its own behind `--trainer` and asks for `TASK`: the launcher gives `TASK B2N` and names MPL by `TRAINER.NAME`."
+UNSHIPPED = "Its program imports {}, which is not in the repository: it does not start by itself, nor by the line."
 
 HOSTS = (
+    Host(
+        "HiCroPL",
+        "zzeoZheng/HiCroPL",
+        "2c2b2f2",
+        ("Hierarchical Cross-modal Prompt Learning",),
+        dassl=".",
+        keep=True,
+        special="Its Dassl lies in its folder, and tests the best epoch by validation unless told otherwise, which also moves the random numbers: "
+        "one line says so, and `--keep-settings` tests the last one.",
+    ),
+    Host(
+        "DPC",
+        "JREion/DPC",
+        "01e6b59",
+        dassl="Dassl.pytorch",
+        differs={"line": "it has no __init__.py"},
+        special=f"{UNSHIPPED.format('`trainers.imagenet_templates`')} Its `clip/` has no `__init__.py`, so an installed one would win by the line, which says so.",
+    ),
+    Host(
+        "FVG-PT",
+        "JREion/FVG-PT",
+        "fa64d57",
+        dassl="Dassl.pytorch",
+        differs={"line": "No module named 'trainers.fvgpt_coop'"},
+        special=UNSHIPPED.format("`trainers.fvgpt_coop`"),
+    ),
+    Host(
+        "HeBA",
+        "Jahid12012021/VLM-HeBA",
+        "60ecf23",
+        differs={"line": "SyntaxError"},
+        special="A file of its `trainers/` is not Python (`gpt3_prompts.py`): its program does not start by itself, nor by the line.",
+    ),
+    Host(
+        "DAPT (Ferenas)",
+        "Ferenas/DAPT",
+        "e556f17",
+        differs={
+            "launcher base": "there is no folder output",
+            "launcher new": "there is no folder output",
+            "line": "No module named 'pygrad'",
+        },
+        special="Its program writes below `--output-dir`, which one line says, and tests what lies at that place in `output/`, whatever `--model-dir` says; "
+        "new classes by a function of its own trainers alone, and a line names `--host`, by which all is equal. `pygrad` is in no list of requirements.",
+        named="DAPT-Ferenas",
+    ),
+    Host("KDPL", "miccunifi/KDPL", "76da8da", root="src"),
+    Host(
+        "BiomedCoOp",
+        "HealthX-Lab/BiomedCoOp",
+        "7ceb5a8",
+        dassl="Dassl.pytorch",
+        dataset_config="configs/datasets/btmri.yaml",
+        special="Has no reader of EuroSAT: tried with its reader of BTMRI, and the same pictures.",
+    ),
     Host("CoOp", "KaiyangZhou/CoOp", "ff61507", ("CoCoOp",)),
     Host("CoPrompt", "ShuvenduRoy/CoPrompt", "a2a6c12"),
     Host(
@@ -86,7 +124,6 @@ HOSTS = (
         "d4ff416",
         packages=("plotnine", "yagmail"),
         special="Cleans its configuration before it extends it, and asks for `OPTIM.STAGED_LR`.",
-        own="CoOp",
     ),
     Host(
         "HPT",
@@ -94,7 +131,7 @@ HOSTS = (
         "12c74f9",
         ("Hierarchical Prompt",),
         dataset_config="configs/datasets/b2n/eurosat.yaml",
-        special="Files of data sets are under `configs/datasets/b2n/`; the scripts take `b2n/eurosat` as name.",
+        special="Files of data sets are under `configs/datasets/b2n/`; `modprompt scripts` takes `b2n/eurosat` as name.",
     ),
     Host(
         "KgCoOp",
@@ -102,10 +139,9 @@ HOSTS = (
         "c43ccc3",
         root="KgCoOp",
         dassl="Dassl.ProGrad.pytorch",
-        asks=(),
         special="Brings Dassl 0.5.0, which does not ask for `wilds`.",
     ),
-    Host("MMA", "ZjjConan/VLM-MultiModalAdapter", "c3d0bc2", ("MultiModalAdapter",), own="MultiModalAdapter"),
+    Host("MMA", "ZjjConan/VLM-MultiModalAdapter", "c3d0bc2", ("MultiModalAdapter",)),
     Host(
         "MPL, the official repository",
         "Zhenhan-Huang/Modular-Prompt-Learning",
@@ -113,9 +149,8 @@ HOSTS = (
         ("Modular Prompt Learning",),
         trainer="ModMPL",
         special="Its own trainer is called MPL, so ours is ModMPL.",
-        own="CoOp",
     ),
-    Host("MaPLe", "muzairkhattak/multimodal-prompt-learning", "69bce21", ("IVLP", "VPT"), own="CoOp"),
+    Host("MaPLe", "muzairkhattak/multimodal-prompt-learning", "69bce21", ("IVLP", "VPT")),
     Host(
         "ProGrad",
         "BeierZhu/Prompt-align",
@@ -123,11 +158,10 @@ HOSTS = (
         ("Prompt-aligned Gradient",),
         root="ProGrad.public",
         dassl="Dassl.ProGrad.pytorch",
-        asks=(),
         special="Brings Dassl 0.5.0, which does not ask for `wilds`.",
     ),
-    Host("PromptKD", "zhengli97/PromptKD", "ec244f7", dassl="Dassl.pytorch", own="CoOp"),
-    Host("PromptSRC", "muzairkhattak/PromptSRC", "bb95c77", ("Self-regulating Prompts",), own="CoOp"),
+    Host("PromptKD", "zhengli97/PromptKD", "ec244f7", dassl="Dassl.pytorch"),
+    Host("PromptSRC", "muzairkhattak/PromptSRC", "bb95c77", ("Self-regulating Prompts",)),
     Host("RPO", "mlvlab/RPO", "d770db6", ("Read-only Prompt Optimization",)),
     Host(
         "SkipT",
@@ -135,8 +169,8 @@ HOSTS = (
         "8c4636e",
         ("Skip Tuning",),
         packages=("deepmerge", "plotnine", "seaborn", "yagmail"),
+        needs=True,
         special="Cleans its configuration before it extends it, and deletes the folder of a run that was not finished, which so starts over.",
-        own="SkipTuning",
         starts_over=True,
     ),
     Host(
@@ -144,7 +178,6 @@ HOSTS = (
         "htyao89/Textual-based_Class-aware_prompt_tuning",
         "bd97bec",
         ("Textual-based Class-aware Prompt tuning",),
-        asks=("wilds", "pkg_resources"),
     ),
     Host(
         "ALVLM of active-prompt-learning",
@@ -153,18 +186,15 @@ HOSTS = (
         ("Active Prompt Learning with Vision-Language Model Priors",),
         dassl=".",
         special=UNBUILT,
-        own="ALVLM",
     ),
-    Host("ATPrompt", "zhengli97/ATPrompt", "86980a1", ("AnchorOPT",), dassl="Dassl.pytorch", own="CoOp"),
+    Host("ATPrompt", "zhengli97/ATPrompt", "86980a1", ("AnchorOPT",), dassl="Dassl.pytorch"),
     Host(
         "CLAP",
         "jusiro/CLAP",
         "dbdf409",
         ("CLass adaptive Linear Probing",),
-        flags=("--backbone", "ViT-B/16"),
         packages=("pandas",),
         special="Takes RN50, whatever the files say, unless `--backbone` is given. Sets DATALOADER.TRAIN_X.SAMPLER by itself, to the one that MPL has anyway; DATASET.NUM_SHOTS is 1 unless you say it.",
-        own="ADAPTER",
     ),
     Host("DAPT", "mlvlab/DAPT", "cacb311", ("Distribution-Aware Prompt Tuning",), dassl="Dassl.pytorch"),
     Host("DeKg", "cnunlp/DeKg", "b8f2f1c", packages=("thop",)),
@@ -173,25 +203,21 @@ HOSTS = (
         "Zhenhan-Huang/Differentiable-Prompt-Learn",
         "9a958e8",
         ("Differentiable Prompt Learning",),
-        flags=("--dataset", "EuroSAT"),
         special="Takes the data set's name from `--dataset` alone, whatever the files say; its readers ask for `DATASET.SUBSAMPLE_CLASSES`, "
         "which its own `train.py` does not know and MPL adds.",
-        own="CoOp",
     ),
     Host(
         "LASP",
         "1adrianb/lasp",
         "5b1e8d9",
-        asks=("wilds", "pkg_resources"),
         special="Asks for a checkpoint of epoch 10 before every training; without a folder for it one line says that nothing is loaded.",
     ),
-    Host("MMRL", "yunncheng/MMRL", "27d8821", ("MMRL++",), trainer="MMRL", options=MMRL_OPTIONS, special=MMRL_SPECIAL),
+    Host("MMRL", "yunncheng/MMRL", "27d8821", ("MMRL++",), special=MMRL_SPECIAL),
     Host(
         "NLPrompt",
         "qunovo/NLPrompt",
         "b36bc8e",
         dassl="Dassl.pytorch",
-        options=("DATASET.NOISE_LABEL", "False"),
         packages=("POT",),
         special="Makes half of the training labels wrong unless told otherwise, by names of a hundred classes.",
     ),
@@ -202,14 +228,12 @@ HOSTS = (
         ("Active Prompt Learning in Vision Language Models",),
         dassl=".",
         special=UNBUILT,
-        own="ALVLM",
     ),
     Host(
         "PLOT",
         "CHENGY12/PLOT",
         "728539f",
         root="plot-coop",
-        flags=(KEEP,),
         special=OWN_EPOCHS.format("50, 100 or 200 by the shots"),
     ),
     Host(
@@ -217,31 +241,27 @@ HOSTS = (
         "CHENGY12/PLOT",
         "728539f",
         root="plot-pp",
-        flags=(KEEP,),
         special=OWN_EPOCHS.format("50, 100 or 200 by the shots")
         + " Its program loads nothing with `--eval-only`: the trainer does that itself.",
-        own="PLOTPP",
     ),
     Host(
         "ProMetaR",
         "mlvlab/ProMetaR",
         "c907bdb",
         ("Meta-Regularization",),
-        asks=("wilds", "learn2learn"),
-        special="`learn2learn` does not build on a current Python.",
+        differs={"line": "No module named 'learn2learn'"},
+        special="`learn2learn` does not build on a current Python; the launcher leaves out what imports it.",
     ),
     Host("ProText", "muzairkhattak/ProText", "f63d96b", dassl="Dassl.pytorch"),
-    Host("SpecPL", "Mlrac1e/SpecPL-Prompt-Learning", "eba735b", own="CoOp"),
+    Host("SpecPL", "Mlrac1e/SpecPL-Prompt-Learning", "eba735b"),
     Host(
         "SpecPL's MMRL",
         "Mlrac1e/SpecPL-Prompt-Learning",
         "eba735b",
         root="MMRL",
-        trainer="MMRL",
-        options=MMRL_OPTIONS,
         packages=("diffusers", "psutil"),
+        needs=True,
         special=MMRL_SPECIAL,
-        own="MMRL",
     ),
     Host(
         "TAC",
@@ -256,7 +276,6 @@ HOSTS = (
         "HHenryD/TAP",
         "ef70c4c",
         ("Tree of Attributes Prompt",),
-        flags=(KEEP,),
         packages=("einops",),
         special=OWN_EPOCHS.format("the sum of OPTIM.VISION_MAX_EPOCH and TEXT_MAX_EPOCH, 60"),
     ),

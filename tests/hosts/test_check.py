@@ -3,6 +3,7 @@ import json
 import pytest
 
 from modprompt.errors import UserError
+from modprompt.hosts.trial import HOST, LAUNCHER
 from tests.hosts import check
 from tests.hosts.row import git
 from tests.hosts.table import DASSL, HOSTS
@@ -15,7 +16,7 @@ def test_rows_are_chosen_by_name_or_by_checkout():
     assert check.chosen(None) == [*HOSTS]
     assert [host.name for host in check.chosen(["PLOT"])] == ["PLOT", "PLOT++"]  # the checkout of both
     assert [host.name for host in check.chosen(["PLOT++", "CoOp"])] == ["CoOp", "PLOT++"]
-    with pytest.raises(UserError, match="not in tests/hosts/table.py: Nothing; it has CoOp, "):
+    with pytest.raises(UserError, match="not in tests/hosts/table.py: Nothing; it has .*CoOp, "):
         check.chosen(["CoOp", "Nothing"])
 
 
@@ -44,22 +45,24 @@ def test_checkout_of_another_commit_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "found"),
     [
-        {"launcher": "losses differ by 1e-04"},
-        {"scripts": "base2new_test.sh: exit code 1"},
-        {"git": "CHANGED: ?? left.txt"},
-        {"own": {"trainer": "CoOp", "before": "trained", "after": "KeyError: 1"}},
-        {"doctor": [{"wrong": "exit code 0 in place of 1", "seconds": 2}]},
+        ({LAUNCHER: {**ROW[LAUNCHER], "trained": "losses differ by 1e-04"}}, "launcher trained"),
+        ({HOST: {**ROW[HOST], "resumed": "it left no checkpoint"}}, "--host resumed"),
+        ({"line": "exit code 1: SyntaxError: x"}, "line"),
+        ({"git": "?? left.txt"}, "git"),
+        ({"doctor": {**ROW["doctor"], "wrong": "exit code 0 in place of 1"}}, "doctor"),
+        ({"doctor": {}}, "doctor"),
     ],
 )
-def test_row_holds_only_as_a_whole(changes):
-    assert check.holds(ROW)
-    assert not check.holds({**ROW, **changes})
-
-
-def test_trainer_that_failed_before_cannot_be_hurt():
-    assert check.holds({**ROW, "own": {"trainer": "CoOp", "before": "KeyError: 1", "after": "trained"}})
+def test_row_holds_as_a_whole_or_differs_as_the_table_says(changes, found):
+    host, bad = BY_NAME["CoOp"], {**ROW, **changes}
+    text = check.differences(bad)[found]
+    assert check.holds(host, ROW)
+    assert not check.holds(host, bad)
+    assert check.holds(host._replace(differs={found: text[:9]}), bad)
+    assert not check.holds(host._replace(differs={found: "another cause"}), bad)
+    assert not check.holds(host._replace(differs={found: text}), ROW)  # it is equal by now
 
 
 def test_results_of_other_rows_stay_in_the_order_of_the_table(tmp_path):
@@ -71,9 +74,22 @@ def test_results_of_other_rows_stay_in_the_order_of_the_table(tmp_path):
     assert [*json.loads(path.read_text()).items()] == [("CoOp", {"row": 2}), ("TCP", {"row": 3})]
 
 
-def test_python_without_pytorch_is_refused(tmp_path):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'No module named torch' >&2\nexit 1\n")
-    python.chmod(0o755)
-    with pytest.raises(UserError, match="does not import PyTorch: No module named torch"):
-        check.environment_of(str(python))
+def test_rows_that_are_there_are_left_out_unless_again(tmp_path, monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(check, "require", lambda folder, hosts: None)
+    monkeypatch.setattr(check, "Bench", lambda folder, python: None)
+    monkeypatch.setattr(
+        check, "visit", lambda bench, host, folder, packages: ran.append(host.name) or {**ROW, "doctor": {}}
+    )
+    monkeypatch.setattr(
+        check, "ask_doctor", lambda bench, host, folder, packages, row: {**row, "doctor": ROW["doctor"]}
+    )
+    words = [str(tmp_path), "--results", str(tmp_path / "r.json"), "--only", "CoOp", "PLOT"]
+    check.Results(tmp_path / "r.json").add(BY_NAME["PLOT"], ROW)
+    assert check.main(words) == 0
+    assert ran == ["CoOp", "PLOT++"]
+    assert "3 of 3 hold" in capsys.readouterr().out
+    assert check.main(words) == 0
+    assert ran == ["CoOp", "PLOT++"]
+    assert check.main([*words, "--again"]) == 0
+    assert ran[2:] == ["CoOp", "PLOT", "PLOT++"]

@@ -1,14 +1,25 @@
-import os
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from modprompt.hosts.trial import HOST, LAUNCHER
+from modprompt.runs.holding import STATE
 from tests.hosts import row
-from tests.hosts.bench import EPOCHS, MODEL, Desk, Run, difference, other_tensors, read_run, same_number
+from tests.hosts.bench import (
+    EPOCHS,
+    MODEL,
+    Desk,
+    Run,
+    Way,
+    checkpoint,
+    difference,
+    other_tensors,
+    read_run,
+    same_number,
+)
 
 LOG = """
 epoch [1/2] batch [1/2] time 0.1 (0.1) data 0.0 (0.0) loss 1.5816 (1.5816) lr 1.0e-05 eta 0:00:00
@@ -75,61 +86,101 @@ def test_tensors_that_were_learned_otherwise_are_named(tmp_path):
     assert other_tensors(tmp_path / "a", tmp_path / "c") == "the checkpoint has other tensors"
 
 
-WELL, CANNOT, UNTRIED = "MPL trains and tests", "MPL cannot run: wilds", "could not be tried: the time was over"
+def test_checkpoint_is_found_wherever_a_program_puts_it_but_not_what_is_kept_beside_it(tmp_path):
+    kept = tmp_path / "job" / "kept" / MODEL.format(1)
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert checkpoint(tmp_path, 1) is None
+    moved = tmp_path / "EuroSAT" / "seed1" / MODEL.format(1)
+    moved.parent.mkdir(parents=True)
+    moved.touch()
+    assert checkpoint(tmp_path, 1) == moved
+    assert checkpoint(tmp_path, 2) is None
+
+
+WELL, CANNOT, UNTRIED = "MPL trains and tests", "MPL cannot run: KeyError: 1", "not tried: the time is over"
 
 
 @pytest.mark.parametrize(
-    ("said", "happened", "fault"),
+    ("said", "failed", "fault"),
     [
-        ((0, WELL, CANNOT, False), ("", "it failed"), ""),
-        ((0, WELL, WELL, False), ("", "it failed"), "installer: said"),
-        ((1, CANNOT, CANNOT, False), ("", "it failed"), "launcher: said"),
-        ((1, CANNOT, CANNOT, False), ("it failed", "it failed"), ""),
-        ((1, WELL, CANNOT, True), ("", "it failed"), ""),
-        ((0, WELL, CANNOT, True), ("", "it failed"), "exit code 0 in place of 1"),
-        ((1, WELL, WELL, False), ("", ""), "exit code 1 in place of 0"),
-        ((2, UNTRIED, WELL, False), ("", ""), ""),
-        ((0, UNTRIED, WELL, False), ("", ""), "exit code 0 in place of 2"),
-        ((0, "", WELL, False), ("", ""), "launcher: said ''"),
+        ((0, "", WELL, CANNOT), (None, "", "it failed"), ""),
+        ((0, "", WELL, WELL), (None, "", "it failed"), "launcher: said"),
+        ((1, "", CANNOT, CANNOT), (None, "", "it failed"), "--host: said"),
+        ((1, "", CANNOT, CANNOT), (None, "it failed", "it failed"), ""),
+        ((1, CANNOT, WELL, WELL), ("it failed", "", ""), ""),
+        ((0, CANNOT, WELL, WELL), ("it failed", "", ""), "exit code 0 in place of 1"),
+        ((1, "", WELL, WELL), (None, "", ""), "exit code 1 in place of 0"),
+        ((2, "", UNTRIED, WELL), (None, "", ""), ""),
+        ((0, "", UNTRIED, WELL), (None, "", ""), "exit code 0 in place of 2"),
+        ((0, "", WELL, ""), (None, "", ""), "launcher: said 'nothing'"),
     ],
 )
-def test_wrong_verdicts_are_found(said, happened, fault):
-    code, launcher, installer, installed = said
-    report = f"Dassl     0.6.3\nlauncher  {launcher}\n          -> do this\ninstaller {installer}\n"
-    found = row.wrong(row.read_doctor(True, installed, code, report, 3.2), dict(zip(row.WAYS, happened)))
+def test_wrong_verdicts_are_found(said, failed, fault):
+    code, *states = said
+    lines = [f"{way:<10}{state}" for way, state in zip(("train.py", HOST, LAUNCHER), states) if state]
+    report = "\n".join(["Dassl     0.6.3", *lines, "          -> do this", ""])
+    happened = {way: why for way, why in zip(("train.py", HOST, LAUNCHER), failed) if why is not None}
+    found = row.wrong(row.read_doctor(code, report, 3.2), happened)
     assert fault in found
     assert bool(found) is bool(fault)
-
-
-def test_report_without_the_lines_is_wrong():
-    said = row.read_doctor(True, False, 0, "MPL can run here\n", 1)
-    assert (said.launcher, said.installer) == ("", "")
-    assert row.wrong(said, {"launcher": "", "installer": ""})
 
 
 @pytest.fixture
 def desk(tmp_path):
     (tmp_path / "pictures").mkdir()
-    return Desk(tmp_path / "desk", tmp_path / "pictures")
+    desk = Desk(tmp_path / "desk", tmp_path / "pictures", sys.executable)
+    yield desk
+    desk.close()
 
 
-def test_program_is_killed_when_a_file_is_there_and_when_its_time_is_over(desk, tmp_path):
-    program = f"import pathlib, time\nprint('one', flush=True)\npathlib.Path({str(tmp_path / 'saved')!r}).touch()\ntime.sleep(60)"
+def test_second_visit_takes_the_pictures_that_are_there(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "link").symlink_to("elsewhere")
+    for _ in range(2):
+        desk = Desk(tmp_path / "desk", tmp_path / "pictures", sys.executable)
+        assert (tmp_path / "desk" / "data" / "link").is_symlink()
+        desk.close()
+
+
+@pytest.fixture
+def run(desk, tmp_path):
+    def run(text, *words, **more):
+        (tmp_path / "program.py").write_text(text)
+        return desk.run(["program.py", *words], Way((), tmp_path, (tmp_path / "more",)), tmp_path / "out", **more)
+
+    return run
+
+
+@pytest.mark.slow
+def test_programs_run_as_python_runs_them(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "of the caller")
+    monkeypatch.setenv("MODPROMPT_KEEP_SETTINGS", "1")
+    text = "import os, sys\nprint(sys.argv, __name__, os.getcwd() == sys.path[0], sys.path[1:3], os.environ.get('MODPROMPT_KEEP_SETTINGS'))"
+    path = [str(tmp_path / "more"), "of the caller"]
+    assert run(text, "a", "b").out.strip() == f"['program.py', 'a', 'b'] __main__ True {path} None"
+    assert run("1 / 0").failed == "exit code 1: ZeroDivisionError: division by zero"
+    assert run("import sys; sys.exit('error: a mistake')").failed == "exit code 1: error: a mistake"
+
+
+@pytest.mark.slow
+def test_program_is_killed_when_its_epoch_is_saved_and_when_its_time_is_over(run, tmp_path):
     started = time.monotonic()
-    late = desk.run([sys.executable, "-c", "import time\ntime.sleep(60)"], tmp_path, dict(os.environ), seconds=1)
-    assert (late.code, late.error) == (-1, "took more than 1 s")
-    run = desk.run([sys.executable, "-c", program], tmp_path, dict(os.environ), kill_at=tmp_path / "saved")
-    assert (run.code, run.out.split()) == (-9, ["one"])
-    assert time.monotonic() - started < 30
+    late = run("import time; time.sleep(60)", seconds=0.5)
+    assert (late.code, late.error) == (-1, "took more than 0 s")
+    text = f"import pathlib, time\nprint('one', flush=True)\npathlib.Path('out/run').mkdir(parents=True)\npathlib.Path('out/run/{STATE}').touch()\ntime.sleep(60)"
+    done = run(text, until_saved=True)
+    assert (done.code, done.out.split()) == (-9, ["one"])
+    assert time.monotonic() - started < 50
 
 
-def test_log_of_a_program_that_prints_nowhere_is_read_and_an_older_one_is_not(desk, tmp_path):
-    (tmp_path / "log.txt").write_text(LOG.replace("207", "1"))
-    program = f"import pathlib\npathlib.Path({str(tmp_path / 'log.txt-2026')!r}).write_text({LOG!r})"
-    run = desk.run([sys.executable, "-c", program], tmp_path, dict(os.environ), tmp_path)
-    assert (run.losses, run.tested) == (RUN.losses, RUN.tested)
-    silent = desk.run([sys.executable, "-c", "pass"], tmp_path, dict(os.environ), tmp_path)
-    assert silent.failed == "it tested nothing"
+@pytest.mark.slow
+def test_log_of_a_program_that_prints_nowhere_is_read_and_an_older_one_is_not(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "log.txt").write_text(LOG.replace("207", "1"))
+    found = run(f"import pathlib\npathlib.Path('out/log.txt-2026').write_text({LOG!r})")
+    assert (found.losses, found.tested) == (RUN.losses, RUN.tested)
+    assert run("pass").failed == "it tested nothing"
 
 
 PROGRAM = """
@@ -143,82 +194,71 @@ for epoch in range(len([*out.glob("*/model.pth.tar-*")]) + 1, {epochs} + 1):
     path = out / "MultiModalPromptLearner" / f"model.pth.tar-{{epoch}}"
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({{"state_dict": {{"x": torch.full((1,), {learned})}}}}, path)
-    (out / "saved").touch()
+    (out / "{state}").touch()
 print("* total: 4\\n* correct: 2\\n* accuracy: 50.0%\\n* macro_f1: 50.0%")
 """
 
 
-def _visit(desk, tmp_path, seconds=0.2, learned="float(epoch)", epochs=EPOCHS):
+@pytest.fixture
+def visit(desk, tmp_path):
     """A visit to a program that goes on after its last epoch, and what is expected of it."""
-    visit = object.__new__(row.Visit)
-    (tmp_path / "program.py").write_text(PROGRAM.format(epochs=EPOCHS, seconds=seconds, learned=learned))
-    (tmp_path / "ours" / "out" / MODEL.format(1)).parent.mkdir(parents=True)
-    torch.save({"state_dict": {"x": torch.full((1,), float(EPOCHS))}}, tmp_path / "ours" / "out" / MODEL.format(EPOCHS))
-    losses = tuple(float(f"{epoch}.{batch}") for epoch in range(1, epochs + 1) for batch in (1, 2))
 
-    def train(at, way, classes, out, words=(), kill=False):
-        command, saved = [sys.executable, tmp_path / "program.py", at.folder / out], at.folder / out / "saved"
-        return at.run(command, tmp_path, dict(os.environ), at.folder / out, saved if kill else None)
+    def visit(seconds=0.3, learned="float(epoch)", state=STATE):
+        (tmp_path / "program.py").write_text(
+            PROGRAM.format(epochs=EPOCHS, seconds=seconds, learned=learned, state=state)
+        )
+        found = object.__new__(row.Visit)
+        saved = tmp_path / "ours" / "out" / MODEL.format(EPOCHS)
+        saved.parent.mkdir(parents=True)
+        torch.save({"state_dict": {"x": torch.full((1,), float(EPOCHS))}}, saved)
+        losses = tuple(float(f"{epoch}.{batch}") for epoch in range(1, EPOCHS + 1) for batch in (1, 2))
+        way = Way((), tmp_path, ())
 
-    ours = SimpleNamespace(folder=tmp_path / "ours")
-    trained = Run(0, losses, ("4", "2", "50.0", "50.0"))
-    visit.bench = SimpleNamespace(train=train, trained=trained, desk=ours)
-    visit.desk, visit.way = desk, lambda way, full: None
-    visit.host = SimpleNamespace(flags=(), starts_over=False)
+        def train(at, way, classes, out, more=(), kill=False):
+            return at.run(["program.py", at.folder / out], way, at.folder / out, until_saved=kill)
+
+        ours = Run(0, losses, ("4", "2", "50.0", "50.0"))
+        found.bench = SimpleNamespace(train=train, trained=ours, desk=SimpleNamespace(folder=tmp_path / "ours"))
+        found.desk, found.ways = desk, {HOST: way, LAUNCHER: way}
+        found.host = SimpleNamespace(starts_over=False)
+        return found
+
     return visit
 
 
 @pytest.mark.slow
-def test_killed_run_is_started_again_and_held_against_ours(desk, tmp_path):
-    assert _visit(desk, tmp_path).resumed("launcher", True) == ""
+def test_killed_run_is_started_again_and_held_against_ours(visit):
+    assert visit().resumed(LAUNCHER) == ""
 
 
 @pytest.mark.slow
-def test_run_that_learns_otherwise_after_a_kill_is_found(desk, tmp_path):
-    visit = _visit(desk, tmp_path, learned=f"float(epoch) + (epoch == {EPOCHS})")
-    assert visit.resumed("launcher", True) == "x was learned otherwise"
+def test_run_that_learns_otherwise_after_a_kill_is_found(visit):
+    assert visit(learned=f"float(epoch) + (epoch == {EPOCHS})").resumed(HOST) == "x was learned otherwise"
 
 
 @pytest.mark.slow
-def test_run_that_goes_on_where_it_should_start_over_is_found(desk, tmp_path):
-    visit = _visit(desk, tmp_path)
-    visit.host.starts_over = True
-    assert visit.resumed("launcher", True) == "4 steps in place of 6"
+def test_run_that_goes_on_where_it_should_start_over_is_found(visit):
+    found = visit()
+    found.host.starts_over = True
+    assert found.resumed(LAUNCHER) == "2 steps in place of 4"
 
 
-def test_run_that_saves_nothing_is_not_killed(desk, tmp_path):
-    visit = _visit(desk, tmp_path, seconds=0)
-    text = (tmp_path / "program.py").read_text()
-    (tmp_path / "program.py").write_text(text.replace('(out / "saved").touch()', "pass"))
-    assert visit.resumed("launcher", True) == "before it was killed: it ended"
+@pytest.mark.slow
+def test_run_that_saves_nothing_is_not_killed(visit):
+    assert visit(seconds=0, state="nothing").resumed(HOST) == "before it was killed: it ended"
 
 
-def test_what_a_program_changed_is_told_and_nothing_else(desk, tmp_path):
-    visit, note = _visit(desk, tmp_path), "note: OPTIM.MAX_EPOCH: asked 3 (option), got 100 (changed at train.py:3)"
-    checkpoint = desk.folder / "launcher-full" / MODEL.format(EPOCHS)
-    checkpoint.parent.mkdir(parents=True)
-    torch.save({"state_dict": {"x": torch.full((1,), float(EPOCHS))}}, checkpoint)
-    for flags, out, said in (
-        ((), "", ""),
-        ((), note, "told as changed: ['OPTIM.MAX_EPOCH'] in place of []"),
-        ((row.KEEP,), note.replace("note", "kept"), ""),
-        ((row.KEEP,), "", "told as changed: [] in place of ['OPTIM.MAX_EPOCH']"),
-    ):
-        visit.host = SimpleNamespace(flags=flags)
-        visit.bench.train = lambda *args, said=out: visit.bench.trained._replace(out=said)
-        assert visit.trained("launcher", True) == said
-
-
-def test_environment_of_a_run_is_not_that_of_the_check(desk, monkeypatch):
-    monkeypatch.setenv("PYTHONSTARTUP", "x")
-    monkeypatch.setenv("MODPROMPT_KEEP_SETTINGS", "1")
-    found = desk.environment([Path("a"), Path("b")], SHOTS="4")
-    assert (found["PYTHONPATH"], found["SHOTS"]) == (f"a{os.pathsep}b", "4")
-    assert not {"PYTHONSTARTUP", "MODPROMPT_KEEP_SETTINGS"} & {*found}
-
-
-def test_git_says_what_was_left(tmp_path):
-    row.git(tmp_path, "init", "--quiet")
-    before = row.git(tmp_path, "status", "--porcelain")
-    (tmp_path / "left.txt").write_text("x")
-    assert row._changed(before, row.git(tmp_path, "status", "--porcelain")) == "?? left.txt"
+def test_what_a_run_told_is_kept_without_folders(tmp_path):
+    found = object.__new__(row.Visit)
+    found.desk, found.top, found.host = (
+        SimpleNamespace(folder=tmp_path / "d"),
+        tmp_path / "c",
+        SimpleNamespace(checkout="CoOp"),
+    )
+    out = f"note: OUTPUT_DIR: asked {tmp_path}/d/out\nepoch 1\nnote: no output{tmp_path}/d/out\ntrainers.a of this codebase is left out: it is not there\n{tmp_path}/c has no reader EuroSAT: it is read by ours\n"
+    assert found.told(Run(0, out=out)).splitlines() == [
+        "note: OUTPUT_DIR: asked out",
+        "note: no output/out",
+        "trainers.a of this codebase is left out: it is not there",
+        "CoOp has no reader EuroSAT: it is read by ours",
+    ]

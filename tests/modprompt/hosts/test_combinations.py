@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
+from modprompt.hosts.trial import HOST, LAUNCHER, LINE
 from tests.conftest import ROOT
-from tests.hosts import combinations
-from tests.hosts.combinations import CANNOT, OTHERS, UNKNOWN, WELL, Told, compare, draw
+from tests.hosts.combinations import CANNOT, OTHERS, UNTRIED, WELL, Told, compare, draw, is_right
 from tests.modprompt.hosts.stand_in import Traits
 
 SEED = 1
@@ -13,12 +13,10 @@ SEED = 1
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "number", [0, 1, 3]
-)  # wilds is missing; another clip wins after an installation; no design word
+@pytest.mark.parametrize("number", [0, 1, 3])  # wilds is missing; another clip would win; no design word
 def test_verdict_and_outcome_agree(number, workshop, tmp_path):
-    line, is_right = compare(number, SEED, workshop, tmp_path)
-    assert is_right, line
+    line, right = compare(number, SEED, workshop, tmp_path)
+    assert right, line
 
 
 def test_draws_are_of_traits_that_there_are_and_depend_on_seed_and_number_alone():
@@ -31,40 +29,25 @@ def test_draws_are_of_traits_that_there_are_and_depend_on_seed_and_number_alone(
         Traits(**traits)
 
 
-@pytest.mark.parametrize(
-    ("told", "is_right"),
-    [
-        (Told(0, WELL, CANNOT), True),
-        (Told(1, WELL, CANNOT), False),
-        (Told(0, WELL, WELL), False),
-        (Told(0, WELL, UNKNOWN), False),
-        (Told(1, CANNOT, CANNOT), False),
-    ],
-)
-def test_wrong_verdict_is_noticed(told, is_right, monkeypatch, tmp_path):
-    happens = {"launcher": WELL, "installer": CANNOT}
-    then = told._replace(code=1) if is_right else told
-    monkeypatch.setattr(combinations, "ask_doctor", lambda host, installed: then if installed else told)
-    monkeypatch.setattr(combinations, "what_happens", lambda host, workshop, way, traits: happens[way])
-    line, seen = compare(2, SEED, None, tmp_path)
-    assert seen == is_right
-    assert ("WRONG" in line) == (not is_right)
+ALL_WELL = {LINE: WELL, HOST: WELL, LAUNCHER: WELL}
 
 
 @pytest.mark.parametrize(
-    ("told", "happens", "is_right"),
+    ("code", "states", "happened", "traits", "right"),
     [
-        (Told(2, UNKNOWN, UNKNOWN), WELL, True),
-        (Told(2, UNKNOWN, UNKNOWN), CANNOT, True),
-        (Told(1, CANNOT, CANNOT), CANNOT, True),
-        (Told(1, CANNOT, CANNOT), WELL, False),
-        (Told(0, WELL, WELL), WELL, False),
-        (Told(1, UNKNOWN, UNKNOWN), WELL, False),
+        (0, {}, ALL_WELL, {}, True),
+        (1, {}, ALL_WELL, {}, False),
+        (0, {LAUNCHER: CANNOT}, ALL_WELL, {}, False),
+        (0, {LAUNCHER: CANNOT}, {**ALL_WELL, LAUNCHER: CANNOT}, {}, True),
+        (1, {LINE: CANNOT}, {**ALL_WELL, LINE: CANNOT}, {}, True),
+        (0, {LINE: CANNOT}, {**ALL_WELL, LINE: CANNOT}, {}, False),
+        (2, {LINE: UNTRIED}, ALL_WELL, {"eurosat": False}, True),
+        (2, {LINE: UNTRIED}, ALL_WELL, {}, False),
+        (0, {}, {HOST: WELL, LAUNCHER: WELL}, {}, False),
     ],
 )
-def test_where_nobody_knows_a_flags_value_the_doctor_may_say_so_alone(told, happens, is_right):
-    happened = {"launcher": happens, "installer": happens}
-    assert combinations._is_right(told, "launcher", happened, {"unknown_flag": True}) == is_right
+def test_wrong_verdict_is_noticed(code, states, happened, traits, right):
+    assert is_right(Told(code, {**ALL_WELL, **states}), happened, traits) == right
 
 
 @pytest.mark.slow
