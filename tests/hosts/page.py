@@ -131,8 +131,8 @@ def ran_on(rows: dict[str, dict]) -> str:
     """The versions in one sentence."""
     pairs = sorted({(row["python"], row["torch"]) for row in rows.values()})
     versions = "; ".join(f"Python {python} and PyTorch {torch}" for python, torch in pairs)
-    equal = sum(not differences(row) for row in rows.values())
-    return f"{versions}, 2 cores that others used, too. In {equal} of {len(rows)} all is equal."
+    equal = sum({*differences(row)} <= {"doctor"} for row in rows.values())  # which has a column of its own
+    return f"{versions}, 2 cores that others used, too. In {equal} of {len(rows)} all ways are equal."
 
 
 def made(rows: dict[str, dict], hosts: Sequence[Host] = HOSTS) -> str:

@@ -65,7 +65,7 @@ def test_what_does_not_hold_is_shown():
     assert cells[1:5] == ["equal", "losses differ by 1e-04", "equal", "`--host`: equal; `launcher`: exit code 2"]
     assert cells[8] == "launcher: said 'x', happened: it did"
     assert lines[lines.index("CoOp, launcher: note: a") + 1] == "CoOp, launcher: note: b"
-    assert "In 0 of 1 all is equal." in "\n".join(lines)
+    assert "In 0 of 1 all ways are equal." in "\n".join(lines)
 
 
 def test_page_without_its_marker_lines_is_refused():
