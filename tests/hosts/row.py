@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
 from modprompt.hosts.codebase import PROGRAM
-from modprompt.hosts.rows import row_of, with_row
+from modprompt.hosts.rows import with_rows
 from modprompt.hosts.trial import HOST, LAUNCHER
 from tests.hosts.bench import (
     CLASSES,
@@ -141,10 +141,8 @@ class Visit:
 
     def line(self) -> Run:
         """A training by `python train.py`, with the words that its user is told."""
-        way, program = self.ways[LINE], (self.folder / PROGRAM).read_bytes()
-        words, row = self.bench.words(self.desk, way, "base", LINE), row_of(program)
-        if row is not None:
-            words = with_row(words, row, way.trainer, self.folder).words
+        way = self.ways[LINE]
+        words = with_rows(self.bench.words(self.desk, way, "base", LINE), self.folder / PROGRAM, way.trainer).words
         self.desk.fresh()
         return self.desk.run([*way.start, *words], way, self.desk.folder / LINE)
 

@@ -141,7 +141,7 @@ def test_line_stands_behind_a_statement_that_shares_the_imports_line():
 def test_what_it_asks_for_is_told_with_the_command(tmp_path, capsys):
     assert run(write_host(tmp_path / "host", task=True, dataset_flag=True)) == 0
     said = capsys.readouterr().out
-    assert "python train.py --trainer MMRL --config-file vit_b4_c1_add2_rm1 " in said
+    assert "python train.py --dataset EuroSAT --trainer MMRL --config-file vit_b4_c1_add2_rm1 " in said
     assert "TASK B2N TRAINER.NAME MPL" in said
     assert f"modprompt scripts {tmp_path / 'host'} > base2new.sh" in said
 

@@ -8,6 +8,7 @@ import torch
 import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
 from modprompt.trainers import foreign
+from modprompt.trainers.words import trainer_of
 from tests.conftest import ROOT
 
 
@@ -21,7 +22,7 @@ from tests.conftest import ROOT
     ],
 )
 def test_trainer_that_words_ask_for(words, name):
-    assert foreign.trainer_of(words) == name
+    assert trainer_of(words) == name
 
 
 def raised(error, context=None, cause=None, suppressed=False):
