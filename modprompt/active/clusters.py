@@ -8,7 +8,7 @@ Shapes: U images without a label, L with one, N = L + U, C classes, E joint widt
 
 import heapq
 import warnings
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 import torch
@@ -111,16 +111,24 @@ def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarra
     from threadpoolctl import threadpool_limits
 
     columns = (points[:, first : first + COLUMNS] for first in range(0, points.shape[1], COLUMNS))
-    tolerance = np.mean(np.concatenate([some.var(axis=0) for some in columns])) * TOLERANCE
+    tolerance: Any = np.mean(np.concatenate([some.var(axis=0) for some in columns])) * TOLERANCE
+
+    asked: List[Any] = []
+
+    def told(self: Any) -> Any:
+        asked.append(tolerance)
+        return tolerance
 
     class Means(KMeans):  # type: ignore[misc]
         """KMeans that is told its tolerance: to compute it, it would take a second matrix of all points."""
 
-        _tol = property(lambda self: tolerance, lambda self, _: None)
+        _tol = property(told, lambda self, _: None)
 
     with warnings.catch_warnings(), threadpool_limits(THREADS, "openmp"):
         warnings.simplefilter("ignore", ConvergenceWarning)  # of empty clusters
         found = Means(min(clusters, len(points)), n_init=1, random_state=SEED, tol=0, copy_x=False).fit(points)
+        if not asked:  # a scikit-learn that has it elsewhere
+            found = KMeans(min(clusters, len(points)), n_init=1, random_state=SEED, tol=TOLERANCE).fit(points)
     return found.labels_, found.cluster_centers_
 
 

@@ -90,7 +90,18 @@ def test_share_of_labels_then_size_then_number_say_which_cluster_is_next():
     assert units[4] == {0: 1, 1: 3, 2: 2, 3: 3, 4: 3}  # all that have no label; cluster 5 has none
 
 
-def test_clusters_are_those_of_kmeans_that_computes_its_own_tolerance():
+class Elsewhere(KMeans):
+    """A KMeans that does not look where ours is told the tolerance."""
+
+    def fit(self, points, **named):
+        plain = KMeans(**{**self.get_params(), "copy_x": True}).fit(points)
+        self.labels_, self.cluster_centers_ = plain.labels_, plain.cluster_centers_
+        return self
+
+
+@pytest.mark.parametrize("means", [KMeans, Elsewhere])
+def test_clusters_are_those_of_kmeans_that_computes_its_own_tolerance(means, monkeypatch):
+    monkeypatch.setattr("sklearn.cluster.KMeans", means)
     points = np.random.RandomState(0).rand(3000, 2).astype(np.float32)
     with threadpool_limits(THREADS, "openmp"):
         plain, endless = (KMeans(n_clusters=20, random_state=42, n_init=1, tol=tol).fit(points) for tol in (1e-4, 0))
