@@ -18,6 +18,7 @@ from modprompt.clips import package as clip_package
 from modprompt.errors import UserError
 from modprompt.hosts.codebase import PROGRAM, READERS, find, is_codebase
 from modprompt.hosts.launch import put_host_first
+from modprompt.hosts.rows import rows_of
 from modprompt.programs import import_modules, one_line
 from modprompt.runs.settings import READER, Given, Settings
 
@@ -121,7 +122,25 @@ class Host(NamedTuple):
         """
         given = settings.get("DATASET.NAME")
         reader = self.take_reader(str(given.value)) if given else None
-        return settings if reader is None else Settings((*settings.given, (READER, Given(reader, "flag --host"))))
+        found = {} if reader is None else {READER: reader, **self._asked_of_data(settings)}
+        return Settings((*settings.given, *((key, Given(value, "flag --host")) for key, value in found.items())))
+
+    def _asked_of_data(self, settings: Settings) -> Dict[str, str]:
+        """What its readers are to be told for one of our trainers, as far as nobody has said it; a line says so."""
+        from dassl.config import cfg_default
+
+        from modprompt.trainers.foreign import is_our_name
+
+        if "TRAINER.NAME" in settings and not is_our_name(str(settings["TRAINER.NAME"].value)):
+            return {}
+        found: Dict[str, str] = {}
+        for row in rows_of((self.folder / PROGRAM).read_bytes()):
+            wanted = {key: value for key, value in row.pairs.items() if key not in settings}
+            news = {key: value for key, value in wanted.items() if _has(cfg_default, key)}
+            for key, value in news.items():
+                print(f"note: {self.folder / PROGRAM}: {row.why}; added: {key} {value}")
+            found.update(news)
+        return found
 
 
 def entered(folder: Optional[str], its_dassl: bool = False) -> Optional[Host]:
@@ -177,6 +196,12 @@ def _use_package(host: Path, name: str) -> None:
 def _leave_out(*folders: Path) -> None:
     """Have nothing be imported from these folders."""
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in folders]
+
+
+def _has(cfg: Any, key: str) -> bool:
+    """Whether a configuration has a setting of data sets."""
+    node, _, name = key.partition(".")
+    return node == "DATASET" and name in cfg.DATASET
 
 
 def require_no_reader(settings: Settings) -> None:

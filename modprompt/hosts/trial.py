@@ -129,13 +129,13 @@ class _Trial:
     def _tried(self, config: str, name: str) -> Verdict:
         """Train, then test by --eval-only."""
         trained, tested = self.work / name, self.work / f"{name}_tested"
-        ran = self._run(made_up.words(self.work, trained, self.trainer, config))
+        ran = self._run(made_up.words(self.work, trained, self.trainer, config), trained)
         if ran.code is None:
             return Verdict("not tried: the time is over", ["give it more: --seconds 300"], UNTRIED)
         if ran.code or not ran.has_tested:
             return Verdict(f"MPL cannot run: {ran.why}", self._advice(ran), CANNOT)
         words = made_up.words(self.work, tested, self.trainer, config)
-        again = self._run(["--eval-only", "--model-dir", str(trained), "--load-epoch", "1", *words])
+        again = self._run(["--eval-only", "--model-dir", str(trained), "--load-epoch", "1", *words], tested)
         if again.code is None:
             return Verdict("MPL trains; not tested: the time is over", ["give it more: --seconds 300"], UNTRIED)
         if again.code or not again.has_tested:
@@ -150,7 +150,7 @@ class _Trial:
         is_there = self.folder is not None and any((self.folder / one).exists() for one in (name, f"{name}.py"))
         return [*ran.told, f"pip install {_PIP.get(name, name)}"] if name and not is_there else ran.told
 
-    def _run(self, words: List[str]) -> _Ran:
+    def _run(self, words: List[str], out: Path) -> _Ran:
         if self.way == OWN or self.folder is None:
             command, folder = places.program("train", *words), self.work
         elif self.way == HOST:
@@ -164,7 +164,8 @@ class _Trial:
                 command = [sys.executable, PROGRAM, *more, "--keep-settings"]
         said = self.work / "said.txt"
         code = self.processes.run(command, folder, said, self.way != LINE)
-        return _Ran(code, said.read_text(errors="replace")[-_TAIL:].replace(str(self.work), "TEMP"))
+        texts = [path.read_text(errors="replace")[-_TAIL:] for path in (*out.glob("**/log.txt*"), said)]
+        return _Ran(code, "\n".join(texts).replace(str(self.work), "TEMP"))  # some say all into a log
 
 
 class _Processes:

@@ -264,3 +264,15 @@ def test_reader_that_is_registered_already_is_one_line(workshop, tmp_path):
         "error: --import datasets.eurosat: a data set or trainer of that name is there already "
         "(DATASET: the name 'EuroSAT' is registered already); --host FOLDER takes a codebase's readers in place of ours"
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [(), ("DATASET.NOISE_LABEL", "True")])
+def test_labels_that_its_readers_make_wrong_on_purpose_are_right_unless_asked_otherwise(given, workshop, tmp_path):
+    host = write_host(tmp_path / "host", noise=True)
+    done = run_in(tmp_path, *START, "--host", str(host), *workshop.words("MPL", "run"), *given)
+    assert done.returncode == 0, done.stderr
+    told = f"note: {host / 'train.py'}: it makes training labels wrong on purpose; added: DATASET.NOISE_LABEL False"
+    assert (told in done.stdout.splitlines()) == (not given)
+    recorded = json.loads((tmp_path / "run" / "result.json").read_text())["settings"]["DATASET.NOISE_LABEL"]
+    assert recorded == ("True" if given else "False")
