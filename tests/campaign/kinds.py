@@ -40,6 +40,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/experiments/reporting/page.py:_figure": "embeds a figure that it has just drawn",
     "modprompt/experiments/reporting/trees.py:_outcome_of_logs": "reads by modprompt/experiments/reporting/logs.py",
     "modprompt/experiments/reporting/published.py:known": _OURS,
+    "modprompt/hosts/borrowed.py:_asked_of_data": _PYTHON,
     "modprompt/hosts/borrowed.py:_function": _PYTHON,
     "modprompt/hosts/borrowed.py:_hash_of_readers": _PYTHON,
     "modprompt/hosts/borrowed.py:_registers": _PYTHON,

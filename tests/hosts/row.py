@@ -155,7 +155,8 @@ class Visit:
     def install(self, *words: str) -> str:
         """What is wrong with a call of the installer, or ""."""
         done = self.desk.call(["install", self.folder, *words], self.whole, self.desk.folder)
-        return f"modprompt install: {done.stderr.strip()[:250]}" if done.returncode else ""
+        said = re.sub(r"/\S*/site-packages/", "site-packages/", done.stderr.strip())  # no folder of a machine
+        return f"modprompt install: {said[:250]}" if done.returncode else ""
 
     def git(self) -> str:
         """What git finds changed, new or ignored in the checkout."""
