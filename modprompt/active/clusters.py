@@ -112,7 +112,6 @@ def _clustered(points: np.ndarray, clusters: int) -> Tuple[np.ndarray, np.ndarra
 
     columns = (points[:, first : first + COLUMNS] for first in range(0, points.shape[1], COLUMNS))
     tolerance: Any = np.mean(np.concatenate([some.var(axis=0) for some in columns])) * TOLERANCE
-
     asked: List[Any] = []
 
     def told(self: Any) -> Any:

@@ -10,7 +10,6 @@ Exit code 0: that went well, by `python train.py` where the line is in it, else 
 """
 
 import argparse
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -149,17 +148,13 @@ def backbone(asked: str) -> List[Finding]:
         return [Finding("CLIP", f"{asked} is not here, or does not run", str(error), True)]
 
 
-def codebase(folder: Path, host: Optional[Path]) -> List[Finding]:
-    """The codebase in a folder, or below it."""
+def codebase(folder: Path, host: Optional[Path], why: str) -> List[Finding]:
+    """The codebase in a folder, or below it; why there is none."""
     if is_this_project(folder):
         return [Finding("codebase", f"{folder}, this project")]
     if host is None:
-        try:
-            find(folder)
-        except UserError as error:
-            advice = "start this in a codebase's folder to look at that; `modprompt train` needs none"
-            return [Finding("codebase", f"none: {error}", advice)]
-    assert host is not None
+        advice = "start this in a codebase's folder to look at that; `modprompt train` needs none"
+        return [Finding("codebase", f"none: {why}", advice)]
     name = our_trainer(host)
     found = [
         Finding("codebase", str(host), "" if name == "MPL" else f"it has an MPL of its own; ours is --trainer {name}")
@@ -182,10 +177,10 @@ def data(root: Path) -> List[Finding]:
     return [Finding("data", f"{root.resolve()}: {', '.join(names) or 'empty'}", "" if names else "no data set in it")]
 
 
-def examine(folder: Path, host: Optional[Path], root: Path) -> List[Finding]:
+def examine(folder: Path, host: Optional[Path], why: str, root: Path) -> List[Finding]:
     """What is in use; where one is fatal the later ones that need it are left out."""
     steps: List[Callable[[], List[Finding]]] = [
-        python, pytorch, packages, dassl, lambda: clip(folder, host), lambda: codebase(folder, host),
+        python, pytorch, packages, dassl, lambda: clip(folder, host), lambda: codebase(folder, host, why),
     ]  # fmt: skip
     found: List[Finding] = []
     for step in steps:
@@ -245,13 +240,15 @@ def report(folder: Path, root: Path, asked: str, until: float) -> int:
     Returns:
         The exit code.
     """
-    host = None
-    with contextlib.suppress(UserError):
+    host, why = None, ""
+    try:
         host = find(folder)
+    except UserError as error:
+        why = str(error)
     sys.path.insert(0, str(host or folder))
     if host is None and not _present("dassl"):  # our own programs bring a small one
         importlib.import_module("modprompt.compat.find").add_to_path()
-    found = examine(folder, host, root)
+    found = examine(folder, host, why, root)
     fatal = any(finding.fatal for finding in found)
     if asked and not fatal:
         found += backbone(asked)

@@ -61,16 +61,8 @@ def start_of(folder: Path) -> str:
     """How a run is started by a codebase's own program, on EuroSAT, with what that asks for."""
     trainer = our_trainer(folder)
     words = ["--trainer", trainer, "--config-file", CONFIG, "--dataset-config-file", "configs/datasets/eurosat.yaml"]
-    words += [
-        "--root",
-        "DATA",
-        "--output-dir",
-        "output/mpl",
-        "DATASET.NUM_SHOTS",
-        "16",
-        "DATASET.SUBSAMPLE_CLASSES",
-        "base",
-    ]
+    words += ["--root", "DATA", "--output-dir", "output/mpl"]
+    words += ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
     more = with_rows(words, folder / PROGRAM, trainer).words
     return " ".join(map(shlex.quote, ["python", PROGRAM, *more]))
 

@@ -19,6 +19,19 @@ sys.exit(train.main(sys.argv[1:]))
 """
 
 
+# options that have a shipped config of MPL run on the workshop's pictures and weights
+SMALL = [
+    "INPUT.SIZE",
+    "(32, 32)",
+    "TRAINER.MPL.PROMPT_DEPTH",
+    "3",
+    "OPTIM.MAX_EPOCH",
+    "1",
+    "DATALOADER.NUM_WORKERS",
+    "0",
+]
+
+
 class Workshop:
     """Data, weights and words of a run, and the losses of this project's own train.py on them."""
 

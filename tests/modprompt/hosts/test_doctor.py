@@ -72,9 +72,9 @@ def test_reader_that_does_not_take_the_pictures_is_told_and_others_are_tried(tmp
     reader.write_text(reader.read_text().replace('"eurosat"', '"elsewhere"'))
     done = run_in(host, *DOCTOR, *PATIENT)
     assert done.returncode == 0, done.stdout
-    told = "-> its own reader of EuroSAT does not take made-up pictures: FileNotFoundError: "
+    told = "-> its own reader of EuroSAT does not take made-up pictures: "
     assert ways(done)[:2] == ["--host    MPL trains and tests", "launcher  MPL trains and tests"]
-    assert done.stdout.count(told) == 2 or done.stdout.count("-> its own reader of EuroSAT does not take") == 2
+    assert done.stdout.count(told) == 2
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_what_was_not_reached_is_not_tried(tmp_path):
 
 @pytest.mark.slow
 def test_package_that_is_missing_is_advised_by_its_name_for_pip(tmp_path):
-    host = write_host(tmp_path / "host", last=("cv2_not_there",), first=("skimage.not_there",))
+    host = write_host(tmp_path / "host", first=("skimage.not_there",))
     done = run_in(host, *DOCTOR, *PATIENT)
     assert "launcher  MPL cannot run: ModuleNotFoundError: No module named 'skimage" in done.stdout
     assert "-> pip install scikit-image" in done.stdout

@@ -7,7 +7,7 @@ from modprompt.hosts.scripts import CONFIG
 from modprompt.places import PACKAGE
 from modprompt.storage import lock
 from tests.conftest import ROOT
-from tests.modprompt.hosts.conftest import losses
+from tests.modprompt.hosts.conftest import SMALL, losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host
 
 
@@ -57,16 +57,7 @@ def test_line_finds_our_config_by_name(host, workshop):
     assert run(host) == 0
     words = workshop.words("MPL", "output/run")
     words[words.index("--config-file") + 1] = CONFIG
-    words += [
-        "INPUT.SIZE",
-        "(32, 32)",
-        "TRAINER.MPL.PROMPT_DEPTH",
-        "3",
-        "OPTIM.MAX_EPOCH",
-        "1",
-        "DATALOADER.NUM_WORKERS",
-        "0",
-    ]
+    words += SMALL
     done = run_in(host, "train.py", *words, installed=True)
     assert done.returncode == 0, done.stderr
     assert f"{CONFIG} is not in this codebase; taken from modprompt: " in done.stdout

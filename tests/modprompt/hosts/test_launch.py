@@ -2,7 +2,7 @@ import pytest
 
 from modprompt.trainers.words import with_our_config
 from tests.conftest import ROOT
-from tests.modprompt.hosts.conftest import losses
+from tests.modprompt.hosts.conftest import SMALL, losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host, write_open_clip
 
 pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
@@ -76,19 +76,9 @@ def test_an_output_folder_of_another_trainer_is_refused(workshop, tmp_path):
 def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tmp_path):
     host = write_host(tmp_path / "host")
     words = workshop.words("MPL", "output/run")
-    options = [
-        "INPUT.SIZE",
-        "(32, 32)",
-        "TRAINER.MPL.PROMPT_DEPTH",
-        "3",
-        "OPTIM.MAX_EPOCH",
-        "1",
-        "DATALOADER.NUM_WORKERS",
-        "0",
-    ]
     for name in ("configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml", "vit_b4_c1_add2_rm1"):
         words[words.index("--config-file") + 1] = name
-        done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *options)
+        done = run_in(host, "-m", "modprompt.launch", "train.py", *words, *SMALL)
         assert done.returncode == 0, done.stderr
         assert f"{name} is not in this codebase; taken from modprompt: " in done.stdout
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from modprompt.hosts import scripts
+from tests.modprompt.hosts.conftest import SMALL
 from tests.modprompt.hosts.stand_in import dassl_folder, site, write_host
 
 RECORDER = '#!/usr/bin/env bash\n[[ $1 = -c ]] || printf \'%s\\n\' "$PWD" "$@" END >> "$RECORD"\n'
@@ -52,18 +53,7 @@ def test_they_run_in_a_codebase_that_asks_for_more(workshop, tmp_path, capsys):
     }
     words = workshop.words("MPL", "x")
     options = [*map(str, words[words.index("MODEL.BACKBONE.PATH") :])]
-    options += [
-        "INPUT.SIZE",
-        "(32, 32)",
-        "OPTIM.MAX_EPOCH",
-        "1",
-        "DATALOADER.NUM_WORKERS",
-        "0",
-        "TRAINER.MPL.PROMPT_DEPTH",
-        "3",
-        "TRAINER.MPL.PREC",
-        "fp32",
-    ]
+    options += [*SMALL, "TRAINER.MPL.PREC", "fp32"]
     done = subprocess.run(
         ["bash", str(tmp_path / "run.sh"), "squares", "1", *options], env=environment, capture_output=True, text=True
     )
