@@ -13,9 +13,9 @@ from torch import Tensor
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.reference import reference_model
 from modprompt.engine import derived
-from modprompt.methods.alphas import BETAS
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.search import Search
+from modprompt.methods.search.over import Search
+from modprompt.methods.search.settings import BETAS
 from modprompt.methods.table import row_of
 from tests.fake_cuda.counting import kept_mib
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values

@@ -5,7 +5,7 @@ words, Z / (Z + 1), and to that key, 1 / (Z + 1), Z the sum of the words' expone
 their logarithms. With one column alone the other would be 1 minus it, which says nothing where Z is tiny. Both are
 there as long as Z and 1 / Z are in the type: up to scores of some 87 in float32, where relaxed.Mixed has no such bound.
 
-Shapes: as in modprompt/engine/relaxed.py.
+Shapes: as in modprompt/methods/search/supernet.py.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modprompt.engine import relaxed
 from modprompt.engine.blocks import causal_after
+from modprompt.methods.search import supernet as relaxed
 
 COLUMNS = 8  # more of each head: two are read, kernels want multiples of 8
 

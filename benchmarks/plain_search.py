@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP, Block, VisionTransformer
 from modprompt.engine.prompts import class_texts, embed_ids, tokenize
-from modprompt.learners.options import OptionsPromptLearner
+from modprompt.methods.search.options import OptionsPromptLearner
 
 
 class PlainSearch(nn.Module):

@@ -25,8 +25,8 @@ from modprompt.engine.schedule import Schedule
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import run
+from modprompt.methods.search import file as schedule_file
 from modprompt.programs import left_as_found
-from modprompt.runs import schedule_file
 from modprompt.runs.result import read
 
 SHOTS = 16

@@ -32,7 +32,7 @@ from benchmarks.gelu import CLOCKS, in_turn
 from benchmarks.plain_search import PlainSearch
 from modprompt.clips.structure import CLIP
 from modprompt.engine.memory import keep_freed_memory
-from modprompt.learners.options import OptionsPromptLearner
+from modprompt.methods.search.options import OptionsPromptLearner
 from modprompt.programs import left_as_found
 
 OURS, PLAIN, MARKER = "ours", "plain", "marker"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from modprompt.clips.build import layers_of
-from modprompt.methods.templates import DIVERSE
+from modprompt.methods.parts.templates import DIVERSE
 from tests import plain_dpl, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain
 

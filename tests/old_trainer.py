@@ -14,7 +14,7 @@ from torch import nn
 from yacs.config import CfgNode
 
 from modprompt.checks import at_least
-from modprompt.learners.independent import IndependentPromptLearner
+from modprompt.methods.parts.independent import IndependentPromptLearner
 
 DEFAULTS = CfgNode()
 DEFAULTS.N_CTX = 4  # context tokens on the text side

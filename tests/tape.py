@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from modprompt.training.recorder import Recorder
+from modprompt.methods.parts.recorder import Recorder
 
 
 def _tensors(tree):

@@ -2,8 +2,8 @@
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from modprompt.methods.parts import deferred_metrics as unread
 from modprompt.trainers import clip_trainer, epochs, predictions
-from modprompt.training import unread
 
 
 class Reads(TorchDispatchMode):

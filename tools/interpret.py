@@ -19,7 +19,7 @@ from modprompt.clips import hub, known
 from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.learners.view import learner_part
+from modprompt.methods.parts.view import learner_part
 from modprompt.programs import report
 from modprompt.runs import descriptions
 from modprompt.runs.checkpoint import Checkpoint, read

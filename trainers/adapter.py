@@ -1,4 +1,4 @@
-"""The trainer of CLAP and its neighbours; see modprompt/methods/adapter.py."""
+"""The trainer of CLAP and its neighbours; see modprompt/methods/heads/adapter.py."""
 
 from modprompt.trainers.registration import register
 

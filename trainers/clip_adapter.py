@@ -1,4 +1,4 @@
-"""The trainer of CLIP-Adapter; see modprompt/methods/clip_adapter.py."""
+"""The trainer of CLIP-Adapter; see modprompt/methods/heads/clip_adapter.py."""
 
 from modprompt.trainers.registration import register
 

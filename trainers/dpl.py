@@ -1,4 +1,4 @@
-"""The trainers of DPL's two stages; see modprompt/methods/dpl.py and modprompt/methods/dpl_search.py."""
+"""The trainers of DPL's two stages; see modprompt/methods/dpl.py and modprompt/methods/search/dpl_search.py."""
 
 from modprompt.trainers.registration import register
 

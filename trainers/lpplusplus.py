@@ -1,4 +1,4 @@
-"""The trainer of LP++; see modprompt/methods/lpplusplus.py."""
+"""The trainer of LP++; see modprompt/methods/heads/lpplusplus.py."""
 
 from modprompt.trainers.registration import register
 

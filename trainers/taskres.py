@@ -1,4 +1,4 @@
-"""The trainer of TaskRes; see modprompt/methods/taskres.py."""
+"""The trainer of TaskRes; see modprompt/methods/heads/taskres.py."""
 
 from modprompt.trainers.registration import register
 

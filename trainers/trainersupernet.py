@@ -1,4 +1,4 @@
-"""The trainer of DPL's search stage under the name of its repository; see modprompt/methods/dpl_search.py."""
+"""The trainer of DPL's search stage under the name of its repository; see modprompt/methods/search/dpl_search.py."""
 
 from modprompt.trainers.registration import register
 

@@ -25,16 +25,16 @@ from modprompt.errors import UserError
 from modprompt.methods.base import Method
 from modprompt.methods.cocoop import CoCoOp
 from modprompt.methods.coop import CoOp
-from modprompt.methods.headed_model import HeadedModel
+from modprompt.methods.heads.headed_model import HeadedModel
+from modprompt.methods.heads.tip_adapter import TipAdapterF
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.mpl import MPL
+from modprompt.methods.parts.fused import fused
+from modprompt.methods.parts.graph import GraphStep
+from modprompt.methods.parts.step import Step
 from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.records import view_of
-from modprompt.methods.tip_adapter import TipAdapterF
-from modprompt.training.fused import fused
-from modprompt.training.graph import GraphStep
-from modprompt.training.step import Step
 
 OURS, PLAIN, OFFICIAL = "ours", "plain", "official"
 BATCH = {"CoCoOp": 1}  # as its configs have it; of the others 4

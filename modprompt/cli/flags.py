@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Sequence
 
 from modprompt.cli.defaults import Command, completed
 from modprompt.errors import UserError
-from modprompt.methods.schedule_files import expanded
+from modprompt.methods.search.schedule_files import expanded
 from modprompt.methods.table import BY_NAME
 from modprompt.runs.settings import FLAGS, Settings, name_of_flag
 
@@ -116,7 +116,7 @@ def _settings_help(argv: list[str] | None) -> str:
     found = f"settings of {named}, as KEY VALUE:\n{text}{second}\n{prec}"
     if not BY_NAME[named].sides or method.not_searched:
         return found
-    from modprompt.methods.search import Search
+    from modprompt.methods.search.over import Search
 
     return f"{found}\nits search for a schedule (docs/search.md):\n{Search.help_text()}"
 

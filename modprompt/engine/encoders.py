@@ -21,8 +21,8 @@ from modprompt.engine.memory import recomputed
 from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, most_sequences, split
 from modprompt.engine.prompts import Additions
-from modprompt.engine.relaxed import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
+from modprompt.methods.search.supernet import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 

@@ -14,8 +14,8 @@ from modprompt.clips.package import import_clip
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.engine.packing import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
-from modprompt.engine.relaxed import Addition
 from modprompt.errors import UserError
+from modprompt.methods.search.supernet import Addition
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)

@@ -16,16 +16,16 @@ from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
-from modprompt.learners.base import Learner
-from modprompt.learners.view import load_learner, require_own_classes
-from modprompt.methods.alphas import AlphaSettings
-from modprompt.methods.contract import Classes, FindsSchedule, classes_of
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.average import GaussianAverage
+from modprompt.methods.parts.classes import Classes, FindsSchedule, classes_of
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
+from modprompt.methods.parts.view import load_learner, require_own_classes
 from modprompt.methods.records import view_of
+from modprompt.methods.search.settings import AlphaSettings
 from modprompt.methods.shared_clip import require_clip, warn_of_rounding
 from modprompt.runs.checkpoint import Checkpoint
-from modprompt.training.average import GaussianAverage
-from modprompt.training.objective import CROSS_ENTROPY, Objective
 
 LOG = logging.getLogger("modprompt")
 M = TypeVar("M", bound="Method")

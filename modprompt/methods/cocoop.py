@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError
-from modprompt.learners.conditional import ConditionalPromptLearner
-from modprompt.methods.contract import Classes
 from modprompt.methods.coop import OneContext
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.conditional import ConditionalPromptLearner
 
 
 @dataclass(frozen=True, repr=False)

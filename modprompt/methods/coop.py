@@ -12,10 +12,10 @@ from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods.contract import Classes
-from modprompt.methods.descriptions import WithDescriptions
-from modprompt.methods.groups import LearnedText
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.descriptions import WithDescriptions
+from modprompt.methods.parts.groups import LearnedText
+from modprompt.methods.parts.independent import IndependentPromptLearner
 
 PHOTO = "a photo of a"  # of KgCoOp and TCP, whatever the data set's template
 

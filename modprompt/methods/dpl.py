@@ -11,12 +11,12 @@ from modprompt.engine.model import Output
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
-from modprompt.learners.base import Learner
-from modprompt.learners.lengths import LengthsPromptLearner
-from modprompt.methods import templates
-from modprompt.methods.contract import Classes
-from modprompt.methods.groups import LearnedText, PromptsVision, Regularised
-from modprompt.training.objective import cross_entropy
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.lengths import LengthsPromptLearner
+from modprompt.methods.parts.objective import cross_entropy
 
 WORDS = ("default", "custom", "ensemble")
 OWN_PLACES = {"text": BEFORE_START, "vision": BEHIND_LN_PRE}

@@ -10,9 +10,9 @@ from modprompt.clips.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
-from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods.contract import Classes
-from modprompt.methods.groups import LearnedText, PromptsVision
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.groups import LearnedText, PromptsVision
+from modprompt.methods.parts.independent import IndependentPromptLearner
 
 
 @dataclass(frozen=True, repr=False)

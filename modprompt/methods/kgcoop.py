@@ -9,9 +9,9 @@ from modprompt.clips.build import draw_constructor
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
-from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods.contract import Classes
 from modprompt.methods.coop import PHOTO, CoOp, of_coop
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.independent import IndependentPromptLearner
 
 _DEAD = 512  # width of the reference's layers that nothing uses, a literal there
 

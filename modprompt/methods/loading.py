@@ -16,10 +16,10 @@ from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.methods.base import Method
-from modprompt.methods.contract import classes_of
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.classes import classes_of
 from modprompt.methods.records import made_with
-from modprompt.methods.search import Search
+from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip
 from modprompt.methods.table import BY_NAME, row_of
 from modprompt.runs import checkpoint

@@ -6,10 +6,10 @@ from modprompt.clips.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting
-from modprompt.learners.base import Learner
-from modprompt.learners.coupled import CoupledPromptLearner
-from modprompt.methods.contract import Classes
-from modprompt.methods.coupled import Coupled
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.coupled import Coupled
+from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.parts.learner import Learner
 
 
 @dataclass(frozen=True, repr=False)

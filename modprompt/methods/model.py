@@ -16,12 +16,12 @@ from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
-from modprompt.learners.base import Learner
-from modprompt.learners.searching import Found, SearchLearner
-from modprompt.methods.contract import Classes, ModelsMethod, classes_of
+from modprompt.methods.parts.classes import Classes, ModelsMethod, classes_of
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective
 from modprompt.methods.records import describe, method_record, view_of, write
+from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip
-from modprompt.training.objective import Objective
 
 
 class PromptedModel(OnSharedClip):

@@ -7,10 +7,10 @@ from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyTokens, modular
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.learners.coupled import CoupledPromptLearner
-from modprompt.methods.contract import Classes
-from modprompt.methods.coupled import Coupled
-from modprompt.methods.groups import Regularised
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.coupled import Coupled
+from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.parts.groups import Regularised
 
 
 @dataclass(frozen=True, repr=False)

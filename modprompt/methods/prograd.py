@@ -13,12 +13,12 @@ from modprompt.engine.model import Output
 from modprompt.engine.schedule import MOST_TOKENS, Schedules
 from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
-from modprompt.learners.base import Learner
-from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods import templates
 from modprompt.methods.base import Only
-from modprompt.methods.contract import Classes
 from modprompt.methods.coop import CoOp, of_coop
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learner import Learner
 
 _LOSS: Dict[str, Union[str, Only]] = {
     "LOSS.NAME": Only("prograd"),

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from modprompt.fields import changed
-from modprompt.methods.groups import Regularised
 from modprompt.methods.ivlp import IVLP
+from modprompt.methods.parts.groups import Regularised
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,10 +10,10 @@ import torch
 from modprompt.clips.facts import ClipFacts
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.fields import as_config
-from modprompt.learners.base import Learner
-from modprompt.learners.view import CheckpointView
-from modprompt.methods.alphas import AlphaSettings
-from modprompt.methods.contract import Classes, ModelsMethod
+from modprompt.methods.parts.classes import Classes, ModelsMethod
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.view import CheckpointView
+from modprompt.methods.search.settings import AlphaSettings
 from modprompt.runs import checkpoint
 from modprompt.storage.seal import KEY
 from modprompt.storage.tensors import write_tensors

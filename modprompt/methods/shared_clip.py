@@ -13,8 +13,8 @@ from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
-from modprompt.learners.base import Learner
-from modprompt.training.objective import Objective
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective
 
 LOG = logging.getLogger("modprompt")
 M = TypeVar("M", bound="OnSharedClip")

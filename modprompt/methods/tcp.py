@@ -13,14 +13,14 @@ from modprompt.engine.context import Context
 from modprompt.engine.schedule import CARRY, MOST_TOKENS, Schedule, Schedules, Shape, Step
 from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
-from modprompt.learners.base import Learner
-from modprompt.learners.class_tokens import ClassTokensLearner
-from modprompt.methods import templates
 from modprompt.methods.base import Only
-from modprompt.methods.contract import Classes
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
-from modprompt.training.regularise import mean_class_features
-from modprompt.training.teacher import FrozenCLIP
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.class_tokens import ClassTokensLearner
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.regularise import mean_class_features
+from modprompt.methods.parts.teacher import FrozenCLIP
 
 _ONLY = {"TRAINER.COOP.CSC": Only("False"), "TRAINER.COOP.CLASS_TOKEN_POSITION": Only("end")}
 

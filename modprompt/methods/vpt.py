@@ -7,9 +7,9 @@ from modprompt.clips.structure import CLIP
 from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting
-from modprompt.learners.independent import IndependentPromptLearner
-from modprompt.methods.contract import Classes
 from modprompt.methods.ivlp import DeepVision
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.independent import IndependentPromptLearner
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,11 +6,11 @@ from typing import Any, List
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
-from modprompt.learners.base import Learner
-from modprompt.learners.templates import TemplatePrompts
-from modprompt.methods import templates
 from modprompt.methods.base import Method
-from modprompt.methods.contract import Classes
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.template_prompts import TemplatePrompts
 
 
 @dataclass(frozen=True, repr=False)

@@ -23,6 +23,7 @@ from modprompt.engine.memory import keep_freed_memory, take_share
 from modprompt.engine.model import Output, PromptedCLIP
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
+from modprompt.methods.parts.deferred_metrics import waits
 from modprompt.runs import folder as run_folder
 from modprompt.runs import images
 from modprompt.runs.holding import Begins
@@ -32,7 +33,6 @@ from modprompt.trainers import asked, backbone, card_errors, device, kept_featur
 from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, how_computed, take_number
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions
-from modprompt.training.unread import waits
 
 
 class CLIPTrainer(TrainerX):

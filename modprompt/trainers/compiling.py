@@ -2,8 +2,8 @@
 
 from typing import Any, Dict, Union
 
-from modprompt.training.graph import GraphStep
-from modprompt.training.step import Step
+from modprompt.methods.parts.graph import GraphStep
+from modprompt.methods.parts.step import Step
 
 
 def step_as_asked(trainer: Any, step: Step) -> Union[Step, GraphStep]:

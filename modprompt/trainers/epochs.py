@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Optional
 
 from dassl.utils import AverageMeter, MetricMeter
 
+from modprompt.methods.parts.deferred_metrics import Unread, waits
 from modprompt.runs import folder as run_folder
 from modprompt.runs.steps import Row, Table
-from modprompt.training.unread import Unread, waits
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer

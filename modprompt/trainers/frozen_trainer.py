@@ -6,9 +6,9 @@ import torch
 
 from modprompt.clips.cast import cast_products
 from modprompt.engine import precision
-from modprompt.learners.templates import TemplatePrompts
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.template_prompts import TemplatePrompts
 from modprompt.trainers.clip_trainer import CLIPTrainer
 
 

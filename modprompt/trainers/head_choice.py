@@ -4,9 +4,9 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
-from modprompt.heads.base import TEST, Head
-from modprompt.methods.headed import HeadMethod
-from modprompt.methods.headed_model import HeadedModel
+from modprompt.methods.heads.base import TEST, Head
+from modprompt.methods.heads.headed import HeadMethod
+from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.runs import checkpoint
 from modprompt.runs.checkpoint_files import BEST
 from modprompt.runs.images import mark, selected_on

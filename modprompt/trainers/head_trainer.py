@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, SequentialSampler
 from modprompt.clips.as_bytes import sent
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
-from modprompt.heads.base import TEST, TRAIN, VAL, Head
-from modprompt.heads.fitting import FreshViews
-from modprompt.learners.view import require_made_with
-from modprompt.methods.headed import HeadMethod
-from modprompt.methods.headed_model import HeadedModel
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
+from modprompt.methods.heads.fitting import FreshViews
+from modprompt.methods.heads.headed import HeadMethod
+from modprompt.methods.heads.headed_model import HeadedModel
+from modprompt.methods.parts.view import require_made_with
 from modprompt.runs import checkpoint
 from modprompt.storage.forms import Form, anything, table
 from modprompt.trainers import bank_file

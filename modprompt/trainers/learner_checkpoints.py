@@ -6,10 +6,11 @@ import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from modprompt.fields import as_config
-from modprompt.learners.base import Learner
-from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner, require_own_classes
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.deferred_metrics import Unread
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.view import PREFIX, CheckpointView, count_classes, load_learner, require_own_classes
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs import holding
 from modprompt.runs.checkpoint import Checkpoint, require_best
@@ -20,7 +21,6 @@ from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
 from modprompt.trainers import asked, merging, run_folder
-from modprompt.training.unread import Unread
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer

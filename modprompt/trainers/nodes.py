@@ -14,7 +14,7 @@ from modprompt.clips.facts import STD as CLIP_STD  # noqa: F401
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, as_config
 from modprompt.methods.base import Method
-from modprompt.methods.search import Search
+from modprompt.methods.search.over import Search
 from modprompt.runs.rounds import Active
 from modprompt.storage.image_files import MOST_MEGAPIXELS
 from modprompt.storage.image_rules import FAMILY

@@ -11,9 +11,9 @@ from modprompt.engine import precision
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.storage.text import sha256_of
 from modprompt.trainers import mistakes, text_chunk
-from modprompt.training.lr_schedule import build_lr_scheduler
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer

@@ -9,9 +9,9 @@ from typing import Any
 from modprompt.clips.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import UserError
-from modprompt.learners.base import Learner
-from modprompt.methods.contract import Classes
-from modprompt.methods.groups import Regularised
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.groups import Regularised
+from modprompt.methods.parts.learner import Learner
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from modprompt.engine.precision import require_finite
-from modprompt.training.unread import waits
+from modprompt.methods.parts.deferred_metrics import waits
 
 MOST_BYTES = 256 * 2**20  # of logits on a card: all of ImageNet's in half or single precision
 

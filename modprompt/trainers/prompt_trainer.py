@@ -15,8 +15,12 @@ from modprompt.engine import precision
 from modprompt.engine.model import COMPILE, Output
 from modprompt.engine.schedule import Schedule, Shape
 from modprompt.errors import SettingError, UserError
-from modprompt.learners.base import Learner
 from modprompt.methods.base import Method
+from modprompt.methods.parts.deferred_metrics import Number, Place, settled
+from modprompt.methods.parts.fused import fused
+from modprompt.methods.parts.graph import GraphStep
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.step import Step
 from modprompt.methods.records import view_of
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.compiling import is_of, step_as_asked
@@ -27,10 +31,6 @@ from modprompt.trainers.nodes import method_of, registered_default, searched
 from modprompt.trainers.on_clip import OnCLIP
 from modprompt.trainers.second_node import require_stood_in
 from modprompt.trainers.telling import tell_of
-from modprompt.training.fused import fused
-from modprompt.training.graph import GraphStep
-from modprompt.training.step import Step
-from modprompt.training.unread import Number, Place, settled
 
 
 class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer):

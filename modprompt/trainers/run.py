@@ -20,8 +20,9 @@ import modprompt.trainers.all  # noqa: F401
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.data.storage import find_recorded
 from modprompt.errors import UserError
+from modprompt.methods.search import file as schedule_file
 from modprompt.runs import folder as run_folder
-from modprompt.runs import holding, schedule_file
+from modprompt.runs import holding
 from modprompt.runs import result as results
 from modprompt.runs.images import READ_AS, all_images_hash
 from modprompt.runs.rounds import require_none

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from modprompt.engine.schedule import Schedule
-from modprompt.runs.schedule_file import ALL, Option, SideOfSearch
+from modprompt.methods.search.file import ALL, Option, SideOfSearch
 from modprompt.storage.opening import PathLike
 from modprompt.storage.pictures import can_draw, pyplot, save_figure
 

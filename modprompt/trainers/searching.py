@@ -11,20 +11,21 @@ from modprompt.clips.as_bytes import sent
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
-from modprompt.learners.searching import SearchLearner
-from modprompt.methods.alphas import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.runs import images, schedule_file
+from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, settled
+from modprompt.methods.parts.fused import fused
+from modprompt.methods.parts.step import Step
+from modprompt.methods.search import file as schedule_file
+from modprompt.methods.search.learner import SearchLearner
+from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
+from modprompt.methods.search.validation import ValidationBatches
+from modprompt.runs import images
 from modprompt.storage.forms import Form, rows, table, whole
 from modprompt.trainers import search_files
 from modprompt.trainers.optimiser_form import optimiser_form
 from modprompt.trainers.state_form import scaler_form
 from modprompt.trainers.tensor_forms import tensors_like
-from modprompt.training.alphas import ValidationBatches
-from modprompt.training.fused import fused
-from modprompt.training.step import Step
-from modprompt.training.unread import Number, Place, Unread, settled
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from modprompt.clips.cast import cast_products
 from modprompt.engine.prompts import Additions
-from modprompt.engine.relaxed import Options, Slots
 from modprompt.methods.model import PromptedModel
+from modprompt.methods.search.supernet import Options, Slots
 
 
 def _detached(additions: Additions) -> Additions:

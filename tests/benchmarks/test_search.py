@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import modprompt
 from benchmarks import marker, search
 from benchmarks.plain_search import PlainSearch
-from modprompt.engine import relaxed
+from modprompt.methods.search import supernet as relaxed
 from tests.conftest import random_clip
 
 NAMES = ["cat", "dog with a hat", "sea or lake"]

@@ -5,7 +5,7 @@ from unittest import mock
 
 import torch
 
-from modprompt.heads.fitting import FreshViews
+from modprompt.methods.heads.fitting import FreshViews
 from tests.fake_cuda.device import fake_cuda
 from tests.fake_cuda.runs import BATCH, Batches, trainer_of
 from tests.fake_cuda.watching import Watch

@@ -9,10 +9,10 @@ from torch.utils._pytree import tree_leaves
 
 from modprompt.clips.cast import exact_copy
 from modprompt.engine import precision
-from modprompt.methods import groups
+from modprompt.methods.parts import groups
+from modprompt.methods.parts.graph import rates_read_from
+from modprompt.methods.parts.step import Step
 from modprompt.methods.table import METHODS
-from modprompt.training.graph import rates_read_from
-from modprompt.training.step import Step
 from tests.conftest import random_clip
 from tests.fake_cuda.counting import counted
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values

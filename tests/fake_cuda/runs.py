@@ -8,7 +8,7 @@ from unittest import mock
 import torch
 
 from modprompt.compat import find as compat
-from modprompt.training.alphas import ValidationBatches
+from modprompt.methods.search.validation import ValidationBatches
 
 compat.add_to_path()
 
@@ -16,7 +16,7 @@ from dassl.engine import build_trainer  # noqa: E402
 
 import modprompt.data.readers.all  # noqa: E402
 import modprompt.trainers.all  # noqa: E402, F401 - they register
-from modprompt.methods import groups, templates  # noqa: E402
+from modprompt.methods.parts import groups, templates  # noqa: E402
 from modprompt.runs.settings import Settings  # noqa: E402
 from modprompt.trainers import config  # noqa: E402
 from modprompt.trainers.clip_trainer import CLIPTrainer  # noqa: E402

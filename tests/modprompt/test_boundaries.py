@@ -15,7 +15,6 @@ FLOORS = (
     {"storage"},
     {"clips", "runs"},
     {"engine"},
-    {"learners", "training", "heads"},
     {"methods"},
     {"use", "compat"},
     {"trainers", "data"},
@@ -34,12 +33,11 @@ OTHERS_WITH_DASSL = {
 }
 MEETING = {"trainers/run.py": {"data"}}  # where trainers and readers, of one floor, come together
 IN_CODEBASES = {
-    "clips", "compat", "engine", "heads", "hosts", "learners", "methods", "runs", "storage", "trainers", "training", "use",
+    "clips", "compat", "engine", "hosts", "methods", "runs", "storage", "trainers", "use",
 }  # fmt: skip
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
-MOST_LINES = 300
 PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {
     "__init__"
 }
@@ -109,19 +107,6 @@ def test_what_runs_in_codebases_is_python_38():
             ast.parse(path.read_text(), feature_version=(3, 8))
 
 
-def lines_of_code():
-    """Python files of this project outside the tests, and how many lines each has."""
-    folders = [folder for folder in ROOT.glob("[!.]*/") if folder.name != "tests" and any(folder.glob("*.py"))]
-    files = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
-    return {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files}
-
-
-def test_no_file_is_long():
-    counted = lines_of_code()
-    assert {"train.py", "modprompt/compat/stand_in/dassl/engine/trainer.py", "experiments/run.py"} <= set(counted)
-    assert not {path for path, lines in counted.items() if lines > MOST_LINES}
-
-
 def imports_of(name):
     """Modules of this package that a module imports anywhere in it; a package only where a name of its own is taken."""
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
@@ -152,11 +137,11 @@ TORCHLESS = {
     "package": ["modprompt"],
     "ground": [f"modprompt.{name}" for name in sorted(GROUND)],
     "storage": modules_of("storage"),
-    "runs": modules_of(
-        "runs", "settings", "same", "result", "images", "folder", "published", "schedule_file", "alphas", "rounds"
+    "runs": modules_of("runs", "settings", "same", "result", "images", "folder", "published", "rounds"),
+    "schedule": modules_of("engine", "schedule"),
+    "methods": modules_of(
+        "methods", "table", "search.file", "search.alphas_file", "search.space", "search.schedule_files"
     ),
-    "schedule": modules_of("engine", "schedule", "space"),
-    "methods": modules_of("methods", "table", "schedule_files"),
     "experiments": modules_of("experiments"),
 }
 CHILD = """

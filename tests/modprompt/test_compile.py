@@ -7,10 +7,10 @@ import torch.nn.functional as F
 import modprompt
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
-from modprompt.heads.fitting import FreshViews
+from modprompt.methods.heads.fitting import FreshViews
 from modprompt.programs import left_as_found
 from tests.conftest import random_clip
-from tests.modprompt.learners.test_coupled import build
+from tests.modprompt.methods.parts.test_coupled import build
 
 
 @pytest.mark.slow

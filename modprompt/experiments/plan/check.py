@@ -16,9 +16,9 @@ from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
-from modprompt.methods.schedule_files import expanded
+from modprompt.methods.search import file as schedule_file
+from modprompt.methods.search.schedule_files import expanded
 from modprompt.programs import import_modules
-from modprompt.runs import schedule_file
 from modprompt.runs.rounds import METHODS
 from modprompt.runs.settings import Settings
 from modprompt.storage.paths import of_user

@@ -13,7 +13,7 @@ from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.schedules import options_of
-from modprompt.methods import schedule_files
+from modprompt.methods.search import schedule_files
 from modprompt.runs.settings import Given, Settings, as_text, is_free, read_settings
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
-from modprompt.methods.schedule_files import file_of
+from modprompt.methods.search.schedule_files import file_of
 from modprompt.runs.settings import FREE
 
 

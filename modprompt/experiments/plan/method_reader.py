@@ -15,7 +15,7 @@ from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
 from modprompt.experiments.plan.schedules import OF_SCHEDULE
-from modprompt.methods.schedule_files import placed
+from modprompt.methods.search.schedule_files import placed
 from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of, row_of, sides_of
 from modprompt.runs.settings import as_text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from modprompt.experiments.plan.job import Job
+from modprompt.methods.search import file as schedule_file
 from modprompt.methods.table import BY_NAME
-from modprompt.runs import schedule_file
 
 BEHIND = "BEHIND"  # the setting of a head that names trained prompts
 OF_SCHEDULE = (

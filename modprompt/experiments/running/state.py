@@ -20,7 +20,8 @@ from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels
-from modprompt.runs import contents, holding, same, schedule_file
+from modprompt.methods.search import file as schedule_file
+from modprompt.runs import contents, holding, same
 from modprompt.runs import folder as run_folder
 from modprompt.runs import result as results
 from modprompt.storage.text import one_line

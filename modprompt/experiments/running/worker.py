@@ -21,9 +21,9 @@ from modprompt.errors import OutOfMemory
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, state
+from modprompt.methods.search import file as schedule_file
 from modprompt.programs import signals_here
 from modprompt.runs import folder as run_folder
-from modprompt.runs import schedule_file
 from modprompt.runs.result import GPU_SHARE, ON_GPU
 from modprompt.runs.rounds import EXIT_WAITING
 from modprompt.storage.text import write_json

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 import modprompt.engine.blocks as blocks
-from modprompt.engine import packing, relaxed
+from modprompt.engine import packing
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config
+from modprompt.methods.search import supernet as relaxed
 from tests.conftest import RESNET_HEADS, lay_out_for, random_clip
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import modprompt
-from modprompt.engine import blocks, relaxed, tf32
-from modprompt.training.teacher import FrozenCLIP
+from modprompt.engine import blocks, tf32
+from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.search import supernet as relaxed
 from modprompt.use.attention import attention_of
 from tests.conftest import ROOT, lay_out_for, random_clip
 from tests.methods import small

@@ -16,8 +16,8 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.running import state
-from modprompt.runs import schedule_file
-from modprompt.runs.schedule_file import SideOfSearch
+from modprompt.methods.search import file as schedule_file
+from modprompt.methods.search.file import SideOfSearch
 from modprompt.runs.settings import settings_hash
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import write_json

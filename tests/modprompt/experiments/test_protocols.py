@@ -11,8 +11,8 @@ from modprompt.cli.flags import parse_args, settings_of
 from modprompt.experiments.plan import check, protocols, spec
 from modprompt.experiments.plan.commands import command, expected, flags
 from modprompt.experiments.plan.experiment import narrowed
-from modprompt.runs import schedule_file
-from modprompt.runs.schedule_file import SideOfSearch
+from modprompt.methods.search import file as schedule_file
+from modprompt.methods.search.file import SideOfSearch
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import leave_schedules

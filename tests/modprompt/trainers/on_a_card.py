@@ -7,8 +7,8 @@ import torch
 from torch import library as torch_library
 
 from modprompt.engine import precision
+from modprompt.methods.parts.fused import fused
 from modprompt.methods.table import row_of
-from modprompt.training.fused import fused
 from tests.conftest import random_clip
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
 from tests.fake_cuda.watching import Watch

@@ -9,10 +9,10 @@ from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.cli import train
 from modprompt.methods.coop import CoOp
+from modprompt.methods.parts import graph
 from modprompt.programs import left_as_found
 from modprompt.trainers import registration, training_state
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from modprompt.training import graph
 from tests.methods import METHODS
 from tests.tape import Tape
 from tests.test_runs import to

@@ -7,7 +7,7 @@ import torch
 
 import modprompt
 from modprompt.cli import train
-from modprompt.heads.bank import unit
+from modprompt.methods.heads.bank import unit
 from modprompt.trainers.head_trainer import HeadTrainer
 from modprompt.trainers.registration import register
 from tests.conftest import SAID

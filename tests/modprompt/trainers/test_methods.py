@@ -8,7 +8,7 @@ import torch
 
 from modprompt.cli import train
 from modprompt.clips.tokens import readable, token_ids
-from modprompt.methods.templates import DIVERSE
+from modprompt.methods.parts.templates import DIVERSE
 from modprompt.trainers.config import merge_options
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, ROOT, bare, random_clip
@@ -277,7 +277,7 @@ def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
 
 
 def test_teachers_are_computed_for_training_alone(command, tmp_path, monkeypatch):
-    from modprompt.methods import groups
+    from modprompt.methods.parts import groups
 
     calls, plainly = [], groups.mean_class_features
     monkeypatch.setattr(groups, "mean_class_features", lambda *a: calls.append(1) or plainly(*a))

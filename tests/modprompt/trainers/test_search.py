@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.runs import alphas, schedule_file
+from modprompt.methods.search import alphas_file as alphas
+from modprompt.methods.search import file as schedule_file
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 from tests.methods import METHODS, SEARCHES
@@ -94,7 +95,7 @@ def test_draws_between_steps_are_those_of_a_new_pass_each_time(command, monkeypa
         with monkeypatch.context() as patch:
             seen = Recorder(patch)
             if anew:
-                from modprompt.training.alphas import ValidationBatches
+                from modprompt.methods.search.validation import ValidationBatches
 
                 patch.setattr(ValidationBatches, "__next__", lambda batches: next(iter(batches.loader)))
             words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "OPTIM.MAX_EPOCH", 1)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from modprompt.engine.space import ALL, best_path, margins, options, steps_of
-from modprompt.runs.schedule_file import SideOfSearch
+from modprompt.methods.search.file import SideOfSearch
+from modprompt.methods.search.space import ALL, best_path, margins, options, steps_of
 from modprompt.storage import pictures
 from modprompt.trainers import search_figure
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 
+from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.trainers import training_state
-from modprompt.training.lr_schedule import build_lr_scheduler
 
 
 def make(seed):

@@ -5,7 +5,7 @@ import torch
 
 from modprompt.cli import train
 from modprompt.methods import zeroshot
-from modprompt.methods.templates import SELECTED
+from modprompt.methods.parts.templates import SELECTED
 from tests.conftest import RESNET_HEADS, bare
 from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
 

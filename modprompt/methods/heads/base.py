@@ -1,0 +1,282 @@
+"""The one form of heads: made for classes, built from a bank, called with features, carried to other classes by name.
+
+Shapes: B images, C classes, T templates, D joint width.
+"""
+
+import copy
+from typing import Any, ClassVar, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from modprompt.errors import UserError
+from modprompt.methods.heads.bank import Bank, mean_text
+from modprompt.methods.heads.search import Found, Grid
+from modprompt.runs.checkpoint_form import require_learned
+from modprompt.storage.opening import Refused
+
+H = TypeVar("H", bound="Head")
+TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
+
+
+class Rates(NamedTuple):
+    """An optimiser of a head's own, in place of the configured one.
+
+    Attributes:
+        optimiser: of the head's parameters.
+        schedule: of its rates, stepped behind every step; None for constant ones.
+    """
+
+    optimiser: Optimizer
+    schedule: Any = None
+
+
+class Head(nn.Module):
+    """A module from features to logits. All that a trained one is stands in its state dict, in float32.
+
+    A subclass draws in its constructor what does not hang on the bank, and in `build` the rest; names of parameters and
+    persistent buffers are those of its checkpoints. What else it can do it says by the attributes below.
+
+    Args:
+        names: of the C classes, in label order.
+
+    Attributes:
+        encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
+            TEST. Those of TRAIN become the bank's views.
+        from_bank: names of tensors whose first sizes are the bank's, and are taken from a checkpoint.
+        may_lack: names of tensors that a checkpoint may lack, as older ones and those of others do. They are empty
+            until `build` or a checkpoint gives them, and what needs them says so.
+        rows: by name, the dimension of the classes in a tensor that has rows of single classes; of a class without
+            one they are 0.
+        seeds_anew: whether its draws begin anew from the run's seed behind loading CLIP, as in its reference.
+        in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
+        keeps_rest: whether a last batch that is not full is trained on.
+        kept: names of buffers that an unfinished training needs beside its checkpoint.
+        trains: whether anything is learned by steps.
+        reads_text: whether `build` asks for class features.
+        moves: whether each image may have class features of its own; else one of each class is what it starts from.
+    """
+
+    encodes: ClassVar[Tuple[str, ...]] = ()
+    from_bank: ClassVar[Tuple[str, ...]] = ()
+    may_lack: ClassVar[Tuple[str, ...]] = ()
+    rows: ClassVar[Mapping[str, int]] = {}
+    seeds_anew: ClassVar[bool] = False
+    in_order: ClassVar[bool] = True
+    keeps_rest: ClassVar[bool] = False
+    kept: ClassVar[Tuple[str, ...]] = ()
+    trains: bool = True
+    reads_text: ClassVar[bool] = False
+    moves: ClassVar[bool] = True
+
+    def __init__(self, names: Sequence[str]):
+        super().__init__()
+        self.names = tuple(names)
+        self.which: Tuple[int, ...] = ()  # of the data set's classes of its name each is; empty where nobody said it
+
+    def build(self, bank: Bank, scale: Tensor) -> None:
+        """Take from the bank what the head is made of; once, before training.
+
+        Args:
+            bank: of the training images.
+            scale: exp(logit_scale) of the CLIP, a scalar.
+        """
+
+    def pooled(self, text: Tensor) -> Tensor:
+        """The class features (..., C, D) that the head is called with, of raw ones (..., C, T, D) of all templates."""
+        return mean_text(text)
+
+    def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        """Logits (B, C).
+
+        Args:
+            image: raw image features (B, D).
+            text: class features (C, D) as `pooled` gives them, or (B, C, D) of single images.
+            scale: exp(logit_scale) of the CLIP, a scalar.
+        """
+        raise NotImplementedError
+
+    def penalty(self) -> Tensor:
+        """What training adds to cross-entropy, a scalar.
+
+        Raises:
+            UserError: if what it is made of is not there.
+        """
+        return torch.zeros((), device=self._device())
+
+    def _device(self) -> torch.device:
+        return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+    def batches(self, bank: Bank, size: int) -> Any:
+        """What it is fitted on in each epoch: batches as fitting.py has them; None for a view that is encoded anew.
+
+        Args:
+            bank: of the training images.
+            size: the configured number of images of a batch.
+        """
+        return None
+
+    def end_epoch(self) -> None:
+        """What changes between two epochs."""
+
+    def rates(self, steps: int) -> Optional[Rates]:
+        """An optimiser of its own, made behind `build`; None for the configured one.
+
+        Args:
+            steps: of the whole training.
+        """
+        return None
+
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
+        """Look for, and keep, what is searched on validation images behind the training; None if nothing is.
+
+        Args:
+            image: raw features (N, D).
+            plain: logits (N, C) of these without a head: scaled cosines with the class features.
+            labels: (N,).
+            grid: the values to try.
+        """
+        return None
+
+    @property
+    def class_bound(self) -> bool:
+        """Whether it has nothing for a class that it was not made for."""
+        return bool(self.rows)
+
+    def for_classes(self: H, names: Sequence[str], which: Sequence[int] = ()) -> H:
+        """The head for other classes, of its tensors of this moment, through which gradients go.
+
+        All is shared but rows of classes, which go by `places`, and are 0 for new ones.
+        """
+        if tuple(names) == self.names and (not which or tuple(which) == self._own_which()):
+            return self
+        places = self.places(names, which)
+        other = copy.copy(self)
+        for kept in ("_parameters", "_buffers", "_modules"):
+            other.__dict__[kept] = copy.copy(self.__dict__[kept])
+        other.names, other.which = tuple(names), tuple(which)
+        for name, dim in self.rows.items():
+            rows = getattr(self, name)
+            new = (places < 0).view([-1 if axis == dim else 1 for axis in range(rows.dim())])
+            other._show(name, rows.index_select(dim, places.clamp(min=0)).masked_fill(new, 0))
+        return other
+
+    def places(self, names: Sequence[str], which: Sequence[int] = ()) -> Tensor:
+        """Which of the classes that it was made for each of these is (C,), -1 for none.
+
+        Where a data set has said which class of its name each is, that decides; a list of which it has not is its
+        first classes, as all and the base classes are. Else a list that begins with its own, as all classes with the
+        base classes, has these and new ones. Else, of several classes of one name each is itself where there are as
+        many here; if not, nobody can tell which.
+        """
+        if which:
+            places = {one: place for place, one in enumerate(zip(self.names, self._own_which()))}
+            return torch.tensor([places.get(one, -1) for one in zip(names, which)], device=self._device())
+        own, asked = _by_name(self.names), _by_name(names)
+        found = [-1] * len(names)
+        if tuple(names[: len(self.names)]) == self.names:
+            found[: len(self.names)] = range(len(self.names))
+            asked = {}
+        for name, labels in asked.items():
+            mine = own.get(name, [])
+            for label, place in zip(labels, mine if len(mine) == len(labels) else []):
+                found[label] = place
+        return torch.tensor(found, device=self._device())
+
+    def _own_which(self) -> Tuple[int, ...]:
+        return self.which or tuple(self.names[:at].count(name) for at, name in enumerate(self.names))
+
+    def _put(self, name: str, value: Tensor) -> None:
+        """Put another tensor in the place of a parameter or buffer of the head itself."""
+        if name in self._parameters:
+            self._parameters[name] = nn.Parameter(value, requires_grad=self._parameters[name].requires_grad)  # type: ignore[union-attr]
+        else:
+            self._buffers[name] = value
+
+    def _show(self, name: str, value: Tensor) -> None:
+        """Put what was made of a parameter or buffer in its place: nothing that is trained."""
+        self._parameters.pop(name, None)
+        self._buffers[name] = value
+
+    def take(self, state: Mapping[str, Tensor], path: str) -> None:
+        """Take a checkpoint's tensors, made for this head's classes.
+
+        Raises:
+            UserError: if one is missing, or does not fit.
+        """
+        taken = self._checked(state, path)
+        for name, here in self.state_dict(keep_vars=True).items():
+            if name in taken and here.shape != taken[name].shape:
+                self._put(name, taken[name].to(here))
+        with torch.no_grad():
+            for name, here in self.state_dict(keep_vars=True).items():
+                if name in taken:
+                    here.copy_(taken[name])
+        fault = self.fault()
+        if fault:
+            raise UserError(f"{path} does not fit this model: {fault}")
+
+    def _checked(self, state: Mapping[str, Tensor], path: str) -> Dict[str, Tensor]:
+        """The tensors of a checkpoint that this head has, too; all are looked at as a learner's are."""
+        mine, found = self.state_dict(), {name: one for name, one in state.items() if isinstance(one, Tensor)}
+        for name in self.may_lack:
+            if name not in mine or name not in found or not found[name].numel():
+                mine.pop(name, None)
+                found.pop(name, None)
+        missing, strange = [name for name in mine if name not in found], [name for name in found if name not in mine]
+        if missing or strange:
+            what = f"it has no {missing[0]}" if missing else f"it also has {strange[0]}"
+            raise UserError(f"{path} is not a checkpoint of a {type(self).__name__}: {what}")
+        for name, here in mine.items():
+            there, resized = found[name], name in self.from_bank or name in self.may_lack
+            if there.dim() != here.dim() or not (resized or there.shape == here.shape):
+                raise UserError(
+                    f"{path} does not fit this model: {name} is {tuple(here.shape)} here and {tuple(there.shape)} "
+                    "in the file"
+                )
+        try:
+            require_learned(found)
+        except Refused as error:
+            raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+        return found
+
+    def is_of_others(self, text: Tensor) -> bool:
+        """Whether what it has taken was made for other classes than those with these features (C, D), if that shows."""
+        return False
+
+    def fault(self) -> str:
+        """Why tensors of a checkpoint do not go together; empty if they do."""
+        return ""
+
+
+def _by_name(names: Sequence[str]) -> Dict[str, List[int]]:
+    """The labels of each name."""
+    labels: Dict[str, List[int]] = {}
+    for label, name in enumerate(names):
+        labels.setdefault(name, []).append(label)
+    return labels
+
+
+class HeadClassifier(nn.Module):
+    """A trained head with the class features that it is called with: a module from image features to logits.
+
+    Args:
+        head: copied.
+        text: as `pooled` gives them.
+        scale: exp(logit_scale) of the CLIP, a scalar.
+    """
+
+    text: Tensor
+    scale: Tensor
+
+    def __init__(self, head: Head, text: Tensor, scale: Tensor):
+        super().__init__()
+        self.head = copy.deepcopy(head)
+        self.register_buffer("text", text)
+        self.register_buffer("scale", scale)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of raw image features (B, D)."""
+        logits: Tensor = self.head(image, self.text, self.scale)
+        return logits

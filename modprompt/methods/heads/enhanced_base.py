@@ -1,0 +1,107 @@
+"""Class features through another text projection than CLIP's: the enhanced base of TaskRes (arXiv 2211.10277)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
+
+import torch
+from torch import nn
+
+from modprompt.clips.structure import CLIP
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.methods.heads.headed import HeadMethod
+from modprompt.methods.heads.headed_model import HeadedModel
+from modprompt.methods.heads.prompted_head import BASE
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.runs.checkpoint_form import require_learned
+from modprompt.runs.same import ENHANCED_BASE
+from modprompt.storage.forms import refuse
+from modprompt.storage.opening import Refused
+from modprompt.storage.tensors import read_tensors
+from modprompt.storage.text import sha256_of
+
+NONE, UNKNOWN = "none", "not known"
+M = TypeVar("M", bound="EnhancedBase")
+
+
+def _require_projection(value: Any, where: str) -> None:
+    """Raise Refused unless a file has a matrix there, of finite numbers."""
+    require_learned({where: value})
+    if value.dim() != 2:
+        refuse(where, f"of shape {tuple(value.shape)}, no projection")
+
+
+@dataclass(frozen=True, repr=False)
+class EnhancedBase(HeadMethod):
+    """A head whose class features may come through a text projection of a file."""
+
+    enhanced_base: str = setting(
+        "none", "file whose state_dict has a text projection, weight, to use in place of CLIP's", compared=False
+    )
+
+    projection: ClassVar[Optional[torch.Tensor]] = None  # (T, D), of an instance whose file is read
+    of_checkpoint: ClassVar[str] = ""  # the hash of its file, of an instance whose checkpoint holds the projection
+
+    def prepared(self: M) -> M:
+        """This method, its enhanced base read.
+
+        Raises:
+            SettingError: if there is none, or it holds something else.
+        """
+        method = super().prepared()
+        if self.enhanced_base == NONE or self.projection is not None or self.of_checkpoint:
+            return method
+        try:
+            weight = read_tensors(self.enhanced_base)["state_dict"]["weight"]
+            _require_projection(weight, "weight")
+        except (OSError, UserError, LookupError, TypeError, Refused) as error:
+            raise SettingError([("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]) from None
+        return method.having(projection=weight.detach().float().t().contiguous())
+
+    def made_of(self) -> Dict[str, str]:
+        """The enhanced base, by its hash."""
+        if self.enhanced_base == NONE:
+            return super().made_of()
+        return {**super().made_of(), ENHANCED_BASE: self.of_checkpoint or sha256_of(self.enhanced_base)}
+
+    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+        """This method as a file has it, with the enhanced base that is in it; no other file is opened."""
+        method = super().with_record(stated, classes, path)
+        if self.enhanced_base == NONE:
+            return method
+        return method.having(of_checkpoint=str(stated.get(ENHANCED_BASE, "")) or UNKNOWN)
+
+    def beside(self, model: Any) -> Dict[str, torch.Tensor]:
+        """Also the enhanced base."""
+        own = {} if self.enhanced_base == NONE else {BASE: model.text_encoder.text_projection.detach().float()}
+        return {**super().beside(model), **own}
+
+    def take_beside(self, model: Any, state: Mapping[str, torch.Tensor], path: str) -> None:
+        """Take the enhanced base of a checkpoint; one of an earlier version has none, and its file must be named."""
+        super().take_beside(model, state, path)
+        if BASE in state:
+            try:
+                _require_projection(state[BASE], BASE)
+            except Refused as error:
+                raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+            self._put(model, state[BASE])
+        elif self.of_checkpoint:
+            raise UserError(
+                f"{path} does not hold the enhanced base that it was made with, {self.enhanced_base}: give the method "
+                "with that file, or use the trainer that made it"
+            )
+
+    def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
+        """The head; its class features come through the enhanced base, if there is one."""
+        made = super().model(learner, clip_model, classes, epochs)
+        if self.projection is not None:
+            self._put(made, self.projection)
+        return made
+
+    def _put(self, model: HeadedModel, projection: torch.Tensor) -> None:
+        own = model.text_encoder.text_projection
+        if projection.shape != own.shape:
+            shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
+            raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}")])
+        model.text_encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)

@@ -1,0 +1,113 @@
+"""A method whose learned part is a head on CLIP's features; its model is in headed_model.py."""
+
+from dataclasses import dataclass
+from typing import List, Mapping, Optional, Sequence, cast
+
+from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Schedules
+from modprompt.errors import UserError
+from modprompt.fields import setting
+from modprompt.methods.heads.base import VAL, Head
+from modprompt.methods.heads.headed_model import HeadedModel
+from modprompt.methods.heads.prompted_head import BehindPrompts
+from modprompt.methods.heads.search import Grid
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
+from modprompt.methods.parts.template_prompts import TemplatePrompts
+from modprompt.methods.parts.view import require_made_with
+from modprompt.methods.zeroshot import ZeroshotCLIP
+from modprompt.runs.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, repr=False)
+class HeadMethod(BehindPrompts, ZeroshotCLIP):
+    """Base of the methods that put a head on CLIP's features, or on those behind trained prompts.
+
+    A subclass is its fields and `head`.
+    """
+
+    not_searched = "a head has no schedule"
+
+    ensemble: str = setting(
+        "",
+        "templates of the class features; empty: the data set's own",
+        choices=("", "selected", "selected and own"),
+    )
+    underscores: bool = setting(False, "keep _ in class names, as some references do; else it is a space")
+    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+
+    def head(self, names: Sequence[str], width: int) -> Head:
+        """The head for classes of these names and features of this width, newly drawn from PyTorch's generator."""
+        raise NotImplementedError
+
+    def passes(self) -> int:
+        """How many passes over the training images the head is built from."""
+        return 0
+
+    def kept_views(self) -> int:
+        """How many views of the training images are kept and used in turn; 0: a new one in every epoch."""
+        return 0
+
+    def epochs(self, configured: int) -> int:
+        """How many epochs it is trained for, of the number that OPTIM.MAX_EPOCH has."""
+        return configured
+
+    def grid(self) -> Optional[Grid]:
+        """What is searched behind the training on validation images; None for nothing."""
+        return None
+
+    def searched_on(self) -> str:
+        """On which images is searched: VAL or TEST."""
+        return VAL
+
+    def best_on(self) -> str:
+        """The images whose best epoch is taken: VAL or TEST, or empty for what TEST.FINAL_MODEL says."""
+        return ""
+
+    def last_of_equals(self) -> bool:
+        """Whether of epochs that are equally good the last is the best; else the first."""
+        return False
+
+    def templates(self, dataset: str) -> List[str]:
+        """The prompt templates for a data set."""
+        own = super().templates(dataset)
+        return {"": own, "selected": [*templates.SELECTED], "selected and own": [*templates.SELECTED, *own]}[
+            self.ensemble
+        ]
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """Class names in the templates, or the prompts that it stands behind."""
+        if self.front is not None:
+            return super().learner(clip_model, classes, schedules)
+        own = self.templates(classes.dataset)
+        return TemplatePrompts(classes.names, clip_model, schedules, own, self.underscores)
+
+    def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
+        """The head behind both sides of the CLIP."""
+        head = self.head(classes.names, int(clip_model.text_projection.shape[1]))
+        if learner.needs_image and not head.moves:
+            raise UserError(
+                f"{type(self).__name__} here starts from one feature of each class, but the prompts in {self.behind} "
+                "make others for each image: take another head, or other prompts"
+            )
+        head.to(clip_model.logit_scale.device)
+        return HeadedModel(self, learner, clip_model, classes, epochs, head)
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """Cross-entropy, and the head's penalty."""
+        headed = cast(HeadedModel, model)  # whose head may be another by then
+        return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.penalty()))
+
+    def load_into(self, model: PromptedModel, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint's head into a model, for its classes.
+
+        Raises:
+            UserError: if it does not fit.
+        """
+        require_made_with(content.made_with, made_with, path)
+        assert isinstance(model, HeadedModel)
+        self.take_beside(model, content.state_dict, path)
+        model.take(content, path)

@@ -1,0 +1,260 @@
+"""A frozen CLIP, with or without trained prompts, and a head behind both sides: what a head's method gives by `.on()`.
+
+Shapes: B images, N training images, C classes, T templates, D joint width.
+"""
+
+import functools
+from typing import Any, Dict, List, Optional, Sequence, Union, cast
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.engine import precision, tf32
+from modprompt.engine.model import Output
+from modprompt.engine.prompts import Prompts
+from modprompt.errors import UserError
+from modprompt.methods.heads.bank import Bank, cosines, unit
+from modprompt.methods.heads.base import Head, HeadClassifier
+from modprompt.methods.heads.prompted_head import HeadAndBeside, own_of_head
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.runs.checkpoint import Checkpoint
+
+_HALF = "DATASET.SUBSAMPLE_CLASSES"  # among the settings of a run
+_AT_ONCE = 100  # images whose class features are made at once, where each has its own
+
+
+class HeadedModel(PromptedModel):
+    """A frozen CLIP with a head behind both sides; the head is float32, however CLIP computes.
+
+    Args:
+        method: whose head it is.
+        learner: the prompts of the classes, frozen.
+        clip_model: a stock CLIP.
+        classes: what is told apart.
+        epochs: number of epochs of the training; 0 if it is not known.
+        head: for the classes of its training.
+        made_for: these; the model's own if None.
+    """
+
+    method: Any  # a HeadMethod, in whose `model` this is made
+
+    def __init__(
+        self,
+        method: Any,
+        learner: Learner,
+        clip_model: nn.Module,
+        classes: Classes,
+        epochs: int,
+        head: Head,
+        made_for: Optional[Classes] = None,
+    ):
+        super().__init__(method, learner, clip_model, classes, epochs)
+        self._hold(head, made_for or classes)
+
+    def _hold(self, head: Head, made_for: Classes) -> None:
+        self._modules["head"], self.made_for = head, made_for
+        head.which = made_for.which
+
+    @property
+    def made(self) -> Head:
+        """The head for the classes of its training, shared by all models that came of this one by `with_classes`."""
+        return cast(Head, self._modules["head"])
+
+    @property
+    def head(self) -> Head:
+        """The head for this model's classes, of what is learned at this moment."""
+        told = self.classes.dataset == self.made_for.dataset  # which of a name a class is means nothing elsewhere
+        return self.made.for_classes(self.classes.names, self.classes.which if told else ())
+
+    def scale(self) -> Tensor:
+        """What heads multiply cosines by, a scalar: CLIP's exp(logit_scale), or the method's literal."""
+        own = self.logit_scale.detach().exp().float()
+        return torch.full_like(own, self.method.literal_scale) if self.method.literal_scale else own
+
+    @tf32.exactly
+    def raw_text(self) -> Tensor:
+        """Class features (C, T, D) of this moment, of all templates, as they come out of the text side; float32."""
+        return self._current()[1]
+
+    @tf32.exactly
+    def text_for(self, image: Tensor) -> Tensor:
+        """As raw_text, or (B, C, 1, D) where each of these images, raw features (B, D), has its own."""
+        if not self.prompt_learner.needs_image:
+            return self.raw_text()
+        each = []
+        for some in image.to(self.feature_type).split(_AT_ONCE):
+            prompts = self.prompt_learner(self._unit(some))
+            each.append(self._run("text_encoder", prompts.text, prompts.text_additions)[:, :, None].float())
+        return torch.cat(each)
+
+    @tf32.exactly
+    @torch.no_grad()
+    def plain_logits(self, image: Tensor) -> Tensor:
+        """Logits (N, C) of raw image features (N, D) without the head: scaled cosines."""
+        at_once = _AT_ONCE if self.prompt_learner.needs_image else len(image)
+        parts = [cosines(some.float(), self.head.pooled(self.text_for(some))) for some in image.split(at_once)]
+        return self.scale() * torch.cat(parts)
+
+    def class_features(self) -> Tensor:
+        """Class features (C, D), of length 1, that the head is called with."""
+        return unit(self.head.pooled(self.raw_text()))
+
+    def bank(self, views: Sequence[Tensor], labels: Union[Tensor, Sequence[Tensor]]) -> Bank:
+        """What the head is built from.
+
+        Args:
+            views: of the training images, (N, D) of encode_image each, for each pass over them.
+            labels: (N,), or of each view.
+        """
+        views = [view.to(self.logit_scale.device) for view in views]
+        if not self.prompt_learner.needs_image:
+            return Bank.of(views, labels, self.raw_text())
+        text = torch.zeros(0, len(self.classes.names), 1, self.width, device=self.logit_scale.device)
+        return Bank.of(views, labels, self.text_for(views[0]) if views and self.head.reads_text else text)
+
+    def _class_features(self, prompts: Prompts) -> Tensor:
+        each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
+        raw = [self._run("text_encoder", text, prompts.text_additions)[0] for text in each]
+        return torch.stack(raw, 1).float()
+
+    def _prompts_may_differ(self) -> bool:
+        return False
+
+    def _logits(self, features: Tensor, text: Tensor) -> Output:
+        with precision.no_autocast(features.device):
+            head = self.head
+            image, pooled = features.float(), head.pooled(text)
+            return Output(head(image, pooled, self.scale()), unit(image), unit(pooled))
+
+    def _of_each(self, features: Tensor) -> Output:
+        return self._logits(features, self.text_for(features))
+
+    def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
+        other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, self.made, self.made_for)
+        other.text_encoder.text_projection = self.text_encoder.text_projection  # which a method may have replaced
+        return other
+
+    def classifier(self) -> nn.Module:
+        """The head with its class features, raw image features (B, D) to logits (B, C).
+
+        Raises:
+            UserError: if class features depend on the image.
+        """
+        self.require_one_text()
+        with torch.no_grad():
+            return HeadClassifier(self.head, self.head.pooled(self.raw_text()).clone(), self.scale().clone())
+
+    def finished(self) -> Dict[str, Tensor]:
+        """Nothing: logits are not cosines with a class matrix."""
+        return {}
+
+    @property
+    def learned(self) -> nn.Module:
+        """The head, for the classes of its training."""
+        return self.made
+
+    @property
+    def class_bound(self) -> bool:
+        """Whether it has nothing for a class that the head was not made for."""
+        return self.made.class_bound
+
+    def penalty(self) -> Tensor:
+        """What the head adds to cross-entropy, a scalar.
+
+        Raises:
+            UserError: if the head belongs to other classes than this model's, or does not know it.
+        """
+        if self.class_bound and self.made.names != self.classes.names:
+            raise UserError(
+                f"{type(self.method).__name__} is trained on the classes that its head was made for, and this model "
+                "has others: take the loss of the model that .with_classes was called on, or .on(clip_model, names)"
+            )
+        return self.made.penalty()
+
+    def end_epoch(self) -> bool:
+        """Do what the head does between epochs, too."""
+        self.made.end_epoch()
+        return super().end_epoch()
+
+    def prompt_parameters(self) -> List[nn.Parameter]:
+        """What an optimiser of `loss` has."""
+        return [one for one in self.made.parameters() if one.requires_grad]
+
+    @property
+    def saved(self) -> nn.Module:
+        """What a checkpoint has the tensors of: the head, and what is beside it."""
+        return HeadAndBeside(self.made, functools.partial(self.method.beside, self))
+
+    def saved_state(self) -> Dict[str, Tensor]:
+        """The head's tensors, and those beside it."""
+        return self.saved.state_dict()
+
+    @property
+    def saved_classes(self) -> Classes:
+        """Those of its training, whose rows a class-bound head has."""
+        return self.made_for if self.made.class_bound else self.classes
+
+    def said_of(self, names: Sequence[str]) -> str:
+        """That a head which is bound to its classes has nothing for some of these."""
+        new = int((self.made.places(names) < 0).sum()) if self.class_bound else 0
+        if not new:
+            return ""
+        return (
+            f"{type(self.method).__name__} has learned nothing for {new} of {len(names)} classes: what it gives them "
+            "is the features before it"
+        )
+
+    def take(self, content: Checkpoint, path: str) -> None:
+        """Take the head of a checkpoint, for this model's classes: rows of classes go by name.
+
+        Raises:
+            UserError: if it does not fit, is another method's of the same form, or does not say for which classes it
+                was made and was made for others, or may have been.
+        """
+        mine = type(self.method).__name__
+        theirs = content.record["method"]["name"] if content.record else mine
+        if theirs != mine:
+            raise UserError(f"{path} is of {theirs}, not of {mine}: take the trainer or the method that made it")
+        of = self._identified(self._classes_of(content), content, path)
+        with torch.random.fork_rng(devices=[]):
+            head = self.method.head(of.names, self.width).to(self.logit_scale.device)
+        head.take(own_of_head(content.state_dict), path)
+        if not content.record and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
+            raise UserError(
+                f"{path} does not say for which classes it was made: its class features are those of others"
+            )
+        self._hold(head, of)
+
+    def _identified(self, of: Classes, content: Checkpoint, path: str) -> Classes:
+        """A checkpoint's classes; earlier versions did not say which of several of one name they are."""
+        if of.which or not self.classes.which or not self.class_bound:
+            return of
+        if of.names == self.classes.names:
+            return of._replace(which=self.classes.which)
+        if content.settings.get(_HALF) == "new" and set(of.names) & set(self.classes.names):  # not the first ones
+            raise UserError(f"{path} does not say which of several classes of one name it was made for: train it anew")
+        return of
+
+    def _classes_of(self, content: Checkpoint) -> Classes:
+        """The classes of a checkpoint's head; this model's where it does not say them."""
+        if not content.record:
+            return self.classes
+        said = content.record["classes"]
+        return Classes(tuple(said["names"]), said.get("dataset", ""), tuple(said.get("which", ())))
+
+    def go_on_with(self, content: Checkpoint, path: str) -> None:
+        """Take a checkpoint's head into the one that is built, whose classes it must be of.
+
+        Raises:
+            UserError: if it does not fit, or is of other classes.
+        """
+        if self.class_bound and self._classes_of(content).names != self.classes.names:
+            raise UserError(f"{path} is a head of other classes than this run's: a training goes on from its own")
+        self.made.take(own_of_head(content.state_dict), path)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.clip_model.text_projection.shape[1])

@@ -1,0 +1,220 @@
+"""A head behind trained prompts: class and image features through them, in the place of CLIP's own."""
+
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clips.facts import facts_of
+from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.methods.base import Method
+from modprompt.methods.loading import stated_method
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.view import load_content, require_own_classes
+from modprompt.methods.records import made_with, view_of
+from modprompt.methods.search.learner import SearchLearner
+from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint import Checkpoint
+from modprompt.runs.checkpoint_files import run_or_file
+from modprompt.runs.checkpoint_form import BEHIND
+from modprompt.runs.contents import prompts_hash
+from modprompt.runs.same import PROMPTS_BEFORE
+
+M = TypeVar("M", bound="BehindPrompts")
+TENSORS = "prompts."  # in front of the names of their tensors in a head's checkpoint
+BASE = "enhanced_base"  # there, the text projection in the place of CLIP's
+BESIDE = (TENSORS, BASE)  # beginnings of the names of tensors beside a head
+
+
+class Front(NamedTuple):
+    """Trained prompts that a head stands behind.
+
+    method: theirs.
+    stated: what their checkpoint says of it.
+    digest: twelve hex digits of their checkpoint.
+    path: of their checkpoint, for messages.
+    content: their checkpoint; None where the head's own has their tensors.
+    selected_on: by which images anything of theirs was chosen, if it is known.
+    """
+
+    method: Method
+    stated: Mapping[str, Any]
+    digest: str
+    path: str
+    content: Optional[Checkpoint] = None
+    selected_on: str = ""
+
+    @classmethod
+    def of(cls, path: str) -> "Front":
+        """Of a run's folder, its best epoch or its last, or of a checkpoint.
+
+        Raises:
+            UserError: if there is none, or it does not say what it is, or is of no prompts.
+        """
+        file = checkpoint.chosen_checkpoint(run_or_file(path))
+        content = checkpoint.read(file)
+        if not content.record:
+            raise UserError(f"{file} does not say of which method its prompts are: train them with this project")
+        stated = content.record["method"]
+        method = stated_method(stated, content.record["classes"], file)
+        if isinstance(method, BehindPrompts) or method.search is not None:
+            raise UserError(f"{file} is of {stated['name']}: a head stands behind trained prompts")
+        chosen = str(content.record.get("run", {}).get("selected_on", ""))
+        return cls(method, stated, prompts_hash(file), file, content, chosen)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """The prompts for these classes, frozen. No generator is drawn from.
+
+        Raises:
+            UserError: if they belong to another CLIP or to other classes (CSC), or have several prompts a class.
+        """
+        if not classes.dataset and self.content is not None:
+            classes = classes._replace(dataset=self.content.record["classes"].get("dataset", ""))
+        with torch.random.fork_rng(devices=[]):
+            learner = self.method.learner(clip_model, classes, schedules)
+        name = type(self.method).__name__
+        if learner.pooling is not None or isinstance(learner, SearchLearner):
+            raise UserError(f"{name} here has several prompts a class: no head stands behind these")
+        if self.content is not None:
+            self._fill(learner, self.content, clip_model, classes)
+        learner.requires_grad_(False)
+        learner.trains_text = False
+        return learner
+
+    def _fill(self, learner: Learner, content: Checkpoint, clip_model: CLIP, classes: Classes) -> None:
+        fingerprint = getattr(clip_model, "fingerprint", facts_of(clip_model).fingerprint)
+        load_content(view_of(self.method, learner), content, self.path, made_with(self.method, fingerprint))
+        if learner.bound:
+            require_own_classes(content, classes.names, self.path)
+
+    def fill(self, learner: Learner, state: Mapping[str, Tensor], path: str) -> None:
+        """Take the prompts that are in a head's checkpoint."""
+        content = Checkpoint(prompts_of(state), 0, {}, "", {}, {}, {})
+        load_content(view_of(self.method, learner), content, path)
+
+
+@dataclass(frozen=True, repr=False)
+class BehindPrompts(Method):
+    """A method that takes features through trained prompts, if it is told which."""
+
+    # what is compared is the prompts themselves: `made_of`
+    behind: str = setting(
+        "",
+        "a run's folder, or a checkpoint, of trained prompts that the head stands behind; empty: CLIP alone",
+        compared=False,
+    )
+
+    front: ClassVar[Optional[Front]] = None  # of an instance that is prepared
+
+    def prepared(self: M) -> M:
+        """This method, its prompts read.
+
+        Raises:
+            SettingError: if there are none.
+        """
+        if not self.behind or self.front is not None:
+            return self
+        try:
+            return self.having(front=Front.of(self.behind))
+        except UserError as error:
+            raise SettingError([("BEHIND", f": {error}")]) from None
+
+    def made_of(self) -> Dict[str, str]:
+        """The hash of the prompts."""
+        front = self.prepared().front
+        own = {} if front is None else {PROMPTS_BEFORE: front.digest}
+        return {**super().made_of(), **own}
+
+    def stated(self) -> Dict[str, Any]:
+        """Also what their checkpoint says of the prompts' method."""
+        return {**super().stated(), **({} if self.front is None else {BEHIND: dict(self.front.stated)})}
+
+    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+        """This method as a file has it, behind the prompts that are in it; no other file is opened.
+
+        Raises:
+            UserError: if they are not there.
+        """
+        if not self.behind:
+            return self
+        of_prompts = stated.get(BEHIND)
+        if not isinstance(of_prompts, dict):
+            raise UserError(f"{path} is damaged (the prompts before its head): take another copy of it")
+        method = stated_method(of_prompts, classes, path)
+        return self.having(front=Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path))
+
+    def beside(self, model: Any) -> Dict[str, Tensor]:
+        """The tensors beside the head in a checkpoint: the prompts'."""
+        if self.front is None:
+            return {}
+        view = view_of(self.front.method, model.prompt_learner)
+        return {TENSORS + name: one for name, one in view.state_dict().items()}
+
+    def take_beside(self, model: Any, state: Mapping[str, Tensor], path: str) -> None:
+        """Take these of a checkpoint.
+
+        Raises:
+            UserError: if they are not there, or do not fit.
+        """
+        if self.front is not None:
+            self.front.fill(model.prompt_learner, state, path)
+
+    @property
+    def wants_vision(self) -> bool:
+        """As the prompts' method."""
+        return self.front is not None and self.front.method.wants_vision
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """Those of the prompts' method."""
+        return super().schedules(shape) if self.front is None else self.front.method.sides(shape)
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
+        """The prompts, frozen."""
+        if self.front is None:
+            return super().learner(clip_model, classes, schedules)
+        return self.front.learner(clip_model, classes, schedules)
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts for other classes."""
+        if self.front is None:
+            return super().for_classes(learner, clip_model, classes)
+        return self.front.method.for_classes(learner, clip_model, classes)
+
+
+def own_of_head(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """A head's own tensors of its checkpoint."""
+    return {name: one for name, one in state.items() if not name.startswith(BESIDE)}
+
+
+def prompts_of(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """The tensors of the prompts in a head's checkpoint, by their own names."""
+    return {name[len(TENSORS) :]: one for name, one in state.items() if name.startswith(TENSORS)}
+
+
+class HeadAndBeside(nn.Module):
+    """A head and what it stands behind, as one checkpoint has them; what is beside it stays as it is.
+
+    Args:
+        head: the head.
+        beside: gives the tensors beside it, by their names in the checkpoint.
+    """
+
+    head: nn.Module
+
+    def __init__(self, head: nn.Module, beside: Callable[[], Dict[str, Tensor]]):
+        super().__init__()
+        self.head = head
+        self.beside = beside
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:  # type: ignore[override]
+        """The head's tensors by their names, and what is beside it."""
+        return {**self.head.state_dict(), **self.beside()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Take the head's tensors."""
+        return self.head.load_state_dict(own_of_head(state_dict), *args, **kwargs)

@@ -1,0 +1,71 @@
+"""Settings of methods whose classes may have phrases that describe them (AS and AE of PCB, arXiv 2311.11178)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
+
+from modprompt.engine.pooling import EMBEDDINGS, LOGITS
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.methods.base import Method
+from modprompt.methods.parts.described import MODES, Described
+from modprompt.runs import descriptions
+
+M = TypeVar("M", bound="WithDescriptions")
+_OF = {mode: pooled for pooled, mode in MODES.items()}
+
+
+@dataclass(frozen=True, repr=False)
+class WithDescriptions(Method):
+    """Several prompts a class, `NAME, which is/has PHRASE.`, of phrases in a file."""
+
+    # what is compared is the file's content: `made_of`
+    aspath: str = setting(
+        "",
+        "JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X: a logit is their mean (AS)",
+        compared=False,
+    )
+    aepath: str = setting("", "the same: an embedding is their mean, normalised behind it (AE)", compared=False)
+
+    described: ClassVar[Optional[Described]] = None  # of an instance whose file is read
+
+    def check(self) -> None:
+        """Both ways at once mean nothing."""
+        if self.aspath and self.aepath:
+            raise SettingError([("ASPATH", " and AEPATH are both set: take one, the mean of logits or of embeddings")])
+
+    def prepared(self: M) -> M:
+        """This method, its file read.
+
+        Raises:
+            SettingError: if there is none, or it holds something else.
+        """
+        for key, path, pooled in (("ASPATH", self.aspath, LOGITS), ("AEPATH", self.aepath, EMBEDDINGS)):
+            if path and self.described is None:
+                try:
+                    return self.describing(Described(descriptions.read(path), pooled))
+                except UserError as error:
+                    raise SettingError([(key, f": {error}")]) from None
+        return self
+
+    def describing(self: M, described: Described) -> M:
+        """This method with phrases that are read already."""
+        return self.having(described=described)
+
+    def made_of(self) -> Dict[str, str]:
+        """The hash of the phrases, and what they are for."""
+        found = self.prepared().described
+        return {**super().made_of(), **({} if found is None else {descriptions.NAME: str(found)})}
+
+    def with_record(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+        """This method as a file has it, with the phrases that stand there; no other file is opened.
+
+        Raises:
+            UserError: if they are not there.
+        """
+        mode = str(stated.get(descriptions.NAME, "")).partition(" ")[0]
+        if not (self.aspath or self.aepath or mode):
+            return self
+        phrases = classes.get("phrases")
+        if mode not in _OF or not isinstance(phrases, dict):
+            raise UserError(f"{path} is damaged (the phrases that describe its classes)")
+        return self.describing(Described(descriptions.of_record(phrases, path), _OF[mode]))

@@ -1,0 +1,211 @@
+"""A training step as one CUDA graph: recorded once, then replayed by a single launch.
+
+Batches are copied into tensors that stay where they are, rates are read from tensors, and what a step returns is copied
+out. Recording computes nothing. SGD runs as one fused kernel, which rounds in another way than the kernels of a step
+that is not recorded: parameters are the same but for the last digit.
+"""
+
+import contextlib
+import random
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from modprompt.engine.model import Output, PromptedCLIP
+from modprompt.methods.parts.recorder import Recorder
+from modprompt.methods.parts.step import Done, Step
+
+WARM_UP = 3  # steps in front of the recording: kernels are loaded and chosen, and momentum is there
+
+
+class GraphStep:
+    """A Step that is recorded at the fourth batch and replayed from then on.
+
+    It must do the same at every epoch, on one device, with batches of one shape, and draw nothing on the CPU. What does
+    not fit, or cannot be recorded, is run as it is; the reason is told once.
+
+    A replay sees neither another number nor a tensor in the place of another. So in front of each epoch it is compared,
+    without running anything, where tensors lie and what optimiser, scaler and model are set to; what differs ends the
+    replays for good. Rates alone may change at any time: they stay numbers, for schedules and checkpoints.
+
+    Args:
+        step: the step.
+        tell: takes the reason.
+        recorder: what records.
+        epoch: says which epoch it is, from 0.
+        model: whose loss it goes down; without it what is compared is the optimiser's own.
+        obstacle: why nothing is to be recorded, where that is known.
+
+    Attributes:
+        recorded: whether steps are replayed.
+        why: the reason why they are not; "" if they are.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        tell: Callable[[str], object],
+        recorder: Optional[Recorder] = None,
+        epoch: Callable[[], int] = lambda: 0,
+        model: Optional[PromptedCLIP] = None,
+        obstacle: str = "",
+    ):
+        self.step, self.recorded = step, False
+        self.why = f"the run was over within {WARM_UP} steps, before anything is recorded"
+        self._tell, self._recorder, self._epoch_of = tell, Recorder() if recorder is None else recorder, epoch
+        self._model: nn.Module = nn.Module() if model is None else model
+        learned, kind = step.optimiser.param_groups[0]["params"][0], type(step.optimiser)
+        self._rates = [torch.zeros((), device=learned.device) for _ in step.optimiser.param_groups]
+        self._ended, self._epoch, self._steps = False, 0, 0  # steps that have warmed up
+        self._batch: Tuple[Tensor, ...] = ()  # that a replay reads, of the first step's kind
+        self._done: Optional[Done] = None
+        self._facts: Dict[str, Any] = {}
+        self._held: List[Any] = []  # what a replay reads, whoever else lets go of it
+        of_optimiser = "" if kind is SGD else f"of optimisers SGD alone is recorded, not {kind.__name__}"
+        if step.scaler is not None and any(group.get("dampening") for group in step.optimiser.param_groups):
+            # a first step that overflows would leave momentum that nobody has written
+            of_optimiser = of_optimiser or "OPTIM.SGD_DAMPNING with a loss scaler is not recorded"
+        self._end_if(obstacle or self._recorder.obstacle(learned.device) or of_optimiser)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> Done:
+        """One step on images (B, 3, H, W) and labels (B,), on the device."""
+        if not self._ended:
+            self._look(images, labels)
+        if self._ended:
+            return self.step(images, labels)
+        for rate, group in zip(self._rates, self.step.optimiser.param_groups):
+            rate.fill_(group["lr"])
+        if self._steps < WARM_UP:
+            return self._warm_up(images, labels)
+        if not self.recorded:
+            self._record()
+        return self._replay(images, labels) if self.recorded else self.step(images, labels)
+
+    def _end_if(self, why: str) -> None:
+        if why:
+            self._ended, self.recorded, self.why = True, False, why
+            self._batch, self._done, self._held = (), None, []
+            self._recorder.release()
+            self._tell(why)
+
+    def _look(self, *batch: Tensor) -> None:
+        """End where a batch does not fit, or an epoch finds other facts than were recorded."""
+        epoch, before, changed = self._epoch_of(), self._epoch, []
+        self._epoch = epoch
+        if not self._batch:
+            self._batch = tuple(x.clone() for x in batch)
+            tensors = (*batch, *self._rates, *self._model.parameters(), *self._model.buffers())
+            changed += ["tensors of the step are on several devices"] if len({x.device for x in tensors}) > 1 else []
+        elif [(x.shape, x.dtype) for x in batch] != [(x.shape, x.dtype) for x in self._batch]:
+            changed.append("a batch has another shape")
+        elif self.recorded and epoch != before:
+            changed += [what for what, now in self._relied_on().items() if now != self._facts[what]]
+        self._end_if(f"from epoch {epoch + 1} on: {changed[0]}" if changed else "")
+
+    def _once(self, *batch: Tensor) -> Done:
+        """The step as it is recorded."""
+        with rates_read_from(self._rates, self.step.optimiser):
+            return self.step(*batch)
+
+    def _warm_up(self, *batch: Tensor) -> Done:
+        self._steps += 1
+        before = _generators()
+        done = self._recorder.aside(lambda: self._once(*batch))
+        if self._steps == WARM_UP:  # the first may make what others find
+            self._end_if("" if _generators() == before else "the step draws random numbers on the CPU")
+        return done
+
+    def _record(self) -> None:
+        """Record the step, or end and leave all as it was."""
+        undo, why = _undo(self.step), ""
+        try:
+            self._done = self._recorder.record(lambda: self._once(*self._batch))
+        except RuntimeError as error:
+            why = f"recording failed: {_first_line(error)}"
+        if why:  # by now nobody has the error, and with it the tensors of the step
+            undo()
+            self._end_if(why)
+            return
+        self.recorded, self.why, self._facts = True, "", self._relied_on()
+        self._held = self._model.made_once() if isinstance(self._model, PromptedCLIP) else []
+
+    def _replay(self, *batch: Tensor) -> Done:
+        assert self._done is not None
+        for mine, given in zip(self._batch, batch):
+            mine.copy_(given, non_blocking=True)
+        self._recorder.replay()
+        loss, output = self._done
+        return Done(loss.clone(), Output(*(part.clone() for part in output)))
+
+    def _relied_on(self) -> Dict[str, Any]:
+        """What a replay takes for granted, by what is said where it differs."""
+        optimiser, model, scaler = self.step.optimiser, self._model, self.step.scaler
+        groups = optimiser.param_groups
+        learned = [one for group in groups for one in group["params"]]
+        scaling = [] if scaler is None else [x for x in vars(scaler).values() if isinstance(x, (Tensor, float, int))]
+        return {
+            "parameters lie elsewhere": _places([*learned, *model.parameters()]),
+            "buffers lie elsewhere": _places(model.buffers()),
+            "momentum lies elsewhere": _places(optimiser.state.get(x, {}).get("momentum_buffer") for x in learned),
+            "gradients lie elsewhere": _places(x.grad for x in learned),
+            "other parameters are learned": [x.requires_grad for x in learned],
+            "the optimiser is set otherwise": [
+                {key: group[key] for key in group if key not in ("params", "lr")} for group in groups
+            ],
+            "the model is in another mode": [one.training for one in model.modules()],
+            "the loss scaler is set otherwise": _places(scaling),
+        }
+
+
+def _places(values: Iterable[Any]) -> List[Any]:
+    """Of tensors where they lie, of all else what it is."""
+    return [x.data_ptr() if isinstance(x, Tensor) else x for x in values]
+
+
+def _generators() -> Tuple[Any, ...]:
+    """Where the generators of the CPU are; a GPU's goes on by itself in a graph."""
+    _, words, position, *_ = np.random.get_state()
+    return random.getstate(), np.asarray(words).tobytes(), position, torch.get_rng_state().tolist()
+
+
+def _first_line(error: BaseException) -> str:
+    """What went wrong first, in one line: the end of a failed recording raises too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def rates_read_from(rates: List[Tensor], optimiser: Optimizer) -> Iterator[None]:
+    """Within it SGD runs as one kernel, which reads its rate, and what a loss scaler knows, on the device."""
+    sgd: Any = optimiser  # attributes that PyTorch does not declare
+    before = [{key: group[key] for key in ("lr", "fused", "foreach")} for group in sgd.param_groups]
+    scales = getattr(sgd, "_step_supports_amp_scaling", False)
+    for group, rate in zip(sgd.param_groups, rates):
+        group.update(lr=rate, fused=True, foreach=False)
+    sgd._step_supports_amp_scaling = True
+    try:
+        yield
+    finally:
+        sgd._step_supports_amp_scaling = scales
+        for group, kept in zip(sgd.param_groups, before):
+            group.update(kept)
+
+
+def _undo(step: Step) -> Callable[[], None]:
+    """What takes a step back that was begun and not done: gradients, momentum, the scaler's notes and its scale."""
+    optimiser = step.optimiser
+    before = {parameter: dict(kept) for parameter, kept in optimiser.state.items()}
+
+    def undo() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        optimiser.state.clear()
+        optimiser.state.update(before)
+        getattr(step.scaler, "_per_optimizer_states", {}).clear()
+        for left in ("grad_scale", "found_inf"):  # which the next step would multiply by
+            vars(optimiser).pop(left, None)
+
+    return undo

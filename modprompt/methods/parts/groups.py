@@ -1,0 +1,148 @@
+"""Groups of settings that methods share, each with what it does."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Mapping, Optional
+
+from modprompt.engine.schedule import PLACES, Schedules, Shape
+from modprompt.errors import SettingError
+from modprompt.fields import Steps, setting
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts import templates
+from modprompt.methods.parts.average import GaussianAverage
+from modprompt.methods.parts.class_teacher import ClassTeacher, LogitsTeacher
+from modprompt.methods.parts.objective import Objective, Term
+from modprompt.methods.parts.projected import Projected
+from modprompt.methods.parts.regularise import SelfRegularisation, Weights, mean_class_features
+from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.templates import DIVERSE
+
+
+@dataclass(frozen=True, repr=False)
+class LearnedText(Method):
+    """Prompts on the text side, by the method's own rule or layer by layer; a teacher's class features beside them."""
+
+    teacher_words: ClassVar[Mapping[str, str]] = templates.KGCOOP  # by data set
+
+    schedule_text: Steps = setting(
+        (), "[[remove, add], ...] per text layer, or @file, in place of the method's own rule"
+    )
+    place_text: str = setting(
+        "", "where text prompt tokens stand; empty: the method's own place", choices=("", *PLACES["text"])
+    )
+    kg_weight: float = setting(
+        0.0, "weight of the distance of class features to CLIP's own (KgCoOp); 0: none", least=0, compared=False
+    )
+    prograd_lambda: float = setting(
+        0.0,
+        "how much of the step's part against the divergence from CLIP's own logits is taken out (ProGrad); 0: none",
+        least=0,
+        compared=False,
+    )
+    prograd_t: float = setting(1.0, "temperature of that divergence", compared=False)
+    teacher_template: str = setting(
+        "", "words of CLIP's own class features, with {} for the name; empty: the data set's", compared=False
+    )
+
+    def check(self) -> None:
+        """Complain about a template without a place for the name, and a temperature that is none."""
+        super().check()
+        key = {one.field: one.key for one in self.settings()}
+        templates.require_place(key["teacher_template"], self.teacher_template)
+        if self.prograd_t <= 0:
+            raise SettingError([(key["prograd_t"], f" must be more than 0, got {self.prograd_t}")])
+
+    def template(self, dataset: str) -> str:
+        """The words of the teacher's class features, with {} for the name."""
+        return self.teacher_template or self.teacher_words.get(dataset, templates.DEFAULT)
+
+    def keeps_exact(self) -> bool:
+        """The teacher's class features are those of CLIP's exact weights."""
+        return bool(self.kg_weight or self.prograd_lambda) or super().keeps_exact()
+
+    def goes_back_twice(self) -> bool:
+        """For the projected step."""
+        return bool(self.prograd_lambda)
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """What comes before, with class features near the teacher's, and steps that do not go against its logits."""
+        made = super().objective(model)
+        if not (self.kg_weight or self.prograd_lambda):
+            return made
+        template = self.template(model.classes.dataset)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
+        if self.kg_weight:
+            made = made.plus(Term("class_teacher", self.kg_weight, ClassTeacher(features)))
+        if self.prograd_lambda:
+            frozen = FrozenCLIP(model.clip_model, model.stream) if self.wants_vision else None
+            teacher = LogitsTeacher(features, model.logit_scale, self.prograd_t, frozen)
+            made = made._replace(rule=Projected(teacher, self.prograd_lambda, model.prompt_learner.parameters))
+        return made
+
+    def sides(self, shape: Shape) -> Schedules:
+        """With the text side's tokens where place_text has them."""
+        return _placed(super().sides(shape), "text", self.place_text)
+
+
+@dataclass(frozen=True, repr=False)
+class PromptsVision(Method):
+    """Prompts on the vision side, by the method's own rule or layer by layer."""
+
+    schedule_vision: Steps = setting(
+        (), "[[remove, add], ...] per vision layer, or @file, in place of the method's own rule"
+    )
+    place_vision: str = setting(
+        "", "where layer 0's vision prompt tokens join; empty: the method's own place", choices=("", *PLACES["vision"])
+    )
+
+    def sides(self, shape: Shape) -> Schedules:
+        """With the vision side's tokens where place_vision has them."""
+        return _placed(super().sides(shape), "vision", self.place_vision)
+
+    @property
+    def wants_vision(self) -> bool:
+        """A ResNet has no layers for them."""
+        return True
+
+
+def _placed(schedules: Schedules, side: str, place: str) -> Schedules:
+    schedule = getattr(schedules, side)
+    if place and not schedule.depth:
+        raise SettingError([(f"PLACE_{side.upper()}", f" means nothing: there are no {side} prompt tokens to place")])
+    return schedules._replace(**{side: schedule.at(place)})
+
+
+@dataclass(frozen=True, repr=False)
+class Regularised(Method):
+    """PromptSRC's self-regularisation (arXiv 2307.06948): three losses beside cross entropy, an average over epochs."""
+
+    text_loss_weight: float = setting(0.0, "weight of the distance to CLIP's class features", least=0, compared=False)
+    image_loss_weight: float = setting(0.0, "weight of the distance to CLIP's image features", least=0, compared=False)
+    logits_loss_weight: float = setting(0.0, "weight of the divergence from CLIP's logits", least=0, compared=False)
+    gpa_mean: float = setting(15.0, "epoch that weighs most in the average of prompts over epochs", compared=False)
+    gpa_std: float = setting(0.0, "its spread in epochs; 0 takes the last epoch's prompts", least=0, compared=False)
+
+    def weights(self) -> Weights:
+        """Of the three losses."""
+        return Weights(self.text_loss_weight, self.image_loss_weight, self.logits_loss_weight)
+
+    def keeps_exact(self) -> bool:
+        """The frozen class features are those of CLIP's exact weights."""
+        return any(self.weights()) or super().keeps_exact()
+
+    def averages(self) -> bool:
+        """By gpa_mean and gpa_std, unless the spread is 0."""
+        return self.gpa_std > 0
+
+    def average(self, epochs: int) -> Optional[GaussianAverage]:
+        """A new average over so many epochs, unless the spread is 0."""
+        return GaussianAverage(epochs, self.gpa_mean, self.gpa_std) if self.averages() else None
+
+    def objective(self, model: PromptedModel) -> Objective:
+        """What comes before, and what keeps features near the frozen ones."""
+        before = super().objective(model)
+        if not any(self.weights()):
+            return before
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
+        frozen = FrozenCLIP(model.clip_model, model.stream)
+        return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))

@@ -1,0 +1,113 @@
+"""A learner whose two sides have vectors of their own: the context of CoOp, the deep prompts of VPT and IVLP.
+
+Shapes: n context tokens, T text width, V vision width.
+"""
+
+from typing import Dict, Mapping, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clips.structure import CLIP
+from modprompt.engine.context import Context
+from modprompt.engine.prompts import Additions, Prompts
+from modprompt.engine.schedule import Schedule, Schedules
+from modprompt.methods.parts.described import Described
+from modprompt.methods.parts.learner import Learner
+
+
+def _drawn(schedule: Schedule, first_layer: int, width: int) -> nn.ParameterDict:
+    """A parameter (add, width) for each layer from `first_layer` on that adds tokens, normal with std 0.02."""
+    prompts = nn.ParameterDict()
+    for layer, step in enumerate(schedule):
+        if layer >= first_layer and step.add:
+            prompts[str(layer)] = nn.Parameter(nn.init.normal_(torch.empty(step.add, width), std=0.02))
+    return prompts
+
+
+def _per_layer(prompts: nn.ParameterDict, layers: int) -> Additions:
+    own = dict(prompts.items())
+    return [own.get(str(layer)) for layer in range(layers)]
+
+
+class IndependentPromptLearner(Learner):
+    """A context on the text side, and vectors of their own for every deeper layer and for the vision side.
+
+    Random draws after those of the context: vision prompts by layer, then deep text prompts by layer.
+
+    Args:
+        classnames: names of the C classes.
+        clip_model: a stock CLIP; its widths and dtype are taken over.
+        schedules: of both sides; if layer 0 of the text side adds tokens, they are the context.
+        context: what the context starts from; with no tokens, or if layer 0 adds none, the words are fixed.
+        position: where the class name stands; see PromptText.
+        described: phrases of the classes, of which each makes a prompt; None for one prompt a class.
+
+    Raises:
+        UserError: as put_in.
+    """
+
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip_model: CLIP,
+        schedules: Schedules,
+        context: Context,
+        position: str = "end",
+        described: Optional[Described] = None,
+    ):
+        text = schedules.text
+        super().__init__(schedules, *context.around(text.among_words))
+        self.position = position
+        self.described = described
+        if context.n_ctx and text[0].add:
+            self.ctx = nn.Parameter(context.vectors)
+        else:
+            self.register_buffer("ctx", context.vectors[..., :0, :], persistent=False)
+        self._draw(clip_model, 1)
+        self.put_in(classnames, clip_model)
+
+    def _draw(self, clip_model: CLIP, first_text_layer: int) -> None:
+        """The prompts of both sides; on the text side those from a layer on."""
+        text, vision = self.schedules
+        self.vision_prompts = _drawn(vision, 0, clip_model.visual.conv1.weight.shape[0])
+        self.text_prompts = _drawn(text, first_text_layer, clip_model.ln_final.weight.shape[0])
+        self.trains_text = bool(text.depth)
+
+    def forward(self) -> Prompts:
+        """The prompts of this moment, for both encoders."""
+        return self._prompts(self.ctx)
+
+    def _prompts(self, first: Tensor) -> Prompts:
+        text, vision = self.schedules
+        return Prompts(
+            *self.with_first(first, _per_layer(self.text_prompts, len(text))),
+            _per_layer(self.vision_prompts, len(vision)),
+        )
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of the family, where deep prompts are kept inside the encoders."""
+        side, _, layer = name.partition(".")
+        if side == "vision_prompts" and layer == "0":
+            return "image_encoder.VPT"
+        if side in ("vision_prompts", "text_prompts"):
+            encoder = "image_encoder" if side == "vision_prompts" else "text_encoder"
+            return f"{encoder}.transformer.resblocks.{layer}.VPT_shallow"
+        return name
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        facts: Dict[str, object] = {}
+        if "ctx" in state_dict:
+            shape = state_dict["ctx"].shape
+            facts["the number of context tokens"] = shape[-2]
+            facts["the number of classes with a context of their own (CSC)"] = shape[0] if len(shape) == 3 else 0
+            facts["the text width"] = shape[-1]
+        for side in ("vision", "text"):
+            deep = {key.split(".")[1]: value for key, value in state_dict.items() if key.startswith(f"{side}_prompts.")}
+            layers = sorted(map(int, deep))
+            facts[f"the list of layers with new {side} prompts"] = layers
+            facts[f"the number of new {side} prompts in each"] = [deep[str(layer)].shape[0] for layer in layers]
+        return facts

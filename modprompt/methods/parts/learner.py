@@ -1,0 +1,128 @@
+"""What all learners have: prompts of classes in front of a frozen CLIP, and their names in checkpoints."""
+
+import copy
+from typing import Dict, Mapping, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clips.structure import CLIP
+from modprompt.engine.packing import TextTokens
+from modprompt.engine.pooling import Pooling
+from modprompt.engine.prompts import Additions, PromptText, class_texts, template_texts
+from modprompt.engine.schedule import BEHIND_START, Schedules
+from modprompt.errors import UserError
+from modprompt.methods.parts.described import Described
+
+
+class Learner(nn.Module):
+    """A module whose call gives the Prompts of this moment; all that is trained is in it.
+
+    A subclass makes its parameters, in the order of its random draws, and calls `put_in`. What it can do beyond that it
+    says by the attributes below; the engine asks for these and for no name.
+    """
+
+    schedules: Schedules
+    trains_text = True  # whether class features change in training
+    needs_image = False  # whether its call takes image features (B, E), normalised, of the CLIP without prompts
+
+    # beginnings of the names of parameters that are made in CLIP's type; the others are float32
+    in_clip_type: Tuple[str, ...] = ("ctx",)
+
+    prompt_text: PromptText
+    position = "end"  # of the class name
+    words_type: Optional[torch.dtype] = None  # of embedded words; None for CLIP's
+    averaged: Tuple[str, ...] = ()  # templates whose embedded words are averaged; the prompts say where a class ends
+    ctx: Tensor  # (n, T), or (C, n, T) of single classes, with `described` of their single prompts
+
+    not_read: Tuple[str, ...] = ()  # beginnings of names in its repository's checkpoints that stand for nothing learned
+
+    described: Optional[Described] = None  # phrases, which make several prompts of a class
+    pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
+
+    def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
+        super().__init__()
+        self.schedules = schedules
+        self.prefix = prefix  # the words in front of a class name
+        self.ending = ending  # those behind it, if it stands behind the context
+        self.pooling = None
+
+    @property
+    def bound(self) -> bool:
+        """Whether what is learned belongs to its classes (CSC)."""
+        return self.ctx.dim() == 3
+
+    def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
+        """Take the class prompts of these names.
+
+        Raises:
+            UserError: if one is longer than the text context, or a class has no phrase in what describes the classes.
+        """
+        names = classnames
+        if self.described is not None:
+            names, counts = self.described.prompts(classnames)
+            self.pooling = Pooling(counts, self.described.pooled)
+        self.prompt_text = PromptText(
+            class_texts(names, self.prefix, self.ending),
+            names,
+            self._n_among_words(),
+            clip_model,
+            self.position,
+            self.bound,
+            self.words_type,
+            self.needs_image,
+            [template_texts(classnames, template) for template in self.averaged],
+        )
+
+    def _n_among_words(self) -> int:
+        """Number of words that give way to the context."""
+        return self.ctx.shape[-2] if self.schedules.text.place == BEHIND_START else 0
+
+    def with_first(self, first: Tensor, additions: Additions) -> Tuple[TextTokens, Additions]:
+        """Class prompts and additions of the text side.
+
+        Args:
+            first: tokens of layer 0: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images; put among
+                the words, or before the start token where the schedule has them there.
+            additions: of the other layers.
+        """
+        if self.schedules.text.place == BEHIND_START or not first.shape[-2]:
+            return self.prompt_text(first), additions
+        tokens = first[:, 0] if first.dim() == 4 else first
+        return self.prompt_text(first[..., :0, :]), [tokens, *additions[1:]]
+
+    def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "Learner":
+        """The same parameters, shared, in front of other class names.
+
+        Raises:
+            UserError: if what is learned belongs to its classes, or a prompt is longer than the text context.
+        """
+        if self.bound:
+            raise UserError("these prompts belong to their classes (CSC): they cannot be put in front of other names")
+        other = copy.copy(self)
+        for kept in ("_parameters", "_buffers", "_modules"):
+            other.__dict__[kept] = copy.copy(self.__dict__[kept])
+        other.put_in(classnames, clip_model)
+        return other.to(next(self.buffers()).device) if len(list(self.buffers())) else other
+
+    def trained(self) -> Dict[str, nn.Parameter]:
+        """The parameters that a training's optimiser has, by name."""
+        return dict(self.named_parameters())
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Cast, in place, what was made in CLIP's type, and all embedded words; the rest is float32."""
+        self.words_type = dtype
+        words = ("prompt_text", "texts")
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.to(dtype if name.startswith((*self.in_clip_type, *words)) else torch.float32)
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in checkpoints of the family: its own."""
+        return name
+
+    @staticmethod
+    def describe(state_dict: Mapping[str, Tensor]) -> Dict[str, object]:
+        """The settings that show in a state dict."""
+        return {}

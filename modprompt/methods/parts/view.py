@@ -1,0 +1,201 @@
+"""Prompt learners in checkpoints: ours hold the learner alone, the reference's the whole CLIP beside it."""
+
+import warnings
+from pathlib import Path
+from typing import Callable, Dict, Mapping, Optional, Sequence, Union
+
+from torch import Tensor, nn
+
+from modprompt.errors import UserError
+from modprompt.methods.parts.learner import Learner
+from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint import Checkpoint, class_list
+from modprompt.runs.checkpoint_form import CLASS_TOKENS, require_learned
+from modprompt.runs.same import CONTENTS
+from modprompt.runs.settings import apart
+from modprompt.storage.opening import Refused
+from modprompt.storage.versioned import understood
+
+PREFIX = "prompt_learner."
+_DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family
+_UNSAID = {"PLACE_TEXT": "", "PLACE_VISION": ""}  # in files of before these settings
+_OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
+_FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
+
+
+class CheckpointView(nn.Module):
+    """A learner's own parameters, under the names that checkpoints of its method give them.
+
+    Args:
+        learner: the learner.
+        key: gives the dotted name in a checkpoint for a parameter's name in the learner.
+    """
+
+    learner: Learner
+
+    def __init__(self, learner: Learner, key: Callable[[str], str]):
+        super().__init__()
+        self.__dict__["learner"] = learner  # not a submodule: its parameters are entered below
+        self.names: Dict[str, str] = {}  # the learner's own, by those in the checkpoint
+        for name, parameter in learner.named_parameters():
+            *path, leaf = key(name).split(".")
+            owner: nn.Module = self
+            for part in path:
+                if part not in owner._modules:
+                    owner.add_module(part, nn.Module())
+                owner = owner.get_submodule(part)
+            owner.register_parameter(leaf, parameter)
+            self.names[_bare(key(name))] = name
+
+    def train(self, mode: bool = True) -> "CheckpointView":
+        """Set the learner's mode."""
+        self.learner.train(mode)
+        return super().train(mode)
+
+
+def _bare(key: str) -> str:
+    return key[len(PREFIX) :] if key.startswith(PREFIX) else key
+
+
+def learner_part(state_dict: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP.
+
+    Those without an element are left out: DPL's reference keeps one for each layer without prompts.
+    """
+    plain = {key[7:] if key.startswith("module.") else key: value for key, value in state_dict.items()}
+    deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT)}
+    inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
+    if not inner:  # a learner saved without its prefix
+        inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
+    learned = {**inner, **deep}
+    return {
+        key: value
+        for key, value in learned.items()
+        if key not in CLASS_TOKENS and not key.startswith(_FROZEN) and not _is_empty(value)
+    }
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, Tensor) and not value.numel()
+
+
+def count_classes(state_dict: Mapping[str, Tensor]) -> int:
+    """Number of classes whose tokens a checkpoint holds; 0 if it holds none."""
+    for key, value in state_dict.items():
+        if key.endswith(CLASS_TOKENS[1]) and isinstance(value, Tensor) and value.dim():
+            return value.shape[0]
+    return 0
+
+
+def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
+    for key in mine:
+        if key not in theirs:
+            return f"{key} is missing in the file"
+        if theirs[key].shape != mine[key].shape:
+            return f"{key} is {tuple(mine[key].shape)} here and {tuple(theirs[key].shape)} in the file"
+    extra = [key for key in theirs if key not in mine]
+    return f"the file also has {extra[0]}" if extra else ""
+
+
+def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: Union[str, Path]) -> None:
+    mine = {key: view.learner.get_parameter(name) for key, name in view.names.items()}
+    if not mine and not theirs:
+        return
+    if not set(mine) & set(theirs):
+        raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
+    difference = _differences(mine, theirs)
+    if difference:
+        raise UserError(f"{path} does not fit this model: {_settings_that_differ(view, mine, theirs) or difference}")
+
+
+def _settings_that_differ(view: CheckpointView, mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
+    if any(key in theirs and theirs[key].dim() != mine[key].dim() for key in mine):
+        return ""  # of such tensors no setting can be told
+    describe = view.learner.describe
+    here = describe(dict(view.learner.named_parameters()))
+    there = describe({view.names.get(key, key): value for key, value in theirs.items()})
+    return "; ".join(
+        f"{name} is {here[name]} here and {there.get(name)} in the file"
+        for name in here
+        if here[name] != there.get(name)
+    )
+
+
+def _same(name: str, one: str, other: str) -> bool:
+    """Whether two texts say the same; 2 and 2.0 of a setting do: a host's node and a method's settings differ so."""
+    try:
+        return one == other or (name.startswith("TRAINER.") and float(one) == float(other))
+    except ValueError:
+        return False
+
+
+def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: Union[str, Path]) -> None:
+    """Look at what a checkpoint was made with.
+
+    Args:
+        stated: what it says, as {name: text}; empty if it says nothing.
+        expected: what it must say.
+        path: of the file, for messages.
+
+    Raises:
+        UserError: if something differs; it is named.
+    """
+    if stated and expected:  # what says nothing of these has none; the family's files say nothing at all
+        none = dict.fromkeys(CONTENTS, "none")
+        stated, expected = ({**none, **side} for side in (stated, expected))
+    expected = understood(stated, expected, path)
+    known = {name: stated.get(name, _UNSAID.get(name.rpartition(".")[2], value)) for name, value in expected.items()}
+    other = [
+        "{} is {} here and {} in the file".format(name, *apart(value, known[name] or "empty"))
+        for name, value in expected.items()
+        if not _same(name, known[name], value)
+    ]
+    if other:
+        raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
+
+
+def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
+    """Contexts of single classes (CSC) mean something in front of their own classes alone."""
+    if not content.class_list:
+        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
+    elif content.class_list != class_list(names):
+        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
+
+
+def load_learner(
+    view: CheckpointView, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
+) -> Checkpoint:
+    """Load a checkpoint into a prompt learner; class tokens in it are dropped.
+
+    Args:
+        view: the learner; its `describe` gives the settings that show in a state dict, for the message.
+        path: a checkpoint file, ours or the reference's.
+        made_with: what a checkpoint that says what it was made with must have been made with.
+
+    Returns:
+        What the file says.
+
+    Raises:
+        UserError: if the file is not a whole checkpoint or does not fit; what differs is named.
+    """
+    content = checkpoint.read(path)
+    load_content(view, content, path, made_with)
+    return content
+
+
+def load_content(
+    view: CheckpointView, content: Checkpoint, path: Union[str, Path], made_with: Optional[Mapping[str, str]] = None
+) -> None:
+    """As load_learner, of what a file says, which was read already."""
+    theirs = {
+        key: value
+        for key, value in learner_part(content.state_dict).items()
+        if isinstance(value, Tensor) and not key.startswith(view.learner.not_read)
+    }
+    _require_fit(view, theirs, path)
+    require_made_with(content.made_with, made_with or {}, path)
+    try:
+        require_learned(theirs)
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error}): take another copy of it") from None
+    view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})

@@ -1,0 +1,76 @@
+"""Differentiable Prompt Learning's search stage (DPL, arXiv 2501.00457): how many prompt tokens each layer gets."""
+
+from dataclasses import dataclass
+from typing import Mapping, Optional
+
+from torch import Tensor
+
+from modprompt.checks import at_least, at_most
+from modprompt.clips.structure import CLIP
+from modprompt.clips.tokens import readable
+from modprompt.engine.model import Output
+from modprompt.engine.schedule import Schedules, Shape, by_lengths
+from modprompt.fields import setting
+from modprompt.methods.base import Method
+from modprompt.methods.dpl import OWN_PLACES
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.search.options import OptionsPromptLearner
+from modprompt.methods.search.settings import MOST, AlphaSettings
+
+
+@dataclass(frozen=True, repr=False)
+class DPLSearch(AlphaSettings, Method):
+    """DPL's search: 0 to n_ctx_* prompt tokens in each layer of a side, weighed by alphas; what it finds DPL trains.
+
+    In a layer the tokens are keys and values alone, and are gone behind it, so that outputs of options can be mixed.
+    """
+
+    node = "TRAINER.DPLSEARCH"
+    folder = "MultiModalPromptLearner"
+    always_searches = True
+
+    n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
+    n_ctx_text: int = setting(4, "most prompt tokens of a text layer", least=0)
+    ctx_init: str = setting("a photo of a", "words in front of the class name; nothing is learned there")
+    write_npy: bool = setting(
+        False, "write the alphas in the reference's files too, whose names stand for the other side", compared=False
+    )
+
+    def check(self) -> None:
+        """There is nothing to find where no layer may have tokens; nobody means more than MOST."""
+        at_least("N_CTX_VISION", self.n_ctx_vision, 0 if self.n_ctx_text else 1)
+        at_most("N_CTX_TEXT", self.n_ctx_text, MOST)
+        at_most("N_CTX_VISION", self.n_ctx_vision, MOST)
+
+    @property
+    def search(self) -> Optional[AlphaSettings]:
+        """Its own settings."""
+        return self
+
+    @property
+    def wants_vision(self) -> bool:
+        """A ResNet has no layers for them."""
+        return self.n_ctx_vision > 0
+
+    def schedules(self, shape: Shape) -> Schedules:
+        """The longest option in every layer."""
+        text, vision = [self.n_ctx_text] * shape.text_layers, [self.n_ctx_vision] * shape.vision_layers
+        return Schedules(
+            by_lengths(text, "text", OWN_PLACES["text"]), by_lengths(vision, "vision", OWN_PLACES["vision"])
+        )
+
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> OptionsPromptLearner:
+        """Tokens of every option, in front of words that are fixed."""
+        return OptionsPromptLearner(classes.names, clip_model, schedules, readable(self.ctx_init))
+
+    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+        """loss_train."""
+        return {"loss_train": loss}
+
+
+@dataclass(frozen=True, repr=False)
+class TrainerSupernet(DPLSearch):
+    """DPLSearch under the name and the node of its repository."""
+
+    node = "TRAINER.TRAINERSUPERNET"
+    learner_of = "DPLSearch"

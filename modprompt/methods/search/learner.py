@@ -1,0 +1,126 @@
+"""What learners of a search have: options for every layer, and alphas that weigh them.
+
+Shapes: L layers, O options of the layer that has most.
+"""
+
+import contextlib
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modprompt.engine.schedule import Schedule
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.search.file import SIDES
+from modprompt.methods.search.space import Option, best_path, margins, steps_of
+
+SPREAD = 0.001  # std of the alphas before the first step (DPL, arXiv 2501.00457)
+ALPHAS = "alphas."  # in front of the names of the parameters that weigh options
+
+
+class Found(NamedTuple):
+    """What a search says of a side now.
+
+    schedule: of the best path.
+    path: the option of each layer, by its place.
+    margins: of each layer the weight of the chosen option minus that of the best other; 1 where there is no other.
+    options: (remove, add) of each layer's options.
+    """
+
+    schedule: Schedule
+    path: Tuple[int, ...]
+    margins: Tuple[float, ...]
+    options: Tuple[Tuple[Option, ...], ...]
+
+
+class SearchLearner(Learner):
+    """A learner that is undecided which option each layer of a searched side takes.
+
+    A subclass enters each side's alphas by `enter_alphas`, in the order of its draws, and reads `weights`.
+
+    Attributes:
+        alphas: (L, O) of each searched side, before the softmax; a layer with fewer options reads the first of its row.
+        options: of each searched side, (remove, add) of each layer's options.
+    """
+
+    alphas: nn.ParameterDict
+    options: Dict[str, Tuple[Tuple[Option, ...], ...]]
+
+    def enter_alphas(self, side: str, options: Sequence[Sequence[Option]]) -> None:
+        """The options of a side's layers, and alphas for them, newly drawn."""
+        if not hasattr(self, "alphas"):
+            self.alphas, self.options = nn.ParameterDict(), {}
+        self.options[side] = tuple(tuple(there) for there in options)
+        most = max(map(len, options))
+        self.alphas[side] = nn.Parameter(SPREAD * torch.randn(len(options), most))
+        missing = torch.tensor([[0.0] * len(there) + [float("-inf")] * (most - len(there)) for there in options])
+        self.register_buffer(f"{side}_missing", missing, persistent=False)
+        self.register_buffer(f"{side}_taken", None, persistent=False)  # weights (L, O) of a side that is decided
+
+    def weights(self, side: str) -> List[Tensor]:
+        """Of each layer, the weights of its options (options,), float32 and of sum 1."""
+        return [row[: len(there)] for row, there in zip(self.table(side).unbind(), self.options[side])]
+
+    def table(self, side: str) -> Tensor:
+        """The same as one (L, O), 0 for an option that a layer does not have."""
+        taken: Optional[Tensor] = getattr(self, f"{side}_taken")
+        if taken is not None:
+            return taken
+        missing: Tensor = getattr(self, f"{side}_missing")
+        table: Tensor = (self.alphas[side].float() + missing).softmax(-1)
+        return table
+
+    def place(self, side: str) -> str:
+        """Where a side's prompt tokens stand."""
+        place: str = getattr(self.schedules, side).place
+        return place
+
+    def _row(self, side: str, layer: int) -> Tensor:
+        row: Tensor = self.alphas[side][layer, : len(self.options[side][layer])]
+        return row
+
+    def alphas_now(self) -> Dict[str, Tensor]:
+        """Of each searched side a copy of the alphas (L, O), on the CPU."""
+        return {side: values.detach().float().cpu().clone() for side, values in self.alphas.items()}
+
+    def found(self, most_tokens: int = 0) -> Dict[str, Found]:
+        """The best path of each searched side; what a layer removes never exceeds what reaches it.
+
+        Args:
+            most_tokens: prompt tokens that all layers of a side together may have; 0 for any number.
+
+        Raises:
+            UserError: if no path has so few.
+        """
+        return {side: self._found(side, most_tokens) for side in SIDES if side in self.options}
+
+    def _found(self, side: str, most_tokens: int) -> Found:
+        options, place = self.options[side], self.place(side)
+        logs = [self._row(side, layer).detach().float().log_softmax(-1).tolist() for layer in range(len(options))]
+        path = best_path(logs, options, most_tokens)
+        return Found(Schedule(steps_of(path, options), side, place), path, margins(logs, path), options)
+
+    @contextlib.contextmanager
+    def decided(self, paths: Mapping[str, Sequence[int]]) -> Iterator[None]:
+        """Within it, each layer takes one option: that of the sides' paths."""
+        before = {side: getattr(self, f"{side}_taken") for side in paths}
+        for side, path in paths.items():
+            setattr(self, f"{side}_taken", self._one_hot(side, path))
+        try:
+            yield
+        finally:
+            for side, taken in before.items():
+                setattr(self, f"{side}_taken", taken)
+
+    def _one_hot(self, side: str, path: Sequence[int]) -> Tensor:
+        alphas = self.alphas[side]
+        return F.one_hot(torch.tensor(path), alphas.shape[1]).to(alphas.device, torch.float32)
+
+    def trained(self) -> Dict[str, nn.Parameter]:
+        """All but the alphas, which have an optimiser of their own."""
+        return {name: value for name, value in self.named_parameters() if not name.startswith(ALPHAS)}
+
+    def expected_tokens(self) -> Tensor:
+        """How many prompt tokens all layers of the searched sides together are expected to have."""
+        raise NotImplementedError

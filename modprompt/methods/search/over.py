@@ -1,0 +1,118 @@
+"""A search over MPL's operations, remove, add and carry, for any method that learns prompts.
+
+Every layer but the first takes one of the pairs (remove, add); the first keeps what the method adds there. What is
+found is a schedule of that method.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, List, Sequence, Tuple, TypeVar
+
+from modprompt.checks import at_most
+from modprompt.clips.structure import CLIP
+from modprompt.engine.schedule import Schedule, Schedules, Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import setting
+from modprompt.methods.base import Method
+from modprompt.methods.coop import CoOp
+from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.descriptions import WithDescriptions
+from modprompt.methods.parts.groups import LearnedText, PromptsVision
+from modprompt.methods.search.settings import MOST, AlphaSettings
+from modprompt.methods.search.slots import SlotsPromptLearner
+from modprompt.methods.search.space import Option, options
+
+M = TypeVar("M", bound=Method)
+SIDES = ("all", "text", "vision")
+
+
+@dataclass(frozen=True, repr=False)
+class Search(AlphaSettings):
+    """What layers may remove and add, and how the choice is learned; `Search(...).over(method)` searches.
+
+    With remove_all, MaPLe, IVLP and the lengths of DPL are among the schedules that can be found; with remove and add
+    at least as large as MPL's own, so is MPL.
+    """
+
+    node = "SEARCH"
+
+    on: bool = setting(False, "whether the trainer searches for its schedule instead of training by it", compared=False)
+    sides: str = setting("all", "the sides that are searched: all that have learned prompts, or one", choices=SIDES)
+    remove: int = setting(2, "most prompt tokens that a layer removes by number", least=0)
+    remove_all: bool = setting(True, "whether a layer may remove all that are there")
+    add: int = setting(2, "most prompt tokens that a layer adds", least=1)
+
+    def check(self) -> None:
+        """Complain about more tokens than anybody means."""
+        at_most("REMOVE", self.remove, MOST)
+        at_most("ADD", self.add, MOST)
+
+    def over(self, method: M) -> M:
+        """The same method in search of its schedule.
+
+        Raises:
+            SettingError: if it has none to find, or a searched side's is written out.
+        """
+        self.searched(method)
+        return method.having(slots=self)
+
+    def searched(self, method: Method) -> Tuple[str, ...]:
+        """The sides of a method that are searched.
+
+        Raises:
+            SettingError: if there are none, or one's schedule is written out.
+        """
+        name = type(method).__name__
+        if method.always_searches:
+            raise SettingError([("ON", f" means nothing for {name}, which is a search by itself")])
+        if method.not_searched:
+            raise SettingError([("ON", f" means nothing for {name}: {method.not_searched}")])
+        if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
+            key = "ASPATH" if method.aspath else "AEPATH"
+            raise SettingError([("ON", f" means nothing with {key}: prompts of phrases are not searched")])
+        there = []
+        if isinstance(method, PromptsVision) and method.wants_vision:
+            there.append("vision")
+        if isinstance(method, LearnedText):
+            there.append("text")
+        found = tuple(side for side in there if self.sides in ("all", side))
+        if not found:
+            what = "prompts" if self.sides == "all" else f"{self.sides} prompts"
+            raise SettingError(
+                [("SIDES" if there else "ON", f" {self.sides if there else True}: {name} learns no {what}")]
+            )
+        for side in found:
+            if getattr(method, f"schedule_{side}"):
+                raise SettingError([("SIDES", f": SCHEDULE_{side.upper()} is written out: there is nothing to find")])
+        if "text" in found and isinstance(method, CoOp) and method.class_token_position != "end":
+            raise SettingError([("SIDES", ": deep prompts stand at the start: it needs CLASS_TOKEN_POSITION end")])
+        return found
+
+    def settings_of_search(self) -> AlphaSettings:
+        """Itself."""
+        return self
+
+    def slots_of(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
+        """A method's learner with slots in place of its schedule, and alphas."""
+        wide = self.widened(method, shape)
+        inner = method.learner(clip_model, classes, wide)
+        return SlotsPromptLearner(inner, self._options(method, wide))
+
+    def widened(self, method: Method, shape: Shape) -> Schedules:
+        """A method's schedules, on searched sides with all that any option adds, and nothing removed."""
+        own = type(method).sides(method, shape)
+        wide = {side: self._wide(getattr(own, side)) for side in self.searched(method)}
+        return own._replace(**wide)
+
+    def _wide(self, own: Schedule) -> Schedule:
+        try:
+            return Schedule([(0, own[0].add), *[(0, self.add)] * (len(own) - 1)], own.side, own.place)
+        except UserError as error:
+            raise SettingError([("SEARCH.ADD", f" {self.add}, where nothing is removed: {error}")]) from None
+
+    def _options(self, method: Method, wide: Schedules) -> Dict[str, Sequence[Sequence[Option]]]:
+        found: Dict[str, Sequence[Sequence[Option]]] = {}
+        deep: List[Option] = options(self.remove, self.remove_all, self.add)
+        for side in self.searched(method):
+            schedule = getattr(wide, side)
+            found[side] = [[(0, schedule[0].add)], *[deep] * (len(schedule) - 1)]
+        return found

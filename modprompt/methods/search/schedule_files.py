@@ -1,0 +1,258 @@
+"""Settings that name a file in place of a schedule: SCHEDULE_TEXT @FILE, SCHEDULE_VISION @FILE, and DPL's alpha files.
+
+They are read before anything is merged, so that a run's settings, their hash, its result and its checkpoints hold the
+numbers and never a path. A file is a search's schedule.json or alpha_e{k}.npz, or a .npy of DPL's reference.
+"""
+
+import functools
+import re
+import warnings
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+from modprompt.errors import SettingError, UserError
+from modprompt.methods import table
+from modprompt.methods.search import file as schedule_file
+from modprompt.runs.settings import Given, Settings, as_text
+from modprompt.storage.paths import of_user
+
+_SCHEDULE = re.compile(r"TRAINER\.(\w+)\.SCHEDULE_(TEXT|VISION)")
+_OF_DPL = re.compile(r"TRAINER\.(\w+)\.(IMG_ALPHA_PATH|TXT_ALPHA_PATH|ALPHAS_SWAPPED)")
+_SIDE_OF = {"IMG_ALPHA_PATH": "vision", "TXT_ALPHA_PATH": "text"}
+_OTHER = {"vision": "text", "text": "vision"}
+_Entry = Tuple[str, Given]
+
+
+class _Side(NamedTuple):
+    """What a file says of a side: (remove, add) per layer, where its tokens stand, and their number if all are new."""
+
+    steps: Tuple[Tuple[int, int], ...]
+    place: str = ""
+    lengths: Optional[Tuple[int, ...]] = None
+
+
+def expanded(settings: Settings, planned: bool = False) -> Settings:
+    """Settings in which files that are named in place of schedules are read.
+
+    SCHEDULE_TEXT @FILE and SCHEDULE_VISION @FILE of any method become that side's pairs. Beside them are set, unless
+    the command line gives them: where the file's tokens stand (PLACE_TEXT, PLACE_VISION), and the setting that says how
+    many layer 0 adds. IMG_ALPHA_PATH and TXT_ALPHA_PATH of DPL become LENGTHS_VISION and LENGTHS_TEXT. All have the
+    source of the setting that named the file.
+
+    Args:
+        settings: as given; paths are relative to the current folder.
+        planned: the run is not started now: a file that is not there stays a name, and nothing is warned of.
+
+    Raises:
+        SettingError: if a file is missing, damaged, of another kind or lacks the side.
+    """
+    if not any(may_name_a_file((key, found.value)) for key, found in settings.given):
+        return settings
+    sideless: List[str] = []
+    read = _with_steps(settings, planned, sideless)
+    for node in _nodes_of_dpl(settings):
+        read = _with_lengths(read, node, planned, sideless)
+    if sideless and not planned:
+        warnings.warn(
+            f"{', '.join(sideless)}: a .npy does not say whose alphas it holds, so it is taken for the side that it is "
+            "given for; the reference swaps its names (_txt.npy holds the image side): for files given by those names "
+            "DPL has the switch ALPHAS_SWAPPED True",
+            stacklevel=2,
+        )
+    if not planned:
+        _warn_of_new_classes(settings)
+    return read
+
+
+def _warn_of_new_classes(settings: Settings) -> None:
+    """Warn of schedules that a search has found on classes which a run on half of them takes as the others."""
+    name, half = (
+        as_text(settings[key].value) if key in settings else "" for key in ("DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES")
+    )
+    for path in dict.fromkeys(file_of(key, settings[key].value) for key in settings):
+        if not path or path.endswith((".npy", ".npz")) or half not in ("base", "new"):
+            continue
+        dataset, classes = schedule_file.searched_on(of_user(path).absolute())
+        if dataset == name and classes not in ("", "base", half):
+            warnings.warn(
+                f"{path}: this schedule was searched on {classes} classes of {name}, this run is on {half} ones: "
+                "it has seen validation images of new classes, so numbers on these are not those of base to new",
+                stacklevel=3,
+            )
+
+
+def may_name_a_file(setting: Tuple[str, Any]) -> bool:
+    """Whether `expanded` has something to do with a (key, value): all that DPL knows of files, and @FILE."""
+    key, value = setting
+    return key.startswith("TRAINER.") and (file_of(key, value) is not None or _is_of_dpl(key))
+
+
+def file_of(key: str, value: Any) -> Optional[str]:
+    """The path that a setting names in place of numbers; None if it names none."""
+    text = "" if value is None else str(value).strip()
+    if _SCHEDULE.fullmatch(key):
+        return text[1:] if text.startswith("@") else None
+    if _is_of_dpl(key) and key.endswith("_ALPHA_PATH"):
+        return None if text.lower() in ("", "none") else text
+    return None
+
+
+def placed(key: str, text: str, folder: Path) -> str:
+    """A setting's text with the path that it names made absolute; other texts as they are.
+
+    Args:
+        key: of the setting.
+        text: of its value.
+        folder: where a relative path begins.
+    """
+    path = file_of(key, text)
+    if not path:
+        return text
+    mark = "@" if _SCHEDULE.fullmatch(key) else ""
+    return f"{mark}{(folder / of_user(path)).resolve()}"
+
+
+def _is_of_dpl(key: str) -> bool:
+    found = _OF_DPL.fullmatch(key)
+    return found is not None and found.group(1) in {row.name.upper() for row in _rows_of_dpl()}
+
+
+def _rows_of_dpl() -> List[table.Row]:
+    return [row for row in table.METHODS if "DPL" in (row.name, row.of)]
+
+
+def _nodes_of_dpl(settings: Settings) -> List[str]:
+    return list(dict.fromkeys(key.split(".")[1] for key in settings if _is_of_dpl(key)))
+
+
+def _with_steps(settings: Settings, planned: bool, sideless: List[str]) -> Settings:
+    """Pairs in place of @FILE, and what the file says beside them."""
+    given: List[_Entry] = []
+    beside: List[_Entry] = []
+    for key, found in settings.given:
+        path = file_of(key, found.value) if _SCHEDULE.fullmatch(key) else None
+        if path is None:
+            given.append((key, found))
+        elif found is settings[key]:  # else another value is given later
+            node, side = key.split(".")[1], key.rpartition("_")[2].lower()
+            read = _side_of(path, side, key, planned, sideless)
+            value = found.value if read is None else [list(step) for step in read.steps]
+            given.append((key, found._replace(value=value)))
+            beside += [] if read is None else _beside(node, side, read, found.source)
+    typed = set(settings.on_command_line())
+    return Settings((*given, *(entry for entry in beside if entry[0] not in typed)))
+
+
+def _beside(node: str, side: str, read: _Side, source: str) -> List[_Entry]:
+    """Where the tokens stand, and the number that layer 0 adds under the name that the method has for it."""
+    first = next((row.first.get(side, "") for row in table.METHODS if row.name.upper() == node), "")
+    place = read.place if any(add for _, add in read.steps) else ""  # of no tokens
+    values: List[Tuple[str, Any]] = [(f"PLACE_{side.upper()}", place), (first, read.steps[0][1])]
+    return [(f"TRAINER.{node}.{name}", Given(value, source)) for name, value in values if name and value]
+
+
+def _with_lengths(settings: Settings, node: str, planned: bool, sideless: List[str]) -> Settings:
+    """Numbers of tokens in place of DPL's alpha files, and the switch for swapped ones gone."""
+    prefix = f"TRAINER.{node}."
+    keys = [prefix + name for name in _SIDE_OF if prefix + name in settings]
+    paths = {key: path for key, path in ((key, file_of(key, settings[key].value)) for key in keys) if path}
+    swapped = _is_on(settings, f"{prefix}ALPHAS_SWAPPED")
+    bare = {key for key, path in paths.items() if _is_bare(path)}
+    read: Dict[str, _Entry] = {}
+    for key, path in paths.items():
+        side = _SIDE_OF[key[len(prefix) :]]
+        side = _OTHER[side] if swapped and key in bare else side
+        found = _side_of(path, side, key, planned, [] if swapped else sideless)
+        if found is None:
+            return settings
+        if found.lengths is None:
+            raise SettingError(
+                [(key, f": {path} holds no lengths: give it as {prefix}SCHEDULE_{side.upper()} @{path}")]
+            )
+        lengths = settings[key]._replace(value=list(found.lengths))
+        read[key] = (f"{prefix}LENGTHS_{side.upper()}", lengths)
+    _refuse_twice(settings, read)
+    if swapped and not bare and not planned:
+        warnings.warn(f"{prefix}ALPHAS_SWAPPED is not used: no .npy file is given", stacklevel=3)
+    return _replaced(settings, read, {prefix + name for name in (*_SIDE_OF, "ALPHAS_SWAPPED")})
+
+
+def _is_on(settings: Settings, key: str) -> bool:
+    text = as_text(settings[key].value) if key in settings else "False"
+    if text not in ("True", "False"):
+        raise SettingError([(key, f" must be True or False, got {text!r}")])
+    return text == "True"
+
+
+def _refuse_twice(settings: Settings, read: Mapping[str, _Entry]) -> None:
+    typed = set(settings.on_command_line())
+    givers: Dict[str, str] = {}
+    for key, (name, _) in read.items():
+        giver = "the command line" if {name, key} <= typed else givers.setdefault(name, key)
+        if giver != key:
+            raise SettingError([(key, f": {name} is given by {giver} too; give one of them")])
+
+
+def _replaced(settings: Settings, read: Mapping[str, _Entry], gone: Set[str]) -> Settings:
+    given: List[_Entry] = []
+    for key, found in settings.given:
+        if key not in gone:
+            given.append((key, found))
+        elif key in read and found is settings[key]:
+            given.append(read[key])
+    return Settings(tuple(given))
+
+
+def _is_bare(path: str) -> bool:
+    return path.endswith(".npy")
+
+
+def _side_of(path: str, side: str, key: str, planned: bool, sideless: List[str]) -> Optional[_Side]:
+    """What a file says of a side; None if it is not there and need not be. A file that says no side is noted."""
+    whole = of_user(path).absolute()
+    try:
+        there = whole.stat()
+        sides = _read(str(whole), there.st_mtime_ns, there.st_size)
+    except (FileNotFoundError, NotADirectoryError):
+        if planned:
+            return None
+        where = "" if Path(path).is_absolute() else f", seen from {Path.cwd()}"
+        raise SettingError([(key, f": there is no file {path or 'without a name'}{where}")]) from None
+    except OSError as error:
+        raise SettingError([(key, f": {path} cannot be read ({error.strerror})")]) from None
+    except UserError as error:
+        raise SettingError([(key, f": {error}")]) from None
+    if side not in sides:
+        raise SettingError([(key, f": {path} has no {side} side")])
+    if _is_bare(path):
+        sideless.append(f"{key} {path}")
+    return sides[side]
+
+
+@functools.lru_cache(maxsize=256)
+def _read(path: str, *_stamp: int) -> Mapping[str, _Side]:
+    """The sides in a file of a given time and size, read once."""
+    if not path.endswith((".npy", ".npz")):
+        found = schedule_file.read(path)
+        return {side: _Side(one.steps, one.place) for side, one in found.items()}
+    from modprompt.methods.search import alphas_file as alphas  # late, as it needs NumPy: --help waits for nothing
+
+    if _is_bare(path):
+        both = _of_lengths(alphas.lengths_of(alphas.read_bare(path)))
+        return {"text": both, "vision": both}
+    return {side: _of_alphas(*one) for side, one in alphas.read(path).items()}
+
+
+def _of_alphas(values: Any, options: Any, place: str) -> _Side:
+    from modprompt.methods.search.alphas_file import are_lengths, lengths_of
+    from modprompt.methods.search.space import best_path, steps_of
+
+    if are_lengths(options):
+        return _of_lengths(lengths_of(values))._replace(place=place)
+    layers = [[(remove, add) for remove, add in layer] for layer in options.tolist()]
+    return _Side(tuple(steps_of(best_path(values.tolist(), layers), layers)), place)
+
+
+def _of_lengths(lengths: Sequence[int]) -> _Side:
+    """Each layer's tokens in place of those before."""
+    return _Side(tuple(zip((0, *lengths), lengths)), lengths=tuple(lengths))

@@ -1,0 +1,113 @@
+"""The space that a search looks through: options of a layer, paths through them, and the best one that is a schedule.
+
+An option is (remove, add). Which options a layer can take depends on how many tokens reach it, so the best option of
+each layer by itself may make no schedule; the best path does.
+"""
+
+from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple
+
+from modprompt.errors import UserError
+from modprompt.methods.search.alphas_file import margins
+from modprompt.methods.search.file import ALL, Option
+
+__all__ = ["ALL", "Option", "best_path", "margins", "options", "steps_of"]
+
+
+_At = Tuple[int, int]  # in front of a layer: tokens that reach it; those of all layers before together, if they count
+
+
+def options(remove: int, remove_all: bool, add: int) -> List[Option]:
+    """A layer's options in order: of what they remove, 0 to `remove`, then ALL; then of what they add, 0 to `add`."""
+    removals = [*range(remove + 1), *([ALL] if remove_all else [])]
+    return [(removed, added) for removed in removals for added in range(add + 1)]
+
+
+def best_path(
+    log_weights: Sequence[Sequence[float]], layers: Sequence[Sequence[Option]], most_tokens: int = 0
+) -> Tuple[int, ...]:
+    """The path of the largest sum of log-weights among those that are schedules; the first of equals.
+
+    Args:
+        log_weights: of each layer's options.
+        layers: the options of each layer.
+        most_tokens: prompt tokens that all layers together may have; 0 for any number.
+
+    Returns:
+        The option of each layer, by its place.
+
+    Raises:
+        UserError: if there is no path.
+    """
+    reached = _reached(layers, most_tokens)
+    value: Dict[_At, float] = dict.fromkeys(reached[-1], 0.0)  # the best sum from there on
+    choices: List[Dict[_At, int]] = []
+    for layer in reversed(range(len(layers))):
+        found = {at: _best_from(at, log_weights[layer], layers[layer], value, most_tokens) for at in reached[layer]}
+        open_ends = {at: best for at, best in found.items() if best is not None}
+        value = {at: total for at, (total, _) in open_ends.items()}
+        choices.insert(0, {at: option for at, (_, option) in open_ends.items()})
+    if (0, 0) not in value:
+        raise UserError(_why_none(layers, most_tokens))
+    path, at = [], (0, 0)
+    for there, choice in zip(layers, choices):
+        path.append(choice[at])
+        at = _after(at, there[choice[at]], most_tokens) or at  # a choice has a way on
+    return tuple(path)
+
+
+def _after(at: _At, option: Option, most_tokens: int) -> Optional[_At]:
+    """Where an option leads to; None if it removes more than there is or there are too many tokens then."""
+    (present, used), (remove, add) = at, option
+    removed = present if remove == ALL else remove
+    left = present - removed + add
+    used = used + left if most_tokens else 0
+    return None if removed > present or used > most_tokens else (left, used)
+
+
+def _reached(layers: Sequence[Sequence[Option]], most_tokens: int) -> List[Set[_At]]:
+    """Where paths can be in front of each layer, and behind the last."""
+    reached: List[Set[_At]] = [{(0, 0)}]
+    for there in layers:
+        ends = (_after(at, option, most_tokens) for at in reached[-1] for option in there)
+        reached.append({end for end in ends if end is not None})
+    return reached
+
+
+def _best_from(
+    at: _At, log_weights: Sequence[float], there: Sequence[Option], value: Mapping[_At, float], most_tokens: int
+) -> Optional[Tuple[float, int]]:
+    """(largest sum from here on, the first option with it); None at a dead end."""
+    best: Optional[Tuple[float, int]] = None
+    for number, option in enumerate(there):
+        end = _after(at, option, most_tokens)
+        if end is not None and end in value:
+            total = log_weights[number] + value[end]
+            if best is None or total > best[0]:
+                best = total, number
+    return best
+
+
+def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
+    fewest = {0: 0}  # by tokens that reach a layer: the fewest of all layers before together
+    for layer, there in enumerate(layers):
+        ends: Dict[int, int] = {}
+        for present, used in fewest.items():
+            for option in there:
+                end = _after((present, 0), option, 0)
+                if end is not None:
+                    ends[end[0]] = min(used + end[0], ends.get(end[0], used + end[0]))
+        if not ends:
+            return f"no path is a schedule: every option of layer {layer} removes more prompt tokens than can reach it"
+        fewest = ends
+    return f"no path has at most {most_tokens} prompt tokens over all layers: the smallest has {min(fewest.values())}"
+
+
+def steps_of(path: Sequence[int], layers: Sequence[Sequence[Option]]) -> List[Option]:
+    """A path as (remove, add) of each layer, ALL as the number of tokens that are there."""
+    steps, present = [], 0
+    for option, there in zip(path, layers):
+        remove, add = there[option]
+        removed = present if remove == ALL else remove
+        present += add - removed
+        steps.append((removed, add))
+    return steps

@@ -1,1 +1,0 @@
-"""What training needs beside the engine: regularisation, the frozen teacher, rates."""

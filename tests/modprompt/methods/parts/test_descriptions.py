@@ -1,0 +1,207 @@
+"""Methods whose classes have phrases, against one prompt after the other; their files and what is refused."""
+
+import json
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import modprompt
+from modprompt.methods.parts.described import Described
+from modprompt.methods.search.over import Search
+from modprompt.runs.descriptions import Descriptions
+from tests import plain_neighbours as plain
+from tests.conftest import SAID
+
+NAMES = ["Great_Tit", "owl", "Sea Gull"]
+PHRASES = {
+    "great tit": ["black cap", "yellow belly", "small"],
+    "OWL": ["round face"],
+    "sea gull": ["white", "grey wings"],
+}
+FEW = {name.lower(): own for name, own in PHRASES.items()}
+MODES = {"AS": "aspath", "AE": "aepath"}
+
+
+@pytest.fixture
+def birds(tmp_path):
+    path = tmp_path / "birds.json"
+    path.write_text(json.dumps({**PHRASES, "crow": ["black"]}))
+    return str(path)
+
+
+def images(count=3):
+    return torch.randn(count, 3, 32, 32)
+
+
+def moved(model):
+    """The same model, its prompts anywhere."""
+    with torch.no_grad():
+        for parameter in model.prompt_learner.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    return model
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("settings", [{}, {"csc": True}, {"csc": True, "class_token_position": "middle"}], ids=repr)
+def test_coop_equals_one_prompt_after_the_other(mode, settings, birds, clip_model):
+    model = moved(modprompt.CoOp(n_ctx=3, **{MODES[mode]: birds}, **settings).on(clip_model, NAMES))
+    ctx, batch, labels = model.prompt_learner.ctx, images(), torch.tensor([0, 2, 1])
+    assert ctx.shape == ((6, 3, 64) if settings else (3, 64))
+    position = settings.get("class_token_position", "end")
+    names = [name.replace("_", " ").lower() for name in NAMES]
+    expected = plain.described(clip_model, ctx, names, FEW, batch, mode, position)
+    ours = model(batch)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+    grads = [torch.autograd.grad(F.cross_entropy(x, labels), ctx)[0] for x in (ours, expected)]
+    torch.testing.assert_close(*grads, atol=1e-6, rtol=1e-4)
+
+
+def test_mean_of_logits_is_no_unit_feature_and_mean_of_embeddings_is(birds, clip_model):
+    for mode, setting in MODES.items():
+        text = modprompt.CoOp(n_ctx=2, **{setting: birds}).on(clip_model, NAMES).output(images()).text
+        assert text.shape == (3, 32)
+        norms = text.norm(dim=-1)
+        assert (mode == "AE") == torch.allclose(norms, torch.ones(3))
+        assert norms[1].item() == pytest.approx(1)  # of one phrase
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_cocoop_has_class_features_of_each_image(mode, birds, clip_model):
+    model = moved(modprompt.CoCoOp(n_ctx=2, **{MODES[mode]: birds}).on(clip_model, NAMES))
+    learner, batch = model.prompt_learner, images()
+    features = F.normalize(clip_model.encode_image(batch), dim=-1)
+    names = [name.replace("_", " ").lower() for name in NAMES]
+    rows = [
+        plain.described(clip_model, ctx, names, FEW, image[None], mode)[0]
+        for ctx, image in zip(learner.ctx + learner.meta_net(features)[:, None], batch)
+    ]
+    assert model.output(batch).text.shape == (3, 3, 32)
+    torch.testing.assert_close(model(batch), torch.stack(rows), atol=1e-5, rtol=1e-5)
+
+
+def test_prompts_stand_in_the_files_order(birds, clip_model):
+    texts = modprompt.CoOp(ctx_init="a_photo_of", aspath=birds).on(clip_model, NAMES).prompt_learner.prompt_text.texts
+    assert texts[:4] == [
+        "a photo of great tit, which is/has black cap.",
+        "a photo of great tit, which is/has yellow belly.",
+        "a photo of great tit, which is/has small.",
+        "a photo of owl, which is/has round face.",
+    ]
+
+
+def test_kept_class_features_follow_the_prompts(birds, clip_model):
+    model = modprompt.CoOp(n_ctx=2, aepath=birds).on(clip_model, NAMES).eval()
+    batch = images()
+    with torch.no_grad():
+        before = model(batch)
+        assert model(batch).equal(before)
+        moved(model)
+        after = model(batch)
+    assert not torch.allclose(after, before)
+    model.train()
+    torch.testing.assert_close(model(batch), after)
+
+
+def test_text_chunk_counts_classes(birds, clip_model):
+    model = modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES)
+    whole = model(batch := images())
+    model.limit_text(1)
+    longest = max(group.length for group in model.prompt_learner.prompt_text.groups)
+    assert model.text_encoder.most_tokens == 3 * longest  # of the class with three phrases
+    torch.testing.assert_close(model(batch), whole)
+
+
+# ---------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("method", [modprompt.CoOp(n_ctx=2, csc=True), modprompt.CoCoOp(n_ctx=2)], ids=repr)
+def test_saved_model_comes_back_without_the_file(method, birds, clip_file, tmp_path):
+    clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
+    model = moved(type(method)(**{**method.changed(), "aepath": birds}).on(clip_model, NAMES)).eval()
+    model.save(tmp_path / "prompts.pt")
+    (tmp_path / "birds.json").unlink()
+    again = modprompt.load(tmp_path / "prompts.pt", clip_model)
+    batch = images()
+    with torch.no_grad():
+        assert again(batch).equal(model(batch))
+    assert str(again.method.described) == str(model.method.described)
+    assert again.classes == model.classes
+    if not again.prompt_learner.bound:
+        others = again.with_classes(["crow", "owl"])  # of the file, though no class of the model's
+        assert len(others.prompt_learner.prompt_text.texts) == 2
+    content = torch.load(tmp_path / "prompts.pt", weights_only=True)["modprompt"]
+    assert content["method"]["the descriptions"].startswith("AE ")
+    assert content["classes"]["templates"] == ["X X {}, which is/has [phrase]."]
+    assert set(content["classes"]["phrases"]) == {*FEW, "crow"}
+
+
+def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
+    from modprompt.storage.seal import KEY, content_hash
+
+    clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
+    modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES).save(tmp_path / "prompts.pt")
+    content = torch.load(tmp_path / "prompts.pt", weights_only=True)
+    del content[KEY]["classes"]["phrases"]
+    del content[KEY]["hash"]
+    content[KEY]["hash"] = content_hash({KEY: content[KEY]})
+    torch.save(content, tmp_path / "prompts.pt")
+    with pytest.raises(modprompt.UserError, match=r"is damaged \(the phrases that describe its classes\)"):
+        modprompt.load(tmp_path / "prompts.pt", clip_model)
+
+
+def test_model_is_pickled_with_its_phrases(birds, clip_model, tmp_path):
+    model = modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES)
+    (tmp_path / "birds.json").unlink()
+    other = pickle.loads(pickle.dumps(model))  # noqa: S301 - our own
+    torch.testing.assert_close(other(batch := images()), model(batch))
+    assert len(other.with_classes(["crow"]).prompt_learner.prompt_text.texts) == 1
+
+
+# ---------------------------------------------------------------------- what is refused
+
+
+def test_both_ways_at_once_are_refused():
+    with pytest.raises(modprompt.SettingError, match="ASPATH and AEPATH are both set: take one"):
+        modprompt.CoOp(aspath="a", aepath="b")
+
+
+def test_file_that_is_not_there_names_the_setting(clip_model):
+    with pytest.raises(modprompt.SettingError, match="AEPATH: no descriptions at nothing.json, nor "):
+        modprompt.CoCoOp(aepath="nothing.json").on(clip_model, NAMES)
+
+
+def test_class_without_phrases_is_named_for_other_classes_too(birds, clip_model):
+    method = modprompt.CoOp(n_ctx=2, aspath=birds)
+    with pytest.raises(
+        modprompt.UserError, match=r"birds.json has no phrases for 1 of 2 classes: 'Sea Gulls'; did you mean"
+    ):
+        method.on(clip_model, ["owl", "Sea Gulls"])
+    with pytest.raises(modprompt.UserError, match="has no phrases for 1 of 1 classes: 'dog'"):
+        method.on(clip_model, NAMES).with_classes(["dog"])
+
+
+def test_long_phrase_is_named_with_its_class(tmp_path, clip_model):
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps({"owl": ["a face", "a wing " * 40]}))
+    with pytest.raises(modprompt.UserError) as caught:
+        modprompt.CoOp(n_ctx=2, aspath=str(path)).on(clip_model, ["owl"])
+    line = str(caught.value)
+    assert line.startswith("the prompt of class 'owl' with the phrase 'a wing a wing")
+    assert "is longer than the model's 77 text tokens: 'X X owl, which is/has a wing " in line
+    assert line.endswith("; shorten CTX_INIT or the class name, or lower N_CTX, or shorten the phrase")
+
+
+@pytest.mark.parametrize(("key", "setting"), [("ASPATH", "aspath"), ("AEPATH", "aepath")])
+def test_search_is_refused_by_name(key, setting, birds):
+    with pytest.raises(
+        modprompt.SettingError, match=f"ON means nothing with {key}: prompts of phrases are not searched"
+    ):
+        Search().over(modprompt.CoOp(**{setting: birds}))
+
+
+def test_phrases_may_be_given_without_a_file(clip_model):
+    described = Described(Descriptions({"owl": ("a", "b"), "crow": ("c",)}, "here"), "logits")
+    model = modprompt.CoOp(n_ctx=2).describing(described).on(clip_model, ["owl", "crow"])
+    assert model(images()).shape == (3, 2)

@@ -1,0 +1,171 @@
+from collections import OrderedDict
+
+import pytest
+import torch
+
+from modprompt.errors import UserError
+from modprompt.methods.parts.view import PREFIX, CheckpointView, count_classes, load_learner
+from modprompt.methods.records import view_of
+from modprompt.methods.table import row_of
+from tests.conftest import random_clip
+from tests.methods import small
+from tests.modprompt.methods.parts.test_coupled import build
+
+
+def reference_state(learner, clip_model):
+    """The names of the reference's full checkpoint: learner with its class tokens, and all of CLIP, maybe half."""
+    state = OrderedDict((f"prompt_learner.{name}", value) for name, value in learner.state_dict().items())
+    state["prompt_learner.token_prefix"] = torch.zeros(7, 1, 64)
+    state["prompt_learner.token_suffix"] = torch.zeros(7, 75, 64)
+    for name, value in clip_model.visual.state_dict().items():
+        state[f"image_encoder.{name}"] = value
+    return state
+
+
+def view(learner):
+    return CheckpointView(learner, lambda name: PREFIX + name)
+
+
+def save(path, state_dict, **more):
+    torch.save({"state_dict": state_dict, "epoch": 5, **more}, path)
+    return path
+
+
+def test_full_checkpoint_of_the_reference_loads(clip_model, tmp_path):
+    learner, other = build(clip_model), build(clip_model, names=["dog"])
+    optimiser = torch.optim.SGD(learner.parameters(), lr=0.1, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 5.0)
+    successor = {key: value for key, value in vars(schedule).items() if key != "optimizer"}
+    path = save(
+        tmp_path / "model.pth.tar-5",
+        reference_state(learner, clip_model),
+        optimizer=optimiser.state_dict(),
+        scheduler={**successor, "successor": schedule},
+        val_result=None,  # the reference pickles the schedule itself
+    )
+    loaded = load_learner(view(other), path)
+    assert (loaded.epoch, count_classes(loaded.state_dict), loaded.class_list, loaded.record) == (5, 7, "", {})
+    for name, value in learner.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value)
+
+
+def test_names_and_shapes_are_the_references(clip_model):
+    expected = {"ctx": (1, 64), "proj.weight": (128, 64), "proj.bias": (128,)}
+    for layer in (0, 1):
+        expected[f"compound_prompts_text.{layer}"] = (1, 64)
+        for j in (0, 1):
+            expected[f"txt2img_proj.{j}.{layer}.weight"] = (128, 64)
+            expected[f"txt2img_proj.{j}.{layer}.bias"] = (128,)
+    assert {name: tuple(value.shape) for name, value in build(clip_model).state_dict().items()} == expected
+
+
+def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused(clip_model, tmp_path):
+    made_with = {"TRAINER.MPL.N_RM_OP": "1", "the weights of CLIP": "abc"}
+    path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=made_with)
+    learner = build(clip_model)
+    assert load_learner(view(learner), path, made_with).made_with == made_with
+    with pytest.raises(UserError, match="made with other settings: TRAINER.MPL.N_RM_OP is 0 here and 1 in the file"):
+        load_learner(view(learner), path, {**made_with, "TRAINER.MPL.N_RM_OP": "0"})
+    load_learner(view(learner), path, {**made_with, "TRAINER.MPL.N_RM_OP": "1.0"})
+    with pytest.raises(
+        UserError, match="made with other settings: the weights of CLIP is 1e3 here and abc in the file"
+    ):
+        load_learner(view(learner), path, {**made_with, "the weights of CLIP": "1e3"})
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"depth": 2}, "PROMPT_DEPTH is 3 here and 2 in the file"),
+        ({"n_ctx": 2}, "N_CTX is 1 here and 2 in the file"),
+        ({"n_add": 3}, r"the number of projections \(N_ADD_OP\) is 2 here and 3 in the file"),
+    ],
+)
+def test_checkpoint_of_another_setting_names_it(clip_model, tmp_path, other, message):
+    path = save(tmp_path / "c.pth", build(clip_model, **other).state_dict())
+    with pytest.raises(UserError, match=message):
+        load_learner(view(build(clip_model)), path)
+
+
+def test_checkpoint_of_another_width_names_it(clip_model, tmp_path):
+    path = save(tmp_path / "c.pth", build(random_clip(text_width=128, vision_width=64)).state_dict())
+    with pytest.raises(
+        UserError, match="the text width is 64 here and 128 in the file; the vision width is 128 here and"
+    ):
+        load_learner(view(build(clip_model)), path)
+
+
+def test_failed_load_leaves_the_learner_as_it_was(clip_model, tmp_path):
+    learner = build(clip_model)
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    path = save(tmp_path / "c.pth", build(clip_model, depth=2).state_dict())
+    with pytest.raises(UserError):
+        load_learner(view(learner), path)
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"weight": torch.zeros(2)}}, {"epoch": 3}])
+def test_file_without_a_learner_is_refused(clip_model, tmp_path, content):
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(UserError, match="is not a checkpoint of a prompt learner"):
+        load_learner(view(build(clip_model)), tmp_path / "c.pth")
+
+
+def test_truncated_checkpoint_is_one_line(clip_model, tmp_path):
+    path = save(tmp_path / "c.pth", build(clip_model).state_dict())
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is not a whole PyTorch checkpoint") as raised:
+        load_learner(view(build(clip_model)), path)
+    assert "\n" not in str(raised.value)
+
+
+def test_learner_without_prefix_beside_deep_prompts_keeps_all_its_names():
+    from modprompt.methods.parts.view import learner_part
+
+    state = {
+        "ctx": torch.zeros(2, 4),
+        "meta_net.linear1.weight": torch.zeros(2, 4),
+        "text_encoder.transformer.resblocks.1.VPT_shallow": torch.zeros(2, 4),
+        "token_prefix": torch.zeros(3, 1, 4),
+    }
+    assert set(learner_part(state)) == set(state) - {"token_prefix"}
+    inside = {
+        "image_encoder.VPT": torch.zeros(2, 4),
+        "image_encoder.conv1.weight": torch.zeros(1),
+        "logit_scale": torch.zeros(()),
+    }
+    assert set(learner_part(inside)) == {"image_encoder.VPT"}
+
+
+def test_made_with_that_is_no_table_is_not_read(clip_model, tmp_path):
+    path = save(tmp_path / "c.pth", build(clip_model).state_dict(), made_with=5)
+    assert load_learner(view(build(clip_model)), path, {"the method": "MPL"}).made_with == {}
+
+
+def test_learned_tensor_of_no_dimension_is_a_line(clip_model, tmp_path):
+    state = {key: torch.tensor(1.0) for key in build(clip_model).state_dict()}
+    with pytest.raises(UserError, match="does not fit this model"):
+        load_learner(view(build(clip_model)), save(tmp_path / "c.pth", state))
+
+
+def test_class_tokens_that_are_no_rows_are_of_no_classes():
+    assert count_classes({"prompt_learner.token_suffix": torch.tensor(1.0)}) == 0
+    assert count_classes({"prompt_learner.token_suffix": "text"}) == 0
+
+
+ODD = [torch.tensor(1.0), torch.zeros(3), torch.zeros(0), torch.zeros(2, 2, 2, 2, 2), 5, None, "x", [1]]
+
+
+@pytest.mark.parametrize("name", ["MPL", "MaPLe", "IVLP", "VPT", "CoOp", "CoCoOp", "DPL"])
+def test_tensor_of_any_other_shape_or_type_is_one_line(name, clip_model, tmp_path):
+    model = small(row_of(name).method, clip_model).on(clip_model, ["a", "b"])
+    mine = view_of(model.method, model.prompt_learner)
+    state = {key: value.detach() for key, value in mine.state_dict().items()}
+    for key in state:
+        for odd in ODD:
+            with pytest.raises(UserError) as raised:
+                load_learner(mine, save(tmp_path / "file", {**state, key: odd}))
+            assert "\n" not in str(raised.value)
+    prefix = PREFIX if any(key.startswith(PREFIX) for key in state) else ""
+    for key in ("token_prefix", "token_suffix"):
+        assert load_learner(mine, save(tmp_path / "file", {**state, prefix + key: torch.tensor(1.0)})).epoch == 5

@@ -1,0 +1,142 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modprompt.errors import UserError
+from modprompt.methods.search.file import ALL, SideOfSearch, read, write
+from modprompt.storage.seal import KEY, sealed
+from tests.modprompt.storage.hostile import attempt
+from tests.mutations import mutations
+
+OPTIONS = ((0, 0), (0, 1), (ALL, 1))
+TEXT = SideOfSearch(
+    "before_start",
+    ((0, 1), (1, 1)),
+    (0.25, -0.1),
+    (OPTIONS[:2], OPTIONS),
+    (((0.0, 0.125), (0.5, 0.1, 0.2)), ((-1.5, 0.1), (0.5, 0.1, 2.0))),
+)
+VISION = SideOfSearch("before_ln_pre", ((0, 2), (0, 0), (2, 1)))
+SEARCH = {"trainer": "DPLSearch", "seed": 1}
+
+
+def changed(tmp_path, **text):
+    """A sealed file whose text side has these entries in place of its own."""
+    write(tmp_path / "a.json", {"text": TEXT}, SEARCH)
+    content = json.loads((tmp_path / "a.json").read_text())
+    del content["modprompt"]
+    side = {key: value for key, value in {**content["text"], **text}.items() if value is not ...}
+    (tmp_path / "a.json").write_text(json.dumps(sealed({**content, "text": side}, 1)))
+    return tmp_path / "a.json"
+
+
+def test_both_sides_come_back(tmp_path):
+    write(tmp_path / "schedule.json", {"text": TEXT, "vision": VISION}, SEARCH)
+    assert read(tmp_path / "schedule.json") == {"text": TEXT, "vision": VISION}
+    content = json.loads((tmp_path / "schedule.json").read_text())
+    assert content["search"] == SEARCH
+    assert content["text"]["options"][1] == [[0, 0], [0, 1], ["all", 1]]
+    assert set(content["vision"]) == {"place", "steps"}
+    assert [path.name for path in tmp_path.iterdir()] == ["schedule.json"]
+
+
+def test_side_that_there_is_not_is_null(tmp_path):
+    write(tmp_path / "schedule.json", {"vision": VISION}, {})
+    assert json.loads((tmp_path / "schedule.json").read_text())["text"] is None
+    assert read(tmp_path / "schedule.json") == {"vision": VISION}
+
+
+WRONG = [
+    ({"place": 3}, "its text side has no place"),
+    ({"steps": []}, "its text side has no layers"),
+    ({"steps": [[0, 1], [0]]}, "its text steps are not a list of 2"),
+    ({"steps": [[0, 1], [True, 1]]}, r"its text steps hold \[True, 1\]"),
+    ({"steps": [[0, 1], ["all", 1]]}, r"its text steps hold \['all', 1\]"),
+    ({"steps": [[0, 1], [-1, 1]]}, r"its text steps hold \[-1, 1\]"),
+    ({"steps": [[0, 1], [0, 10**9]]}, "its text steps hold"),
+    ({"steps": [[0, 1]]}, "its text options are not a list of 1"),
+    ({"options": [[[0, 0], [0, 1]], [[0, "all"]]]}, r"its text options hold \[0, 'all'\]"),
+    ({"options": [[[0, 0], [0, 1]], [[-1, 1]]]}, r"its text options hold \[-1, 1\]"),
+    ({"margins": [0.1]}, "its text margins are not a list of 2"),
+    ({"margins": ...}, "its text margins are not a list of 2"),
+    ({"alphas": [[[0.1, 0.2], [0.1]]]}, "its text alphas are not a list of 3"),
+    ({"alphas": [[[0.1, 0.2], [0.1, "a", 0]]]}, "its text alphas hold a"),
+]
+
+
+@pytest.mark.parametrize(("entries", "why"), WRONG, ids=[why for _, why in WRONG])
+def test_sealed_file_of_another_form_is_one_line(tmp_path, entries, why):
+    with pytest.raises(UserError, match=rf"a.json is damaged \({why}") as raised:
+        read(changed(tmp_path, **entries))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is damaged or no schedule of a search"),
+        ("[1]", "it holds no sides"),
+        ('{"text": NaN}', "NaN is no number"),
+        ("[" * 100_000, "is damaged or no schedule"),
+        ('{"text": {"place": "", "steps": [[0, 1]]}}', "it has no hash.*write the pairs out"),
+        (json.dumps(sealed({"text": None}, 1)), "it has neither a text nor a vision side"),
+        (json.dumps(sealed({"text": None}, 7)), "has version 7, this program reads 1"),
+    ],
+)
+def test_other_files_are_one_line(tmp_path, text, why):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match=why) as raised:
+        read(tmp_path / "a.json")
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path / "a.json") in str(raised.value)
+
+
+def test_file_that_was_changed_by_hand_is_told(tmp_path):
+    write(tmp_path / "a.json", {"vision": VISION}, {})
+    (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("2", "3"))
+    with pytest.raises(UserError, match="was changed by hand.*search anew, or write the pairs out"):
+        read(tmp_path / "a.json")
+
+
+def test_missing_file_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "a.json")
+
+
+def test_what_cannot_be_read_is_not_written(tmp_path):
+    broken = TEXT._replace(margins=(0.1, float("nan")))
+    with pytest.raises(UserError, match="a.json is not written: its text margins hold nan"):
+        write(tmp_path / "a.json", {"text": broken}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(st.data())
+def test_no_flipped_bit_changes_what_is_read(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("flipped") / "a.json"
+    write(path, {"text": TEXT, "vision": VISION}, SEARCH)
+    raw = bytearray(path.read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(raw) - 1))
+    raw[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(raw)
+    found, line = attempt(read, path)
+    assert "\n" not in line
+    assert line or found == {"text": TEXT, "vision": VISION}
+
+
+def test_every_part_sealed_again_is_a_line_or_a_schedule(tmp_path):
+    write(tmp_path / "a.json", {"text": TEXT}, {"seed": 1})
+    refused = 0
+    for what, mutated in mutations(json.loads((tmp_path / "a.json").read_text())):
+        if isinstance(mutated, dict) and isinstance(mutated.get(KEY), dict):
+            plain = {name: value for name, value in mutated.items() if name != KEY}
+            mutated = sealed(plain, mutated[KEY].get("version"))
+        (tmp_path / "b.json").write_text(json.dumps(mutated))
+        found, line = attempt(read, tmp_path / "b.json")
+        assert len(line.splitlines()) <= 1, what
+        assert len(line) < 400, what
+        assert found is None or all(isinstance(one, SideOfSearch) for one in found.values()), what
+        refused += bool(line)
+    assert refused > 200

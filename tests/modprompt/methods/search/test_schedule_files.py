@@ -1,0 +1,324 @@
+"""A file in place of a schedule: read before anything is merged, so that the settings hold numbers and no path."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modprompt.engine.schedule import Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.methods import table
+from modprompt.methods.search import alphas_file as alphas
+from modprompt.methods.search import file as schedule_file
+from modprompt.methods.search.alphas_file import Alphas
+from modprompt.methods.search.file import ALL, SideOfSearch
+from modprompt.methods.search.schedule_files import expanded, placed
+from modprompt.runs.settings import Settings
+
+TEXT, VISION = SideOfSearch("behind_start", ((0, 3), (1, 2))), SideOfSearch("before_ln_pre", ((0, 2), (0, 1), (3, 0)))
+MPL = "TRAINER.MPL."
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a schedule.json."""
+    monkeypatch.chdir(tmp_path)
+    schedule_file.write("schedule.json", {"text": TEXT, "vision": VISION}, {"seed": 1})
+    return tmp_path
+
+
+@pytest.fixture
+def dpl(monkeypatch):
+    """DPL and its other name in the table."""
+    rows = [row for row in table.METHODS if "DPL" not in (row.name, row.of)]
+    rows += [table.Row("DPL", "dpl", "prompts", "DPL"), table.Row("TrainerSubnet", "dpl", "prompts", "X", of="DPL")]
+    monkeypatch.setattr(table, "METHODS", tuple(rows))
+
+
+def option(*words):
+    return Settings.read(options=[str(word) for word in words])
+
+
+def values(settings):
+    return {key: found.value for key, found in settings.items()}
+
+
+def lengths_file(name="alpha_e2.npz", text=(1, 0), vision=(2, 2, 0)):
+    """Alphas whose largest are these lengths."""
+    sides = {}
+    for side, lengths in (("text", text), ("vision", vision)):
+        if lengths is not None:
+            options = np.array([[(ALL, c) for c in range(4)]] * len(lengths))
+            sides[side] = Alphas(np.eye(4, dtype=np.float32)[list(lengths)], options)
+    if name.endswith(".npz"):
+        alphas.write(".", int(name[7:-4]), sides)
+    else:
+        np.save(name, sides["text"].values)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("searched", "half", "warns"),
+    [
+        ("all", "base", True),
+        ("all", "new", True),  # a test of what was trained so
+        ("new", "base", True),
+        ("all", "all", False),
+        ("base", "base", False),
+        ("base", "new", False),
+        (None, "base", False),  # of an earlier version
+        (7, "all", False),
+    ],
+)
+def test_schedule_that_has_seen_new_classes_is_warned_of(searched, half, warns):
+    said = {"dataset": "EuroSAT", **({} if searched is None else {"classes": searched})}
+    schedule_file.write("schedule.json", {"text": TEXT, "vision": VISION}, said)
+    words = [MPL + "SCHEDULE_TEXT", "@schedule.json", "DATASET.SUBSAMPLE_CLASSES", half]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        expanded(option(*words, "DATASET.NAME", "EuroSAT"))
+        expanded(option(*words, "DATASET.NAME", "Food101"))  # whose images it has not seen
+        expanded(option(*words, "DATASET.NAME", "EuroSAT"), planned=True)
+    assert len(caught) == warns
+    assert all(
+        f"schedule.json: this schedule was searched on {searched} classes of EuroSAT" in str(one.message)
+        for one in caught
+    )
+
+
+def test_pairs_of_the_side_stand_in_place_of_the_file_and_what_goes_with_them_beside():
+    found = expanded(option("TRAINER.IVLP.SCHEDULE_VISION", "@schedule.json", "OPTIM.LR", 1))
+    assert values(found) == {
+        "TRAINER.IVLP.SCHEDULE_VISION": [[0, 2], [0, 1], [3, 0]],
+        "OPTIM.LR": "1",
+        "TRAINER.IVLP.PLACE_VISION": "before_ln_pre",
+        "TRAINER.IVLP.N_CTX_VISION": 2,
+    }
+    assert {one.source for one in found.values()} == {"option"}
+    assert found.texts()["TRAINER.IVLP.SCHEDULE_VISION"] == "[[0, 2], [0, 1], [3, 0]]"
+
+
+def test_hash_is_that_of_the_same_run_with_everything_written_out():
+    written = option(MPL + "SCHEDULE_TEXT", "[[0, 3], [1, 2]]", MPL + "N_CTX", 3, MPL + "PLACE_TEXT", "behind_start")
+    assert expanded(option(MPL + "SCHEDULE_TEXT", "@schedule.json")).texts() == written.texts()
+
+
+def test_setting_of_a_config_gives_way_and_one_of_the_command_line_stays(folder):
+    (folder / "a.yaml").write_text("TRAINER: {MPL: {N_CTX: 7, PLACE_TEXT: before_start}}\n")
+    words = [MPL + "SCHEDULE_TEXT", "@schedule.json"]
+    found = expanded(Settings.read(["a.yaml"], options=words))
+    assert (found[MPL + "N_CTX"], found[MPL + "PLACE_TEXT"]) == ((3, "option"), ("behind_start", "option"))
+    for more in ([*words, MPL + "N_CTX", "7"], [MPL + "N_CTX", "7", *words]):
+        found = expanded(Settings.read(["a.yaml"], options=more))
+        assert found[MPL + "N_CTX"] == ("7", "option")
+        assert found[MPL + "PLACE_TEXT"].value == "behind_start"
+
+
+def test_file_that_a_config_names_has_the_config_as_its_source(folder):
+    (folder / "a.yaml").write_text("TRAINER: {MPL: {SCHEDULE_TEXT: '@schedule.json', N_CTX: 7}}\n")
+    found = expanded(Settings.read(["a.yaml"]))
+    assert found[MPL + "N_CTX"] == (3, "file a.yaml")
+    assert found.sources() == dict.fromkeys((MPL + "N_CTX", MPL + "PLACE_TEXT", MPL + "SCHEDULE_TEXT"), "file a.yaml")
+
+
+def test_file_that_a_later_value_replaces_is_not_read():
+    key = MPL + "SCHEDULE_TEXT"
+    found = expanded(option(key, "@not_there.json", key, "[[0, 1]]"))
+    assert found.given == option(key, "[[0, 1]]").given
+
+
+def test_layer_0_without_tokens_and_an_unsaid_place_set_nothing():
+    schedule_file.write("none.json", {"text": SideOfSearch("", ((0, 0), (0, 2)))}, {})
+    assert values(expanded(option(MPL + "SCHEDULE_TEXT", "@none.json"))) == {MPL + "SCHEDULE_TEXT": [[0, 0], [0, 2]]}
+
+
+def test_method_that_is_not_ours_gets_pairs_and_place():
+    found = expanded(option("TRAINER.MINE.SCHEDULE_TEXT", "@schedule.json"))
+    assert set(found) == {"TRAINER.MINE.SCHEDULE_TEXT", "TRAINER.MINE.PLACE_TEXT"}
+
+
+def test_alphas_of_lengths_are_replacement_and_say_no_place():
+    found = expanded(option("TRAINER.IVLP.SCHEDULE_VISION", "@" + lengths_file()))
+    assert values(found) == {
+        "TRAINER.IVLP.SCHEDULE_VISION": [[0, 2], [2, 2], [2, 0]],
+        "TRAINER.IVLP.N_CTX_VISION": 2,
+    }
+
+
+def test_alphas_of_other_options_give_their_best_path():
+    options = np.array([[(0, 0), (0, 1), (2, 0), (ALL, 2)]] * 3)
+    values_ = np.array([[0, 1, 9, 0], [0, 1, 0, 0], [0, 0, 5, 0]], np.float32)
+    alphas.write(".", 1, {"vision": Alphas(values_, options)})
+    found = expanded(option("TRAINER.VPT.SCHEDULE_VISION", "@alpha_e1.npz"))
+    assert found["TRAINER.VPT.SCHEDULE_VISION"].value == [[0, 1], [0, 1], [2, 0]]
+
+
+def test_bare_array_is_taken_for_its_side_with_a_warning():
+    with pytest.warns(UserWarning, match="TRAINER.MPL.SCHEDULE_TEXT a.npy: a .npy does not say .* ALPHAS_SWAPPED"):
+        found = expanded(option(MPL + "SCHEDULE_TEXT", "@" + lengths_file("a.npy")))
+    assert found[MPL + "SCHEDULE_TEXT"].value == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("@not_there.json", "there is no file not_there.json, seen from /"),
+        ("@", "cannot be read|there is no|is a folder"),
+        ("@a.json", "a.json is damaged"),
+        ("@a.npz", "a.npz is damaged"),
+        ("@a.npy", "a.npy is damaged"),
+        ("@text.json", "text.json has no vision side"),
+        ("@alpha_e0.npz", "alpha_e0.npz has no vision side"),
+        ("@.", "is a folder"),
+        ("@a.json/b.json", "there is no file a.json/b.json"),
+    ],
+)
+def test_file_that_cannot_be_taken_is_one_line_with_the_setting(folder, word, why):
+    for name in ("a.json", "a.npz", "a.npy"):
+        (folder / name).write_text("no")
+    schedule_file.write("text.json", {"text": TEXT}, {})
+    lengths_file("alpha_e0.npz", vision=None)
+    with pytest.raises(SettingError, match=rf"^TRAINER.MPL.SCHEDULE_VISION: .*({why})") as raised:
+        expanded(option(MPL + "SCHEDULE_VISION", word))
+    assert "\n" not in str(raised.value)
+
+
+def test_planned_run_leaves_the_name_of_a_file_that_is_not_there_yet(dpl):
+    words = option(MPL + "SCHEDULE_TEXT", "@later.json", "TRAINER.DPL.IMG_ALPHA_PATH", "later.npy")
+    assert expanded(words, planned=True).given == words.given
+    lengths_file("later.npy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = expanded(words, planned=True)
+    assert values(found) == {MPL + "SCHEDULE_TEXT": "@later.json", "TRAINER.DPL.LENGTHS_VISION": [1, 0]}
+
+
+def test_file_that_has_changed_is_read_again():
+    words = option(MPL + "SCHEDULE_TEXT", "@schedule.json")
+    expanded(words)
+    schedule_file.write("schedule.json", {"text": SideOfSearch("", ((0, 5), (5, 12), (0, 11)))}, {})
+    assert expanded(words)[MPL + "SCHEDULE_TEXT"].value == [[0, 5], [5, 12], [0, 11]]
+
+
+def test_settings_without_files_stay_the_same_object():
+    settings = option(MPL + "SCHEDULE_TEXT", "[[0, 1]]", "OPTIM.NAME", "@x", "TRAINER.MPL.IMG_ALPHA_PATH", "x.npy")
+    assert expanded(settings) is settings
+
+
+@pytest.mark.usefixtures("dpl")
+class TestAlphaFilesOfDPL:
+    @pytest.mark.parametrize("node", ["DPL", "TRAINERSUBNET"])
+    def test_archive_says_its_sides_itself(self, node):
+        lengths_file()
+        words = (f"TRAINER.{node}.IMG_ALPHA_PATH", "alpha_e2.npz", f"TRAINER.{node}.TXT_ALPHA_PATH", "alpha_e2.npz")
+        found = expanded(option(*words))
+        assert values(found) == {f"TRAINER.{node}.LENGTHS_VISION": [2, 2, 0], f"TRAINER.{node}.LENGTHS_TEXT": [1, 0]}
+        assert {one.source for one in found.values()} == {"option"}
+
+    @pytest.mark.parametrize("none", ["", "None", "none"])
+    def test_no_file_is_no_setting(self, none):
+        words = ("TRAINER.DPL.IMG_ALPHA_PATH", none, "TRAINER.DPL.TXT_ALPHA_PATH", none, "OPTIM.LR", 1)
+        assert values(expanded(option(*words, "TRAINER.DPL.ALPHAS_SWAPPED", "False"))) == {"OPTIM.LR": "1"}
+
+    def test_two_bare_arrays_are_one_warning(self):
+        lengths_file("a.npy")
+        lengths_file("b.npy", text=(3, 3))
+        words = ("TRAINER.DPL.IMG_ALPHA_PATH", "a.npy", "TRAINER.DPL.TXT_ALPHA_PATH", "b.npy")
+        with pytest.warns(UserWarning, match="swaps its names") as caught:
+            found = expanded(option(*words))
+        assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [1, 0], "TRAINER.DPL.LENGTHS_TEXT": [3, 3]}
+        (said,) = [str(one.message) for one in caught]
+        assert said.startswith("TRAINER.DPL.IMG_ALPHA_PATH a.npy, TRAINER.DPL.TXT_ALPHA_PATH b.npy: ")
+        assert "ALPHAS_SWAPPED True" in said
+
+    def test_switch_exchanges_them_and_nothing_is_warned_of(self):
+        lengths_file("a.npy")
+        lengths_file("b.npy", text=(3, 3))
+        words = ("TRAINER.DPL.IMG_ALPHA_PATH", "a.npy", "TRAINER.DPL.TXT_ALPHA_PATH", "b.npy")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = expanded(option(*words, "TRAINER.DPL.ALPHAS_SWAPPED", "True"))
+        assert values(found) == {"TRAINER.DPL.LENGTHS_TEXT": [1, 0], "TRAINER.DPL.LENGTHS_VISION": [3, 3]}
+
+    def test_switch_without_a_bare_array_is_warned_of(self):
+        lengths_file()
+        words = ("TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz", "TRAINER.DPL.ALPHAS_SWAPPED", "True")
+        with pytest.warns(UserWarning, match="ALPHAS_SWAPPED is not used"):
+            assert values(expanded(option(*words))) == {"TRAINER.DPL.LENGTHS_VISION": [2, 2, 0]}
+
+    def test_lengths_of_a_config_give_way_and_those_typed_beside_a_file_are_refused(self, folder):
+        lengths_file()
+        (folder / "a.yaml").write_text("TRAINER: {DPL: {LENGTHS_VISION: [1, 1, 1], ALPHAS_SWAPPED: false}}\n")
+        words = ["TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz"]
+        found = expanded(Settings.read(["a.yaml"], options=words))
+        assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [2, 2, 0]}
+        with pytest.raises(SettingError, match="LENGTHS_VISION is given by the command line too; give one"):
+            expanded(option(*words, "TRAINER.DPL.LENGTHS_VISION", "[1, 1, 1]"))
+
+    def test_lengths_that_are_typed_win_over_the_file_of_a_config(self, folder):
+        lengths_file()
+        (folder / "a.yaml").write_text("TRAINER: {DPL: {IMG_ALPHA_PATH: alpha_e2.npz}}\n")
+        found = expanded(Settings.read(["a.yaml"], options=["TRAINER.DPL.LENGTHS_VISION", "[1, 1, 1]"]))
+        assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": "[1, 1, 1]"}
+
+    def test_two_files_for_one_side_are_refused(self):
+        lengths_file("alpha_e2.npz")
+        lengths_file("a.npy")
+        words = ("TRAINER.DPL.IMG_ALPHA_PATH", "alpha_e2.npz", "TRAINER.DPL.TXT_ALPHA_PATH", "a.npy")
+        with pytest.raises(
+            SettingError, match="TXT_ALPHA_PATH: .*LENGTHS_VISION is given by TRAINER.DPL.IMG_ALPHA_PATH"
+        ):
+            expanded(option(*words, "TRAINER.DPL.ALPHAS_SWAPPED", "True"))
+
+    @pytest.mark.parametrize(
+        ("key", "word", "why"),
+        [
+            ("IMG_ALPHA_PATH", "b.npz", "there is no file b.npz"),
+            (
+                "IMG_ALPHA_PATH",
+                "schedule.json",
+                "holds no lengths: give it as TRAINER.DPL.SCHEDULE_VISION @schedule.json",
+            ),
+            ("TXT_ALPHA_PATH", "alpha_e1.npz", "holds no lengths: give it as TRAINER.DPL.SCHEDULE_TEXT @alpha_e1.npz"),
+            ("ALPHAS_SWAPPED", "yes", " must be True or False, got 'yes'"),
+        ],
+    )
+    def test_other_files_are_one_line(self, key, word, why):
+        options = np.array([[(0, 0), (1, 1)]] * 2)
+        alphas.write(".", 1, {"text": Alphas(np.zeros((2, 2), np.float32), options)})
+        with pytest.raises(SettingError, match=rf"^TRAINER.DPL.{key}.*{why}"):
+            expanded(option(f"TRAINER.DPL.{key}", word))
+
+
+def test_relative_path_is_placed(dpl):
+    below = Path("/a/b")
+    assert placed(MPL + "SCHEDULE_TEXT", "@../c.json", below) == "@/a/c.json"
+    assert placed(MPL + "SCHEDULE_TEXT", "@/c.json", below) == "@/c.json"
+    assert placed(MPL + "SCHEDULE_TEXT", "[[0, 1]]", below) == "[[0, 1]]"
+    assert placed("TRAINER.DPL.IMG_ALPHA_PATH", "c.npz", below) == "/a/b/c.npz"
+    assert placed("TRAINER.DPL.IMG_ALPHA_PATH", "None", below) == "None"
+    assert placed("OPTIM.NAME", "@c", below) == "@c"
+
+
+FIRST = [(row, side) for row in table.METHODS for side, key in row.first.items() if key]
+
+
+@pytest.mark.parametrize(("row", "side"), FIRST, ids=[f"{row.name}-{side}" for row, side in FIRST])
+def test_table_names_the_setting_that_layer_0_goes_by(row, side):
+    def made(n, steps):
+        return row.method.of({row.first[side]: n, f"SCHEDULE_{side.upper()}": steps, **depth}).schedules(Shape(3, 3))
+
+    keys = {one.key for one in row.method.settings()}
+    depth = {key: 2 for key in ("PROMPT_DEPTH", "PROMPT_DEPTH_TEXT", "PROMPT_DEPTH_VISION") if key in keys}
+    deeper = ((0, 1),) if row.name == "TCP" else ()  # without which it is none
+    assert getattr(made(5, ((0, 5), *deeper)), side)[0].add == 5
+    with pytest.raises(UserError, match=rf"layer 0: must add {row.first[side]} = 5 tokens, adds 4"):
+        made(5, ((0, 4),))
+
+
+def test_table_knows_every_side_that_can_be_written_out_and_every_node():
+    for row in table.METHODS:
+        written = {one.field[len("schedule_") :] for one in row.method.settings() if one.field.startswith("schedule_")}
+        assert set(row.first) == set(row.sides) == written
+        assert row.method.node in (row.node, "")

@@ -1,0 +1,233 @@
+"""Searches in Python: a loop of both kinds of steps, what is found, files; and for every method: runs, or the line."""
+
+import ast
+import re
+
+import pytest
+import torch
+
+import modprompt
+from modprompt.engine.schedule import PLACES, Schedule
+from modprompt.methods.search.over import Search
+from modprompt.methods.search.settings import BETAS
+from modprompt.methods.table import METHODS, row_of
+from tests.conftest import RESNET_HEADS, ROOT
+from tests.methods import small
+
+NAMES = ["cat", "dog", "a golden retriever"]
+OTHERS = ["lynx", "wolf"]
+SEARCHING = {
+    "DPLSearch": modprompt.DPLSearch(n_ctx_text=2, n_ctx_vision=3),
+    "MPL": Search(add=2).over(small(modprompt.MPL)),
+    "CoOp": Search(add=1, remove=0).over(modprompt.CoOp(n_ctx=2)),
+    "PromptSRC": Search(tokens_weight=0.1, sides="vision").over(small(modprompt.PromptSRC)),
+}
+
+
+def batch(seed=0, size=32):
+    return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(seed)), torch.tensor([0, 1, 2, 1])
+
+
+def values(parameters):
+    return [one.detach().clone() for one in parameters]
+
+
+def differ(before, parameters):
+    return [not torch.equal(one, two) for one, two in zip(before, parameters)]
+
+
+def alternation(model, size=32):
+    """A step of the alphas, then one of the prompts; which of (alphas, prompts) each has changed."""
+    alphas, prompts = model.alpha_parameters(), model.prompt_parameters()
+    kinds = (
+        (torch.optim.Adam(alphas, lr=0.01, betas=BETAS), model.alpha_loss, 0),
+        (torch.optim.SGD(prompts, lr=0.01), model.loss, 1),
+    )
+    changed = []
+    for optimiser, loss_of, seed in kinds:
+        before = values(alphas), values(prompts)
+        model.zero_grad()
+        loss = loss_of(*batch(seed, size))
+        assert torch.isfinite(loss)
+        loss.backward()
+        optimiser.step()
+        changed.append((any(differ(before[0], alphas)), any(differ(before[1], prompts))))
+    return changed
+
+
+@pytest.fixture(params=SEARCHING)
+def searching(request, clip_model):
+    torch.manual_seed(2)
+    return SEARCHING[request.param].on(clip_model, NAMES, epochs=2)
+
+
+def test_each_kind_of_step_changes_its_own_parameters(searching):
+    assert alternation(searching) == [(True, False), (False, True)]
+    everything = {id(one) for one in searching.prompt_learner.parameters()}
+    both = [*searching.alpha_parameters(), *searching.prompt_parameters()]
+    assert len(both) == len(everything)
+    assert {id(one) for one in both} == everything
+
+
+def test_what_is_found_is_a_schedule_and_comes_back_from_a_file(searching, clip_model, tmp_path):
+    alternation(searching)
+    found = searching.found()
+    assert set(found) == set(searching.prompt_learner.options)
+    for side, one in found.items():
+        own = getattr(searching.prompt_learner.schedules, side)
+        assert isinstance(one.schedule, Schedule)
+        assert (len(one.schedule), one.schedule.place) == (len(own), own.place)
+        assert all(-1 <= margin <= 1 for margin in one.margins)
+    searching.save(tmp_path / "search.pt")
+    again = modprompt.load(tmp_path / "search.pt", clip_model)
+    assert (again.method, again.found()) == (searching.method, found)
+    images, _ = batch()
+    with torch.no_grad():
+        assert torch.equal(again(images), searching.eval()(images))
+
+
+def test_other_classes_have_the_same_prompts_and_alphas(searching):
+    other = searching.with_classes(OTHERS)
+    assert other.found() == searching.found()
+    assert all(one is two for one, two in zip(other.prompt_learner.parameters(), searching.prompt_learner.parameters()))
+    images, _ = batch()
+    before = other(images)
+    assert before.shape == (4, 2)
+    with torch.no_grad():
+        searching.alpha_parameters()[0].add_(torch.randn(searching.alpha_parameters()[0].shape))
+    assert not torch.equal(other(images), before)
+
+
+def test_what_is_decided_is_so_within_its_block_alone(searching):
+    images, _ = batch()
+    learner, mixed = searching.prompt_learner, searching(images)
+    with learner.decided({side: one.path for side, one in searching.found().items()}):
+        decided = searching(images)
+        for side, one in searching.found().items():
+            assert all(weights[place] == 1 for weights, place in zip(learner.weights(side), one.path))
+    assert not torch.equal(decided, mixed)
+    assert torch.equal(searching(images), mixed)
+
+
+def test_a_cap_that_no_path_keeps_is_told(clip_model):
+    model = Search(most_tokens=1).over(modprompt.VPT(n_ctx_vision=2)).on(clip_model, NAMES)
+    with pytest.raises(
+        modprompt.UserError, match="no path has at most 1 prompt tokens over all layers: the smallest has 2"
+    ):
+        model.found()
+
+
+@pytest.mark.parametrize("what", ["alpha_parameters", "found"])
+def test_a_model_that_does_not_search_has_no_alphas(what, clip_model):
+    model = small(modprompt.MPL).on(clip_model, NAMES)
+    with pytest.raises(modprompt.UserError, match="MPL does not search"):
+        getattr(model, what)()
+    with pytest.raises(modprompt.UserError, match="MPL does not search"):
+        model.alpha_loss(*batch())
+
+
+@pytest.mark.parametrize(
+    "method", [modprompt.DPLSearch(n_ctx_text=2, n_ctx_vision=0), Search().over(modprompt.CoOp(n_ctx=2))], ids=repr
+)
+def test_text_sides_are_searched_in_front_of_a_resnet(method, resnet_file, tmp_path):
+    clip_model, _ = modprompt.load_clip(resnet_file, device="cpu", activation="quick_gelu", heads=RESNET_HEADS)
+    model = method.on(clip_model, NAMES)
+    assert alternation(model, size=64) == [(True, False), (False, True)]
+    assert set(model.found()) == {"text"}
+
+
+# ---------------------------------------------------------------------- every method: runs, or the line that refuses it
+
+PAGE = (ROOT / "docs" / "search.md").read_text()
+TABLE = PAGE[PAGE.index("| method | `PLACE_TEXT`") :].partition("\n\n")[0].splitlines()[2:]
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE]
+
+
+def value_of(text):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def method_of(cell, **more):
+    """A method as a cell of the page names it: its name, and settings that are not its defaults."""
+    name, *settings = re.findall(r"`(.+?)`", cell)
+    cls = row_of(name).method
+    given = {key: value_of(value) for key, _, value in (one.partition(" ") for one in settings)}
+    return cls.of({**small(cls).as_config(), **given, **more})
+
+
+def said(work):
+    """What becomes of it: runs, or the line."""
+    try:
+        work()
+    except modprompt.UserError as error:
+        return str(error)
+    return "runs"
+
+
+def own_line(found, cell):
+    """Whether the page's cell says what was found; a name that is not known is told with those that are."""
+    return found == cell == "runs" or (cell[0] == cell[-1] == "`" and (found + " ").startswith(cell.strip("`")))
+
+
+def test_every_method_has_its_row():
+    assert [row.name for row in METHODS] == list(dict.fromkeys(re.match("`(.+?)`", row[0]).group(1) for row in ROWS))
+    assert {len(row) for row in ROWS} == {4}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+@pytest.mark.parametrize("side", PLACES)
+def test_places_of_prompts_run_or_are_refused_with_the_page_s_line(row, side, clip_model):
+    cell = row[1 + list(PLACES).index(side)]
+
+    def run(place):
+        model = method_of(row[0], **{f"PLACE_{side.upper()}": place}).on(clip_model, NAMES)
+        loss = model.loss(*batch())
+        assert torch.isfinite(loss)
+        loss.backward()
+
+    found = {said(lambda place=place: run(place)) for place in PLACES[side]}
+    assert [line for line in found if line != "runs" and not own_line(line, cell)] == []
+    assert (cell == "runs") == (found == {"runs"})
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_searches_run_or_are_refused_with_the_page_s_line(row, clip_model):
+    def run():
+        model = Search().over(method_of(row[0])).on(clip_model, NAMES)
+        assert alternation(model) == [(True, False), (False, True)]
+
+    assert own_line(said(run), row[3]), row[3]
+
+
+@pytest.mark.parametrize("side", PLACES)
+@pytest.mark.parametrize("name", [row[0].strip("`") for row in ROWS if " " not in row[0] and row[3] == "runs"])
+def test_a_side_alone_is_searched_where_the_method_has_it(name, side, clip_model):
+    row = row_of(name)
+
+    def run():
+        model = Search(sides=side).over(small(row.method)).on(clip_model, NAMES)
+        assert set(model.found()) == {side}
+
+    assert said(run) == ("runs" if side in row.first else f"SIDES {side}: {row.name} learns no {side} prompts")
+
+
+@pytest.mark.parametrize(
+    ("search", "method", "line"),
+    [
+        ({}, modprompt.MPL(schedule_text=[[0, 2]]), "SIDES: SCHEDULE_TEXT is written out: there is nothing to find"),
+        ({"sides": "vision"}, modprompt.MPL(schedule_vision=[[0, 2]]), "SIDES: SCHEDULE_VISION is written out: there"),
+    ],
+)
+def test_what_is_written_out_is_not_searched(search, method, line):
+    with pytest.raises(modprompt.SettingError, match=line):
+        Search(**search).over(method)
+
+
+def test_the_other_side_may_be_written_out(clip_model):
+    method = modprompt.MPL(schedule_text=[[0, 2], [1, 1]], prompt_depth=2)
+    model = Search(sides="vision").over(method).on(clip_model, NAMES)
+    assert model.prompt_learner.schedules.text == Schedule([(0, 2), (1, 1), (0, 0)], "text")
+    assert set(model.found()) == {"vision"}
