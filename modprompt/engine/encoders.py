@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP, ResNet, VisionTransformer
 from modprompt.engine import packing
+from modprompt.engine.additions import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.composing import Standing, recompose, renew
 from modprompt.engine.derived import normalise
@@ -22,7 +23,6 @@ from modprompt.engine.packed import Packed, run_last_packed, run_packed
 from modprompt.engine.packing import Suffix, TextTokens, most_sequences, split
 from modprompt.engine.prompts import Additions
 from modprompt.engine.schedule import BEFORE_LN_PRE, BEHIND_START, Schedule
-from modprompt.methods.search.supernet import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 
 Watch = Callable[[int, Attend], Attend]  # the attention of a layer, and what is run in its place
 
@@ -167,8 +167,8 @@ class TextEncoder(nn.Module):
 
         Args:
             text: the embedded class prompts.
-            additions: one (n, D) tensor or None per layer, tokens of single classes (composing.py), or what a search
-                has (relaxed.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
+            additions: one (n, D) tensor or None per layer, tokens of single classes, or what has an attention
+                of its own (additions.py); a tensor of layer 0 is read if prompt tokens stand before the start token.
         """
         chunks, order = self._chunks(text), text.order
         if order is not None:

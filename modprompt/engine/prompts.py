@@ -13,13 +13,13 @@ from modprompt.checks import one_of
 from modprompt.clips.package import import_clip
 from modprompt.clips.structure import CLIP
 from modprompt.clips.tokens import readable, token_ids
+from modprompt.engine.additions import Addition
 from modprompt.engine.packing import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
-from modprompt.methods.search.supernet import Addition
 
 POSITIONS = ("end", "middle", "front")  # of the class name
 WHICH = ", which is/has "  # between a class's name and a phrase that describes it (PCB, arXiv 2311.11178)
-Additions = List[Addition]  # per layer: new prompt tokens (n, width of the side), what a search has there, or None
+Additions = List[Addition]  # of each layer; tokens are (n, width of the side)
 
 
 class Prompts(NamedTuple):

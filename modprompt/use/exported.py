@@ -4,34 +4,15 @@ Shapes: B images, C classes, E joint width.
 """
 
 import copy
-from typing import Any, Tuple
+from typing import Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.clips.cast import cast_products
-from modprompt.engine.prompts import Additions
+from modprompt.engine.additions import mapped
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.search.supernet import Options, Slots
-
-
-def _detached(additions: Additions) -> Additions:
-    """The same without gradients, in memory of their own; of the vision side, where classes have no tokens."""
-
-    def own(tensor: Any) -> Tensor:
-        found: Tensor = tensor.detach().clone()
-        return found
-
-    found: Additions = []
-    for one in additions:
-        if isinstance(one, Options):
-            found.append(Options(*map(own, one)))
-        elif isinstance(one, Slots):
-            found.append(Slots(None if one.new is None else own(one.new), own(one.bias)))
-        else:
-            found.append(None if one is None else own(one))
-    return found
 
 
 class ExportedModel(nn.Module):
@@ -49,7 +30,7 @@ class ExportedModel(nn.Module):
         super().__init__()
         self.classifier = model.classifier().requires_grad_(False)
         with torch.no_grad():
-            self.additions = _detached(model.vision_additions())
+            self.additions = [mapped(one, lambda tensor: tensor.detach().clone()) for one in model.vision_additions()]
         self.encoder = copy.deepcopy(model.image_encoder)
         if half:
             cast_products(self.encoder, torch.float16)

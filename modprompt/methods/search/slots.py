@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from modprompt.clips.structure import CLIP
+from modprompt.engine.additions import new_tokens
 from modprompt.engine.packing import TextTokens
 from modprompt.engine.precision import no_autocast
 from modprompt.engine.prompts import Additions, Prompts, PromptText
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.search.learner import SearchLearner
 from modprompt.methods.search.space import ALL, Option
-from modprompt.methods.search.supernet import Slots, log_of, new_tokens, presences
+from modprompt.methods.search.supernet import Slots, log_of, presences
 
 
 class SlotsPromptLearner(SearchLearner):

@@ -8,15 +8,16 @@ Two relaxations, and what stands in for attention in a layer that has one:
 Shapes: B sequences, L tokens, K keys, N tokens of all options, S slots, H heads, d = D / H, D width of the side.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clips.structure import Block
+from modprompt.engine.additions import mapped, tokens_of, with_tokens
 from modprompt.engine.blocks import Attend, attention, by_head, project
-from modprompt.engine.composing import New, OfClasses
+from modprompt.engine.composing import New
 from modprompt.engine.derived import normalise
 from modprompt.engine.schedule import CARRY, Step
 
@@ -24,7 +25,7 @@ _ABSENT = 1e-20  # a smaller presence counts as this: its logarithm, and that on
 
 
 class Options(NamedTuple):
-    """A layer's options of 0, 1, ..., c tokens, which are keys and values of that layer alone.
+    """A layer's options of 0, 1, ..., c tokens, which are keys and values of that layer alone (an OwnAttention).
 
     tokens: (c * c, D) c of each option but the first; option o reads the first o of its own.
     unread: (c, c) what is added to their scores: 0, or minus infinity where they are not read.
@@ -35,63 +36,68 @@ class Options(NamedTuple):
     unread: Tensor
     weights: Tensor
 
+    @property
+    def tokens_given(self) -> Tensor:
+        """Of all options."""
+        return self.tokens
+
+    @property
+    def joins(self) -> New:
+        """None: they are read in their layer alone."""
+        return None
+
+    def with_tokens(self, tokens: Optional[Tensor]) -> "Options":
+        """The same with other tokens, as many."""
+        return self if tokens is None else self._replace(tokens=tokens)
+
+    def step(self, scheduled: Step) -> Step:
+        """Nothing goes and nothing comes."""
+        return CARRY
+
+    def attend(self, block: Block, start: int) -> Attend:
+        """A mixture over the options."""
+        return Mixed(block, self)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Options":
+        """The same with each tensor changed."""
+        return Options(*map(change, self))
+
 
 class Slots(NamedTuple):
-    """A layer's slots: new ones (A, D), or of single classes; of all, new ones at the end, the log of presence (S,)."""
+    """A layer's slots (an OwnAttention): new ones (A, D), or of single classes, behind those that are there.
+
+    new: the new ones.
+    bias: (S,) the logarithm of the presence of all, new ones at the end.
+    """
 
     new: New
     bias: Tensor
 
+    @property
+    def tokens_given(self) -> Optional[Tensor]:
+        """The new ones."""
+        return tokens_of(self.new)
 
-Addition = Union[New, Options, Slots]
+    @property
+    def joins(self) -> New:
+        """The new ones."""
+        return self.new
 
+    def with_tokens(self, tokens: Optional[Tensor]) -> "Slots":
+        """The same with other new ones, as many."""
+        return self._replace(new=with_tokens(self.new, tokens))
 
-def tokens_of(addition: Addition) -> Optional[Tensor]:
-    """All tokens that a layer is given."""
-    found = addition if isinstance(addition, Options) else new_tokens(addition)
-    return found.tokens if isinstance(found, (Options, OfClasses)) else found
+    def step(self, scheduled: Step) -> Step:
+        """As scheduled."""
+        return scheduled
 
+    def attend(self, block: Block, start: int) -> Attend:
+        """Attention in which each counts as much as it is there."""
+        return Weighed(self.bias, start) if len(self.bias) else attention
 
-def with_tokens(addition: Addition, tokens: Optional[Tensor]) -> Addition:
-    """The same with other tokens, as many."""
-    if isinstance(addition, Slots):
-        return addition._replace(new=_joining(addition.new, tokens))
-    if isinstance(addition, Options):
-        return addition if tokens is None else addition._replace(tokens=tokens)
-    return _joining(addition, tokens)
-
-
-def _joining(new: New, tokens: Optional[Tensor]) -> New:
-    return OfClasses(tokens) if isinstance(new, OfClasses) and tokens is not None else tokens
-
-
-def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]) -> List[Addition]:
-    """The same with the tokens (C, n, D) of single classes changed; others are what they are."""
-    return [
-        with_tokens(one, change(found.tokens)) if isinstance(found, OfClasses) else one
-        for one, found in zip(additions, map(new_tokens, additions))
-    ]
-
-
-def step_of(addition: Addition, step: Step) -> Step:
-    """What happens to the sequence in front of a layer for which the schedule has `step`."""
-    return CARRY if isinstance(addition, Options) else step
-
-
-def new_tokens(addition: Addition) -> New:
-    """The tokens (n, D) that join the sequence, or those of single classes."""
-    if isinstance(addition, Slots):
-        return addition.new
-    return None if isinstance(addition, Options) else addition
-
-
-def attends(block: Block, addition: Addition, start: int) -> Attend:
-    """What stands in for attention in a block; `start` is the place of the first prompt token among the keys."""
-    if isinstance(addition, Options):
-        return Mixed(block, addition)
-    if isinstance(addition, Slots) and len(addition.bias):
-        return Weighed(addition.bias, start)
-    return attention
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Slots":
+        """The same with each tensor changed."""
+        return Slots(mapped(self.new, change), change(self.bias))
 
 
 class Mixed:

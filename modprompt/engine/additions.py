@@ -1,0 +1,96 @@
+"""What a layer is given: nothing, new prompt tokens, tokens of single classes, or what has an attention of its own.
+
+Shapes: C classes, n tokens, D width of the side.
+"""
+
+from typing import Any, Callable, List, Optional, Protocol, Sequence, Union
+
+from torch import Tensor
+
+from modprompt.clips.structure import Block
+from modprompt.engine.blocks import Attend, attention
+from modprompt.engine.composing import New, OfClasses
+from modprompt.engine.schedule import Step
+
+
+class OwnAttention(Protocol):
+    """An addition that says itself what happens in its layer; methods/search/supernet.py has two."""
+
+    @property
+    def tokens_given(self) -> Optional[Tensor]:
+        """All tokens of its; what is cast to another type are these."""
+
+    @property
+    def joins(self) -> New:
+        """Those that join the sequence."""
+
+    def with_tokens(self, tokens: Optional[Tensor]) -> Any:
+        """The same with other tokens, as many."""
+
+    def step(self, scheduled: Step) -> Step:
+        """What happens to the sequence in front of the layer, for which the schedule has `scheduled`."""
+
+    def attend(self, block: Block, start: int) -> Attend:
+        """What stands in for attention; `start` is the place of the first prompt token among the keys."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Any:
+        """The same with each of its tensors changed."""
+
+
+Addition = Union[New, OwnAttention]
+
+
+def is_plain(addition: Addition) -> bool:
+    """Whether an addition is tokens and nothing more."""
+    return addition is None or isinstance(addition, (Tensor, OfClasses))
+
+
+def new_tokens(addition: Any) -> New:
+    """The tokens (n, D) that join the sequence, or those (C, n, D) of single classes."""
+    found: New = addition if is_plain(addition) else addition.joins
+    return found
+
+
+def tokens_of(addition: Any) -> Optional[Tensor]:
+    """All tokens that a layer is given."""
+    found: Optional[Tensor]
+    if is_plain(addition):
+        found = addition.tokens if isinstance(addition, OfClasses) else addition
+    else:
+        found = addition.tokens_given
+    return found
+
+
+def with_tokens(addition: Any, tokens: Optional[Tensor]) -> Any:
+    """The same with other tokens, as many."""
+    if not is_plain(addition):
+        return addition.with_tokens(tokens)
+    return OfClasses(tokens) if isinstance(addition, OfClasses) and tokens is not None else tokens
+
+
+def of_classes(additions: Sequence[Addition], change: Callable[[Tensor], Tensor]) -> List[Addition]:
+    """The same with the tokens (C, n, D) of single classes changed; others are what they are."""
+    return [
+        with_tokens(one, change(found.tokens)) if isinstance(found, OfClasses) else one
+        for one, found in zip(additions, map(new_tokens, additions))
+    ]
+
+
+def step_of(addition: Any, scheduled: Step) -> Step:
+    """What happens to the sequence in front of a layer for which the schedule has `scheduled`."""
+    step: Step = scheduled if is_plain(addition) else addition.step(scheduled)
+    return step
+
+
+def attends(block: Block, addition: Any, start: int) -> Attend:
+    """What stands in for attention in a block; `start` is the place of the first prompt token among the keys."""
+    attend: Attend = attention if is_plain(addition) else addition.attend(block, start)
+    return attend
+
+
+def mapped(addition: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same with each tensor changed."""
+    if is_plain(addition):
+        tokens = tokens_of(addition)
+        return with_tokens(addition, None if tokens is None else change(tokens))
+    return addition.map(change)
