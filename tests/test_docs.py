@@ -232,7 +232,7 @@ def test_reference_has_a_table_of_all_settings_of_a_method():
         shown = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (.+?)\.? \|$", text, flags=re.MULTILINE)
         known = {one.field: (one.default, one.meaning.lower()) for one in row.method.settings()}
         assert {name: (ast.literal_eval(default), said.lower()) for name, default, said in shown} == known
-    assert "| setting |" not in package["methods.groups.Regularised"].docstring.value
+    assert "| setting |" not in package["methods.parts.groups.Regularised"].docstring.value
 
 
 def test_changelog_lists_every_import_path_that_moved():

@@ -6,7 +6,6 @@ from modprompt.engine import packing
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config
-from modprompt.methods.search import supernet as relaxed
 from tests.conftest import RESNET_HEADS, lay_out_for, random_clip
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda
@@ -60,7 +59,7 @@ def test_no_call_of_attention_has_more_sequences_than_a_card_takes(monkeypatch, 
         seen.append(len(query))
         return plain(query, *inputs, **named)
 
-    monkeypatch.setattr(relaxed, "attention", attend)
+    monkeypatch.setattr(additions, "attention", attend)
     whole = encoder(tokens, additions)
     assert max(seen) > 2
     monkeypatch.setattr(packing, "GRID", 2)

@@ -12,9 +12,8 @@ import pytest
 import torch
 
 import modprompt
-from modprompt.engine import blocks, tf32
+from modprompt.engine import additions, blocks, tf32
 from modprompt.methods.parts.teacher import FrozenCLIP
-from modprompt.methods.search import supernet as relaxed
 from modprompt.use.attention import attention_of
 from tests.conftest import ROOT, lay_out_for, random_clip
 from tests.methods import small
@@ -40,7 +39,7 @@ def _allowed():
 @pytest.fixture
 def seen(monkeypatch):
     """The flags at each attention and each of its gradients; models are as on a GPU."""
-    found, plain = {"forward": set(), "backward": set()}, relaxed.attention
+    found, plain = {"forward": set(), "backward": set()}, additions.attention
 
     def attend(*inputs, **named):
         found["forward"].add(flags())
@@ -50,7 +49,7 @@ def seen(monkeypatch):
         return out
 
     monkeypatch.setattr(tf32, "_matters", lambda model: model.image_encoder.feature_type == torch.float32)
-    monkeypatch.setattr(relaxed, "attention", attend)
+    monkeypatch.setattr(additions, "attention", attend)
     return found
 
 
@@ -124,7 +123,7 @@ def test_a_pass_that_fails_gives_it_back(seen, monkeypatch):
         output.logits.sum().backward()
     assert OFF in seen["backward"]
     assert flags() == ON
-    monkeypatch.setattr(relaxed, "attention", broken)
+    monkeypatch.setattr(additions, "attention", broken)
     with pytest.raises(Broken):
         model.output(IMAGES)
     assert flags() == ON
@@ -193,7 +192,7 @@ def test_what_is_compiled_is_as_it_was(seen, monkeypatch):
 
     model = made()
     plain = model.loss(IMAGES, LABELS)
-    monkeypatch.setattr(relaxed, "attention", blocks.attention)
+    monkeypatch.setattr(additions, "attention", blocks.attention)
     dynamo.reset()
     model.compile_encoders("aot_eager")
     loss = model.loss(IMAGES, LABELS)
