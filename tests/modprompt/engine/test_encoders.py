@@ -53,23 +53,23 @@ def test_no_call_of_attention_has_more_sequences_than_a_card_takes(monkeypatch, 
     clip_model, seen, plain = random_clip(text_layers=2), [], blocks.attention
     text, tokens = fixed(clip_model)
     encoder = TextEncoder(clip_model, Schedule([(0, 0), (0, 1)], "text"))
-    additions = [None, torch.randn(1, 64, requires_grad=True)]
+    given = [None, torch.randn(1, 64, requires_grad=True)]
 
     def attend(query, *inputs, **named):
         seen.append(len(query))
         return plain(query, *inputs, **named)
 
     monkeypatch.setattr(additions, "attention", attend)
-    whole = encoder(tokens, additions)
+    whole = encoder(tokens, given)
     assert max(seen) > 2
     monkeypatch.setattr(packing, "GRID", 2)
     seen.clear()
-    cut = encoder(tokens, additions)
+    cut = encoder(tokens, given)
     assert max(seen) == 2
     torch.testing.assert_close(cut, whole)
-    (one,) = torch.autograd.grad(cut.square().sum(), additions[1])
+    (one,) = torch.autograd.grad(cut.square().sum(), given[1])
     assert max(seen) == 2  # what is computed again, too
-    (two,) = torch.autograd.grad(whole.square().sum(), additions[1])
+    (two,) = torch.autograd.grad(whole.square().sum(), given[1])
     torch.testing.assert_close(one, two)
 
 
