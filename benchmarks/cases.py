@@ -19,8 +19,8 @@ from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement, shallow
-from modprompt.methods.parts.conditional import ConditionalPromptLearner
-from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.cocoop import ConditionalPromptLearner
+from modprompt.methods.parts.coupled import CoupledPromptLearner
 
 NOUNS = (
     "crop land forest river highway pasture lake retriever tree frog panda organ bus engine tower pepper hammer violin"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP, VisionTransformer
 from modprompt.engine.prompts import class_texts, embed_ids, tokenize
-from modprompt.methods.parts.conditional import ConditionalPromptLearner
-from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.cocoop import ConditionalPromptLearner
+from modprompt.methods.parts.coupled import CoupledPromptLearner
 from modprompt.methods.parts.independent import IndependentPromptLearner
 
 Learner = Union[CoupledPromptLearner, IndependentPromptLearner]

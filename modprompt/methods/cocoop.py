@@ -1,13 +1,25 @@
-"""Conditional Context Optimization (CoCoOp, arXiv 2203.05557): a context that moves with the image."""
+"""Conditional Context Optimization (CoCoOp, arXiv 2203.05557): a context that moves with the image.
 
+Shapes: B images, n context tokens, T text width, E joint width.
+"""
+
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Optional, Sequence
+
+from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP
+from modprompt.engine.context import Context
+from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError
 from modprompt.methods.coop import OneContext
 from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.conditional import ConditionalPromptLearner
+from modprompt.methods.parts.described import Described
+from modprompt.methods.parts.independent import IndependentPromptLearner
+
+REDUCTION = 16  # the network's hidden width is 1/16 of the joint width
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,7 +36,37 @@ class CoCoOp(OneContext):
             raise SettingError([("SCHEDULE_TEXT", " must add tokens at layer 0: they move with the image")])
         return found
 
-    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> ConditionalPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ConditionalPromptLearner":
         """A context on the text side, and the network that moves it."""
         context = self.context(clip_model, classes)
         return ConditionalPromptLearner(classes.names, clip_model, schedules, context, self.described)
+
+
+class ConditionalPromptLearner(IndependentPromptLearner):
+    """The context of image b is ctx + meta_net(feature of b); drawn after the context: linear1, linear2.
+
+    Args and Raises as IndependentPromptLearner; the class name stands at the end.
+    """
+
+    needs_image = True
+    in_clip_type = ("ctx", "meta_net.")
+
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip_model: CLIP,
+        schedules: Schedules,
+        context: Context,
+        described: Optional[Described] = None,
+    ):
+        joint = clip_model.text_projection.shape[1]
+        linear1 = nn.Linear(joint, joint // REDUCTION)
+        linear2 = nn.Linear(joint // REDUCTION, clip_model.ln_final.weight.shape[0])
+        super().__init__(classnames, clip_model, schedules, context, described=described)
+        self.meta_net = nn.Sequential(OrderedDict(linear1=linear1, relu=nn.ReLU(), linear2=linear2))
+        self.meta_net.to(clip_model.dtype)
+
+    def forward(self, image_features: Tensor) -> Prompts:  # type: ignore[override]  # `needs_image` says so
+        """The prompts of B images, from their normalised features (B, E); the text side has a prefix each."""
+        shift = self.meta_net(image_features)  # (B, T)
+        return self._prompts(self.ctx + shift[:, None, None, :])  # (B, 1, n, T)

@@ -1,23 +1,30 @@
-"""Differentiable Prompt Learning's train stage (DPL, arXiv 2501.00457): prompts of searched lengths, one per layer."""
+"""Differentiable Prompt Learning's train stage (DPL, arXiv 2501.00457): prompts of searched lengths, one per layer.
+
+Shapes: T text width, V vision width.
+"""
 
 import copy
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
+import torch
 from torch import Tensor
 
+from modprompt.clips.build import draw_constructor
 from modprompt.clips.structure import CLIP
 from modprompt.engine.model import Output
+from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised
+from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.lengths import LengthsPromptLearner
 from modprompt.methods.parts.objective import cross_entropy
 
+_LISTS = {"vision_prompts": "ctx_img_lst", "text_prompts": "ctx_txt_lst"}
 WORDS = ("default", "custom", "ensemble")
 OWN_PLACES = {"text": BEFORE_START, "vision": BEHIND_LN_PRE}
 
@@ -101,7 +108,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
         }.get(self.ctx_init, templates.DEFAULT)
         return template.partition("{}")[0].strip()
 
-    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> LengthsPromptLearner:
+    def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "LengthsPromptLearner":
         """Vectors for each layer, in front of words that are fixed."""
         averaged = templates.DIVERSE if self.ctx_init == "ensemble" else ()
         return LengthsPromptLearner(classes.names, clip_model, schedules, self.words(classes.dataset), averaged)
@@ -130,3 +137,51 @@ class TrainerSubnet(DPL):
     learner_of = "DPL"
 
     ctx_init: str = changed(DPL, "ctx_init", "ensemble")
+
+
+class LengthsPromptLearner(IndependentPromptLearner):
+    """Vectors of their own for every layer that adds tokens; words are fixed.
+
+    Random draws: vision prompts by layer, text prompts by layer, both from layer 0 on, normal with std 0.02; then what
+    the constructor of a CLIP draws, since the reference builds its teacher here.
+
+    Args:
+        classnames: names of the C classes.
+        clip_model: a stock CLIP; its widths are taken over.
+        schedules: of both sides. Text prompts behind the start token push the words on, as MaPLe has it.
+        words: in front of a class name.
+        averaged: templates whose embedded words are averaged; without them the words are those of `words`.
+
+    Raises:
+        UserError: as PromptText.
+    """
+
+    def __init__(
+        self,
+        classnames: Sequence[str],
+        clip_model: CLIP,
+        schedules: Schedules,
+        words: str,
+        averaged: Sequence[str] = (),
+    ):
+        places = "X " * schedules.text.among_words
+        Learner.__init__(self, schedules, places + words)
+        self.averaged = tuple(places + template for template in averaged)
+        self.register_buffer("ctx", torch.empty(0, clip_model.ln_final.weight.shape[0]), persistent=False)
+        self._draw(clip_model, 0)
+        draw_constructor(clip_model)
+        self.put_in(classnames, clip_model)
+
+    def _n_among_words(self) -> int:
+        return self.schedules.text.among_words
+
+    def forward(self) -> Prompts:
+        """The prompts of this moment, for both encoders."""
+        first: Tensor = dict(self.text_prompts.items()).get("0", self.ctx)
+        return self._prompts(first)
+
+    @staticmethod
+    def checkpoint_key(name: str) -> str:
+        """A parameter's name in the reference's checkpoints."""
+        side, _, rest = name.partition(".")
+        return f"{_LISTS[side]}.{rest}" if side in _LISTS else name

@@ -7,8 +7,7 @@ from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting
 from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.coupled import Coupled
-from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
 from modprompt.methods.parts.learner import Learner
 
 

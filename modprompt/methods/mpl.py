@@ -8,8 +8,7 @@ from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyT
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.coupled import Coupled
-from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
 from modprompt.methods.parts.groups import Regularised
 
 

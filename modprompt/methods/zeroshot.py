@@ -10,7 +10,7 @@ from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.template_prompts import TemplatePrompts
+from modprompt.methods.parts.templates import TemplatePrompts
 
 
 @dataclass(frozen=True, repr=False)

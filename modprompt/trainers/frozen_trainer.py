@@ -8,7 +8,7 @@ from modprompt.clips.cast import cast_products
 from modprompt.engine import precision
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.template_prompts import TemplatePrompts
+from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.trainers.clip_trainer import CLIPTrainer
 
 

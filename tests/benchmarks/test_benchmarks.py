@@ -15,7 +15,7 @@ from modprompt.engine.context import from_words
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, no_prompts, shallow
 from modprompt.errors import UserError
-from modprompt.methods.parts.conditional import ConditionalPromptLearner
+from modprompt.methods.cocoop import ConditionalPromptLearner
 from modprompt.places import ROOT
 from tests.conftest import random_clip
 from tests.modprompt.methods.parts.test_coupled import build

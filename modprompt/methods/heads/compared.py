@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from modprompt.methods.heads.bank import Bank, mean_text, unit
 from modprompt.methods.heads.base import TEST, TRAIN, Head
-from modprompt.methods.heads.clip_adapter_head import CLIPAdapterHead
+from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
 from modprompt.methods.heads.fitting import PermutedViews
-from modprompt.methods.heads.tip_adapter_head import TipAdapterHead
+from modprompt.methods.heads.tip_adapter import TipAdapterHead
 
 _OF_ALL = ("prototypes", "base_text_features", "logit_scale")  # in their checkpoints, whatever the head; not read
 

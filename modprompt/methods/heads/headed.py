@@ -16,7 +16,7 @@ from modprompt.methods.parts import templates
 from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
-from modprompt.methods.parts.template_prompts import TemplatePrompts
+from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.parts.view import require_made_with
 from modprompt.methods.zeroshot import ZeroshotCLIP
 from modprompt.runs.checkpoint import Checkpoint

@@ -1,13 +1,25 @@
-"""LP++ (arXiv 2404.02285): a linear probe, and zero-shot logits by a learned weight of each class."""
+"""LP++ (arXiv 2404.02285): a linear probe, and zero-shot logits by a learned weight of each class.
+
+Shapes: N training images, B images, C classes, D joint width.
+"""
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from modprompt.fields import setting
-from modprompt.methods.heads.base import VAL
+from modprompt.methods.heads.bank import Bank, cosines, images_of, unit, unit_mean_text
+from modprompt.methods.heads.base import TRAIN, VAL, Head, Rates
+from modprompt.methods.heads.fitting import WholeView
 from modprompt.methods.heads.headed import HeadMethod
-from modprompt.methods.heads.lpplusplus_head import LPPlusPlusHead
 from modprompt.runs.images import AS_MANY
+
+_ALPHA = 250.0  # times the mean cosine of images with their class's text
+_EVERY = 10  # steps between two of alpha
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,7 +44,7 @@ class LPPlusPlus(HeadMethod):
         compared=False,
     )
 
-    def head(self, names: Sequence[str], width: int) -> LPPlusPlusHead:
+    def head(self, names: Sequence[str], width: int) -> "LPPlusPlusHead":
         """The probe, which its images make."""
         return LPPlusPlusHead(names, width)
 
@@ -57,3 +69,119 @@ class LPPlusPlus(HeadMethod):
     def last_of_equals(self) -> bool:
         """LATEST_BEST."""
         return self.latest_best
+
+
+class Steepness(NamedTuple):
+    """Learning rates from bounds on the curvature of the loss: of weight and bias, and of alpha."""
+
+    probe: float
+    alpha: float
+
+
+def steepness(image: Tensor, near: Tensor) -> Steepness:
+    """4 N / largest eigenvalue of F^T F, and N / (4 max_c sum_i (f_i w_c)^2).
+
+    Args:
+        image: F, normalised features (N, D).
+        near: f_i w_c, their cosines with class features (N, C).
+    """
+    largest = torch.linalg.eigvalsh((image.t() @ image).double())[-1]
+    steepest = near.square().sum(0).max()
+    return Steepness(float(4 * len(image) / largest), float(len(image) / (4 * steepest)))
+
+
+def first_alpha(near: Tensor, labels: Tensor) -> float:
+    """250 times the mean, over classes that have images, of a class's mean cosine with its text.
+
+    Args:
+        near: cosines of images with class features (N, C).
+        labels: of the images (N,).
+    """
+    own = near.gather(1, labels[:, None])[:, 0].double()
+    of_classes = own.new_zeros(near.shape[1]).index_add_(0, labels, own)
+    images = images_of(labels, near.shape[1])
+    return float(_ALPHA * (of_classes / images.clamp(min=1)).sum() / (images > 0).sum())
+
+
+class LPPlusPlusHead(Head):
+    """f W^T + b + alpha_c (f.w_c) of normalised features: W (C, D) from the sum of a class's images, b (C), alpha (C).
+
+    A class that it was not made for has no W and b, and the mean of alpha: among such classes it is zero-shot CLIP.
+
+    Args:
+        names: of the C classes.
+        width: D.
+    """
+
+    encodes = (TRAIN, VAL)
+    seeds_anew = True
+    in_order = False
+    rows = {"weight": 0, "bias": 0, "alpha": 0}
+    reads_text = True
+    weight: nn.Parameter
+    bias: nn.Parameter
+    alpha: nn.Parameter
+    steepness: Steepness
+
+    def __init__(self, names: Sequence[str], width: int):
+        super().__init__(names)
+        self.weight = nn.Parameter(torch.zeros(len(names), width))
+        self.bias = nn.Parameter(torch.zeros(len(names)))
+        self.alpha = nn.Parameter(torch.zeros(len(names)))
+
+    def build(self, bank: Bank, scale: Tensor) -> None:
+        """From the first view; b as Linear draws it, behind its weight, which is not kept."""
+        image, labels = unit(bank.views[0]), bank.labels[0]
+        near = cosines(image, self.pooled(bank.text))
+        drawn = nn.Linear(self.weight.shape[1], len(self.names))
+        self._put("weight", torch.zeros_like(self.weight.detach()).index_add_(0, labels, image))
+        self._put("bias", drawn.bias.detach().to(image))
+        self._put("alpha", torch.full_like(self.alpha.detach(), first_alpha(near, labels)))
+        self.steepness = steepness(image, near)
+
+    def pooled(self, text: Tensor) -> Tensor:
+        """The direction of the mean of normalised features."""
+        return unit_mean_text(text)
+
+    def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        """Logits (B, C); CLIP's scale is not in them."""
+        return F.linear(unit(image), self.weight, self.bias) + self.alpha * cosines(image, text)
+
+    def batches(self, bank: Bank, size: int) -> WholeView:
+        """All images at once."""
+        return WholeView(bank)
+
+    def rates(self, steps: int) -> Optional[Rates]:
+        """SGD at the rates of `build`, constant."""
+        return Rates(TwoPaces(self))
+
+    def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "LPPlusPlusHead":
+        """The head for other classes."""
+        other = super().for_classes(names, which)
+        if other is not self:
+            mean = self.alpha.detach().mean().abs()  # below 0, it would turn the order of new classes around
+            other._show("alpha", torch.where(self.places(names, which) < 0, mean, other.alpha))
+        return other
+
+
+class TwoPaces(torch.optim.SGD):
+    """SGD, every step, of weight and bias; every tenth step, of alpha, by the sum of its gradients since the first.
+
+    That the sum never begins anew is what the authors' code does, which never clears alpha's gradient.
+
+    Args:
+        head: built.
+    """
+
+    def __init__(self, head: LPPlusPlusHead):
+        probe = {"params": [head.weight, head.bias], "lr": head.steepness.probe, "momentum": _MOMENTUM}
+        super().__init__([probe, {"params": [head.alpha], "lr": head.steepness.alpha}], lr=head.steepness.probe)
+
+    def step(self, closure: Optional[Callable[[], float]] = None) -> Any:
+        """One step of weight and bias, and of alpha where it is due."""
+        (alpha,) = self.param_groups[1]["params"]
+        kept = self.state[alpha]
+        kept["steps"] = kept.get("steps", 0) + 1
+        kept["sum"] = kept.get("sum", 0) + alpha.grad
+        alpha.grad = None if kept["steps"] % _EVERY else kept["sum"].clone()
+        return super().step(closure)

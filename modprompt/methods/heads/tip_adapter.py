@@ -1,12 +1,24 @@
-"""Tip-Adapter and Tip-Adapter-F (arXiv 2207.09519): a cache of the training images, as it is and with keys trained."""
+"""Tip-Adapter and Tip-Adapter-F (arXiv 2207.09519): a cache of the training images, as it is and with keys trained.
+
+Shapes: B images, C classes, N training images, V views, T templates, D joint width.
+"""
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import ClassVar, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from modprompt.fields import setting
-from modprompt.methods.heads.base import TEST
+from modprompt.methods.heads.bank import Bank, cosines, unit, unit_mean_text
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head, Rates
 from modprompt.methods.heads.head_groups import FreshViewsHead, SearchedHead
-from modprompt.methods.heads.tip_adapter_head import TipAdapterHead
+from modprompt.methods.heads.search import Found, Grid, search
+
+_EPS = 1e-4  # of AdamW, as the reference has it
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +39,7 @@ class TipAdapter(SearchedHead, FreshViewsHead):
         choices=("", TEST),
     )
 
-    def head(self, names: Sequence[str], width: int) -> TipAdapterHead:
+    def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":
         """A cache that stays as it is."""
         return TipAdapterHead(names, width, self.init_alpha, self.init_beta)
 
@@ -47,10 +59,79 @@ class TipAdapterF(TipAdapter):
     node = "TRAINER.TIPADAPTER"
     log_accuracy = True
 
-    def head(self, names: Sequence[str], width: int) -> TipAdapterHead:
+    def head(self, names: Sequence[str], width: int) -> "TipAdapterHead":
         """A cache whose keys are trained."""
         return TipAdapterHead(names, width, self.init_alpha, self.init_beta, self.lr)
 
     def epochs(self, configured: int) -> int:
         """TRAIN_EPOCH."""
         return self.train_epoch
+
+
+class TipAdapterHead(Head):
+    """s f.w + alpha exp(-beta (1 - f K^T)) V: keys K (N, D) of the training images, their classes V (N, C).
+
+    Args:
+        names: of the C classes.
+        width: D.
+        alpha: weight of the cache, before any search.
+        beta: sharpness of affinities, before any search.
+        lr: learning rate of the keys; None for a cache that stays as it is.
+    """
+
+    encodes: ClassVar[Tuple[str, ...]] = (TRAIN, VAL, TEST)
+    from_bank = ("keys", "values")
+    seeds_anew = True
+    keeps_rest = True
+    rows = {"values": 1}
+    keys: nn.Parameter
+    values: Tensor
+    alpha: Tensor
+    beta: Tensor
+
+    def __init__(self, names: Sequence[str], width: int, alpha: float, beta: float, lr: Optional[float] = None):
+        super().__init__(names)
+        self.trains, self.lr = lr is not None, lr or 0.0
+        self.keys = nn.Parameter(torch.empty(0, width), requires_grad=self.trains)
+        self.register_buffer("values", torch.empty(0, len(names)))
+        self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.float64))
+        self.register_buffer("beta", torch.tensor(beta, dtype=torch.float64))
+
+    def build(self, bank: Bank, scale: Tensor) -> None:
+        """The keys are the mean over views of raw features, then normalised; of length 1 until they are trained."""
+        keys = unit(bank.views.mean(0))
+        if self.trains:
+            nn.Linear(keys.shape[1], keys.shape[0], bias=False)  # the reference's, whose draws move all that follow
+        self._put("keys", keys)
+        self._put("values", F.one_hot(bank.labels[0], len(self.names)).to(keys))
+
+    def pooled(self, text: Tensor) -> Tensor:
+        """The direction of the mean of normalised features."""
+        return unit_mean_text(text)
+
+    def affinity(self, image: Tensor) -> Tensor:
+        """(B, N) of raw image features (B, D) with the keys."""
+        return unit(image) @ self.keys.t()
+
+    def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+        """Logits (B, C)."""
+        cache = (-(self.beta - self.beta * self.affinity(image))).exp() @ self.values
+        return scale * cosines(image, text) + cache * self.alpha
+
+    def rates(self, steps: int) -> Optional[Rates]:
+        """AdamW, its rate a cosine to 0 over all steps."""
+        optimiser = AdamW([self.keys], lr=self.lr, eps=_EPS)
+        return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
+
+    def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Optional[Found]:
+        """Look for alpha and beta, and keep them."""
+        with torch.no_grad():
+            found = search(plain, self.affinity(image), self.values, labels, grid)
+        self.alpha, self.beta = self.alpha.new_tensor(found.alpha), self.beta.new_tensor(found.beta)
+        return found
+
+    def fault(self) -> str:
+        """Each key has a class."""
+        if self.keys.shape != (len(self.values), self.keys.shape[1]) or self.values.shape[1] != len(self.names):
+            return f"keys are {tuple(self.keys.shape)}, values {tuple(self.values.shape)}, classes {len(self.names)}"
+        return ""

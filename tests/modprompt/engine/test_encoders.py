@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import modprompt.engine.blocks as blocks
-from modprompt.engine import packing
+from modprompt.engine import additions, packing
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config

@@ -9,7 +9,7 @@ import torch
 from modprompt.engine.context import no_context, placeholders
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement
-from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.parts.coupled import CoupledPromptLearner
 from modprompt.methods.parts.independent import IndependentPromptLearner
 
 NAMES = ["cat", "dog", "a golden retriever"]

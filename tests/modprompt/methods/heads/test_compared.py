@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.methods.heads.compared import ClipA, TipA
-from modprompt.methods.heads.tip_adapter_head import TipAdapterHead
+from modprompt.methods.heads.tip_adapter import TipAdapterHead
 from tests.modprompt.methods.heads.given import BANK, LINEAR, NAMES, accuracy, images, of_length_1, step
 from tests.modprompt.methods.heads.golden import SCALE
 

@@ -7,7 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
-from modprompt.methods.heads.taskres_head import TaskResHead
+from modprompt.methods.heads.taskres import TaskResHead
 from modprompt.runs import checkpoint
 from tests.modprompt.methods.test_model import NAMES
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from modprompt.methods.heads.bank import Bank
-from modprompt.methods.heads.lpplusplus_head import LPPlusPlusHead, first_alpha, steepness
+from modprompt.methods.heads.lpplusplus import LPPlusPlusHead, first_alpha, steepness
 from tests.modprompt.methods.heads.given import BANK, LINEAR, NAMES, accuracy, images, of_length_1, step
 from tests.modprompt.methods.heads.golden import SCALE
 

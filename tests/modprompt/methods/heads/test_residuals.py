@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from modprompt.methods.heads.clip_adapter_head import CLIPAdapterHead
-from modprompt.methods.heads.taskres_head import TaskResHead
+from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
+from modprompt.methods.heads.taskres import TaskResHead
 from tests.modprompt.methods.heads.golden import (
     FEATURES,
     GOLDEN,

@@ -7,7 +7,7 @@ import torch
 from modprompt.errors import UserError
 from modprompt.methods.heads.bank import cosines, unit
 from modprompt.methods.heads.search import Found, Grid, search
-from modprompt.methods.heads.tip_adapter_head import TipAdapterHead
+from modprompt.methods.heads.tip_adapter import TipAdapterHead
 from tests.held import Held
 from tests.modprompt.methods.heads.golden import (
     FEATURES,

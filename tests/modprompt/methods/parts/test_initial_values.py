@@ -6,8 +6,8 @@ import torch
 from modprompt.clips.build import layers_of
 from modprompt.engine.context import no_context, random_context, words_or_random
 from modprompt.engine.schedule import Schedules, no_prompts, replacement, shallow
-from modprompt.methods.parts.conditional import ConditionalPromptLearner
-from modprompt.methods.parts.coupled_prompts import CoupledPromptLearner
+from modprompt.methods.cocoop import ConditionalPromptLearner
+from modprompt.methods.parts.coupled import CoupledPromptLearner
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from tests import plain_neighbours as plain
 
