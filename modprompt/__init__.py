@@ -42,6 +42,14 @@ _LAZY = {
     "ZeroshotCLIP": "methods.zeroshot",
     "ZeroshotCLIP2": "methods.zeroshot",
     "load": "methods.loading",
+    # for methods of your own
+    "Learner": "methods.parts.learner",
+    "LearnedText": "methods.parts.groups",
+    "PromptsVision": "methods.parts.groups",
+    "Regularised": "methods.parts.groups",
+    "Term": "methods.parts.objective",
+    "register_own": "methods.own",
+    "setting": "fields",
 }
 
 __all__ = ["SettingError", "UserError", "__version__", *_LAZY]  # noqa: PLE0604 - names

@@ -5,6 +5,7 @@ from modprompt.engine.schedule import Schedule as Schedule
 from modprompt.engine.schedule import Schedules as Schedules
 from modprompt.errors import SettingError as SettingError
 from modprompt.errors import UserError as UserError
+from modprompt.fields import setting as setting
 from modprompt.methods.alvlm import ALVLM as ALVLM
 from modprompt.methods.base import Method as Method
 from modprompt.methods.cocoop import CoCoOp as CoCoOp
@@ -22,6 +23,12 @@ from modprompt.methods.loading import load as load
 from modprompt.methods.maple import MaPLe as MaPLe
 from modprompt.methods.model import PromptedModel as PromptedModel
 from modprompt.methods.mpl import MPL as MPL
+from modprompt.methods.own import register_own as register_own
+from modprompt.methods.parts.groups import LearnedText as LearnedText
+from modprompt.methods.parts.groups import PromptsVision as PromptsVision
+from modprompt.methods.parts.groups import Regularised as Regularised
+from modprompt.methods.parts.learner import Learner as Learner
+from modprompt.methods.parts.objective import Term as Term
 from modprompt.methods.prograd import ProGrad as ProGrad
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC
 from modprompt.methods.search.dpl_search import DPLSearch as DPLSearch

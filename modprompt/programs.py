@@ -1,5 +1,6 @@
 """How a program ends, with one line on what a user can put right; and that it leaves its process as it found it."""
 
+import argparse
 import contextlib
 import importlib
 import io
@@ -253,6 +254,15 @@ def signals_handled(numbers: Sequence[int], handler: Callable[[int, Any], Any]) 
     finally:  # else whatever this process forks later would not end when asked to
         for number, before in earlier.items():
             signal.signal(number, signal.SIG_DFL if before is None else before)  # None: set by no Python code
+
+
+def take_imports(parser: argparse.ArgumentParser) -> None:
+    """Give a program the flag --import, whose modules import_modules takes."""
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="MODULE",
+        help="import this module first: a method, trainer or reader of yours that registers itself, in the current "
+        "folder or installed; may be given more than once",
+    )  # fmt: skip
 
 
 def import_modules(names: Sequence[str]) -> None:

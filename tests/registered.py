@@ -5,13 +5,16 @@ import sys
 from dassl.config import cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
+from modprompt.methods import table
 from modprompt.trainers import nodes
 
 
 def forget(trainer: str, module: str) -> None:
     """Take a trainer, its config node and the module that registered it out; nothing where it is not there."""
-    registered = next(table for table in vars(TRAINER_REGISTRY).values() if isinstance(table, dict))
+    registered = next(one for one in vars(TRAINER_REGISTRY).values() if isinstance(one, dict))
     node = registered.pop(trainer).node_name if trainer in registered else ""
-    for table in (nodes._NODES, nodes._FLOATS, cfg_default.TRAINER):
-        table.pop(node, None)
+    for nodes_of in (nodes._NODES, nodes._FLOATS, cfg_default.TRAINER):
+        nodes_of.pop(node, None)
+    if table._OWN.pop(trainer, None):
+        table.BY_NAME.pop(trainer)
     sys.modules.pop(module, None)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 
+from modprompt.programs import import_modules, take_imports
+
 
 def main(argv: list[str] | None = None) -> int:
     """Write the file, and print what it is and how it stands to PyTorch. Exit code 0.
@@ -25,7 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--out", default="", metavar="FILE", help="the file (default: export.onnx, .pt2 or .safetensors in the run)")
     add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
     add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
+    take_imports(parser)
     args = parser.parse_args(argv)
+    import_modules(args.imports)
 
     from modprompt.use import exporting  # help waits for no PyTorch
     from modprompt.use.trained import open_trained

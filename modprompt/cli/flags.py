@@ -11,6 +11,7 @@ from modprompt.cli.defaults import Command, completed
 from modprompt.errors import UserError
 from modprompt.methods.search.schedule_files import expanded
 from modprompt.methods.table import BY_NAME
+from modprompt.programs import import_modules, take_imports
 from modprompt.runs.settings import FLAGS, Settings, name_of_flag
 
 _MEANT = {  # what other programs call it
@@ -83,9 +84,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
         "a file or folder: MODEL.BACKBONE.PATH",
     )
     add("--head", default="", help="name of the head")
-    add("--import", dest="imports", action="append", default=[], metavar="MODULE",
-        help="import this module first: a trainer or reader of yours that registers itself, in the current folder "
-        "or installed; may be given more than once")  # fmt: skip
+    take_imports(parser)
     add("--host", default=None, metavar="FOLDER",
         help="a codebase of the family, whose readers, data configs, config keys and clip are taken")  # fmt: skip
     add("--its-dassl", action="store_true", help="with --host: its own Dassl, too")
@@ -105,6 +104,8 @@ def _settings_help(argv: list[str] | None) -> str:
     if not {"-h", "--help"} & set(words):
         return ""
     named = next((after for word, after in zip(words, words[1:]) if word == "--trainer"), "")
+    if named not in BY_NAME:
+        import_modules([after for word, after in zip(words, words[1:]) if word == "--import"])
     if named not in BY_NAME:
         return "--trainer MPL --help lists the settings of MPL; the same for every trainer"
     method = BY_NAME[named].method

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from modprompt.checks import at_least
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
+from modprompt.programs import import_modules, take_imports
 from modprompt.storage.opening import read_text
 from modprompt.storage.paths import of_user
 from modprompt.storage.tables import shielded, write_table
@@ -154,7 +155,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
+    take_imports(parser)
     args = parser.parse_args(argv)
+    import_modules(args.imports)
     at_least("--top", args.top, 1)
     at_least("--batch-size", args.batch_size, 1)
     if args.csv and of_user(args.csv).is_dir():

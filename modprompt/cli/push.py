@@ -18,6 +18,7 @@ from typing import Any, Mapping
 from modprompt.clips import hub
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
+from modprompt.programs import import_modules, take_imports
 from modprompt.storage.paths import of_user
 
 Files = Mapping[str, Any]
@@ -107,7 +108,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--dry-run", action="store_true", help="print the card and the files, and send nothing")
     arguments.add_common(parser.add_argument_group("of an experiment"))  # type: ignore[arg-type]
     arguments.add_data(parser)
+    take_imports(parser)
     args = parser.parse_args(argv)
+    import_modules(args.imports)
     repo, _ = hub.of_user(args.repo)
     files = (_of_experiment if _is_experiment(args.file) else _of_run)(args, repo)
     if args.dry_run:

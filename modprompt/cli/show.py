@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 from modprompt.errors import UserError
+from modprompt.programs import import_modules, take_imports
 
 _PORT = 7860
 _MOST_PORT = 65535
@@ -28,7 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--clip", default="", help="the CLIP, by name or path, where the checkpoint does not name it")
     add("--epoch", type=int, help="which epoch's checkpoint, of a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
+    take_imports(parser)
     args = parser.parse_args(argv)
+    import_modules(args.imports)
     if not 0 <= args.port <= _MOST_PORT:
         raise UserError(f"--port must be from 0 to {_MOST_PORT}, got {args.port}")
 

@@ -3,8 +3,13 @@
 Shapes: B images, C classes, E joint width.
 """
 
+import copy
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from modprompt.engine.model import PromptedCLIP
 
 
 class CosineClassifier(nn.Module):
@@ -26,3 +31,30 @@ class CosineClassifier(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of raw image features (B, E)."""
         return self.scale * F.normalize(image, dim=-1) @ self.classes
+
+
+class OwnClassifier(nn.Module):
+    """A model's own logits, where these are no scaled cosines.
+
+    Args:
+        model: what it has of its own is copied, in float32, without encoders and CLIP.
+        classes: class features (C, E), as its `logits` takes them, on the CPU.
+    """
+
+    classes: Tensor
+
+    def __init__(self, model: PromptedCLIP, classes: Tensor):
+        super().__init__()
+        own: Any = copy.copy(model)
+        for name in ("clip_model", "_exact", "_objective"):
+            own.__dict__.pop(name, None)
+        own._modules = {name: one for name, one in own._modules.items() if not name.endswith("_encoder")}
+        self.model = copy.deepcopy(own)
+        for one in (*self.model.parameters(), *self.model.buffers()):  # a model's own casts are those of its CLIP
+            one.data = one.data.cpu().float() if one.is_floating_point() else one.data.cpu()
+        self.register_buffer("classes", classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, C) of raw image features (B, E)."""
+        logits: Tensor = self.model.logits(F.normalize(image, dim=-1), self.classes)
+        return logits

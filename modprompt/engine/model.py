@@ -4,6 +4,7 @@ Shapes: B images, C classes, E joint width.
 """
 
 import contextlib
+import copy
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Protocol, Tuple, TypeVar, cast
 
 import torch
@@ -24,7 +25,15 @@ from modprompt.engine.twice import compiled
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")
+N = TypeVar("N", bound=nn.Module)
 COMPILE = ("", "default", "reduce-overhead", "aot_eager", "graph")
+
+
+def beside(module: N) -> N:
+    """A module that shares all parts of another, and whose attributes and parts may be set without the other's."""
+    other = copy.copy(module)
+    other.__dict__.update({name: copy.copy(one) for name, one in vars(other).items() if isinstance(one, dict)})
+    return other
 
 
 class Output(NamedTuple):
@@ -59,9 +68,10 @@ def _same_values(kept: List[Tensor], now: List[Tensor]) -> bool:
 
 
 class PromptLearner(Protocol):
-    """What a model needs of a learner, a module (learners/base.py).
+    """What a model needs of a learner, a module (methods/parts/learner.py).
 
-    `needs_image` may be left out: False; so may `pooling`, for learners with one prompt a class.
+    `needs_image` may be left out: False; so may `pooling`, for learners with one prompt a class, and `logits`, a module
+    that makes logits in another way than scaled cosines: called as PromptedCLIP.logits, with exp(logit_scale) behind.
     """
 
     schedules: Schedules
@@ -142,7 +152,7 @@ class PromptedCLIP(nn.Module):
 
         Args:
             how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "aot_eager", which does not
-                and is not faster; "" for nothing, as "graph", which is about whole steps (training/graph.py).
+                and is not faster; "" for nothing, as "graph", which is about whole steps (methods/parts/graph.py).
 
         Raises:
             UserError: on another word, or where PyTorch has no compiler.
@@ -246,11 +256,23 @@ class PromptedCLIP(nn.Module):
 
     def _logits(self, features: Tensor, text: Tensor) -> Output:
         features = self._unit(features)  # (B, E)
-        return Output(self.logit_scale.exp() * features @ text.t(), features, text)
+        return Output(self.logits(features, text), features, text)
+
+    def logits(self, image: Tensor, text: Tensor) -> Tensor:
+        """Logits (B, C) of image features (B, E) and class features (C, E) or (B, C, E), as `Output` has both.
+
+        exp(logit_scale) * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass has them otherwise.
+        """
+        scale, own = self.logit_scale.exp(), getattr(self.prompt_learner, "logits", None)
+        if own is not None:
+            return cast(Tensor, own(image, text, scale))
+        if text.dim() == 3:
+            return scale * (text @ image[:, :, None])[:, :, 0]
+        return scale * image @ text.t()
 
     @tf32.exactly
     def output(self, image: Tensor) -> Output:
-        """Logits and features of images (B, 3, H, W) (CLIP, arXiv 2103.00020): exp(logit_scale) * cosine."""
+        """Logits and features of images (B, 3, H, W)."""
         if getattr(self.prompt_learner, "needs_image", False):
             return self._of_each(self.encode_image(image))
         prompts, text = self._current()
@@ -289,8 +311,7 @@ class PromptedCLIP(nn.Module):
         features = self._unit(features)
         prompts = self.prompt_learner(features)
         text = self._encode_text(cast(TextTokens, prompts.text), prompts)  # (B, C, E); no ensemble moves with the image
-        logits = self.logit_scale.exp() * (text @ features[:, :, None])[:, :, 0]  # (B, C)
-        return Output(logits, features, text)
+        return Output(self.logits(features, text), features, text)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, C) of images (B, 3, H, W)."""

@@ -5,7 +5,7 @@ Shapes: B images, C classes.
 
 import warnings
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar, Union
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from modprompt.clips.facts import called, facts_of
 from modprompt.clips.words import require_known_words, require_told_apart
 from modprompt.engine import precision
-from modprompt.engine.classifier import CosineClassifier
-from modprompt.engine.model import Output
+from modprompt.engine.classifier import CosineClassifier, OwnClassifier
+from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
 from modprompt.methods.parts.classes import Classes, ModelsMethod, classes_of
 from modprompt.methods.parts.learner import Learner
@@ -22,6 +22,8 @@ from modprompt.methods.parts.objective import Objective
 from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip
+
+P = TypeVar("P", bound="PromptedModel")
 
 
 class PromptedModel(OnSharedClip):
@@ -176,8 +178,8 @@ class PromptedModel(OnSharedClip):
     # ------------------------------------------------------------------ other classes, files, figures
 
     def with_classes(
-        self, names: Iterable[str], dataset: str = "", *, listed: bool = False, which: Sequence[int] = ()
-    ) -> "PromptedModel":
+        self: P, names: Iterable[str], dataset: str = "", *, listed: bool = False, which: Sequence[int] = ()
+    ) -> P:
         """The same prompts in front of the same CLIP, neither copied, for other classes.
 
         Args:
@@ -193,15 +195,17 @@ class PromptedModel(OnSharedClip):
         require_told_apart(classes.names, listed, known=self.classes.names)
         require_known_words(classes.names, self.clip_model)
         learner = self.method.for_classes(self.prompt_learner, self.clip_model, classes)
-        other = self._in_front(learner, classes)
-        other.products, other._exact = self.products, self._exact
-        other.set_stream(self.stream)
-        other.text_encoder.most_tokens = self.text_encoder.most_tokens
-        other.compile_encoders(self.compiled)
-        return other.train(self.training)
+        return self._in_front(learner, classes).train(self.training)
 
-    def _in_front(self, learner: Learner, classes: Classes) -> "PromptedModel":
-        return PromptedModel(self.method, learner, self.clip_model, classes, self.epochs)
+    def _in_front(self: P, learner: Learner, classes: Classes) -> P:
+        """This model, of its own class, with other prompts for other classes; all that is frozen is shared."""
+        other = beside(self)
+        for name in ("image_encoder", "text_encoder"):
+            other._modules[name] = beside(getattr(self, name))  # each has a stream of its own
+        other._modules["prompt_learner"] = learner
+        other.classes, other._objective = classes, None
+        other.average = self.method.average(self.epochs) if self.epochs else None
+        return other
 
     @property
     def learned(self) -> nn.Module:
@@ -216,7 +220,14 @@ class PromptedModel(OnSharedClip):
         Raises:
             UserError: if class features depend on the image.
         """
+        if self.has_own_logits:
+            return OwnClassifier(self, self.class_matrix())
         return CosineClassifier(self.class_matrix(), self.logit_scale.detach().float().exp())
+
+    @property
+    def has_own_logits(self) -> bool:
+        """Whether they are others than scaled cosines: the learner's, or a subclass's."""
+        return type(self).logits is not PromptedCLIP.logits or hasattr(self.prompt_learner, "logits")
 
     def class_matrix(self) -> Tensor:
         """The finished class features (C, E), of length 1, on the CPU.
@@ -239,9 +250,13 @@ class PromptedModel(OnSharedClip):
     def finished(self) -> Dict[str, Tensor]:
         """By name, what other programs need beside what was learned: class_matrix and logit_scale, exponentiated.
 
+        Nothing where logits are no scaled cosines.
+
         Raises:
             UserError: if class features depend on the image.
         """
+        if self.has_own_logits:
+            return {}
         return {"class_matrix": self.class_matrix(), "logit_scale": self.logit_scale.detach().exp()}
 
     def said_of(self, names: Sequence[str]) -> str:

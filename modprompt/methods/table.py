@@ -2,10 +2,11 @@
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Mapping, NamedTuple, Tuple, Type
+from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Set, Tuple, Type
 
 from modprompt import places
 from modprompt.checks import check_name
+from modprompt.errors import UserError
 
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
@@ -62,6 +63,8 @@ class Row(NamedTuple):
     @property
     def method(self) -> "Type[Method]":
         """Its class; imports PyTorch."""
+        if self.name in _OWN:
+            return _OWN[self.name]
         found: Type[Method] = getattr(importlib.import_module(f"modprompt.methods.{self.module}"), self.name)
         return found
 
@@ -92,6 +95,34 @@ METHODS: Tuple[Row, ...] = (
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
 )
 BY_NAME: Dict[str, Row] = {row.name: row for row in METHODS}
+_OWN: "Dict[str, Type[Method]]" = {}  # of users
+
+
+def enter(method: "Type[Method]") -> None:
+    """Enter a user's method, by what its settings say; a class that is defined anew takes the old one's place.
+
+    Raises:
+        UserError: if there is another method of its name.
+    """
+    name = method.__name__
+    there = _OWN.get(name)
+    if name in BY_NAME and (there is None or there.__module__ != method.__module__):
+        whose = "modprompt" if there is None else there.__module__
+        raise UserError(f"{method.__module__}.{name}: {whose} has a method of that name: give yours another")
+    kind = HEADS if hasattr(method, "head") else PROMPTS
+    keys = {one.key for one in method.settings()}
+    first = {side: _first(side, keys) for side in ("text", "vision") if f"SCHEDULE_{side.upper()}" in keys}
+    _OWN[name] = method
+    BY_NAME[name] = Row(name, "", kind, name, key=method.node_name(), first=first)
+
+
+def _first(side: str, keys: Set[str]) -> str:
+    return next((key for key in (f"N_CTX_{side.upper()}", "N_CTX") if key in keys), "")
+
+
+def entered() -> "List[Type[Method]]":
+    """The methods of users."""
+    return list(_OWN.values())
 
 
 def row_of(name: str, asked: str = "method") -> Row:

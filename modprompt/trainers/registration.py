@@ -1,12 +1,14 @@
 """Trainers in Dassl's registry, beside those of a codebase that may have one of the same name."""
 
 import functools
+import warnings
 from typing import Any, Callable, Dict, Optional, Type, TypeVar, Union
 
 from dassl.engine import TRAINER_REGISTRY
 
+from modprompt.methods import own
 from modprompt.methods.base import Method
-from modprompt.methods.table import HEADS, METHODS, PROMPTS, ZERO_SHOT, row_of
+from modprompt.methods.table import BY_NAME, HEADS, METHODS, PROMPTS, ZERO_SHOT, row_of
 from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.head_trainer import HeadTrainer
@@ -16,7 +18,6 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 PREFIX = "Mod"  # in front of a name that the codebase has taken
 _KINDS: Dict[str, Type[CLIPTrainer]] = {PROMPTS: PromptTrainer, HEADS: HeadTrainer, ZERO_SHOT: FrozenTrainer}
 _entered: Dict[str, Type[CLIPTrainer]] = {}  # by method
-M = TypeVar("M", bound=Type[Method])
 T = TypeVar("T", bound=type)
 
 
@@ -53,12 +54,6 @@ def register(name: str) -> Type[CLIPTrainer]:
     if name not in _entered:
         _entered[name] = register_method_as_trainer(row.method, _KINDS[row.kind])
     return _entered[name]
-
-
-def register_own(method: M) -> M:
-    """Class decorator for a method of your own: enter a trainer of its name, and its config node."""
-    register_method_as_trainer(method, PromptTrainer)
-    return method
 
 
 def register_method_as_trainer(method: Type[Method], base: Type[CLIPTrainer]) -> Type[CLIPTrainer]:
@@ -116,3 +111,17 @@ def give_way() -> None:
         return entered(obj, force)
 
     TRAINER_REGISTRY.register = register
+
+
+def _own_trainer(method: Type[Method]) -> None:
+    register_method_as_trainer(method, _KINDS[BY_NAME[method.__name__].kind])
+
+
+own.each(_own_trainer)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "register_own":  # where 0.2.0 had it
+        warnings.warn(f"{__name__}.register_own is modprompt.register_own now", DeprecationWarning, stacklevel=2)
+        return own.register_own
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

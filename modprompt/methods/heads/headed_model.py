@@ -131,11 +131,6 @@ class HeadedModel(PromptedModel):
     def _of_each(self, features: Tensor) -> Output:
         return self._logits(features, self.text_for(features))
 
-    def _in_front(self, learner: Learner, classes: Classes) -> "HeadedModel":
-        other = HeadedModel(self.method, learner, self.clip_model, classes, self.epochs, self.made, self.made_for)
-        other.text_encoder.text_projection = self.text_encoder.text_projection  # which a method may have replaced
-        return other
-
     def classifier(self) -> nn.Module:
         """The head with its class features, raw image features (B, D) to logits (B, C).
 

@@ -39,6 +39,9 @@ class Learner(nn.Module):
 
     described: Optional[Described] = None  # phrases, which make several prompts of a class
     pooling: Optional[Pooling]  # what makes one of them; None where a class has one prompt
+    # (image (B, E), text (C, E) or (B, C, E), exp(logit_scale)) to logits (B, C), with parameters of its own; a learner
+    # that has none leaves it out: scaled cosines
+    logits: nn.Module
 
     def __init__(self, schedules: Schedules, prefix: str, ending: str = "."):
         super().__init__()

@@ -8,7 +8,7 @@ import itertools
 from typing import Any, Dict, Sequence, Tuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modprompt.clips.structure import CLIP
 from modprompt.engine.additions import new_tokens
@@ -61,6 +61,11 @@ class SlotsPromptLearner(SearchLearner):
         other = copy.copy(self)
         other.__dict__["_modules"] = {**self._modules, "inner": self.inner.for_classes(classnames, clip_model)}
         return other
+
+    @property
+    def logits(self) -> nn.Module:  # type: ignore[override]  # as the other's, if it has any
+        """The other's."""
+        return self.inner.logits
 
     def cast(self, dtype: torch.dtype) -> None:
         """As the other's; alphas are float32."""

@@ -17,7 +17,7 @@ from tests.registered import forget
 TRAINER = """
 from dataclasses import dataclass
 from modprompt.methods.vpt import VPT
-from modprompt.trainers.registration import register_own
+from modprompt import register_own
 
 @register_own
 @dataclass(frozen=True, repr=False)
