@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from modprompt import CoCoOp, CoOp, Search, register_own
+from modprompt import CoCoOp, CoOp, register_own
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.cocoop import ConditionalPromptLearner
 
