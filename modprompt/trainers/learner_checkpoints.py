@@ -19,7 +19,7 @@ from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
-from modprompt.trainers import asked, merging, run_folder
+from modprompt.trainers import merging, overrides, run_folder
 from modprompt.training.unread import Unread
 
 if TYPE_CHECKING:  # it stands in front of one
@@ -176,9 +176,9 @@ class LearnerCheckpoints(_Trainer):
 
     def before_test(self) -> None:
         """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
-        if self.loaded_checkpoint is not None or not asked.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
+        if self.loaded_checkpoint is not None or not overrides.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
             return
-        directory, epoch = asked.model_to_test()
+        directory, epoch = overrides.model_to_test()
         if directory:
             print("note: this program does not load what --model-dir names in front of its test: loaded now")
         self.load_model(directory, epoch=epoch)

@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
-from modprompt.trainers import asked, merging
+from modprompt.trainers import merging, overrides
 from modprompt.trainers.words import parsed
 
 HERE = Path(__file__).resolve()  # longer, as seen from a test's folder
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve()  # longer, as seen from a test's folder
 
 @pytest.fixture(autouse=True)
 def watched(monkeypatch, tmp_path):
-    monkeypatch.setenv(asked.KEEPS, "")
+    monkeypatch.setenv(overrides.KEEPS, "")
     merging.watch(lambda: True)
     monkeypatch.chdir(tmp_path)
     yield
@@ -70,7 +70,7 @@ def set_up(words):
 
 
 def changes(cfg):
-    return [str(one) for one in asked.changed(cfg, parsed())]
+    return [str(one) for one in overrides.changed(cfg, parsed())]
 
 
 def line():
@@ -169,8 +169,8 @@ def test_flags_may_be_cut_short_and_values_may_look_like_keys(words):
     cfg = set_up(["--model-dir", "RUN.1", "--mode", "TEST", "--eval", *words])
     cfg.SEED, cfg.OPTIM.MAX_EPOCH = 7, 8
     assert [one.partition(":")[0] for one in changes(cfg)] == ["OPTIM.MAX_EPOCH", "SEED"]
-    assert asked.only_tests()
-    assert asked.model_to_test() == ("RUN.1", None)
+    assert overrides.only_tests()
+    assert overrides.model_to_test() == ("RUN.1", None)
 
 
 def test_files_count_in_the_order_in_which_they_were_merged(words, tmp_path):
@@ -198,11 +198,11 @@ def test_files_are_not_read_again(words, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("keeps", ["", "0", "false", "1"])
 def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
-    monkeypatch.setenv(asked.KEEPS, keeps)
+    monkeypatch.setenv(overrides.KEEPS, keeps)
     cfg = set_up(words)
     cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.LR, cfg.SEED, cfg.INPUT.SIZE = 200, 3.0, None, [64, 64]
     cfg.freeze()
-    asked.settle(cfg)
+    overrides.settle(cfg)
     said = capsys.readouterr().out.splitlines()
     assert cfg.is_frozen()
     if keeps == "1":
@@ -218,7 +218,7 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
 @pytest.mark.parametrize("place", ["first", "behind several values", "last"])
 def test_flag_of_ours_is_known_to_the_parser_and_not_to_the_program(place, words):
     before = vars(parse(words))
-    assert not asked.keeps_settings()
+    assert not overrides.keeps_settings()
     at = words.index("OPTIM.LR")
     if place == "behind several values":
         words = ["--seed", "1", *words[:at], "--transforms", "normalize", "--keep-settings", *words[at:]]
@@ -226,41 +226,41 @@ def test_flag_of_ours_is_known_to_the_parser_and_not_to_the_program(place, words
     else:
         words = ["--keep-settings", *words] if place == "first" else [*words, "--keep-settings"]
     assert vars(parse(words)) == before
-    assert asked.keeps_settings()
+    assert overrides.keeps_settings()
     assert parsed().options == ("OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "4")
 
 
 def test_seed_that_is_put_back_seeds_again(words, monkeypatch):
     cfg = set_up(words)
     cfg.SEED = -1
-    monkeypatch.setenv(asked.KEEPS, "1")
+    monkeypatch.setenv(overrides.KEEPS, "1")
     wanted = random.Random(1).random()
     random.seed(5)
-    asked.settle(cfg)
+    overrides.settle(cfg)
     assert random.random() == wanted
 
 
 def test_what_is_in_no_configuration_cannot_be_kept(words, monkeypatch):
     cfg = set_up(words)
     parse([*words, "NOWHERE.KEY", "1"])
-    monkeypatch.setenv(asked.KEEPS, "1")
+    monkeypatch.setenv(overrides.KEEPS, "1")
     with pytest.raises(UserError, match="--keep-settings: NOWHERE.KEY: asked 1"):
-        asked.settle(cfg)
+        overrides.settle(cfg)
 
 
 def test_nothing_is_said_in_a_program_that_is_not_watched(words, capsys):
     cfg = set_up(words)
     cfg.OPTIM.MAX_EPOCH = 200
     merging.unwatch()
-    asked.settle(cfg)
+    overrides.settle(cfg)
     assert capsys.readouterr().out == ""
-    assert not asked.only_tests()
+    assert not overrides.only_tests()
     assert "__setitem__" not in vars(CfgNode)
     assert "watches" not in vars(argparse.ArgumentParser.parse_known_args)
 
 
 def test_program_that_parses_otherwise_is_told(words, capsys):
-    asked.settle(get_cfg_default())
+    overrides.settle(get_cfg_default())
     assert "does not read its words by argparse" in capsys.readouterr().out
 
 
@@ -275,8 +275,8 @@ def test_program_that_parses_otherwise_is_told(words, capsys):
 )
 def test_model_that_is_to_be_tested(words, only_tests, wanted):
     parse(words)
-    assert asked.only_tests() == only_tests
-    assert asked.model_to_test() == wanted
+    assert overrides.only_tests() == only_tests
+    assert overrides.model_to_test() == wanted
 
 
 def test_another_parser_of_the_program_is_not_taken_for_its_words(words):
@@ -300,9 +300,9 @@ def other_dassl(monkeypatch):
 @pytest.mark.parametrize("keeps", ["", "1"])
 @pytest.mark.usefixtures("other_dassl")
 def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, words, monkeypatch, capsys):
-    monkeypatch.setenv(asked.KEEPS, keeps)
+    monkeypatch.setenv(overrides.KEEPS, keeps)
     cfg = set_up(words)
-    asked.settle(cfg)
+    overrides.settle(cfg)
     said = capsys.readouterr().out.splitlines()
     told = "TEST.FINAL_MODEL: nobody gave it; this Dassl has best_val, Dassl 0.6.3 has last_step"
     assert said[0] == f"{'kept' if keeps else 'note'}: {told}"
@@ -315,7 +315,7 @@ def test_what_its_program_sets_and_nobody_gave_is_told_with_its_place(words, cap
     cfg = set_up(words)
     cfg.defrost()
     cfg.TEST.FINAL_MODEL = "best_val"
-    asked.settle(cfg)
+    overrides.settle(cfg)
     said = capsys.readouterr().out.splitlines()[0]
     assert said.startswith("note: TEST.FINAL_MODEL: nobody gave it; ")
     assert said.endswith(f"{HERE.name}:{inspect.currentframe().f_lineno - 4} sets best_val, Dassl 0.6.3 has last_step")
@@ -323,5 +323,5 @@ def test_what_its_program_sets_and_nobody_gave_is_told_with_its_place(words, cap
 
 @pytest.mark.usefixtures("other_dassl")
 def test_what_its_user_gives_is_no_default_of_its_dassl(words, capsys):
-    asked.settle(set_up([*words, "TEST.FINAL_MODEL", "best_val"]))
+    overrides.settle(set_up([*words, "TEST.FINAL_MODEL", "best_val"]))
     assert capsys.readouterr().out == ""
