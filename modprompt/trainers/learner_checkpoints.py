@@ -19,7 +19,7 @@ from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
-from modprompt.trainers import merging, overrides, run_folder
+from modprompt.trainers import overrides, run_folder
 from modprompt.training.unread import Unread
 
 if TYPE_CHECKING:  # it stands in front of one
@@ -116,7 +116,7 @@ class LearnerCheckpoints(_Trainer):
             if is_best:
                 saved.append(os.path.join(folder, BEST))
                 copy_whole(path, saved[-1])
-            if merging.is_watched():
+            if overrides.in_codebase():
                 for one in saved:
                     run_folder.keep_checkpoint(one, directory)
 

@@ -16,6 +16,7 @@ from modprompt.fields import Configured, as_config
 from modprompt.methods.base import Method
 from modprompt.methods.search import Search
 from modprompt.runs.rounds import Active
+from modprompt.runs.settings import level_of
 from modprompt.storage.image_files import MOST_MEGAPIXELS
 from modprompt.storage.image_rules import FAMILY
 
@@ -176,9 +177,9 @@ def _prepare_before(merge: str) -> None:
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)
             for node, key, value in _given(_FLOATS, given):
-                _make_room(_at(self, node), key, _number_like(value))
+                _make_room(self, f"{node}.{key}", _number_like(value))
             for node, key, value in _given(_SWITCHES, given):
-                _make_room(_at(self, node), key, False if str(value) in ("True", "False") else "")
+                _make_room(self, f"{node}.{key}", False if str(value) in ("True", "False") else "")
         return plain(self, *args, **kwargs)
 
     vars(prepared)["prepares"] = True
@@ -194,16 +195,8 @@ def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[Tuple[
                 yield node, key, value
     elif isinstance(given, CfgNode):
         for node, keys in settings.items():
-            there = _at(given, node)
-            yield from ((node, key, there[key]) for key in keys if isinstance(there, CfgNode) and key in there)
-
-
-def _at(cfg: CfgNode, name: str) -> Any:
-    """The node of a dotted name; None if there is none."""
-    node: Any = cfg
-    for part in name.split("."):
-        node = node.get(part) if isinstance(node, CfgNode) else None
-    return node
+            there, _ = level_of(given, f"{node}.")
+            yield from ((node, key, there[key]) for key in keys if key in (there or ()))
 
 
 def _number_like(value: Any) -> Optional[float]:
@@ -216,7 +209,8 @@ def _number_like(value: Any) -> Optional[float]:
     return 0 if whole else 0.0
 
 
-def _make_room(node: CfgNode, key: str, fitting: Any) -> None:
+def _make_room(cfg: CfgNode, key: str, fitting: Any) -> None:
     """Have yacs, which wants the type of the value that is there, take one of this type for a setting."""
-    if key in node and fitting is not None:
-        node[key] = fitting  # what is merged takes its place at once
+    node, name = level_of(cfg, key)
+    if name in node and fitting is not None:
+        node[name] = fitting  # what is merged takes its place at once

@@ -1,57 +1,128 @@
-"""What a codebase's user asked for, by files, flags and options, against the configuration that its program made.
+"""What the user of a codebase's program asked for, by files, flags and options, against the configuration that it made.
 
 Some programs change settings after all files and options are merged (the number of epochs, most of all). Each is told;
---keep-settings gives it the user's value back.
+--keep-settings gives it the user's value back. All is known from the words of the command line: nothing is watched.
 """
 
-import ast
 import contextlib
 import os
+import re
+import sys
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
+from modprompt import places
 from modprompt.compat import defaults
 from modprompt.errors import UserError
-from modprompt.runs.settings import FLAGS, Given, as_text, pairs, read_settings
-from modprompt.trainers import merging
-from modprompt.trainers.words import KEEP, KEEPS, Words, parsed
+from modprompt.runs.settings import FLAGS, Given, Settings, as_text, flat, level_of, read_settings
 
+KEEP = "--keep-settings"
+KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
 _NO = ("", "0", "no", "false")
+_SEVERAL = ("--source-domains", "--target-domains", "--transforms")  # flags with more than one value
+_FILES = ("--dataset-config-file", "--config-file")  # merged in this order by the family
+_WITH_VALUE = {*FLAGS.values(), *_FILES, "--model-dir", "--load-epoch"}
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # with which options begin
 _FOLDERS = ("DATASET.ROOT", "OUTPUT_DIR", "RESUME")
 _ABSENT = object()
 _DASSL = "Dassl 0.6.3"  # whose default is meant where nobody asked
 
 
-class Changed(NamedTuple):
-    """A setting that is other than asked for: what was asked and by whom, what it is, and where it was changed."""
+class Words(NamedTuple):
+    """The words behind a program's name, by the flags of the family; what else a program knows is not told apart.
 
-    key: str
-    asked: Given
-    got: Any
-    place: str
+    flags: {flag as it is typed: the words behind it}.
+    options: the KEY VALUE words, which end a command.
+    """
 
-    def __str__(self) -> str:
-        if self.asked.source == _DASSL:
-            theirs, pinned_to = _short(self.got), _short(self.asked.value)
-            whose = f"{_seen_from_here(self.place)} sets" if self.place else "this Dassl has"
-            return f"{self.key}: nobody gave it; {whose} {theirs}, {_DASSL} has {pinned_to}"
-        got = "it is in no configuration" if self.got is _ABSENT else f"got {_short(self.got)}"
-        where = f"changed at {_seen_from_here(self.place)}" if self.place else "nobody has set it"
-        return f"{self.key}: asked {_short(self.asked.value)} ({self.asked.source}), {got} ({where})"
+    flags: Dict[str, List[str]]
+    options: List[str]
+
+    def value(self, flag: str) -> str:
+        """The one value of a flag; empty if it is not given."""
+        return next(iter(self.flags.get(flag, ())), "")
+
+    def files(self) -> List[str]:
+        """Paths of the config files, that of the data set first."""
+        return list(filter(None, map(self.value, _FILES)))
+
+    def settings(self) -> Settings:
+        """What they ask for.
+
+        Raises:
+            UserError: if a file cannot be read.
+        """
+        flags = {key: self.flags.get(flag) if flag in _SEVERAL else self.value(flag) for key, flag in FLAGS.items()}
+        return Settings.read(self.files(), flags, self.options)
+
+    def trainer(self) -> str:
+        """The name of the trainer that they, or their files, ask for; empty if they name none."""
+        name = dict(zip(self.options[::2], self.options[1::2])).get("TRAINER.NAME") or self.value("--trainer")
+        for path in [] if name else reversed(self.files()):
+            with contextlib.suppress(UserError):
+                name = name or str(read_settings(path).get("TRAINER.NAME", ""))
+        return name
 
 
-def _short(value: Any) -> str:
-    text = as_text(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def words_of(given: Sequence[str]) -> Words:
+    """Words of a command line, as no program has parsed them yet."""
+    given = [word for word in given if word != KEEP]
+    keys = [at for at, word in enumerate(given) if _KEY.fullmatch(word) and given[at - 1] not in _WITH_VALUE]
+    start = keys[0] if keys else len(given)
+    flags: Dict[str, List[str]] = {}
+    flag = ""
+    for word in given[:start]:
+        if word.startswith("--"):
+            flag, is_joined, value = word.partition("=")
+            flags[flag] = [value] if is_joined else []
+        else:
+            flags.setdefault(flag, []).append(word)
+    return Words(flags, given[start:])
 
 
-def _seen_from_here(path: str) -> str:
-    with contextlib.suppress(ValueError, OSError):  # another drive, a folder that is gone
-        return min(path, os.path.relpath(path), key=len)
-    return path
+def with_our_config(given: Sequence[str]) -> List[str]:
+    """Words for MPL with a --config-file that is not there replaced by ours of that name; a line says so.
+
+    Args:
+        given: NAME, NAME.yaml or configs/trainers/MPL/NAME.yaml behind --config-file; of other trainers all stays.
+    """
+    words = words_of(given)
+    name = words.value("--config-file")
+    path = Path(name)
+    ours = places.configs() / "trainers" / "MPL" / f"{path.stem}.yaml"
+    named = path.parent.name in ("", "MPL", "ModMPL") and path.suffix in ("", ".yaml")
+    if words.trainer() not in ("MPL", "ModMPL") or not named or path.is_file() or not ours.is_file():
+        return list(given)
+    print(f"{name} is not in this codebase; taken from modprompt: {ours}")
+    instead = {("--config-file", name): str(ours)}
+    joined = {f"--config-file={name}": f"--config-file={ours}"}
+    return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
+
+
+_entered: List[Words] = []  # those of the codebase's program that our trainers are entered into
+
+
+def enter(given: Sequence[str]) -> None:
+    """From now on a codebase's own program runs, with these words."""
+    _entered[:] = [words_of(given)]
+
+
+def leave() -> None:
+    """The end of `enter`."""
+    _entered.clear()
+
+
+def in_codebase() -> bool:
+    """Whether a codebase's own program runs."""
+    return bool(_entered)
+
+
+def user_words() -> Words:
+    """The words of the program that runs."""
+    return _entered[0] if _entered else words_of(sys.argv[1:])
 
 
 def keeps_settings() -> bool:
@@ -59,74 +130,61 @@ def keeps_settings() -> bool:
     return os.environ.get(KEEPS, "").lower() not in _NO
 
 
-def given(cfg: CfgNode, words: Words) -> Dict[str, Given]:
-    """What a user asked for, by dotted key: files in the order in which they were merged, flags, options.
+def only_tests() -> bool:
+    """Whether a codebase's program was asked for a test alone."""
+    return in_codebase() and "--eval-only" in user_words().flags
 
-    Raises:
-        UserError: if a file that nobody has merged cannot be read, or an option stands without its value.
+
+def model_to_test() -> Tuple[str, Optional[int]]:
+    """(folder of a run, epoch) of the model that a program was given; "" or None where it was given none."""
+    words = user_words()
+    epoch = words.value("--load-epoch")
+    return words.value("--model-dir"), int(epoch) if epoch else None
+
+
+class Changed(NamedTuple):
+    """A setting that is other than asked for: what was asked and by whom, and what it is."""
+
+    key: str
+    asked: Given
+    got: Any
+
+    def __str__(self) -> str:
+        asked, got = _short(self.asked.value), _short(self.got)
+        if self.asked.source == _DASSL:
+            return f"{self.key}: nobody gave it; this codebase's program or Dassl has {got}, {_DASSL} has {asked}"
+        if self.got is _ABSENT:
+            return f"{self.key}: asked {asked} ({self.asked.source}), it is in no configuration"
+        return f"{self.key}: asked {asked} ({self.asked.source}), got {got}: the codebase's program or config sets it"
+
+
+def _short(value: Any) -> str:
+    text = as_text(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def changed(cfg: CfgNode, settings: Settings) -> List[Changed]:
+    """The settings of a configuration that are other than asked for.
+
+    Also those that nobody gave and that decide numbers, where Dassl 0.6.3 has another value.
     """
-    merged = merging.files_of(cfg)
-    order = [path for path, _ in merged]
-    files = sorted(words.files(), key=lambda path: order.index(path) if path in order else len(order))
-    found: Dict[str, Given] = {}
-    for path in files:
-        values = dict(merged[order.index(path)][1]) if path in order else read_settings(path)
-        found.update((key, Given(value, f"file {path}")) for key, value in values.items())
-    found.update((key, Given(value, f"flag {FLAGS[key]}")) for key, value in words.settings().items())
-    found.update((key, Given(value, "option")) for key, value in pairs(words.options))
-    return found
-
-
-def changed(cfg: CfgNode, words: Words) -> List[Changed]:
-    """The settings of a configuration that are other than a program's words ask for.
-
-    What the program sets by a flag of its own, which the user gave, is the user's too, and no change.
-
-    Raises:
-        UserError: as given.
-    """
+    values = flat(cfg)
     found = []
-    for key, asked in given(cfg, words).items():
-        got, place = _value(cfg, key), merging.place_of(cfg, key)
-        if not _same(key, asked.value, got) and not _is_by(place, words.own_flags()):
-            found.append(Changed(key, asked, got, place))
-    return found
-
-
-def _value(cfg: CfgNode, key: str) -> Any:
-    node, leaf = merging.node_of(cfg, key)
-    return _ABSENT if node is None else node.get(leaf, _ABSENT)
+    for key, asked in settings.items():
+        got = values.get(key, _ABSENT)
+        asks = [asked.value]
+        if asked.source.startswith("file "):  # a program may merge its two files in either order
+            asks = [one.value for name, one in settings.given if name == key]
+        if not any(_same(key, value, got) for value in asks):
+            found.append(Changed(key, asked, got))
+    others = {key: one for key, one in defaults.differing(cfg).items() if key not in settings}
+    return [*found, *(Changed(key, Given(one.pinned, _DASSL), one.found) for key, one in others.items())]
 
 
 def _same(key: str, asked: Any, got: Any) -> bool:
     if key in _FOLDERS and isinstance(got, str):
         return os.path.abspath(os.path.expanduser(str(asked))) == os.path.abspath(os.path.expanduser(got))
     return got is not _ABSENT and as_text(asked) == as_text(got)
-
-
-def _is_by(place: str, flags: Iterable[str]) -> bool:
-    """Whether the statement at FILE:LINE, or a condition around it, looks at one of these names in a namespace."""
-    path, _, line = place.rpartition(":")
-    names = {*flags}
-    if not path or not names:
-        return False
-    with contextlib.suppress(OSError, SyntaxError, ValueError):
-        for node in ast.walk(ast.parse(Path(path).read_bytes())):
-            if isinstance(node, ast.stmt) and not isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                seen: List[ast.AST] = [node] if not hasattr(node, "body") else [getattr(node, "test", ast.Pass())]
-                if node.lineno <= int(line) <= (node.end_lineno or node.lineno) and any(
-                    isinstance(part, ast.Attribute) and part.attr in names for one in seen for part in ast.walk(one)
-                ):
-                    return True
-    return False
-
-
-def by_nobody(cfg: CfgNode, asked_for: Iterable[str]) -> List[Changed]:
-    """Settings that nobody gave and that decide numbers, where Dassl 0.6.3 has another value."""
-    others = {key: one for key, one in defaults.differing(cfg).items() if key not in {*asked_for}}
-    return [
-        Changed(key, Given(one.pinned, _DASSL), one.found, merging.place_of(cfg, key)) for key, one in others.items()
-    ]
 
 
 def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
@@ -138,45 +196,34 @@ def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
     frozen = cfg.is_frozen()
     cfg.defrost()
     for one in changes:
-        node, leaf = merging.node_of(cfg, one.key)
-        if node is None or one.got is _ABSENT:
+        if one.got is _ABSENT:
             raise UserError(f"{KEEP}: {one}")
-        value = one.asked.value
-        if not one.asked.is_flag:
-            value = CfgNode._decode_cfg_value(value)
+        value = one.asked.value if isinstance(one.got, str) else CfgNode._decode_cfg_value(one.asked.value)
         if isinstance(one.got, (tuple, list)) and isinstance(value, (tuple, list)):
             value = type(one.got)(value)
-        node[leaf] = value
+        node, name = level_of(cfg, one.key)
+        node[name] = value
     if frozen:
         cfg.freeze()
-
-
-def only_tests() -> bool:
-    """Whether a watched program was asked for a test alone."""
-    words = parsed()
-    return words is not None and bool(words.flags.get("eval_only"))
-
-
-def model_to_test() -> Tuple[str, Optional[int]]:
-    """(folder of a run, epoch) of the model that a watched program was given; "" or None where it was given none."""
-    words = parsed()
-    flags = words.flags if words else {}
-    epoch = flags.get("load_epoch")
-    return str(flags.get("model_dir", "")), None if epoch is None else int(epoch)
 
 
 def settle(cfg: CfgNode) -> None:
     """Say of each setting that a codebase's program changed what was asked for and what it is; or put it back.
 
-    Only in a program that is watched (merging.py), and before its trainer is built.
+    Only in a program of a codebase, and before its trainer is built.
+
+    Raises:
+        UserError: if the values are to be kept, and cannot be.
     """
-    if not merging.is_watched():
+    if not in_codebase():
         return
-    words = parsed()
-    if words is None:
-        print("note: this program does not read its words by argparse: what it changes of them is not known")
+    try:
+        changes = changed(cfg, user_words().settings())
+    except UserError as error:
+        if keeps_settings():
+            raise UserError(f"{KEEP}: {error}") from None
+        print(f"note: what this program changes of the settings that were asked for is not known ({error})")
         return
-    changes = [*changed(cfg, words), *by_nobody(cfg, given(cfg, words))]
     for one in changes:
         print(f"{'kept' if keeps_settings() else 'note'}: {one}")
     if changes and keeps_settings():

@@ -1,29 +1,23 @@
 import argparse
-import inspect
-import pickle
 import random
 import sys
-from pathlib import Path
 
 import pytest
 from dassl.config import get_cfg_default
-from yacs.config import CfgNode
 
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
-from modprompt.trainers import merging, overrides
-from modprompt.trainers.words import parsed
+from modprompt.trainers import foreign, overrides
 
-HERE = Path(__file__).resolve()  # longer, as seen from a test's folder
+BY = ": the codebase's program or config sets it"
 
 
 @pytest.fixture(autouse=True)
-def watched(monkeypatch, tmp_path):
+def entered(monkeypatch, tmp_path):
     monkeypatch.setenv(overrides.KEEPS, "")
-    merging.watch(lambda: True)
     monkeypatch.chdir(tmp_path)
     yield
-    merging.unwatch()
+    overrides.leave()
 
 
 @pytest.fixture
@@ -38,90 +32,64 @@ def words(tmp_path):
 
 
 def parse(words):
-    """What a program of the family does with its words first."""
+    """What a program of the family does with its words first, with our trainers in it."""
+    sys.argv[1:] = words
+    foreign.enter()
     parser = argparse.ArgumentParser()
     for flag in ("--root", "--trainer", "--config-file", "--dataset-config-file", "--model-dir", "--mode"):
         parser.add_argument(flag, default="")
     parser.add_argument("--seed", type=int, default=-1)
     parser.add_argument("--load-epoch", type=int)
-    parser.add_argument("--epochs", type=int)
     parser.add_argument("--transforms", nargs="+")
-    for flag in ("--fast", "--eval-only", "--no-cuda"):
+    for flag in ("--fast", "--eval-only"):
         parser.add_argument(flag, action="store_true")
     parser.add_argument("opts", nargs=argparse.REMAINDER)
-    return parser.parse_args(words)
+    return parser.parse_args()
 
 
-def set_up(words):
+@pytest.fixture(autouse=True)
+def argv(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+
+
+def set_up(words, files=("dataset_config_file", "config_file")):
     """What it does with them then."""
     args = parse(words)
     cfg = get_cfg_default()
-    cfg.merge_from_file(args.dataset_config_file)
-    cfg.merge_from_file(args.config_file)
+    for file in files:
+        cfg.merge_from_file(vars(args)[file])
     cfg.DATASET.ROOT, cfg.SEED, cfg.TRAINER.NAME = args.root, args.seed, args.trainer
     if args.transforms:
         cfg.INPUT.TRANSFORMS = args.transforms
-    if args.no_cuda:
-        cfg.USE_CUDA = False
-    if args.epochs:
-        cfg.OPTIM.MAX_EPOCH = args.epochs
     cfg.merge_from_list(args.opts)
     return cfg
 
 
 def changes(cfg):
-    return [str(one) for one in overrides.changed(cfg, parsed())]
-
-
-def line():
-    return inspect.currentframe().f_back.f_lineno
+    return [str(one) for one in overrides.changed(cfg, overrides.user_words().settings())]
 
 
 def test_program_that_takes_what_it_is_given_has_changed_nothing(words, tmp_path):
-    cfg = set_up(words)
+    cfg = set_up(["--transforms", "random_flip", "normalize", *words])
     cfg.DATASET.ROOT = f"{tmp_path}/./pictures"  # the same folder
-    cfg.OPTIM.WARMUP_EPOCH = 3  # nobody has asked for another
+    cfg.TRAIN.PRINT_FREQ = 3  # nobody has asked for another, and it decides no number
     assert changes(cfg) == []
 
 
-def test_each_setting_that_is_set_afterwards_is_told_with_its_place(words):
+def test_each_setting_that_is_set_afterwards_is_told(words, tmp_path):
+    (tmp_path / "more.yaml").write_text("OPTIM:\n  LR: 0.1\n")
     cfg = set_up(words)
     cfg.OPTIM.MAX_EPOCH = 200
     cfg["SEED"] = 7
-    at = line()
-    assert changes(cfg) == [
-        f"OPTIM.MAX_EPOCH: asked 5 (file mpl.yaml), got 200 (changed at {HERE}:{at - 2})",
-        f"SEED: asked 1 (flag --seed), got 7 (changed at {HERE}:{at - 1})",
-    ]
-
-
-def test_place_is_seen_from_the_current_folder(words, monkeypatch):
-    cfg = set_up(words)
-    cfg.SEED = 7
-    monkeypatch.chdir(HERE.parent)
-    assert f"(changed at {HERE.name}:" in changes(cfg)[0]
-
-
-def test_merges_behind_the_options_are_told_also_of_a_clone(words, tmp_path):
-    (tmp_path / "more.yaml").write_text("OPTIM:\n  LR: 0.1\n")
-    cfg = set_up(words)
-    cfg.merge_from_list(["DATASET.NUM_SHOTS", 16])
     cfg.merge_from_file("more.yaml")
-    cfg.OPTIM.merge_from_list(["MAX_EPOCH", 9])
-    at = line()
-    told = [
-        f"OPTIM.MAX_EPOCH: asked 5 (file mpl.yaml), got 9 (changed at {HERE}:{at - 1})",
-        f"OPTIM.LR: asked 0.5 (option), got 0.1 (changed at {HERE}:{at - 2})",
-        f"DATASET.NUM_SHOTS: asked 4 (option), got 16 (changed at {HERE}:{at - 3})",
-    ]
-    assert changes(cfg) == told
-    assert changes(cfg.clone()) == told
-
-
-def test_notes_are_read_by_who_does_not_know_us(words):
-    cfg = set_up(words)
-    assert b"modprompt.trainers" not in pickle.dumps(cfg)
-    assert pickle.loads(pickle.dumps(cfg)) == cfg
+    cfg.merge_from_list(["DATASET.NUM_SHOTS", 16])
+    told = {
+        f"OPTIM.MAX_EPOCH: asked 5 (file mpl.yaml), got 200{BY}",
+        f"SEED: asked 1 (flag --seed), got 7{BY}",
+        f"OPTIM.LR: asked 0.5 (option), got 0.1{BY}",
+        f"DATASET.NUM_SHOTS: asked 4 (option), got 16{BY}",
+    }
+    assert {*changes(cfg)} == {*changes(cfg.clone())} == told
 
 
 def test_program_that_never_merges_the_options_is_told(words):
@@ -130,70 +98,37 @@ def test_program_that_never_merges_the_options_is_told(words):
     cfg.merge_from_file(args.dataset_config_file)
     cfg.DATASET.ROOT, cfg.SEED, cfg.TRAINER.NAME = args.root, args.seed, args.trainer
     told = {one.partition(":")[0]: one.partition(": ")[2] for one in changes(cfg)}
-    assert told["OPTIM.LR"] == "asked 0.5 (option), got 0.0003 (nobody has set it)"
+    assert told["OPTIM.LR"] == f"asked 0.5 (option), got 0.0003{BY}"
     assert told["INPUT.SIZE"].startswith("asked [32, 32] (file mpl.yaml), got [224, 224]")  # nor the file
-    assert told["NOWHERE.KEY"] == "asked 1 (option), it is in no configuration (nobody has set it)"
+    assert told["NOWHERE.KEY"] == "asked 1 (option), it is in no configuration"
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        ["--epochs", "9"],
-        ["--epoch", "9"],  # as much of it as argparse asks for
-        ["--transforms", "random_flip", "normalize"],
-        ["--transforms=random_flip"],
-    ],
-)
-def test_what_the_program_sets_by_a_flag_that_was_given_is_the_users(more, words):
-    cfg = set_up([*more, "--fast", *words])
-    assert changes(cfg) == []
-
-
-def test_flag_that_takes_no_value_is_the_users_too(words, tmp_path):
-    (tmp_path / "data.yaml").write_text("USE_CUDA: True\n")
-    cfg = set_up(["--no-cuda", *words])
-    assert cfg.USE_CUDA is False
-    assert changes(cfg) == []
-
-
-def test_equal_numbers_are_no_reason(words):
-    cfg = set_up(["--load-epoch", "50", "--mode", "200", *words])
-    cfg.OPTIM.MAX_EPOCH = 50
-    assert len(changes(cfg)) == 1
+def test_values_of_flags_may_look_like_keys_and_numbers_may_be_equal(words):
+    cfg = set_up(["--load-epoch", "200", "--model-dir", "RUN.1", "--mode", "TEST", "--eval-only", *words])
     cfg.OPTIM.MAX_EPOCH = 200
-    assert len(changes(cfg)) == 1
-
-
-def test_flags_may_be_cut_short_and_values_may_look_like_keys(words):
-    words = [word.replace("--seed", "--se").replace("--config-file", "--con") for word in words]
-    cfg = set_up(["--model-dir", "RUN.1", "--mode", "TEST", "--eval", *words])
-    cfg.SEED, cfg.OPTIM.MAX_EPOCH = 7, 8
-    assert [one.partition(":")[0] for one in changes(cfg)] == ["OPTIM.MAX_EPOCH", "SEED"]
+    assert [one.partition(":")[0] for one in changes(cfg)] == ["OPTIM.MAX_EPOCH"]
     assert overrides.only_tests()
-    assert overrides.model_to_test() == ("RUN.1", None)
+    assert overrides.model_to_test() == ("RUN.1", 200)
 
 
-def test_files_count_in_the_order_in_which_they_were_merged(words, tmp_path):
+def test_files_count_in_either_order(words, tmp_path):
     (tmp_path / "data.yaml").write_text("DATASET:\n  NAME: EuroSAT\nOPTIM:\n  MAX_EPOCH: 3\n")
     assert changes(set_up(words)) == []
-    args = parse(words)
-    cfg = get_cfg_default()
-    cfg.merge_from_file(args.config_file)
-    cfg.merge_from_file(args.dataset_config_file)
-    cfg.DATASET.ROOT, cfg.SEED, cfg.TRAINER.NAME = args.root, args.seed, args.trainer
-    cfg.merge_from_list(args.opts)
+    cfg = set_up(words, files=("config_file", "dataset_config_file"))
     assert (cfg.OPTIM.MAX_EPOCH, changes(cfg)) == (3, [])
-
-
-def test_files_are_not_read_again(words, tmp_path, monkeypatch):
-    (tmp_path / "mpl.yaml").write_text("OPTIM: &one\n  MAX_EPOCH: 5\nTRAINER:\n  MPL:\n    N_CTX: 2\n")  # an anchor
-    cfg = set_up(words)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
     cfg.OPTIM.MAX_EPOCH = 6
-    assert [one.partition(" (changed")[0] for one in changes(cfg)] == [
-        "OPTIM.MAX_EPOCH: asked 5 (file mpl.yaml), got 6"
-    ]
+    assert changes(cfg) == [f"OPTIM.MAX_EPOCH: asked 5 (file mpl.yaml), got 6{BY}"]
+
+
+def test_file_that_we_do_not_read_ends_nothing_but_what_hangs_on_it(words, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mpl.yaml").write_text("OPTIM: &one\n  MAX_EPOCH: 5\nTEST: *one\n")  # an alias
+    parse(words)
+    overrides.settle(get_cfg_default())
+    said = capsys.readouterr().out
+    assert said.startswith("note: what this program changes of the settings that were asked for is not known (mpl.yaml")
+    monkeypatch.setenv(overrides.KEEPS, "1")
+    with pytest.raises(UserError, match="--keep-settings: mpl.yaml is not a YAML config"):
+        overrides.settle(get_cfg_default())
 
 
 @pytest.mark.parametrize("keeps", ["", "0", "false", "1"])
@@ -201,33 +136,35 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
     monkeypatch.setenv(overrides.KEEPS, keeps)
     cfg = set_up(words)
     cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.LR, cfg.SEED, cfg.INPUT.SIZE = 200, 3.0, None, [64, 64]
+    cfg.DATASET.ROOT = "1"
     cfg.freeze()
     overrides.settle(cfg)
     said = capsys.readouterr().out.splitlines()
     assert cfg.is_frozen()
     if keeps == "1":
-        assert [one.split(":")[0] for one in said] == ["kept"] * 4
+        assert [one.split(":")[0] for one in said] == ["kept"] * 5
         assert (cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.LR, cfg.SEED, cfg.INPUT.SIZE) == (5, 0.5, 1, [32, 32])
+        assert cfg.DATASET.ROOT == "pictures"
         assert changes(cfg) == []
     else:
-        assert len(said) == 5
+        assert len(said) == 6
         assert said[-1] == "note: --keep-settings gives them the value that was asked for"
         assert cfg.OPTIM.MAX_EPOCH == 200
 
 
 @pytest.mark.parametrize("place", ["first", "behind several values", "last"])
-def test_flag_of_ours_is_known_to_the_parser_and_not_to_the_program(place, words):
+def test_flag_of_ours_does_not_reach_the_program(place, words):
     before = vars(parse(words))
     assert not overrides.keeps_settings()
     at = words.index("OPTIM.LR")
     if place == "behind several values":
-        words = ["--seed", "1", *words[:at], "--transforms", "normalize", "--keep-settings", *words[at:]]
+        words = [*words[:at], "--transforms", "normalize", "--keep-settings", "--fast", *words[at:]]
         before["transforms"] = ["normalize"]
     else:
         words = ["--keep-settings", *words] if place == "first" else [*words, "--keep-settings"]
+    assert overrides.words_of(words).options == ["OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "4"]
     assert vars(parse(words)) == before
     assert overrides.keeps_settings()
-    assert parsed().options == ("OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "4")
 
 
 def test_seed_that_is_put_back_seeds_again(words, monkeypatch):
@@ -248,20 +185,13 @@ def test_what_is_in_no_configuration_cannot_be_kept(words, monkeypatch):
         overrides.settle(cfg)
 
 
-def test_nothing_is_said_in_a_program_that_is_not_watched(words, capsys):
-    cfg = set_up(words)
+def test_nothing_is_said_in_a_program_of_ours(words, capsys):
+    cfg = set_up(["--eval-only", *words])
     cfg.OPTIM.MAX_EPOCH = 200
-    merging.unwatch()
+    overrides.leave()
     overrides.settle(cfg)
     assert capsys.readouterr().out == ""
     assert not overrides.only_tests()
-    assert "__setitem__" not in vars(CfgNode)
-    assert "watches" not in vars(argparse.ArgumentParser.parse_known_args)
-
-
-def test_program_that_parses_otherwise_is_told(words, capsys):
-    overrides.settle(get_cfg_default())
-    assert "does not read its words by argparse" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -279,13 +209,21 @@ def test_model_that_is_to_be_tested(words, only_tests, wanted):
     assert overrides.model_to_test() == wanted
 
 
-def test_another_parser_of_the_program_is_not_taken_for_its_words(words):
-    parse(words)
-    other = argparse.ArgumentParser()
-    other.add_argument("--gpus", default=1)
-    other.parse_args(["--gpus", "2"])
-    assert parsed().trainer == "MPL"
-    assert sys.argv != words
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--trainer", "MPL"], "MPL"),
+        (["--trainer=CoOp", "--seed", "1"], "CoOp"),
+        (["--trainer", "MMRL", "TASK", "B2N", "TRAINER.NAME", "MPL"], "MPL"),
+        (["--trainer", "MMRL", "TASK", "B2N", "TRAINER.NAME", "MPL", "--keep-settings"], "MPL"),
+        (["--config-file", "mine.yaml"], "TCP"),
+        (["--config-file", "nowhere.yaml", "--trainer", ""], ""),
+        (["--seed", "1"], ""),
+    ],
+)
+def test_trainer_that_words_ask_for(words, name, tmp_path):
+    (tmp_path / "mine.yaml").write_text("TRAINER:\n  NAME: TCP\n")
+    assert overrides.words_of(words).trainer() == name
 
 
 @pytest.fixture
@@ -304,21 +242,11 @@ def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, wo
     cfg = set_up(words)
     overrides.settle(cfg)
     said = capsys.readouterr().out.splitlines()
-    told = "TEST.FINAL_MODEL: nobody gave it; this Dassl has best_val, Dassl 0.6.3 has last_step"
+    told = "TEST.FINAL_MODEL: nobody gave it; this codebase's program or Dassl has best_val, Dassl 0.6.3 has last_step"
     assert said[0] == f"{'kept' if keeps else 'note'}: {told}"
     assert len(said) == (1 if keeps else 2)
     final = cfg.TEST.FINAL_MODEL
     assert final == ("last_step" if keeps else "best_val")
-
-
-def test_what_its_program_sets_and_nobody_gave_is_told_with_its_place(words, capsys):
-    cfg = set_up(words)
-    cfg.defrost()
-    cfg.TEST.FINAL_MODEL = "best_val"
-    overrides.settle(cfg)
-    said = capsys.readouterr().out.splitlines()[0]
-    assert said.startswith("note: TEST.FINAL_MODEL: nobody gave it; ")
-    assert said.endswith(f"{HERE.name}:{inspect.currentframe().f_lineno - 4} sets best_val, Dassl 0.6.3 has last_step")
 
 
 @pytest.mark.usefixtures("other_dassl")
