@@ -6,8 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from modprompt.fields import as_config
-from modprompt.learners.base import Learner
-from modprompt.learners.view import PREFIX, CheckpointView, count_classes, load_learner, require_own_classes
+from modprompt.learners.view import CheckpointView, count_classes, load_learner, require_own_classes
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, searched_by
@@ -45,7 +44,6 @@ class LearnerCheckpoints(_Trainer):
     unread: Unread
     loaded: Optional[Checkpoint] = None  # the one that was loaded last
     loaded_checkpoint: Optional[str] = None  # "" where load_model was called without a folder
-    checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
     @property
     def checkpoint_name(self) -> str:
@@ -65,18 +63,10 @@ class LearnerCheckpoints(_Trainer):
         facts.update({"the method": learner, "the weights of CLIP": self.backbone_fingerprint})
         return {**facts, **searched_by(self.method), **self.method.made_of()}
 
-    def checkpoint_key(self, learner: Learner, name: str) -> str:
-        """A parameter's name in checkpoints of a trainer without a method_class."""
-        key = learner.checkpoint_key(name)
-        return key if key.startswith(("image_encoder.", "text_encoder.")) else self.checkpoint_prefix + key
-
     def method_record(self) -> Dict[str, Any]:
         """What a file says of the method; with the settings of the config's node, which a codebase may have made."""
         node = {key: as_config(value) for key, value in self.settings.items() if key != "PREC"}
-        if self.method_class is not None:
-            return {**method_record(self.method), "config": node}
-        own = {"name": type(self).__name__, "node": f"TRAINER.{self.node_name}", "learner": self.node_name}
-        return {**own, "settings": {}, "config": node}
+        return {**method_record(self.method), "config": node}
 
     def describe(self) -> Dict[str, Any]:
         """What a checkpoint of this run says of itself."""

@@ -127,39 +127,23 @@ def add_defaults(cfg: CfgNode) -> None:
     add_missing(cfg.TRAINER, defaults)
 
 
-def registered_default(name: str, key: str) -> Any:
-    """The default of a setting of a method's node; None if the method has no such setting."""
-    return _NODES[name].get(key) if name in _NODES else None
-
-
 def register_method(cls: Type[Configured]) -> None:
     """Put a method's nodes, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
     second: Optional[Type[Configured]] = getattr(cls, "second_node", None)
     if second is not None:
         _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
-    _register(cls, node_of(cls) if cls.node else None)
-
-
-def _register(cls: Type[Configured], node: Optional[CfgNode]) -> None:
-    name = cls.node.rpartition(".")[2]
-    if name:
-        _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
-        _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
-    register_defaults(name, node)
-
-
-def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
-    """As register_method, for a node that was written by hand.
-
-    Args:
-        name: of the node under TRAINER; empty for a trainer without settings.
-        node: the settings of the method.
-    """
-    if name:
-        _NODES[name] = node
+    if cls.node:
+        _register(cls, node_of(cls))
     add_defaults(cfg_default)
     for merge in ("merge_from_file", "merge_from_list", "merge_from_other_cfg"):
         _prepare_before(merge)
+
+
+def _register(cls: Type[Configured], node: CfgNode) -> None:
+    name = cls.node.rpartition(".")[2]
+    _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
+    _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
+    _NODES[name] = node
 
 
 def _prepare_before(merge: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = (
-    {"errors", "checks", "fields", "programs", "places", "moved", "version"},
+    {"errors", "checks", "fields", "programs", "places", "version"},
     {"storage"},
     {"clips", "runs"},
     {"engine"},
