@@ -13,7 +13,6 @@ import torch
 import yaml
 
 import modprompt
-from modprompt import moved
 from modprompt.cli import train
 from modprompt.methods.table import METHODS
 from tests.conftest import ROOT
@@ -233,9 +232,7 @@ def test_reference_has_a_table_of_all_settings_of_a_method():
     assert "| setting |" not in package["methods.parts.groups.Regularised"].docstring.value
 
 
-def test_changelog_lists_every_import_path_that_moved():
-    rows = re.findall(r"^\| `(modprompt\.[\w.]+)` \| (.+) \|$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
-    assert {old: tuple(re.findall(r"`(.+?)`", new)) for old, new in rows} == moved.MOVED
+def test_changelog_has_this_version():
     assert f"\n## {modprompt.__version__} (" in (ROOT / "CHANGELOG.md").read_text()
 
 

@@ -60,8 +60,6 @@ class _Loader:
 class _Finder:
     """Finds what the finders behind it find, for modules of `clip` that name pkg_resources; nothing else."""
 
-    of_modprompt = True
-
     def find_spec(
         self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[types.ModuleType] = None
     ) -> Optional[ModuleSpec]:
@@ -98,6 +96,5 @@ def _names_it(spec: ModuleSpec) -> bool:
 
 def enter() -> None:
     """Have `clip` mended from now on, whoever imports it; a second time nothing happens."""
-    entered = (finder for finder in sys.meta_path if getattr(finder, "of_modprompt", False))
-    if not any(type(finder).__module__ == __name__ for finder in entered):
+    if not any(type(finder).__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

@@ -9,7 +9,7 @@ from typing import Any, Dict, NamedTuple
 
 from yacs.config import CfgNode
 
-from modprompt.runs.settings import FLAGS, FREE, as_text, flat
+from modprompt.runs.settings import FLAGS, FREE, as_text, flat, level_of
 
 
 def _node(**values: Any) -> CfgNode:
@@ -132,8 +132,5 @@ def differing(defaults: Any) -> Dict[str, Default]:
 def pin(defaults: Any) -> None:
     """Give a configuration Dassl 0.6.3's defaults, in place."""
     for key, one in differing(defaults).items():
-        *path, leaf = key.split(".")
-        node = defaults
-        for part in path:
-            node = node[part]
-        node[leaf] = one.pinned
+        node, name = level_of(defaults, key)
+        node[name] = one.pinned

@@ -35,9 +35,9 @@ def put_host_first(folder: Path) -> None:
 def with_what_is_asked(script: Path, words: List[str]) -> List[str]:
     """The words behind a program's name with what it asks for more of our trainer; a line says what was added."""
     from modprompt.trainers.foreign import is_our_name
-    from modprompt.trainers.words import trainer_of
+    from modprompt.trainers.overrides import words_of
 
-    trainer = trainer_of(words)
+    trainer = words_of(words).trainer()
     if not is_our_name(trainer):
         return words
     more = with_rows(words, script, trainer)
@@ -56,13 +56,11 @@ def prepare(folder: Path) -> None:
     try:
         clip_package.use_folder(folder)
         clip_package.import_clip()
-        from modprompt.trainers import foreign
         from modprompt.trainers.registration import give_way
     except ImportError as error:
         raise UserError(one_line(error)) from None
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
-    foreign.watch()
 
 
 def _run_script(script: Path) -> None:
@@ -81,15 +79,16 @@ def _mistake_of(error: BaseException) -> str:
 
 
 def _run(words: List[str]) -> None:
-    from modprompt.trainers import foreign
+    from modprompt.trainers import foreign, overrides
 
     sys.argv[:] = words
     script = Path(words[0])
+    foreign.enter()
     try:
         with tolerated(script) if foreign.asks_for_ours() else contextlib.nullcontext():
             _run_script(script)
     finally:
-        foreign.unwatch()
+        overrides.leave()
 
 
 @left_as_found()
@@ -104,9 +103,8 @@ def main(argv: Optional[List[str]] = None, imports: Sequence[str] = ()) -> int:
         The exit code: that of the program, or 2 after one line on what is wrong, or 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["--keep-settings"]:  # as MODPROMPT_KEEP_SETTINGS says it, too
-        words.pop(0)
-        os.environ["MODPROMPT_KEEP_SETTINGS"] = "1"
+    if words[:1] == ["--keep-settings"]:
+        words.append(words.pop(0))
     if not words or words[0].startswith("-"):
         print(__doc__.strip(), file=sys.stderr)
         return 0 if words and words[0] in ("-h", "--help") else 2

@@ -68,6 +68,14 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
     return values
 
 
+def level_of(node: Any, key: str) -> Tuple[Any, str]:
+    """The level of settings in which one stands, by its dotted key, and its name there; None if there is no such."""
+    *path, name = key.split(".")
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return (node if isinstance(node, Mapping) else None), name
+
+
 def read_settings(path: str) -> Dict[str, Any]:
     """What a YAML config sets, as {dotted key: value}, in the file's order.
 

@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, TypeVar, cast
 import torch
 
 from modprompt.errors import OutOfMemory, UserError
+from modprompt.runs.settings import level_of
 from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"
@@ -21,9 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _value(cfg: Any, key: str) -> Any:
-    for part in key.split("."):
-        cfg = cfg.get(part, "unset")
-    return cfg
+    node, name = level_of(cfg, key)
+    return "unset" if node is None else node.get(name, "unset")
 
 
 def _wanted(said: str) -> str:

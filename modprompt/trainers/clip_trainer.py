@@ -29,7 +29,7 @@ from modprompt.runs import images
 from modprompt.runs.holding import Begins
 from modprompt.storage import image_files
 from modprompt.storage.image_rules import FAMILY
-from modprompt.trainers import asked, backbone, card_errors, device, kept_features, mistakes, once
+from modprompt.trainers import backbone, card_errors, device, kept_features, mistakes, once, overrides
 from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, how_computed, take_number
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions
@@ -49,7 +49,7 @@ class CLIPTrainer(TrainerX):
 
     def __init__(self, cfg: Any):
         with card_errors.told(self, cfg):
-            asked.settle(cfg)
+            overrides.settle(cfg)
             if os.environ.get(once.ONCE):
                 once.require_folder_agrees(cfg)
             if cfg.OUTPUT_DIR:

@@ -2,7 +2,6 @@
 
 import copy
 import difflib
-import functools
 import warnings
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
 
@@ -17,7 +16,7 @@ from modprompt.compat import defaults
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
 from modprompt.runs.images import READ_AS
-from modprompt.runs.settings import Given, Settings, as_text
+from modprompt.runs.settings import Given, Settings, as_text, level_of
 from modprompt.storage.image_rules import FAMILY
 from modprompt.trainers import mistakes, second_node, setting_values
 from modprompt.trainers.nodes import is_switch
@@ -62,16 +61,9 @@ def fitting(default: Any, value: Any) -> Any:
         return value
 
 
-def _default_of(cfg: CfgNode, key: str) -> Any:
-    return functools.reduce(lambda node, part: node[part], key.split("."), cfg)
-
-
 def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
     """Merge a known setting into cfg, in place; ValueError and the like if its type is wrong, as yacs says it."""
-    *path, leaf = key.split(".")
-    node = cfg
-    for part in path:
-        node = node[part]
+    node, leaf = level_of(cfg, key)
     if given.is_flag:  # no text that yacs should read as Python: a folder may be called 1
         node[leaf] = tuple(given.value) if isinstance(given.value, list) else given.value
         return
@@ -81,7 +73,7 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
     if node[leaf] is not None and as_text(given.value) == str(None):  # which yacs takes for a value of any type
         raise ValueError("Type mismatch")
     value = fitting(node[leaf], copy.deepcopy(given.value))
-    of_method = path[:1] == ["TRAINER"] and len(path) > 1
+    of_method = key.startswith("TRAINER.") and key.count(".") > 1
     if of_method and isinstance(value, float) and _number(node[leaf]) is not None:
         node[leaf] = float(node[leaf])  # PromptSRC's weights are whole in the family's files, but any number will do
     cfg.merge_from_list([key, value])
@@ -108,7 +100,8 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
         except (KeyError, ValueError, AssertionError) as error:
             said = mistakes.said_by(error)
             if said.startswith("Type mismatch"):  # yacs's, which names Python's types
-                said = f"must be {kind_of(_default_of(cfg, key))}, got {given.value!r}"
+                node, name = level_of(cfg, key)
+                said = f"must be {kind_of(node[name])}, got {given.value!r}"
             faults.append(Fault(key, f"{given.where}, {key}: {said}"))
     return list(dict.fromkeys(faults))
 

@@ -1,9 +1,8 @@
 """A codebase's own program with our trainers in it: by the import line in its train.py, or by the launcher.
 
-Its configuration and its words are watched (merging.py, words.py), and what its user can put right is one line.
+What it changes of its user's settings is told (overrides.py), and what its user can put right is one line.
 """
 
-import contextlib
 import os
 import sys
 import types
@@ -15,31 +14,16 @@ from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.places import OUR_CODE
 from modprompt.programs import one_line
-from modprompt.runs.settings import read_settings
-from modprompt.trainers import merging, mistakes, words
+from modprompt.trainers import mistakes, overrides
 from modprompt.trainers.registration import is_ours
 
 _IMPORTERS = ("importlib", "_frozen_importlib")
 _WRAPPERS = (Exception, RuntimeError)
 
 
-def trainer_asked_for() -> str:
-    """The name of the trainer that this program's words, or its config files, ask for; empty if they name none."""
-    parsed = words.parsed()
-    if parsed is None:
-        return words.trainer_of(sys.argv[1:])
-    if parsed.trainer:
-        return parsed.trainer
-    name = ""
-    for path in parsed.files():
-        with contextlib.suppress(UserError):
-            name = str(read_settings(path).get("TRAINER.NAME", name))
-    return name
-
-
 def asks_for_ours() -> bool:
     """Whether this program is asked for one of our trainers."""
-    return is_our_name(trainer_asked_for())
+    return is_our_name(overrides.user_words().trainer())
 
 
 def is_our_name(name: str) -> bool:
@@ -55,19 +39,21 @@ def is_imported_by_a_program() -> bool:
     return frame is not None and frame.f_globals.get("__name__") == "__main__"
 
 
-def watch() -> None:
-    """Note who changes a configuration from now on."""
-    merging.watch(asks_for_ours)
+def enter() -> None:
+    """From now on a codebase's own program runs: it does not get our flag, and a config file of ours where it has none.
 
-
-def unwatch() -> None:
-    """The end of watch."""
-    merging.unwatch()
+    The end of it is overrides.leave.
+    """
+    words = [word for word in sys.argv[1:] if word != overrides.KEEP]
+    if overrides.KEEP in sys.argv:
+        os.environ[overrides.KEEPS] = "1"
+    sys.argv[1:] = overrides.with_our_config(words) if asks_for_ours() else words
+    overrides.enter(sys.argv[1:])
 
 
 def enter_by_line() -> None:
     """What the import line does beside registering, for the rest of a process that is the codebase's."""
-    watch()
+    enter()
     before = sys.excepthook
 
     def hook(kind: Type[BaseException], error: BaseException, trace: Optional[types.TracebackType]) -> None:
@@ -100,10 +86,12 @@ def _line_of(error: BaseException) -> str:
         return one_line(error)
     if isinstance(error, FloatingPointError):
         return one_line(error) if _is_raised_by_us(error) else ""
-    if mistakes.noted(error):
-        return mistakes.noted(error)
-    name, known = trainer_asked_for(), TRAINER_REGISTRY.registered_names()
-    if isinstance(error, AttributeError) and asks_for_ours() and _asked_of_our_trainer(error):
+    name, known = overrides.user_words().trainer(), TRAINER_REGISTRY.registered_names()
+    if is_our_name(name):
+        line = mistakes.of_merge(error)
+        if line:
+            return line
+    if isinstance(error, AttributeError) and is_our_name(name) and _asked_of_our_trainer(error, name):
         return (
             f"{one_line(error)}, which this program asks its own trainers for: modprompt train --host . runs it by ours"
         )
@@ -112,9 +100,9 @@ def _line_of(error: BaseException) -> str:
     return ""
 
 
-def _asked_of_our_trainer(error: BaseException) -> bool:
+def _asked_of_our_trainer(error: BaseException, name: str) -> bool:
     """Whether a program, and not we, asked our trainer for what it has not."""
-    return str(error).startswith(f"{trainer_asked_for()!r} object has no attribute ") and not _is_raised_by_us(error)
+    return str(error).startswith(f"{name!r} object has no attribute ") and not _is_raised_by_us(error)
 
 
 def _is_raised_by_us(error: BaseException) -> bool:

@@ -9,8 +9,7 @@ from modprompt.fields import as_config
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Unread
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.view import PREFIX, CheckpointView, count_classes, load_learner, require_own_classes
+from modprompt.methods.parts.view import CheckpointView, count_classes, load_learner, require_own_classes
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs import holding
 from modprompt.runs.checkpoint import Checkpoint, require_best
@@ -20,7 +19,7 @@ from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
 from modprompt.storage.versioned import plain
-from modprompt.trainers import asked, merging, run_folder
+from modprompt.trainers import overrides, run_folder
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
@@ -45,7 +44,6 @@ class LearnerCheckpoints(_Trainer):
     unread: Unread
     loaded: Optional[Checkpoint] = None  # the one that was loaded last
     loaded_checkpoint: Optional[str] = None  # "" where load_model was called without a folder
-    checkpoint_prefix = PREFIX  # of the learner's names in them, for trainers without a method_class
 
     @property
     def checkpoint_name(self) -> str:
@@ -65,18 +63,10 @@ class LearnerCheckpoints(_Trainer):
         facts.update({"the method": learner, "the weights of CLIP": self.backbone_fingerprint})
         return {**facts, **searched_by(self.method), **self.method.made_of()}
 
-    def checkpoint_key(self, learner: Learner, name: str) -> str:
-        """A parameter's name in checkpoints of a trainer without a method_class."""
-        key = learner.checkpoint_key(name)
-        return key if key.startswith(("image_encoder.", "text_encoder.")) else self.checkpoint_prefix + key
-
     def method_record(self) -> Dict[str, Any]:
         """What a file says of the method; with the settings of the config's node, which a codebase may have made."""
         node = {key: as_config(value) for key, value in self.settings.items() if key != "PREC"}
-        if self.method_class is not None:
-            return {**method_record(self.method), "config": node}
-        own = {"name": type(self).__name__, "node": f"TRAINER.{self.node_name}", "learner": self.node_name}
-        return {**own, "settings": {}, "config": node}
+        return {**method_record(self.method), "config": node}
 
     def describe(self) -> Dict[str, Any]:
         """What a checkpoint of this run says of itself."""
@@ -116,7 +106,7 @@ class LearnerCheckpoints(_Trainer):
             if is_best:
                 saved.append(os.path.join(folder, BEST))
                 copy_whole(path, saved[-1])
-            if merging.is_watched():
+            if overrides.in_codebase():
                 for one in saved:
                     run_folder.keep_checkpoint(one, directory)
 
@@ -176,9 +166,9 @@ class LearnerCheckpoints(_Trainer):
 
     def before_test(self) -> None:
         """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
-        if self.loaded_checkpoint is not None or not asked.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
+        if self.loaded_checkpoint is not None or not overrides.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
             return
-        directory, epoch = asked.model_to_test()
+        directory, epoch = overrides.model_to_test()
         if directory:
             print("note: this program does not load what --model-dir names in front of its test: loaded now")
         self.load_model(directory, epoch=epoch)

@@ -4,9 +4,11 @@ import contextlib
 import difflib
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Iterator, List
 
+import yacs.config
 import yaml
 from dassl.data.datasets import DATASET_REGISTRY
 from yacs.config import CfgNode
@@ -16,41 +18,29 @@ from modprompt.checks import check_name
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 from modprompt.runs.settings import flat
-from modprompt.trainers import words
 
-_LINE = "modprompt_line"  # on an error: what a user is told
+_MERGES = ("merge_from_file", "merge_from_list")
 _OURS = ("MPL", "ModMPL")  # folders of our config files
 
 
-def note(error: Exception, cfg: CfgNode, given: Any) -> None:
-    """Have an error of a merge know how a user is told, if it is the user's files or options that do not fit.
-
-    The error stays what it is, since the program may be ready for it.
-
-    Args:
-        error: what the merge said.
-        cfg: the configuration, perhaps with a part of it merged.
-        given: the path of a file, KEY VALUE words or another configuration.
-    """
-    if _is_users(given):
-        with contextlib.suppress(AttributeError):  # an error without attributes of its own
-            setattr(error, _LINE, _of_merge(error, cfg, given))
-
-
-def noted(error: BaseException) -> str:
-    """How a user is told of an error, if that is noted on it; else empty."""
-    return str(getattr(error, _LINE, ""))
+def of_merge(error: BaseException) -> str:
+    """How a user is told of an error of yacs, if it is the user's file or options that did not fit; else empty."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_filename == yacs.config.__file__ and code.co_name in _MERGES:
+            cfg, given = (frame.f_locals[name] for name in code.co_varnames[:2])
+            return _line(error, cfg, given) if _is_users(given) else ""
+    return ""
 
 
 def _is_users(given: Any) -> bool:
-    parsed = words.parsed()
-    known = {*sys.argv[1:]} if parsed is None else {*parsed.files(), *parsed.options}
+    words = {*sys.argv[1:], *(word.partition("=")[2] for word in sys.argv[1:])}
     if isinstance(given, (str, os.PathLike)):
-        return str(given) in known
-    return isinstance(given, (list, tuple)) and bool(given) and {str(word) for word in given} <= known
+        return str(given) in words
+    return isinstance(given, (list, tuple)) and bool(given) and {str(word) for word in given} <= words
 
 
-def _of_merge(error: Exception, cfg: CfgNode, given: Any) -> str:
+def _line(error: BaseException, cfg: CfgNode, given: Any) -> str:
     is_file = isinstance(given, (str, os.PathLike))
     if is_file and not os.path.isfile(given):
         return f"there is no config file {given}{_near_files(Path(given))}"
@@ -59,7 +49,7 @@ def _of_merge(error: Exception, cfg: CfgNode, given: Any) -> str:
     return f"{given if is_file else 'options'}: {said}{_near(key, list(flat(cfg))) if key else ''}"
 
 
-def said_by(error: Exception) -> str:
+def said_by(error: BaseException) -> str:
     """What yacs says is wrong with a setting, in one line; of a KeyError without its quotes."""
     return " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
 

@@ -16,6 +16,7 @@ from modprompt.fields import Configured, as_config
 from modprompt.methods.base import Method
 from modprompt.methods.search.over import Search
 from modprompt.runs.rounds import Active
+from modprompt.runs.settings import level_of
 from modprompt.storage.image_files import MOST_MEGAPIXELS
 from modprompt.storage.image_rules import FAMILY
 
@@ -126,39 +127,23 @@ def add_defaults(cfg: CfgNode) -> None:
     add_missing(cfg.TRAINER, defaults)
 
 
-def registered_default(name: str, key: str) -> Any:
-    """The default of a setting of a method's node; None if the method has no such setting."""
-    return _NODES[name].get(key) if name in _NODES else None
-
-
 def register_method(cls: Type[Configured]) -> None:
     """Put a method's nodes, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
     second: Optional[Type[Configured]] = getattr(cls, "second_node", None)
     if second is not None:
         _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
-    _register(cls, node_of(cls) if cls.node else None)
-
-
-def _register(cls: Type[Configured], node: Optional[CfgNode]) -> None:
-    name = cls.node.rpartition(".")[2]
-    if name:
-        _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
-        _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
-    register_defaults(name, node)
-
-
-def register_defaults(name: str = "", node: Optional[CfgNode] = None) -> None:
-    """As register_method, for a node that was written by hand.
-
-    Args:
-        name: of the node under TRAINER; empty for a trainer without settings.
-        node: the settings of the method.
-    """
-    if name:
-        _NODES[name] = node
+    if cls.node:
+        _register(cls, node_of(cls))
     add_defaults(cfg_default)
     for merge in ("merge_from_file", "merge_from_list", "merge_from_other_cfg"):
         _prepare_before(merge)
+
+
+def _register(cls: Type[Configured], node: CfgNode) -> None:
+    name = cls.node.rpartition(".")[2]
+    _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
+    _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
+    _NODES[name] = node
 
 
 def _prepare_before(merge: str) -> None:
@@ -176,9 +161,9 @@ def _prepare_before(merge: str) -> None:
         if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
             add_defaults(self)
             for node, key, value in _given(_FLOATS, given):
-                _make_room(_at(self, node), key, _number_like(value))
+                _make_room(self, f"{node}.{key}", _number_like(value))
             for node, key, value in _given(_SWITCHES, given):
-                _make_room(_at(self, node), key, False if str(value) in ("True", "False") else "")
+                _make_room(self, f"{node}.{key}", False if str(value) in ("True", "False") else "")
         return plain(self, *args, **kwargs)
 
     vars(prepared)["prepares"] = True
@@ -194,16 +179,8 @@ def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[Tuple[
                 yield node, key, value
     elif isinstance(given, CfgNode):
         for node, keys in settings.items():
-            there = _at(given, node)
-            yield from ((node, key, there[key]) for key in keys if isinstance(there, CfgNode) and key in there)
-
-
-def _at(cfg: CfgNode, name: str) -> Any:
-    """The node of a dotted name; None if there is none."""
-    node: Any = cfg
-    for part in name.split("."):
-        node = node.get(part) if isinstance(node, CfgNode) else None
-    return node
+            there, _ = level_of(given, f"{node}.")
+            yield from ((node, key, there[key]) for key in keys if key in (there or ()))
 
 
 def _number_like(value: Any) -> Optional[float]:
@@ -216,7 +193,8 @@ def _number_like(value: Any) -> Optional[float]:
     return 0 if whole else 0.0
 
 
-def _make_room(node: CfgNode, key: str, fitting: Any) -> None:
+def _make_room(cfg: CfgNode, key: str, fitting: Any) -> None:
     """Have yacs, which wants the type of the value that is there, take one of this type for a setting."""
-    if key in node and fitting is not None:
-        node[key] = fitting  # what is merged takes its place at once
+    node, name = level_of(cfg, key)
+    if name in node and fitting is not None:
+        node[name] = fitting  # what is merged takes its place at once

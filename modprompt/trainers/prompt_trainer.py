@@ -9,17 +9,14 @@ from torch import Tensor
 
 from modprompt.checks import one_of
 from modprompt.clips import known
-from modprompt.clips.build import require_vision_transformer
-from modprompt.clips.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import COMPILE, Output
-from modprompt.engine.schedule import Schedule, Shape
+from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.base import Method
 from modprompt.methods.parts.deferred_metrics import Number, Place, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.graph import GraphStep
-from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.step import Step
 from modprompt.methods.records import view_of
 from modprompt.trainers.clip_trainer import CLIPTrainer
@@ -27,7 +24,7 @@ from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.epochs import Epochs
 from modprompt.trainers.gone_on_with import GoneOnWith
 from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
-from modprompt.trainers.nodes import method_of, registered_default, searched
+from modprompt.trainers.nodes import method_of, searched
 from modprompt.trainers.on_clip import OnCLIP
 from modprompt.trainers.second_node import require_stood_in
 from modprompt.trainers.telling import tell_of
@@ -36,19 +33,13 @@ from modprompt.trainers.telling import tell_of
 class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer):
     """Trains a method's prompts in front of a frozen CLIP.
 
-    A trainer is this class with a method_class (trainers/registration.py makes them); one of the version before has a
-    node_name and a `build_learner` instead (trainers/own_style.py).
+    A trainer is this class with a method_class (trainers/registration.py makes them).
     """
 
-    method_class: Optional[Type[Method]] = None
+    method_class: Type[Method]
     made_step: Optional[Union[Step, GraphStep]] = None  # from the first batch on
     same_step = False  # whether its step is the same at every epoch, stated by each class for itself
     node_name = ""  # the method's node under cfg.TRAINER
-    regularises = False  # whether a trainer without a method_class reads the settings of self-regularisation
-
-    def build_learner(self, clip_model: CLIP, classnames: List[str]) -> Learner:
-        """The prompt learner of a trainer without a method_class."""
-        raise NotImplementedError
 
     @property
     def settings(self) -> Any:
@@ -61,34 +52,15 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer)
         Raises:
             SettingError: on a setting that does not fit.
         """
-        if self.method_class is not None:
-            return method_of(self.method_class, self.settings)
-        from modprompt.trainers.own_style import of_trainer
-
-        return of_trainer(self)
-
-    def require_vision_transformer(self, clip_model: CLIP) -> None:
-        """Raise UserError if the CLIP is a ResNet."""
-        name = self.cfg.MODEL.BACKBONE.PATH or self.cfg.MODEL.BACKBONE.NAME
-        require_vision_transformer(clip_model, name, type(self).__name__)
-
-    def setting(self, key: str) -> Any:
-        """A setting of the method; its default where the codebase's own node does not have it."""
-        return self.settings.get(key, registered_default(self.node_name, key))
-
-    def written(self, side: str, layers: int, n_ctx: int, name: str = "N_CTX") -> Optional[Schedule]:
-        """The schedule that SCHEDULE_TEXT or SCHEDULE_VISION writes out for a side's layers, or None.
-
-        Raises:
-            SettingError: as from_config; layer 0 must add n_ctx tokens, the setting `name`.
-        """
-        return self.method.written(side, self.setting(f"SCHEDULE_{side.upper()}"), layers, n_ctx, name)
+        return method_of(self.method_class, self.settings)
 
     def check_cfg(self, cfg: Any) -> None:
         """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
         self.cfg = cfg  # Dassl sets it behind this check
+        if not hasattr(self, "method_class"):  # as trainers were written for 0.1.0
+            raise UserError(f"{type(self).__name__} has no method_class: docs/own_trainer.md has how one is written")
         one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
-        if self.method_class is not None and self.method_class.second_node is not None:
+        if self.method_class.second_node is not None:
             require_stood_in(cfg, self.method_class.second_node)
         try:
             one_of("PREC", self.settings.PREC, precision.CHOICES)

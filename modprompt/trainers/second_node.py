@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.base import Method, Only, SecondNode
-from modprompt.runs.settings import Given, Settings, as_text
+from modprompt.runs.settings import Given, Settings, as_text, level_of
 from modprompt.trainers.nodes import method_of
 
 _STOOD_IN = "modprompt_stood_in"  # on a config: its second node was read
@@ -35,11 +35,8 @@ def stand_in(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) ->
         raise error.under(cls.node) from None
     taken = {key: value for key, value in found.items() if key not in given}
     for key, value in taken.items():
-        *path, leaf = key.split(".")
-        node = cfg
-        for part in path:
-            node = node[part]
-        node[leaf] = value
+        node, name = level_of(cfg, key)
+        node[name] = value
     kept = [key for key in found if key not in taken]
     said = ", ".join(f"{key} {value}" for key, value in taken.items()) or "nothing"
     print(f"{cfg.TRAINER.NAME}: {cls.node} stands for {said}" + (f"; given itself: {', '.join(kept)}" if kept else ""))

@@ -10,8 +10,8 @@ import dassl.data.transforms.transforms as known_transforms
 from yacs.config import CfgNode
 
 from modprompt.clips.design import SHORTEST, SQUASH
+from modprompt.runs.settings import level_of
 from modprompt.storage.image_rules import RULES
-from modprompt.trainers.merging import node_of
 
 Fault = Tuple[str, str]  # a setting's dotted key, and what is wrong with it
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -110,9 +110,9 @@ _RULES: Dict[str, _Rule] = {
 def faults(cfg: CfgNode) -> Iterator[Fault]:
     """Settings whose faults would otherwise show late or not at all, or as an error of another library."""
     for key, rule in _RULES.items():
-        node, leaf = node_of(cfg, key)
-        if node is not None and leaf in node and not rule.fits(node[leaf]):
-            yield key, f"{key} must be {rule.meaning}, got {node[leaf]!r}"
+        node, name = level_of(cfg, key)
+        if node is not None and name in node and not rule.fits(node[name]):
+            yield key, f"{key} must be {rule.meaning}, got {node[name]!r}"
     yield from _transform_faults(cfg.INPUT)
 
 

@@ -55,7 +55,6 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/runs/holding.py:_of_log": "looks for the name of a trainer in any text",
     "modprompt/runs/versions.py:_head": "asks Git's own files for a commit, and takes nothing else",
     "modprompt/runs/versions.py:versions": _OURS,
-    "modprompt/trainers/asked.py:_is_by": _PYTHON,
     "modprompt/trainers/run_folder.py:keep_checkpoint": "reads by modprompt/runs/result.py",
     "modprompt/trainers/run_folder.py:kept_checkpoint": "reads by modprompt/runs/result.py, and takes equal hashes alone",
     "modprompt/use/looking.py:look": _IMAGES,

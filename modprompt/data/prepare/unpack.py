@@ -7,6 +7,8 @@ what is read and written.
 from __future__ import annotations
 
 import bz2
+import contextlib
+import functools
 import gzip
 import lzma
 import os
@@ -14,8 +16,9 @@ import shutil
 import struct
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
@@ -118,29 +121,26 @@ def _write(content: IO[bytes], place: Path, name: str, room: _Room) -> None:
             file.write(chunk)
 
 
-def _unpack_zip(file: BinaryIO, archive: Path, folder: Path, room: _Room) -> None:
+class _Member(NamedTuple):
+    """A file or folder of an archive, by what that says."""
+
+    name: str
+    is_folder: bool
+    size: int
+    open: Callable[[], Any]
+
+
+def _members_of_zip(file: BinaryIO) -> Generator[_Member, None, None]:
     with zipfile.ZipFile(file) as content:
         members = content.infolist()
         _require_all(file, len(members))
-        said = 0
-        for member in members:
-            room.enter()
-            said += member.file_size
-            room.require(said)
-            _place(member.filename, folder)
-        for member in tqdm(members, desc=f"unpacking {archive.name}", unit="file"):
-            place = _place(member.filename, folder)
-            if member.flag_bits & 1:
-                raise _Refused(f"its member {member.filename!r} is encrypted")
-            try:
-                stream = content.open(member)
-            except NotImplementedError:
-                raise _Refused(f"its member {member.filename!r} is compressed in a way that is not known") from None
-            with stream:  # of a folder, too: its name is compared with the one in front of it
-                if member.is_dir():
-                    _make_folder(place, member.filename)
-                else:
-                    _write(stream, place, member.filename, room)
+        for one in members:
+            if one.flag_bits & 1:
+                raise _Refused(f"its member {one.filename!r} is encrypted")
+            is_folder = one.filename.endswith("/")
+            if is_folder:
+                content.open(one).close()  # which compares its name with the one in front of it
+            yield _Member(one.filename, is_folder, one.file_size, functools.partial(content.open, one))
 
 
 def _require_all(file: BinaryIO, members: int) -> None:
@@ -158,27 +158,16 @@ def _require_all(file: BinaryIO, members: int) -> None:
         raise _Refused(f"it is damaged: {members} of its members can be found, and it says {said}")
 
 
-def _unpack_tar(file: Any, archive: Path, folder: Path, room: _Room) -> None:
-    stream: Any = _Stream(file, room.most)
-    written: set[str] = set()
-    with tarfile.open(fileobj=stream, mode="r:") as content:
-        for member in tqdm(content, desc=f"unpacking {archive.name}", unit="file"):
-            room.enter()
-            place = _place(member.name, folder)
-            if member.isdir():
-                _make_folder(place, member.name)
-                continue
-            if not member.isreg():
-                raise _Refused(f"its member {member.name!r} is neither file nor folder")
-            room.require(member.size)
-            extracted = content.extractfile(member)
-            assert extracted is not None  # of a regular one
-            if member.name in written:  # `tar -r` puts what is newer behind
-                place.unlink()
-            written.add(member.name)
-            with extracted:
-                _write(extracted, place, member.name, room)
-        _require_end(file, content.offset, room)
+def _members_of_tar(file: BinaryIO, start: bytes, room: _Room) -> Generator[_Member, None, None]:
+    decompressed = next((opened for mark, opened in _COMPRESSED if start.startswith(mark)), contextlib.nullcontext)
+    with decompressed(file) as plain:
+        stream: Any = _Stream(plain, room.most)
+        with tarfile.open(fileobj=stream, mode="r:") as content:
+            for one in content:
+                if not one.isdir() and not one.isreg():
+                    raise _Refused(f"its member {one.name!r} is neither file nor folder")
+                yield _Member(one.name, one.isdir(), one.size, functools.partial(content.extractfile, one))
+            _require_end(plain, content.offset, room)
 
 
 def _require_end(file: Any, place: int, room: _Room) -> None:
@@ -193,42 +182,24 @@ def _require_end(file: Any, place: int, room: _Room) -> None:
         room.take(len(chunk))
 
 
-def _is_zip(file: BinaryIO, start: bytes) -> bool:
-    """Whether a file is a zip, maybe with something in front: a program that unpacks it, or the mark of a split one.
-
-    What is_zipfile looks at stands at the end of a tar that holds a zip, too.
-    """
-    if start.startswith(_ZIP):
-        return True
-    if start.startswith(tuple(mark for mark, _ in _COMPRESSED)) or _is_tar(start):
-        return False
-    return zipfile.is_zipfile(file)
-
-
-def _is_tar(start: bytes) -> bool:
-    """Whether the first block is a tar's header, whole or damaged."""
-    if start[257:262] == b"ustar":
-        return True
-    try:
-        tarfile.TarInfo.frombuf(start, tarfile.ENCODING, "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True
-
-
-def _unpack(file: BinaryIO, archive: Path, folder: Path) -> None:
-    room, start = _Room(archive), file.read(tarfile.BLOCKSIZE)
-    is_zip = _is_zip(file, start)
-    file.seek(0)
-    if is_zip:
-        _unpack_zip(file, archive, folder, room)
-        return
-    for mark, decompressed in _COMPRESSED:
-        if start.startswith(mark):
-            with decompressed(file) as content:
-                _unpack_tar(content, archive, folder, room)
-            return
-    _unpack_tar(file, archive, folder, room)
+def _unpack(members: Iterable[_Member], folder: Path, room: _Room, newer_wins: bool) -> None:
+    written: set[str] = set()
+    for member in members:
+        room.enter()
+        room.require(member.size)
+        place = _place(member.name, folder)
+        if member.is_folder:
+            _make_folder(place, member.name)
+            continue
+        try:
+            content = member.open()
+        except NotImplementedError:
+            raise _Refused(f"its member {member.name!r} is compressed in a way that is not known") from None
+        if newer_wins and member.name in written:
+            place.unlink()
+        written.add(member.name)
+        with content:
+            _write(content, place, member.name, room)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -241,7 +212,12 @@ def unpack(archive: Path, folder: Path) -> None:
     with open_regular(archive) as file:
         folder.mkdir(parents=True)
         try:
-            _unpack(file, archive, folder)
+            room, start = _Room(archive), file.read(8)
+            file.seek(0)
+            is_zip = start.startswith(_ZIP)
+            with contextlib.closing(_members_of_zip(file) if is_zip else _members_of_tar(file, start, room)) as members:
+                told = tqdm(members, desc=f"unpacking {archive.name}", unit="file")
+                _unpack(told, folder, room, newer_wins=not is_zip)  # `tar -r` puts what is newer behind
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, Exception):

@@ -1,6 +1,6 @@
 import pytest
 
-from modprompt.trainers.words import with_our_config
+from modprompt.trainers.overrides import with_our_config
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import SMALL, losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host, write_open_clip

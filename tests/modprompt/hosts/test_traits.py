@@ -64,14 +64,14 @@ def test_mpl_trains_with_our_losses_and_tests_what_it_trained(trait, way, worksh
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["launcher", "line"])
 @pytest.mark.parametrize(
-    ("trait", "place", "told"),
+    ("trait", "told"),
     [
-        ({"epochs": 3}, "cfg.OPTIM.MAX_EPOCH =", "OPTIM.MAX_EPOCH: asked 2 (file {config}), got 3"),
-        ({"override": "OPTIM.LR 0.5"}, "['OPTIM.LR'", "OPTIM.LR: asked 0.0035 (file {config}), got 0.5"),
-        ({"backbone": "RN50"}, "cfg.MODEL", "MODEL.BACKBONE.NAME: asked ViT-B/32 (file {config}), got RN50"),
+        ({"epochs": 3}, "OPTIM.MAX_EPOCH: asked 2 (file {config}), got 3"),
+        ({"override": "OPTIM.LR 0.5"}, "OPTIM.LR: asked 0.0035 (file {config}), got 0.5"),
+        ({"backbone": "RN50"}, "MODEL.BACKBONE.NAME: asked ViT-B/32 (file {config}), got RN50"),
     ],
 )
-def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, place, told, way, workshop, tmp_path):
+def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, told, way, workshop, tmp_path):
     host = write_host(tmp_path / "host", **trait)
     config = tmp_path / "mpl.yaml"
     config.write_text((workshop.folder / "mpl.yaml").read_text() + 'MODEL:\n  BACKBONE:\n    NAME: "ViT-B/32"\n')
@@ -79,9 +79,7 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, place
     words[words.index("--config-file") + 1] = config
     changed = started(host, way, *words)
     assert changed.returncode == 0, changed.stderr
-    lines = (host / "train.py").read_text().splitlines()
-    line = next(number for number, text in enumerate(lines, 1) if place in text)
-    told = f"{told.format(config=config)} (changed at train.py:{line})"
+    told = f"{told.format(config=config)}: the codebase's program or config sets it"
     assert f"note: {told}" in notes(changed, "note: ")
     assert (losses(changed.stdout) == workshop.losses) == ("backbone" in trait)  # the weights are of a file
     words[words.index("output/run")] = "output/kept"

@@ -1,4 +1,3 @@
-import argparse
 import subprocess
 import sys
 
@@ -8,21 +7,7 @@ import torch
 import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
 from modprompt.trainers import foreign
-from modprompt.trainers.words import trainer_of
 from tests.conftest import ROOT
-
-
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [
-        (["--trainer", "MPL"], "MPL"),
-        (["--trainer=CoOp", "--seed", "1"], "CoOp"),
-        (["--trainer", "MMRL", "TASK", "B2N", "TRAINER.NAME", "MPL"], "MPL"),
-        (["--seed", "1"], ""),
-    ],
-)
-def test_trainer_that_words_ask_for(words, name):
-    assert trainer_of(words) == name
 
 
 def raised(error, context=None, cause=None, suppressed=False):
@@ -69,23 +54,6 @@ def test_trainer_that_nobody_has_is_a_mistake(monkeypatch):
     assert foreign.mistake_of(ValueError("another fault")) == ""
 
 
-def test_abbreviations_and_config_files_name_the_trainer(monkeypatch, tmp_path):
-    (tmp_path / "mine.yaml").write_text("TRAINER:\n  NAME: MPL\n")
-    foreign.watch()
-    try:
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--trainer", default="")
-        parser.add_argument("--config-file", default="")
-        parser.parse_args(["--train", "MPL"])
-        assert foreign.asks_for_ours()
-        parser.parse_args(["--trainer", "CoOp"])
-        assert not foreign.is_our_name("NobodysTrainer")
-        parser.parse_args(["--config-file", str(tmp_path / "mine.yaml")])
-        assert foreign.trainer_asked_for() == "MPL"
-    finally:
-        foreign.unwatch()
-
-
 PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
@@ -94,12 +62,12 @@ find.add_to_path()
 {line}
 import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
-from modprompt.trainers import merging
+from modprompt.trainers import overrides
 import argparse
 parser = argparse.ArgumentParser()
 parser.add_argument("--trainer")
 parser.add_argument("opts", nargs=argparse.REMAINDER)
-print(merging.is_watched(), parser.parse_known_args()[0].opts)
+print(overrides.in_codebase(), parser.parse_known_args()[0].opts)
 raise {error}
 """
 

@@ -4,9 +4,10 @@ from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
 import modprompt.trainers.all  # noqa: F401 - registers the defaults
-from modprompt.errors import SettingError
+from modprompt.errors import SettingError, UserError
 from modprompt.methods.table import METHODS
 from modprompt.trainers.nodes import add_defaults, add_missing, method_of, node_of
+from modprompt.trainers.prompt_trainer import PromptTrainer
 
 WITH_NODES = [row.method for row in METHODS if row.method.node]
 
@@ -122,3 +123,13 @@ def test_yacs_itself_takes_any_number_for_the_images_bound(value, tmp_path):
         cfg = get_cfg_default()
         getattr(cfg, merge)(given)
         assert value == cfg.INPUT.MAX_MEGAPIXELS
+
+
+def test_trainer_without_a_method_is_one_line():
+    """As they were written for 0.1.0."""
+
+    class Old(PromptTrainer):
+        pass
+
+    with pytest.raises(UserError, match="Old has no method_class: docs/own_trainer.md"):
+        Old.check_cfg(object.__new__(Old), get_cfg_default())

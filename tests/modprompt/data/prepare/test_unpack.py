@@ -76,16 +76,6 @@ def refused_tar(folder, *members):
     return refused(tarred(*members), folder / "of_its_own")
 
 
-FRONTS = [b"PK00", b"PK\7\x08", b"MZ" + bytes(range(256)) * 9, b"#!/bin/sh\nunzip $0\n"]
-
-
-@pytest.mark.parametrize("front", FRONTS)
-def test_zip_with_something_in_front_is_a_zip(front, tmp_path):
-    (tmp_path / "a").write_bytes(front + zip_of(GOOD))
-    unpack(tmp_path / "a", tmp_path / "folder")
-    assert {name: (tmp_path / "folder" / name).read_bytes() for name in GOOD} == GOOD
-
-
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_damaged_tar_that_ends_in_a_zip_is_no_zip(mode, tmp_path):
     content = tarred(("inner.zip", bytes(zip_of(GOOD))), mode=mode)

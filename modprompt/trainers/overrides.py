@@ -1,0 +1,234 @@
+"""What the user of a codebase's program asked for, by files, flags and options, against the configuration that it made.
+
+Some programs change settings after all files and options are merged (the number of epochs, most of all). Each is told;
+--keep-settings gives it the user's value back. All is known from the words of the command line: nothing is watched.
+"""
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from dassl.utils import set_random_seed
+from yacs.config import CfgNode
+
+from modprompt import places
+from modprompt.compat import defaults
+from modprompt.errors import UserError
+from modprompt.runs.settings import FLAGS, Given, Settings, as_text, flat, level_of, read_settings
+
+KEEP = "--keep-settings"
+KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
+_NO = ("", "0", "no", "false")
+_SEVERAL = ("--source-domains", "--target-domains", "--transforms")  # flags with more than one value
+_FILES = ("--dataset-config-file", "--config-file")  # merged in this order by the family
+_WITH_VALUE = {*FLAGS.values(), *_FILES, "--model-dir", "--load-epoch"}
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # with which options begin
+_FOLDERS = ("DATASET.ROOT", "OUTPUT_DIR", "RESUME")
+_ABSENT = object()
+_DASSL = "Dassl 0.6.3"  # whose default is meant where nobody asked
+
+
+class Words(NamedTuple):
+    """The words behind a program's name, by the flags of the family; what else a program knows is not told apart.
+
+    flags: {flag as it is typed: the words behind it}.
+    options: the KEY VALUE words, which end a command.
+    """
+
+    flags: Dict[str, List[str]]
+    options: List[str]
+
+    def value(self, flag: str) -> str:
+        """The one value of a flag; empty if it is not given."""
+        return next(iter(self.flags.get(flag, ())), "")
+
+    def files(self) -> List[str]:
+        """Paths of the config files, that of the data set first."""
+        return list(filter(None, map(self.value, _FILES)))
+
+    def settings(self) -> Settings:
+        """What they ask for.
+
+        Raises:
+            UserError: if a file cannot be read.
+        """
+        flags = {key: self.flags.get(flag) if flag in _SEVERAL else self.value(flag) for key, flag in FLAGS.items()}
+        return Settings.read(self.files(), flags, self.options)
+
+    def trainer(self) -> str:
+        """The name of the trainer that they, or their files, ask for; empty if they name none."""
+        name = dict(zip(self.options[::2], self.options[1::2])).get("TRAINER.NAME") or self.value("--trainer")
+        for path in [] if name else reversed(self.files()):
+            with contextlib.suppress(UserError):
+                name = name or str(read_settings(path).get("TRAINER.NAME", ""))
+        return name
+
+
+def words_of(given: Sequence[str]) -> Words:
+    """Words of a command line, as no program has parsed them yet."""
+    given = [word for word in given if word != KEEP]
+    keys = [at for at, word in enumerate(given) if _KEY.fullmatch(word) and given[at - 1] not in _WITH_VALUE]
+    start = keys[0] if keys else len(given)
+    flags: Dict[str, List[str]] = {}
+    flag = ""
+    for word in given[:start]:
+        if word.startswith("--"):
+            flag, is_joined, value = word.partition("=")
+            flags[flag] = [value] if is_joined else []
+        else:
+            flags.setdefault(flag, []).append(word)
+    return Words(flags, given[start:])
+
+
+def with_our_config(given: Sequence[str]) -> List[str]:
+    """Words for MPL with a --config-file that is not there replaced by ours of that name; a line says so.
+
+    Args:
+        given: NAME, NAME.yaml or configs/trainers/MPL/NAME.yaml behind --config-file; of other trainers all stays.
+    """
+    words = words_of(given)
+    name = words.value("--config-file")
+    path = Path(name)
+    ours = places.configs() / "trainers" / "MPL" / f"{path.stem}.yaml"
+    named = path.parent.name in ("", "MPL", "ModMPL") and path.suffix in ("", ".yaml")
+    if words.trainer() not in ("MPL", "ModMPL") or not named or path.is_file() or not ours.is_file():
+        return list(given)
+    print(f"{name} is not in this codebase; taken from modprompt: {ours}")
+    instead = {("--config-file", name): str(ours)}
+    joined = {f"--config-file={name}": f"--config-file={ours}"}
+    return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
+
+
+_entered: List[Words] = []  # those of the codebase's program that our trainers are entered into
+
+
+def enter(given: Sequence[str]) -> None:
+    """From now on a codebase's own program runs, with these words."""
+    _entered[:] = [words_of(given)]
+
+
+def leave() -> None:
+    """The end of `enter`."""
+    _entered.clear()
+
+
+def in_codebase() -> bool:
+    """Whether a codebase's own program runs."""
+    return bool(_entered)
+
+
+def user_words() -> Words:
+    """The words of the program that runs."""
+    return _entered[0] if _entered else words_of(sys.argv[1:])
+
+
+def keeps_settings() -> bool:
+    """Whether settings that a program changed get the user's values back."""
+    return os.environ.get(KEEPS, "").lower() not in _NO
+
+
+def only_tests() -> bool:
+    """Whether a codebase's program was asked for a test alone."""
+    return in_codebase() and "--eval-only" in user_words().flags
+
+
+def model_to_test() -> Tuple[str, Optional[int]]:
+    """(folder of a run, epoch) of the model that a program was given; "" or None where it was given none."""
+    words = user_words()
+    epoch = words.value("--load-epoch")
+    return words.value("--model-dir"), int(epoch) if epoch else None
+
+
+class Changed(NamedTuple):
+    """A setting that is other than asked for: what was asked and by whom, and what it is."""
+
+    key: str
+    asked: Given
+    got: Any
+
+    def __str__(self) -> str:
+        asked, got = _short(self.asked.value), _short(self.got)
+        if self.asked.source == _DASSL:
+            return f"{self.key}: nobody gave it; this codebase's program or Dassl has {got}, {_DASSL} has {asked}"
+        if self.got is _ABSENT:
+            return f"{self.key}: asked {asked} ({self.asked.source}), it is in no configuration"
+        return f"{self.key}: asked {asked} ({self.asked.source}), got {got}: the codebase's program or config sets it"
+
+
+def _short(value: Any) -> str:
+    text = as_text(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def changed(cfg: CfgNode, settings: Settings) -> List[Changed]:
+    """The settings of a configuration that are other than asked for.
+
+    Also those that nobody gave and that decide numbers, where Dassl 0.6.3 has another value.
+    """
+    values = flat(cfg)
+    found = []
+    for key, asked in settings.items():
+        got = values.get(key, _ABSENT)
+        asks = [asked.value]
+        if asked.source.startswith("file "):  # a program may merge its two files in either order
+            asks = [one.value for name, one in settings.given if name == key]
+        if not any(_same(key, value, got) for value in asks):
+            found.append(Changed(key, asked, got))
+    others = {key: one for key, one in defaults.differing(cfg).items() if key not in settings}
+    return [*found, *(Changed(key, Given(one.pinned, _DASSL), one.found) for key, one in others.items())]
+
+
+def _same(key: str, asked: Any, got: Any) -> bool:
+    if key in _FOLDERS and isinstance(got, str):
+        return os.path.abspath(os.path.expanduser(str(asked))) == os.path.abspath(os.path.expanduser(got))
+    return got is not _ABSENT and as_text(asked) == as_text(got)
+
+
+def put_back(cfg: CfgNode, changes: Sequence[Changed]) -> None:
+    """Give settings the values that were asked for, in place, in the type that they have.
+
+    Raises:
+        UserError: if a configuration has no such setting.
+    """
+    frozen = cfg.is_frozen()
+    cfg.defrost()
+    for one in changes:
+        if one.got is _ABSENT:
+            raise UserError(f"{KEEP}: {one}")
+        value = one.asked.value if isinstance(one.got, str) else CfgNode._decode_cfg_value(one.asked.value)
+        if isinstance(one.got, (tuple, list)) and isinstance(value, (tuple, list)):
+            value = type(one.got)(value)
+        node, name = level_of(cfg, one.key)
+        node[name] = value
+    if frozen:
+        cfg.freeze()
+
+
+def settle(cfg: CfgNode) -> None:
+    """Say of each setting that a codebase's program changed what was asked for and what it is; or put it back.
+
+    Only in a program of a codebase, and before its trainer is built.
+
+    Raises:
+        UserError: if the values are to be kept, and cannot be.
+    """
+    if not in_codebase():
+        return
+    try:
+        changes = changed(cfg, user_words().settings())
+    except UserError as error:
+        if keeps_settings():
+            raise UserError(f"{KEEP}: {error}") from None
+        print(f"note: what this program changes of the settings that were asked for is not known ({error})")
+        return
+    for one in changes:
+        print(f"{'kept' if keeps_settings() else 'note'}: {one}")
+    if changes and keeps_settings():
+        put_back(cfg, changes)
+        if any(one.key == "SEED" for one in changes):
+            set_random_seed(cfg.SEED)  # the program has seeded with its own by now
+    elif changes:
+        print(f"note: {KEEP} gives {'them' if len(changes) > 1 else 'it'} the value that was asked for")
