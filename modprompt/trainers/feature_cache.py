@@ -17,11 +17,9 @@ from tqdm import tqdm
 
 from modprompt.clips.fingerprint import shape_of_side
 from modprompt.engine.precision import autocast_type
-from modprompt.errors import UserError
-from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.image_files import rule_of_run
 from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.seal import arrays_hash
+from modprompt.storage.row_file import ANY, Rows, write_rows
 
 
 def how_computed(device: torch.device, stream: Optional[torch.dtype]) -> str:
@@ -100,36 +98,6 @@ def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tenso
     return features, labels
 
 
-def _fault(features: np.ndarray, labels: np.ndarray, stands_for: str, seal: str, dataset: Any) -> str:
-    """Why features are not those of a data set's images; empty if they are."""
-    if seal != arrays_hash(stands_for, features, labels):
-        return "its hash is of other content"
-    if features.dtype != np.float32 or labels.dtype != np.int64:
-        return f"its features and labels are {features.dtype} and {labels.dtype}"
-    if features.ndim != 2 or len(features) != len(dataset.data_source):
-        return f"it has features of shape {features.shape} for {len(dataset.data_source)} images"
-    if labels.tolist() != [item.label for item in dataset.data_source]:
-        return "its labels are others"
-    if not np.isfinite(features).all():
-        return "not all of its numbers are finite"
-    return ""
-
-
-def _read(path: Path, stands_for: str, dataset: Any) -> Optional[Tuple[Tensor, Tensor]]:
-    """Features and labels in a file, or None, with a line if there is a file that does not fit."""
-    try:
-        features, labels, seal = read_arrays(path, "features", "labels", "seal")
-        fault = _fault(features, labels, stands_for, str(seal), dataset)
-    except FileNotFoundError:
-        return None
-    except UserError as error:
-        fault = str(error)
-    if not fault:
-        return torch.from_numpy(features), torch.from_numpy(labels)
-    print(f"{path} does not fit the images ({fault.replace(f'{path} ', '')}): the images are encoded again")
-    return None
-
-
 def feature_batches(
     folder: str, name: str, loader: Any, visual: nn.Module, encode_image: Callable[[Tensor], Tensor], how: str = ""
 ) -> FeatureBatches:
@@ -145,14 +113,19 @@ def feature_batches(
     """
     stands_for = f"{weights_digest(visual, how)}_{data_digest(loader.dataset)}"
     path = Path(folder) / f"{name}_{stands_for}.npz"
-    found = _read(path, stands_for, loader.dataset)
-    if found is None:
-        found = encode(loader, encode_image)
-        features, labels = (tensor.numpy() for tensor in found)
-        seal = arrays_hash(stands_for, features, labels)
-        write_arrays(path, features=features, labels=labels, seal=np.array(seal))
-        print(f"Image features kept in {path}")
+    labels = torch.tensor([item.label for item in loader.dataset.data_source])
+    try:
+        found = torch.from_numpy(Rows(path, np.float32, (len(labels), ANY), stands_for).all())
+    except FileNotFoundError:
+        pass
+    except ValueError as error:  # Refused and UserError are
+        fault = str(error).replace(f"{path} ", "")
+        print(f"{path} does not fit the images ({fault}): the images are encoded again")
     else:
         print(f"Image features of {path}")
         take_number()
-    return FeatureBatches(*found, loader)
+        return FeatureBatches(found, labels, loader)
+    features, labels = encode(loader, encode_image)
+    write_rows(path, np.float32, tuple(features.shape), [features.numpy()], stands_for)
+    print(f"Image features kept in {path}")
+    return FeatureBatches(features, labels, loader)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from modprompt.clips.as_bytes import StandIn, sent, way_of
 from modprompt.storage.opening import Refused
-from modprompt.storage.rows import Rows
+from modprompt.storage.row_file import Rows
 from modprompt.trainers.image_file import ImageFile, facts_of
 
 _CPU = torch.device("cpu")

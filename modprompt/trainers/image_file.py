@@ -6,6 +6,7 @@ make them; whatever of these changes makes another file. One process writes it, 
 
 import contextlib
 import copy
+import math
 import os
 import shutil
 from pathlib import Path
@@ -25,7 +26,7 @@ from tqdm import tqdm
 from modprompt.storage import lock
 from modprompt.storage.opening import Refused
 from modprompt.storage.parts import names_of_parts, remove_parts
-from modprompt.storage.rows import Rows, size_of, write_rows
+from modprompt.storage.row_file import Rows, write_rows
 from modprompt.trainers.feature_cache import data_digest
 
 _SPARE = 1 << 30  # bytes that stay free on the disk
@@ -159,17 +160,17 @@ class ImageFile:
         return self._open()
 
     def _open(self) -> Rows:
-        found = Rows(self.path, self._shape, self._stands_for)
+        found = Rows(self.path, np.uint8, self._shape, self._stands_for)
         if not np.array_equal(found[0], self._first):
             raise Refused("its first image is another one than is decoded here")
         return found
 
     def _write(self) -> None:
-        size, free = size_of(self._shape), shutil.disk_usage(str(self.path.parent)).free
+        size, free = math.prod(self._shape), shutil.disk_usage(str(self.path.parent)).free
         if size + _SPARE > free:
             raise Refused(f"they take {_text(size)}, and {_text(free)} are free there")
         print(f"{self._shape[0]:,} test images are decoded once, into {self.path}: {_text(size)}")
-        write_rows(self.path, self._shape, self._blocks(), self._stands_for)
+        write_rows(self.path, np.uint8, self._shape, self._blocks(), self._stands_for)
 
     def _blocks(self) -> Iterator[np.ndarray]:
         """All images, uint8 (some, H, W, 3) at a time. Nothing is drawn from the run's generators."""

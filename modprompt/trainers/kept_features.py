@@ -16,7 +16,8 @@ from torch import Tensor
 from modprompt.errors import UserError
 from modprompt.runs import result as results
 from modprompt.runs import test_parts
-from modprompt.storage.arrays import read_arrays, write_arrays
+from modprompt.storage.opening import Refused
+from modprompt.storage.row_file import ANY, Rows, write_rows
 from modprompt.storage.text import sha256_of
 from modprompt.trainers.feature_cache import how_computed, read_too, weights_digest
 from modprompt.trainers.learned import prompts_hash
@@ -62,7 +63,7 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Di
         SHA-256 (hex) by name of the file, for the result's `test_files`.
     """
     path = test_parts.path_of(folder, test_parts.FEATURES)
-    write_arrays(path, features=features.numpy(), images=np.array(_digests(images)), made_by=np.array(made))
+    write_rows(path, np.float32, tuple(features.shape), [features.numpy()], made, _digests(images))
     return {test_parts.FEATURES: sha256_of(path)}
 
 
@@ -82,14 +83,13 @@ def _read(folder: str, made: str) -> Dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     if damaged:
         raise UserError(f"{path} is damaged, or of another test than its result.json")
-    features, images, theirs = read_arrays(path, "features", "images", "made_by")
-    if str(theirs) != made:
-        raise UserError(f"{path} is of another CLIP, of other prompts, or of images made in another way")
-    if features.dtype != np.float32 or features.ndim != 2 or images.shape != features.shape[:1]:
-        raise UserError(f"{path} has features of shape {features.shape} for images of shape {images.shape}")
-    if not np.isfinite(features).all():
-        raise UserError(f"{path} has numbers that are not finite")
-    return dict(zip(images.tolist(), features))
+    try:
+        rows = Rows(path, np.float32, (ANY, ANY), made)
+        return dict(zip(rows.names, rows.all()))
+    except Refused as error:
+        raise UserError(
+            f"{path} is of another CLIP, of other prompts, or of images made in another way ({error})"
+        ) from None
 
 
 def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tensor]]:

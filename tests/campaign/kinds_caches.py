@@ -8,7 +8,7 @@ import pickle
 import shutil
 import types
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -16,10 +16,9 @@ import torch
 
 from modprompt.data import listing_file
 from modprompt.storage.json_text import parse
-from modprompt.storage.seal import arrays_hash
 from modprompt.trainers.feature_cache import feature_batches
 from modprompt.trainers.image_cache import with_kept_images
-from tests.campaign.kind import NPZ, PICKLE, ROWS, Kind, resealed
+from tests.campaign.kind import NPZ, PICKLE, Kind, resealed
 from tests.campaign.kinds_data import facts_of
 from tests.modprompt.data import test_readers, trees
 from tests.modprompt.trainers.odd_images import loader_of, write_images
@@ -105,30 +104,6 @@ def _write_features(folder: Path) -> Path:
     return path
 
 
-def _resealed_features(content: Any) -> Any:
-    if not {"features", "labels"} <= set(content):
-        return content
-    stands_for = _stands_for()
-    return {**content, "seal": np.array(arrays_hash(stands_for, content["features"], content["labels"]))}
-
-
-_asked: list[Path] = []
-
-
-def _stands_for() -> str:
-    return _asked[0].stem.split("_", 1)[1] if _asked else ""
-
-
-def _noted(write: Callable[[Path], Path]) -> Callable[[Path], Path]:
-    """The file's name says what its seal is of."""
-
-    def noting(folder: Path) -> Path:
-        _asked[:] = [write(folder)]
-        return _asked[0]
-
-    return noting
-
-
 @functools.lru_cache(maxsize=4)
 def _pictures(folder: Path) -> list[tuple[str, int]]:
     return write_images(folder / "pictures")[:4]
@@ -157,13 +132,6 @@ def kinds() -> list[Kind]:
             _resealed_listing,
         ),
         Kind("ImageNet's preprocessed.pkl", PICKLE, _write_preprocessed, _read_preprocessed),
-        Kind(
-            "features of test images",
-            NPZ,
-            _noted(_write_features),
-            lambda path: _features(path.parents[1]),
-            True,
-            _resealed_features,
-        ),
-        Kind("kept test images", ROWS, _write_kept, lambda path: _kept(path.parents[1]), True),
+        Kind("features of test images", NPZ, _write_features, lambda path: _features(path.parents[1]), True),
+        Kind("kept test images", NPZ, _write_kept, lambda path: _kept(path.parents[1]), True),
     ]

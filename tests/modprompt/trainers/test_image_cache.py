@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from modprompt.cli import train
 from modprompt.clips.design import SHORTEST, SQUASH
 from modprompt.storage import image_files
+from modprompt.storage.arrays import read_arrays
 from modprompt.trainers.image_cache import KeptLoader, with_kept_images
 from tests.conftest import ROOT
 from tests.methods import METHODS
@@ -35,6 +36,15 @@ def opened(monkeypatch):
 
 def kept(images, folder, *settings, **more):
     return with_kept_images(loader_of(images, *settings, **more), str(folder), "Odd")
+
+
+def damage(file, *numbers):
+    """Flip a bit of some images of 32 x 32 pixels."""
+    raw, (rows,) = bytearray(file.read_bytes()), read_arrays(file, "rows")
+    start = raw.index(rows.tobytes())
+    for number in numbers:
+        raw[start + number * 32 * 32 * 3 + 100] ^= 1
+    file.write_bytes(raw)
 
 
 def same(one, other):
@@ -107,10 +117,7 @@ def test_damaged_image_is_decoded_again_and_the_file_made_anew(images, tmp_path,
     list(loader)
     (file,) = (tmp_path / "kept").glob("*.images")
     whole = file.read_bytes()
-    raw = bytearray(whole)
-    for number in (4, 5, 6, 11):  # of several batches
-        raw[number * 32 * 32 * 3 + 100] ^= 1
-    file.write_bytes(raw)
+    damage(file, 4, 5, 6, 11)  # of several batches
     capfd.readouterr()
     assert same(loader, plain)
     said = [line for line in capfd.readouterr().out.splitlines() if "refused" in line]
@@ -125,10 +132,7 @@ def test_damage_in_a_file_that_may_not_be_removed_is_said_once(images, tmp_path,
     loader = kept(images, tmp_path / "kept")
     list(loader)
     (file,) = (tmp_path / "kept").glob("*.images")
-    raw = bytearray(file.read_bytes())
-    raw[5 * 32 * 32 * 3] ^= 1
-    raw[9 * 32 * 32 * 3] ^= 1
-    file.write_bytes(raw)
+    damage(file, 5, 9)
 
     def refuse(path):
         raise PermissionError(13, "not yours", path)
