@@ -3,7 +3,7 @@
 import io
 import math
 from pathlib import Path
-from typing import BinaryIO, Dict, Sequence, Tuple, Union
+from typing import Dict, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -83,34 +83,24 @@ def read_array(path: PathLike, most: int = 1 << 24) -> np.ndarray:
         raise damaged(path, error) from None
 
 
-def read_header(file: BinaryIO, there: int) -> Tuple[Tuple[int, ...], bool, np.dtype]:
-    """Shape, order (whether it is Fortran's) and type of an array, read from the beginning of a .npy text.
-
-    Args:
-        file: the text; it is left where the numbers begin.
-        there: bytes of the whole text, against which the header is held before memory is asked for.
+def _array(content: bytes) -> np.ndarray:
+    """The array in a .npy text, whose header is held against the text's size before memory is asked for.
 
     Raises:
         Refused: if it says another size, or holds anything but numbers and texts. NumPy raises other kinds.
     """
+    file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise Refused(f"its array is of version {version}")
-    shape, fortran, dtype = _HEADERS[version](file)
+    shape, _, dtype = _HEADERS[version](file)
     if dtype.kind not in _KINDS or not dtype.itemsize or dtype.subdtype is not None:
         raise Refused(f"its array holds {str(dtype)[:_MOST_SHOWN]}, neither numbers nor texts")
     if len(shape) > _MOST_AXES or any(type(length) is not int or not 0 <= length < _MOST_LENGTH for length in shape):
         raise Refused(f"its array has the shape {str(shape)[:_MOST_SHOWN]}")
-    size, there = math.prod(shape) * dtype.itemsize, there - file.tell()
+    size, there = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
     if size != there:
         raise Refused(f"its array says that it has {size:,} bytes, and there are {there:,}")
-    return shape, fortran, dtype
-
-
-def _array(content: bytes) -> np.ndarray:
-    """The array in a .npy text. Raises what read_header and NumPy raise."""
-    file = io.BytesIO(content)
-    read_header(file, len(content))
     file.seek(0)
     array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
     return array

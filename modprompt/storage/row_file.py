@@ -1,7 +1,8 @@
 """Rows of numbers in a file, each with a CRC of its own: a .npz whose array `rows` is mapped, not read.
 
 So a file of many gigabytes is opened at once, and no row with a flipped bit is ever given. Beside `rows` stand `crcs`,
-the CRC-32 of each row; `names`, a text for each or none; `stands_for`, what decides them; `seal`, a hash of the three.
+the CRC-32 of each row; `names`, a text for each or none; and `stands_for`, what decides them. A row's kind is a type of
+numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
 """
 
 import contextlib
@@ -10,30 +11,34 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, Iterable, Sequence, Tuple, Union
+from typing import Any, Iterable, List, Sequence, Tuple, Union
 
 import numpy as np
 
 from modprompt.storage.archives import read_members
-from modprompt.storage.arrays import arrays_in, damaged, read_header
+from modprompt.storage.arrays import arrays_in, damaged
 from modprompt.storage.opening import Bytes, Refused, open_regular
 from modprompt.storage.parts import part_of
-from modprompt.storage.seal import arrays_hash
 
 PathLike = Union[str, Path]
-_LONGEST_HEADER = 1 << 10
-ANY = -1  # in a shape that is asked for: whatever length there is
 
 
-def _bytes(row: np.ndarray) -> np.ndarray:
-    """All bytes of an array, in one row."""
-    return np.ascontiguousarray(row).reshape(-1).view(np.uint8)
+def _header(kind: np.dtype, number: int) -> bytes:
+    """What stands in front of so many rows in a .npy text."""
+    file = io.BytesIO()
+    facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
+    np.lib.format.write_array_header_1_0(file, facts)
+    return file.getvalue()
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
 
 
 def write_rows(
     path: PathLike,
-    dtype: Any,
-    shape: Tuple[int, ...],
+    kind: np.dtype,
+    number: int,
     blocks: Iterable[np.ndarray],
     stands_for: str,
     names: Sequence[str] = (),
@@ -42,32 +47,29 @@ def write_rows(
 
     Args:
         path: where it goes.
-        dtype: of the rows.
-        shape: (N, shape of a row...).
-        blocks: the rows in their order, (some, shape of a row...) at a time.
+        kind: of a row.
+        number: of rows.
+        blocks: the rows in their order, some at a time.
         stands_for: what decides them, which is asked for when the file is opened.
-        names: of the N rows, if they have any.
+        names: of the rows, if they have any.
 
     Raises:
-        Refused: if the rows are not of that number, shape and type; nothing is left then.
+        Refused: if the rows are not of that number and kind; nothing is left then.
         OSError: if it cannot be written.
     """
-    kind, crcs = np.dtype(dtype), []
+    crcs: List[int] = []
     with part_of(path) as file, zipfile.ZipFile(file, "w") as archive:
         with archive.open("rows.npy", "w", force_zip64=True) as member:
-            head = {"descr": kind.str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(member, head)
-            for block in blocks:
-                if block.shape[1:] != shape[1:] or block.dtype != kind:
-                    raise Refused(f"rows of {block.dtype} {block.shape[1:]} came for those of {kind} {shape[1:]}")
-                whole = np.ascontiguousarray(block)
-                member.write(_bytes(whole).data)
-                crcs += [zlib.crc32(_bytes(row).data) for row in whole]
-        if len(crcs) != shape[0]:
-            raise Refused(f"{len(crcs)} rows came, not {shape[0]}")
-        beside = [np.array(crcs, dtype="<u4"), np.array(names, dtype=np.str_), np.array(stands_for)]
-        seal = np.array(arrays_hash("rows", *beside))
-        for name, array in zip(("crcs", "names", "stands_for", "seal"), (*beside, seal)):
+            member.write(_header(kind, number))
+            for block in map(np.ascontiguousarray, blocks):
+                if (block.dtype, block.shape[1:]) != (kind.base, kind.shape):
+                    raise Refused(f"rows of {block.dtype} {block.shape[1:]} came for those of {kind.base} {kind.shape}")
+                member.write(_bytes(block))
+                crcs += [zlib.crc32(_bytes(row)) for row in block]
+        if len(crcs) != number:
+            raise Refused(f"{len(crcs)} rows came, not {number}")
+        beside = {"crcs": np.array(crcs, "<u4"), "names": np.array(names, np.str_), "stands_for": np.array(stands_for)}
+        for name, array in beside.items():
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
@@ -77,8 +79,7 @@ class Rows:
 
     Args:
         path: the file.
-        dtype: of the rows.
-        shape: (N, shape of a row...), ANY where every length is right.
+        kind: of a row, as it was written.
         stands_for: as it was written.
 
     Attributes:
@@ -90,39 +91,26 @@ class Rows:
         UserError: if it is no regular file, may not be read, or NumPy refuses it.
     """
 
-    def __init__(self, path: PathLike, dtype: Any, shape: Tuple[int, ...], stands_for: str):
-        self._asked = (path, dtype, shape, stands_for)
+    def __init__(self, path: PathLike, kind: np.dtype, stands_for: str):
+        self._asked = (path, kind, stands_for)
         with open_regular(path) as file:
-            facts = os.fstat(file.fileno())
+            content, facts = Bytes(file), os.fstat(file.fileno())
             self._identity = (facts.st_dev, facts.st_ino)
             try:
-                self._open(file)
+                beside = arrays_in(content, ("crcs", "names", "stands_for"))
+                rows = read_members(content)["rows.npy"]
             except (Refused, OSError):
                 raise
             except Exception as error:  # numpy raises many kinds
                 raise damaged(path, error) from None
-
-    def _open(self, file: BinaryIO) -> None:
-        _, dtype, asked, stands_for = self._asked
-        content = Bytes(file)
-        member = read_members(content).get("rows.npy")
-        if member is None or member.deflated:
-            raise Refused("it has no rows: it is of another version")
-        beside = arrays_in(content, ("crcs", "names", "stands_for", "seal"))
-        crcs, names = beside["crcs"], beside["names"]
-        if str(beside["seal"]) != arrays_hash("rows", crcs, names, beside["stands_for"]):
-            raise Refused("its hash is of other content")
-        if str(beside["stands_for"]) != stands_for:
-            raise Refused("it stands for others")
-        head = io.BytesIO(content.read(member.start, min(member.size, _LONGEST_HEADER)))
-        shape, fortran, kind = read_header(head, member.size)
-        fits = len(shape) == len(asked) and all(wanted in (ANY, there) for wanted, there in zip(asked, shape))
-        if not fits or kind != np.dtype(dtype) or fortran:
-            raise Refused(f"its rows are {kind} {shape}")
-        if crcs.shape != shape[:1] or names.shape not in ((0,), shape[:1]):
-            raise Refused(f"it has {crcs.shape} CRCs and {names.shape} names of {shape[0]} rows")
-        self._crcs, self.names = crcs.tolist(), names.tolist()
-        self._rows = np.memmap(file, dtype=kind, mode="r", offset=member.start + head.tell(), shape=shape)
+            if str(beside["stands_for"]) != stands_for:
+                raise Refused("it stands for others")
+            self._crcs, self.names = beside["crcs"].reshape(-1), beside["names"].reshape(-1).tolist()
+            head, number = _header(kind, len(self._crcs)), len(self._crcs)
+            if content.read(rows.start, len(head)) != head or rows.stored_size != len(head) + number * kind.itemsize:
+                raise Refused(f"its rows are not {number} of {kind.base} {kind.shape}")
+            start = rows.start + len(head)
+            self._rows = np.memmap(file, dtype=kind.base, mode="r", offset=start, shape=(number, *kind.shape))
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return Rows, self._asked
@@ -137,7 +125,7 @@ class Rows:
             Refused: if it is not what was written.
         """
         row = np.array(self._rows[number])
-        if zlib.crc32(_bytes(row).data) != self._crcs[number]:
+        if zlib.crc32(_bytes(row)) != self._crcs[number]:
             raise Refused(f"row {number} is damaged: its bytes do not have the CRC that was written with them")
         return row
 

@@ -8,7 +8,7 @@ if it is the one that was written for just these, hash and all; otherwise the im
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from modprompt.clips.fingerprint import shape_of_side
 from modprompt.engine.precision import autocast_type
 from modprompt.storage.image_files import rule_of_run
 from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.row_file import ANY, Rows, write_rows
+from modprompt.storage.row_file import Rows, write_rows
 
 
 def how_computed(device: torch.device, stream: Optional[torch.dtype]) -> str:
@@ -41,6 +41,16 @@ def weights_digest(visual: nn.Module, how: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
+def image_digests(images: Sequence[Any]) -> List[str]:
+    """Sixteen hex digits of each image's path, size and time."""
+    found = []
+    for image in images:
+        facts = os.stat(image.impath)
+        text = f"{image.impath} {facts.st_size} {facts.st_mtime_ns}"
+        found.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+    return found
+
+
 def data_digest(dataset: Any, made: str = "") -> str:
     """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them.
 
@@ -48,13 +58,9 @@ def data_digest(dataset: Any, made: str = "") -> str:
         dataset: the data set.
         made: what is done to them; without it the whole transform.
     """
-    digest = hashlib.sha256(read_too(made or repr(dataset.transform)).encode())
-    for item in dataset.data_source:
-        facts = os.stat(item.impath)
-        digest.update(
-            f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
-        )
-    return digest.hexdigest()[:16]
+    images = dataset.data_source
+    facts = [read_too(made or repr(dataset.transform)), image_digests(images), [image.label for image in images]]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def read_too(made: str) -> str:
@@ -98,24 +104,25 @@ def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tenso
     return features, labels
 
 
-def feature_batches(
-    folder: str, name: str, loader: Any, visual: nn.Module, encode_image: Callable[[Tensor], Tensor], how: str = ""
-) -> FeatureBatches:
+def row_of(width: int) -> np.dtype:
+    """An image's features as a row of a file: so many numbers of float32."""
+    return np.dtype((np.float32, (width,)))
+
+
+def feature_batches(folder: str, name: str, loader: Any, trainer: Any) -> FeatureBatches:
     """The features of a loader's images, from disk or encoded now, in float32.
 
     Args:
         folder: where features are kept.
         name: what the file's name begins with.
         loader: a loader of images in their order.
-        visual: the image side of the CLIP.
-        encode_image: gives features (B, E) for images (B, 3, H, W) on the CPU.
-        how: what how_computed says.
+        trainer: around a CLIP whose image side has no prompts.
     """
-    stands_for = f"{weights_digest(visual, how)}_{data_digest(loader.dataset)}"
+    weights = weights_digest(trainer.clip_model.visual, how_computed(trainer.device, trainer.model.stream))
+    stands_for = f"{weights}_{data_digest(loader.dataset)}"
     path = Path(folder) / f"{name}_{stands_for}.npz"
-    labels = torch.tensor([item.label for item in loader.dataset.data_source])
     try:
-        found = torch.from_numpy(Rows(path, np.float32, (len(labels), ANY), stands_for).all())
+        rows = Rows(path, row_of(trainer.feature_width), stands_for).all()
     except FileNotFoundError:
         pass
     except ValueError as error:  # Refused and UserError are
@@ -124,8 +131,9 @@ def feature_batches(
     else:
         print(f"Image features of {path}")
         take_number()
-        return FeatureBatches(found, labels, loader)
-    features, labels = encode(loader, encode_image)
-    write_rows(path, np.float32, tuple(features.shape), [features.numpy()], stands_for)
+        labels = torch.tensor([image.label for image in loader.dataset.data_source])
+        return FeatureBatches(torch.from_numpy(rows), labels, loader)
+    features, labels = encode(loader, trainer.encode_image)
+    write_rows(path, row_of(features.shape[1]), len(features), [features.numpy()], stands_for)
     print(f"Image features kept in {path}")
     return FeatureBatches(features, labels, loader)

@@ -6,7 +6,6 @@ make them; whatever of these changes makes another file. One process writes it, 
 
 import contextlib
 import copy
-import math
 import os
 import shutil
 from pathlib import Path
@@ -116,20 +115,20 @@ class ImageFile:
         self.steps = steps_of(self._images.transform)
         self.decoded = copy.copy(self._images)  # gives images as bytes
         self.decoded.transform = transforms.Compose([*self.steps.before, _as_bytes])
-        self._shape = (len(self._images), *self.steps.size, 3)
+        self._kind = np.dtype((np.uint8, (*self.steps.size, 3)))
         self._stands_for = self._digest()
         self.path = folder / f"{name}_{self._stands_for}.images"
         self._first = self._decode_first()
 
     def _digest(self) -> str:
-        made = f"RGB {self.steps.before!r} Pillow {PIL.__version__} torchvision {torchvision.__version__} {self._shape}"
+        made = f"RGB {self.steps.before!r} Pillow {PIL.__version__} torchvision {torchvision.__version__} {self._kind}"
         return data_digest(self._images, made)
 
     def _decode_first(self) -> np.ndarray:
         """The first image: what no key sees, another build of a codec or a data set of another kind, shows in it."""
         sample = dict(self.decoded[0])
         image = sample.pop("img", None)
-        if not isinstance(image, np.ndarray) or (image.shape, image.dtype) != (self._shape[1:], np.uint8):
+        if not isinstance(image, np.ndarray) or (image.shape, image.dtype) != (self._kind.shape, np.uint8):
             raise Refused("the data set does not give images as its transform makes them")
         if sample != facts_of(self.decoded, 0):
             raise Refused("the data set gives something else beside images than Dassl's does")
@@ -160,17 +159,18 @@ class ImageFile:
         return self._open()
 
     def _open(self) -> Rows:
-        found = Rows(self.path, np.uint8, self._shape, self._stands_for)
+        found = Rows(self.path, self._kind, self._stands_for)
         if not np.array_equal(found[0], self._first):
             raise Refused("its first image is another one than is decoded here")
         return found
 
     def _write(self) -> None:
-        size, free = math.prod(self._shape), shutil.disk_usage(str(self.path.parent)).free
+        number = len(self._images)
+        size, free = number * self._kind.itemsize, shutil.disk_usage(str(self.path.parent)).free
         if size + _SPARE > free:
             raise Refused(f"they take {_text(size)}, and {_text(free)} are free there")
-        print(f"{self._shape[0]:,} test images are decoded once, into {self.path}: {_text(size)}")
-        write_rows(self.path, np.uint8, self._shape, self._blocks(), self._stands_for)
+        print(f"{number:,} test images are decoded once, into {self.path}: {_text(size)}")
+        write_rows(self.path, self._kind, number, self._blocks(), self._stands_for)
 
     def _blocks(self) -> Iterator[np.ndarray]:
         """All images, uint8 (some, H, W, 3) at a time. Nothing is drawn from the run's generators."""

@@ -93,8 +93,15 @@ class _Loader:
 
 def _features(folder: Path) -> Any:
     torch.manual_seed(0)
-    loader, visual = _Loader(_Pictures(folder / "images")), torch.nn.Linear(2, 2)
-    batches = feature_batches(str(folder / "kept"), "Some", loader, visual, lambda image: torch.cat([image, -image], 1))
+    loader = _Loader(_Pictures(folder / "images"))
+    trainer = types.SimpleNamespace(
+        clip_model=types.SimpleNamespace(visual=torch.nn.Linear(2, 2)),
+        model=types.SimpleNamespace(stream=None),
+        device=torch.device("cpu"),
+        encode_image=lambda image: torch.cat([image, -image], 1),
+        feature_width=2,
+    )
+    batches = feature_batches(str(folder / "kept"), "Some", loader, trainer)
     return batches.features, batches.labels
 
 

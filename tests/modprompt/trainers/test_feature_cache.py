@@ -110,7 +110,8 @@ def test_file_that_does_not_fit_is_made_again_with_a_line(evaluate, tmp_path, ca
     elif fault == "of an earlier version":
         write_arrays(file, features=rows, labels=np.zeros(len(rows), int), seal=np.array("of these"))
     else:  # as a program with a fault would have written it
-        write_rows(file, kind, rows.shape, [rows.astype(kind)], "others" if "list" in fault else str(stands_for))
+        whose = "others" if "list" in fault else str(stands_for)
+        write_rows(file, np.dtype((kind, rows.shape[1:])), len(rows), [rows.astype(kind)], whose)
     assert evaluate("zeroshot") == (accuracy, images)
     out = capsys.readouterr().out
     assert len([line for line in out.splitlines() if "does not fit the images (" in line]) == 1

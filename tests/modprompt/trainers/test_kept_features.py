@@ -3,7 +3,6 @@
 import json
 import os
 
-import numpy as np
 import pytest
 
 from modprompt.cli import train
@@ -12,6 +11,7 @@ from modprompt.storage.arrays import read_all_arrays, write_arrays
 from modprompt.storage.row_file import write_rows
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of
+from modprompt.trainers.feature_cache import row_of
 from tests.methods import METHODS, SEARCHES
 from tests.test_runs import to
 
@@ -129,17 +129,17 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     file.write_bytes(whole)
     arrays = read_all_arrays(file)
     rows, names = arrays["rows"], arrays["names"].tolist()
-    write_rows(file, np.float32, rows.shape, [rows], "another CLIP", names)
+    write_rows(file, row_of(rows.shape[1]), len(rows), [rows], "another CLIP", names)
     as_left(file)
     refused("clip", "is of another CLIP, of other prompts, or of images made in another way (it stands for others)")
-    write_rows(file, np.float64, rows.shape, [rows.astype(float)], str(arrays["stands_for"]), names)
+    write_rows(file, row_of(1), len(rows), [rows[:, :1]], str(arrays["stands_for"]), names)
     as_left(file)
-    refused("kind", "its rows are float64")
+    refused("kind", f"its rows are not 20 of float32 ({rows.shape[1]},)")
     write_arrays(file, features=rows, images=arrays["names"], made_by=arrays["stands_for"])
     as_left(file)
-    refused("version", "it is of another version")
+    refused("version", "it has no crcs")
     file.unlink()
-    refused("gone", "cannot be read")
+    refused("gone", "is gone")
 
 
 @pytest.mark.parametrize(
