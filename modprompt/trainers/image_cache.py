@@ -69,18 +69,15 @@ def steps_of(transform: Any) -> Steps:
         Refused: if it is none that resizes and crops, makes a tensor, and normalises it or not.
     """
     steps = list(getattr(transform, "transforms", ()))
-    kinds = [type(one) for one in steps]
+    kinds = [type(step) for step in steps]
     if transforms.ToTensor not in kinds:
         raise Refused("the test transform has no ToTensor")
     at = kinds.index(transforms.ToTensor)
-    known = [kind in (transforms.Resize, transforms.CenterCrop) for kind in kinds[:at]]
-    known += [
-        True,
-        *(kind is transforms.Normalize for kind in kinds[at + 1 : at + 2]),
-        *(False for _ in kinds[at + 2 :]),
-    ]
-    if not all(known):
-        raise Refused(f"the test transform has a step that is not known, {kinds[known.index(False)].__name__}")
+    behind = kinds[at + 1 :]
+    odd = [kind for kind in kinds[:at] if kind not in (transforms.Resize, transforms.CenterCrop)]
+    odd += behind[1:] if behind[:1] == [transforms.Normalize] else behind
+    if odd:
+        raise Refused(f"the test transform has a step that is not known, {odd[0].__name__}")
     size = getattr(steps[at - 1], "size", None) if at else None
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise Refused("the test transform does not make images of one size")
