@@ -2,9 +2,8 @@
 
 A test set's images are in one file, as they are just before they become tensors. It is known by the list of images with
 their labels, sizes and times, by how they are made, and by the packages that make them; whatever of these changes makes
-another file. One process writes it, aside; others go on without it.
-
-They are read in the run's own process, a batch at a time: to start workers takes longer than what is left to do.
+another file. One process writes it, aside; others go on without it. It is read in the run's own process, a batch at a
+time: to start workers takes longer than what is left to do.
 """
 
 import contextlib
@@ -90,10 +89,6 @@ def facts_of(dataset: Any, index: int) -> Dict[str, Any]:
     return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
 
 
-def _as_bytes(image: Any) -> np.ndarray:
-    return np.array(image)
-
-
 def _stacked(samples: List[Dict[str, Any]]) -> Tensor:
     return torch.from_numpy(np.stack([sample["img"] for sample in samples]))
 
@@ -112,11 +107,12 @@ class ImageFile:
     """
 
     def __init__(self, loader: Any, folder: Path, name: str):
-        _require_plain(loader)
+        if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
+            raise Refused("the loader is none of Dassl's")
         self._loader, self._images = loader, loader.dataset
         self.steps = steps_of(self._images.transform)
         self.decoded = copy.copy(self._images)  # gives images as bytes
-        self.decoded.transform = transforms.Compose([*self.steps.before, _as_bytes])
+        self.decoded.transform = transforms.Compose([*self.steps.before, np.array])
         self._kind = np.dtype((np.uint8, (*self.steps.size, 3)))
         self._stands_for = self._digest()
         self.path = folder / f"{name}_{self._stands_for}.images"
@@ -197,11 +193,6 @@ class ImageFile:
                     remove_parts(self.path.parent, {name})
 
 
-def _require_plain(loader: Any) -> None:
-    if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
-        raise Refused("the loader is none of Dassl's")
-
-
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[bool]:
     """Whether this process alone writes a file, for the time of the block."""
@@ -234,14 +225,12 @@ class KeptImages(Dataset[Dict[str, Any]]):
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Dict[str, Any]:
-        return {**facts_of(self._decoded, index), "img": self._image(index)}
-
-    def _image(self, index: int) -> Tensor:
         try:
-            return torch.from_numpy(self._rows[index])
+            image = self._rows[index]
         except Refused as error:
             self._refuse(error)
-            return torch.from_numpy(self._decoded[index]["img"])
+            image = self._decoded[index]["img"]
+        return {**facts_of(self._decoded, index), "img": torch.from_numpy(image)}
 
     def _refuse(self, error: Refused) -> None:
         """Have the file made anew by the next that looks for it, and say so once."""
@@ -278,8 +267,15 @@ class KeptLoader(StandIn):
             return iter(self._decoded)
         way = way_of(self.loader.dataset.transform, self._device)
         numbers = kept.steps.tensors if way.last is None else way.numbers
-        batches = iter(_loader_like(self.loader, kept, self.loader.pin_memory and way.last is not None))
-        return ({**batch, "img": numbers(batch["img"])} for batch in batches)
+        batches = DataLoader(  # with the same batches and draws
+            kept,
+            batch_size=self.loader.batch_size,
+            sampler=self.loader.sampler,
+            pin_memory=self.loader.pin_memory and way.last is not None,
+            drop_last=self.loader.drop_last,
+            generator=self.loader.generator,
+        )
+        return ({**batch, "img": numbers(batch["img"])} for batch in iter(batches))
 
     def _kept(self) -> Optional[KeptImages]:
         """The kept images; None, after a line, where images are to be decoded."""
@@ -297,18 +293,6 @@ class KeptLoader(StandIn):
             return None
         print(f"Test images of {file.path}")
         return KeptImages(file, rows)
-
-
-def _loader_like(loader: Any, dataset: KeptImages, pinned: bool) -> Any:
-    """A loader over another data set, with the same batches and draws."""
-    return DataLoader(
-        dataset,
-        batch_size=loader.batch_size,
-        sampler=loader.sampler,
-        pin_memory=pinned,
-        drop_last=loader.drop_last,
-        generator=loader.generator,
-    )
 
 
 def with_kept_images(loader: Any, folder: str, name: str, device: torch.device = _CPU) -> Any:
