@@ -5,13 +5,11 @@ the CRC-32 of each row; `names`, a text for each or none; and `stands_for`, what
 numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
 """
 
-import contextlib
 import io
-import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Iterable, List, Sequence, Tuple, Union
+from typing import Iterable, List, Sequence, Union
 
 import numpy as np
 
@@ -75,7 +73,7 @@ def write_rows(
 
 
 class Rows:
-    """An open file of rows; in a process that it is sent to it is opened again.
+    """An open file of rows.
 
     Args:
         path: the file.
@@ -92,10 +90,8 @@ class Rows:
     """
 
     def __init__(self, path: PathLike, kind: np.dtype, stands_for: str):
-        self._asked = (path, kind, stands_for)
         with open_regular(path) as file:
-            content, facts = Bytes(file), os.fstat(file.fileno())
-            self._identity = (facts.st_dev, facts.st_ino)
+            content = Bytes(file)
             try:
                 beside = arrays_in(content, ("crcs", "names", "stands_for"))
                 rows = read_members(content)["rows.npy"]
@@ -111,9 +107,6 @@ class Rows:
                 raise Refused(f"its rows are not {number} of {kind.base} {kind.shape}")
             start = rows.start + len(head)
             self._rows = np.memmap(file, dtype=kind.base, mode="r", offset=start, shape=(number, *kind.shape))
-
-    def __reduce__(self) -> Tuple[Any, ...]:
-        return Rows, self._asked
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -136,17 +129,3 @@ class Rows:
             Refused: if one is not what was written.
         """
         return np.stack([self[number] for number in range(len(self))])
-
-    def remove(self) -> bool:
-        """Remove the file, if it still is the one that is open here. Returns whether it was.
-
-        Raises:
-            OSError: if it may not be removed.
-        """
-        path = str(self._asked[0])
-        with contextlib.suppress(FileNotFoundError):
-            facts = os.stat(path)
-            if (facts.st_dev, facts.st_ino) == self._identity:
-                os.unlink(path)
-                return True
-        return False

@@ -234,11 +234,9 @@ class KeptImages(Dataset[Dict[str, Any]]):
 
     def _refuse(self, error: Refused) -> None:
         """Have the file made anew by the next that looks for it, and say so once."""
-        try:
-            tells = self._rows.remove()
-        except OSError:  # it may not
-            tells = not self._told
-        if tells:
+        with contextlib.suppress(OSError):  # it is gone, or may not go
+            os.unlink(str(self._path))
+        if not self._told:
             print(f"{self._path} is refused ({error}): such images are decoded again", flush=True)
             self._told = True
 

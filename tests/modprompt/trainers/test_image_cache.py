@@ -8,7 +8,6 @@ import copy
 import errno
 import json
 import os
-import pickle
 import types
 from pathlib import Path
 
@@ -158,17 +157,6 @@ def test_damage_in_a_file_that_may_not_be_removed_is_said_once(images, tmp_path,
         patch.setattr(os, "unlink", refuse)
         assert same(loader, loader_of(images))
     assert capsys.readouterr().out.count("is refused (row 5 is damaged") == 1
-
-
-def test_dataset_is_not_sent_with_its_images(images, tmp_path):
-    """As to another process."""
-    loader = kept(images, tmp_path / "kept", SIZE=(96, 96))
-    list(loader)
-    dataset = loader._kept()
-    sent = pickle.dumps(dataset)
-    assert len(sent) < 96 * 96 * 3
-    assert torch.equal(pickle.loads(sent)[3]["img"], dataset[3]["img"])
-    assert dataset[3]["img"].shape == (96, 96, 3)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
