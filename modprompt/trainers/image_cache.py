@@ -109,7 +109,8 @@ class ImageFile:
     def __init__(self, loader: Any, folder: Path, name: str):
         if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
             raise Refused("the loader is none of Dassl's")
-        self._loader, self._images = loader, loader.dataset
+        images: Any = loader.dataset
+        self._loader, self._images = loader, images
         self.steps = steps_of(self._images.transform)
         self.decoded = copy.copy(self._images)  # gives images as bytes
         self.decoded.transform = transforms.Compose([*self.steps.before, np.array])
