@@ -1,16 +1,12 @@
-"""round_3.csv, the picks of a round for those who label: written with an empty column `label`, read back when filled.
-
-A line is known by its file; of what comes back the columns `file` and `label` are read, so that lines may be sorted
-and other columns changed or taken away.
-"""
+"""round_3.csv, the picks of a round for those who label: written with an empty `label`, read back when filled."""
 
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
+from modprompt.data import label_file
 from modprompt.data.class_names import ClassNames
 from modprompt.errors import UserError
-from modprompt.storage.opening import Refused
-from modprompt.storage.tables import TableLine, read_table, readings, shielded, write_table
+from modprompt.storage.tables import shielded, write_table
 
 COLUMNS = ("rank", "file", "predicted_class", "probability", "score", "reason", "label")
 
@@ -69,45 +65,23 @@ def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> List[O
         UserError: if the file is not there or no such table, a line is of a file that was not asked for or has come
             already, a line is gone, or a class is not known.
     """
+    known = ClassNames(names)
     try:
-        lines = read_table(path, ("file", "label"))
+        found = label_file.read_labels(path, {row.file: row.file for row in rows}, known, _not_asked)
     except FileNotFoundError:
         raise UserError(f"{path} is gone: put it back with its labels filled in") from None
-    known, asked = ClassNames(names), {row.file: row for row in rows}
-    labels: Dict[str, Optional[int]] = {}
-    came_in: Dict[str, int] = {}
-    for line in lines:
-        where = f"{path}, line {line.number}"
-        row = _row_of(line, asked, where)
-        if row.file in came_in:
-            raise UserError(f"{where}: {row.file} is in line {came_in[row.file]} already: leave one of the two")
-        came_in[row.file] = line.number
-        labels[row.file] = _label_of(line, row, known, where)
-    gone = [row.file for row in rows if row.file not in labels]
+    gone = [row.file for row in rows if row.file not in found]
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         raise UserError(f"{path}: the line of {gone[0]}{more} is gone: put it back, with or without a label")
-    return [labels[row.file] for row in rows]
+    free = [known.find([row.label]) if row.label else None for row in rows]
+    for row, own in zip(rows, free):
+        label, line = found[row.file]
+        if own is not None and label not in (None, own):
+            what = f"{row.file} was labelled {row.label!r} for nothing, and is not asked for: leave that"
+            raise UserError(f"{path}, line {line}: {what}")
+    return [found[row.file].label if own is None else own for row, own in zip(rows, free)]
 
 
-def _row_of(line: TableLine, asked: Dict[str, Row], where: str) -> Row:
-    cell = line.cells["file"]
-    for file in readings(cell):
-        if file in asked:
-            return asked[file]
-    if not cell.strip():
-        raise UserError(f"{where}: it names no file: put it back, or remove the line")
-    raise UserError(f"{where}: {cell[:200]!r} was not asked for in this round: remove the line")
-
-
-def _label_of(line: TableLine, row: Row, known: ClassNames, where: str) -> Optional[int]:
-    cell, own = line.cells["label"], known.find([row.label]) if row.label else None
-    if not cell.strip():
-        return own
-    try:
-        label = known.find(readings(cell))
-    except Refused as error:
-        raise UserError(f"{where}: {error}") from None
-    if own not in (None, label):
-        raise UserError(f"{where}: {row.file} was labelled {row.label!r} for nothing, and is not asked for: leave that")
-    return label
+def _not_asked(cell: str) -> str:
+    return f"{cell!r} was not asked for in this round: remove the line"

@@ -4,12 +4,11 @@ They lie in the folder `test` of a run. result.json has a hash of each file, so 
 test, or damaged.
 """
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import PathLike, Refused, read_bytes
+from modprompt.storage.opening import PathLike, Refused, open_regular
 from modprompt.storage.paths import is_link
 from modprompt.storage.tables import shielded, write_table
 from modprompt.storage.text import sha256_of, writable
@@ -143,6 +142,25 @@ def _wrong(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
     return rows
 
 
+def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> Optional[str]:
+    """Where a file of a run's test is; None where the run has left none of this name.
+
+    Raises:
+        UserError: if it is damaged, lost, or of another test than the result.
+    """
+    hashes, path = result.get(KEY), path_of(run_folder, name)
+    if not isinstance(hashes, dict) or name not in hashes:
+        return None
+    try:
+        with open_regular(path):
+            digest = sha256_of(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is gone, which result.json names: {_TO_DO}") from None
+    if digest != hashes[name]:
+        raise UserError(f"{path} is damaged, or of another test than its result.json: {_TO_DO}")
+    return path
+
+
 def read(run_folder: PathLike, result: Mapping[str, Any]) -> Optional[TestParts]:
     """What a run's test says of classes and images.
 
@@ -156,16 +174,9 @@ def read(run_folder: PathLike, result: Mapping[str, Any]) -> Optional[TestParts]
     Raises:
         UserError: if it is damaged, lost, or of another test than the result.
     """
-    hashes = result.get(KEY)
-    if not isinstance(hashes, dict) or FILE_NAME not in hashes:
+    path = whole(run_folder, result, FILE_NAME)
+    if path is None:
         return None
-    path = path_of(run_folder)
-    try:
-        digest = hashlib.sha256(read_bytes(path)).hexdigest()
-    except FileNotFoundError:
-        raise UserError(f"{path} is gone, which result.json names: {_TO_DO}") from None
-    if digest != hashes[FILE_NAME]:
-        raise UserError(f"{path} is damaged, or of another test than its result.json: {_TO_DO}")
     from modprompt.storage.arrays import read_arrays
 
     arrays = dict(zip(_ARRAYS, read_arrays(path, *_ARRAYS)))

@@ -3,7 +3,7 @@
 import io
 import math
 from pathlib import Path
-from typing import Dict, Tuple, Union
+from typing import Dict, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -54,9 +54,9 @@ def read_all_arrays(path: PathLike, *names: str) -> Dict[str, np.ndarray]:
     """
     with open_regular(path) as file:
         try:
-            return _read(Bytes(file), names)
+            return arrays_in(Bytes(file), names)
         except Exception as error:  # numpy raises many kinds
-            raise _damaged(path, error) from None
+            raise damaged(path, error) from None
 
 
 def write_array(path: PathLike, array: np.ndarray) -> None:
@@ -80,7 +80,7 @@ def read_array(path: PathLike, most: int = 1 << 24) -> np.ndarray:
     try:
         return _array(content)
     except Exception as error:  # numpy raises many kinds
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
 def _array(content: bytes) -> np.ndarray:
@@ -106,14 +106,16 @@ def _array(content: bytes) -> np.ndarray:
     return array
 
 
-def _damaged(path: PathLike, error: Exception) -> UserError:
+def damaged(path: PathLike, error: Exception) -> UserError:
+    """The line on a file that could not be read, whatever NumPy has raised."""
     if isinstance(error, MemoryError):
         return UserError(f"{path} cannot be read: there is not enough memory")
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return UserError(f"{path} is damaged ({lines[0][:160]})")
 
 
-def _read(content: Bytes, names: Tuple[str, ...]) -> Dict[str, np.ndarray]:
+def arrays_in(content: Bytes, names: Sequence[str] = ()) -> Dict[str, np.ndarray]:
+    """As `read_all_arrays`, of an open file. Raises whatever reading and NumPy raise."""
     members = {name[:-4] if name.endswith(".npy") else name: member for name, member in read_members(content).items()}
     missing = [name for name in names if name not in members]
     if missing:

@@ -77,19 +77,25 @@ def read_table(path: PathLike, needed: Sequence[str]) -> List[TableLine]:
         FileNotFoundError: if there is no file.
         UserError: if it is no text, or no table with these columns.
     """
-    text = _text_of(path)
+    text, lines = _text_of(path), []
     separator = max(SEPARATORS, key=lambda one: len(set(needed) & set(_head(text, one))))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         head = _names(next(reader, []))
         _require(head, needed, path)
-        return [
-            TableLine(reader.line_num, {name: _cell(cells, head.index(name)) for name in needed})
-            for cells in reader
-            if "".join(cells).strip() and _fits(cells, head, f"{path}, line {reader.line_num}")
-        ]
+        for cells in reader:
+            if not "".join(cells).strip():
+                continue
+            if len(cells) > len(head):
+                raise UserError(
+                    f"{path}, line {reader.line_num}: it has {len(cells)} cells for {len(head)} columns: put quotation "
+                    "marks around a text with the separator in it"
+                )
+            there = dict(zip(head, cells))
+            lines.append(TableLine(reader.line_num, {name: there.get(name, "") for name in needed}))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: its quotation marks do not fit ({error})") from None
+    return lines
 
 
 def _text_of(path: PathLike) -> str:
@@ -125,16 +131,3 @@ def _require(head: Sequence[str], needed: Sequence[str], path: PathLike) -> None
             raise UserError(f"{path}, line 1: the column {name!r} is lost (there is {there}): put it back")
         if head.count(name) > 1:
             raise UserError(f"{path}, line 1: the column {name!r} is there {head.count(name)} times: leave one")
-
-
-def _fits(cells: Sequence[str], head: Sequence[str], where: str) -> bool:
-    if len(cells) > len(head):
-        raise UserError(
-            f"{where}: it has {len(cells)} cells for {len(head)} columns: put quotation marks around a text with "
-            "the separator in it"
-        )
-    return True
-
-
-def _cell(cells: Sequence[str], place: int) -> str:
-    return cells[place] if place < len(cells) else ""

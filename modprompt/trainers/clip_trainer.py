@@ -30,7 +30,7 @@ from modprompt.runs.holding import Begins
 from modprompt.storage import image_files
 from modprompt.storage.image_rules import FAMILY
 from modprompt.trainers import backbone, card_errors, device, kept_features, mistakes, once, overrides
-from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, how_computed, take_number
+from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, take_number
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.predictions import Predictions
 
@@ -100,6 +100,7 @@ class CLIPTrainer(TrainerX):
         self.backbone_fingerprint = clip_model.fingerprint
         matrix = clip_model.text_projection.detach()  # stands for all that the file has
         self.keeps_in_half = torch.equal(matrix.half().to(matrix.dtype), matrix)
+        self.feature_width = int(matrix.shape[1])
         return clip_model
 
     def build_data_loader(self) -> None:
@@ -188,9 +189,7 @@ class CLIPTrainer(TrainerX):
             take_number()
             return FeatureBatches(*found, loader)
         if folder and not self.prompts_images:
-            name = f"{self.cfg.DATASET.NAME}_{split}"
-            how = how_computed(self.device, self.model.stream)
-            return feature_batches(folder, name, loader, self.clip_model.visual, self.encode_image, how)
+            return feature_batches(folder, f"{self.cfg.DATASET.NAME}_{split}", loader, self)
         return FeatureBatches(*encode(loader, self.encode_image), loader) if test.get("KEEP_FEATURES", False) else None
 
     def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ if it is the one that was written for just these, hash and all; otherwise the im
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -17,11 +17,9 @@ from tqdm import tqdm
 
 from modprompt.clips.fingerprint import shape_of_side
 from modprompt.engine.precision import autocast_type
-from modprompt.errors import UserError
-from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.image_files import rule_of_run
 from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.seal import arrays_hash
+from modprompt.storage.row_file import Rows, write_rows
 
 
 def how_computed(device: torch.device, stream: Optional[torch.dtype]) -> str:
@@ -43,6 +41,16 @@ def weights_digest(visual: nn.Module, how: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
+def image_digests(images: Sequence[Any]) -> List[str]:
+    """Sixteen hex digits of each image's path, size and time."""
+    found = []
+    for image in images:
+        facts = os.stat(image.impath)
+        text = f"{image.impath} {facts.st_size} {facts.st_mtime_ns}"
+        found.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16])
+    return found
+
+
 def data_digest(dataset: Any, made: str = "") -> str:
     """Sixteen hex digits of a loader's data set: its images, their labels, and what is done to them.
 
@@ -50,13 +58,9 @@ def data_digest(dataset: Any, made: str = "") -> str:
         dataset: the data set.
         made: what is done to them; without it the whole transform.
     """
-    digest = hashlib.sha256(read_too(made or repr(dataset.transform)).encode())
-    for item in dataset.data_source:
-        facts = os.stat(item.impath)
-        digest.update(
-            f"{item.impath} {item.label} {facts.st_size} {facts.st_mtime_ns}\n".encode("utf-8", "surrogatepass")
-        )
-    return digest.hexdigest()[:16]
+    images = dataset.data_source
+    facts = [read_too(made or repr(dataset.transform)), image_digests(images), [image.label for image in images]]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def read_too(made: str) -> str:
@@ -100,59 +104,36 @@ def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> Tuple[Tenso
     return features, labels
 
 
-def _fault(features: np.ndarray, labels: np.ndarray, stands_for: str, seal: str, dataset: Any) -> str:
-    """Why features are not those of a data set's images; empty if they are."""
-    if seal != arrays_hash(stands_for, features, labels):
-        return "its hash is of other content"
-    if features.dtype != np.float32 or labels.dtype != np.int64:
-        return f"its features and labels are {features.dtype} and {labels.dtype}"
-    if features.ndim != 2 or len(features) != len(dataset.data_source):
-        return f"it has features of shape {features.shape} for {len(dataset.data_source)} images"
-    if labels.tolist() != [item.label for item in dataset.data_source]:
-        return "its labels are others"
-    if not np.isfinite(features).all():
-        return "not all of its numbers are finite"
-    return ""
+def row_of(width: int) -> np.dtype:
+    """An image's features as a row of a file: so many numbers of float32."""
+    return np.dtype((np.float32, (width,)))
 
 
-def _read(path: Path, stands_for: str, dataset: Any) -> Optional[Tuple[Tensor, Tensor]]:
-    """Features and labels in a file, or None, with a line if there is a file that does not fit."""
-    try:
-        features, labels, seal = read_arrays(path, "features", "labels", "seal")
-        fault = _fault(features, labels, stands_for, str(seal), dataset)
-    except FileNotFoundError:
-        return None
-    except UserError as error:
-        fault = str(error)
-    if not fault:
-        return torch.from_numpy(features), torch.from_numpy(labels)
-    print(f"{path} does not fit the images ({fault.replace(f'{path} ', '')}): the images are encoded again")
-    return None
-
-
-def feature_batches(
-    folder: str, name: str, loader: Any, visual: nn.Module, encode_image: Callable[[Tensor], Tensor], how: str = ""
-) -> FeatureBatches:
+def feature_batches(folder: str, name: str, loader: Any, trainer: Any) -> FeatureBatches:
     """The features of a loader's images, from disk or encoded now, in float32.
 
     Args:
         folder: where features are kept.
         name: what the file's name begins with.
         loader: a loader of images in their order.
-        visual: the image side of the CLIP.
-        encode_image: gives features (B, E) for images (B, 3, H, W) on the CPU.
-        how: what how_computed says.
+        trainer: around a CLIP whose image side has no prompts.
     """
-    stands_for = f"{weights_digest(visual, how)}_{data_digest(loader.dataset)}"
+    weights = weights_digest(trainer.clip_model.visual, how_computed(trainer.device, trainer.model.stream))
+    stands_for = f"{weights}_{data_digest(loader.dataset)}"
     path = Path(folder) / f"{name}_{stands_for}.npz"
-    found = _read(path, stands_for, loader.dataset)
-    if found is None:
-        found = encode(loader, encode_image)
-        features, labels = (tensor.numpy() for tensor in found)
-        seal = arrays_hash(stands_for, features, labels)
-        write_arrays(path, features=features, labels=labels, seal=np.array(seal))
-        print(f"Image features kept in {path}")
+    try:
+        rows = Rows(path, row_of(trainer.feature_width), stands_for).all()
+    except FileNotFoundError:
+        pass
+    except ValueError as error:  # Refused and UserError are
+        fault = str(error).replace(f"{path} ", "")
+        print(f"{path} does not fit the images ({fault}): the images are encoded again")
     else:
         print(f"Image features of {path}")
         take_number()
-    return FeatureBatches(*found, loader)
+        labels = torch.tensor([image.label for image in loader.dataset.data_source])
+        return FeatureBatches(torch.from_numpy(rows), labels, loader)
+    features, labels = encode(loader, trainer.encode_image)
+    write_rows(path, row_of(features.shape[1]), len(features), [features.numpy()], stands_for)
+    print(f"Image features kept in {path}")
+    return FeatureBatches(features, labels, loader)

@@ -1,21 +1,212 @@
 """Test images from disk, decoded, resized and cropped once for all runs on a test set (TEST.IMAGE_CACHE).
 
-They are read in the run's own process, a batch at a time: to start workers takes longer than what is left to do.
+A test set's images are in one file, as they are just before they become tensors. It is known by the list of images with
+their labels, sizes and times, by how they are made, and by the packages that make them; whatever of these changes makes
+another file. One process writes it, aside; others go on without it. It is read in the run's own process, a batch at a
+time: to start workers takes longer than what is left to do.
 """
 
+import contextlib
+import copy
+import os
+import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+import numpy as np
+import PIL
 import torch
+import torchvision
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import default_collate
+from torchvision import transforms
+from torchvision.transforms import functional
+from tqdm import tqdm
 
 from modprompt.clips.as_bytes import StandIn, sent, way_of
+from modprompt.storage import lock
 from modprompt.storage.opening import Refused
-from modprompt.storage.rows import Rows
-from modprompt.trainers.image_file import ImageFile, facts_of
+from modprompt.storage.parts import names_of_parts, remove_parts
+from modprompt.storage.row_file import Rows, write_rows
+from modprompt.trainers.feature_cache import data_digest
 
+_SPARE = 1 << 30  # bytes that stay free on the disk
+_MOMENT_S = 0.2  # whoever clears away holds a lock for less
 _CPU = torch.device("cpu")
+
+
+class Steps(NamedTuple):
+    """A test transform in its parts.
+
+    Attributes:
+        before: what makes images of one size, (H, W).
+        size: that size.
+        normalize: what is done to tensors, if anything.
+    """
+
+    before: List[Any]
+    size: Tuple[int, int]
+    normalize: Optional[transforms.Normalize]
+
+    def tensors(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) of images' bytes (B, H, W, 3), equal to the bit to ToTensor and Normalize of each image.
+
+        Args:
+            images: uint8.
+        """
+        found = torch.empty((len(images), 3, *self.size)).copy_(images.permute(0, 3, 1, 2)).div_(255)
+        if self.normalize is not None:
+            functional.normalize(found, self.normalize.mean, self.normalize.std, inplace=True)
+        return found
+
+
+def steps_of(transform: Any) -> Steps:
+    """The parts of a test transform.
+
+    Raises:
+        Refused: if it is none that resizes and crops, makes a tensor, and normalises it or not.
+    """
+    steps = list(getattr(transform, "transforms", ()))
+    kinds = [type(step) for step in steps]
+    if transforms.ToTensor not in kinds:
+        raise Refused("the test transform has no ToTensor")
+    at = kinds.index(transforms.ToTensor)
+    behind = kinds[at + 1 :]
+    odd = [kind for kind in kinds[:at] if kind not in (transforms.Resize, transforms.CenterCrop)]
+    odd += behind[1:] if behind[:1] == [transforms.Normalize] else behind
+    if odd:
+        raise Refused(f"the test transform has a step that is not known, {odd[0].__name__}")
+    size = getattr(steps[at - 1], "size", None) if at else None
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise Refused("the test transform does not make images of one size")
+    return Steps(steps[:at], (int(size[0]), int(size[1])), steps[at + 1] if steps[at + 1 :] else None)
+
+
+def facts_of(dataset: Any, index: int) -> Dict[str, Any]:
+    """What a sample of a data set of Dassl's says beside its image."""
+    item = dataset.data_source[index]
+    return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
+
+
+def _stacked(samples: List[Dict[str, Any]]) -> Tensor:
+    return torch.from_numpy(np.stack([sample["img"] for sample in samples]))
+
+
+class ImageFile:
+    """The file of a loader's images.
+
+    Args:
+        loader: of images, over a data set in the form of Dassl's; its workers decode.
+        folder: where the file is, or goes.
+        name: what its name begins with.
+
+    Raises:
+        Refused: if the images are not made in a way that is known.
+        OSError: if there is an image that cannot be read.
+    """
+
+    def __init__(self, loader: Any, folder: Path, name: str):
+        if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
+            raise Refused("the loader is none of Dassl's")
+        images: Any = loader.dataset
+        self._loader, self._images = loader, images
+        self.steps = steps_of(self._images.transform)
+        self.decoded = copy.copy(self._images)  # gives images as bytes
+        self.decoded.transform = transforms.Compose([*self.steps.before, np.array])
+        self._kind = np.dtype((np.uint8, (*self.steps.size, 3)))
+        self._stands_for = self._digest()
+        self.path = folder / f"{name}_{self._stands_for}.images"
+        self._first = self._decode_first()
+
+    def _digest(self) -> str:
+        made = f"RGB {self.steps.before!r} Pillow {PIL.__version__} torchvision {torchvision.__version__} {self._kind}"
+        return data_digest(self._images, made)
+
+    def _decode_first(self) -> np.ndarray:
+        """The first image: what no key sees, another build of a codec or a data set of another kind, shows in it."""
+        sample = dict(self.decoded[0])
+        image = sample.pop("img", None)
+        if not isinstance(image, np.ndarray) or (image.shape, image.dtype) != (self._kind.shape, np.uint8):
+            raise Refused("the data set does not give images as its transform makes them")
+        if sample != facts_of(self.decoded, 0):
+            raise Refused("the data set gives something else beside images than Dassl's does")
+        return image
+
+    def rows(self) -> Optional[Rows]:
+        """The images, written now if need be; None, with a line, while another process writes them.
+
+        Raises:
+            OSError: if the file cannot be written, or an image not be read.
+            ValueError: as OSError, or if there is no room.
+        """
+        try:
+            return self._open()
+        except FileNotFoundError:
+            pass
+        except ValueError as error:
+            fault = str(error).replace(f"{self.path} ", "")
+            print(f"{self.path} is refused ({fault}): the images are decoded again")
+        self._clear_away()
+        with _held(self.path) as mine:
+            if not mine:
+                print(f"Another process writes {self.path}: test images are decoded meanwhile")
+                return None
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                return self._open()  # another one has just written it
+            self._write()
+        return self._open()
+
+    def _open(self) -> Rows:
+        found = Rows(self.path, self._kind, self._stands_for)
+        if not np.array_equal(found[0], self._first):
+            raise Refused("its first image is another one than is decoded here")
+        return found
+
+    def _write(self) -> None:
+        number = len(self._images)
+        size, free = number * self._kind.itemsize, shutil.disk_usage(str(self.path.parent)).free
+        if size + _SPARE > free:
+            raise Refused(f"they take {_text(size)}, and {_text(free)} are free there")
+        print(f"{number:,} test images are decoded once, into {self.path}: {_text(size)}")
+        write_rows(self.path, self._kind, number, self._blocks(), self._stands_for)
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        """All images, uint8 (some, H, W, 3) at a time. Nothing is drawn from the run's generators."""
+        decoding = DataLoader(
+            self.decoded,
+            batch_size=self._loader.batch_size,
+            num_workers=self._loader.num_workers,
+            collate_fn=_stacked,
+            multiprocessing_context=self._loader.multiprocessing_context,
+            generator=torch.Generator(),
+        )
+        for block in tqdm(decoding, desc="decoding test images"):
+            yield block.numpy()
+        if self._digest() != self._stands_for:
+            raise Refused("images were changed while they were decoded")
+
+    def _clear_away(self) -> None:
+        """Remove what killed writers left, of any file of the folder."""
+        for name in names_of_parts(self.path.parent):
+            with _held(self.path.with_name(name)) as mine:
+                if mine:
+                    remove_parts(self.path.parent, {name})
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Whether this process alone writes a file, for the time of the block."""
+    file = lock.take(path.with_name(f".{path.name}.lock"), _MOMENT_S)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _text(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 class KeptImages(Dataset[Dict[str, Any]]):
@@ -35,22 +226,18 @@ class KeptImages(Dataset[Dict[str, Any]]):
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Dict[str, Any]:
-        return {**facts_of(self._decoded, index), "img": self._image(index)}
-
-    def _image(self, index: int) -> Tensor:
         try:
-            return torch.from_numpy(self._rows[index])
+            image = self._rows[index]
         except Refused as error:
             self._refuse(error)
-            return torch.from_numpy(self._decoded[index]["img"])
+            image = self._decoded[index]["img"]
+        return {**facts_of(self._decoded, index), "img": torch.from_numpy(image)}
 
     def _refuse(self, error: Refused) -> None:
         """Have the file made anew by the next that looks for it, and say so once."""
-        try:
-            tells = self._rows.remove()
-        except OSError:  # it may not
-            tells = not self._told
-        if tells:
+        with contextlib.suppress(OSError):  # it is gone, or may not go
+            os.unlink(str(self._path))
+        if not self._told:
             print(f"{self._path} is refused ({error}): such images are decoded again", flush=True)
             self._told = True
 
@@ -79,8 +266,15 @@ class KeptLoader(StandIn):
             return iter(self._decoded)
         way = way_of(self.loader.dataset.transform, self._device)
         numbers = kept.steps.tensors if way.last is None else way.numbers
-        batches = iter(_loader_like(self.loader, kept, self.loader.pin_memory and way.last is not None))
-        return ({**batch, "img": numbers(batch["img"])} for batch in batches)
+        batches = DataLoader(  # with the same batches and draws
+            kept,
+            batch_size=self.loader.batch_size,
+            sampler=self.loader.sampler,
+            pin_memory=self.loader.pin_memory and way.last is not None,
+            drop_last=self.loader.drop_last,
+            generator=self.loader.generator,
+        )
+        return ({**batch, "img": numbers(batch["img"])} for batch in iter(batches))
 
     def _kept(self) -> Optional[KeptImages]:
         """The kept images; None, after a line, where images are to be decoded."""
@@ -98,18 +292,6 @@ class KeptLoader(StandIn):
             return None
         print(f"Test images of {file.path}")
         return KeptImages(file, rows)
-
-
-def _loader_like(loader: Any, dataset: KeptImages, pinned: bool) -> Any:
-    """A loader over another data set, with the same batches and draws."""
-    return DataLoader(
-        dataset,
-        batch_size=loader.batch_size,
-        sampler=loader.sampler,
-        pin_memory=pinned,
-        drop_last=loader.drop_last,
-        generator=loader.generator,
-    )
 
 
 def with_kept_images(loader: Any, folder: str, name: str, device: torch.device = _CPU) -> Any:

@@ -7,7 +7,7 @@ features are those of the image side, also of learners whose class prompts depen
 
 import hashlib
 import os
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from torch import Tensor
 from modprompt.errors import UserError
 from modprompt.runs import result as results
 from modprompt.runs import test_parts
-from modprompt.storage.arrays import read_arrays, write_arrays
+from modprompt.storage.opening import Refused
+from modprompt.storage.row_file import Rows, write_rows
 from modprompt.storage.text import sha256_of
-from modprompt.trainers.feature_cache import how_computed, read_too, weights_digest
+from modprompt.trainers.feature_cache import how_computed, image_digests, read_too, row_of, weights_digest
 from modprompt.trainers.learned import prompts_hash
 
 _ANEW = "all images are encoded anew"
@@ -39,16 +40,6 @@ def made_by(trainer: Any, loader: Any) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def _digests(images: Sequence[Any]) -> List[str]:
-    """Sixteen hex digits of each image's path, size and time."""
-    found = []
-    for image in images:
-        facts = os.stat(image.impath)
-        text = f"{image.impath} {facts.st_size} {facts.st_mtime_ns}"
-        found.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16])
-    return found
-
-
 def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Dict[str, str]:
     """Write the features of a test's images.
 
@@ -62,34 +53,25 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> Di
         SHA-256 (hex) by name of the file, for the result's `test_files`.
     """
     path = test_parts.path_of(folder, test_parts.FEATURES)
-    write_arrays(path, features=features.numpy(), images=np.array(_digests(images)), made_by=np.array(made))
+    write_rows(path, row_of(features.shape[1]), len(features), [features.numpy()], made, image_digests(images))
     return {test_parts.FEATURES: sha256_of(path)}
 
 
-def _read(folder: str, made: str) -> Dict[str, np.ndarray]:
+def _read(folder: str, made: str, row: np.dtype) -> Dict[str, np.ndarray]:
     """The features (E,) that a run's test has kept, by digest of the image.
 
     Raises:
         UserError: if it has kept none, or they are damaged or were made by something else.
     """
-    path = test_parts.path_of(folder, test_parts.FEATURES)
-    hashes = (results.read(folder).result or {}).get(test_parts.KEY) or {}
-    if test_parts.FEATURES not in hashes:
+    path = test_parts.whole(folder, results.read(folder).result or {}, test_parts.FEATURES)
+    if path is None:
         raise UserError(f"the test in {folder} has kept no image features (TEST.KEEP_FEATURES)")
     try:
-        damaged = sha256_of(path) != hashes[test_parts.FEATURES]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    if damaged:
-        raise UserError(f"{path} is damaged, or of another test than its result.json")
-    features, images, theirs = read_arrays(path, "features", "images", "made_by")
-    if str(theirs) != made:
-        raise UserError(f"{path} is of another CLIP, of other prompts, or of images made in another way")
-    if features.dtype != np.float32 or features.ndim != 2 or images.shape != features.shape[:1]:
-        raise UserError(f"{path} has features of shape {features.shape} for images of shape {images.shape}")
-    if not np.isfinite(features).all():
-        raise UserError(f"{path} has numbers that are not finite")
-    return dict(zip(images.tolist(), features))
+        rows = Rows(path, row, made)
+        return dict(zip(rows.names, rows.all()))
+    except Refused as error:
+        made_in = "of another CLIP, of other prompts, or of images made in another way"
+        raise UserError(f"{path} is {made_in} ({error})") from None
 
 
 def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tensor]]:
@@ -104,8 +86,8 @@ def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tens
     kept: Dict[str, np.ndarray] = {}
     try:
         for folder in filter(None, folders.split(os.pathsep)):
-            kept.update(_read(folder, made))
-        digests = _digests(images)
+            kept.update(_read(folder, made, row_of(trainer.feature_width)))
+        digests = image_digests(images)
         lacking = sum(digest not in kept for digest in digests)
         if lacking:
             raise UserError(f"{lacking} of {len(images)} images are not among those kept")

@@ -8,7 +8,7 @@ import pickle
 import shutil
 import types
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -16,10 +16,9 @@ import torch
 
 from modprompt.data import listing_file
 from modprompt.storage.json_text import parse
-from modprompt.storage.seal import arrays_hash
 from modprompt.trainers.feature_cache import feature_batches
 from modprompt.trainers.image_cache import with_kept_images
-from tests.campaign.kind import NPZ, PICKLE, ROWS, Kind, resealed
+from tests.campaign.kind import NPZ, PICKLE, Kind, resealed
 from tests.campaign.kinds_data import facts_of
 from tests.modprompt.data import test_readers, trees
 from tests.modprompt.trainers.odd_images import loader_of, write_images
@@ -94,8 +93,15 @@ class _Loader:
 
 def _features(folder: Path) -> Any:
     torch.manual_seed(0)
-    loader, visual = _Loader(_Pictures(folder / "images")), torch.nn.Linear(2, 2)
-    batches = feature_batches(str(folder / "kept"), "Some", loader, visual, lambda image: torch.cat([image, -image], 1))
+    loader = _Loader(_Pictures(folder / "images"))
+    trainer = types.SimpleNamespace(
+        clip_model=types.SimpleNamespace(visual=torch.nn.Linear(2, 2)),
+        model=types.SimpleNamespace(stream=None),
+        device=torch.device("cpu"),
+        encode_image=lambda image: torch.cat([image, -image], 1),
+        feature_width=2,
+    )
+    batches = feature_batches(str(folder / "kept"), "Some", loader, trainer)
     return batches.features, batches.labels
 
 
@@ -103,30 +109,6 @@ def _write_features(folder: Path) -> Path:
     _features(folder)
     (path,) = (folder / "kept").iterdir()
     return path
-
-
-def _resealed_features(content: Any) -> Any:
-    if not {"features", "labels"} <= set(content):
-        return content
-    stands_for = _stands_for()
-    return {**content, "seal": np.array(arrays_hash(stands_for, content["features"], content["labels"]))}
-
-
-_asked: list[Path] = []
-
-
-def _stands_for() -> str:
-    return _asked[0].stem.split("_", 1)[1] if _asked else ""
-
-
-def _noted(write: Callable[[Path], Path]) -> Callable[[Path], Path]:
-    """The file's name says what its seal is of."""
-
-    def noting(folder: Path) -> Path:
-        _asked[:] = [write(folder)]
-        return _asked[0]
-
-    return noting
 
 
 @functools.lru_cache(maxsize=4)
@@ -157,13 +139,6 @@ def kinds() -> list[Kind]:
             _resealed_listing,
         ),
         Kind("ImageNet's preprocessed.pkl", PICKLE, _write_preprocessed, _read_preprocessed),
-        Kind(
-            "features of test images",
-            NPZ,
-            _noted(_write_features),
-            lambda path: _features(path.parents[1]),
-            True,
-            _resealed_features,
-        ),
-        Kind("kept test images", ROWS, _write_kept, lambda path: _kept(path.parents[1]), True),
+        Kind("features of test images", NPZ, _write_features, lambda path: _features(path.parents[1]), True),
+        Kind("kept test images", NPZ, _write_kept, lambda path: _kept(path.parents[1]), True),
     ]

@@ -16,7 +16,7 @@ import shutil
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 

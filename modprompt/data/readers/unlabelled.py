@@ -17,7 +17,7 @@ import json
 import os
 from collections import deque
 from pathlib import Path
-from typing import Collection, Iterable, Iterator, Sequence
+from typing import Collection, Iterator, Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
@@ -25,6 +25,7 @@ from yacs.config import CfgNode
 from modprompt.clips.words import require_told_apart
 from modprompt.data.class_names import ClassNames, folded
 from modprompt.data.images import UNKNOWN, Image, datums, relative
+from modprompt.data.label_file import read_labels
 from modprompt.data.listings import read_lines
 from modprompt.data.looked_at import NAME as CHECKED
 from modprompt.data.looked_at import LookedAt, tell
@@ -37,7 +38,6 @@ from modprompt.storage.image_files import SUFFIXES, is_image_name
 from modprompt.storage.image_rules import FAMILY, PEOPLE
 from modprompt.storage.opening import Refused
 from modprompt.storage.paths import of_user
-from modprompt.storage.tables import read_table, readings
 from modprompt.storage.text import is_text
 
 _OURS = ("classnames.txt", "labels.csv", CHECKED)
@@ -136,31 +136,19 @@ class Unlabelled(DatasetBase):
     def _labels(self, images: dict[str, str]) -> dict[str, int]:
         """{file: label} of labels.csv; empty if there is none."""
         path = self.folder / "labels.csv"
+        files = {name[len("images/") :]: name for name in images if name.startswith("images/")}
+        files.update(zip(images, images))
         try:
-            lines = read_table(path, ("file", "label"))
+            lines = read_labels(path, files, self._known, self._no_image)
         except FileNotFoundError:
             return {}
-        labels: dict[str, int] = {}
-        lines_of: dict[str, int] = {}
-        for line in lines:
-            where, cell = f"{path}, line {line.number}", line.cells["file"]
-            files = [file for name in readings(cell) for file in (name, f"images/{name}") if file in images]
-            if not files:
-                raise UserError(f"{where}: there is no image {cell[:200]!r} in {self.folder}: name a file below it")
-            if files[0] in lines_of:
-                raise UserError(f"{where}: {files[0]} is in line {lines_of[files[0]]} already: leave one of the two")
-            lines_of[files[0]] = line.number
-            if line.cells["label"].strip():
-                labels[files[0]] = self._label(readings(line.cells["label"]), where)
+        labels = {file: line.label for file, line in lines.items() if line.label is not None}
         if len(labels) < len(lines):
             print(f"{path}: {len(lines) - len(labels)} of {len(lines)} lines have no label: their images have none")
         return labels
 
-    def _label(self, texts: Iterable[str], where: str) -> int:
-        try:
-            return self._known.find(texts)
-        except Refused as error:
-            raise UserError(f"{where}: {error}") from None
+    def _no_image(self, cell: str) -> str:
+        return f"there is no image {cell!r} in {self.folder}: name a file below it"
 
     def _test_images(self) -> list[Image]:
         folder = self.folder / "test"
@@ -172,7 +160,10 @@ class Unlabelled(DatasetBase):
                 continue
             if not entry.is_dir():
                 raise UserError(f"{entry} stands among the class folders but is no folder: put it into its class's")
-            label = self._label([entry.name], f"{folder}")
+            try:
+                label = self._known.find([entry.name])
+            except Refused as error:
+                raise UserError(f"{folder}: {error}") from None
             images += [Image(path, label, self.names[label]) for path in sorted(_images_below(entry, ()))]
         if not images:
             raise UserError(f"{folder} has no images: put them into folders of their classes, or remove it")

@@ -100,10 +100,17 @@ def cached(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("features")
     (folder / "images").mkdir()
-    loader, visual = Loader(Pictures(folder / "images", [0, 0, 1, 1, 2, 2])), torch.nn.Linear(2, 2)
+    loader = Loader(Pictures(folder / "images", [0, 0, 1, 1, 2, 2]))
+    trainer = types.SimpleNamespace(
+        clip_model=types.SimpleNamespace(visual=torch.nn.Linear(2, 2)),
+        model=types.SimpleNamespace(stream=None),
+        device=torch.device("cpu"),
+        encode_image=lambda image: torch.cat([image, -image], 1),
+        feature_width=2,
+    )
 
     def features():
-        batches = feature_batches(folder / "kept", "Some", loader, visual, lambda image: torch.cat([image, -image], 1))
+        batches = feature_batches(folder / "kept", "Some", loader, trainer)
         return batches.features.numpy(), batches.labels.numpy()
 
     whole = features()

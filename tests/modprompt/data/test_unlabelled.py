@@ -187,15 +187,9 @@ def test_what_the_run_would_need_and_is_not_there_is_said(root, options, message
         ),
         (
             "labels.csv",
-            ["file,label", "b/image_0001.png,quark"],
-            "labels.csv, line 2: there is no class 'quark' .known: cat",
-        ),
-        (
-            "labels.csv",
             ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"],
             "labels.csv, line 3: images/b/image_0001.png is in line 2 already",
         ),
-        ("labels.csv", ["file", "b/image_0001.png"], "labels.csv, line 1: the column 'label' is lost"),
         ("test/cat.jpg", [""], "cat.jpg stands among the class folders but is no folder"),
         ("test/bird/a.jpg", [""], "test: there is no class 'bird'"),
         ("test/cat/notes.txt", [""], "test has no images: put them into folders of their classes, or remove it"),

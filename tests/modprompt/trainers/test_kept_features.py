@@ -3,14 +3,15 @@
 import json
 import os
 
-import numpy as np
 import pytest
 
 from modprompt.cli import train
 from modprompt.runs import result as results
 from modprompt.storage.arrays import read_all_arrays, write_arrays
+from modprompt.storage.row_file import write_rows
 from modprompt.storage.seal import sealed
 from modprompt.storage.text import sha256_of
+from modprompt.trainers.feature_cache import row_of
 from tests.methods import METHODS, SEARCHES
 from tests.test_runs import to
 
@@ -98,9 +99,8 @@ def test_a_test_that_keeps_features_has_the_numbers_of_one_that_does_not(runs):
     assert not (runs.out / "base" / "test" / "features.npz").exists()  # of the earlier test
 
 
-def edited(path, **arrays):
-    """Other features in a file, which result.json names as if a test had left them."""
-    write_arrays(path, **{**read_all_arrays(path), **arrays})
+def as_left(path):
+    """Have result.json name a file as if its test had left it so."""
     record = path.parents[1] / "result.json"
     content = {key: value for key, value in json.loads(record.read_text()).items() if key != "modprompt"}
     content["test_files"]["features.npz"] = sha256_of(path)
@@ -128,14 +128,18 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     refused("damaged", "is damaged, or of another test")
     file.write_bytes(whole)
     arrays = read_all_arrays(file)
-    edited(file, made_by=np.array("of another CLIP"))
-    refused("clip", "is of another CLIP, of other prompts, or of images made in another way")
-    edited(file, made_by=arrays["made_by"], features=np.full_like(arrays["features"], np.nan))
-    refused("nan", "numbers that are not finite")
-    edited(file, features=arrays["features"][1:])
-    refused("shape", "has features of shape")
+    rows, names = arrays["rows"], arrays["names"].tolist()
+    write_rows(file, row_of(rows.shape[1]), len(rows), [rows], "another CLIP", names)
+    as_left(file)
+    refused("clip", "is of another CLIP, of other prompts, or of images made in another way (it stands for others)")
+    write_rows(file, row_of(1), len(rows), [rows[:, :1]], str(arrays["stands_for"]), names)
+    as_left(file)
+    refused("kind", f"its rows are not 20 of float32 ({rows.shape[1]},)")
+    write_arrays(file, features=rows, images=arrays["names"], made_by=arrays["stands_for"])
+    as_left(file)
+    refused("version", "it has no crcs")
     file.unlink()
-    refused("gone", "cannot be read")
+    refused("gone", "is gone")
 
 
 @pytest.mark.parametrize(
