@@ -10,7 +10,7 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.storage import flats, tensors
-from modprompt.storage.tensors import read_tensors, read_weights, write_tensors
+from modprompt.storage.tensors import read_plain, read_tensors, read_weights, write_tensors
 from tests.modprompt.storage import hostile
 from tests.modprompt.storage.memory import peak
 
@@ -100,6 +100,26 @@ def test_small_file_that_would_keep_a_loader_busy_is_refused_at_once(tmp_path, b
     with pytest.raises(UserError, match="a.pth.tar is not a whole PyTorch checkpoint"):
         read_tensors(tmp_path / "a.pth.tar")
     assert time.process_time() - start < 5
+
+
+def test_depth_counts_also_where_the_inner_lists_were_gone_through_before(tmp_path):
+    inner = b"".join(b"](h\x00eq\x00" for _ in range(2000))
+    (tmp_path / "a.pth.tar").write_bytes(hostile.archive(b"](" + b"]q\x00" + inner + b"e"))
+    with pytest.raises(UserError, match="nested too deep"):
+        read_tensors(tmp_path / "a.pth.tar")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_are_put_where_they_are_asked_for(tmp_path, zipped):
+    torch.save(
+        {"a": torch.ones(3), "b": torch.ones(2).half()}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped
+    )
+    found = read_plain(tmp_path / "a.pt", map_location="meta")
+    assert {name: (tensor.device.type, tuple(tensor.shape)) for name, tensor in found.items()} == {
+        "a": ("meta", (3,)),
+        "b": ("meta", (2,)),
+    }
+    assert read_plain(tmp_path / "a.pt")["a"].tolist() == [1.0, 1.0, 1.0]
 
 
 def test_identities_of_parameters_are_keys(tmp_path):
