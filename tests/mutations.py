@@ -48,7 +48,7 @@ def mutations(content: Any, most_items: int = 3) -> Iterator[Tuple[str, Any]]:
         if isinstance(value, (list, tuple)) and value:
             yield f"{named(where)} has {EXTRA} item", changed(content, where, [*value, value[-1]])
         if where:
-            yield f"{named(where)} is {MISSING}", _without(content, where)
+            yield f"{named(where)} is {MISSING}", without(content, where)
 
 
 def _kind(value: Any) -> type:
@@ -100,7 +100,8 @@ def changed(content: Any, where: Where, value: Any) -> Any:
     return made
 
 
-def _without(content: Any, where: Where) -> Any:
+def without(content: Any, where: Where) -> Any:
+    """A copy without what stands at a place."""
     made = _copy(content)
     del _owner(made, where)[where[-1]]
     return made

@@ -6,7 +6,7 @@ No file of Dassl is touched, and each mend is made only where it is needed:
 - It imports TensorBoard: where that does not import, nothing is written for it.
 - The warm-up schedules hand PyTorch an argument `verbose`, which PyTorch 2.7 took away.
 - `load_checkpoint` reads with PyTorch's default, which since PyTorch 2.6 refuses Dassl's own checkpoints: they hold a
-  schedule as an object. They are read by an unpickler that admits tensors, plain values and PyTorch's optimisers alone.
+  schedule as an object. They are read by a reader that admits tensors, plain values and PyTorch's optimisers alone.
 - The logger closes the console when it is thrown away.
 - RAdam calls `add_` in a way that PyTorch has deprecated: where it no longer runs, PyTorch's own RAdam is used, with
   its decay apart from the gradient, as Dassl's has it.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, Mapping, 
 
 from modprompt.errors import UserError
 from modprompt.storage import json_text
+from modprompt.storage.flats import ITEM_SIZES, Flats
 from modprompt.storage.opening import Bytes, Refused, open_regular
 from modprompt.storage.parts import part_of
-from modprompt.storage.pickle_values import ITEM_SIZES, Storage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,18 +25,18 @@ _OPEN_FILES = "/proc/self/fd"  # where the system names open files
 _LENGTH = 8  # bytes in front of the header, which say how long it is
 _METADATA = "__metadata__"  # texts by name, among the tensors of a header
 _POINTER = "version https://git-lfs"
-_KINDS = {  # what PyTorch calls storages of a type
-    "F64": "DoubleStorage",
-    "F32": "FloatStorage",
-    "F16": "HalfStorage",
-    "BF16": "BFloat16Storage",
-    "I64": "LongStorage",
-    "I32": "IntStorage",
-    "I16": "ShortStorage",
-    "I8": "CharStorage",
-    "U8": "ByteStorage",
-    "BOOL": "BoolStorage",
-    "C64": "ComplexFloatStorage",
+_KINDS = {  # what PyTorch calls a type
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+    "C64": "complex64",
 }
 
 
@@ -204,8 +204,6 @@ def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
 
 
 def _tensors(content: Bytes, places: Dict[str, _Place]) -> "Dict[str, Tensor]":
-    from modprompt.storage.unpickling import Flats  # late: a header needs no PyTorch
-
     if sys.byteorder != "little":
         raise Refused("its numbers are in the other byte order than this machine's")
     odd = next((name for name, place in places.items() if place.kind not in _KINDS), None)
@@ -214,6 +212,6 @@ def _tensors(content: Bytes, places: Dict[str, _Place]) -> "Dict[str, Tensor]":
     flats, tensors = Flats(content, own=True), {}
     for name, place in places.items():
         kind = _KINDS[place.kind]
-        storage = Storage(name, kind, (place.end - place.start) // ITEM_SIZES[kind])
-        tensors[name] = flats.read(storage, place.start).reshape(place.shape)  # fails if there are more or fewer
+        numel = (place.end - place.start) // ITEM_SIZES[kind]
+        tensors[name] = flats.read(kind, numel, place.start).reshape(place.shape)  # fails if there are more or fewer
     return tensors

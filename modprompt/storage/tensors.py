@@ -7,39 +7,31 @@ their own.
 """
 
 import errno
-import io
 import os
 import sys
-import threading
+from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, List, Tuple, Union
+from typing import Any, BinaryIO, Callable, Dict, Union
 
 import torch
+from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.storage import torchscript
 from modprompt.storage.archives import is_archive
 from modprompt.storage.opening import Bytes, Refused, open_regular
 from modprompt.storage.parts import part_of
-from modprompt.storage.torch_files import TorchFile, take_apart
-from modprompt.storage.unpickling import MAKERS, OPTIMISERS, Kept, maker, stand_in, unpickle
+from modprompt.storage.pickle_reader import Inert
+from modprompt.storage.torch_files import OPTIMISERS, Contents, load, tensors_of
 
 PathLike = Union[str, Path]
-_Safe = Callable[..., Any]  # a class or function that PyTorch's loader may use
 _MAPPED_FROM = 16 << 20  # bytes; a smaller file is read at once
-_OPEN_FILES = "/proc/self/fd"  # where the system names open files: only there the file that was checked can be mapped
-_LOADING = threading.Lock()  # PyTorch keeps one list of safe names for all threads
+_OPEN_FILES = "/proc/self/fd"  # where the system names open files: only there a file is mapped
 _TRAINS = (torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR.__mro__[1])  # LRScheduler, in all versions
 
 
 def is_at_least(major: int, minor: int) -> bool:
     """Whether this PyTorch is of that version or newer."""
     return tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (major, minor)
-
-
-def _takes_names() -> bool:
-    """Whether PyTorch's restricted loader takes (object, name) pairs, and runs no TorchScript: since 2.6."""
-    return is_at_least(2, 6)
 
 
 def write_tensors(path: PathLike, content: Any) -> None:
@@ -58,7 +50,7 @@ def write_tensors(path: PathLike, content: Any) -> None:
 def read_tensors(path: PathLike, mapped: bool = True) -> Any:
     """The content of a file of torch.save, on the CPU; nothing but tensors and plain values is made from it.
 
-    Optimisers and schedules in it come out empty.
+    Optimisers and schedules in it come out as inert stand-ins.
 
     Args:
         path: the file.
@@ -67,7 +59,7 @@ def read_tensors(path: PathLike, mapped: bool = True) -> Any:
     Raises:
         UserError: if the file is missing, cut off, damaged, no such file, or holds anything else; the reason is named.
     """
-    return _read(path, lambda content: _load(content, _only_checkpoint(content), False, "cpu"), mapped)
+    return _read(path, lambda content: _checkpoint(load(content)).value, mapped)
 
 
 def read_weights(path: PathLike, own: bool = False) -> Any:
@@ -82,28 +74,26 @@ def read_weights(path: PathLike, own: bool = False) -> Any:
         UserError: as `read_tensors`; with `own` also if the file is changed while it is read.
     """
 
-    def load(content: Bytes) -> Any:
-        file = take_apart(content, own)
-        if file.is_torchscript:
-            return torchscript.read(file.text, file.flats())
-        return _load(content, file, False, "cpu", own)
+    def weights(content: Bytes) -> Any:
+        found = load(content, own)
+        return OrderedDict(tensors_of(found.value)) if found.is_torchscript else found.value
 
-    return _read(path, load, True, own)
+    return _read(path, weights, True, own)
 
 
-def read_run(path: PathLike, map_location: Any = None) -> Any:
+def read_run(path: PathLike, map_location: Union[None, str, torch.device] = None) -> Any:
     """The content of a Dassl checkpoint: as read_tensors, with optimisers and schedules as the objects they were.
 
     They are made from their attributes when the file has been read, if they are PyTorch's or Dassl's own classes.
 
     Args:
         path: the file.
-        map_location: as torch.load takes it.
+        map_location: the device of its tensors; without it that which each was on.
 
     Raises:
         UserError: as read_tensors.
     """
-    content = _read(path, lambda content: _load(content, _only_checkpoint(content), True, map_location), False)
+    content = _read(path, lambda content: _checkpoint(load(content, False, _placing(map_location))).value, False)
     try:
         return _alive(content, {})
     except Exception as error:  # classes of PyTorch and Dassl, given attributes that they do not have
@@ -115,36 +105,39 @@ def _reason(error: Exception) -> str:
     return lines[0][:160]
 
 
-def read_plain(path: PathLike, map_location: Any = None) -> Any:
+def read_plain(path: PathLike, map_location: Union[None, str, torch.device] = None) -> Any:
     """The content of a checkpoint that holds tensors and plain values alone.
 
     Args:
         path: the file.
-        map_location: as torch.load takes it.
+        map_location: as `read_run`.
 
     Raises:
         UserError: as read_tensors, or if it holds an optimiser or schedule as an object.
     """
 
-    def load(content: Bytes) -> Any:
-        file = _only_checkpoint(content)
-        if any(name.startswith(OPTIMISERS) for name in file.checked.names):
+    def plain(content: Bytes) -> Any:
+        found = _checkpoint(load(content, False, _placing(map_location)))
+        if any(name.startswith(OPTIMISERS) for name in found.names):
             raise Refused(
                 "it holds a schedule as an object: no run goes on from it, MODEL.INIT_WEIGHTS takes its weights"
             )
-        return _load(content, file, False, map_location)
+        return found.value
 
-    return _read(path, load, False)
+    return _read(path, plain, False)
 
 
-def _only_checkpoint(content: Bytes) -> TorchFile:
-    file = take_apart(content)
-    if file.is_torchscript:
+def _placing(map_location: Union[None, str, torch.device]) -> Callable[[Tensor, str], Tensor]:
+    return lambda numbers, said: numbers.to(said if map_location is None else map_location)
+
+
+def _checkpoint(found: Contents) -> Contents:
+    if found.is_torchscript:
         raise Refused("it is a TorchScript archive, not a checkpoint")
-    return file
+    return found
 
 
-def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool, unchanged: bool = False) -> Any:
+def _read(path: PathLike, use: Callable[[Bytes], Any], mapped: bool, unchanged: bool = False) -> Any:
     try:
         file = open_regular(path)
     except FileNotFoundError:
@@ -152,7 +145,7 @@ def _read(path: PathLike, load: Callable[[Bytes], Any], mapped: bool, unchanged:
     with file:
         try:
             before = os.fstat(file.fileno())
-            loaded = load(_content(file, mapped))
+            loaded = use(_content(file, mapped))
             if unchanged and not _is_same(before, os.fstat(file.fileno())):
                 raise Refused("it was changed while it was read")
             return loaded
@@ -174,20 +167,6 @@ def _content(file: BinaryIO, mapped: bool) -> Bytes:
     return Bytes(file.read())
 
 
-def _load(content: Bytes, file: TorchFile, kept: bool, map_location: Any, own: bool = False) -> Any:
-    """The content of a file: by PyTorch's restricted loader if that can be told what names stand for, else by ours."""
-    if not _takes_names():
-        return unpickle(file.text, lambda module, name: maker(module, name, kept), file.flats())
-    names = file.checked.names
-    pairs: List[Union[_Safe, Tuple[_Safe, str]]] = [(MAKERS[name], name) for name in names if name in MAKERS]
-    pairs += [(stand_in(name, kept), name) for name in names if name.startswith(OPTIMISERS)]
-    options = {"map_location": map_location, "weights_only": True}
-    with _LOADING, torch.serialization.safe_globals(pairs):
-        if content.memory is None:
-            return torch.load(f"{_OPEN_FILES}/{content.file}", mmap=not own, **options)
-        return torch.load(io.BytesIO(content.memory), **options)
-
-
 def _alive(item: Any, done: Dict[int, Any]) -> Any:
     """The same content with optimisers and schedules in the place of their stand-ins."""
     if id(item) in done:
@@ -201,18 +180,18 @@ def _alive(item: Any, done: Dict[int, Any]) -> Any:
         item[:] = [_alive(part, done) for part in item]
     elif type(item) is tuple:
         done[id(item)] = tuple(_alive(part, done) for part in item)
-    elif isinstance(item, Kept):
+    elif isinstance(item, Inert):
         done[id(item)] = _object_of(item, done)
     return done.get(id(item), item)
 
 
-def _object_of(stand: Kept, done: Dict[int, Any]) -> Any:
+def _object_of(stand: Inert, done: Dict[int, Any]) -> Any:
     """The optimiser or schedule that a stand-in stands for; the stand-in if it is nothing of that kind."""
     module, _, name = stand.name.rpartition(".")
     found = getattr(sys.modules.get(module), name, None)
     if not (isinstance(found, type) and issubclass(found, _TRAINS) and found.__module__ == module):
         return stand
-    state = _alive(stand.state, done)
+    state = _alive({} if stand.state is None else stand.state, done)
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise UserError(f"{stand.name} in it has no attributes by name")
     made = found.__new__(found)

@@ -24,7 +24,7 @@ from modprompt.trainers import bank_file
 from modprompt.trainers.feature_cache import FeatureBatches, encode
 from modprompt.trainers.head_choice import HeadChoice
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from modprompt.trainers.tensor_forms import tensors_like
+from modprompt.trainers.state_form import like
 
 VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buffers that the head keeps
 
@@ -262,7 +262,7 @@ class HeadTrainer(HeadChoice, PromptTrainer):
 
     def extras_form(self, epoch: int) -> Form:
         """What extra_state gives."""
-        return table({VIEWS: anything, KEPT: tensors_like(self._kept_of_head())})
+        return table({VIEWS: anything, KEPT: like(self._kept_of_head())})
 
     def load_extra_state(self, extras: Any) -> None:
         """Take back what extra_state gave."""

@@ -23,9 +23,7 @@ from modprompt.methods.search.validation import ValidationBatches
 from modprompt.runs import images
 from modprompt.storage.forms import Form, rows, table, whole
 from modprompt.trainers import search_files
-from modprompt.trainers.optimiser_form import optimiser_form
-from modprompt.trainers.state_form import scaler_form
-from modprompt.trainers.tensor_forms import tensors_like
+from modprompt.trainers.state_form import like, optimiser_form, scaler_form
 
 if TYPE_CHECKING:  # it stands in front of one
     from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
@@ -197,9 +195,9 @@ class Searching(_Trainer):
             return {}
         step, batches = self._alpha_step, len(self._validation.loader)
         required = {
-            "optimiser": optimiser_form(step.optimiser, ()),
+            "optimiser": optimiser_form(step.optimiser),
             "taken": whole(0, batches),
-            "history": rows(tensors_like(self._learner.alphas_now()), epoch + 1),
+            "history": rows(like(self._learner.alphas_now()), epoch + 1),
         }
         scaler = {} if step.scaler is None else {"scaler": scaler_form(step.scaler.state_dict())}
         return {EXTRA: table(required, scaler)}

@@ -1,24 +1,27 @@
-"""What the state of a run must hold, by what the run has: all of it is looked at before anything is changed.
+"""What the state of a run must look like: as the one that the run itself would write. All of it is looked at first.
 
-Names, shapes and numbers are taken from the run itself. What settings decide must be equal, since a state of other
-settings is refused.
+Names, shapes and types are the run's own, and numbers are finite. What an optimiser holds is what a copy of it holds
+behind a step, and another copy must be able to go on with it. Another value of the right kind is found by a state's
+hash alone, which those of 0.2.0 have not.
 """
 
+import copy
 import math
 import random
-from typing import Any, Callable, Dict, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping, Optional, cast
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from modprompt.storage.forms import (
     Form,
     anything,
     each,
     exactly,
+    flag,
     maybe,
     number,
-    only,
     refuse,
     row_of,
     rows,
@@ -28,41 +31,129 @@ from modprompt.storage.forms import (
     whole,
     within,
 )
-from modprompt.trainers.optimiser_form import optimiser_form
-from modprompt.trainers.tensor_forms import equal, like, rate, tensor_like, tensors_like
 
-_DECIDED = ("T_max", "base_lrs", "eta_min", "gamma", "milestones", "step_size")  # of a schedule, by settings
 _OF_VERSIONS = ("_get_lr_called_within_step", "_is_initial", "_step_count", "verbose")  # not all PyTorchs have them
+_EXCHANGED = (torch.float16, torch.bfloat16, torch.float32)  # a run in half precision may go on where there is none
 _WORDS, _MOST_WORD = 624, 2**32 - 1  # of a Mersenne twister
 _FEW = 1 << 20  # epochs and steps of anything, cards
 
 
-def schedule_form(own: Mapping[str, Any]) -> Form:
-    """The state of a schedule whose state is `own` at the start."""
-    required: Dict[Any, Form] = {}
-    optional: Dict[Any, Form] = {}
-    for key, value in own.items():
-        if key == "_step_count":
-            optional[key] = whole(0)
-        elif key in _OF_VERSIONS:
-            optional[key] = anything if value is None else like(value)
-        elif key == "last_epoch":
-            required[key] = whole(0, _FEW)
-        elif key == "_last_lr":
-            required[key] = rows(rate, len(value))
-        elif key == "successor" and isinstance(value, dict):  # in the real Dassl it is an object
-            required[key] = schedule_form(value)
-        else:
-            required[key] = equal(value) if key in _DECIDED else like(value)
-    inner = table(required, optional)
+def like(own: Any, held: bool = False) -> Form:
+    """A value of the kind of one that the run has: a tensor's shape and type, the parts of a table or list.
+
+    Args:
+        own: of the run; of None nothing is known.
+        held: by an optimiser or schedule: infinite numbers are taken, and a number may stand in a 0-d tensor or not, in
+            which versions of PyTorch differ.
+    """
+    if isinstance(own, Tensor) and (own.dim() or not held):
+        return lambda value, where: _tensor(value, own, not held, where)
+    if isinstance(own, dict):
+        required = {key: like(item, held) for key, item in own.items() if key not in _OF_VERSIONS}
+        optional = {key: like(own.get(key), held) for key in _OF_VERSIONS}
+        return _just(required, optional)
+    if isinstance(own, (list, tuple)):
+        return row_of(*(like(item, held) for item in own))
+    if isinstance(own, (bool, str)):
+        return flag if isinstance(own, bool) else text()
+    return lambda value, where: _number(value, own, where)
+
+
+def _just(required: Mapping[Any, Form], optional: Optional[Mapping[Any, Form]] = None) -> Form:
+    """A table with these parts, some of which may be missing, and no others."""
+    known, there = {**required, **(optional or {})}, table(required, optional)
 
     def form(value: Any, where: str) -> None:
-        inner(value, where)
+        there(value, where)
         for key in value:
-            if key not in own and key not in _OF_VERSIONS:
+            if key not in known:
                 refuse(within(where, key), "not known here")
 
     return form
+
+
+def _tensor(value: Any, own: Tensor, finite: bool, where: str) -> None:
+    """A dense tensor on the CPU of the same shape and type, or another float that is exchanged, without NaN."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        refuse(where, f"{shown(value)}, not a dense tensor")
+    if value.device.type != "cpu":
+        refuse(where, f"on the device {value.device.type}, which has no numbers")
+    if value.shape != own.shape:
+        refuse(where, f"of shape {tuple(value.shape)}, not {tuple(own.shape)}")
+    if value.dtype != own.dtype and not {value.dtype, own.dtype} <= set(_EXCHANGED):
+        refuse(where, f"of {value.dtype}, not {own.dtype}")
+    if torch.isnan(value).any() or (finite and torch.isinf(value).any()):
+        refuse(where, "not made of finite numbers")
+
+
+def _number(value: Any, own: Any, where: str) -> None:
+    """A number, or the 0-d tensor that holds it; one that counts is whole, and from 0 up."""
+    if isinstance(value, Tensor) and value.dim() == 0:
+        _tensor(value, value, True, where)
+        value = value.item()
+    if type(own) is int:
+        whole(0)(int(value) if isinstance(value, float) and value.is_integer() else value, where)
+    elif isinstance(own, (float, Tensor)):
+        number(infinite=isinstance(own, float) and math.isinf(own))(value, where)
+
+
+# ---------------------------------------------------------------------- optimisers
+
+
+def optimiser_form(optimiser: Optimizer) -> Form:
+    """The state of an optimiser of these parameters and settings that has made steps.
+
+    For a parameter that has had no gradient nothing need be there.
+    """
+    parameters = [one for group in optimiser.param_groups for one in group["params"]]
+    behind = _behind_a_step(optimiser)
+    groups = row_of(*map(_group, optimiser.state_dict()["param_groups"]))
+
+    def form(value: Any, where: str) -> None:
+        table({"state": anything, "param_groups": groups})(value, where)
+        place = within(where, "state")
+        if not isinstance(value["state"], dict):
+            refuse(place, f"{shown(value['state'])}, not a table")
+        for key, entry in value["state"].items():
+            if type(key) is not int or not 0 <= key < len(parameters):
+                refuse(within(place, key), "of no parameter")
+            like(behind.get(key, {}), held=True)(entry, within(place, key))
+        _try(lambda: _go_on(optimiser, value), where, "none that this optimiser can go on with")
+
+    return form
+
+
+def _behind_a_step(optimiser: Optimizer) -> Dict[int, Dict[str, Any]]:
+    """What the optimiser holds for each parameter, by number, behind a step."""
+    trial = copy.deepcopy(optimiser)
+    _step_aside(trial)
+    return cast(Dict[int, Dict[str, Any]], trial.state_dict()["state"])
+
+
+def _group(own: Mapping[str, Any]) -> Form:
+    others = {key: maybe(flag if value is None else like(value, held=True)) for key, value in own.items()}
+    return table({"params": exactly(list(own["params"])), "lr": like(0.0, held=True)}, others)
+
+
+def _step_aside(optimiser: Optimizer) -> None:
+    """A step on zero gradients, of a copy."""
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+
+
+def _go_on(optimiser: Optimizer, state: Mapping[str, Any]) -> None:
+    trial = copy.deepcopy(optimiser)
+    trial.load_state_dict(copy.deepcopy(dict(state)))
+    _step_aside(trial)
+
+
+def _try(put: Callable[[], object], where: str, what: str) -> None:
+    try:
+        put()
+    except Exception as error:  # whatever PyTorch raises on a value of another kind
+        refuse(where, f"{what} ({' '.join(str(error).split())[:80] or type(error).__name__})")
 
 
 def scaler_form(own: Mapping[str, Any]) -> Form:
@@ -76,50 +167,33 @@ def scaler_form(own: Mapping[str, Any]) -> Form:
     return form
 
 
+def average_form(epoch: int, trained: Mapping[str, Tensor]) -> Form:
+    """An average over so many epochs of parameters by name."""
+    total = {name: one.detach().float() for name, one in trained.items()}
+    return table({"epochs": exactly(epoch), "total": like(total)})
+
+
+# ---------------------------------------------------------------------- generators
+
+
 _PYTHON = row_of(exactly(3), rows(whole(0, _MOST_WORD), _WORDS + 1), maybe(number()))
-_NUMPY = row_of(exactly("MT19937"), anything, whole(0, _WORDS), whole(0, 1), number())
+_NUMPY = row_of(
+    exactly("MT19937"), like(torch.zeros(_WORDS, dtype=torch.int64)), whole(0, _WORDS), whole(0, 1), number()
+)
 
 
 def random_form(value: Any, where: str) -> None:
     """The states of all generators, as training_state.random_states gives them."""
-    cards = {"cuda": rows(_bytes), "cuda_own": whole(0, _FEW)}
-    table({"python": _PYTHON, "numpy": _NUMPY, "torch": tensor_like(torch.get_rng_state())}, cards)(value, where)
+    here = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    cards = {"cuda": rows(like(here[0]) if here else anything), "cuda_own": whole(0, _FEW)}
+    table({"python": _PYTHON, "numpy": _NUMPY, "torch": like(torch.get_rng_state())}, cards)(value, where)
     keys = value["numpy"][1]
-    tensor_like(torch.zeros(_WORDS, dtype=torch.int64))(keys, f"{where}.numpy[1]")
     if keys.min() < 0 or keys.max() > _MOST_WORD:
         refuse(f"{where}.numpy[1]", "not made of numbers of 32 bits")
     version, words, gauss = value["python"]
-    for name, put in (
-        ("python", lambda: random.Random().setstate((version, tuple(words), gauss))),
-        ("torch", lambda: torch.Generator().set_state(value["torch"])),
-    ):
-        _try(put, within(where, name))
-    _require_cards(value.get("cuda", []), within(where, "cuda"))
-
-
-def _bytes(value: Any, where: str) -> None:
-    if not isinstance(value, Tensor) or value.dtype != torch.uint8 or value.dim() != 1 or not value.numel():
-        refuse(where, f"{shown(value)}, not the state of a card's generator")
-
-
-def _require_cards(states: Sequence[Tensor], where: str) -> None:
-    here = torch.cuda.get_rng_state_all() if states and torch.cuda.is_available() else []
-    for at, state in enumerate(states):
-        if here and state.shape != here[0].shape:
-            refuse(f"{where}[{at}]", f"of shape {tuple(state.shape)}, not {tuple(here[0].shape)}")
-
-
-def _try(put: Callable[[], object], where: str) -> None:
-    try:
-        put()
-    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        refuse(where, f"no state of a generator ({' '.join(str(error).split())[:80]})")
-
-
-def average_form(epoch: int, trained: Mapping[str, Tensor]) -> Form:
-    """An average over so many epochs of parameters by name."""
-    total = {name: one.detach().float().cpu() for name, one in trained.items()}
-    return table({"epochs": exactly(epoch), "total": tensors_like(total)})
+    what = "no state of a generator"
+    _try(lambda: random.Random().setstate((version, tuple(words), gauss)), within(where, "python"), what)
+    _try(lambda: torch.Generator().set_state(value["torch"]), within(where, "torch"), what)
 
 
 # ---------------------------------------------------------------------- all of it
@@ -149,15 +223,11 @@ def require_parts(
     Raises:
         Refused: if one is missing, or is none of this run's.
     """
-    optims = {name: one for name, one in optims.items() if one is not None}
-    scheds = {name: one for name, one in scheds.items() if one is not None}
-    table({"random": random_form}, {"idle": each(rows(whole(0, _FEW)))})(states, "")
-    idle = states.get("idle", {})  # an earlier version did not say
+    table({"random": random_form})(states, "")
     forms = {
-        "models": {name: tensors_like(one.state_dict()) for name, one in models.items()},
-        "optims": {name: optimiser_form(one, idle.get(name)) for name, one in optims.items()},
-        "scheds": {name: schedule_form(one.state_dict()) for name, one in scheds.items()},
+        "models": {name: like(one.state_dict()) for name, one in models.items()},
+        "optims": {name: optimiser_form(one) for name, one in optims.items() if one is not None},
+        "scheds": {name: like(one.state_dict(), held=True) for name, one in scheds.items() if one is not None},
     }
     for part, ours in forms.items():
-        table({part: table(ours)})(states, "")
-        only(list(ours))(states[part], part)
+        table({part: _just(ours)})(states, "")

@@ -4,6 +4,7 @@ It is what a killed run goes on from; it is written over after every epoch and r
 Whichever Dassl runs it, the file is the same.
 """
 
+import hashlib
 import os
 import random
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple, cast
@@ -20,7 +21,6 @@ from modprompt.storage.forms import Form, anything, whole
 from modprompt.storage.opening import Refused
 from modprompt.storage.tensors import read_tensors, write_tensors
 from modprompt.storage.versioned import plain, understood
-from modprompt.trainers.optimiser_form import without_state
 from modprompt.trainers.state_form import HEAD, require_parts
 
 _NumPyState = Tuple[str, np.ndarray, int, int, float]
@@ -28,6 +28,7 @@ FILE_NAME = STATE
 TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
 _TO_DO = "delete it to start anew, or take another copy"
 _MOST_EPOCHS = 1 << 20
+_HASH = "hash"
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
@@ -135,11 +136,38 @@ def save(
         "models": {name: model.state_dict() for name, model in models.items()},
         "optims": {name: optim.state_dict() for name, optim in optims.items() if optim is not None},
         "scheds": {name: sched.state_dict() for name, sched in scheds.items() if sched is not None},
-        "idle": {name: without_state(one.state_dict()) for name, one in optims.items() if one is not None},
         "random": random_states(),
         "extras": extras or {},
     }
-    write_tensors(os.path.join(directory, FILE_NAME), states)
+    write_tensors(os.path.join(directory, FILE_NAME), {**states, _HASH: _hash_of(states)})
+
+
+def _hash_of(states: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of all that a state holds, the same whoever wrote or read it."""
+    digest = hashlib.sha256()
+
+    def feed(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            array = (value.float() if value.dtype == torch.bfloat16 else value).detach().cpu().numpy()
+            digest.update(f"{value.dtype}{array.shape}".encode() + array.tobytes())
+        elif isinstance(value, Mapping):
+            feed([part for pair in value.items() for part in pair])
+        elif isinstance(value, (list, tuple)):
+            digest.update(f"{len(value)} parts".encode())
+            for part in value:
+                feed(part)
+        elif isinstance(value, (bool, int, float, str, type(None))):  # numpy's float is one, and says another word
+            digest.update(repr(float(value) if isinstance(value, float) else value).encode("utf-8", "surrogatepass"))
+
+    feed({key: part for key, part in states.items() if key != _HASH})
+    return digest.hexdigest()
+
+
+def _has_its_hash(states: Mapping[str, Any]) -> bool:
+    try:
+        return bool(states[_HASH] == _hash_of(states))
+    except (RuntimeError, TypeError, NotImplementedError):  # of tensors that nobody has written
+        return False
 
 
 def exists(directory: str) -> bool:
@@ -191,18 +219,22 @@ def load(
         HEAD(states, "")
         require_same(settings, states["settings"], directory)
         whole(1, most or _most_epochs(settings))(states["epoch"], "epoch")
-        states = as_now(states)
+        found, states = states, as_now(states)
         require_parts(states, models, optims, scheds)
         extras_form(states["epoch"])(states["extras"], "extras")
+        if _HASH in found and not _has_its_hash(found):  # 0.2.0 wrote none
+            raise Refused("it was changed by hand: its hash is of another content")
     except Refused as error:
         raise UserError(f"{path} is damaged or of another run ({error}): {_TO_DO}") from None
-    for name, state in states["models"].items():
-        models[name].load_state_dict(state)
-    for name, state in states["optims"].items():
-        optims[name].load_state_dict(state)
-    for name, state in states["scheds"].items():
-        scheds[name].load_state_dict(state)
-    restore_random(states["random"])
+    try:
+        for part, ours in (("models", models), ("optims", optims), ("scheds", scheds)):
+            for name, state in states[part].items():
+                ours[name].load_state_dict(state)
+        restore_random(states["random"])
+    except Exception as error:  # whatever PyTorch raises on what has the right form
+        raise UserError(
+            f"{path} is damaged or of another run ({' '.join(str(error).split())[:160]}): {_TO_DO}"
+        ) from None
     return states["epoch"], float(states["best_result"]), states["extras"]
 
 

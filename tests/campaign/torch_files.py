@@ -1,17 +1,14 @@
-"""Part "torch files": hostile files, handed to everything that reads such files, by PyTorch's loader and by ours."""
+"""Part "torch files": hostile files, handed to everything that reads such files."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Iterator
-from unittest import mock
+from typing import Any, Callable
 
 from modprompt.clips import reading
 from modprompt.runs.checkpoint import read as read_checkpoint
-from modprompt.storage import tensors
 from modprompt.storage.tensors import read_run, read_tensors
 from tests.campaign.drawing import each
 from tests.campaign.figures import Figure
@@ -36,14 +33,6 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "CLIP file": reading.read_file,
     "Dassl's checkpoint": read_run,
 }
-LOADERS = {"PyTorch's loader": True, "ours": False}
-
-
-@contextlib.contextmanager
-def loader(name: str) -> Iterator[None]:
-    """Read by this loader while the block runs."""
-    with contextlib.nullcontext() if LOADERS[name] else mock.patch.object(tensors, "_takes_names", return_value=False):
-        yield
 
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
@@ -72,20 +61,14 @@ class Files:
     def hand_out(self, content: bytes) -> None:
         """Have every reader read a file."""
         self.path.write_bytes(content)
-        seen = {
-            f"{reader}, {name}": self._read(read, name)
-            for name, is_torchs in LOADERS.items()
-            if not is_torchs or tensors._takes_names()
-            for reader, read in READERS.items()
-        }
+        seen = {reader: self._read(read) for reader, read in READERS.items()}
         faults = [f"{one.fault} ({who}; {self.what}, {self._keep(content)})" for who, one in seen.items() if one.fault]
         word = REFUSED if all(one.line for one in seen.values()) else PLAIN
         self.figure.add(word, max(one.seconds for one in seen.values()), "; ".join(faults[:1]))
 
-    def _read(self, read: Callable[[Path], Any], name: str) -> Seen:
+    def _read(self, read: Callable[[Path], Any]) -> Seen:
         """What comes of a file; its content must be small, however it is printed."""
-        with loader(name):
-            seen = attempt(lambda: len(str(read(self.path))), self.scratch)
+        seen = attempt(lambda: len(str(read(self.path))), self.scratch)
         if os.path.lexists(self.target):
             shutil.rmtree(self.target) if self.target.is_dir() else self.target.unlink()
             return seen._replace(fault=f"it was run: the canary was there {seen.fault}")

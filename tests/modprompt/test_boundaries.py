@@ -42,7 +42,7 @@ PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experi
     "__init__"
 }
 WITH_TORCH = {
-    "storage": ("tensors", "torch_files", "torchscript", "unpickling"),
+    "storage": ("tensors", "torch_files"),
     "experiments": ("plan.check", "reporting.attention_pictures", "reporting.card"),
 }
 

@@ -245,7 +245,7 @@ def test_nothing_of_a_pickle_is_run(tmp_path):
             return os.system, (f"touch {tmp_path / 'mark'}",)
 
     (tmp_path / "e.pkl").write_bytes(pickle.dumps({"train": [Evil()]}))
-    with pytest.raises(UserError, match="is not one of a list of images"):
+    with pytest.raises(UserError, match="only Datum is admitted"):
         read_family_pickle(tmp_path / "e.pkl", tmp_path)
     assert not (tmp_path / "mark").exists()
 

@@ -1,4 +1,4 @@
-"""Hostile files and flipped bits by both loaders: a few of what tests/campaign tries, and every bit of a small frame."""
+"""Hostile files and flipped bits: a few of what tests/campaign tries, and every bit of a small frame."""
 
 from __future__ import annotations
 
@@ -22,19 +22,9 @@ from tests.modprompt.storage import hostile, hostile_files
 pytestmark = pytest.mark.filterwarnings("ignore")  # TorchScript is made for the files
 
 
-@pytest.fixture(params=["PyTorch's loader", "ours"])
-def loader(request, monkeypatch):
-    """Each of the two loaders; PyTorch's where it takes names."""
-    if request.param == "ours":
-        monkeypatch.setattr(tensors, "_takes_names", lambda: False)
-    elif not tensors._takes_names():
-        pytest.skip("this PyTorch's loader takes no names")
-    return request.param
-
-
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn=st.data())
-def test_hostile_files_are_refused_or_read_as_plain_values(tmp_path, loader, drawn):
+def test_hostile_files_are_refused_or_read_as_plain_values(tmp_path, drawn):
     target, path = tmp_path / "canary", tmp_path / "file"
     path.write_bytes(drawn.draw(st.one_of(*hostile_files.kinds(target).values())))
     for read in READERS.values():
@@ -97,11 +87,11 @@ def flips(folder, count):
     return outcome
 
 
-def test_flipped_bits_are_found_or_change_nothing(tmp_path, loader):
+def test_flipped_bits_are_found_or_change_nothing(tmp_path):
     assert flips(tmp_path, 60)["found"] > 40
 
 
-def test_every_bit_of_a_small_archives_frame_is_found_or_changes_nothing(tmp_path, loader):
+def test_every_bit_of_a_small_archives_frame_is_found_or_changes_nothing(tmp_path):
     """Headers, names, padding, directory and end: what no CRC covers."""
     path = tmp_path / "file"
     torch.save({"a": torch.arange(3)}, path)
@@ -114,7 +104,7 @@ def test_every_bit_of_a_small_archives_frame_is_found_or_changes_nothing(tmp_pat
         assert line or plain(content) == expected, at
 
 
-def test_large_files_are_mapped_and_checked(tmp_path, loader, monkeypatch):
+def test_large_files_are_mapped_and_checked(tmp_path, monkeypatch):
     monkeypatch.setattr(tensors, "_MAPPED_FROM", 1000)
     path = tmp_path / "file"
     torch.save({"a": torch.arange(5000), "b": torch.ones(7).half()}, path)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.storage import tensors
-from modprompt.storage.tensors import read_tensors, read_weights, write_tensors
+from modprompt.storage import flats, tensors
+from modprompt.storage.tensors import read_plain, read_tensors, read_weights, write_tensors
 from tests.modprompt.storage import hostile
 from tests.modprompt.storage.memory import peak
 
@@ -102,6 +102,26 @@ def test_small_file_that_would_keep_a_loader_busy_is_refused_at_once(tmp_path, b
     assert time.process_time() - start < 5
 
 
+def test_depth_counts_also_where_the_inner_lists_were_gone_through_before(tmp_path):
+    inner = b"".join(b"](h\x00eq\x00" for _ in range(2000))
+    (tmp_path / "a.pth.tar").write_bytes(hostile.archive(b"](" + b"]q\x00" + inner + b"e"))
+    with pytest.raises(UserError, match="nested too deep"):
+        read_tensors(tmp_path / "a.pth.tar")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_are_put_where_they_are_asked_for(tmp_path, zipped):
+    torch.save(
+        {"a": torch.ones(3), "b": torch.ones(2).half()}, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped
+    )
+    found = read_plain(tmp_path / "a.pt", map_location="meta")
+    assert {name: (tensor.device.type, tuple(tensor.shape)) for name, tensor in found.items()} == {
+        "a": ("meta", (3,)),
+        "b": ("meta", (2,)),
+    }
+    assert read_plain(tmp_path / "a.pt")["a"].tolist() == [1.0, 1.0, 1.0]
+
+
 def test_identities_of_parameters_are_keys(tmp_path):
     """As optimisers had them before PyTorch 1.5."""
     state = {"state": {140_234_567_890_123: {"step": 1}, 0: {}, -1: {}}}
@@ -136,12 +156,10 @@ def write(path, content, kind):
         torch.save(content, path, _use_new_zipfile_serialization=kind == "archive")
 
 
-@pytest.fixture(params=["PyTorch's loader", "ours"])
-def loader(request, monkeypatch):
-    """Each of the two loaders, and every archive is a large one."""
+@pytest.fixture
+def large(monkeypatch):
+    """Every archive is a large one."""
     monkeypatch.setattr(tensors, "_MAPPED_FROM", 1)
-    if request.param == "ours":
-        monkeypatch.setattr(tensors, "_takes_names", lambda: False)
 
 
 def weights():
@@ -153,7 +171,7 @@ def weights():
 
 @pytest.mark.filterwarnings("ignore")  # that TorchScript is deprecated
 @pytest.mark.parametrize("kind", KINDS)
-def test_own_weights_are_no_views_of_the_file(tmp_path, loader, kind):
+def test_own_weights_are_no_views_of_the_file(tmp_path, large, kind):
     path, content = tmp_path / "a.pt", weights()
     write(path, content, kind)
     mapped, own = read_weights(path), read_weights(path, own=True)
@@ -173,17 +191,16 @@ def test_own_weights_are_no_views_of_the_file(tmp_path, loader, kind):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", ["cut off", "touched"])
-def test_own_weights_of_a_file_that_changes_while_it_is_read_are_refused(tmp_path, monkeypatch, loader, kind, change):
-    path, take_apart = tmp_path / "a.pt", tensors.take_apart
+def test_own_weights_of_a_file_that_changes_while_it_is_read_are_refused(tmp_path, monkeypatch, large, kind, change):
+    path, read = tmp_path / "a.pt", flats.Flats.read
     write(path, weights(), kind)
     os.utime(path, ns=(5, 5))
 
     def and_change(*args):
-        apart = take_apart(*args)
-        os.utime(path, ns=(1, 1)) if change == "touched" else os.truncate(path, path.stat().st_size // 2)
-        return apart
+        os.utime(path, ns=(1, 1)) if change == "touched" else os.truncate(path, 1000)
+        return read(*args)
 
-    monkeypatch.setattr(tensors, "take_apart", and_change)
+    monkeypatch.setattr(flats.Flats, "read", and_change)
     with pytest.raises(UserError, match=r"a\.pt is not a whole PyTorch checkpoint") as raised:
         read_weights(path, own=True)
     assert "\n" not in str(raised.value)
@@ -193,13 +210,9 @@ def test_own_weights_of_a_file_that_changes_while_it_is_read_are_refused(tmp_pat
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS[:2])
-@pytest.mark.parametrize("ours", [False, True])
-def test_memory_of_own_weights_is_that_of_the_tensors(tmp_path, kind, ours):
+def test_memory_of_own_weights_is_that_of_the_tensors(tmp_path, kind):
     write(tmp_path / "a.pt", {f"a{number}": torch.randn(1_250_000) for number in range(80)}, kind)
-    call = f"tensors.read_weights({str(tmp_path / 'a.pt')!r}, own=True)"
-    if ours:
-        call += " if not setattr(tensors, '_takes_names', lambda: False) else None"
-    assert 0.9 < peak(call) < 1.15
+    assert 0.9 < peak(f"tensors.read_weights({str(tmp_path / 'a.pt')!r}, own=True)") < 1.15
 
 
 @pytest.mark.slow
@@ -231,7 +244,7 @@ def test_too_little_memory_is_a_line(tmp_path, monkeypatch, error):
     def none_left(*_):
         raise error
 
-    monkeypatch.setattr("modprompt.storage.tensors.take_apart", none_left)
+    monkeypatch.setattr("modprompt.storage.tensors.load", none_left)
     with pytest.raises(UserError, match="cannot be read: there is not enough memory"):
         read_tensors(path)
 
