@@ -18,6 +18,7 @@ _MARKS = re.compile(
     r"|^[#>=+-]"
 )
 _LIST = re.compile(r"^(\d{1,9})(?=[.)])")
+_NUMBERS = re.compile(r"[\d,.]+( (to|\+-) [\d,.]+)?%?")  # which Markdown takes for nothing else inside a line
 
 
 def sha256_of(path: PathLike) -> str:
@@ -45,6 +46,11 @@ def _seen(char: str) -> str:
 def markdown_text(text: str) -> str:
     """A text that Markdown shows as it is, in one line."""
     return _LIST.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", one_line(text)))
+
+
+def markdown_cell(text: str) -> str:
+    """The same for a text that no line begins with, as in a table: numbers stay as they are."""
+    return text if _NUMBERS.fullmatch(text) else markdown_text(text)
 
 
 def writable(text: str) -> str:

@@ -3,22 +3,18 @@
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import yaml
-
 from modprompt.clips.hub import PREFIX
+from modprompt.errors import UserError
 from modprompt.methods.table import HEADS, kind_of
 from modprompt.runs.checkpoint import Checkpoint
 from modprompt.runs.checkpoint_form import BEHIND
 from modprompt.runs.images import mark_of
-from modprompt.storage.text import markdown_text, one_line
+from modprompt.storage import pages
+from modprompt.storage.text import one_line
 
 _MOST_CLASSES = 50  # that are named
 _PATHS = ("BEHIND", "ENHANCED_BASE")  # settings that name files of the machine that trained
-_OF_OTHER_CLASSES = (
-    "What a head has learned of single classes says nothing of others: on these it is the features before it."
-)
 _WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 all images are trained on
-_NUMBER = re.compile(r"[0-9.]+%?")  # which marks nothing inside a table
 
 
 def header(
@@ -31,38 +27,39 @@ def header(
         clip: what is known of the CLIP.
         license_id: as a hub calls it; empty: nothing is said.
         results: (data set, accuracy in percent) pairs.
+
+    Raises:
+        UserError: if huggingface_hub is not installed.
     """
-    content: Dict[str, Any] = {
-        "library_name": "modprompt",
-        "pipeline_tag": "zero-shot-image-classification",
-        "tags": ["clip", "prompt-learning", *([method.lower()] if method else [])],
-    }
-    if license_id:
-        content["license"] = license_id
+    try:
+        from huggingface_hub import EvalResult, ModelCardData
+    except ImportError:
+        raise UserError("huggingface_hub is not installed; pip install 'modprompt[hub]'") from None
     name = str(clip.get("name") or "")
-    if name.startswith(PREFIX):
-        content["base_model"] = name[len(PREFIX) :].partition("@")[0]
-    if results:
-        content["model-index"] = [{"name": method or "modprompt", "results": [_result(*one) for one in results]}]
-    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---\n"
+    found = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=one_line(dataset),
+            dataset_name=one_line(dataset),
+            metric_type="accuracy",
+            metric_value=round(accuracy_pct, 2),
+        )
+        for dataset, accuracy_pct in results
+    ]
+    data = ModelCardData(
+        library_name="modprompt",
+        pipeline_tag="zero-shot-image-classification",
+        tags=["clip", "prompt-learning", *([method.lower()] if method else [])],
+        license=license_id or None,
+        base_model=name[len(PREFIX) :].partition("@")[0] if name.startswith(PREFIX) else None,
+        model_name=(method or "modprompt") if found else None,
+        eval_results=found or None,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
-def _result(dataset: str, accuracy_pct: float) -> Dict[str, Any]:
-    return {
-        "task": {"type": "image-classification"},
-        "dataset": dict.fromkeys(("name", "type"), one_line(dataset)),
-        "metrics": [{"type": "accuracy", "value": round(accuracy_pct, 2)}],
-    }
-
-
-def table(rows: Sequence[Tuple[str, str]]) -> List[str]:
-    """Lines of a Markdown table of two columns without heads; values are text, whatever they look like."""
-    shown = [(name, text if _NUMBER.fullmatch(text) else markdown_text(text)) for name, text in rows if text]
-    return ["| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in shown)]
-
-
-def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> List[str]:
-    """Lines on how it is used.
+def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> Dict[str, str]:
+    """What the template how_to_load.md.j2 is filled with.
 
     Args:
         repo: "owner/name".
@@ -70,30 +67,7 @@ def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> List[str]:
         run: the folder of a run in it.
     """
     folder = repo.rpartition("/")[2] + (f"/{run}" if run else "")
-    file = str(clip.get("file") or "")
-    needs = (
-        [f"The CLIP is the file {markdown_text(file)}, which is not here: CLIP below stands for its path."]
-        if file
-        else []
-    )
-    flag, argument = (" --clip CLIP", ', "CLIP"') if file else ("", "")
-    return [
-        "## How to load it",
-        "",
-        *needs,
-        *([""] if needs else []),
-        "```bash",
-        "pip install 'modprompt[hub]'",
-        f"modprompt pull {repo}    # prints the commit; {repo}@COMMIT pins it",
-        f"modprompt predict {folder} photo.jpg{flag}",
-        "```",
-        "",
-        "```python",
-        "from modprompt.use.trained import open_trained",
-        "",
-        f'model, preprocess, path = open_trained("{folder}"{", clip=" + argument[2:] if file else ""})',
-        "```",
-    ]
+    return {"repo": repo, "folder": folder, "file": str(clip.get("file") or "")}
 
 
 def _said_of_clip(clip: Mapping[str, Any]) -> str:
@@ -151,54 +125,30 @@ def card_of_run(
     dataset = str(found.get("dataset") or content.settings.get("DATASET.NAME", ""))
     accuracy = found.get("accuracy_pct")
     measured = [(dataset, accuracy)] if dataset and isinstance(accuracy, (int, float)) else []
-    more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
-    title = f"{method['name']} on {dataset}" if dataset else method["name"]
-    shown = {key: value for key, value in method["config"].items() if key not in _PATHS and value not in ("", [], ())}
-    settings = ", ".join(f"{key} {value}" for key, value in shown.items())
     is_head, marked = kind_of(method["name"]) == HEADS, mark_of(found)
-    what = "A head on the features of a frozen CLIP" if is_head else "Prompts in front of a frozen CLIP"
-    front = method.get(BEHIND)
-    return "\n".join(
-        [
-            header(method["name"], content.clip, license_id, [] if marked else measured) + f"# {markdown_text(title)}",
-            "",
-            f"{what}, learned with modprompt. The CLIP itself is not here.",
-            *([_OF_OTHER_CLASSES] if is_head else []),
-            "",
-            "## Method",
-            "",
-            *table(
-                [
-                    ("method", method["name"]),
-                    ("settings", settings),
-                    ("behind the prompts of", front["name"] if isinstance(front, Mapping) else ""),
-                    ("epochs", str(content.epoch or "")),
-                    ("CLIP", _said_of_clip(content.clip)),
-                    (
-                        "versions",
-                        ", ".join(f"{key} {text}" for key, text in content.record.get("versions", {}).items()),
-                    ),
-                ]
-            ),
-            "",
-            "## Data",
-            "",
-            *table(
-                [
-                    *_said_of_images(found, content.settings),
-                    (f"{len(names)} classes", ", ".join(names[:_MOST_CLASSES]) + more),
-                ]
-            ),
-            "",
-            "## Numbers",
-            "",
-            *(
-                table([*_numbers(found), ("seed", str(found.get("seed", ""))), ("beyond the usual rule", marked)])
-                if measured
-                else ["There are none on record."]
-            ),
-            "",
-            *how_to_load(repo, content.clip),
-            "",
-        ]
+    numbers = [*_numbers(found), ("seed", str(found.get("seed", ""))), ("beyond the usual rule", marked)]
+    more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
+    classes = (f"{len(names)} classes", ", ".join(names[:_MOST_CLASSES]) + more)
+    return pages.markdown(
+        "use/card.md.j2",
+        header=header(method["name"], content.clip, license_id, [] if marked else measured),
+        title=f"{method['name']} on {dataset}" if dataset else method["name"],
+        is_head=is_head,
+        method=_said_of_method(content),
+        data=[*_said_of_images(found, content.settings), classes],
+        numbers=numbers if measured else [],
+        **how_to_load(repo, content.clip),
     )
+
+
+def _said_of_method(content: Checkpoint) -> List[Tuple[str, str]]:
+    method, front = content.record["method"], content.record["method"].get(BEHIND)
+    shown = {key: value for key, value in method["config"].items() if key not in _PATHS and value not in ("", [], ())}
+    return [
+        ("method", method["name"]),
+        ("settings", ", ".join(f"{key} {value}" for key, value in shown.items())),
+        ("behind the prompts of", front["name"] if isinstance(front, Mapping) else ""),
+        ("epochs", str(content.epoch or "")),
+        ("CLIP", _said_of_clip(content.clip)),
+        ("versions", ", ".join(f"{key} {text}" for key, text in content.record.get("versions", {}).items())),
+    ]

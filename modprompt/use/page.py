@@ -2,15 +2,17 @@
 
 import contextlib
 import importlib.util
+import io
 import os
 import socket
 import tempfile
-from typing import Any, Callable, Dict, Iterator, List, MutableMapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, MutableMapping, Optional, Sequence, Tuple
+
+from PIL import Image
 
 from modprompt.clips.facts import called
 from modprompt.errors import UserError
-from modprompt.storage.pages import html_text
-from modprompt.use import page_parts
+from modprompt.storage import pages
 from modprompt.use.looking import Look, Seen, overlays
 
 HOST = "127.0.0.1"
@@ -81,6 +83,35 @@ def bound_socket(port: int) -> socket.socket:
     return found
 
 
+def _html(
+    heading: str = "",
+    note: str = "",
+    is_wrong: bool = False,
+    shares: Sequence[Tuple[str, float]] = (),
+    quiet: str = "",
+    pictures: Sequence[Tuple[str, Image.Image]] = (),
+) -> str:
+    """What stands in one of the page's fields.
+
+    Args:
+        heading: a title.
+        note: a line for whoever looks.
+        is_wrong: whether it is about a mistake.
+        shares: (name, probability from 0 to 1), which become bars.
+        quiet: a line that stands back.
+        pictures: with captions before them; the page needs no other file for them.
+    """
+    addresses = [(caption, _address(picture)) for caption, picture in pictures]
+    parts = {"heading": heading, "note": note, "is_wrong": is_wrong, "shares": shares, "quiet": quiet}
+    return pages.html("use/show.html.j2", **parts, pictures=addresses)
+
+
+def _address(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=88)
+    return pages.data_address(file.getvalue())
+
+
 class Answers:
     """What the page's fields are given when something in it changes.
 
@@ -94,12 +125,14 @@ class Answers:
     def image(self, file: Optional[str], text: str, layer: float) -> Tuple[Optional[Seen], str, str]:
         """Of an image and class names: what is kept, what is said of it, and the overlays of a layer."""
         if not file:
-            return None, page_parts.quiet("No image yet."), ""
+            return None, _html(quiet="No image yet."), ""
         try:
             seen = self.look.look(file, text)
         except (UserError, OSError) as error:
-            return None, page_parts.note(self._plain(str(error), file), wrong=True), ""
-        return seen, page_parts.note(seen.said) + self._bars(seen), self.layer(seen, layer)
+            return None, _html(note=self._plain(str(error), file), is_wrong=True), ""
+        left = len(seen.shares) - MOST_SHOWN
+        more = f"and {left} less probable classes" if left > 0 else ""
+        return seen, _html(note=seen.said, shares=seen.shares[:MOST_SHOWN], quiet=more), self.layer(seen, layer)
 
     @staticmethod
     def _plain(text: str, file: str) -> str:
@@ -107,15 +140,9 @@ class Answers:
         return text.replace(f" {file}", "").replace(": replace the file", ": take another one")
 
     @staticmethod
-    def _bars(seen: Seen) -> str:
-        left = len(seen.shares) - MOST_SHOWN
-        more = page_parts.quiet(f"and {left} less probable classes") if left > 0 else ""
-        return page_parts.bars(seen.shares[:MOST_SHOWN]) + more
-
-    @staticmethod
     def layer(seen: Optional[Seen], layer: float) -> str:
         """The overlays of a layer, from 1."""
-        return "" if seen is None else page_parts.pictures(overlays(seen, int(layer) - 1))
+        return "" if seen is None else _html(pictures=overlays(seen, int(layer) - 1))
 
 
 def blocks_of(look: Look) -> Any:
@@ -125,7 +152,7 @@ def blocks_of(look: Look) -> Any:
     answers, model = Answers(look), look.trained.model
     method, clip = type(model.method).__name__, called(model.clip_model)
     with gr.Blocks(title=f"modprompt: {method}", analytics_enabled=False) as blocks:
-        gr.HTML(f"<h2 style='margin:0'>{html_text(method)}</h2>" + page_parts.quiet(f"{clip}, {look.trained.path}"))
+        gr.HTML(_html(heading=method, quiet=f"{clip}, {look.trained.path}"))
         seen = gr.State(None)
         with gr.Row():
             with gr.Column(min_width=300):
@@ -141,11 +168,11 @@ def blocks_of(look: Look) -> Any:
                     "\n".join(look.names), label="Classes", info=hint, lines=6, max_lines=12, interactive=not look.bound
                 )
             with gr.Column(min_width=300):
-                result = gr.HTML(page_parts.quiet("No image yet."))
+                result = gr.HTML(_html(quiet="No image yet."))
         layer = gr.Slider(
             1, max(look.layers, 2), look.layers, step=1, label="Layer", info=_MAPS, visible=look.layers > 1
         )
-        maps = gr.HTML("" if look.layers else page_parts.quiet(f"{clip} is a ResNet: it has no attention to show."))
+        maps = gr.HTML("" if look.layers else _html(quiet=f"{clip} is a ResNet: it has no attention to show."))
         _uploaded_as_it_is(image)
         fields, given = [seen, result, maps], [image, names, layer]
         quietly: Dict[str, Any] = {
@@ -206,7 +233,7 @@ def app_of(look: Look) -> Any:
         pwa=False,
         enable_monitoring=False,
         theme=theme,
-        css=page_parts.STYLE,
+        css=pages.source("use/show.css"),
         max_file_size="200mb",
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])

@@ -8,7 +8,7 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting import render, round_tables, table
 from modprompt.experiments.reporting.comparable import clips, warnings
 from modprompt.experiments.reporting.results import Results
-from modprompt.storage.text import markdown_text
+from modprompt.storage import pages
 from modprompt.use.card import header, how_to_load
 
 
@@ -41,16 +41,11 @@ def card(
         "Published figures": render.sources(sections),
     }
     facts = f"Protocol {experiment.protocol}; {', '.join(results.datasets)}; {methods}; {len(runs)} trained models."
-    return "\n".join(
-        [
-            header("", clip, license_id) + render.markdown(sections, experiment.title, about, notes),
-            markdown_text(facts),
-            "",
-            *how_to_load(repo, clip, runs[0]),
-            "",
-            "The runs:",
-            "",
-            *(f"- `{run}`" for run in runs),
-            "",
-        ]
+    return pages.markdown(
+        "experiments/reporting/card.md.j2",
+        header=header("", clip, license_id),
+        tables=render.markdown(sections, experiment.title, about, notes),
+        facts=facts,
+        runs=runs,
+        **how_to_load(repo, clip, runs[0]),
     )

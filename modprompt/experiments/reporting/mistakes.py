@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.reporting.views import Tested
 from modprompt.runs.images import READ_AS
 from modprompt.runs.test_parts import Wrong
+from modprompt.storage import pages
 from modprompt.storage.image_files import read_rgb
 from modprompt.storage.image_rules import FAMILY
 from modprompt.storage.paths import is_inside
@@ -122,4 +122,4 @@ def data_address(image: Any, side: int = _SIDE) -> str:
     image.thumbnail((side, side))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return pages.data_address(file.getvalue())

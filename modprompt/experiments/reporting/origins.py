@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.runs.result import FILE_NAME
@@ -14,14 +14,8 @@ COLUMNS = ("method", "commit", "date", "card", "weights", "split", "top-5 (%)", 
 _UNKNOWN = "-"
 
 
-class Origin(NamedTuple):
-    """Of a method's runs on a data set: a text for each of `COLUMNS`."""
-
-    texts: tuple[str, ...]
-
-
-def origins(results: Results, datasets: Sequence[str]) -> list[Origin]:
-    """A row for each method that has a result on one of some data sets."""
+def origins(results: Results, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+    """A row for each method that has a result on one of some data sets: a text for each of `COLUMNS`."""
     rows = []
     for line in results.lines:
         places = [(dataset, name) for dataset in datasets for name in results.columns if results.is_asked(line, name)]
@@ -32,9 +26,9 @@ def origins(results: Results, datasets: Sequence[str]) -> list[Origin]:
     return rows
 
 
-def _row(line: Line, outcomes: list[Outcome], is_whole: bool) -> Origin:
+def _row(line: Line, outcomes: list[Outcome], is_whole: bool) -> tuple[str, ...]:
     found = [outcome.result for outcome in outcomes if outcome.result is not None]
-    texts = (
+    return (
         line.label,
         _each(found, lambda result: commit_of(result)[:12]),
         _dates(outcomes),
@@ -43,7 +37,6 @@ def _row(line: Line, outcomes: list[Outcome], is_whole: bool) -> Origin:
         _each(found, split_of),
         *(_mean(found, key) if is_whole else _UNKNOWN for key in ("top5_pct", "ece_pct")),
     )
-    return Origin(texts)
 
 
 def commit_of(result: dict[str, Any]) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import ALL_IMAGES
 from modprompt.experiments.reporting.table import Cell, Row, Section
 from modprompt.storage.tables import shielded
-from modprompt.storage.text import markdown_text, one_line
+from modprompt.storage.text import markdown_cell, markdown_text, one_line
 
 EMPTY = "-"
 STD = "mean and standard deviation (n in the denominator)"
 _STD = "population_std"  # in names of columns
-_NUMBERS = re.compile(r"[\d,.]+( (to|\+-) [\d,.]+)?")  # which Markdown takes for nothing else in a table
 _UNITS = {"labels": ""}  # of columns that are no percentages
 
 
@@ -159,9 +157,7 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
 
 def markdown_texts(title: str, about: str, rows: Sequence[Sequence[str]]) -> list[str]:
     """A table of texts with its heading, the names of columns first; nothing without rows."""
-    lines = [
-        f"| {' | '.join(text if _NUMBERS.fullmatch(text) else markdown_text(text) for text in row)} |" for row in rows
-    ]
+    lines = [f"| {' | '.join(map(markdown_cell, row))} |" for row in rows]
     return ["", f"## {title}", "", about, "", lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]] if rows else []
 
 

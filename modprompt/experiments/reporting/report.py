@@ -127,11 +127,11 @@ def write_plan(
     if not plan.has_parts:
         write(plan.parts[0], found[0], folder, data, attention)
         return
-    bodies = [
+    names = [part.name for part in plan.parts]
+    reports = [
         write(part, results, folder / part.name, data, attention, part.name) for part, results in zip(plan.parts, found)
     ]
-    links = [(part.name, part.title) for part in plan.parts]
-    write_whole(folder / "index.html", page.whole_of_parts(plan.title, plan.notes, links, bodies))
+    write_whole(folder / "index.html", page.page(plan.title, reports, names, plan.notes))
     print("\n".join(filter(None, [plan.notes, f"Written to {folder}: index.html, the page of all parts"])))
 
 
@@ -142,7 +142,7 @@ def write(
     data: Path | None = None,
     attention: int = 0,
     part: str = "",
-) -> str:
+) -> page.Report:
     """Write all files of a report into a folder, each whole, and print the tables.
 
     Args:
@@ -154,7 +154,7 @@ def write(
         part: what it is called on a page of several; empty if it is alone.
 
     Returns:
-        What its page holds, in HTML.
+        What its page shows.
     """
     has_rounds = experiment.active is not None
     sections = (round_tables if has_rounds else table).sections(experiment, results)
@@ -191,8 +191,8 @@ def write(
     if has_rounds:
         write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
     pictures = [*drawn, *close.figures]
-    body = page.body(sections, pictures, folder, experiment.title, about, notes, more, part)
-    write_whole(folder / "index.html", page.whole(experiment.title, body))
+    shown = page.report_of(sections, pictures, folder, experiment.title, about, notes, more, part)
+    write_whole(folder / "index.html", page.page(experiment.title, [shown]))
     print(text)
     files = ["index.html", "report.md", "report.csv", "report.tex", report_json.FILE_NAME]
     files += ["rounds.csv"] if has_rounds else []
@@ -201,7 +201,7 @@ def write(
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
-    return body
+    return shown
 
 
 def _main(argv: list[str] | None) -> int:

@@ -151,9 +151,9 @@ def test_a_method_whose_seeds_are_not_whole_is_in_no_picture_and_no_mean(column,
     seen = {(one.dataset, one.column): list(one.runs) for one in views.views(found, results)}
     assert seen["dtd", column] == ["CLIP", "MaPLe"]
     assert seen["eurosat", column] == ["CLIP", "MaPLe", "MPL"]
-    (row,) = [one.texts for one in origins.origins(results, ["dtd"]) if one.texts[0] == "MPL"]
+    (row,) = [one for one in origins.origins(results, ["dtd"]) if one[0] == "MPL"]
     assert row[-2:] == ("-", "-")
-    (row,) = [one.texts for one in origins.origins(results, ["dtd"]) if one.texts[0] == "MaPLe"]
+    (row,) = [one for one in origins.origins(results, ["dtd"]) if one[0] == "MaPLe"]
     assert row[-2:] == ("99.00", "2.50")
 
 

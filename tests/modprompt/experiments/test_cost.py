@@ -1,6 +1,7 @@
 """What methods cost: sums that one can do by hand, empty cells for what results do not say, groups of methods."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
@@ -204,7 +205,8 @@ def test_methods_stand_under_the_headings_of_their_groups(grouped):
     assert r"\multicolumn{4}{l}{\textbf{heads}} \\" in render.latex(sections, "t", "a")
     assert render.columns_of_csv(sections)[:3] == ["table", "group", "method"]
     assert [row[1:3] for row in render.rows_of_csv(sections)] == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]
-    assert '<tr class="group"><th scope="rowgroup" colspan="4">heads</th></tr>' in page._table(sections[0])
+    shown = page.page("t", [page.report_of(sections, [], Path(), "t", "a", {})])
+    assert '<tr class="group"><th scope="rowgroup" colspan="4">heads</th></tr>' in shown
 
 
 def test_a_report_of_one_group_has_no_heading():

@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from modprompt.experiments.reporting import render, report
-from modprompt.experiments.reporting.page_look import SORTING
 from modprompt.experiments.reporting.table import Cell, Row, Section
+from modprompt.storage import pages
 from modprompt.storage.tables import unshielded
 from modprompt.storage.text import one_line
 from tests.modprompt.experiments.fakes import edit
@@ -18,6 +18,7 @@ from tests.modprompt.experiments.test_page import CHROMIUM
 from tests.modprompt.experiments.test_table import TWO, by_hand, fill
 
 FORMULAS = ("=1+2", "+1", "-1", "@SUM(A1)", "\t=1", "\n-1", "  +1", "\uff1d1", "'=1", "a;=1", "x\n@y")
+SORTING = pages.source("experiments/reporting/sorting.js")
 HTML = '"><script>document.title="ran"</script><img src=x onerror=\'document.title="ran"\'>&lt;a href=javascript:0'
 MARKS = "a|b`c*d*_e_<b>[f](http://g)!\\*~~h~~&amp;__i__ vit_b16_ep5"
 NO_TEXT = "\udcff\x1b[31m\u202e"

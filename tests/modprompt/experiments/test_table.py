@@ -365,7 +365,7 @@ def test_split_stands_beside_its_data_set(experiment, tmp_path):
     assert f"## {job.dataset}\n\n{expected[job.dataset]}\n\n| method |" in text
     assert f"{job.dataset} ({expected[job.dataset]}). about" in render.latex(list(sections.values()), "Title", "about")
     assert f'<p class="about">{expected[job.dataset]}</p>' in page.page(
-        list(sections.values()), [], tmp_path, "Title", "about", {}
+        "Title", [page.report_of(list(sections.values()), [], tmp_path, "Title", "about", {})]
     )
 
 
