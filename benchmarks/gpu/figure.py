@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator
 
 from benchmarks.gpu.records import Record
 from benchmarks.gpu.table import DRY_RUN, head
-from modprompt.experiments.reporting.figure_style import tidy, top_legend
+from modprompt.experiments.reporting.figure_layout import tidy, top_legend
 from modprompt.storage.parts import part_of
 
 GRAPH = "ours graph"

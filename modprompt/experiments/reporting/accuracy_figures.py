@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Sequence
 import numpy as np
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted
-from modprompt.experiments.reporting.figure_style import (
+from modprompt.experiments.reporting.figure_layout import (
     COLOURS,
     COLUMN_IN,
     MOST_METHODS,
@@ -22,6 +21,7 @@ from modprompt.experiments.reporting.figure_style import (
     tidy,
     top_legend,
 )
+from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.pictures import pyplot, save_for_print

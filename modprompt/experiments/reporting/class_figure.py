@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 
 import numpy as np
 
-from modprompt.experiments.reporting.figure_style import (
+from modprompt.experiments.reporting.figure_layout import (
     PAGE_IN,
     Look,
     legend_height,

@@ -7,8 +7,8 @@ from typing import NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.reporting.class_figure import Confusion, class_bars, confusions
+from modprompt.experiments.reporting.figure_layout import Look, looks
 from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted, ranked
-from modprompt.experiments.reporting.figure_style import Look, looks
 from modprompt.experiments.reporting.figures import Figure, remove_picture
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Section, apart, measured_labels

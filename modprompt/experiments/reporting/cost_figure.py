@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.cost import Cost, accuracy_name
-from modprompt.experiments.reporting.figure_methods import Chosen, baseline, chosen, highlighted
-from modprompt.experiments.reporting.figure_style import (
+from modprompt.experiments.reporting.figure_layout import (
     MOST_METHODS,
     PAGE_IN,
     WHISKERS,
@@ -19,6 +18,7 @@ from modprompt.experiments.reporting.figure_style import (
     tidy,
     top_legend,
 )
+from modprompt.experiments.reporting.figure_methods import Chosen, baseline, chosen, highlighted
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Section
 from modprompt.storage.pictures import pyplot, save_for_print

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted
-from modprompt.experiments.reporting.figure_style import (
+from modprompt.experiments.reporting.figure_layout import (
     PAGE_IN,
     WHISKERS,
     Look,
@@ -17,6 +16,7 @@ from modprompt.experiments.reporting.figure_style import (
     tidy,
     top_legend,
 )
+from modprompt.experiments.reporting.figure_methods import baseline, chosen, highlighted
 from modprompt.experiments.reporting.results import ALL_IMAGES, Results
 from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.pictures import pyplot, save_for_print

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.figure_style import Look, looks
+from modprompt.experiments.reporting.figure_layout import Look, looks
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.table import Section, measured_labels
 

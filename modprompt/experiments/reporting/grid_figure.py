@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Sequence
 import numpy as np
 
 from modprompt.experiments.plan.method import short_names
-from modprompt.experiments.reporting.figure_style import COLUMN_IN, PAGE_IN, shown
+from modprompt.experiments.reporting.figure_layout import COLUMN_IN, PAGE_IN, shown
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.table import Section
 from modprompt.storage.pictures import pyplot, save_for_print

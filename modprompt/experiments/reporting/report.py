@@ -24,9 +24,10 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.plan import Plan
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import (
+    all_classes,
     close_figures,
-    close_looks,
     cost,
+    diagnostics,
     figures,
     page,
     published,
@@ -36,7 +37,6 @@ from modprompt.experiments.reporting import (
     rounds,
     searches,
     table,
-    together,
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
 from modprompt.experiments.reporting.results import Results, of_experiment
@@ -161,8 +161,8 @@ def write(
     about = render.caption(experiment, sections) + (f" {round_tables.ABOUT}" if has_rounds else "")
     drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
     close = close_figures.look(experiment, results, sections, folder if can_draw() else None)
-    more, unseen = close_looks.more(experiment, results, sections, close, data, attention)
-    own = together.notes(experiment, results)
+    more, unseen = diagnostics.more(experiment, results, sections, close, data, attention)
+    own = all_classes.notes(experiment, results)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Without test images": round_tables.untested(results),

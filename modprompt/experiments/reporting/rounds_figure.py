@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
-from modprompt.experiments.reporting.figure_style import (
+from modprompt.experiments.reporting.figure_layout import (
     PAGE_IN,
     WHISKERS,
     legend_height,

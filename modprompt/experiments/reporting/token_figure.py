@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 import numpy as np
 
 from modprompt.engine.schedule import Schedule
-from modprompt.experiments.reporting.figure_style import PAGE_IN, names
+from modprompt.experiments.reporting.figure_layout import PAGE_IN, names
 from modprompt.experiments.reporting.results import Results
 from modprompt.storage.pictures import pyplot, save_for_print
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Callable, Mapping
 
 import numpy as np
 
-from modprompt.experiments.reporting.figure_style import PAGE_IN, Look, legend_height, names, tidy, top_legend
+from modprompt.experiments.reporting.figure_layout import PAGE_IN, Look, legend_height, names, tidy, top_legend
 from modprompt.storage.pictures import pyplot, save_for_print
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from modprompt.experiments.reporting import accuracy_figures, curve_figure, figure_style, results, token_figure
+from modprompt.experiments.reporting import accuracy_figures, curve_figure, figure_layout, results, token_figure
 from modprompt.experiments.reporting.figure_methods import chosen
 from modprompt.experiments.reporting.table import Cell, Row, Section
 from modprompt.storage.pictures import pyplot, save_for_print
@@ -106,7 +106,7 @@ def the_methods_differ(figure):
 
 
 def test_all_looks_differ_in_colour_and_hatch_and_in_colour_and_marker():
-    looks = [figure_style.look(number) for number in range(figure_style.LOOKS)]
+    looks = [figure_layout.look(number) for number in range(figure_layout.LOOKS)]
     assert len({(look.colour, look.hatch) for look in looks}) == len(looks)
     assert len({(look.colour, look.marker) for look in looks}) == len(looks)
     for before, behind in zip(looks, looks[1:]):
@@ -167,26 +167,26 @@ def test_every_method_has_its_row_of_tokens_and_no_tokens_are_0(experiment, tmp_
 
 def test_long_names_are_cut_in_the_middle_unless_two_would_be_one():
     long, other = "a" * 40, "b" * 30 + "c"
-    assert figure_style.names([long, "MPL"]) == {long: "a" * 14 + "…" + "a" * 14, "MPL": "MPL"}
+    assert figure_layout.names([long, "MPL"]) == {long: "a" * 14 + "…" + "a" * 14, "MPL": "MPL"}
     two = ["a" * 20 + "x" + "a" * 20, "a" * 20 + "y" + "a" * 20]
-    assert figure_style.names(two) == {name: name for name in two}
-    assert len(figure_style.names([other])[other]) <= 30
+    assert figure_layout.names(two) == {name: name for name in two}
+    assert len(figure_layout.names([other])[other]) <= 30
 
 
 def test_a_figure_is_a_picture_and_a_pdf_of_a_paper_s_width_and_of_the_same_bytes_again(tmp_path):
     from PIL import Image
 
     def draw():
-        figure, axes = pyplot().subplots(figsize=(figure_style.COLUMN_IN, 2))
+        figure, axes = pyplot().subplots(figsize=(figure_layout.COLUMN_IN, 2))
         axes.plot([0, 1], [0, 1])
         save_for_print(figure, tmp_path / "a.png")
         return (tmp_path / "a.pdf").read_bytes()
 
     first = draw()
     assert first.startswith(b"%PDF")
-    assert f"/MediaBox [ 0 0 {72 * figure_style.COLUMN_IN:g} 144 ]".encode() in first
+    assert f"/MediaBox [ 0 0 {72 * figure_layout.COLUMN_IN:g} 144 ]".encode() in first
     assert b"/Type3" not in first
     with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size[0] == 220 * figure_style.COLUMN_IN
+        assert picture.size[0] == 220 * figure_layout.COLUMN_IN
     assert draw() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png"]

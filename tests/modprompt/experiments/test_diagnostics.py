@@ -17,8 +17,8 @@ from modprompt.experiments.reporting import class_figure, mistakes, origins, rep
 from modprompt.experiments.reporting.results import Outcome, of_experiment
 from modprompt.experiments.running import state
 from modprompt.storage.seal import check_seal
-from tests.modprompt.experiments.close_looks import NAMES, draw_images, leave, parts
 from tests.modprompt.experiments.fakes import edit
+from tests.modprompt.experiments.left_behind import NAMES, draw_images, leave, parts
 from tests.modprompt.experiments.test_table import TWO, by_hand
 
 
@@ -184,7 +184,7 @@ def test_losses_are_means_over_seeds_by_epoch(tmp_path):
 
 
 def test_of_many_classes_those_are_drawn_that_say_most(drawn, tmp_path):
-    from modprompt.experiments.reporting.figure_style import look
+    from modprompt.experiments.reporting.figure_layout import look
 
     names = [f"class {number}" for number in range(50)]
     mine = dict.fromkeys(names, 50.0)
@@ -216,7 +216,7 @@ def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn
 
 
 def test_reliability_has_the_bins_with_images(drawn, tmp_path):
-    from modprompt.experiments.reporting.figure_style import look
+    from modprompt.experiments.reporting.figure_layout import look
 
     panels = {"dtd new": {"MPL": parts().calibration}}
     training_figures.reliability(panels, {"MPL": look(0)}, tmp_path / "r.png")
