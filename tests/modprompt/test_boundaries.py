@@ -39,7 +39,6 @@ IN_CODEBASES = {
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
-MOST_LINES = 300
 PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experiments", "cli", *FLOORS[-1]} - {
     "__init__"
 }
@@ -107,19 +106,6 @@ def test_what_runs_in_codebases_is_python_38():
         own = path.relative_to(PACKAGE).parts[0]
         if own in IN_CODEBASES or own.endswith(".py"):
             ast.parse(path.read_text(), feature_version=(3, 8))
-
-
-def lines_of_code():
-    """Python files of this project outside the tests, and how many lines each has."""
-    folders = [folder for folder in ROOT.glob("[!.]*/") if folder.name != "tests" and any(folder.glob("*.py"))]
-    files = [*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))]
-    return {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files}
-
-
-def test_no_file_is_long():
-    counted = lines_of_code()
-    assert {"train.py", "modprompt/compat/stand_in/dassl/engine/trainer.py", "experiments/run.py"} <= set(counted)
-    assert not {path for path, lines in counted.items() if lines > MOST_LINES}
 
 
 def imports_of(name):
