@@ -27,7 +27,7 @@ from modprompt.errors import UserError
 from modprompt.programs import report
 from modprompt.runs.images import HELD_OUT, TEST, VALIDATION, hold_out
 from modprompt.storage.arrays import read_arrays
-from modprompt.storage.pictures import pyplot, save_figure
+from modprompt.storage.pictures import new_figure, save_figure
 from modprompt.storage.seal import arrays_hash
 from modprompt.storage.text import write_json
 
@@ -221,8 +221,8 @@ def accuracy_pct(splits: dict[str, Split], shots: int, seed: int, steps: int) ->
 
 def figure(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
     """Accuracy over shots, mean and deviation, as PNG."""
-    plt = pyplot()
-    fig, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    fig = new_figure(5, 3.5)
+    axes = fig.subplots()
     shots = [row["shots"] for row in rows]
     axes.errorbar(
         shots, [row["mean_pct"] for row in rows], yerr=[row["std_pct"] for row in rows], marker="o", capsize=3

@@ -6,13 +6,14 @@ import textwrap
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from benchmarks.gpu.records import Record
 from benchmarks.gpu.table import DRY_RUN, head
-from modprompt.experiments.reporting.figure_style import tidy, top_legend
+from modprompt.experiments.reporting.figure_layout import STYLE, top_legend
 from modprompt.storage.parts import part_of
 
 GRAPH = "ours graph"
@@ -54,7 +55,6 @@ def _panel(axes: Axes, method: str, sides: Curves, dry_run: bool) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
-    tidy(axes)
     if dry_run:
         look: Dict[str, Any] = {"color": "#c44e52", "alpha": 0.6, "ha": "center", "va": "center", "rotation": 30}
         axes.text(0.5, 0.5, f"{DRY_RUN}\nnot of a GPU", fontsize=20, transform=axes.transAxes, **look)
@@ -65,13 +65,14 @@ def draw(records: Sequence[Record], facts: Mapping[str, str], path: Path, dry_ru
     found = curves(records)
     if not found:
         return False
-    figure = Figure(figsize=(3.2 * len(found) + 0.6, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for axes, (method, sides) in zip(panels, found.items()):
-        _panel(axes, method, sides, dry_run)
-    panels[0].set_ylabel("ms a training step, fp16")
-    top_legend(figure, panels[0])
-    figure.supxlabel("\n".join(textwrap.wrap(head(facts), 68 * len(found))), fontsize=6)
-    with part_of(path) as file:
-        figure.savefig(file, format="png", dpi=150)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(3.2 * len(found) + 0.6, 4.2), layout="constrained")
+        panels = figure.subplots(1, len(found), squeeze=False)[0]
+        for axes, (method, sides) in zip(panels, found.items()):
+            _panel(axes, method, sides, dry_run)
+        panels[0].set_ylabel("ms a training step, fp16")
+        top_legend(figure, panels)
+        figure.supxlabel("\n".join(textwrap.wrap(head(facts), 68 * len(found))), fontsize=6)
+        with part_of(path) as file:
+            figure.savefig(file, format="png", dpi=150)
     return True

@@ -17,6 +17,6 @@ local.py, slurm.py   launchers
 runner.py      what is started when
 searches.py    what came of the searches
 results.py, logs.py, trees.py   what came out: ours, and that of other codebases' log files
-rounds.py, round_tables.py, rounds_figure.py   what came of rounds
-table.py, render.py, figures.py, page.py   a report
+rounds.py, round_tables.py   what came of rounds
+table.py, render.py, figures.py, page.py   a report; figure_layout.py: how its figures look
 """

@@ -10,7 +10,7 @@ import numpy as np
 from modprompt.engine.schedule import Schedule
 from modprompt.methods.search.file import ALL, Option, SideOfSearch
 from modprompt.storage.opening import PathLike
-from modprompt.storage.pictures import can_draw, pyplot, save_figure
+from modprompt.storage.pictures import can_draw, new_figure, save_figure
 
 ACROSS = 6  # layers side by side
 _MAPS = ("Blues", "Oranges", "Greens", "Purples", "Reds", "Greys", "YlGn", "PuRd")  # a colour for each removal
@@ -31,7 +31,7 @@ def draw(path: PathLike, sides: Mapping[str, SideOfSearch]) -> bool:
         return False
     rows = {side: _rows(found) for side, found in sides.items()}
     heights = [1.35 * count + 2.6 for count in rows.values()]
-    figure = pyplot().figure(figsize=(12.5, sum(heights)), layout="constrained")
+    figure = new_figure(12.5, sum(heights))
     parts = figure.subfigures(len(sides), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, (side, found) in zip(parts, sides.items()):
         _draw_side(part, side, found, rows[side])
@@ -64,12 +64,14 @@ def _draw_side(part: Any, side: str, found: SideOfSearch, rows: int) -> None:
 
 def _colours(options: Sequence[Sequence[Option]]) -> Dict[Option, Any]:
     """A colour for each option: its kind by what is removed, the darker the more is added."""
+    from matplotlib import colormaps  # late, as all of matplotlib
+
     known = sorted({option for layer in options for option in layer}, key=_in_order)
     removals = list(dict.fromkeys(remove for remove, _ in known))
     most = max((add for _, add in known), default=0)
     maps = ["viridis_r"] if len(removals) == 1 else _MAPS
-    colormaps = {remove: pyplot().get_cmap(maps[number % len(maps)]) for number, remove in enumerate(removals)}
-    return {(remove, add): colormaps[remove](0.2 + 0.7 * add / max(most, 1)) for remove, add in known}
+    shades = {remove: colormaps[maps[number % len(maps)]] for number, remove in enumerate(removals)}
+    return {(remove, add): shades[remove](0.2 + 0.7 * add / max(most, 1)) for remove, add in known}
 
 
 def _in_order(option: Option) -> Tuple[bool, int, int]:
@@ -116,10 +118,9 @@ def _draw_weights(axes: Any, found: SideOfSearch, layer: int, chosen: int, colou
 
 def _legend(part: Any, colours: Mapping[Option, Any]) -> None:
     """One legend beside the panels, the options from top to bottom as the areas lie."""
-    patch = pyplot().Rectangle
-    handles = [
-        patch((0, 0), 1, 1, color=colour, label=_named(option)) for option, colour in reversed(list(colours.items()))
-    ]
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colour, label=_named(option)) for option, colour in reversed(list(colours.items()))]
     columns = -(-len(handles) // 16)
     part.legend(
         handles=handles, loc="outside right upper", fontsize=8, frameon=False, ncols=columns, title="removed / added"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
 from modprompt.errors import OutOfMemory, UserError
-from modprompt.storage.pictures import pyplot
+from modprompt.storage.pictures import new_figure
 from tests.campaign import kills
 from tests.campaign.figures import Figure
 from tests.campaign.kills_splits import sort_listings
@@ -233,7 +233,7 @@ def _fault(one: Program, ended: Ended, root: Path, expected: dict[str, Any]) -> 
 
 def run(scratch: Path, seed: int, share: float) -> list[Figure]:
     """Each limit on each program, some times."""
-    pyplot()  # imported before a child lacks the memory for it
+    new_figure(1, 1)  # matplotlib is imported before a child lacks the memory for it
     sort_listings()  # a split follows its disk's order
     figures = {kind: Figure(f"limits: {kind}") for kind in LIMITS}
     if not _own_mounts():

@@ -10,9 +10,9 @@ import torch
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.reporting.close_figures import Close
 from modprompt.experiments.reporting.mistakes import Images, Mistake, data_address, worst
 from modprompt.experiments.reporting.results import Line, Results
+from modprompt.experiments.reporting.views import Diagnostics
 from modprompt.storage.image_files import read_rgb
 from modprompt.storage.text import one_line
 from modprompt.use.attention import as_seen, attention_of, overlay
@@ -22,21 +22,21 @@ _SIDE = 192  # pixels of a picture
 
 
 def of_report(
-    experiment: Experiment, results: Results, close: Close, images: Images, most: int, faults: list[str]
+    experiment: Experiment, results: Results, left: Diagnostics, images: Images, most: int, faults: list[str]
 ) -> dict[str, list[Mistake]]:
     """Pictures by data set: each image, and for each method what its class token and its prompts look at.
 
     Args:
         experiment: what was run.
         results: what came of it.
-        close: what tests have left: images that the first method there took for another class.
+        left: what tests have left: images that the first method there took for another class.
         images: where they are.
         most: images of a data set.
         faults: gets a line for what cannot be shown.
     """
     found: dict[str, list[Mistake]] = {}
     for dataset in results.datasets:
-        chosen = _chosen(dataset, close, images, most)
+        chosen = _chosen(dataset, left, images, most)
         if not chosen:
             faults.append(f"no attention on {dataset}: no test has left a wrong image that is below the data folder")
             continue
@@ -56,9 +56,9 @@ def of_report(
     return found
 
 
-def _chosen(dataset: str, close: Close, images: Images, most: int) -> list[tuple[Path, str]]:
+def _chosen(dataset: str, left: Diagnostics, images: Images, most: int) -> list[tuple[Path, str]]:
     """Images and their classes."""
-    tests = [next(iter(one.values())) for (name, _), one in close.tests.items() if name == dataset and one]
+    tests = [next(iter(one.values())) for (name, _), one in left.tests.items() if name == dataset and one]
     places = [(images.find(dataset, one.result, wrong.image), one.names[wrong.label]) for one, wrong in worst(tests)]
     return [(path, name) for path, name in places if path is not None][:most]
 

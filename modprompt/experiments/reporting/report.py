@@ -24,9 +24,9 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.plan import Plan
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import (
-    close_figures,
-    close_looks,
+    all_classes,
     cost,
+    diagnostics,
     figures,
     page,
     published,
@@ -36,7 +36,6 @@ from modprompt.experiments.reporting import (
     rounds,
     searches,
     table,
-    together,
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
 from modprompt.experiments.reporting.results import Results, of_experiment
@@ -159,10 +158,10 @@ def write(
     has_rounds = experiment.active is not None
     sections = (round_tables if has_rounds else table).sections(experiment, results)
     about = render.caption(experiment, sections) + (f" {round_tables.ABOUT}" if has_rounds else "")
-    drawn = figures.draw(experiment, results, sections, folder) if can_draw() else []
-    close = close_figures.look(experiment, results, sections, folder if can_draw() else None)
-    more, unseen = close_looks.more(experiment, results, sections, close, data, attention)
-    own = together.notes(experiment, results)
+    left = diagnostics.read(experiment, results, sections)
+    pictures = figures.draw(experiment, results, sections, left, folder) if can_draw() else []
+    more, unseen = diagnostics.more(experiment, results, sections, left, data, attention)
+    own = all_classes.notes(experiment, results)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
         "Without test images": round_tables.untested(results),
@@ -170,7 +169,7 @@ def write(
         "Labels that models gave for nothing": round_tables.free_labels(results),
         "Time": round_tables.times(results),
         "Warnings": warnings(results),
-        "Not shown": [*figures.left_out(experiment), *close.faults, *unseen],
+        "Not shown": [*figures.left_out(experiment), *left.faults, *unseen],
         "CLIPs": clips(results),
         "Published figures": render.sources(sections),
         "Notes": [note for note in (experiment.notes, *own, published.note_of(experiment)) if note],
@@ -190,7 +189,6 @@ def write(
     write_json(folder / report_json.FILE_NAME, report_json.content(experiment, results, sections))
     if has_rounds:
         write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
-    pictures = [*drawn, *close.figures]
     shown = page.report_of(sections, pictures, folder, experiment.title, about, notes, more, part)
     write_whole(folder / "index.html", page.page(experiment.title, [shown]))
     print(text)

@@ -52,6 +52,19 @@ class Tested(NamedTuple):
         return {name: 100 * float(r) / float(n) for name, r, n in zip(self.names, right, images) if n}
 
 
+class Diagnostics(NamedTuple):
+    """What tests have left, of the methods that figures show.
+
+    views: the runs.
+    tests: of each data set and column, by method.
+    faults: what cannot be shown, a line each.
+    """
+
+    views: list[View]
+    tests: dict[tuple[str, str], dict[str, Tested]]
+    faults: list[str]
+
+
 def views(experiment: Experiment, results: Results) -> list[View]:
     """The data sets and columns of a report; of shots the most, beside which stands what trains nothing."""
     columns = results.columns

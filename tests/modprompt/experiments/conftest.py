@@ -10,6 +10,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.reporting import figure_layout
 from modprompt.experiments.running import runner
 from modprompt.experiments.running.worker import Task
 from modprompt.runs import result
@@ -127,6 +128,19 @@ def reads(monkeypatch):
 
     monkeypatch.setattr(result, "read", read)
     return counted
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Keeps figures, laid out, instead of writing them."""
+    kept = {}
+
+    def keep(figure, path):
+        figure.draw_without_rendering()
+        kept[path.name] = figure
+
+    monkeypatch.setattr(figure_layout, "save_for_print", keep)
+    return kept
 
 
 def starts(folder: Path) -> int:

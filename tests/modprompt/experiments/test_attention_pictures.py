@@ -10,7 +10,7 @@ from modprompt.experiments.reporting import attention_pictures, report
 from modprompt.methods.coop import CoOp
 from modprompt.methods.mpl import MPL
 from modprompt.use.trained import Trained
-from tests.modprompt.experiments.close_looks import draw_images, leave
+from tests.modprompt.experiments.left_behind import draw_images, leave
 from tests.modprompt.experiments.test_table import TWO, by_hand
 from tests.modprompt.methods.test_model import NAMES, on
 

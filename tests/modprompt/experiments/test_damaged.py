@@ -170,7 +170,7 @@ def test_deep_endless_and_huge_results_are_damaged(jobs, words, tmp_path, capsys
 
 
 def test_schedules_that_are_no_schedules_are_left_out_of_the_figure(jobs, tmp_path, experiment):
-    from modprompt.experiments.reporting.token_figure import token_counts
+    from modprompt.experiments.reporting.figures import token_counts
     from tests.modprompt.experiments.fakes import results_below
 
     path = finish(jobs[4], tmp_path / "out", 80.0)

@@ -4,10 +4,8 @@ import itertools
 
 import pytest
 
-from modprompt.experiments.reporting import accuracy_figures, curve_figure, figure_style, results, token_figure
-from modprompt.experiments.reporting.figure_methods import chosen
+from modprompt.experiments.reporting import figure_layout, figures, results
 from modprompt.experiments.reporting.table import Cell, Row, Section
-from modprompt.storage.pictures import pyplot, save_for_print
 
 PLACES = ("imagenet", "caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft",
           "sun397", "dtd", "eurosat", "ucf101")  # fmt: skip
@@ -15,21 +13,6 @@ MANY = [
     both if both in ((1, 2), (2, 11), (11, 25)) else pytest.param(*both, marks=pytest.mark.slow)
     for both in itertools.product((1, 2, 11), (2, 11, 25))
 ]
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Keeps figures, laid out, instead of writing them."""
-    kept = {}
-
-    def keep(figure, path):
-        figure.canvas.draw()
-        kept[path.name] = figure
-
-    for module in (accuracy_figures, curve_figure, token_figure):
-        monkeypatch.setattr(module, "save_for_print", keep)
-    yield kept
-    pyplot().close("all")
 
 
 def value(dataset, method, column):
@@ -70,7 +53,7 @@ def test_every_bar_stands_in_its_group_over_no_other_and_looks_like_no_other(
     experiment, tmp_path, drawn, datasets, methods
 ):
     found = made(experiment, datasets, methods)
-    accuracy_figures.bars(*found, tmp_path / "bars.png")
+    figures.bars(*found, tmp_path / "bars.png")
     the_methods_differ(drawn["bars.png"])
     _, gathered, sections = found
     labels = [line.label for line in gathered.lines]
@@ -106,7 +89,7 @@ def the_methods_differ(figure):
 
 
 def test_all_looks_differ_in_colour_and_hatch_and_in_colour_and_marker():
-    looks = [figure_style.look(number) for number in range(figure_style.LOOKS)]
+    looks = [figure_layout.look(number) for number in range(figure_layout.LOOKS)]
     assert len({(look.colour, look.hatch) for look in looks}) == len(looks)
     assert len({(look.colour, look.marker) for look in looks}) == len(looks)
     for before, behind in zip(looks, looks[1:]):
@@ -115,23 +98,23 @@ def test_all_looks_differ_in_colour_and_hatch_and_in_colour_and_marker():
 
 @pytest.mark.slow
 def test_a_figure_without_room_for_all_shows_the_best_and_says_so(experiment, tmp_path, drawn):
-    caption = accuracy_figures.bars(*made(experiment, 11, 25), tmp_path / "bars.png")
+    caption = figures.bars(*made(experiment, 11, 25), tmp_path / "bars.png")
     shown = [text.get_text() for text in drawn["bars.png"].legends[0].get_texts()]
     assert len(shown) == 12
     assert shown == ["CLIP", *(f"method {number}" for number in range(14, 24)), "MPL"]
     assert "The best 10 of 25 methods by H (average), and MPL, CLIP." in caption
-    assert "best" not in accuracy_figures.bars(*made(experiment, 11, 11), tmp_path / "bars.png")
+    assert "best" not in figures.bars(*made(experiment, 11, 11), tmp_path / "bars.png")
 
 
 def test_more_methods_than_looks_are_told_apart_too(experiment):
     _, _, sections = made(experiment, 1, 100)
-    looks = chosen(sections, 25).looks
+    looks = figures.chosen(sections, 25).looks
     assert len(looks) == len({(look.colour, look.hatch) for look in looks.values()}) == 25
 
 
 @pytest.mark.parametrize(("datasets", "methods"), MANY)
 def test_gains_are_on_one_scale(experiment, tmp_path, drawn, datasets, methods):
-    accuracy_figures.gains(*made(experiment, datasets, methods), tmp_path / "gains.png")
+    figures.gains(*made(experiment, datasets, methods), tmp_path / "gains.png")
     base, new, h = drawn["gains.png"].axes
     assert base.get_xlim() == new.get_xlim() == h.get_xlim()
     for axes in (base, new, h):
@@ -142,7 +125,7 @@ def test_gains_are_on_one_scale(experiment, tmp_path, drawn, datasets, methods):
 @pytest.mark.parametrize(("datasets", "methods"), MANY)
 def test_curves_differ_in_colour_and_marker(experiment, tmp_path, drawn, datasets, methods):
     found = made(experiment, datasets, methods, ("0", "1", "4", "16"))
-    caption = curve_figure.curves(*found, tmp_path / "curves.png")
+    caption = figures.curves(*found, tmp_path / "curves.png")
     axes = [one for one in drawn["curves.png"].axes if one.get_title()]
     assert [one.get_title() for one in axes] == [section.key for section in found[2]]
     looks = {one.get_label(): (one.lines[0].get_color(), one.lines[0].get_marker()) for one in axes[0].containers}
@@ -157,7 +140,7 @@ def test_every_method_has_its_row_of_tokens_and_no_tokens_are_0(experiment, tmp_
     for label in labels:
         schedules = {"text": "[[0, 2], [2, 0]]" if label == "VPT" else "[[0, 4], [4, 2]]", "vision": "[[0, 1], [1, 3]]"}
         gathered.add(label, "dtd", "base", 1, results.Outcome(50.0, "", {"schedules": schedules}))
-    assert "best" not in token_figure.tokens(gathered, tmp_path / "tokens.png", [])
+    assert "best" not in figures.tokens(gathered, [], tmp_path / "tokens.png")
     text, vision = drawn["tokens.png"].axes
     assert [one.get_text() for one in text.get_yticklabels()] == labels
     assert text.images[0].get_array().tolist() == [[4, 2], [4, 2], [2, 0]]
@@ -167,26 +150,25 @@ def test_every_method_has_its_row_of_tokens_and_no_tokens_are_0(experiment, tmp_
 
 def test_long_names_are_cut_in_the_middle_unless_two_would_be_one():
     long, other = "a" * 40, "b" * 30 + "c"
-    assert figure_style.names([long, "MPL"]) == {long: "a" * 14 + "…" + "a" * 14, "MPL": "MPL"}
+    assert figure_layout.names([long, "MPL"]) == {long: "a" * 14 + "…" + "a" * 14, "MPL": "MPL"}
     two = ["a" * 20 + "x" + "a" * 20, "a" * 20 + "y" + "a" * 20]
-    assert figure_style.names(two) == {name: name for name in two}
-    assert len(figure_style.names([other])[other]) <= 30
+    assert figure_layout.names(two) == {name: name for name in two}
+    assert len(figure_layout.names([other])[other]) <= 30
 
 
 def test_a_figure_is_a_picture_and_a_pdf_of_a_paper_s_width_and_of_the_same_bytes_again(tmp_path):
     from PIL import Image
 
     def draw():
-        figure, axes = pyplot().subplots(figsize=(figure_style.COLUMN_IN, 2))
-        axes.plot([0, 1], [0, 1])
-        save_for_print(figure, tmp_path / "a.png")
+        with figure_layout.panels(tmp_path / "a.png", ["a"], width=figure_layout.COLUMN_IN, high=1.8) as (axes,):
+            axes.plot([0, 1], [0, 1])
         return (tmp_path / "a.pdf").read_bytes()
 
     first = draw()
     assert first.startswith(b"%PDF")
-    assert f"/MediaBox [ 0 0 {72 * figure_style.COLUMN_IN:g} 144 ]".encode() in first
+    assert f"/MediaBox [ 0 0 {72 * figure_layout.COLUMN_IN:g} 144 ]".encode() in first
     assert b"/Type3" not in first
     with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size[0] == 220 * figure_style.COLUMN_IN
+        assert picture.size[0] == 220 * figure_layout.COLUMN_IN
     assert draw() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png"]

@@ -3,18 +3,9 @@
 import numpy as np
 import pytest
 
-from modprompt.experiments.reporting import accuracy_figures, curve_figure, grid_figure, table, token_figure
+from modprompt.experiments.reporting import figure_layout, figures, table
 from tests.modprompt.experiments.fakes import results_below
 from tests.modprompt.experiments.test_table import TWO, by_hand, fill
-
-
-@pytest.fixture
-def drawn(monkeypatch, tmp_path):
-    """Keeps figures instead of writing them."""
-    kept = {}
-    for module in (accuracy_figures, curve_figure, grid_figure, token_figure):
-        monkeypatch.setattr(module, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
-    return kept
 
 
 def gather(found, out):
@@ -26,7 +17,7 @@ def test_gain_over_zero_shot_is_sorted(experiment, tmp_path, drawn):
     found = experiment(TWO)
     gain = {"eurosat": 5.0, "dtd": -2.0}
     fill(found, tmp_path, lambda job: 60.0 + (gain[job.dataset] if job.method.label == "MPL" else 0.0))
-    caption = accuracy_figures.gains(found, *gather(found, tmp_path), tmp_path / "gains.png")
+    caption = figures.gains(found, *gather(found, tmp_path), tmp_path / "gains.png")
     assert caption.startswith("What MPL gains over CLIP")
     axes = drawn["gains.png"].axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["dtd", "average", "eurosat"]
@@ -36,7 +27,7 @@ def test_gain_over_zero_shot_is_sorted(experiment, tmp_path, drawn):
 def test_bars_are_a_group_per_data_set(experiment, tmp_path, drawn):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    accuracy_figures.bars(found, *gather(found, tmp_path), tmp_path / "bars.png")
+    figures.bars(found, *gather(found, tmp_path), tmp_path / "bars.png")
     base, new, h = drawn["bars.png"].axes
     assert (base.get_ylabel(), new.get_ylabel(), h.get_ylabel()) == ("base (%)", "new (%)", "H (%)")
     assert [label.get_text() for label in base.get_xticklabels()] == ["eurosat", "dtd", "average"]
@@ -46,7 +37,7 @@ def test_bars_are_a_group_per_data_set(experiment, tmp_path, drawn):
 def test_curves_have_zero_shot_as_a_level_line(experiment, tmp_path, drawn):
     found = experiment(TWO.replace("base2new", "few_shot\nshots: [1, 4]"))
     fill(found, tmp_path, lambda job: 50.0 + int(job.column))
-    curve_figure.curves(found, *gather(found, tmp_path), tmp_path / "curves.png")
+    figures.curves(found, *gather(found, tmp_path), tmp_path / "curves.png")
     axes = [axes for axes in drawn["curves.png"].axes if axes.get_title()]
     assert [one.get_title() for one in axes] == ["eurosat", "dtd", "average"]
     lines = {line.get_label(): line for line in axes[0].lines if line.get_label() == "CLIP"}
@@ -68,7 +59,7 @@ def test_heat_map_has_every_point_of_the_grid_and_leaves_unfinished_ones_empty(e
 
     fill(found, tmp_path, accuracy)
     (family, keys), (gathered, sections) = next(iter(found.grids.items())), gather(found, tmp_path)
-    grid_figure.heat_maps(family, keys, gathered, sections, tmp_path / "a.png")
+    figures.heat_maps(family, keys, gathered, sections, tmp_path / "a.png")
     axes = drawn["a.png"].axes[0]
     values = axes.images[0].get_array()
     assert values[0].tolist() == pytest.approx([60.0, 61.0])
@@ -82,8 +73,8 @@ def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path, drawn)
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
     gathered, _ = gather(found, tmp_path)
-    assert token_figure.token_counts(gathered) == {"MPL": [{"text": (1, 1, 1), "vision": (1, 2, 2)}]}
-    token_figure.tokens(gathered, tmp_path / "tokens.png", ["MPL"])
+    assert figures.token_counts(gathered) == {"MPL": [{"text": (1, 1, 1), "vision": (1, 2, 2)}]}
+    figures.tokens(gathered, ["MPL"], tmp_path / "tokens.png")
     text, vision = drawn["tokens.png"].axes
     assert [label.get_text() for label in text.get_yticklabels()] == ["MPL"]
     assert vision.images[0].get_array().tolist() == [[1, 2, 2]]
@@ -91,8 +82,6 @@ def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path, drawn)
 
 
 def test_numbers_of_a_map_are_read_where_all_are_equal(tmp_path, drawn):
-    pyplot = grid_figure.pyplot()
-    _, axes = pyplot.subplots()
-    grid_figure._map(axes, np.array([[80.0, 80.0], [80.0, np.nan]]), 7)
+    with figure_layout.panels(tmp_path / "a.png", [""]) as (axes,):
+        figures._field(axes, np.array([[80.0, 80.0], [80.0, np.nan]]), 80, 81, "{:.0f}".format, 7, "viridis")
     assert [one.get_color() for one in axes.texts] == ["w"] * 3  # on the darkest colour
-    pyplot.close("all")

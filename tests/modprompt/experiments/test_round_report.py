@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.rounds import FEW_SHOT
-from modprompt.experiments.reporting import comparable, report, round_tables, rounds, rounds_figure
+from modprompt.experiments.reporting import comparable, figures, report, round_tables, rounds
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds, record
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tests.modprompt.experiments.test_rounds import ROUNDS
@@ -263,20 +263,12 @@ def test_log_files_of_others_are_refused(experiment, tmp_path, capsys):
     assert "--with: the log files of rounds do not say their labels" in capsys.readouterr().err
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """Keeps figures instead of writing them."""
-    kept = {}
-    monkeypatch.setattr(rounds_figure, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
-    return kept
-
-
 def curves(axes):
     return {one.get_label(): one.lines[0] for one in axes.containers}
 
 
 def draw(name, found, out):
-    return rounds_figure.draw(rounds_figure.KINDS[name], results_below(found, out), out / name)
+    return figures.rounds(figures.ROUNDS[name], results_below(found, out), out / name)
 
 
 def test_curves_are_over_labels_with_the_few_shot_curve_dashed(experiment, tmp_path, drawn):

@@ -3,7 +3,7 @@
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting import comparable, cost, curve_figure, figure_methods, render, report, table, trees
+from modprompt.experiments.reporting import comparable, cost, figures, render, report, table, trees
 from tests.modprompt.experiments.fakes import finish, results_below, write_log
 
 PATHS = [
@@ -172,24 +172,22 @@ def test_few_shot_trainings_on_all_images_have_a_column(with_tree, shots):
     assert cost.accuracy_name([section]) == "4 (%), dtd"
     assert (of["MPL"].accuracy.mean, of["MPL"].training_s.mean) == (54.0, 3.0)
     assert (of["MaPLe (theirs)"].accuracy.mean, of["CoOp (theirs)"].accuracy) == (60.0, None)
-    assert figure_methods.ranked([section])[0] == "MaPLe (theirs)"
-    assert figure_methods.ranked([section])[-1] == "CLIP"
+    assert figures.ranked([section])[0] == "MaPLe (theirs)"
+    assert figures.ranked([section])[-1] == "CLIP"
 
 
-def test_all_images_are_points_behind_the_last_shots(with_tree, tmp_path, monkeypatch):
-    kept = {}
-    monkeypatch.setattr(curve_figure, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
+def test_all_images_are_points_behind_the_last_shots(with_tree, tmp_path, drawn):
     found, results = with_tree()
-    caption = curve_figure.curves(found, results, table.sections(found, results), tmp_path / "curves.png")
+    caption = figures.curves(found, results, table.sections(found, results), tmp_path / "curves.png")
     assert "all: trained on all images" in caption
-    (axes,) = [one for one in kept["curves.png"].axes if one.get_title()]
+    (axes,) = [one for one in drawn["curves.png"].axes if one.get_title()]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "all"]
-    drawn = {
+    points = {
         (tuple(line.get_xdata()), tuple(line.get_ydata()), line.get_linestyle() == "None")
         for bars in axes.containers
         if len((line := bars.lines[0]).get_xdata())
     }
-    assert drawn == {
+    assert points == {
         ((1, 4), (51.0, 54.0), False),
         ((1, 4), (50.0, 60.0), False),
         ((16,), (90.0,), True),

@@ -3,7 +3,6 @@ import pytest
 
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.space import ALL, best_path, margins, options, steps_of
-from modprompt.storage import pictures
 from modprompt.trainers import search_figure
 
 
@@ -22,9 +21,7 @@ def drawn(monkeypatch):
     """Figures that were not written."""
     kept = []
     monkeypatch.setattr(search_figure, "save_figure", lambda figure, path: kept.append(figure))
-    yield kept
-    for figure in kept:
-        pictures.pyplot().close(figure)
+    return kept
 
 
 LENGTHS = [(ALL, tokens) for tokens in range(5)]

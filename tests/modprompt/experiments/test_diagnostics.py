@@ -13,12 +13,12 @@ from PIL import Image
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.reporting import class_figure, mistakes, origins, report, training_figures, views
+from modprompt.experiments.reporting import figure_layout, figures, mistakes, origins, report, views
 from modprompt.experiments.reporting.results import Outcome, of_experiment
 from modprompt.experiments.running import state
 from modprompt.storage.seal import check_seal
-from tests.modprompt.experiments.close_looks import NAMES, draw_images, leave, parts
 from tests.modprompt.experiments.fakes import edit
+from tests.modprompt.experiments.left_behind import NAMES, draw_images, leave, parts
 from tests.modprompt.experiments.test_table import TWO, by_hand
 
 
@@ -37,15 +37,6 @@ def two(experiment, tmp_path):
 def tables_alone(monkeypatch):
     """As without matplotlib: what needs no figures is quick."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Keeps figures instead of writing them."""
-    kept = {}
-    for module in (class_figure, training_figures):
-        monkeypatch.setattr(module, "save_for_print", lambda figure, path: kept.setdefault(path.name, figure))
-    return kept
 
 
 def page_of(tmp_path):
@@ -183,17 +174,20 @@ def test_losses_are_means_over_seeds_by_epoch(tmp_path):
     assert loss.tolist() == [2.0, 3.0, 4.0, 5.0]
 
 
-def test_of_many_classes_those_are_drawn_that_say_most(drawn, tmp_path):
-    from modprompt.experiments.reporting.figure_style import look
+def left_of(confusion):
+    """What a test has left of so many classes."""
+    names = tuple(f"class {number}" for number in range(len(confusion)))
+    return views.Tested(names, np.array(confusion), np.zeros((15, 3)), [], {})
 
-    names = [f"class {number}" for number in range(50)]
-    mine = dict.fromkeys(names, 50.0)
-    other = {name: 50.0 + number for number, name in enumerate(names)}
-    caption = class_figure.class_bars(
-        {"base": {"MPL": mine, "CLIP": other}}, {"MPL": look(0), "CLIP": look(1)}, tmp_path / "c.png"
-    )
+
+def test_of_many_classes_those_are_drawn_that_say_most(drawn, tmp_path):
+    right = np.arange(50, 100)
+    mine = left_of(50 * (np.eye(50, dtype=int) + np.eye(50, k=1, dtype=int) + np.eye(50, k=-49, dtype=int)))
+    other = left_of(np.diag(right) + np.roll(np.diag(100 - right), 1, axis=1))
+    looks = figure_layout.looks(["MPL", "CLIP"], ["MPL", "CLIP"])
+    caption = figures.class_bars({"base": {"MPL": mine, "CLIP": other}}, looks, tmp_path / "c.png")
     axes = drawn["c.png"].axes[0]
-    assert {one.get_text() for one in axes.get_yticklabels()} == set(names[30:])
+    assert {one.get_text() for one in axes.get_yticklabels()} == {f"class {number}" for number in range(30, 50)}
     assert "differ most: 20 of 50 (base)" in caption
     tops = sorted((bar.get_y(), bar.get_y() + bar.get_height()) for one in axes.containers for bar in one)
     assert len(tops) == 40
@@ -203,8 +197,7 @@ def test_of_many_classes_those_are_drawn_that_say_most(drawn, tmp_path):
 def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn, tmp_path):
     images = np.eye(30, dtype=int) * 8
     images[29, 3] = 2
-    whole = class_figure.Confusion(images, [f"class {number}" for number in range(30)])
-    caption = class_figure.confusions({"new": {"MPL": whole}}, tmp_path / "c.png")
+    caption = figures.confusions({"new": {"MPL": left_of(images)}}, tmp_path / "c.png")
     axes = drawn["c.png"].axes[0]
     shown = [one.get_text() for one in axes.get_yticklabels()]
     assert len(shown) == 20
@@ -215,13 +208,20 @@ def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn
     assert "20 of 30 (new)" in caption
 
 
-def test_reliability_has_the_bins_with_images(drawn, tmp_path):
-    from modprompt.experiments.reporting.figure_style import look
+def test_confusions_of_other_classes_are_not_drawn_and_their_place_is_blank(drawn, tmp_path):
+    three, two = left_of(np.eye(3, dtype=int)), left_of(np.eye(2, dtype=int))
+    figures.confusions({"base": {"MPL": three, "CLIP": three}, "new": {"MPL": three, "CLIP": two}}, tmp_path / "c.png")
+    titles = [axes.get_title() for axes in drawn["c.png"].axes if axes.axison]
+    assert titles == ["MPL, base", "CLIP, base", "MPL, new"]
 
-    panels = {"dtd new": {"MPL": parts().calibration}}
-    training_figures.reliability(panels, {"MPL": look(0)}, tmp_path / "r.png")
-    line = next(one for one in drawn["r.png"].axes[0].lines if one.get_label() == "MPL")
-    assert line.get_xydata().ravel().tolist() == pytest.approx([0.5, 0.4, 0.95, 0.9])
+
+def test_reliability_has_the_bins_with_images(drawn, tmp_path):
+    test = views.Tested(NAMES, parts().confusion, parts().calibration, [], {})
+    left = views.Diagnostics([], {("dtd", "new"): {"MPL": test, "CLIP": left_of(np.eye(3, dtype=int))}}, [])
+    figures.reliability(left, figures.Chosen(figure_layout.looks(["MPL", "CLIP"], ["MPL", "CLIP"])), tmp_path / "r.png")
+    lines = {line.get_label(): line for line in drawn["r.png"].axes[0].lines}
+    assert lines["MPL"].get_xydata().ravel().tolist() == pytest.approx([0.5, 0.4, 0.95, 0.9])
+    assert "CLIP" not in lines  # no bin of it has images
 
 
 def test_gallery_has_the_surest_mistakes_first_as_small_pictures(two, tmp_path):

@@ -1,4 +1,4 @@
-"""What a report's page shows beside tables and figures: marks, origins, the gallery of mistakes, attention."""
+"""What a report looks at closely: what tests have left, and what its page shows beside tables and figures."""
 
 from __future__ import annotations
 
@@ -6,20 +6,30 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.reporting.close_figures import Close, closest
+from modprompt.experiments.reporting.figures import MOST_CURVES, chosen, closest
 from modprompt.experiments.reporting.mistakes import Images, gallery
 from modprompt.experiments.reporting.origins import origins
 from modprompt.experiments.reporting.page import More
 from modprompt.experiments.reporting.results import Results
-from modprompt.experiments.reporting.table import AVERAGE, Section
-from modprompt.experiments.reporting.views import Tested
+from modprompt.experiments.reporting.table import AVERAGE, Section, measured_labels
+from modprompt.experiments.reporting.views import Diagnostics, Tested, tested, views
+
+
+def read(experiment: Experiment, results: Results, sections: Sequence[Section]) -> Diagnostics:
+    """What tests have left, of the methods whose classes and whose reliability are shown."""
+    own, left = closest(experiment, results, sections), Diagnostics(views(experiment, results), {}, [])
+    best = chosen(sections, MOST_CURVES, own).looks if measured_labels(sections) else {}
+    for view in left.views:
+        found = {label: tested(view.runs.get(label, ()), left.faults) for label in dict.fromkeys([*own, *best])}
+        left.tests[view.dataset, view.column] = {label: one for label, one in found.items() if one is not None}
+    return left
 
 
 def more(
     experiment: Experiment,
     results: Results,
     sections: Sequence[Section],
-    close: Close,
+    left: Diagnostics,
     data: Path | None,
     attention: int,
 ) -> tuple[More, list[str]]:
@@ -29,7 +39,7 @@ def more(
         experiment: what was run.
         results: what came of it.
         sections: the tables.
-        close: what tests have left.
+        left: what tests have left.
         data: folder of the data sets; None if nobody knows it.
         attention: test images of each data set that are shown with attention.
     """
@@ -41,7 +51,7 @@ def more(
     ]
     mine = own if len(own) < len({line.label for line in results.lines}) else []
     mistakes = {}
-    for dataset, (label, tests) in _mistaken(experiment, results, sections, close).items():
+    for dataset, (label, tests) in _mistaken(experiment, results, sections, left).items():
         pictures = gallery(dataset, tests, images)
         if pictures:
             several = any(line.label == label and len(line.seeds) > 1 for line in results.lines)
@@ -53,18 +63,18 @@ def more(
     if attention:
         from modprompt.experiments.reporting import attention_pictures  # late: it brings torch
 
-        seen = attention_pictures.of_report(experiment, results, close, images, attention, faults)
+        seen = attention_pictures.of_report(experiment, results, left, images, attention, faults)
     return More(mine, _origins(experiment, results), mistakes, seen), faults
 
 
 def _mistaken(
-    experiment: Experiment, results: Results, sections: Sequence[Section], close: Close
+    experiment: Experiment, results: Results, sections: Sequence[Section], left: Diagnostics
 ) -> dict[str, tuple[str, list[Tested]]]:
     """By data set the method whose mistakes are shown, the report's own where it has left any, and its tests."""
     found: dict[str, tuple[str, list[Tested]]] = {}
-    for dataset in dict.fromkeys(dataset for dataset, _ in close.tests):
+    for dataset in dict.fromkeys(dataset for dataset, _ in left.tests):
         for label in closest(experiment, results, sections):
-            tests = [one[label] for (name, _), one in close.tests.items() if name == dataset and label in one]
+            tests = [one[label] for (name, _), one in left.tests.items() if name == dataset and label in one]
             if any(one.wrong for one in tests):
                 found[dataset] = (label, tests)
                 break

@@ -1,0 +1,178 @@
+"""How all figures of a report are laid out: panels in sizes of a paper, a look of its own for each method, a legend."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Sequence
+
+from modprompt.storage.pictures import new_figure, save_for_print
+from modprompt.storage.text import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN_IN, PAGE_IN = 3.25, 6.875  # inches: one column of a paper, and both
+_ALONE_IN = 4.8  # width of a panel without others
+COLOURS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd")
+_HATCHES = ("", "//////", "......", "xxxxxx", "-----", "\\\\\\")
+_LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LOOKS = len(COLOURS) * len(_HATCHES)  # that differ from each other
+MOST_METHODS = 25  # names in a legend that are still read
+_MOST_LETTERS = 30  # of a name in a figure
+_LETTER_IN, _ROW_IN = 0.062, 0.155  # of a legend
+STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelsize": 8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 8,
+    "errorbar.capsize": 1.5,
+    "figure.labelsize": 8,
+    "grid.color": "0.92",
+    "legend.columnspacing": 1.2,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "legend.labelspacing": 0.3,
+    "pdf.fonttype": 42,  # letters as proceedings ask for
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+}
+
+
+@contextmanager
+def panels(
+    path: Path,
+    titles: Sequence[str],
+    *,
+    across: int = 0,
+    width: float = 0.0,
+    high: float = 0.0,
+    x: str = "",
+    y: str = "",
+    strong: str = "",
+    **shared: Any,
+) -> Iterator[list[Axes]]:
+    """The axes of a figure, for a block that draws into them; behind it the figure gets its legend and is written.
+
+    Args:
+        path: of the PNG; the PDF has the same name.
+        titles: of the panels, row by row; axes in which nothing is drawn stay blank.
+        across: panels of a row; at most four unless it is given.
+        width: of the figure in inches; without it that of a page, or less for a panel alone.
+        high: inches of a row.
+        x: what the axes of all panels are.
+        y: the same of the upright ones.
+        strong: the name that stands in bold in the legend.
+        shared: `sharex` and `sharey`, as of `subplots`.
+    """
+    import matplotlib
+
+    across = across or min(4, len(titles))
+    down = -(-len(titles) // across)
+    high = high or (2.8 if len(titles) == 1 else 2.1 if across < 4 else 1.75)
+    with matplotlib.rc_context(STYLE):
+        fig = new_figure(width or (PAGE_IN if len(titles) > 1 else _ALONE_IN), 0.2 + high * down)
+        grid = list(fig.subplots(down, across, squeeze=False, **shared).flat)
+        short = names(titles, 100 // across)
+        for axes, title in zip(grid, titles):
+            axes.set_title(short[title])
+        yield grid
+        for axes in grid:
+            if not axes.has_data():
+                axes.set_axis_off()
+        if x or y:
+            fig.supxlabel(x)
+            fig.supylabel(y)
+        top_legend(fig, grid, strong)
+        save_for_print(fig, path)
+
+
+def top_legend(fig: Figure, drawn: Iterable[Axes], strong: str = "") -> None:
+    """One legend above all panels, each name once, in as many columns as there is room for; the figure grows by it.
+
+    Args:
+        fig: the figure.
+        drawn: where to look for names.
+        strong: the one that stands in bold.
+    """
+    found: dict[str, Any] = {}
+    for axes in drawn:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    if not found:
+        return
+    fits = int(fig.get_figwidth() / (0.45 + _LETTER_IN * max(map(len, found))))
+    columns = max(1, min(len(found), fits))
+    fig.set_figheight(fig.get_figheight() + 0.12 + _ROW_IN * -(-len(found) // columns))
+    legend = fig.legend(list(found.values()), list(found), ncols=columns, loc="outside upper center")
+    for text in legend.get_texts():
+        text.set_fontweight("bold" if text.get_text() == strong else "normal")
+
+
+class Look(NamedTuple):
+    """How a method is drawn and what it is called. No two have the same colour and hatch, or colour and marker."""
+
+    name: str
+    colour: str
+    hatch: str
+    marker: str
+    line: Any
+
+    def bar(self) -> dict[str, Any]:
+        """Of a bar: filled, or light with strokes in its colour."""
+        if not self.hatch:
+            return {"label": self.name, "color": self.colour}
+        light = {"facecolor": f"{self.colour}38", "edgecolor": self.colour}
+        return {"label": self.name, **light, "hatch": self.hatch, "lw": 0.5}
+
+    def curve(self) -> dict[str, Any]:
+        """Of a curve with points: full ones on a whole line, else empty ones."""
+        face = "white" if self.hatch else self.colour
+        how = {"marker": self.marker, "mfc": face, "ls": self.line, "ms": 3.5, "lw": 1.2}
+        return {"label": self.name, "color": self.colour, **how}
+
+    def level(self) -> dict[str, Any]:
+        """Of a level line: what trains nothing."""
+        return {"label": self.name, "color": self.colour, "ls": (0, (4, 2)), "lw": 1.2}
+
+
+def look(number: int, name: str = "") -> Look:
+    """The look of a method by its place, below `LOOKS`; neighbours differ in marker, too."""
+    again, place = divmod(number % LOOKS, len(COLOURS))
+    marker = _MARKERS[(place + 4 * again) % len(_MARKERS)]
+    return Look(name, COLOURS[place], _HATCHES[again], marker, _LINES[again])
+
+
+def looks(labels: Sequence[str], drawn: Iterable[str]) -> dict[str, Look]:
+    """The looks of the methods that a figure draws: those of a report's places, so that all figures agree.
+
+    Args:
+        labels: all methods of the report, in its order.
+        drawn: those of the figure, at most `LOOKS`.
+    """
+    drawn = list(drawn)
+    places, short = labels if len(labels) <= LOOKS else drawn, names(drawn)
+    return {label: look(places.index(label), short[label]) for label in drawn}
+
+
+def shown(text: str) -> str:
+    """A name as matplotlib draws it as it is: in one line, no formulas in it, and not hidden by its first letter."""
+    text = one_line(text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def names(labels: Sequence[str], most: int = _MOST_LETTERS) -> dict[str, str]:
+    """Names as a figure shows them: long ones without their middles, unless two would then be one."""
+    short = {}
+    for label in labels:
+        text = one_line(label)
+        half = (most - 1) // 2
+        short[label] = shown(text if len(text) <= most else f"{text[:half]}…{text[-half:]}")
+    return short if len(set(short.values())) == len(set(labels)) else {label: shown(label) for label in labels}
