@@ -16,7 +16,7 @@ import shutil
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple
 
@@ -130,7 +130,7 @@ class _Member(NamedTuple):
     open: Callable[[], Any]
 
 
-def _members_of_zip(file: BinaryIO) -> Iterator[_Member]:
+def _members_of_zip(file: BinaryIO) -> Generator[_Member, None, None]:
     with zipfile.ZipFile(file) as content:
         members = content.infolist()
         _require_all(file, len(members))
@@ -158,7 +158,7 @@ def _require_all(file: BinaryIO, members: int) -> None:
         raise _Refused(f"it is damaged: {members} of its members can be found, and it says {said}")
 
 
-def _members_of_tar(file: BinaryIO, start: bytes, room: _Room) -> Iterator[_Member]:
+def _members_of_tar(file: BinaryIO, start: bytes, room: _Room) -> Generator[_Member, None, None]:
     decompressed = next((opened for mark, opened in _COMPRESSED if start.startswith(mark)), contextlib.nullcontext)
     with decompressed(file) as plain:
         stream: Any = _Stream(plain, room.most)
