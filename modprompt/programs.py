@@ -13,7 +13,7 @@ import threading
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Sequence, TextIO, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, TextIO, Tuple
 
 from modprompt.errors import UserError
 
@@ -32,46 +32,56 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def report(program: Callable[..., Any], *args: Any, interrupted: str = "interrupted") -> int:
-    """Run a program; turn warnings, and what a user can put right, into one line each, and this into an exit code.
+class ending:  # noqa: N801 - a context manager, called as a function
+    """How a program ends: warnings, and what a user can put right, are one line each; `code` is its exit code.
+
+    The code is the program's own, if it has set one; 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows
+    where), 3 after one on the labels that a run waits for, 130 if interrupted, or 141, as of programs that SIGPIPE
+    ends, if nobody reads what is printed any more (`| head`).
 
     Args:
-        program: what is run.
-        args: of the program.
         interrupted: what to say when it is.
-
-    Returns:
-        The program's own exit code if it gives one, else 0; 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1
-        shows where), 3 after one on the labels that a run waits for, 130 if interrupted, or 141, as of programs that
-        SIGPIPE ends, if nobody reads what is printed any more (`| head`).
     """
-    with _any_text_printed():
-        try:
-            code = _called(program, *args)
-        except EXPECTED as error:
-            code = _told(error)
-        except KeyboardInterrupt:
-            _say(interrupted)
-            _log(interrupted)
-            code = 130
-        except Exception:  # a fault of ours, which Python shows
-            _log(traceback.format_exc().rstrip())
-            raise
-        unwritten = _written(told=code != 0)
-        return code or unwritten
+
+    def __init__(self, interrupted: str = "interrupted"):
+        self.code = 0
+        self._interrupted = interrupted
+
+    def __enter__(self) -> "ending":
+        self._within = contextlib.ExitStack()
+        self._within.enter_context(_any_text_printed())
+        self._within.enter_context(warnings.catch_warnings())
+        warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+        return self
+
+    def __exit__(self, kind: Any, error: Optional[BaseException], trace: Any) -> bool:
+        with self._within:
+            if isinstance(error, SystemExit):  # argparse has shown its help
+                fault = _written()
+                self.code = fault or self.code
+                return bool(fault)
+            if isinstance(error, EXPECTED):
+                self.code = _told(error)
+            elif isinstance(error, KeyboardInterrupt):
+                _say(self._interrupted)
+                _log(self._interrupted)
+                self.code = 130
+            elif isinstance(error, Exception):  # a fault of ours, which Python shows
+                _log("".join(traceback.format_exception(kind, error, trace)).rstrip())
+                return False
+            elif error is not None:
+                return False
+            unwritten = _written(told=self.code != 0)
+            self.code = self.code or unwritten
+            return True
 
 
-def _called(program: Callable[..., Any], *args: Any) -> int:
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
-            code = program(*args)
-    except SystemExit:  # argparse has shown its help
-        fault = _written()
-        if fault:
-            return fault
-        raise
-    return code if type(code) is int else 0
+def report(program: Callable[..., Any], *args: Any) -> int:
+    """Run a program within `ending`; its exit code, the program's own if it gives one."""
+    with ending() as end:
+        code = program(*args)
+        end.code = code if type(code) is int else 0
+    return end.code
 
 
 def _told(error: BaseException) -> int:

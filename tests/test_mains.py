@@ -61,7 +61,7 @@ def training_that_is_interrupted(request, monkeypatch, tmp_path):
 
 
 def training_that_breaks(request, monkeypatch, tmp_path):
-    monkeypatch.setattr(PromptTrainer, "loss", lambda self: None)
+    monkeypatch.setattr(PromptTrainer, "output", lambda self: None)
     return (*_train(request), "TypeError")
 
 

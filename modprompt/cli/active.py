@@ -22,4 +22,4 @@ def _check(cfg: Any) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code: as train.py's."""
-    return train.program(argv, __doc__, _check)
+    return train.main(argv, __doc__, _check)

@@ -18,16 +18,15 @@ from typing import Any, Callable, Optional
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.hosts import borrowed
-from modprompt.programs import close_log, import_modules, left_as_found, report
+from modprompt.programs import close_log, ending, import_modules, left_as_found
+from modprompt.runs.settings import Settings
 
 INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work
 
 
-def _run(args: argparse.Namespace, check: Check, host: Optional[borrowed.Host]) -> None:
-    from modprompt.active import labelling, rounds
-    from modprompt.trainers import run
-
+def _settings(args: argparse.Namespace, check: Check, host: Optional[borrowed.Host]) -> Settings:
+    """What all files, flags and options give."""
     if host is None:
         import_modules(args.imports)
     else:
@@ -38,12 +37,7 @@ def _run(args: argparse.Namespace, check: Check, host: Optional[borrowed.Host]) 
     if host is not None:
         host.add_keys(str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else "")
         settings = host.with_reader(settings)
-    mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-    run.run(
-        settings,
-        mode,
-        run.Rounds(check or rounds.settings_of, rounds.run, labelling.differing),
-    )
+    return settings
 
 
 def import_all() -> None:
@@ -55,29 +49,33 @@ def import_all() -> None:
     import modprompt.trainers.run  # noqa: F401
 
 
-def program(argv: list[str] | None, description: str, check: Check = None) -> int:
-    """A program with these flags; see main.
+def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:
+    """A program with these flags.
 
     Args:
         argv: the words behind its name; None for those of this process.
-        description: what its help says.
+        description: what its help says, if not this module's.
         check: raises UserError if a configuration is not for this program; None where all are.
+
+    Returns:
+        Exit code: 0, 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130.
     """
-    return report(_program, argv, description, check)
-
-
-def _program(argv: list[str] | None, description: str, check: Check) -> int:
-    args = parse_args(argv, description)
-    host = borrowed.entered(args.host, args.its_dassl)
-    import_all()  # behind --help, which needs none of it
-    with left_as_found():
+    with ending() as end:
+        args = parse_args(argv, description or __doc__)
+        host = borrowed.entered(args.host, args.its_dassl)
+        import_all()  # behind --help, which needs none of it
         console = sys.stdout
-        try:
-            return report(_run, args, check, host, interrupted=INTERRUPTED)  # while the log is open, which gets it too
-        finally:
-            close_log(console)
+        with left_as_found():
+            try:
+                with ending(INTERRUPTED) as ran:  # while the log is open, which gets it too
+                    from modprompt.active import labelling, rounds
+                    from modprompt.trainers import run
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, 2 after one line on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels lack, or 130."""
-    return program(argv, __doc__)
+                    settings = _settings(args, check, host)
+                    mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
+                    of_rounds = run.Rounds(check or rounds.settings_of, rounds.run, labelling.differing)
+                    run.run(settings, mode, of_rounds)
+            finally:
+                close_log(console)
+        end.code = ran.code
+    return end.code

@@ -116,10 +116,6 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer)
         super().set_model_mode(mode, names)
         self.model.set_mode(mode == "train")
 
-    def loss(self, output: Output, image: Tensor, label: Tensor) -> Tensor:
-        """Loss of a batch: Output, images (B, 3, H, W), labels (B,)."""
-        return self.model.objective.loss(output, image, label)
-
     def summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
         """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
         accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.log_accuracy else {}
@@ -160,7 +156,7 @@ class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer)
 
     def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
         output = self.output(image)
-        loss = self.loss(output, image, label)
+        loss = self.model.objective.loss(output, image, label)
         self.unread.check(loss, self._place())
         return output, loss
 

@@ -207,7 +207,21 @@ def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Roun
         if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
             rounds.run(cfg, settings)
         else:
-            _one_training(cfg, settings, mode)
+            require_none(cfg.OUTPUT_DIR)
+            tested = tested_by(cfg, mode)
+            if tested:
+                require_trained_on_base(cfg, tested)
+            trainer = build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
+            recorder = ResultRecorder(trainer)
+            if mode.eval_only:
+                trainer.load_model(mode.model_dir, epoch=mode.load_epoch)
+                warn_of_another_split(trainer.dm.dataset, mode.model_dir)
+                trainer.test()
+            elif not mode.no_train:
+                trainer.train()
+            path = recorder.write(cfg, describe_model(tested, mode.load_epoch), settings, tested, epoch=mode.load_epoch)
+            if path:
+                print(f"Result: {path}")
         if not is_kept:  # the folder held another run, or an earlier start of this one
             first_screen.keep_config(cfg, begins=False)
 
@@ -216,22 +230,3 @@ def _set_up(cfg: CfgNode) -> None:
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
-
-
-def _one_training(cfg: CfgNode, settings: Settings, mode: Mode) -> None:
-    require_none(cfg.OUTPUT_DIR)
-    tested = tested_by(cfg, mode)
-    if tested:
-        require_trained_on_base(cfg, tested)
-    trainer = build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
-    recorder = ResultRecorder(trainer)
-    if mode.eval_only:
-        trainer.load_model(mode.model_dir, epoch=mode.load_epoch)
-        warn_of_another_split(trainer.dm.dataset, mode.model_dir)
-        trainer.test()
-    elif not mode.no_train:
-        trainer.train()
-    evaluated = describe_model(tested, mode.load_epoch)
-    path = recorder.write(cfg, evaluated, settings, tested, epoch=mode.load_epoch)
-    if path:
-        print(f"Result: {path}")

@@ -46,10 +46,12 @@ def test_fault_of_the_program_comes_out():
         programs.report(raising(TypeError("ours")))
 
 
-def test_interruption_says_how_to_go_on(capsys):
-    assert programs.report(raising(KeyboardInterrupt()), interrupted="interrupted; go on") == 130
-    assert programs.report(raising(KeyboardInterrupt())) == 130
-    assert capsys.readouterr().err == "interrupted; go on\ninterrupted\n"
+@pytest.mark.parametrize(("words", "said"), [(["interrupted; go on"], "interrupted; go on\n"), ([], "interrupted\n")])
+def test_interruption_says_how_to_go_on(words, said, capsys):
+    with programs.ending(*words) as end:
+        raise KeyboardInterrupt
+    assert end.code == 130
+    assert capsys.readouterr().err == said
 
 
 def test_exit_code_of_the_program_is_kept_and_nothing_else_is_one():

@@ -53,21 +53,15 @@ class Objective(NamedTuple):
         """What the log says of the last step beside what the method says, by name."""
         return {} if self.rule is None else self.rule.noted
 
-    def losses(self, output: Output, images: Tensor, labels: Tensor) -> Dict[str, Tensor]:
-        """Each term by name, weighted."""
-        return {term.name: _weighted(term, output, images, labels) for term in self.terms}
-
     def loss(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        """Their sum."""
-        first, *others = self.losses(output, images, labels).values()
-        for other in others:
-            first = first + other
-        return first if self.rule is None else self.rule(first, output, images, labels)
-
-
-def _weighted(term: Term, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-    value = term.of(output, images, labels)
-    return value if term.weight == 1 else term.weight * value
+        """Their sum, each times its weight."""
+        total: Optional[Tensor] = None
+        for term in self.terms:
+            value = term.of(output, images, labels)
+            value = value if term.weight == 1 else term.weight * value
+            total = value if total is None else total + value
+        assert total is not None  # an objective has a term
+        return total if self.rule is None else self.rule(total, output, images, labels)
 
 
 def cross_entropy(output: Output, images: Tensor, labels: Tensor) -> Tensor:

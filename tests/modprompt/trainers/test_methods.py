@@ -128,7 +128,7 @@ def test_gradients_reach_the_learner_and_nothing_else(row, command, monkeypatch)
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
     (image, label, _), model = seen.batches[0], seen.trainer.model
     model.zero_grad(set_to_none=True)
-    seen.trainer.loss(model.output(image), image, label).backward()
+    seen.trainer.model.objective.loss(model.output(image), image, label).backward()
     own = dict(model.prompt_learner.named_parameters(prefix="prompt_learner"))
     assert own
     for name, parameter in model.named_parameters():
@@ -467,7 +467,7 @@ def test_operations_of_mpl_run_in_every_method(row, settings, counts, command, m
     for side, expected in counts.items():
         assert getattr(model.prompt_learner.schedules, side).counts == expected
     model.zero_grad(set_to_none=True)
-    seen.trainer.loss(model.output(image), image, label).backward()
+    seen.trainer.model.objective.loss(model.output(image), image, label).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.prompt_learner.parameters())
 
 
