@@ -77,12 +77,12 @@ class Scorer:
         trainer.set_model_mode("eval")
         model.set_mode(False)
         with torch.no_grad(), generators.kept(), model.unchanging():
-            if trainer.prompts_images:
+            if trainer.evaluation.prompts_images:
                 batches = tqdm(loader_of(trainer, self.images), desc="looking at the pool")
                 return [of(_checked(model.output(_on(trainer, batch)))) for batch in batches]
             if self._kept is None:
                 loader = loader_of(trainer, self.images)
-                self._kept = FeatureBatches(*encode(loader, trainer.encode_image), loader)
+                self._kept = FeatureBatches(*encode(loader, trainer.evaluation.encode_image), loader)
             return [of(_checked(model.of_features(_on(trainer, batch)))) for batch in self._kept]
 
     def scored(self, trainer: Any) -> Scored:

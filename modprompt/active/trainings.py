@@ -73,12 +73,12 @@ class Trainings:
     def _built(self, cfg: CfgNode) -> Any:
         with given(cfg.DATASET.NAME, self.pool.as_dataset()):
             trainer = build_trainer(cfg)
-        own = {key: text for key, text in trainer.resume_settings().items() if key != training_state.TRAINING_IMAGES}
-        own[_INITIAL] = str(getattr(trainer, "init_weights_hash", ""))
+        own = {key: text for key, text in trainer.resume.settings().items() if key != training_state.TRAINING_IMAGES}
+        own[_INITIAL] = trainer.checkpoints.initial_hash
         if self.decisive:
             training_state.require_same(own, self.decisive, str(self.folder))
         self.decisive = plain(own)
-        other = same.differing_clip(self._clip, trainer.backbone_fingerprint)
+        other = same.differing_clip(self._clip, trainer.run.fingerprint)
         if other:
             raise UserError(f"{self.folder}: {other[0]} since images were chosen: give the CLIP that has chosen them")
         return trainer
@@ -108,7 +108,7 @@ class Trainings:
             self.forget(number)  # checkpoints alone do not say where the generators were
         with run_folder.hold(cfg.OUTPUT_DIR):
             trainer = self._built(cfg)
-            trainer.keeps_state = True
+            trainer.resume.keeps_state = True
             recorder = ResultRecorder(trainer)
             trainer.train()
             recorder.write(cfg, "", self.settings)

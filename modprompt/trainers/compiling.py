@@ -39,7 +39,7 @@ def compile_record(trainer: Any, asked: str) -> Dict[str, str]:
         trainer: a trainer whose run is over.
         asked: MODEL.COMPILE.
     """
-    step = getattr(trainer, "made_step", None)
+    step = getattr(getattr(trainer, "loop", None), "made_step", None)
     if isinstance(step, GraphStep):
         return {"asked": asked, "ran": "graph" if step.recorded else "eager", "why": step.why}
     ran = getattr(getattr(trainer, "model", None), "compiled", "") or "eager"

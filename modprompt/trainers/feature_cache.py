@@ -122,7 +122,7 @@ def feature_batches(folder: str, name: str, loader: Any, trainer: Any) -> Featur
     stands_for = f"{weights}_{data_digest(loader.dataset)}"
     path = Path(folder) / f"{name}_{stands_for}.npz"
     try:
-        rows = Rows(path, row_of(trainer.feature_width), stands_for).all()
+        rows = Rows(path, row_of(trainer.run.feature_width), stands_for).all()
     except FileNotFoundError:
         pass
     except ValueError as error:  # Refused and UserError are
@@ -133,7 +133,7 @@ def feature_batches(folder: str, name: str, loader: Any, trainer: Any) -> Featur
         take_number()
         labels = torch.tensor([image.label for image in loader.dataset.data_source])
         return FeatureBatches(torch.from_numpy(rows), labels, loader)
-    features, labels = encode(loader, trainer.encode_image)
+    features, labels = encode(loader, trainer.evaluation.encode_image)
     write_rows(path, row_of(features.shape[1]), len(features), [features.numpy()], stands_for)
     print(f"Image features kept in {path}")
     return FeatureBatches(features, labels, loader)

@@ -36,7 +36,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     learner = getattr(model, "prompt_learner", None)
     learned = [] if learner is None else [prompts_hash(learner), str(learner.schedules)]
     weights = weights_digest(trainer.clip_model.visual, how_computed(trainer.device, model.stream))
-    facts = [str(trainer.backbone_fingerprint), weights, *learned, read_too(repr(loader.dataset.transform))]
+    facts = [str(trainer.run.fingerprint), weights, *learned, read_too(repr(loader.dataset.transform))]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
@@ -86,7 +86,7 @@ def find(trainer: Any, loader: Any, folders: str) -> Optional[Tuple[Tensor, Tens
     kept: Dict[str, np.ndarray] = {}
     try:
         for folder in filter(None, folders.split(os.pathsep)):
-            kept.update(_read(folder, made, row_of(trainer.feature_width)))
+            kept.update(_read(folder, made, row_of(trainer.run.feature_width)))
         digests = image_digests(images)
         lacking = sum(digest not in kept for digest in digests)
         if lacking:

@@ -49,11 +49,12 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
     """The hash of the kept image features; nothing where none are to be kept, or can be."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
-    features = getattr(trainer, "tested_features", None)
+    evaluation = getattr(trainer, "evaluation", None)  # of our trainers
+    features = getattr(evaluation, "features", None)
     if features is None or not answers.are_of(tested) or len(features) != len(tested):
         print("The image features of the test are not kept: it made none, or not in the images' order")
         return {}
-    return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.tested_loader), tested)
+    return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.evaluation.loader), tested)
 
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> Dict[str, Any]:

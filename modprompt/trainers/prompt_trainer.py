@@ -1,183 +1,219 @@
-"""The trainer of all methods that learn prompts: settings, one step, evaluation. It knows no method by name."""
+"""The trainer of all methods: Dassl's contract, handed to the parts that do it. It knows no method by name."""
 
-import warnings
-from typing import Any, List, Mapping, Optional, Tuple, Type, Union
+import os
+import sys
+from typing import Any, ClassVar, List, Mapping, NamedTuple, Optional, Tuple, Type
 
-import torch
-from dassl.metrics import compute_accuracy
+from dassl.engine import TrainerX
 from torch import Tensor
 
-from modprompt.checks import one_of
-from modprompt.clips import known
-from modprompt.engine import precision
-from modprompt.engine.model import COMPILE, Output
-from modprompt.engine.schedule import Shape
-from modprompt.errors import SettingError, UserError
+from modprompt.clips.as_bytes import sent
+from modprompt.clips.structure import CLIP
+from modprompt.engine.memory import take_share
+from modprompt.errors import UserError
 from modprompt.methods.base import Method
-from modprompt.methods.parts.deferred_metrics import Number, Place, settled
-from modprompt.methods.parts.fused import fused
-from modprompt.methods.parts.graph import GraphStep
-from modprompt.methods.parts.step import Step
-from modprompt.methods.records import view_of
-from modprompt.trainers.clip_trainer import CLIPTrainer
-from modprompt.trainers.compiling import is_of, step_as_asked
-from modprompt.trainers.epochs import Epochs
-from modprompt.trainers.gone_on_with import GoneOnWith
-from modprompt.trainers.learner_checkpoints import LearnerCheckpoints
-from modprompt.trainers.nodes import method_of, searched
-from modprompt.trainers.on_clip import OnCLIP
-from modprompt.trainers.second_node import require_stood_in
-from modprompt.trainers.telling import tell_of
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.deferred_metrics import Number
+from modprompt.runs import folder as run_folder
+from modprompt.runs import images
+from modprompt.runs.holding import Begins
+from modprompt.storage import image_files
+from modprompt.storage.image_rules import FAMILY
+from modprompt.trainers import backbone, card_errors, device, mistakes, once, overrides
+from modprompt.trainers.building import Building, ZeroShotBuilding
+from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
+from modprompt.trainers.evaluation import Evaluation
+from modprompt.trainers.head_parts import HeadBuilding, HeadCheckpoints, HeadEvaluation, HeadLoop, HeadResume
+from modprompt.trainers.image_cache import with_kept_images
+from modprompt.trainers.loop import Loop
+from modprompt.trainers.part import Run
+from modprompt.trainers.resume import Resume
+from modprompt.trainers.searching import SearchRun
 
 
-class PromptTrainer(GoneOnWith, LearnerCheckpoints, Epochs, OnCLIP, CLIPTrainer):
-    """Trains a method's prompts in front of a frozen CLIP.
+class Parts(NamedTuple):
+    """What a trainer is made of; see each."""
 
-    A trainer is this class with a method_class (trainers/registration.py makes them).
+    building: Type[Building] = Building
+    loop: Type[Loop] = Loop
+    evaluation: Type[Evaluation] = Evaluation
+    checkpoints: Type[Checkpoints] = Checkpoints
+    resume: Type[Resume] = Resume
+    trains: bool = True
+
+
+PROMPTS = Parts()
+HEADS = Parts(HeadBuilding, HeadLoop, HeadEvaluation, HeadCheckpoints, HeadResume)
+ZERO_SHOT = Parts(building=ZeroShotBuilding, checkpoints=NoCheckpoints, trains=False)
+
+
+class PromptTrainer(TrainerX):
+    """Trains what a method learns on a frozen CLIP; its output folder is its own.
+
+    A trainer is this class with a method_class and its parts (trainers/registration.py makes them).
+
+    Attributes:
+        run: settings, method and facts of the weights.
+        model: what is trained.
+        building: makes it, with its optimiser.
+        loop: steps and epochs.
+        evaluation: tests.
+        checkpoints: files of what is learned.
+        resume: begins, goes on with and ends a training.
+        search: alternates with the steps, if the method searches.
     """
 
     method_class: Type[Method]
-    made_step: Optional[Union[Step, GraphStep]] = None  # from the first batch on
-    same_step = False  # whether its step is the same at every epoch, stated by each class for itself
     node_name = ""  # the method's node under cfg.TRAINER
+    same_step = False  # whether its step is the same at every epoch, stated by each class for itself
+    parts: ClassVar[Parts] = PROMPTS
 
-    @property
-    def settings(self) -> Any:
-        """The method's node of the config."""
-        return self.cfg.TRAINER[self.node_name]
+    run: Run
+    model: PromptedModel
+    clip_model: CLIP
+    scaler: Any
+    train_loader_x: Any
+    val_loader: Any
+    test_loader: Any
 
-    def make_method(self) -> Method:
-        """The method that the config asks for.
-
-        Raises:
-            SettingError: on a setting that does not fit.
-        """
-        return method_of(self.method_class, self.settings)
+    def __init__(self, cfg: Any):
+        with card_errors.told(self, cfg):
+            _begin(cfg)
+            super().__init__(cfg)
+            if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
+                self.build_model()
+        if images.selected_on(self.dm.dataset, cfg) == images.TEST:
+            print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
 
     def check_cfg(self, cfg: Any) -> None:
         """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
         self.cfg = cfg  # Dassl sets it behind this check
-        if not hasattr(self, "method_class"):  # as trainers were written for 0.1.0
-            raise UserError(f"{type(self).__name__} has no method_class: docs/own_trainer.md has how one is written")
-        one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
-        if self.method_class.second_node is not None:
-            require_stood_in(cfg, self.method_class.second_node)
-        try:
-            one_of("PREC", self.settings.PREC, precision.CHOICES)
-            self.method = self.make_method().prepared()
-        except SettingError as error:
-            raise error.under(f"TRAINER.{self.node_name}") from None
-        self.method = searched(self.method, cfg)
-        self.check_search(cfg)
-        try:
-            row = None if cfg.MODEL.BACKBONE.get("PATH") else known.find(cfg.MODEL.BACKBONE.NAME)
-            if row is not None and row.layers[1]:
-                self.method.sides(Shape(*row.layers))
-        except SettingError as error:
-            raise error.under(f"TRAINER.{self.node_name}") from None
-        if self.method.averages() and cfg.TEST.FINAL_MODEL == "best_val":
-            warnings.warn(
-                "the average over epochs (GPA) is not what is tested: FINAL_MODEL best_val takes one epoch's prompts",
-                stacklevel=2,
-            )
+        kinds = self.parts
+        self.building, self.loop, self.evaluation = kinds.building(self), kinds.loop(self), kinds.evaluation(self)
+        self.checkpoints, self.resume, self.search = kinds.checkpoints(self), kinds.resume(self), SearchRun(self)
+        self.run = self.building.checked(cfg)
+        self.search.check()
+        self.building.check()
+
+    def build_data_loader(self) -> None:
+        """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder.
+
+        To a GPU images go as bytes where their transform allows it; batches of such a loader are there already.
+        """
+        cfg = self.cfg
+        with mistakes.of_reader(cfg):
+            super().build_data_loader()
+        if cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
+            print("note: there are no test images; the one that is counted stands in, and nothing is tested")
+        if backbone.requires_squash(cfg):
+            backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
+        self.train_loader_x = sent(self.train_loader_x, self.device)
+        kept = cfg.TEST.get("IMAGE_CACHE", ""), cfg.DATASET.NAME, self.device
+        self.val_loader = with_kept_images(self.val_loader, *kept)
+        self.test_loader = with_kept_images(self.test_loader, *kept)
 
     def build_model(self) -> None:
-        """CLIP, prompts, optimiser; only the prompts are trained, saved and registered."""
-        cfg = self.cfg
-        self.put_on_clip()
-        learner = self.model.prompt_learner
-        tell_of(learner, self.method.draws_examples)
-        view = view_of(self.method, learner)
-        if cfg.MODEL.INIT_WEIGHTS:
-            self.load_initial(view)
-        optimiser = self.configured_optimiser()
-        self.scaler = precision.grad_scaler() if self.precision.scale_loss else None
-        self.optim = optimiser if self.scaler is None else fused(optimiser)
-        self.sched = self.configured_schedule(self.optim)
-        self.register_model(self.checkpoint_name, view, self.optim, self.sched)
-        self.start_search()
+        """CLIP, what is learned, its optimiser; what is learned alone is trained, saved and registered."""
+        self.building.build()
+
+    def train(self) -> None:
+        """Train, resuming if there is something to resume, then test; a method that trains nothing is tested."""
+        if not self.parts.trains:
+            self.test()
+            return
+        with card_errors.told(self, self.cfg), self.evaluation.exactly():
+            try:
+                super().train()
+            finally:
+                if hasattr(self, "close_writer"):  # not every Dassl has TensorBoard
+                    self.close_writer()
 
     def before_train(self) -> None:
-        """Resume.
+        """Resume, and start the clock."""
+        self.resume.begin()
+        self.search.begin()
 
-        Raises:
-            UserError: if earlier epochs are not in the average, because a run was resumed without its state.
-        """
-        super().before_train()
-        average = self.model.average
-        if self.start_epoch < self.max_epoch and average is not None and average.epochs != self.start_epoch:
-            raise UserError(
-                f"the average over epochs (GPA) lacks epochs 1 to {self.start_epoch}: this run would go on from a "
-                "checkpoint, which does not hold it; start anew in another --output-dir, or set GPA_STD 0"
-            )
-
-    def set_model_mode(self, mode: str = "train", names: Optional[List[str]] = None) -> None:
-        """Set the mode of the prompts and of the model around them."""
-        super().set_model_mode(mode, names)
-        self.model.set_mode(mode == "train")
-
-    def summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
-        """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
-        accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.log_accuracy else {}
-        return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
+    def run_epoch(self) -> None:
+        """One pass over the training loader."""
+        self.loop.run_epoch()
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
-        """One step on a batch; what the log says of it.
+        """One step on a batch, behind one of the alphas where there are any; what the log says of it.
 
         Raises:
             FloatingPointError: on a CPU, if the loss is not finite; no weight has changed by then.
         """
-        of_search = self.search_step()
+        of_search = self.search.step()
         image, label = self.parse_batch_train(batch)
-        done = self.step(image, label)
-        self.unread.add_loss(done.loss, self._place())
-        self.end_step()
-        return {**of_search, **self.summary(done.output, label, done.loss)}
-
-    def end_step(self) -> None:
-        """Go on with the rates behind an epoch's last step."""
-        if self.batch_idx + 1 == self.num_batches:
-            self.update_lr()
-
-    def _place(self) -> Place:
-        return Place(self.epoch, self.batch_idx)
-
-    @property
-    def step(self) -> Union[Step, GraphStep]:
-        """What a batch goes through; made anew when another optimiser or scaler has taken the place of the last."""
-        if self.made_step is None or not is_of(self.made_step, self.optim, self.scaler):
-            step = Step(self._output_and_loss, self.optim, self.scaler, alone=self.searches is not None)
-            self.made_step = step_as_asked(self, step)
-        return self.made_step
-
-    def output(self, image: Tensor) -> Output:
-        """What the model makes of a training batch, images (B, 3, H, W)."""
-        return self.model.output(image)
-
-    def _output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
-        output = self.output(image)
-        loss = self.model.objective.loss(output, image, label)
-        self.unread.check(loss, self._place())
-        return output, loss
-
-    @property
-    def prompts_images(self) -> bool:
-        """Whether the learner has vision prompts."""
-        return bool(self.model.prompt_learner.schedules.vision.depth)
+        return {**of_search, **self.loop.after_step(self.loop.step(image, label), label)}
 
     def after_epoch(self) -> None:
-        """Do what the method does, save and validate as asked for, unless the last step spoilt the prompts.
+        """Do what the method does, save and validate as asked for, unless the last step spoilt the prompts."""
+        self.loop.end_epoch()
+        self.search.end_epoch()
+        self.resume.end_epoch()
 
-        Raises:
-            FloatingPointError: if a parameter, or a loss that was not read yet, is not finite; nothing is saved then.
+    def after_train(self) -> None:
+        """Leave what a search has found; test the last model, or the best on the validation set."""
+        self.search.end()
+        self.resume.end()
+
+    def set_model_mode(self, mode: str = "train", names: Optional[List[str]] = None) -> None:
+        """Set the mode of what is learned and of the model around it."""
+        super().set_model_mode(mode, names)
+        self.model.set_mode(mode == "train")
+
+    @card_errors.in_a_test
+    def test(self, split: Optional[str] = None, **kwargs: Any) -> float:
+        """Evaluate, on kept image features where TEST.FEATURE_CACHE names a folder for them.
+
+        Args:
+            split: "val" or "test"; without it TEST.SPLIT. Without validation images it is "test".
+            kwargs: what some Dassl adds, not read.
+
+        Returns:
+            The first result of the evaluator: accuracy in percent.
         """
-        self.unread.read()
-        if self.model.end_epoch():
-            print("Using GPA model for final inference...")
-        finite = [torch.isfinite(parameter).all() for parameter in self.model.learned.parameters()]
-        if not torch.stack(finite).all():
-            raise FloatingPointError(
-                f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "
-                "with a lower OPTIM.LR or PREC fp32; the last checkpoint is untouched"
-            )
-        super().after_epoch()
+        return self.evaluation.test(split)
+
+    def parse_batch_train(self, batch: Any) -> Tuple[Tensor, Tensor]:
+        """(images, labels) on the device; copied without a wait from pinned memory."""
+        image, label = (batch[key].to(self.device, non_blocking=True) for key in ("img", "label"))
+        return image, label
+
+    def parse_batch_test(self, batch: Any) -> Tuple[Tensor, Tensor]:
+        """(images, labels) on the device, as in training."""
+        return PromptTrainer.parse_batch_train(self, batch)
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        """Logits (B, C) of a test batch."""
+        return self.evaluation.logits(input)
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """As Dassl's, of what is learned alone; see Checkpoints.save."""
+        self.checkpoints.save(*args, **kwargs)
+
+    def load_model(self, *args: Any, **kwargs: Any) -> None:
+        """As Dassl's, from a run's output folder; see Checkpoints.load."""
+        self.checkpoints.load(*args, **kwargs)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """As Dassl's; see Checkpoints.go_on."""
+        return self.checkpoints.go_on(directory)
+
+
+def _begin(cfg: Any) -> None:
+    """What comes before all in another codebase; in a program of ours most of it is done."""
+    overrides.settle(cfg)
+    if os.environ.get(once.ONCE):
+        once.require_folder_agrees(cfg)
+    if cfg.OUTPUT_DIR:
+        run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
+    if cfg.get("ACTIVE", {}).get("ROUNDS", 0):
+        raise UserError("ACTIVE.ROUNDS: rounds are run by `modprompt active`, and by train.py of its project")
+    image_files.bound(cfg.INPUT.get("MAX_MEGAPIXELS", image_files.MOST_MEGAPIXELS))
+    image_files.read_as(cfg.INPUT.get("READ_AS", FAMILY))
+    backbone.follow_weights(cfg, sys.argv)
+    device.set_up(cfg)
+    if device.on_card(cfg):
+        take_share()

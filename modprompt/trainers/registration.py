@@ -9,21 +9,19 @@ from dassl.engine import TRAINER_REGISTRY
 from modprompt.methods import own
 from modprompt.methods.base import Method
 from modprompt.methods.table import BY_NAME, HEADS, METHODS, PROMPTS, ZERO_SHOT, row_of
-from modprompt.trainers.clip_trainer import CLIPTrainer
-from modprompt.trainers.frozen_trainer import FrozenTrainer
-from modprompt.trainers.head_trainer import HeadTrainer
+from modprompt.trainers import prompt_trainer
 from modprompt.trainers.nodes import register_method
-from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.prompt_trainer import Parts, PromptTrainer
 
 PREFIX = "Mod"  # in front of a name that the codebase has taken
-_KINDS: Dict[str, Type[CLIPTrainer]] = {PROMPTS: PromptTrainer, HEADS: HeadTrainer, ZERO_SHOT: FrozenTrainer}
-_entered: Dict[str, Type[CLIPTrainer]] = {}  # by method
+_PARTS = {PROMPTS: prompt_trainer.PROMPTS, HEADS: prompt_trainer.HEADS, ZERO_SHOT: prompt_trainer.ZERO_SHOT}
+_entered: Dict[str, Type[PromptTrainer]] = {}  # by method
 T = TypeVar("T", bound=type)
 
 
 def is_ours(trainer: object) -> bool:
     """Whether a registered class is one of this package's."""
-    return isinstance(trainer, type) and issubclass(trainer, CLIPTrainer)
+    return isinstance(trainer, type) and issubclass(trainer, PromptTrainer)
 
 
 def _enter(name: str, trainer: type) -> None:
@@ -38,7 +36,7 @@ def _stated(of: type) -> Dict[str, Any]:
     return {"same_step": vars(of).get("same_step", False)}
 
 
-def register(name: str) -> Type[CLIPTrainer]:
+def register(name: str) -> Type[PromptTrainer]:
     """Enter the trainer of a method of methods/table.py, and the method's config node; once, however often it is asked.
 
     Args:
@@ -52,26 +50,26 @@ def register(name: str) -> Type[CLIPTrainer]:
     """
     row = row_of(name)
     if name not in _entered:
-        _entered[name] = register_method_as_trainer(row.method, _KINDS[row.kind])
+        _entered[name] = register_method_as_trainer(row.method, _PARTS[row.kind])
     return _entered[name]
 
 
-def register_method_as_trainer(method: Type[Method], base: Type[CLIPTrainer]) -> Type[CLIPTrainer]:
+def register_method_as_trainer(method: Type[Method], parts: Parts) -> Type[PromptTrainer]:
     """A trainer of a method, entered under its name.
 
     Args:
         method: a Method.
-        base: the trainer that it is a kind of.
+        parts: what the trainer is made of.
 
     Returns:
         The trainer.
     """
     register_method(method)
-    names: Dict[str, Any] = {"method_class": method, "__doc__": method.__doc__, "__module__": __name__}
+    names: Dict[str, Any] = {"method_class": method, "parts": parts, "__doc__": method.__doc__, "__module__": __name__}
     names.update(_stated(method))
     if method.node_name():
         names["node_name"] = method.node_name()
-    return register_trainer(type(method.__name__, (base,), names))
+    return register_trainer(type(method.__name__, (PromptTrainer,), names))
 
 
 def register_all() -> None:
@@ -114,7 +112,7 @@ def give_way() -> None:
 
 
 def _own_trainer(method: Type[Method]) -> None:
-    register_method_as_trainer(method, _KINDS[BY_NAME[method.__name__].kind])
+    register_method_as_trainer(method, _PARTS[BY_NAME[method.__name__].kind])
 
 
 own.each(_own_trainer)

@@ -28,8 +28,12 @@ from modprompt.trainers.answers import Answers
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
-from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.learned import prompts_hash
+
+
+def _said(trainer: Any, part: str, name: str, otherwise: Any = None) -> Any:
+    """What a part of one of our trainers says; of another trainer, which has no parts, `otherwise`."""
+    return getattr(getattr(trainer, part, None), name, otherwise)
 
 
 def _of_learner(trainer: Any) -> Dict[str, Any]:
@@ -51,9 +55,9 @@ def _of_model(trainer: Any) -> Dict[str, Any]:
     model = getattr(trainer, "model", None)
     if not isinstance(model, PromptedModel):
         return {}
-    method = trainer.method_record() if hasattr(trainer, "method_record") else method_record(model.method)
+    record = _said(trainer, "checkpoints", "method_record", lambda: method_record(model.method))
     return {
-        "method": method,
+        "method": record(),
         "class_names": classes_record(model.classes, model.prompt_learner),
         "clip": model.clip_facts.as_record(),
     }
@@ -80,7 +84,8 @@ def _cost(trainer: Any, before: Mapping[str, Any]) -> Dict[str, Any]:
     model, jobs = getattr(trainer, "model", None), os.environ.get(JOBS, "")
     model = getattr(model, "learned", model)  # a head has as many rows as its training had classes
     parameters = model.parameters() if isinstance(model, nn.Module) else ()
-    seconds = {name: getattr(trainer, name, None) for name in ("training_s", "testing_s")}
+    of_parts = {"training_s": "resume", "testing_s": "evaluation"}
+    seconds = {name: _said(trainer, part, name) for name, part in of_parts.items()}
     seconds = {name: before.get(name) if value is None else value for name, value in seconds.items()}
     return {
         "trained_parameters": sum(one.numel() for one in parameters if one.requires_grad),
@@ -99,8 +104,8 @@ def _of_gpu(on_cuda: bool) -> Dict[str, Any]:
 
 def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str, Any]:
     """Name and hash of the checkpoint that was tested, the run's own or another's; nothing where there is none."""
-    path = getattr(trainer, "loaded_checkpoint", "")
-    if isinstance(trainer, FrozenTrainer):
+    path = _said(trainer, "checkpoints", "path", "")
+    if not getattr(getattr(trainer, "parts", None), "trains", True):
         return {}
     if path:
         return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}}
@@ -113,27 +118,27 @@ def _of_checkpoint(trainer: Any, folder: str, epoch: Optional[int]) -> Dict[str,
 
 def _of_initial_weights(trainer: Any) -> Dict[str, str]:
     """Hash of the file MODEL.INIT_WEIGHTS; nothing where there was none."""
-    found = getattr(trainer, "init_weights_hash", "")
+    found = _said(trainer, "checkpoints", "initial_hash", "")
     return {"init_weights": found} if found else {}
 
 
 def _of_search(trainer: Any, results: Dict[str, Any]) -> Dict[str, Any]:
     """What a search has found, and how good that is with its own prompts; the run's accuracy is the mixture's."""
-    found = getattr(trainer, "search_record", None)
+    found = _said(trainer, "search", "record")
     return {"search": {**found, "mixture_pct": float(results["accuracy"])}} if found else {}
 
 
 def _notes(trainer: Any, evaluated: str) -> Dict[str, List[str]]:
     """What the log has told of a training, beside its settings; nothing of a model that another run has trained."""
-    said = [*getattr(trainer.dm.dataset, "notes", ()), *getattr(trainer, "notes", ())]
+    said = [*getattr(trainer.dm.dataset, "notes", ()), *_said(trainer, "building", "notes", ())]
     return {"notes": said} if said and not evaluated else {}
 
 
 def _of_choice(trainer: Any, model_dir: str) -> Dict[str, Any]:
     """What a head says that it chose; of a model that is only tested, what its own run said, as far as it is known."""
     if not model_dir:
-        return dict(trainer.chosen()) if hasattr(trainer, "chosen") else {}
-    by_loaded = trainer.chosen_by_loaded() if hasattr(trainer, "chosen_by_loaded") else {}
+        return dict(_said(trainer, "checkpoints", "chosen", dict)())
+    by_loaded = _said(trainer, "checkpoints", "chosen_by_loaded", dict)()
     said = {**(holding.of_training(model_dir).result or {}), **by_loaded}
     return {key: said[key] for key in CHOICE if said.get(key)}
 
@@ -227,7 +232,7 @@ class ResultRecorder:
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
             "backbone": cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME,
-            "backbone_hash": str(getattr(self.trainer, "backbone_fingerprint", "")),
+            "backbone_hash": str(_said(self.trainer, "run", "fingerprint", "")),
             **_of_model(self.trainer),
             "input": input_texts(cfg),
             "seed": max(cfg.SEED, -1),
@@ -241,7 +246,7 @@ class ResultRecorder:
             "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
             "evaluated": evaluated,
             **_of_checkpoint(self.trainer, model_dir or cfg.OUTPUT_DIR, epoch),
-            **({} if evaluated else {holding.BEGAN_FROM: getattr(self.trainer, "began_from", self.began_from)}),
+            **({} if evaluated else {holding.BEGAN_FROM: _said(self.trainer, "resume", "began_from", self.began_from)}),
             **_of_initial_weights(self.trainer),
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
@@ -251,7 +256,7 @@ class ResultRecorder:
             **_of_search(self.trainer, self.results),
             **_of_classes(self.trainer),
             **_cost(self.trainer, before),
-            "text_chunk": getattr(self.trainer, "text_chunk", None),
+            "text_chunk": _said(self.trainer, "resume", "text_chunk"),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
             **_of_gpu(on_cuda),

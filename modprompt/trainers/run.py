@@ -3,10 +3,11 @@
 How rounds of active learning go is not known here: who runs them hands that in.
 """
 
+import contextlib
 import functools
 import os
 import warnings
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Optional
 
 import sklearn.calibration  # noqa: F401 - as the next: not in the middle of a run
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
@@ -30,9 +31,8 @@ from modprompt.runs.settings import Settings
 from modprompt.storage import image_files
 from modprompt.storage.paths import of_user
 from modprompt.trainers import backbone, card_errors, config, device, first_screen, reading
-from modprompt.trainers.clip_trainer import CLIPTrainer
-from modprompt.trainers.frozen_trainer import FrozenTrainer
 from modprompt.trainers.once import describe_model, finished_before
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.result import ResultRecorder
 
 
@@ -108,7 +108,8 @@ def is_finished(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[R
 
 def trains_nothing(cfg: CfgNode) -> bool:
     """Whether a configuration's trainer tests a CLIP as it is."""
-    return issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), FrozenTrainer)
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    return issubclass(trainer, PromptTrainer) and not trainer.parts.trains
 
 
 def tested_by(cfg: CfgNode, mode: Mode) -> str:
@@ -152,6 +153,28 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
     """
+    cfg = _resolved(settings, mode, rounds)
+    trains = not (mode.eval_only or trains_nothing(cfg))
+    before = _changed_ns(cfg.OUTPUT_DIR)
+    if mode.once and is_finished(cfg, settings, mode, rounds):
+        return
+    with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains)) as said:
+        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
+            return  # by one that had the folder until now
+        with _begun(cfg, settings, trains, said):
+            if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
+                rounds.run(cfg, settings)
+                return
+            recorder = ResultRecorder(_built(cfg, mode))
+            if mode.eval_only:
+                _test(recorder.trainer, mode)
+            elif not mode.no_train:
+                recorder.trainer.train()
+            _write(recorder, cfg, settings, mode)
+
+
+def _resolved(settings: Settings, mode: Mode, rounds: Optional[Rounds]) -> CfgNode:
+    """The configuration of a run, all of it decided, nothing of it begun."""
     cfg = config.build(settings, tests=mode.eval_only)
     image_files.bound(cfg.INPUT.MAX_MEGAPIXELS)
     model = mode.tested or (cfg.MODEL.INIT_WEIGHTS if mode.eval_only else "")
@@ -162,20 +185,51 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
             f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "
             "(MODEL.INIT_WEIGHTS names a single file)"
         )
-    if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), CLIPTrainer):
+    if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), PromptTrainer):
         backbone.follow_weights(cfg, settings.on_command_line())
     trains = not (mode.eval_only or trains_nothing(cfg))
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains)
     if rounds is not None:
         rounds.check(cfg)
     _settle_folder(cfg, mode, settings.texts())
-    before = _changed_ns(cfg.OUTPUT_DIR)
-    if mode.once and is_finished(cfg, settings, mode, rounds):
-        return
-    with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains)) as said:
-        if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
-            return  # by one that had the folder until now
-        run_held(cfg, settings, mode, rounds, said)
+    return cfg
+
+
+@contextlib.contextmanager
+def _begun(cfg: CfgNode, settings: Settings, trains: bool, said: str) -> Iterator[None]:
+    """Within it the run is on its device, with its seed, log and config file; the process gets back what it had."""
+    with device.kept():
+        device.set_up(cfg, searches=True)
+        if cfg.SEED >= 0:
+            set_random_seed(cfg.SEED)
+        setup_logger(cfg.OUTPUT_DIR)
+        print(said, end="\n" if said else "")
+        first_screen.tell(cfg, settings, trains)
+        is_kept = first_screen.keep_config(cfg, begins=True)
+        yield
+        if not is_kept:  # the folder held another run, or an earlier start of this one
+            first_screen.keep_config(cfg, begins=False)
+
+
+def _built(cfg: CfgNode, mode: Mode) -> Any:
+    require_none(cfg.OUTPUT_DIR)
+    tested = tested_by(cfg, mode)
+    if tested:
+        require_trained_on_base(cfg, tested)
+    return build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
+
+
+def _test(trainer: Any, mode: Mode) -> None:
+    trainer.load_model(mode.model_dir, epoch=mode.load_epoch)
+    warn_of_another_split(trainer.dm.dataset, mode.model_dir)
+    trainer.test()
+
+
+def _write(recorder: ResultRecorder, cfg: CfgNode, settings: Settings, mode: Mode) -> None:
+    tested = tested_by(cfg, mode)
+    path = recorder.write(cfg, describe_model(tested, mode.load_epoch), settings, tested, epoch=mode.load_epoch)
+    if path:
+        print(f"Result: {path}")
 
 
 def _settle_folder(cfg: CfgNode, mode: Mode, given: Mapping[str, str]) -> None:
@@ -194,39 +248,3 @@ def _changed_ns(folder: str) -> int:
     """When the result in a folder was written, in ns; 0 if there is none."""
     path = os.path.join(folder, results.FILE_NAME)
     return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
-
-
-def run_held(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds], said: str) -> None:
-    """The run itself, its output folder being this process's; of its device the process gets back what it had."""
-    with device.kept():
-        device.set_up(cfg, searches=True)
-        _set_up(cfg)
-        print(said, end="\n" if said else "")
-        first_screen.tell(cfg, settings, not (mode.eval_only or trains_nothing(cfg)))
-        is_kept = first_screen.keep_config(cfg, begins=True)
-        if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
-            rounds.run(cfg, settings)
-        else:
-            require_none(cfg.OUTPUT_DIR)
-            tested = tested_by(cfg, mode)
-            if tested:
-                require_trained_on_base(cfg, tested)
-            trainer = build_trainer(config.of_one_training(cfg) if mode.eval_only or mode.no_train else cfg)
-            recorder = ResultRecorder(trainer)
-            if mode.eval_only:
-                trainer.load_model(mode.model_dir, epoch=mode.load_epoch)
-                warn_of_another_split(trainer.dm.dataset, mode.model_dir)
-                trainer.test()
-            elif not mode.no_train:
-                trainer.train()
-            path = recorder.write(cfg, describe_model(tested, mode.load_epoch), settings, tested, epoch=mode.load_epoch)
-            if path:
-                print(f"Result: {path}")
-        if not is_kept:  # the folder held another run, or an earlier start of this one
-            first_screen.keep_config(cfg, begins=False)
-
-
-def _set_up(cfg: CfgNode) -> None:
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)

@@ -1,7 +1,7 @@
 """A run that searches: alphas learn from validation images between the steps of the prompts; a schedule is left."""
 
 import functools
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from torch import Tensor
 from torch.optim import Adam, Optimizer
@@ -11,9 +11,7 @@ from modprompt.clips.as_bytes import sent
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
-from modprompt.methods.base import Method
-from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, settled
+from modprompt.methods.parts.deferred_metrics import Number, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.step import Step
 from modprompt.methods.search import file as schedule_file
@@ -23,44 +21,39 @@ from modprompt.methods.search.validation import ValidationBatches
 from modprompt.runs import images
 from modprompt.storage.forms import Form, rows, table, whole
 from modprompt.trainers import search_files
+from modprompt.trainers.part import Part
 from modprompt.trainers.state_form import like, optimiser_form, scaler_form
-
-if TYPE_CHECKING:  # it stands in front of one
-    from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
-else:
-    _Trainer = object
 
 EXTRA = "search"  # in the state of a run
 
 
-class Searching(_Trainer):
-    """The part of a prompt trainer that alternates, if its method searches: alphas by Adam, then prompts by SGD.
+class SearchRun(Part):
+    """The part of a trainer that alternates, if its method searches: alphas by Adam, then prompts by SGD.
 
     First order (DPL, arXiv 2501.00457, section 3): no step looks through the other.
+
+    Attributes:
+        record: what result.json says of it.
     """
 
-    method: Method
-    model: PromptedModel
-    unread: Unread
-    search_record: Optional[Dict[str, Any]] = None  # what result.json says of it
+    record: Optional[Dict[str, Any]] = None
     _history: List[Dict[str, Tensor]]  # alphas of each searched side after each epoch, those drawn first
 
-    def before_train(self) -> None:
-        """Resume.
+    def begin(self) -> None:
+        """Write the alphas that were drawn.
 
         Raises:
             UserError: if the alphas of earlier epochs are not there, because a run was resumed without its state.
         """
-        super().before_train()  # refuses a folder that holds another run: nothing is written before
-        if self.searches is None:
+        if self.settings is None:
             return
-        if self.start_epoch == 0:
+        if self.trainer.start_epoch == 0:
             self._write_alphas(0)
         elif self.cfg.OUTPUT_DIR:
-            search_files.require_alphas(self.cfg.OUTPUT_DIR, self.start_epoch)
+            search_files.require_alphas(self.cfg.OUTPUT_DIR, self.trainer.start_epoch)
 
     @property
-    def searches(self) -> Optional[AlphaSettings]:
+    def settings(self) -> Optional[AlphaSettings]:
         """How, if the method searches."""
         return self.method.search
 
@@ -70,9 +63,10 @@ class Searching(_Trainer):
         assert isinstance(learner, SearchLearner)
         return learner
 
-    def check_search(self, cfg: Any) -> None:
+    def check(self) -> None:
         """Complain about what does not go with a search."""
-        if self.searches is None:
+        cfg = self.cfg
+        if self.settings is None:
             return
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
@@ -80,18 +74,18 @@ class Searching(_Trainer):
         if cfg.MODEL.get("COMPILE", "") == "graph":
             raise UserError("MODEL.COMPILE graph: a search's steps alternate, and are not recorded; leave it out")
 
-    def start_search(self) -> None:
+    def prepare(self) -> None:
         """Look at the images of the alphas, and whether there is anything to find.
 
         Raises:
             UserError: if there are no validation images but those of the test, or no schedule has so few tokens.
         """
-        if self.searches is None:
+        if self.settings is None:
             return
         try:
             self.model.found()
         except UserError as error:
-            raise UserError(f"MOST_TOKENS {self.searches.most_tokens}: {error}") from None
+            raise UserError(f"MOST_TOKENS {self.settings.most_tokens}: {error}") from None
         self._print_options()
         if getattr(self.cfg.TEST, "ONLY", False):
             return
@@ -99,9 +93,9 @@ class Searching(_Trainer):
         self._history = [self._learner.alphas_now()]
 
     def _require_validation(self) -> None:
-        dataset, name = self.dm.dataset, self.cfg.DATASET.NAME
+        dataset, name = self.trainer.dm.dataset, self.cfg.DATASET.NAME
         held_out = getattr(dataset, "selected_on", "") == images.HELD_OUT
-        if self.val_loader is None or not (held_out or images.own_validation(dataset)):
+        if self.trainer.val_loader is None or not (held_out or images.own_validation(dataset)):
             raise UserError(
                 f"{name} has no validation images to search by, and a search must not see test "
                 "images: leave DATASET.VAL_FROM_TEST False, and DATASET.NUM_SHOTS low enough that some are held out"
@@ -126,60 +120,59 @@ class Searching(_Trainer):
 
     @functools.cached_property
     def _alpha_step(self) -> Step:
-        assert self.searches is not None
-        optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.searches.alpha_lr, betas=BETAS)
-        scaler = precision.grad_scaler() if self.precision.scale_loss else None
+        assert self.settings is not None
+        optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
+        scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
         return Step(self._output_and_alpha_loss, optimiser if scaler is None else fused(optimiser), scaler, alone=True)
 
     @functools.cached_property
     def _validation(self) -> ValidationBatches:
-        assert self.searches is not None
-        theirs, size = self.val_loader, self.searches.alpha_batch  # a test's own size decides no number of a search
+        assert self.settings is not None
+        theirs = self.trainer.val_loader
+        size = self.settings.alpha_batch  # a test's own size decides no number of a search
         pinned, workers = theirs.pin_memory, theirs.num_workers
         loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
-        return ValidationBatches(sent(loader, self.device), self.searches.alpha_data == FIRST_BATCH)
+        return ValidationBatches(sent(loader, self.trainer.device), self.settings.alpha_data == FIRST_BATCH)
 
     def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
-        output, loss = self._output_and_loss(image, label)
+        output, loss = self.trainer.loop.output_and_loss(image, label)
         return output, self.model.with_tokens(loss)
 
-    def search_step(self) -> Mapping[str, Number]:
+    def step(self) -> Mapping[str, Number]:
         """A step of the alphas on a validation batch; what the log says of it."""
-        if self.searches is None:
+        if self.settings is None:
             return {}
-        done = self._alpha_step(*self.parse_batch_train(next(self._validation)))
-        self.unread.add_loss(done.loss, Place(self.epoch, self.batch_idx))
+        done = self._alpha_step(*self.trainer.parse_batch_train(next(self._validation)))
+        self.trainer.loop.unread.add_loss(done.loss, self.trainer.loop.place())
         return {"loss_val": settled(done.loss)}
 
-    def after_epoch(self) -> None:
-        """Write the alphas, too."""
-        if self.searches is not None:
+    def end_epoch(self) -> None:
+        """Write the alphas."""
+        if self.settings is not None:
             self._history.append(self._learner.alphas_now())
-            self._write_alphas(self.epoch + 1)
-        super().after_epoch()
+            self._write_alphas(self.trainer.epoch + 1)
 
-    def after_train(self) -> None:
+    def end(self) -> None:
         """Leave what was found, and test it with the search's prompts; then test the mixture as every run is tested."""
-        if self.searches is not None:
+        if self.settings is not None:
             found = self.model.found()
             for one in found.values():
                 print(f"{one.schedule.table()}\n{search_files.margins_line(one)}")
             if self.cfg.OUTPUT_DIR:
                 search_files.write_found(self.cfg, self._learner, found, self._seen())
-            self.search_record = {"validation": self._seen(), **search_files.record_of(found)}
+            self.record = {"validation": self._seen(), **search_files.record_of(found)}
             if not self.cfg.TEST.NO_TEST:
                 print("What was found, with the prompts of the search:")
                 with self._learner.decided({side: one.path for side, one in found.items()}):
-                    self.search_record["path_pct"] = self.test()
+                    self.record["path_pct"] = self.trainer.test()
                 print("The mixture of all options:")
-        super().after_train()
 
     def _seen(self) -> str:
-        return str(getattr(self.dm.dataset, "selected_on", "") or images.VALIDATION)
+        return str(getattr(self.trainer.dm.dataset, "selected_on", "") or images.VALIDATION)
 
-    def search_state(self) -> Dict[str, Any]:
+    def state(self) -> Dict[str, Any]:
         """What must be remembered to go on."""
-        if self.searches is None:
+        if self.settings is None:
             return {}
         scaler = self._alpha_step.scaler
         state: Dict[str, Any] = {
@@ -189,9 +182,9 @@ class Searching(_Trainer):
         }
         return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
 
-    def search_form(self, epoch: int) -> Dict[str, Form]:
-        """What search_state gives behind so many epochs."""
-        if self.searches is None:
+    def form(self, epoch: int) -> Dict[str, Form]:
+        """What state gives behind so many epochs."""
+        if self.settings is None:
             return {}
         step, batches = self._alpha_step, len(self._validation.loader)
         required = {
@@ -202,9 +195,9 @@ class Searching(_Trainer):
         scaler = {} if step.scaler is None else {"scaler": scaler_form(step.scaler.state_dict())}
         return {EXTRA: table(required, scaler)}
 
-    def load_search_state(self, extras: Mapping[str, Any]) -> None:
-        """Take back what search_state gave, of the form that search_form says."""
-        if self.searches is None:
+    def load_state(self, extras: Mapping[str, Any]) -> None:
+        """Take back what state gave, of the form that form says."""
+        if self.settings is None:
             return
         state = extras[EXTRA]
         self._alpha_step.optimiser.load_state_dict(state["optimiser"])

@@ -19,9 +19,6 @@ import modprompt.trainers.all  # noqa: E402, F401 - they register
 from modprompt.methods.parts import groups, templates  # noqa: E402
 from modprompt.runs.settings import Settings  # noqa: E402
 from modprompt.trainers import config  # noqa: E402
-from modprompt.trainers.clip_trainer import CLIPTrainer  # noqa: E402
-from modprompt.trainers.frozen_trainer import FrozenTrainer  # noqa: E402
-from modprompt.trainers.head_trainer import HeadTrainer  # noqa: E402
 from modprompt.trainers.prompt_trainer import PromptTrainer  # noqa: E402
 from tests.fake_cuda.device import fake_cuda, with_values  # noqa: E402
 from tests.fake_cuda.watching import Counted, Watch  # noqa: E402
@@ -55,10 +52,8 @@ def _built_with_values() -> Iterator[None]:
     """Images and weights are read as they are, and a model has values until it moves to the card."""
     with contextlib.ExitStack() as stack:
         for kind, name in (
-            (CLIPTrainer, "build_data_loader"),
+            (PromptTrainer, "build_data_loader"),
             (PromptTrainer, "build_model"),
-            (HeadTrainer, "build_model"),
-            (FrozenTrainer, "build_model"),
         ):
             original = getattr(kind, name)
             stack.enter_context(mock.patch.object(kind, name, with_values(original)))
@@ -84,14 +79,14 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         size, found = trainer.cfg.INPUT.SIZE[0], {}
         if hasattr(trainer, "optim"):
             trainer.train_loader_x = Batches(steps, size, watch)
-            if getattr(trainer, "searches", None) is not None:
-                trainer._validation = ValidationBatches([batch_of(size)] * 2)
+            if trainer.search.settings is not None:
+                trainer.search._validation = ValidationBatches([batch_of(size)] * 2)
             trainer.run_epoch()
             found["step"] = _counts(trainer.train_loader_x)
         trainer.test_loader = Batches(min(steps, 2), size, watch)
         trainer.test()
         found["test"] = _counts(trainer.test_loader)
-        if getattr(trainer, "searches", None) is not None:
+        if trainer.search.settings is not None:
             learner = trainer.model.prompt_learner
             with learner.decided({side: [0] * len(options) for side, options in learner.options.items()}):
                 trainer.test_loader = Batches(min(steps, 2), size, watch)

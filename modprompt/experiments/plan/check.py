@@ -42,7 +42,7 @@ def _check_one(settings: Settings, job: Job) -> None:
 
     from modprompt.data.readers.imagenet_variants import require_only_tests
     from modprompt.trainers import backbone, config
-    from modprompt.trainers.clip_trainer import CLIPTrainer
+    from modprompt.trainers.prompt_trainer import PromptTrainer
 
     with contextlib.redirect_stdout(io.StringIO()):  # each run says it of itself
         cfg = config.build(settings, job.tests)
@@ -64,7 +64,7 @@ def _check_one(settings: Settings, job: Job) -> None:
         )
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
-    if issubclass(trainer, CLIPTrainer):
+    if issubclass(trainer, PromptTrainer):
         backbone.require_there(cfg)
 
 

@@ -12,7 +12,7 @@ from tests.fake_cuda.device import fake_cuda, with_values
 from tests.fake_cuda.runs import trainer_of
 from tests.fake_cuda.watching import Watch
 
-from modprompt.trainers.clip_trainer import CLIPTrainer  # isort: skip - runs has put Dassl on the path
+from modprompt.trainers.prompt_trainer import PromptTrainer  # isort: skip - runs has put Dassl on the path
 
 
 class Copies(Watch):
@@ -31,9 +31,9 @@ class Copies(Watch):
 def _second(trainer: Any, loader: Any) -> Dict[str, Any]:
     """Of a loader's second batch, until it is on the device; what is sent once has gone with the first."""
     batches = iter(loader)
-    CLIPTrainer.parse_batch_train(trainer, next(batches))
+    PromptTrainer.parse_batch_train(trainer, next(batches))
     with Copies() as watch:
-        images, _ = CLIPTrainer.parse_batch_train(trainer, next(batches))
+        images, _ = PromptTrainer.parse_batch_train(trainer, next(batches))
     kind = f"{images.dtype} {images.device.type}"
     return {"image bytes": watch.image_bytes, "waits": watch.counted().waits, "images": kind}
 

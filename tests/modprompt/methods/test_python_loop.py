@@ -91,10 +91,8 @@ def test_plain_loop_has_the_trainers_losses_to_the_last_digit(row, prec, command
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.kind == "zero-shot"], ids=lambda row: row.name)
 def test_zero_shot_has_the_trainers_logits(row, command, clip_file, monkeypatch):
-    from modprompt.trainers.frozen_trainer import FrozenTrainer
-
-    seen, build = [], FrozenTrainer.build_model
-    monkeypatch.setattr(FrozenTrainer, "build_model", lambda self: seen.append(self) or build(self))
+    seen, build = [], PromptTrainer.build_model
+    monkeypatch.setattr(PromptTrainer, "build_model", lambda self: seen.append(self) or build(self))
     assert train.main(["--eval-only", *command(row.name)]) == 0
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = row.method().on(clip_model, seen[0].dm.dataset.classnames, dataset="EuroSAT")

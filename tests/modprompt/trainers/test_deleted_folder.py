@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 from modprompt.cli import train
-from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.prompt_trainer import PromptTrainer
 
 
@@ -48,7 +47,7 @@ def test_training_whose_folder_went_says_so(mpl_flags, mpl_options, out, monkeyp
 
 
 def test_test_of_a_clip_whose_folder_went_says_so(command, out, monkeypatch, capsys):
-    monkeypatch.setattr(CLIPTrainer, "test", going(out, CLIPTrainer.test, False))
+    monkeypatch.setattr(PromptTrainer, "test", going(out, PromptTrainer.test, False))
     assert train.main(command("ZeroshotCLIP")) == 2
     assert "was deleted" in capsys.readouterr().err
     assert left(out) == []

@@ -202,7 +202,7 @@ def test_a_run_goes_on_as_deterministic_as_it_began(command, capsys, monkeypatch
 
 
 def test_a_host_that_builds_our_trainer_itself_is_set_up_too(monkeypatch, cfg):
-    from modprompt.trainers.clip_trainer import CLIPTrainer, TrainerX
+    from modprompt.trainers.prompt_trainer import PromptTrainer, TrainerX
 
     def build(self, cfg):
         raise FoundTheFlags(torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic)
@@ -211,5 +211,5 @@ def test_a_host_that_builds_our_trainer_itself_is_set_up_too(monkeypatch, cfg):
     cfg.OUTPUT_DIR = ""
     cfg.MODEL.BACKBONE.NAME = "ViT-B/16"
     with device.kept(), pytest.raises(FoundTheFlags) as found:
-        CLIPTrainer(cfg)
+        PromptTrainer(cfg)
     assert found.value.args == (True, True)

@@ -8,7 +8,6 @@ from dassl.engine import TrainerX
 
 from modprompt.cli import train
 from modprompt.engine import precision
-from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS
 from tests.test_train import refusal
@@ -209,9 +208,9 @@ def test_batches_come_without_a_wait(command, monkeypatch):
         return plain(tensor, *args, **kwargs)
 
     batch = {"img": torch.zeros(2, 3, 4, 4), "label": torch.zeros(2)}
-    trainer = CLIPTrainer.__new__(CLIPTrainer)
+    trainer = PromptTrainer.__new__(PromptTrainer)
     trainer.device = torch.device("cpu")
     monkeypatch.setattr(torch.Tensor, "to", to)
-    CLIPTrainer.parse_batch_train(trainer, batch)
-    CLIPTrainer.parse_batch_test(trainer, batch)
+    PromptTrainer.parse_batch_train(trainer, batch)
+    PromptTrainer.parse_batch_test(trainer, batch)
     assert asked == [(4, True), (1, True)] * 2

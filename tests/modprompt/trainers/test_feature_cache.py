@@ -13,8 +13,8 @@ from modprompt.engine import precision
 from modprompt.engine.precision import Precision
 from modprompt.storage.arrays import read_arrays, write_arrays
 from modprompt.storage.row_file import write_rows
-from modprompt.trainers.clip_trainer import CLIPTrainer
 from modprompt.trainers.feature_cache import encode, how_computed
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import RESNET_HEADS
 from tests.methods import METHODS
 
@@ -138,9 +138,9 @@ def logits(evaluate, as_on_a_card, tmp_path, monkeypatch):
     """The logits of a test set, with or without kept features, and the number of images encoded."""
     seen = []
     for name in ("logits", "logits_of"):
-        plain = getattr(CLIPTrainer, name)
+        plain = getattr(PromptTrainer, name)
         monkeypatch.setattr(
-            CLIPTrainer, name, lambda self, *a, plain=plain: seen.append(plain(self, *a)) or seen[-1].clone()
+            PromptTrainer, name, lambda self, *a, plain=plain: seen.append(plain(self, *a)) or seen[-1].clone()
         )
 
     def run(row, prec, cache):

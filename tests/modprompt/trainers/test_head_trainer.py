@@ -9,7 +9,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import train
-from modprompt.trainers.head_trainer import HeadTrainer
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import bare, random_clip
 from tests.modprompt.data import trees
 from tests.test_train import refusal
@@ -44,14 +44,14 @@ class Killed(BaseException):
 
 
 def kill_behind(monkeypatch, epoch):
-    after = HeadTrainer.after_epoch
+    after = PromptTrainer.after_epoch
 
     def killed(trainer):
         after(trainer)
         if trainer.epoch + 1 == epoch:
             raise Killed
 
-    monkeypatch.setattr(HeadTrainer, "after_epoch", killed)
+    monkeypatch.setattr(PromptTrainer, "after_epoch", killed)
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,14 @@ def test_what_a_finished_training_took_stays_known_where_it_is_started_again(com
 
 def model_tested_by(monkeypatch, words):
     """The model that a run tests."""
-    seen, test = [], HeadTrainer.test
+    seen, test = [], PromptTrainer.test
 
     def tested(trainer, *args, **kwargs):
         seen.append((trainer.model, list(trainer.dm.dataset.classnames)))
         return test(trainer, *args, **kwargs)
 
     with monkeypatch.context() as patched:
-        patched.setattr(HeadTrainer, "test", tested)
+        patched.setattr(PromptTrainer, "test", tested)
         assert train.main(words) == 0
     return seen[-1]
 

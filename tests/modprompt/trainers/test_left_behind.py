@@ -17,8 +17,9 @@ from modprompt.runs import result as results
 from modprompt.runs import steps, test_parts
 from modprompt.trainers import left_behind
 from modprompt.trainers import result as trainer_result
-from modprompt.trainers.epochs import Epochs
+from modprompt.trainers.loop import Loop
 from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.resume import Resume
 from tests.methods import METHODS
 from tests.test_runs import to
 from tests.test_train import losses
@@ -92,8 +93,8 @@ def test_no_number_and_no_draw_is_another_for_it(row, command, tmp_path, monkeyp
     assert train.main(to(words, tmp_path / "first")) == 0  # it draws the split
     seen.clear()
     assert train.main(to(words, tmp_path / "with")) == 0
-    monkeypatch.setattr(Epochs, "_write_steps", lambda self: None)
-    monkeypatch.setattr(PromptTrainer, "_begin_steps", lambda self: None)
+    monkeypatch.setattr(Loop, "_write_steps", lambda self: None)
+    monkeypatch.setattr(Resume, "_begin_steps", lambda self: None)
     for name in ("init_writer", "write_scalar"):
         monkeypatch.setattr(PromptTrainer, name, lambda self, *words: None, raising=False)
     monkeypatch.setattr(left_behind, "of_test", lambda *words: {})

@@ -8,7 +8,7 @@ import torch
 import modprompt
 from modprompt.cli import train
 from modprompt.methods.heads.bank import unit
-from modprompt.trainers.head_trainer import HeadTrainer
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import register
 from tests.conftest import SAID
 from tests.test_train import refusal
@@ -63,7 +63,7 @@ def test_killed_run_goes_on_exactly(run, tmp_path, trainer, folder, options, epo
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HeadTrainer, "before_epoch", stop)
+        patch.setattr(PromptTrainer, "before_epoch", stop)
         assert train.main(run(trainer, "killed", *options)) == 130
     torch.manual_seed(77)
     assert train.main(run(trainer, "killed", *options)) == 0

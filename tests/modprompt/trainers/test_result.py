@@ -11,7 +11,7 @@ from modprompt.cli import train
 from modprompt.runs.settings import settings_hash
 from modprompt.runs.versions import versions
 from modprompt.trainers import result as results
-from modprompt.trainers import resuming
+from modprompt.trainers import resume
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS, SEARCHES, some_slow
 from tests.test_runs import to
@@ -171,7 +171,7 @@ def test_seconds_of_training_are_those_of_all_starts(command, tmp_path, cut_off,
 
 def test_seconds_that_an_earlier_version_did_not_count_are_not_said(command, tmp_path, cut_off, monkeypatch):
     words = command(METHODS["coop_end"])
-    monkeypatch.setattr(resuming, "TRAINING_S", "not known")
+    monkeypatch.setattr(resume, "TRAINING_S", "not known")
     assert train.main(words) == 130
     monkeypatch.undo()
     assert train.main(words) == 0

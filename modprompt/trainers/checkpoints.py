@@ -1,15 +1,12 @@
-"""Checkpoints of a prompt learner: saved alone, known by what they were made with, loaded from ours and others."""
+"""Checkpoints of what a trainer learns: saved alone, known by what they were made with, loaded from ours and others."""
 
 import numbers
 import os
 import warnings
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from modprompt.fields import as_config
-from modprompt.methods.base import Method
-from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.deferred_metrics import Unread
-from modprompt.methods.parts.view import CheckpointView, count_classes, load_learner, require_own_classes
+from modprompt.methods.parts.view import count_classes, load_learner, require_own_classes
 from modprompt.methods.records import describe, method_record, searched_by
 from modprompt.runs import holding
 from modprompt.runs.checkpoint import Checkpoint, require_best
@@ -18,13 +15,10 @@ from modprompt.runs.checkpoint_form import CHOICE
 from modprompt.runs.images import selected_on
 from modprompt.storage.parts import copy_whole
 from modprompt.storage.seal import KEY
+from modprompt.storage.text import sha256_of
 from modprompt.storage.versioned import plain
 from modprompt.trainers import overrides, run_folder
-
-if TYPE_CHECKING:  # it stands in front of one
-    from modprompt.trainers.clip_trainer import CLIPTrainer as _Trainer
-else:
-    _Trainer = object
+from modprompt.trainers.part import Part
 
 
 def _epoch_of(*given: Any) -> Optional[int]:
@@ -36,19 +30,18 @@ def _epoch_of(*given: Any) -> Optional[int]:
     return None
 
 
-class LearnerCheckpoints(_Trainer):
-    """The part of a prompt trainer that saves, loads and resumes; its models are CheckpointViews."""
+class Checkpoints(Part):
+    """Saves and loads what is learned; the trainer's models are CheckpointViews.
 
-    method: Method
-    model: PromptedModel
-    unread: Unread
-    loaded: Optional[Checkpoint] = None  # the one that was loaded last
-    loaded_checkpoint: Optional[str] = None  # "" where load_model was called without a folder
+    Attributes:
+        loaded: the one that was loaded last.
+        path: of it; "" where `load` was called without a folder.
+        initial_hash: of the file that MODEL.INIT_WEIGHTS names.
+    """
 
-    @property
-    def checkpoint_name(self) -> str:
-        """Folder of its checkpoints."""
-        return self.method.folder
+    loaded: Optional[Checkpoint] = None
+    path: Optional[str] = None
+    initial_hash = ""
 
     @property
     def not_in_checkpoints(self) -> Tuple[str, ...]:
@@ -57,15 +50,15 @@ class LearnerCheckpoints(_Trainer):
 
     def made_with(self) -> Dict[str, str]:
         """What a checkpoint of this run fits only with: method, settings, CLIP, as {name: text}."""
-        node = {key: str(value) for key, value in self.settings.items() if key not in self.not_in_checkpoints}
-        facts = {f"TRAINER.{self.node_name}.{key}": value for key, value in node.items()}
-        learner = self.method.learner_of or self.node_name
-        facts.update({"the method": learner, "the weights of CLIP": self.backbone_fingerprint})
+        node = {key: str(value) for key, value in self.run.settings.items() if key not in self.not_in_checkpoints}
+        facts = {f"TRAINER.{self.run.node_name}.{key}": value for key, value in node.items()}
+        learner = self.method.learner_of or self.run.node_name
+        facts.update({"the method": learner, "the weights of CLIP": self.run.fingerprint})
         return {**facts, **searched_by(self.method), **self.method.made_of()}
 
     def method_record(self) -> Dict[str, Any]:
         """What a file says of the method; with the settings of the config's node, which a codebase may have made."""
-        node = {key: as_config(value) for key, value in self.settings.items() if key != "PREC"}
+        node = {key: as_config(value) for key, value in self.run.settings.items() if key != "PREC"}
         return {**method_record(self.method), "config": node}
 
     def describe(self) -> Dict[str, Any]:
@@ -75,11 +68,12 @@ class LearnerCheckpoints(_Trainer):
 
     def of_run(self) -> Dict[str, Any]:
         """What a checkpoint says of the run that made it."""
-        chosen = selected_on(self.dm.dataset, self.cfg)
-        began = {holding.BEGAN_FROM: self.began_from} if self.began_from else {}
-        return {"settings": plain(self.resume_settings()), **({"selected_on": chosen} if chosen else {}), **began}
+        chosen = selected_on(self.trainer.dm.dataset, self.cfg)
+        resume = self.trainer.resume
+        began = {holding.BEGAN_FROM: resume.began_from} if resume.began_from else {}
+        return {"settings": plain(resume.settings()), **({"selected_on": chosen} if chosen else {}), **began}
 
-    def save_model(
+    def save(
         self,
         epoch: int,
         directory: str,
@@ -87,15 +81,15 @@ class LearnerCheckpoints(_Trainer):
         val_result: Optional[float] = None,
         model_name: str = "",
     ) -> None:
-        """Save the learner alone, without the optimiser: what is needed to use it, and what says what it is.
+        """Save what is learned alone, without the optimiser: what is needed to use it, and what says what it is.
 
         Raises:
             FloatingPointError: if a loss that was not read yet is not finite; nothing is saved then.
         """
-        self.unread.require_finite()
-        for name in self.get_model_names():
+        self.trainer.loop.unread.require_finite()
+        for name in self.trainer.get_model_names():
             state = {
-                "state_dict": self._models[name].state_dict(),
+                "state_dict": self.trainer._models[name].state_dict(),
                 "epoch": epoch + 1,
                 "val_result": None if val_result is None else float(val_result),
                 KEY: self.describe(),
@@ -110,20 +104,20 @@ class LearnerCheckpoints(_Trainer):
                 for one in saved:
                     run_folder.keep_checkpoint(one, directory)
 
-    def resume_model_if_exist(self, directory: str) -> int:
+    def go_on(self, directory: str) -> int:
         """Go on from the newest checkpoint in a run's folder, which must have been made with this run's settings.
 
         Returns:
             Number of finished epochs; 0 if there is no checkpoint.
         """
         epoch = 0
-        for name in self.get_model_names():
+        for name in self.trainer.get_model_names():
             folder = os.path.join(directory, name)
             if not os.path.isfile(os.path.join(folder, "checkpoint")):
                 print("No checkpoint found, train from scratch")
                 return 0
             path = newest_checkpoint(folder)
-            epoch = self._load(self._models[name], path)
+            epoch = self.load_file(self.trainer._models[name], path)
             print(f'Found checkpoint "{path}": going on after epoch {epoch}, with a new optimiser')
             self.pass_epochs(name, epoch)
         return epoch
@@ -132,10 +126,10 @@ class LearnerCheckpoints(_Trainer):
         """Have a model's learning rate, if it changes, go on behind so many epochs."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that no step was taken yet
-            for _ in range(epochs if self._scheds[name] is not None else 0):
-                self._scheds[name].step()
+            for _ in range(epochs if self.trainer._scheds[name] is not None else 0):
+                self.trainer._scheds[name].step()
 
-    def load_model(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
+    def load(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
         """Load a checkpoint of this trainer, ours or the reference's, from a run's output folder.
 
         Args:
@@ -149,32 +143,40 @@ class LearnerCheckpoints(_Trainer):
         """
         if not directory:
             print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
-            self.loaded_checkpoint = ""
+            self.path = ""
             return
         epoch = _epoch_of(epoch, kwargs.get("load_epoch"), *more)
-        for name in self.get_model_names():
+        for name in self.trainer.get_model_names():
             path = run_folder.kept_checkpoint(directory, name, epoch)
             if path:
                 print(f"note: {os.path.join(directory, name)} is gone: what its training saved is loaded from {path}")
             else:
                 path = find_checkpoint(os.path.join(directory, name), epoch)
             if epoch is None:
-                require_best(path, best=bool(self.best_on))
-            found = self._load(self._models[name], path)
-            self.loaded_checkpoint = path
+                require_best(path, best=bool(self.trainer.resume.best_on))
+            found = self.load_file(self.trainer._models[name], path)
+            self.path = path
             print(f'Loading weights to {name} from "{path}" (epoch = {found})')
 
-    def before_test(self) -> None:
+    def load_for_test(self) -> None:
         """Load what --model-dir names, where a codebase's program was asked to test it and never loads it (PLOT++)."""
-        if self.loaded_checkpoint is not None or not overrides.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
+        if self.path is not None or not overrides.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
             return
         directory, epoch = overrides.model_to_test()
         if directory:
             print("note: this program does not load what --model-dir names in front of its test: loaded now")
-        self.load_model(directory, epoch=epoch)
+        self.load(directory, epoch=epoch)
 
-    def _load(self, view: CheckpointView, path: str) -> int:
-        loaded, names = load_learner(view, path, self.made_with()), self.dm.dataset.classnames
+    def load_initial(self, view: Any) -> None:
+        """Load what MODEL.INIT_WEIGHTS names into what is trained."""
+        path = self.cfg.MODEL.INIT_WEIGHTS
+        self.load_file(view, path)
+        self.initial_hash = sha256_of(path)
+        print(f"Loaded the initial prompts from {path}")
+
+    def load_file(self, view: Any, path: str) -> int:
+        """Load a checkpoint into a CheckpointView; the number of its epochs."""
+        loaded, names = load_learner(view, path, self.made_with()), self.trainer.dm.dataset.classnames
         if loaded.clip.get("file") and not loaded.clip.get("dialect"):
             clip = loaded.clip["file"]
             print(f"{path} is of an earlier version, which ran the CLIP {clip} with quick_gelu, rounded to half")
@@ -193,3 +195,21 @@ class LearnerCheckpoints(_Trainer):
         """What the run that made the loaded model said of what it chose, as far as its checkpoint says it."""
         said = self.loaded.record.get("run", {}) if self.loaded is not None else {}
         return {key: said[key] for key in CHOICE if key in said}
+
+    def chosen(self) -> Dict[str, Any]:
+        """What a result says of what this run chose, beside its best epoch."""
+        return {}
+
+
+class NoCheckpoints(Checkpoints):
+    """Of a method that trains nothing: there is nothing to save or load."""
+
+    def method_record(self) -> Dict[str, Any]:
+        """What a file says of the method."""
+        return method_record(self.method)
+
+    def load(self, directory: Optional[str], *more: Any, epoch: Optional[int] = None, **kwargs: Any) -> None:
+        """Nothing."""
+
+    def load_for_test(self) -> None:
+        """Nothing."""

@@ -1,0 +1,203 @@
+"""The model of a trainer: CLIP as its settings ask, the method on it, and the optimiser of what it learns."""
+
+import dataclasses
+import warnings
+from typing import Any, List, Tuple
+
+import torch
+from dassl.optim import build_optimizer
+
+from modprompt.checks import one_of
+from modprompt.clips import known
+from modprompt.clips.build import require_input_size
+from modprompt.clips.cast import cast_products
+from modprompt.clips.facts import facts_of, look_at
+from modprompt.clips.known import whose
+from modprompt.clips.structure import CLIP
+from modprompt.clips.words import require_known_words
+from modprompt.engine import precision
+from modprompt.engine.memory import keep_freed_memory
+from modprompt.engine.model import COMPILE
+from modprompt.engine.schedule import Shape
+from modprompt.errors import SettingError, UserError
+from modprompt.methods.base import Method
+from modprompt.methods.model import PromptedModel
+from modprompt.methods.parts.fused import fused
+from modprompt.methods.parts.lr_schedule import build_lr_scheduler
+from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.records import view_of
+from modprompt.trainers import backbone, mistakes, text_chunk
+from modprompt.trainers.nodes import method_of, searched
+from modprompt.trainers.part import Part, Run
+from modprompt.trainers.second_node import require_stood_in
+from modprompt.trainers.telling import tell_of
+
+
+class Building(Part):
+    """Builds what a trainer trains.
+
+    Attributes:
+        notes: what a result says of the training, beside its settings.
+    """
+
+    notes: List[str] = []
+
+    def checked(self, cfg: Any) -> Run:
+        """The run that a configuration asks for; no work is done yet.
+
+        Raises:
+            UserError: if settings do not fit, of a CLIP whose layers are known a schedule too.
+        """
+        kind, node = type(self.trainer), self.trainer.node_name
+        if not hasattr(kind, "method_class"):  # as trainers were written for 0.1.0
+            raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md has how one is written")
+        one_of("MODEL.COMPILE", cfg.MODEL.get("COMPILE", ""), COMPILE)
+        if kind.method_class.second_node is not None:
+            require_stood_in(cfg, kind.method_class.second_node)
+        try:
+            one_of("PREC", cfg.TRAINER[node].PREC, precision.CHOICES)
+            method: Method = method_of(kind.method_class, cfg.TRAINER[node]).prepared()
+        except SettingError as error:
+            raise error.under(f"TRAINER.{node}") from None
+        return Run(cfg, node, searched(method, cfg))
+
+    def check(self) -> None:
+        """Complain about a schedule that does not fit a CLIP whose layers are known, and an average that is not tested.
+
+        Raises:
+            SettingError: if it does not.
+        """
+        cfg = self.cfg
+        try:
+            row = None if cfg.MODEL.BACKBONE.get("PATH") else known.find(cfg.MODEL.BACKBONE.NAME)
+            if row is not None and row.layers[1]:
+                self.method.sides(Shape(*row.layers))
+        except SettingError as error:
+            raise error.under(f"TRAINER.{self.run.node_name}") from None
+        if self.method.averages() and cfg.TEST.FINAL_MODEL == "best_val":
+            warnings.warn(
+                "the average over epochs (GPA) is not what is tested: FINAL_MODEL best_val takes one epoch's prompts",
+                stacklevel=2,
+            )
+
+    def build(self) -> None:
+        """CLIP, prompts, optimiser; only the prompts are trained, saved and registered."""
+        trainer = self.trainer
+        self.put_on_clip()
+        learner = self.model.prompt_learner
+        tell_of(learner, self.method.draws_examples)
+        view = view_of(self.method, learner)
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            trainer.checkpoints.load_initial(view)
+        optimiser = self.optimiser()
+        trainer.scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
+        trainer.optim = optimiser if trainer.scaler is None else fused(optimiser)
+        trainer.sched = self.schedule(trainer.optim)
+        trainer.register_model(self.method.folder, view, trainer.optim, trainer.sched)
+        trainer.search.prepare()
+
+    def load_clip(self) -> CLIP:
+        """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
+        cfg, trainer = self.cfg, self.trainer
+        if "normalize" not in cfg.INPUT.TRANSFORMS:
+            warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
+        if trainer.device.type == "cpu":
+            keep_freed_memory()
+        print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME})")
+        clip_model = backbone.load_clip(cfg)
+        facts = facts_of(clip_model)
+        text, image = facts.heads
+        weights = f"{whose(facts.name, facts.dialect)} weights"
+        print(f"CLIP: {weights}, {facts.activation}, {text} and {image} heads (text, image)")
+        require_input_size(clip_model, *cfg.INPUT.SIZE)
+        require_known_words(trainer.dm.dataset.classnames, clip_model)
+        matrix = clip_model.text_projection.detach()  # stands for all that the file has
+        trainer.run = dataclasses.replace(
+            self.run,
+            fingerprint=clip_model.fingerprint,
+            keeps_in_half=torch.equal(matrix.half().to(matrix.dtype), matrix),
+            feature_width=int(matrix.shape[1]),
+        )
+        return clip_model
+
+    def put_on_clip(self) -> None:
+        """Load CLIP and put the method on it, computed as PREC has it."""
+        cfg, trainer, prec = self.cfg, self.trainer, self.run.settings.PREC
+        how = precision.resolve(prec, trainer.device)
+        if how.note:
+            print(how.note)
+        trainer.run = dataclasses.replace(self.run, precision=how)
+        trainer.clip_model = clip_model = self.load_clip()
+        if how.half_weights:
+            cast_products(clip_model, torch.float16)  # of weights that were saved in float32
+        else:
+            clip_model.float()
+        try:
+            trainer.model = self._on(clip_model, epochs=cfg.OPTIM.MAX_EPOCH)
+        except SettingError as error:
+            raise error.under(f"TRAINER.{self.run.node_name}") from None
+        trainer.model.to(trainer.device).cast(prec)
+        look_at(clip_model)
+        text_chunk.decide(trainer.model, cfg)
+        trainer.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
+
+    def _on(self, clip_model: CLIP, epochs: int = 0) -> PromptedModel:
+        dataset = self.trainer.dm.dataset
+        which: Tuple[int, ...] = getattr(dataset, "which", ())  # of readers of this project
+        return self.method.on(
+            clip_model, dataset.classnames, dataset=self.cfg.DATASET.NAME, epochs=epochs, listed=True, which=which
+        )
+
+    def optimiser(self) -> Any:
+        """The optimiser that OPTIM and the method ask for, of all that is trained."""
+        optim_cfg = self.cfg.OPTIM.clone()
+        if optim_cfg.STAGED_LR:  # it would drop parameters that stand in no child module
+            print("OPTIM.STAGED_LR True is not used: all that is trained has the rate of OPTIM.LR")
+            optim_cfg.defrost()
+            optim_cfg.STAGED_LR = False
+        with mistakes.of_settings("OPTIM"):
+            optimiser = build_optimizer(self.model.prompt_parameters(), optim_cfg)
+        for name, value in self.method.optimiser_settings().items():  # what the method says beside OPTIM
+            if name not in optimiser.defaults:
+                print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has none")
+            for group in optimiser.param_groups if name in optimiser.defaults else ():
+                group[name] = value
+        return optimiser
+
+    def schedule(self, optimiser: Any) -> Any:
+        """The rates that OPTIM asks for, by epoch; a run that ends within the warm-up says so."""
+        optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
+        if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.get("ONLY", False):
+            constant = optim.WARMUP_TYPE == "constant"
+            rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
+            self.notes = [f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"]
+            print(f"note: {self.notes[0]} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH})")
+        return build_lr_scheduler(optimiser, optim)
+
+
+class ZeroShotBuilding(Building):
+    """Of a method that trains nothing: CLIP, and the prompts of all classes."""
+
+    def checked(self, cfg: Any) -> Run:
+        """The run; there are no settings."""
+        return Run(cfg, "", type(self.trainer).method_class())
+
+    def check(self) -> None:
+        """Nothing."""
+
+    def build(self) -> None:
+        """CLIP as PREC fp16 has it, half on CUDA and single on a CPU, and the prompts of all classes."""
+        trainer = self.trainer
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            print(f"note: {self.cfg.TRAINER.NAME} tests CLIP as it is: MODEL.INIT_WEIGHTS is not read")
+        trainer.clip_model = clip_model = self.load_clip().to(trainer.device)
+        if precision.resolve("fp16", trainer.device).half_weights:
+            cast_products(clip_model, torch.float16)
+        else:
+            clip_model.float()
+        names, dataset = trainer.dm.dataset.classnames, self.cfg.DATASET.NAME
+        trainer.model = self.method.on(clip_model, names, dataset=dataset, listed=True)
+        trainer.model.to(trainer.device).eval()
+        learner: Any = trainer.model.prompt_learner
+        assert isinstance(learner, TemplatePrompts)
+        print(f"Prompt templates ({len(learner.templates)}): {' | '.join(learner.templates)}")

@@ -1,0 +1,109 @@
+"""A test: images or kept features in, logits to the evaluator."""
+
+import contextlib
+import time
+from typing import Any, ContextManager, Iterator, Optional
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from modprompt.engine import tf32
+from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.precision import require_finite
+from modprompt.methods.parts.deferred_metrics import waits
+from modprompt.trainers import kept_features
+from modprompt.trainers.feature_cache import FeatureBatches, encode, feature_batches, take_number
+from modprompt.trainers.part import Part
+from modprompt.trainers.predictions import Predictions
+
+
+class Evaluation(Part):
+    """Tests the model of a trainer.
+
+    Attributes:
+        loader: of the images of the last test.
+        features: theirs (N, E), where all were made before the logits.
+        testing_s: what the last test took, in seconds.
+    """
+
+    loader: Any = None
+    features: Optional[Tensor] = None
+    testing_s: Optional[float] = None
+    _looks_later = False  # whether `test` is on its way, which looks at a card's logits by itself
+
+    @torch.no_grad()
+    def test(self, split: Optional[str]) -> float:
+        """As Dassl's `test`: the first result of the evaluator, accuracy in percent."""
+        began_s, trainer = time.perf_counter(), self.trainer
+        trainer.checkpoints.load_for_test()
+        trainer.set_model_mode("eval")
+        trainer.evaluator.reset()
+        split = "val" if (split or self.cfg.TEST.SPLIT) == "val" and trainer.val_loader is not None else "test"
+        print(f"Evaluate on the *{split}* set")
+        predictions, batches = Predictions(trainer.evaluator), self.batches(split)
+        with self.exactly(), self.model.unchanging(), self._looked_at_later():
+            for batch in tqdm(iter(batches), total=len(batches)):  # what a start has to say comes before the bar
+                images, labels = trainer.parse_batch_test(batch)
+                predictions.add(trainer.model_inference(images), labels)
+        predictions.hand_over()
+        results = trainer.evaluator.evaluate()
+        self.testing_s = time.perf_counter() - began_s
+        if hasattr(trainer, "write_scalar"):  # not every Dassl has TensorBoard
+            for name, value in results.items():
+                trainer.write_scalar(f"{split}/{name}", value, trainer.epoch)
+        first: float = next(iter(results.values()))
+        return first
+
+    def exactly(self) -> ContextManager[None]:
+        """Without TF32, with float32 weights: losses and heads have products beside the model's own."""
+        model: Any = self.model
+        return tf32.off(model) if isinstance(model, PromptedCLIP) else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _looked_at_later(self) -> Iterator[None]:
+        self._looks_later = True
+        try:
+            yield
+        finally:
+            self._looks_later = False
+
+    def batches(self, split: str) -> Any:
+        """Of images, or of their features where a setting asks for these; as many as its length says."""
+        loader: Any = self.trainer.val_loader if split == "val" else self.trainer.test_loader
+        found = self._feature_batches(split, loader)
+        self.loader = loader
+        self.features = None if found is None else found.features
+        return loader if found is None else found
+
+    def _feature_batches(self, split: str, loader: Any) -> Optional[FeatureBatches]:
+        """Image features in place of images, where a setting asks for them or has some; None where none does."""
+        test, folder = self.cfg.TEST, self.cfg.TEST.get("FEATURE_CACHE", "")
+        found = kept_features.find(self.trainer, loader, test.FEATURES_OF) if test.get("FEATURES_OF", "") else None
+        if found is not None:
+            take_number()
+            return FeatureBatches(*found, loader)
+        if folder and not self.prompts_images:
+            return feature_batches(folder, f"{self.cfg.DATASET.NAME}_{split}", loader, self.trainer)
+        return FeatureBatches(*encode(loader, self.encode_image), loader) if test.get("KEEP_FEATURES", False) else None
+
+    @property
+    def prompts_images(self) -> bool:
+        """Whether the image side has prompts, so that its features change with them."""
+        return bool(self.model.prompt_learner.schedules.vision.depth)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W) as they come out of an encoder without prompts."""
+        features: Tensor = self.model.encode_image(image.to(self.trainer.device, non_blocking=True))
+        return features
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (B, C) of a test batch: images (B, 3, H, W), or what encode_image gave for them (B, E).
+
+        Raises:
+            FloatingPointError: if they are not finite; within `test`, which looks at those of a card, on a CPU alone.
+        """
+        logits: Tensor = self.model(images) if images.dim() == 4 else self.model.of_features(images).logits
+        if not (self._looks_later and waits(logits.device)):
+            require_finite(logits)
+        return logits

@@ -1,0 +1,398 @@
+"""The parts of a trainer that puts a head on frozen features: the bank, the head, its epochs, its search, a test.
+
+Encoders are frozen: each list of images is encoded once, or as often as the head asks for augmented views of it.
+"""
+
+import time
+import warnings
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, SequentialSampler
+
+from modprompt.clips.as_bytes import sent
+from modprompt.engine.model import Output
+from modprompt.errors import UserError
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
+from modprompt.methods.heads.fitting import FreshViews
+from modprompt.methods.heads.headed import HeadMethod
+from modprompt.methods.heads.headed_model import HeadedModel
+from modprompt.methods.parts.view import require_made_with
+from modprompt.runs import checkpoint
+from modprompt.runs.checkpoint_files import BEST
+from modprompt.runs.images import mark, selected_on
+from modprompt.storage.forms import Form, anything, table
+from modprompt.trainers import bank_file
+from modprompt.trainers.building import Building
+from modprompt.trainers.checkpoints import Checkpoints
+from modprompt.trainers.evaluation import Evaluation
+from modprompt.trainers.feature_cache import FeatureBatches, encode
+from modprompt.trainers.loop import Loop
+from modprompt.trainers.part import Part
+from modprompt.trainers.resume import Resume
+from modprompt.trainers.state_form import like
+from modprompt.trainers.training_state import TRAINING_IMAGES
+
+VIEWS, KEPT = "views", "head"  # in the state of a run: those that are kept; buffers that the head keeps
+
+
+class _OfHead(Part):
+    """What the parts below share."""
+
+    @property
+    def method(self) -> HeadMethod:
+        """The run's."""
+        method = self.run.method
+        assert isinstance(method, HeadMethod)
+        return method
+
+    @property
+    def model(self) -> HeadedModel:
+        """The trainer's."""
+        model: HeadedModel = self.trainer.model
+        return model
+
+    @property
+    def head(self) -> Head:
+        """The model's."""
+        return self.model.head
+
+
+class HeadBuilding(_OfHead, Building):
+    """Builds the head from a bank of features of the training images.
+
+    Attributes:
+        is_built: whether it was, here.
+        each_step: whether rates go on behind each step, and not each epoch.
+    """
+
+    is_built = False
+    each_step = False
+
+    def check(self) -> None:
+        """Complain about settings before any work is done."""
+        super().check()
+        if self.cfg.MODEL.get("COMPILE", "") == "graph":
+            raise UserError("MODEL.COMPILE graph: the steps of a head are too short to be recorded; leave it out")
+
+    def build(self) -> None:
+        """CLIP, and the head as far as it does not hang on the bank."""
+        trainer = self.trainer
+        self.put_on_clip()
+        trainer.scaler = None
+        trainer.max_epoch = self.method.epochs(trainer.max_epoch) if self.head.trains else 1  # else one without a step
+        trainer.register_model(self.method.folder, self.model.saved)
+        if self.cfg.MODEL.INIT_WEIGHTS and self.cfg.TEST.ONLY:
+            trainer.checkpoints.load_initial(self.head)
+
+    def of_bank(self, views: bank_file.Views, keeps: bool = True) -> None:
+        """Build the head from features of the training images, and what trains it."""
+        trainer = self.trainer
+        bank = self.model.bank(views.features, views.labels)
+        self.head.build(bank, self.model.scale())
+        size = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        batches = self.head.batches(bank, size) if self.head.trains else ()
+        loader = self._loader(in_order=False) if self.head.keeps_rest else trainer.train_loader_x
+        trainer.train_loader_x = (
+            FreshViews(loader, self.encode, self.method.kept_views()) if batches is None else batches
+        )
+        self.is_built = True
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            trainer.checkpoints.load_initial(self.head)
+        self.make_rates()
+        if keeps:
+            self.keep(views)
+
+    def keep(self, views: bank_file.Views) -> None:
+        """Keep what the bank is made of, for who goes on."""
+        if self.cfg.OUTPUT_DIR:
+            bank_file.write(self.cfg.OUTPUT_DIR, self.trainer.resume.settings(), views)
+
+    def make_rates(self) -> None:
+        """The optimiser and its rates, the head's own or those of OPTIM."""
+        trainer, folder = self.trainer, self.method.folder
+        if not self.head.trains:
+            return
+        rates = self.head.rates(trainer.max_epoch * len(trainer.train_loader_x))
+        self.each_step = rates is not None
+        if rates is None:
+            trainer.optim = self.optimiser()
+            trainer.sched = self.schedule(trainer.optim)
+        else:
+            trainer.optim, trainer.sched = rates
+        trainer._optims[folder], trainer._scheds[folder] = trainer.optim, trainer.sched
+
+    @torch.no_grad()
+    def encode(self, image: Tensor) -> Tensor:
+        """Features (B, D) of images (B, 3, H, W)."""
+        features: Tensor = self.trainer.evaluation.encode_image(image)
+        return features
+
+    @torch.no_grad()
+    def encoded(self) -> bank_file.Views:
+        """Features of the training images, once for each pass; those of others, in the head's order, are kept."""
+        trainer = self.trainer
+        trainer.set_model_mode("eval")
+        if self.head.seeds_anew and self.cfg.SEED >= 0:
+            torch.manual_seed(self.cfg.SEED)
+        passes: List[Tuple[Tensor, Tensor]] = []
+        for images in self.head.encodes:
+            if images == TRAIN:
+                loader = self._loader(in_order=self.head.in_order)
+                passes = [encode(loader, self.encode) for _ in range(self.method.passes())]
+            elif images == TEST or trainer.val_loader is not None:
+                began_s = time.perf_counter()
+                trainer.evaluation.features_of(images)
+                trainer.evaluation.encoded_s[images] = time.perf_counter() - began_s
+                trainer.resume.began_s += trainer.evaluation.encoded_s[images]  # it is no part of the training
+        return bank_file.Views([features for features, _ in passes], [labels for _, labels in passes])
+
+    def _loader(self, in_order: bool) -> Any:
+        """The training images in batches of which the last may not be full, in their order or shuffled."""
+        own = self.trainer.train_loader_x
+        loader: Any = DataLoader(
+            own.dataset,
+            batch_size=own.batch_size,
+            sampler=SequentialSampler(own.dataset) if in_order else own.sampler,
+            num_workers=own.num_workers,
+            pin_memory=own.pin_memory,
+        )
+        return sent(loader, self.trainer.device)
+
+
+class HeadLoop(_OfHead, Loop):
+    """Steps on features."""
+
+    def output(self, image: Tensor) -> Output:
+        """What the head makes of raw features (B, D)."""
+        return self.model.of_features(image)
+
+    def end_step(self) -> None:
+        """Go on with the rates: behind each step where they are the head's own."""
+        if not self.trainer.building.each_step:
+            super().end_step()
+        elif self.trainer.sched is not None:
+            self.trainer.sched.step()
+
+
+class HeadEvaluation(_OfHead, Evaluation):
+    """Tests on features, which are encoded once.
+
+    Attributes:
+        encoded_s: seconds of encoding validation and test images before the training.
+    """
+
+    def __init__(self, trainer: Any):
+        super().__init__(trainer)
+        self._kept: Dict[str, FeatureBatches] = {}
+        self.encoded_s: Dict[str, float] = {}
+
+    def features_of(self, split: str) -> FeatureBatches:
+        """Features of validation or test images, in order; encoded once."""
+        if split not in self._kept:
+            batches = super().batches(split)
+            if not isinstance(batches, FeatureBatches):
+                batches = FeatureBatches(*encode(batches, self.trainer.building.encode), batches)
+            self._kept[split] = batches
+        return self._kept[split]
+
+    def test(self, split: Optional[str]) -> float:
+        """As of others; what encoding its images before the training took is counted here."""
+        accuracy = super().test(split)
+        images = TEST if self.loader is self.trainer.test_loader else VAL
+        self.testing_s = (self.testing_s or 0.0) + self.encoded_s.get(images, 0.0)
+        return accuracy
+
+    def batches(self, split: str) -> FeatureBatches:
+        """Of features."""
+        batches = self.features_of(split)
+        self.loader = self.trainer.val_loader if split == VAL else self.trainer.test_loader
+        self.features = batches.features
+        return batches
+
+
+class HeadCheckpoints(_OfHead, Checkpoints):
+    """Saves and loads the head, with what it stands behind; says by which images anything was chosen.
+
+    Attributes:
+        found: what the search has found, for the result; None before it.
+    """
+
+    found: Optional[Dict[str, Any]] = None
+
+    def load_file(self, view: Any, path: str) -> int:
+        """Load a checkpoint's head for this run's classes; the number of its epochs."""
+        content = checkpoint.read(path)
+        require_made_with(content.made_with, self.made_with(), path)
+        if self.trainer.building.is_built:
+            self.model.go_on_with(content, path)
+        else:
+            self.model.take(content, path)
+            self.trainer._models[self.method.folder] = self.model.saved
+        self.loaded = content
+        return content.epoch
+
+    def pass_epochs(self, name: str, epochs: int) -> None:
+        """Have rates, of what was loaded, go on behind so many epochs; a run that is only tested again has none."""
+        building = self.trainer.building
+        if building.is_built:
+            building.make_rates()
+            super().pass_epochs(name, epochs * (len(self.trainer.train_loader_x) if building.each_step else 1))
+
+    def search_behind(self, best: Optional[checkpoint.Checkpoint] = None) -> None:
+        """Search, if the head has something to search and there are images for it; say what came of it.
+
+        Args:
+            best: the best epoch's checkpoint, if that is what is tested; the last epoch's file stays what it is then.
+        """
+        grid, split, where = self.method.grid(), self.method.searched_on(), self._searched_on()
+        if grid is None:
+            return
+        if not where:
+            print("There are no validation images to search on: alpha and beta are as they were given")
+            return
+        began_s, trainer = time.perf_counter(), self.trainer
+        batches = self.trainer.evaluation.features_of(split)
+        features, labels = batches.features.to(self.trainer.device), batches.labels.to(self.trainer.device)
+        found = self.head.search(features, self.model.plain_logits(features), labels, grid)
+        if found is None:
+            return
+        if self.trainer.resume.training_s is not None:
+            self.trainer.resume.training_s += time.perf_counter() - began_s
+        right = f"{found.correct} of {found.images} images right"
+        print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
+        self.found = {**found._asdict(), "grid": list(grid), "on": where}
+        if best is None:
+            self.save(trainer.max_epoch - 1, trainer.output_dir)
+        else:
+            self.save(best.epoch - 1, trainer.output_dir, val_result=trainer.best_result, model_name=BEST)
+
+    def _searched_on(self) -> str:
+        """Which images those of the search are; empty if there are none."""
+        if self.method.searched_on() == TEST:
+            return TEST
+        dataset = self.trainer.dm.dataset
+        where = selected_on(dataset, self.cfg)
+        is_none = not dataset.val or (where == TEST and not self.cfg.DATASET.get("VAL_FROM_TEST", False))
+        return "" if is_none else where
+
+    def chosen(self) -> Dict[str, Any]:
+        """What a result says of what was chosen, by which images, and whether that is beyond the project's rule."""
+        best_on, is_built = self.trainer.resume.best_on, self.trainer.building.is_built
+        chosen = selected_on(self.trainer.dm.dataset, self.cfg) if best_on else ""
+        found = self.found if is_built else self.chosen_by_loaded().get("searched")  # of a head that was loaded
+        where = TEST if best_on == TEST else found["on"] if found else chosen
+        before = "" if self.method.front is None else self.method.front.selected_on  # of the prompts
+        searched = {"searched": found} if found else {}
+        marked = mark(where, before)
+        return {"selected_on": where or before, **searched, **({"marked": marked} if marked else {})}
+
+    def of_run(self) -> Dict[str, Any]:
+        """What a checkpoint says of the run that made it."""
+        return {**super().of_run(), **self.chosen()}
+
+
+class HeadResume(_OfHead, Resume):
+    """Starts, saves, resumes and ends the training of a head."""
+
+    @property
+    def best_on(self) -> str:
+        """The images whose best epoch is tested, by the method's settings, or as other trainers have it."""
+        return self.method.best_on() or super().best_on
+
+    @property
+    def last_of_equals(self) -> bool:  # type: ignore[override]
+        """Whether of epochs that are equally good the last is the best, as the method's settings have it."""
+        return self.method.last_of_equals()
+
+    def begin(self) -> None:
+        """Resume, or build the head."""
+        trainer = self.trainer
+        self._warn_of_other_images()
+        super().begin()
+        if not trainer.building.is_built and trainer.start_epoch < trainer.max_epoch:
+            trainer.building.of_bank(trainer.building.encoded())
+        if isinstance(trainer.train_loader_x, FreshViews):
+            trainer.train_loader_x.epoch = trainer.start_epoch
+
+    def _warn_of_other_images(self) -> None:
+        """Warn if the prompts that the head stands behind were trained on other images than the head."""
+        front = self.method.front
+        theirs = {} if front is None or front.content is None else front.content.record["run"].get("settings", {})
+        mine = self.settings()
+        if theirs.get(TRAINING_IMAGES, mine[TRAINING_IMAGES]) == mine[TRAINING_IMAGES]:
+            return
+        asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "SEED")
+        other = [f"{key} {theirs[key]}, here {mine[key]}" for key in asked if theirs.get(key, "") != mine.get(key, "")]
+        warnings.warn(
+            f"the prompts in {self.method.behind} were trained on other images than this head "
+            f"({'; '.join(other) or 'of another split'}): they may have seen images that are tested here",
+            stacklevel=2,
+        )
+
+    def _resume_state(self, directory: str) -> int:
+        own, building = self.method.passes(), self.trainer.building
+        views = bank_file.read(directory, self.settings()) if own else bank_file.Views([], [])
+        building.of_bank(views, keeps=False)
+        epoch = super()._resume_state(directory)
+        building.keep(views)  # once the state was found to be of this run
+        return epoch
+
+    def _resume_model(self, directory: str) -> int:
+        if directory != self.cfg.OUTPUT_DIR:
+            self.trainer.building.of_bank(self.trainer.building.encoded())
+        return super()._resume_model(directory)
+
+    def end(self) -> None:
+        """Search, test, and leave nothing that only an unfinished run needs."""
+        if self.cfg.TEST.NO_TEST:
+            self.trainer.checkpoints.search_behind()
+        super().end()
+        if not self.keeps_state:
+            bank_file.remove(self.trainer.output_dir)
+
+    def deploy(self) -> None:
+        """The model that is tested, with what a search behind its training finds."""
+        super().deploy()
+        checkpoints = self.trainer.checkpoints
+        checkpoints.search_behind(checkpoints.loaded if self.best_on else None)
+
+    def extra_state(self) -> Dict[str, Any]:
+        """The views that are kept, and what else the head remembers."""
+        views = self.trainer.train_loader_x.kept if isinstance(self.trainer.train_loader_x, FreshViews) else []
+        kept = [{"features": [f for f, _ in view], "labels": [y for _, y in view]} for view in views]
+        return {**super().extra_state(), VIEWS: kept, KEPT: self._kept_of_head()}
+
+    def _kept_of_head(self) -> Dict[str, Tensor]:
+        return {name: getattr(self.head, name) for name in self.head.kept}
+
+    def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What version 0.2.0 kept beside the head's tensors, of all heads of a kind, is among them where it counts."""
+        models, kept = states.get("models"), states["extras"].get(KEPT)
+        if not isinstance(models, dict) or not isinstance(kept, dict):
+            return states  # the forms of its parts say what is wrong
+        own = self.head.state_dict()
+        moved = {name: one for name, one in kept.items() if name in self.head.may_lack}
+        tensors = models.get(self.method.folder)
+        if isinstance(tensors, dict):
+            models = {**models, self.method.folder: {**{n: moved[n] for n in moved if n in own}, **tensors}}
+        rest = {name: one for name, one in kept.items() if name not in moved}
+        return {
+            **states,
+            "models": models,
+            "extras": {**states["extras"], KEPT: rest},
+        }
+
+    def extras_form(self, epoch: int) -> Form:
+        """What extra_state gives."""
+        return table({VIEWS: anything, KEPT: like(self._kept_of_head())})
+
+    def load_extra_state(self, extras: Any) -> None:
+        """Take back what extra_state gave."""
+        super().load_extra_state(extras)
+        for name, there in self._kept_of_head().items():
+            there.copy_(extras[KEPT][name])
+        if isinstance(self.trainer.train_loader_x, FreshViews):
+            views = [list(zip(view["features"], view["labels"])) for view in extras[VIEWS]]
+            self.trainer.train_loader_x.kept = [[(f.to(self.trainer.device), y) for f, y in view] for view in views]

@@ -1,0 +1,188 @@
+"""Steps, and epochs of them that wait for nothing: what steps say is read when a line is printed."""
+
+import datetime
+import functools
+import time
+from typing import Mapping, Optional, Tuple, Union
+
+import torch
+from dassl.metrics import compute_accuracy
+from dassl.utils import AverageMeter, MetricMeter
+from torch import Tensor
+
+from modprompt.engine.model import Output
+from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, settled, waits
+from modprompt.methods.parts.graph import GraphStep
+from modprompt.methods.parts.step import Done, Step
+from modprompt.runs import folder as run_folder
+from modprompt.runs.steps import Row, Table
+from modprompt.trainers.compiling import is_of, step_as_asked
+from modprompt.trainers.part import Part
+
+_RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # beside what a step says: behind it, in front of it
+
+
+class Loop(Part):
+    """Takes steps, epoch by epoch. The same with every Dassl.
+
+    Attributes:
+        table: where what steps say is kept; a run without an output folder has none.
+        made_step: what a batch goes through, from the first on.
+    """
+
+    table: Optional[Table] = None
+    made_step: Optional[Union[Step, GraphStep]] = None
+
+    @functools.cached_property
+    def unread(self) -> Unread:
+        """What the steps since the last read have said."""
+        return Unread()
+
+    def run_epoch(self) -> None:
+        """One pass over the training loader.
+
+        Averages are of all steps of the epoch so far, whenever their numbers are read: at once on a CPU; on a card with
+        a line, and at the end.
+
+        Raises:
+            FloatingPointError: if a loss that is read is not finite.
+            UserError: if the output folder is not the one that the run began in.
+        """
+        trainer = self.trainer
+        trainer.set_model_mode("train")
+        trainer.num_batches = len(trainer.train_loader_x)
+        meters = _Meters()
+        for step, batch in enumerate(trainer.train_loader_x):
+            trainer.batch_idx = step
+            meters.batch_is_there()
+            rate = trainer.get_current_lr()
+            said = trainer.forward_backward(batch)
+            self.unread.add(step, {**(said or {}), _RATE: trainer.get_current_lr(), _TAKEN_WITH: rate})
+            line_is_due = self._line_is_due()
+            if line_is_due or not waits(trainer.device):
+                self._read(meters)
+            if line_is_due:
+                self._write_steps()
+                print(self._line(meters))
+            meters.step_is_done()
+        self._read(meters)
+        self._write_steps()
+
+    def after_step(self, done: Done, label: Tensor) -> Mapping[str, Number]:
+        """Go on behind a step on labels (B,): what the log says of it."""
+        self.unread.add_loss(done.loss, self.place())
+        self.end_step()
+        return self._summary(done.output, label, done.loss)
+
+    def end_step(self) -> None:
+        """Go on with the rates behind an epoch's last step."""
+        if self.trainer.batch_idx + 1 == self.trainer.num_batches:
+            self.trainer.update_lr()
+
+    def place(self) -> Place:
+        """Where the training is."""
+        return Place(self.trainer.epoch, self.trainer.batch_idx)
+
+    @property
+    def step(self) -> Union[Step, GraphStep]:
+        """What a batch goes through; made anew when another optimiser or scaler has taken the place of the last."""
+        trainer = self.trainer
+        if self.made_step is None or not is_of(self.made_step, trainer.optim, trainer.scaler):
+            alone = trainer.search.settings is not None
+            step = Step(self.output_and_loss, trainer.optim, trainer.scaler, alone=alone)
+            self.made_step = step_as_asked(trainer, step)
+        return self.made_step
+
+    def output(self, image: Tensor) -> Output:
+        """What the model makes of a training batch, images (B, 3, H, W)."""
+        return self.model.output(image)
+
+    def output_and_loss(self, image: Tensor, label: Tensor) -> Tuple[Output, Tensor]:
+        """Of images (B, 3, H, W) and labels (B,)."""
+        output = self.output(image)
+        loss = self.model.objective.loss(output, image, label)
+        self.unread.check(loss, self.place())
+        return output, loss
+
+    def end_epoch(self) -> None:
+        """Do what the method does between epochs, unless the last step spoilt the prompts.
+
+        Raises:
+            FloatingPointError: if a parameter, or a loss that was not read yet, is not finite; nothing is saved then.
+        """
+        self.unread.read()
+        if self.model.end_epoch():
+            print("Using GPA model for final inference...")
+        finite = [torch.isfinite(parameter).all() for parameter in self.model.learned.parameters()]
+        if not torch.stack(finite).all():
+            raise FloatingPointError(
+                f"the prompts are not finite after epoch {self.trainer.epoch + 1}: start anew in another --output-dir "
+                "with a lower OPTIM.LR or PREC fp32; the last checkpoint is untouched"
+            )
+
+    def _summary(self, output: Output, label: Tensor, loss: Tensor) -> Mapping[str, Number]:
+        """What the log says of a step, by name: numbers, or tensors that are read later; accuracy in percent."""
+        accuracy = {"acc": settled(compute_accuracy(output.logits, label)[0])} if self.method.log_accuracy else {}
+        return {**{name: settled(value) for name, value in self.model.log(output, label, loss).items()}, **accuracy}
+
+    def _line_is_due(self) -> bool:
+        frequency: int = self.cfg.TRAIN.PRINT_FREQ
+        return bool((self.trainer.batch_idx + 1) % frequency == 0 or self.trainer.num_batches < frequency)
+
+    def _write_steps(self) -> None:
+        run_folder.require_still(self.cfg.OUTPUT_DIR)
+        if self.table is not None:
+            self.table.write()
+
+    def _read(self, meters: "_Meters") -> None:
+        trainer, steps = self.trainer, self.unread.read()
+        meters.steps_are_read(len(steps))
+        for step, numbers in steps:
+            meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
+            meters.said.update(numbers)
+            number = trainer.epoch * trainer.num_batches + step
+            if self.table is not None:
+                self.table.add(Row(trainer.epoch + 1, number + 1, numbers, rate))
+            if hasattr(trainer, "write_scalar"):  # not every Dassl has TensorBoard
+                for name, meter in meters.said.meters.items():
+                    trainer.write_scalar(f"train/{name}", meter.avg, number)
+                trainer.write_scalar("train/lr", meters.rate, number)
+
+    def _line(self, meters: "_Meters") -> str:
+        """As Dassl has it."""
+        trainer = self.trainer
+        epochs_left = trainer.max_epoch - trainer.epoch - 1
+        left = trainer.num_batches - trainer.batch_idx - 1 + epochs_left * trainer.num_batches
+        return (
+            f"epoch [{trainer.epoch + 1}/{trainer.max_epoch}] batch [{trainer.batch_idx + 1}/{trainer.num_batches}] "
+            f"{meters} eta {datetime.timedelta(seconds=int(meters.time.avg * left))}"
+        )
+
+
+class _Meters:
+    """Last values and averages over an epoch's steps; times in seconds.
+
+    The time of a step is that between two reads, shared by the steps between them: that to start it says nothing.
+    """
+
+    def __init__(self) -> None:
+        self.said, self.time, self.data, self.rate = MetricMeter(), AverageMeter(), AverageMeter(), 0.0
+        self._read_at = self._done_at = time.time()
+
+    def batch_is_there(self) -> None:
+        self.data.update(time.time() - self._done_at)
+
+    def steps_are_read(self, number: int) -> None:
+        if number:
+            now = time.time()
+            self.time.update((now - self._read_at) / number, number)
+            self._read_at = now
+
+    def step_is_done(self) -> None:
+        self._done_at = time.time()
+
+    def __str__(self) -> str:
+        return (
+            f"time {self.time.val:.3f} ({self.time.avg:.3f}) data {self.data.val:.3f} ({self.data.avg:.3f}) "
+            f"{self.said} lr {self.rate:.4e}"
+        )

@@ -1,0 +1,318 @@
+"""A training run that can be killed at any time: it goes on exactly, and never with other settings.
+
+What Dassl does around epochs is done here, so that it is the same with every Dassl.
+"""
+
+import datetime
+import functools
+import math
+import os
+import time
+from typing import Any, Dict, Mapping, Optional
+
+from modprompt.errors import UserError
+from modprompt.runs import holding, steps
+from modprompt.runs.checkpoint import read
+from modprompt.runs.checkpoint_files import BEST
+from modprompt.runs.holding import BEGAN_FROM
+from modprompt.runs.images import TEST, images_hash, selected_on, training_images_hash
+from modprompt.runs.result import runs_on_gpu
+from modprompt.storage.forms import Form, number, table, text
+from modprompt.storage.parts import copy_whole
+from modprompt.storage.text import is_text
+from modprompt.trainers import text_chunk, training_state
+from modprompt.trainers.part import Part
+from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
+from modprompt.trainers.state_form import average_form, scaler_form
+
+TRAINING_S = "training_s"  # in the state of a run
+
+
+class Resume(Part):
+    """Starts, saves, resumes and ends a training.
+
+    Attributes:
+        began_from: the checkpoint that the training began from, with a new optimiser; see holding.resumed_from.
+        training_s: what all epochs took, of earlier starts too, in seconds; None where nobody knows.
+        began_s: when the seconds that are not counted yet began.
+        keeps_state: whether the state outlives the run, for who goes on from its generators and removes it then.
+    """
+
+    began_from = ""
+    training_s: Optional[float] = None
+    keeps_state = False
+    last_of_equals = False  # whether of epochs that are equally good the last is the best; else the first
+    _gone_on_from = ""  # the folder of the run that is resumed
+    began_s = 0.0
+
+    @property
+    def best_on(self) -> str:
+        """The images whose best epoch is tested; empty for the last epoch."""
+        return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
+
+    @property
+    def text_chunk(self) -> Optional[int]:
+        """How many own tokens of the classes are computed at a time; None if all are."""
+        return text_chunk.in_use(self.model, self.cfg)
+
+    def settings(self) -> Dict[str, str]:
+        """What must be the same for a run to be gone on with: settings, what they name, CLIP, training images."""
+        return {
+            **training_state.of_trainer(training_state.settings_of(self.cfg), self.run.node_name),
+            "the weights of CLIP": self.run.fingerprint,
+            **self._unrounded(),
+            training_state.TRAINING_IMAGES: self.images_fingerprint,
+            **self.method.made_of(),
+            **self._chosen_by(),
+        }
+
+    def _unrounded(self) -> Dict[str, str]:
+        """That weights which half precision cannot hold are run as they are: an earlier version rounded them."""
+        if self.run.precision.half_weights or self.run.keeps_in_half:
+            return {}
+        return {"the precision of CLIP's weights": "float32"}
+
+    def _chosen_by(self) -> Dict[str, str]:
+        """By which images a best epoch is chosen, or alphas are learned, where they are not the test images."""
+        dataset = self.trainer.dm.dataset
+        kind = selected_on(dataset, self.cfg)
+        if kind in ("", TEST) or not (self.trainer.search.settings is not None or self.best_on):
+            return {}
+        return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
+
+    @functools.cached_property
+    def images_fingerprint(self) -> str:
+        """A hash that tells one list of training images from another, wherever they lie."""
+        return training_images_hash(self.trainer.dm.dataset, self.cfg)
+
+    def extra_state(self) -> Dict[str, Any]:
+        """The loss scale, the average over epochs, how much of the text side is computed at a time, the search."""
+        scaler = {} if self.trainer.scaler is None else {"scaler": self.trainer.scaler.state_dict()}
+        average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
+        return {**scaler, **average, text_chunk.KEY: self.text_chunk, **self.trainer.search.state()}
+
+    def extras_form(self, epoch: int) -> Form:
+        """What extra_state gives behind so many epochs; a loss scale may be missing, of a run begun without one."""
+        average = self.model.average
+        scaler = {} if self.trainer.scaler is None else {"scaler": scaler_form(self.trainer.scaler.state_dict())}
+        of_average = {} if average is None else {"average": average_form(epoch, self.model.prompt_learner.trained())}
+        return table({**of_average, **self.trainer.search.form(epoch)}, {**scaler, text_chunk.KEY: text_chunk.FORM})
+
+    def load_extra_state(self, extras: Any) -> None:
+        """Take back what extra_state gave."""
+        text_chunk.take_back(self.model, self.cfg, extras)
+        if self.trainer.scaler is not None and "scaler" in extras:
+            self.trainer.scaler.load_state_dict(extras["scaler"])
+        if self.model.average is not None and "average" in extras:
+            self.model.average.load_state_dict(extras["average"])
+        self.trainer.search.load_state(extras)
+
+    def state_as_now(self, states: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A state, of which nothing but its head was looked at, with what an earlier version kept elsewhere moved."""
+        return states
+
+    def begin(self) -> None:
+        """Resume, and start the clock."""
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
+            raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
+        self.trainer.start_epoch = self._resume()
+        if self.cfg.OUTPUT_DIR and self._gone_on_from != self.cfg.OUTPUT_DIR:
+            forget_kept(self.cfg.OUTPUT_DIR)
+        self._begin_steps()
+        if hasattr(self.trainer, "init_writer") and self.trainer.output_dir:  # not every Dassl has TensorBoard
+            self._begin_tensorboard(os.path.join(self.trainer.output_dir, "tensorboard"))
+        self.trainer.time_start = time.time()
+        if self.trainer.start_epoch == 0:
+            self.training_s = 0.0
+        self.began_s = time.perf_counter()
+        self._require_average(self.trainer.start_epoch)
+
+    def _require_average(self, epochs: int) -> None:
+        """Raise UserError if earlier epochs are not in the average, because a run was resumed without its state."""
+        average = self.model.average
+        if epochs < self.trainer.max_epoch and average is not None and average.epochs != epochs:
+            raise UserError(
+                f"the average over epochs (GPA) lacks epochs 1 to {epochs}: this run would go on from a "
+                "checkpoint, which does not hold it; start anew in another --output-dir, or set GPA_STD 0"
+            )
+
+    def _begin_tensorboard(self, folder: str) -> None:
+        if is_text(folder):
+            self.trainer.init_writer(folder)
+        else:
+            print("No TensorBoard files: it writes to no folder whose name is no UTF-8 text")
+
+    def _begin_steps(self) -> None:
+        """Have the table of steps go on where the run does; that of a finished run, tested again, stays as it is."""
+        own = self.cfg.OUTPUT_DIR
+        if own and (self.trainer.start_epoch < self.trainer.max_epoch or self._gone_on_from != own):
+            self.trainer.loop.table, note = steps.begin(own, self.trainer.start_epoch, self._gone_on_from)
+            if note:
+                print(note)
+
+    def _resume(self) -> int:
+        """Number of epochs that are done.
+
+        In this order: the state of an unfinished run in OUTPUT_DIR, or in RESUME; a finished run in OUTPUT_DIR, which
+        is only tested again; checkpoints in RESUME. Checkpoints of a run that was killed before its first state was
+        written are no ground to go on from exactly, so it begins anew.
+        """
+        own, other = self.cfg.OUTPUT_DIR, self.cfg.RESUME
+        for directory in (own, other):
+            if directory and training_state.exists(directory):
+                return self._resume_state(directory)
+        if has_checkpoint(own, self.trainer._models):
+            if self._finished(own):
+                self._require_best(own)
+                return self._resume_model(own)
+            if not other:
+                print(
+                    f"{own} has checkpoints of an unfinished training and no state to go on from exactly: "
+                    "it begins anew and writes over them (--resume goes on from the last of them)"
+                )
+        if not other:
+            return 0
+        if not has_checkpoint(other, self.trainer._models):
+            raise UserError(f"RESUME: there is no run to go on from in {other}")
+        self.began_from = holding.resumed_from(other)
+        epoch = self._resume_model(other)
+        if epoch >= self.trainer.max_epoch:
+            self._require_best(other)
+            self._take_over_best(other)
+        return epoch
+
+    def _resume_model(self, directory: str) -> int:
+        self._gone_on_from = directory
+        epoch: int = self.trainer.resume_model_if_exist(directory)
+        return epoch
+
+    def _resume_state(self, directory: str) -> int:
+        epoch, self.trainer.best_result, extras = training_state.load(
+            directory,
+            self.settings(),
+            self.trainer._models,
+            self.trainer._optims,
+            self.trainer._scheds,
+            self._all_extras_form,
+            self.trainer.max_epoch,
+            self.state_as_now,
+        )
+        self._require_begun_alike(directory, extras.get(BEGAN_FROM))
+        self._require_best(directory, epoch)
+        self.load_extra_state(extras)
+        self.training_s = extras.get(TRAINING_S)  # an earlier version did not count
+        self._gone_on_from = directory
+        print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
+        if directory != self.cfg.OUTPUT_DIR:
+            self._take_over_best(directory)
+        return epoch
+
+    def _all_extras_form(self, epoch: int) -> Form:
+        of_trainer, of_run = self.extras_form(epoch), table({}, {TRAINING_S: number(0), BEGAN_FROM: text(1000)})
+
+        def form(value: Any, where: str) -> None:
+            of_trainer(value, where)
+            of_run(value, where)
+
+        return form
+
+    def _require_begun_alike(self, directory: str, began_from: Optional[str]) -> None:
+        """Take over what the training in a folder began from; raise UserError if this one would begin otherwise."""
+        differing = holding.differing_beginning({} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME)
+        if directory == self.cfg.OUTPUT_DIR and differing and began_from:
+            raise UserError(f"{directory} holds a run that began otherwise ({differing[0]}): use another --output-dir")
+        self.began_from = began_from or ""
+
+    def _require_best(self, directory: str, epoch: Optional[int] = None) -> None:
+        """Raise UserError if the best epoch so far, which is to be tested, has no file any more.
+
+        Args:
+            directory: the folder of the run.
+            epoch: the epochs of its state, whose best result is `best_result`; None for a finished run.
+        """
+        if not self.best_on or self.cfg.TEST.NO_TEST or (epoch is not None and self.trainer.best_result == -math.inf):
+            return
+        for name in self.trainer._models:
+            path = os.path.join(directory, name, BEST)
+            found = read(path) if os.path.isfile(path) else None
+            is_best = found is not None and (
+                epoch is None or found.val_result == self.trainer.best_result or found.epoch > epoch
+            )
+            if not is_best:
+                what = "there is no" if found is None else "it has another epoch in"
+                raise UserError(
+                    f"TEST.FINAL_MODEL best_val: {what} {path}, the best epoch so far: put it back, give "
+                    "TEST.FINAL_MODEL last_step another --output-dir, or delete that folder to start anew"
+                )
+
+    def _take_over_best(self, directory: str) -> None:
+        for name in self.trainer._models:
+            best = os.path.join(directory, name, BEST)
+            if os.path.isfile(best):
+                copy_whole(best, os.path.join(self.cfg.OUTPUT_DIR, name, os.path.basename(best)))
+
+    def _finished(self, directory: str) -> bool:
+        """Whether a folder holds a finished training; one with other settings is an error."""
+        for name in self.trainer._models:
+            checkpoint = newest_state(os.path.join(directory, name))
+            if checkpoint.settings:
+                training_state.require_same(self.settings(), checkpoint.settings, directory)
+            if checkpoint.epoch < self.trainer.max_epoch:
+                return False
+            self._require_begun_alike(directory, checkpoint.record.get("run", {}).get(BEGAN_FROM))
+        print(f"{directory} is trained already ({self.trainer.max_epoch} epochs): nothing to train, testing again")
+        return True
+
+    def end_epoch(self) -> None:
+        """Validate if asked for, save if it is time to, and leave the state to go on from."""
+        finished = self.trainer.epoch + 1
+        if not self.cfg.TEST.NO_TEST and self.best_on:
+            result = self.trainer.test(split=self.best_on)
+            if result > self.trainer.best_result or (self.last_of_equals and result == self.trainer.best_result):
+                self.trainer.best_result = result
+                self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir, val_result=result, model_name=BEST)
+        self._count_time()
+        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
+        if finished == self.trainer.max_epoch or (frequency > 0 and finished % frequency == 0):
+            self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir)
+        training_state.save(
+            self.trainer.output_dir,
+            self.settings(),
+            finished,
+            self.trainer._models,
+            self.trainer._optims,
+            self.trainer._scheds,
+            self.trainer.best_result,
+            {**self.extra_state(), **self._of_run()},
+        )
+
+    def _of_run(self) -> Dict[str, Any]:
+        shared = (runs_on_gpu() or 1) > 1  # whoever goes on alone has no seconds to be compared, either
+        seconds = {} if self.training_s is None or shared else {TRAINING_S: self.training_s}
+        return {**seconds, BEGAN_FROM: self.began_from}
+
+    def deploy(self) -> None:
+        """Have the model that is tested: the last, or the best on the validation set."""
+        if self.best_on:
+            print(f"Deploy the model with the best {self.best_on} performance")
+            self.trainer.load_model(self.trainer.output_dir)
+        else:
+            print("Deploy the last-epoch model")
+
+    def _count_time(self) -> None:
+        now_s = time.perf_counter()
+        if self.training_s is not None:
+            self.training_s += now_s - self.began_s
+        self.began_s = now_s
+
+    def end(self) -> None:
+        """Test the last model, or the best on the validation set."""
+        print(
+            "Finish training\nFinished training"
+        )  # CoOp's log parser waits for the first line, MaPLe's for the second
+        if not self.cfg.TEST.NO_TEST:
+            self.deploy()
+            self.trainer.test()
+        if not self.keeps_state:
+            training_state.remove(self.trainer.output_dir)
+        print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.trainer.time_start))}")
