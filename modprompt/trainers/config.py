@@ -246,15 +246,3 @@ def merge(cfg: CfgNode, settings: Settings) -> None:
         UserError: with all unknown keys and wrong types.
     """
     _complain(_merge_faults(cfg, settings))
-
-
-def merge_file(cfg: CfgNode, path: str) -> List[str]:
-    """As merge, of a YAML file; gives the keys that it sets. For users' programs of the version before."""
-    settings = Settings.read([path])
-    merge(cfg, settings)
-    return list(settings)
-
-
-def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
-    """As merge, of KEY VALUE words. For users' programs of the version before."""
-    merge(cfg, Settings.read(options=options))

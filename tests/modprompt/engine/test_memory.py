@@ -75,7 +75,7 @@ def test_share_that_is_none_is_told(monkeypatch, told):
 FAULTS = """
 import resource
 import torch
-from modprompt.memory import keep_freed_memory
+from modprompt.engine.memory import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -1,4 +1,3 @@
-import importlib
 import math
 
 import pytest
@@ -101,13 +100,13 @@ def test_number_that_is_not_finite_stays_what_it_is():
 def test_whole_default_of_a_method_takes_any_number_and_one_of_dassl_does_not(file):
     path = file("TRAINER: {PROMPTSRC: {TEXT_LOSS_WEIGHT: 2.5, GPA_MEAN: 15.0, GPA_STD: 1}}\n")
     cfg = get_cfg_default()
-    config.merge_file(cfg, path)
-    config.merge_options(cfg, ["TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT", "0.5", "OPTIM.LR", "1"])
+    config.merge(cfg, Settings.read([path]))
+    config.merge(cfg, Settings.read(options=["TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT", "0.5", "OPTIM.LR", "1"]))
     node = cfg.TRAINER.PROMPTSRC
     assert (node.TEXT_LOSS_WEIGHT, node.IMAGE_LOSS_WEIGHT, node.GPA_MEAN) == (2.5, 0.5, 15)
     assert (type(node.GPA_MEAN), type(cfg.OPTIM.LR)) == (int, float)
     with pytest.raises(UserError, match="command line, OPTIM.MAX_EPOCH: must be a whole number, got '2.5'"):
-        config.merge_options(cfg, ["OPTIM.MAX_EPOCH", "2.5"])
+        config.merge(cfg, Settings.read(options=["OPTIM.MAX_EPOCH", "2.5"]))
 
 
 def test_schedule_can_be_given_on_the_command_line():
@@ -198,13 +197,6 @@ def test_count_of_a_method_is_a_whole_number(key, value, mpl_flags, mpl_options,
 def test_settings_of_another_method_are_warned_of():
     with pytest.warns(UserWarning, match="TRAINER.COOP is set, but MPL reads TRAINER.MPL alone"):
         build("TRAINER.COOP.N_CTX", "4")
-
-
-def test_old_path_leads_here():
-    old = importlib.import_module("modprompt.plugin.settings")
-    for name in ("merge_file", "merge_options", "check_values", "dotted_keys", "warn_of_other_nodes"):
-        with pytest.warns(DeprecationWarning, match=f"modprompt.trainers.config.{name} now"):
-            assert getattr(old, name) is getattr(config, name)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "many", "[1]", "None", "1e999"])

@@ -9,7 +9,8 @@ import torch
 from modprompt.cli import train
 from modprompt.clips.tokens import readable, token_ids
 from modprompt.methods.parts.templates import DIVERSE
-from modprompt.trainers.config import merge_options
+from modprompt.runs.settings import Settings
+from modprompt.trainers.config import merge
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, ROOT, bare, random_clip
 from tests.methods import METHODS, some_slow
@@ -312,7 +313,10 @@ def test_config_files_merge_in_plain_yacs_and_weights_may_be_any_number():
     for name in ("MPL/vit_b4_c1_add2_rm1_selfreg_ep20", "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx"):
         cfg = get_cfg_default()
         cfg.merge_from_file(str(ROOT / "configs/trainers" / f"{name}.yaml"))
-        merge_options(cfg, ["TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT", "2.5", "TRAINER.PROMPTSRC.GPA_STD", "0.5"])
+        merge(
+            cfg,
+            Settings.read(options=["TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT", "2.5", "TRAINER.PROMPTSRC.GPA_STD", "0.5"]),
+        )
         assert (cfg.TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT, cfg.TRAINER.PROMPTSRC.GPA_STD) == (2.5, 0.5)
 
 
