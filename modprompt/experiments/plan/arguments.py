@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.experiments.plan import spec
-from modprompt.experiments.plan.plan import Plan, narrowed_plan, only
+from modprompt.experiments.plan.experiment import Plan, narrowed_plan, only
 from modprompt.experiments.plan.present import only_present
 from modprompt.runs.settings import pairs
 

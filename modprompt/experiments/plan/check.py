@@ -11,11 +11,10 @@ from typing import Any, Sequence
 from modprompt.checks import check_name
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
-from modprompt.experiments.plan.commands import effective, options
+from modprompt.experiments.plan.commands import OF_SCHEDULE, effective, options
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
-from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.schedule_files import expanded
 from modprompt.programs import import_modules

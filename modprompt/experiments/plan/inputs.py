@@ -12,10 +12,9 @@ from typing import Any, NamedTuple, Sequence
 
 from modprompt.clips import hub, known
 from modprompt.data.storage import find_recorded
-from modprompt.experiments.plan.commands import effective
+from modprompt.experiments.plan.commands import effective, front_of
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
-from modprompt.experiments.plan.schedules import front_of
 from modprompt.places import PACKAGE
 from modprompt.runs import contents, same
 from modprompt.runs.result import read_json

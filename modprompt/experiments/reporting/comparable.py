@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from modprompt.clips.known import whose
+from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, Experiment
 from modprompt.experiments.plan.kinds import unused
+from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
 from modprompt.experiments.reporting.results import Results
 from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
@@ -109,3 +111,23 @@ def _clip_line(clip: dict[str, Any]) -> str:
     name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
     pinned = f"@{commit}" if commit and commit not in name else ""
     return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"
+
+
+_OTHER_CLASSES = (BASE2NEW, "cross_dataset", ACTIVE)  # protocols that test classes of which no training image was seen
+
+
+def class_notes(experiment: Experiment, results: Results) -> list[str]:
+    """A line for each reason, with the methods that it is about."""
+    bound = [line.label for line in results.lines if not all(results.is_asked(line, column) for column in ALONE)]
+    others = dict.fromkeys(
+        line.label
+        for line, _, _, _, outcome in results.all()
+        if experiment.protocol in _OTHER_CLASSES and (outcome.result or {}).get("class_bound")
+    )
+    bound = bound if experiment.protocol == BASE2NEW else []
+    texts = [f"No numbers of new classes, since what is learned belongs to its own: {', '.join(bound)}"]
+    texts += [
+        "On classes that were not trained, alone, what is learned of single classes has no say, and the accuracy is "
+        f"that of the features before it: {', '.join(others)}"
+    ]
+    return [text for text, labels in zip(texts, (bound, others)) if labels]

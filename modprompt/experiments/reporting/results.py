@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from modprompt.experiments.plan.base2new import ALL, TOGETHER
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import GROUPS, group_of
-from modprompt.experiments.plan.protocols import columns, columns_of, wanted
+from modprompt.experiments.plan.protocols import ALL, TOGETHER, columns, columns_of, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.runs import halves

@@ -6,8 +6,8 @@ from typing import Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
-from modprompt.experiments.plan.base2new import ALONE, TOGETHER
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
+from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import alike, published
 from modprompt.experiments.reporting.results import Line, Results, most_shots
 from modprompt.runs.halves import harmonic_mean

@@ -6,7 +6,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.plan import narrowed_plan, only
+from modprompt.experiments.plan.experiment import narrowed_plan, only
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run
 from tests.modprompt.experiments.fakes import finish
