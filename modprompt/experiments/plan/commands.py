@@ -18,12 +18,17 @@ from modprompt.methods.table import BY_NAME
 from modprompt.runs.settings import Given, Settings, as_text, is_free, read_settings
 
 BEHIND = "BEHIND"  # the setting of a head that names trained prompts
-OF_SCHEDULE = (
+_OF_SCHEDULE = (
     "SCHEDULE_",
     "LENGTHS_",
     "IMG_ALPHA_PATH",
     "TXT_ALPHA_PATH",
 )  # how keys begin that say what a search finds
+
+
+def is_of_schedule(key: str) -> bool:
+    """Whether a setting says what a search finds."""
+    return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:

@@ -48,7 +48,7 @@ from modprompt.data.names import config_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, rounds
 from modprompt.experiments.plan.chosen import Chosen
-from modprompt.experiments.plan.commands import OF_SCHEDULE
+from modprompt.experiments.plan.commands import is_of_schedule
 from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTOCOLS, Experiment, Plan, all_seeds
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
@@ -301,7 +301,13 @@ class MethodReader(Reader):
             path = (self.path.parent / word).resolve()
         else:
             path = config_of(trainer, word)
-        if not path.is_file():
+        try:
+            is_there = path.is_file()
+        except OSError as error:  # a name that no disk takes
+            raise self.fault(
+                place, f"there is no config {word[:60]!r} of {trainer[:60]!r} ({error.strerror})"
+            ) from None
+        if not is_there:
             there = sorted(p.stem for p in path.parent.glob("*.yaml"))
             raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
         return path
@@ -310,10 +316,8 @@ class MethodReader(Reader):
         """The variants of a method: one, or as many as its grid has combinations; `before` stand above it."""
         place = f"methods: {label}"
         content = self.mapping(value, place)
-        self.known(content, _OF_METHOD, place)
-        trainer = str(self.needed(content, "trainer", place))
-        config = self.config(str(self.needed(content, "config", place)), trainer, place)
-        own = {**shared.options, **self.options(content.get("options"), place + ": options")}
+        trainer, config, given = self.runs(content, _OF_METHOD, place)
+        own = {**shared.options, **given}
         chosen = shared.chosen if trains(trainer) and self.takes_chosen(content, place) else None
         if chosen is not None:
             found = chosen.options_of(label, trainer, config, own)
@@ -376,7 +380,7 @@ class MethodReader(Reader):
         if not sides_of(method.trainer):
             raise self.fault(place, f"{method.trainer} is no method of ours whose schedule can be given")
         for key, _ in method.options:
-            if key.startswith(f"{row_of(method.trainer).node}.") and key.rpartition(".")[2].startswith(OF_SCHEDULE):
+            if key.startswith(f"{row_of(method.trainer).node}.") and is_of_schedule(key):
                 raise self.fault(place, f"{key} is set, which a search is to find")
         return self.stage(value, place, method, shared)
 
@@ -395,19 +399,23 @@ class MethodReader(Reader):
 
     def stage(self, value: Any, place: str, method: Method, shared: Shared) -> Method:
         """Other runs of a method: under a trainer, config and options of their own, on its CLIP and images."""
-        content = self.mapping(value, place)
-        self.known(content, ("trainer", "config", "options"), place)
-        trainer = str(self.needed(content, "trainer", place))
-        own = self.options(content.get("options"), place + ": options")
+        trainer, config, own = self.runs(self.mapping(value, place), ("trainer", "config", "options"), place)
         same = {key: text for key, text in method.options if key.startswith(_OF_BOTH_STAGES)}
         return method._replace(
             label=method.family,
             trainer=trainer,
-            config=self.config(str(self.needed(content, "config", place)), trainer, place),
+            config=config,
             options=tuple({**shared.options, **same, **own, **shared.last}.items()),
             point=(),
             search_seed=None,
         )
+
+    def runs(self, content: dict[str, Any], keys: Sequence[str], place: str) -> tuple[str, Path, dict[str, str]]:
+        """Trainer, config and options of what has at most these keys."""
+        self.known(content, keys, place)
+        trainer = str(self.needed(content, "trainer", place))
+        config = self.config(str(self.needed(content, "config", place)), trainer, place)
+        return trainer, config, self.options(content.get("options"), place + ": options")
 
     def datasets(self, value: Any, place: str) -> tuple[str, ...]:
         names = self.names(value, place)
