@@ -225,7 +225,7 @@ def _made_by(results: Results) -> dict[str, Any]:
     """What runs say of themselves: PyTorch and device, CLIP and splits, each once."""
     found = [outcome.result for _, _, _, _, outcome in results.all() if outcome.result]
     machines = {f"PyTorch {(one.get('versions') or {}).get('torch', 'unknown')}, {one.get('device')}" for one in found}
-    splits = {str(one.get("dataset")): str((one.get("split") or {}).get("hash", "")) for one in found}
+    splits = {str(one.get("dataset")): str(alike.split_facts(one).get("hash", "")) for one in found}
     return {
         "modprompt": __version__,
         "runs": len(found),

@@ -15,9 +15,8 @@ from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
 
 def _images(result: dict[str, Any]) -> str:
     """A hash of the images that a run was given; with rounds it has chosen among them, so that the split says it."""
-    split = result.get("split")
-    if "active" in result and isinstance(split, dict):
-        return str(split.get("hash"))
+    if "active" in result and split_facts(result):
+        return str(split_facts(result).get("hash"))
     return str(result.get("images_hash") or result.get("split_hash"))
 
 
@@ -29,9 +28,8 @@ def _choice(result: dict[str, Any]) -> str:
 
 def _drawn(result: dict[str, Any]) -> str:
     """A hash of the few-shot training images, and that of the split; empty if they are not known."""
-    few, split = result.get("few_shot"), result.get("split")
-    drawn = str(few.get("hash") or "").partition("/")[0] if isinstance(few, dict) else ""
-    return f"{drawn} {split.get('hash')}" if drawn and isinstance(split, dict) else ""
+    drawn = str((result.get("few_shot") or {}).get("hash") or "").partition("/")[0]
+    return f"{drawn} {split_facts(result).get('hash')}" if drawn and split_facts(result) else ""
 
 
 def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
@@ -93,8 +91,8 @@ def clips(results: Results) -> list[str]:
     """The CLIPs that numbers were made with, a line each: what each is, how it is run, and which methods have it."""
     found: dict[str, list[str]] = {}
     for line, _, _, _, outcome in results.all():
-        clip = (outcome.result or {}).get("clip")
-        if isinstance(clip, dict) and clip.get("fingerprint"):
+        clip = (outcome.result or {}).get("clip") or {}
+        if clip.get("fingerprint"):
             found.setdefault(_clip_line(clip), []).append(line.label)
     everybody = {line.label for line in results.lines}
     return [
@@ -104,9 +102,8 @@ def clips(results: Results) -> list[str]:
 
 
 def _clip_line(clip: dict[str, Any]) -> str:
-    heads = clip.get("heads")
     how = [whose(str(clip.get("name") or ""), str(clip.get("dialect") or "")), str(clip.get("activation") or "")]
-    how += [f"{' and '.join(map(str, heads))} heads"] if isinstance(heads, list) else []
+    how += [f"{' and '.join(map(str, clip['heads']))} heads"] if clip.get("heads") else []
     commit = str(clip.get("commit") or "")
     name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
     pinned = f"@{commit}" if commit and commit not in name else ""
@@ -118,16 +115,14 @@ _OTHER_CLASSES = (BASE2NEW, "cross_dataset", ACTIVE)  # protocols that test clas
 
 def class_notes(experiment: Experiment, results: Results) -> list[str]:
     """A line for each reason, with the methods that it is about."""
-    bound = [line.label for line in results.lines if not all(results.is_asked(line, column) for column in ALONE)]
-    others = dict.fromkeys(
-        line.label
-        for line, _, _, _, outcome in results.all()
-        if experiment.protocol in _OTHER_CLASSES and (outcome.result or {}).get("class_bound")
-    )
-    bound = bound if experiment.protocol == BASE2NEW else []
-    texts = [f"No numbers of new classes, since what is learned belongs to its own: {', '.join(bound)}"]
-    texts += [
+    bound, others = list[str](), list[str]()
+    if experiment.protocol == BASE2NEW:
+        bound = [line.label for line in results.lines if not all(results.is_asked(line, column) for column in ALONE)]
+    if experiment.protocol in _OTHER_CLASSES:
+        others = [line.label for line, _, _, _, one in results.all() if (one.result or {}).get("class_bound")]
+    told = {
+        "No numbers of new classes, since what is learned belongs to its own": bound,
         "On classes that were not trained, alone, what is learned of single classes has no say, and the accuracy is "
-        f"that of the features before it: {', '.join(others)}"
-    ]
-    return [text for text, labels in zip(texts, (bound, others)) if labels]
+        "that of the features before it": others,
+    }
+    return [f"{text}: {', '.join(dict.fromkeys(labels))}" for text, labels in told.items() if labels]

@@ -14,7 +14,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import BEHIND
 from modprompt.experiments.plan.protocols import TOGETHER
 from modprompt.experiments.reporting import alike
-from modprompt.experiments.reporting.render import EMPTY, STD, cell_text, text_cell
+from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cell_text, text_cell
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
 from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
 from modprompt.experiments.running import state
@@ -158,10 +158,16 @@ def texts(found: Sequence[Cost], accuracy: str) -> list[tuple[str, ...]]:
         accuracy: what the accuracy is called.
     """
     rows = [
-        (named(one.label, one.said), _parameters(one), _short(one.training_s), _short(one.testing_s),
-         one.device or EMPTY, one.jobs or EMPTY, cell_text(one.accuracy))
+        (
+            named(one.label, one.said),
+            _parameters(one),
+            *(cell_text(cell, ",.2f") for cell in (one.training_s, one.testing_s)),
+            one.device or EMPTY,
+            one.jobs or EMPTY,
+            cell_text(one.accuracy),
+        )
         for one in found
-    ]  # fmt: skip
+    ]
     return [(*COLUMNS, accuracy), *rows] if rows else []
 
 
@@ -172,12 +178,6 @@ def _parameters(one: Cost) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def _short(cell: Cell | None) -> str:
-    if cell is None:
-        return EMPTY
-    return f"{cell.mean:,.2f}" + ("" if cell.std is None else f" +- {cell.std:,.2f}")
-
-
 def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
     """A row for each method; cells without a number are empty."""
     return [
@@ -185,20 +185,15 @@ def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
             text_cell(named(one.label, one.said)),
             one.group,
             *map(str, one.parameters or ("", "")),
-            *_numbers(one.training_s),
-            *_numbers(one.testing_s),
+            *cell_numbers(one.training_s),
+            *cell_numbers(one.testing_s),
             text_cell(one.device),
             one.jobs,
             text_cell(accuracy),
-            *_numbers(one.accuracy),
+            *cell_numbers(one.accuracy),
         ]
         for one in found
     ]
-
-
-def _numbers(cell: Cell | None) -> tuple[str, str]:
-    mean, std = (None, None) if cell is None else cell
-    return tuple("" if value is None else f"{value:.4f}" for value in (mean, std))  # type: ignore[return-value]
 
 
 def accuracy_name(sections: Sequence[Section]) -> str:
@@ -240,12 +235,12 @@ def _took(found: Sequence[dict[str, Any]]) -> str:
 
 def _accuracies(found: Sequence[dict[str, Any]]) -> str:
     """Means over searches, in percent, of the mixture of options and of the path that was chosen."""
-    of_both = [result["search"] for result in found if isinstance(result.get("search"), dict)]
+    of_both = [result["search"] for result in found if result.get("search")]
     names = {"mixture_pct": "mixture", "path_pct": "discrete path"}
     texts = [
         f"{name} {_mean([float(one[key]) for one in of_both])}%"
         for key, name in names.items()
-        if len(of_both) == len(found) and all(isinstance(one.get(key), (int, float)) for one in of_both)
+        if len(of_both) == len(found) and all(one.get(key) is not None for one in of_both)
     ]
     return ", ".join(texts) or f"{_mean([float(result['accuracy_pct']) for result in found])}%"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Callable, Iterable, Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.reporting.alike import split_facts
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import Section
 from modprompt.runs.images import mark_of
@@ -45,8 +45,7 @@ def _row(line: Line, outcomes: list[Outcome], is_whole: bool) -> tuple[str, ...]
 
 def commit_of(result: dict[str, Any]) -> str:
     """The commit of the code that a result was made with; of an installed package its version."""
-    versions = result.get("versions")
-    versions = versions if isinstance(versions, dict) else {}
+    versions = result.get("versions") or {}
     return str(versions.get("commit") or versions.get("modprompt") or "")
 
 
@@ -58,17 +57,15 @@ def weights_of(result: dict[str, Any]) -> str:
 
 def split_of(result: dict[str, Any]) -> str:
     """Whether the split is the published one, and its hash."""
-    split = result.get("split")
-    split = split if isinstance(split, dict) else {}
+    split = split_facts(result)
     digest = str(split.get("hash") or "").rpartition(":")[2][:12]
     return " ".join(filter(None, [str(split.get("status") or ""), digest]))
 
 
 def made_on(outcome: Outcome) -> str:
     """The day on which a result was written, in UTC; "" if nobody knows."""
-    path = outcome.folder / FILE_NAME if isinstance(outcome.folder, Path) else None
     try:
-        written_s = path.stat().st_mtime if path else 0.0
+        written_s = (outcome.folder / FILE_NAME).stat().st_mtime if outcome.folder else 0.0
     except OSError:
         return ""
     return time.strftime("%Y-%m-%d", time.gmtime(written_s)) if written_s else ""
@@ -85,8 +82,7 @@ def _each(found: list[dict[str, Any]], told: Callable[[dict[str, Any]], str]) ->
 
 
 def _mean(found: list[dict[str, Any]], key: str) -> str:
-    numbers = [result.get(key) for result in found]
-    known = [float(number) for number in numbers if isinstance(number, (int, float)) and not isinstance(number, bool)]
+    known = [result[key] for result in found if result.get(key) is not None]
     return f"{fmean(known):.2f}" if len(known) == len(found) else _UNKNOWN
 
 

@@ -109,6 +109,15 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     return plan, found
 
 
+def _tables(experiment: Experiment, results: Results) -> tuple[list[table.Section], str]:
+    """The tables, and what their numbers are."""
+    if experiment.active is None:
+        sections = table.sections(experiment, results)
+        return sections, render.caption(experiment, sections)
+    sections = rounds.sections(experiment, results)
+    return sections, f"{render.caption(experiment, sections)} {rounds.ABOUT}"
+
+
 def write_plan(
     plan: Plan, found: Sequence[Results], folder: Path, data: Path | None = None, attention: int = 0
 ) -> None:
@@ -153,9 +162,7 @@ def write(
     Returns:
         What its page shows.
     """
-    has_rounds = experiment.active is not None
-    sections = (rounds if has_rounds else table).sections(experiment, results)
-    about = render.caption(experiment, sections) + (f" {rounds.ABOUT}" if has_rounds else "")
+    sections, about = _tables(experiment, results)
     left = diagnostics.read(experiment, results, sections)
     pictures = figures.draw(experiment, results, sections, left, folder) if can_draw() else []
     more, unseen = diagnostics.more(experiment, results, sections, left, data, attention)
@@ -177,23 +184,23 @@ def write(
     of_cost = render.markdown_texts("Cost", cost.ABOUT, more.cost)
     text = render.markdown(sections, experiment.title, about, notes, of_cost)
     write_whole(folder / "report.md", text)
-    write_table(folder / "report.csv", render.columns_of_csv(sections), render.rows_of_csv(sections))
+    tables = {"report.csv": (render.columns_of_csv(sections), render.rows_of_csv(sections))}
+    if experiment.active is not None:
+        tables["rounds.csv"] = (list(rounds.COLUMNS), list(rounds.rows_of_csv(results)))
     if spent:
-        write_table(folder / cost.FILE_NAME, cost.COLUMNS_OF_CSV, cost.rows_of_csv(spent, accuracy))
+        tables[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
     if experiment.together:
         halves = [one for section in sections for one in section.details[:1]]
-        write_table(folder / "together.csv", render.columns_of_csv(halves), render.rows_of_csv(halves))
+        tables["together.csv"] = (render.columns_of_csv(halves), render.rows_of_csv(halves))
+    for name, (columns, rows) in tables.items():
+        write_table(folder / name, columns, rows)
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
     write_json(folder / origins.REPORT_FILE, origins.content(experiment, results, sections))
-    if has_rounds:
-        write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
     shown = page.report_of(sections, pictures, folder, experiment.title, about, notes, more, part)
     write_whole(folder / "index.html", page.page(experiment.title, [shown]))
     print(text)
-    files = ["index.html", "report.md", "report.csv", "report.tex", origins.REPORT_FILE]
-    files += ["rounds.csv"] if has_rounds else []
-    files += [cost.FILE_NAME] if spent else []
-    files += ["together.csv"] if experiment.together else []
+    first, *others = tables
+    files = ["index.html", "report.md", first, "report.tex", origins.REPORT_FILE, *others]
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
@@ -234,9 +241,7 @@ def card(
     """
     from modprompt.use.card import header, how_to_load  # late: it brings torch
 
-    has_rounds = experiment.active is not None
-    sections = (rounds if has_rounds else table).sections(experiment, results)
-    about = render.caption(experiment, sections) + (f" {rounds.ABOUT}" if has_rounds else "")
+    sections, about = _tables(experiment, results)
     methods = ", ".join(line.label for line in results.lines)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),

@@ -78,13 +78,11 @@ def area_pct(labels: Sequence[float], accuracy: Sequence[float]) -> float:
 
 def rounds_of(outcome: Outcome) -> list[dict[str, Any]]:
     """The rounds of a run, as its result has them; none of a run without a result, or whose result is no such."""
-    rounds = _active(outcome).get("rounds")
-    return [one for one in rounds if isinstance(one, dict)] if isinstance(rounds, list) else []
+    return _active(outcome).get("rounds") or []
 
 
 def _active(outcome: Outcome) -> dict[str, Any]:
-    active = (outcome.result or {}).get("active")
-    return active if isinstance(active, dict) else {}
+    return (outcome.result or {}).get("active") or {}
 
 
 def _labels_are_counted(outcome: Outcome) -> bool:
@@ -94,7 +92,7 @@ def _labels_are_counted(outcome: Outcome) -> bool:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
+    return float("nan") if value is None else float(value)
 
 
 def classes_of(results: Results, dataset: str) -> float:
@@ -289,7 +287,7 @@ def _runs(results: Results, line: Line, dataset: str) -> list[list[dict[str, Any
 
 
 def _sum(numbers: Any) -> float:
-    return float(sum(number for number in numbers if isinstance(number, (int, float))))
+    return float(sum(number for number in numbers if number is not None))
 
 
 def free_labels(results: Results) -> list[str]:

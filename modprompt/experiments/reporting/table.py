@@ -197,7 +197,7 @@ def images_of(results: Results, dataset: str) -> str:
     """What runs say of a data set's split, of their trainings on it, of what they chose on, and if it was not test
     images, were measured on."""
     found = [(line, one, one.result) for line, name, _, _, one in results.all() if name == dataset and one.result]
-    splits = {one["split"].get("status") for _, _, one in found if isinstance(one.get("split"), dict)} - {None, ""}
+    splits = {alike.split_facts(one).get("status") for _, _, one in found} - {None, ""}
     said: dict[str, dict[str, None]] = {}
     for line, outcome, one in found:
         chosen, tested = one.get("selected_on"), one.get("tested_on")
