@@ -47,20 +47,24 @@ def warnings(results: Results) -> list[str]:
     """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP; and
     what speaks against a number."""
     found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
-    of_splits: dict[str, None] = {}
-    for line, dataset, _, seed, outcome in results.all():
-        if outcome.result is None:
+    of_splits, of_settings, doubts = dict[str, None](), dict[str, None](), list[str]()
+    for line, dataset, column, seed, outcome in results.all():
+        if outcome.doubt:
+            doubts.append(f"{line.label}, {dataset}: {column} seed {seed}: {outcome.doubt}")
+        result = outcome.result
+        if result is None:
             continue
-        of_splits.update(dict.fromkeys(_of_split(dataset, outcome.result)))
-        found.setdefault((READING, dataset, ""), {}).setdefault(reading_of(outcome.result), []).append(line.label)
-        half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
-        images = _images(outcome.result)
-        weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
-        drawn = _drawn(outcome.result)
+        of_splits.update(dict.fromkeys(_of_split(dataset, result)))
+        settings: dict[str, str] = result.get("settings") or {}
+        if text := unused(str(result.get("trainer")), settings):
+            of_settings[f"{line.label}: {text}"] = None
+        half, shots, weights = (str(result.get(key)) for key in ("classes", "shots", "backbone_hash"))
+        images, drawn = _images(result), _drawn(result)
         for key, value in (
-            (("images", dataset, half, shots, seed, f"{version_in(images)}{_choice(outcome.result)}"), images),
+            ((READING, dataset, ""), reading_of(result)),
+            (("images", dataset, half, shots, seed, f"{version_in(images)}{_choice(result)}"), images),
             *([(("few-shot images", dataset, half, shots, seed, ""), drawn)] if drawn else []),
-            ((WEIGHTS, str(clip.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights),
+            ((WEIGHTS, str(settings.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights),
         ):
             found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = list(of_splits)
@@ -70,21 +74,7 @@ def warnings(results: Results) -> list[str]:
             methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
             place = " ".join(str(word) for word in where if word)
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")
-    return [*texts, *_unused(results), *_doubts(results)]
-
-
-def _unused(results: Results) -> list[str]:
-    found = [(line.label, outcome.result) for line, _, _, _, outcome in results.all() if outcome.result]
-    texts = [(label, unused(str(one.get("trainer")), one.get("settings") or {})) for label, one in found]
-    return list(dict.fromkeys(f"{label}: {text}" for label, text in texts if text))
-
-
-def _doubts(results: Results) -> list[str]:
-    return [
-        f"{line.label}, {dataset}: {column} seed {seed}: {outcome.doubt}"
-        for line, dataset, column, seed, outcome in results.all()
-        if outcome.doubt
-    ]
+    return [*texts, *of_settings, *doubts]
 
 
 def clips(results: Results) -> list[str]:

@@ -22,10 +22,10 @@ def origins(results: Results, datasets: Sequence[str]) -> list[tuple[str, ...]]:
     """A row for each method that has a result on one of some data sets: a text for each of `COLUMNS`."""
     rows = []
     for line in results.lines:
-        places = [(dataset, name) for dataset in datasets for name in results.columns if results.is_asked(line, name)]
-        every = [one for place in places for one in results.outcomes(line, *place).values()]
-        outcomes = [outcome for outcome in every if outcome.result is not None]
+        every = list(results.all(line, datasets))
+        outcomes = [outcome for *_, outcome in every if outcome.result is not None]
         if outcomes:
+            places = {(dataset, column) for _, dataset, column, _, _ in every}
             rows.append(_row(line, outcomes, is_whole=all(results.runs(line, *place) for place in places)))
     return rows
 

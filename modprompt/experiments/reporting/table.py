@@ -196,7 +196,7 @@ def _together_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, 
 def images_of(results: Results, dataset: str) -> str:
     """What runs say of a data set's split, of their trainings on it, of what they chose on, and if it was not test
     images, were measured on."""
-    found = [(line, one, one.result) for line, name, _, _, one in results.all() if name == dataset and one.result]
+    found = [(line, one, one.result) for line, *_, one in results.all(datasets=[dataset]) if one.result]
     splits = {alike.split_facts(one).get("status") for _, _, one in found} - {None, ""}
     said: dict[str, dict[str, None]] = {}
     for line, outcome, one in found:

@@ -63,12 +63,15 @@ def is_finished(
     Of a search it must have whole schedules too.
     """
     result = results.read(folder).result
-    if result is None or _other_settings(result, settings, tests) or (searches and schedule_file.fault(folder)):
+    if result is None or _other_run(result, settings, tests) or (searches and schedule_file.fault(folder)):
         return False
-    if parent is None:
-        return tests or not _no_training(result)
-    trained = holding.of_training(parent).result
-    return trained is None or not holding.of_other_weights(result, parent, trained=trained)
+    trained = None if parent is None else holding.of_training(parent).result
+    return trained is None or not holding.of_other_weights(result, str(parent), trained=trained)
+
+
+def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
+    """Why a result is not that of a run; empty if it is."""
+    return ("" if tests else _no_training(result)) or _other_settings(result, settings, tests)
 
 
 def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
@@ -89,10 +92,9 @@ def _no_training(result: dict[str, Any]) -> str:
 
 
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
-    other = "" if job.tests else _no_training(result)
-    settings = other or _other_settings(result, expected(job, out), job.tests)
-    changed = [] if settings or inputs is None else inputs.changes(job, result)
-    return settings or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
+    other = _other_run(result, expected(job, out), job.tests)
+    changed = [] if other or inputs is None else inputs.changes(job, result)
+    return other or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
 
 
 def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
