@@ -54,7 +54,7 @@ def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     """The files of all trainings of an experiment that are finished."""
     from modprompt.experiments.plan.inputs import Inputs
     from modprompt.experiments.plan.protocols import jobs
-    from modprompt.experiments.reporting.card import card
+    from modprompt.experiments.reporting.report import card
     from modprompt.experiments.reporting.results import of_experiment
     from modprompt.experiments.running import state
     from modprompt.runs import checkpoint

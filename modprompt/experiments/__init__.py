@@ -3,11 +3,10 @@
 python -m modprompt experiment run FILE      runs what is not finished; stop it and start it at will
 python -m modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of what is done
 
-spec.py, method_reader.py   an experiment file, read and checked; plan.py, experiment.py, method.py: what it is then
-chosen.py      settings that were chosen by validation images, as a file; choosing.py: by which rule
+spec.py        an experiment file, read and checked; experiment.py, method.py: what it is then
+chosen.py      settings that were chosen by validation images, as a file; choose.py: by which rule
 protocols.py   which runs a protocol is made of, and which table they fill
 rounds.py      what protocol active adds: acquisitions, budget, few-shot runs beside
-schedules.py   what a training takes of its search, of a method in two stages
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       how a run stands, told by the files in its folder and by its lock
 labels.py      whether a run waits for somebody who labels
@@ -15,8 +14,7 @@ worker.py      one run under its lock: the same for every launcher
 service.py     a process that does one run after the other: modprompt/cli/warm.py
 local.py, slurm.py   launchers
 runner.py      what is started when
-searches.py    what came of the searches
 results.py, logs.py, trees.py   what came out: ours, and that of other codebases' log files
-rounds.py, round_tables.py   what came of rounds
+rounds.py      what came of rounds; cost.py: what methods cost, and what came of their searches
 table.py, render.py, figures.py, page.py   a report; figure_layout.py: how its figures look
 """

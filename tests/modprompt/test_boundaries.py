@@ -43,7 +43,7 @@ PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experi
 }
 WITH_TORCH = {
     "storage": ("tensors", "torch_files"),
-    "experiments": ("plan.check", "reporting.attention_pictures", "reporting.card"),
+    "experiments": ("plan.check", "reporting.attention_pictures"),
 }
 
 

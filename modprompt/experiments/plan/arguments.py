@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.experiments.plan import spec
-from modprompt.experiments.plan.plan import Plan, narrowed_plan, only
+from modprompt.experiments.plan.experiment import Plan, narrowed, only
 from modprompt.experiments.plan.present import only_present
 from modprompt.runs.settings import pairs
 
@@ -68,11 +68,11 @@ def plan_of(args: argparse.Namespace) -> Plan:
     """What the arguments mean of an experiment file.
 
     Raises:
-        UserError: as spec.find, spec.read_plan, only and narrowed_plan.
+        UserError: as spec.find, spec.read_plan, only and narrowed.
     """
     whole = only(spec.read_plan(spec.find(args.file), dict(pairs(args.options))), args.parts)
     kinds = ("datasets", "methods", "seeds", "acquisitions")
-    return narrowed_plan(whole, **{kind: getattr(args, kind) for kind in kinds})
+    return narrowed(whole, **{kind: getattr(args, kind) for kind in kinds})
 
 
 def what_to_run(args: argparse.Namespace) -> Plan:

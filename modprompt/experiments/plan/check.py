@@ -11,11 +11,10 @@ from typing import Any, Sequence
 from modprompt.checks import check_name
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
-from modprompt.experiments.plan.commands import effective, options
+from modprompt.experiments.plan.commands import effective, is_of_schedule, options
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
-from modprompt.experiments.plan.schedules import OF_SCHEDULE
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.schedule_files import expanded
 from modprompt.programs import import_modules
@@ -85,13 +84,9 @@ def _check_job(job: Job, out: Path, data: Path) -> None:
     try:
         _check_one(settings_of(job._replace(first=None), out, data), job)
     except SettingError as error:
-        if any(not _is_of_schedule(key) for key, _ in error.faults):
+        if any(not is_of_schedule(key) for key, _ in error.faults):
             raise
         # what lacks is what the search will find
-
-
-def _is_of_schedule(key: str) -> bool:
-    return key.rpartition(".")[2].startswith(OF_SCHEDULE)
 
 
 def _require_one_clip(job: Job) -> None:

@@ -12,9 +12,23 @@ from modprompt import places
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.schedules import options_of
+from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search import schedule_files
+from modprompt.methods.table import BY_NAME
 from modprompt.runs.settings import Given, Settings, as_text, is_free, read_settings
+
+BEHIND = "BEHIND"  # the setting of a head that names trained prompts
+_OF_SCHEDULE = (
+    "SCHEDULE_",
+    "LENGTHS_",
+    "IMG_ALPHA_PATH",
+    "TXT_ALPHA_PATH",
+)  # how keys begin that say what a search finds
+
+
+def is_of_schedule(key: str) -> bool:
+    """Whether a setting says what a search finds."""
+    return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -105,3 +119,23 @@ def expected(job: Job, out: Path) -> dict[str, str]:
             raise
         settings = {**effective(job), **dict(of_search)}  # of no use for this method: its run tells why
     return {key: text for key, text in settings.items() if not is_free(key, text)}
+
+
+def file_of(search: Job, out: Path) -> Path:
+    """What a search leaves."""
+    return out / search.folder / schedule_file.FILE_NAME
+
+
+def front_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
+    """The setting by which a head takes the prompts that its first stage trains; none without such a stage."""
+    if job.first is None or not job.first.is_front:
+        return ()
+    return ((f"{BY_NAME[job.method.trainer].node}.{BEHIND}", str(out / job.first.folder)),)
+
+
+def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
+    """The settings, (key, text) pairs, by which a job takes what its first stage leaves; none without one."""
+    if job.first is None or job.first.is_front:
+        return front_of(job, out)
+    row = BY_NAME[job.method.trainer]
+    return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{file_of(job.first, out)}") for side in row.sides)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
@@ -44,58 +44,86 @@ class Experiment(NamedTuple):
         """The dotted keys of the grid of every method that has one."""
         return {method.family: tuple(key for key, _ in method.point) for method in self.methods if method.point}
 
+    @property
+    def names(self) -> dict[str, tuple[Any, ...]]:
+        """What it can be narrowed to: its data sets, methods, seeds and acquisitions."""
+        return {
+            "datasets": self.datasets,
+            "methods": tuple(dict.fromkeys(method.family for method in self.methods)),
+            "seeds": self.seeds,
+            "acquisitions": self.active.acquisitions if self.active else (),
+        }
+
 
 def all_seeds(methods: Sequence[Method]) -> tuple[int, ...]:
     """The seeds of some methods together, in order."""
     return tuple(sorted({seed for method in methods for seed in method.seeds}))
 
 
-def names_in(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
-    """What an experiment can be narrowed to: its data sets, methods, seeds and acquisitions."""
-    return {
-        "datasets": experiment.datasets,
-        "methods": tuple(dict.fromkeys(method.family for method in experiment.methods)),
-        "seeds": experiment.seeds,
-        "acquisitions": experiment.active.acquisitions if experiment.active else (),
-    }
+class Plan(NamedTuple):
+    """The experiments of a file: its parts, or the one that it is and that has its name."""
+
+    name: str
+    title: str
+    notes: str
+    slurm: dict[str, Any]
+    parts: tuple[Experiment, ...]
+    has_parts: bool = False
 
 
-def narrowed(
-    experiment: Experiment,
-    *,
-    datasets: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    acquisitions: Sequence[str] = (),
-) -> Experiment:
-    """The experiment with some of its data sets, methods, seeds and acquisitions only; all where nothing is given.
+def only(plan: Plan, parts: Sequence[str]) -> Plan:
+    """The plan with some of its parts; all where none is named.
 
     Raises:
-        UserError: if one of them is not in the experiment.
+        UserError: if there is no such part.
     """
-    given = {"datasets": datasets, "methods": methods, "seeds": seeds, "acquisitions": acquisitions}
-    for what, known in names_in(experiment).items():
-        for word in given[what]:
-            if word not in known:
-                raise UserError(
-                    f"--{what}: {experiment.name} has no {word!r}" + known_names(str(word), [str(k) for k in known])
-                )
-    families = names_in(experiment)["methods"]
-    kept = [
-        method._replace(seeds=tuple(seed for seed in method.seeds if seed in (seeds or method.seeds)))
-        for method in experiment.methods
-        if method.family in (methods or families)
-    ]
-    kept = [method for method in kept if method.seeds]
+    names = [part.name for part in plan.parts]
+    for word in parts:
+        if not plan.has_parts:
+            raise UserError(f"--parts: {plan.name} has none")
+        if word not in names:
+            raise UserError(f"--parts: {plan.name} has no {word!r}{known_names(word, names)}")
+    return plan._replace(parts=tuple(part for part in plan.parts if part.name in (parts or names)))
+
+
+def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
+    """The plan with some data sets, methods, seeds and acquisitions only; a part that has none of them is left out.
+
+    Args:
+        plan: the whole.
+        given: names by what they are; all where nothing is given.
+
+    Raises:
+        UserError: if no part has one of them, or nothing is left.
+    """
+    for what, words in given.items():
+        known = list(dict.fromkeys(str(name) for part in plan.parts for name in part.names[what]))
+        for word in words:
+            if str(word) not in known:
+                raise UserError(f"--{what}: {plan.name} has no {word!r}{known_names(str(word), known)}")
+    kept = tuple(part for part in (_narrowed(part, given) for part in plan.parts) if part is not None)
+    if not kept and plan.has_parts:
+        raise UserError(f"no part of {plan.name} has all of that: name fewer")
     if not kept:
-        raise UserError(f"--seeds: no method of {experiment.name} that is left has one of them")
-    active = experiment.active
-    if active and acquisitions:
-        active = active._replace(acquisitions=tuple(name for name in active.acquisitions if name in acquisitions))
-    return experiment._replace(
-        active=active,
-        datasets=tuple(name for name in experiment.datasets if name in (datasets or experiment.datasets)),
-        seeds=all_seeds(kept),
-        methods=tuple(kept),
-        highlight=experiment.highlight if experiment.highlight in {m.family for m in kept} else kept[-1].family,
+        raise UserError(f"--seeds: no method of {plan.name} that is left has one of them")
+    return plan._replace(parts=kept)
+
+
+def _narrowed(part: Experiment, given: Mapping[str, Sequence[Any]]) -> Experiment | None:
+    """What is left of a part; None for nothing."""
+
+    def some(what: str, there: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(name for name in there if name in (given.get(what) or there))
+
+    kept = {what: some(what, there) for what, there in part.names.items()}
+    own = [method for method in part.methods if method.family in kept["methods"]]
+    methods = [method._replace(seeds=seeds) for method in own if (seeds := some("seeds", method.seeds))]
+    if not methods or any(words and not kept[what] for what, words in given.items()):
+        return None
+    return part._replace(
+        active=part.active and part.active._replace(acquisitions=kept["acquisitions"]),
+        datasets=kept["datasets"],
+        seeds=all_seeds(methods),
+        methods=tuple(methods),
+        highlight=part.highlight if part.highlight in {method.family for method in methods} else methods[-1].family,
     )

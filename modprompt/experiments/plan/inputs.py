@@ -12,10 +12,9 @@ from typing import Any, NamedTuple, Sequence
 
 from modprompt.clips import hub, known
 from modprompt.data.storage import find_recorded
-from modprompt.experiments.plan.commands import effective
+from modprompt.experiments.plan.commands import effective, front_of
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
-from modprompt.experiments.plan.schedules import front_of
 from modprompt.places import PACKAGE
 from modprompt.runs import contents, same
 from modprompt.runs.result import read_json
@@ -91,12 +90,6 @@ def _notes(out: Path) -> dict[str, Any]:
         return {}
 
 
-def _files(result: dict[str, Any]) -> dict[str, str] | None:
-    """The files that a result has recorded; None if it has not said."""
-    files = result.get("files")
-    return files if isinstance(files, dict) else None
-
-
 def _folder_in(name: str) -> str:
     """The data set's folder under the root, of a recorded file's name; empty for one that is the root itself."""
     first, _, rest = name.partition("/")
@@ -104,8 +97,7 @@ def _folder_in(name: str) -> str:
 
 
 def _recorded_commit(result: dict[str, Any]) -> str:
-    clip = result.get("clip")
-    return str(clip.get("commit") or "") if isinstance(clip, dict) else ""
+    return str((result.get("clip") or {}).get("commit") or "")
 
 
 class Inputs:
@@ -151,14 +143,14 @@ class Inputs:
         return None if self.data is None else find_recorded(self.data, name)
 
     def _has_data(self, result: dict[str, Any]) -> bool:
-        files = _files(result) or {}
+        files = result.get("files") or {}
         return self.data is not None and all((self.data / _folder_in(str(name))).exists() for name in files)
 
     def _split_now(self, job: Job, result: dict[str, Any]) -> str | None:
         """The hash of a split without a file as its folders are now; None if the result has no such split."""
         split = result.get("split")
         recorded = split.get("hash") if isinstance(split, dict) else None
-        if not recorded or self.data is None or same.has_split_file(_files(result) or {}):
+        if not recorded or self.data is None or same.has_split_file(result.get("files") or {}):
             return None
         if job.dataset not in self._splits:
             self._splits[job.dataset] = split_hash_now(job.dataset, self.data)
@@ -166,7 +158,7 @@ class Inputs:
 
     def changes(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What a job's result was made of and is other now, as far as it can be told."""
-        found = same.differing_files(_files(result) or {}, self._find) if self._has_data(result) else []
+        found = same.differing_files(result.get("files") or {}, self._find) if self._has_data(result) else []
         split = self._split_now(job, result)
         if split is not None and split != result["split"]["hash"]:
             found.append("the images, which have no split file, are others now")
@@ -197,7 +189,7 @@ class Inputs:
             found.append("CLIP")
         elif ":" not in recorded:
             found.append("CLIP by today's rule (an earlier one, which proves less, agrees)")
-        files = _files(result)
+        files = result.get("files")
         if files is None or not self._has_data(result):
             found.append("split and few-shot list")
         elif isinstance(result.get("split"), dict) and not same.has_split_file(files):

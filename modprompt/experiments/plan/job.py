@@ -28,10 +28,10 @@ class Job(NamedTuple):
     dataset: str
     column: str
     seed: int
-    folder: str
-    parent: Job | None
-    tests: bool
-    options: tuple[tuple[str, str], ...]
+    folder: str = ""
+    parent: Job | None = None
+    tests: bool = False
+    options: tuple[tuple[str, str], ...] = ()
     first: Job | None = None
     searches: bool = False
     is_front: bool = False

@@ -14,15 +14,83 @@ training. The folders are those of the scripts, which share their runs with us.
 from __future__ import annotations
 
 from functools import partial
-from typing import Iterator
+from typing import Callable, Iterable, Iterator
 
-from modprompt.experiments.plan.base2new import ALONE, TOGETHER, base2new, is_bound
+from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, VALIDATION, Experiment
 from modprompt.experiments.plan.job import Job, staged
+from modprompt.experiments.plan.kinds import binds
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.rounds import FEW_SHOT
 
+ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
+ALL = "all"  # of a run that tests all classes
+TOGETHER = {"base": "base (all)", "new": "new (all)"}  # the columns that it fills, by half of the test images
 _ANY_SHOTS = 16  # what zero-shot runs of base2new are found under, which take no image
+
+
+def _in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[Job]:
+    """A training behind its first stage, and the tests of what it has trained.
+
+    Args:
+        wanted: each run, and what gives where a method's runs of that kind lie, but for the seed.
+    """
+    training = None
+    for job, folder in wanted:
+        job = job._replace(folder=f"{folder(job.method)}/seed{job.seed}")
+        if training is not None:
+            yield job._replace(parent=training, first=training.first)
+        elif job.tests:
+            yield job
+        else:
+            stages = staged(job, folder)
+            training = stages[-1]
+            yield from stages
+
+
+def base2new(experiment: Experiment) -> Iterator[Job]:
+    """Trained and tested on the base classes, tested on the new ones, and on both together; what belongs to the classes
+    of its training has the first alone."""
+    (shots,) = experiment.shots
+
+    def folder(kind: str, dataset: str, method: Method) -> str:
+        return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+
+    def halves(dataset: str, method: Method, seed: int) -> Iterator[tuple[Job, Callable[[Method], str]]]:
+        for half in ALONE:
+            if half != "base" and is_bound(method, experiment):  # which asks for the base classes alone
+                return
+            tests = not method.trains or half != "base"
+            options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half))
+            job = Job(method, dataset, half, seed, tests=tests, options=options, keeps=experiment.together)
+            yield job, partial(folder, f"{'test' if tests else 'train'}_{half}", dataset)
+
+    for dataset in experiment.datasets:
+        for method in experiment.methods:
+            for seed in method.seeds:
+                tests = []
+                for job in _in_order(halves(dataset, method, seed)):
+                    yield job
+                    tests += [] if job.searches or job.is_front else [job]
+                if experiment.together and len(tests) == len(ALONE):
+                    yield _test_all(tests, f"{folder('test_all', dataset, method)}/seed{seed}", shots)
+
+
+def _test_all(tests: list[Job], folder: str, shots: int) -> Job:
+    """All classes at test, on the image features that the tests of both halves have kept."""
+    options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", "all"), ("TEST.HALVES", "True"))
+    return tests[-1]._replace(column=ALL, folder=folder, options=options, keeps=False, features=tuple(tests))
+
+
+def is_bound(method: Method, experiment: Experiment) -> bool:
+    """Whether what a method learns belongs to the classes of its training, so that no others can be tested."""
+    if not method.trains:
+        return False
+    if method.behind is not None and is_bound(method.behind, experiment):
+        return True
+    shots = experiment.shots[:1] or (1,)
+    one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), shots=shots, together=False)
+    return binds(method.trainer, effective(next(job for job in base2new(one) if not job.searches)))
 
 
 def _cross(experiment: Experiment) -> Iterator[Job]:
@@ -31,26 +99,16 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
     def folder(place: str, method: Method) -> str:
         return f"crossdataset/{place}/{method.trainer}/{method.folder}_{shots}shots"
 
+    def places(method: Method, seed: int) -> Iterator[tuple[Job, Callable[[Method], str]]]:
+        for dataset in (experiment.source, *experiment.datasets):
+            tests = not method.trains or dataset != experiment.source
+            options = () if tests else (("DATASET.NUM_SHOTS", str(shots)),)
+            job = Job(method, dataset, "accuracy", seed, tests=tests, options=options)
+            yield job, partial(folder, f"evaluation/{dataset}" if tests else dataset)
+
     for method in experiment.methods:
         for seed in method.seeds:
-            training = None
-            for dataset in (experiment.source, *experiment.datasets):
-                trains = method.trains and dataset == experiment.source
-                place = dataset if trains else f"evaluation/{dataset}"
-                job = Job(
-                    method,
-                    dataset,
-                    "accuracy",
-                    seed,
-                    folder=f"{folder(place, method)}/seed{seed}",
-                    parent=training,
-                    tests=not trains,
-                    options=(("DATASET.NUM_SHOTS", str(shots)),) if trains else (),
-                    first=training.first if training else None,
-                )
-                stages = staged(job, partial(folder, place)) if trains else [job]
-                training = stages[-1] if trains else training
-                yield from stages
+            yield from _in_order(places(method, seed))
 
 
 def _few_shot(experiment: Experiment) -> Iterator[Job]:
@@ -61,17 +119,9 @@ def _few_shot(experiment: Experiment) -> Iterator[Job]:
         for method in experiment.methods:
             for seed in method.seeds:
                 for shots in experiment.shots if method.trains else (0,):
-                    job = Job(
-                        method,
-                        dataset,
-                        str(shots),
-                        seed,
-                        folder=f"{folder(dataset, shots, method)}/seed{seed}",
-                        parent=None,
-                        tests=not method.trains,
-                        options=(("DATASET.NUM_SHOTS", str(shots)),) if method.trains else (),
-                    )
-                    yield from staged(job, partial(folder, dataset, shots))
+                    options = (("DATASET.NUM_SHOTS", str(shots)),) if method.trains else ()
+                    job = Job(method, dataset, str(shots), seed, tests=not method.trains, options=options)
+                    yield from _in_order([(job, partial(folder, dataset, shots))])
 
 
 def _validation(experiment: Experiment) -> Iterator[Job]:
@@ -79,30 +129,21 @@ def _validation(experiment: Experiment) -> Iterator[Job]:
     (shots,) = experiment.shots
     seen = (("DATASET.SUBSAMPLE_CLASSES", "base"), ("TEST.SPLIT", "val"))
 
-    def folder(dataset: str, method: Method) -> str:
+    def trained(dataset: str, method: Method) -> str:
         return f"validation/train/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+
+    def tested(dataset: str, method: Method) -> str:
+        return f"validation/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{shots}"
 
     for dataset in experiment.datasets:
         for method in experiment.methods:
             for seed in method.seeds:
-                test = Job(
-                    method,
-                    dataset,
-                    VALIDATION,
-                    seed,
-                    folder=f"validation/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{shots}/seed{seed}",
-                    parent=None,
-                    tests=True,
-                    options=(("DATASET.NUM_SHOTS", "-1"), *seen),  # which keeps all validation images
-                )
-                if method.trains:
-                    where = f"{folder(dataset, method)}/seed{seed}"
-                    options = (("DATASET.NUM_SHOTS", str(shots)), *seen)
-                    training = test._replace(column="training", folder=where, tests=False, options=options)
-                    stages = staged(training, partial(folder, dataset))
-                    yield from stages
-                    test = test._replace(parent=stages[-1], first=stages[-1].first)
-                yield test
+                options = (("DATASET.NUM_SHOTS", "-1"), *seen)  # which keeps all validation images
+                test = Job(method, dataset, VALIDATION, seed, tests=True, options=options)
+                options = (("DATASET.NUM_SHOTS", str(shots)), *seen)
+                training = test._replace(column="training", tests=False, options=options)
+                stages = [(training, partial(trained, dataset))] * method.trains
+                yield from _in_order([*stages, (test, partial(tested, dataset))])
 
 
 def _active(experiment: Experiment) -> Iterator[Job]:
@@ -114,9 +155,8 @@ def _active(experiment: Experiment) -> Iterator[Job]:
                 yield from _beside_rounds(experiment._replace(datasets=(dataset,), methods=(method,)), rounds.base2new)
                 continue
             for seed in method.seeds:
-                folder = f"{rounds.folder(dataset, method)}/seed{seed}"
-                options = rounds.options(method.acquisition)
-                yield Job(method, dataset, "accuracy", seed, folder, parent=None, tests=False, options=options)
+                job = Job(method, dataset, "accuracy", seed, options=rounds.options(method.acquisition))
+                yield from _in_order([(job, partial(rounds.folder, dataset))])
 
 
 def _beside_rounds(one: Experiment, tests_new: bool) -> Iterator[Job]:

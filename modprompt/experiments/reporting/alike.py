@@ -15,7 +15,7 @@ _SHORT = 14  # characters of a hash that are shown
 
 
 def split_facts(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a result says of its split; nothing if there is no result, or it says nothing."""
+    """What a result says of its split; nothing if there is none, or it is of the first version, and says a text."""
     split = (result or {}).get("split")
     return split if isinstance(split, dict) else {}
 

@@ -10,16 +10,23 @@ is written is what `chosen: FILE.json` of another experiment takes its methods' 
 from __future__ import annotations
 
 import argparse
+import math
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from modprompt import programs
+from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, chosen, spec
+from modprompt.experiments.plan.experiment import VALIDATION, Experiment
 from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting.choosing import choose
-from modprompt.experiments.reporting.results import of_experiment
+from modprompt.experiments.reporting import alike
+from modprompt.experiments.reporting.results import Outcome, Results, of_experiment
 from modprompt.experiments.running import state
+from modprompt.runs.images import TEST
+from modprompt.version import __version__
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -62,3 +69,167 @@ def _main(argv: list[str] | None) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, or 2 after one line on what is wrong."""
     return programs.report(_main, argv)
+
+
+RULE = (
+    "of the values of the grid the one with the highest accuracy on all validation images of the base classes, "
+    "averaged over seeds and then over data sets; of equal ones the smallest"
+)
+
+
+class Try(NamedTuple):
+    """A value of the grid: its settings, its mean accuracy, and by data set [correct, images] for each seed."""
+
+    point: tuple[tuple[str, str], ...]
+    mean: Fraction
+    counts: dict[str, list[list[int]]]
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """What is smallest for the best try."""
+        return -self.mean, tuple(float(value) for _, value in self.point)
+
+
+def choose(experiment: Experiment, results: Results) -> dict[str, Any]:
+    """What is chosen for each method that has a grid, with every try, as chosen.write takes it.
+
+    Args:
+        experiment: of protocol validation.
+        results: of all its runs.
+
+    Raises:
+        UserError: if methods have other grids or seeds than each other, values are no numbers, or a run is lacking.
+    """
+    families = _families(experiment)
+    _require_all(experiment, results)
+    _require_alike(families, results)
+    tries = {label: [_try(method, results) for method in methods] for label, methods in families.items()}
+    return {
+        "rule": RULE,
+        "experiment": experiment.name,
+        "protocol": VALIDATION,
+        "datasets": list(results.datasets),
+        "shots": experiment.shots[0],
+        "seeds": list(experiment.seeds),
+        "grid": _grid(next(iter(families.values()))),
+        "methods": {label: _record(families[label][0], tries[label]) for label in families},
+        "made_by": _made_by(results),
+    }
+
+
+def _families(experiment: Experiment) -> dict[str, list[Method]]:
+    """The variants of each method that trains."""
+    if experiment.protocol != VALIDATION:
+        raise UserError(
+            f"{experiment.name} has protocol {experiment.protocol}: settings are chosen by protocol {VALIDATION}"
+        )
+    families: dict[str, list[Method]] = {}
+    for method in experiment.methods:
+        if method.trains:
+            families.setdefault(method.family, []).append(method)
+    if not families:
+        raise UserError(f"{experiment.name} has no method that trains: there is nothing to choose")
+    (first, of_first), *others = families.items()
+    for label, methods in others:
+        if [method.point for method in methods] != [method.point for method in of_first]:
+            raise UserError(
+                f"{experiment.name}: {first} and {label} have other grids: the same values for all are needed"
+            )
+        if methods[0].seeds != of_first[0].seeds:
+            raise UserError(f"{experiment.name}: {first} and {label} have other seeds: the same for all are needed")
+    _require_numbers(experiment.name, of_first)
+    return families
+
+
+def _require_numbers(name: str, methods: Sequence[Method]) -> None:
+    for key, value in (pair for method in methods for pair in method.point):
+        if not _is_number(value):
+            raise UserError(f"{name}: {key} {value!r} is no number, of which the smallest could be told")
+    if not methods[0].point:
+        raise UserError(f"{name} has no grid to choose from: grid: {{KEY: [VALUE, ...]}}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _require_all(experiment: Experiment, results: Results) -> None:
+    lacking = [
+        f"{line.label}, {dataset}, seed {seed}: {outcome.reason}"
+        for line, dataset, _, seed, outcome in results.all()
+        if line.trains and outcome.result is None
+    ]
+    if lacking:
+        count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
+        how = f"`modprompt experiment run {experiment.name}` goes on"
+        raise UserError(f"{experiment.name}: {count} ({lacking[0]}), and nothing is chosen from a part: {how}")
+
+
+def _require_alike(families: Mapping[str, Sequence[Method]], results: Results) -> None:
+    """Raise UserError if what is compared are means of runs that there is no mean of."""
+    for label, methods in families.items():
+        labels = {method.label for method in methods}
+        runs = (
+            (dataset, f"{dataset} seed {seed}", outcome.result)
+            for line, dataset, _, seed, outcome in results.all()
+            if line.label in labels and outcome.result
+        )
+        why = alike.in_words(alike.parted(runs, results.odd))
+        if why:
+            raise UserError(f"{label}: {why}: nothing is chosen by it; move the older runs away and run them anew")
+
+
+def _counts(outcome: Outcome) -> list[int]:
+    result = outcome.result or {}
+    if result.get("tested_on") != "val" or result.get("selected_on") == TEST:
+        raise UserError(f"{result.get('dataset')} has no validation images: nothing is chosen by test images")
+    return [int(result["correct"]), int(result["images"])]
+
+
+def _try(method: Method, results: Results) -> Try:
+    line = next(line for line in results.lines if line.label == method.label)
+    counts = {
+        dataset: [_counts(outcome) for outcome in results.outcomes(line, dataset, VALIDATION).values()]
+        for dataset in results.datasets
+    }
+    means = [sum((Fraction(*one) for one in of_seeds), Fraction()) / len(of_seeds) for of_seeds in counts.values()]
+    return Try(method.point, sum(means, Fraction()) / len(means), counts)
+
+
+def _record(method: Method, tries: Sequence[Try]) -> dict[str, Any]:
+    axes = dict(method.point)
+    options = {key: text for key, text in method.options if key not in axes}
+    return {
+        **chosen.identity(method.trainer, method.config, options),
+        "first": method.first,
+        "options": dict(min(tries, key=lambda one: one.rank).point),
+        "tries": [
+            {"options": dict(one.point), "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}
+            for one in tries
+        ],
+    }
+
+
+def _grid(methods: Sequence[Method]) -> dict[str, list[str]]:
+    grid: dict[str, list[str]] = {}
+    for key, value in (pair for method in methods for pair in method.point):
+        if value not in grid.setdefault(key, []):
+            grid[key].append(value)
+    return grid
+
+
+def _made_by(results: Results) -> dict[str, Any]:
+    """What runs say of themselves: PyTorch and device, CLIP and splits, each once."""
+    found = [outcome.result for _, _, _, _, outcome in results.all() if outcome.result]
+    machines = {f"PyTorch {(one.get('versions') or {}).get('torch', 'unknown')}, {one.get('device')}" for one in found}
+    splits = {str(one.get("dataset")): str(alike.split_facts(one).get("hash", "")) for one in found}
+    return {
+        "modprompt": __version__,
+        "runs": len(found),
+        "machines": sorted(machines),
+        "clips": sorted({str(one.get("backbone_hash")) for one in found}),
+        "splits": dict(sorted(splits.items())),
+    }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from modprompt.clips.known import whose
+from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, Experiment
 from modprompt.experiments.plan.kinds import unused
+from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
 from modprompt.experiments.reporting.results import Results
 from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
@@ -13,9 +15,8 @@ from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
 
 def _images(result: dict[str, Any]) -> str:
     """A hash of the images that a run was given; with rounds it has chosen among them, so that the split says it."""
-    split = result.get("split")
-    if "active" in result and isinstance(split, dict):
-        return str(split.get("hash"))
+    if "active" in result and split_facts(result):
+        return str(split_facts(result).get("hash"))
     return str(result.get("images_hash") or result.get("split_hash"))
 
 
@@ -27,9 +28,8 @@ def _choice(result: dict[str, Any]) -> str:
 
 def _drawn(result: dict[str, Any]) -> str:
     """A hash of the few-shot training images, and that of the split; empty if they are not known."""
-    few, split = result.get("few_shot"), result.get("split")
-    drawn = str(few.get("hash") or "").partition("/")[0] if isinstance(few, dict) else ""
-    return f"{drawn} {split.get('hash')}" if drawn and isinstance(split, dict) else ""
+    drawn = str((result.get("few_shot") or {}).get("hash") or "").partition("/")[0]
+    return f"{drawn} {split_facts(result).get('hash')}" if drawn and split_facts(result) else ""
 
 
 def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
@@ -47,20 +47,24 @@ def warnings(results: Results) -> list[str]:
     """Numbers that do not belong together: other images of one data set, half, seed and shots, or another CLIP; and
     what speaks against a number."""
     found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
-    of_splits: dict[str, None] = {}
-    for line, dataset, _, seed, outcome in results.all():
-        if outcome.result is None:
+    of_splits, of_settings, doubts = dict[str, None](), dict[str, None](), list[str]()
+    for line, dataset, column, seed, outcome in results.all():
+        if outcome.doubt:
+            doubts.append(f"{line.label}, {dataset}: {column} seed {seed}: {outcome.doubt}")
+        result = outcome.result
+        if result is None:
             continue
-        of_splits.update(dict.fromkeys(_of_split(dataset, outcome.result)))
-        found.setdefault((READING, dataset, ""), {}).setdefault(reading_of(outcome.result), []).append(line.label)
-        half, shots = (str(outcome.result.get(key)) for key in ("classes", "shots"))
-        images = _images(outcome.result)
-        weights, clip = str(outcome.result.get("backbone_hash")), outcome.result.get("settings", {})
-        drawn = _drawn(outcome.result)
+        of_splits.update(dict.fromkeys(_of_split(dataset, result)))
+        settings: dict[str, str] = result.get("settings") or {}
+        if text := unused(str(result.get("trainer")), settings):
+            of_settings[f"{line.label}: {text}"] = None
+        half, shots, weights = (str(result.get(key)) for key in ("classes", "shots", "backbone_hash"))
+        images, drawn = _images(result), _drawn(result)
         for key, value in (
-            (("images", dataset, half, shots, seed, f"{version_in(images)}{_choice(outcome.result)}"), images),
+            ((READING, dataset, ""), reading_of(result)),
+            (("images", dataset, half, shots, seed, f"{version_in(images)}{_choice(result)}"), images),
             *([(("few-shot images", dataset, half, shots, seed, ""), drawn)] if drawn else []),
-            ((WEIGHTS, str(clip.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights),
+            ((WEIGHTS, str(settings.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights),
         ):
             found.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = list(of_splits)
@@ -70,29 +74,15 @@ def warnings(results: Results) -> list[str]:
             methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
             place = " ".join(str(word) for word in where if word)
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")
-    return [*texts, *_unused(results), *_doubts(results)]
-
-
-def _unused(results: Results) -> list[str]:
-    found = [(line.label, outcome.result) for line, _, _, _, outcome in results.all() if outcome.result]
-    texts = [(label, unused(str(one.get("trainer")), one.get("settings") or {})) for label, one in found]
-    return list(dict.fromkeys(f"{label}: {text}" for label, text in texts if text))
-
-
-def _doubts(results: Results) -> list[str]:
-    return [
-        f"{line.label}, {dataset}: {column} seed {seed}: {outcome.doubt}"
-        for line, dataset, column, seed, outcome in results.all()
-        if outcome.doubt
-    ]
+    return [*texts, *of_settings, *doubts]
 
 
 def clips(results: Results) -> list[str]:
     """The CLIPs that numbers were made with, a line each: what each is, how it is run, and which methods have it."""
     found: dict[str, list[str]] = {}
     for line, _, _, _, outcome in results.all():
-        clip = (outcome.result or {}).get("clip")
-        if isinstance(clip, dict) and clip.get("fingerprint"):
+        clip = (outcome.result or {}).get("clip") or {}
+        if clip.get("fingerprint"):
             found.setdefault(_clip_line(clip), []).append(line.label)
     everybody = {line.label for line in results.lines}
     return [
@@ -102,10 +92,27 @@ def clips(results: Results) -> list[str]:
 
 
 def _clip_line(clip: dict[str, Any]) -> str:
-    heads = clip.get("heads")
     how = [whose(str(clip.get("name") or ""), str(clip.get("dialect") or "")), str(clip.get("activation") or "")]
-    how += [f"{' and '.join(map(str, heads))} heads"] if isinstance(heads, list) else []
+    how += [f"{' and '.join(map(str, clip['heads']))} heads"] if clip.get("heads") else []
     commit = str(clip.get("commit") or "")
     name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
     pinned = f"@{commit}" if commit and commit not in name else ""
     return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"
+
+
+_OTHER_CLASSES = (BASE2NEW, "cross_dataset", ACTIVE)  # protocols that test classes of which no training image was seen
+
+
+def class_notes(experiment: Experiment, results: Results) -> list[str]:
+    """A line for each reason, with the methods that it is about."""
+    bound, others = list[str](), list[str]()
+    if experiment.protocol == BASE2NEW:
+        bound = [line.label for line in results.lines if not all(results.is_asked(line, column) for column in ALONE)]
+    if experiment.protocol in _OTHER_CLASSES:
+        others = [line.label for line, _, _, _, one in results.all() if (one.result or {}).get("class_bound")]
+    told = {
+        "No numbers of new classes, since what is learned belongs to its own": bound,
+        "On classes that were not trained, alone, what is learned of single classes has no say, and the accuracy is "
+        "that of the features before it": others,
+    }
+    return [f"{text}: {', '.join(dict.fromkeys(labels))}" for text, labels in told.items() if labels]

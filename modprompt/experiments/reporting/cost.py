@@ -6,15 +6,18 @@ runs that shared a GPU are left out.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from statistics import fmean, pstdev
+from typing import Any, Collection, NamedTuple, Sequence
 
-from modprompt.experiments.plan.base2new import TOGETHER
 from modprompt.experiments.plan.experiment import ACTIVE, Experiment
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import BEHIND
-from modprompt.experiments.reporting import searches
-from modprompt.experiments.reporting.render import EMPTY, STD, cell_text, text_cell
+from modprompt.experiments.plan.protocols import TOGETHER
+from modprompt.experiments.reporting import alike
+from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cell_text, text_cell
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
 from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
+from modprompt.experiments.running import state
 from modprompt.runs import result as result_file
 
 FILE_NAME = "cost.csv"
@@ -140,7 +143,7 @@ def _with_search(
     results: Results, line: Line, dataset: str, column: str, trained: Sequence[list[dict[str, Any]]]
 ) -> list[float] | None:
     """The seconds of each seed: of all its stages, and its share of a search."""
-    of_search = searches.share_s(results, line.family, dataset, column)
+    of_search = share_s(results, line.family, dataset, column)
     seconds: list[list[Any]] = [[result_file.seconds(one, "training_s") for one in stages] for stages in trained]
     if of_search is None or any(not own or None in own for own in seconds):
         return None
@@ -155,10 +158,16 @@ def texts(found: Sequence[Cost], accuracy: str) -> list[tuple[str, ...]]:
         accuracy: what the accuracy is called.
     """
     rows = [
-        (named(one.label, one.said), _parameters(one), _short(one.training_s), _short(one.testing_s),
-         one.device or EMPTY, one.jobs or EMPTY, cell_text(one.accuracy))
+        (
+            named(one.label, one.said),
+            _parameters(one),
+            *(cell_text(cell, ",.2f") for cell in (one.training_s, one.testing_s)),
+            one.device or EMPTY,
+            one.jobs or EMPTY,
+            cell_text(one.accuracy),
+        )
         for one in found
-    ]  # fmt: skip
+    ]
     return [(*COLUMNS, accuracy), *rows] if rows else []
 
 
@@ -169,12 +178,6 @@ def _parameters(one: Cost) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def _short(cell: Cell | None) -> str:
-    if cell is None:
-        return EMPTY
-    return f"{cell.mean:,.2f}" + ("" if cell.std is None else f" +- {cell.std:,.2f}")
-
-
 def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
     """A row for each method; cells without a number are empty."""
     return [
@@ -182,22 +185,75 @@ def rows_of_csv(found: Sequence[Cost], accuracy: str) -> list[list[str]]:
             text_cell(named(one.label, one.said)),
             one.group,
             *map(str, one.parameters or ("", "")),
-            *_numbers(one.training_s),
-            *_numbers(one.testing_s),
+            *cell_numbers(one.training_s),
+            *cell_numbers(one.testing_s),
             text_cell(one.device),
             one.jobs,
             text_cell(accuracy),
-            *_numbers(one.accuracy),
+            *cell_numbers(one.accuracy),
         ]
         for one in found
     ]
 
 
-def _numbers(cell: Cell | None) -> tuple[str, str]:
-    mean, std = (None, None) if cell is None else cell
-    return tuple("" if value is None else f"{value:.4f}" for value in (mean, std))  # type: ignore[return-value]
-
-
 def accuracy_name(sections: Sequence[Section]) -> str:
     """What the accuracy beside the costs is: the deciding column of the last table."""
     return f"{sections[-1].deciding} (%), {sections[-1].title}" if sections else ""
+
+
+def searches(results: Results) -> list[str]:
+    """A line for each two-stage method, data set and column."""
+    return [
+        f"{family}, {dataset}{'' if column == 'accuracy' else f' {column}'}: {_told(trainings, searches, results.odd)}"
+        for (family, dataset, column), (trainings, searches) in results.searches.items()
+    ]
+
+
+def _told(trainings: Sequence[Job], searches: Sequence[tuple[Job, state.State]], odd: Collection[str]) -> str:
+    first = searches[0][0]
+    shared = trainings[0].method.search_seed is not None
+    seeds = ", ".join(str(job.seed) for job, _ in searches)
+    how = f"one search for all seeds, search_seed {seeds}" if shared else f"one search per seed ({seeds})"
+    found = [stands.result or {} for _, stands in searches if stands.name == state.FINISHED]
+    runs = [(job.dataset, f"seed {job.seed}", stands.result or {}) for job, stands in searches]
+    no_mean = alike.in_words(alike.parted(runs, odd))
+    lacking = [f"seed {job.seed} {_why(stands)}" for job, stands in searches if stands.name != state.FINISHED]
+    parts = [f"{how}, by {first.method.trainer} ({first.method.folder})"]
+    parts += [_took(found), f"tested itself: {no_mean or _accuracies(found)}"] if found and not lacking else []
+    return "; ".join([*parts, *(["not finished: " + ", ".join(lacking)] if lacking else [])])
+
+
+def _why(stands: state.State) -> str:
+    return f"{stands.name} ({stands.why})" if stands.why else stands.name
+
+
+def _took(found: Sequence[dict[str, Any]]) -> str:
+    if any(result_file.shared_gpu(result) for result in found):
+        return "on a GPU that runs shared"
+    return f"{sum(float(result.get('elapsed_s') or 0.0) for result in found):,.0f} s in all (the last start of each)"
+
+
+def _accuracies(found: Sequence[dict[str, Any]]) -> str:
+    """Means over searches, in percent, of the mixture of options and of the path that was chosen."""
+    of_both = [result["search"] for result in found if result.get("search")]
+    names = {"mixture_pct": "mixture", "path_pct": "discrete path"}
+    texts = [
+        f"{name} {_mean([float(one[key]) for one in of_both])}%"
+        for key, name in names.items()
+        if len(of_both) == len(found) and all(one.get(key) is not None for one in of_both)
+    ]
+    return ", ".join(texts) or f"{_mean([float(result['accuracy_pct']) for result in found])}%"
+
+
+def _mean(values: Sequence[float]) -> str:
+    return cell_text(Cell(fmean(values), pstdev(values) if len(values) > 1 else None))
+
+
+def share_s(results: Results, family: str, dataset: str, column: str) -> float | None:
+    """Seconds of searching for each training of a method; 0 where it has no search, None where one does not say it."""
+    trainings, found = results.searches.get((family, dataset, column), ((), ()))
+    trained_s = [result_file.seconds(stands.result, "training_s") for _, stands in found]
+    known = [float(one) for one in trained_s if one is not None]
+    if len(known) < len(trained_s):
+        return None
+    return sum(known) / len(trainings) if trainings else 0.0

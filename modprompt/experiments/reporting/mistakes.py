@@ -59,10 +59,7 @@ class Images:
 
     def _folders(self, dataset: str, result: dict[str, Any]) -> Iterator[Path]:
         """The data set's folder and those in it, the upper ones first; that of all data sets last."""
-        files = result.get("files")
-        first = (
-            [str(name).partition("/")[0] for name in files if is_inside(str(name))] if isinstance(files, dict) else []
-        )
+        first = [name.partition("/")[0] for name in result.get("files") or () if is_inside(name)]
         assert self._data is not None
         level = [self._data / name for name in dict.fromkeys([*first, dataset]) if (self._data / name).is_dir()]
         for _ in range(_DEEP):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Callable, Iterable, Sequence
 
+from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.reporting.alike import split_facts
 from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.experiments.reporting.table import Section
+from modprompt.runs.images import mark_of
 from modprompt.runs.result import FILE_NAME
+from modprompt.storage.seal import sealed
 
 COLUMNS = ("method", "commit", "date", "card", "weights", "split", "top-5 (%)", "ECE (%)")
 _UNKNOWN = "-"
@@ -18,10 +22,10 @@ def origins(results: Results, datasets: Sequence[str]) -> list[tuple[str, ...]]:
     """A row for each method that has a result on one of some data sets: a text for each of `COLUMNS`."""
     rows = []
     for line in results.lines:
-        places = [(dataset, name) for dataset in datasets for name in results.columns if results.is_asked(line, name)]
-        every = [one for place in places for one in results.outcomes(line, *place).values()]
-        outcomes = [outcome for outcome in every if outcome.result is not None]
+        every = list(results.all(line, datasets))
+        outcomes = [outcome for *_, outcome in every if outcome.result is not None]
         if outcomes:
+            places = {(dataset, column) for _, dataset, column, _, _ in every}
             rows.append(_row(line, outcomes, is_whole=all(results.runs(line, *place) for place in places)))
     return rows
 
@@ -41,8 +45,7 @@ def _row(line: Line, outcomes: list[Outcome], is_whole: bool) -> tuple[str, ...]
 
 def commit_of(result: dict[str, Any]) -> str:
     """The commit of the code that a result was made with; of an installed package its version."""
-    versions = result.get("versions")
-    versions = versions if isinstance(versions, dict) else {}
+    versions = result.get("versions") or {}
     return str(versions.get("commit") or versions.get("modprompt") or "")
 
 
@@ -54,17 +57,15 @@ def weights_of(result: dict[str, Any]) -> str:
 
 def split_of(result: dict[str, Any]) -> str:
     """Whether the split is the published one, and its hash."""
-    split = result.get("split")
-    split = split if isinstance(split, dict) else {}
+    split = split_facts(result)
     digest = str(split.get("hash") or "").rpartition(":")[2][:12]
     return " ".join(filter(None, [str(split.get("status") or ""), digest]))
 
 
 def made_on(outcome: Outcome) -> str:
     """The day on which a result was written, in UTC; "" if nobody knows."""
-    path = outcome.folder / FILE_NAME if isinstance(outcome.folder, Path) else None
     try:
-        written_s = path.stat().st_mtime if path else 0.0
+        written_s = (outcome.folder / FILE_NAME).stat().st_mtime if outcome.folder else 0.0
     except OSError:
         return ""
     return time.strftime("%Y-%m-%d", time.gmtime(written_s)) if written_s else ""
@@ -81,6 +82,76 @@ def _each(found: list[dict[str, Any]], told: Callable[[dict[str, Any]], str]) ->
 
 
 def _mean(found: list[dict[str, Any]], key: str) -> str:
-    numbers = [result.get(key) for result in found]
-    known = [float(number) for number in numbers if isinstance(number, (int, float)) and not isinstance(number, bool)]
+    known = [result[key] for result in found if result.get(key) is not None]
     return f"{fmean(known):.2f}" if len(known) == len(found) else _UNKNOWN
+
+
+REPORT_FILE = "report.json"
+VERSION = 1
+_NUMBERS = ("images", "correct", "accuracy_pct", "macro_f1_pct", "top5_pct", "ece_pct")
+_HASHES = ("images_hash", "backbone_hash", "prompts_hash", "config_hash")
+_TEXTS = ("trainer", "backbone", "classes", "tested_on", "selected_on", "device")
+
+
+def content(experiment: Experiment, results: Results, sections: Sequence[Section]) -> dict[str, Any]:
+    """What the file holds, sealed.
+
+    Args:
+        experiment: what was run.
+        results: what came of it.
+        sections: the tables.
+    """
+    runs = [_run(line, dataset, column, seed, outcome) for line, dataset, column, seed, outcome in results.all()]
+    facts = {
+        "name": experiment.name,
+        "title": experiment.title,
+        "protocol": experiment.protocol,
+        "source": experiment.source,
+        "datasets": list(results.datasets),
+        "shots": list(experiment.shots),
+        "seeds": list(experiment.seeds),
+        "highlight": experiment.highlight,
+        "std": "population standard deviation: n in the denominator",
+        "runs": runs,
+        "tables": [_table(section) for section in sections],
+    }
+    return sealed(facts, VERSION)
+
+
+def _run(line: Line, dataset: str, column: str, seed: int, outcome: Outcome) -> dict[str, Any]:
+    """A run; what its result does not say is not there."""
+    result = outcome.result or {}
+    told = {
+        key: result[key]
+        for key in (*_NUMBERS, *_HASHES, *_TEXTS, "split", "few_shot")
+        if result.get(key) not in (None, "")
+    }
+    more = {"commit": commit_of(result), "date": made_on(outcome), "marked": mark_of(result), "doubt": outcome.doubt}
+    return {
+        "method": line.label,
+        "dataset": dataset,
+        "column": column,
+        "seed": seed,
+        **told,
+        "accuracy_pct": outcome.accuracy_pct,
+        **({"lacks": outcome.reason} if outcome.reason else {}),
+        **({"notes": list(outcome.notes)} if outcome.notes else {}),
+        **{key: text for key, text in more.items() if text},
+    }
+
+
+def _table(section: Section) -> dict[str, Any]:
+    rows = [
+        {
+            "method": row.label,
+            **({"group": row.group} if row.group else {}),
+            **({"seeds": list(row.seeds)} if row.seeds else {}),
+            **({"said": row.said} if row.said else {}),
+            "mean": [None if cell is None else cell.mean for cell in row.cells],
+            "std": [None if cell is None else cell.std for cell in row.cells],
+            **({"published_in": row.source} if row.source else {}),
+        }
+        for row in section.rows
+    ]
+    told = {"key": section.key, "title": section.title, "about": section.about, "columns": list(section.columns)}
+    return {**told, "rows": rows, "details": [_table(one) for one in section.details]}

@@ -6,7 +6,7 @@ from typing import Sequence
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import ALL_IMAGES
-from modprompt.experiments.reporting.table import Cell, Row, Section
+from modprompt.experiments.reporting.table import Cell, Section
 from modprompt.storage.tables import shielded
 from modprompt.storage.text import markdown_cell, markdown_text, one_line
 
@@ -16,11 +16,16 @@ _STD = "population_std"  # in names of columns
 _UNITS = {"labels": ""}  # of columns that are no percentages
 
 
-def cell_text(cell: Cell | None, plus_minus: str = "+-") -> str:
+def cell_text(cell: Cell | None, form: str = ".2f") -> str:
     """A cell's mean and deviation; a dash where there is no number."""
     if cell is None:
         return EMPTY
-    return f"{cell.mean:.2f}" + ("" if cell.std is None else f" {plus_minus} {cell.std:.2f}")
+    return f"{cell.mean:{form}}" + ("" if cell.std is None else f" +- {cell.std:{form}}")
+
+
+def cell_numbers(cell: Cell | None) -> list[str]:
+    """The same as two cells of a CSV; empty where there is no number."""
+    return ["" if number is None else f"{number:.4f}" for number in cell or (None, None)]
 
 
 def caption(experiment: Experiment, sections: Sequence[Section]) -> str:
@@ -81,7 +86,7 @@ def rows_of_csv(sections: Sequence[Section]) -> list[list[str]]:
             text_cell(section.key),
             *([row.group] * grouped),
             text_cell(row.label),
-            *_numbers(row),
+            *(number for cell in row.cells for number in cell_numbers(cell)),
             " ".join(map(str, row.seeds)),
             text_cell(row.said),
             text_cell(row.source),
@@ -95,11 +100,6 @@ def rows_of_csv(sections: Sequence[Section]) -> list[list[str]]:
 def text_cell(text: str) -> str:
     """A text, which is no number of ours, as a cell of a CSV that no spreadsheet runs."""
     return shielded(one_line(text))
-
-
-def _numbers(row: Row) -> list[str]:
-    pairs = [(None, None) if cell is None else cell for cell in row.cells]
-    return ["" if number is None else f"{number:.4f}" for pair in pairs for number in pair]
 
 
 _LATEX = str.maketrans(

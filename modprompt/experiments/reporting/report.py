@@ -14,33 +14,31 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 from modprompt import programs
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
-from modprompt.experiments.plan.experiment import OF_TREES, Experiment
+from modprompt.experiments.plan.experiment import OF_TREES, Experiment, Plan
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.plan import Plan
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import (
-    all_classes,
+    comparable,
     cost,
     diagnostics,
     figures,
+    origins,
     page,
     published,
     render,
-    report_json,
-    round_tables,
     rounds,
-    searches,
     table,
 )
 from modprompt.experiments.reporting.comparable import clips, warnings
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
+from modprompt.storage import pages
 from modprompt.storage.pictures import can_draw
 from modprompt.storage.tables import write_table
 from modprompt.storage.text import write_json, write_whole
@@ -111,6 +109,15 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     return plan, found
 
 
+def _tables(experiment: Experiment, results: Results) -> tuple[list[table.Section], str]:
+    """The tables, and what their numbers are."""
+    if experiment.active is None:
+        sections = table.sections(experiment, results)
+        return sections, render.caption(experiment, sections)
+    sections = rounds.sections(experiment, results)
+    return sections, f"{render.caption(experiment, sections)} {rounds.ABOUT}"
+
+
 def write_plan(
     plan: Plan, found: Sequence[Results], folder: Path, data: Path | None = None, attention: int = 0
 ) -> None:
@@ -155,19 +162,17 @@ def write(
     Returns:
         What its page shows.
     """
-    has_rounds = experiment.active is not None
-    sections = (round_tables if has_rounds else table).sections(experiment, results)
-    about = render.caption(experiment, sections) + (f" {round_tables.ABOUT}" if has_rounds else "")
+    sections, about = _tables(experiment, results)
     left = diagnostics.read(experiment, results, sections)
     pictures = figures.draw(experiment, results, sections, left, folder) if can_draw() else []
     more, unseen = diagnostics.more(experiment, results, sections, left, data, attention)
-    own = all_classes.notes(experiment, results)
+    own = comparable.class_notes(experiment, results)
     notes: dict[str, Sequence[str]] = {
         "Not averaged over": table.lacking(results),
-        "Without test images": round_tables.untested(results),
-        "Searches": searches.lines(results),
-        "Labels that models gave for nothing": round_tables.free_labels(results),
-        "Time": round_tables.times(results),
+        "Without test images": rounds.untested(results),
+        "Searches": cost.searches(results),
+        "Labels that models gave for nothing": rounds.free_labels(results),
+        "Time": rounds.times(results),
         "Warnings": warnings(results),
         "Not shown": [*figures.left_out(experiment), *left.faults, *unseen],
         "CLIPs": clips(results),
@@ -179,23 +184,23 @@ def write(
     of_cost = render.markdown_texts("Cost", cost.ABOUT, more.cost)
     text = render.markdown(sections, experiment.title, about, notes, of_cost)
     write_whole(folder / "report.md", text)
-    write_table(folder / "report.csv", render.columns_of_csv(sections), render.rows_of_csv(sections))
+    tables = {"report.csv": (render.columns_of_csv(sections), render.rows_of_csv(sections))}
+    if experiment.active is not None:
+        tables["rounds.csv"] = (list(rounds.COLUMNS), list(rounds.rows_of_csv(results)))
     if spent:
-        write_table(folder / cost.FILE_NAME, cost.COLUMNS_OF_CSV, cost.rows_of_csv(spent, accuracy))
+        tables[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
     if experiment.together:
         halves = [one for section in sections for one in section.details[:1]]
-        write_table(folder / "together.csv", render.columns_of_csv(halves), render.rows_of_csv(halves))
+        tables["together.csv"] = (render.columns_of_csv(halves), render.rows_of_csv(halves))
+    for name, (columns, rows) in tables.items():
+        write_table(folder / name, columns, rows)
     write_whole(folder / "report.tex", render.latex(sections, experiment.title, about))
-    write_json(folder / report_json.FILE_NAME, report_json.content(experiment, results, sections))
-    if has_rounds:
-        write_table(folder / "rounds.csv", rounds.COLUMNS, rounds.rows_of_csv(results))
+    write_json(folder / origins.REPORT_FILE, origins.content(experiment, results, sections))
     shown = page.report_of(sections, pictures, folder, experiment.title, about, notes, more, part)
     write_whole(folder / "index.html", page.page(experiment.title, [shown]))
     print(text)
-    files = ["index.html", "report.md", "report.csv", "report.tex", report_json.FILE_NAME]
-    files += ["rounds.csv"] if has_rounds else []
-    files += [cost.FILE_NAME] if spent else []
-    files += ["together.csv"] if experiment.together else []
+    first, *others = tables
+    files = ["index.html", "report.md", first, "report.tex", origins.REPORT_FILE, *others]
     print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
     if not can_draw():
         print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
@@ -214,3 +219,42 @@ def _main(argv: list[str] | None) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Print the tables and write the report; 1 if a run is lacking, 2 after one line on what is wrong."""
     return programs.report(_main, argv)
+
+
+def card(
+    experiment: Experiment,
+    results: Results,
+    runs: Sequence[str],
+    clip: Mapping[str, Any],
+    repo: str,
+    license_id: str = "",
+) -> str:
+    """The card: what the runs are, numbers with their seeds, what is lacking, how to load.
+
+    Args:
+        experiment: what was to be run.
+        results: what came of it.
+        runs: folders of the runs in the repository.
+        clip: what is known of the CLIP of the first.
+        repo: "owner/name".
+        license_id: as a hub calls it.
+    """
+    from modprompt.use.card import header, how_to_load  # late: it brings torch
+
+    sections, about = _tables(experiment, results)
+    methods = ", ".join(line.label for line in results.lines)
+    notes: dict[str, Sequence[str]] = {
+        "Not averaged over": table.lacking(results),
+        "Warnings": warnings(results),
+        "CLIPs": clips(results),
+        "Published figures": render.sources(sections),
+    }
+    facts = f"Protocol {experiment.protocol}; {', '.join(results.datasets)}; {methods}; {len(runs)} trained models."
+    return pages.markdown(
+        "experiments/reporting/card.md.j2",
+        header=header("", clip, license_id),
+        tables=render.markdown(sections, experiment.title, about, notes),
+        facts=facts,
+        runs=runs,
+        **how_to_load(repo, clip, runs[0]),
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
-from modprompt.experiments.plan.base2new import ALL, TOGETHER
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import GROUPS, group_of
-from modprompt.experiments.plan.protocols import columns, columns_of, wanted
+from modprompt.experiments.plan.protocols import ALL, TOGETHER, columns, columns_of, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.runs import halves
@@ -137,10 +137,7 @@ class Results:
         """In what a method's runs on some data sets differ that there is no mean of; empty if there is one."""
         runs = (
             (dataset, dataset if len(datasets) > 1 else f"{column} seed {seed}", outcome.result)
-            for dataset in datasets
-            for column in self.columns
-            if self.is_asked(line, column)
-            for seed, outcome in self.outcomes(line, dataset, column).items()
+            for _, dataset, column, seed, outcome in self.all(line, datasets)
             if outcome.result
         )
         return alike.parted(runs, self.odd)
@@ -168,20 +165,20 @@ class Results:
         """
         own = f"seed{'s' * (len(line.seeds) > 1)} {', '.join(map(str, line.seeds))}"
         texts = [own] if line.trains and line.seeds != tuple(seeds) else []
-        places = [(dataset, column) for dataset in datasets for column in self.columns]
-        found = [one.result for place in places for one in self.outcomes(line, *place).values() if one.result]
-        marks = sorted({mark_of(result) for result in found} - {""})
+        marks = sorted({mark_of(one.result) for *_, one in self.all(line, datasets) if one.result} - {""})
         mixed = alike.in_words(self.parted(line, datasets), whole=False)
         return "; ".join(filter(None, [*texts, *marks, line.apart, mixed]))
 
-    def all(self) -> Iterator[tuple[Line, str, str, int, Outcome]]:
-        """(line, data set, column, seed, outcome) of every run that there should be."""
-        for line in self.lines:
-            for dataset in self.datasets:
-                for column in self.columns:
-                    if self.is_asked(line, column):
-                        for seed, outcome in self.outcomes(line, dataset, column).items():
-                            yield line, dataset, column, seed, outcome
+    def all(
+        self, of: Line | None = None, datasets: Sequence[str] | None = None
+    ) -> Iterator[tuple[Line, str, str, int, Outcome]]:
+        """(line, data set, column, seed, outcome) of every run that there should be; of one method, on some data sets,
+        where they are given."""
+        for line in self.lines if of is None else [of]:
+            for dataset in self.datasets if datasets is None else datasets:
+                for column in filter(partial(self.is_asked, line), self.columns):
+                    for seed, outcome in self.outcomes(line, dataset, column).items():
+                        yield line, dataset, column, seed, outcome
 
 
 def of_experiment(

@@ -5,14 +5,26 @@ The few-shot runs of the same budget are the same, a round for each number of sh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.protocols import new_of
 from modprompt.experiments.plan.rounds import FEW_SHOT
 from modprompt.experiments.reporting.render import text_cell
-from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.experiments.reporting.results import UNTESTED, Line, Outcome, Results
+from modprompt.experiments.reporting.table import (
+    AVERAGE,
+    Cell,
+    Row,
+    Section,
+    average_over,
+    cell_of,
+    h_cell,
+    images_of,
+    row_of,
+)
 from modprompt.runs.images import TEST
 
 if TYPE_CHECKING:
@@ -66,13 +78,11 @@ def area_pct(labels: Sequence[float], accuracy: Sequence[float]) -> float:
 
 def rounds_of(outcome: Outcome) -> list[dict[str, Any]]:
     """The rounds of a run, as its result has them; none of a run without a result, or whose result is no such."""
-    rounds = _active(outcome).get("rounds")
-    return [one for one in rounds if isinstance(one, dict)] if isinstance(rounds, list) else []
+    return _active(outcome).get("rounds") or []
 
 
 def _active(outcome: Outcome) -> dict[str, Any]:
-    active = (outcome.result or {}).get("active")
-    return active if isinstance(active, dict) else {}
+    return (outcome.result or {}).get("active") or {}
 
 
 def _labels_are_counted(outcome: Outcome) -> bool:
@@ -82,7 +92,7 @@ def _labels_are_counted(outcome: Outcome) -> bool:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
+    return float("nan") if value is None else float(value)
 
 
 def classes_of(results: Results, dataset: str) -> float:
@@ -165,3 +175,141 @@ def _rows(results: Results, line: Line, dataset: str, classes: float) -> Iterato
             facts["new_accuracy_pct"] = new[seed].accuracy_pct if seed in new else None
             texts = ["" if facts.get(key) is None else facts[key] for key in _OF_ROUND]
             yield [dataset, line.panel, FEW_SHOT, seed, number, known, *texts]
+
+
+Values = dict[str, "list[float] | None"]  # by column, a number for each seed
+UNRANKED = ("labels", "classes", "balance")
+ABOUT = (
+    "Rows: what chose the images that were labelled, +pcb balanced by PCB; few-shot: as many shots as labels a class. "
+    "Columns, behind the last round: accuracy; area, under the curve of accuracy over labels (trapezoid, divided by "
+    "their range), of the base classes where there are new ones; labels, how many were asked for, with those of "
+    "validation images that chose; classes with a label; balance, the entropy of the labels over its largest value. "
+    "All but labels are in percent."
+)
+
+
+def _columns(experiment: Experiment) -> tuple[str, ...]:
+    halves = experiment.active is not None and experiment.active.base2new
+    return (*(("base", "new", "H") if halves else (RUN,)), "area", *UNRANKED)
+
+
+def _known(numbers: Any) -> list[float] | None:
+    """The numbers of all seeds; None if one is lacking."""
+    found = [float(number) for number in numbers]
+    return None if not found or np.isnan(found).any() else found
+
+
+def _values(results: Results, line: Line, dataset: str) -> Values:
+    """What a line's table row has on a data set, seed by seed; H is made of base and new later."""
+    series = series_of(results, line, dataset)
+    if series is None:
+        zero = {column: results.values(line, dataset, column) for column in line.columns if not line.acquisition}
+        return {"accuracy": zero.get("0"), "new": zero.get(new_of("0"))}
+    last = {name: _known(getattr(series, name)[:, -1]) for name in ("labels", "accuracy", "new", "covered", "balance")}
+    return {**last, "classes": last["covered"], "area": _known(series.area())}
+
+
+def _cells(values: Values, columns: Sequence[str]) -> tuple[Cell | None, ...]:
+    base, new = values.get("accuracy"), values.get("new")
+    own: dict[str, Cell | None] = {"base": cell_of(base), "H": h_cell(base, new)}
+    return tuple(own[name] if name in own else cell_of(values.get(name)) for name in columns)
+
+
+def _average(of_datasets: Sequence[Values]) -> Values:
+    names = dict.fromkeys(name for values in of_datasets for name in values)
+    return {name: average_over([values.get(name) for values in of_datasets]) for name in names}
+
+
+def _details(experiment: Experiment, results: Results, dataset: str) -> tuple[Section, ...]:
+    """Tables with a column for each round, of the lines that have numbers there."""
+    found = [(line, one) for line in results.lines if (one := series_of(results, line, dataset)) is not None]
+    rounds = tuple(f"round {number}" for number in range(experiment.active.number if experiment.active else 0))
+    halves = experiment.active is not None and experiment.active.base2new
+    wanted = {"accuracy": "accuracy" if not halves else "base accuracy", "new": "new accuracy"}
+    wanted.update({"covered": "classes with a label", "balance": "label balance"})
+
+    def rows(of: Callable[[Series], Any]) -> tuple[Row, ...]:
+        numbers = [(line, of(series)) for line, series in found]
+        return tuple(
+            row_of(experiment, results, line, dataset, [cell_of(_known(values[:, at])) for at in range(len(rounds))])
+            for line, values in numbers
+            if values.shape[1] == len(rounds) and not np.isnan(values).all()
+        )
+
+    made = []
+    for name, title in wanted.items():
+        unranked = rounds if name in ("covered", "balance") else ()
+        of_rounds = rows(lambda series, name=name: getattr(series, name))  # type: ignore[misc]
+        if of_rounds:
+            made.append(Section(f"{dataset}, {title} (%)", f"{dataset} {name}", rounds, of_rounds, "", unranked))
+    return tuple(made)
+
+
+def sections(experiment: Experiment, results: Results) -> list[Section]:
+    """A table of the last round for each data set, and one of their average over several."""
+    columns, made, by_line = _columns(experiment), [], {line.label: list[Values]() for line in results.lines}
+    for dataset in results.datasets:
+        for line in results.lines:
+            by_line[line.label].append(_values(results, line, dataset))
+        rows = tuple(
+            row_of(experiment, results, line, dataset, _cells(by_line[line.label][-1], columns))
+            for line in results.lines
+        )
+        details = _details(experiment, results, dataset)
+        made.append(Section(dataset, dataset, columns, rows, images_of(results, dataset), UNRANKED, details))
+    if len(results.datasets) > 1:
+        title = f"average over {len(results.datasets)} data sets"
+        averages = [
+            {} if results.parted(line, results.datasets) else _average(by_line[line.label]) for line in results.lines
+        ]
+        rows = tuple(
+            row_of(experiment, results, line, AVERAGE, _cells(values, columns))
+            for line, values in zip(results.lines, averages)
+        )
+        made.append(Section(title, AVERAGE, columns, rows, "", UNRANKED))
+    return made
+
+
+def untested(results: Results) -> list[str]:
+    """A line for each method and data set whose finished runs have no accuracy, for want of test images."""
+    found: dict[str, list[str]] = {}
+    for line, dataset, _, seed, outcome in results.all():
+        if outcome.reason == UNTESTED:
+            found.setdefault(f"{line.label}, {dataset}", []).append(str(seed))
+    return [f"{what}: seed {', '.join(seeds)}: {UNTESTED}" for what, seeds in found.items()]
+
+
+def _runs(results: Results, line: Line, dataset: str) -> list[list[dict[str, Any]]]:
+    if line.acquisition in ("", FEW_SHOT):
+        return []
+    rounds = [rounds_of(outcome) for outcome in results.outcomes(line, dataset, RUN).values()]
+    return [one for one in rounds if one]
+
+
+def _sum(numbers: Any) -> float:
+    return float(sum(number for number in numbers if number is not None))
+
+
+def free_labels(results: Results) -> list[str]:
+    """A line for each method and data set whose model labelled images by itself, for nothing."""
+    lines = []
+    for line in results.lines:
+        for dataset in results.datasets:
+            runs = _runs(results, line, dataset)
+            free = _sum(one.get("free") for run in runs for one in run)
+            last = [run[-1].get("wrong_free") for run in runs]
+            wrong = "not known" if None in last else f"{_sum(last):.0f}"
+            if free:
+                lines.append(f"{line.label}, {dataset}: {free:.0f} labels in {len(runs)} runs, wrong ones: {wrong}")
+    return lines
+
+
+def times(results: Results) -> list[str]:
+    """A line for each method and data set: what its rounds took, all acquisitions and seeds together."""
+    found: dict[str, list[float]] = {}
+    for line in results.lines:
+        for dataset in results.datasets:
+            for run in _runs(results, line, dataset):
+                seconds = _sum(one.get("elapsed_s") for one in run)
+                found.setdefault(f"{line.panel}, {dataset}", []).append(seconds)
+    return [f"{what}: {sum(runs):,.0f} s in all rounds of {len(runs)} runs" for what, runs in found.items()]

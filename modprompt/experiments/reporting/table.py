@@ -6,8 +6,8 @@ from typing import Callable, Iterable, NamedTuple, Sequence
 
 import numpy as np
 
-from modprompt.experiments.plan.base2new import ALONE, TOGETHER
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
+from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import alike, published
 from modprompt.experiments.reporting.results import Line, Results, most_shots
 from modprompt.runs.halves import harmonic_mean
@@ -196,8 +196,8 @@ def _together_cells(values: Sequence[list[float] | None]) -> tuple[Cell | None, 
 def images_of(results: Results, dataset: str) -> str:
     """What runs say of a data set's split, of their trainings on it, of what they chose on, and if it was not test
     images, were measured on."""
-    found = [(line, one, one.result) for line, name, _, _, one in results.all() if name == dataset and one.result]
-    splits = {one["split"].get("status") for _, _, one in found if isinstance(one.get("split"), dict)} - {None, ""}
+    found = [(line, one, one.result) for line, *_, one in results.all(datasets=[dataset]) if one.result]
+    splits = {alike.split_facts(one).get("status") for _, _, one in found} - {None, ""}
     said: dict[str, dict[str, None]] = {}
     for line, outcome, one in found:
         chosen, tested = one.get("selected_on"), one.get("tested_on")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Collection, Iterator, NamedTuple, Sequence
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.base2new import ALONE
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.kinds import group_of, trains
+from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Outcome, Results
 

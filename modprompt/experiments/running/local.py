@@ -20,7 +20,7 @@ from tqdm import tqdm
 from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.running.service import WorkerProcess
-from modprompt.experiments.running.worker import BUSY, FULL, Task
+from modprompt.experiments.running.worker import Task
 from modprompt.runs.result import JOBS
 
 _SHARED = 0.9  # of a GPU's memory, for runs that share it: each process has some that PyTorch does not count
@@ -120,21 +120,13 @@ class LocalHandle:
 
     def __init__(self, worker: WorkerProcess, place: int, alone: bool = False):
         self.worker, self.place, self.alone = worker, place, alone
-        self._code: int | None = None
+        self.code: int | None = None
 
     def alive(self) -> bool:
         """Whether the worker is still at it."""
-        if self._code is None:
-            self._code = self.worker.answer()
-        return self._code is None
-
-    def busy(self) -> bool:
-        """Whether the worker has left it because somebody else has the run."""
-        return self._code == BUSY
-
-    def full(self) -> bool:
-        """Whether the run has ended because its share of a GPU was too little memory."""
-        return self._code == FULL
+        if self.code is None:
+            self.code = self.worker.answer()
+        return self.code is None
 
 
 class LocalLauncher:

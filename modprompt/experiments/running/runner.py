@@ -13,7 +13,7 @@ from typing import Any, Callable, NamedTuple, Protocol, Sequence
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, progress, state
-from modprompt.experiments.running.worker import Task, last_line, task_of
+from modprompt.experiments.running.worker import BUSY, FULL, Task, last_line, task_of
 from modprompt.storage.text import one_line
 
 
@@ -23,11 +23,9 @@ class Handle(Protocol):
     def alive(self) -> bool:
         """Whether it waits or runs."""
 
-    def busy(self) -> bool:
-        """Whether it ended because somebody else has the run."""
-
-    def full(self) -> bool:
-        """Whether it ended because its share of a GPU was too little memory."""
+    @property
+    def code(self) -> int | None:
+        """What its worker has answered, once it has ended; None where nobody knows."""
 
 
 class Launcher(Protocol):
@@ -156,18 +154,18 @@ class Runner:
         for folder, (job, handle) in list(self.running.items()):
             if handle.alive():
                 continue
-            if handle.full():
+            if handle.code == FULL:
                 self._go_alone(job)
                 continue
             stands = state.of(job, self.out, self.inputs)
-            if stands.name == state.WAITING and not handle.busy() and self._may_still_show(folder):
+            if stands.name == state.WAITING and handle.code != BUSY and self._may_still_show(folder):
                 continue
             del self.running[folder]
             if stands.name == state.FINISHED:
                 self._finish(job, stands)
             elif (
                 stands.name == state.RUNNING
-                or (stands.name == state.WAITING and handle.busy())
+                or (stands.name == state.WAITING and handle.code == BUSY)
                 or self._was_answered(folder, stands)
             ):
                 self.waiting = {folder: job, **self.waiting}  # somebody else's, or of a worker that was killed

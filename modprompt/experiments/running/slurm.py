@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.running import state
-from modprompt.experiments.running.worker import BUSY, Task, Worker
+from modprompt.experiments.running.worker import Task, Worker
 from modprompt.programs import left_as_found
 from modprompt.runs.result import read_json
 from modprompt.storage.text import write_json
@@ -68,16 +68,13 @@ class SubmittedHandle:
         """Whether it waits or runs."""
         return self.launcher.is_alive(self)
 
-    def busy(self) -> bool:
-        """Whether it ended because somebody else has the run."""
+    @property
+    def code(self) -> int | None:
+        """What its worker has answered; None where nobody knows."""
         with contextlib.suppress(Exception):  # an error is left
             if self.job is not None and self.job.paths.result_pickle.exists():  # else asking would wait for it
-                return bool(self.job.result() == BUSY)
-        return False
-
-    def full(self) -> bool:
-        """False: a job has its GPU for itself."""
-        return False
+                return int(self.job.result())
+        return None
 
 
 class SubmitLauncher:

@@ -63,17 +63,20 @@ def is_finished(
     Of a search it must have whole schedules too.
     """
     result = results.read(folder).result
-    if result is None or _other_settings(result, settings, tests) or (searches and schedule_file.fault(folder)):
+    if result is None or _other_run(result, settings, tests) or (searches and schedule_file.fault(folder)):
         return False
-    if parent is None:
-        return tests or not _no_training(result)
-    trained = holding.of_training(parent).result
-    return trained is None or not holding.of_other_weights(result, parent, trained=trained)
+    trained = None if parent is None else holding.of_training(parent).result
+    return trained is None or not holding.of_other_weights(result, str(parent), trained=trained)
+
+
+def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
+    """Why a result is not that of a run; empty if it is."""
+    return ("" if tests else _no_training(result)) or _other_settings(result, settings, tests)
 
 
 def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
     recorded = result.get("settings")
-    if not isinstance(recorded, dict):
+    if recorded is None:
         return "made by an earlier version, which did not record its settings"
     recorded, wanted = (contents.without_places(one, result) for one in (recorded, settings))
     differing = same.differing_settings(recorded, wanted, tests)
@@ -89,14 +92,21 @@ def _no_training(result: dict[str, Any]) -> str:
 
 
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
-    other = "" if job.tests else _no_training(result)
-    settings = other or _other_settings(result, expected(job, out), job.tests)
-    changed = [] if settings or inputs is None else inputs.changes(job, result)
-    return settings or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
+    other = _other_run(result, expected(job, out), job.tests)
+    changed = [] if other or inputs is None else inputs.changes(job, result)
+    return other or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
 
 
-def _by_result(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> State:
-    """A run's state by its result alone: finished, stale or waiting; `known` by folder holds what was read already."""
+def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
+    """A run's state by its result alone, whoever has its lock: finished, stale or waiting.
+
+    Args:
+        job: the run.
+        out: the output folder.
+        inputs: what results are held against; None to look at their settings alone.
+        known: what was read already, by folder; it gets what is read now.
+    """
+    known = {} if known is None else known
     if job.folder not in known:
         known[job.folder] = _read(job, out, inputs, known)
     return known[job.folder]
@@ -106,7 +116,7 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     result, why = results.read(out / job.folder)
     if result is None:
         return State(WAITING, why)
-    first = _by_result(job.first, out, inputs, known) if job.first else None
+    first = by_result(job.first, out, inputs, known) if job.first else None
     if job.first and first is not None and first.name != FINISHED:
         what = "its search" if job.first.searches else "the training of its prompts"
         if first.name == STALE:
@@ -119,7 +129,7 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         return State(WAITING, fault)
     if job.parent is None:
         return State(FINISHED, "", result)
-    training = _by_result(job.parent, out, inputs, known)
+    training = by_result(job.parent, out, inputs, known)
     if training.name == STALE:
         return State(STALE, f"its training was {training.why}", result)
     if training.result is not None and holding.of_other_weights(
@@ -129,36 +139,15 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     return State(FINISHED, "", result)
 
 
-def of(job: Job, out: Path, inputs: Inputs | None = None) -> State:
-    """How a run stands below an output folder.
-
-    Args:
-        job: the run.
-        out: the output folder.
-        inputs: what results are held against; None to look at their settings alone.
-    """
-    return _of(job, out, inputs, {})
-
-
-def by_result(job: Job, out: Path, inputs: Inputs | None = None) -> State:
-    """A run's state by its result alone, whoever has its lock: finished, stale or waiting; see of."""
-    return _by_result(job, out, inputs, {})
-
-
 def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
-    """How runs stand, each beside its job; every result is read once, also a training's that its tests are held to.
-
-    Args:
-        jobs: the runs.
-        out: the output folder.
-        inputs: what results are held against; None to look at their settings alone.
-    """
+    """How runs stand, each beside its job; every result is read once, also a training's that its tests are held to."""
     known: dict[str, State] = {}
-    return [(job, _of(job, out, inputs, known)) for job in jobs]
+    return [(job, of(job, out, inputs, known)) for job in jobs]
 
 
-def _of(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> State:
-    state, folder = _by_result(job, out, inputs, known), out / job.folder
+def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
+    """How a run stands below an output folder; see by_result."""
+    state, folder = by_result(job, out, inputs, known), out / job.folder
     if state.name == FINISHED:
         return state
     if run_folder.is_held(folder):

@@ -10,7 +10,7 @@ from typing import Any
 
 from modprompt.clips import build as backbone
 from modprompt.experiments.plan.commands import expected
-from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.plan.experiment import Experiment, Plan, narrowed
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.protocols import jobs
@@ -73,6 +73,11 @@ def leave_schedules(search: Job, out: Path, add: int = 2) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(schedules(add))
     return path
+
+
+def narrowed_to(experiment: Experiment, **given: Any) -> Experiment:
+    """An experiment with some of its data sets, methods, seeds and acquisitions."""
+    return narrowed(Plan(experiment.name, experiment.title, "", {}, (experiment,)), **given).parts[0]
 
 
 def results_below(experiment: Experiment, out: Path, marked: bool = False) -> Results:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting import all_classes, render, report, table
+from modprompt.experiments.reporting import comparable, render, report, table
 from modprompt.runs.halves import harmonic_mean
 from tests.modprompt.experiments.fakes import finish, results_below, write_log
 from tests.modprompt.experiments.test_base2new import BOUND, TOGETHER
@@ -93,7 +93,7 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     assert cells.pop("base") is not None
     assert set(cells.values()) == {None}
     assert table.lacking(results) == []
-    (note,) = all_classes.notes(found, results)
+    (note,) = comparable.class_notes(found, results)
     assert note == "No numbers of new classes, since what is learned belongs to its own: CSC"
 
 
@@ -102,7 +102,7 @@ def test_class_bound_results_say_whose_numbers_those_of_new_classes_are(experime
     fill(found, tmp_path)
     (job,) = [job for job in protocols.jobs(found) if (job.method.label, job.column, job.seed) == ("MPL", "new", 2)]
     finish(job, tmp_path, 50, class_bound=True)
-    (note,) = all_classes.notes(found, results_below(found, tmp_path))
+    (note,) = comparable.class_notes(found, results_below(found, tmp_path))
     assert note.endswith("the accuracy is that of the features before it: MPL")
 
 

@@ -8,10 +8,9 @@ from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import command, expected, flags, options
-from modprompt.experiments.plan.experiment import narrowed
 from modprompt.experiments.running import local, runner, state
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import finish
+from tests.modprompt.experiments.fakes import finish, narrowed_to
 
 TOGETHER = FILE.replace("seeds: [1, 2]", "seeds: [1]\ntogether: true")
 BOUND = "  CSC: {trainer: CoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.COOP.CTX_INIT: ''}}\n"
@@ -53,12 +52,12 @@ def test_what_belongs_to_its_classes_has_no_such_run(experiment):
     columns = {method.label: protocols.columns_of(method, found) for method in found.methods}
     assert columns == {"CLIP": (), "MPL": (), "CSC": ("base",), "Words": ()}
     assert protocols.columns(found) == ("base", "new", "base (all)", "new (all)")
-    assert narrowed(found, methods=["MPL"]).together
+    assert narrowed_to(found, methods=["MPL"]).together
 
 
 def test_a_search_keeps_nothing(experiment):
     text = "  DPL: {trainer: DPL, config: glyph, search: {trainer: DPLSearch, config: glyph}}\n"
-    jobs = protocols.jobs(narrowed(experiment(TOGETHER + text), methods=["DPL"]))
+    jobs = protocols.jobs(narrowed_to(experiment(TOGETHER + text), methods=["DPL"]))
     assert [(job.kind, job.column, job.keeps) for job in jobs] == [
         ("search", "base", False), ("training", "base", True), ("test", "new", True), ("test", "all", False),
     ]  # fmt: skip

@@ -1,5 +1,5 @@
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting.card import card
+from modprompt.experiments.reporting.report import card
 from tests.modprompt.experiments.fakes import results_below
 from tests.modprompt.experiments.test_table import TWO, by_hand, fill
 

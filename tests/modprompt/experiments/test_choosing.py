@@ -11,7 +11,7 @@ from modprompt.experiments.plan import chosen, protocols, spec
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import choose, report
-from modprompt.experiments.reporting.choosing import choose as choose_by_rule
+from modprompt.experiments.reporting.choose import choose as choose_by_rule
 from modprompt.methods.table import PROMPTS, kind_of
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 

@@ -3,20 +3,20 @@
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.experiment import narrowed
 from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import narrowed_to
 
 
 def test_parts_of_an_experiment(experiment):
     found = experiment()
-    part = narrowed(found, methods=["CLIP"], seeds=[2])
+    part = narrowed_to(found, methods=["CLIP"], seeds=[2])
     assert [(m.label, m.seeds) for m in part.methods] == [("CLIP", (2,))]
     assert (part.seeds, part.highlight) == ((2,), "CLIP")
     for what in ({"methods": ["CLOP"]}, {"seeds": [3]}, {"datasets": ["dtd"]}):
         with pytest.raises(UserError, match="small has no"):
-            narrowed(found, **what)
+            narrowed_to(found, **what)
     other = experiment(
         FILE.replace("{trainer: ZeroshotCLIP, config: glyph}", "{trainer: ZeroshotCLIP, config: glyph, seeds: [5]}")
     )
     with pytest.raises(UserError, match="no method of small that is left"):
-        narrowed(other, methods=["CLIP"], seeds=[1])
+        narrowed_to(other, methods=["CLIP"], seeds=[1])

@@ -6,7 +6,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.plan import narrowed_plan, only
+from modprompt.experiments.plan.experiment import narrowed, only
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run
 from tests.modprompt.experiments.fakes import finish
@@ -73,7 +73,7 @@ def test_some_of_a_plan(file):
     plan = spec.read_plan(file())
 
     def names(**given):
-        return [part.name for part in narrowed_plan(plan, **given).parts]
+        return [part.name for part in narrowed(plan, **given).parts]
 
     assert [part.name for part in only(plan, ["shots", "shift"]).parts] == ["shift", "shots"]
     assert names(datasets=["digits"]) == ["base2new"]
@@ -87,7 +87,7 @@ def test_some_of_a_plan(file):
         ({"methods": ["CLIP"], "seeds": [3]}, "no part of parts has all of that"),
     ):
         with pytest.raises(UserError, match=re.escape(what)):
-            narrowed_plan(plan, **given)
+            narrowed(plan, **given)
     with pytest.raises(UserError, match=r"--parts: parts has no 'shot'; did you mean 'shots'"):
         only(plan, ["shot"])
 

@@ -10,12 +10,11 @@ import pytest
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.experiments.plan import check, protocols, spec
 from modprompt.experiments.plan.commands import command, expected, flags
-from modprompt.experiments.plan.experiment import narrowed
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import leave_schedules
+from tests.modprompt.experiments.fakes import leave_schedules, narrowed_to
 
 
 def test_base_to_new(jobs):
@@ -112,7 +111,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     ],
 )
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
-    found = narrowed(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
+    found = narrowed_to(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
     for job in protocols.jobs(found):
         if job.first:
             leave_schedules(job.first, tmp_path)

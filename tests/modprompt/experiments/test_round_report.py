@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.rounds import FEW_SHOT
-from modprompt.experiments.reporting import comparable, figures, report, round_tables, rounds
+from modprompt.experiments.reporting import comparable, figures, report, rounds
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds, record
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tests.modprompt.experiments.test_rounds import ROUNDS
@@ -34,7 +34,7 @@ def by_hand(job):
 
 def sections_of(found, out):
     gathered = results_below(found, out)
-    return {section.key: section for section in round_tables.sections(found, gathered)}, gathered
+    return {section.key: section for section in rounds.sections(found, gathered)}, gathered
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_result_that_was_edited_by_hand_is_no_round(experiment, tmp_path):
         sections, gathered = sections_of(found, tmp_path)
         assert row(sections["digits"], "MPL random")["accuracy"] is None
         list(rounds.rows_of_csv(gathered))
-        round_tables.free_labels(gathered)
+        rounds.free_labels(gathered)
 
 
 def test_free_labels_and_time_are_told(experiment, tmp_path):
@@ -195,12 +195,12 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
         if job.method.acquisition == "random":
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
     sections, gathered = sections_of(found, tmp_path)
-    assert round_tables.free_labels(gathered) == ["MPL random, digits: 14 labels in 2 runs, wrong ones: 4"]
-    assert round_tables.times(gathered) == ["MPL, digits: 18 s in all rounds of 4 runs"]
+    assert rounds.free_labels(gathered) == ["MPL random, digits: 14 labels in 2 runs, wrong ones: 4"]
+    assert rounds.times(gathered) == ["MPL, digits: 18 s in all rounds of 4 runs"]
     area = row(sections["digits"], "MPL random")["area"].mean
     assert area == pytest.approx(3 + (50 * 7 + 65 * 6) / 13)
     finish_rounds(job := protocols.jobs(found)[1], tmp_path, by_hand(job), free=[0, 1, 1], wrong_free=[None] * 3)
-    assert "wrong ones: not known" in round_tables.free_labels(results_below(found, tmp_path))[0]
+    assert "wrong ones: not known" in rounds.free_labels(results_below(found, tmp_path))[0]
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.plan.experiment import narrowed
 from modprompt.runs.rounds import METHODS, Active
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import finish, results_below
+from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 
 ROUNDS = """
 protocol: active
@@ -99,7 +98,7 @@ def test_few_shot_runs_of_another_method_stand_beside_if_it_is_said(experiment):
     job = protocols.jobs(found)[-1]
     assert job.folder == "digits/CoOp/eval/glyph-NAMEglyph-clip-LR3_2shots/seed1"
     assert job.method.label == "MPL few-shot"
-    two = narrowed(experiment(ROUNDS.replace("[1]", "[1, 2]").replace("True}}", "True}, " + beside)), seeds=[2])
+    two = narrowed_to(experiment(ROUNDS.replace("[1]", "[1, 2]").replace("True}}", "True}, " + beside)), seeds=[2])
     assert {job.seed for job in protocols.jobs(two)} == {2}
 
 
@@ -140,11 +139,11 @@ def test_grid_over_settings_of_rounds_shares_its_few_shot_runs(experiment, tmp_p
 
 def test_part_of_the_acquisitions(experiment):
     found = experiment(ROUNDS)
-    assert len(protocols.jobs(narrowed(found, acquisitions=["random"], methods=["MPL"]))) == 3
+    assert len(protocols.jobs(narrowed_to(found, acquisitions=["random"], methods=["MPL"]))) == 3
     with pytest.raises(UserError, match="--acquisitions: small has no 'badge'; did you mean 'badge\\+pcb'"):
-        narrowed(found, acquisitions=["badge"])
+        narrowed_to(found, acquisitions=["badge"])
     with pytest.raises(UserError, match="--acquisitions: small has no 'random'"):
-        narrowed(experiment(FILE), acquisitions=["random"])
+        narrowed_to(experiment(FILE), acquisitions=["random"])
 
 
 MINE = ROUNDS.replace("random, badge+pcb", "mine+pcb") + "import: acquisition_of_a_test\n"

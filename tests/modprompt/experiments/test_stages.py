@@ -9,7 +9,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.reporting import searches
+from modprompt.experiments.reporting import cost
 from modprompt.experiments.reporting.results import Outcome, Results
 from modprompt.experiments.running import local, run, runner, state
 from tests.modprompt.experiments.conftest import starts
@@ -294,7 +294,7 @@ def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
     for job, facts in ((one, {}), (other, odd)):
         search = job, state.State(state.FINISHED, "", {"accuracy_pct": 50.0, **facts})
         results.add_search(job, search)
-    (line,) = searches.lines(results)
+    (line,) = cost.searches(results)
     assert line.endswith(
         f"tested itself: no mean, made with different reading of images of {one.dataset} (family: seed 1 / people: seed 2)"
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.reporting import comparable, page, published, render, report_json, table
-from modprompt.experiments.reporting.card import card
+from modprompt.experiments.reporting import comparable, origins, page, published, render, table
+from modprompt.experiments.reporting.report import card
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
 TWO = """
@@ -387,7 +387,7 @@ def test_what_trainings_say_of_themselves_stands_beside_their_data_set_once(expe
     }
     text = card(found, gathered, ["run"], {"name": "ViT-B/16"}, "owner/prompts")
     assert text.count(WARM) == text.count(FEWER) == 1
-    content = report_json.content(found, gathered, list(sections.values()))
+    content = origins.content(found, gathered, list(sections.values()))
     told = {(one["method"], one["column"]): one.get("notes") for one in content["runs"] if one["dataset"] == "eurosat"}
     assert told["MPL", "base"] == told["MPL", "new"] == [FEWER, WARM]  # tests are of that training
     assert told["CLIP", "base"] is None

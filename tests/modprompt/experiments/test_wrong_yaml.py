@@ -87,3 +87,12 @@ def test_grid_of_too_many_variants_is_a_line_and_no_wait(tmp_path):
     )
     with pytest.raises(UserError, match="M: grid: 1,000,000,000,000,000,000 variants, at most 10,000 are run"):
         spec.read(path)
+
+
+@pytest.mark.parametrize("key", ["trainer", "config"])
+def test_name_that_no_disk_takes_is_a_line(key, tmp_path):
+    path, method = tmp_path / "long.yaml", {"trainer": "MPL", "config": "glyph", key: "x" * 5000}
+    path.write_text(yaml.safe_dump({"protocol": "base2new", "datasets": ["digits"], "methods": {"MPL": method}}))
+    with pytest.raises(UserError, match="methods: MPL: there is no config .*File name too long"):
+        spec.read_plan(path)
+    assert not read_or_line(path)
