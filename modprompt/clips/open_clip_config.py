@@ -9,36 +9,36 @@ from modprompt.clips.families import BERT_TEXT, COCA, EVA, SIGLIP, TIMM, refused
 from modprompt.clips.measures import POSITIONS, VOCABULARY
 from modprompt.errors import UserError
 
-FILE = "open_clip_config.json"
-_MODEL = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
-_MODEL_FREE = {"custom_text", "init_logit_scale", "output_dict", "cast_dtype", "nonscalar_logit_scale"}
-_MODEL_ONLY: Dict[str, Tuple[Any, ...]] = {"init_logit_bias": (None,), "multimodal_cfg": (None,)}
+OPEN_CLIP_FILE = "open_clip_config.json"
+_OPEN_CLIP_MODEL = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+_OPEN_CLIP_MODEL_FREE = {"custom_text", "init_logit_scale", "output_dict", "cast_dtype", "nonscalar_logit_scale"}
+_OPEN_CLIP_MODEL_ONLY: Dict[str, Tuple[Any, ...]] = {"init_logit_bias": (None,), "multimodal_cfg": (None,)}
 _NORM: Tuple[Any, ...] = (None, {}, {"eps": 1e-5})
 _BLOCK: Dict[str, Tuple[Any, ...]] = {
     "ls_init_value": (None,), "act_kwargs": (None, {}), "norm_kwargs": _NORM, "block_type": (None, "default"),
     "qk_norm": (False,), "scaled_cosine_attn": (False,), "scale_heads": (False,), "scale_attn_inner": (False,),
     "scale_attn": (False,), "scale_fc": (False,), "output_tokens": (False,), "final_ln_after_pool": (False,),
 }  # fmt: skip
-_IMAGE = {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size"}
-_IMAGE_FREE = {  # of training, or of what the keys of _IMAGE_ONLY forbid
+_OPEN_CLIP_IMAGE = {"layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size"}
+_OPEN_CLIP_IMAGE_FREE = {  # of training, or of what the keys of _OPEN_CLIP_IMAGE_ONLY forbid
     "patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "timm_model_pretrained", "timm_pool", "timm_proj",
     "timm_proj_bias", "timm_drop", "timm_drop_path",
 }  # fmt: skip
-_IMAGE_ONLY: Dict[str, Tuple[Any, ...]] = {
+_OPEN_CLIP_IMAGE_ONLY: Dict[str, Tuple[Any, ...]] = {
     **_BLOCK, "attentional_pool": (False, None), "no_ln_pre": (False,), "pos_embed_type": ("learnable",),
     "pool_type": ("tok",), "timm_model_name": (None, ""), "input_patchnorm": (False,), "global_average_pool": (False,),
 }  # fmt: skip
-_TEXT = {"width", "heads", "layers", "mlp_ratio"}
-_TEXT_FREE = {"pad_id", "eos_id", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"}
-_TEXT_ONLY: Dict[str, Tuple[Any, ...]] = {
+_OPEN_CLIP_TEXT = {"width", "heads", "layers", "mlp_ratio"}
+_OPEN_CLIP_TEXT_FREE = {"pad_id", "eos_id", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"}
+_OPEN_CLIP_TEXT_ONLY: Dict[str, Tuple[Any, ...]] = {
     **_BLOCK, "context_length": (POSITIONS,), "vocab_size": (VOCABULARY,), "hf_tokenizer_name": (None, ""),
     "tokenizer_mode": (None,), "tokenizer_kwargs": (None, {}), "embed_cls": (False,), "no_causal_mask": (False,),
     "pool_type": ("argmax",), "proj_bias": (False,), "proj_type": ("linear",), "hf_model_name": (None, ""),
 }  # fmt: skip
-_IMAGES = {"size", "mean", "std", "interpolation", "resize_mode"}
+_OPEN_CLIP_IMAGES = {"size", "mean", "std", "interpolation", "resize_mode"}
 
 
-def read(path: Path) -> Design:
+def read_open_clip(path: Path) -> Design:
     """The design that an open_clip_config.json states.
 
     Raises:
@@ -68,16 +68,16 @@ def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -
     """The design of a model_cfg and a preprocess_cfg.
 
     Raises:
-        UserError: as `read`.
+        UserError: as `read_open_clip`.
     """
     family = family_of(model)
     if family:
         raise refused(where, family)
-    require_known(model, _MODEL, _MODEL_FREE, _MODEL_ONLY, f"{where}: ")
+    require_known(model, _OPEN_CLIP_MODEL, _OPEN_CLIP_MODEL_FREE, _OPEN_CLIP_MODEL_ONLY, f"{where}: ")
     image, text = part(model, "vision_cfg", where), part(model, "text_cfg", where)
     in_image, in_text = f"{where}: vision_cfg.", f"{where}: text_cfg."
-    require_known(image, _IMAGE, _IMAGE_FREE, _IMAGE_ONLY, in_image)
-    require_known(text, _TEXT, _TEXT_FREE, _TEXT_ONLY, in_text)
+    require_known(image, _OPEN_CLIP_IMAGE, _OPEN_CLIP_IMAGE_FREE, _OPEN_CLIP_IMAGE_ONLY, in_image)
+    require_known(text, _OPEN_CLIP_TEXT, _OPEN_CLIP_TEXT_FREE, _OPEN_CLIP_TEXT_ONLY, in_text)
     quick = model.get("quick_gelu", False)
     if not isinstance(quick, bool):
         raise UserError(f"{where}: quick_gelu must be true or false, got {quick!r}")
@@ -103,13 +103,13 @@ def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -
         raise UserError(f"{in_image}head_width is {head}, which does not divide the width {width}")
     heads = (whole(text, "heads", 8, in_text), width // head)
     size = square(image.get("image_size", 224), "image_size", in_image)
-    return Design(QUICK_GELU if quick else GELU, heads, _images(images, size, f"{where}: preprocess_cfg."), said)
+    return Design(QUICK_GELU if quick else GELU, heads, _open_clip_images(images, size, f"{where}: preprocess_cfg."), said)
 
 
-def _images(config: Mapping[str, Any], size: int, at: str) -> Images:
+def _open_clip_images(config: Mapping[str, Any], size: int, at: str) -> Images:
     if not isinstance(config, Mapping):
         raise UserError(f"{at[:-1]} must be an object")
-    require_known(config, _IMAGES, ("fill_color",), {"mode": ("RGB",)}, at)
+    require_known(config, _OPEN_CLIP_IMAGES, ("fill_color",), {"mode": ("RGB",)}, at)
     if square(config.get("size", size), "size", at) != size:
         raise UserError(f"{at}size is {config['size']}, but the model takes images of {size} pixels")
     how, resize = config.get("interpolation", "bicubic"), config.get("resize_mode", SHORTEST)

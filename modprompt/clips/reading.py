@@ -69,7 +69,7 @@ def told(dialect: str, settled: Settled) -> str:
     if dialect != dialects.OPENAI:
         return dialect
     if row is None:
-        return "open_clip" if settled.said_by.endswith(open_clip_config.FILE) else "bare"
+        return "open_clip" if settled.said_by.endswith(open_clip_config.OPEN_CLIP_FILE) else "bare"
     return row.dialect
 
 

@@ -14,7 +14,7 @@ from modprompt.clips.source import Asked, Source
 from modprompt.errors import UserError
 from modprompt.storage.opening import open_regular
 
-_CONFIGS = (open_clip_config.FILE, transformers_config.FILE)
+_CONFIGS = (open_clip_config.OPEN_CLIP_FILE, transformers_config.TRANSFORMERS_FILE)
 _TABLE = "the table of known CLIPs"
 _HOW_TO_SAY = (
     "give MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 "
@@ -74,10 +74,10 @@ def _published(source: Source) -> Optional[known.Row]:
 def _by_config(source: Source, dialect: str) -> Optional[Settled]:
     assert source.weights is not None  # the table says it of the embedded model
     folder = source.weights.parent
-    path = folder / (transformers_config.FILE if dialect == TRANSFORMERS else open_clip_config.FILE)
+    path = folder / (transformers_config.TRANSFORMERS_FILE if dialect == TRANSFORMERS else open_clip_config.OPEN_CLIP_FILE)
     if not path.is_file():
         return None
-    design = transformers_config.read(folder) if dialect == TRANSFORMERS else open_clip_config.read(path)
+    design = transformers_config.read_transformers(folder) if dialect == TRANSFORMERS else open_clip_config.read_open_clip(path)
     _require_same(source.asked, design, str(path))
     return Settled(design, str(path))
 

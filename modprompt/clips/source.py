@@ -23,8 +23,8 @@ _TRANSFORMERS = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
 _CONFIGS = (
-    open_clip_config.FILE,
-    transformers_config.FILE,
+    open_clip_config.OPEN_CLIP_FILE,
+    transformers_config.TRANSFORMERS_FILE,
     transformers_config.IMAGES_FILE,
     transformers_config.TOKENIZER_FILE,
 )
@@ -177,9 +177,9 @@ def _chooser(repo: str, preferred: Sequence[str]) -> Callable[[Sequence[str]], S
             return [weights]
         configs = [one for one in _CONFIGS if one in there]
         if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
-            configs.append(open_clip_config.FILE)
-        elif weights in _TRANSFORMERS and open_clip_config.FILE not in there:
-            configs += [transformers_config.FILE, transformers_config.IMAGES_FILE]
+            configs.append(open_clip_config.OPEN_CLIP_FILE)
+        elif weights in _TRANSFORMERS and open_clip_config.OPEN_CLIP_FILE not in there:
+            configs += [transformers_config.TRANSFORMERS_FILE, transformers_config.IMAGES_FILE]
         return [weights, *dict.fromkeys(configs)]
 
     return choose
@@ -188,8 +188,8 @@ def _chooser(repo: str, preferred: Sequence[str]) -> Callable[[Sequence[str]], S
 def _pick(there: Sequence[str], preferred: Sequence[str], where: str = "") -> str:
     """Which of these files has the weights: open_clip's own first, then transformers', then the only one there is."""
     order = preferred or (
-        *(_OPEN_CLIP if open_clip_config.FILE in there else ()),
-        *(_TRANSFORMERS if transformers_config.FILE in there else ()),
+        *(_OPEN_CLIP if open_clip_config.OPEN_CLIP_FILE in there else ()),
+        *(_TRANSFORMERS if transformers_config.TRANSFORMERS_FILE in there else ()),
     )
     found = next((one for one in order if one in there), None)
     if found is not None:

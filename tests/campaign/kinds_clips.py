@@ -109,7 +109,7 @@ def _open_clip(folder: Path) -> None:
     }
     images = {"size": 4, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic"}
     whole = {"model_cfg": config, "preprocess_cfg": images}
-    (folder / open_clip_config.FILE).write_text(json.dumps(whole, indent=2))
+    (folder / open_clip_config.OPEN_CLIP_FILE).write_text(json.dumps(whole, indent=2))
     save_file(_state(), str(folder / "open_clip_model.safetensors"), metadata={"format": "pt"})
 
 
@@ -117,7 +117,7 @@ def _transformers(folder: Path) -> None:
     side = {"num_hidden_layers": 1, "hidden_size": 1, "num_attention_heads": 1, "intermediate_size": 4}
     image = {**side, "patch_size": 2, "image_size": 4}
     config = {"model_type": "clip", "projection_dim": 1, "text_config": side, "vision_config": image}
-    (folder / transformers_config.FILE).write_text(json.dumps(config, indent=2))
+    (folder / transformers_config.TRANSFORMERS_FILE).write_text(json.dumps(config, indent=2))
     images = {
         "size": {"shortest_edge": 4},
         "crop_size": {"height": 4, "width": 4},
@@ -226,7 +226,7 @@ def _look_at(path: Path) -> Any:
 
 def kinds() -> list[Kind]:
     """All of them."""
-    config, images, tokens = (getattr(transformers_config, name) for name in ("FILE", "IMAGES_FILE", "TOKENIZER_FILE"))
+    config, images, tokens = (getattr(transformers_config, name) for name in ("TRANSFORMERS_FILE", "IMAGES_FILE", "TOKENIZER_FILE"))
     old = {"_use_new_zipfile_serialization": False}
     return [
         Kind("CLIP's state dict", TORCH, _write_bare, _read_bare, True),
@@ -242,12 +242,12 @@ def kinds() -> list[Kind]:
         ),
         Kind("shard of torch.save", TORCH, _sharded("bin", "model-00002-of-00002.bin"), _read_beside, True),
         Kind("index of shards", JSON, _sharded("safetensors", _INDEX), _read_beside),
-        Kind(open_clip_config.FILE, JSON, _beside(_open_clip, open_clip_config.FILE), _read_beside),
+        Kind(open_clip_config.OPEN_CLIP_FILE, JSON, _beside(_open_clip, open_clip_config.OPEN_CLIP_FILE), _read_beside),
         Kind(config, JSON, _beside(_transformers, config), _read_beside),
         Kind(images, JSON, _beside(_transformers, images), _read_beside),
         Kind(tokens, JSON, _beside(_transformers, tokens), _read_beside),
         Kind("index of shards, of a hub", JSON, _in_cache(_sharded_folder, _INDEX), _read_by_name),
-        Kind("open_clip_config.json of a hub", JSON, _in_cache(_open_clip, open_clip_config.FILE), _read_by_name),
+        Kind("open_clip_config.json of a hub", JSON, _in_cache(_open_clip, open_clip_config.OPEN_CLIP_FILE), _read_by_name),
         Kind("CLIP that is looked at", SAFETENSORS, _write_safetensors, _look_at),
         Kind("glyph-clip", NPZ, _write_embedded, _read_embedded, True),
         Kind("ref of a hub's cache", TEXT, _write_ref, hub.commit_of),
