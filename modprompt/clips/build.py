@@ -14,11 +14,10 @@ from modprompt.clips import known as known_clips
 from modprompt.clips import plain, source
 from modprompt.clips.cast import cast_products
 from modprompt.clips.design import Design
-from modprompt.clips.dialects import BOOKKEEPING
-from modprompt.clips.facts import note
-from modprompt.clips.fingerprint import hashing
+from modprompt.clips.facts import hashing, note
+from modprompt.clips.infer_shape import is_stock, measure, shapes_of, stock_design
+from modprompt.clips.key_mapping import BOOKKEEPING
 from modprompt.clips.known import EMBEDDED
-from modprompt.clips.measures import is_stock, measure, shapes_of, stock_design
 from modprompt.clips.package import import_clip
 from modprompt.clips.reading import read
 from modprompt.clips.source import Asked

@@ -11,8 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import yaml
 
 from modprompt.clips import hub
-from modprompt.clips.design import QUICK_GELU, Design, Images
-from modprompt.clips.families import reason
+from modprompt.clips.design import QUICK_GELU, Design, Images, reason
 from modprompt.errors import UserError
 from modprompt.storage.opening import read_text
 from modprompt.storage.paths import of_user

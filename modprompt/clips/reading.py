@@ -1,4 +1,4 @@
-"""The tensors of a CLIP's weights, from whatever file has them, under OpenAI's names."""
+"""The tensors of a CLIP's weights, from whatever file has them, and what is known of them before they are read."""
 
 from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
@@ -6,10 +6,13 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clips import dialects, open_clip_config
-from modprompt.clips.measures import measure, require_agreement, shapes_of
-from modprompt.clips.settling import Settled, require_settled, settle
-from modprompt.clips.source import Source
+from modprompt.clips import config_files, key_mapping, known, source
+from modprompt.clips.design import Images
+from modprompt.clips.infer_shape import measure, pixels, require_agreement, shapes_of
+from modprompt.clips.key_mapping import to_openai
+from modprompt.clips.plain import can_assign
+from modprompt.clips.resolve_config import Settled, require_settled, settle
+from modprompt.clips.source import Asked, Source
 from modprompt.errors import UserError
 from modprompt.storage.arrays import read_all_arrays
 from modprompt.storage.opening import open_regular
@@ -54,9 +57,9 @@ def read(source: Source) -> Weights:
     else:
         require_settled(source)
         state = read_file(source.weights)
-    dialect = dialects.recognise(state, where)
+    dialect = key_mapping.recognise(state, where)
     shapes_of(state, where)
-    state = dialects.to_openai(state, dialect, where)
+    state = key_mapping.to_openai(state, dialect, where)
     found = measure(shapes_of(state, where), where)
     settled = settle(source, dialect)
     require_agreement(found, settled.design, where, settled.said_by)
@@ -66,10 +69,10 @@ def read(source: Source) -> Weights:
 def told(dialect: str, settled: Settled) -> str:
     """OpenAI's names are open_clip's, too: whoever says how they are run tells which they are."""
     row = settled.row
-    if dialect != dialects.OPENAI:
+    if dialect != key_mapping.OPENAI:
         return dialect
     if row is None:
-        return "open_clip" if settled.said_by.endswith(open_clip_config.OPEN_CLIP_FILE) else "bare"
+        return "open_clip" if settled.said_by.endswith(config_files.OPEN_CLIP_FILE) else "bare"
     return row.dialect
 
 
@@ -79,7 +82,7 @@ def read_file(path: Path) -> Dict[str, Any]:
     Raises:
         UserError: if it is damaged.
     """
-    return dialects.plain_names(_content(path))
+    return key_mapping.plain_names(_content(path))
 
 
 def _content(path: Path) -> Any:
@@ -113,7 +116,7 @@ def _require_as_large_as_stored(content: Any, path: Path) -> None:
 
     Tensors of a file may share their numbers, or repeat one of them; those of a model do not.
     """
-    tensors = [value for value in dialects.plain_names(content).values() if isinstance(value, Tensor)]
+    tensors = [value for value in key_mapping.plain_names(content).values() if isinstance(value, Tensor)]
     size = sum(value.numel() * value.element_size() for value in tensors)
     if size > 4 * path.stat().st_size + _ROOM:
         raise UserError(f"{path} is not the state dict of a CLIP: its tensors are far larger than the file")
@@ -133,5 +136,46 @@ def dialect_and_shapes(source: Source) -> Tuple[str, Dict[str, Tuple[int, ...]]]
             shapes.update(names_and_shapes(file))
         else:
             _refuse_other_kinds(file)
-            shapes.update(shapes_of(dialects.plain_names(read_weights(file)), str(file)))
-    return dialects.recognise(shapes, source.called), shapes
+            shapes.update(shapes_of(key_mapping.plain_names(read_weights(file)), str(file)))
+    return key_mapping.recognise(shapes, source.called), shapes
+
+
+def images_of(asked: Asked) -> Images:
+    """How its images are made, with their size; nothing is downloaded but what will be read later anyway.
+
+    Raises:
+        UserError: as source.find and resolve_config.settle.
+    """
+    row = None if asked.path else known.find(asked.name)
+    if row is not None:
+        return row.design.images
+    _, shapes, settled = _look(source.find(asked))
+    images = settled.design.images
+    return images if images.size else images._replace(size=pixels(shapes))
+
+
+def _look(found: source.Source) -> Tuple[str, Dict[str, Tuple[int, ...]], Settled]:
+    """The dialect of weights, the shapes of their tensors by its names, and how they are run."""
+    require_settled(found)
+    dialect, shapes = dialect_and_shapes(found)
+    return dialect, shapes, settle(found, dialect)
+
+
+def describe(asked: Asked) -> str:
+    """What a CLIP is and who says so, in one line.
+
+    Raises:
+        UserError: as images_of.
+    """
+    found = source.find(asked)
+    if found.weights is None:
+        return f"{found.called}, which ships with the package"
+    dialect, shapes, settled = _look(found)
+    (text, image), size = settled.design.heads, settled.design.images.size or pixels(shapes)
+    if can_assign():
+        empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        renamed = to_openai(empty, dialect, found.called)
+        measured = measure(shapes_of(renamed, found.called), found.called)
+        require_agreement(measured, settled.design, found.called, settled.said_by)
+    how = f"{settled.design.activation}, {text} and {image} heads (text, image), {size} pixels"
+    return f"{found.called}: {told(dialect, settled)} weights, {how}, by {settled.said_by}"

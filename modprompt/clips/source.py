@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from modprompt.clips import hub, known, open_clip_config, transformers_config
+from modprompt.clips import config_files, hub, known
 from modprompt.clips.design import ACTIVATIONS
 from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
@@ -23,10 +23,10 @@ _TRANSFORMERS = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
 _CONFIGS = (
-    open_clip_config.OPEN_CLIP_FILE,
-    transformers_config.TRANSFORMERS_FILE,
-    transformers_config.IMAGES_FILE,
-    transformers_config.TOKENIZER_FILE,
+    config_files.OPEN_CLIP_FILE,
+    config_files.TRANSFORMERS_FILE,
+    config_files.IMAGES_FILE,
+    config_files.TOKENIZER_FILE,
 )
 
 
@@ -177,9 +177,9 @@ def _chooser(repo: str, preferred: Sequence[str]) -> Callable[[Sequence[str]], S
             return [weights]
         configs = [one for one in _CONFIGS if one in there]
         if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
-            configs.append(open_clip_config.OPEN_CLIP_FILE)
-        elif weights in _TRANSFORMERS and open_clip_config.OPEN_CLIP_FILE not in there:
-            configs += [transformers_config.TRANSFORMERS_FILE, transformers_config.IMAGES_FILE]
+            configs.append(config_files.OPEN_CLIP_FILE)
+        elif weights in _TRANSFORMERS and config_files.OPEN_CLIP_FILE not in there:
+            configs += [config_files.TRANSFORMERS_FILE, config_files.IMAGES_FILE]
         return [weights, *dict.fromkeys(configs)]
 
     return choose
@@ -188,8 +188,8 @@ def _chooser(repo: str, preferred: Sequence[str]) -> Callable[[Sequence[str]], S
 def _pick(there: Sequence[str], preferred: Sequence[str], where: str = "") -> str:
     """Which of these files has the weights: open_clip's own first, then transformers', then the only one there is."""
     order = preferred or (
-        *(_OPEN_CLIP if open_clip_config.OPEN_CLIP_FILE in there else ()),
-        *(_TRANSFORMERS if transformers_config.TRANSFORMERS_FILE in there else ()),
+        *(_OPEN_CLIP if config_files.OPEN_CLIP_FILE in there else ()),
+        *(_TRANSFORMERS if config_files.TRANSFORMERS_FILE in there else ()),
     )
     found = next((one for one in order if one in there), None)
     if found is not None:

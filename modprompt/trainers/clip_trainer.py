@@ -17,7 +17,7 @@ from modprompt.clips.build import require_input_size
 from modprompt.clips.facts import facts_of
 from modprompt.clips.known import whose
 from modprompt.clips.structure import CLIP
-from modprompt.clips.words import require_known_words
+from modprompt.clips.tokens import require_known_words
 from modprompt.engine import tf32
 from modprompt.engine.memory import keep_freed_memory, take_share
 from modprompt.engine.model import Output, PromptedCLIP

@@ -7,8 +7,7 @@ import torch
 
 import modprompt
 from modprompt.clips import build
-from modprompt.clips.facts import facts_of
-from modprompt.clips.fingerprint import fingerprint
+from modprompt.clips.facts import facts_of, fingerprint
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on

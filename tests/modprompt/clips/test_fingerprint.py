@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.clips import build as backbone
-from modprompt.clips.fingerprint import _PORTION, _digest, fingerprint
+from modprompt.clips.facts import _PORTION, _digest, fingerprint
 from modprompt.errors import UserError
 from modprompt.storage.versioned import Versioned, in_the_form_of, proves_less, understood
 from tests.conftest import RESNET_HEADS, SAID, random_clip

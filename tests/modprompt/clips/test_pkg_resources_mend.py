@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from modprompt.clips.pkg_resources_mend import packaging_in_pkg_resources
+from modprompt.clips.package import packaging_in_pkg_resources
 from tests.conftest import ROOT
 
 CLIP = """
@@ -101,9 +101,9 @@ def test_error_of_clip_itself_comes_through_and_nothing_stays(folder):
 
 
 def test_entered_once(folder):
-    code = "import modprompt; from modprompt.clips import pkg_resources_mend as mend\nbefore = list(sys.meta_path)\n"
+    code = "import modprompt; from modprompt.clips import package as mend\nbefore = list(sys.meta_path)\n"
     done = python(
-        f"{code}mend.enter()\nassert sys.meta_path == before\nimport importlib; importlib.reload(mend).enter()\n"
+        f"{code}mend.mend_imports()\nassert sys.meta_path == before\nimport importlib; importlib.reload(mend).mend_imports()\n"
         "assert sys.meta_path == before",
         [folder],
     )

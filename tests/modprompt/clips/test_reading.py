@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.clips import build as backbone
-from modprompt.clips import dialects, reading
+from modprompt.clips import key_mapping, reading
 from modprompt.errors import UserError
 from tests.conftest import SAID, random_clip
 
@@ -64,7 +64,7 @@ def test_query_key_and_value_that_do_not_fit_together_are_one_line(shapes):
     front = "text_model.encoder.layers.0.self_attn."
     state = {f"{front}{one}_proj.weight": torch.zeros(shape) for one, shape in zip("qkv", shapes)}
     with pytest.raises(UserError, match="in_proj_weight cannot be joined of query, key and value of the shapes"):
-        dialects.to_openai(state, dialects.TRANSFORMERS, "w.pt")
+        key_mapping.to_openai(state, key_mapping.TRANSFORMERS, "w.pt")
 
 
 def test_small_file_of_a_model_that_fits_into_no_memory_is_refused(tmp_path):

@@ -12,7 +12,7 @@ import modprompt
 from modprompt.clips import build, hub, known, source
 from modprompt.clips.design import Design, Images
 from modprompt.clips.facts import facts_of
-from modprompt.clips.images import describe, images_of
+from modprompt.clips.reading import describe, images_of
 from modprompt.clips.source import Asked
 from modprompt.errors import UserError
 from modprompt.storage.text import sha256_of

@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 from modprompt.clips import build as backbone
-from modprompt.clips.words import require_known_words, require_told_apart, unknown_words
+from modprompt.clips.tokens import require_known_words, require_told_apart, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, MutableMapping,
 import torch
 from torch import Tensor
 
-from modprompt.clips.families import BERT_TEXT, COCA, EVA, SIGLIP, TIMM, refused
+from modprompt.clips.design import BERT_TEXT, COCA, EVA, SIGLIP, TIMM, refused
 from modprompt.errors import UserError
 
 OPENAI, CUSTOM_TEXT, TRANSFORMERS = "openai", "custom_text", "transformers"

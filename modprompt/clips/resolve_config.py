@@ -7,19 +7,19 @@ import warnings
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
-from modprompt.clips import hub, known, open_clip_config, transformers_config
+from modprompt.clips import config_files, hub, known
 from modprompt.clips.design import Design, Images
-from modprompt.clips.dialects import TRANSFORMERS
+from modprompt.clips.key_mapping import TRANSFORMERS
 from modprompt.clips.source import Asked, Source
 from modprompt.errors import UserError
 from modprompt.storage.opening import open_regular
 
-_CONFIGS = (open_clip_config.OPEN_CLIP_FILE, transformers_config.TRANSFORMERS_FILE)
+_CONFIGS = (config_files.OPEN_CLIP_FILE, config_files.TRANSFORMERS_FILE)
 _TABLE = "the table of known CLIPs"
 _HOW_TO_SAY = (
     "give MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 "
     f"wide in most), in Python activation= and heads=; or put {_CONFIGS[0]}, or {_CONFIGS[1]} with "
-    f"{transformers_config.IMAGES_FILE}, beside it"
+    f"{config_files.IMAGES_FILE}, beside it"
 )
 
 
@@ -43,7 +43,7 @@ def require_settled(source: Source) -> None:
 
 
 def settle(source: Source, dialect: str) -> Settled:
-    """How weights of a dialect (dialects.py) are run.
+    """How weights of a dialect (key_mapping.py) are run.
 
     Raises:
         UserError: if nothing says it, a config states what is not run, or two contradict each other.
@@ -74,10 +74,10 @@ def _published(source: Source) -> Optional[known.Row]:
 def _by_config(source: Source, dialect: str) -> Optional[Settled]:
     assert source.weights is not None  # the table says it of the embedded model
     folder = source.weights.parent
-    path = folder / (transformers_config.TRANSFORMERS_FILE if dialect == TRANSFORMERS else open_clip_config.OPEN_CLIP_FILE)
+    path = folder / (config_files.TRANSFORMERS_FILE if dialect == TRANSFORMERS else config_files.OPEN_CLIP_FILE)
     if not path.is_file():
         return None
-    design = transformers_config.read_transformers(folder) if dialect == TRANSFORMERS else open_clip_config.read_open_clip(path)
+    design = config_files.read_transformers(folder) if dialect == TRANSFORMERS else config_files.read_open_clip(path)
     _require_same(source.asked, design, str(path))
     return Settled(design, str(path))
 
