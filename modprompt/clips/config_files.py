@@ -8,24 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple, Union
 
-from modprompt.clips.design import (
-    ACTIVATIONS,
-    BERT_TEXT,
-    COCA,
-    EVA,
-    GELU,
-    OPENAI_MEAN,
-    OPENAI_STD,
-    QUICK_GELU,
-    SHORTEST,
-    SIGLIP,
-    SQUASH,
-    TIMM,
-    WORLDWIDE,
-    Design,
-    Images,
-    refused,
-)
+from modprompt.clips.design import ACTIVATIONS, GELU, QUICK_GELU, SHORTEST, SQUASH, Design, Images, refused
 from modprompt.clips.infer_shape import POSITIONS, VOCABULARY
 from modprompt.errors import UserError
 from modprompt.storage import json_text
@@ -196,7 +179,7 @@ _TEXT: Rules = {
     **dict.fromkeys(("pad_id", "eos_id", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type")),
 }  # fmt: skip
 _PREPROCESS: Rules = {
-    "size": Read(_side), "mean": Read(_mean, OPENAI_MEAN), "std": Read(_std, OPENAI_STD),
+    "size": Read(_side), "mean": Read(_mean, Images().mean), "std": Read(_std, Images().std),
     "interpolation": Read(_one_of("bicubic", "bilinear"), "bicubic"),
     "resize_mode": Read(_one_of(SHORTEST, SQUASH), SHORTEST), "fill_color": None, "mode": ("RGB",),
 }  # fmt: skip
@@ -220,12 +203,12 @@ def _family_of(model: Mapping[str, Any]) -> str:
     image, text = (found if isinstance(found, dict) else {} for found in map(model.get, ("vision_cfg", "text_cfg")))
     trunk = str(image.get("timm_model_name") or "").lower()
     if "siglip" in trunk or model.get("init_logit_bias") is not None:
-        return SIGLIP
+        return "siglip"
     if model.get("multimodal_cfg") is not None:
-        return COCA
+        return "coca"
     if trunk:
-        return EVA if trunk.startswith("eva") else TIMM
-    return BERT_TEXT if text.get("hf_model_name") else ""
+        return "eva" if trunk.startswith("eva") else "timm"
+    return "bert_text" if text.get("hf_model_name") else ""
 
 
 def design_of(model: Mapping[str, Any], images: Mapping[str, Any], where: str) -> Design:
@@ -309,11 +292,11 @@ _SIDES: Mapping[str, Rules] = {
     },
 }  # fmt: skip
 _FAMILIES = {
-    "siglip": SIGLIP,
-    "siglip2": SIGLIP,
-    "altclip": BERT_TEXT,
-    "chinese_clip": BERT_TEXT,
-    "metaclip_2": WORLDWIDE,
+    "siglip": "siglip",
+    "siglip2": "siglip",
+    "altclip": "bert_text",
+    "chinese_clip": "bert_text",
+    "metaclip_2": "worldwide",
 }
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _PROCESSORS = ("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorFast", "CLIPImageProcessorPil")

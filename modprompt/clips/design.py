@@ -7,17 +7,14 @@ from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from modprompt.errors import UserError
 
-SIGLIP, EVA, COCA, TIMM, BERT_TEXT, CLIPA, WORLDWIDE = (
-    "siglip", "eva", "coca", "timm", "bert_text", "clipa", "worldwide",
-)  # fmt: skip
-FAMILIES: Dict[str, str] = {
-    SIGLIP: "a SigLIP (attention pooling, no class token, no causal mask, a vocabulary of its own, sigmoid loss)",
-    EVA: "an EVA CLIP (an image tower of its own, some with rotary positions and SwiGLU)",
-    COCA: "a CoCa (attention pooling, a class token behind the text, a caption decoder)",
-    TIMM: "a CLIP with an image tower of timm (ConvNeXt, ViTamin, MobileCLIP, PE and the like)",
-    BERT_TEXT: "a CLIP with a BERT or multilingual text tower (no causal mask, a vocabulary of its own)",
-    CLIPA: "a CLIPA (average pooling, no ln_pre, no causal mask, another tokenizer)",
-    WORLDWIDE: "a MetaCLIP 2 worldwide (a multilingual vocabulary with an end token of its own)",
+_FAMILIES = {  # as models/known.yaml names them
+    "siglip": "a SigLIP (attention pooling, no class token, no causal mask, a vocabulary of its own, sigmoid loss)",
+    "eva": "an EVA CLIP (an image tower of its own, some with rotary positions and SwiGLU)",
+    "coca": "a CoCa (attention pooling, a class token behind the text, a caption decoder)",
+    "timm": "a CLIP with an image tower of timm (ConvNeXt, ViTamin, MobileCLIP, PE and the like)",
+    "bert_text": "a CLIP with a BERT or multilingual text tower (no causal mask, a vocabulary of its own)",
+    "clipa": "a CLIPA (average pooling, no ln_pre, no causal mask, another tokenizer)",
+    "worldwide": "a MetaCLIP 2 worldwide (a multilingual vocabulary with an end token of its own)",
 }
 
 
@@ -28,7 +25,7 @@ def refused(where: str, family: str, sign: str = "") -> UserError:
 
 def reason(what: str, family: str) -> str:
     """Why a model of a family is not run, in one line."""
-    return f"{what} is {FAMILIES[family]}: such models are not run, see docs/backbones.md"
+    return f"{what} is {_FAMILIES[family]}: such models are not run, see docs/backbones.md"
 
 
 QUICK_GELU, GELU = "quick_gelu", "gelu"

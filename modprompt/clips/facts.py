@@ -6,22 +6,22 @@ One hash of all its weights and of what its tensors do not show says which.
 import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple, Union
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clips.cast import rounded_to
 from modprompt.clips.design import GELU, QUICK_GELU
-from modprompt.clips.design import OPENAI_MEAN as MEAN
-from modprompt.clips.design import OPENAI_STD as STD
 from modprompt.clips.key_mapping import BOOKKEEPING
-from modprompt.clips.reading import Weights
+from modprompt.clips.resolve_config import Resolved
 from modprompt.clips.source import Source
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.storage.versioned import Versioned
 
+_PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
+_SEEN = "modprompt_seen"  # that of its tensors as they were when they were hashed
 VERSION = "2"
 _THREADS = 4  # hashing and casting run beside each other
 _PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch waits for no other thread
@@ -47,17 +47,14 @@ def _digest(name: str, tensor: Tensor) -> bytes:
     return digest.digest()
 
 
-def _shape(clip_model: CLIP) -> str:
-    """Activation and heads of both sides: no tensor shows them."""
-    facts = []
-    for side in (clip_model.transformer, clip_model.visual):
-        for part in side.modules():
-            heads = getattr(part, "num_heads", None)
-            if heads is not None:
-                facts.append(f"{heads} heads")
-            if isinstance(part, nn.Sequential) and hasattr(part, "gelu"):
-                facts.append(type(part.gelu).__name__)
-    return " ".join(facts)
+def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
+    """What no tensor of a side shows, in order: numbers of heads, and classes of activations."""
+    for part in side.modules():
+        heads = getattr(part, "num_heads", None)
+        if heads is not None:
+            yield heads
+        if isinstance(part, nn.Sequential) and hasattr(part, "gelu"):
+            yield type(part.gelu).__name__
 
 
 def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
@@ -69,10 +66,9 @@ def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
 
 def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
     """What no tensor of a side shows: the activations in it, and its number of heads, 0 for none."""
-    parts = list(side.modules())
-    heads = next(filter(None, (getattr(part, "num_heads", 0) for part in parts)), 0)
-    found = {type(part.gelu).__name__ for part in parts if isinstance(part, nn.Sequential) and hasattr(part, "gelu")}
-    return {ACTIVATION_OF.get(name, name) for name in found}, heads
+    found = list(_unshown(side))
+    heads = next((one for one in found if isinstance(one, int) and one), 0)
+    return {ACTIVATION_OF.get(one, one) for one in found if isinstance(one, str)}, heads
 
 
 @contextlib.contextmanager
@@ -83,7 +79,9 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versi
         digests = pool.map(lambda pair: _digest(*pair), named)
 
         def finish(clip_model: CLIP) -> Versioned:
-            whole = hashlib.sha256(_shape(clip_model).encode() + b"".join(digests)).hexdigest()
+            sides = (*_unshown(clip_model.transformer), *_unshown(clip_model.visual))
+            shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in sides)
+            whole = hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
             return Versioned(f"{VERSION}:{whole[:24]}", old=of_two_tensors(clip_model))
 
         yield finish
@@ -109,11 +107,6 @@ def of_two_tensors(clip_model: CLIP) -> str:
     for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
         digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-__all__ = ["MEAN", "STD", "ClipFacts", "called", "facts_of", "note"]
-_PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
-_SEEN = "modprompt_seen"  # that of its tensors as they were when they were hashed
 
 
 class ClipFacts(NamedTuple):
@@ -169,9 +162,9 @@ class ClipFacts(NamedTuple):
         return cls(**found)
 
 
-def note(clip_model: CLIP, source: Source, weights: Weights) -> None:
+def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
     """Put what is known of a CLIP, built of weights whose `fingerprint` it has, on the module."""
-    images = weights.settled.design.images
+    images = resolved.design.images
     clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
         name=source.name,
         file=source.file,
@@ -180,7 +173,7 @@ def note(clip_model: CLIP, source: Source, weights: Weights) -> None:
         interpolation=images.interpolation,
         resize=images.resize,
         fingerprint=str(clip_model.fingerprint),
-        dialect=weights.dialect,
+        dialect=resolved.dialect,
         commit=source.commit,
         sha256=source.sha256,
     )

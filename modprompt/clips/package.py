@@ -162,9 +162,3 @@ def import_clip() -> types.ModuleType:
     if importlib.util.find_spec("clip") is None:
         raise ImportError("no `clip` package found: install it with `pip install clip-anytorch`")
     return importlib.import_module("clip.clip")
-
-
-def tokenizer() -> Any:
-    """A fresh byte-pair tokenizer of the `clip` package (49,408 tokens, lower-cased text)."""
-    import_clip()
-    return importlib.import_module("clip.simple_tokenizer").SimpleTokenizer()

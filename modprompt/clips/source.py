@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from modprompt.clips import config_files, hub, known
 from modprompt.clips.design import ACTIVATIONS
@@ -103,8 +103,9 @@ def _of_table(asked: Asked, row: known.Row) -> Source:
         return Source(row.name, "", None, asked, row)
     if row.source == "OpenAI":
         return Source(row.name, "", _openai_file(row.name), asked, row, row.sha256)
-    found = hub.snapshot(row.source, known.at_revision(asked.name)[1], _chooser(row.source, _OPEN_CLIP))
-    weights = found.folder / _pick(_files(found.folder), _OPEN_CLIP, row.source)
+    revision = known.at_revision(asked.name)[1]
+    found = hub.snapshot(row.source, revision, lambda there: [_pick(there, row.source, _OPEN_CLIP)])
+    weights = found.folder / _pick(_files(found.folder), row.source, _OPEN_CLIP)
     return _checked(Source(row.name, "", weights, asked, row, commit=found.commit))
 
 
@@ -125,7 +126,7 @@ def _openai_file(name: str) -> Path:
 
 def _of_hub(asked: Asked) -> Source:
     repo, revision = hub.parse(asked.name)
-    found = hub.snapshot(repo, revision, _chooser(repo, ()))
+    found = hub.snapshot(repo, revision, lambda there: _wanted(there, repo))
     source = _of_folder(found.folder, asked)
     return source._replace(
         name=f"{hub.PREFIX}{repo}@{found.commit}", file="", commit=found.commit, row=known.by_repository(repo)
@@ -160,7 +161,7 @@ def _snapshot_in(folder: Path) -> Path:
 
 
 def _of_folder(folder: Path, asked: Asked) -> Source:
-    weights = folder / _pick(_files(folder), (), str(folder))
+    weights = folder / _pick(_files(folder), str(folder))
     return _checked(Source("", folder.name, weights, asked))
 
 
@@ -168,24 +169,18 @@ def _files(folder: Path) -> List[str]:
     return sorted(one.name for one in folder.iterdir() if one.is_file())
 
 
-def _chooser(repo: str, preferred: Sequence[str]) -> Callable[[Sequence[str]], Sequence[str]]:
-    """Which files of a repository are wanted: its weights, and where no table does it what says how they are run."""
-
-    def choose(there: Sequence[str]) -> Sequence[str]:
-        weights = _pick(there, preferred, repo)
-        if preferred:
-            return [weights]
-        configs = [one for one in _CONFIGS if one in there]
-        if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
-            configs.append(config_files.OPEN_CLIP_FILE)
-        elif weights in _TRANSFORMERS and config_files.OPEN_CLIP_FILE not in there:
-            configs += [config_files.TRANSFORMERS_FILE, config_files.IMAGES_FILE]
-        return [weights, *dict.fromkeys(configs)]
-
-    return choose
+def _wanted(there: Sequence[str], repo: str) -> List[str]:
+    """Which files of a repository are wanted: its weights, and what says how they are run."""
+    weights = _pick(there, repo)
+    configs = [one for one in _CONFIGS if one in there]
+    if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
+        configs.append(config_files.OPEN_CLIP_FILE)
+    elif weights in _TRANSFORMERS and config_files.OPEN_CLIP_FILE not in there:
+        configs += [config_files.TRANSFORMERS_FILE, config_files.IMAGES_FILE]
+    return [weights, *dict.fromkeys(configs)]
 
 
-def _pick(there: Sequence[str], preferred: Sequence[str], where: str = "") -> str:
+def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
     """Which of these files has the weights: open_clip's own first, then transformers', then the only one there is."""
     order = preferred or (
         *(_OPEN_CLIP if config_files.OPEN_CLIP_FILE in there else ()),

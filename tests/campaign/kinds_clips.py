@@ -56,8 +56,7 @@ def _of_transformers() -> dict[str, torch.Tensor]:
 
 def _read(path: Path, **said: Any) -> Any:
     source._hash_of.cache_clear()  # a file that changes twice within one tick of the clock is another one here
-    weights = reading.read(source.find(Asked(path=str(path), **said)))
-    return weights._asdict()
+    return reading.read(source.find(Asked(path=str(path), **said)))
 
 
 def _read_bare(path: Path) -> Any:
@@ -216,12 +215,12 @@ def _read_by_name(path: Path) -> Any:
     cache = next(folder for folder in path.parents if (folder / "models--owner--name").is_dir())
     source._hash_of.cache_clear()
     with mock.patch.dict(os.environ, HF_HUB_CACHE=str(cache), HF_HUB_OFFLINE="1"):
-        return reading.read(source.find(Asked(name=f"hf-hub:owner/name@{_COMMIT}")))._asdict()
+        return reading.read(source.find(Asked(name=f"hf-hub:owner/name@{_COMMIT}")))
 
 
 def _look_at(path: Path) -> Any:
     source._hash_of.cache_clear()
-    return reading.dialect_and_shapes(source.find(Asked(path=str(path), activation="gelu", heads=(1, 1))))
+    return reading.look_at(source.find(Asked(path=str(path), activation="gelu", heads=(1, 1))))
 
 
 def kinds() -> list[Kind]:

@@ -23,7 +23,7 @@ def test_jit_archive_is_read(tmp_path):
 
 def test_embedded_model_is_small_and_has_eight_layers_a_side():
     assert reading.EMBEDDED_FILE.stat().st_size <= 4e6
-    model = backbone.load_clip(backbone.EMBEDDED)
+    model = backbone.load_clip("glyph-clip")
     assert backbone.layers_of(model) == (8, 8)
     assert model.vocab_size == 49408
 
@@ -34,7 +34,7 @@ def test_damaged_embedded_model_is_one_line(tmp_path, monkeypatch, content):
     path.write_bytes(reading.EMBEDDED_FILE.read_bytes()[:5000] if content is None else content)
     monkeypatch.setattr(reading, "EMBEDDED_FILE", path)
     with pytest.raises(UserError, match="embedded model .* is missing or damaged"):
-        backbone.load_clip(backbone.EMBEDDED)
+        backbone.load_clip("glyph-clip")
 
 
 @pytest.mark.parametrize(

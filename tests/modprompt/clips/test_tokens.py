@@ -10,7 +10,7 @@ from tests.conftest import random_clip
 
 @pytest.fixture(scope="module")
 def glyph_clip():
-    return backbone.load_clip(backbone.EMBEDDED)
+    return backbone.load_clip("glyph-clip")
 
 
 def test_numerals_and_letters_are_known(glyph_clip):
