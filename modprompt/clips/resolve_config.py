@@ -39,7 +39,7 @@ class Resolved(NamedTuple):
 
 def say_themselves(source: Source) -> bool:
     """Whether something beside the user's options may say how weights are run."""
-    return source.row is not None or bool(_configs_beside(source)) or _published(source) is not None
+    return source.row is not None or bool(_configs_beside(source))
 
 
 def require_resolvable(source: Source) -> None:
@@ -59,12 +59,11 @@ def resolve(source: Source, dialect: str) -> Resolved:
 
 
 def _said(source: Source, dialect: str) -> Resolved:
-    row = _published(source)
-    if row is not None:
+    row = source.row
+    if row is not None and source.sha256 and row.sha256 == source.sha256:
         said_by = f"its SHA-256, which is that of OpenAI's {row.name}"
         _require_same(source.asked, row.design, said_by)
         return Resolved(row.design, said_by, row.dialect)
-    row = source.row
     by_tag = row is not None and bool(source.name) and not source.name.startswith(hub.PREFIX)
     found = None if by_tag else _by_config(source, dialect)
     if row is None:
@@ -75,11 +74,6 @@ def _said(source: Source, dialect: str) -> Resolved:
 def _configs_beside(source: Source) -> List[str]:
     folder = None if source.weights is None else source.weights.parent
     return [name for name in _CONFIGS if folder is not None and (folder / name).is_file()]
-
-
-def _published(source: Source) -> Optional[known.Row]:
-    """The row of one of OpenAI's files, by its hash."""
-    return next((row for row in known.rows() if row.sha256 and row.sha256 == source.sha256), None)
 
 
 def _by_config(source: Source, dialect: str) -> Optional[Resolved]:

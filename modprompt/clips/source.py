@@ -52,7 +52,7 @@ class Source(NamedTuple):
     file: base name of the file or folder that was given; empty for a name.
     weights: the file, or an index of several; None for the embedded model.
     asked: what was asked for.
-    row: what the table of known CLIPs says of it; None if it is not in it.
+    row: what the table of known CLIPs says of it, by its name, its hash or its repository; None if it is not in it.
     sha256: of a lone file; empty for several.
     commit: of a hub's repository; else empty.
     """
@@ -129,7 +129,10 @@ def _of_hub(asked: Asked) -> Source:
     found = hub.snapshot(repo, revision, lambda there: _wanted(there, repo))
     source = _of_folder(found.folder, asked)
     return source._replace(
-        name=f"{hub.PREFIX}{repo}@{found.commit}", file="", commit=found.commit, row=known.by_repository(repo)
+        name=f"{hub.PREFIX}{repo}@{found.commit}",
+        file="",
+        commit=found.commit,
+        row=source.row or known.by_repository(repo),
     )
 
 
@@ -146,7 +149,7 @@ def _of_path(asked: Asked) -> Source:
         raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
     assert found.weights is not None  # it is a file
     repo, commit = hub.address_of(found.weights.parent)
-    return found._replace(file=file, commit=commit, row=known.by_repository(repo))
+    return found._replace(file=file, commit=commit, row=found.row or known.by_repository(repo))
 
 
 def _snapshot_in(folder: Path) -> Path:
@@ -205,7 +208,9 @@ def _checked(source: Source) -> Source:
             if (weights.parent / name).exists():  # a missing one is told of when it is read
                 _checked_hash(weights.parent / name)
         return source
-    return source._replace(sha256=_checked_hash(weights))
+    sha256 = _checked_hash(weights)
+    published = (row for row in known.rows() if row.sha256 == sha256)  # one of OpenAI's files
+    return source._replace(sha256=sha256, row=next(published, source.row))
 
 
 def _checked_hash(path: Path) -> str:
