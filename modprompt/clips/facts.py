@@ -212,8 +212,9 @@ def _may_differ(clip_model: CLIP, sure: bool) -> bool:
     before, now = clip_model.__dict__.get(_SEEN, {}), _state_of(clip_model)
     if not rounded_to(clip_model):
         return sure or before != now
-    written = [before[name].version != one.version for name, one in now.items() if _is_same(before.get(name), one)]
-    return any(written)  # a copy cannot be told: its versions begin anew
+    same = [name for name, one in now.items() if name in before and before[name].tensor == one.tensor]
+    # a copy cannot be told: its versions begin anew
+    return any(before[name].version != now[name].version for name in same if now[name].is_parameter)
 
 
 class _Seen(NamedTuple):
@@ -223,10 +224,6 @@ class _Seen(NamedTuple):
     version: Optional[int]
     place: Tuple[Any, ...]
     is_parameter: bool
-
-
-def _is_same(before: Optional[_Seen], now: _Seen) -> bool:
-    return before is not None and before.tensor == now.tensor and now.is_parameter
 
 
 def _state_of(clip_model: CLIP) -> Dict[str, _Seen]:

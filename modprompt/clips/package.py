@@ -71,23 +71,14 @@ class _Finder:
         """A spec whose loader is wrapped, None where there is nothing to mend."""
         if fullname.partition(".")[0] != "clip":
             return None
-        spec = self._found_behind(fullname, path, target)
+        behind = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else []
+        found = (one.find_spec(fullname, path, target) for one in behind if hasattr(one, "find_spec"))
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is None or not _names_it(spec):
             return None  # the finders behind are asked again, as if this one were not there
         loader: Any = _Loader(spec.loader)
         spec.loader = loader
         return spec
-
-    def _found_behind(
-        self, fullname: str, path: Optional[Sequence[str]], target: Optional[types.ModuleType]
-    ) -> Optional[ModuleSpec]:
-        finders = list(sys.meta_path)
-        for finder in finders[finders.index(self) + 1 :] if self in finders else []:
-            find = getattr(finder, "find_spec", None)
-            spec: Optional[ModuleSpec] = find(fullname, path, target) if find else None
-            if spec is not None:
-                return spec
-        return None
 
 
 def _names_it(spec: ModuleSpec) -> bool:
