@@ -25,9 +25,9 @@ from typing import Any, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from modprompt.clips.config_files import design_of
 from modprompt.clips.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
-from modprompt.clips.measures import POSITIONS, VOCABULARY
-from modprompt.clips.open_clip_config import design_of
+from modprompt.clips.infer_shape import POSITIONS, VOCABULARY
 from modprompt.clips.plain import PlainCLIP
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ Names are imported when they are asked for: `import modprompt` alone loads no Py
 import importlib
 
 from modprompt import moved
-from modprompt.clips import pkg_resources_mend
+from modprompt.clips.package import mend_imports
 from modprompt.errors import SettingError, UserError
 from modprompt.version import __version__
 
@@ -55,7 +55,7 @@ _LAZY = {
 __all__ = ["SettingError", "UserError", "__version__", *_LAZY]  # noqa: PLE0604 - names
 
 moved.enter()
-pkg_resources_mend.enter()  # for whoever imports `clip` himself
+mend_imports()  # for whoever imports `clip` himself
 
 
 def __getattr__(name):

@@ -161,7 +161,7 @@ def _embedded(command: Command) -> str:
     Raises:
         UserError: if it does not know all class names, or the trainer has no config for it.
     """
-    from modprompt.clips.words import unknown_words
+    from modprompt.clips.tokens import unknown_words
     from modprompt.data.own_images import names_in
 
     dataset = command.value("DATASET.NAME")

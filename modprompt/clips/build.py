@@ -5,20 +5,17 @@ import io
 import os
 import re
 from contextlib import redirect_stdout
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from modprompt.clips import known as known_clips
 from modprompt.clips import plain, source
 from modprompt.clips.cast import cast_products
 from modprompt.clips.design import Design
-from modprompt.clips.dialects import BOOKKEEPING
-from modprompt.clips.facts import note
-from modprompt.clips.fingerprint import hashing
-from modprompt.clips.known import EMBEDDED
-from modprompt.clips.measures import is_stock, measure, shapes_of, stock_design
+from modprompt.clips.facts import hashing, note
+from modprompt.clips.infer_shape import is_stock, measure, shapes_of, stock_design
+from modprompt.clips.key_mapping import BOOKKEEPING
 from modprompt.clips.package import import_clip
 from modprompt.clips.reading import read
 from modprompt.clips.source import Asked
@@ -26,18 +23,7 @@ from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
-__all__ = ["EMBEDDED", "build_clip", "known", "layers_of", "load_clip", "read_state_dict"]
 _MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
-
-
-def known() -> List[str]:
-    """Names of CLIPs that are known."""
-    return known_clips.names()
-
-
-def read_state_dict(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = ()) -> Dict[str, Tensor]:
-    """State dict of a CLIP under OpenAI's names; as load_clip takes it."""
-    return read(source.find(Asked(name, path, activation, heads))).state
 
 
 def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -> CLIP:
@@ -100,14 +86,18 @@ def _built(state: Dict[str, Tensor]) -> CLIP:
         UserError: if there is no such model; it says what was tried.
     """
     build_model = import_clip().build_model
-    asks, may = _takes_design(build_model)
+    named = inspect.signature(build_model).parameters.values()
+    places = [one for one in named if one.kind is one.POSITIONAL_OR_KEYWORD]
+    asks = sum(one.default is one.empty for one in places) > 1
+    may = any("design" in one.name for one in places[1:2])
     designs: List[Optional[str]] = [*([] if asks else [None]), *(_PLAIN_WORDS if asks or may else ())]
     tried = []
     for word in designs:
         generator = torch.get_rng_state()
+        design = () if word is None else ({"trainer": word, **_NO_PROMPTS},)
         try:
             with redirect_stdout(io.StringIO()):
-                model = _build(build_model, dict(state), word)
+                model: CLIP = build_model(dict(state), *design)
         except Exception as error:  # whatever a codebase's own code raises
             fault = one_line(error)[:160]
         else:
@@ -117,19 +107,6 @@ def _built(state: Dict[str, Tensor]) -> CLIP:
         torch.set_rng_state(generator)
         tried.append((word, fault))
     raise _unbuilt(tried)
-
-
-def _takes_design(build_model: Callable[..., CLIP]) -> Tuple[bool, bool]:
-    """Whether a builder asks for a second argument, and whether it may have one called a design."""
-    named = inspect.signature(build_model).parameters.values()
-    places = [one for one in named if one.kind is one.POSITIONAL_OR_KEYWORD]
-    return len([one for one in places if one.default is one.empty]) > 1, any(
-        "design" in one.name for one in places[1:2]
-    )
-
-
-def _build(build_model: Callable[..., CLIP], state: Dict[str, Tensor], word: Optional[str]) -> CLIP:
-    return build_model(state) if word is None else build_model(state, {"trainer": word, **_NO_PROMPTS})
 
 
 def _where() -> str:
@@ -180,20 +157,15 @@ def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int,
         UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
     """
     found = source.find(Asked(name, path, activation, heads))
-    weights = read(found)
-    _widen(weights.state)
-    with hashing(weights.state) as fingerprint_of:
-        clip_model = build_clip(weights.state, weights.settled.design)
+    state, resolved = read(found)
+    for key in list(state):  # one after the other: both forms of all would be too much
+        if state[key].dtype == torch.bfloat16:
+            state[key] = state[key].float()
+    with hashing(state) as fingerprint_of:
+        clip_model = build_clip(state, resolved.design)
         clip_model.fingerprint = fingerprint_of(clip_model)
-    note(clip_model, found, weights)
+    note(clip_model, found, resolved)
     return clip_model
-
-
-def _widen(state: Dict[str, Tensor]) -> None:
-    """Make bfloat16 float32, as models hold it, one tensor after the other: both forms of all would be too much."""
-    for name in list(state):
-        if state[name].dtype == torch.bfloat16:
-            state[name] = state[name].float()
 
 
 def layers_of(clip_model: CLIP) -> Tuple[int, int]:

@@ -1,6 +1,32 @@
-"""What no tensor of a CLIP shows, and what else is said of its weights, which must agree with them."""
+"""What no tensor of a CLIP shows, and what else is said of its weights, which must agree with them.
+
+Kinds of models that are known and not run are named here, too; docs/backbones.md has what each would need.
+"""
 
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
+
+from modprompt.errors import UserError
+
+_FAMILIES = {  # as models/known.yaml names them
+    "siglip": "a SigLIP (attention pooling, no class token, no causal mask, a vocabulary of its own, sigmoid loss)",
+    "eva": "an EVA CLIP (an image tower of its own, some with rotary positions and SwiGLU)",
+    "coca": "a CoCa (attention pooling, a class token behind the text, a caption decoder)",
+    "timm": "a CLIP with an image tower of timm (ConvNeXt, ViTamin, MobileCLIP, PE and the like)",
+    "bert_text": "a CLIP with a BERT or multilingual text tower (no causal mask, a vocabulary of its own)",
+    "clipa": "a CLIPA (average pooling, no ln_pre, no causal mask, another tokenizer)",
+    "worldwide": "a MetaCLIP 2 worldwide (a multilingual vocabulary with an end token of its own)",
+}
+
+
+def refused(where: str, family: str, sign: str = "") -> UserError:
+    """The error for a model of a family that is not run; `sign` says what it was told by."""
+    return UserError(reason(f"{where} ({sign})" if sign else where, family))
+
+
+def reason(what: str, family: str) -> str:
+    """Why a model of a family is not run, in one line."""
+    return f"{what} is {_FAMILIES[family]}: such models are not run, see docs/backbones.md"
+
 
 QUICK_GELU, GELU = "quick_gelu", "gelu"
 ACTIVATIONS = (QUICK_GELU, GELU)

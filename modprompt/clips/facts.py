@@ -1,21 +1,112 @@
-"""What is known of a CLIP beside its weights: where it came from, how its images are made, which one it is."""
+"""What is known of a CLIP beside its weights: where it came from, how its images are made, which one it is.
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+One hash of all its weights and of what its tensors do not show says which.
+"""
 
+import contextlib
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple, Union
+
+import torch
 from torch import Tensor, nn
 
 from modprompt.clips.cast import rounded_to
-from modprompt.clips.design import OPENAI_MEAN as MEAN
-from modprompt.clips.design import OPENAI_STD as STD
-from modprompt.clips.fingerprint import ACTIVATION_OF, fingerprint, shape_of
-from modprompt.clips.reading import Weights
+from modprompt.clips.design import GELU, QUICK_GELU
+from modprompt.clips.key_mapping import BOOKKEEPING
+from modprompt.clips.resolve_config import Resolved
 from modprompt.clips.source import Source
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.storage.versioned import Versioned
 
-__all__ = ["MEAN", "STD", "ClipFacts", "called", "facts_of", "note"]
 _PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
 _SEEN = "modprompt_seen"  # that of its tensors as they were when they were hashed
+VERSION = "2"
+_THREADS = 4  # hashing and casting run beside each other
+_PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch waits for no other thread
+ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by the names of their modules
+
+
+def _shortest(flat: Tensor) -> torch.dtype:
+    """The shortest type that has a flat tensor's values exactly, so that a half tensor and its float copy are one."""
+    if not flat.is_floating_point():
+        return torch.int64
+    if flat.dtype == torch.float16:
+        return torch.float16
+    wide = (part.float() for part in flat.split(_PORTION))
+    return torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
+
+
+def _digest(name: str, tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().flatten()
+    kind = _shortest(flat)
+    digest = hashlib.sha256(f"{name} {kind} {tuple(tensor.shape)}\n".encode())
+    for part in flat.split(_PORTION):
+        digest.update(part.to(kind).numpy().data)
+    return digest.digest()
+
+
+def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
+    """What no tensor of a side shows, in order: numbers of heads, and classes of activations."""
+    for part in side.modules():
+        heads = getattr(part, "num_heads", None)
+        if heads is not None:
+            yield heads
+        if isinstance(part, nn.Sequential) and hasattr(part, "gelu"):
+            yield type(part.gelu).__name__
+
+
+def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
+    """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
+    sides = [shape_of_side(side) for side in (clip_model.transformer, clip_model.visual)]
+    names = sorted({name for names, _ in sides for name in names})
+    return " ".join(names), tuple(heads for _, heads in sides)
+
+
+def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
+    """What no tensor of a side shows: the activations in it, and its number of heads, 0 for none."""
+    found = list(_unshown(side))
+    heads = next((one for one in found if isinstance(one, int) and one), 0)
+    return {ACTIVATION_OF.get(one, one) for one in found if isinstance(one, str)}, heads
+
+
+@contextlib.contextmanager
+def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versioned]]:
+    """Hash weights while the block builds a model of them; gives what makes the model's `fingerprint`."""
+    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in BOOKKEEPING)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = pool.map(lambda pair: _digest(*pair), named)
+
+        def finish(clip_model: CLIP) -> Versioned:
+            sides = (*_unshown(clip_model.transformer), *_unshown(clip_model.visual))
+            shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in sides)
+            whole = hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
+            return Versioned(f"{VERSION}:{whole[:24]}", old=of_two_tensors(clip_model))
+
+        yield finish
+
+
+def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned:
+    """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits.
+
+    Args:
+        state_dict: its weights as they were read, before any cast.
+        clip_model: the stock model that was built of them.
+
+    Returns:
+        The hash; its `old` is what version 1 had, which two tensors decide.
+    """
+    with hashing(state_dict) as finish:
+        return finish(clip_model)
+
+
+def of_two_tensors(clip_model: CLIP) -> str:
+    """A short hash of two tensors, as version 1 of the fingerprint had it."""
+    digest = hashlib.sha256()
+    for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
+        digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 class ClipFacts(NamedTuple):
@@ -71,9 +162,9 @@ class ClipFacts(NamedTuple):
         return cls(**found)
 
 
-def note(clip_model: CLIP, source: Source, weights: Weights) -> None:
+def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
     """Put what is known of a CLIP, built of weights whose `fingerprint` it has, on the module."""
-    images = weights.settled.design.images
+    images = resolved.design.images
     clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
         name=source.name,
         file=source.file,
@@ -82,7 +173,7 @@ def note(clip_model: CLIP, source: Source, weights: Weights) -> None:
         interpolation=images.interpolation,
         resize=images.resize,
         fingerprint=str(clip_model.fingerprint),
-        dialect=weights.dialect,
+        dialect=resolved.dialect,
         commit=source.commit,
         sha256=source.sha256,
     )
@@ -121,8 +212,9 @@ def _may_differ(clip_model: CLIP, sure: bool) -> bool:
     before, now = clip_model.__dict__.get(_SEEN, {}), _state_of(clip_model)
     if not rounded_to(clip_model):
         return sure or before != now
-    written = [before[name].version != one.version for name, one in now.items() if _is_same(before.get(name), one)]
-    return any(written)  # a copy cannot be told: its versions begin anew
+    same = [name for name, one in now.items() if name in before and before[name].tensor == one.tensor]
+    # a copy cannot be told: its versions begin anew
+    return any(before[name].version != now[name].version for name in same if now[name].is_parameter)
 
 
 class _Seen(NamedTuple):
@@ -132,10 +224,6 @@ class _Seen(NamedTuple):
     version: Optional[int]
     place: Tuple[Any, ...]
     is_parameter: bool
-
-
-def _is_same(before: Optional[_Seen], now: _Seen) -> bool:
-    return before is not None and before.tensor == now.tensor and now.is_parameter
 
 
 def _state_of(clip_model: CLIP) -> Dict[str, _Seen]:

@@ -11,8 +11,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import yaml
 
 from modprompt.clips import hub
-from modprompt.clips.design import QUICK_GELU, Design, Images
-from modprompt.clips.families import reason
+from modprompt.clips.design import QUICK_GELU, Design, Images, reason
 from modprompt.errors import UserError
 from modprompt.storage.opening import read_text
 from modprompt.storage.paths import of_user
@@ -30,25 +29,22 @@ class Row(NamedTuple):
     dialect: whose names its tensors have, "openai" or "open_clip".
     source: "OpenAI", "embedded", or the repository on the Hugging Face hub.
     sha256, file: of OpenAI's files, the hash (hex) and the file's name; else empty.
-    patch: side in pixels; 0 for a ResNet.
-    embed: width that both sides come to.
-    layers: of the transformers; the image side of a ResNet has 0.
     widths: of the sides; of a ResNet's image side that of its stem.
-    hidden: width of the feed-forward parts; the image side of a ResNet has 0.
     design: what its tensors do not show, and in `said` what they must.
     """
 
     name: str
     dialect: str
     source: str
-    sha256: str
-    file: str
-    patch: int
-    embed: int
-    layers: Tuple[int, int]
     widths: Tuple[int, int]
-    hidden: Tuple[int, int]
     design: Design
+    sha256: str = ""
+    file: str = ""
+
+    @property
+    def layers(self) -> Tuple[int, int]:
+        """Of the transformers; the image side of a ResNet has 0."""
+        return self.design.said["text layers"], self.design.said.get("image layers", 0)
 
 
 @lru_cache(maxsize=None)
@@ -60,30 +56,18 @@ def _content() -> Dict[str, Any]:
 def _row(name: str, dialect: str, model: str, source: str, activation: str = QUICK_GELU, **images: Any) -> Row:
     """A row of a model's shape; `images` is what is other than usual with its images."""
     shape = _content()["shapes"][model]
-    (layers, width, heads, hidden), patch = shape["text"], shape.get("patch", 0)
+    layers, width, heads, hidden = shape["text"]
     said = {"text layers": layers, "text width": width, "text hidden": hidden, "embed": shape["embed"]}
-    if patch:
-        image_layers, image_width, head_width, image_hidden = shape["image"]
-        image_heads = image_width // head_width
-        of_image = {"image layers": image_layers, "image width": image_width, "image hidden": image_hidden}
-        said.update(of_image, patch=patch)
+    if "patch" in shape:
+        image_layers, image_width, head, image_hidden = shape["image"]
+        said.update({"image layers": image_layers, "image width": image_width, "image hidden": image_hidden})
+        said["patch"], image_heads = shape["patch"], image_width // head
     else:
-        image_layers, image_hidden, image_width = 0, 0, shape["image"][1]
+        image_width = shape["image"][1]
         image_heads = image_width * 32 // 64  # of the attention pool, which is 32 times as wide
     told: Dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in images.items()}
-    return Row(
-        name=name,
-        dialect=dialect,
-        source=source,
-        sha256="",
-        file="",
-        patch=patch,
-        embed=shape["embed"],
-        layers=(layers, image_layers),
-        widths=(width, image_width),
-        hidden=(hidden, image_hidden),
-        design=Design(activation, (heads, image_heads), Images(size=shape["pixels"], **told), said),
-    )
+    design = Design(activation, (heads, image_heads), Images(size=shape["pixels"], **told), said)
+    return Row(name, dialect, source, (width, image_width), design)
 
 
 def whose(name: str, dialect: str) -> str:
@@ -247,7 +231,9 @@ def counts() -> Dict[str, int]:
     for row in rows():
         if row.name != EMBEDDED:
             activation = row.design.activation
-            runs[f"ViT, {activation}" if row.patch else "ResNet"] += 2 if activation == QUICK_GELU else 1
+            runs[f"ViT, {activation}" if "patch" in row.design.said else "ResNet"] += (
+                2 if activation == QUICK_GELU else 1
+            )
     kinds = [kind for kind, _ in _refused().values()]
     return {
         "runs": sum(runs.values()),

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from modprompt.clips import build, hub, known
 from modprompt.clips.design import SQUASH, Images
-from modprompt.clips.dialects import TRANSFORMERS
 from modprompt.clips.facts import facts_of, look_at
+from modprompt.clips.key_mapping import TRANSFORMERS
 from modprompt.clips.source import SUFFIXES
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError

@@ -108,7 +108,7 @@ class PlainCLIP(nn.Module):
     """Both sides.
 
     Args:
-        found: what measures.measure() gave of its tensors.
+        found: what infer_shape.measure() gave of its tensors.
         design: how they are run.
     """
 
@@ -156,7 +156,7 @@ def can_assign() -> bool:
 
 
 def build(state: Dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:
-    """A CLIP of these tensors (OpenAI's names, as measures.measure() has found them), which become its parameters."""
+    """A CLIP of these tensors (OpenAI's names, as infer_shape.measure() found them), which become its parameters."""
     without_memory: ContextManager[Any] = torch.device("meta") if can_assign() else contextlib.nullcontext()
     with torch.random.fork_rng(devices=[]), without_memory:
         model = PlainCLIP(found, design)

@@ -1,15 +1,17 @@
-"""The tensors of a CLIP's weights, from whatever file has them, under OpenAI's names."""
+"""The tensors of a CLIP's weights, from whatever file has them, and what is known of them before they are read."""
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 import torch
 from torch import Tensor
 
-from modprompt.clips import dialects, open_clip_config
-from modprompt.clips.measures import measure, require_agreement, shapes_of
-from modprompt.clips.settling import Settled, require_settled, settle
-from modprompt.clips.source import Source
+from modprompt.clips import key_mapping, known, source
+from modprompt.clips.design import Images
+from modprompt.clips.infer_shape import Shapes, measure, pixels, require_agreement, shapes_of
+from modprompt.clips.plain import can_assign
+from modprompt.clips.resolve_config import Resolved, require_resolvable, resolve
+from modprompt.clips.source import Asked, Source
 from modprompt.errors import UserError
 from modprompt.storage.arrays import read_all_arrays
 from modprompt.storage.opening import open_regular
@@ -21,13 +23,81 @@ EMBEDDED_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
 _ROOM = 64 << 20  # bytes of tensors that a file may have more than four times its own
 
 
-class Weights(NamedTuple):
-    """Tensors under OpenAI's names, the dialect that they were in, what they measure, and how they are run."""
+def read(found: Source) -> Tuple[Dict[str, Tensor], Resolved]:
+    """The weights of a CLIP under OpenAI's names, and how they are run; nothing in a file is run.
 
-    state: Dict[str, Tensor]
-    dialect: str
-    found: Mapping[str, int]
-    settled: Settled
+    Raises:
+        UserError: if they are damaged, not a CLIP's of the stock shape, or nothing says how they are run.
+    """
+    where = found.called
+    if found.weights is None:
+        state: Dict[str, Any] = read_embedded()
+    else:
+        require_resolvable(found)
+        state = read_file(found.weights)
+    dialect = key_mapping.recognise(state, where)
+    shapes_of(state, where)
+    state = key_mapping.to_openai(state, dialect, where)
+    measured = measure(shapes_of(state, where), where)
+    resolved = resolve(found, dialect)
+    require_agreement(measured, resolved.design, where, resolved.said_by)
+    return state, resolved
+
+
+def look_at(found: Source) -> Tuple[Shapes, str, Resolved]:
+    """The shapes of tensors under the names that they have, whose names these are, and how they are run.
+
+    As little as possible is read.
+
+    Raises:
+        UserError: as `read`.
+    """
+    require_resolvable(found)
+    path, shapes = found.weights, {}
+    assert path is not None  # the table says it of the embedded model
+    files = [path.parent / name for name in shard_names(path)] if path.name.endswith(".index.json") else [path]
+    for file in files:
+        if file.suffix == ".safetensors":
+            shapes.update(names_and_shapes(file))
+        else:
+            _refuse_other_kinds(file)
+            shapes.update(shapes_of(key_mapping.plain_names(read_weights(file)), str(file)))
+    dialect = key_mapping.recognise(shapes, found.called)
+    return shapes, dialect, resolve(found, dialect)
+
+
+def images_of(asked: Asked) -> Images:
+    """How its images are made, with their size; nothing is downloaded but what will be read later anyway.
+
+    Raises:
+        UserError: as source.find and `look_at`.
+    """
+    row = None if asked.path else known.find(asked.name)
+    if row is not None:
+        return row.design.images
+    shapes, _, resolved = look_at(source.find(asked))
+    images = resolved.design.images
+    return images if images.size else images._replace(size=pixels(shapes))
+
+
+def describe(asked: Asked) -> str:
+    """What a CLIP is and who says so, in one line.
+
+    Raises:
+        UserError: as images_of.
+    """
+    found = source.find(asked)
+    if found.weights is None:
+        return f"{found.called}, which ships with the package"
+    shapes, dialect, (design, said_by, whose) = look_at(found)
+    (text, image), size = design.heads, design.images.size or pixels(shapes)
+    if can_assign():
+        empty = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+        renamed = key_mapping.to_openai(empty, dialect, found.called)
+        measured = measure(shapes_of(renamed, found.called), found.called)
+        require_agreement(measured, design, found.called, said_by)
+    how = f"{design.activation}, {text} and {image} heads (text, image), {size} pixels"
+    return f"{found.called}: {whose} weights, {how}, by {said_by}"
 
 
 def read_embedded() -> Dict[str, Tensor]:
@@ -42,44 +112,13 @@ def read_embedded() -> Dict[str, Tensor]:
     return {**arrays, "token_embedding.weight": table}
 
 
-def read(source: Source) -> Weights:
-    """The weights of a CLIP; nothing in a file is run.
-
-    Raises:
-        UserError: if they are damaged, not a CLIP's of the stock shape, or nothing says how they are run.
-    """
-    where = source.called
-    if source.weights is None:
-        state: Dict[str, Any] = read_embedded()
-    else:
-        require_settled(source)
-        state = read_file(source.weights)
-    dialect = dialects.recognise(state, where)
-    shapes_of(state, where)
-    state = dialects.to_openai(state, dialect, where)
-    found = measure(shapes_of(state, where), where)
-    settled = settle(source, dialect)
-    require_agreement(found, settled.design, where, settled.said_by)
-    return Weights(state, told(dialect, settled), found, settled)
-
-
-def told(dialect: str, settled: Settled) -> str:
-    """OpenAI's names are open_clip's, too: whoever says how they are run tells which they are."""
-    row = settled.row
-    if dialect != dialects.OPENAI:
-        return dialect
-    if row is None:
-        return "open_clip" if settled.said_by.endswith(open_clip_config.FILE) else "bare"
-    return row.dialect
-
-
 def read_file(path: Path) -> Dict[str, Any]:
     """The tensors of a file, or of an index of several, under the names that they have there.
 
     Raises:
         UserError: if it is damaged.
     """
-    return dialects.plain_names(_content(path))
+    return key_mapping.plain_names(_content(path))
 
 
 def _content(path: Path) -> Any:
@@ -113,25 +152,7 @@ def _require_as_large_as_stored(content: Any, path: Path) -> None:
 
     Tensors of a file may share their numbers, or repeat one of them; those of a model do not.
     """
-    tensors = [value for value in dialects.plain_names(content).values() if isinstance(value, Tensor)]
+    tensors = [value for value in key_mapping.plain_names(content).values() if isinstance(value, Tensor)]
     size = sum(value.numel() * value.element_size() for value in tensors)
     if size > 4 * path.stat().st_size + _ROOM:
         raise UserError(f"{path} is not the state dict of a CLIP: its tensors are far larger than the file")
-
-
-def dialect_and_shapes(source: Source) -> Tuple[str, Dict[str, Tuple[int, ...]]]:
-    """The dialect of weights, and the shapes of their tensors by its names; as little as possible is read.
-
-    Raises:
-        UserError: as `read`.
-    """
-    path, shapes = source.weights, {}
-    assert path is not None  # the table says it of the embedded model
-    files = [path.parent / name for name in shard_names(path)] if path.name.endswith(".index.json") else [path]
-    for file in files:
-        if file.suffix == ".safetensors":
-            shapes.update(names_and_shapes(file))
-        else:
-            _refuse_other_kinds(file)
-            shapes.update(shapes_of(dialects.plain_names(read_weights(file)), str(file)))
-    return dialects.recognise(shapes, source.called), shapes

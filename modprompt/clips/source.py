@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
-from modprompt.clips import hub, known, open_clip_config, transformers_config
+from modprompt.clips import config_files, hub, known
 from modprompt.clips.design import ACTIVATIONS
 from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
@@ -23,10 +23,10 @@ _TRANSFORMERS = (
     "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
 _CONFIGS = (
-    open_clip_config.FILE,
-    transformers_config.FILE,
-    transformers_config.IMAGES_FILE,
-    transformers_config.TOKENIZER_FILE,
+    config_files.OPEN_CLIP_FILE,
+    config_files.TRANSFORMERS_FILE,
+    config_files.IMAGES_FILE,
+    config_files.TOKENIZER_FILE,
 )
 
 
@@ -52,7 +52,7 @@ class Source(NamedTuple):
     file: base name of the file or folder that was given; empty for a name.
     weights: the file, or an index of several; None for the embedded model.
     asked: what was asked for.
-    row: what the table of known CLIPs says of it; None if it is not in it.
+    row: what the table of known CLIPs says of it, by its name, its hash or its repository; None if it is not in it.
     sha256: of a lone file; empty for several.
     commit: of a hub's repository; else empty.
     """
@@ -103,8 +103,9 @@ def _of_table(asked: Asked, row: known.Row) -> Source:
         return Source(row.name, "", None, asked, row)
     if row.source == "OpenAI":
         return Source(row.name, "", _openai_file(row.name), asked, row, row.sha256)
-    found = hub.snapshot(row.source, known.at_revision(asked.name)[1], _chooser(row.source, _OPEN_CLIP))
-    weights = found.folder / _pick(_files(found.folder), _OPEN_CLIP, row.source)
+    revision = known.at_revision(asked.name)[1]
+    found = hub.snapshot(row.source, revision, lambda there: [_pick(there, row.source, _OPEN_CLIP)])
+    weights = found.folder / _pick(_files(found.folder), row.source, _OPEN_CLIP)
     return _checked(Source(row.name, "", weights, asked, row, commit=found.commit))
 
 
@@ -125,10 +126,13 @@ def _openai_file(name: str) -> Path:
 
 def _of_hub(asked: Asked) -> Source:
     repo, revision = hub.parse(asked.name)
-    found = hub.snapshot(repo, revision, _chooser(repo, ()))
+    found = hub.snapshot(repo, revision, lambda there: _wanted(there, repo))
     source = _of_folder(found.folder, asked)
     return source._replace(
-        name=f"{hub.PREFIX}{repo}@{found.commit}", file="", commit=found.commit, row=known.by_repository(repo)
+        name=f"{hub.PREFIX}{repo}@{found.commit}",
+        file="",
+        commit=found.commit,
+        row=source.row or known.by_repository(repo),
     )
 
 
@@ -145,7 +149,7 @@ def _of_path(asked: Asked) -> Source:
         raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
     assert found.weights is not None  # it is a file
     repo, commit = hub.address_of(found.weights.parent)
-    return found._replace(file=file, commit=commit, row=known.by_repository(repo))
+    return found._replace(file=file, commit=commit, row=found.row or known.by_repository(repo))
 
 
 def _snapshot_in(folder: Path) -> Path:
@@ -160,7 +164,7 @@ def _snapshot_in(folder: Path) -> Path:
 
 
 def _of_folder(folder: Path, asked: Asked) -> Source:
-    weights = folder / _pick(_files(folder), (), str(folder))
+    weights = folder / _pick(_files(folder), str(folder))
     return _checked(Source("", folder.name, weights, asked))
 
 
@@ -168,28 +172,22 @@ def _files(folder: Path) -> List[str]:
     return sorted(one.name for one in folder.iterdir() if one.is_file())
 
 
-def _chooser(repo: str, preferred: Sequence[str]) -> Callable[[Sequence[str]], Sequence[str]]:
-    """Which files of a repository are wanted: its weights, and where no table does it what says how they are run."""
-
-    def choose(there: Sequence[str]) -> Sequence[str]:
-        weights = _pick(there, preferred, repo)
-        if preferred:
-            return [weights]
-        configs = [one for one in _CONFIGS if one in there]
-        if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
-            configs.append(open_clip_config.FILE)
-        elif weights in _TRANSFORMERS and open_clip_config.FILE not in there:
-            configs += [transformers_config.FILE, transformers_config.IMAGES_FILE]
-        return [weights, *dict.fromkeys(configs)]
-
-    return choose
+def _wanted(there: Sequence[str], repo: str) -> List[str]:
+    """Which files of a repository are wanted: its weights, and what says how they are run."""
+    weights = _pick(there, repo)
+    configs = [one for one in _CONFIGS if one in there]
+    if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
+        configs.append(config_files.OPEN_CLIP_FILE)
+    elif weights in _TRANSFORMERS and config_files.OPEN_CLIP_FILE not in there:
+        configs += [config_files.TRANSFORMERS_FILE, config_files.IMAGES_FILE]
+    return [weights, *dict.fromkeys(configs)]
 
 
-def _pick(there: Sequence[str], preferred: Sequence[str], where: str = "") -> str:
+def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
     """Which of these files has the weights: open_clip's own first, then transformers', then the only one there is."""
     order = preferred or (
-        *(_OPEN_CLIP if open_clip_config.FILE in there else ()),
-        *(_TRANSFORMERS if transformers_config.FILE in there else ()),
+        *(_OPEN_CLIP if config_files.OPEN_CLIP_FILE in there else ()),
+        *(_TRANSFORMERS if config_files.TRANSFORMERS_FILE in there else ()),
     )
     found = next((one for one in order if one in there), None)
     if found is not None:
@@ -210,7 +208,9 @@ def _checked(source: Source) -> Source:
             if (weights.parent / name).exists():  # a missing one is told of when it is read
                 _checked_hash(weights.parent / name)
         return source
-    return source._replace(sha256=_checked_hash(weights))
+    sha256 = _checked_hash(weights)
+    published = (row for row in known.rows() if row.sha256 == sha256)  # one of OpenAI's files
+    return source._replace(sha256=sha256, row=next(published, source.row))
 
 
 def _checked_hash(path: Path) -> str:

@@ -137,8 +137,8 @@ def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
 
 def backbone(asked: str) -> List[Finding]:
     """The CLIP of a name, file or folder."""
-    from modprompt.clips.images import describe
     from modprompt.clips.load import path_of
+    from modprompt.clips.reading import describe
     from modprompt.clips.source import Asked
 
     path = path_of(asked)

@@ -11,7 +11,7 @@ from modprompt.clips.build import layers_of, require_vision_transformer
 from modprompt.clips.cast import rounded_to
 from modprompt.clips.facts import called
 from modprompt.clips.structure import CLIP
-from modprompt.clips.words import require_known_words, require_told_apart
+from modprompt.clips.tokens import require_known_words, require_told_apart
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError

@@ -11,7 +11,7 @@ from modprompt.clips import hub, source
 from modprompt.clips import known as known_clips
 from modprompt.clips.facts import ClipFacts, called, facts_of
 from modprompt.clips.load import load_clip, path_of
-from modprompt.clips.settling import say_themselves
+from modprompt.clips.resolve_config import say_themselves
 from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clips.facts import called, facts_of
-from modprompt.clips.words import require_known_words, require_told_apart
+from modprompt.clips.tokens import require_known_words, require_told_apart
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside

@@ -8,7 +8,7 @@ from torchvision import transforms
 
 from modprompt.clips import build, hub, known
 from modprompt.clips.design import SHORTEST, SQUASH, Images
-from modprompt.clips.images import images_of
+from modprompt.clips.reading import images_of
 from modprompt.clips.source import Asked
 from modprompt.clips.structure import CLIP
 from modprompt.errors import UserError

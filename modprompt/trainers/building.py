@@ -14,7 +14,7 @@ from modprompt.clips.cast import cast_products
 from modprompt.clips.facts import facts_of, look_at
 from modprompt.clips.known import whose
 from modprompt.clips.structure import CLIP
-from modprompt.clips.words import require_known_words
+from modprompt.clips.tokens import require_known_words
 from modprompt.engine import precision
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE

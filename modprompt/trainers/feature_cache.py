@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modprompt.clips.fingerprint import shape_of_side
+from modprompt.clips.facts import shape_of_side
 from modprompt.engine.precision import autocast_type
 from modprompt.storage.image_files import rule_of_run
 from modprompt.storage.image_rules import FAMILY

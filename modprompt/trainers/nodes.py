@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Type
 from dassl.config import cfg_default
 from yacs.config import CfgNode
 
-from modprompt.clips.facts import MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
-from modprompt.clips.facts import STD as CLIP_STD  # noqa: F401
+from modprompt.clips.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
+from modprompt.clips.design import OPENAI_STD as CLIP_STD  # noqa: F401
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, as_config
 from modprompt.methods.base import Method

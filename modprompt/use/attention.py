@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from modprompt.clips.design import Images
-from modprompt.clips.facts import MEAN, STD, called, facts_of
+from modprompt.clips.design import OPENAI_MEAN, OPENAI_STD, Images
+from modprompt.clips.facts import called, facts_of
 from modprompt.engine import tf32
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder
@@ -97,7 +97,7 @@ def as_seen(model: PromptedModel, image: Tensor, made: Optional[Images] = None) 
         made: what that transform did, if it is another than the CLIP's.
     """
     how = facts_of(model.clip_model) if made is None else made
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (how.mean or MEAN, how.std or STD))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (how.mean or OPENAI_MEAN, how.std or OPENAI_STD))
     values = (image.detach().float().cpu() * std + mean).clamp(0, 1)
     return Image.fromarray((values * 255).round().byte().permute(1, 2, 0).numpy())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Union
 
 from modprompt.clips import hub
-from modprompt.clips.hub_answers import ask
+from modprompt.clips.hub import ask
 from modprompt.errors import UserError
 from modprompt.methods.table import BY_NAME
 from modprompt.runs import checkpoint

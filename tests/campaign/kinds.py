@@ -23,7 +23,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     "modprompt/clips/known.py:_content": _OURS,
     "modprompt/compat/mends.py:_mend_loading": "puts a reader of modprompt/storage into the real Dassl",
     "modprompt/compat/stand_in/dassl/utils/tools.py:read_json": "Dassl's name for what modprompt/storage/json_text.py does",
-    "modprompt/clips/settling.py:_may_be_weights": "looks at the first bytes alone",
+    "modprompt/clips/resolve_config.py:_may_be_weights": "looks at the first bytes alone",
     "modprompt/data/own_images.py:_has_names_alone": "reads by the reader of lines",
     "modprompt/trainers/reading.py:_of_rounds": "reads by modprompt/runs/result.py",
     "modprompt/trainers/reading.py:_of_state": "reads by modprompt/storage/tensors.py",

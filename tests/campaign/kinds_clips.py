@@ -15,9 +15,9 @@ from unittest import mock
 import torch
 from safetensors.torch import save_file
 
-from modprompt.clips import hub, open_clip_config, reading, source, transformers_config
-from modprompt.clips.dialects import _HF_JOINED, _HF_OUTER, _HF_PARTS, _HF_TRANSPOSED
-from modprompt.clips.measures import _expected
+from modprompt.clips import config_files, hub, reading, source
+from modprompt.clips.infer_shape import _expected
+from modprompt.clips.key_mapping import _HF_JOINED, _HF_OUTER, _HF_PARTS, _HF_TRANSPOSED
 from modprompt.clips.source import Asked
 from tests.campaign.kind import JSON, NPZ, OLD_TORCH, SAFETENSORS, TEXT, TORCH, Kind
 
@@ -56,8 +56,7 @@ def _of_transformers() -> dict[str, torch.Tensor]:
 
 def _read(path: Path, **said: Any) -> Any:
     source._hash_of.cache_clear()  # a file that changes twice within one tick of the clock is another one here
-    weights = reading.read(source.find(Asked(path=str(path), **said)))
-    return weights._asdict()
+    return reading.read(source.find(Asked(path=str(path), **said)))
 
 
 def _read_bare(path: Path) -> Any:
@@ -109,7 +108,7 @@ def _open_clip(folder: Path) -> None:
     }
     images = {"size": 4, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic"}
     whole = {"model_cfg": config, "preprocess_cfg": images}
-    (folder / open_clip_config.FILE).write_text(json.dumps(whole, indent=2))
+    (folder / config_files.OPEN_CLIP_FILE).write_text(json.dumps(whole, indent=2))
     save_file(_state(), str(folder / "open_clip_model.safetensors"), metadata={"format": "pt"})
 
 
@@ -117,7 +116,7 @@ def _transformers(folder: Path) -> None:
     side = {"num_hidden_layers": 1, "hidden_size": 1, "num_attention_heads": 1, "intermediate_size": 4}
     image = {**side, "patch_size": 2, "image_size": 4}
     config = {"model_type": "clip", "projection_dim": 1, "text_config": side, "vision_config": image}
-    (folder / transformers_config.FILE).write_text(json.dumps(config, indent=2))
+    (folder / config_files.TRANSFORMERS_FILE).write_text(json.dumps(config, indent=2))
     images = {
         "size": {"shortest_edge": 4},
         "crop_size": {"height": 4, "width": 4},
@@ -127,8 +126,8 @@ def _transformers(folder: Path) -> None:
         "do_resize": True,
         "image_processor_type": "CLIPImageProcessor",
     }
-    (folder / transformers_config.IMAGES_FILE).write_text(json.dumps(images, indent=2))
-    (folder / transformers_config.TOKENIZER_FILE).write_text(json.dumps({"tokenizer_class": "CLIPTokenizer"}))
+    (folder / config_files.IMAGES_FILE).write_text(json.dumps(images, indent=2))
+    (folder / config_files.TOKENIZER_FILE).write_text(json.dumps({"tokenizer_class": "CLIPTokenizer"}))
     save_file(_of_transformers(), str(folder / "model.safetensors"), metadata={"format": "pt"})
 
 
@@ -216,17 +215,19 @@ def _read_by_name(path: Path) -> Any:
     cache = next(folder for folder in path.parents if (folder / "models--owner--name").is_dir())
     source._hash_of.cache_clear()
     with mock.patch.dict(os.environ, HF_HUB_CACHE=str(cache), HF_HUB_OFFLINE="1"):
-        return reading.read(source.find(Asked(name=f"hf-hub:owner/name@{_COMMIT}")))._asdict()
+        return reading.read(source.find(Asked(name=f"hf-hub:owner/name@{_COMMIT}")))
 
 
 def _look_at(path: Path) -> Any:
     source._hash_of.cache_clear()
-    return reading.dialect_and_shapes(source.find(Asked(path=str(path), activation="gelu", heads=(1, 1))))
+    return reading.look_at(source.find(Asked(path=str(path), activation="gelu", heads=(1, 1))))
 
 
 def kinds() -> list[Kind]:
     """All of them."""
-    config, images, tokens = (getattr(transformers_config, name) for name in ("FILE", "IMAGES_FILE", "TOKENIZER_FILE"))
+    config, images, tokens = (
+        getattr(config_files, name) for name in ("TRANSFORMERS_FILE", "IMAGES_FILE", "TOKENIZER_FILE")
+    )
     old = {"_use_new_zipfile_serialization": False}
     return [
         Kind("CLIP's state dict", TORCH, _write_bare, _read_bare, True),
@@ -242,12 +243,12 @@ def kinds() -> list[Kind]:
         ),
         Kind("shard of torch.save", TORCH, _sharded("bin", "model-00002-of-00002.bin"), _read_beside, True),
         Kind("index of shards", JSON, _sharded("safetensors", _INDEX), _read_beside),
-        Kind(open_clip_config.FILE, JSON, _beside(_open_clip, open_clip_config.FILE), _read_beside),
+        Kind(config_files.OPEN_CLIP_FILE, JSON, _beside(_open_clip, config_files.OPEN_CLIP_FILE), _read_beside),
         Kind(config, JSON, _beside(_transformers, config), _read_beside),
         Kind(images, JSON, _beside(_transformers, images), _read_beside),
         Kind(tokens, JSON, _beside(_transformers, tokens), _read_beside),
         Kind("index of shards, of a hub", JSON, _in_cache(_sharded_folder, _INDEX), _read_by_name),
-        Kind("open_clip_config.json of a hub", JSON, _in_cache(_open_clip, open_clip_config.FILE), _read_by_name),
+        Kind("open_clip_config.json of a hub", JSON, _in_cache(_open_clip, config_files.OPEN_CLIP_FILE), _read_by_name),
         Kind("CLIP that is looked at", SAFETENSORS, _write_safetensors, _look_at),
         Kind("glyph-clip", NPZ, _write_embedded, _read_embedded, True),
         Kind("ref of a hub's cache", TEXT, _write_ref, hub.commit_of),

@@ -15,7 +15,7 @@ from typing import Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from modprompt.clips.words import require_told_apart
+from modprompt.clips.tokens import require_told_apart
 from modprompt.data.images import Image, class_folders, holds_images, relative
 from modprompt.data.listings import read_lines
 from modprompt.data.looked_at import NAME, LookedAt, tell

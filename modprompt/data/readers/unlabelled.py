@@ -22,7 +22,7 @@ from typing import Collection, Iterator, Sequence
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
-from modprompt.clips.words import require_told_apart
+from modprompt.clips.tokens import require_told_apart
 from modprompt.data.class_names import ClassNames, folded
 from modprompt.data.images import UNKNOWN, Image, datums, relative
 from modprompt.data.label_file import read_labels

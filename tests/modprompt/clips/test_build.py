@@ -6,8 +6,8 @@ import torch
 from modprompt.clips import build as backbone
 from modprompt.clips import plain
 from modprompt.clips.design import Design
-from modprompt.clips.fingerprint import fingerprint, shape_of
-from modprompt.clips.measures import measure, shapes_of, stock_design
+from modprompt.clips.facts import fingerprint, shape_of
+from modprompt.clips.infer_shape import measure, shapes_of, stock_design
 from modprompt.clips.package import import_clip
 from modprompt.errors import UserError
 from modprompt.storage.tensors import read_tensors

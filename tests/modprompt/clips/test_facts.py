@@ -1,15 +1,17 @@
 """Which CLIP it is: known by all of its tensors, also where they were changed behind loading."""
 
 import copy
+import hashlib
 
 import pytest
 import torch
 
 import modprompt
 from modprompt.clips import build
-from modprompt.clips.facts import facts_of
-from modprompt.clips.fingerprint import fingerprint
+from modprompt.clips import build as backbone
+from modprompt.clips.facts import _PORTION, _digest, facts_of, fingerprint
 from modprompt.errors import UserError
+from modprompt.storage.versioned import Versioned, in_the_form_of, proves_less, understood
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on
 
@@ -83,6 +85,95 @@ def test_a_cast_a_move_and_a_copy_make_no_other_clip(loaded):
 def test_models_of_all_kinds_have_the_hash_of_the_file_that_they_were_built_of(clip_file, resnet_file):
     """Else one that is looked at again would be another."""
     kinds = [("any", str(clip_file), *SAID.values()), ("any", str(resnet_file), "quick_gelu", RESNET_HEADS)]
-    for given in [*kinds, (build.EMBEDDED,)]:
+    for given in [*kinds, ("glyph-clip",)]:
         clip_model = build.load_clip(*given)
         assert str(fingerprint(clip_model.state_dict(), clip_model)) == clip_model.fingerprint
+
+
+def of(model):
+    return fingerprint(model.state_dict(), model)
+
+
+def test_every_tensor_counts():
+    model = random_clip(text_layers=1, vision_layers=1)
+    before = of(model)
+    for name, tensor in model.state_dict().items():
+        changed = {**model.state_dict(), name: tensor.clone()}
+        changed[name].view(-1)[-1] += 0.5
+        assert fingerprint(changed, model) != before, name
+        assert fingerprint({**changed, name: tensor}, model) == before
+
+
+def test_half_file_and_its_exact_float_copy_are_one(half_weights):
+    model = random_clip(text_layers=1, vision_layers=1)
+    exact = of(model)
+    half_weights(model)
+    half = of(model)
+    assert half == of(model.float())
+    assert half != exact  # what the cast has rounded away
+
+
+@pytest.mark.parametrize("last", [0.5, 1 / 3])
+def test_tensor_of_many_portions_is_hashed_as_one(last):
+    """One value that no half has, at its very end, decides on the type of all; version 2 hashed them in one go."""
+    tensor = torch.arange(3 * _PORTION + 7).remainder(1000).float()
+    tensor[-1] = last
+    kind = torch.float16 if last == 0.5 else torch.float32
+    expected = hashlib.sha256(f"x {kind} {tuple(tensor.shape)}\n".encode() + tensor.to(kind).numpy().tobytes())
+    assert _digest("x", tensor) == expected.digest()
+
+
+def test_activation_and_heads_count():
+    model = random_clip(text_layers=1, vision_layers=1)
+    before = of(model)
+    block = model.visual.transformer.resblocks[0]
+    block.attn.num_heads += 2
+    assert of(model) != before
+    block.attn.num_heads -= 2
+    block.mlp.gelu = torch.nn.GELU()
+    assert of(model) != before
+
+
+def test_embedded_model_has_the_fingerprint_that_results_have_recorded():
+    assert backbone.load_clip("glyph-clip").fingerprint == "2:c8ba978be8bffedcdcbd686c"
+
+
+def test_name_of_a_tensor_counts():
+    model = random_clip(text_layers=1, vision_layers=1)
+    state = model.state_dict()
+    swapped = {**state, "ln_final.weight": state["ln_final.bias"], "ln_final.bias": state["ln_final.weight"]}
+    assert fingerprint(swapped, model) != of(model)
+
+
+def test_loaded_model_knows_its_file(clip_file, resnet_file):
+    one = backbone.load_clip("any", str(clip_file), **SAID).fingerprint
+    other = backbone.load_clip("any", str(resnet_file), "quick_gelu", RESNET_HEADS).fingerprint
+    assert one.startswith("2:")
+    assert one != other
+    assert one == backbone.load_clip("any", str(clip_file), **SAID).fingerprint
+
+
+def test_hash_of_version_one_is_still_understood():
+    model = random_clip(text_layers=1, vision_layers=1)
+    first = (model.text_projection, next(model.visual.parameters()))
+    recorded = hashlib.sha256(b"".join(t.detach().half().numpy().tobytes() for t in first)).hexdigest()[:12]
+    mine = of(model)
+    assert in_the_form_of(recorded, mine) == recorded
+    assert proves_less(recorded, mine)
+    assert in_the_form_of(mine, mine) == mine
+    assert not proves_less(mine, mine)
+
+
+def test_hash_of_a_later_version_is_refused():
+    with pytest.raises(UserError, match="hash of version 3 .* newer modprompt"):
+        in_the_form_of("3:abc", of(random_clip(text_layers=1, vision_layers=1)))
+
+
+def test_warning_names_what_an_earlier_rule_has_said():
+    mine = Versioned("2:abc", old="123")
+    with pytest.warns(UserWarning, match="run holds the weights by an earlier rule, which proves less"):
+        assert understood({"the weights": "123"}, {"the weights": mine, "SEED": "1"}, "run") == {
+            "the weights": "123",
+            "SEED": "1",
+        }
+    assert understood({}, {"the weights": mine}, "run") == {"the weights": "2:abc"}

@@ -156,7 +156,10 @@ SHAPES = {
     ),
     "transformers gelu 64": of_transformers(act="gelu", image={"patch_size": 16, "image_size": 224}),
 }
-PROMPTED = ["open_clip quick 64", "open_clip gelu 80", "transformers quick 64", "transformers gelu 80 bin"]
+COVER = ["open_clip quick 64", "open_clip gelu 80", "transformers quick 64", "transformers gelu 80 bin"]
+a_few = pytest.mark.parametrize(
+    "pair", [name if name in COVER else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES], indirect=True
+)
 
 
 class Pair(NamedTuple):
@@ -312,6 +315,7 @@ def run_wrongly(pair, what):
         path.write_text(before)
 
 
+@a_few
 @pytest.mark.parametrize("what", ["activation", "heads"])
 def test_wrong_activation_or_heads_would_be_seen(pair, what):
     images, ids = batch(pair), clip.tokenize([f"a photo of a {name}." for name in NAMES])
@@ -444,11 +448,7 @@ def prompted(clip_model, values=None):
     return model
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [name if name in PROMPTED else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES],
-    indirect=True,
-)
+@a_few
 def test_gradients_of_mpls_prompts_are_those_of_the_packages_own_blocks(pair):
     images, labels = batch(pair, 4), torch.tensor([0, 3, 5, 2])
     model = prompted(pair.ours)
@@ -474,10 +474,9 @@ def test_gradients_of_mpls_prompts_are_those_of_the_packages_own_blocks(pair):
         assert largest_difference(theirs, found) > WRONG, what
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "CMYK"])
-def test_images_of_other_modes_become_rgb_when_transformers_does_it(tmp_path, mode):
+def test_images_of_other_modes_become_rgb_when_transformers_does_it(tmp_path):
     _, theirs = transformers_folder(tmp_path / "clip")
     _, ours = modprompt.load_clip(tmp_path / "clip", "cpu")
     (image,) = images_of(3, 1)
-    image = image.convert(mode)
-    torch.testing.assert_close(ours(image), theirs(image), rtol=0, atol=1e-6)
+    for mode in ("RGBA", "P", "L", "CMYK"):
+        torch.testing.assert_close(ours(image.convert(mode)), theirs(image.convert(mode)), rtol=0, atol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from modprompt.clips import build as backbone
-from modprompt.clips import dialects, reading
+from modprompt.clips import key_mapping, reading
 from modprompt.errors import UserError
 from tests.conftest import SAID, random_clip
 
@@ -23,7 +23,7 @@ def test_jit_archive_is_read(tmp_path):
 
 def test_embedded_model_is_small_and_has_eight_layers_a_side():
     assert reading.EMBEDDED_FILE.stat().st_size <= 4e6
-    model = backbone.load_clip(backbone.EMBEDDED)
+    model = backbone.load_clip("glyph-clip")
     assert backbone.layers_of(model) == (8, 8)
     assert model.vocab_size == 49408
 
@@ -34,7 +34,7 @@ def test_damaged_embedded_model_is_one_line(tmp_path, monkeypatch, content):
     path.write_bytes(reading.EMBEDDED_FILE.read_bytes()[:5000] if content is None else content)
     monkeypatch.setattr(reading, "EMBEDDED_FILE", path)
     with pytest.raises(UserError, match="embedded model .* is missing or damaged"):
-        backbone.load_clip(backbone.EMBEDDED)
+        backbone.load_clip("glyph-clip")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_query_key_and_value_that_do_not_fit_together_are_one_line(shapes):
     front = "text_model.encoder.layers.0.self_attn."
     state = {f"{front}{one}_proj.weight": torch.zeros(shape) for one, shape in zip("qkv", shapes)}
     with pytest.raises(UserError, match="in_proj_weight cannot be joined of query, key and value of the shapes"):
-        dialects.to_openai(state, dialects.TRANSFORMERS, "w.pt")
+        key_mapping.to_openai(state, key_mapping.TRANSFORMERS, "w.pt")
 
 
 def test_small_file_of_a_model_that_fits_into_no_memory_is_refused(tmp_path):

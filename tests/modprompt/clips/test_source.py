@@ -12,7 +12,7 @@ import modprompt
 from modprompt.clips import build, hub, known, source
 from modprompt.clips.design import Design, Images
 from modprompt.clips.facts import facts_of
-from modprompt.clips.images import describe, images_of
+from modprompt.clips.reading import describe, images_of
 from modprompt.clips.source import Asked
 from modprompt.errors import UserError
 from modprompt.storage.text import sha256_of
@@ -65,7 +65,7 @@ def tiny_row(name="ViT-B-16/tiny", repo="owner/tiny", sha256="", file="", activa
     said = {"text layers": 2, "text width": 128, "embed": 48, "image layers": 2, "image width": 128, "patch": 16}
     design = Design(activation, (2, 2), Images(32, **images), said)
     dialect = "openai" if sha256 else "open_clip"
-    return known.Row(name, dialect, repo, sha256, file, 16, 48, (2, 2), (128, 128), (512, 512), design)
+    return known.Row(name, dialect, repo, (128, 128), design, sha256, file)
 
 
 @pytest.fixture
@@ -296,6 +296,9 @@ def test_tensors_that_a_dialect_does_not_have(copy, folders):
     path.unlink()
     save_file({**state, "text_model.encoder.layers.0.mlp.gate.weight": torch.zeros(1)}, path)
     assert "a tensor that no CLIP of transformers has: text_model.encoder.layers.0.mlp.gate.weight" in refusal(path)
+    path.unlink()
+    save_file({**state, "text_projection.weight": torch.zeros(2, 2, 2)}, path)
+    assert "its projections are no matrices" in refusal(path)
     del state["vision_model.encoder.layers.1.self_attn.k_proj.bias"]
     path.unlink()
     save_file(state, path)
@@ -404,7 +407,9 @@ def test_tag_whose_weights_have_another_shape_is_refused(cached, add_row):
 
 
 def test_what_a_repository_must_have():
-    choose = source._chooser("owner/name", ())
+    def choose(there):
+        return source._wanted(there, "owner/name")
+
     images = "preprocessor_config.json"  # asked for even where only the cache is known, which may lack it
     both = ["config.json", "model.safetensors", "open_clip_config.json", "open_clip_model.safetensors", "vocab.json"]
     assert choose(both) == ["open_clip_model.safetensors", "open_clip_config.json", "config.json"]

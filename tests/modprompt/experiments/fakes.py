@@ -26,7 +26,7 @@ from modprompt.storage.text import write_json
 @functools.lru_cache(maxsize=None)
 def embedded_clip() -> str:
     """The hash of the embedded CLIP, which all experiments of these tests have."""
-    return str(backbone.load_clip(backbone.EMBEDDED).fingerprint)
+    return str(backbone.load_clip("glyph-clip").fingerprint)
 
 
 def finish(job: Job, out: Path, accuracy: float, **more) -> Path:

@@ -1,5 +1,7 @@
+import contextlib
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -95,13 +97,13 @@ def test_of_what_trains_nothing_the_batch_alone_is_named(command, raising, capsy
 
 def test_where_a_host_starts_the_trainer_it_is_the_same_line(command, monkeypatch):
     """As a codebase makes the trainer: an error of Python's with the line, PyTorch's own behind it."""
-    from modprompt.trainers.prompt_trainer import PromptTrainer
+    from modprompt.trainers.building import Building
 
     def full(self):
         raise out_of_memory()
 
-    monkeypatch.setattr(PromptTrainer, "load_clip", full)
-    monkeypatch.setattr(train, "report", lambda program, *args, **_: program(*args))
+    monkeypatch.setattr(Building, "load_clip", full)
+    monkeypatch.setattr(train, "ending", lambda *_: contextlib.nullcontext(SimpleNamespace(code=0)))
     with pytest.raises(UserError, match=r"^out of memory \(for 20.00 MiB\): give a smaller MODEL.TEXT_CHUNK ") as found:
         train.main(command(METHODS["coop_end"]))
     assert str(found.value.__cause__) == FULL

@@ -10,7 +10,7 @@ import torch
 from modprompt.cli import train
 from modprompt.runs import test_parts
 from modprompt.storage.arrays import read_arrays
-from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.head_parts import HeadEvaluation
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 from tests.modprompt.trainers.test_head_trainer import CACHE, TIP, on_new, result
@@ -183,14 +183,15 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
 
 
 def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
-    features_of = PromptTrainer.features_of
+    features_of, seen = HeadEvaluation.features_of, []
 
-    def slow(trainer, split):
-        if split not in trainer.kept and split == "test":
+    def slow(evaluation, split):
+        if split not in seen and split == "test":
             time.sleep(2)
-        return features_of(trainer, split)
+        seen.append(split)
+        return features_of(evaluation, split)
 
-    monkeypatch.setattr(PromptTrainer, "features_of", slow)
+    monkeypatch.setattr(HeadEvaluation, "features_of", slow)
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
     assert said["testing_s"] > 2

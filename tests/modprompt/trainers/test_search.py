@@ -399,15 +399,16 @@ def test_too_few_tokens_are_told_before_anything_is_trained(command, tmp_path, c
 
 
 def test_validation_images_that_are_test_images_too_are_refused(command, monkeypatch, capsys):
-    from modprompt.trainers.searching import Searching
+    from modprompt.trainers.searching import SearchRun
 
-    require = Searching._require_validation
+    require = SearchRun._require_validation
 
-    def overlapping(trainer):
-        trainer.dm.dataset.val.append(trainer.dm.dataset.test[0])
-        require(trainer)
+    def overlapping(search):
+        dataset = search.trainer.dm.dataset
+        dataset.val.append(dataset.test[0])
+        require(search)
 
-    monkeypatch.setattr(Searching, "_require_validation", overlapping)
+    monkeypatch.setattr(SearchRun, "_require_validation", overlapping)
     assert train.main(command("DPLSearch", *SEARCH)) == 2
     assert "1 validation images of EuroSAT are test images too" in capsys.readouterr().err
 

@@ -3,14 +3,14 @@ import warnings
 import pytest
 
 from modprompt.clips import build as backbone
-from modprompt.clips.words import require_known_words, require_told_apart, unknown_words
+from modprompt.clips.tokens import require_known_words, require_told_apart, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip
 
 
 @pytest.fixture(scope="module")
 def glyph_clip():
-    return backbone.load_clip(backbone.EMBEDDED)
+    return backbone.load_clip("glyph-clip")
 
 
 def test_numerals_and_letters_are_known(glyph_clip):

@@ -4,12 +4,12 @@ What is no CLIP of the stock shape is told by its names, and refused as what it 
 """
 
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, MutableMapping, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, MutableMapping, Tuple
 
 import torch
 from torch import Tensor
 
-from modprompt.clips.families import BERT_TEXT, COCA, EVA, SIGLIP, TIMM, refused
+from modprompt.clips.design import refused
 from modprompt.errors import UserError
 
 OPENAI, CUSTOM_TEXT, TRANSFORMERS = "openai", "custom_text", "transformers"
@@ -17,12 +17,12 @@ _SIGNS = {OPENAI: "positional_embedding", CUSTOM_TEXT: "text.positional_embeddin
 BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files have beside weights
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model makes its own
 _FAMILIES = (  # a name that only this kind has
-    (SIGLIP, re.compile(r"^logit_bias$|^vision_model\.head\.(probe|attention)|attn_pool\.(latent|probe)$")),
-    (COCA, re.compile(r"^text_decoder\.|^visual\.attn_pool\.query$|^text\.cls_emb$")),
-    (EVA, re.compile(r"^visual\.(blocks\.\d|rope\.|trunk\.rope)|^visual\.trunk\.blocks\.\d+\.attn\.q_bias")),
-    (TIMM, re.compile(r"^visual\.trunk\.|^image_encoder\.")),
+    ("siglip", re.compile(r"^logit_bias$|^vision_model\.head\.(probe|attention)|attn_pool\.(latent|probe)$")),
+    ("coca", re.compile(r"^text_decoder\.|^visual\.attn_pool\.query$|^text\.cls_emb$")),
+    ("eva", re.compile(r"^visual\.(blocks\.\d|rope\.|trunk\.rope)|^visual\.trunk\.blocks\.\d+\.attn\.q_bias")),
+    ("timm", re.compile(r"^visual\.trunk\.|^image_encoder\.")),
     (
-        BERT_TEXT,
+        "bert_text",
         re.compile(r"^text\.transformer\.(embeddings|encoder|shared)|^text_model\.embeddings\.word_embeddings"),
     ),
 )
@@ -43,8 +43,8 @@ _HF_OUTER = {
     "visual_projection.weight": "visual.proj",
     "logit_scale": "logit_scale",
 }
-_HF_TRANSPOSED = ("text_projection.weight", "visual_projection.weight")
-_HF_LAYER = re.compile(r"^(text_model|vision_model)\.encoder\.layers\.(\d+)\.(.+)$")
+_TRANSPOSED, _HF_TRANSPOSED = "transposed", ("text_projection.weight", "visual_projection.weight")
+_HF_LAYER = re.compile(r"^(text_model|vision_model)\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$")
 _HF_PARTS = {
     "layer_norm1": "ln_1",
     "layer_norm2": "ln_2",
@@ -97,54 +97,28 @@ def to_openai(state: MutableMapping[str, Tensor], dialect: str, where: str) -> D
     Raises:
         UserError: on a name that the dialect does not have, or a part that is lacking.
     """
-    rename: Mapping[str, Callable[..., Dict[str, Tensor]]] = {
-        OPENAI: _as_it_is,
-        CUSTOM_TEXT: _without_text,
-        TRANSFORMERS: _of_transformers,
-    }
-    renamed = rename[dialect](state, where)
-    scale = renamed.get("logit_scale")
-    if scale is not None and scale.numel() == 1:
-        renamed["logit_scale"] = scale.reshape(())  # some trainings of open_clip have it as a vector of one
-    return renamed
-
-
-def _as_it_is(state: MutableMapping[str, Tensor], where: str) -> Dict[str, Tensor]:
-    return {name: state.pop(name) for name in list(state)}
-
-
-def _without_text(state: MutableMapping[str, Tensor], where: str) -> Dict[str, Tensor]:
-    """open_clip's custom_text: the text side's names begin with "text."."""
-    renamed: Dict[str, Tensor] = {}
-    for name in list(state):
-        new = name[len("text.") :] if name.startswith("text.") else name
-        if new in renamed:
-            raise UserError(f"{where} has two tensors {new}, one of them as text.{new}")
-        renamed[new] = state.pop(name)
-    return renamed
-
-
-def _of_transformers(state: MutableMapping[str, Tensor], where: str) -> Dict[str, Tensor]:
     renamed: Dict[str, Tensor] = {}
     joined: Dict[str, Dict[str, Tensor]] = {}  # by OpenAI's name: query, key, value
     for name in list(state):
         tensor = state.pop(name)
-        if name in _HF_OUTER:
-            renamed[_HF_OUTER[name]] = tensor.t().contiguous() if name in _HF_TRANSPOSED else tensor
-            continue
-        new, part = _layer_name(name, where)
-        if not part:
-            renamed[new] = tensor
-            continue
-        parts = joined.setdefault(new, {})
-        parts[part] = tensor
-        if len(parts) == len(_HF_JOINED):
-            renamed[new] = _one_of_three([parts[one] for one in _HF_JOINED], f"{where}: {new}")
+        new, part = _openai_name(name, dialect, where)
+        if new in renamed:
+            raise UserError(f"{where} has two tensors {new}, one of them as text.{new}")
+        if part in _HF_JOINED:
+            parts = joined.setdefault(new, {})
+            parts[part] = tensor
+            if len(parts) < len(_HF_JOINED):
+                continue
+            tensor = _one_of_three([parts[one] for one in _HF_JOINED], f"{where}: {new}")
             del joined[new]
+        renamed[new] = tensor.t().contiguous() if part == _TRANSPOSED and tensor.dim() == 2 else tensor
     if joined:
         new, parts = next(iter(joined.items()))
         lacking = next(one for one in _HF_JOINED if one not in parts)
         raise UserError(f"{where} is not a whole CLIP: {lacking} of {new} is missing")
+    scale = renamed.get("logit_scale")
+    if scale is not None and scale.numel() == 1:
+        renamed["logit_scale"] = scale.reshape(())  # some trainings of open_clip have it as a vector of one
     return renamed
 
 
@@ -156,15 +130,19 @@ def _one_of_three(parts: List[Tensor], where: str) -> Tensor:
     return torch.cat(parts)
 
 
-def _layer_name(name: str, where: str) -> Tuple[str, str]:
-    """OpenAI's name of a layer's tensor, and which of query, key and value it is, if any."""
+def _openai_name(name: str, dialect: str, where: str) -> Tuple[str, str]:
+    """OpenAI's name of a tensor, and which part of that it is: query, key or value, the transposed, or all of it."""
+    if dialect != TRANSFORMERS:
+        return (name[len("text.") :] if dialect == CUSTOM_TEXT and name.startswith("text.") else name), ""
+    if name in _HF_OUTER:
+        return _HF_OUTER[name], _TRANSPOSED if name in _HF_TRANSPOSED else ""
     match = _HF_LAYER.match(name)
     if match:
         side = "transformer" if match.group(1) == "text_model" else "visual.transformer"
-        part, _, kind = match.group(3).rpartition(".")
+        part, kind = match.group(3), match.group(4)
         front = f"{side}.resblocks.{match.group(2)}."
-        if kind in ("weight", "bias") and part in _HF_PARTS:
+        if part in _HF_PARTS:
             return f"{front}{_HF_PARTS[part]}.{kind}", ""
-        if kind in ("weight", "bias") and part in _HF_JOINED:
+        if part in _HF_JOINED:
             return f"{front}attn.in_proj_{kind}", part
     raise UserError(f"{where} has a tensor that no CLIP of transformers has: {name}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modprompt.clips import open_clip_config, transformers_config
+from modprompt.clips import config_files
 from modprompt.clips.design import Design, Images
 from modprompt.errors import UserError
 
@@ -69,7 +69,7 @@ def of_open_clip(tmp_path):
     def read(path="embed_dim", value=None):
         config = OPEN_CLIP if value is None else changed(OPEN_CLIP, path, value)
         (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
-        return open_clip_config.read(tmp_path / "open_clip_config.json")
+        return config_files.read_open_clip(tmp_path / "open_clip_config.json")
 
     return read
 
@@ -80,7 +80,7 @@ def of_transformers(tmp_path):
         config = changed(TRANSFORMERS, path, value) if path else TRANSFORMERS
         (tmp_path / "config.json").write_text(json.dumps(config))
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
-        return transformers_config.read(tmp_path)
+        return config_files.read_transformers(tmp_path)
 
     return read
 
@@ -96,7 +96,7 @@ def test_what_open_clip_states(of_open_clip):
 
 def test_what_open_clip_leaves_out_has_its_defaults(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"embed_dim": 512, "vision_cfg": {}, "text_cfg": {}}))
-    found = open_clip_config.read(tmp_path / "c.json")  # a model_cfg alone, as in the package
+    found = config_files.read_open_clip(tmp_path / "c.json")  # a model_cfg alone, as in the package
     assert (found.activation, found.heads, found.images) == ("gelu", (8, 12), Images(224))
     assert found.said["image hidden"] == 3072
     assert found.said["patch"] == 16
@@ -112,7 +112,7 @@ def test_every_config_of_open_clip_is_read_or_refused_as_what_it_is():
         if ":" in name:
             continue
         try:
-            open_clip_config.design_of(package.get_model_config(name), {}, name)
+            config_files.design_of(package.get_model_config(name), {}, name)
         except UserError:
             refused.append(name)
         else:
@@ -259,17 +259,17 @@ def test_images_that_are_made_otherwise_are_named(of_transformers, changes, mess
 def test_damaged_configs_are_one_line(tmp_path, content):
     (tmp_path / "open_clip_config.json").write_text(content)
     with pytest.raises(UserError, match="open_clip_config.json is damaged: no JSON") as raised:
-        open_clip_config.read(tmp_path / "open_clip_config.json")
+        config_files.read_open_clip(tmp_path / "open_clip_config.json")
     assert "\n" not in str(raised.value)
 
 
 def test_configs_that_are_missing_are_named(tmp_path):
     with pytest.raises(UserError, match="config.json is missing: it says how these weights are run"):
-        transformers_config.read(tmp_path)
+        config_files.read_transformers(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(TRANSFORMERS))
     with pytest.raises(UserError, match="preprocessor_config.json is missing"):
-        transformers_config.read(tmp_path)
+        config_files.read_transformers(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(IMAGES))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
     with pytest.raises(UserError, match='tokenizer_class is "BertTokenizer", only null or "CLIPTokenizer"'):
-        transformers_config.read(tmp_path)
+        config_files.read_transformers(tmp_path)

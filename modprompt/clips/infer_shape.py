@@ -5,7 +5,7 @@ Shapes: D width of a side, E joint width, L positions.
 
 import itertools
 import re
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Mapping, Sequence, Tuple
 
 from torch import Tensor
 
@@ -88,31 +88,18 @@ def pixels(shapes: Shapes) -> int:
 
 
 def _measure(shapes: Shapes, where: str) -> Dict[str, int]:
-    layers, image_layers = _layers(shapes, "", where), _layers(shapes, "visual.", where)
+    found = {"text layers": _layers(shapes, "", where), "image layers": _layers(shapes, "visual.", where)}
     try:
-        text_width, embed = shapes["text_projection"]
-        found = {
-            "text layers": layers,
-            "text width": text_width,
-            "text hidden": shapes["transformer.resblocks.0.mlp.c_fc.weight"][0],
-            "embed": embed,
-            "vocabulary": shapes["token_embedding.weight"][0],
-            "positions": shapes["positional_embedding"][0],
-            "image layers": 0,
-            "image hidden": 0,
-            "patch": 0,
-            "pixels": pixels(shapes),
-        }
+        found["text width"], found["embed"] = shapes["text_projection"]
+        found["text hidden"] = shapes["transformer.resblocks.0.mlp.c_fc.weight"][0]
+        found["vocabulary"] = shapes["token_embedding.weight"][0]
+        found["positions"] = shapes["positional_embedding"][0]
+        found["pixels"] = pixels(shapes)
         if "visual.proj" in shapes:
-            found.update(
-                {
-                    "image layers": image_layers,
-                    "image width": shapes["visual.conv1.weight"][0],
-                    "image hidden": shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0],
-                    "patch": shapes["visual.conv1.weight"][-1],
-                }
-            )
+            found["image width"], found["patch"] = shapes["visual.conv1.weight"][0], shapes["visual.conv1.weight"][-1]
+            found["image hidden"] = shapes["visual.transformer.resblocks.0.mlp.c_fc.weight"][0]
         else:
+            found.update({"image layers": 0, "image hidden": 0, "patch": 0})
             found["image width"] = shapes["visual.attnpool.positional_embedding"][1]  # of the attention pool
     except KeyError as error:
         raise _kind(f"{error.args[0]} is missing", where) from None
@@ -123,50 +110,40 @@ def _measure(shapes: Shapes, where: str) -> Dict[str, int]:
 
 def _expected(found: Mapping[str, int]) -> Dict[str, Tuple[int, ...]]:
     """Shapes by name, of the text side and, if it is a vision transformer, of the image side."""
-    width, embed = found["text width"], found["embed"]
+    width = found["text width"]
     expected: Dict[str, Tuple[int, ...]] = {
         "positional_embedding": (found["positions"], width),
-        "text_projection": (width, embed),
+        "text_projection": (width, found["embed"]),
         "logit_scale": (),
         "token_embedding.weight": (found["vocabulary"], width),
-        "ln_final.weight": (width,),
-        "ln_final.bias": (width,),
+        **_blocks("", found["text layers"], width, found["text hidden"], ("ln_final",)),
     }
-    expected.update(_blocks("", found["text layers"], width, found["text hidden"]))
     if found["patch"]:
         width, patch = found["image width"], found["patch"]
-        grid = found["pixels"] // patch
-        expected.update(
-            {
-                "visual.class_embedding": (width,),
-                "visual.positional_embedding": (grid * grid + 1, width),
-                "visual.proj": (width, embed),
-                "visual.conv1.weight": (width, 3, patch, patch),
-            }
-        )
-        for norm in ("ln_pre", "ln_post"):
-            expected.update({f"visual.{norm}.weight": (width,), f"visual.{norm}.bias": (width,)})
-        expected.update(_blocks("visual.", found["image layers"], width, found["image hidden"]))
+        expected["visual.class_embedding"] = (width,)
+        expected["visual.positional_embedding"] = ((found["pixels"] // patch) ** 2 + 1, width)
+        expected["visual.proj"] = (width, found["embed"])
+        expected["visual.conv1.weight"] = (width, 3, patch, patch)
+        norms = ("ln_pre", "ln_post")
+        expected.update(_blocks("visual.", found["image layers"], width, found["image hidden"], norms))
     return expected
 
 
-def _blocks(side: str, layers: int, width: int, hidden: int) -> Dict[str, Tuple[int, ...]]:
-    parts = {
-        "ln_1": (width,),
-        "ln_2": (width,),
-        "attn.out_proj": (width, width),
-        "mlp.c_fc": (hidden, width),
-        "mlp.c_proj": (width, hidden),
+def _blocks(side: str, layers: int, width: int, hidden: int, norms: Sequence[str]) -> Dict[str, Tuple[int, ...]]:
+    """Shapes of what has a weight and a bias: a side's own normalisations, and the parts of its blocks."""
+    block = {
+        "attn.in_proj_": (3 * width, width),
+        "attn.out_proj.": (width, width),
+        "ln_1.": (width,),
+        "ln_2.": (width,),
+        "mlp.c_fc.": (hidden, width),
+        "mlp.c_proj.": (width, hidden),
     }
-    expected: Dict[str, Tuple[int, ...]] = {}
+    parts: Dict[str, Tuple[int, ...]] = {f"{side}{norm}.": (width,) for norm in norms}
     for layer in range(layers):
-        front = f"{side}transformer.resblocks.{layer}."
-        expected[f"{front}attn.in_proj_weight"] = (3 * width, width)
-        expected[f"{front}attn.in_proj_bias"] = (3 * width,)
-        for part, shape in parts.items():
-            expected[f"{front}{part}.weight"] = shape
-            expected[f"{front}{part}.bias"] = shape[:1]
-    return expected
+        parts.update((f"{side}transformer.resblocks.{layer}.{part}", shape) for part, shape in block.items())
+    weights = {f"{part}weight": shape for part, shape in parts.items()}
+    return {**weights, **{f"{part}bias": shape[:1] for part, shape in parts.items()}}
 
 
 def stock_design(found: Mapping[str, int]) -> Design:

@@ -7,58 +7,68 @@ import warnings
 from pathlib import Path
 from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
 
-from modprompt.clips import hub, known, open_clip_config, transformers_config
+from modprompt.clips import config_files, hub, known
 from modprompt.clips.design import Design, Images
-from modprompt.clips.dialects import TRANSFORMERS
+from modprompt.clips.key_mapping import OPENAI, TRANSFORMERS
 from modprompt.clips.source import Asked, Source
 from modprompt.errors import UserError
 from modprompt.storage.opening import open_regular
 
-_CONFIGS = (open_clip_config.FILE, transformers_config.FILE)
+_CONFIGS = (config_files.OPEN_CLIP_FILE, config_files.TRANSFORMERS_FILE)
 _TABLE = "the table of known CLIPs"
 _HOW_TO_SAY = (
     "give MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, image side; a head is 64 "
     f"wide in most), in Python activation= and heads=; or put {_CONFIGS[0]}, or {_CONFIGS[1]} with "
-    f"{transformers_config.IMAGES_FILE}, beside it"
+    f"{config_files.IMAGES_FILE}, beside it"
 )
 
 
-class Settled(NamedTuple):
-    """How weights are run, who says it, and which known CLIP they are, if one."""
+class Resolved(NamedTuple):
+    """How weights are run.
+
+    design: what no tensor of them shows.
+    said_by: who says it.
+    dialect: whose names their tensors have; OpenAI's are open_clip's, too, so there whoever says it tells; bare where
+        that is the user's options.
+    """
 
     design: Design
     said_by: str
-    row: Optional[known.Row] = None
+    dialect: str
 
 
 def say_themselves(source: Source) -> bool:
     """Whether something beside the user's options may say how weights are run."""
-    return source.row is not None or bool(_configs_beside(source)) or _published(source) is not None
+    return source.row is not None or bool(_configs_beside(source))
 
 
-def require_settled(source: Source) -> None:
+def require_resolvable(source: Source) -> None:
     """Raise UserError, before large weights are read, if nothing can say how they are run."""
     if not say_themselves(source):
         _by_options(source)
 
 
-def settle(source: Source, dialect: str) -> Settled:
-    """How weights of a dialect (dialects.py) are run.
+def resolve(source: Source, dialect: str) -> Resolved:
+    """How weights of a dialect (key_mapping.py) are run.
 
     Raises:
         UserError: if nothing says it, a config states what is not run, or two contradict each other.
     """
-    row = _published(source)
-    if row is not None:
+    found = _said(source, dialect)
+    return found if dialect == OPENAI else found._replace(dialect=dialect)
+
+
+def _said(source: Source, dialect: str) -> Resolved:
+    row = source.row
+    if row is not None and source.sha256 and row.sha256 == source.sha256:
         said_by = f"its SHA-256, which is that of OpenAI's {row.name}"
         _require_same(source.asked, row.design, said_by)
-        return Settled(row.design, said_by, row)
-    row = source.row
+        return Resolved(row.design, said_by, row.dialect)
     by_tag = row is not None and bool(source.name) and not source.name.startswith(hub.PREFIX)
     found = None if by_tag else _by_config(source, dialect)
     if row is None:
         return found or _by_options(source)
-    return _by_both(found, row) if found else Settled(row.design, _TABLE, row)
+    return _by_both(found, row) if found else Resolved(row.design, _TABLE, row.dialect)
 
 
 def _configs_beside(source: Source) -> List[str]:
@@ -66,42 +76,37 @@ def _configs_beside(source: Source) -> List[str]:
     return [name for name in _CONFIGS if folder is not None and (folder / name).is_file()]
 
 
-def _published(source: Source) -> Optional[known.Row]:
-    """The row of one of OpenAI's files, by its hash."""
-    return next((row for row in known.rows() if row.sha256 and row.sha256 == source.sha256), None)
-
-
-def _by_config(source: Source, dialect: str) -> Optional[Settled]:
+def _by_config(source: Source, dialect: str) -> Optional[Resolved]:
     assert source.weights is not None  # the table says it of the embedded model
     folder = source.weights.parent
-    path = folder / (transformers_config.FILE if dialect == TRANSFORMERS else open_clip_config.FILE)
+    path = folder / (config_files.TRANSFORMERS_FILE if dialect == TRANSFORMERS else config_files.OPEN_CLIP_FILE)
     if not path.is_file():
         return None
-    design = transformers_config.read(folder) if dialect == TRANSFORMERS else open_clip_config.read(path)
+    design = config_files.read_transformers(folder) if dialect == TRANSFORMERS else config_files.read_open_clip(path)
     _require_same(source.asked, design, str(path))
-    return Settled(design, str(path))
+    return Resolved(design, str(path), known.OPEN_CLIP)
 
 
-def _by_both(found: Settled, row: known.Row) -> Settled:
+def _by_both(found: Resolved, row: known.Row) -> Resolved:
     """A config in a repository whose weights are known: what they were trained with is right."""
     said, known_of = found.design, row.design
     pairs = {"activation": (said.activation, known_of.activation), "images": (said.images, known_of.images)}
     differ = [f"the {key} {one}, not {other}" for key, (one, other) in pairs.items() if one != other]
     if not differ:
-        return found._replace(row=row)
+        return found._replace(dialect=row.dialect)
     warnings.warn(
         f"{found.said_by} has {' and '.join(differ)}, with which {row.name} was trained: the latter is taken",
         stacklevel=2,
     )
     design = said._replace(activation=known_of.activation, images=known_of.images)
-    return Settled(design, _TABLE, row)
+    return Resolved(design, _TABLE, row.dialect)
 
 
-def _by_options(source: Source) -> Settled:
+def _by_options(source: Source) -> Resolved:
     asked, weights = source.asked, source.weights
     if asked.activation and asked.heads:
         design = Design(asked.activation, asked.heads, Images(stated=False))
-        return Settled(design, "MODEL.BACKBONE.ACTIVATION and HEADS")
+        return Resolved(design, "MODEL.BACKBONE.ACTIVATION and HEADS", "bare")
     if asked.activation or asked.heads:
         given, lacking = ("ACTIVATION", "HEADS") if asked.activation else ("HEADS", "ACTIVATION")
         raise UserError(f"{weights}: MODEL.BACKBONE.{given} is given, but MODEL.BACKBONE.{lacking} is missing")
