@@ -88,12 +88,16 @@ class PromptTrainer(TrainerX):
     def check_cfg(self, cfg: Any) -> None:
         """Complain about settings, and the schedule of a CLIP whose layers are known, before any work is done."""
         self.cfg = cfg  # Dassl sets it behind this check
-        kinds = self.parts
-        self.building, self.loop, self.evaluation = kinds.building(self), kinds.loop(self), kinds.evaluation(self)
-        self.checkpoints, self.resume, self.search = kinds.checkpoints(self), kinds.resume(self), SearchRun(self)
+        self.make_parts()
         self.run = self.building.checked(cfg)
         self.search.check()
         self.building.check()
+
+    def make_parts(self) -> None:
+        """Make all parts, which hold nothing yet."""
+        kinds = self.parts
+        self.building, self.loop, self.evaluation = kinds.building(self), kinds.loop(self), kinds.evaluation(self)
+        self.checkpoints, self.resume, self.search = kinds.checkpoints(self), kinds.resume(self), SearchRun(self)
 
     def build_data_loader(self) -> None:
         """Dassl's, with test images made as the weights ask for, and kept where TEST.IMAGE_CACHE names a folder.

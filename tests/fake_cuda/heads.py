@@ -20,8 +20,9 @@ def epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str]
         labels = torch.arange(BATCH) % 2
         view = torch.randn(BATCH, trainer.model.width)
         with mock.patch.object(bank_file, "write"):  # tensors without values
-            trainer._build(bank_file.Views([view] * trainer.method.passes(), [labels] * trainer.method.passes()))
+            passes = trainer.run.method.passes()
+            trainer.building.of_bank(bank_file.Views([view] * passes, [labels] * passes))
         batches = Batches(3, trainer.cfg.INPUT.SIZE[0], watch)
-        trainer.train_loader_x = FreshViews(batches, trainer._encode)
+        trainer.train_loader_x = FreshViews(batches, trainer.building.encode)
         trainer.run_epoch()
         return batches.counted[1]._asdict()

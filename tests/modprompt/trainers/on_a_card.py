@@ -54,12 +54,13 @@ class Evaluator:
 
 def trainer_of(method: str, prec: str) -> Any:
     """A trainer with all that an epoch and a test ask for, on the card."""
-    from modprompt.trainers.prompt_trainer import PromptTrainer  # behind conftest, which finds Dassl
+    from modprompt.trainers.part import Run  # behind conftest, which finds Dassl
+    from modprompt.trainers.prompt_trainer import PromptTrainer
 
     clip_model = with_values(random_clip)(text_layers=9, vision_layers=9)
     trainer = object.__new__(PromptTrainer)
-    trainer.device, trainer.method = CUDA, row_of(method).method()
-    model = trainer.method.on(clip_model, NAMES, epochs=2)
+    trainer.device, of = CUDA, row_of(method).method()
+    model = of.on(clip_model, NAMES, epochs=2)
     model.to(CUDA).cast(prec)
     optimiser: torch.optim.Optimizer = torch.optim.SGD(model.prompt_learner.parameters(), lr=0.5, momentum=0.9)
     scaler = precision.grad_scaler() if precision.resolve(prec, CUDA).scale_loss else None
@@ -82,6 +83,8 @@ def trainer_of(method: str, prec: str) -> Any:
         val_loader=None,
         model=model,
     )
+    trainer.make_parts()
+    trainer.run = Run(trainer.cfg, "", of)
     return trainer
 
 

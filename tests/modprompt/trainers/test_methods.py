@@ -304,7 +304,7 @@ def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
 
     monkeypatch.setattr(PromptSRC, "check_cfg", lacking)
     assert train.main(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)) == 0
-    assert seen.trainer.method.weights() == (25, 10, 1)
+    assert seen.trainer.run.method.weights() == (25, 10, 1)
 
 
 def test_config_files_merge_in_plain_yacs_and_weights_may_be_any_number():

@@ -51,6 +51,7 @@ def test_every_node_is_its_dataclass(cls):
     assert not {name for name in vars(trainer) if not name.startswith("__")} - {
         "method_class",
         "node_name",
+        "parts",
         "same_step",
     }
 

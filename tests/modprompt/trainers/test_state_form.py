@@ -91,7 +91,7 @@ def held_by(*parts):
 
 def held(trainer):
     """All that a run would go on from."""
-    return held_by(trainer._models, trainer._optims, trainer._scheds), copy.deepcopy(trainer.extra_state())
+    return held_by(trainer._models, trainer._optims, trainer._scheds), copy.deepcopy(trainer.resume.extra_state())
 
 
 def same(one, other):
@@ -106,7 +106,7 @@ def same(one, other):
 
 def resumed(trainer, state, monkeypatch):
     monkeypatch.setattr(training_state, "read_tensors", lambda path, mapped: copy.deepcopy(state))
-    return trainer._resume_state(trainer.cfg.OUTPUT_DIR)
+    return trainer.resume._resume_state(trainer.cfg.OUTPUT_DIR)
 
 
 def cases_of(row, state):
