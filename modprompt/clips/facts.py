@@ -118,7 +118,7 @@ class ClipFacts(NamedTuple):
     mean, std: of its images' channels; empty for a module from elsewhere, whose images nobody described.
     interpolation, resize: how images are scaled (design.py).
     activation, heads: what no tensor shows, heads as (text side, image side).
-    fingerprint: of all its weights; see fingerprint.py.
+    fingerprint: of all its weights, as `fingerprint` gives it.
     dialect: whose names its tensors had: openai, open_clip, custom_text or transformers; bare where
         only the options say it.
     commit: of the hub's repository that it came from.
