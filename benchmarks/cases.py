@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from benchmarks.names import read_names
 from benchmarks.plain import Learner, PlainCLIP
-from modprompt.clips.build import build_clip
-from modprompt.clips.cast import cast_products
-from modprompt.clips.design import QUICK_GELU, Design
-from modprompt.clips.package import import_clip
-from modprompt.clips.structure import CLIP
+from modprompt.clip.build import build_clip
+from modprompt.clip.cast import cast_products
+from modprompt.clip.design import QUICK_GELU, Design
+from modprompt.clip.package import import_clip
+from modprompt.clip.structure import CLIP
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP

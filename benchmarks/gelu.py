@@ -21,8 +21,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.cases import Case, stepper, vit_b16
-from modprompt.clips.design import GELU, QUICK_GELU
-from modprompt.clips.structure import VisionTransformer
+from modprompt.clip.design import GELU, QUICK_GELU
+from modprompt.clip.structure import VisionTransformer
 from modprompt.engine.blocks import feed_forward
 from modprompt.programs import left_as_found
 

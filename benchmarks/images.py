@@ -30,11 +30,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from modprompt.clips.package import import_clip
+from modprompt.clip.package import import_clip
 from modprompt.compat import find as compat
+from modprompt.io.settings import Settings
 from modprompt.places import ROOT
 from modprompt.programs import left_as_found
-from modprompt.runs.settings import Settings
 
 TIMES = 5
 CLASSES = ("crop land", "forest", "highway", "lake", "river")

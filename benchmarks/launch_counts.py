@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.reference import reference_model
-from modprompt.engine import derived
+from modprompt.engine import weight_cache as derived
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.search.over import Search
 from modprompt.methods.search.settings import BETAS

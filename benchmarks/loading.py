@@ -25,10 +25,10 @@ from typing import Any, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from modprompt.clips.config_files import design_of
-from modprompt.clips.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
-from modprompt.clips.infer_shape import POSITIONS, VOCABULARY
-from modprompt.clips.plain import PlainCLIP
+from modprompt.clip.config_files import design_of
+from modprompt.clip.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
+from modprompt.clip.infer_shape import POSITIONS, VOCABULARY
+from modprompt.clip.plain import PlainCLIP
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 1.3
@@ -195,8 +195,8 @@ def measure(folder: str) -> dict[str, float]:
     import safetensors  # noqa: F401 - imported before, so that they do not count
     from torchvision import transforms  # noqa: F401
 
-    from modprompt.clips.load import load_clip
-    from modprompt.clips.package import import_clip
+    from modprompt.clip.load import load_clip
+    from modprompt.clip.package import import_clip
 
     import_clip()
     before, start = _held("VmRSS"), time.perf_counter()

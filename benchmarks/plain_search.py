@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clips.structure import CLIP, Block, VisionTransformer
+from modprompt.clip.structure import CLIP, Block, VisionTransformer
 from modprompt.engine.prompts import class_texts, embed_ids, tokenize
 from modprompt.methods.search.options import OptionsPromptLearner
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from modprompt.clips.package import import_clip
+from modprompt.clip.package import import_clip
 from modprompt.compat import find as compat
 from modprompt.errors import UserError
 

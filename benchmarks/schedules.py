@@ -25,9 +25,9 @@ from modprompt.engine.schedule import Schedule
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import run
+from modprompt.io.result import read
 from modprompt.methods.search import file as schedule_file
 from modprompt.programs import left_as_found
-from modprompt.runs.result import read
 
 SHOTS = 16
 RATE = 0.02  # of the alphas: at 0.0035 some hundred steps leave them where they were drawn

@@ -30,7 +30,7 @@ from benchmarks import marker
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.gelu import CLOCKS, in_turn
 from benchmarks.plain_search import PlainSearch
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.methods.search.options import OptionsPromptLearner
 from modprompt.programs import left_as_found

@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from benchmarks import name_rows
 from benchmarks.cases import Case, needed_flops, stepper
+from modprompt.io.text import write_json, write_whole
 from modprompt.programs import left_as_found, report
-from modprompt.storage.text import write_json, write_whole
 
 ROUNDS = 5  # of both sides of a figure with as many repeats or more
 RESULTS = Path(__file__).parent / "results"

@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks import imagenet_start
 from benchmarks.cases import vit_b16
-from modprompt.clips.cast import cast_products
+from modprompt.clip.cast import cast_products
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"

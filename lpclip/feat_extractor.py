@@ -22,10 +22,10 @@ import torch
 from modprompt.cli import flags
 from modprompt.compat import find as compat
 from modprompt.errors import UserError
+from modprompt.io.arrays import write_arrays
+from modprompt.io.checksum import arrays_hash
+from modprompt.io.images import own_validation
 from modprompt.programs import import_modules, left_as_found, report
-from modprompt.runs.images import own_validation
-from modprompt.storage.arrays import write_arrays
-from modprompt.storage.seal import arrays_hash
 
 compat.add_to_path()
 

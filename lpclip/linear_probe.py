@@ -24,12 +24,12 @@ from tqdm import tqdm
 
 from modprompt.checks import at_least, nearest
 from modprompt.errors import UserError
+from modprompt.io.arrays import read_arrays
+from modprompt.io.checksum import arrays_hash
+from modprompt.io.images import HELD_OUT, TEST, VALIDATION, hold_out
+from modprompt.io.pictures import new_figure, save_figure
+from modprompt.io.text import write_json
 from modprompt.programs import report
-from modprompt.runs.images import HELD_OUT, TEST, VALIDATION, hold_out
-from modprompt.storage.arrays import read_arrays
-from modprompt.storage.pictures import new_figure, save_figure
-from modprompt.storage.seal import arrays_hash
-from modprompt.storage.text import write_json
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4

@@ -9,7 +9,7 @@ Names are imported when they are asked for: `import modprompt` alone loads no Py
 import importlib
 
 from modprompt import moved
-from modprompt.clips.package import mend_imports
+from modprompt.clip.package import mend_imports
 from modprompt.errors import SettingError, UserError
 from modprompt.version import __version__
 

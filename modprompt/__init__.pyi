@@ -1,6 +1,6 @@
 """What `modprompt` gives, for type checkers and editors; __init__.py imports it when it is asked for."""
 
-from modprompt.clips.load import load_clip as load_clip
+from modprompt.clip.load import load_clip as load_clip
 from modprompt.engine.schedule import Schedule as Schedule
 from modprompt.engine.schedule import Schedules as Schedules
 from modprompt.errors import SettingError as SettingError

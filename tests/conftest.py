@@ -32,7 +32,7 @@ import sklearn  # noqa: E402, F401 - sets two variables of the environment, once
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402, F401 - loaded before any test measures
 
-from modprompt.clips.package import import_clip  # noqa: E402
+from modprompt.clip.package import import_clip  # noqa: E402
 
 import_clip()
 
@@ -108,7 +108,7 @@ LAYOUTS = ("arithmetic", "whole", "packed")  # a CPU's, a card's of few tokens, 
 
 def lay_out_for(monkeypatch, layout):
     """From here on text sides are laid out as LAYOUTS says, and run so, wherever they are."""
-    from modprompt.engine import packing
+    from modprompt.engine import text_layout as packing
 
     monkeypatch.setattr(packing, "counts_launches", lambda device: layout != "arithmetic")
     monkeypatch.setattr(packing, "FEW_TOKENS", 10**9 if layout == "whole" else 0)

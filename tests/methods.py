@@ -9,7 +9,7 @@ from typing import Callable, NamedTuple, Optional
 import pytest
 import torch
 
-from modprompt.clips.build import layers_of
+from modprompt.clip.build import layers_of
 from modprompt.methods.parts.templates import DIVERSE
 from tests import plain_dpl, plain_mpl, plain_tcp, plain_teachers
 from tests import plain_neighbours as plain

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import torch
 
-from modprompt.runs import folder
+from modprompt.io import folder
 
 _ATTENTION = ("flash", "mem_efficient", "math")  # kinds of fused attention; PyTorch before 2.0 has none
 

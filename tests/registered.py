@@ -6,7 +6,7 @@ from dassl.config import cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.methods import table
-from modprompt.trainers import nodes
+from modprompt.trainers import config_nodes as nodes
 
 
 def forget(trainer: str, module: str) -> None:

@@ -12,12 +12,12 @@ from modprompt.engine.context import from_words, no_context, random_context
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedule, Schedules
+from modprompt.io.descriptions import Descriptions
 from modprompt.methods.cocoop import ConditionalPromptLearner
 from modprompt.methods.dpl import LengthsPromptLearner
 from modprompt.methods.parts.coupled import CoupledPromptLearner
 from modprompt.methods.parts.described import Described
 from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.runs.descriptions import Descriptions
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.clips.build import load_clip
-from modprompt.runs import folder as run_folder
+from modprompt.clip.build import load_clip
+from modprompt.io import folder as run_folder
 from tests.conftest import ROOT, SAID, random_clip
 from tests.modprompt.data import trees
 from tests.test_runs import to

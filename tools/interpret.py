@@ -14,18 +14,18 @@ from typing import Iterable, Iterator, List, Mapping, Tuple, Union
 from torch import Tensor
 
 from modprompt.checks import at_least
-from modprompt.clips import build as backbone
-from modprompt.clips import hub, known
-from modprompt.clips.source import Asked
-from modprompt.clips.structure import CLIP
+from modprompt.clip import build as backbone
+from modprompt.clip import hub, known
+from modprompt.clip.source import Asked
+from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.io import descriptions
+from modprompt.io.checkpoint import Checkpoint, read
+from modprompt.io.tables import shielded, write_table
+from modprompt.io.text import writable
+from modprompt.io.versioned import understood
 from modprompt.methods.parts.view import learner_part
 from modprompt.programs import report
-from modprompt.runs import descriptions
-from modprompt.runs.checkpoint import Checkpoint, read
-from modprompt.storage.tables import shielded, write_table
-from modprompt.storage.text import writable
-from modprompt.storage.versioned import understood
 from modprompt.use.words import Word, count_vision_prompts, nearest_words, text_prompts, vocabulary
 
 Row = Tuple[int, Union[int, str], int, List[Word]]  # layer, class (or ""), number of the token from 1, nearest words

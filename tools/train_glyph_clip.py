@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modprompt.clips.package import import_clip
-from modprompt.clips.structure import CLIP, VisionTransformer
+from modprompt.clip.package import import_clip
+from modprompt.clip.structure import CLIP, VisionTransformer
 from modprompt.engine.blocks import causal_after, run_block
 from modprompt.programs import left_as_found, report
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families
@@ -260,7 +260,7 @@ def train(args: argparse.Namespace) -> None:
 @left_as_found()
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the small CLIP on rendered type.")
-    parser.add_argument("--out", type=Path, default=Path("modprompt/clips/models/glyph_clip.npz"))
+    parser.add_argument("--out", type=Path, default=Path("modprompt/clip/models/glyph_clip.npz"))
     parser.add_argument("--minutes", type=float, default=60, help="wall time of training")
     parser.add_argument("--width", type=int, default=128, help="width of the image side")
     parser.add_argument("--batch", type=int, default=96)

@@ -21,8 +21,8 @@ from benchmarks.gpu.ready import release
 from benchmarks.gpu.records import Record, Records
 from benchmarks.gpu.rows import NOT_RUN, not_run, rows_of
 from benchmarks.gpu.task import Found, Place, Task
+from modprompt.io.text import write_json
 from modprompt.places import ROOT
-from modprompt.storage.text import write_json
 
 START_S = 60.0  # of a process, for imports, a CLIP and CUDA
 OWN = ("modprompt", "benchmarks", "tests", "trainers", "datasets")  # what is no package that may be missing

@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.cases import random_clip
 from benchmarks.gpu.task import Place
-from modprompt.clips.cast import cast_products
+from modprompt.clip.cast import cast_products
 from modprompt.places import ROOT
 
 FOLDERS = ("river", "forest", "lake", "highway")  # of the classes

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from benchmarks.gpu.rows import NOT_HELD, NOT_RUN, Row, not_run, rows_of
 from benchmarks.gpu.task import Found, Task
-from modprompt.storage.text import write_json
+from modprompt.io.text import write_json
 
 _FOLDERS = re.compile(r"(?<![\w.])(?:~|[A-Za-z]:)?(?:[/\\][^/\\\s'\":,;()]+)+[/\\](?=[^/\\\s])")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Sequence
 
 from benchmarks.gpu.records import Record
-from modprompt.storage.parts import part_of
+from modprompt.io.atomic import part_of
 
 NAME = "gpu.zip"
 

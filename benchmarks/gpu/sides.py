@@ -17,8 +17,8 @@ from benchmarks.cases import class_names, random_clip
 from benchmarks.gpu.task import Place, Task
 from benchmarks.plain import PlainCLIP
 from benchmarks.reference import PUBLISHED, WithLoss, reference_model
-from modprompt.clips.cast import cast_products
-from modprompt.clips.structure import CLIP
+from modprompt.clip.cast import cast_products
+from modprompt.clip.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError

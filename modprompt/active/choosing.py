@@ -16,7 +16,7 @@ from modprompt.active.pool import Pool
 from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
 from modprompt.errors import UserError
-from modprompt.runs.rounds import Active
+from modprompt.io.rounds import Active
 from modprompt.trainers.config import of_one_training
 
 ZERO_SHOT = "ZeroshotCLIP"  # the trainer that scores where a first round is not drawn

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modprompt.storage.forms import refuse
+from modprompt.io.schema import refuse
 from modprompt.trainers import training_state
 from modprompt.trainers.feature_cache import take_number
 from modprompt.trainers.state_form import random_form

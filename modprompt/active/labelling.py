@@ -15,9 +15,9 @@ from modprompt.active.record import Picked, Round
 from modprompt.data.class_names import distinct
 from modprompt.data.images import UNKNOWN
 from modprompt.errors import UserError, WaitsForLabels
-from modprompt.runs.rounds import WAITING, round_name
-from modprompt.storage.image_files import rule_of_run
-from modprompt.storage.text import write_json
+from modprompt.io.image_files import rule_of_run
+from modprompt.io.rounds import WAITING, round_name
+from modprompt.io.text import write_json
 
 
 def file_of(folder: Path, number: int) -> Path:

@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 from modprompt.data import label_file
 from modprompt.data.class_names import ClassNames
 from modprompt.errors import UserError
-from modprompt.storage.tables import shielded, write_table
+from modprompt.io.tables import shielded, write_table
 
 COLUMNS = ("rank", "file", "predicted_class", "probability", "score", "reason", "label")
 

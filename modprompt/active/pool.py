@@ -9,7 +9,7 @@ from typing import Any, Mapping, Sequence
 from dassl.data.datasets import Datum
 
 from modprompt.data.images import UNKNOWN
-from modprompt.runs.images import below, images_hash, list_hash
+from modprompt.io.images import below, images_hash, list_hash
 
 
 class Pool:

@@ -12,12 +12,12 @@ from typing import Any, Mapping, NamedTuple
 
 from modprompt.active import generators
 from modprompt.errors import UserError
-from modprompt.runs.result import read_json
-from modprompt.runs.rounds import FOLDER, round_name
-from modprompt.storage.forms import Form, each, maybe, number, only, rows, table, text, whole
-from modprompt.storage.opening import Refused
-from modprompt.storage.seal import check_seal, sealed
-from modprompt.storage.text import write_json
+from modprompt.io.checksum import check_seal, sealed
+from modprompt.io.result import read_json
+from modprompt.io.rounds import FOLDER, round_name
+from modprompt.io.safe_open import Refused
+from modprompt.io.schema import Form, each, maybe, number, only, rows, table, text, whole
+from modprompt.io.text import write_json
 
 VERSION = 1
 

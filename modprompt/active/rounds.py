@@ -22,13 +22,13 @@ from modprompt.active.pool import Pool, spread
 from modprompt.active.record import Round
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
+from modprompt.io.atomic import remove_parts
+from modprompt.io.images import labels_of_choice
+from modprompt.io.rounds import Active, known
+from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.runs.images import labels_of_choice
-from modprompt.runs.rounds import Active, known
-from modprompt.runs.settings import Settings
-from modprompt.storage.parts import remove_parts
+from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.learned import prompts_hash
-from modprompt.trainers.nodes import method_of
 from modprompt.trainers.result import ResultRecorder
 
 

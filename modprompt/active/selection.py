@@ -16,7 +16,7 @@ from modprompt.active.acquisition import Acquisition, Choice, Seen, find
 from modprompt.active.balance import balance
 from modprompt.checks import at_most
 from modprompt.errors import SettingError, UserError
-from modprompt.runs.rounds import NONE, PCB_ALONE, RANDOM, Active
+from modprompt.io.rounds import NONE, PCB_ALONE, RANDOM, Active
 
 
 class Pick(NamedTuple):

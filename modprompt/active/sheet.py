@@ -15,11 +15,11 @@ from typing import List, NamedTuple, Optional, Sequence
 
 from modprompt.active.picks_file import COLUMNS, Row, cells_of
 from modprompt.data.class_names import distinct
+from modprompt.io import pages
+from modprompt.io.image_files import opened
+from modprompt.io.image_rules import FAMILY, as_rgb
+from modprompt.io.text import write_whole
 from modprompt.programs import one_line
-from modprompt.storage import pages
-from modprompt.storage.image_files import opened
-from modprompt.storage.image_rules import FAMILY, as_rgb
-from modprompt.storage.text import write_whole
 
 _SIDE = 160  # pixels of a thumbnail's longer side, at most
 _SMALL = 64  # an image whose longer side has fewer pixels is shown enlarged

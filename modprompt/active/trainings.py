@@ -14,13 +14,14 @@ from modprompt.active.given import given
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
 from modprompt.errors import UserError
-from modprompt.runs import folder as run_folder
-from modprompt.runs import same
-from modprompt.runs.rounds import round_name
-from modprompt.runs.settings import Settings
-from modprompt.storage.parts import copy_whole
-from modprompt.storage.versioned import plain
-from modprompt.trainers import left_behind, training_state
+from modprompt.io import compare as same
+from modprompt.io import folder as run_folder
+from modprompt.io.atomic import copy_whole
+from modprompt.io.rounds import round_name
+from modprompt.io.settings import Settings
+from modprompt.io.versioned import plain
+from modprompt.trainers import artifacts as left_behind
+from modprompt.trainers import training_state
 from modprompt.trainers.config import of_one_training
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder

@@ -10,7 +10,7 @@ import argparse
 from typing import List, Optional, Sequence, Tuple
 
 from modprompt.checks import nearest
-from modprompt.clips import known
+from modprompt.clip import known
 from modprompt.errors import UserError
 
 _HEAD = ("name", "dialect", "from", "layers", "widths", "heads", "activation", "pixels")

@@ -11,13 +11,13 @@ from typing import Any, Mapping, Sequence
 
 from modprompt import places
 from modprompt.cli import config_files
-from modprompt.clips.known import EMBEDDED, at_revision, find
+from modprompt.clip.known import EMBEDDED, at_revision, find
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
+from modprompt.io import yaml_text
+from modprompt.io.paths import of_user
+from modprompt.io.settings import Settings
 from modprompt.methods.table import BY_NAME, config_of
-from modprompt.runs.settings import Settings
-from modprompt.storage import yaml_text
-from modprompt.storage.paths import of_user
 
 _TABLE = Path(__file__).with_name("default_configs.yaml")
 _LARGE = "ViT-B/16"
@@ -161,7 +161,7 @@ def _embedded(command: Command) -> str:
     Raises:
         UserError: if it does not know all class names, or the trainer has no config for it.
     """
-    from modprompt.clips.tokens import unknown_words
+    from modprompt.clip.tokens import unknown_words
     from modprompt.data.own_images import names_in
 
     dataset = command.value("DATASET.NAME")

@@ -9,10 +9,10 @@ from typing import Any, NoReturn, Sequence
 
 from modprompt.cli.defaults import Command, completed
 from modprompt.errors import UserError
+from modprompt.io.settings import FLAGS, Settings, name_of_flag
 from modprompt.methods.search.schedule_files import expanded
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
-from modprompt.runs.settings import FLAGS, Settings, name_of_flag
 
 _MEANT = {  # what other programs call it
     "--epochs": "OPTIM.MAX_EPOCH",

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from modprompt.checks import at_least
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
+from modprompt.io.paths import of_user
+from modprompt.io.safe_open import read_text
+from modprompt.io.tables import shielded, write_table
+from modprompt.io.text import one_line, writable
 from modprompt.programs import import_modules, take_imports
-from modprompt.storage.opening import read_text
-from modprompt.storage.paths import of_user
-from modprompt.storage.tables import shielded, write_table
-from modprompt.storage.text import one_line, writable
 
 if TYPE_CHECKING:  # help waits for no PyTorch
     from modprompt.use.predicting import Prediction
@@ -104,7 +104,7 @@ def _cell(text: str) -> str:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from modprompt.storage.image_rules import FAMILY
+    from modprompt.io.image_rules import FAMILY
     from modprompt.use.predicting import find_images, odd_ones, predict
 
     images, left_out = find_images(args.images)

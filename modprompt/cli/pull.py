@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from modprompt.storage.text import one_line
+from modprompt.io.text import one_line
 
 _MOST_NAMED = 10
 

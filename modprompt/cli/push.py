@@ -15,18 +15,18 @@ import sys
 from pathlib import Path
 from typing import Any, Mapping
 
-from modprompt.clips import hub
+from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
+from modprompt.io.paths import of_user
 from modprompt.programs import import_modules, take_imports
-from modprompt.storage.paths import of_user
 
 Files = Mapping[str, Any]
 
 
 def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     """The files of a run, or of one checkpoint."""
-    from modprompt.runs import checkpoint, holding
+    from modprompt.io import checkpoint, holding
     from modprompt.use.card import card_of_run
     from modprompt.use.sharing import CARD, files_of
     from modprompt.use.trained import trains_nothing
@@ -57,7 +57,7 @@ def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     from modprompt.experiments.reporting.report import card
     from modprompt.experiments.reporting.results import of_experiment
     from modprompt.experiments.running import state
-    from modprompt.runs import checkpoint
+    from modprompt.io import checkpoint
     from modprompt.use.sharing import CARD, files_of
 
     plan = arguments.plan_of(args)

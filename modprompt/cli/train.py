@@ -18,8 +18,8 @@ from typing import Any, Callable, Optional
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.hosts import borrowed
+from modprompt.io.settings import Settings
 from modprompt.programs import close_log, ending, import_modules, left_as_found
-from modprompt.runs.settings import Settings
 
 INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Optional[Callable[[Any], Any]]  # of a configuration, before any work

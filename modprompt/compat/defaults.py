@@ -9,7 +9,7 @@ from typing import Any, Dict, NamedTuple
 
 from yacs.config import CfgNode
 
-from modprompt.runs.settings import FLAGS, FREE, as_text, flat, level_of
+from modprompt.io.settings import FLAGS, FREE, as_text, flat, level_of
 
 
 def _node(**values: Any) -> CfgNode:

@@ -123,7 +123,7 @@ def _mend_loading() -> List[str]:
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < (2, 6) or isinstance(torchtools.torch, _With):
         return []
-    from modprompt.storage.tensors import read_run
+    from modprompt.io.tensors import read_run
 
     torchtools.torch = _With(torch, load=lambda path, map_location=None, **_: read_run(path, map_location))
     return ["load_checkpoint: reads Dassl's own checkpoints, but no other objects"]
@@ -160,7 +160,7 @@ def _mend_numpy() -> List[str]:
 
 
 def _mend_images() -> List[str]:
-    from modprompt.storage.image_files import read_of_run
+    from modprompt.io.image_files import read_of_run
 
     try:
         manager: Any = importlib.import_module("dassl.data.data_manager")

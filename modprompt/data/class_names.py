@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Iterable, Sequence
 
-from modprompt.storage.opening import Refused
+from modprompt.io.safe_open import Refused
 
 _MOST_NAMED = 10
 

@@ -18,8 +18,8 @@ from modprompt.data.own_images import require_no_images
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, write_split
 from modprompt.errors import UserError
-from modprompt.storage import lock
-from modprompt.storage.paths import of_user
+from modprompt.io import lock
+from modprompt.io.paths import of_user
 
 _PART_OF_TEN = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # part of the k-th image of a class, by k modulo 10
 

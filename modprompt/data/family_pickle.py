@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import Refused, read_bytes
-from modprompt.storage.paths import is_inside
-from modprompt.storage.pickle_reader import Inert, Name, PickleReader
+from modprompt.io.paths import is_inside
+from modprompt.io.pickle_reader import Inert, Name, PickleReader
+from modprompt.io.safe_open import Refused, read_bytes
 
 _DATUM = "dassl.data.datasets.base_dataset.Datum"
 _LONGEST_PATH = 4096

@@ -13,10 +13,10 @@ from dassl.utils import listdir_nohidden
 from tqdm import tqdm
 
 from modprompt.errors import UserError
+from modprompt.io.image_files import is_image_name, opened
+from modprompt.io.image_rules import FAMILY, as_rgb, oddities
+from modprompt.io.text import is_text
 from modprompt.programs import one_line
-from modprompt.storage.image_files import is_image_name, opened
-from modprompt.storage.image_rules import FAMILY, as_rgb, oddities
-from modprompt.storage.text import is_text
 
 UNKNOWN = -1  # the label of an image that nobody has labelled
 _MANY = 1000  # images from which on a progress bar is shown
@@ -45,7 +45,7 @@ class Looked(NamedTuple):
 
 
 def look_at(path: str, rule: str = FAMILY, decodes: bool = True) -> Looked:
-    """What an image file is, by a rule of storage/image_rules.py; without decoding it, what its head says.
+    """What an image file is, by a rule of io/image_rules.py; without decoding it, what its head says.
 
     Raises:
         OSError: if this machine fails, which says nothing of the image.

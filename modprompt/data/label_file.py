@@ -11,8 +11,8 @@ from typing import Callable, Mapping, NamedTuple
 
 from modprompt.data.class_names import ClassNames
 from modprompt.errors import UserError
-from modprompt.storage.opening import Refused
-from modprompt.storage.tables import read_table, readings
+from modprompt.io.safe_open import Refused
+from modprompt.io.tables import read_table, readings
 
 
 class Labelled(NamedTuple):

@@ -20,9 +20,9 @@ import numpy as np
 from modprompt.data.folder_images import Folder, FolderImages, require_runs, require_text
 from modprompt.data.storage import Storage
 from modprompt.errors import UserError
-from modprompt.storage import json_text
-from modprompt.storage.arrays import read_arrays, write_arrays
-from modprompt.storage.seal import KEY, arrays_hash, check_seal, sealed
+from modprompt.io import json_text
+from modprompt.io.arrays import read_arrays, write_arrays
+from modprompt.io.checksum import KEY, arrays_hash, check_seal, sealed
 
 NAME = "listing.npz"
 _VERSION = 1

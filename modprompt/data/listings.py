@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import Refused, read_text
+from modprompt.io.safe_open import Refused, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     Raises:
         UserError: if the file is missing or damaged, or has no such row.
     """
-    from modprompt.storage import mat_files  # late, as it needs NumPy
+    from modprompt.io import mat_files  # late, as it needs NumPy
 
     try:
         variables = mat_files.read_mat(path)

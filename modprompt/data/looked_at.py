@@ -13,10 +13,10 @@ from typing import Callable, Dict, Iterable, Mapping, Sequence
 
 from modprompt.data.images import Image, Looked, look_at_all, relative, require_decodable
 from modprompt.data.storage import Storage
-from modprompt.storage import json_text
-from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.opening import read_text
-from modprompt.storage.text import sha256_of, write_json
+from modprompt.io import json_text
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.safe_open import read_text
+from modprompt.io.text import sha256_of, write_json
 
 NAME = "checked_images.json"
 _Counts = Dict[str, int]  # of images, by what they are
@@ -60,7 +60,7 @@ class LookedAt:
         return known[key]
 
     def odd(self, images: Sequence[Image], rule: str, decodes: bool, what: str) -> _Counts:
-        """How many images are odd, and in what (oddities of storage/image_rules.py).
+        """How many images are odd, and in what (oddities of io/image_rules.py).
 
         Args:
             images: which.

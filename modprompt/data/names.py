@@ -12,8 +12,8 @@ from typing import Any
 from modprompt import places
 from modprompt.checks import nearest
 from modprompt.errors import UserError
+from modprompt.io import yaml_text
 from modprompt.programs import report
-from modprompt.storage import yaml_text
 
 
 def config_file(name: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Mapping, Protocol, Sequence
 
 from modprompt.data.folder_images import FolderImages
 from modprompt.data.images import Image, relative
-from modprompt.runs.images import by_label
+from modprompt.io.images import by_label
 
 
 class Pool(Protocol):

@@ -17,10 +17,10 @@ from modprompt.data.splits import Split, read_split, split_folders, split_hash, 
 from modprompt.data.storage import Storage, recorded_name
 from modprompt.data.subsample import subsample_classes, which_of_name
 from modprompt.errors import UserError
-from modprompt.runs import images as runs
-from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.paths import of_user
-from modprompt.storage.text import one_line
+from modprompt.io import images as runs
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.paths import of_user
+from modprompt.io.text import one_line
 
 # what else there is where nothing can be chosen by
 WITHOUT_VALIDATION = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modprompt.data.folder_images import FolderImages
 from modprompt.data.splits import PARTS, Split
-from modprompt.runs import published
+from modprompt.io import published
 
 
 def doubles(split: Split) -> str:

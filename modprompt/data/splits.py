@@ -20,12 +20,12 @@ from dassl.utils import listdir_nohidden
 
 from modprompt.data.images import Image, class_folders, file_names, relative
 from modprompt.errors import UserError
-from modprompt.runs.published import SPLIT_SHA256
-from modprompt.storage import json_text
-from modprompt.storage.opening import read_bytes
-from modprompt.storage.paths import is_inside
-from modprompt.storage.seal import KEY, check_seal, sealed
-from modprompt.storage.text import write_whole
+from modprompt.io import json_text
+from modprompt.io.checksum import KEY, check_seal, sealed
+from modprompt.io.paths import is_inside
+from modprompt.io.published import SPLIT_SHA256
+from modprompt.io.safe_open import read_bytes
+from modprompt.io.text import write_whole
 
 PARTS = ("train", "val", "test")
 SPLIT_SEED = 1  # of the generator that makes splits

@@ -10,9 +10,9 @@ import warnings
 from pathlib import Path
 from typing import Iterator
 
-from modprompt.storage import lock
-from modprompt.storage.parts import remove_parts
-from modprompt.storage.paths import is_inside
+from modprompt.io import lock
+from modprompt.io.atomic import remove_parts
+from modprompt.io.paths import is_inside
 
 
 def cache_of(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any, Callable, List, Optional, Protocol, Sequence, Union
 
 from torch import Tensor
 
-from modprompt.clips.structure import Block
+from modprompt.clip.structure import Block
 from modprompt.engine.blocks import Attend, attention
 from modprompt.engine.composing import New, OfClasses
 from modprompt.engine.schedule import Step

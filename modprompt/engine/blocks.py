@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modprompt.clips.structure import MLP, Block
-from modprompt.engine import packing
-from modprompt.engine.derived import normalise, scaled_bias
+from modprompt.clip.structure import MLP, Block
+from modprompt.engine import text_layout as packing
+from modprompt.engine.weight_cache import normalise, scaled_bias
 
 Attend = Callable[..., Tensor]  # stands in for `attention`: the same arguments, the same shapes
 

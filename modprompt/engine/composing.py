@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple, Union
 import torch
 from torch import Tensor
 
-from modprompt.engine.packed import Packed
+from modprompt.engine.text_layers import Packed
 
 
 class OfClasses(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import at_least
-from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import readable, token_ids
+from modprompt.clip.structure import CLIP
+from modprompt.clip.tokens import readable, token_ids
 from modprompt.errors import SettingError
 
 PLACEHOLDER = "X"  # in the place of a vector

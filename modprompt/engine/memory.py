@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from modprompt.errors import UserError
-from modprompt.runs.result import GPU_SHARE
+from modprompt.io.result import GPU_SHARE
 
 SAVED = 16  # floats per layer, token and unit of width that training keeps or needs beside it: measured, rounded up
 SHARE = 0.5  # of the free memory that the text side may take

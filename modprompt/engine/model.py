@@ -12,16 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clips.structure import CLIP
-from modprompt.engine import derived, tf32
+from modprompt.clip.structure import CLIP
+from modprompt.engine import tf32
+from modprompt.engine import weight_cache as derived
+from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import SHARE, free_bytes, most_text_tokens
-from modprompt.engine.packing import TextTokens
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.precision import autocast_type
 from modprompt.engine.prompts import Additions, Prompts, PromptText
 from modprompt.engine.schedule import Schedules
-from modprompt.engine.twice import compiled
+from modprompt.engine.text_layout import TextTokens
 from modprompt.errors import UserError
 
 P = TypeVar("P", bound="PromptedCLIP")

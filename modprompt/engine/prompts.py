@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clips.package import import_clip
-from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import readable, token_ids
+from modprompt.clip.package import import_clip
+from modprompt.clip.structure import CLIP
+from modprompt.clip.tokens import readable, token_ids
 from modprompt.engine.additions import Addition
-from modprompt.engine.packing import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
+from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, count_shared, lay_out, order_of
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Variable
 
-from modprompt.engine.derived import is_compiling
+from modprompt.engine.weight_cache import is_compiling
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any, Collection, Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence
 
-from modprompt.clips import package as clip_package
+from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
 from modprompt.hosts.codebase import PROGRAM, READERS, find, is_codebase
 from modprompt.hosts.launch import put_host_first
 from modprompt.hosts.rows import rows_of
+from modprompt.io.settings import READER, Given, Settings
 from modprompt.programs import import_modules, one_line
-from modprompt.runs.settings import READER, Given, Settings
 
 
 class Host(NamedTuple):
@@ -48,8 +48,8 @@ class Host(NamedTuple):
         """
         from dassl.config import cfg_default, get_cfg_default
 
+        from modprompt.trainers.config_nodes import add_missing
         from modprompt.trainers.foreign import is_our_name
-        from modprompt.trainers.nodes import add_missing
 
         theirs = get_cfg_default()
         try:

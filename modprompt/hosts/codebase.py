@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from modprompt.clips.package import own_folder
+from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
 from modprompt.places import PACKAGE
 

@@ -25,8 +25,8 @@ from modprompt.hosts import earlier, trial
 from modprompt.hosts.codebase import PROGRAM, find, is_this_project, our_trainer
 from modprompt.hosts.train_line import has_line
 from modprompt.hosts.which_clip import require_own_clip
+from modprompt.io.paths import of_user
 from modprompt.programs import left_as_found, signals_handled
-from modprompt.storage.paths import of_user
 
 # modules, and their names for pip: what all runs need, what the real Dassl and the clip package ask for
 NEEDED = {"yacs": "yacs", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "tqdm": "tqdm"}
@@ -115,7 +115,7 @@ def dassl() -> List[Finding]:
 
 def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
     """Which clip package; a codebase's own must stay its own, so that no other is advised there."""
-    from modprompt.clips import package as clip_package
+    from modprompt.clip import package as clip_package
 
     try:
         clip_package.use_folder(host or folder)
@@ -137,9 +137,9 @@ def clip(folder: Path, host: Optional[Path]) -> List[Finding]:
 
 def backbone(asked: str) -> List[Finding]:
     """The CLIP of a name, file or folder."""
-    from modprompt.clips.load import path_of
-    from modprompt.clips.reading import describe
-    from modprompt.clips.source import Asked
+    from modprompt.clip.load import path_of
+    from modprompt.clip.reading import describe
+    from modprompt.clip.source import Asked
 
     path = path_of(asked)
     try:

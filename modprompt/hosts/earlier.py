@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.storage import json_text
-from modprompt.storage.opening import read_text
-from modprompt.storage.paths import inside_without_links, is_inside
+from modprompt.io import json_text
+from modprompt.io.paths import inside_without_links, is_inside
+from modprompt.io.safe_open import read_text
 
 _LIST = "modprompt/installed.json"
 _ROOMS = ("modprompt/", "configs/trainers/MPL/", "configs/trainers/ModMPL/", "scripts/mpl/", "scripts/modmpl/")

@@ -23,10 +23,10 @@ from modprompt.hosts.codebase import PROGRAM, find
 from modprompt.hosts.scripts import start_of
 from modprompt.hosts.train_line import STATEMENT, has_line, with_line, without_line
 from modprompt.hosts.which_clip import found_by, require_own_clip
+from modprompt.io import lock
+from modprompt.io.atomic import part_of
 from modprompt.places import PACKAGE
 from modprompt.programs import report
-from modprompt.storage import lock
-from modprompt.storage.parts import part_of
 
 
 def is_uncommitted(folder: Path) -> bool:

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from modprompt.clips import package as clip_package
+from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
 from modprompt.hosts.rows import with_rows
 from modprompt.hosts.tolerant import tolerated

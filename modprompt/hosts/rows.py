@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import read_settings
-from modprompt.storage import yaml_text
+from modprompt.io import yaml_text
+from modprompt.io.settings import read_settings
 
 _ROWS = Path(__file__).with_name("rows.yaml")
 

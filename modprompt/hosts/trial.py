@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from modprompt import places
-from modprompt.hosts import made_up
+from modprompt.hosts import synthetic_data as made_up
 from modprompt.hosts.codebase import PROGRAM, our_trainer
 from modprompt.hosts.rows import with_rows
 
 WELL, CANNOT, UNTRIED = 0, 1, 2  # exit codes
 HOST, LAUNCHER, LINE, OWN = "--host", "launcher", PROGRAM, "trial"  # ways, as the report names them
-_SET = "modprompt.hosts.made_up_set"
+_SET = "modprompt.hosts.synthetic_set"
 _LAUNCH = f"import sys; from modprompt.hosts.launch import main; sys.exit(main(sys.argv[1:], [{_SET!r}]))"
 # a package's name for pip, where it is not the module's
 _PIP = {

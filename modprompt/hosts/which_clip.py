@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Optional
 
-from modprompt.clips.package import own_folder
+from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
 
 _PATIENCE_S = 120

@@ -5,9 +5,9 @@ from typing import Any, Dict, Mapping
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
+from modprompt.io.rounds import NONE
 from modprompt.methods.base import SecondNode
 from modprompt.methods.coop import CoOp
-from modprompt.runs.rounds import NONE
 
 ROUNDS = 8  # a literal of the repository
 

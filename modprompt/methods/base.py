@@ -7,25 +7,25 @@ from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional,
 
 from torch import Tensor, nn
 
-from modprompt.clips.build import layers_of, require_vision_transformer
-from modprompt.clips.cast import rounded_to
-from modprompt.clips.facts import called
-from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import require_known_words, require_told_apart
+from modprompt.clip.build import layers_of, require_vision_transformer
+from modprompt.clip.cast import rounded_to
+from modprompt.clip.facts import called
+from modprompt.clip.structure import CLIP
+from modprompt.clip.tokens import require_known_words, require_told_apart
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedule, Schedules, Shape, from_config
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Configured, Steps
+from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.average import GaussianAverage
-from modprompt.methods.parts.classes import Classes, FindsSchedule, classes_of
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
+from modprompt.methods.parts.protocols import Classes, FindsSchedule, classes_of
 from modprompt.methods.parts.view import load_learner, require_own_classes
 from modprompt.methods.records import view_of
 from modprompt.methods.search.settings import AlphaSettings
 from modprompt.methods.shared_clip import require_clip, warn_of_rounding
-from modprompt.runs.checkpoint import Checkpoint
 
 LOG = logging.getLogger("modprompt")
 M = TypeVar("M", bound="Method")
@@ -88,7 +88,7 @@ class Method(Configured):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """Which validation images a training with these settings chooses by: "" or a word of runs/images.py."""
+        """Which validation images a training with these settings chooses by: "" or a word of io/images.py."""
         return ""
 
     @property

@@ -9,15 +9,15 @@ from typing import Optional, Sequence
 
 from torch import Tensor, nn
 
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError
 from modprompt.methods.coop import OneContext
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.described import Described
 from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.protocols import Classes
 
 REDUCTION = 16  # the network's hidden width is 1/16 of the joint width
 

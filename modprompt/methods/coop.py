@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import ClassVar, Dict, Optional
 
 from modprompt.checks import at_least
-from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import readable
+from modprompt.clip.structure import CLIP
+from modprompt.clip.tokens import readable
 from modprompt.engine.context import Context, from_words, random_context
 from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText
 from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.protocols import Classes
 
 PHOTO = "a photo of a"  # of KgCoOp and TCP, whatever the data set's template
 

@@ -10,19 +10,19 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clips.build import draw_constructor
-from modprompt.clips.structure import CLIP
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.structure import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import cross_entropy
+from modprompt.methods.parts.protocols import Classes
 
 _LISTS = {"vision_prompts": "ctx_img_lst", "text_prompts": "ctx_txt_lst"}
 WORDS = ("default", "custom", "ensemble")

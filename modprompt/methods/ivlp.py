@@ -6,13 +6,13 @@ prompt_depth_vision 0 with n_ctx_vision 0 is deep language prompting, which runs
 from dataclasses import dataclass
 
 from modprompt.checks import at_least
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.groups import LearnedText, PromptsVision
 from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.protocols import Classes
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from modprompt.clips.build import draw_constructor
-from modprompt.clips.structure import CLIP
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
 from modprompt.methods.coop import PHOTO, CoOp, of_coop
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.protocols import Classes
 
 _DEAD = 512  # width of the reference's layers that nothing uses, a literal there
 

@@ -7,24 +7,24 @@ from typing import Any, Iterator, Mapping, Optional, Sequence, Tuple, Type, Unio
 import torch
 from torch import nn
 
-from modprompt.clips import hub, source
-from modprompt.clips import known as known_clips
-from modprompt.clips.facts import ClipFacts, called, facts_of
-from modprompt.clips.load import load_clip, path_of
-from modprompt.clips.resolve_config import say_themselves
-from modprompt.clips.source import Asked
-from modprompt.clips.structure import CLIP
+from modprompt.clip import hub, source
+from modprompt.clip import known as known_clips
+from modprompt.clip.facts import ClipFacts, called, facts_of
+from modprompt.clip.load import load_clip, path_of
+from modprompt.clip.resolve_config import say_themselves
+from modprompt.clip.source import Asked
+from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
+from modprompt.io import checkpoint
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.versioned import in_the_form_of, understood
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.classes import classes_of
+from modprompt.methods.parts.protocols import classes_of
 from modprompt.methods.records import made_with
 from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip
 from modprompt.methods.table import BY_NAME, row_of
-from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint import Checkpoint
-from modprompt.storage.versioned import in_the_form_of, understood
 
 _MOST_SHOWN = 300  # characters
 

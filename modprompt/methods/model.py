@@ -10,15 +10,15 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, TypeVar, U
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.facts import called, facts_of
-from modprompt.clips.tokens import require_known_words, require_told_apart
+from modprompt.clip.facts import called, facts_of
+from modprompt.clip.tokens import require_known_words, require_told_apart
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
-from modprompt.methods.parts.classes import Classes, ModelsMethod, classes_of
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.protocols import Classes, ModelsMethod, classes_of
 from modprompt.methods.records import describe, method_record, view_of, write
 from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyTokens, modular
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
 from modprompt.methods.parts.groups import Regularised
+from modprompt.methods.parts.protocols import Classes
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,8 +6,8 @@ from typing import Any, Dict, Mapping, Optional, Union
 
 from torch import Tensor
 
-from modprompt.clips.build import draw_constructor
-from modprompt.clips.structure import CLIP
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.structure import CLIP
 from modprompt.engine.context import Context, zeros_and_words
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import MOST_TOKENS, Schedules
@@ -16,9 +16,9 @@ from modprompt.fields import changed, setting
 from modprompt.methods.base import Only
 from modprompt.methods.coop import CoOp, of_coop
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.protocols import Classes
 
 _LOSS: Dict[str, Union[str, Only]] = {
     "LOSS.NAME": Only("prograd"),

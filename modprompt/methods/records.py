@@ -7,16 +7,16 @@ from typing import Any, Dict, Mapping, Optional, Union
 
 import torch
 
-from modprompt.clips.facts import ClipFacts
+from modprompt.clip.facts import ClipFacts
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.fields import as_config
-from modprompt.methods.parts.classes import Classes, ModelsMethod
+from modprompt.io import checkpoint
+from modprompt.io.checksum import KEY
+from modprompt.io.tensors import write_tensors
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.protocols import Classes, ModelsMethod
 from modprompt.methods.parts.view import CheckpointView
 from modprompt.methods.search.settings import AlphaSettings
-from modprompt.runs import checkpoint
-from modprompt.storage.seal import KEY
-from modprompt.storage.tensors import write_tensors
 from modprompt.version import __version__
 
 

@@ -7,9 +7,9 @@ from typing import Any, Dict, Optional, TypeVar, cast
 import torch
 from torch import nn
 
-from modprompt.clips.cast import cast_products, exact, exact_copy, moved, note_rounding, rounded_to
-from modprompt.clips.facts import ClipFacts, called, facts_of
-from modprompt.clips.structure import CLIP
+from modprompt.clip.cast import cast_products, exact, exact_copy, moved, note_rounding, rounded_to
+from modprompt.clip.facts import ClipFacts, called, facts_of
+from modprompt.clip.structure import CLIP
 from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError

@@ -12,10 +12,10 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.build import draw_constructor
-from modprompt.clips.cast import exact
-from modprompt.clips.plain import QuickGELU
-from modprompt.clips.structure import CLIP
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.cast import exact
+from modprompt.clip.plain import QuickGELU
+from modprompt.clip.structure import CLIP
 from modprompt.engine.composing import OfClasses
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
@@ -25,10 +25,10 @@ from modprompt.fields import changed, setting
 from modprompt.methods.base import Only
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.described import Described
 from modprompt.methods.parts.independent import IndependentPromptLearner
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.regularise import mean_class_features
 from modprompt.methods.parts.teacher import FrozenCLIP
 

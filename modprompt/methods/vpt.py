@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from modprompt.checks import at_least
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting
 from modprompt.methods.ivlp import DeepVision
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.protocols import Classes
 
 
 @dataclass(frozen=True, repr=False)

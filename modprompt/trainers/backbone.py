@@ -6,15 +6,15 @@ from typing import Any, Collection, Dict, List, Tuple
 from dassl.config import cfg_default
 from torchvision import transforms
 
-from modprompt.clips import build, hub, known
-from modprompt.clips.design import SHORTEST, SQUASH, Images
-from modprompt.clips.reading import images_of
-from modprompt.clips.source import Asked
-from modprompt.clips.structure import CLIP
+from modprompt.clip import build, hub, known
+from modprompt.clip.design import SHORTEST, SQUASH, Images
+from modprompt.clip.reading import images_of
+from modprompt.clip.source import Asked
+from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.runs.images import READ_AS
-from modprompt.runs.settings import as_text
-from modprompt.storage.image_rules import FAMILY
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.images import READ_AS
+from modprompt.io.settings import as_text
 
 _FOLLOWS = "modprompt_follows_weights"  # on a config: its INPUT is what the weights ask for
 _TOLERANCE = 1e-6

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import changes
-from modprompt.storage.forms import each, refuse, rows, table, text
-from modprompt.storage.opening import Refused
-from modprompt.storage.tensors import read_tensors, write_tensors
-from modprompt.storage.versioned import plain, understood
+from modprompt.io.safe_open import Refused
+from modprompt.io.schema import each, refuse, rows, table, text
+from modprompt.io.settings import changes
+from modprompt.io.tensors import read_tensors, write_tensors
+from modprompt.io.versioned import plain, understood
 
 FILE_NAME = "bank.pth.tar"
 

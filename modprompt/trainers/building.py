@@ -8,13 +8,13 @@ import torch
 from dassl.optim import build_optimizer
 
 from modprompt.checks import one_of
-from modprompt.clips import known
-from modprompt.clips.build import require_input_size
-from modprompt.clips.cast import cast_products
-from modprompt.clips.facts import facts_of, look_at
-from modprompt.clips.known import whose
-from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import require_known_words
+from modprompt.clip import known
+from modprompt.clip.build import require_input_size
+from modprompt.clip.cast import cast_products
+from modprompt.clip.facts import facts_of, look_at
+from modprompt.clip.known import whose
+from modprompt.clip.structure import CLIP
+from modprompt.clip.tokens import require_known_words
 from modprompt.engine import precision
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE
@@ -27,9 +27,9 @@ from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.records import view_of
 from modprompt.trainers import backbone, mistakes, text_chunk
-from modprompt.trainers.nodes import method_of, searched
+from modprompt.trainers.config_aliases import require_stood_in
+from modprompt.trainers.config_nodes import method_of, searched
 from modprompt.trainers.part import Part, Run
-from modprompt.trainers.second_node import require_stood_in
 from modprompt.trainers.telling import tell_of
 
 

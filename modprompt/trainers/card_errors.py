@@ -8,7 +8,7 @@ from typing import Any, Callable, Iterator, TypeVar, cast
 import torch
 
 from modprompt.errors import OutOfMemory, UserError
-from modprompt.runs.settings import level_of
+from modprompt.io.settings import level_of
 from modprompt.trainers.device import WORKSPACE
 
 TRAINING, TEST = "DATALOADER.TRAIN_X.BATCH_SIZE", "DATALOADER.TEST.BATCH_SIZE"

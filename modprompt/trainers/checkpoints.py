@@ -6,17 +6,17 @@ import warnings
 from typing import Any, Dict, Optional, Tuple
 
 from modprompt.fields import as_config
+from modprompt.io import holding
+from modprompt.io.atomic import copy_whole
+from modprompt.io.checkpoint import Checkpoint, require_best
+from modprompt.io.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
+from modprompt.io.checkpoint_schema import CHOICE
+from modprompt.io.checksum import KEY
+from modprompt.io.images import selected_on
+from modprompt.io.text import sha256_of
+from modprompt.io.versioned import plain
 from modprompt.methods.parts.view import count_classes, load_learner, require_own_classes
 from modprompt.methods.records import describe, method_record, searched_by
-from modprompt.runs import holding
-from modprompt.runs.checkpoint import Checkpoint, require_best
-from modprompt.runs.checkpoint_files import BEST, find_checkpoint, newest_checkpoint
-from modprompt.runs.checkpoint_form import CHOICE
-from modprompt.runs.images import selected_on
-from modprompt.storage.parts import copy_whole
-from modprompt.storage.seal import KEY
-from modprompt.storage.text import sha256_of
-from modprompt.storage.versioned import plain
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
 

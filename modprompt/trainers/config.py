@@ -15,11 +15,12 @@ from modprompt.checks import check_name
 from modprompt.compat import defaults
 from modprompt.errors import UserError
 from modprompt.fields import kind_of
-from modprompt.runs.images import READ_AS
-from modprompt.runs.settings import Given, Settings, as_text, level_of
-from modprompt.storage.image_rules import FAMILY
-from modprompt.trainers import mistakes, second_node, setting_values
-from modprompt.trainers.nodes import is_switch
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.images import READ_AS
+from modprompt.io.settings import Given, Settings, as_text, level_of
+from modprompt.trainers import config_aliases as second_node
+from modprompt.trainers import mistakes, setting_values
+from modprompt.trainers.config_nodes import is_switch
 
 
 class Fault(NamedTuple):

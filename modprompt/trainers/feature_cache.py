@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from modprompt.clips.facts import shape_of_side
+from modprompt.clip.facts import shape_of_side
 from modprompt.engine.precision import autocast_type
-from modprompt.storage.image_files import rule_of_run
-from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.row_file import Rows, write_rows
+from modprompt.io.image_files import rule_of_run
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.row_file import Rows, write_rows
 
 
 def how_computed(device: torch.device, stream: Optional[torch.dtype]) -> str:

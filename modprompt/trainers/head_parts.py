@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from modprompt.clips.as_bytes import sent
+from modprompt.clip.as_bytes import sent
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
+from modprompt.io import checkpoint
+from modprompt.io.checkpoint_files import BEST
+from modprompt.io.images import mark, selected_on
+from modprompt.io.schema import Form, anything, table
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
 from modprompt.methods.heads.fitting import FreshViews
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.parts.view import require_made_with
-from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint_files import BEST
-from modprompt.runs.images import mark, selected_on
-from modprompt.storage.forms import Form, anything, table
 from modprompt.trainers import bank_file
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints

@@ -24,11 +24,11 @@ from torchvision import transforms
 from torchvision.transforms import functional
 from tqdm import tqdm
 
-from modprompt.clips.as_bytes import StandIn, sent, way_of
-from modprompt.storage import lock
-from modprompt.storage.opening import Refused
-from modprompt.storage.parts import names_of_parts, remove_parts
-from modprompt.storage.row_file import Rows, write_rows
+from modprompt.clip.as_bytes import StandIn, sent, way_of
+from modprompt.io import lock
+from modprompt.io.atomic import names_of_parts, remove_parts
+from modprompt.io.row_file import Rows, write_rows
+from modprompt.io.safe_open import Refused
 from modprompt.trainers.feature_cache import data_digest
 
 _SPARE = 1 << 30  # bytes that stay free on the disk

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.runs import result as results
-from modprompt.runs import test_parts
-from modprompt.storage.opening import Refused
-from modprompt.storage.row_file import Rows, write_rows
-from modprompt.storage.text import sha256_of
+from modprompt.io import result as results
+from modprompt.io import test_parts
+from modprompt.io.row_file import Rows, write_rows
+from modprompt.io.safe_open import Refused
+from modprompt.io.text import sha256_of
 from modprompt.trainers.feature_cache import how_computed, image_digests, read_too, row_of, weights_digest
 from modprompt.trainers.learned import prompts_hash
 

@@ -11,11 +11,11 @@ from dassl.utils import AverageMeter, MetricMeter
 from torch import Tensor
 
 from modprompt.engine.model import Output
+from modprompt.io import folder as run_folder
+from modprompt.io.steps import Row, Table
 from modprompt.methods.parts.deferred_metrics import Number, Place, Unread, settled, waits
 from modprompt.methods.parts.graph import GraphStep
 from modprompt.methods.parts.step import Done, Step
-from modprompt.runs import folder as run_folder
-from modprompt.runs.steps import Row, Table
 from modprompt.trainers.compiling import is_of, step_as_asked
 from modprompt.trainers.part import Part
 

@@ -16,8 +16,8 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.checks import check_name
 from modprompt.errors import UserError
+from modprompt.io.settings import flat
 from modprompt.programs import one_line
-from modprompt.runs.settings import flat
 
 _MERGES = ("merge_from_file", "merge_from_list")
 _OURS = ("MPL", "ModMPL")  # folders of our config files

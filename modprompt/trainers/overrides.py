@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.compat import defaults
 from modprompt.errors import UserError
-from modprompt.runs.settings import FLAGS, Given, Settings, as_text, flat, level_of, read_settings
+from modprompt.io.settings import FLAGS, Given, Settings, as_text, flat, level_of, read_settings
 
 KEEP = "--keep-settings"
 KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same

@@ -7,19 +7,19 @@ from typing import Any, ClassVar, List, Mapping, NamedTuple, Optional, Tuple, Ty
 from dassl.engine import TrainerX
 from torch import Tensor
 
-from modprompt.clips.as_bytes import sent
-from modprompt.clips.structure import CLIP
+from modprompt.clip.as_bytes import sent
+from modprompt.clip.structure import CLIP
 from modprompt.engine.memory import take_share
 from modprompt.errors import UserError
+from modprompt.io import folder as run_folder
+from modprompt.io import image_files, images
+from modprompt.io.holding import Begins
+from modprompt.io.image_rules import FAMILY
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Number
-from modprompt.runs import folder as run_folder
-from modprompt.runs import images
-from modprompt.runs.holding import Begins
-from modprompt.storage import image_files
-from modprompt.storage.image_rules import FAMILY
-from modprompt.trainers import backbone, card_errors, device, mistakes, once, overrides
+from modprompt.trainers import backbone, card_errors, device, mistakes, overrides
+from modprompt.trainers import skip_finished as once
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
 from modprompt.trainers.evaluation import Evaluation

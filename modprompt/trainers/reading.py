@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 from modprompt.errors import UserError
-from modprompt.runs import checkpoint, rounds
-from modprompt.runs import result as results
-from modprompt.runs.checkpoint_files import checkpoint_at
-from modprompt.runs.images import READ_AS
-from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.tensors import read_tensors
+from modprompt.io import checkpoint, rounds
+from modprompt.io import result as results
+from modprompt.io.checkpoint_files import checkpoint_at
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.images import READ_AS
+from modprompt.io.tensors import read_tensors
 from modprompt.trainers import training_state
 
 

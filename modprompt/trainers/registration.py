@@ -10,7 +10,7 @@ from modprompt.methods import own
 from modprompt.methods.base import Method
 from modprompt.methods.table import BY_NAME, HEADS, METHODS, PROMPTS, ZERO_SHOT, row_of
 from modprompt.trainers import prompt_trainer
-from modprompt.trainers.nodes import register_method
+from modprompt.trainers.config_nodes import register_method
 from modprompt.trainers.prompt_trainer import Parts, PromptTrainer
 
 PREFIX = "Mod"  # in front of a name that the codebase has taken

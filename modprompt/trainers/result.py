@@ -11,24 +11,24 @@ import torchvision
 from torch import nn
 
 from modprompt.errors import UserError
+from modprompt.io import folder as run_folder
+from modprompt.io import holding
+from modprompt.io.checkpoint_schema import CHOICE
+from modprompt.io.checksum import sealed
+from modprompt.io.compare import file_hash
+from modprompt.io.images import facts_of, labels_of_choice, mark_of, shots_of
+from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
+from modprompt.io.settings import Settings, settings_hash
+from modprompt.io.text import sha256_of, write_json
+from modprompt.io.versions import versions
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import classes_record, method_record
-from modprompt.runs import folder as run_folder
-from modprompt.runs import holding
-from modprompt.runs.checkpoint_form import CHOICE
-from modprompt.runs.images import facts_of, labels_of_choice, mark_of, shots_of
-from modprompt.runs.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
-from modprompt.runs.same import file_hash
-from modprompt.runs.settings import Settings, settings_hash
-from modprompt.runs.versions import versions
-from modprompt.storage.seal import sealed
-from modprompt.storage.text import sha256_of, write_json
-from modprompt.trainers import left_behind
-from modprompt.trainers.answers import Answers
+from modprompt.trainers import artifacts as left_behind
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
+from modprompt.trainers.test_predictions import Answers
 
 
 def _said(trainer: Any, part: str, name: str, otherwise: Any = None) -> Any:

@@ -11,15 +11,15 @@ import time
 from typing import Any, Dict, Mapping, Optional
 
 from modprompt.errors import UserError
-from modprompt.runs import holding, steps
-from modprompt.runs.checkpoint import read
-from modprompt.runs.checkpoint_files import BEST
-from modprompt.runs.holding import BEGAN_FROM
-from modprompt.runs.images import TEST, images_hash, selected_on, training_images_hash
-from modprompt.runs.result import runs_on_gpu
-from modprompt.storage.forms import Form, number, table, text
-from modprompt.storage.parts import copy_whole
-from modprompt.storage.text import is_text
+from modprompt.io import holding, steps
+from modprompt.io.atomic import copy_whole
+from modprompt.io.checkpoint import read
+from modprompt.io.checkpoint_files import BEST
+from modprompt.io.holding import BEGAN_FROM
+from modprompt.io.images import TEST, images_hash, selected_on, training_images_hash
+from modprompt.io.result import runs_on_gpu
+from modprompt.io.schema import Form, number, table, text
+from modprompt.io.text import is_text
 from modprompt.trainers import text_chunk, training_state
 from modprompt.trainers.part import Part
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state

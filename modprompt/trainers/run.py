@@ -21,19 +21,19 @@ import modprompt.trainers.all  # noqa: F401
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.data.storage import find_recorded
 from modprompt.errors import UserError
+from modprompt.io import folder as run_folder
+from modprompt.io import holding, image_files
+from modprompt.io import result as results
+from modprompt.io.images import READ_AS, all_images_hash
+from modprompt.io.paths import of_user
+from modprompt.io.rounds import require_none
+from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
-from modprompt.runs import folder as run_folder
-from modprompt.runs import holding
-from modprompt.runs import result as results
-from modprompt.runs.images import READ_AS, all_images_hash
-from modprompt.runs.rounds import require_none
-from modprompt.runs.settings import Settings
-from modprompt.storage import image_files
-from modprompt.storage.paths import of_user
-from modprompt.trainers import backbone, card_errors, config, device, first_screen, reading
-from modprompt.trainers.once import describe_model, finished_before
+from modprompt.trainers import backbone, card_errors, config, device, reading
+from modprompt.trainers import run_header as first_screen
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.result import ResultRecorder
+from modprompt.trainers.skip_finished import describe_model, finished_before
 
 
 class Rounds(NamedTuple):
@@ -87,7 +87,7 @@ def split_hash(dataset: Any, cfg: CfgNode) -> str:
 
 
 def is_finished(cfg: CfgNode, settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> bool:
-    """Whether the output folder holds the run, finished; see modprompt/trainers/once.py."""
+    """Whether the output folder holds the run, finished; see modprompt/trainers/skip_finished.py."""
     changed = rounds.differing(cfg.OUTPUT_DIR, results.read(cfg.OUTPUT_DIR).result or {}) if rounds else []
     if changed:
         print(f"{cfg.OUTPUT_DIR}: {'; '.join(changed)}: running again")

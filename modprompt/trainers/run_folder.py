@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Optional
 
 from modprompt.errors import UserError
-from modprompt.runs.checkpoint import Checkpoint, read
-from modprompt.runs.checkpoint_files import POINTER, find_checkpoint, newest_checkpoint
-from modprompt.runs.result import read_json
-from modprompt.storage.parts import copy_whole
-from modprompt.storage.tensors import write_tensors
-from modprompt.storage.text import sha256_of, write_json, write_whole
+from modprompt.io.atomic import copy_whole
+from modprompt.io.checkpoint import Checkpoint, read
+from modprompt.io.checkpoint_files import POINTER, find_checkpoint, newest_checkpoint
+from modprompt.io.result import read_json
+from modprompt.io.tensors import write_tensors
+from modprompt.io.text import sha256_of, write_json, write_whole
 
 _RECORD = "kept.json"  # {path below the output folder: SHA-256}
 

@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from modprompt.engine.schedule import Schedule
+from modprompt.io.pictures import can_draw, new_figure, save_figure
+from modprompt.io.safe_open import PathLike
 from modprompt.methods.search.file import ALL, Option, SideOfSearch
-from modprompt.storage.opening import PathLike
-from modprompt.storage.pictures import can_draw, new_figure, save_figure
 
 ACROSS = 6  # layers side by side
 _MAPS = ("Blues", "Oranges", "Greens", "Purples", "Reds", "Greys", "YlGn", "PuRd")  # a colour for each removal

@@ -7,13 +7,13 @@ import numpy as np
 from torch import Tensor
 
 from modprompt.errors import UserError
+from modprompt.io.images import shots_of
+from modprompt.io.pictures import can_draw
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.search.space import ALL, Option
-from modprompt.runs.images import shots_of
-from modprompt.storage.pictures import can_draw
 
 _NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows are of one length
 PICTURE = "search.png"

@@ -7,10 +7,12 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 
-from modprompt.clips.as_bytes import sent
+from modprompt.clip.as_bytes import sent
 from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
+from modprompt.io import images
+from modprompt.io.schema import Form, rows, table, whole
 from modprompt.methods.parts.deferred_metrics import Number, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.step import Step
@@ -18,8 +20,6 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.learner import SearchLearner
 from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.methods.search.validation import ValidationBatches
-from modprompt.runs import images
-from modprompt.storage.forms import Form, rows, table, whole
 from modprompt.trainers import search_files
 from modprompt.trainers.part import Part
 from modprompt.trainers.state_form import like, optimiser_form, scaler_form

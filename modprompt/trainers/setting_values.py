@@ -9,9 +9,9 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tup
 import dassl.data.transforms.transforms as known_transforms
 from yacs.config import CfgNode
 
-from modprompt.clips.design import SHORTEST, SQUASH
-from modprompt.runs.settings import level_of
-from modprompt.storage.image_rules import RULES
+from modprompt.clip.design import SHORTEST, SQUASH
+from modprompt.io.image_rules import RULES
+from modprompt.io.settings import level_of
 
 Fault = Tuple[str, str]  # a setting's dotted key, and what is wrong with it
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest")

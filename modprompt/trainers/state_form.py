@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from modprompt.storage.forms import (
+from modprompt.io.schema import (
     Form,
     anything,
     each,

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional
 
 from modprompt.engine.memory import SHARE
 from modprompt.engine.model import PromptedCLIP
-from modprompt.storage.forms import maybe, whole
+from modprompt.io.schema import maybe, whole
 
 KEY = "text_chunk"
 FORM = maybe(whole(1))  # of what stands under it

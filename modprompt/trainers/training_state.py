@@ -14,13 +14,13 @@ import torch
 from dassl.config import cfg_default
 
 from modprompt.errors import UserError
-from modprompt.runs.holding import STATE
-from modprompt.runs.images import VALIDATION
-from modprompt.runs.settings import COMPILE, changes, is_free
-from modprompt.storage.forms import Form, anything, whole
-from modprompt.storage.opening import Refused
-from modprompt.storage.tensors import read_tensors, write_tensors
-from modprompt.storage.versioned import plain, understood
+from modprompt.io.holding import STATE
+from modprompt.io.images import VALIDATION
+from modprompt.io.safe_open import Refused
+from modprompt.io.schema import Form, anything, whole
+from modprompt.io.settings import COMPILE, changes, is_free
+from modprompt.io.tensors import read_tensors, write_tensors
+from modprompt.io.versioned import plain, understood
 from modprompt.trainers.state_form import HEAD, require_parts
 
 _NumPyState = Tuple[str, np.ndarray, int, int, float]

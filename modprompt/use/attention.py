@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from modprompt.clips.design import OPENAI_MEAN, OPENAI_STD, Images
-from modprompt.clips.facts import called, facts_of
+from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, Images
+from modprompt.clip.facts import called, facts_of
 from modprompt.engine import tf32
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder

@@ -3,14 +3,14 @@
 import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from modprompt.clips.hub import PREFIX
+from modprompt.clip.hub import PREFIX
 from modprompt.errors import UserError
+from modprompt.io import pages
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.checkpoint_schema import BEHIND
+from modprompt.io.images import mark_of
+from modprompt.io.text import one_line
 from modprompt.methods.table import HEADS, kind_of
-from modprompt.runs.checkpoint import Checkpoint
-from modprompt.runs.checkpoint_form import BEHIND
-from modprompt.runs.images import mark_of
-from modprompt.storage import pages
-from modprompt.storage.text import one_line
 
 _MOST_CLASSES = 50  # that are named
 _PATHS = ("BEHIND", "ENHANCED_BASE")  # settings that name files of the machine that trained

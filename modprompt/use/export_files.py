@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from modprompt.errors import UserError
-from modprompt.storage.tensors import is_at_least
+from modprompt.io.tensors import is_at_least
 from modprompt.use.exported import ExportedModel
 
 Runs = Callable[[Tensor], Tuple[Tensor, Tensor]]  # images (B, 3, H, W) to features (B, E) and probabilities (B, C)

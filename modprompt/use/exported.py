@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clips.cast import cast_products
+from modprompt.clip.cast import cast_products
 from modprompt.engine.additions import mapped
 from modprompt.methods.model import PromptedModel
 

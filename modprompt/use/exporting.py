@@ -9,16 +9,16 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional
 import torch
 
 from modprompt.checks import one_of
-from modprompt.clips.design import Images
+from modprompt.clip.design import Images
 from modprompt.errors import UserError
+from modprompt.io import checkpoint
+from modprompt.io.atomic import part_of
+from modprompt.io.checksum import KEY
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.paths import of_user
+from modprompt.io.safetensors_files import write_safetensors
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
-from modprompt.runs import checkpoint
-from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.parts import part_of
-from modprompt.storage.paths import of_user
-from modprompt.storage.safetensors_files import write_safetensors
-from modprompt.storage.seal import KEY
 from modprompt.use import export_files
 from modprompt.use.export_check import Checked, check
 from modprompt.use.exported import ExportedModel

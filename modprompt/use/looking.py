@@ -9,8 +9,8 @@ from PIL import Image
 
 from modprompt.engine.encoders import VisionEncoder
 from modprompt.errors import UserError
+from modprompt.io.image_files import read_rgb
 from modprompt.methods.model import PromptedModel
-from modprompt.storage.image_files import read_rgb
 from modprompt.use.attention import Attention, as_seen, attention_of, overlay
 from modprompt.use.preprocessing import images_of
 from modprompt.use.trained import Trained

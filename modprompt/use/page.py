@@ -10,9 +10,9 @@ from typing import Any, Callable, Dict, Iterator, List, MutableMapping, Optional
 
 from PIL import Image
 
-from modprompt.clips.facts import called
+from modprompt.clip.facts import called
 from modprompt.errors import UserError
-from modprompt.storage import pages
+from modprompt.io import pages
 from modprompt.use.looking import Look, Seen, overlays
 
 HOST = "127.0.0.1"

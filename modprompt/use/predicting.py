@@ -10,14 +10,14 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple, 
 import torch
 from torch import Tensor
 
-from modprompt.clips.as_bytes import way_of
+from modprompt.clip.as_bytes import way_of
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
+from modprompt.io.image_files import SUFFIXES, is_image_name, most_megapixels, opened, read_rgb
+from modprompt.io.image_rules import FAMILY, oddities
+from modprompt.io.paths import of_user
+from modprompt.io.safe_open import PathLike, Refused
 from modprompt.methods.model import PromptedModel
-from modprompt.storage.image_files import SUFFIXES, is_image_name, most_megapixels, opened, read_rgb
-from modprompt.storage.image_rules import FAMILY, oddities
-from modprompt.storage.opening import PathLike, Refused
-from modprompt.storage.paths import of_user
 
 _READERS = 8  # images that are decoded at a time
 

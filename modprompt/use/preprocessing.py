@@ -4,10 +4,10 @@ from typing import Any, Callable, Dict
 
 from torch import Tensor
 
-from modprompt.clips.design import SHORTEST, SQUASH, Images
+from modprompt.clip.design import SHORTEST, SQUASH, Images
 from modprompt.errors import UserError
-from modprompt.runs.images import READ_AS
-from modprompt.storage.image_rules import FAMILY, PEOPLE
+from modprompt.io.image_rules import FAMILY, PEOPLE
+from modprompt.io.images import READ_AS
 
 
 def images_of(preprocess: Callable[..., Tensor]) -> Images:

@@ -4,15 +4,15 @@ from typing import Any, Callable, Mapping
 
 from torch import Tensor
 
-from modprompt.clips.design import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
-from modprompt.clips.load import image_transform, transform_of
-from modprompt.clips.structure import CLIP
+from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
+from modprompt.clip.load import image_transform, transform_of
+from modprompt.clip.structure import CLIP
 from modprompt.errors import UserError
-from modprompt.runs.images import READ_AS
-from modprompt.storage import yaml_text
-from modprompt.storage.forms import Form, number, row_of, rows, text, whole
-from modprompt.storage.image_rules import FAMILY, PEOPLE, RULES, as_people
-from modprompt.storage.opening import Refused
+from modprompt.io import yaml_text
+from modprompt.io.image_rules import FAMILY, PEOPLE, RULES, as_people
+from modprompt.io.images import READ_AS
+from modprompt.io.safe_open import Refused
+from modprompt.io.schema import Form, number, row_of, rows, text, whole
 
 _WAYS = ("nearest", "bilinear", "bicubic")
 _CHANNELS = row_of(number(), number(), number())
@@ -46,7 +46,7 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
 
 
 def rule_of(preprocess: Callable[..., Tensor]) -> str:
-    """By which rule of storage/image_rules.py a transform of transform_of_run takes images."""
+    """By which rule of io/image_rules.py a transform of transform_of_run takes images."""
     return PEOPLE if as_people in getattr(preprocess, "transforms", ()) else FAMILY
 
 

@@ -12,16 +12,16 @@ import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Union
 
-from modprompt.clips import hub
-from modprompt.clips.hub import ask
+from modprompt.clip import hub
+from modprompt.clip.hub import ask
 from modprompt.errors import UserError
+from modprompt.io import checkpoint
+from modprompt.io.atomic import copy_whole
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.checkpoint_files import POINTER
+from modprompt.io.paths import inside, of_user
+from modprompt.io.text import sha256_of, write_json
 from modprompt.methods.table import BY_NAME
-from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint import Checkpoint
-from modprompt.runs.checkpoint_files import POINTER
-from modprompt.storage.parts import copy_whole
-from modprompt.storage.paths import inside, of_user
-from modprompt.storage.text import sha256_of, write_json
 
 CARD, ORIGIN = "README.md", "pulled.json"
 _WEIGHTS = re.compile(r"model[A-Za-z0-9_.-]{0,100}")

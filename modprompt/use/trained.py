@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
+from modprompt.io import checkpoint, holding, result
+from modprompt.io.checkpoint import Checkpoint, class_list
+from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io.checkpoint_schema import RECORD
+from modprompt.io.safe_open import Refused
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.runs import checkpoint, holding, result
-from modprompt.runs.checkpoint import Checkpoint, class_list
-from modprompt.runs.checkpoint_files import run_or_file
-from modprompt.runs.checkpoint_form import RECORD
-from modprompt.storage.opening import Refused
 from modprompt.use.run_images import rule_of, transform_of_run
 
 Clip = Union[nn.Module, str, Path, None]

@@ -9,7 +9,7 @@ from typing import Dict, List, Mapping, NamedTuple, Tuple
 import torch
 from torch import Tensor
 
-from modprompt.clips.package import import_clip
+from modprompt.clip.package import import_clip
 from modprompt.errors import UserError
 
 _END_OF_WORD = "</w>"

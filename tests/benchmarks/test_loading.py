@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks import loading
-from modprompt.clips.build import load_clip
-from modprompt.clips.design import ACTIVATIONS
-from modprompt.clips.facts import facts_of
+from modprompt.clip.build import load_clip
+from modprompt.clip.design import ACTIVATIONS
+from modprompt.clip.facts import facts_of
 
 SMALL = {
     "embed_dim": 48,

@@ -20,7 +20,7 @@ import modprompt.active.rounds
 import modprompt.trainers.run
 import modprompt.trainers.search_figure  # noqa: F401 - all is imported before a child counts what it does
 from modprompt.cli import train
-from modprompt.runs import checkpoint, result
+from modprompt.io import checkpoint, result
 from tests.campaign.figures import Figure
 from tests.conftest import BARE_CONFIG, ROOT, bare, random_clip, write_eurosat
 from tests.killing import KILLED, LIMIT_S, in_child

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.data.readers.eurosat import CLASS_NAMES
-from modprompt.storage.text import write_whole
+from modprompt.io.text import write_whole
 from tests.campaign import kills
 from tests.campaign.figures import Figure, joined
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 from modprompt.errors import UserError
-from modprompt.storage.seal import KEY, content_hash
+from modprompt.io.checksum import KEY, content_hash
 
 JSON, YAML, TORCH, OLD_TORCH, NPZ, NPY, CSV, PICKLE, TEXT, IMAGE, ARCHIVE, SAFETENSORS, MAT = (
     "json", "yaml", "torch", "torch before 1.6", "npz", "npy", "csv", "pickle", "text", "image", "archive",

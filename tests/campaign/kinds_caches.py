@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from modprompt.data import listing_file
-from modprompt.storage.json_text import parse
+from modprompt.io.json_text import parse
 from modprompt.trainers.feature_cache import feature_batches
 from modprompt.trainers.image_cache import with_kept_images
 from tests.campaign.kind import NPZ, PICKLE, Kind, resealed

@@ -15,10 +15,10 @@ from unittest import mock
 import torch
 from safetensors.torch import save_file
 
-from modprompt.clips import config_files, hub, reading, source
-from modprompt.clips.infer_shape import _expected
-from modprompt.clips.key_mapping import _HF_JOINED, _HF_OUTER, _HF_PARTS, _HF_TRANSPOSED
-from modprompt.clips.source import Asked
+from modprompt.clip import config_files, hub, reading, source
+from modprompt.clip.infer_shape import _expected
+from modprompt.clip.key_mapping import _HF_JOINED, _HF_OUTER, _HF_PARTS, _HF_TRANSPOSED
+from modprompt.clip.source import Asked
 from tests.campaign.kind import JSON, NPZ, OLD_TORCH, SAFETENSORS, TEXT, TORCH, Kind
 
 _SHAPE = {

@@ -26,7 +26,7 @@ from modprompt.data.pool import pool_of
 from modprompt.data.prepare.download import verify
 from modprompt.data.prepare.unpack import unpack
 from modprompt.data.splits import Split, read_split, write_split
-from modprompt.storage.json_text import parse
+from modprompt.io.json_text import parse
 from tests.campaign.kind import ARCHIVE, CSV, IMAGE, JSON, MAT, PICKLE, TEXT, Kind, refuse, resealed
 from tests.campaign.values import tree
 from tests.modprompt.data import test_readers, test_unlabelled, trees

@@ -15,18 +15,18 @@ from dassl.utils import load_pretrained_weights, resume_from_checkpoint, save_ch
 
 import modprompt
 from modprompt.errors import UserError
+from modprompt.io.checkpoint import read as read_checkpoint
+from modprompt.io.checkpoint_files import newest_checkpoint
+from modprompt.io.checksum import KEY
+from modprompt.io.settings import Given, Settings
+from modprompt.io.tensors import write_tensors
+from modprompt.io.versioned import plain
 from modprompt.methods.loading import load
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search import schedule_files
 from modprompt.methods.table import METHODS, PROMPTS
-from modprompt.runs.checkpoint import read as read_checkpoint
-from modprompt.runs.checkpoint_files import newest_checkpoint
-from modprompt.runs.settings import Given, Settings
-from modprompt.storage.seal import KEY
-from modprompt.storage.tensors import write_tensors
-from modprompt.storage.versioned import plain
 from modprompt.trainers import bank_file, training_state
 from tests.campaign.kind import JSON, NPY, NPZ, OLD_TORCH, TORCH, Kind, resealed
 from tests.conftest import random_clip

@@ -20,12 +20,12 @@ from modprompt.experiments.running import labels, slurm, state
 from modprompt.hosts import earlier
 from modprompt.hosts.rows import rows_of
 from modprompt.hosts.train_line import with_line
-from modprompt.runs import descriptions, rounds, steps, test_parts
-from modprompt.runs import result as results
-from modprompt.runs.settings import read_settings
-from modprompt.storage.arrays import write_arrays
-from modprompt.storage.seal import arrays_hash, sealed
-from modprompt.storage.text import sha256_of, write_json
+from modprompt.io import descriptions, rounds, steps, test_parts
+from modprompt.io import result as results
+from modprompt.io.arrays import write_arrays
+from modprompt.io.checksum import arrays_hash, sealed
+from modprompt.io.settings import read_settings
+from modprompt.io.text import sha256_of, write_json
 from tests.campaign.kind import CSV, JSON, NPZ, TEXT, YAML, Kind, refuse, resealed
 from tests.campaign.values import tree
 from tests.modprompt.experiments.conftest import FILE

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
 from modprompt.errors import OutOfMemory, UserError
-from modprompt.storage.pictures import new_figure
+from modprompt.io.pictures import new_figure
 from tests.campaign import kills
 from tests.campaign.figures import Figure
 from tests.campaign.kills_splits import sort_listings

@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 
 from modprompt.compat import find as compat
-from modprompt.storage.text import write_json
+from modprompt.io.text import write_json
 from tests.campaign.parts import PARTS, run_of
 
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
-from modprompt.runs.result import read_json
+from modprompt.io.result import read_json
 from tests.campaign.figures import Figure
 from tests.campaign.kills import SAME, prepare, silent
 from tests.conftest import SMALL_CONFIG

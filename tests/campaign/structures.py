@@ -18,11 +18,11 @@ import torch
 import yaml
 from scipy.io import loadmat, savemat
 
-from modprompt.storage.seal import KEY
+from modprompt.io.checksum import KEY
 from tests import mutations as mutating
 from tests.campaign import kind as forms
 from tests.campaign.kind import Kind
-from tests.modprompt.storage import hostile
+from tests.modprompt.io import hostile
 from tests.mutations import mutations
 
 

@@ -48,7 +48,7 @@ def functions_that_read() -> set[str]:
     found = set()
     for path in [*(ROOT / "modprompt").rglob("*.py"), *(ROOT / "lpclip").glob("*.py")]:
         where = path.relative_to(ROOT).as_posix()
-        if where.startswith("modprompt/storage/"):
+        if where.startswith("modprompt/io/"):
             continue
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

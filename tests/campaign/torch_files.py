@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any, Callable
 
-from modprompt.clips import reading
-from modprompt.runs.checkpoint import read as read_checkpoint
-from modprompt.storage.tensors import read_run, read_tensors
+from modprompt.clip import reading
+from modprompt.io.checkpoint import read as read_checkpoint
+from modprompt.io.tensors import read_run, read_tensors
 from tests.campaign.drawing import each
 from tests.campaign.figures import Figure
 from tests.campaign.guard import Seen, attempt
-from tests.modprompt.storage import hostile, hostile_files
+from tests.modprompt.io import hostile, hostile_files
 
 FILES = {  # of each kind, with share 1
     "calls": 200,

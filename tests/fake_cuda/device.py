@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 
-from modprompt.clips import facts
+from modprompt.clip import facts
 from modprompt.engine import prompts
 from modprompt.methods.base import Method
 from tests.fake_cuda import choices

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from modprompt.clips.cast import exact_copy
+from modprompt.clip.cast import exact_copy
 from modprompt.engine import precision
 from modprompt.methods.parts import groups
 from modprompt.methods.parts.graph import rates_read_from

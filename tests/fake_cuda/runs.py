@@ -16,8 +16,8 @@ from dassl.engine import build_trainer  # noqa: E402
 
 import modprompt.data.readers.all  # noqa: E402
 import modprompt.trainers.all  # noqa: E402, F401 - they register
+from modprompt.io.settings import Settings  # noqa: E402
 from modprompt.methods.parts import groups, templates  # noqa: E402
-from modprompt.runs.settings import Settings  # noqa: E402
 from modprompt.trainers import config  # noqa: E402
 from modprompt.trainers.prompt_trainer import PromptTrainer  # noqa: E402
 from tests.fake_cuda.device import fake_cuda, with_values  # noqa: E402

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from modprompt.errors import UserError
-from modprompt.runs.holding import STATE
+from modprompt.io.holding import STATE
 from tests.conftest import BARE_CONFIG, ROOT, bare, published, random_clip, write_eurosat
 from tests.hosts.warm import Warm
 

@@ -12,13 +12,15 @@ from tests.conftest import ROOT
 
 FLOORS = (
     {"errors", "checks", "fields", "programs", "places", "moved", "version"},
-    {"storage"},
-    {"clips", "runs"},
+    {"io"},
+    {"clip"},
     {"engine"},
     {"methods"},
-    {"use", "compat"},
-    {"trainers", "data"},
+    {"compat"},
+    {"data"},
+    {"trainers"},
     {"active"},
+    {"use"},
     {"experiments", "hosts"},
     {"cli"},
     {"__init__", "launch", "install", "doctor", "__main__"},
@@ -27,14 +29,11 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 DASSL = {"compat", "trainers", "data", "active"}  # rooms that know it
 OTHERS_WITH_DASSL = {
     "hosts/borrowed.py",
-    "hosts/made_up_set.py",
+    "hosts/synthetic_set.py",
     "experiments/plan/check.py",
     "experiments/plan/present.py",
 }
-MEETING = {"trainers/run.py": {"data"}}  # where trainers and readers, of one floor, come together
-IN_CODEBASES = {
-    "clips", "compat", "engine", "hosts", "methods", "runs", "storage", "trainers", "use",
-}  # fmt: skip
+IN_CODEBASES = {"clip", "compat", "engine", "hosts", "io", "methods", "trainers", "use"}
 PACKAGE = ROOT / "modprompt"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "stand_in" not in path.parts)
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
@@ -71,7 +70,7 @@ def test_imports_point_down(path):
     own = path.relative_to(PACKAGE).with_suffix("").parts[0]
     modules = set(imported(ast.parse(path.read_text())))
     assert not {name.split(".")[0] for name in modules} & {"trainers", "datasets", "experiments", "tools", "train"}
-    others = {module for module in modules if room(module) not in (None, own, *MEETING.get(name, ()))}
+    others = {module for module in modules if room(module) not in (None, own)}
     above = {module for module in others if FLOOR[room(module)] >= FLOOR[own]}
     assert not {module for module in above if not {room(module), own} <= GROUND}
     if own not in DASSL and name not in OTHERS_WITH_DASSL:
@@ -90,7 +89,7 @@ def test_programs_of_the_checkout_and_its_tests_ask_the_parts_and_not_the_progra
 
 def test_light_parts_need_no_torch():
     """Flags, settings and the end of a program are there at once: --help waits for nothing."""
-    text = "import sys, modprompt.cli.flags, modprompt.runs.same, modprompt.programs\n"
+    text = "import sys, modprompt.cli.flags, modprompt.io.compare, modprompt.programs\n"
     text += "assert not {'torch', 'dassl', 'yacs', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", text], check=True, cwd=ROOT)
 
@@ -119,7 +118,7 @@ def imports_of(name):
 
 
 def test_no_modules_import_each_other():
-    assert set(imports_of("modprompt.runs.same")) >= {"modprompt.storage.versioned"}
+    assert set(imports_of("modprompt.io.compare")) >= {"modprompt.io.versioned"}
     try:
         graphlib.TopologicalSorter({name: set(imports_of(name)) for name in MODULES}).prepare()
     except graphlib.CycleError as error:
@@ -160,9 +159,9 @@ def test_nothing_imports_torch_that_has_no_tensors(modules):
 
 
 def test_the_child_notices_torch():
-    words = [sys.executable, "-c", CHILD, "modprompt.storage.text", "modprompt.storage.tensors"]
+    words = [sys.executable, "-c", CHILD, "modprompt.io.text", "modprompt.io.tensors"]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr) == (1, "modprompt.storage.tensors imports torch\n")
+    assert (ended.returncode, ended.stderr) == (1, "modprompt.io.tensors imports torch\n")
 
 
 def sayings(tree):

@@ -3,8 +3,8 @@ import random
 import torch
 import torch.nn.functional as F
 
-from modprompt.clips.build import build_clip
-from modprompt.clips.package import import_clip
+from modprompt.clip.build import build_clip
+from modprompt.clip.package import import_clip
 from tools import train_glyph_clip as training
 
 
@@ -27,7 +27,7 @@ def test_loss_with_one_image_per_caption_is_clips():
 
 
 def test_encoders_of_the_training_are_clips_own_and_survive_the_file(tmp_path, monkeypatch):
-    from modprompt.clips import reading
+    from modprompt.clip import reading
 
     clip = import_clip()
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from typing import Any, Mapping
 from benchmarks.gpu.programs import prepare, train
 from benchmarks.gpu.rows import holds
 from benchmarks.gpu.task import Found, Place, Task
-from modprompt.runs import result
+from modprompt.io import result
 
 SAME = ("prompts_hash", "accuracy_pct", "correct")
 

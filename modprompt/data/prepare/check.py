@@ -13,8 +13,8 @@ from modprompt.data.readers.imagenet_variants import ImageNetVariant
 from modprompt.data.splits import PARTS, Split, read_split, split_hash
 from modprompt.data.storage import Storage
 from modprompt.errors import UserError
-from modprompt.runs import images as runs
-from modprompt.runs import published
+from modprompt.io import images as runs
+from modprompt.io import published
 
 
 def _split_of(name: str, folder: Path) -> tuple[Split, str, Path | None]:

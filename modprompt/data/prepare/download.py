@@ -14,9 +14,9 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from modprompt.errors import UserError
-from modprompt.storage import lock
-from modprompt.storage.opening import open_regular
-from modprompt.storage.paths import is_link
+from modprompt.io import lock
+from modprompt.io.paths import is_link
+from modprompt.io.safe_open import open_regular
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60

@@ -9,7 +9,7 @@ from modprompt.data.prepare.download import download, verify
 from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
 from modprompt.data.prepare.unpack import unpack
 from modprompt.errors import UserError
-from modprompt.storage.paths import inside_without_links, is_link
+from modprompt.io.paths import inside_without_links, is_link
 
 _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone when the tree is complete
 

@@ -15,16 +15,16 @@ from typing import Sequence
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from modprompt.clips.tokens import require_told_apart
+from modprompt.clip.tokens import require_told_apart
 from modprompt.data.images import Image, class_folders, holds_images, relative
 from modprompt.data.listings import read_lines
 from modprompt.data.looked_at import NAME, LookedAt, tell
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, split_groups
 from modprompt.errors import UserError
-from modprompt.runs.images import by_label
-from modprompt.storage.image_files import is_image_name
-from modprompt.storage.image_rules import PEOPLE
+from modprompt.io.image_files import is_image_name
+from modprompt.io.image_rules import PEOPLE
+from modprompt.io.images import by_label
 
 _NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", "split_fewshot")
 

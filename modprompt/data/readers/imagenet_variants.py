@@ -16,8 +16,8 @@ from modprompt.data.split_facts import told_of_split
 from modprompt.data.splits import Split, split_hash
 from modprompt.data.storage import Storage
 from modprompt.errors import UserError
-from modprompt.runs import images as runs
-from modprompt.storage.image_rules import FAMILY
+from modprompt.io import images as runs
+from modprompt.io.image_rules import FAMILY
 
 
 def require_only_tests(dataset: Any, trains: bool) -> None:

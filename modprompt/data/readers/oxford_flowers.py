@@ -9,8 +9,8 @@ from modprompt.data.listings import read_mat_labels
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import Split, existing, split_groups
 from modprompt.errors import UserError
-from modprompt.storage import json_text
-from modprompt.storage.opening import Refused, read_text
+from modprompt.io import json_text
+from modprompt.io.safe_open import Refused, read_text
 
 
 @DATASET_REGISTRY.register()

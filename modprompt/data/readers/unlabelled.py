@@ -22,7 +22,7 @@ from typing import Collection, Iterator, Sequence
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
-from modprompt.clips.tokens import require_told_apart
+from modprompt.clip.tokens import require_told_apart
 from modprompt.data.class_names import ClassNames, folded
 from modprompt.data.images import UNKNOWN, Image, datums, relative
 from modprompt.data.label_file import read_labels
@@ -33,12 +33,12 @@ from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
 from modprompt.data.storage import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
-from modprompt.runs import images as runs
-from modprompt.storage.image_files import SUFFIXES, is_image_name
-from modprompt.storage.image_rules import FAMILY, PEOPLE
-from modprompt.storage.opening import Refused
-from modprompt.storage.paths import of_user
-from modprompt.storage.text import is_text
+from modprompt.io import images as runs
+from modprompt.io.image_files import SUFFIXES, is_image_name
+from modprompt.io.image_rules import FAMILY, PEOPLE
+from modprompt.io.paths import of_user
+from modprompt.io.safe_open import Refused
+from modprompt.io.text import is_text
 
 _OURS = ("classnames.txt", "labels.csv", CHECKED)
 

@@ -10,7 +10,7 @@ from modprompt import places
 from modprompt.experiments.plan import spec
 from modprompt.experiments.plan.experiment import Plan, narrowed, only
 from modprompt.experiments.plan.present import only_present
-from modprompt.runs.settings import pairs
+from modprompt.io.settings import pairs
 
 
 def _from_environment(name: str, default: str) -> Path:

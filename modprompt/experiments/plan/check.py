@@ -15,12 +15,12 @@ from modprompt.experiments.plan.commands import effective, is_of_schedule, optio
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
+from modprompt.io.paths import of_user
+from modprompt.io.rounds import METHODS
+from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.schedule_files import expanded
 from modprompt.programs import import_modules
-from modprompt.runs.rounds import METHODS
-from modprompt.runs.settings import Settings
-from modprompt.storage.paths import of_user
 
 
 def settings_of(job: Job, out: Path, data: Path) -> Settings:

@@ -11,12 +11,12 @@ from typing import Any, Mapping, NamedTuple, NoReturn
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.runs.settings import given, read_settings, settings_hash
-from modprompt.storage import json_text
-from modprompt.storage.forms import Form, each, number, rows, table, text, whole
-from modprompt.storage.opening import read_bytes
-from modprompt.storage.seal import check_seal, sealed
-from modprompt.storage.text import write_json
+from modprompt.io import json_text
+from modprompt.io.checksum import check_seal, sealed
+from modprompt.io.safe_open import read_bytes
+from modprompt.io.schema import Form, each, number, rows, table, text, whole
+from modprompt.io.settings import given, read_settings, settings_hash
+from modprompt.io.text import write_json
 
 VERSION = 1
 _CLIP = "MODEL.BACKBONE.PATH"

@@ -12,10 +12,10 @@ from modprompt import places
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
+from modprompt.io.settings import Given, Settings, as_text, is_free, read_settings
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search import schedule_files
 from modprompt.methods.table import BY_NAME
-from modprompt.runs.settings import Given, Settings, as_text, is_free, read_settings
 
 BEHIND = "BEHIND"  # the setting of a head that names trained prompts
 _OF_SCHEDULE = (

@@ -10,18 +10,19 @@ import ast
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
-from modprompt.clips import hub, known
+from modprompt.clip import hub, known
 from modprompt.data.storage import find_recorded
 from modprompt.experiments.plan.commands import effective, front_of
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
+from modprompt.io import compare as same
+from modprompt.io import content_hashes as contents
+from modprompt.io.checksum import check_seal, sealed
+from modprompt.io.paths import of_user
+from modprompt.io.result import read_json
+from modprompt.io.text import write_json
+from modprompt.io.versioned import Versioned, version_of
 from modprompt.places import PACKAGE
-from modprompt.runs import contents, same
-from modprompt.runs.result import read_json
-from modprompt.storage.paths import of_user
-from modprompt.storage.seal import check_seal, sealed
-from modprompt.storage.text import write_json
-from modprompt.storage.versioned import Versioned, version_of
 
 NOTES = "clip_hashes.json"
 _EMBEDDED_FILE = PACKAGE / "clips" / "models" / "glyph_clip.npz"
@@ -131,7 +132,7 @@ class Inputs:
         clips = dict.fromkeys(clip for clip in map(clip_of, jobs) if clip and _stamp(clip.file))
         unknown = [clip for clip in clips if self._hash(clip) is None]
         for clip in unknown:
-            from modprompt.clips.build import load_clip  # late: it brings PyTorch
+            from modprompt.clip.build import load_clip  # late: it brings PyTorch
 
             stamp = _stamp(clip.file)
             found: Any = load_clip(clip.name, clip.path, clip.activation, clip.heads).fingerprint

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
+from modprompt.io.settings import FREE
 from modprompt.methods.search.schedule_files import file_of
-from modprompt.runs.settings import FREE
 
 
 class Method(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 from modprompt.data.names import config_file
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.runs.settings import read_settings
+from modprompt.io.settings import read_settings
 
 
 def _reader_of(dataset: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Self, Sequence
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.storage import yaml_text
+from modprompt.io import yaml_text
 
 MOST = 2**32 - 1  # the largest seed that NumPy takes
 

@@ -53,9 +53,9 @@ from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTO
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
+from modprompt.io.settings import COMPILE, as_text
 from modprompt.methods.search.schedule_files import placed
 from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of, row_of, sides_of
-from modprompt.runs.settings import COMPILE, as_text
 
 FILES = places.configs() / "experiments"
 _NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide numbers and are not in a folder's name

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterable, Mapping
 
-from modprompt.runs.images import READ_AS
-from modprompt.runs.settings import READER
-from modprompt.storage.image_rules import FAMILY
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.images import READ_AS
+from modprompt.io.settings import READER
 
 READING, WEIGHTS = "reading of images", "weights"
 Parted = Mapping[str, Mapping[str, Collection[str]]]  # by what differs, its values and the runs that have each

@@ -13,8 +13,8 @@ from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.reporting.mistakes import Images, Mistake, data_address, worst
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.views import Diagnostics
-from modprompt.storage.image_files import read_rgb
-from modprompt.storage.text import one_line
+from modprompt.io.image_files import read_rgb
+from modprompt.io.text import one_line
 from modprompt.use.attention import as_seen, attention_of, overlay
 from modprompt.use.trained import Trained, open_trained
 

@@ -25,7 +25,7 @@ from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Outcome, Results, of_experiment
 from modprompt.experiments.running import state
-from modprompt.runs.images import TEST
+from modprompt.io.images import TEST
 from modprompt.version import __version__
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from modprompt.clips.known import whose
+from modprompt.clip.known import whose
 from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, Experiment
 from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
 from modprompt.experiments.reporting.results import Results
-from modprompt.runs.images import AS_TRAINING, HELD_OUT, WHOLE
+from modprompt.io.images import AS_TRAINING, HELD_OUT, WHOLE
 
 
 def _images(result: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cel
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
 from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
 from modprompt.experiments.running import state
-from modprompt.runs import result as result_file
+from modprompt.io import result as result_file
 
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Sequence
 
-from modprompt.storage.pictures import new_figure, save_for_print
-from modprompt.storage.text import one_line
+from modprompt.io.pictures import new_figure, save_for_print
+from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path

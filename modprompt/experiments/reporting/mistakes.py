@@ -9,12 +9,12 @@ from typing import Any, Iterator, NamedTuple, Sequence
 
 from modprompt.errors import UserError
 from modprompt.experiments.reporting.views import Tested
-from modprompt.runs.images import READ_AS
-from modprompt.runs.test_parts import Wrong
-from modprompt.storage import pages
-from modprompt.storage.image_files import read_rgb
-from modprompt.storage.image_rules import FAMILY
-from modprompt.storage.paths import is_inside
+from modprompt.io import pages
+from modprompt.io.image_files import read_rgb
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.images import READ_AS
+from modprompt.io.paths import is_inside
+from modprompt.io.test_parts import Wrong
 
 MOST = 12  # pictures of a gallery
 _SIDE = 128  # pixels of the longer side of a picture

@@ -10,9 +10,9 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.alike import split_facts
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.table import Section
-from modprompt.runs.images import mark_of
-from modprompt.runs.result import FILE_NAME
-from modprompt.storage.seal import sealed
+from modprompt.io.checksum import sealed
+from modprompt.io.images import mark_of
+from modprompt.io.result import FILE_NAME
 
 COLUMNS = ("method", "commit", "date", "card", "weights", "split", "top-5 (%)", "ECE (%)")
 _UNKNOWN = "-"

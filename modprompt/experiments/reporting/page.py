@@ -13,7 +13,7 @@ from modprompt.experiments.reporting.figures import Figure
 from modprompt.experiments.reporting.mistakes import Mistake
 from modprompt.experiments.reporting.origins import COLUMNS
 from modprompt.experiments.reporting.table import Section
-from modprompt.storage import pages
+from modprompt.io import pages
 
 _NARROW = 5  # columns of a table that takes no more than half of a desktop
 _MOST_PIXELS = 960  # across a figure that can be read on a phone as a whole

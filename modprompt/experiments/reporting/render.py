@@ -7,8 +7,8 @@ from typing import Sequence
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import ALL_IMAGES
 from modprompt.experiments.reporting.table import Cell, Section
-from modprompt.storage.tables import shielded
-from modprompt.storage.text import markdown_cell, markdown_text, one_line
+from modprompt.io.tables import shielded
+from modprompt.io.text import markdown_cell, markdown_text, one_line
 
 EMPTY = "-"
 STD = "mean and standard deviation (n in the denominator)"

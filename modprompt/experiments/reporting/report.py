@@ -38,10 +38,10 @@ from modprompt.experiments.reporting.comparable import clips, warnings
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
-from modprompt.storage import pages
-from modprompt.storage.pictures import can_draw
-from modprompt.storage.tables import write_table
-from modprompt.storage.text import write_json, write_whole
+from modprompt.io import pages
+from modprompt.io.pictures import can_draw
+from modprompt.io.tables import write_table
+from modprompt.io.text import write_json, write_whole
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

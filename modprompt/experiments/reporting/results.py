@@ -12,8 +12,8 @@ from modprompt.experiments.plan.kinds import GROUPS, group_of
 from modprompt.experiments.plan.protocols import ALL, TOGETHER, columns, columns_of, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
-from modprompt.runs import halves
-from modprompt.runs.images import mark_of
+from modprompt.io import halves
+from modprompt.io.images import mark_of
 
 UNTESTED = "no test images"
 ALL_IMAGES = "all"  # the column of trainings on all images, in place of shots, which other trees have

@@ -25,7 +25,7 @@ from modprompt.experiments.reporting.table import (
     images_of,
     row_of,
 )
-from modprompt.runs.images import TEST
+from modprompt.io.images import TEST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

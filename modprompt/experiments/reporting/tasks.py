@@ -10,9 +10,9 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from modprompt.errors import UserError
 from modprompt.experiments.reporting import alike
+from modprompt.io import holding
+from modprompt.io.images import mark_of
 from modprompt.programs import report
-from modprompt.runs import holding
-from modprompt.runs.images import mark_of
 
 
 def mean_of(folders: Sequence[str]) -> Tuple[float, float, str]:

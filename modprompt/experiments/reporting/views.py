@@ -12,8 +12,8 @@ from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import Outcome, Results, most_shots
-from modprompt.runs import steps, test_parts
-from modprompt.storage.text import one_line
+from modprompt.io import steps, test_parts
+from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

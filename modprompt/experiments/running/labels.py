@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from modprompt.runs.result import read_json
-from modprompt.runs.rounds import FOLDER, WAITING
-from modprompt.storage.tables import read_table
-from modprompt.storage.text import one_line
+from modprompt.io.result import read_json
+from modprompt.io.rounds import FOLDER, WAITING
+from modprompt.io.tables import read_table
+from modprompt.io.text import one_line
 
 COLUMN = "label"
 

@@ -21,7 +21,7 @@ from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.running.service import WorkerProcess
 from modprompt.experiments.running.worker import Task
-from modprompt.runs.result import JOBS
+from modprompt.io.result import JOBS
 
 _SHARED = 0.9  # of a GPU's memory, for runs that share it: each process has some that PyTorch does not count
 

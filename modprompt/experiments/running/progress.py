@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import last_line
-from modprompt.runs import folder as run_folder
-from modprompt.runs.rounds import FOLDER, known
-from modprompt.storage.text import one_line
+from modprompt.io import folder as run_folder
+from modprompt.io.rounds import FOLDER, known
+from modprompt.io.text import one_line
 
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
 _LOSS = re.compile(r"\bloss ([\d.naif+-]+)")

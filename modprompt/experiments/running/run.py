@@ -28,10 +28,10 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
+from modprompt.io import lock, yaml_text
+from modprompt.io.rounds import EXIT_WAITING
+from modprompt.io.safe_open import Refused
 from modprompt.programs import left_as_found, report, signals_handled, signals_here
-from modprompt.runs.rounds import EXIT_WAITING
-from modprompt.storage import lock, yaml_text
-from modprompt.storage.opening import Refused
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, progress, state
 from modprompt.experiments.running.worker import BUSY, FULL, Task, last_line, task_of
-from modprompt.storage.text import one_line
+from modprompt.io.text import one_line
 
 
 class Handle(Protocol):

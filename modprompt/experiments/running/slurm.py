@@ -15,9 +15,9 @@ from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import Task, Worker
+from modprompt.io.result import read_json
+from modprompt.io.text import write_json
 from modprompt.programs import left_as_found
-from modprompt.runs.result import read_json
-from modprompt.storage.text import write_json
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

@@ -13,9 +13,9 @@ from typing import Sequence
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import state
-from modprompt.runs import folder as run_folder
-from modprompt.storage import lock
-from modprompt.storage.paths import free_name
+from modprompt.io import folder as run_folder
+from modprompt.io import lock
+from modprompt.io.paths import free_name
 
 PATIENCE_S = 300.0
 

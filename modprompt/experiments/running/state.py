@@ -20,11 +20,13 @@ from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels
+from modprompt.io import compare as same
+from modprompt.io import content_hashes as contents
+from modprompt.io import folder as run_folder
+from modprompt.io import holding
+from modprompt.io import result as results
+from modprompt.io.text import one_line
 from modprompt.methods.search import file as schedule_file
-from modprompt.runs import contents, holding, same
-from modprompt.runs import folder as run_folder
-from modprompt.runs import result as results
-from modprompt.storage.text import one_line
 
 CONSOLE = "job/console.txt"
 FAILURE = "job/failure.json"

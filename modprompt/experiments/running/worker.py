@@ -21,12 +21,12 @@ from modprompt.errors import OutOfMemory
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, state
+from modprompt.io import folder as run_folder
+from modprompt.io.result import GPU_SHARE, ON_GPU
+from modprompt.io.rounds import EXIT_WAITING
+from modprompt.io.text import write_json
 from modprompt.methods.search import file as schedule_file
 from modprompt.programs import signals_here
-from modprompt.runs import folder as run_folder
-from modprompt.runs.result import GPU_SHARE, ON_GPU
-from modprompt.runs.rounds import EXIT_WAITING
-from modprompt.storage.text import write_json
 
 DONE, FAILED, BUSY = 0, 1, 75
 ASKS, FULL = EXIT_WAITING, OutOfMemory.exit_code

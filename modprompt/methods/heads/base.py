@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modprompt.errors import UserError
+from modprompt.io.checkpoint_schema import require_learned
+from modprompt.io.safe_open import Refused
 from modprompt.methods.heads.bank import Bank, mean_text
 from modprompt.methods.heads.search import Found, Grid
-from modprompt.runs.checkpoint_form import require_learned
-from modprompt.storage.opening import Refused
 
 H = TypeVar("H", bound="Head")
 TRAIN, VAL, TEST = "train", "val", "test"  # lists of images

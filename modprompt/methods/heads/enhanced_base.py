@@ -6,20 +6,20 @@ from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
 import torch
 from torch import nn
 
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
+from modprompt.io.checkpoint_schema import require_learned
+from modprompt.io.compare import ENHANCED_BASE
+from modprompt.io.safe_open import Refused
+from modprompt.io.schema import refuse
+from modprompt.io.tensors import read_tensors
+from modprompt.io.text import sha256_of
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.heads.prompted_head import BASE
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
-from modprompt.runs.checkpoint_form import require_learned
-from modprompt.runs.same import ENHANCED_BASE
-from modprompt.storage.forms import refuse
-from modprompt.storage.opening import Refused
-from modprompt.storage.tensors import read_tensors
-from modprompt.storage.text import sha256_of
+from modprompt.methods.parts.protocols import Classes
 
 NONE, UNKNOWN = "none", "not known"
 M = TypeVar("M", bound="EnhancedBase")

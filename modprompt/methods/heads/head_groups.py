@@ -5,10 +5,10 @@ from typing import Any, Mapping, Optional, Sequence
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
+from modprompt.io.images import ALL, FEW
 from modprompt.methods.heads.base import TEST, VAL
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.search import Grid
-from modprompt.runs.images import ALL, FEW
 
 SPLIT = "validation split"  # where a search may look, as on TEST, beside the project's rule
 

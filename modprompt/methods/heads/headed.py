@@ -3,23 +3,23 @@
 from dataclasses import dataclass
 from typing import List, Mapping, Optional, Sequence, cast
 
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import UserError
 from modprompt.fields import setting
+from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.heads.base import VAL, Head
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.heads.prompted_head import BehindPrompts
 from modprompt.methods.heads.search import Grid
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
+from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.templates import TemplatePrompts
 from modprompt.methods.parts.view import require_made_with
 from modprompt.methods.zeroshot import ZeroshotCLIP
-from modprompt.runs.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, repr=False)

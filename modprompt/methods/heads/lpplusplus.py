@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.fields import setting
+from modprompt.io.images import AS_MANY
 from modprompt.methods.heads.bank import Bank, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.base import TRAIN, VAL, Head, Rates
 from modprompt.methods.heads.fitting import WholeView
 from modprompt.methods.heads.headed import HeadMethod
-from modprompt.runs.images import AS_MANY
 
 _ALPHA = 250.0  # times the mean cosine of images with their class's text
 _EVERY = 10  # steps between two of alpha

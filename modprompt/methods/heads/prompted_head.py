@@ -6,24 +6,24 @@ from typing import Any, Callable, ClassVar, Dict, Mapping, NamedTuple, Optional,
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.facts import facts_of
-from modprompt.clips.structure import CLIP
+from modprompt.clip.facts import facts_of
+from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
+from modprompt.io import checkpoint
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.checkpoint_files import run_or_file
+from modprompt.io.checkpoint_schema import BEHIND
+from modprompt.io.compare import PROMPTS_BEFORE
+from modprompt.io.content_hashes import prompts_hash
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.parts.view import load_content, require_own_classes
 from modprompt.methods.records import made_with, view_of
 from modprompt.methods.search.learner import SearchLearner
-from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint import Checkpoint
-from modprompt.runs.checkpoint_files import run_or_file
-from modprompt.runs.checkpoint_form import BEHIND
-from modprompt.runs.contents import prompts_hash
-from modprompt.runs.same import PROMPTS_BEFORE
 
 M = TypeVar("M", bound="BehindPrompts")
 TENSORS = "prompts."  # in front of the names of their tensors in a head's checkpoint

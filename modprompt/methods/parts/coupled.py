@@ -10,8 +10,8 @@ from typing import Dict, List, Mapping, Sequence, Tuple, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.structure import CLIP
-from modprompt.engine import packing
+from modprompt.clip.structure import CLIP
+from modprompt.engine import text_layout as packing
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, replacement

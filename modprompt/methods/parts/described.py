@@ -2,10 +2,10 @@
 
 from typing import List, NamedTuple, Sequence, Tuple
 
-from modprompt.clips.tokens import readable
+from modprompt.clip.tokens import readable
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.engine.prompts import WHICH
-from modprompt.runs.descriptions import Descriptions
+from modprompt.io.descriptions import Descriptions
 
 MODES = {LOGITS: "AS", EMBEDDINGS: "AE"}  # as PCB calls the mean of logits (similarities), and of embeddings
 

@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Dict, Mapping, Optional, TypeVar
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
+from modprompt.io import descriptions
 from modprompt.methods.base import Method
 from modprompt.methods.parts.described import MODES, Described
-from modprompt.runs import descriptions
 
 M = TypeVar("M", bound="WithDescriptions")
 _OF = {mode: pooled for pooled, mode in MODES.items()}

@@ -6,11 +6,11 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.structure import CLIP
-from modprompt.engine.packing import TextTokens
+from modprompt.clip.structure import CLIP
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.prompts import Additions, PromptText, class_texts, template_texts
 from modprompt.engine.schedule import BEHIND_START, Schedules
+from modprompt.engine.text_layout import TextTokens
 from modprompt.errors import UserError
 from modprompt.methods.parts.described import Described
 

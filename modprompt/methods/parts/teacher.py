@@ -8,8 +8,8 @@ from typing import Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.build import layers_of
-from modprompt.clips.structure import CLIP
+from modprompt.clip.build import layers_of
+from modprompt.clip.structure import CLIP
 from modprompt.engine import tf32
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, template_texts

@@ -8,7 +8,7 @@ from typing import List, Sequence
 import torch
 from torch import nn
 
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.prompts import Prompts, PromptText, template_texts
 from modprompt.engine.schedule import Schedules
 from modprompt.errors import SettingError

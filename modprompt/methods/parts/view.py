@@ -7,14 +7,14 @@ from typing import Callable, Dict, Mapping, Optional, Sequence, Union
 from torch import Tensor, nn
 
 from modprompt.errors import UserError
+from modprompt.io import checkpoint
+from modprompt.io.checkpoint import Checkpoint, class_list
+from modprompt.io.checkpoint_schema import CLASS_TOKENS, require_learned
+from modprompt.io.compare import CONTENTS
+from modprompt.io.safe_open import Refused
+from modprompt.io.settings import apart
+from modprompt.io.versioned import understood
 from modprompt.methods.parts.learner import Learner
-from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint import Checkpoint, class_list
-from modprompt.runs.checkpoint_form import CLASS_TOKENS, require_learned
-from modprompt.runs.same import CONTENTS
-from modprompt.runs.settings import apart
-from modprompt.storage.opening import Refused
-from modprompt.storage.versioned import understood
 
 PREFIX = "prompt_learner."
 _DEEP_PROMPT = (".VPT", ".VPT_shallow")  # kept inside the encoders by some methods of the family

@@ -6,9 +6,9 @@ from typing import Any, Dict, Mapping, NamedTuple, Sequence, Tuple
 import numpy as np
 
 from modprompt.errors import UserError
+from modprompt.io.arrays import read_all_arrays, read_array, write_array, write_arrays
+from modprompt.io.safe_open import PathLike
 from modprompt.methods.search.file import ALL, SIDES
-from modprompt.storage.arrays import read_all_arrays, read_array, write_array, write_arrays
-from modprompt.storage.opening import PathLike
 
 SWAPPED = (
     "alpha_e{epoch}_txt.npy holds the image side's alphas and alpha_e{epoch}_img.npy the text side's: "

@@ -6,14 +6,14 @@ from typing import Mapping, Optional
 from torch import Tensor
 
 from modprompt.checks import at_least, at_most
-from modprompt.clips.structure import CLIP
-from modprompt.clips.tokens import readable
+from modprompt.clip.structure import CLIP
+from modprompt.clip.tokens import readable
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape, by_lengths
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
-from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.search.options import OptionsPromptLearner
 from modprompt.methods.search.settings import MOST, AlphaSettings
 

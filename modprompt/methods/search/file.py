@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from modprompt.errors import UserError
-from modprompt.storage import json_text
-from modprompt.storage.opening import PathLike, Refused, read_text
-from modprompt.storage.seal import KEY, check_seal, sealed
-from modprompt.storage.text import write_json
+from modprompt.io import json_text
+from modprompt.io.checksum import KEY, check_seal, sealed
+from modprompt.io.safe_open import PathLike, Refused, read_text
+from modprompt.io.text import write_json
 
 FILE_NAME = "schedule.json"
 VERSION = 1

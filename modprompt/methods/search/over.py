@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple, TypeVar
 
 from modprompt.checks import at_most
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.schedule import Schedule, Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.coop import CoOp
-from modprompt.methods.parts.classes import Classes
 from modprompt.methods.parts.descriptions import WithDescriptions
 from modprompt.methods.parts.groups import LearnedText, PromptsVision
+from modprompt.methods.parts.protocols import Classes
 from modprompt.methods.search.settings import MOST, AlphaSettings
 from modprompt.methods.search.slots import SlotsPromptLearner
 from modprompt.methods.search.space import Option, options

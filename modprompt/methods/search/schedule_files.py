@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from modprompt.errors import SettingError, UserError
+from modprompt.io.paths import of_user
+from modprompt.io.settings import Given, Settings, as_text
 from modprompt.methods import table
 from modprompt.methods.search import file as schedule_file
-from modprompt.runs.settings import Given, Settings, as_text
-from modprompt.storage.paths import of_user
 
 _SCHEDULE = re.compile(r"TRAINER\.(\w+)\.SCHEDULE_(TEXT|VISION)")
 _OF_DPL = re.compile(r"TRAINER\.(\w+)\.(IMG_ALPHA_PATH|TXT_ALPHA_PATH|ALPHAS_SWAPPED)")

@@ -10,11 +10,11 @@ from typing import Any, Dict, Sequence, Tuple
 import torch
 from torch import Tensor, nn
 
-from modprompt.clips.structure import CLIP
+from modprompt.clip.structure import CLIP
 from modprompt.engine.additions import new_tokens
-from modprompt.engine.packing import TextTokens
 from modprompt.engine.precision import no_autocast
 from modprompt.engine.prompts import Additions, Prompts, PromptText
+from modprompt.engine.text_layout import TextTokens
 from modprompt.methods.parts.learner import Learner
 from modprompt.methods.search.learner import SearchLearner
 from modprompt.methods.search.space import ALL, Option

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modprompt.clips.structure import Block
+from modprompt.clip.structure import Block
 from modprompt.engine.additions import mapped, tokens_of, with_tokens
 from modprompt.engine.blocks import Attend, attention, by_head, project
 from modprompt.engine.composing import New
-from modprompt.engine.derived import normalise
 from modprompt.engine.schedule import CARRY, Step
+from modprompt.engine.weight_cache import normalise
 
 _ABSENT = 1e-20  # a smaller presence counts as this: its logarithm, and that one's slope, stay finite
 

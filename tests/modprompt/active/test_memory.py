@@ -12,7 +12,7 @@ from modprompt.active import badge, blocks, choosing, coreset, uncertainty
 from modprompt.active.scoring import Scorer
 from modprompt.active.selection import select
 from modprompt.engine.model import Output
-from modprompt.runs.rounds import Active
+from modprompt.io.rounds import Active
 from modprompt.trainers.feature_cache import FeatureBatches
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda

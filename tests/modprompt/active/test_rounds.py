@@ -13,7 +13,7 @@ from dassl.engine import build_trainer
 import modprompt.trainers.run  # noqa: F401 - all trainers and readers
 from modprompt.active import labelling, new_classes, rounds
 from modprompt.cli import active, flags, train
-from modprompt.runs import folder, result
+from modprompt.io import folder, result
 from modprompt.trainers import config
 from modprompt.trainers.learned import prompts_hash
 from tests import plain_rounds

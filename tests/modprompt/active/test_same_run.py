@@ -8,7 +8,7 @@ from modprompt.active import generators, record, same_run
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
 from modprompt.errors import UserError
-from modprompt.runs.rounds import known
+from modprompt.io.rounds import known
 
 
 @pytest.fixture

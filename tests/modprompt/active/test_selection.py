@@ -12,7 +12,7 @@ from modprompt.active.acquisition import Choice, find
 from modprompt.active.badge import badge, badge_of_reference
 from modprompt.active.balance import balance
 from modprompt.errors import SettingError, UserError
-from modprompt.runs.rounds import Active
+from modprompt.io.rounds import Active
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of
 
 NAMES = ["sea", "lake", "forest", "road", "crop"]

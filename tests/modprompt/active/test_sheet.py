@@ -11,8 +11,8 @@ from PIL import Image
 
 from modprompt.active import sheet
 from modprompt.active.picks_file import COLUMNS, Row, cells_of
-from modprompt.storage import pages
-from modprompt.storage.tables import shielded
+from modprompt.io import pages
+from modprompt.io.tables import shielded
 
 STYLE, SCRIPT = pages.source("storage/page.css"), pages.source("active/sheet.js")
 NAMES = ["forest", "<b>sea</b>", 'the "lake"']
@@ -171,7 +171,7 @@ def test_page_is_not_written_without_pictures_that_are_there(tmp_path, monkeypat
     def none_left(path):
         raise OSError(24, "Too many open files", str(path))
 
-    monkeypatch.setattr("modprompt.storage.image_files.open_regular", none_left)
+    monkeypatch.setattr("modprompt.io.image_files.open_regular", none_left)
     with pytest.raises(OSError, match="Too many open files"):
         written(tmp_path, picks())
     assert not (tmp_path / "round_3.html").exists()

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from modprompt.cli import backbones, main
-from modprompt.clips import known
+from modprompt.clip import known
 from tests.conftest import ROOT
 
 WEIGHTS = "The real weights of none of these were run by this project's tests, which have no network; glyph-clip is."

@@ -7,8 +7,8 @@ import yaml
 
 from modprompt.cli import defaults, flags, train
 from modprompt.errors import UserError
+from modprompt.io.settings import read_settings
 from modprompt.methods.table import METHODS, config_of
-from modprompt.runs.settings import read_settings
 from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.config import build
 from tests.conftest import ROOT

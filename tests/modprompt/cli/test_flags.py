@@ -10,10 +10,10 @@ from modprompt import programs
 from modprompt.cli import flags, train
 from modprompt.engine import precision
 from modprompt.errors import UserError
+from modprompt.io.settings import FLAGS, settings_hash
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search.file import ALL
-from modprompt.runs.settings import FLAGS, settings_hash
-from modprompt.trainers import nodes
+from modprompt.trainers import config_nodes as nodes
 from tests.conftest import ROOT, run_program
 
 MODULE = """

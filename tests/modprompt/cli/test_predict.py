@@ -8,7 +8,7 @@ from PIL import Image
 import modprompt
 from modprompt.cli import main
 from modprompt.cli.predict import COLUMNS
-from modprompt.storage.tables import read_table
+from modprompt.io.tables import read_table
 from tests.conftest import ROOT
 from tests.modprompt.use.made import NAMES, model_of, write_run
 

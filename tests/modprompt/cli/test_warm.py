@@ -11,8 +11,8 @@ import pytest
 
 from modprompt import places
 from modprompt.experiments.running import service, state, worker
-from modprompt.runs import folder as run_folder
-from modprompt.runs.result import read_json
+from modprompt.io import folder as run_folder
+from modprompt.io.result import read_json
 from tests.modprompt.experiments.test_service import waited_for
 
 PATIENCE_S = 120.0

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from modprompt.compat import mends
 from modprompt.errors import UserError
-from modprompt.storage.tensors import read_run, read_tensors
+from modprompt.io.tensors import read_run, read_tensors
 
 Scheduler = LambdaLR.__mro__[1]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from modprompt.data.class_names import ClassNames, distinct
-from modprompt.storage.opening import Refused
+from modprompt.io.safe_open import Refused
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from modprompt.data.fewshot import fingerprint, sample
 from modprompt.data.folder_images import Folder, FolderImages, list_folders, pack, require_runs, require_text
 from modprompt.data.images import Image
 from modprompt.errors import UserError
-from modprompt.runs.images import by_label
+from modprompt.io.images import by_label
 
 FOLDERS = [
     Folder("train/b", 1, "bee"),

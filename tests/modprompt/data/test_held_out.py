@@ -13,7 +13,7 @@ import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
 from modprompt.errors import UserError
-from modprompt.runs.images import old_images_hash
+from modprompt.io.images import old_images_hash
 from modprompt.trainers.training_state import require_same
 from tests.conftest import ROOT
 from tests.methods import METHODS

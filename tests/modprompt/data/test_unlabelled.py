@@ -8,9 +8,9 @@ from dassl.data.datasets import build_dataset
 import modprompt.data.readers.unlabelled  # noqa: F401 - registers
 from modprompt.data.listings import read_lines
 from modprompt.errors import UserError
-from modprompt.runs.images import facts_of
-from modprompt.runs.settings import read_settings
-from modprompt.trainers.nodes import add_defaults
+from modprompt.io.images import facts_of
+from modprompt.io.settings import read_settings
+from modprompt.trainers.config_nodes import add_defaults
 from tests.conftest import ROOT
 from tests.modprompt.data.trees import lines, pictures
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 import modprompt.engine.blocks as blocks
-from modprompt.engine import additions, packing
+from modprompt.engine import additions
+from modprompt.engine import text_layout as packing
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config
@@ -137,7 +138,7 @@ def test_text_schedule_may_grow_and_shrink_and_reads_the_right_end(clip_model):
 
 
 def test_resnets_have_their_own_encoder(resnet_file):
-    from modprompt.clips.build import load_clip
+    from modprompt.clip.build import load_clip
 
     visual = load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS).float().visual
     encoder = image_encoder(visual, no_prompts(0))

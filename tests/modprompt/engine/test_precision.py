@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modprompt.clips.cast import cast_products
+from modprompt.clip.cast import cast_products
 from modprompt.engine.precision import resolve
 from modprompt.errors import UserError
 

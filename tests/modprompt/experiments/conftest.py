@@ -13,9 +13,9 @@ from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import figure_layout
 from modprompt.experiments.running import runner
 from modprompt.experiments.running.worker import Task
-from modprompt.runs import result
-from modprompt.runs.result import read as read_result
-from modprompt.runs.settings import settings_hash
+from modprompt.io import result
+from modprompt.io.result import read as read_result
+from modprompt.io.settings import settings_hash
 from tests.modprompt.experiments.fakes import embedded_clip, schedules
 
 PROGRAM = """

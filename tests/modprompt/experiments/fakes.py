@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from modprompt.clips import build as backbone
+from modprompt.clip import build as backbone
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.experiment import Experiment, Plan, narrowed
 from modprompt.experiments.plan.inputs import Inputs
@@ -16,11 +16,11 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.running import state
+from modprompt.io.checksum import sealed
+from modprompt.io.settings import settings_hash
+from modprompt.io.text import write_json
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
-from modprompt.runs.settings import settings_hash
-from modprompt.storage.seal import sealed
-from modprompt.storage.text import write_json
 
 
 @functools.lru_cache(maxsize=None)

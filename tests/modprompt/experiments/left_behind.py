@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from modprompt.experiments.plan.job import Job
-from modprompt.runs.test_parts import TestParts, Wrong, write
+from modprompt.io.test_parts import TestParts, Wrong, write
 from tests.modprompt.experiments.fakes import finish
 
 NAMES = ("forest", "river", "lake")

@@ -6,7 +6,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.running import run, state
-from modprompt.runs.result import read
+from modprompt.io.result import read
 
 FILE = """
 protocol: active

@@ -10,8 +10,8 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run, state, status
-from modprompt.runs.result import read
-from modprompt.storage.seal import sealed
+from modprompt.io.checksum import sealed
+from modprompt.io.result import read
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fake_rounds import fill_rounds
 from tests.modprompt.experiments.fakes import edit, finish

@@ -16,7 +16,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.reporting import figure_layout, figures, mistakes, origins, report, views
 from modprompt.experiments.reporting.results import Outcome, of_experiment
 from modprompt.experiments.running import state
-from modprompt.storage.seal import check_seal
+from modprompt.io.checksum import check_seal
 from tests.modprompt.experiments.fakes import edit
 from tests.modprompt.experiments.left_behind import NAMES, draw_images, leave, parts
 from tests.modprompt.experiments.test_table import TWO, by_hand

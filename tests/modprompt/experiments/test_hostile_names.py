@@ -10,9 +10,9 @@ import pytest
 
 from modprompt.experiments.reporting import render, report
 from modprompt.experiments.reporting.table import Cell, Row, Section
-from modprompt.storage import pages
-from modprompt.storage.tables import unshielded
-from modprompt.storage.text import one_line
+from modprompt.io import pages
+from modprompt.io.tables import unshielded
+from modprompt.io.text import one_line
 from tests.modprompt.experiments.fakes import edit
 from tests.modprompt.experiments.test_page import CHROMIUM
 from tests.modprompt.experiments.test_table import TWO, by_hand, fill

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from modprompt.clips import build as backbone
+from modprompt.clip import build as backbone
 from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import NOTES, Inputs
 from modprompt.experiments.running import state, status
-from modprompt.runs import descriptions
-from modprompt.runs.same import file_hash
+from modprompt.io import descriptions
+from modprompt.io.compare import file_hash
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish

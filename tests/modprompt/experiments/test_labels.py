@@ -6,7 +6,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.running import labels, local, progress, run, runner, state, status, worker
-from modprompt.runs import folder as run_folder
+from modprompt.io import folder as run_folder
 from tests.modprompt.experiments.conftest import starts
 from tests.modprompt.experiments.fake_rounds import ask, finish_rounds
 from tests.modprompt.experiments.fakes import finish

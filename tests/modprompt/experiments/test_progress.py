@@ -3,7 +3,7 @@ import os
 import pytest
 
 from modprompt.experiments.running import progress, state, status
-from modprompt.runs import folder as run_folder
+from modprompt.io import folder as run_folder
 from tests.modprompt.experiments.fakes import edit, finish
 
 

@@ -8,7 +8,7 @@ from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.runs.rounds import METHODS, Active
+from modprompt.io.rounds import METHODS, Active
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 

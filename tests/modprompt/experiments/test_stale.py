@@ -9,9 +9,9 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import stale
-from modprompt.runs import folder as run_folder
-from modprompt.runs.result import read_json
-from modprompt.storage import lock
+from modprompt.io import folder as run_folder
+from modprompt.io import lock
+from modprompt.io.result import read_json
 from tests.conftest import ROOT
 from tests.modprompt.experiments.fakes import edit, finish
 

@@ -8,7 +8,7 @@ import pytest
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.running import state
-from modprompt.runs import folder as run_folder
+from modprompt.io import folder as run_folder
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish
 

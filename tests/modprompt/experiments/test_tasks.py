@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.reporting import tasks
-from modprompt.runs import result
-from modprompt.storage.seal import sealed
-from modprompt.storage.text import write_json
+from modprompt.io import result
+from modprompt.io.checksum import sealed
+from modprompt.io.text import write_json
 
 
 def finished(folder, accuracy, **more):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from modprompt.experiments.running import state, worker
-from modprompt.runs import folder as run_folder
+from modprompt.io import folder as run_folder
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import has_ended, starts
 from tests.modprompt.experiments.fakes import finish

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from modprompt.clips.package import import_clip
+from modprompt.clip.package import import_clip
 from tests.conftest import BARE_CONFIG, ROOT, published, random_clip
 from tests.modprompt.hosts.traits import (
     DATASET,

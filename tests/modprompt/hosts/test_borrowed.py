@@ -9,7 +9,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.hosts import borrowed
-from modprompt.runs.settings import Settings
+from modprompt.io.settings import Settings
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host

@@ -4,8 +4,8 @@ import pytest
 
 from modprompt.hosts import install, train_line
 from modprompt.hosts.scripts import CONFIG
+from modprompt.io import lock
 from modprompt.places import PACKAGE
-from modprompt.storage import lock
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import SMALL, losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host

@@ -6,8 +6,8 @@ from torch import nn
 
 import modprompt
 from modprompt import KgCoOp, ProGrad, UserError
-from modprompt.clips.build import draw_constructor
-from modprompt.clips.tokens import token_ids
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.tokens import token_ids
 from modprompt.errors import SettingError
 from modprompt.methods.records import made_with
 from tests import plain_teachers

@@ -8,8 +8,8 @@ import torch
 
 import modprompt
 from modprompt.cli import train
+from modprompt.io.checksum import KEY
 from modprompt.methods.table import METHODS
-from modprompt.storage.seal import KEY
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.methods import some_slow
@@ -182,7 +182,7 @@ def test_damaged_or_newer_records_are_refused(change, message, glyph, tmp_path):
 
 
 def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
-    from modprompt.runs import checkpoint
+    from modprompt.io import checkpoint
 
     on(modprompt.MPL, glyph, WORDS).save(tmp_path / "a.pt")
     content = torch.load(tmp_path / "a.pt", weights_only=True)

@@ -7,7 +7,7 @@ import modprompt
 from modprompt.cli import train
 from modprompt.methods.table import METHODS as TABLE
 from modprompt.methods.table import row_of
-from modprompt.trainers.nodes import method_of
+from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import SAID
 from tests.methods import METHODS, some_slow

@@ -8,8 +8,8 @@ from torch import nn
 
 import modprompt
 from modprompt import TCP, UserError
-from modprompt.clips.build import draw_constructor
-from modprompt.clips.tokens import token_ids
+from modprompt.clip.build import draw_constructor
+from modprompt.clip.tokens import token_ids
 from tests import plain_tcp, plain_teachers
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
 

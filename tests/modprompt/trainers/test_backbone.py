@@ -10,10 +10,10 @@ from PIL import Image
 from torchvision import transforms
 
 from modprompt.cli import train
-from modprompt.clips.source import Asked
+from modprompt.clip.source import Asked
 from modprompt.errors import UserError
-from modprompt.storage.seal import KEY, sealed
-from modprompt.storage.text import write_json
+from modprompt.io.checksum import KEY, sealed
+from modprompt.io.text import write_json
 from modprompt.trainers import backbone
 from modprompt.trainers.mpl import MPL
 from tests.conftest import bare

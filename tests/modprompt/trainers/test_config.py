@@ -4,7 +4,7 @@ import pytest
 from dassl.config import get_cfg_default
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import Settings
+from modprompt.io.settings import Settings
 from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
 
 RUN = {"TRAINER.NAME": "MPL"}

@@ -8,11 +8,11 @@ import torch
 
 from modprompt import IVLP, CoCoOp, CoOp, ZeroshotCLIP, ZeroshotCLIP2
 from modprompt.cli import train
-from modprompt.clips.build import load_clip
+from modprompt.clip.build import load_clip
 from modprompt.engine import precision
 from modprompt.engine.precision import Precision
-from modprompt.storage.arrays import read_arrays, write_arrays
-from modprompt.storage.row_file import write_rows
+from modprompt.io.arrays import read_arrays, write_arrays
+from modprompt.io.row_file import write_rows
 from modprompt.trainers.feature_cache import encode, how_computed
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import RESNET_HEADS

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.runs import test_parts
-from modprompt.storage.arrays import read_arrays
+from modprompt.io import test_parts
+from modprompt.io.arrays import read_arrays
 from modprompt.trainers.head_parts import HeadEvaluation
 from tests.conftest import ROOT
 from tests.modprompt.data import trees

@@ -21,10 +21,10 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from modprompt.cli import train
-from modprompt.clips.design import SHORTEST, SQUASH
-from modprompt.storage import image_files, lock, row_file
-from modprompt.storage.arrays import read_arrays
-from modprompt.storage.opening import Refused
+from modprompt.clip.design import SHORTEST, SQUASH
+from modprompt.io import image_files, lock, row_file
+from modprompt.io.arrays import read_arrays
+from modprompt.io.safe_open import Refused
 from modprompt.trainers import image_cache
 from modprompt.trainers.image_cache import ImageFile, KeptLoader, steps_of, with_kept_images
 from tests.conftest import ROOT

@@ -6,11 +6,11 @@ import os
 import pytest
 
 from modprompt.cli import train
-from modprompt.runs import result as results
-from modprompt.storage.arrays import read_all_arrays, write_arrays
-from modprompt.storage.row_file import write_rows
-from modprompt.storage.seal import sealed
-from modprompt.storage.text import sha256_of
+from modprompt.io import result as results
+from modprompt.io.arrays import read_all_arrays, write_arrays
+from modprompt.io.checksum import sealed
+from modprompt.io.row_file import write_rows
+from modprompt.io.text import sha256_of
 from modprompt.trainers.feature_cache import row_of
 from tests.methods import METHODS, SEARCHES
 from tests.test_runs import to

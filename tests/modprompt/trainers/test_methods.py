@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.clips.tokens import readable, token_ids
+from modprompt.clip.tokens import readable, token_ids
+from modprompt.io.settings import Settings
 from modprompt.methods.parts.templates import DIVERSE
-from modprompt.runs.settings import Settings
 from modprompt.trainers.config import merge
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, ROOT, bare, random_clip

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from modprompt.cli import train
-from modprompt.runs import result
+from modprompt.io import result
 from tests.conftest import write_eurosat
 
 

@@ -11,9 +11,9 @@ from clip import clip
 from PIL import Image
 
 from modprompt.cli import train
+from modprompt.io import checkpoint
 from modprompt.methods.table import METHODS as TABLE
 from modprompt.methods.table import PROMPTS
-from modprompt.runs import checkpoint
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import register
 from tests.conftest import by_config

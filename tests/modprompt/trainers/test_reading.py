@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from modprompt.cli import train
-from modprompt.storage.image_files import read_rgb
-from modprompt.storage.image_rules import FAMILY, PEOPLE
-from modprompt.storage.seal import KEY, sealed
-from modprompt.storage.tensors import read_tensors, write_tensors
+from modprompt.io.checksum import KEY, sealed
+from modprompt.io.image_files import read_rgb
+from modprompt.io.image_rules import FAMILY, PEOPLE
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.use.trained import open_trained
 from tests.conftest import ROOT
 from tests.methods import METHODS

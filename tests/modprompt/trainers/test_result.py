@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.runs.settings import settings_hash
-from modprompt.runs.versions import versions
+from modprompt.io.settings import settings_hash
+from modprompt.io.versions import versions
 from modprompt.trainers import result as results
 from modprompt.trainers import resume
 from modprompt.trainers.prompt_trainer import PromptTrainer

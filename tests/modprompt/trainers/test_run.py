@@ -8,9 +8,9 @@ import pytest
 
 from modprompt.cli import flags
 from modprompt.errors import UserError
+from modprompt.io import image_files
+from modprompt.io.settings import Settings
 from modprompt.programs import close_log, left_as_found, one_line
-from modprompt.runs.settings import Settings
-from modprompt.storage import image_files
 from modprompt.trainers import run
 
 

@@ -7,7 +7,7 @@ from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 
 from modprompt.errors import UserError
-from modprompt.runs.settings import Settings
+from modprompt.io.settings import Settings
 from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
 from modprompt.trainers.setting_values import faults
 

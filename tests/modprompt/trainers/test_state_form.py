@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from modprompt.cli import train
 from modprompt.errors import UserError
-from modprompt.storage.opening import Refused
-from modprompt.storage.tensors import read_tensors, write_tensors
+from modprompt.io.safe_open import Refused
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.trainers import training_state
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.state_form import like, random_form

@@ -7,7 +7,7 @@ from dassl.config import get_cfg_default
 from modprompt import CoCoOp, CoOp
 from modprompt.cli import train
 from modprompt.engine import model as engine
-from modprompt.storage.opening import Refused
+from modprompt.io.safe_open import Refused
 from modprompt.trainers import text_chunk, training_state
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS

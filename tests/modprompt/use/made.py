@@ -3,11 +3,11 @@
 import torch
 
 import modprompt
+from modprompt.io import result
+from modprompt.io.checksum import sealed
+from modprompt.io.text import write_json
 from modprompt.methods.records import describe, method_record, write
 from modprompt.methods.zeroshot import ZeroshotCLIP
-from modprompt.runs import result
-from modprompt.storage.seal import sealed
-from modprompt.storage.text import write_json
 from tests.methods import small
 
 NAMES = ["one", "two", "three"]

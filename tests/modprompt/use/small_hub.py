@@ -1,4 +1,4 @@
-"""A small hub on this machine that takes commits; what it does not show stands in tests/modprompt/clips/test_hub.py."""
+"""A small hub on this machine that takes commits; what it does not show stands in tests/modprompt/clip/test_hub.py."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.modprompt.clips.test_hub import MEANT, Hub
+from tests.modprompt.clip.test_hub import MEANT, Hub
 
 FIRST = "12" * 20
 

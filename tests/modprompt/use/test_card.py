@@ -2,8 +2,8 @@ import pytest
 import yaml
 
 import modprompt
-from modprompt.runs import checkpoint, result
-from modprompt.runs.checkpoint_files import checkpoint_of_run
+from modprompt.io import checkpoint, result
+from modprompt.io.checkpoint_files import checkpoint_of_run
 from modprompt.use.card import card_of_run, header
 from tests.modprompt.use.made import NAMES, model_of, write_run
 

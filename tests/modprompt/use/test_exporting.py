@@ -11,9 +11,9 @@ from PIL import Image
 
 import modprompt
 from modprompt.errors import UserError
+from modprompt.io import checkpoint
+from modprompt.io.safetensors_files import read_with_metadata, write_safetensors
 from modprompt.methods.table import HEADS, kind_of
-from modprompt.runs import checkpoint
-from modprompt.storage.safetensors_files import read_with_metadata, write_safetensors
 from modprompt.use import export_check, export_files, exporting
 from modprompt.use.exported import ExportedModel
 from modprompt.use.preprocessing import images_of

@@ -5,8 +5,8 @@ import torch
 
 import modprompt
 from modprompt.cli import predict
-from modprompt.runs import checkpoint
-from modprompt.storage.safetensors_files import read_with_metadata
+from modprompt.io import checkpoint
+from modprompt.io.safetensors_files import read_with_metadata
 from modprompt.use import export_files, exporting
 from modprompt.use.looking import Look
 from modprompt.use.trained import Trained

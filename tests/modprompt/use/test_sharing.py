@@ -7,9 +7,9 @@ import torch
 
 import modprompt
 from modprompt.errors import UserError
-from modprompt.runs import checkpoint
-from modprompt.runs.checkpoint_files import checkpoint_of_run
-from modprompt.storage.seal import KEY
+from modprompt.io import checkpoint
+from modprompt.io.checkpoint_files import checkpoint_of_run
+from modprompt.io.checksum import KEY
 from modprompt.use import sharing
 from modprompt.use.trained import open_trained
 from tests.modprompt.use.made import model_of, write_run

@@ -8,8 +8,8 @@ import torch
 
 import modprompt
 from modprompt.cli import train
+from modprompt.io.checksum import KEY, sealed
 from modprompt.methods.table import METHODS
-from modprompt.storage.seal import KEY, sealed
 from modprompt.use.trained import for_classes, open_trained
 from tests.conftest import ROOT, SAID
 from tests.methods import METHODS as ROWS

@@ -26,7 +26,7 @@ from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
 from modprompt.data.prepare.recipes import RECIPES
 from modprompt.data.prepare.unpack import unpack
 from modprompt.errors import UserError
-from modprompt.runs.published import SPLIT_SHA256
+from modprompt.io.published import SPLIT_SHA256
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -555,7 +555,7 @@ def test_part_that_is_a_link_or_a_pipe_is_not_written_to(server, tmp_path):
 
 @pytest.mark.slow
 def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(server, tmp_path):
-    from modprompt.storage.lock import take_folder
+    from modprompt.io.lock import take_folder
 
     server.files["f"] = b"0123456789"
     lock = take_folder(tmp_path)

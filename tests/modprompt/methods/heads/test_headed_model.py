@@ -7,8 +7,8 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
+from modprompt.io import checkpoint
 from modprompt.methods.heads.taskres import TaskResHead
-from modprompt.runs import checkpoint
 from tests.modprompt.methods.test_model import NAMES
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])

@@ -7,8 +7,8 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
+from modprompt.io import content_hashes as contents
 from modprompt.methods.heads.bank import unit
-from modprompt.runs import contents
 from tests.modprompt.methods.test_model import NAMES, on
 
 NEW = ["four", "five", "six"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.clips.build import layers_of
+from modprompt.clip.build import layers_of
 from modprompt.engine.context import placeholders
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, from_config, modular, replacement

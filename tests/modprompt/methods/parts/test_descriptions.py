@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 import modprompt
+from modprompt.io.descriptions import Descriptions
 from modprompt.methods.parts.described import Described
 from modprompt.methods.search.over import Search
-from modprompt.runs.descriptions import Descriptions
 from tests import plain_neighbours as plain
 from tests.conftest import SAID
 
@@ -138,7 +138,7 @@ def test_saved_model_comes_back_without_the_file(method, birds, clip_file, tmp_p
 
 
 def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
-    from modprompt.storage.seal import KEY, content_hash
+    from modprompt.io.checksum import KEY, content_hash
 
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES).save(tmp_path / "prompts.pt")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from modprompt.engine import derived
+from modprompt.engine import weight_cache as derived
 from modprompt.engine.model import Output
 from modprompt.engine.precision import grad_scaler, resolve
 from modprompt.methods.parts.graph import WARM_UP, GraphStep

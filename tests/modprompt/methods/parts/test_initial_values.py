@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modprompt.clips.build import layers_of
+from modprompt.clip.build import layers_of
 from modprompt.engine.context import no_context, random_context, words_or_random
 from modprompt.engine.schedule import Schedules, no_prompts, replacement, shallow
 from modprompt.methods.cocoop import ConditionalPromptLearner

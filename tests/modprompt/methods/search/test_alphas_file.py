@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from modprompt.errors import UserError
+from modprompt.io.arrays import write_arrays
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search.alphas_file import Alphas
 from modprompt.methods.search.file import ALL
-from modprompt.storage.arrays import write_arrays
 
 
 def lengths(layers, most, first=ALL):

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modprompt.errors import UserError
+from modprompt.io.checksum import KEY, sealed
 from modprompt.methods.search.file import ALL, SideOfSearch, read, write
-from modprompt.storage.seal import KEY, sealed
-from tests.modprompt.storage.hostile import attempt
+from tests.modprompt.io.hostile import attempt
 from tests.mutations import mutations
 
 OPTIONS = ((0, 0), (0, 1), (ALL, 1))

@@ -8,13 +8,13 @@ import pytest
 
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
+from modprompt.io.settings import Settings
 from modprompt.methods import table
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.alphas_file import Alphas
 from modprompt.methods.search.file import ALL, SideOfSearch
 from modprompt.methods.search.schedule_files import expanded, placed
-from modprompt.runs.settings import Settings
 
 TEXT, VISION = SideOfSearch("behind_start", ((0, 3), (1, 2))), SideOfSearch("before_ln_pre", ((0, 2), (0, 1), (3, 0)))
 MPL = "TRAINER.MPL."

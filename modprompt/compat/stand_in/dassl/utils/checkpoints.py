@@ -6,9 +6,9 @@ import warnings
 import torch
 
 from modprompt.errors import UserError
-from modprompt.storage.opening import read_text
-from modprompt.storage.tensors import read_plain, write_tensors
-from modprompt.storage.text import write_whole
+from modprompt.io.safe_open import read_text
+from modprompt.io.tensors import read_plain, write_tensors
+from modprompt.io.text import write_whole
 
 
 def _without_module(state_dict):

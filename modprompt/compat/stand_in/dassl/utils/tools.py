@@ -10,10 +10,10 @@ import warnings
 import numpy as np
 import torch
 
-from modprompt.storage import json_text
-from modprompt.storage.image_files import read_of_run
-from modprompt.storage.opening import read_text
-from modprompt.storage.text import write_whole
+from modprompt.io import json_text
+from modprompt.io.image_files import read_of_run
+from modprompt.io.safe_open import read_text
+from modprompt.io.text import write_whole
 
 
 def mkdir_if_missing(dirname):

@@ -1,0 +1,193 @@
+"""A CLIP as a module: the `clip` package's where that can build it, a plain one of ours where it cannot."""
+
+import inspect
+import io
+import os
+import re
+from contextlib import redirect_stdout
+from typing import Dict, List, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from modprompt.clip import plain, source
+from modprompt.clip.cast import cast_products
+from modprompt.clip.design import Design
+from modprompt.clip.facts import hashing, note
+from modprompt.clip.infer_shape import is_stock, measure, shapes_of, stock_design
+from modprompt.clip.key_mapping import BOOKKEEPING
+from modprompt.clip.package import import_clip
+from modprompt.clip.reading import read
+from modprompt.clip.source import Asked
+from modprompt.clip.structure import CLIP
+from modprompt.errors import UserError
+from modprompt.programs import one_line
+
+_MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
+
+
+def build_clip(state_dict: Dict[str, Tensor], design: Optional[Design] = None) -> CLIP:
+    """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored so.
+
+    What the `clip` package can build, it builds: its constructor draws from torch's generator before the weights are
+    loaded, and that is part of the seed's stream. The others draw nothing.
+
+    Args:
+        state_dict: the tensors.
+        design: how they are run; without it as clip.build_model runs them.
+
+    Raises:
+        UserError: if the tensors do not make up a CLIP; what is wrong is named.
+    """
+    state = {key: value for key, value in state_dict.items() if key not in BOOKKEEPING}
+    found = measure(shapes_of(state, ""), "")
+    design = design or stock_design(found)
+    half = all(tensor.dtype == torch.float16 for name, tensor in state.items() if _MATRIX.search(name))
+    if is_stock(found, design):
+        return _stock(state, half)
+    if not found["patch"]:
+        stock = stock_design(found)
+        raise UserError(
+            f"these weights are a ResNet with {design.activation} and {design.heads} heads: "
+            f"only OpenAI's kind of ResNet, {stock.activation} and {stock.heads}, is run"
+        )
+    types = {name: torch.float16 if half and _MATRIX.search(name) else torch.float32 for name in state}
+    return plain.build({name: tensor.to(types[name]) for name, tensor in state.items()}, found, design)
+
+
+def _stock(state: Dict[str, Tensor], half: bool) -> CLIP:
+    """What the `clip` package builds, with the weights as they are: its own loading rounds them to half."""
+    model = _built(state)
+    _require_weights(model, state)
+    if half:
+        cast_products(model, torch.float16)  # some builds leave a part in float32
+    else:
+        model.float().load_state_dict(state)
+    return model
+
+
+def draw_constructor(clip_model: CLIP) -> None:
+    """Draw from torch's generator what building this CLIP has drawn; methods whose reference builds a second one do."""
+    if not isinstance(clip_model, plain.PlainCLIP):
+        _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
+
+
+# what a build_model(state_dict, design_details) may call a model without prompts, where all depths are 0
+_PLAIN_WORDS = ("CoOp", "IVLP", "VPT")
+_NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "language_ctx": 0}
+
+
+def _built(state: Dict[str, Tensor]) -> CLIP:
+    """A CLIP without prompts, from build_model(state_dict) or, as MaPLe has it, build_model(state_dict, design).
+
+    Of the design words the first whose model has the names of the state dict; the others draw nothing.
+
+    Raises:
+        UserError: if there is no such model; it says what was tried.
+    """
+    build_model = import_clip().build_model
+    named = inspect.signature(build_model).parameters.values()
+    places = [one for one in named if one.kind is one.POSITIONAL_OR_KEYWORD]
+    asks = sum(one.default is one.empty for one in places) > 1
+    may = any("design" in one.name for one in places[1:2])
+    designs: List[Optional[str]] = [*([] if asks else [None]), *(_PLAIN_WORDS if asks or may else ())]
+    tried = []
+    for word in designs:
+        generator = torch.get_rng_state()
+        design = () if word is None else ({"trainer": word, **_NO_PROMPTS},)
+        try:
+            with redirect_stdout(io.StringIO()):
+                model: CLIP = build_model(dict(state), *design)
+        except Exception as error:  # whatever a codebase's own code raises
+            fault = one_line(error)[:160]
+        else:
+            fault = _odd_names(model, state)
+            if not fault:
+                return model
+        torch.set_rng_state(generator)
+        tried.append((word, fault))
+    raise _unbuilt(tried)
+
+
+def _where() -> str:
+    return f"the `clip` package at {os.path.dirname(str(import_clip().__file__))}"
+
+
+def _odd_names(model: CLIP, state: Dict[str, Tensor]) -> str:
+    """What a model has too much or too little for a state dict; empty if it has its names."""
+    built = model.state_dict()
+    odd = sorted(set(built) ^ set(state))
+    return f"{odd[0]} is {'added' if odd[0] in built else 'missing'}" if odd else ""
+
+
+def _unbuilt(tried: List[Tuple[Optional[str], str]]) -> UserError:
+    word, fault = tried[0]
+    if len(tried) > 1:
+        words = "; ".join(f"{word or 'none'} ({fault})" for word, fault in tried)
+        return UserError(
+            f"{_where()} does not build a plain CLIP of these weights; tried its design_details with trainer {words}"
+        )
+    if fault.endswith((" is added", " is missing")):
+        return UserError(f"{_where()} does not build a plain CLIP: {fault}")
+    return UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
+
+
+def _require_weights(model: CLIP, state_dict: Dict[str, Tensor]) -> None:
+    """Raise UserError unless a model with the names of a state dict has its values.
+
+    The family's build_model falls back to loading what fits, without a word.
+    """
+    built = model.state_dict()
+    last = next(name for name in reversed(list(built)) if name.endswith("mlp.c_proj.weight"))
+    for name in ("positional_embedding", "visual.conv1.weight", "text_projection", last):
+        if not torch.equal(built[name].half(), state_dict[name].to(built[name].device).half()):
+            raise UserError(f"{_where()} did not take over the weights: {name} differs")
+
+
+def load_clip(name: str, path: str = "", activation: str = "", heads: Tuple[int, ...] = ()) -> CLIP:
+    """A CLIP by name or from files. Its `fingerprint` tells it from all others; what is known of it is noted on it.
+
+    Args:
+        name: a known name (`modprompt backbones`), or "hf-hub:owner/name@revision"; not read where there is a path.
+        path: a file or folder of weights.
+        activation: quick_gelu or gelu, and
+        heads: (text side, image side), for a path that does not say it itself.
+
+    Raises:
+        UserError: on an unknown name, weights that cannot be had, or that nothing says how to run.
+    """
+    found = source.find(Asked(name, path, activation, heads))
+    state, resolved = read(found)
+    for key in list(state):  # one after the other: both forms of all would be too much
+        if state[key].dtype == torch.bfloat16:
+            state[key] = state[key].float()
+    with hashing(state) as fingerprint_of:
+        clip_model = build_clip(state, resolved.design)
+        clip_model.fingerprint = fingerprint_of(clip_model)
+    note(clip_model, found, resolved)
+    return clip_model
+
+
+def layers_of(clip_model: CLIP) -> Tuple[int, int]:
+    """Number of transformer layers of the text and of the vision side; a ResNet has none."""
+    vision = getattr(clip_model.visual, "transformer", None)
+    return len(clip_model.transformer.resblocks), 0 if vision is None else len(vision.resblocks)
+
+
+def require_vision_transformer(clip_model: CLIP, name: str, method: str) -> None:
+    """Raise UserError if the image side of a CLIP is a ResNet, which has no layers to put prompts into."""
+    if not layers_of(clip_model)[1]:
+        raise UserError(
+            f"{method} puts prompts into a vision transformer, but {name} is a ResNet: "
+            "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
+        )
+
+
+def require_input_size(clip_model: CLIP, *sides: int) -> None:
+    """Raise UserError unless images of these side lengths (pixels) fit the model."""
+    resolution = clip_model.visual.input_resolution
+    if any(side != resolution for side in sides):
+        raise UserError(
+            f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model takes images of "
+            f"{resolution} x {resolution} pixels: set INPUT.SIZE ({resolution}, {resolution})"
+        )

@@ -1,0 +1,80 @@
+"""The matrices of a stock CLIP in another type, and its exact weights as they were before."""
+
+import copy
+import warnings
+import weakref
+from typing import Any, Iterator, MutableMapping, Optional, cast
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip.structure import CLIP
+
+_ROUNDED = "modprompt_rounded"  # the attribute of a CLIP that says to which type its matrices were rounded
+_COPIES: MutableMapping[nn.Module, Any] = weakref.WeakKeyDictionary()  # weak references to exact copies, by CLIP
+
+
+def _matrices(clip_model: nn.Module) -> Iterator[Tensor]:
+    names = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v")
+    for module in clip_model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            yield from module.parameters(recurse=False)
+        for name in names if hasattr(module, "in_proj_weight") else ("text_projection", "proj"):
+            tensor = getattr(module, name, None)
+            if isinstance(tensor, Tensor):
+                yield tensor
+
+
+def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
+    """Cast the matrices of a stock CLIP in place; normalisations and embeddings stay as they are.
+
+    Returns:
+        Whether they are the same numbers still.
+    """
+    exact = True
+    for tensor in _matrices(clip_model):
+        if tensor.dtype != dtype:
+            short = tensor.data.to(dtype)
+            exact = exact and (short.is_meta or torch.equal(short.to(tensor.dtype), tensor.data))
+            tensor.data = short
+    return exact
+
+
+def note_rounding(clip_model: nn.Module, dtype: torch.dtype) -> None:
+    """Remember that a cast has rounded the matrices of a CLIP: no cast brings them back."""
+    clip_model.__dict__[_ROUNDED] = str(dtype).replace("torch.", "")
+
+
+def rounded_to(clip_model: nn.Module) -> str:
+    """The type that the matrices of a CLIP were rounded to; empty if they are what they were."""
+    return str(clip_model.__dict__.get(_ROUNDED, ""))
+
+
+def exact_copy(clip_model: CLIP) -> Optional[CLIP]:
+    """A float32 copy on the CPU of a CLIP with exact weights, one for all who hold it; None if they are rounded."""
+    held = _COPIES[clip_model]() if clip_model in _COPIES else None
+    if held is None and not rounded_to(clip_model):
+        held = copy.deepcopy(clip_model).float().cpu()
+        _COPIES[clip_model] = weakref.ref(held)
+    return cast(Optional[CLIP], held)
+
+
+def moved(clip_model: CLIP, device: torch.device) -> CLIP:
+    """A CLIP that stands on the CPU, or a copy of it on another device, for as long as somebody holds that."""
+    return clip_model if device.type == "cpu" else copy.deepcopy(clip_model).to(device)
+
+
+def exact(clip_model: CLIP) -> CLIP:
+    """A CLIP in float32, with the weights that it had before any cast; where these are lost a warning says so."""
+    rounded = rounded_to(clip_model)
+    if clip_model.dtype == torch.float32 and not rounded:
+        return clip_model
+    found = exact_copy(clip_model)
+    if found is not None:
+        return moved(found, clip_model.logit_scale.device)
+    warnings.warn(
+        f"the frozen class features are of a CLIP that was rounded to {rounded}: "
+        "call .with_classes before the first loss, or load CLIP anew for each model",
+        stacklevel=3,
+    )
+    return copy.deepcopy(clip_model).float()

@@ -1,0 +1,251 @@
+"""What is known of a CLIP beside its weights: where it came from, how its images are made, which one it is.
+
+One hash of all its weights and of what its tensors do not show says which.
+"""
+
+import contextlib
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Set, Tuple, Union
+
+import torch
+from torch import Tensor, nn
+
+from modprompt.clip.cast import rounded_to
+from modprompt.clip.design import GELU, QUICK_GELU
+from modprompt.clip.key_mapping import BOOKKEEPING
+from modprompt.clip.resolve_config import Resolved
+from modprompt.clip.source import Source
+from modprompt.clip.structure import CLIP
+from modprompt.errors import UserError
+from modprompt.io.versioned import Versioned
+
+_PLACE = "modprompt_facts"  # the attribute of a CLIP that has them
+_SEEN = "modprompt_seen"  # that of its tensors as they were when they were hashed
+VERSION = "2"
+_THREADS = 4  # hashing and casting run beside each other
+_PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch waits for no other thread
+ACTIVATION_OF = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by the names of their modules
+
+
+def _shortest(flat: Tensor) -> torch.dtype:
+    """The shortest type that has a flat tensor's values exactly, so that a half tensor and its float copy are one."""
+    if not flat.is_floating_point():
+        return torch.int64
+    if flat.dtype == torch.float16:
+        return torch.float16
+    wide = (part.float() for part in flat.split(_PORTION))
+    return torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
+
+
+def _digest(name: str, tensor: Tensor) -> bytes:
+    flat = tensor.detach().cpu().contiguous().flatten()
+    kind = _shortest(flat)
+    digest = hashlib.sha256(f"{name} {kind} {tuple(tensor.shape)}\n".encode())
+    for part in flat.split(_PORTION):
+        digest.update(part.to(kind).numpy().data)
+    return digest.digest()
+
+
+def _unshown(side: nn.Module) -> Iterator[Union[int, str]]:
+    """What no tensor of a side shows, in order: numbers of heads, and classes of activations."""
+    for part in side.modules():
+        heads = getattr(part, "num_heads", None)
+        if heads is not None:
+            yield heads
+        if isinstance(part, nn.Sequential) and hasattr(part, "gelu"):
+            yield type(part.gelu).__name__
+
+
+def shape_of(clip_model: CLIP) -> Tuple[str, Tuple[int, ...]]:
+    """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
+    sides = [shape_of_side(side) for side in (clip_model.transformer, clip_model.visual)]
+    names = sorted({name for names, _ in sides for name in names})
+    return " ".join(names), tuple(heads for _, heads in sides)
+
+
+def shape_of_side(side: nn.Module) -> Tuple[Set[str], int]:
+    """What no tensor of a side shows: the activations in it, and its number of heads, 0 for none."""
+    found = list(_unshown(side))
+    heads = next((one for one in found if isinstance(one, int) and one), 0)
+    return {ACTIVATION_OF.get(one, one) for one in found if isinstance(one, str)}, heads
+
+
+@contextlib.contextmanager
+def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], Versioned]]:
+    """Hash weights while the block builds a model of them; gives what makes the model's `fingerprint`."""
+    named = sorted((name, tensor) for name, tensor in state_dict.items() if name not in BOOKKEEPING)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        digests = pool.map(lambda pair: _digest(*pair), named)
+
+        def finish(clip_model: CLIP) -> Versioned:
+            sides = (*_unshown(clip_model.transformer), *_unshown(clip_model.visual))
+            shape = " ".join(f"{one} heads" if isinstance(one, int) else one for one in sides)
+            whole = hashlib.sha256(shape.encode() + b"".join(digests)).hexdigest()
+            return Versioned(f"{VERSION}:{whole[:24]}", old=of_two_tensors(clip_model))
+
+        yield finish
+
+
+def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> Versioned:
+    """What tells one CLIP from another, whatever precision its file keeps: "2:" and 24 hex digits.
+
+    Args:
+        state_dict: its weights as they were read, before any cast.
+        clip_model: the stock model that was built of them.
+
+    Returns:
+        The hash; its `old` is what version 1 had, which two tensors decide.
+    """
+    with hashing(state_dict) as finish:
+        return finish(clip_model)
+
+
+def of_two_tensors(clip_model: CLIP) -> str:
+    """A short hash of two tensors, as version 1 of the fingerprint had it."""
+    digest = hashlib.sha256()
+    for tensor in (clip_model.text_projection, next(clip_model.visual.parameters())):
+        digest.update(tensor.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+class ClipFacts(NamedTuple):
+    """What a CLIP is.
+
+    name: as it was asked for, a hub's repository with the commit; empty for a file and for a module from elsewhere.
+    file: base name of the file or folder that it was read from; empty where the name says it.
+    size: side of its images in pixels.
+    mean, std: of its images' channels; empty for a module from elsewhere, whose images nobody described.
+    interpolation, resize: how images are scaled (design.py).
+    activation, heads: what no tensor shows, heads as (text side, image side).
+    fingerprint: of all its weights, as `fingerprint` gives it.
+    dialect: whose names its tensors had: openai, open_clip, custom_text or transformers; bare where
+        only the options say it.
+    commit: of the hub's repository that it came from.
+    sha256: of the file that it was read from, if it was one.
+    """
+
+    name: str
+    file: str
+    size: int
+    mean: Tuple[float, ...]
+    std: Tuple[float, ...]
+    interpolation: str
+    activation: str
+    heads: Tuple[int, ...]
+    fingerprint: str
+    dialect: str = ""
+    commit: str = ""
+    sha256: str = ""
+    resize: str = ""
+
+    def as_record(self) -> Dict[str, Any]:
+        """Plain values for a file."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "ClipFacts":
+        """What a file says; nothing where it does not.
+
+        Raises:
+            UserError: on values of another type.
+        """
+        empty = cls("", "", 0, (), (), "", "", (), "")
+        found: Dict[str, Any] = {}
+        for key, default in empty._asdict().items():
+            value = record.get(key, default)
+            value = tuple(value) if isinstance(value, (list, tuple)) else value
+            if type(value) is not type(default):
+                raise UserError(f"what the file says of its CLIP is damaged ({key} {str(value)[:40]!r})")
+            found[key] = value
+        found["activation"] = ACTIVATION_OF.get(found["activation"], found["activation"])  # older ones
+        return cls(**found)
+
+
+def note(clip_model: CLIP, source: Source, resolved: Resolved) -> None:
+    """Put what is known of a CLIP, built of weights whose `fingerprint` it has, on the module."""
+    images = resolved.design.images
+    clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
+        name=source.name,
+        file=source.file,
+        mean=images.mean,
+        std=images.std,
+        interpolation=images.interpolation,
+        resize=images.resize,
+        fingerprint=str(clip_model.fingerprint),
+        dialect=resolved.dialect,
+        commit=source.commit,
+        sha256=source.sha256,
+    )
+    look_at(clip_model)
+
+
+def facts_of(clip_model: CLIP, sure: bool = False) -> ClipFacts:
+    """What is known of a CLIP; of a module from elsewhere its input size and fingerprint, taken now if not before.
+
+    Its weights are hashed anew where tensors were written, replaced, cast or moved since they were last looked at. Of
+    one whose matrices a cast has rounded the fingerprint is that of before, unless a tensor was written since.
+
+    Args:
+        clip_model: the CLIP.
+        sure: hash in any case: a write through `.data` and one of a fused optimiser leave no trace on a tensor.
+    """
+    facts: Optional[ClipFacts] = clip_model.__dict__.get(_PLACE)
+    if facts is None or _may_differ(clip_model, sure):
+        found = fingerprint(clip_model.state_dict(), clip_model)
+        if facts is None or str(found) != facts.fingerprint:
+            clip_model.__dict__["fingerprint"] = found
+            facts = clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=str(found))
+        look_at(clip_model)
+    return facts
+
+
+def look_at(clip_model: CLIP) -> None:
+    """Take the tensors of a CLIP for those that were hashed: by who has cast or moved them, and nothing else."""
+    clip_model.__dict__[_SEEN] = _state_of(clip_model)
+
+
+def _may_differ(clip_model: CLIP, sure: bool) -> bool:
+    """Whether a CLIP may have other weights, of a fine-tuned model, than those that were hashed last."""
+    if clip_model.text_projection.is_meta:
+        return False
+    before, now = clip_model.__dict__.get(_SEEN, {}), _state_of(clip_model)
+    if not rounded_to(clip_model):
+        return sure or before != now
+    same = [name for name, one in now.items() if name in before and before[name].tensor == one.tensor]
+    # a copy cannot be told: its versions begin anew
+    return any(before[name].version != now[name].version for name in same if now[name].is_parameter)
+
+
+class _Seen(NamedTuple):
+    """What a tensor was when it was looked at: the object, how often it was written, where its numbers are."""
+
+    tensor: int
+    version: Optional[int]
+    place: Tuple[Any, ...]
+    is_parameter: bool
+
+
+def _state_of(clip_model: CLIP) -> Dict[str, _Seen]:
+    return {
+        name: _Seen(id(one), _version(one), (one.data_ptr(), one.dtype, str(one.device)), isinstance(one, nn.Parameter))
+        for name, one in clip_model.state_dict(keep_vars=True).items()
+    }
+
+
+def _version(tensor: Tensor) -> Optional[int]:
+    try:
+        return tensor._version
+    except RuntimeError:  # inference tensors have none
+        return None
+
+
+def called(clip_model: nn.Module) -> str:
+    """What a message calls a CLIP."""
+    facts = clip_model.__dict__.get(_PLACE)
+    return (facts is not None and (facts.file or facts.name)) or "this CLIP"
+
+
+def _of_module(clip_model: CLIP) -> ClipFacts:
+    activation, heads = shape_of(clip_model)
+    return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "")

@@ -1,0 +1,168 @@
+"""A CLIP of the stock shape as a plain module, for what the `clip` package cannot build.
+
+GELU, heads of any width, feed-forward parts of any size. Attributes and names of tensors are the stock model's
+(structure.py), so whatever takes that takes this. Building draws from no generator. Source: CLIP (arXiv 2103.00020).
+
+Shapes: B images or texts, L tokens, D width of a side, E joint width.
+"""
+
+import contextlib
+from collections import OrderedDict
+from typing import Any, ContextManager, Dict, Mapping, Optional, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modprompt.clip.design import GELU, Design
+from modprompt.clip.structure import CLIP
+from modprompt.io.tensors import is_at_least
+
+
+class LayerNorm(nn.LayerNorm):
+    """A layer normalisation in its weights' type that gives back the type that it was given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., D), normalised."""
+        return super().forward(x.to(self.weight.dtype)).to(x.dtype)
+
+
+class QuickGELU(nn.Module):
+    """OpenAI's approximation: x * sigmoid(1.702 x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class ResidualAttentionBlock(nn.Module):
+    """Attention and feed-forward part, each behind a normalisation and added to what came in."""
+
+    def __init__(self, width: int, heads: int, hidden: int, activation: str, mask: Optional[Tensor]):
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, heads)
+        self.ln_1 = LayerNorm(width)
+        self.mlp = nn.Sequential(
+            OrderedDict(
+                c_fc=nn.Linear(width, hidden),
+                gelu=nn.GELU() if activation == GELU else QuickGELU(),
+                c_proj=nn.Linear(hidden, width),
+            )
+        )
+        self.ln_2 = LayerNorm(width)
+        self.attn_mask = mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (L, B, D), as the stock block takes them."""
+        mask = None if self.attn_mask is None else self.attn_mask.to(dtype=x.dtype, device=x.device)
+        h = self.ln_1(x)
+        x = x + self.attn(h, h, h, need_weights=False, attn_mask=mask)[0]
+        out: Tensor = x + self.mlp(self.ln_2(x))
+        return out
+
+
+class Transformer(nn.Module):
+    """The blocks of a side."""
+
+    def __init__(
+        self, layers: int, width: int, heads: int, hidden: int, activation: str, mask: Optional[Tensor] = None
+    ):
+        super().__init__()
+        self.width, self.layers = width, layers
+        blocks = (ResidualAttentionBlock(width, heads, hidden, activation, mask) for _ in range(layers))
+        self.resblocks = nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (L, B, D)."""
+        out: Tensor = self.resblocks(x)
+        return out
+
+
+class VisionTransformer(nn.Module):
+    """The image side."""
+
+    def __init__(self, found: Mapping[str, int], design: Design):
+        super().__init__()
+        width, patch, grid = found["image width"], found["patch"], found["pixels"] // found["patch"]
+        self.input_resolution, self.output_dim = found["pixels"], found["embed"]
+        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=False)
+        self.class_embedding = nn.Parameter(torch.empty(width))
+        self.positional_embedding = nn.Parameter(torch.empty(grid * grid + 1, width))
+        self.ln_pre = LayerNorm(width)
+        hidden = found["image hidden"]
+        self.transformer = Transformer(found["image layers"], width, design.heads[1], hidden, design.activation)
+        self.ln_post = LayerNorm(width)
+        self.proj = nn.Parameter(torch.empty(width, found["embed"]))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W)."""
+        x = self.conv1(image).flatten(2).transpose(1, 2)  # (B, patches, D)
+        first = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
+        x = self.ln_pre(torch.cat([first, x], dim=1) + self.positional_embedding.to(x.dtype))
+        x = self.transformer(x.transpose(0, 1))[0]  # (B, D)
+        features: Tensor = self.ln_post(x) @ self.proj
+        return features
+
+
+class PlainCLIP(nn.Module):
+    """Both sides.
+
+    Args:
+        found: what infer_shape.measure() gave of its tensors.
+        design: how they are run.
+    """
+
+    def __init__(self, found: Mapping[str, int], design: Design):
+        super().__init__()
+        self.context_length, self.vocab_size = found["positions"], found["vocabulary"]
+        width, length = found["text width"], found["positions"]
+        self.visual = VisionTransformer(found, design)
+        mask = torch.full((length, length), float("-inf"), device="cpu").triu_(1)
+        hidden = found["text hidden"]
+        self.transformer = Transformer(found["text layers"], width, design.heads[0], hidden, design.activation, mask)
+        self.token_embedding = nn.Embedding(self.vocab_size, width)
+        self.positional_embedding = nn.Parameter(torch.empty(length, width))
+        self.ln_final = LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.empty(width, found["embed"]))
+        self.logit_scale = nn.Parameter(torch.empty(()))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the matrices."""
+        return self.visual.conv1.weight.dtype
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Features (B, E) of images (B, 3, H, W)."""
+        features: Tensor = self.visual(image.to(self.dtype))
+        return features
+
+    def encode_text(self, text: Tensor) -> Tensor:
+        """Features (B, E) of token ids (B, L), read at the end token, the highest id."""
+        x = self.token_embedding(text).to(self.dtype) + self.positional_embedding.to(self.dtype)
+        x = self.ln_final(self.transformer(x.transpose(0, 1)).transpose(0, 1))
+        last: Tensor = x[torch.arange(len(x), device=x.device), text.argmax(dim=-1)]
+        return last.to(self.dtype) @ self.text_projection
+
+    def forward(self, image: Tensor, text: Tensor) -> Any:
+        """(logits (images, texts), their transpose)."""
+        images, texts = F.normalize(self.encode_image(image), dim=-1), F.normalize(self.encode_text(text), dim=-1)
+        logits = self.logit_scale.exp() * images @ texts.t()
+        return logits, logits.t()
+
+
+def can_assign() -> bool:
+    """Whether PyTorch makes modules without memory that take over tensors: since 2.1."""
+    return is_at_least(2, 1)
+
+
+def build(state: Dict[str, Tensor], found: Mapping[str, int], design: Design) -> CLIP:
+    """A CLIP of these tensors (OpenAI's names, as infer_shape.measure() found them), which become its parameters."""
+    without_memory: ContextManager[Any] = torch.device("meta") if can_assign() else contextlib.nullcontext()
+    with torch.random.fork_rng(devices=[]), without_memory:
+        model = PlainCLIP(found, design)
+    if can_assign():
+        model.load_state_dict(state, assign=True)
+    else:
+        for name, parameter in model.named_parameters():
+            parameter.data = state[name]  # its own type, which load_state_dict would not take over
+    return cast(CLIP, model.eval())

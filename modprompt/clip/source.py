@@ -1,0 +1,223 @@
+"""Where the weights of a CLIP are, and who says how they are run: a file, a folder, or a name."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+from modprompt.clip import config_files, hub, known
+from modprompt.clip.design import ACTIVATIONS
+from modprompt.clip.package import import_clip
+from modprompt.errors import UserError
+from modprompt.io.paths import of_user
+from modprompt.io.shards import shard_names
+
+_RUN_EMBEDDED = (
+    f"`python train.py --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded model"
+)
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")
+_OPEN_CLIP = (
+    "open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin", "open_clip_pytorch_model.bin.index.json", "open_clip_pytorch_model.pt",
+)  # fmt: skip
+_TRANSFORMERS = (
+    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+)  # fmt: skip
+_CONFIGS = (
+    config_files.OPEN_CLIP_FILE,
+    config_files.TRANSFORMERS_FILE,
+    config_files.IMAGES_FILE,
+    config_files.TOKENIZER_FILE,
+)
+
+
+class Asked(NamedTuple):
+    """A CLIP as it is asked for.
+
+    name: a known name, "hf-hub:owner/name@revision"; not read where there is a path.
+    path: a file or folder of weights; empty for none.
+    activation: quick_gelu or gelu, for weights that nothing else says it of; empty for none.
+    heads: the same, of attention: (text side, image side); of a ResNet the second is its attention pool's.
+    """
+
+    name: str = ""
+    path: str = ""
+    activation: str = ""
+    heads: Tuple[int, ...] = ()
+
+
+class Source(NamedTuple):
+    """Where weights are.
+
+    name: as it was asked for, a hub's with the commit that was used; empty for a file.
+    file: base name of the file or folder that was given; empty for a name.
+    weights: the file, or an index of several; None for the embedded model.
+    asked: what was asked for.
+    row: what the table of known CLIPs says of it, by its name, its hash or its repository; None if it is not in it.
+    sha256: of a lone file; empty for several.
+    commit: of a hub's repository; else empty.
+    """
+
+    name: str
+    file: str
+    weights: Optional[Path]
+    asked: Asked
+    row: Optional[known.Row] = None
+    sha256: str = ""
+    commit: str = ""
+
+    @property
+    def called(self) -> str:
+        """What messages call the weights."""
+        return str(self.weights) if self.file else self.name
+
+
+def find(asked: Asked) -> Source:
+    """The source of a CLIP; what is not on disk is downloaded.
+
+    Raises:
+        UserError: if there is none, or nothing says how it is run.
+    """
+    _require_options(asked)
+    if asked.path:
+        return _of_path(asked)
+    row = None if asked.name.startswith(hub.PREFIX) else known.require(asked.name)
+    if asked.activation or asked.heads:
+        raise UserError(
+            "MODEL.BACKBONE.ACTIVATION and HEADS are for weights from MODEL.BACKBONE.PATH that say nothing themselves: "
+            f"{asked.name} says it itself"
+        )
+    return _of_hub(asked) if row is None else _of_table(asked, row)
+
+
+def _require_options(asked: Asked) -> None:
+    if asked.activation not in ("", *ACTIVATIONS):
+        words = " or ".join(ACTIVATIONS)
+        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {words}, got {asked.activation!r}")
+    whole = all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in asked.heads)
+    if len(asked.heads) not in (0, 2) or not whole:
+        raise UserError(f"MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image side), got {asked.heads!r}")
+
+
+def _of_table(asked: Asked, row: known.Row) -> Source:
+    if row.source == "embedded":
+        return Source(row.name, "", None, asked, row)
+    if row.source == "OpenAI":
+        return Source(row.name, "", _openai_file(row.name), asked, row, row.sha256)
+    revision = known.at_revision(asked.name)[1]
+    found = hub.snapshot(row.source, revision, lambda there: [_pick(there, row.source, _OPEN_CLIP)])
+    weights = found.folder / _pick(_files(found.folder), row.source, _OPEN_CLIP)
+    return _checked(Source(row.name, "", weights, asked, row, commit=found.commit))
+
+
+def _openai_file(name: str) -> Path:
+    clip = import_clip()
+    cache = of_user("~/.cache/clip")
+    if name not in clip._MODELS:
+        raise UserError(f"the `clip` package at {Path(str(clip.__file__)).parent} does not know {name}")
+    url = clip._MODELS[name]
+    try:
+        return Path(clip._download(url, str(cache)))  # checked by the sha256 in its address
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"no weights for {name}: {cache / url.rpartition('/')[2]} is not there and the download failed ({error}); "
+            f"put the file there or give MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
+        ) from None
+
+
+def _of_hub(asked: Asked) -> Source:
+    repo, revision = hub.parse(asked.name)
+    found = hub.snapshot(repo, revision, lambda there: _wanted(there, repo))
+    source = _of_folder(found.folder, asked)
+    return source._replace(
+        name=f"{hub.PREFIX}{repo}@{found.commit}",
+        file="",
+        commit=found.commit,
+        row=source.row or known.by_repository(repo),
+    )
+
+
+def _of_path(asked: Asked) -> Source:
+    path = of_user(asked.path)
+    try:
+        if not path.exists():
+            if asked.path.startswith(hub.PREFIX) or known.find(asked.path):
+                raise UserError(f"MODEL.BACKBONE.PATH: {path} is a name: give it with --backbone (MODEL.BACKBONE.NAME)")
+            raise UserError(f"MODEL.BACKBONE.PATH: no file or folder at {path}; {_RUN_EMBEDDED}")
+        file = path.name if path.name not in ("", "..") else path.resolve().name
+        found = _of_folder(_snapshot_in(path), asked) if path.is_dir() else _checked(Source("", file, path, asked))
+    except OSError as error:
+        raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
+    assert found.weights is not None  # it is a file
+    repo, commit = hub.address_of(found.weights.parent)
+    return found._replace(file=file, commit=commit, row=found.row or known.by_repository(repo))
+
+
+def _snapshot_in(folder: Path) -> Path:
+    """The snapshot of a repository's folder in the hub's cache; other folders as they are."""
+    if not (folder / "snapshots").is_dir():
+        return folder
+    main = hub.commit_of(folder / "refs" / "main")
+    found = [folder / "snapshots" / main] if main else sorted((folder / "snapshots").iterdir())
+    if len(found) != 1 or not found[0].is_dir():
+        raise UserError(f"{folder} holds {len(found)} snapshots and none is main: give the folder of one")
+    return found[0]
+
+
+def _of_folder(folder: Path, asked: Asked) -> Source:
+    weights = folder / _pick(_files(folder), str(folder))
+    return _checked(Source("", folder.name, weights, asked))
+
+
+def _files(folder: Path) -> List[str]:
+    return sorted(one.name for one in folder.iterdir() if one.is_file())
+
+
+def _wanted(there: Sequence[str], repo: str) -> List[str]:
+    """Which files of a repository are wanted: its weights, and what says how they are run."""
+    weights = _pick(there, repo)
+    configs = [one for one in _CONFIGS if one in there]
+    if weights in _OPEN_CLIP:  # what must be there, even if only the cache is known
+        configs.append(config_files.OPEN_CLIP_FILE)
+    elif weights in _TRANSFORMERS and config_files.OPEN_CLIP_FILE not in there:
+        configs += [config_files.TRANSFORMERS_FILE, config_files.IMAGES_FILE]
+    return [weights, *dict.fromkeys(configs)]
+
+
+def _pick(there: Sequence[str], where: str, preferred: Sequence[str] = ()) -> str:
+    """Which of these files has the weights: open_clip's own first, then transformers', then the only one there is."""
+    order = preferred or (
+        *(_OPEN_CLIP if config_files.OPEN_CLIP_FILE in there else ()),
+        *(_TRANSFORMERS if config_files.TRANSFORMERS_FILE in there else ()),
+    )
+    found = next((one for one in order if one in there), None)
+    if found is not None:
+        return found
+    files = [one for one in there if one.endswith(SUFFIXES) and "/" not in one]
+    if len(files) != 1:
+        listed = ", ".join(files) or "nothing"
+        raise UserError(f"{where} must hold one file of weights ({', '.join(SUFFIXES)}), there is: {listed}")
+    return files[0]
+
+
+def _checked(source: Source) -> Source:
+    """A source whose files are those that their hub's names state, with the hash of a lone one."""
+    weights = source.weights
+    assert weights is not None  # the embedded model has no file of its own
+    if weights.name.endswith(".index.json"):
+        for name in shard_names(weights):
+            if (weights.parent / name).exists():  # a missing one is told of when it is read
+                _checked_hash(weights.parent / name)
+        return source
+    sha256 = _checked_hash(weights)
+    published = (row for row in known.rows() if row.sha256 == sha256)  # one of OpenAI's files
+    return source._replace(sha256=sha256, row=next(published, source.row))
+
+
+def _checked_hash(path: Path) -> str:
+    facts = path.stat()
+    return _hash_of(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: Path, size: int, time_ns: int) -> str:
+    return hub.check_blob(path)

@@ -1,0 +1,116 @@
+"""Texts as the tokens of CLIP; class names that are the same to all, and words that one was never trained on.
+
+The embedded model knows few words, and what it does not know is all one to it.
+"""
+
+import warnings
+from typing import Dict, List, Sequence, Tuple
+
+from torch import Tensor
+
+from modprompt.clip.package import import_clip
+from modprompt.clip.reading import read_embedded
+from modprompt.clip.structure import CLIP
+from modprompt.errors import UserError
+from modprompt.io.text import is_text
+
+
+def readable(text: str) -> str:
+    """A class name or CTX_INIT as words: "_" reads as a space."""
+    return text.replace("_", " ").strip()
+
+
+def token_ids(text: str) -> List[int]:
+    """Tokens of a text, without the start and end tokens.
+
+    Raises:
+        UserError: if it is no UTF-8 text, as words of a command line are to a Python that takes them for ASCII.
+    """
+    if not is_text(text):
+        raise UserError(f"{text!r} is no UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+    ids: List[int] = import_clip()._tokenizer.encode(text)
+    return ids
+
+
+_UNKNOWN = -1
+_Tokens = Tuple[int, ...]
+_MOST_NAMED = 5
+_MOST_GROUPS = 10
+
+
+def _by_tokens(names: Sequence[str]) -> Dict[_Tokens, List[int]]:
+    """The labels of names that have the same tokens, by these; nothing of other names."""
+    found: Dict[_Tokens, List[int]] = {}
+    for label, name in enumerate(names):
+        found.setdefault(tuple(token_ids(readable(name))), []).append(label)
+    return {tokens: labels for tokens, labels in found.items() if len(labels) > 1}
+
+
+def require_told_apart(names: Sequence[str], listed: bool = False, known: Sequence[str] = ()) -> None:
+    """Look for class names that are one to every CLIP, which reads no capitals, and "_" as a space.
+
+    Args:
+        names: of the classes, in label order.
+        listed: whether they are those of a published list, or of a run: then a warning names them.
+        known: names that were looked at before; what is one among them is warned of, too.
+
+    Raises:
+        UserError: if there are such names: nothing tells their classes apart.
+    """
+    same = _by_tokens(names)
+    if not same:
+        return
+    passed = {} if listed or not known else _by_tokens(known)
+    for tokens, labels in same.items():
+        if not listed and tokens not in passed:
+            one, other = (names[label] for label in labels[:2])
+            if one == other:
+                raise UserError(f"the class {one!r} is there twice: leave one, or give it another name")
+            raise UserError(
+                f"the classes {one!r} and {other!r} are one to CLIP, which reads no capitals, and _ as a space: give "
+                "one of them another name"
+            )
+    groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
+    more = f" and {len(groups) - _MOST_GROUPS} more" if len(groups) > _MOST_GROUPS else ""
+    warnings.warn(
+        f"several classes have the same name to CLIP, and nothing but what is learned of single classes tells them "
+        f"apart: {', '.join(groups[:_MOST_GROUPS])}{more} (labels)",
+        stacklevel=3,
+    )
+
+
+def _known_tokens(name: str, table: Tensor) -> _Tokens:
+    """Tokens of a class name, _UNKNOWN in place of those whose embedding, a row of the table, is zero."""
+    return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in token_ids(readable(name)))
+
+
+def unknown_words(names: Sequence[str]) -> List[str]:
+    """Words of class names that the embedded CLIP was never trained on, each once."""
+    table = read_embedded()["token_embedding.weight"]
+    words = dict.fromkeys(word for name in names for word in readable(name).split())
+    return [word for word in words if _UNKNOWN in _known_tokens(word, table)]
+
+
+def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
+    """Warn of class names with words that a CLIP has never seen.
+
+    Raises:
+        UserError: if two different names are the same to it: no prediction between them means anything.
+    """
+    first: Dict[_Tokens, str] = {}
+    strange = []
+    for name in names:
+        tokens = _known_tokens(name, clip_model.token_embedding.weight)
+        if _UNKNOWN not in tokens:
+            continue
+        strange.append(name)
+        other = first.setdefault(tokens, name)
+        if readable(other).lower() != readable(name).lower():
+            raise UserError(
+                f"this CLIP has never seen the words of {other!r} and {name!r}, so both are the same to it: "
+                "take a CLIP that knows them, e.g. MODEL.BACKBONE.NAME ViT-B/16"
+            )
+    if strange:
+        more = f" and {len(strange) - _MOST_NAMED} more" if len(strange) > _MOST_NAMED else ""
+        named = ", ".join(map(repr, strange[:_MOST_NAMED]))
+        warnings.warn(f"this CLIP has never seen words of {named}{more}: they mean nothing to it", stacklevel=2)

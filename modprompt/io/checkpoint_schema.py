@@ -1,0 +1,122 @@
+"""The form of a checkpoint: of the record of version 2, of what earlier versions and the family keep, and of tensors.
+
+What is read of a file is looked at here, all of it, before any of it is used.
+"""
+
+from typing import Any, Dict, Mapping
+
+import torch
+from torch import Tensor
+
+from modprompt.io import descriptions
+from modprompt.io.compare import CONTENTS
+from modprompt.io.schema import (
+    Form,
+    anything,
+    each,
+    flag,
+    maybe,
+    number,
+    refuse,
+    row_of,
+    rows,
+    shown,
+    table,
+    text,
+    whole,
+    within,
+)
+
+MOST_EPOCHS = 1 << 20
+_MOST_TOKENS = 100_000  # and layers
+_NAME = text(200)
+_DEEPEST = 5
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+BEHIND = "behind"  # in what a method says of itself: the method of the prompts that its head stands behind
+CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
+
+
+def plain(value: Any, where: str, levels: int = _DEEPEST) -> None:
+    """A setting's value: True or False, a number, a text, or lists of these; None where nothing is set."""
+    if isinstance(value, (list, tuple)) and levels:
+        for at, item in enumerate(value):
+            plain(item, f"{where}[{at}]", levels - 1)
+    else:
+        kinds: Dict[type, Form] = {bool: flag, int: whole(), float: number(), str: text()}
+        maybe(kinds.get(type(value), text()))(value, where)
+
+
+_STEPS = rows(row_of(whole(0, _MOST_TOKENS), whole(0, _MOST_TOKENS)))
+_OF_METHOD = {**dict.fromkeys(("name", "node", "learner"), _NAME), **dict.fromkeys(("settings", "config"), each(plain))}
+_PROMPTS = table(_OF_METHOD, {"search": each(plain), descriptions.NAME: _NAME})
+_METHOD = table(
+    _OF_METHOD,
+    {"search": each(plain), **dict.fromkeys(CONTENTS, _NAME), BEHIND: _PROMPTS},
+)
+_LISTS = table(
+    {"names": rows(text(1000, least=1))},
+    {"dataset": _NAME, "templates": rows(text()), "phrases": each(rows(text())), "which": rows(whole(0, 1 << 20))},
+)
+
+
+def _classes(value: Any, where: str) -> None:
+    """Lists of classes, as long as that of their names."""
+    _LISTS(value, where)
+    if value.get("which"):
+        rows(anything, len(value["names"]))(value["which"], within(where, "which"))
+
+
+_CLIP = table(
+    {},
+    {
+        **dict.fromkeys(("name", "file", "dialect", "commit", "sha256", "fingerprint"), text(1000)),
+        **dict.fromkeys(("interpolation", "resize", "activation"), _NAME),
+        "size": whole(0, 1 << 16),
+        "mean": rows(number()),
+        "std": rows(number()),
+        "heads": rows(whole(0, 1 << 16)),
+    },
+)
+CHOICE = ("selected_on", "searched", "marked")  # what a run says of what it chose
+_RUN = table(
+    {}, {"settings": each(text()), "began_from": text(1000), **dict(zip(CHOICE, (text(), each(plain), text())))}
+)
+RECORD = table(
+    {"method": _METHOD, "schedules": each(table({"place": _NAME, "steps": _STEPS})), "classes": _classes},
+    {"clip": _CLIP, "run": _RUN, "versions": each(_NAME)},
+)
+HEAD_OF_RECORD = table({"epoch": whole(0, MOST_EPOCHS)}, {"val_result": maybe(number())})
+
+
+def require_tensors(values: Any) -> None:
+    """Look at a state_dict: names that are texts, class tokens of classes, tensors that hold numbers.
+
+    Raises:
+        Refused: if something is none of these.
+    """
+    each(_value)(values, "state_dict")
+    for key, value in values.items():
+        if key.endswith(CLASS_TOKENS) and isinstance(value, Tensor) and (value.dim() < 2 or not value.numel()):
+            refuse(within("state_dict", key), f"of shape {tuple(value.shape)}, no tokens of classes")
+
+
+def _value(value: Any, where: str) -> None:
+    """What is no tensor is not read; a tensor that is must be dense, and have its numbers here."""
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_quantized or value.is_meta):
+        refuse(where, "a sparse or quantized tensor, or one without its numbers")
+
+
+def require_learned(values: Mapping[str, Any]) -> None:
+    """Look at learned tensors, by name.
+
+    Raises:
+        Refused: if one is not made of finite numbers with a point.
+    """
+    for key, value in values.items():
+        if not isinstance(value, Tensor):
+            refuse(key, f"{shown(value)}, not a tensor")
+        _value(value, key)
+        if value.dtype not in _FLOATS:
+            refuse(key, f"of {value.dtype}, which learned prompts are not")
+        if not torch.isfinite(value).all():
+            refuse(key, "not made of finite numbers: the training went wrong")

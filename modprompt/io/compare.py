@@ -1,0 +1,130 @@
+"""Whether a finished run is the one that is asked for: its settings, its CLIP, its model, its split and few-shot list.
+
+Nothing heavy is imported here, so that thousands of results are compared in no time.
+"""
+
+import functools
+import hashlib
+import os
+import re
+from typing import Callable, Dict, List, Mapping, Optional
+
+from modprompt.errors import UserError
+from modprompt.io import descriptions, json_text
+from modprompt.io.checksum import content_hash
+from modprompt.io.safe_open import PathLike
+from modprompt.io.settings import FREE, differences, is_free
+from modprompt.io.versioned import in_the_form_of
+
+PROMPTS_BEFORE = "the prompts before the head"  # in what a run and a checkpoint say of themselves: which, by a hash
+ENHANCED_BASE = "the enhanced base"  # the same, of class features
+CONTENTS = (descriptions.NAME, PROMPTS_BEFORE, ENHANCED_BASE)  # told apart by a hash of what they hold
+FREE_IN_TESTS = {"DATALOADER.NUM_WORKERS"}  # a training's augmentation depends on it
+_SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
+_SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
+_EVALUATION = re.compile(r"/crossdataset/evaluation/|/evaluation/[^/]+/[^/]+shots/nctx")
+_IN_TRAINING = re.compile(r"/tests/[^/]+$")
+_CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
+
+
+def _compared(settings: Mapping[str, str], tests: bool) -> Dict[str, str]:
+    """Those of a run's settings that decide its numbers: of a training, or of a run that only tests."""
+    if tests:
+        return {key: text for key, text in settings.items() if key not in FREE | FREE_IN_TESTS}
+    return {key: text for key, text in settings.items() if not is_free(key, text)}
+
+
+def differing_settings(
+    recorded: Mapping[str, str], wanted: Mapping[str, str], tests: bool, defaults: Optional[Mapping[str, str]] = None
+) -> List[str]:
+    """What differs between two sets of given settings, as "KEY old -> new"; what a side lacks has its default."""
+    old, new = (_compared(settings, tests) for settings in (recorded, wanted))
+    return differences(old, new, defaults)
+
+
+def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> None:
+    """Raise UserError if an output folder's name states other shots, another seed or other classes than its run has.
+
+    Args:
+        folder: its path, as the family's scripts make them.
+        shots: DATASET.NUM_SHOTS.
+        seed: SEED.
+        classes: DATASET.SUBSAMPLE_CLASSES.
+    """
+    path = os.path.abspath(folder).replace(os.sep, "/")
+    wanted = {"DATASET.NUM_SHOTS": str(shots), "SEED": str(seed), "DATASET.SUBSAMPLE_CLASSES": classes}
+    for (key, value), pattern in zip(wanted.items(), (_SHOTS, _SEED, _CLASSES)):
+        of_model = {_SHOTS: _EVALUATION, _CLASSES: _IN_TRAINING}.get(pattern)
+        if of_model is not None and of_model.search(path):  # there it is the model that had these shots, or classes
+            continue
+        stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
+        if stated and stated[-1] != value:
+            raise UserError(
+                f"{key} is {value}, but the output folder is for {stated[-1]} ({folder}): "
+                "give it as the script's own argument or variable, not as an option"
+            )
+
+
+@functools.lru_cache(maxsize=4096)
+def _hash_of(path: str, size: int, time_ns: int) -> str:
+    with open(path, "rb") as file:
+        raw = file.read()
+    if path.endswith(".json"):
+        try:
+            return content_hash(json_text.parse(raw))
+        except ValueError:
+            pass  # it is compared as it is
+    return hashlib.sha256(raw).hexdigest()
+
+
+def file_hash(path: PathLike) -> str:
+    """SHA-256 (hex) of a file's content; of JSON the same however it is laid out.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    facts = os.stat(str(path))
+    return _hash_of(str(path), facts.st_size, facts.st_mtime_ns)
+
+
+def differing_files(recorded: Mapping[str, str], find: Callable[[str], Optional[str]]) -> List[str]:
+    """Which of a run's recorded files (split, few-shot list) are other ones now, or gone.
+
+    Args:
+        recorded: {name: hash}.
+        find: gives the path of a name, None if there is no such file.
+    """
+    found = []
+    for name, digest in recorded.items():
+        path = find(name)
+        try:
+            if path is None or not os.path.isfile(path):
+                found.append(f"{name} is not there any more")
+            elif file_hash(path) != digest:
+                found.append(f"{name} is another one now")
+        except OSError as error:
+            found.append(f"{name} cannot be read ({error.strerror})")
+    return found
+
+
+def has_split_file(recorded: Mapping[str, str]) -> bool:
+    """Whether a split file is among a run's recorded files; a split that folders or listings make has none."""
+    return any(name.rpartition("/")[2].startswith("split_") for name in recorded)
+
+
+def differing_clip(recorded: str, mine: str) -> List[str]:
+    """Whether a run's CLIP is another one, by the hash that it has recorded.
+
+    Raises:
+        UserError: if the recorded hash is of a version that is not known.
+    """
+    return [] if not recorded or in_the_form_of(recorded, mine) == recorded else [f"CLIP {recorded} -> {mine}"]
+
+
+def told(folder: str, differences: List[str], most: int = 4) -> UserError:
+    """The error for a finished run that is not the one asked for."""
+    more = f" and {len(differences) - most} more" if len(differences) > most else ""
+    return UserError(
+        f"{folder} holds a finished run that is another one ({'; '.join(differences[:most])}{more}): "
+        "give another output folder, or delete it to run again"
+    )

@@ -1,0 +1,140 @@
+"""Phrases that describe classes: a JSON file {class: [phrase, ...]}, as PCB has them (arXiv 2311.11178).
+
+Names of classes are compared in lower case, "_" as a space. What is read is known by a hash of its content, wherever
+the file lies. Nothing heavy is imported here.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+from modprompt.checks import known_names
+from modprompt.errors import UserError
+from modprompt.io import json_text
+from modprompt.io.checksum import content_hash
+from modprompt.io.safe_open import read_text
+from modprompt.io.text import is_text
+
+NAME = "the descriptions"  # in what a run and a checkpoint say of themselves
+FOLDER = "descriptors"
+MOST_BYTES = 1 << 26
+_SHOWN = 5  # missing classes that a message names
+_ALIKE = (  # names of EuroSAT's classes in CoOp, and as PCB's file has them
+    ("industrial buildings", "industrial buildings or commercial buildings"),
+    ("residential buildings", "residential buildings or homes or apartments"),
+)
+_ALIASES = {**dict(_ALIKE), **{long: short for short, long in _ALIKE}}
+
+
+class Descriptions(NamedTuple):
+    """Phrases by class.
+
+    phrases: of each class, whose name is in lower case; at least one.
+    source: where they were read.
+    """
+
+    phrases: Mapping[str, Tuple[str, ...]]
+    source: str
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that tell one content from another, however the file was laid out."""
+        return content_hash(self.as_record())[:12]
+
+    def as_record(self) -> Dict[str, List[str]]:
+        """The phrases as plain values."""
+        return {name: list(own) for name, own in self.phrases.items()}
+
+    def of(self, classnames: Sequence[str]) -> List[Tuple[str, ...]]:
+        """The phrases of each class.
+
+        Raises:
+            UserError: if classes have none; the first of them are named.
+        """
+        keys = [_key(name) for name in classnames]
+        keys = [key if key in self.phrases else _ALIASES.get(key, key) for key in keys]
+        missing = [name for name, key in zip(classnames, keys) if key not in self.phrases]
+        if missing:
+            raise UserError(f"{self.source} has no phrases for {self._told(missing, len(classnames))}")
+        return [self.phrases[key] for key in keys]
+
+    def _told(self, missing: Sequence[str], count: int) -> str:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        shown = ", ".join(repr(name) for name in missing[:_SHOWN])
+        near = known_names(_key(missing[0]), list(self.phrases)).partition(" (known")[0]
+        there = ", ".join(repr(name) for name in list(self.phrases)[:_SHOWN])
+        return f"{len(missing)} of {count} classes: {shown}{more}{near or f' (it has {there}, ...)'}"
+
+
+def find(name: str) -> Path:
+    """The file that a setting names: a path, or X for descriptors/descriptors_X, as PCB has it, or descriptors/X.
+
+    Raises:
+        UserError: if there is none.
+    """
+    asked = Path(os.path.expanduser(name))
+    inside = [] if asked.is_absolute() else [Path(FOLDER) / f"descriptors_{name}", Path(FOLDER) / name]
+    for path in (asked, *inside):
+        if os.path.isfile(str(path)):  # never an error, whatever the name
+            return path
+    tried = "".join(f", nor {path}" for path in inside)
+    raise UserError(f"no descriptions at {asked}{tried} (folder {Path.cwd()}): give the path of a JSON file")
+
+
+def read(name: str) -> Descriptions:
+    """The content of the file that a setting names.
+
+    Raises:
+        UserError: if there is none, or it is anything but {class: [phrase, ...]}.
+    """
+    path = find(name)
+    text = read_text(path, MOST_BYTES)
+    try:
+        content = json_text.parse(text[1:] if text.startswith("\ufeff") else text, _Pairs)
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({' '.join(str(error).split())[:120]})") from None
+    if not isinstance(content, _Pairs):
+        raise UserError(f'{path} must hold one JSON object {{"class": ["phrase", ...]}}, not {_kind(content)}')
+    return _checked(content, str(path))
+
+
+def of_record(content: Mapping[Any, Any], source: str) -> Descriptions:
+    """What as_record() gave, out of a file.
+
+    Raises:
+        UserError: as read.
+    """
+    return _checked(list(content.items()), source)
+
+
+class _Pairs(List[Tuple[str, Any]]):
+    """A JSON object as it stands in the file: a key may be there twice."""
+
+
+def _key(name: str) -> str:
+    return name.replace("_", " ").strip().lower()
+
+
+def _kind(value: Any) -> str:
+    kinds = {_Pairs: "an object", dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
+    return "null" if value is None else kinds.get(type(value), "a number")
+
+
+def _checked(pairs: Sequence[Tuple[Any, Any]], source: str) -> Descriptions:
+    phrases: Dict[str, Tuple[str, ...]] = {}
+    for name, own in pairs:
+        key = _key(str(name))
+        where = f"{source}: class {str(name)[:80]!r}"
+        if type(own) is not list or not own:
+            what = "an empty list" if type(own) is list else _kind(own)
+            raise UserError(f"{where} must have a list of phrases, at least one, not {what}")
+        for phrase in own:
+            if not isinstance(phrase, str) or not phrase.strip() or not is_text(phrase):
+                shown = ascii(phrase)[:80] if isinstance(phrase, str) else _kind(phrase)
+                raise UserError(f"{where} must have phrases that are texts, and not empty, got {shown}")
+        if phrases.get(key, tuple(own)) != tuple(own):
+            raise UserError(f"{where} stands there twice, with other phrases (case makes no difference)")
+        phrases[key] = tuple(own)
+    if not phrases:
+        raise UserError(f"{source} describes no class")
+    return Descriptions(phrases, source)

@@ -1,0 +1,268 @@
+"""What an output folder holds, whose it is, and which weights its result is of: whoever asks, asks here.
+
+A folder is one run's: a training with its checkpoints, or a test of another run's, or of a CLIP as it is. A test of the
+training that a folder holds lies below it, in `tests/`. Version 0.2.0 put such a test's result in the place of the
+training's: it is read as that test. Nothing heavy is imported here.
+"""
+
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from modprompt.errors import UserError
+from modprompt.io import result as results
+from modprompt.io import rounds, yaml_text
+from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
+from modprompt.io.safe_open import PathLike, Refused, open_regular
+from modprompt.io.text import sha256_of
+
+CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training goes on from
+TESTS = "tests"
+BEGAN_FROM = "began_from"  # in a result, a state and a checkpoint: see resumed_from
+_LOG, _MOST_OF_LOG = "log.txt", 1 << 16  # bytes from its beginning, where the family's programs print their arguments
+_TRAINER = re.compile(rb"^trainer: (\S+)\s*$", re.MULTILINE)
+_NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
+
+
+class Holding(NamedTuple):
+    """What a folder holds.
+
+    trainer: whose run it is; empty where nothing says it.
+    trained: whether a training is or was at work there: it has checkpoints, a state to go on from, or rounds.
+    result: of whatever it is; None if there is none.
+    why: why there is none, though there is a file.
+    """
+
+    trainer: str
+    trained: bool
+    result: Optional[Dict[str, Any]]
+    why: str
+
+    @property
+    def is_free(self) -> bool:
+        """Whether there is no run."""
+        return not (self.trained or self.result or self.why)
+
+    @property
+    def what(self) -> str:
+        """Its run, in words."""
+        tested = test_of(self.result)
+        what = "a training" if self.trained else f"a test of {tested}" if tested else "a run"
+        return f"{what}{f' of {self.trainer}' if self.trainer else ''}"
+
+
+def read(folder: PathLike) -> Holding:
+    """What a folder holds; nothing, of one that is not there."""
+    result, why = results.read(folder)
+    names = (STATE, rounds.FOLDER)
+    trained = any(os.path.exists(os.path.join(str(folder), name)) for name in names) or bool(model_folders(folder))
+    said = str((result or {}).get("trainer") or "")
+    return Holding(said or (_whose(folder) if trained or why else ""), trained, result, why)
+
+
+def _whose(folder: PathLike) -> str:
+    """The trainer of a run without a result: by its settings, or in another codebase by its checkpoint or its log."""
+    return of_config(folder, "TRAINER", "NAME") or _of_checkpoint(folder) or _of_log(folder)
+
+
+def _of_checkpoint(folder: PathLike) -> str:
+    models = model_folders(folder)
+    if not models:
+        return ""
+    from modprompt.io import checkpoint  # late: it imports PyTorch
+
+    try:
+        run = checkpoint.read(newest_checkpoint(str(models[0]))).record.get("run", {})
+    except (OSError, UserError):  # who loads it says what is wrong
+        return ""
+    return str(run.get("settings", {}).get("TRAINER.NAME", ""))
+
+
+def _of_log(folder: PathLike) -> str:
+    try:
+        with open_regular(Path(folder) / _LOG) as file:
+            found = _TRAINER.search(file.read(_MOST_OF_LOG))
+    except (OSError, Refused, UserError):
+        return ""
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def of_config(folder: PathLike, *keys: str) -> str:
+    """A text among all settings of the run in a folder; empty if its file does not say it."""
+    try:
+        content = yaml_text.read(Path(folder) / CONFIG)
+    except (OSError, Refused, UserError):
+        return ""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, str) else ""
+
+
+def test_of(result: Optional[Mapping[str, Any]]) -> str:
+    """Which saved model a result is a test of; empty if it is its own run's."""
+    return str((result or {}).get("evaluated") or "")
+
+
+def of_training(folder: PathLike) -> results.Read:
+    """The result of the training in a folder; none, and why, where it is that of a test."""
+    found = results.read(folder)
+    tested = test_of(found.result)
+    return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
+
+
+class Begins(NamedTuple):
+    """A run that is to have a folder.
+
+    trainer: whose it is.
+    trains: whether it trains; None where its program has not said so yet, as those of other codebases.
+    """
+
+    trainer: str
+    trains: Optional[bool] = None
+
+
+def require_own(folder: PathLike, run: Begins) -> str:
+    """Refuse a folder that another run has, before anything is written there.
+
+    Args:
+        folder: the output folder.
+        run: what begins.
+
+    Returns:
+        What there is to say of what the run writes over; mostly nothing.
+
+    Raises:
+        UserError: if another trainer's run is there, a training where none is to be trained, or a test where one is.
+    """
+    found = read(folder)
+    if found.is_free:
+        return ""
+    other = bool(found.trainer) and found.trainer != run.trainer
+    tests_there = found.trained and run.trains is False
+    if other or tests_there or (run.trains and not found.trained and test_of(found.result)):
+        what = {True: "training", False: "test", None: "run"}[run.trains]
+        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {what} of {run.trainer}")
+    tested = test_of(found.result) if run.trains else ""
+    return f"the training's result takes the place of that of a test of {tested} in {folder}" if tested else ""
+
+
+def place_of_test(
+    folder: str, model_dir: str, epoch: Optional[int], data: Mapping[str, str], settings: Mapping[str, str]
+) -> str:
+    """Where a test goes: its own folder, or where that is its training's one in `tests/` there.
+
+    A place that has another test of that name, with other settings or of another root, stays what it is.
+
+    Args:
+        folder: the output folder that was asked for.
+        model_dir: that of the run whose model is tested.
+        epoch: of which epoch; None for the best or last.
+        data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
+        settings: those that files and options gave.
+
+    Raises:
+        UserError: if the run has no such checkpoint.
+    """
+    if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
+        return folder
+    models = model_folders(model_dir)
+    if not models:
+        raise UserError(f"--model-dir: there is no checkpoint in {model_dir}: train first")
+    checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
+    name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"
+    places = (os.path.join(folder, TESTS, name if n == 1 else f"{name}_{n}") for n in itertools.count(1))
+    return next(place for place in places if _may_have(place, data["ROOT"], settings))
+
+
+def _may_have(place: str, root: str, settings: Mapping[str, str]) -> bool:
+    """Whether a folder has no test yet, or one of these settings on the data of this root."""
+    found = results.read(place).result
+    if found is None:
+        return True
+    before = of_config(place, "DATASET", "ROOT")
+    return found.get("settings") == settings and os.path.realpath(before) == os.path.realpath(root)
+
+
+def weights_of(folder: PathLike, epoch: Optional[int] = None) -> Dict[str, str]:
+    """Name and SHA-256 of the checkpoint that a test of a run's folder loads; of several models those of all.
+
+    Raises:
+        UserError: if one of its models has none, of this epoch.
+        OSError: if one cannot be read.
+    """
+    paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
+    names = ["/".join(path.split(os.sep)[-2:]) for path in paths]
+    return {"name": " ".join(names), "hash": " ".join(map(sha256_of, paths))} if paths else {}
+
+
+def of_other_weights(
+    result: Mapping[str, Any],
+    folder: PathLike,
+    epoch: Optional[int] = None,
+    trained: Optional[Mapping[str, Any]] = None,
+) -> bool:
+    """Whether a test is of other weights than the run in a folder has now.
+
+    Args:
+        result: of the test.
+        folder: of the run that it tests, wherever that lay when it was tested.
+        epoch: which epoch is asked for; None for the best or last.
+        trained: the result of that run, if it has one and is asked for its best or last epoch.
+    """
+    before = trained or {}
+    if "prompts_hash" in result and "prompts_hash" in before:
+        return bool(result["prompts_hash"] != before["prompts_hash"])
+    stated = _hash_in(result)
+    if not stated:  # an earlier version did not say; a training that says it was made, or tested, behind such a test
+        return trained is None or bool(_hash_in(before))
+    try:
+        return (_hash_in(before) or weights_of(folder, epoch).get("hash")) != stated
+    except (UserError, OSError):
+        return True
+
+
+def is_of(result: Mapping[str, Any], file: PathLike, epoch: Optional[int] = None) -> bool:
+    """Whether a training's result is of a checkpoint, which its folder has; an earlier version did not say of which.
+
+    Args:
+        result: of_training of the folder.
+        file: the checkpoint.
+        epoch: the epoch that was asked for; None for the best or last.
+    """
+    stated = _hash_in(result)
+    return sha256_of(file) == stated if stated else epoch is None
+
+
+def resumed_from(folder: str) -> str:
+    """What a training begins from that goes on from a run's newest checkpoint, with a new optimiser: its SHA-256.
+
+    Empty without a folder, without checkpoints there, and where a state or rounds are, which go on as they were.
+    """
+    if not folder or any(os.path.exists(os.path.join(folder, name)) for name in (STATE, rounds.FOLDER)):
+        return ""
+    try:
+        return " ".join(sha256_of(newest_checkpoint(str(model))) for model in model_folders(folder))
+    except (UserError, OSError):
+        return ""
+
+
+def differing_beginning(result: Mapping[str, Any], resume: str) -> List[str]:
+    """Whether a training began from another checkpoint, or none, than one that is asked for; [] if nobody recorded it.
+
+    Args:
+        result: the training's.
+        resume: RESUME of the run that is asked for.
+    """
+    recorded, now = result.get(BEGAN_FROM), resumed_from(resume)
+    if recorded is None or recorded == now or (recorded and resume and not now):
+        return []
+    if not now:
+        return ["it went on from the checkpoint of another training (--resume)"]
+    return [f"it did not go on from the checkpoint in {resume}"]
+
+
+def _hash_in(result: Mapping[str, Any]) -> str:
+    stated = result.get("checkpoint")
+    return str(stated.get("hash") or "") if isinstance(stated, dict) else ""

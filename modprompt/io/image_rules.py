@@ -1,0 +1,139 @@
+"""What an image is: the one place that says which 8-bit RGB picture a decoded file stands for, by one of two rules.
+
+family: Pillow's convert("RGB") and nothing else, as the CoOp family reads: 16 bits are clipped at 255, what is
+        transparent has whatever colour lies under it, nothing is turned.
+people: as people see it: turned as its EXIF says, 16 bits scaled, transparency on white; floating-point refused.
+
+Of several frames both take the first. Neither scales or cuts anything.
+"""
+
+import io
+import struct
+import zlib
+from typing import Any, BinaryIO, List
+
+from PIL import Image, PngImagePlugin
+
+from modprompt.io.safe_open import Refused
+
+FAMILY, PEOPLE = "family", "people"
+RULES = (FAMILY, PEOPLE)
+
+_ORIENTATION = 0x0112  # in EXIF: 1 to 8
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # Pillow's transpositions that undo them
+_WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
+_SAYING = (b"IHDR", b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks of a PNG that can say how it is turned, and its first
+
+
+def as_rgb(image: Image.Image, rule: str) -> Image.Image:
+    """An open image file in RGB, 8 bits a colour.
+
+    Args:
+        image: as Pillow opens it.
+        rule: FAMILY or PEOPLE.
+
+    Raises:
+        Refused: if people would not agree on what they see: of floating-point numbers or 32 bits, under PEOPLE.
+    """
+    if rule == FAMILY:
+        return image.convert("RGB")
+    image.load()  # what a file says behind its pixels of how it is turned is known then
+    turn = _TURNS.get(_orientation(image))
+    found = _in_eight_bits(image) if _is_deep(image) else _on_white(image)
+    found = found.copy() if turn is None else found.transpose(turn)  # type: ignore[arg-type]  # an enum of these
+    found.info = {}  # so that whoever asks again does not turn it twice
+    return found
+
+
+def as_people(image: Image.Image) -> Image.Image:
+    """As as_rgb under PEOPLE, a step of transforms; what it gave stays as it is."""
+    return as_rgb(image, PEOPLE)
+
+
+def oddities(image: Image.Image) -> List[str]:
+    """In what an image, open and not decoded, is none that both rules read alike; in words, none of most images."""
+    found = []
+    if _is_deep(image):
+        found.append("with more than 8 bits a colour")
+    if _has_alpha(image):
+        found.append("with transparency")
+    if image.format != "TIFF" and _orientation_once_decoded(image) in _TURNS:  # which Pillow itself turns
+        found.append("turned by EXIF")
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, of which the second is a preview
+        found.append("of several frames")
+    return found
+
+
+def _orientation(image: Image.Image) -> Any:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # metadata that is damaged turns nothing; what it raises is of all kinds
+        return 1
+
+
+def _orientation_once_decoded(image: Image.Image) -> Any:
+    """As of a decoded image, and decoding nothing: a PNG may say it behind its pixels, which Pillow would decode."""
+    if image.format != "PNG":
+        return _orientation(image)
+    file: Any = getattr(image, "fp", None)  # of an image file
+    at = file.tell()
+    try:
+        file.seek(0)
+        found = PngImagePlugin.PngImageFile(_without_pixels(file, getattr(image, "is_animated", False)))
+        return Image.Image.getexif(found).get(_ORIENTATION, 1)  # a PNG's own would decode it
+    except Exception:  # as in _orientation
+        return 1
+    finally:
+        file.seek(at)
+
+
+def _without_pixels(file: BinaryIO, animated: bool) -> BinaryIO:
+    """A PNG of the chunks of another that can say how it is turned; of an animated one up to its second frame."""
+    found, has_pixels = io.BytesIO(), False
+    found.write(file.read(8))
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        has_pixels = has_pixels or name in (b"IDAT", b"fdAT")
+        if animated and has_pixels and name == b"fcTL":
+            break  # Pillow reads no further for its first frame
+        if name in _SAYING:
+            content = file.read(length)
+            found.write(head + content + struct.pack(">I", zlib.crc32(name + content)))
+        file.seek(4 if name in _SAYING else length + 4, io.SEEK_CUR)
+    found.write(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
+    found.seek(0)
+    return found
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in _WITH_ALPHA or "transparency" in image.info
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    import numpy as np  # late: most images have no need of it
+
+    is_tiff = image.format == "TIFF"
+    if image.mode == "F":
+        raise Refused("its pixels are floating-point numbers, and nobody says which is white: save it with 16 bits")
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):  # where older Pillows give 16 bits so
+        raise Refused("its pixels are signed or have 32 bits, and nobody says which is white: save it with 16 bits")
+    tags: Any = getattr(image, "tag_v2", {}) if is_tiff else {}
+    if tags.get(_PHOTOMETRIC) == 0:
+        raise Refused("its 16 bits count from white to black: save it from black to white")
+    bits = tags.get(_BITS, (16,))
+    white = 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
+    values = np.asarray(image).astype(np.float64) * (255 / white)
+    return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not _has_alpha(image):
+        return image.convert("RGB")
+    full = image.convert("RGBA")
+    white = Image.new("RGBA", full.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, full).convert("RGB")

@@ -1,0 +1,270 @@
+"""Which images a run has seen: hashes of lists of them, what its split is, and by which images anything was chosen.
+
+Lists hold objects with impath, label and classname (Dassl's Datum, or a reader's own record). A data set of this
+project's readers carries what only a reader knows, in the attributes image_root, split_facts, few_shot_hash,
+own_validation and selected_on; one of a host's reader has none of them, and then the lists themselves are asked.
+"""
+
+import hashlib
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Tuple, TypeVar
+
+from modprompt.io import published
+from modprompt.io.text import sha256_of
+from modprompt.io.versioned import Versioned
+
+READ_AS = "INPUT.READ_AS"  # in what a run says of itself: the rule of its images; without it "family"
+PUBLISHED, OURS, NOT_KNOWN = "published", "ours", "not known"
+VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
+WHOLE = "the whole validation split"
+AS_TRAINING = "as many validation images as of training"
+BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # what a result that was chosen by these is marked with
+# of the validation images: as few as the few-shot list has, the whole split, or as many as of training
+FEW, ALL, AS_MANY = "few", "all", "as many"
+
+_NOW = "2:"  # the version in front of a hash; the first version had none (see versioned.py)
+_READERS = 8  # files that are read at a time
+
+
+class Labelled(Protocol):
+    """An image of a list: where it is, and its class's number."""
+
+    @property
+    def impath(self) -> str:
+        """Its path."""
+
+    @property
+    def label(self) -> int:
+        """The number of its class."""
+
+
+class Named(Labelled, Protocol):
+    """An image whose class has a name."""
+
+    @property
+    def classname(self) -> str:
+        """The name of its class."""
+
+
+_Image = TypeVar("_Image", bound=Labelled)
+
+
+def _digits(texts: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _common_root(lists: Sequence[Optional[Sequence[Labelled]]]) -> str:
+    folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
+    try:
+        return os.path.commonpath(list(folders)) if folders else ""
+    except ValueError:  # absolute and relative ones, or several drives
+        return ""
+
+
+def below(path: str, root: str) -> str:
+    """A path below a folder, with forward slashes, as text; the whole path if it is not below it."""
+    folder = root.rstrip(os.sep) + os.sep
+    return (path[len(folder) :] if root and path.startswith(folder) else path).replace(os.sep, "/")
+
+
+def _content(image: Labelled) -> str:
+    return sha256_of(image.impath)
+
+
+def _size(image: Labelled) -> str:
+    return str(os.stat(image.impath).st_size)
+
+
+def images_hash(*lists: Optional[Sequence[Labelled]], root: str = "", first_by_content: bool = False) -> str:
+    """A hash that tells lists of images (None: no list) from others, wherever they lie: path, label and size in bytes.
+
+    Args:
+        lists: the lists.
+        root: the folder that paths are taken below; empty: the one that they have in common.
+        first_by_content: take the bytes of the first list's images in place of their sizes.
+
+    Raises:
+        OSError: if an image cannot be read.
+    """
+    root = root or _common_root(lists)
+
+    def rows() -> Iterable[str]:
+        for number, images in enumerate(lists):
+            if first_by_content and number == 0:
+                with ThreadPoolExecutor(_READERS) as pool:
+                    marks: Iterable[str] = list(pool.map(_content, images or []))
+            else:
+                marks = map(_size, images or [])
+            for image, mark in zip(images or [], marks):
+                yield f"{below(image.impath, root)}\t{image.label}\t{mark}\n"
+            yield "\n"
+
+    return _NOW + _digits(rows())[:16]
+
+
+def old_images_hash(*lists: Optional[Sequence[Labelled]]) -> str:
+    """The hash of the first version: file names and labels alone, twelve hex digits."""
+    texts = ("".join(f"{os.path.basename(image.impath)} {image.label} " for image in images or []) for images in lists)
+    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def list_hash(images: Iterable[Named], root: str) -> str:
+    """Twelve hex digits of a list's paths, labels and class names, as few-shot lists were published by their hashes."""
+    return _digits(f"{below(one.impath, root)}\t{one.label}\t{one.classname}\n" for one in images)[:12]
+
+
+def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int, int], str]) -> str:
+    """What a split is: published, ours, or not known.
+
+    Args:
+        name: of the data set.
+        split_hash: SHA-256 of the split in the form of the published files.
+        ours: whether this project made it.
+        few_shot: gives for shots and seed the hashes of the lists drawn from it, "training/validation".
+    """
+    if name in published.SPLIT_SHA256:
+        if split_hash == published.SPLIT_SHA256[name]:
+            return PUBLISHED
+    elif name in published.FEW_SHOT_SHA256:
+        known = published.FEW_SHOT_SHA256[name]
+        if all(few_shot(published.SHOTS, seed) == hashes for seed, hashes in known.items()):
+            return PUBLISHED
+    return OURS if ours or split_hash == published.DIGITS_SHA256 else NOT_KNOWN
+
+
+def own_validation(dataset: Any) -> bool:
+    """Whether a data set has validation images of its own, which are not its test images under another name."""
+    known = getattr(dataset, "own_validation", None)
+    if known is not None:
+        return bool(known)
+    if not dataset.val or dataset.val is dataset.test:
+        return False
+    test = {image.impath for image in dataset.test or []}
+    return not all(image.impath in test for image in dataset.val)
+
+
+def must_choose(cfg: Any) -> bool:
+    """Whether a run cannot be without validation images: to choose by, or to measure so that somebody else can."""
+    best = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "") == AS_MANY
+    chooses = best or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
+    return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
+
+
+def chooses_by_validation(cfg: Any) -> bool:
+    """Whether a run chooses by validation images, where there are any, or measures on them."""
+    of_method = getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False)
+    return must_choose(cfg) or bool(of_method)
+
+
+def chosen_by(cfg: Any) -> str:
+    """How many validation images a method's own choice takes: FEW, ALL or AS_MANY; empty where it does not choose.
+
+    Where all training images are used, neither few nor as many as of training are left out.
+    """
+    by = str(getattr(cfg.DATASET, "CHOOSE_BY", ""))
+    measured = by == FEW and getattr(cfg.TEST, "ONLY", False)  # nothing is chosen then
+    return ALL if by and not measured and cfg.DATASET.NUM_SHOTS < 1 else by
+
+
+def selected_on(dataset: Any, cfg: Any) -> str:
+    """By which images a run chooses: "" (it does not), VALIDATION or more of them, HELD_OUT (of training) or TEST."""
+    if not chooses_by_validation(cfg):
+        return ""
+    own = WHOLE if chosen_by(cfg) == ALL else VALIDATION
+    return getattr(dataset, "selected_on", "") or (own if own_validation(dataset) else TEST)
+
+
+def labels_of_choice(dataset: Any, cfg: Any) -> int:
+    """How many images beside those of training a run chooses by, whose labels nobody asks for; none of the test's."""
+    chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "")
+    return len(dataset.val) if chooses and selected_on(dataset, cfg) not in ("", TEST) else 0
+
+
+def mark(*chosen: str) -> str:
+    """What a result is marked with that was chosen by these images; empty if all are within the project's rule."""
+    return next((f"selected on {one}" for one in chosen if one in BEYOND_THE_RULE), "")
+
+
+def mark_of(result: Mapping[str, Any]) -> str:
+    """The mark of a result, also of one whose run, of an earlier version, has not written it; empty for none."""
+    return str(result.get("marked") or mark(str(result.get("selected_on") or "")))
+
+
+def by_label(images: Iterable[_Image]) -> Dict[int, List[_Image]]:
+    """{label: images}, labels in order of first appearance."""
+    groups: Dict[int, List[_Image]] = {}
+    for image in images:
+        groups.setdefault(image.label, []).append(image)
+    return groups
+
+
+def hold_out(pool: Iterable[_Image], taken: Iterable[Labelled], per_class: int, seed: int) -> List[_Image]:
+    """Up to `per_class` images of each label that are not taken for training, to choose by; ascending labels.
+
+    They come from a generator of their own, so that no other draw moves. A label without images left has none.
+
+    Args:
+        pool: all training images.
+        taken: those of the few-shot list.
+        per_class: images of each label.
+        seed: the run's.
+    """
+    rng = random.Random(f"held out {seed}")
+    used = {image.impath for image in taken}
+    groups = by_label(image for image in pool if image.impath not in used)
+    return [image for label in sorted(groups) for image in _some(groups[label], per_class, rng)]
+
+
+def _some(group: List[_Image], number: int, rng: random.Random) -> List[_Image]:
+    return rng.sample(group, min(number, len(group)))
+
+
+def training_images_hash(dataset: Any, cfg: Any) -> Versioned:
+    """The hash of a data set's training images, few-shot lists by content; computed once. It knows the old one too."""
+    return Versioned(_once(dataset, cfg, "train_x"), old_images_hash(dataset.train_x))
+
+
+def images_hash_of(result: Mapping[str, Any]) -> str:
+    """The hash of all images that a result has, by the rule of now; empty if it has none."""
+    recorded = str(result.get("images_hash") or "")
+    return recorded if recorded.startswith(_NOW) else ""
+
+
+def all_images_hash(dataset: Any, cfg: Any) -> str:
+    """The hash of a data set's training, validation and test images, as training_images_hash."""
+    return _once(dataset, cfg, "train_x", "val", "test")
+
+
+def _once(dataset: Any, cfg: Any, *names: str) -> str:
+    kept: Dict[Tuple[str, ...], str] = dataset.__dict__.setdefault("_images_hashes", {})
+    if names not in kept:
+        lists = [getattr(dataset, name) for name in names]
+        by_content = cfg.DATASET.NUM_SHOTS >= 1
+        kept[names] = images_hash(*lists, root=getattr(dataset, "image_root", ""), first_by_content=by_content)
+    return kept[names]
+
+
+def shots_of(cfg: Any) -> int:
+    """How many training images of each class DATASET.NUM_SHOTS asks for; -1 for all, as any number below 1."""
+    return int(cfg.DATASET.NUM_SHOTS) if cfg.DATASET.NUM_SHOTS >= 1 else -1
+
+
+def facts_of(dataset: Any, cfg: Any) -> Dict[str, Any]:
+    """What result.json says of the images: split, few-shot list, hash of all images, by which anything was chosen.
+
+    Args:
+        dataset: with train_x, val and test.
+        cfg: DATASET.NAME, DATASET.NUM_SHOTS, TEST.FINAL_MODEL and TEST.SPLIT are read.
+    """
+    unknown = {"name": cfg.DATASET.NAME, "status": NOT_KNOWN, "hash": ""}
+    return {
+        "split": dict(getattr(dataset, "split_facts", unknown)),
+        "few_shot": {"hash": getattr(dataset, "few_shot_hash", "")},
+        "images_hash": all_images_hash(dataset, cfg),
+        "selected_on": selected_on(dataset, cfg),
+    }

@@ -1,0 +1,85 @@
+"""Pages for a browser and cards in Markdown, made from templates: anybody's text in them is text.
+
+A template lies beside the code that fills it and is named by its path in the package. A page has one look
+(page.html.j2, page.css), and by its policy a browser loads and runs nothing but what is in it.
+"""
+
+import base64
+import functools
+import hashlib
+from html import escape
+from pathlib import Path
+from typing import Any, Callable
+
+from modprompt.errors import UserError
+from modprompt.io.text import markdown_cell, writable
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def page(template: str, script: str = "", **values: Any) -> str:
+    """A whole page, which needs nothing beside it.
+
+    Args:
+        template: extends storage/page.html.j2.
+        script: name of the one script that it runs; empty for none.
+        values: what the template names; one that lacks is an error.
+
+    Raises:
+        UserError: if Jinja2 is not installed.
+    """
+    style, code = source("storage/page.css"), source(script) if script else ""
+    rules = ["default-src 'none'", "img-src data:", f"style-src {_hash(style)}"]
+    rules += [f"script-src {_hash(code)}"] if code else []
+    rules += ["base-uri 'none'", "form-action 'none'"]
+    return html(template, style=style, script=code, policy="; ".join(rules), **values)
+
+
+def html(template: str, **values: Any) -> str:
+    """A page or a part of one; raises as page does."""
+    return str(_templates(_html_text).get_template(template).render(values))
+
+
+def markdown(template: str, **values: Any) -> str:
+    """A text in Markdown, in which values stand inside lines; raises as page does."""
+    return str(_templates(markdown_cell).get_template(template).render(values))
+
+
+def source(name: str) -> str:
+    """A style or a script of the package, as it stands in a page."""
+    return (_PACKAGE / name).read_text(encoding="utf-8")
+
+
+def data_address(picture: bytes, kind: str = "jpeg") -> str:
+    """The address of a picture that is inside the page."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+def _html_text(text: str) -> str:
+    """A text for a page, also inside an attribute's quotes, and one that is no UTF-8."""
+    return escape(writable(text))
+
+
+@functools.lru_cache(maxsize=None)
+def _templates(shown: Callable[[str], str]) -> Any:
+    """The package's templates, in which every value that is not marked as safe stands as `shown` gives it."""
+    try:
+        import jinja2
+    except ImportError:
+        raise UserError("pages and cards are made with Jinja2, which is missing: pip install Jinja2") from None
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_PACKAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if hasattr(value, "__html__") else safe(shown(str(value))),
+    )
+    safe = found.filters["safe"]
+    return found
+
+
+def _hash(text: str) -> str:
+    """What a policy calls a style or a script by."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") + "'"

@@ -1,0 +1,81 @@
+"""result.json, the mark of a finished run: read, and believed only if it is whole."""
+
+import os
+from pathlib import Path
+from typing import Any, Dict, Mapping, NamedTuple, Optional
+
+from modprompt.errors import UserError
+from modprompt.io import json_text
+from modprompt.io import result_schema as result_parts
+from modprompt.io.checksum import check_seal
+from modprompt.io.safe_open import PathLike, read_bytes
+from modprompt.io.settings import COMPILE
+
+FILE_NAME = "result.json"
+NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run with rounds has no accuracy; under "untested"
+# in the environment of runs that are started together: how many at once, how many of them on this run's GPU, and the
+# share of the GPU's memory that it may take (above 0, up to 1)
+JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
+VERSION = 2  # of the record; the first had no version and no hash
+
+
+def runs_on_gpu() -> Optional[int]:
+    """How many runs share this process's GPU, as whoever started it has told; None if nobody has."""
+    told = os.environ.get(ON_GPU, "")
+    return int(told) if told.isdecimal() else None
+
+
+def shared_gpu(result: Mapping[str, Any]) -> bool:
+    """Whether others ran on the GPU of a result's run, so that its seconds say nothing."""
+    return bool((result.get("runs_on_gpu") or 1) > 1)
+
+
+def seconds(result: Optional[Mapping[str, Any]], name: str) -> Optional[float]:
+    """Seconds in a result that can be compared with others'; None if it does not say them, or runs shared its GPU."""
+    return None if result is None or shared_gpu(result) else result.get(name)
+
+
+class Read(NamedTuple):
+    """A result, or None and the reason why there is none ("" if there is no file)."""
+
+    result: Optional[Dict[str, Any]]
+    why: str = ""
+
+
+def read_json(path: PathLike) -> Optional[Dict[str, Any]]:
+    """The object in a JSON file; None if there is none or it is damaged."""
+    try:
+        content = json_text.parse(read_bytes(path))
+    except (OSError, ValueError):  # UserError is a ValueError
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _untested(result: Mapping[str, Any]) -> bool:
+    """Whether a result says of itself that there were no test images: of rounds of active learning that may be so."""
+    active = result.get("active")
+    rounds = active.get("rounds") if isinstance(active, dict) else None
+    last = rounds[-1] if isinstance(rounds, list) and rounds else None
+    return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
+
+
+def _as_it_ran(result: Dict[str, Any]) -> Dict[str, Any]:
+    """Of 0.2.0, whose settings did not say MODEL.COMPILE graph: what was asked for stands beside them."""
+    settings, compiled = result.get("settings"), result.get("compile")
+    if isinstance(settings, dict) and isinstance(compiled, dict) and compiled.get("asked") == "graph":
+        return {**result, "settings": {COMPILE: "graph", **settings}}
+    return result
+
+
+def read(folder: PathLike) -> Read:
+    """The result in a run's folder, of parts of the types that runs write; its accuracy_pct is None without images."""
+    path = Path(folder) / FILE_NAME
+    result = read_json(path)
+    if result is None:
+        return Read(None, f"{FILE_NAME} is damaged" if path.exists() else "")
+    try:
+        check_seal(result, path)
+    except UserError:
+        return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
+    fault = result_parts.fault(result, tested=not _untested(result))
+    return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(_as_it_ran(result))

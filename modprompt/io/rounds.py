@@ -1,0 +1,62 @@
+"""Active prompt learning: its settings, and what its rounds leave in a run's folder, by name.
+
+rounds/round_3.csv     the picks of a round, with a column for their labels
+rounds/round_3.html    the same as pictures
+rounds/round_3.json    the record of a round, from which a killed run goes on
+rounds/round_3/        its training: checkpoints, result.json
+rounds/waiting.json    which labels a run waits for
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List
+
+from modprompt.errors import UserError, WaitsForLabels
+from modprompt.fields import Configured, setting
+from modprompt.io.safe_open import PathLike
+
+FOLDER = "rounds"
+WAITING = "waiting.json"  # in it: {"round": 3, "file": "round_3.csv", "missing": 7, "of": 10}
+EXIT_WAITING = WaitsForLabels.exit_code  # exit code of a run that waits for labels
+NONE, RANDOM, PCB_ALONE = "none", "random", "pcb"  # pcb: badge with PCB, as active-prompt-learning calls it
+
+
+def round_name(number: int) -> str:
+    """What the files of a round are called, but for their endings."""
+    return f"round_{number}"
+
+
+def known(folder: PathLike) -> List[int]:
+    """The numbers of the rounds that have a record in the folder where rounds are kept, ascending."""
+    found = [path.stem.rpartition("_")[2] for path in Path(folder).glob(f"{round_name(0)[:-1]}*.json")]
+    return sorted(int(number) for number in found if number.isdecimal())
+
+
+METHODS = (  # names alone, for whoever must not import PyTorch
+    RANDOM, "entropy", "margin", "least_confidence", "coreset", "badge", "cb", "cbsq", NONE, PCB_ALONE,
+)  # fmt: skip
+
+
+def require_none(output_dir: PathLike) -> None:
+    """Raise UserError if a folder holds rounds, which a run without any would write over."""
+    folder = Path(output_dir) / FOLDER
+    if known(folder):
+        raise UserError(f"{folder} holds rounds of active learning (ACTIVE.ROUNDS): give another --output-dir")
+
+
+@dataclass(frozen=True, repr=False)
+class Active(Configured):
+    """Rounds that choose which images are labelled (PCB, arXiv 2311.11178), around any trainer."""
+
+    node = "ACTIVE"
+
+    rounds: int = setting(0, "rounds of choosing, labelling and training; 0: none, all labels are known", least=0)
+    method: str = setting("", "what chooses: random, entropy, margin, least_confidence, coreset, badge, cb, cbsq, none")
+    pcb: bool = setting(False, "balance what is chosen by predicted class (PCB)")
+    budget: int = setting(0, "labels a round; 0: one for each class", least=0)
+    gamma: float = setting(0.1, "candidates for PCB, as a share of all training images", least=0)
+    give_up: bool = setting(False, "PCB draws the rest of a round by chance when its poorest class has no candidate")
+    badge_rows: str = setting(
+        "right", "BADGE's rows: right, or as the reference misplaces them", choices=("right", "reference")
+    )
+    ask: bool = setting(False, "stop behind every choice until the labels of its CSV file are filled in")

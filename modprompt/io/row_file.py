@@ -1,0 +1,131 @@
+"""Rows of numbers in a file, each with a CRC of its own: a .npz whose array `rows` is mapped, not read.
+
+So a file of many gigabytes is opened at once, and no row with a flipped bit is ever given. Beside `rows` stand `crcs`,
+the CRC-32 of each row; `names`, a text for each or none; and `stands_for`, what decides them. A row's kind is a type of
+numpy's with its shape: np.dtype((np.uint8, (224, 224, 3))).
+"""
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Iterable, List, Sequence, Union
+
+import numpy as np
+
+from modprompt.io.archives import read_members
+from modprompt.io.arrays import arrays_in, damaged
+from modprompt.io.atomic import part_of
+from modprompt.io.safe_open import Bytes, Refused, open_regular
+
+PathLike = Union[str, Path]
+
+
+def _header(kind: np.dtype, number: int) -> bytes:
+    """What stands in front of so many rows in a .npy text."""
+    file = io.BytesIO()
+    facts = {"descr": kind.base.str, "fortran_order": False, "shape": (number, *kind.shape)}
+    np.lib.format.write_array_header_1_0(file, facts)
+    return file.getvalue()
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def write_rows(
+    path: PathLike,
+    kind: np.dtype,
+    number: int,
+    blocks: Iterable[np.ndarray],
+    stands_for: str,
+    names: Sequence[str] = (),
+) -> None:
+    """Write a file of rows that is either complete or not there, with its folders.
+
+    Args:
+        path: where it goes.
+        kind: of a row.
+        number: of rows.
+        blocks: the rows in their order, some at a time.
+        stands_for: what decides them, which is asked for when the file is opened.
+        names: of the rows, if they have any.
+
+    Raises:
+        Refused: if the rows are not of that number and kind; nothing is left then.
+        OSError: if it cannot be written.
+    """
+    crcs: List[int] = []
+    with part_of(path) as file, zipfile.ZipFile(file, "w") as archive:
+        with archive.open("rows.npy", "w", force_zip64=True) as member:
+            member.write(_header(kind, number))
+            for block in map(np.ascontiguousarray, blocks):
+                if (block.dtype, block.shape[1:]) != (kind.base, kind.shape):
+                    raise Refused(f"rows of {block.dtype} {block.shape[1:]} came for those of {kind.base} {kind.shape}")
+                member.write(_bytes(block))
+                crcs += [zlib.crc32(_bytes(row)) for row in block]
+        if len(crcs) != number:
+            raise Refused(f"{len(crcs)} rows came, not {number}")
+        beside = {"crcs": np.array(crcs, "<u4"), "names": np.array(names, np.str_), "stands_for": np.array(stands_for)}
+        for name, array in beside.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+class Rows:
+    """An open file of rows.
+
+    Args:
+        path: the file.
+        kind: of a row, as it was written.
+        stands_for: as it was written.
+
+    Attributes:
+        names: of the rows; empty if they have none.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        Refused: if it is damaged, of another version, or holds other rows than are asked for.
+        UserError: if it is no regular file, may not be read, or NumPy refuses it.
+    """
+
+    def __init__(self, path: PathLike, kind: np.dtype, stands_for: str):
+        with open_regular(path) as file:
+            content = Bytes(file)
+            try:
+                beside = arrays_in(content, ("crcs", "names", "stands_for"))
+                rows = read_members(content)["rows.npy"]
+            except (Refused, OSError):
+                raise
+            except Exception as error:  # numpy raises many kinds
+                raise damaged(path, error) from None
+            if str(beside["stands_for"]) != stands_for:
+                raise Refused("it stands for others")
+            self._crcs, self.names = beside["crcs"].reshape(-1), beside["names"].reshape(-1).tolist()
+            head, number = _header(kind, len(self._crcs)), len(self._crcs)
+            if content.read(rows.start, len(head)) != head or rows.stored_size != len(head) + number * kind.itemsize:
+                raise Refused(f"its rows are not {number} of {kind.base} {kind.shape}")
+            start = rows.start + len(head)
+            self._rows = np.memmap(file, dtype=kind.base, mode="r", offset=start, shape=(number, *kind.shape))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """A row, copied.
+
+        Raises:
+            Refused: if it is not what was written.
+        """
+        row = np.array(self._rows[number])
+        if zlib.crc32(_bytes(row)) != self._crcs[number]:
+            raise Refused(f"row {number} is damaged: its bytes do not have the CRC that was written with them")
+        return row
+
+    def all(self) -> np.ndarray:
+        """All rows, copied.
+
+        Raises:
+            Refused: if one is not what was written.
+        """
+        return np.stack([self[number] for number in range(len(self))])

@@ -1,0 +1,194 @@
+"""Forms of what files hold: a form looks at a value, and refuses in a line that names the part and what is wrong.
+
+A record that was changed and sealed again, or is of another program, is found by its form alone. Nothing is changed
+by looking: who reads a record looks at all of it before doing anything with a part.
+"""
+
+import math
+from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Sequence
+
+from modprompt.io.safe_open import Refused
+from modprompt.io.text import is_text
+
+Form = Callable[[Any, str], None]  # takes a value and where it stands
+MOST = 1 << 63  # whole numbers from there on fit no machine's
+_MOST_SHOWN = 40
+_MOST_TEXT = 1 << 24
+_KINDS = (("a table", dict), ("a list", (list, tuple)), ("a text", str))
+
+
+def refuse(where: str, what: str) -> NoReturn:
+    """Raise Refused: the part at a place is `what`."""
+    raise Refused(f"its part {where} is {what}" if where else f"it is {what}")
+
+
+def shown(value: Any) -> str:
+    """A value in a few words."""
+    if value is None or isinstance(value, (bool, float)):
+        return str(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < MOST else "a number of more than 64 bits"
+    kind = next((name for name, kinds in _KINDS if isinstance(value, kinds)), f"a {type(value).__name__}")
+    return f"{kind} {ascii(value[:_MOST_SHOWN])}" if type(value) is str else kind
+
+
+def anything(value: Any, where: str) -> None:
+    """Takes all."""
+
+
+def flag(value: Any, where: str) -> None:
+    """True or False."""
+    if type(value) is not bool:
+        refuse(where, f"{shown(value)}, not True or False")
+
+
+def text(most: int = _MOST_TEXT, least: int = 0, names_files: bool = False) -> Form:
+    """A text of so many characters that can be written.
+
+    JSON and pickles may hold half a character, which names of files that are no UTF-8 have.
+    """
+
+    def form(value: Any, where: str) -> None:
+        if type(value) is not str:
+            refuse(where, f"{shown(value)}, not a text")
+        if not least <= len(value) <= most:
+            refuse(where, f"a text of {len(value):,} characters")
+        if not (names_files or is_text(value)):
+            refuse(where, f"{shown(value)}, which holds half a character")
+
+    return form
+
+
+def whole(least: int = -MOST, most: int = MOST - 1) -> Form:
+    """A whole number within these bounds."""
+
+    def form(value: Any, where: str) -> None:
+        if type(value) is not int or not least <= value <= most:
+            span = f" from {least}" if least > -MOST else ""
+            refuse(where, f"{shown(value)}, not a whole number{span}{f' to {most}' if most < MOST - 1 else ''}")
+
+    return form
+
+
+def number(least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Form:
+    """A number within these bounds that is not NaN; whole or not, infinite only if that is said."""
+    from_least = f" from {least}" if least > -math.inf else ""
+    span = f"{from_least} to {most}" if most < math.inf else from_least and f"{from_least} up"
+
+    def form(value: Any, where: str) -> None:
+        is_one = type(value) in (int, float) and abs(value) < (math.inf if type(value) is float else MOST)
+        if not (is_one or (infinite and type(value) is float and math.isinf(value))) or not least <= value <= most:
+            refuse(where, f"{shown(value)}, not a number{span}")
+
+    return form
+
+
+def _is_same(value: Any, wanted: Any) -> bool:
+    """Whether both are equal and of one type, in lists too; a tensor in one is never compared with a number."""
+    if type(value) is not type(wanted):
+        return False
+    if isinstance(wanted, (list, tuple)):
+        return len(value) == len(wanted) and all(map(_is_same, value, wanted))
+    return bool(value == wanted)
+
+
+def exactly(wanted: Any) -> Form:
+    """This value, of this type; so are the values in a list."""
+
+    def form(value: Any, where: str) -> None:
+        if not _is_same(value, wanted):
+            refuse(where, f"{shown(value)}, not {shown(wanted)}")
+
+    return form
+
+
+def maybe(form: Form) -> Form:
+    """None, or what has the form."""
+    return lambda value, where: None if value is None else form(value, where)
+
+
+def either(one: Form, other: Form) -> Form:
+    """What has one form, or else the other, whose refusal counts."""
+
+    def form(value: Any, where: str) -> None:
+        try:
+            one(value, where)
+        except Refused:
+            other(value, where)
+
+    return form
+
+
+def rows(form: Form, length: Optional[int] = None) -> Form:
+    """A list or tuple of values of a form."""
+
+    def of(value: Any, where: str) -> None:
+        if type(value) not in (list, tuple):
+            refuse(where, f"{shown(value)}, not a list")
+        if length is not None and len(value) != length:
+            refuse(where, f"a list of {len(value)}, not of {length}")
+        for at, item in enumerate(value):
+            form(item, f"{where}[{at}]")
+
+    return of
+
+
+def row_of(*forms: Form) -> Form:
+    """A list or tuple with a form for each place."""
+    is_list = rows(anything, len(forms))
+
+    def of(value: Any, where: str) -> None:
+        is_list(value, where)
+        for at, (form, item) in enumerate(zip(forms, value)):
+            form(item, f"{where}[{at}]")
+
+    return of
+
+
+def each(form: Form) -> Form:
+    """A table from texts to values of a form."""
+
+    name = text()
+
+    def of(value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            refuse(where, f"{shown(value)}, not a table")
+        for key, item in value.items():
+            name(key, f"{where}'s name")
+            form(item, within(where, key))
+
+    return of
+
+
+def table(required: Mapping[Any, Form], optional: Optional[Mapping[Any, Form]] = None) -> Form:
+    """A table with these parts, some of which may be missing; others are not looked at."""
+    known: Dict[Any, Form] = {**required, **(optional or {})}
+
+    def of(value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            refuse(where, f"{shown(value)}, not a table")
+        for key, form in known.items():
+            if key in value:
+                form(value[key], within(where, key))
+            elif key in required:
+                refuse(within(where, key), "missing")
+
+    return of
+
+
+def only(names: Sequence[Any]) -> Form:
+    """A table that has just these parts."""
+
+    def of(value: Any, where: str) -> None:
+        table(dict.fromkeys(names, anything))(value, where)
+        for key in value:
+            if key not in names:
+                refuse(within(where, key), "not known here")
+
+    return of
+
+
+def within(where: str, key: Any) -> str:
+    """The place of a part inside another."""
+    name = str(key) if type(key) is str and key.isprintable() else ascii(key)
+    return f"{where}.{name[:_MOST_SHOWN]}" if where else name[:_MOST_SHOWN]

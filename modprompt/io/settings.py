@@ -1,0 +1,256 @@
+"""Settings as they were given, by config files, flags and options: where from, in one form of text, and their hash.
+
+Two runs whose given settings have one hash, on the same images and CLIP, are the same run. Nothing heavy is imported
+here, so that thousands of results are compared in no time.
+"""
+
+import ast
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from modprompt.checks import nearest
+from modprompt.errors import UserError
+from modprompt.io import yaml_text
+from modprompt.io.safe_open import Refused
+
+COMPILE = "MODEL.COMPILE"
+_MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those in front of a difference
+
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
+
+READER = "DATASET.READER"  # which reader of another codebase a run had, so that another one is another run
+
+# what decides no number of a training, but for one value of one of them: is_free
+FREE = {
+    "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
+    "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
+    "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "TEST.IMAGE_CACHE",
+    COMPILE, "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
+    "SEARCH.RUNS", "DATASET.CHOOSE_BY", "INPUT.MAX_MEGAPIXELS", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
+}  # fmt: skip
+
+# settings that have a flag of train.py
+FLAGS = {
+    "DATASET.ROOT": "--root",
+    "OUTPUT_DIR": "--output-dir",
+    "RESUME": "--resume",
+    "SEED": "--seed",
+    "DATASET.SOURCE_DOMAINS": "--source-domains",
+    "DATASET.TARGET_DOMAINS": "--target-domains",
+    "INPUT.TRANSFORMS": "--transforms",
+    "TRAINER.NAME": "--trainer",
+    "MODEL.BACKBONE.NAME": "--backbone",
+    "MODEL.HEAD.NAME": "--head",
+}
+
+
+def is_free(key: str, text: str) -> bool:
+    """Whether a setting decides no number of a training. MODEL.COMPILE graph does: its optimiser rounds otherwise."""
+    return key in FREE and (key, text) != (COMPILE, "graph")
+
+
+def name_of_flag(flag: str) -> str:
+    """What argparse calls a flag in its namespace: load_epoch for --load-epoch."""
+    return flag[2:].replace("-", "_")
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+    """Settings in levels as {dotted key: value}, in their order."""
+    values: Dict[str, Any] = {}
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        values.update(flat(value, name + ".") if isinstance(value, Mapping) else {name: value})
+    return values
+
+
+def level_of(node: Any, key: str) -> Tuple[Any, str]:
+    """The level of settings in which one stands, by its dotted key, and its name there; None if there is no such."""
+    *path, name = key.split(".")
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return (node if isinstance(node, Mapping) else None), name
+
+
+def read_settings(path: str) -> Dict[str, Any]:
+    """What a YAML config sets, as {dotted key: value}, in the file's order.
+
+    Raises:
+        UserError: if it is missing (its neighbours are named) or no YAML config.
+    """
+    file = Path(path)
+    if not file.exists():
+        beside = file.parent.glob("*.yaml") if file.parent.is_dir() else ()
+        near = sorted(one.name for one in beside if not one.name.startswith("."))
+        hint = nearest(file.stem, [name[: -len(".yaml")] for name in near])
+        there = f"{'' if hint else ';'} there is: {', '.join(near)}" if near else ""
+        raise UserError(f"no config file {path}{hint}{there}")
+    try:
+        content = yaml_text.read(file)
+    except Refused as error:
+        raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
+    if not isinstance(content or {}, dict):
+        raise UserError(f"{path} is not a YAML config (it holds no KEY: value pairs)")
+    return flat(content or {})
+
+
+def as_text(value: Any) -> str:
+    """A value as text, the same for all ways to write it: 1 and 1.0, (2, 3) and "[2, 3]", 1e-5 and "0.00001"."""
+    if isinstance(value, str):
+        try:
+            value = ast.literal_eval(value)  # as yacs reads it
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return str(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(as_text(item) for item in value)}]"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
+
+
+def pairs(options: Sequence[str]) -> List[Tuple[str, str]]:
+    """KEY VALUE words as pairs.
+
+    Raises:
+        UserError: if a key has no value, or a flag stands among them.
+    """
+    for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
+        if key.startswith("--"):
+            raise UserError(f"the flag {key} must stand before the KEY VALUE options")
+        odd = len(options) % 2 and (value == "" or _KEY.fullmatch(value))
+        if value.startswith("--") or odd:
+            behind = f": {value!r} follows it" if value else ""
+            raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, behind all flags")
+    return list(zip(options[0::2], options[1::2]))
+
+
+def given(layers: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
+    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; FREE ones left out."""
+    merged: Dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    texts = {key: as_text(value) for key, value in sorted(merged.items())}
+    return {key: text for key, text in texts.items() if not is_free(key, text)}
+
+
+def settings_hash(settings: Mapping[str, str]) -> str:
+    """Twelve hex digits that tell one set of given settings from another."""
+    text = "".join(f"{key}={value}\n" for key, value in sorted(settings.items()))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str], unset: str = "not set") -> List[str]:
+    """What differs between two sets of settings, as "KEY old -> new"."""
+    both = sorted(set(old) | set(new))
+    texts = [(key, old.get(key, unset), new.get(key, unset)) for key in both]
+    different = [(key[:_MOST_SHOWN], *apart(before, after)) for key, before, after in texts if before != after]
+    return [f"{key} {before} -> {after}" for key, before, after in different]
+
+
+def apart(*texts: str) -> Iterator[str]:
+    """Each of the texts; of a long one what is around the first place where they differ."""
+    start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
+    for text in texts:
+        if len(text) <= _MOST_SHOWN:
+            yield text
+        else:
+            end = "..." if len(text) > start + _MOST_SHOWN else ""
+            yield ("..." if start else "") + text[start : start + _MOST_SHOWN] + end
+
+
+def differences(
+    old: Mapping[str, str], new: Mapping[str, str], defaults: Optional[Mapping[str, str]] = None
+) -> List[str]:
+    """What differs between two sets of settings, as "KEY old -> new"; what a side lacks has its default."""
+    keys = set(old) | set(new)
+    known = {key: text for key, text in (defaults or {}).items() if key in keys}
+    return changes({**known, **old}, {**known, **new})
+
+
+class Given(NamedTuple):
+    """A setting's value, as a file or flag gives it or as an option's text, and who gave it."""
+
+    value: Any
+    source: str  # "file NAME", "flag --seed" or "option"
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it is a flag's value, which is no text that stands for another value."""
+        return self.source.startswith("flag ")
+
+    @property
+    def where(self) -> str:
+        """Its place in an error's message."""
+        kind, _, name = self.source.partition(" ")
+        return name if kind == "file" else "command line"
+
+
+@dataclass(frozen=True, eq=False)
+class Settings(Mapping[str, Given]):
+    """Settings by dotted key, later sources over earlier ones; who wants to know of a run's settings asks here.
+
+    Args:
+        given: all that the sources give, in their order, also what a later one gives again.
+    """
+
+    given: Tuple[Tuple[str, Given], ...] = ()
+    _last: Mapping[str, Given] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_last", dict(self.given))
+
+    @classmethod
+    def read(
+        cls, files: Iterable[str] = (), flags: Optional[Mapping[str, Any]] = None, options: Sequence[str] = ()
+    ) -> "Settings":
+        """What files, flags and options give, in this order; each file is opened once, here.
+
+        Args:
+            files: paths of YAML configs; empty ones are none.
+            flags: {key of FLAGS: value}; None and "" are flags that are not given.
+            options: KEY VALUE words.
+
+        Raises:
+            UserError: as read_settings and pairs.
+        """
+        found = [
+            (key, Given(value, f"file {path}"))
+            for path in map(str, filter(None, files))
+            for key, value in read_settings(path).items()
+        ]
+        found += [
+            (key, Given(value, f"flag {FLAGS[key]}"))
+            for key, value in (flags or {}).items()
+            if value is not None and value != ""
+        ]
+        found += [(key, Given(value, "option")) for key, value in pairs(options)]
+        return cls(tuple(found))
+
+    def __getitem__(self, key: str) -> Given:
+        return self._last[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._last)
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def texts(self) -> Dict[str, str]:
+        """What is stored, hashed and compared: the given settings but for FREE ones as text, sorted by key."""
+        return given([{key: found.value for key, found in self.items()}])
+
+    def on_command_line(self) -> List[str]:
+        """Keys whose value a flag or option gives, and no file."""
+        return [key for key, found in self.items() if not found.source.startswith("file ")]
+
+    def source(self, key: str) -> str:
+        """Who gave a setting last; "default" if nobody did."""
+        return self._last[key].source if key in self._last else "default"
+
+    def sources(self) -> Dict[str, str]:
+        """Who gave each of the settings that texts() has."""
+        return {key: self.source(key) for key in self.texts()}

@@ -1,0 +1,230 @@
+"""What a test leaves beside its result: confusion, calibration and the wrong images, read only where a page needs it.
+
+They lie in the folder `test` of a run. result.json has a hash of each file, so that none is shown that is of another
+test, or damaged.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from modprompt.errors import UserError
+from modprompt.io.paths import is_link
+from modprompt.io.safe_open import PathLike, Refused, open_regular
+from modprompt.io.tables import shielded, write_table
+from modprompt.io.text import sha256_of, writable
+
+if TYPE_CHECKING:  # who reads results alone imports no NumPy
+    import numpy as np
+
+FOLDER, FILE_NAME = "test", "test.npz"
+CLASSES, CONFUSION, WRONG = "classes.csv", "confusion.csv", "wrong.csv"
+FEATURES = "features.npz"  # of the images, where TEST.KEEP_FEATURES asks for them (trainers/kept_features.py)
+NAMES = (FILE_NAME, CLASSES, CONFUSION, WRONG)  # of what every test leaves
+ALL = (*NAMES, FEATURES)
+KEY = "test_files"  # of their hashes in result.json
+BINS, MOST_TOP = 15, 5
+_ARRAYS = ("names", "confusion", "calibration", "images", "labels", "top", "probabilities", "own")
+_TO_DO = "test again to make it anew"
+
+
+class Wrong(NamedTuple):
+    """An image that was taken for another class.
+
+    Attributes:
+        image: its path below the image folder, or as the data set has it.
+        label: the number of its class.
+        top: numbers of up to five classes, the most probable first.
+        probabilities: theirs, from 0 to 1.
+        own: that of its class.
+    """
+
+    image: str
+    label: int
+    top: Tuple[int, ...]
+    probabilities: Tuple[float, ...]
+    own: float
+
+
+class TestParts(NamedTuple):
+    """What a test says of classes and images.
+
+    Attributes:
+        names: of the C classes, by label.
+        confusion: (C, C) images, rows by class and columns by what they were taken for.
+        calibration: (15, 3) images, mean confidence and accuracy (0 to 1) of equally wide bins of confidence; no images
+            where nobody could compute it.
+        wrong: the images that were taken for another class, as they were tested; none where nobody could tell which.
+    """
+
+    names: Sequence[str]
+    confusion: "np.ndarray"
+    calibration: "np.ndarray"
+    wrong: Sequence[Wrong]
+
+
+def path_of(run_folder: PathLike, name: str = FILE_NAME) -> str:
+    """Where a file of a run's test is."""
+    return os.path.join(str(run_folder), FOLDER, name)
+
+
+def remove(run_folder: PathLike) -> None:
+    """Remove the files of an earlier test; what else lies there stays."""
+    for name in ALL:
+        path = path_of(run_folder, name)
+        if os.path.isfile(path) or is_link(path):
+            os.remove(path)
+
+
+def write(run_folder: PathLike, parts: TestParts) -> Dict[str, str]:
+    """Write the files of a test, each whole.
+
+    Args:
+        run_folder: the run's output folder.
+        parts: what is written.
+
+    Returns:
+        SHA-256 (hex) by name of the file, for the result's `test_files`.
+    """
+    from modprompt.io.arrays import write_arrays
+
+    write_arrays(path_of(run_folder), packed=True, **_arrays(parts))
+    names = [shielded(writable(name)) for name in parts.names]
+    tables = {CLASSES: _classes(parts, names), CONFUSION: _confusion(parts, names), WRONG: _wrong(parts, names)}
+    for name, (columns, *rows) in tables.items():
+        write_table(path_of(run_folder, name), columns, rows)
+    return {name: sha256_of(path_of(run_folder, name)) for name in NAMES}
+
+
+def _width(wrong: Sequence[Wrong]) -> int:
+    return max((len(one.top) for one in wrong), default=0)
+
+
+def _arrays(parts: TestParts) -> Dict[str, "np.ndarray"]:
+    import numpy as np
+
+    wrong, width = parts.wrong, _width(parts.wrong)
+    return {
+        "names": np.array(list(parts.names), dtype=np.str_),
+        "confusion": np.asarray(parts.confusion, dtype=np.int64),
+        "calibration": np.asarray(parts.calibration, dtype=np.float64),
+        "images": np.array([one.image for one in wrong], dtype=np.str_),
+        "labels": np.array([one.label for one in wrong], dtype=np.int64),
+        "top": np.array([one.top for one in wrong], dtype=np.int64).reshape(len(wrong), width),
+        "probabilities": np.array([one.probabilities for one in wrong], dtype=np.float64).reshape(len(wrong), width),
+        "own": np.array([one.own for one in wrong], dtype=np.float64),
+    }
+
+
+def _classes(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
+    """Columns and rows; a class without images has no accuracy."""
+    rows: List[Tuple[str, ...]] = [("label", "class", "images", "correct", "accuracy_pct")]
+    for label, name in enumerate(names):
+        images, correct = int(parts.confusion[label].sum()), int(parts.confusion[label, label])
+        rows.append((str(label), name, str(images), str(correct), f"{100 * correct / images:.4f}" if images else ""))
+    return rows
+
+
+def _confusion(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
+    """Columns, and a row for each pair that was seen: a thousand classes have a million."""
+    rows: List[Tuple[str, ...]] = [("class", "taken_for", "images")]
+    for label, other in zip(*(places.tolist() for places in parts.confusion.nonzero())):
+        rows.append((names[label], names[other], str(int(parts.confusion[label, other]))))
+    return rows
+
+
+def _wrong(parts: TestParts, names: Sequence[str]) -> List[Tuple[str, ...]]:
+    """Columns, and a row for each image: the probability of its class, and the most probable classes with theirs."""
+    top = [f"{what}_{place + 1}" for place in range(_width(parts.wrong)) for what in ("class", "probability")]
+    rows: List[Tuple[str, ...]] = [("image", "class", "probability", *top)]
+    for one in parts.wrong:
+        taken_for = [cell for at, share in zip(one.top, one.probabilities) for cell in (names[at], f"{share:.6f}")]
+        rows.append((shielded(writable(one.image)), names[one.label], f"{one.own:.6f}", *taken_for))
+    return rows
+
+
+def whole(run_folder: PathLike, result: Mapping[str, Any], name: str) -> Optional[str]:
+    """Where a file of a run's test is; None where the run has left none of this name.
+
+    Raises:
+        UserError: if it is damaged, lost, or of another test than the result.
+    """
+    hashes, path = result.get(KEY), path_of(run_folder, name)
+    if not isinstance(hashes, dict) or name not in hashes:
+        return None
+    try:
+        with open_regular(path):
+            digest = sha256_of(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is gone, which result.json names: {_TO_DO}") from None
+    if digest != hashes[name]:
+        raise UserError(f"{path} is damaged, or of another test than its result.json: {_TO_DO}")
+    return path
+
+
+def read(run_folder: PathLike, result: Mapping[str, Any]) -> Optional[TestParts]:
+    """What a run's test says of classes and images.
+
+    Args:
+        run_folder: the run's output folder.
+        result: what its result.json holds.
+
+    Returns:
+        None where the run has left nothing of the kind.
+
+    Raises:
+        UserError: if it is damaged, lost, or of another test than the result.
+    """
+    path = whole(run_folder, result, FILE_NAME)
+    if path is None:
+        return None
+    from modprompt.io.arrays import read_arrays
+
+    arrays = dict(zip(_ARRAYS, read_arrays(path, *_ARRAYS)))
+    try:
+        return _understood(arrays)
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+
+
+def _understood(arrays: Mapping[str, "np.ndarray"]) -> TestParts:
+    """The parts in a file, all of which is looked at.
+
+    Raises:
+        Refused: if one is no such part.
+    """
+    classes, count = arrays["names"].size, arrays["images"].size
+    width = arrays["top"].shape[1] if arrays["top"].ndim == 2 else -1
+    forms = {
+        "names": ("U", (classes,)),
+        "confusion": ("i", (classes, classes)),
+        "calibration": ("f", (BINS, 3)),
+        "images": ("U", (count,)),
+        "labels": ("i", (count,)),
+        "top": ("i", (count, width)),
+        "probabilities": ("f", (count, width)),
+        "own": ("f", (count,)),
+    }
+    for name, (kind, shape) in forms.items():
+        if arrays[name].dtype.kind != kind or arrays[name].shape != shape:
+            raise Refused(f"its {name} are {arrays[name].dtype.str} {arrays[name].shape}")
+    _require_values(arrays, classes)
+    rows = zip(*(arrays[name].tolist() for name in ("images", "labels", "top", "probabilities", "own")))
+    wrong = [Wrong(image, label, tuple(top), tuple(shares), own) for image, label, top, shares, own in rows]
+    return TestParts(arrays["names"].tolist(), arrays["confusion"], arrays["calibration"], wrong)
+
+
+def _require_values(arrays: Mapping[str, "np.ndarray"], classes: int) -> None:
+    for name in ("labels", "top"):
+        if ((arrays[name] < 0) | (arrays[name] >= classes)).any():
+            raise Refused(f"its {name} name a class that is not there")
+    for name in ("probabilities", "own"):
+        if not ((arrays[name] >= 0) & (arrays[name] <= 1 + 1e-6)).all():
+            raise Refused(f"its {name} are not all from 0 to 1")
+    calibration, confusion = arrays["calibration"], arrays["confusion"]
+    if not ((calibration >= 0).all() and (calibration[:, 1:] <= 1 + 1e-6).all()):
+        raise Refused("its calibration holds what is no share")
+    if (confusion < 0).any():
+        raise Refused("its confusion holds negative numbers")
+    wrong = int(confusion.sum() - confusion.trace())
+    if wrong != len(arrays["images"]) and len(arrays["images"]):
+        raise Refused(f"it lists {len(arrays['images'])} wrong images of {wrong}")

@@ -1,0 +1,74 @@
+"""Text and JSON files that appear whole; the hash of any file."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, Union
+
+from modprompt.io.atomic import part_of
+
+PathLike = Union[str, Path]
+_JOINERS = "\u200c\u200d"  # unseen, and part of words in some scripts
+_MARKS = re.compile(
+    r"[*`<\[\]|~]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it marks nothing
+    r"|&(?=#|\w+;)"
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"
+    r"|^[#>=+-]"
+)
+_LIST = re.compile(r"^(\d{1,9})(?=[.)])")
+_NUMBERS = re.compile(r"[\d,.]+( (to|\+-) [\d,.]+)?%?")  # which Markdown takes for nothing else inside a line
+
+
+def sha256_of(path: PathLike) -> str:
+    """SHA-256 (hex) of a file's bytes.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def one_line(text: str) -> str:
+    """A text for a line that anybody reads: no line breaks, and escapes for what is not seen or steers a terminal."""
+    return "".join(map(_seen, " ".join(text.split())))
+
+
+def _seen(char: str) -> str:
+    return char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
+
+
+def markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is, in one line."""
+    return _LIST.sub(r"\1\\", _MARKS.sub(r"\\\g<0>", one_line(text)))
+
+
+def markdown_cell(text: str) -> str:
+    """The same for a text that no line begins with, as in a table: numbers stay as they are."""
+    return text if _NUMBERS.fullmatch(text) else markdown_text(text)
+
+
+def writable(text: str) -> str:
+    """A text as UTF-8 can hold it: names of files that are none are written with escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; what a disk has under another encoding cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def write_whole(path: PathLike, text: str) -> None:
+    """Write a text file that is either complete or not there, with its folders."""
+    with part_of(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: PathLike, content: Any) -> None:
+    """Write JSON (indented by 2) whole."""
+    write_whole(path, json.dumps(content, indent=2) + "\n")

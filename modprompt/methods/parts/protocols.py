@@ -1,0 +1,113 @@
+"""What a model knows of its method, so that neither file needs the other."""
+
+from typing import Any, ClassVar, Dict, Iterable, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+
+from torch import Tensor
+
+from modprompt.clip.structure import CLIP
+from modprompt.engine.model import Output
+from modprompt.engine.schedule import Shape
+from modprompt.errors import UserError
+from modprompt.fields import Setting
+from modprompt.io.checkpoint import Checkpoint
+from modprompt.methods.parts.average import GaussianAverage
+from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.objective import Objective
+from modprompt.methods.search.settings import AlphaSettings
+
+
+class Classes(NamedTuple):
+    """What is told apart: class names in label order, and the data set's name, which may have a template of its own.
+
+    which: of the data set's classes of its name each is, from 0 on, since a name may be that of several, in other
+        halves too; empty where no data set has said it.
+    """
+
+    names: Tuple[str, ...]
+    dataset: str = ""
+    which: Tuple[int, ...] = ()
+
+
+class FindsSchedule(Protocol):
+    """The part of a Search (search.py) that methods use."""
+
+    def settings_of_search(self) -> AlphaSettings:
+        """How alphas are learned."""
+
+    def slots_of(self, method: Any, clip_model: CLIP, classes: Classes, shape: Shape) -> Learner:
+        """A method's learner, undecided what each layer removes and adds."""
+
+
+class ModelsMethod(Protocol):
+    """The part of a Method (base.py) that models and records use."""
+
+    node: ClassVar[str]
+    learner_of: ClassVar[str]
+
+    slots: ClassVar[Optional[FindsSchedule]]
+
+    @property
+    def search(self) -> Optional[AlphaSettings]:
+        """How it searches for its schedule, if it does."""
+
+    @classmethod
+    def settings(cls) -> Tuple[Setting, ...]:
+        """All settings."""
+
+    @classmethod
+    def node_name(cls) -> str:
+        """Its node under TRAINER."""
+
+    def as_config(self) -> Dict[str, Any]:
+        """All settings by config key."""
+
+    def made_of(self) -> Dict[str, str]:
+        """What its settings name, as {name: text} that tells one content from another."""
+
+    def stated(self) -> Dict[str, Any]:
+        """What a file says of it beside its settings."""
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        """The same prompts for other classes."""
+
+    def objective(self, model: Any) -> Objective:
+        """What it minimises."""
+
+    def keeps_exact(self) -> bool:
+        """Whether the objective asks for features by CLIP's weights as they were before a cast."""
+
+    def goes_back_twice(self) -> bool:
+        """Whether a step asks for several losses' gradients of one graph."""
+
+    def averages(self) -> bool:
+        """Whether it ends in an average over epochs."""
+
+    def average(self, epochs: int) -> Optional[GaussianAverage]:
+        """A new average over so many epochs; None if it has none."""
+
+    def log(self, output: Output, labels: Tensor, loss: Tensor) -> Mapping[str, Tensor]:
+        """What the log says of a step, by name."""
+
+    def load_into(self, model: Any, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
+        """Load a checkpoint into a model of this method."""
+
+    def key(self, learner: Learner, name: str) -> str:
+        """The name in the family's checkpoints of a parameter of the learner."""
+
+
+def classes_of(names: Iterable[str], dataset: str = "", which: Sequence[int] = ()) -> Classes:
+    """Class names, checked; `which` is as of Classes.
+
+    Raises:
+        UserError: if there are none, or one is empty or no text.
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        what = f"the text {names!r}" if isinstance(names, str) else repr(names)
+        raise UserError(f"names must be a list of class names, got {what}")
+    classes = Classes(tuple(names), dataset, tuple(which))
+    if not classes.names:
+        raise UserError("names: no class names are given")
+    wrong = [name for name in classes.names if not isinstance(name, str) or not name.strip()]
+    if wrong:
+        raise UserError(f"names: a class name must be a text that is not empty, got {wrong[0]!r}")
+    return classes

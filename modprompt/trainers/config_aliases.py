@@ -1,0 +1,99 @@
+"""Nodes of settings as a method's repository has them, read as other settings.
+
+A second node of the method's own stands for several; of a node that the repository shares with other methods each
+setting is one of the method's own.
+"""
+
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Type
+
+from yacs.config import CfgNode
+
+from modprompt.errors import SettingError, UserError
+from modprompt.io.settings import Given, Settings, as_text, level_of
+from modprompt.methods.base import Method, Only, SecondNode
+from modprompt.trainers.config_nodes import method_of
+
+_STOOD_IN = "modprompt_stood_in"  # on a config: its second node was read
+UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
+
+
+def stand_in(cfg: CfgNode, given: Mapping[str, Given], cls: Type[SecondNode]) -> None:
+    """Give, in place, the settings that a second node stands for their values; a line says which.
+
+    Args:
+        cfg: the configuration of a run, merged.
+        given: what files, flags and options give, by dotted key: these settings stay as they are.
+        cls: what the node is.
+
+    Raises:
+        SettingError: if a setting of the node does not fit.
+    """
+    try:
+        texts = {key: as_text(one.value) for key, one in given.items()}
+        found = method_of(cls, cfg.TRAINER[cls.node.rpartition(".")[2]]).means(texts)
+    except SettingError as error:
+        raise error.under(cls.node) from None
+    taken = {key: value for key, value in found.items() if key not in given}
+    for key, value in taken.items():
+        node, name = level_of(cfg, key)
+        node[name] = value
+    kept = [key for key in found if key not in taken]
+    said = ", ".join(f"{key} {value}" for key, value in taken.items()) or "nothing"
+    print(f"{cfg.TRAINER.NAME}: {cls.node} stands for {said}" + (f"; given itself: {', '.join(kept)}" if kept else ""))
+    vars(cfg)[_STOOD_IN] = True
+
+
+def require_stood_in(cfg: Any, cls: Type[SecondNode]) -> None:
+    """Raise UserError if nobody has read a method's second node: its settings would decide nothing.
+
+    Args:
+        cfg: the configuration of a run.
+        cls: what the node is.
+    """
+    if not vars(cfg).get(_STOOD_IN):
+        raise UserError(f"{cls.node}: its settings are read by train.py and `modprompt active` of this project alone")
+
+
+def _layer(given: Given) -> str:
+    """Which file it is of; or that it is a flag, or an option."""
+    return given.source if given.source.startswith("file ") else given.source.partition(" ")[0]
+
+
+def _is_given_after(own: Optional[Given], given: Given, layers: Sequence[str]) -> bool:
+    return own is not None and layers.index(_layer(own)) >= layers.index(_layer(given))
+
+
+def own_names(settings: Settings, name: str, cls: Type[Method]) -> Settings:
+    """Settings with those of shared nodes under the method's own names; a line says which.
+
+    The later of files, flags and options wins; where one of them gives both, the method's own name does.
+
+    Args:
+        settings: what files, flags and options give.
+        name: of the trainer.
+        cls: its method.
+
+    Raises:
+        UserError: on a value that its repository knows and this method does not.
+    """
+    found: List[Tuple[str, Given]] = []
+    read, unread, kept = [], [], []
+    layers = list(dict.fromkeys(_layer(given) for _, given in settings.given))
+    for key, given in settings.given:
+        own = cls.shared.get(key)
+        if own is None:
+            found.append((key, given))
+        elif isinstance(own, Only):
+            if as_text(given.value) != own.value:
+                raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}")
+        elif not own:
+            unread.append(key)
+        elif _is_given_after(settings.get(f"{cls.node}.{own}"), given, layers):
+            kept.append(f"{cls.node}.{own}")
+        else:
+            found.append((f"{cls.node}.{own}", given))
+            read.append(f"{key} is {cls.node}.{own} {as_text(given.value)}")
+    if read or unread or kept:
+        parts = {"": read, "given itself: ": kept, "read by nothing, here as in the repository: ": unread}
+        print(f"{name}: {'; '.join(what + ', '.join(dict.fromkeys(keys)) for what, keys in parts.items() if keys)}")
+    return Settings(tuple(found))

@@ -1,0 +1,200 @@
+"""Config keys of a method, known as soon as its trainer is registered, so that no codebase needs an edit.
+
+Keys are only ever added where they are missing: a codebase may have made some of them itself.
+"""
+
+import functools
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Type, TypeVar
+
+from dassl.config import cfg_default
+from yacs.config import CfgNode
+
+from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
+from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
+from modprompt.errors import SettingError
+from modprompt.fields import Configured, as_config
+from modprompt.io.image_files import MOST_MEGAPIXELS
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.rounds import Active
+from modprompt.io.settings import level_of
+from modprompt.methods.base import Method
+from modprompt.methods.search.over import Search
+
+C = TypeVar("C", bound=Configured)
+
+
+def add_missing(node: CfgNode, defaults: CfgNode) -> None:
+    """Add to `node`, in place, the keys of `defaults` that it lacks, level by level."""
+    frozen = node.is_frozen()
+    node.defrost()
+    for key, value in defaults.items():
+        if key not in node:
+            node[key] = value.clone() if isinstance(value, CfgNode) else value
+        elif isinstance(value, CfgNode):
+            add_missing(node[key], value)
+    if frozen:
+        node.freeze()
+
+
+def add_family_defaults(cfg: CfgNode) -> None:
+    """Keys of the family beside Dassl's own: classes of the data set, CLIP on disk, the text side's memory."""
+    defaults = CfgNode()
+    defaults.DATASET = CfgNode()
+    defaults.DATASET.SUBSAMPLE_CLASSES = "all"
+    defaults.DATASET.REFERENCE_NAMES = False  # Caltech256: class names cut at hyphens, as the reference has them
+    # without validation images choose on the test images, as the family does, and not on held-out training images
+    defaults.DATASET.VAL_FROM_TEST = False
+    defaults.DATASET.READER = ""  # set where --host has taken the reader of a codebase: which
+    defaults.DATASET.CHOOSE_BY = ""  # set for a run whose method chooses by validation images: as io/images.py has it
+    defaults.TEST = CfgNode()
+    defaults.TEST.ONLY = False  # set where nothing is trained, by --eval-only or a zero-shot trainer: nothing is chosen
+    defaults.TEST.FEATURE_CACHE = ""  # folder for image features, where these do not depend on prompts; empty: none
+    defaults.TEST.IMAGE_CACHE = ""  # folder for decoded, resized and cropped test images; empty: none
+    defaults.TEST.KEEP_FEATURES = False  # keep the image features of the test beside its other files
+    # output folders of tests that have kept those of all images that are tested, with a colon (os.pathsep) between
+    defaults.TEST.FEATURES_OF = ""
+    defaults.TEST.HALVES = False  # of a test of all classes: the accuracies of the base and of the new images, too
+    defaults.MODEL = CfgNode()
+    defaults.MODEL.TEXT_CHUNK = 0  # classes whose text side is computed at a time; 0: as free memory allows
+    defaults.MODEL.DETERMINISTIC = False  # every operation repeats its numbers, on a card too, where it costs time
+    # graph: each training step as one CUDA graph; default, reduce-overhead, aot_eager: torch.compile of both encoders
+    defaults.MODEL.COMPILE = ""
+    defaults.MODEL.BACKBONE = CfgNode()
+    defaults.MODEL.BACKBONE.PATH = ""  # a file or folder of weights, in place of the name
+    defaults.MODEL.BACKBONE.ACTIVATION = ""  # quick_gelu or gelu, for a file that nothing else says it of
+    defaults.MODEL.BACKBONE.HEADS = ()  # the same: attention heads of (text side, image side)
+    defaults.INPUT = CfgNode()
+    defaults.INPUT.RESIZE_MODE = (
+        "shortest"  # or squash; with SIZE, INTERPOLATION, PIXEL_MEAN and STD it follows the CLIP
+    )
+    defaults.INPUT.MAX_MEGAPIXELS = MOST_MEGAPIXELS  # a larger image is refused
+    defaults.INPUT.READ_AS = FAMILY  # or people, which a run takes by itself where its data set is one's own images
+    defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
+    defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
+    defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
+    add_missing(cfg, defaults)
+
+
+def searched(method: Method, cfg: CfgNode) -> Method:
+    """A method in search of its schedule, if SEARCH.ON asks for that.
+
+    Raises:
+        SettingError: if a setting does not fit, or the method has none to find.
+    """
+    if not cfg.get("SEARCH", {}).get("ON", False):
+        return method
+    try:
+        return method_of(Search, cfg.SEARCH).over(method)
+    except SettingError as error:
+        raise error.under("SEARCH") from None
+
+
+def node_of(cls: Type[Configured]) -> CfgNode:
+    """The config node of a method: its settings' defaults by key, and PREC, which says how a run computes."""
+    node = CfgNode({one.key: as_config(one.default) for one in cls.settings()})
+    node.PREC = "fp16"  # fp16, fp32, amp or bf16
+    return node
+
+
+def method_of(cls: Type[C], node: Mapping[str, Any]) -> C:
+    """A method with the settings of its node; what a codebase's own node lacks has its default.
+
+    Raises:
+        SettingError: on a value that does not fit.
+    """
+    return cls.of({one.key: node[one.key] for one in cls.settings() if one.key in node})
+
+
+_NODES: Dict[str, CfgNode] = {}  # the methods' nodes under TRAINER, as registered
+# by node: settings that may be any number, whose default looks whole or what is given does
+_FLOATS: Dict[str, Tuple[str, ...]] = {"INPUT": ("MAX_MEGAPIXELS",)}
+
+_SWITCHES: Dict[str, Tuple[str, ...]] = {}  # by node: settings whose text True or False may stand for
+
+
+def is_switch(key: str) -> bool:
+    """Whether True and False are texts of a setting, by its dotted key."""
+    node, _, name = key.rpartition(".")
+    return name in _SWITCHES.get(node, ())
+
+
+def add_defaults(cfg: CfgNode) -> None:
+    """Add to a configuration, in place, the family's keys and the nodes of all registered trainers, where missing."""
+    add_family_defaults(cfg)
+    defaults = CfgNode()
+    for name, node in _NODES.items():
+        defaults[name] = node
+    add_missing(cfg.TRAINER, defaults)
+
+
+def register_method(cls: Type[Configured]) -> None:
+    """Put a method's nodes, and the family's defaults, into the live node behind every later `get_cfg_default()`."""
+    second: Optional[Type[Configured]] = getattr(cls, "second_node", None)
+    if second is not None:
+        _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
+    if cls.node:
+        _register(cls, node_of(cls))
+    add_defaults(cfg_default)
+    for merge in ("merge_from_file", "merge_from_list", "merge_from_other_cfg"):
+        _prepare_before(merge)
+
+
+def _register(cls: Type[Configured], node: CfgNode) -> None:
+    name = cls.node.rpartition(".")[2]
+    _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
+    _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
+    _NODES[name] = node
+
+
+def _prepare_before(merge: str) -> None:
+    """Have a configuration get the keys that it lacks, and room for types that yacs does not expect, before a merge.
+
+    Some codebases take all other trainers' nodes out of Dassl's defaults, or have defaults of their own.
+    """
+    plain = getattr(CfgNode, merge)
+    if hasattr(plain, "prepares"):
+        return
+
+    @functools.wraps(plain)
+    def prepared(self: CfgNode, *args: Any, **kwargs: Any) -> Any:
+        given = next(iter((*args, *kwargs.values())), None)
+        if isinstance(self.get("TRAINER"), CfgNode) and not self.is_frozen():
+            add_defaults(self)
+            for node, key, value in _given(_FLOATS, given):
+                _make_room(self, f"{node}.{key}", _number_like(value))
+            for node, key, value in _given(_SWITCHES, given):
+                _make_room(self, f"{node}.{key}", False if str(value) in ("True", "False") else "")
+        return plain(self, *args, **kwargs)
+
+    vars(prepared)["prepares"] = True
+    setattr(CfgNode, merge, prepared)
+
+
+def _given(settings: Mapping[str, Sequence[str]], given: Any) -> Iterator[Tuple[str, str, Any]]:
+    """(node, key, value) of each of these settings, by node, that is among what is merged."""
+    if isinstance(given, (list, tuple)):
+        for name, value in zip(given[0::2], given[1::2]):
+            node, _, key = str(name).rpartition(".")
+            if key in settings.get(node, ()):
+                yield node, key, value
+    elif isinstance(given, CfgNode):
+        for node, keys in settings.items():
+            there, _ = level_of(given, f"{node}.")
+            yield from ((node, key, there[key]) for key in keys if key in (there or ()))
+
+
+def _number_like(value: Any) -> Optional[float]:
+    """A number of the type that yacs reads this value as; None if it is no number."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return None
+    whole = isinstance(value, int) or (isinstance(value, str) and value.strip().lstrip("+-").isdigit())
+    return 0 if whole else 0.0
+
+
+def _make_room(cfg: CfgNode, key: str, fitting: Any) -> None:
+    """Have yacs, which wants the type of the value that is there, take one of this type for a setting."""
+    node, name = level_of(cfg, key)
+    if name in node and fitting is not None:
+        node[name] = fitting  # what is merged takes its place at once

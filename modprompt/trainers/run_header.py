@@ -1,0 +1,74 @@
+"""What a run's log begins with: what matters on one screen, and config.yaml beside it with all settings."""
+
+import os
+from typing import Any, Iterator, List
+
+from dassl.utils import collect_env_info
+
+from modprompt.io import holding
+from modprompt.io.settings import Settings
+from modprompt.io.text import one_line, writable, write_whole
+
+_IN_HEAD = (
+    "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED",
+    "OUTPUT_DIR", "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME",
+)  # fmt: skip
+_MOST, _MOST_WORDS = 160, 14  # characters of a line; flags and options that are shown
+
+
+def tell(cfg: Any, settings: Settings, trains: bool) -> None:
+    """Print what is run, on what, and what was given over the files of settings; a screen at most."""
+    for line in (*_head(cfg), *([_training(cfg)] if trains else []), *_given(settings), *_end(cfg)):
+        print(line if len(line) <= _MOST else f"{line[: _MOST - 3]}...")
+
+
+def _head(cfg: Any) -> Iterator[str]:
+    data = cfg.DATASET
+    shots = f"{data.NUM_SHOTS} shots" if data.NUM_SHOTS >= 1 else "all training images"
+    seed = f"seed {cfg.SEED}" if cfg.SEED >= 0 else "seed none (numbers will differ from run to run)"
+    yield one_line(f"** {cfg.TRAINER.NAME} on {data.NAME}: {shots}, {data.SUBSAMPLE_CLASSES} classes, {seed} **")
+    yield one_line(f"CLIP: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME}; data below {data.ROOT or '.'}")
+
+
+def _training(cfg: Any) -> str:
+    optim, batch = cfg.OPTIM, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+    return f"Training: {optim.MAX_EPOCH} epochs of batches of {batch}, {optim.NAME}, rate {optim.LR}"
+
+
+def _is_word(source: str) -> bool:
+    return not source.startswith("file ")
+
+
+def _given(settings: Settings) -> List[str]:
+    """The files, and each flag and option."""
+    files = dict.fromkeys(given.source for given in settings.values() if not _is_word(given.source))
+    told = [key for key, given in settings.items() if _is_word(given.source) and key not in _IN_HEAD]
+    words = [f"  {one_line(f'{key} {settings[key].value} ({settings[key].source})')}" for key in told]
+    more = len(words) - _MOST_WORDS
+    lines = [one_line(f"Settings: {', '.join(files)}")] if files else []
+    return [*lines, *words[:_MOST_WORDS], *([f"  and {more} more"] if more > 0 else [])]
+
+
+def _end(cfg: Any) -> Iterator[str]:
+    where = (
+        os.path.join(cfg.OUTPUT_DIR, holding.CONFIG) if cfg.OUTPUT_DIR else "not kept, since there is no --output-dir"
+    )
+    yield one_line(f"All settings, and the system: {where}")
+
+
+def keep_config(cfg: Any, begins: bool) -> bool:
+    """Write all settings, and what the system is, into the output folder.
+
+    Args:
+        cfg: the configuration.
+        begins: the run only begins: a folder that holds a run, which may refuse these settings, stays as it is.
+
+    Returns:
+        Whether they are written.
+    """
+    folder = cfg.OUTPUT_DIR
+    if not folder or (begins and not holding.read(folder).is_free):
+        return False
+    system = "".join(f"# {one_line(line)}\n" for line in collect_env_info().splitlines())
+    write_whole(os.path.join(folder, holding.CONFIG), writable(f"{cfg.dump()}{system}"))
+    return True

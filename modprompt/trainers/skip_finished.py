@@ -1,0 +1,153 @@
+"""Whether the run that a configuration asks for is finished already, so that scripts start nothing twice.
+
+A finished run has the same settings, CLIP, split, few-shot list and, where it is a test, the same model. Nothing else
+passes for it.
+"""
+
+import os
+import warnings
+from typing import Any, Callable, List, Mapping, Optional, Sequence
+
+from dassl.config import cfg_default
+
+from modprompt.io import compare as same
+from modprompt.io import content_hashes as contents
+from modprompt.io import holding
+from modprompt.io import result as results
+from modprompt.io.image_rules import FAMILY
+from modprompt.io.images import READ_AS, images_hash_of
+from modprompt.io.settings import as_text, differences
+from modprompt.io.versioned import proves_less
+from modprompt.trainers import backbone
+from modprompt.trainers.training_state import settings_of
+
+ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: what --once is here
+
+
+def require_folder_agrees(cfg: Any) -> None:
+    """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
+    classes = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+    same.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
+
+
+def _has_more_rounds(result: Mapping[str, Any], settings: Mapping[str, str], found: Sequence[str]) -> bool:
+    """Whether a run is a finished one but for rounds that come behind its last."""
+    active, key = result.get("active"), "ACTIVE.ROUNDS"
+    there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
+    return (
+        bool(there) and wanted.isdecimal() and int(wanted) > there and all(one.startswith(f"{key} ") for one in found)
+    )
+
+
+def _differing_images(cfg: Any, result: Mapping[str, Any], defaults: Mapping[str, str]) -> List[str]:
+    """How images were made otherwise than now; earlier versions made them as files and options said."""
+    now, recorded = backbone.input_texts(cfg), result.get("input")
+    if not isinstance(recorded, dict):
+        recorded = {key: result["settings"].get(key, defaults.get(key, "")) for key in now}
+    return differences(recorded, now, {READ_AS: FAMILY})
+
+
+def _differing_inputs(
+    cfg: Any, result: Mapping[str, Any], find: Callable[[str], Optional[str]], split_now: Callable[[], str]
+) -> List[str]:
+    """Which of a result's split, few-shot list and initial weights are other ones now."""
+    files, split = result.get("files"), result.get("split")
+    found = same.differing_files(files or {}, find)
+    if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
+        recorded = split.get("hash") or images_hash_of(result)  # of a reader that is not ours
+        known = not recorded or recorded == split_now()
+        found = [] if known else ["the images, which have no split file that is known, are others now"]
+    return found + contents.differing(result, settings_of(cfg))
+
+
+def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:
+    """Warn of what a result of an earlier version has not recorded, or by a rule that proves less."""
+    recorded = str(result.get("backbone_hash") or "")
+    lacks = [] if result.get("files") is not None else ["its split and few-shot list"]
+    lacks += [] if recorded else ["its CLIP"]
+    lacks += ["its initial weights"] if cfg.MODEL.INIT_WEIGHTS and not result.get("init_weights") else []
+    texts = [f"{' and '.join(lacks)} cannot be compared"] if lacks else []
+    clip = result.get("clip")
+    if cfg.MODEL.BACKBONE.ACTIVATION and not (isinstance(clip, dict) and clip.get("dialect")):
+        texts.append(
+            "its CLIP's file did not say how it is run and counts as quick_gelu with heads of width 64, rounded to half"
+        )
+    if recorded and proves_less(recorded, mine):
+        texts.append("its CLIP is compared by an earlier rule, which proves less")
+    if texts:
+        warnings.warn(f"{cfg.OUTPUT_DIR} is of an earlier version: {'; '.join(texts)}", stacklevel=3)
+
+
+def finished_before(
+    cfg: Any,
+    settings: Mapping[str, str],
+    tests: bool,
+    find: Callable[[str], Optional[str]],
+    split_now: Callable[[], str],
+    model_dir: str = "",
+    epoch: Optional[int] = None,
+) -> bool:
+    """Whether cfg.OUTPUT_DIR holds the very run that is asked for, finished; a line says so.
+
+    Args:
+        cfg: the run's configuration.
+        settings: those that files and options gave.
+        tests: whether the run only tests.
+        find: gives the path of a recorded split file or few-shot list.
+        split_now: reads the data set and gives its split's hash, for those without a split file; of a reader that does
+            not tell its split that of all images.
+        model_dir: whose model is tested; empty if none is.
+        epoch: of which epoch; None for the best or last.
+
+    Raises:
+        UserError: if it holds a finished run that is another one, or its name states other shots, seed or classes.
+    """
+    require_folder_agrees(cfg)
+    result, why = results.read(cfg.OUTPUT_DIR)
+    if result is None:
+        if why:
+            print(f"{cfg.OUTPUT_DIR}: {why}: running again")
+        return False
+    if not isinstance(result.get("settings"), dict):
+        raise same.told(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
+    defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
+    if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
+        print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
+        return False
+    recorded, wanted = (contents.without_places(one, result) for one in (result["settings"], settings))
+    found = same.differing_settings(recorded, wanted, tests, defaults)
+    if _has_more_rounds(result, settings, found):
+        print(f"{cfg.OUTPUT_DIR} is finished with fewer rounds (ACTIVE.ROUNDS): going on")
+        return False
+    found += _other_kind(cfg, result, tests, model_dir)
+    found = found or _differing_images(cfg, result, defaults)
+    found = found or _differing_inputs(cfg, result, find, split_now)
+    mine = "" if found else _fingerprint(cfg)
+    found = found or same.differing_clip(str(result.get("backbone_hash") or ""), mine)
+    if found:
+        raise same.told(cfg.OUTPUT_DIR, found)
+    _warn_of_what_is_unknown(cfg, result, mine)
+    if model_dir and holding.of_other_weights(result, model_dir, epoch):
+        print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
+        return False
+    print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)} (delete {cfg.OUTPUT_DIR} to run again)")
+    return True
+
+
+def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> List[str]:
+    """That a result is a test's and no training's, or the other way, or of a training that began otherwise."""
+    tested = holding.test_of(result)
+    if tested and not tests:
+        return [f"it is a test of {tested}"]
+    if model_dir and not tested:
+        return ["it is a training, no test"]
+    return [] if tests else holding.differing_beginning(result, cfg.RESUME)
+
+
+def describe_model(model_dir: str, epoch: Optional[int]) -> str:
+    """Which model a test tests, as result.json has it; empty if it loads none."""
+    return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
+
+
+def _fingerprint(cfg: Any) -> str:
+    return backbone.load_clip(cfg).fingerprint

@@ -1,0 +1,155 @@
+"""What a test has said of each image: kept beside the evaluator, which is handed all of it on the CPU."""
+
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from modprompt.io.images import below
+from modprompt.io.test_parts import BINS, MOST_TOP, TestParts, Wrong
+
+_ODD = "what was tested is no logits of a class for each image"
+
+
+class _Batch(NamedTuple):
+    """Of B images: labels (B,), the most probable classes (B, T), their probabilities, those of the labels (B,)."""
+
+    labels: Tensor
+    top: Tensor
+    probabilities: Tensor
+    own: Tensor
+
+
+def _batch(logits: Tensor, labels: Tensor) -> _Batch:
+    """Of equal logits the first counts, as evaluators have it."""
+    logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
+    shares, predicted = logits.softmax(1), logits.argmax(1, keepdim=True)
+    top = logits.scatter(1, predicted, float("inf")).topk(min(MOST_TOP, logits.shape[1]), dim=1).indices
+    return _Batch(labels, top, shares.gather(1, top), shares.gather(1, labels[:, None])[:, 0])
+
+
+class Answers:
+    """Takes what an evaluator is given, from now on; the evaluator does what it did.
+
+    Args:
+        evaluator: with `reset()` and `process(logits (B, C), labels (B,))`.
+
+    Attributes:
+        columns: of the logits that came last; 0 before any, or where they are none.
+        classes: how many there are.
+        why_not: why there is nothing to tell; empty if there is.
+    """
+
+    def __init__(self, evaluator: Any):
+        reset, process = evaluator.reset, evaluator.process
+        self._forget()
+
+        def resetting() -> None:
+            self._forget()
+            reset()
+
+        def processing(logits: Any, labels: Any) -> None:
+            process(logits, labels)
+            self._take(logits, labels)
+
+        evaluator.reset, evaluator.process = resetting, processing
+
+    def _forget(self) -> None:
+        self._batches: List[_Batch] = []
+        self.columns, self.classes, self.why_not = 0, 0, "nothing was tested"
+
+    def _take(self, logits: Any, labels: Any) -> None:
+        columns = logits.shape[-1] if isinstance(logits, Tensor) and logits.dim() == 2 else 0
+        classes = self.classes or columns
+        if not _fits(logits, labels, classes):
+            self._forget()
+            self.columns, self.classes, self.why_not = columns, -1, _ODD  # no later batch fits either
+            return
+        self.columns, self.classes, self.why_not = columns, classes, ""
+        self._batches.append(_batch(logits, labels))
+
+    def _all(self) -> _Batch:
+        return _Batch(*(torch.cat(parts) for parts in zip(*self._batches)))
+
+    def top_pct(self) -> float:
+        """The share of images whose class is among the five most probable, in percent."""
+        found = self._all()
+        return 100.0 * float((found.top == found.labels[:, None]).any(1).double().mean())
+
+    def are_of(self, images: Sequence[Any]) -> bool:
+        """Whether images were tested in their order, as far as their labels tell."""
+        return [image.label for image in images] == self._all().labels.tolist()
+
+    def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> Tuple[TestParts, Dict[str, str]]:
+        """What the files of a test hold.
+
+        Args:
+            names: of the classes, by label.
+            dataset: what the images are of; its `image_root`, if it has one, is the folder that paths are below.
+            images: what was tested, in its order.
+
+        Returns:
+            The parts, and why those that are empty could not be made, by what they are.
+        """
+        found, notes = self._all(), {}
+        labels, predicted = found.labels.numpy(), found.top[:, 0].numpy()
+        classes = self.classes
+        confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+        calibration, note = _calibration(found.probabilities[:, 0].numpy(), labels == predicted)
+        notes["calibration"] = note
+        wrong: List[Wrong] = []
+        if self.are_of(images):
+            root = getattr(dataset, "image_root", "")
+            wrong = [
+                Wrong(
+                    below(str(images[at].impath), root),
+                    int(labels[at]),
+                    tuple(found.top[at].tolist()),
+                    tuple(found.probabilities[at].tolist()),
+                    float(found.own[at]),
+                )
+                for at in (labels != predicted).nonzero()[0].tolist()
+            ]
+        else:
+            notes["list of wrong images"] = "the images were not tested in their order"
+        return TestParts(list(names), confusion, calibration, wrong), {key: why for key, why in notes.items() if why}
+
+
+def _fits(logits: Any, labels: Any, classes: int) -> bool:
+    return (
+        classes > 0
+        and isinstance(logits, Tensor)
+        and isinstance(labels, Tensor)
+        and logits.is_floating_point()
+        and logits.dim() == 2
+        and tuple(logits.shape) == (len(labels), classes)
+        and labels.shape == logits.shape[:1]
+        and bool(((labels >= 0) & (labels < classes)).all())
+        and bool(torch.isfinite(logits).all())
+    )
+
+
+def _calibration(confidence: np.ndarray, hits: np.ndarray) -> Tuple[np.ndarray, str]:
+    """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, by scikit-learn; or why there are none."""
+    table = np.zeros((BINS, 3))
+    try:
+        from sklearn.calibration import calibration_curve
+
+        accuracy, mean = calibration_curve(hits.astype(int), confidence, n_bins=BINS, pos_label=1)
+    except (ImportError, TypeError):
+        return table, "scikit-learn 1.1 or newer is not installed"
+    counts = np.bincount(np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence), minlength=BINS)
+    table[:, 0] = counts
+    table[counts > 0, 1], table[counts > 0, 2] = mean, accuracy
+    return table, ""
+
+
+def ece_pct(calibration: np.ndarray) -> Optional[float]:
+    """The expected calibration error in percent: how far accuracy is from confidence, in the mean over images.
+
+    Args:
+        calibration: (bins, 3) images, mean confidence, accuracy; None comes of one without images.
+    """
+    images, confidence, accuracy = calibration.T
+    return 100.0 * float((images * abs(accuracy - confidence)).sum() / images.sum()) if images.sum() else None

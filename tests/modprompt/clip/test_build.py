@@ -1,0 +1,265 @@
+import urllib.error
+
+import pytest
+import torch
+
+from modprompt.clip import build as backbone
+from modprompt.clip import plain
+from modprompt.clip.design import Design
+from modprompt.clip.facts import fingerprint, shape_of
+from modprompt.clip.infer_shape import measure, shapes_of, stock_design
+from modprompt.clip.package import import_clip
+from modprompt.errors import UserError
+from modprompt.io.tensors import read_tensors
+from tests.conftest import RESNET_HEADS, SAID, random_clip
+
+
+def test_state_dict_on_disk_becomes_a_stock_model(clip_file):
+    model = backbone.load_clip("ViT-B/16", str(clip_file), **SAID)
+    assert type(model).__module__ == "clip.model"
+    assert model.dtype == torch.float32
+    saved = read_tensors(clip_file)
+    assert torch.equal(model.visual.conv1.weight, saved["visual.conv1.weight"])
+    assert "input_resolution" not in model.state_dict()
+
+
+def test_building_draws_as_clips_constructor_does(clip_file):
+    """Seed parity: the constructor's draws are part of the stream."""
+    state = read_tensors(clip_file)
+    torch.manual_seed(3)
+    backbone.build_clip(state)
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    import_clip().build_model(dict(state))
+    assert torch.rand(1) == after
+
+
+def test_build_leaves_the_state_dict_alone():
+    state = dict(random_clip().state_dict(), context_length=torch.tensor(77))
+    backbone.build_clip(state)
+    assert "context_length" in state
+
+
+def test_unknown_name_gets_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'ViT-B/16'"):
+        backbone.load_clip("ViT-B16")
+
+
+def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
+    def refuse(url, root):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(import_clip(), "_download", refuse)
+    with pytest.raises(
+        UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH.*train.py"
+    ):
+        backbone.load_clip("ViT-B/16")
+
+
+def test_resnet_is_refused_where_vision_prompts_are_needed(resnet_file):
+    model = backbone.load_clip("", str(resnet_file), "quick_gelu", RESNET_HEADS)
+    with pytest.raises(UserError, match="MPL puts prompts into a vision transformer, but RN50 is a ResNet"):
+        backbone.require_vision_transformer(model, "RN50", "MPL")
+
+
+def test_resnet_that_the_clip_package_cannot_build_is_refused(resnet_file):
+    for activation, heads in (("gelu", RESNET_HEADS), ("quick_gelu", (1, 8))):
+        with pytest.raises(
+            UserError, match=r"are a ResNet with .*: only OpenAI's kind of ResNet, quick_gelu and \(1, 4\)"
+        ):
+            backbone.load_clip("", str(resnet_file), activation, heads)
+
+
+def test_input_size_that_does_not_fit_is_refused(clip_model):
+    with pytest.raises(UserError, match="INPUT.SIZE is 32 x 48, but this model takes images of 32 x 32 pixels"):
+        backbone.require_input_size(clip_model, 32, 48)
+
+
+def small_state(**changes):
+    return {**random_clip(text_layers=1, vision_layers=1).state_dict(), **changes}
+
+
+def test_weights_stay_in_the_type_that_they_were_saved_in(half_weights):
+    """PREC decides; the `clip` package rounds all matrices to half."""
+    state = small_state()
+    model = backbone.build_clip(state)
+    assert model.dtype == torch.float32
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    whole_half = {name: value.half() for name, value in state.items()}
+    for design in (None, GELU):
+        model = backbone.build_clip(whole_half, design)
+        assert model.dtype == model.text_projection.dtype == model.visual.proj.dtype == torch.float16
+        assert model.ln_final.weight.dtype == model.token_embedding.weight.dtype == torch.float32
+    bfloat = {name: value.bfloat16() for name, value in state.items()}
+    assert backbone.build_clip(bfloat, GELU).dtype == torch.float32
+
+
+GELU = Design("gelu", (1, 2))
+
+
+def test_bfloat16_file_is_loaded_as_the_same_numbers_in_float32(tmp_path):
+    short = {name: value.bfloat16() for name, value in small_state().items()}
+    wide = {name: value.float() for name, value in short.items()}
+    for name, state in (("short.pt", short), ("wide.pt", wide)):
+        torch.save(state, tmp_path / name)
+    for activation in ("quick_gelu", "gelu"):
+        one, other = (backbone.load_clip("", str(tmp_path / f), activation, (1, 2)) for f in ("short.pt", "wide.pt"))
+        assert one.fingerprint == other.fingerprint
+        assert all(torch.equal(value, wide[name]) for name, value in one.state_dict().items())
+        assert one.dtype == torch.float32
+
+
+@pytest.mark.parametrize("design", [GELU, Design("quick_gelu", (2, 4)), Design("gelu", (4, 1))])
+def test_what_the_clip_package_cannot_build_is_a_plain_module_that_draws_nothing(design):
+    state = small_state()
+    before = torch.get_rng_state()
+    model = backbone.build_clip(state, design)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert type(model).__module__ == "modprompt.clip.plain"
+    assert shape_of(model) == (design.activation, design.heads)
+    assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == {
+        name: tuple(value.shape) for name, value in state.items()
+    }
+    assert not model.training
+
+
+def test_plain_module_is_the_clip_packages_model():
+    """Attributes, features and logits of QuickGELU and heads of 64, run by both."""
+    stock = random_clip()
+    state = stock.state_dict()
+    found = measure(shapes_of(state, ""), "")
+    mine = plain.build(dict(state), found, stock_design(found))
+    images, texts = torch.randn(2, 3, 32, 32), import_clip().tokenize(["a cat", "a photo of two dogs."]).long()
+    with torch.no_grad():
+        for one, other in zip(mine(images, texts), stock(images, texts)):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(mine.encode_image(images), stock.encode_image(images), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(mine.encode_text(texts), stock.encode_text(texts), rtol=1e-5, atol=1e-6)
+    for name in ("input_resolution", "output_dim"):
+        assert getattr(mine.visual, name) == getattr(stock.visual, name)
+    for name in ("context_length", "vocab_size", "dtype"):
+        assert getattr(mine, name) == getattr(stock, name)
+    assert of(mine) == of(stock)
+
+
+def of(model):
+    return fingerprint(model.state_dict(), model)
+
+
+def test_fingerprint_tells_how_weights_are_run():
+    state = small_state()
+    designs = [None, GELU, Design("gelu", (2, 2)), Design("quick_gelu", (2, 2))]
+    assert len({of(backbone.build_clip(state, design)) for design in designs}) == len(designs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"something": torch.zeros(1)}, "no CLIP of the stock shape has something"),
+        ({"visual.ln_post.weight": torch.zeros(3)}, r"visual.ln_post.weight has the shape \(3,\), not \(128,\)"),
+        ({"ln_final.weight": "text"}, "ln_final.weight is no plain tensor"),
+        ({"ln_final.weight": torch.zeros(64, dtype=torch.float64)}, "ln_final.weight is of torch.float64, not"),
+        ({"visual.proj": torch.zeros(3, 3, 3)}, "visual.proj has the shape"),
+        ({"text_projection": torch.zeros(3)}, "its projections are no matrices"),
+        ({"token_embedding.weight": torch.zeros(100, 64)}, "its vocabulary has 100 tokens, not CLIP's 49,408"),
+        ({"positional_embedding": torch.zeros(20_000, 64)}, "it has 20,000 positions in a text, not CLIP's 77"),
+        ({"transformer.resblocks.2.ln_1.weight": torch.zeros(64)}, "transformer.resblocks.1 is missing"),
+    ],
+)
+def test_tensors_that_are_no_clip_are_named(changes, message):
+    with pytest.raises(UserError, match=f"these weights do not make up a CLIP .{message}") as raised:
+        backbone.build_clip(small_state(**changes))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["visual.ln_post.weight", "visual.proj", "logit_scale", "positional_embedding"])
+def test_tensor_that_is_lacking_is_named(name):
+    state = small_state()
+    del state[name]
+    with pytest.raises(UserError, match="these weights do not make up a CLIP .* is missing"):
+        backbone.build_clip(state)
+
+
+def _design_builder(monkeypatch, takes, refusal=AssertionError):
+    """Have clip.build_model want a design, and take the words that `takes` maps to what it does to the model."""
+    plain_build = import_clip().build_model
+    seen = []
+
+    def build_model(state_dict, design_details):
+        seen.append(dict(design_details))
+        torch.rand(3)  # constructors draw
+        if design_details["trainer"] not in takes:
+            raise refusal
+        assert not any(value for key, value in design_details.items() if key != "trainer")
+        model = plain_build(state_dict)
+        return takes[design_details["trainer"]](model)
+
+    monkeypatch.setattr(import_clip(), "build_model", build_model)
+    return seen
+
+
+def _prompted(model):
+    model.visual.VPT = torch.nn.Parameter(torch.zeros(1))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("takes", "words"),
+    [
+        ({"CoOp": lambda model: model, "IVLP": _prompted}, ["CoOp"]),
+        ({"IVLP": lambda model: model, "VPT": lambda model: model}, ["CoOp", "IVLP"]),
+        ({"CoOp": _prompted, "IVLP": _prompted, "VPT": lambda model: model}, ["CoOp", "IVLP", "VPT"]),
+    ],
+)
+def test_first_design_word_that_builds_a_plain_model_is_taken_and_the_others_draw_nothing(
+    takes, words, clip_file, monkeypatch
+):
+    state = read_tensors(clip_file)
+    torch.manual_seed(3)
+    torch.rand(3)
+    import_clip().build_model(dict(state))
+    after = torch.rand(1)
+    seen = _design_builder(monkeypatch, takes)
+    torch.manual_seed(3)
+    model = backbone.build_clip(state)
+    assert torch.rand(1) == after
+    assert torch.equal(model.text_projection, state["text_projection"].float())
+    assert [one["trainer"] for one in seen] == words
+    torch.manual_seed(3)
+    backbone.draw_constructor(model)
+    assert torch.rand(1) == after
+
+
+@pytest.mark.parametrize("refusal", [AssertionError, UnboundLocalError("no model"), Exception("not this one")])
+def test_words_are_tried_whatever_the_others_raise(refusal, clip_file, monkeypatch):
+    seen = _design_builder(monkeypatch, {"VPT": lambda model: model}, refusal)
+    backbone.build_clip(read_tensors(clip_file))
+    assert [one["trainer"] for one in seen] == ["CoOp", "IVLP", "VPT"]
+
+
+@pytest.mark.parametrize("wants", [True, False])
+def test_words_are_tried_where_the_design_may_be_left_out(wants, clip_file, monkeypatch):
+    plain_build, seen = import_clip().build_model, []
+
+    def build_model(state_dict, design_details=None):
+        seen.append(design_details)
+        if wants:
+            assert design_details["trainer"] == "CoOp"
+        return plain_build(state_dict)
+
+    monkeypatch.setattr(import_clip(), "build_model", build_model)
+    backbone.build_clip(read_tensors(clip_file))
+    assert [one and one["trainer"] for one in seen] == ([None, "CoOp"] if wants else [None])
+
+
+def test_builder_that_takes_no_design_word_says_what_was_tried(clip_file, monkeypatch):
+    _design_builder(monkeypatch, {"VPT": _prompted})
+    before = torch.get_rng_state()
+    with pytest.raises(UserError) as raised:
+        backbone.build_clip(read_tensors(clip_file))
+    message = str(raised.value)
+    assert message.endswith(
+        "does not build a plain CLIP of these weights; tried its design_details with trainer CoOp (AssertionError); "
+        "IVLP (AssertionError); VPT (visual.VPT is added)"
+    )
+    assert torch.equal(torch.get_rng_state(), before)

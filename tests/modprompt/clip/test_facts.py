@@ -1,0 +1,179 @@
+"""Which CLIP it is: known by all of its tensors, also where they were changed behind loading."""
+
+import copy
+import hashlib
+
+import pytest
+import torch
+
+import modprompt
+from modprompt.clip import build
+from modprompt.clip import build as backbone
+from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
+from modprompt.errors import UserError
+from modprompt.io.versioned import Versioned, in_the_form_of, proves_less, understood
+from tests.conftest import RESNET_HEADS, SAID, random_clip
+from tests.modprompt.methods.test_model import on
+
+BLOCK = "visual.transformer.resblocks.1.mlp.c_fc.weight"
+
+
+@pytest.fixture
+def loaded(clip_file):
+    return modprompt.load_clip(str(clip_file), "cpu", **SAID)[0]
+
+
+def load_state(clip_model):
+    clip_model.load_state_dict({**clip_model.state_dict(), BLOCK: 1.5 * clip_model.state_dict()[BLOCK]})
+
+
+def through_data(clip_model):
+    clip_model.get_parameter(BLOCK).data.mul_(1.5)
+
+
+def step_fused(clip_model):
+    parameter = clip_model.get_parameter(BLOCK)
+    parameter.requires_grad_(True).grad = torch.ones_like(parameter)
+    torch.optim.SGD([parameter], lr=0.1, fused=True).step()
+    parameter.requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [load_state, through_data, step_fused])
+def test_prompts_know_a_clip_that_was_changed_behind_loading_as_another(change, loaded, tmp_path):
+    model = on(modprompt.MPL, loaded)
+    model.save(tmp_path / "before.pt")
+    change(loaded)
+    with pytest.raises(UserError, match="made with another CLIP"):
+        modprompt.load(tmp_path / "before.pt", loaded)
+    model.save(tmp_path / "behind.pt")
+    with torch.no_grad():
+        images = torch.randn(2, 3, 32, 32)
+        assert torch.equal(modprompt.load(tmp_path / "behind.pt", loaded)(images), model.eval()(images))
+    with pytest.raises(UserError, match="made with another CLIP"):
+        modprompt.load(tmp_path / "behind.pt", random_clip())
+
+
+def test_trainers_see_what_was_written_and_hash_nothing_else(loaded, monkeypatch):
+    hashed = []
+    monkeypatch.setattr("modprompt.clip.facts.fingerprint", lambda *given: hashed.append(1) or fingerprint(*given))
+    model = on(modprompt.MPL, loaded)
+    before = model.clip_facts
+    assert model.clip_facts == before
+    assert not hashed
+    load_state(loaded)
+    behind = model.clip_facts
+    assert behind.fingerprint != before.fingerprint
+    assert before.file
+    assert not behind.file
+    assert model.clip_facts == behind
+    assert len(hashed) == 1
+
+
+def test_a_cast_a_move_and_a_copy_make_no_other_clip(loaded):
+    model = on(modprompt.MPL, loaded)
+    before = model.clip_facts
+    model.to(torch.bfloat16)
+    assert facts_of(loaded, sure=True) == before  # the weights before the cast are gone
+    assert facts_of(copy.deepcopy(loaded), sure=True) == before
+    load_state(loaded)
+    assert model.clip_facts.fingerprint != before.fingerprint
+    other = random_clip()
+    known = facts_of(other)
+    assert facts_of(copy.deepcopy(other), sure=True) == facts_of(other.double().float(), sure=True) == known
+
+
+def test_models_of_all_kinds_have_the_hash_of_the_file_that_they_were_built_of(clip_file, resnet_file):
+    """Else one that is looked at again would be another."""
+    kinds = [("any", str(clip_file), *SAID.values()), ("any", str(resnet_file), "quick_gelu", RESNET_HEADS)]
+    for given in [*kinds, ("glyph-clip",)]:
+        clip_model = build.load_clip(*given)
+        assert str(fingerprint(clip_model.state_dict(), clip_model)) == clip_model.fingerprint
+
+
+def of(model):
+    return fingerprint(model.state_dict(), model)
+
+
+def test_every_tensor_counts():
+    model = random_clip(text_layers=1, vision_layers=1)
+    before = of(model)
+    for name, tensor in model.state_dict().items():
+        changed = {**model.state_dict(), name: tensor.clone()}
+        changed[name].view(-1)[-1] += 0.5
+        assert fingerprint(changed, model) != before, name
+        assert fingerprint({**changed, name: tensor}, model) == before
+
+
+def test_half_file_and_its_exact_float_copy_are_one(half_weights):
+    model = random_clip(text_layers=1, vision_layers=1)
+    exact = of(model)
+    half_weights(model)
+    half = of(model)
+    assert half == of(model.float())
+    assert half != exact  # what the cast has rounded away
+
+
+@pytest.mark.parametrize("last", [0.5, 1 / 3])
+def test_tensor_of_many_portions_is_hashed_as_one(last):
+    """One value that no half has, at its very end, decides on the type of all; version 2 hashed them in one go."""
+    tensor = torch.arange(3 * _PORTION + 7).remainder(1000).float()
+    tensor[-1] = last
+    kind = torch.float16 if last == 0.5 else torch.float32
+    expected = hashlib.sha256(f"x {kind} {tuple(tensor.shape)}\n".encode() + tensor.to(kind).numpy().tobytes())
+    assert _digest("x", tensor) == expected.digest()
+
+
+def test_activation_and_heads_count():
+    model = random_clip(text_layers=1, vision_layers=1)
+    before = of(model)
+    block = model.visual.transformer.resblocks[0]
+    block.attn.num_heads += 2
+    assert of(model) != before
+    block.attn.num_heads -= 2
+    block.mlp.gelu = torch.nn.GELU()
+    assert of(model) != before
+
+
+def test_embedded_model_has_the_fingerprint_that_results_have_recorded():
+    assert backbone.load_clip("glyph-clip").fingerprint == "2:c8ba978be8bffedcdcbd686c"
+
+
+def test_name_of_a_tensor_counts():
+    model = random_clip(text_layers=1, vision_layers=1)
+    state = model.state_dict()
+    swapped = {**state, "ln_final.weight": state["ln_final.bias"], "ln_final.bias": state["ln_final.weight"]}
+    assert fingerprint(swapped, model) != of(model)
+
+
+def test_loaded_model_knows_its_file(clip_file, resnet_file):
+    one = backbone.load_clip("any", str(clip_file), **SAID).fingerprint
+    other = backbone.load_clip("any", str(resnet_file), "quick_gelu", RESNET_HEADS).fingerprint
+    assert one.startswith("2:")
+    assert one != other
+    assert one == backbone.load_clip("any", str(clip_file), **SAID).fingerprint
+
+
+def test_hash_of_version_one_is_still_understood():
+    model = random_clip(text_layers=1, vision_layers=1)
+    first = (model.text_projection, next(model.visual.parameters()))
+    recorded = hashlib.sha256(b"".join(t.detach().half().numpy().tobytes() for t in first)).hexdigest()[:12]
+    mine = of(model)
+    assert in_the_form_of(recorded, mine) == recorded
+    assert proves_less(recorded, mine)
+    assert in_the_form_of(mine, mine) == mine
+    assert not proves_less(mine, mine)
+
+
+def test_hash_of_a_later_version_is_refused():
+    with pytest.raises(UserError, match="hash of version 3 .* newer modprompt"):
+        in_the_form_of("3:abc", of(random_clip(text_layers=1, vision_layers=1)))
+
+
+def test_warning_names_what_an_earlier_rule_has_said():
+    mine = Versioned("2:abc", old="123")
+    with pytest.warns(UserWarning, match="run holds the weights by an earlier rule, which proves less"):
+        assert understood({"the weights": "123"}, {"the weights": mine, "SEED": "1"}, "run") == {
+            "the weights": "123",
+            "SEED": "1",
+        }
+    assert understood({}, {"the weights": mine}, "run") == {"the weights": "2:abc"}

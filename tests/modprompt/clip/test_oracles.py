@@ -1,0 +1,482 @@
+"""CLIPs that open_clip and transformers have saved give what these packages make of them themselves.
+
+Each shape is a random model of two to four layers a side in a folder of its own, with the package's own configs. What is
+held against the package: the transform of images, features and logits of the module and of the engine, and gradients of
+prompts against MPL written out once more over the package's own blocks.
+
+Features and gradients may differ by 1e-5 of the largest: float32 sums in another order differ by about 1e-6. Pixels may
+differ by 1e-6: both sides round an exact fraction of 255, minus the mean, over the deviation, to float32, in which
+numbers around 2 are 2.4e-7 apart. What is run wrongly differs by more than 1e-3, which is tried, too.
+
+Shapes: B images, C classes, L tokens, D width of a side, E joint width, c context tokens.
+"""
+
+import contextlib
+import shutil
+import socket
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from clip import clip
+
+import modprompt
+from modprompt.clip.build import layers_of
+from modprompt.clip.design import Images
+from modprompt.clip.facts import facts_of
+from modprompt.clip.load import image_transform, load_clip
+from tests.other_clips import edit, images_of, open_clip_folder, other_package, transformers_folder
+
+TOLERANCE, WRONG, PIXELS = 1e-5, 1e-3, 1e-6
+NAMES = ["cat", "annual crop land", "golden retriever", "x", "sea or lake at dusk, seen from a satellite", "dog"]
+TEXTS = ["a photo of a cat.", "x", "", "two dogs, playing with a red ball on the beach (1987)!", "many words " * 60]
+END = 49407
+
+
+class Shape(NamedTuple):
+    """A CLIP to be written: by whom, with what; and what load_clip must find in it."""
+
+    write: Callable[..., Any]
+    config: dict
+    dialect: str
+    activation: str
+    heads: tuple = (2, 2)
+    stock: bool = False  # whether the `clip` package can build it
+
+
+def of_open_clip(dialect="open_clip", heads=(2, 2), stock=False, **config):
+    activation = "quick_gelu" if config.get("quick_gelu") else "gelu"
+    return Shape(open_clip_folder, config, dialect, activation, heads, stock)
+
+
+def of_transformers(heads=(2, 2), stock=False, **config):
+    return Shape(transformers_folder, config, "transformers", config["act"], heads, stock)
+
+
+def tower(head, hidden, **more):
+    """A transformers tower of two heads."""
+    return {"hidden_size": 2 * head, "intermediate_size": hidden, **more}
+
+
+HALVES = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+THREE, FOUR = {"layers": 3}, {"layers": 4}
+THREE_LAYERS, FOUR_LAYERS = {"num_hidden_layers": 3}, {"num_hidden_layers": 4}
+SHAPES = {
+    # OpenAI's kind, which the `clip` package builds
+    "open_clip quick 64": of_open_clip(
+        quick_gelu=True, stock=True, text=THREE, image={**FOUR, "patch_size": 32, "image_size": 224}
+    ),
+    # ViT-H's heads, bigG's ratio
+    "open_clip gelu 80": of_open_clip(
+        file="open_clip_pytorch_model.bin",
+        text=THREE,
+        image={**FOUR, "width": 160, "head_width": 80, "mlp_ratio": 4.9231, "patch_size": 14, "image_size": 224},
+    ),
+    # ViT-g
+    "open_clip gelu 88 half": of_open_clip(
+        half=True,
+        embed=128,
+        image={"width": 176, "head_width": 88, "mlp_ratio": 4.3637, "patch_size": 14, "image_size": 224},
+    ),
+    # ViT-bigG at another size, as a training run leaves it
+    "open_clip gelu 104 wrapped": of_open_clip(
+        file="epoch_3.pt",
+        wrapped=True,
+        images={"resize_mode": "squash", "interpolation": "bilinear"},
+        image={"width": 208, "head_width": 104, "mlp_ratio": 4.9231, "patch_size": 14, "image_size": 336},
+    ),
+    # DFN's images, and a text side of another ratio and heads 32 wide
+    "open_clip quick 80 pt half": of_open_clip(
+        quick_gelu=True,
+        heads=(4, 2),
+        half=True,
+        file="open_clip_pytorch_model.pt",
+        images={"resize_mode": "squash"},
+        text={"heads": 4, "mlp_ratio": 4.3637},
+        image={"width": 160, "head_width": 80, "patch_size": 14, "image_size": 224},
+    ),
+    # the `clip` package's shape with the other activation, scale and images
+    "open_clip gelu 64": of_open_clip(
+        nonscalar_logit_scale=True, images={**HALVES, "interpolation": "bilinear"}, image={"image_size": 224}
+    ),
+    "custom_text quick 64 shards": of_open_clip(
+        "custom_text",
+        quick_gelu=True,
+        stock=True,
+        custom_text=True,
+        file="open_clip_model.safetensors.index.json",
+        image={"patch_size": 16, "image_size": 224},
+    ),
+    "custom_text gelu 88 shards bin": of_open_clip(
+        "custom_text",
+        custom_text=True,
+        half=True,
+        file="open_clip_pytorch_model.bin.index.json",
+        images=HALVES,
+        text=THREE,
+        image={**FOUR, "width": 176, "head_width": 88, "mlp_ratio": 4.3637, "patch_size": 32, "image_size": 224},
+    ),
+    "transformers quick 64": of_transformers(
+        act="quick_gelu",
+        stock=True,
+        text=THREE_LAYERS,
+        image={**FOUR_LAYERS, "patch_size": 32, "image_size": 224},
+    ),
+    "transformers gelu 80 bin": of_transformers(
+        act="gelu",
+        eos=2,
+        file="pytorch_model.bin",
+        text=THREE_LAYERS,
+        image=tower(80, 787, **FOUR_LAYERS, patch_size=14, image_size=224),
+    ),
+    "transformers gelu 88 shards half": of_transformers(
+        act="gelu",
+        half=True,
+        file="model.safetensors.index.json",
+        image=tower(88, 768, patch_size=14, image_size=224),
+    ),
+    "transformers gelu 104 shards bin": of_transformers(
+        act="gelu",
+        eos=2,
+        file="pytorch_model.bin.index.json",
+        images={"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]},
+        image=tower(104, 1024, patch_size=14, image_size=336),
+    ),
+    "transformers quick 80 squash": of_transformers(
+        act="quick_gelu",
+        eos=2,
+        half=True,
+        file="pytorch_model.bin",
+        embed=160,
+        images={"size": {"height": 224, "width": 224}, "resample": 2},
+        text=tower(80, 698),
+        image=tower(80, 640, patch_size=16, image_size=224),
+    ),
+    "transformers gelu 64": of_transformers(act="gelu", image={"patch_size": 16, "image_size": 224}),
+}
+COVER = ["open_clip quick 64", "open_clip gelu 80", "transformers quick 64", "transformers gelu 80 bin"]
+a_few = pytest.mark.parametrize(
+    "pair", [name if name in COVER else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES], indirect=True
+)
+
+
+class Pair(NamedTuple):
+    """A folder, what its own package makes of it, and what load_clip does."""
+
+    shape: Shape
+    folder: Path
+    oracle: Any
+    preprocess: Callable
+    ours: Any
+    transform: Callable
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
+def pair(request, tmp_path_factory):
+    shape = SHAPES[request.param]
+    folder = tmp_path_factory.mktemp("oracle") / "clip"
+    with no_network():
+        oracle, preprocess = shape.write(folder, **shape.config)
+        ours, transform = load_clip(folder, "cpu")
+    yield Pair(shape, folder, oracle.requires_grad_(False), preprocess, ours, transform)
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def no_network():
+    """Fail where anything looks for another computer."""
+
+    def refuse(*args):
+        raise AssertionError(f"the network was asked for: {args[1:]}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        yield
+
+
+def difference(one, two):
+    """The largest, as a part of the largest number of the first."""
+    assert one.shape == two.shape
+    return float((one - two).abs().max() / one.abs().max())
+
+
+def raw_features(oracle, images, ids):
+    """Image features (B, E) and text features (C, E) by the package's own forward, not normalised."""
+    with torch.no_grad():
+        if hasattr(oracle, "text_model"):
+            return oracle.get_image_features(images).pooler_output, oracle.get_text_features(ids).pooler_output
+        return oracle.encode_image(images), oracle.encode_text(ids)
+
+
+def own_logits(oracle, images, ids):
+    """Logits (B, C) by the package's own forward."""
+    with torch.no_grad():
+        if hasattr(oracle, "text_model"):
+            return oracle(input_ids=ids, pixel_values=images).logits_per_image
+        return oracle.get_logits(images, ids)[0]
+
+
+def engine_features(model, images):
+    """Raw features by the engine's encoders without prompts."""
+    with torch.no_grad():
+        prompts = model.prompt_learner()
+        return model.encode_image(images), model.text_encoder(prompts.text[0], prompts.text_additions)[0]
+
+
+def batch(pair, count=3):
+    return torch.stack([pair.preprocess(picture) for picture in images_of(0, count)])
+
+
+# ---------------------------------------------------------------------- images, features, logits
+
+
+def test_it_is_loaded_as_what_it_is(pair):
+    facts = facts_of(pair.ours)
+    assert (facts.name, facts.file, facts.dialect) == ("", "clip", pair.shape.dialect)
+    assert (facts.activation, facts.heads) == (pair.shape.activation, pair.shape.heads)
+    assert type(pair.ours).__module__ == ("clip.model" if pair.shape.stock else "modprompt.clip.plain")
+    assert {value.dtype for value in pair.ours.state_dict().values()} == {torch.float32}
+    parameters = sum(value.numel() for value in pair.oracle.parameters())
+    assert sum(value.numel() for value in pair.ours.parameters()) == parameters
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500)])
+def test_images_are_made_as_the_package_makes_them(pair, size):
+    picture = images_of(1, 1, size)[0]
+    theirs, ours = pair.preprocess(picture), pair.transform(picture)
+    assert (theirs - ours).abs().max() <= PIXELS
+    facts = facts_of(pair.ours)
+    for change in (
+        {"interpolation": "bicubic" if facts.interpolation == "bilinear" else "bilinear"},
+        {"resize": "squash" if facts.resize == "shortest" else "shortest"},
+        {"mean": (0.48, 0.46, 0.41)},
+        {"std": (0.27, 0.26, 0.28)},
+    ):
+        images = Images(facts.size, facts.mean, facts.std, facts.interpolation, facts.resize)._replace(**change)
+        assert (theirs - image_transform(images)(picture)).abs().max() > WRONG, change
+
+
+def test_features_and_logits_are_the_packages(pair):
+    images, ids = batch(pair), clip.tokenize(TEXTS, truncate=True)
+    image, text = raw_features(pair.oracle, images, ids)
+    with torch.no_grad():
+        assert difference(image, pair.ours.encode_image(images)) <= TOLERANCE
+        assert difference(text, pair.ours.encode_text(ids)) <= TOLERANCE
+        assert difference(own_logits(pair.oracle, images, ids), pair.ours(images, ids)[0]) <= TOLERANCE
+    assert difference(image[:1], image[1:2]) > 0.1  # images, and texts, are told apart
+    assert difference(text[:1], text[1:2]) > 0.1
+
+
+def test_engine_without_prompts_gives_the_packages_features_and_logits(pair):
+    model = modprompt.ZeroshotCLIP().on(pair.ours, NAMES)
+    images, ids = batch(pair), clip.tokenize([f"a photo of a {name}." for name in NAMES])
+    image, text = raw_features(pair.oracle, images, ids)
+    ours = engine_features(model, images)
+    assert difference(image, ours[0]) <= TOLERANCE
+    assert difference(text, ours[1]) <= TOLERANCE
+    with torch.no_grad():
+        assert difference(own_logits(pair.oracle, images, ids), model(images)) <= TOLERANCE
+
+
+def test_texts_that_are_filled_up_with_end_tokens_are_the_same(pair):
+    """As transformers' tokeniser does it; the end of the text is the first of them."""
+    ids = clip.tokenize(TEXTS, truncate=True).long()
+    filled = ids.masked_fill(torch.arange(ids.shape[1]) > ids.argmax(1, keepdim=True), END)
+    _, text = raw_features(pair.oracle, batch(pair, 1), filled)
+    with torch.no_grad():
+        assert difference(text, pair.ours.encode_text(ids)) <= TOLERANCE
+        assert difference(text, pair.ours.encode_text(filled)) <= TOLERANCE
+
+
+@contextlib.contextmanager
+def run_wrongly(pair, what):
+    """The folder while its config says another activation, or twice as many heads."""
+    at_open_clip, quick = pair.shape.write is open_clip_folder, pair.shape.activation == "quick_gelu"
+    path = pair.folder / ("open_clip_config.json" if at_open_clip else "config.json")
+    before = path.read_text()
+    twice = [2 * count for count in pair.shape.heads]
+    if at_open_clip and what == "activation":
+        edit(path, "model_cfg", "quick_gelu", value=not quick)
+    elif at_open_clip:
+        edit(path, "model_cfg", "text_cfg", "heads", value=twice[0])
+        width = pair.ours.visual.conv1.weight.shape[0]
+        edit(path, "model_cfg", "vision_cfg", "head_width", value=width // twice[1])
+    else:
+        other = {"hidden_act": ["gelu" if quick else "quick_gelu"] * 2, "num_attention_heads": twice}
+        key = "hidden_act" if what == "activation" else "num_attention_heads"
+        for side, value in zip(("text_config", "vision_config"), other[key]):
+            edit(path, side, key, value=value)
+    try:
+        yield load_clip(pair.folder, "cpu")[0]
+    finally:
+        path.write_text(before)
+
+
+@a_few
+@pytest.mark.parametrize("what", ["activation", "heads"])
+def test_wrong_activation_or_heads_would_be_seen(pair, what):
+    images, ids = batch(pair), clip.tokenize([f"a photo of a {name}." for name in NAMES])
+    right = raw_features(pair.oracle, images, ids)
+    with run_wrongly(pair, what) as wrong, torch.no_grad():
+        module = wrong.encode_image(images), wrong.encode_text(ids)
+        model = modprompt.ZeroshotCLIP().on(wrong, NAMES)
+        for ours in (module, engine_features(model, images)):
+            assert difference(right[0], ours[0]) > WRONG
+            assert difference(right[1], ours[1]) > WRONG
+        assert difference(own_logits(pair.oracle, images, ids), model(images)) > WRONG
+
+
+def test_tokens_are_open_clips():
+    tokenize = other_package("open_clip").tokenize
+    texts = [*TEXTS[:-1], "Ünïcode, &amp; HTML &lt;b&gt;", "  CAPITALS\tand   spaces\n"]
+    assert torch.equal(clip.tokenize(texts).long(), tokenize(texts))
+    assert torch.equal(clip.tokenize(TEXTS, truncate=True).long(), tokenize(TEXTS))
+
+
+# ---------------------------------------------------------------------- MPL over the package's own blocks
+
+
+class Parts(NamedTuple):
+    """What a package's CLIP is made of, by what MPL needs of it."""
+
+    words: Callable  # ids (C, L) to embeddings (C, L, D), without positions
+    positions: torch.Tensor  # (L, D)
+    text_layers: list  # of (tokens, mask (L, L) to be added) to tokens
+    text_end: Callable  # tokens (C, D) to features (C, E)
+    patches: Callable  # images to (B, L, D): class token, patches and their positions, before the first normalisation
+    before: Callable
+    image_layers: list
+    image_end: Callable
+    scale: torch.Tensor
+
+
+def parts_of_open_clip(model):
+    text, visual = getattr(model, "text", model), model.visual
+
+    def patches(images):
+        x = visual.conv1(images).flatten(2).transpose(1, 2)
+        first = visual.class_embedding.expand(len(x), 1, -1)
+        return torch.cat([first, x], dim=1) + visual.positional_embedding
+
+    def layers(transformer):
+        return [lambda x, mask, block=block: block(x, attn_mask=mask) for block in transformer.resblocks]
+
+    return Parts(
+        text.token_embedding,
+        text.positional_embedding,
+        layers(text.transformer),
+        lambda x: text.ln_final(x) @ text.text_projection,
+        patches,
+        visual.ln_pre,
+        layers(visual.transformer),
+        lambda x: visual.ln_post(x) @ visual.proj,
+        model.logit_scale.exp(),
+    )
+
+
+def parts_of_transformers(model):
+    text, vision = model.text_model, model.vision_model
+
+    def layers(encoder):
+        return [
+            lambda x, mask, layer=layer: layer(x, None if mask is None else mask[None, None])
+            for layer in encoder.layers
+        ]
+
+    return Parts(
+        text.embeddings.token_embedding,
+        text.embeddings.position_embedding.weight,
+        layers(text.encoder),
+        lambda x: model.text_projection(text.final_layer_norm(x)),
+        vision.embeddings,
+        vision.pre_layrnorm,
+        layers(vision.encoder),
+        lambda x: model.visual_projection(vision.post_layernorm(x)),
+        model.logit_scale.exp(),
+    )
+
+
+def mpl_logits(parts, params, ids, images, method):
+    """(B, C) of MPL as its description has it: every class and token in every layer, prompts by hand."""
+    n_ctx, depth = method.n_ctx, method.prompt_depth
+    deep = [params[f"compound_prompts_text.{layer}"] for layer in range(depth - 1)]
+
+    x = parts.words(ids)  # (C, L, D)
+    x = torch.cat([x[:, :1], params["ctx"].expand(len(x), -1, -1), x[:, 1 + n_ctx :]], dim=1) + parts.positions
+    mask = torch.full((x.shape[1],) * 2, float("-inf")).triu(1)
+    for number, layer in enumerate(parts.text_layers):
+        if 1 <= number < depth:
+            x = torch.cat([x[:, :1], deep[number - 1].expand(len(x), -1, -1), x[:, 1 + n_ctx :]], dim=1)
+        x = layer(x, mask)
+    text = parts.text_end(x[torch.arange(len(x)), ids.argmax(1)])
+
+    def project(name, tokens):
+        return F.linear(tokens, params[f"{name}.weight"], params[f"{name}.bias"])
+
+    x = parts.patches(images)
+    x = parts.before(torch.cat([x, project("proj", params["ctx"]).expand(len(x), -1, -1)], dim=1))
+    for number, layer in enumerate(parts.image_layers):
+        if 1 <= number < depth:
+            new = [project(f"txt2img_proj.{j}.{number - 1}", deep[number - 1]) for j in range(method.n_add_op)]
+            x = torch.cat([x[:, : x.shape[1] - method.n_rm_op], torch.cat(new).expand(len(x), -1, -1)], dim=1)
+        x = layer(x, None)
+    image = parts.image_end(x[:, 0])
+    return parts.scale * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).t()
+
+
+def gradients(loss, params):
+    return dict(zip(params, torch.autograd.grad(loss, list(params.values()))))
+
+
+def largest_difference(one, two):
+    """Of gradients by name, as a part of the largest number in the first."""
+    largest = max(value.abs().max() for value in one.values())
+    return float(max((value - two[name]).abs().max() for name, value in one.items()) / largest)
+
+
+def prompted(clip_model, values=None):
+    """MPL on a CLIP, with prompts away from where they start, or those given."""
+    torch.manual_seed(3)
+    depth = min(3, *layers_of(clip_model))
+    model = modprompt.MPL(n_ctx=2, n_add_op=2, n_rm_op=1, prompt_depth=depth).on(clip_model, NAMES)
+    with torch.no_grad():
+        for name, parameter in model.prompt_learner.named_parameters():
+            parameter.copy_(values[name] if values else parameter + 0.2 * torch.randn(parameter.shape))
+    return model
+
+
+@a_few
+def test_gradients_of_mpls_prompts_are_those_of_the_packages_own_blocks(pair):
+    images, labels = batch(pair, 4), torch.tensor([0, 3, 5, 2])
+    model = prompted(pair.ours)
+    model.loss(images, labels).backward()
+    ours = {name: parameter.grad for name, parameter in model.prompt_learner.named_parameters()}
+
+    parts = (parts_of_open_clip if pair.shape.write is open_clip_folder else parts_of_transformers)(pair.oracle)
+    values = {name: value.detach().clone() for name, value in model.prompt_learner.named_parameters()}
+    params = {name: value.clone().requires_grad_(True) for name, value in values.items()}
+    ids = clip.tokenize([f"X X a photo of a {name}." for name in NAMES]).long()
+    logits = mpl_logits(parts, params, ids, images, model.method)
+    theirs = gradients(F.cross_entropy(logits, labels), params)
+
+    assert difference(logits.detach(), model(images).detach()) <= TOLERANCE
+    assert theirs.keys() == ours.keys()
+    assert largest_difference(theirs, ours) <= TOLERANCE
+    assert all(difference(value, ours[name]) <= 5 * TOLERANCE for name, value in theirs.items())  # the small ones, too
+    for what in ("activation", "heads"):
+        with run_wrongly(pair, what) as wrong:
+            other = prompted(wrong, values)
+            other.loss(images, labels).backward()
+        found = {name: parameter.grad for name, parameter in other.prompt_learner.named_parameters()}
+        assert largest_difference(theirs, found) > WRONG, what
+
+
+def test_images_of_other_modes_become_rgb_when_transformers_does_it(tmp_path):
+    _, theirs = transformers_folder(tmp_path / "clip")
+    _, ours = modprompt.load_clip(tmp_path / "clip", "cpu")
+    (image,) = images_of(3, 1)
+    for mode in ("RGBA", "P", "L", "CMYK"):
+        torch.testing.assert_close(ours(image.convert(mode)), theirs(image.convert(mode)), rtol=0, atol=1e-6)

@@ -1,0 +1,54 @@
+import warnings
+
+import pytest
+
+from modprompt.clip import build as backbone
+from modprompt.clip.tokens import require_known_words, require_told_apart, unknown_words
+from modprompt.errors import UserError
+from tests.conftest import random_clip
+
+
+@pytest.fixture(scope="module")
+def glyph_clip():
+    return backbone.load_clip("glyph-clip")
+
+
+def test_numerals_and_letters_are_known(glyph_clip):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        require_known_words(["zero", "one", "nine", "A", "b"], glyph_clip)
+
+
+def test_names_that_are_the_same_to_it_are_refused(glyph_clip):
+    with pytest.raises(UserError, match=r"never seen the words of 'cat' and 'dog', so both are the same.*ViT-B/16"):
+        require_known_words(["zero", "cat", "dog"], glyph_clip)
+
+
+def test_single_strange_name_is_warned_of(glyph_clip):
+    with pytest.warns(UserWarning, match="never seen words of 'cat', 'Cat': they mean nothing"):
+        require_known_words(["zero", "cat", "Cat"], glyph_clip)
+
+
+def test_stranger_beside_a_known_word_can_be_told_apart(glyph_clip):
+    with pytest.warns(UserWarning, match="'lynx_one', 'lynx_two'"):
+        require_known_words(["lynx_one", "lynx_two"], glyph_clip)
+
+
+def test_clip_that_was_trained_on_all_words_knows_them():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        require_known_words(["cat", "dog"], random_clip(text_layers=1, vision_layers=1))
+
+
+def test_names_of_a_published_list_that_are_one_to_clip_are_told_with_their_labels():
+    names = ["missile", "crane", "Missile", "crane", "owl"]
+    with pytest.warns(UserWarning, match=r"'missile' \(0, 2\), 'crane' \(1, 3\) \(labels\)"):
+        require_told_apart(names, listed=True)
+    with pytest.warns(UserWarning, match="same name to CLIP"):
+        require_told_apart(["crane", "crane"], known=names)
+    with pytest.raises(UserError, match="'owl' is there twice"):
+        require_told_apart(["owl", "owl"], known=names)
+
+
+def test_words_that_the_embedded_one_has_not_seen_are_named_once():
+    assert unknown_words(["zero", "lynx_one", "Lynx two", "a photo of a cat", "lynx"]) == ["lynx", "Lynx", "cat"]

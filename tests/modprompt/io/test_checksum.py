@@ -1,0 +1,50 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modprompt.errors import UserError
+from modprompt.io.checksum import check_seal, sealed
+
+RECORD = {"accuracy_pct": 93.79, "names": ["zero", "one"], "settings": {"A.B": "1"}}
+
+
+def test_record_that_was_not_touched_passes_however_it_is_laid_out():
+    text = json.dumps(sealed(RECORD, 1, generator="x"), indent=4, sort_keys=True)
+    assert check_seal(json.loads(text), "file")
+
+
+def test_record_without_a_hash_is_told_apart():
+    assert not check_seal(RECORD, "file")
+    assert not check_seal({**RECORD, "modprompt": "text"}, "file")
+
+
+def test_record_with_its_hash_taken_out_is_damaged():
+    record = sealed(RECORD, 1)
+    del record["modprompt"]["hash"]
+    with pytest.raises(UserError, match="file is damaged or was changed by hand"):
+        check_seal(record, "file")
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(st.data())
+def test_no_flipped_bit_changes_what_is_read(data):
+    raw = bytearray(json.dumps(sealed(RECORD, 1), indent=2).encode())
+    bit = data.draw(st.integers(0, 8 * len(raw) - 1))
+    raw[bit // 8] ^= 1 << bit % 8
+    try:
+        content = json.loads(raw.decode())
+        whole = isinstance(content, dict) and (check_seal(content, "file") or "modprompt" not in content)
+    except (UserError, ValueError):
+        return
+    assert whole
+    assert {key: content[key] for key in RECORD} == RECORD
+
+
+def test_seal_of_another_name_is_damage():
+    """Where one bit of its name is another, the record would pass for one that never had a seal."""
+    content = sealed({"a": 1}, 2)
+    with pytest.raises(UserError, match="its seal has another name"):
+        check_seal({"modpromqt": content["modprompt"], "a": 1}, "file")
+    assert not check_seal({"a": 1, "clip": {"hash": "x"}}, "file")

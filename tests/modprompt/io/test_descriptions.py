@@ -1,0 +1,141 @@
+import json
+import os
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.io import descriptions
+from modprompt.io.descriptions import Descriptions
+
+BIRDS = {"Great_Tit": ["black cap", "yellow belly"], "owl": ["round face"]}
+
+
+def written(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_names_are_compared_without_case_and_other_classes_do_not_matter(tmp_path):
+    found = descriptions.read(str(written(tmp_path / "birds.json", BIRDS)))
+    assert found.of(["OWL", "great tit"]) == [("round face",), ("black cap", "yellow belly")]
+    assert found.source == str(tmp_path / "birds.json")
+
+
+@pytest.mark.parametrize("kept", ["descriptors/descriptors_birds.json", "descriptors/birds.json", "birds.json"])
+def test_name_stands_for_a_file_in_the_folder_of_descriptors(kept, tmp_path, monkeypatch):
+    written(tmp_path / kept, BIRDS)
+    monkeypatch.chdir(tmp_path)
+    assert descriptions.read("birds.json").source == kept
+
+
+def test_path_comes_before_the_folder_of_descriptors(tmp_path, monkeypatch):
+    for place in ("birds.json", "descriptors/descriptors_birds.json"):
+        written(tmp_path / place, {"owl": [place]})
+    monkeypatch.chdir(tmp_path)
+    assert descriptions.read("birds.json").of(["owl"]) == [("birds.json",)]
+
+
+def test_what_is_nowhere_is_told_with_the_places(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    places = "no descriptions at dtd.json, nor descriptors/descriptors_dtd.json, nor descriptors/dtd.json"
+    with pytest.raises(UserError, match=places):
+        descriptions.read("dtd.json")
+    with pytest.raises(UserError, match=r"no descriptions at /nowhere/x \(folder "):
+        descriptions.read("/nowhere/x")
+    for odd in ("a" * 5000, "a\0b", "~nobody/x", "."):
+        with pytest.raises(UserError, match="no descriptions at "):
+            descriptions.read(odd)
+
+
+def test_names_of_eurosat_are_known_in_both_ways():
+    short = Descriptions({"industrial buildings": ("flat roofs",), "residential buildings": ("gardens",)}, "here")
+    long = Descriptions(
+        {
+            "industrial buildings or commercial buildings": ("flat roofs",),
+            "residential buildings or homes or apartments": ("gardens",),
+        },
+        "here",
+    )
+    for found in (short, long):
+        for names in (list(short.phrases), list(long.phrases), ["Residential Buildings", "Industrial_Buildings"]):
+            assert {own for (own,) in found.of(names)} == {"flat roofs", "gardens"}
+
+
+def test_classes_without_phrases_are_all_counted_and_some_named():
+    found = Descriptions({"great tit": ("x",), "owl": ("y",)}, "birds.json")
+    with pytest.raises(
+        UserError, match=r"birds.json has no phrases for 1 of 2 classes: 'Great Tits'; did you mean 'great tit'"
+    ):
+        found.of(["Great Tits", "owl"])
+    with pytest.raises(
+        UserError, match=r"for 9 of 9 classes: '0', .*, '4' and 4 more \(it has 'great tit', 'owl', ...\)"
+    ):
+        found.of([str(number) for number in range(9)])
+
+
+def test_hash_is_that_of_the_content(tmp_path):
+    one = descriptions.read(str(written(tmp_path / "one.json", BIRDS)))
+    laid_out = json.dumps(dict(reversed(list(BIRDS.items()))), indent=3).replace("Great_Tit", "GREAT TIT")
+    assert descriptions.read(str(written(tmp_path / "two.json", "\ufeff" + laid_out))).hash == one.hash
+    assert len(one.hash) == 12
+    for other in (
+        {**BIRDS, "owl": ["flat face"]},
+        {**BIRDS, "Great_Tit": BIRDS["Great_Tit"][::-1]},
+        {"owl": ["round face"]},
+    ):
+        assert descriptions.read(str(written(tmp_path / "two.json", other))).hash != one.hash
+
+
+def test_record_brings_the_same_back(tmp_path):
+    found = descriptions.read(str(written(tmp_path / "one.json", BIRDS)))
+    again = descriptions.of_record(json.loads(json.dumps(found.as_record())), "a checkpoint")
+    assert (again.phrases, again.hash) == (found.phrases, found.hash)
+
+
+DAMAGED = {
+    "empty": ("", "is no JSON"),
+    "cut off": ('{"owl": ["a"', "is no JSON"),
+    "deep": ("[" * 100_000, "is no JSON"),
+    "deep object": ('{"a":' * 100_000, "is no JSON"),
+    "long number": ('{"owl": ' + "1" * 10_000 + "}", "is no JSON|class 'owl' must have a list of phrases"),
+    "list": (["owl"], "must hold one JSON object .*, not a list"),
+    "text": ('"owl"', "not a text"),
+    "no class": ({}, "describes no class"),
+    "empty list": ({"owl": []}, "class 'owl' must have a list of phrases, at least one, not an empty list"),
+    "one phrase": ({"owl": "round"}, "class 'owl' must have a list of phrases, at least one, not a text"),
+    "object": ({"owl": {"a": 1}}, "class 'owl' must have .*, not an object"),
+    "nothing": ({"owl": None}, "class 'owl' must have .*, not null"),
+    "number": ({"owl": ["a", 3]}, "class 'owl' must have phrases that are texts, and not empty, got a number"),
+    "empty phrase": ({"owl": ["a", " \n"]}, "and not empty, got ' .n'"),
+    "half a character": ('{"owl": ["\\ud800"]}', "phrases that are texts"),
+    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL' stands there twice, with other phrases"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_what_is_no_file_of_descriptions_is_one_line(case, tmp_path):
+    content, message = DAMAGED[case]
+    with pytest.raises(UserError, match=message) as caught:
+        descriptions.read(str(written(tmp_path / "birds.json", content)))
+    assert str(caught.value).startswith(str(tmp_path / "birds.json"))
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 400
+
+
+def test_same_class_twice_with_the_same_phrases_is_taken(tmp_path):
+    path = written(tmp_path / "birds.json", '{"owl": ["a"], "OWL": ["a"]}')
+    assert descriptions.read(str(path)).of(["owl"]) == [("a",)]
+
+
+def test_huge_file_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(descriptions, "MOST_BYTES", 10)
+    with pytest.raises(UserError, match="is larger than 10 bytes"):
+        descriptions.read(str(written(tmp_path / "birds.json", BIRDS)))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="no descriptions at"):
+        descriptions.read(str(tmp_path / "pipe"))

@@ -1,0 +1,170 @@
+"""Whose an output folder is, and which weights its result is of."""
+
+import hashlib
+
+import pytest
+import torch
+
+from modprompt.errors import UserError
+from modprompt.io import folder as run_folder
+from modprompt.io import holding, result
+from modprompt.io.checkpoint import record
+from modprompt.io.checksum import sealed
+from modprompt.io.holding import Begins
+from modprompt.io.text import write_json
+from modprompt.methods.records import write
+
+
+def put(folder, **content):
+    write_json(folder / result.FILE_NAME, sealed({"accuracy_pct": 50.0, **content}, result.VERSION))
+    return folder
+
+
+def checkpoint(folder, text="weights", name="model.pth.tar-1", model="prompt_learner"):
+    (folder / model).mkdir(parents=True, exist_ok=True)
+    (folder / model / name).write_text(text)
+    (folder / model / "checkpoint").write_text(f"{name}\n")
+    return folder
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_an_empty_folder_is_anybodys(tmp_path):
+    assert holding.read(tmp_path / "nothing").is_free
+    (tmp_path / "config.yaml").write_text("TRAINER: {NAME: CoOp}\n")  # of a start that came to nothing
+    assert holding.read(tmp_path).is_free
+    holding.require_own(str(tmp_path), Begins("MPL", True))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_another_trainers_folder_is_refused(tmp_path, trains):
+    put(checkpoint(tmp_path), trainer="CoOp")
+    with pytest.raises(UserError) as caught:
+        holding.require_own(str(tmp_path), Begins("MPL", trains))
+    kind = "training" if trains else "test"
+    assert str(caught.value) == f"{tmp_path} holds a training of CoOp: give another --output-dir for this {kind} of MPL"
+
+
+def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
+    (tmp_path / holding.STATE).write_text("state")
+    (tmp_path / "config.yaml").write_text("TRAINER:\n  NAME: CoOp\n")
+    with pytest.raises(UserError, match="holds a training of CoOp"):
+        holding.require_own(str(tmp_path), Begins("MPL", True))
+    holding.require_own(str(tmp_path), Begins("CoOp", True))
+
+
+def ours(folder, trainer):
+    """A checkpoint as our trainers leave it in another codebase, where nothing else says whose it is."""
+    (folder / "prompt_learner").mkdir(parents=True)
+    method = {"name": "MPL", "node": "TRAINER.MPL", "learner": "MPL", "settings": {}, "config": {}}
+    parts = {"schedules": {}, "classes": {"names": ["a"]}, "run": {"settings": {"TRAINER.NAME": trainer}}}
+    write(folder / "prompt_learner" / "model.pth.tar-1", {"ctx": torch.zeros(1)}, record(method=method, **parts), 1)
+    return folder
+
+
+def test_a_folder_of_another_codebase_is_its_trainers(tmp_path):
+    """By the checkpoint of a trainer of ours, else by what programs of the family print first."""
+    log = "***************\n** Arguments **\nseed: 1\ntrainer: CoCoOp\n"
+    (ours(tmp_path / "ours", "ModMPL") / "log.txt").write_text(log)
+    (checkpoint(tmp_path / "theirs") / "log.txt").write_text(log)
+    assert [holding.read(tmp_path / name).trainer for name in ("ours", "theirs")] == ["ModMPL", "CoCoOp"]
+    assert holding.read(checkpoint(tmp_path / "nobody")).trainer == ""
+    for name in ("ours", "theirs", "nobody"):
+        mine = {"ours": "ModMPL", "theirs": "CoCoOp", "nobody": "VPT"}[name]
+        for trains in (True, None):
+            holding.require_own(tmp_path / name, Begins(mine, trains))
+    with pytest.raises(UserError) as caught:
+        holding.require_own(tmp_path / "theirs", Begins("MPL"))
+    line = f"{tmp_path / 'theirs'} holds a training of CoCoOp: give another --output-dir for this run of MPL"
+    assert str(caught.value) == line
+
+
+def test_whoever_takes_a_folder_for_a_run_is_asked_which(tmp_path):
+    put(checkpoint(tmp_path), trainer="CoOp")
+    for _ in range(2):  # it is given free again
+        with pytest.raises(UserError, match="holds a training of CoOp: .* for this run of MPL"):
+            run_folder.keep(tmp_path, Begins("MPL"))
+        assert not run_folder.is_held(tmp_path)
+    with run_folder.hold(tmp_path, Begins("CoOp", True)) as said:
+        assert said == ""
+        assert run_folder.keep(tmp_path, Begins("MPL")) == ""  # who holds it has asked
+
+
+def test_a_training_and_a_test_do_not_share_a_folder(tmp_path):
+    put(checkpoint(tmp_path / "training"), trainer="MPL")
+    put(checkpoint(tmp_path / "damaged"), trainer="MPL")
+    (tmp_path / "damaged" / result.FILE_NAME).write_text("{")
+    put(checkpoint(tmp_path / "test", model="..") / "..", trainer="MPL")
+    put(tmp_path / "test", trainer="MPL", evaluated="elsewhere epoch last")
+    for name in ("training", "damaged"):
+        with pytest.raises(UserError, match="holds a training.*: give another --output-dir for this test of MPL"):
+            holding.require_own(str(tmp_path / name), Begins("MPL", False))
+        holding.require_own(str(tmp_path / name), Begins("MPL", True))
+    with pytest.raises(UserError, match="holds a test of elsewhere epoch last of MPL"):
+        holding.require_own(str(tmp_path / "test"), Begins("MPL", True))
+    holding.require_own(str(tmp_path / "test"), Begins("MPL", False))
+
+
+def test_a_tests_result_in_the_place_of_a_trainings_is_none_of_it(tmp_path):
+    put(checkpoint(tmp_path), trainer="MPL", evaluated="here epoch 1")
+    assert holding.of_training(tmp_path) == (None, "result.json is that of a test of here epoch 1")
+    put(tmp_path, trainer="MPL", evaluated="")
+    assert holding.of_training(tmp_path).result["trainer"] == "MPL"
+
+
+def place(folder, model_dir, epoch=None, name="Digits", classes="new", root="data", **settings):
+    data = {"NAME": name, "SUBSAMPLE_CLASSES": classes, "ROOT": root}
+    return holding.place_of_test(folder, model_dir, epoch, data, settings)
+
+
+def test_a_test_of_the_training_in_a_folder_lies_below_it(tmp_path):
+    here = str(checkpoint(checkpoint(tmp_path), name="model.pth.tar-2"))
+    assert place(here, here) == f"{here}/tests/model.pth.tar-2_Digits_new"
+    assert place(here, f"{here}/.", 1, "a b/c", "all") == f"{here}/tests/model.pth.tar-1_a_b_c_all"
+    assert place(f"{here}/other", here) == f"{here}/other"
+    (tmp_path / "tests" / "model.pth.tar-2_Digits_new").mkdir(parents=True)
+    assert holding.weights_of(here)["name"] == "prompt_learner/model.pth.tar-2"  # tests are no model's folder
+    with pytest.raises(UserError, match="no model.pth.tar-7"):
+        place(here, here, 7)
+    with pytest.raises(UserError, match="--model-dir: there is no checkpoint in .*gone: train first"):
+        place(f"{here}/gone", f"{here}/gone")
+
+
+def test_another_test_of_that_name_has_another_place(tmp_path):
+    here = str(checkpoint(tmp_path))
+    first = tmp_path / "tests" / "model.pth.tar-1_Digits_new"
+    put(first, settings={"A": "1"})
+    (first / "config.yaml").write_text("DATASET: {ROOT: data}\n")
+    assert place(here, here, A="1") == str(first)
+    assert place(here, here, A="2") == place(here, here, root="other", A="1") == f"{first}_2"
+
+
+def test_whether_a_test_is_of_the_weights_that_are_there(tmp_path):
+    checkpoint(tmp_path, "weights")
+    mine, other = ({"checkpoint": {"name": "a/b", "hash": digest(text)}} for text in ("weights", "others"))
+    assert not holding.of_other_weights(mine, tmp_path, None)
+    assert holding.of_other_weights(other, tmp_path, None)
+    assert holding.of_other_weights(mine, tmp_path, 7)  # there is none
+    assert holding.of_other_weights({}, tmp_path, None)  # nobody knows
+    assert not holding.of_other_weights({}, tmp_path, None, trained={})  # nor of the training: as before
+    assert holding.of_other_weights({}, tmp_path, None, trained=mine)  # it was made behind that test
+    assert holding.of_other_weights(mine, tmp_path, None, trained=other)
+    assert not holding.of_other_weights({"prompts_hash": "a", **other}, tmp_path, None, trained={"prompts_hash": "a"})
+    assert holding.of_other_weights({"prompts_hash": "a", **mine}, tmp_path, None, trained={"prompts_hash": "b"})
+
+
+def test_where_a_training_began(tmp_path):
+    folder = str(checkpoint(tmp_path, "weights"))
+    assert holding.resumed_from("") == ""
+    assert holding.resumed_from(folder) == digest("weights")
+    began = {"began_from": digest("weights")}
+    assert holding.differing_beginning(began, folder) == []
+    assert holding.differing_beginning(began, "") == ["it went on from the checkpoint of another training (--resume)"]
+    assert holding.differing_beginning(began, str(tmp_path / "gone")) == []
+    for other in ({"began_from": ""}, {"began_from": digest("others")}):
+        assert holding.differing_beginning(other, folder) == [f"it did not go on from the checkpoint in {folder}"]
+    assert holding.differing_beginning({}, folder) == []  # of a version that did not record it
+    (tmp_path / holding.STATE).write_text("")  # from there it goes on exactly
+    assert holding.resumed_from(folder) == ""

@@ -1,0 +1,188 @@
+import os
+import random
+import shutil
+from collections import namedtuple
+from types import SimpleNamespace
+
+import pytest
+
+from modprompt.io import images as runs
+from modprompt.io import published
+from modprompt.io.versioned import in_the_form_of, proves_less
+
+Item = namedtuple("Item", "impath label classname")
+
+
+def make(root, sizes=(3, 2)):
+    """Items with files below a folder: `sizes` images of labels 0, 1, ..."""
+    items = []
+    for label, size in enumerate(sizes):
+        for number in range(size):
+            path = root / f"class{label}" / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes([label, number, 7]))
+            items.append(Item(str(path), label, f"name {label}"))
+    return items
+
+
+def cfg(shots=4, final="last_step", split="test"):
+    return SimpleNamespace(
+        DATASET=SimpleNamespace(NAME="Some", NUM_SHOTS=shots), TEST=SimpleNamespace(FINAL_MODEL=final, SPLIT=split)
+    )
+
+
+class Lists:
+    def __init__(self, train_x, val, test, **more):
+        self.train_x, self.val, self.test = train_x, val, test
+        self.__dict__.update(more)
+
+
+def test_hash_is_the_same_wherever_the_images_lie(tmp_path):
+    first = make(tmp_path / "a" / "images")
+    shutil.copytree(tmp_path / "a", tmp_path / "elsewhere" / "deeper")
+    moved = [
+        one._replace(impath=one.impath.replace(str(tmp_path / "a"), str(tmp_path / "elsewhere" / "deeper")))
+        for one in first
+    ]
+    assert runs.images_hash(first) == runs.images_hash(moved)
+    roots = [str(tmp_path / "a"), str(tmp_path / "elsewhere" / "deeper")]
+    hashes = [runs.images_hash(one, None, root=root) for one, root in zip((first, moved), roots)]
+    assert hashes[0] == hashes[1] != runs.images_hash(first, root=roots[0])
+    assert hashes[0].startswith("2:")
+
+
+@pytest.mark.parametrize("change", ["size", "folder", "label", "order", "list"])
+def test_hash_tells_what_the_old_one_did_not(tmp_path, change):
+    items = make(tmp_path)
+    before, old = runs.images_hash(items, items[:2], root=str(tmp_path)), runs.old_images_hash(items, items[:2])
+    second = items[:2]
+    if change == "size":
+        (tmp_path / "class1" / "0.jpg").write_bytes(b"longer")
+    elif change == "folder":
+        (tmp_path / "class0").rename(tmp_path / "other")
+        items = [one._replace(impath=one.impath.replace("class0", "other")) for one in items]
+        second = items[:2]
+    elif change == "label":
+        items[0] = items[0]._replace(label=1)
+    elif change == "order":
+        items = items[::-1]
+    else:
+        items, second = items[:-1], [items[-1], *second]
+    assert runs.images_hash(items, second, root=str(tmp_path)) != before
+    assert (runs.old_images_hash(items, second) == old) is (change in ("size", "folder"))
+
+
+def test_few_shot_images_are_hashed_by_content_and_others_by_size(tmp_path):
+    train, test = make(tmp_path / "train"), make(tmp_path / "test")
+    hashes = []
+    for shots in (4, -1):
+        for where, content in (("train", b"abc"), ("train", b"abd"), ("test", b"xyz")):
+            (tmp_path / where / "class0" / "0.jpg").write_bytes(content)
+            hashes.append(runs.facts_of(Lists(train, None, test), cfg(shots))["images_hash"])
+    assert hashes[0] != hashes[1] == hashes[2]
+    assert hashes[3] == hashes[4] == hashes[5]
+
+
+def test_pictures_swapped_under_their_names_are_noticed_at_resume(tmp_path):
+    train = make(tmp_path)
+    before = runs.training_images_hash(Lists(train, None, []), cfg())
+    paths = [tmp_path / "class0" / name for name in ("0.jpg", "1.jpg")]
+    contents = [path.read_bytes() for path in paths]
+    for path, content in zip(paths, contents[::-1]):
+        path.write_bytes(content)
+    after = runs.training_images_hash(Lists(train, None, []), cfg())
+    assert before != after
+    assert before.old == after.old == runs.old_images_hash(train)
+
+
+def test_hash_of_the_old_rule_is_understood_and_proves_less(tmp_path):
+    train = make(tmp_path)
+    mine, old = runs.training_images_hash(Lists(train, None, []), cfg()), runs.old_images_hash(train)
+    assert in_the_form_of(old, mine) == old
+    assert proves_less(old, mine)
+    assert not proves_less(str(mine), mine)
+
+
+def test_missing_image_is_an_error(tmp_path):
+    items = make(tmp_path)
+    (tmp_path / "class0" / "0.jpg").unlink()
+    with pytest.raises(FileNotFoundError):
+        runs.images_hash(items)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "ours", "status"),
+    [
+        ("EuroSAT", published.SPLIT_SHA256["EuroSAT"], False, "published"),
+        ("EuroSAT", published.SPLIT_SHA256["OxfordPets"], False, "not known"),
+        ("EuroSAT", "0" * 64, True, "ours"),
+        ("Caltech256", "0" * 64, True, "ours"),
+        ("Caltech256", "0" * 64, False, "not known"),
+        ("Digits", published.DIGITS_SHA256, False, "ours"),
+    ],
+)
+def test_status_by_the_hash_of_a_split_file(name, digest, ours, status):
+    assert runs.split_status(name, digest, ours, few_shot=None) == status
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2, 3])
+def test_status_by_few_shot_lists_where_no_hash_of_the_file_is_known(wrong):
+    known = published.FEW_SHOT_SHA256["Food101"]
+    asked = []
+
+    def few_shot(shots, seed):
+        asked.append((shots, seed))
+        return "another" if seed == wrong else known[seed]
+
+    assert runs.split_status("Food101", "0" * 64, True, few_shot) == ("ours" if wrong else "published")
+    assert set(asked) <= {(16, 1), (16, 2), (16, 3)}
+
+
+def test_own_validation_images_are_none_of_the_test_images(tmp_path):
+    items = make(tmp_path)
+    again = [Item(*item) for item in items]
+    assert runs.own_validation(Lists([], items[:2], items[2:]))
+    for val in (None, [], items, again, again[:2]):
+        assert not runs.own_validation(Lists([], val, items))
+    assert not runs.own_validation(Lists([], items[:2], items[2:], own_validation=False))
+
+
+@pytest.mark.parametrize(
+    ("val", "final", "split", "known", "expected"),
+    [
+        ("own", "last_step", "test", None, ""),
+        ("own", "best_val", "test", None, "validation"),
+        ("own", "last_step", "val", None, "validation"),
+        ("test", "best_val", "test", None, "test"),
+        ("none", "last_step", "val", None, "test"),
+        ("own", "best_val", "test", "held out", "held out"),
+        ("own", "last_step", "test", "held out", ""),
+    ],
+)
+def test_what_a_choice_is_made_on(tmp_path, val, final, split, known, expected):
+    items = make(tmp_path)
+    lists = Lists(items, {"own": items[:2], "test": items[2:], "none": None}[val], items[2:])
+    if known:
+        lists.selected_on = known
+    assert runs.facts_of(lists, cfg(final=final, split=split))["selected_on"] == expected
+
+
+def test_held_out_images_are_unused_and_repeatable_and_draw_nothing_else(tmp_path):
+    pool = make(tmp_path, (6, 3, 2))
+    taken = [pool[0], pool[5], pool[6], pool[9], pool[10]]
+    random.seed(3)
+    state = random.getstate()
+    held = runs.hold_out(pool, taken, 2, seed=1)
+    assert random.getstate() == state
+    assert [one.label for one in held] == [0, 0, 1, 1]  # label 2 has no more
+    assert not set(held) & set(taken)
+    assert held == runs.hold_out(pool, taken[::-1], 2, seed=1)
+    assert len({tuple(runs.hold_out(pool, taken, 2, seed)) for seed in range(8)}) > 3
+
+
+def test_facts_of_a_hosts_data_set_claim_nothing(tmp_path):
+    items = make(tmp_path)
+    facts = runs.facts_of(Lists(items, None, items[:2]), cfg())
+    assert facts["split"] == {"name": "Some", "status": "not known", "hash": ""}
+    assert facts["few_shot"] == {"hash": ""}
+    assert os.sep not in facts["images_hash"]

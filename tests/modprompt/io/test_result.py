@@ -1,0 +1,104 @@
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modprompt.io import result
+from modprompt.io import result_schema as result_parts
+from modprompt.io.checksum import sealed
+from modprompt.io.text import write_json
+
+CONTENT = {"accuracy_pct": 93.79, "correct": 1685, "settings": {"SEED": "1"}, "trainer": "MPL"}
+
+
+def test_whole_result_is_read_and_one_of_the_first_version_too(tmp_path):
+    assert result.read(tmp_path) == (None, "")
+    write_json(tmp_path / "result.json", sealed(CONTENT, result.VERSION))
+    assert result.read(tmp_path).result["accuracy_pct"] == 93.79
+    first = {**CONTENT, "seed": 1, "shots": 4, "classes": "base", "split": "test", "evaluated": "", "images": 20}
+    for content in (CONTENT, first):
+        write_json(tmp_path / "result.json", content)
+        assert result.read(tmp_path).result == content
+
+
+@pytest.mark.parametrize("asked", ["", "default", "graph"])
+def test_settings_of_a_result_of_0_2_0_say_that_its_steps_were_to_be_recorded(asked, tmp_path):
+    content = {**CONTENT, "compile": {"asked": asked, "ran": "eager", "why": ""}}
+    write_json(tmp_path / "result.json", sealed(content, result.VERSION))
+    settings = {"SEED": "1", **({"MODEL.COMPILE": "graph"} if asked == "graph" else {})}
+    assert result.read(tmp_path).result["settings"] == settings
+
+
+def test_result_that_was_changed_is_none(tmp_path):
+    changed = {**sealed(CONTENT, result.VERSION), "accuracy_pct": 95.1}
+    write_json(tmp_path / "result.json", changed)
+    assert result.read(tmp_path) == (None, "result.json is damaged (its hash is of another content)")
+
+
+@pytest.mark.parametrize("value", [True, "90", None, -1, 101, float("nan")])
+def test_accuracy_must_be_a_percentage(tmp_path, value):
+    write_json(tmp_path / "result.json", {**CONTENT, "accuracy_pct": value})
+    assert result.read(tmp_path).why.startswith("result.json is damaged (its part accuracy_pct")
+
+
+def with_rounds(*accuracies):
+    return {**CONTENT, "accuracy_pct": accuracies[-1], "active": {"rounds": [{"accuracy_pct": a} for a in accuracies]}}
+
+
+def test_accuracy_is_lacking_only_where_rounds_say_so(tmp_path):
+    write_json(tmp_path / "result.json", sealed(with_rounds(None, None), result.VERSION))
+    assert result.read(tmp_path).result["accuracy_pct"] is None
+    for content in (
+        {**with_rounds(None, 50.0), "accuracy_pct": None},
+        {**CONTENT, "accuracy_pct": None, "active": {"rounds": []}},
+        {**CONTENT, "accuracy_pct": None, "active": {"rounds": [{}]}},
+        {**CONTENT, "accuracy_pct": None, "active": {"rounds": "none"}},
+        {**CONTENT, "accuracy_pct": None, "active": None},
+        {key: value for key, value in with_rounds(None).items() if key != "accuracy_pct"},
+    ):
+        write_json(tmp_path / "result.json", content)
+        found = result.read(tmp_path)
+        assert found.result is None
+        assert found.why.startswith(
+            ("result.json is damaged (its part acc", "result.json is damaged (its part active.")
+        )
+
+
+@given(st.data())
+def test_no_flipped_bit_gives_another_number(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("flip")
+    raw = bytearray((json.dumps(sealed(CONTENT, result.VERSION), indent=2) + "\n").encode())
+    bit = data.draw(st.integers(0, 8 * len(raw) - 1))
+    raw[bit // 8] ^= 1 << bit % 8
+    (folder / "result.json").write_bytes(raw)
+    found, why = result.read(folder)
+    assert (found is None and why) or {key: found[key] for key in CONTENT} == CONTENT
+
+
+def test_pipe_is_no_result_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "result.json")
+    assert result.read(tmp_path) == (None, "result.json is damaged")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("top5_pct", 101),
+        ("ece_pct", "1"),
+        ("test_files", ["test.npz"]),
+        ("test_files", {"test.npz": 3}),
+        ("steps_hash", 1),
+    ],
+)
+def test_what_lies_beside_it_is_named_in_the_form_that_runs_write(part, value):
+    whole = {
+        "accuracy_pct": 50.0,
+        "top5_pct": 99.5,
+        "ece_pct": 0.0,
+        "test_files": {"test.npz": "ab"},
+        "steps_hash": "ab",
+    }
+    assert result_parts.fault(whole) == ""
+    assert result_parts.fault({**whole, part: value}).startswith(f"its part {part}")

@@ -1,0 +1,142 @@
+"""Pipes, devices and folders given as files: one line, at once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from modprompt.clip import reading
+from modprompt.errors import UserError
+from modprompt.hosts import install
+from modprompt.io import safe_open as opening
+from modprompt.io.arrays import read_arrays
+from modprompt.io.checkpoint import read as read_checkpoint
+from modprompt.io.checkpoint_files import newest_checkpoint
+from modprompt.io.safe_open import open_regular, read_bytes, read_text
+from modprompt.io.settings import read_settings
+from modprompt.io.tensors import read_run, read_tensors, read_weights
+from modprompt.trainers import training_state
+from tests.conftest import ROOT
+from tests.modprompt.hosts.stand_in import write_host
+
+SIZELESS = Path("/proc/self/status")
+READERS = {
+    "checkpoint": read_checkpoint,
+    "tensors": read_tensors,
+    "run": read_run,
+    "weights": read_weights,
+    "CLIP": reading.read_file,
+    "arrays": read_arrays,
+    "config": lambda path: read_settings(str(path)),
+    "text": read_text,
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "device", "folder"])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_what_is_no_file_is_refused_at_once(tmp_path, read, kind):
+    path = tmp_path / "file"
+    if "pipe" in kind:
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to("pipe")
+        path = tmp_path / "pipe" if kind == "pipe" else path
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match="not a file: give a regular file") as raised:
+        read(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.timeout(60)
+def test_pipes_beside_a_run_or_in_a_codebase_hold_nobody_up(tmp_path, capsys):
+    os.mkfifo(tmp_path / "checkpoint")
+    with pytest.raises(UserError, match="no model.pth.tar"):
+        newest_checkpoint(str(tmp_path))
+    os.mkfifo(tmp_path / training_state.FILE_NAME)
+    with pytest.raises(UserError, match="not a file: give a regular file"):
+        training_state.load(str(tmp_path), {}, {}, {}, {})
+    host = write_host(tmp_path / "host")
+    (host / "modprompt").mkdir()
+    os.mkfifo(host / "modprompt" / "installed.json")
+    assert install.main([str(host), "--uninstall"]) in (0, 2)
+    assert len(capsys.readouterr().err.splitlines()) <= 1
+
+
+def test_missing_files_stay_missing_files(tmp_path):
+    for path in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(FileNotFoundError):
+            open_regular(path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "file" / "below")
+
+
+def test_links_are_followed_to_read_and_too_large_files_are_not_read(tmp_path):
+    (tmp_path / "real").write_bytes(b"a\r\nb\r")
+    (tmp_path / "link").symlink_to("real")
+    assert read_text(tmp_path / "link") == "a\nb\n"
+    with pytest.raises(UserError, match="larger than 3 bytes"):
+        read_bytes(tmp_path / "link", 3)
+    (tmp_path / "real").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_text(tmp_path / "link")
+
+
+@pytest.mark.skipif(not SIZELESS.exists(), reason="needs a file whose reported size is none")
+def test_file_whose_reported_size_is_none_is_read_whole():
+    assert SIZELESS.stat().st_size == 0
+    lines = read_text(SIZELESS).splitlines()
+    assert lines[0].startswith("Name:")
+    assert len(lines) > 20
+    with pytest.raises(UserError, match="larger than 9 bytes"):
+        read_bytes(SIZELESS, 9)
+
+
+@pytest.mark.parametrize("said", [0, 1, 70_000, 1 << 17])
+def test_size_that_is_reported_too_small_cuts_nothing_off(said, tmp_path, monkeypatch):
+    content = bytes(range(256)) * 1024
+    (tmp_path / "file").write_bytes(content)
+    fstat = os.fstat
+
+    class Facts:
+        st_size = said
+
+        def __init__(self, number):
+            self.st_mode = fstat(number).st_mode
+
+    monkeypatch.setattr(opening.os, "fstat", Facts)
+    assert read_bytes(tmp_path / "file", len(content)) == content
+    with pytest.raises(UserError, match="larger than"):
+        read_bytes(tmp_path / "file", len(content) - 1)
+
+
+@pytest.mark.skipif(not SIZELESS.exists(), reason="needs a file whose reported size is none")
+def test_memory_is_not_asked_for_all_that_a_file_may_have():
+    program = (
+        "import resource\nfrom modprompt.io.safe_open import read_bytes\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "assert len(read_bytes('/proc/self/status', 1 << 40)) > 500"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=60)
+
+
+def test_yaml_whose_aliases_explode_is_refused(tmp_path):
+    lines = ["a: &a [x, x]"] + [f"{now}: &{now} [*{before}, *{before}]" for before, now in zip("abcdefgh", "bcdefghi")]
+    (tmp_path / "c.yaml").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="c.yaml is not a YAML config .*it has an alias"):
+        read_settings(str(tmp_path / "c.yaml"))
+
+
+def test_pointer_leads_to_no_checkpoint_elsewhere(tmp_path):
+    (tmp_path / "run").mkdir()
+    np.savez(tmp_path / "model-other")
+    for word in ("../model-other.npz", str(tmp_path / "model-other.npz"), "", "model/../../model-other.npz"):
+        (tmp_path / "run" / "checkpoint").write_text(word)
+        with pytest.raises(UserError, match="there is: nothing"):
+            newest_checkpoint(str(tmp_path / "run"))

@@ -1,0 +1,219 @@
+from pathlib import Path
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.io import yaml_text
+from modprompt.io.settings import (
+    FLAGS,
+    FREE,
+    Settings,
+    as_text,
+    changes,
+    differences,
+    given,
+    pairs,
+    read_settings,
+    settings_hash,
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, "1"),
+        (1.0, "1"),
+        (1e-5, "0.00001"),
+        ((2, 3), "[2, 3]"),
+        ([2.0, "a"], ["2", "a"]),
+        (True, "True"),
+        ("fp16", "fp16"),
+    ],
+)
+def test_one_value_has_one_text(one, other):
+    assert as_text(one) == as_text(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [(True, 1), (0.1, 0.2), ("a", "b"), ([1], 1), ("", "None")])
+def test_different_values_have_different_texts(one, other):
+    assert as_text(one) != as_text(other)
+
+
+def test_text_of_a_text_is_the_same():
+    for value in ((0.1, 1), ["random_flip", "normalize"], 1e-5, "a photo of a", "", None, [[0, 1], [1, 2]]):
+        assert as_text(as_text(value)) == as_text(value)
+
+
+def test_later_layers_win_and_free_settings_do_not_count():
+    settings = given([{"OPTIM.LR": 0.1, "A.B": 1}, {"OPTIM.LR": "0.2", "DATASET.ROOT": "x", "TRAIN.PRINT_FREQ": 5}])
+    assert settings == {"A.B": "1", "OPTIM.LR": "0.2"}
+
+
+def test_hash_depends_on_keys_and_values_and_not_on_the_order():
+    one = {"A": "1", "B": "2"}
+    assert settings_hash(one) == settings_hash({"B": "2", "A": "1"})
+    assert len({settings_hash(x) for x in (one, {"A": "1"}, {"A": "2", "B": "1"}, {"A": "1", "B": "22"})}) == 4
+
+
+def test_long_values_show_where_they_differ():
+    one, other = "a" * 5000 + "b" + "c" * 5000, "a" * 5000 + "d"
+    assert changes({"A": one}, {"A": other}) == [
+        f"A ...{'a' * 30}b{'c' * 69}... -> ...{'a' * 30}d",
+    ]
+    assert changes({"A": one}, {}) == [f"A {'a' * 100}... -> not set"]
+
+
+def test_changes_are_named():
+    assert changes({"A": "1", "B": "2", "C": "3"}, {"A": "1", "B": "4", "D": "5"}) == [
+        "B 2 -> 4",
+        "C 3 -> not set",
+        "D not set -> 5",
+    ]
+
+
+def test_file_is_read_flat(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text('A:\n  B: 1\n  C:\n    D: "(1, 2)"\nE: x\n')
+    assert read_settings(str(path)) == {"A.B": 1, "A.C.D": "(1, 2)", "E": "x"}
+    path.write_text("")
+    assert read_settings(str(path)) == {}
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "just words"])
+def test_file_that_is_no_config_is_named(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="a.yaml is not a YAML config"):
+        read_settings(str(path))
+    with pytest.raises(UserError, match="no config file .*b.yaml; there is: a.yaml"):
+        read_settings(str(tmp_path / "b.yaml"))
+    path.rename(tmp_path / ".hidden.yaml")
+    with pytest.raises(UserError, match="no config file .*b.yaml$"):
+        read_settings(str(tmp_path / "b.yaml"))
+
+
+def test_options_are_pairs():
+    assert pairs(["A", "1", "B", "2"]) == [("A", "1"), ("B", "2")]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["A", "1", "B"], "the option B has no value;"),
+        (["OPTIM.LR", "--output-dir", "X"], "the option OPTIM.LR has no value: '--output-dir' follows it;"),
+        (["OPTIM.LR", "OPTIM.MAX_EPOCH", "3"], "the option OPTIM.LR has no value: 'OPTIM.MAX_EPOCH' follows it;"),
+        (["A", "1", "--no-train"], "the flag --no-train must stand before the KEY VALUE options"),
+        (["A", "1", "--seed", "2"], "the flag --seed must stand before the KEY VALUE options"),
+    ],
+)
+def test_key_without_a_value_and_flag_behind_are_named(words, said):
+    with pytest.raises(UserError) as raised:
+        pairs(words)
+    assert str(raised.value).startswith(said)
+
+
+def test_value_may_begin_with_a_dash_and_look_like_a_key_among_pairs():
+    assert pairs(["A", "-1", "B", "C.D"]) == [("A", "-1"), ("B", "C.D")]
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "data.yaml").write_text("DATASET: {NAME: Digits, ROOT: /x}\nOPTIM: {LR: 0.1}\n")
+    (tmp_path / "method.yaml").write_text("OPTIM: {LR: 0.2, MAX_EPOCH: 5.0}\nINPUT: {SIZE: [32, 32]}\n")
+    return [str(tmp_path / "data.yaml"), "", str(tmp_path / "method.yaml")]
+
+
+def test_later_sources_lie_over_earlier_ones_and_are_named(files):
+    settings = Settings.read(files, {"SEED": 1, "OUTPUT_DIR": "out"}, ["SEED", "2", "OPTIM.MAX_EPOCH", "7"])
+    assert {key: found.value for key, found in settings.items()} == {
+        "DATASET.NAME": "Digits",
+        "DATASET.ROOT": "/x",
+        "OPTIM.LR": 0.2,
+        "OPTIM.MAX_EPOCH": "7",
+        "INPUT.SIZE": [32, 32],
+        "SEED": "2",
+        "OUTPUT_DIR": "out",
+    }
+    sources = {key: settings.source(key) for key in ("DATASET.NAME", "OPTIM.LR", "SEED", "OUTPUT_DIR", "OPTIM.NAME")}
+    assert sources == {
+        "DATASET.NAME": f"file {files[0]}",
+        "OPTIM.LR": f"file {files[2]}",
+        "SEED": "option",
+        "OUTPUT_DIR": "flag --output-dir",
+        "OPTIM.NAME": "default",
+    }
+    assert settings["OPTIM.LR"].where == files[2]
+    assert {settings[key].where for key in ("SEED", "OUTPUT_DIR")} == {"command line"}
+    assert [found.value for key, found in settings.given if key == "SEED"] == [1, "2"]
+
+
+def test_texts_are_what_was_given_without_what_decides_nothing(files):
+    settings = Settings.read(files, {"SEED": 1, "RESUME": "x"}, ["TRAIN.PRINT_FREQ", "9"])
+    assert settings.texts() == {
+        "DATASET.NAME": "Digits",
+        "INPUT.SIZE": "[32, 32]",
+        "OPTIM.LR": "0.2",
+        "OPTIM.MAX_EPOCH": "5",
+        "SEED": "1",
+    }
+    assert list(settings.texts()) == sorted(settings.texts()) == list(settings.sources())
+    assert not FREE & set(settings.texts())
+
+
+@pytest.mark.parametrize("how", ["", "default", "reduce-overhead", "graph"])
+def test_how_a_run_is_compiled_decides_numbers_where_steps_are_recorded(how):
+    texts = Settings.read(options=["SEED", "1", "MODEL.COMPILE", how]).texts()
+    assert texts == {"SEED": "1", **({"MODEL.COMPILE": "graph"} if how == "graph" else {})}
+
+
+def test_one_thing_written_in_two_ways_has_the_same_texts(files):
+    options = ["DATASET.NAME", "Digits", "OPTIM.LR", "2e-1", "OPTIM.MAX_EPOCH", "5", "INPUT.SIZE", "(32, 32)"]
+    assert Settings.read(files).texts() == Settings.read(options=options).texts()
+
+
+def test_flags_that_are_not_given_are_none():
+    assert dict(Settings.read(flags=dict.fromkeys(FLAGS, ""))) == dict(Settings.read(flags=dict.fromkeys(FLAGS))) == {}
+    assert Settings.read(flags={"SEED": 0}).texts() == {"SEED": "0"}
+
+
+def test_settings_cannot_be_changed():
+    settings = Settings.read(options=["A", "1"])
+    with pytest.raises(TypeError):
+        settings["A"] = 2
+    with pytest.raises(AttributeError):
+        settings.given = ()
+    with pytest.raises(AttributeError):
+        settings["A"].value = 2
+
+
+def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch):
+    opened, plain = [], yaml_text.read_text
+    monkeypatch.setattr(yaml_text, "read_text", lambda path, *more: opened.append(str(path)) or plain(path, *more))
+    settings = Settings.read(files, {"SEED": 1}, ["A", "1"])
+    before = settings.texts(), settings.sources()
+    Path(files[0]).write_text("DATASET: {NAME: EuroSAT}\n")
+    assert (settings.texts(), settings.sources()) == before
+    assert opened == [files[0], files[2]]
+
+
+def test_what_cannot_be_read_is_refused(files, tmp_path):
+    with pytest.raises(UserError, match="no config file .*none.yaml; there is: data.yaml, method.yaml"):
+        Settings.read([str(tmp_path / "none.yaml")])
+    with pytest.raises(UserError, match="the option B has no value"):
+        Settings.read(files, options=["A", "1", "B"])
+    with pytest.raises(KeyError):
+        Settings.read(flags={"OPTIM.LR": 1})  # has no flag
+
+
+def test_differences_count_what_a_side_lacks_as_its_default():
+    old, new = {"A": "1", "B": "2"}, {"A": "1", "C": "3", "D": "4"}
+    assert differences(old, new) == ["B 2 -> not set", "C not set -> 3", "D not set -> 4"]
+    assert differences(old, new, {"B": "2", "C": "5", "E": "6"}) == ["C 5 -> 3", "D not set -> 4"]
+
+
+def test_config_that_is_not_there_has_a_nearest_name(tmp_path):
+    (tmp_path / "eurosat.yaml").write_text("")
+    with pytest.raises(
+        UserError, match="no config file .*eurosatt.yaml; did you mean 'eurosat'. there is: eurosat.yaml"
+    ):
+        read_settings(str(tmp_path / "eurosatt.yaml"))

@@ -1,0 +1,136 @@
+import pytest
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
+
+import modprompt.trainers.all  # noqa: F401 - registers the defaults
+from modprompt.errors import SettingError, UserError
+from modprompt.methods.table import METHODS
+from modprompt.trainers.config_nodes import add_defaults, add_missing, method_of, node_of
+from modprompt.trainers.prompt_trainer import PromptTrainer
+
+WITH_NODES = [row.method for row in METHODS if row.method.node]
+
+REFERENCE = {"N_CTX": 2, "N_ADD_OP": 2, "N_RM_OP": 1, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH": 9}
+
+
+def test_defaults_are_known_as_soon_as_the_trainer_is_imported():
+    cfg = get_cfg_default()
+    assert {key: cfg.TRAINER.MPL[key] for key in REFERENCE} == REFERENCE
+    assert cfg.DATASET.SUBSAMPLE_CLASSES == "all"
+    assert cfg.MODEL.BACKBONE.PATH == ""
+
+
+def test_only_missing_keys_are_added():
+    cfg = CfgNode({"DATASET": {}, "MODEL": {"BACKBONE": {}}, "TRAINER": {"MPL": {"N_CTX": 7}}})
+    cfg.freeze()
+    add_defaults(cfg)
+    assert cfg.TRAINER.MPL.N_CTX == 7
+    assert cfg.TRAINER.MPL.PROMPT_DEPTH == 9
+    assert cfg.TRAINER.is_frozen()
+
+
+def test_defaults_are_copied():
+    defaults = CfgNode({"A": {"B": 1}})
+    one, two = CfgNode(), CfgNode()
+    add_missing(one, defaults)
+    add_missing(two, defaults)
+    one.A.B = 2
+    assert two.A.B == 1
+
+
+@pytest.mark.parametrize("cls", WITH_NODES, ids=lambda cls: cls.__name__)
+def test_every_node_is_its_dataclass(cls):
+    """There is one list of defaults: a node has the fields' keys and defaults, and PREC, and makes the same method."""
+    node = get_cfg_default().TRAINER[cls.node_name()]
+    assert dict(node) == {**cls().as_config(), "PREC": "fp16"}
+    assert node == node_of(cls)
+    assert method_of(cls, node) == cls()
+    trainer = TRAINER_REGISTRY.get(cls.__name__)
+    assert trainer.method_class is cls
+    assert not {name for name in vars(trainer) if not name.startswith("__")} - {
+        "method_class",
+        "node_name",
+        "parts",
+        "same_step",
+    }
+
+
+def test_every_registered_row_is_known_by_name():
+    assert [row.name for row in METHODS] == [row.method.__name__ for row in METHODS]
+    assert {row.name for row in METHODS} <= set(TRAINER_REGISTRY.registered_names())
+
+
+@pytest.mark.parametrize("value", [0.5, "0.5", 3, "3", "-0.0", 1e-3])
+@pytest.mark.parametrize("way", ["options", "file", "other"])
+def test_a_weight_may_be_any_number_however_it_is_merged(value, way, tmp_path):
+    cfg = get_cfg_default()
+    if way == "options":
+        cfg.merge_from_list(["TRAINER.MPL.TEXT_LOSS_WEIGHT", value])
+    elif way == "file":
+        (tmp_path / "a.yaml").write_text(f"TRAINER:\n  MPL:\n    TEXT_LOSS_WEIGHT: {float(value)!r}\n")
+        cfg.merge_from_file(str(tmp_path / "a.yaml"))
+    else:
+        cfg.merge_from_other_cfg(CfgNode({"TRAINER": {"MPL": {"TEXT_LOSS_WEIGHT": float(value)}}}))
+    cls = TRAINER_REGISTRY.get("MPL").method_class
+    assert method_of(cls, cfg.TRAINER.MPL).text_loss_weight == float(value)
+
+
+@pytest.mark.parametrize("way", ["options", "file", "other"])
+def test_true_and_words_are_merged_where_both_mean_something(way, tmp_path):
+    cfg, cls = get_cfg_default(), TRAINER_REGISTRY.get("KgCoOp").method_class
+    for given, words in ((True, "a photo of a"), ("True", "a photo of a"), ("one two", "one two"), (False, "")):
+        if way == "options":
+            cfg.merge_from_list(["TRAINER.KGCOOP.CTX_INIT", given])
+        elif way == "file":
+            (tmp_path / "a.yaml").write_text(f"TRAINER: {{KGCOOP: {{CTX_INIT: {given!r}}}}}\n")
+            cfg.merge_from_file(str(tmp_path / "a.yaml"))
+        else:
+            cfg.merge_from_other_cfg(CfgNode({"TRAINER": {"KGCOOP": {"CTX_INIT": given}}}))
+        assert method_of(cls, cfg.TRAINER.KGCOOP).words() == words
+
+
+def test_a_number_may_be_merged_over_another_kind_of_number():
+    cfg = get_cfg_default()
+    for value in (0.5, 1, 0.25, 2):
+        cfg.merge_from_list(["TRAINER.PROMPTSRC.GPA_STD", value])
+        assert value == cfg.TRAINER.PROMPTSRC.GPA_STD
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="TEXT_LOSS_WEIGHT|Type mismatch"):
+        get_cfg_default().merge_from_list(["TRAINER.MPL.TEXT_LOSS_WEIGHT", "much"])
+    cfg = get_cfg_default()
+    cfg.TRAINER.MPL.N_CTX = "2"
+    with pytest.raises(SettingError, match="N_CTX must be a whole number, got '2'"):
+        method_of(TRAINER_REGISTRY.get("MPL").method_class, cfg.TRAINER.MPL)
+
+
+def test_a_merge_takes_its_argument_by_name(tmp_path):
+    cfg = get_cfg_default()
+    cfg.merge_from_list(cfg_list=["TRAINER.MPL.GPA_MEAN", 2.5])
+    other = cfg.clone()
+    cfg.merge_from_other_cfg(cfg_other=other)
+    assert cfg.TRAINER.MPL.GPA_MEAN == 2.5
+
+
+@pytest.mark.parametrize("value", [200, 0.5])
+def test_yacs_itself_takes_any_number_for_the_images_bound(value, tmp_path):
+    (tmp_path / "file.yaml").write_text(f"INPUT: {{MAX_MEGAPIXELS: {value}}}\n")
+    for merge, given in (
+        ("merge_from_file", str(tmp_path / "file.yaml")),
+        ("merge_from_list", ["INPUT.MAX_MEGAPIXELS", str(value)]),
+    ):
+        cfg = get_cfg_default()
+        getattr(cfg, merge)(given)
+        assert value == cfg.INPUT.MAX_MEGAPIXELS
+
+
+def test_trainer_without_a_method_is_one_line():
+    """As they were written for 0.1.0."""
+
+    class Old(PromptTrainer):
+        pass
+
+    with pytest.raises(UserError, match="Old has no method_class: docs/own_trainer.md"):
+        Old.check_cfg(object.__new__(Old), get_cfg_default())
