@@ -27,7 +27,7 @@ from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a f
 from tests.modprompt.experiments.test_tasks import finished
 from tests.modprompt.hosts.stand_in import run_in
 from tests.process_state import changes, generators_and_warnings, settings
-from tools import interpret, method_figure, train_glyph_clip
+from tools import architecture_figure, interpret, method_figure, train_glyph_clip
 
 
 def state():
@@ -192,6 +192,10 @@ def a_figure_of_the_method(request, monkeypatch, tmp_path):
     return method_figure.main, ["--to", str(tmp_path / "method.png")], 0
 
 
+def a_figure_of_the_rooms(request, monkeypatch, tmp_path):
+    return architecture_figure.main, ["--to", str(tmp_path / "method.png")], 0
+
+
 def a_name_of_a_data_set(request, monkeypatch, tmp_path):
     return names.main, ["EuroSAT"], 0
 
@@ -225,6 +229,7 @@ CASES = {
     "tools/interpret.py": [words_of_a_checkpoint],
     "tools/train_glyph_clip.py": [a_glyph_clip],
     "tools/method_figure.py": [a_figure_of_the_method],
+    "tools/architecture_figure.py": [a_figure_of_the_rooms],
     "modprompt/data/names.py": [a_name_of_a_data_set],
     "modprompt/experiments/reporting/tasks.py": [a_mean_of_runs, a_mean_of_a_run_that_is_not_finished],
     "datasets/prepare/__main__.py": [data],

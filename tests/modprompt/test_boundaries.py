@@ -41,7 +41,7 @@ PRINTING = {"programs", "trainers", "data", "active", "compat", "hosts", "experi
     "__init__"
 }
 WITH_TORCH = {
-    "storage": ("tensors", "torch_files"),
+    "io": ("checkpoint", "checkpoint_schema", "tensors", "torch_files"),
     "experiments": ("plan.check", "reporting.attention_pictures"),
 }
 
@@ -135,8 +135,7 @@ def modules_of(room, *names):
 TORCHLESS = {
     "package": ["modprompt"],
     "ground": [f"modprompt.{name}" for name in sorted(GROUND)],
-    "storage": modules_of("storage"),
-    "runs": modules_of("runs", "settings", "same", "result", "images", "folder", "published", "rounds"),
+    "io": modules_of("io"),
     "schedule": modules_of("engine", "schedule"),
     "methods": modules_of(
         "methods", "table", "search.file", "search.alphas_file", "search.space", "search.schedule_files"

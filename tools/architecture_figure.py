@@ -1,0 +1,113 @@
+"""Draw the rooms of modprompt/ on their floors, as tests/modprompt/test_boundaries.py has them, and who imports whom.
+
+python -m tools.architecture_figure            docs/architecture.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modprompt.programs import report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "modprompt"
+DEFAULT = ROOT / "docs" / "architecture.png"
+OF_ALL = "io"  # imported by every room: its arrows would hide the others
+WIDTH, HEIGHT = 2.6, 0.62  # of a room, where floors are 1 apart
+
+
+def floors_of_the_test() -> list[list[str]]:
+    """The rooms of each floor from the ground up, as the test's table has them."""
+    tree = ast.parse((ROOT / "tests/modprompt/test_boundaries.py").read_text(encoding="utf-8"))
+    (table,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == ["FLOORS"]
+    )
+    return [sorted(rooms) for rooms in ast.literal_eval(table)]
+
+
+def _room_of(path: Path, rooms: set[str]) -> str:
+    name = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    return name if name in rooms else ""
+
+
+def imports(rooms: set[str]) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """Lines of each room, and how many of a room's modules import another room's."""
+    lines: Counter[str] = Counter()
+    arrows: Counter[tuple[str, str]] = Counter()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        own = _room_of(path, rooms)
+        if not own or "stand_in" in path.parts:
+            continue
+        text = path.read_text(encoding="utf-8")
+        lines[own] += text.count("\n")
+        modules = {
+            node.module.split(".")[1]
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("modprompt.")
+        }
+        arrows.update((own, other) for other in modules & rooms - {own, OF_ALL})
+    return lines, arrows
+
+
+def figure() -> Figure:
+    """A row a floor; an arrow goes down to each room that is imported, and is the wider the more modules do."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+    _, *floors, _ = floors_of_the_test()  # everything may import the ground, and the doors everything
+    rooms = {room for floor in floors for room in floor}
+    lines, arrows = imports(rooms)
+    fig = Figure(figsize=(7.2, 0.8 * len(floors)), layout="constrained")
+    axes = fig.subplots()
+    shift = [0.0, 1.5, -1.5, 1.5, -1.5]  # rooms above each other would hide what goes past one
+    place = {
+        room: (shift[height % len(shift)] + 3.2 * (at - (len(floor) - 1) / 2), height)
+        for height, floor in enumerate(floors)
+        for at, room in enumerate(floor)
+    }
+    most = max(arrows.values())
+    for (above, below), count in arrows.items():
+        (x, y), (to_x, to_y) = place[above], place[below]
+        ends = (x, y - HEIGHT / 2), (to_x, to_y + HEIGHT / 2)
+        line: dict[str, Any] = {"linewidth": 0.5 + 2.5 * count / most, "color": "#9bb0cc", "zorder": 1}
+        axes.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=8, shrinkA=0, shrinkB=0, **line))
+    for room, (x, y) in place.items():
+        corner = (x - WIDTH / 2, y - HEIGHT / 2)
+        style = "round,pad=0,rounding_size=0.12"
+        look: dict[str, Any] = {"facecolor": "#f2f5fa", "edgecolor": "#4c72b0", "zorder": 2}
+        axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=style, **look))
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 3}
+        axes.text(x, y + 0.1, room, fontsize=10, weight="bold", **middle)
+        said = f"{lines[room]:,} lines" + (" (every room imports it)" if room == OF_ALL else "")
+        axes.text(x, y - 0.17, said, fontsize=7.5, color="#555555", **middle)
+    axes.set_xlim(-4.5, 3.1)
+    axes.set_ylim(-0.5, len(floors) - 0.5)
+    axes.set_axis_off()
+    return fig
+
+
+def _main(argv: list[str] | None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=DEFAULT, help="a file, .png, .pdf or .svg")
+    args = parser.parse_args(argv)
+    figure().savefig(args.to, dpi=160, facecolor="white")
+    print(f"Written: {args.to}")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw the figure; 2 after one line on a file that cannot be written."""
+    return report(_main, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
