@@ -19,7 +19,7 @@ _IMAGES = "opens images as modprompt/data/images.py does"
 _BYTES = "compares or copies bytes, and understands none of them"
 _PYTHON = "reads the codebase's own program, which is run anyway"
 NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and why there is none
-    "modprompt/active/sheet.py:_thumbnail": _IMAGES,
+    "modprompt/active/sheet.py:_card": _IMAGES,
     "modprompt/cli/predict.py:_lines": "class names, one a line: any text is one",
     "modprompt/clips/known.py:_content": _OURS,
     "modprompt/compat/mends.py:_mend_loading": "puts a reader of modprompt/storage into the real Dassl",
@@ -37,7 +37,7 @@ NOT_TRIED: dict[str, str] = {  # FILE:FUNCTION of readers without a kind, and wh
     **dict.fromkeys(("modprompt/use/predicting.py:odd_ones", "modprompt/use/predicting.py:look"), _IMAGES),
     "modprompt/trainers/kept_features.py:_read": "arrays that are known by the SHA-256 in their test's result.json",
     "modprompt/experiments/reporting/mistakes.py:_picture": _IMAGES,
-    "modprompt/experiments/reporting/page.py:_figure": "embeds a figure that it has just drawn",
+    "modprompt/experiments/reporting/page.py:_picture": "embeds a figure that it has just drawn",
     "modprompt/experiments/reporting/trees.py:_outcome_of_logs": "reads by modprompt/experiments/reporting/logs.py",
     "modprompt/experiments/reporting/published.py:known": _OURS,
     "modprompt/hosts/borrowed.py:_asked_of_data": _PYTHON,
