@@ -14,7 +14,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.version import __version__
 
 _LAZY = {
-    "load_clip": "clips.load",
+    "load_clip": "clip.load",
     "Schedule": "engine.schedule",
     "Schedules": "engine.schedule",
     "Method": "methods.base",

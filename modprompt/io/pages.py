@@ -28,7 +28,7 @@ def page(template: str, script: str = "", **values: Any) -> str:
     Raises:
         UserError: if Jinja2 is not installed.
     """
-    style, code = source("storage/page.css"), source(script) if script else ""
+    style, code = source("io/page.css"), source(script) if script else ""
     rules = ["default-src 'none'", "img-src data:", f"style-src {_hash(style)}"]
     rules += [f"script-src {_hash(code)}"] if code else []
     rules += ["base-uri 'none'", "form-action 'none'"]

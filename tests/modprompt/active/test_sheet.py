@@ -14,7 +14,7 @@ from modprompt.active.picks_file import COLUMNS, Row, cells_of
 from modprompt.io import pages
 from modprompt.io.tables import shielded
 
-STYLE, SCRIPT = pages.source("storage/page.css"), pages.source("active/sheet.js")
+STYLE, SCRIPT = pages.source("io/page.css"), pages.source("active/sheet.js")
 NAMES = ["forest", "<b>sea</b>", 'the "lake"']
 
 
