@@ -21,7 +21,7 @@ def page(template: str, script: str = "", **values: Any) -> str:
     """A whole page, which needs nothing beside it.
 
     Args:
-        template: extends storage/page.html.j2.
+        template: extends io/page.html.j2.
         script: name of the one script that it runs; empty for none.
         values: what the template names; one that lacks is an error.
 
