@@ -51,7 +51,7 @@ def extract(trainer: TrainerX, images: Sequence[Datum]) -> tuple[np.ndarray, np.
         batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    features, labels = encode(loader, trainer.encode_image)
+    features, labels = encode(loader, trainer.evaluation.encode_image)
     return features.numpy(), labels.numpy()
 
 
@@ -97,7 +97,7 @@ def run(argv: list[str] | None = None) -> None:
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of an earlier version
         wanted = tuple(split for split in wanted if split != "val")
     made_of = (
-        f"CLIP {trainer.backbone_fingerprint}, split {split_hash(dataset, cfg)}, "
+        f"CLIP {trainer.run.fingerprint}, split {split_hash(dataset, cfg)}, "
         f"{cfg.DATASET.SUBSAMPLE_CLASSES} classes, images {kept_features.made_by(trainer, trainer.test_loader)}"
     )
     for split in wanted:

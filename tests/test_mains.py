@@ -21,6 +21,7 @@ from modprompt.data.prepare.__main__ import main as prepare
 from modprompt.experiments.reporting import report, tasks
 from modprompt.experiments.running import run, service, worker
 from modprompt.hosts import install
+from modprompt.trainers.loop import Loop
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE, quick  # noqa: F401 - a fixture
@@ -61,7 +62,7 @@ def training_that_is_interrupted(request, monkeypatch, tmp_path):
 
 
 def training_that_breaks(request, monkeypatch, tmp_path):
-    monkeypatch.setattr(PromptTrainer, "output", lambda self: None)
+    monkeypatch.setattr(Loop, "output", lambda self: None)
     return (*_train(request), "TypeError")
 
 

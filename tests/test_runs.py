@@ -5,6 +5,7 @@ import torch
 
 from modprompt.cli import train
 from modprompt.trainers import training_state
+from modprompt.trainers.building import Building
 from modprompt.trainers.mpl import MPL
 from tests import plain_mpl
 from tests.conftest import bare, random_clip
@@ -26,7 +27,7 @@ def test_two_epochs_equal_a_plain_loop(mpl_flags, mpl_options, tmp_path, monkeyp
     """Same weights, batches and seed: losses of the trainer and of tests/plain_mpl.py with SGD written out."""
     from clip import clip
 
-    seen, load_clip, step = {"batches": [], "losses": []}, MPL.load_clip, MPL.forward_backward
+    seen, load_clip, step = {"batches": [], "losses": []}, Building.load_clip, MPL.forward_backward
 
     def recorded(self, batch):
         if not seen["batches"]:
@@ -38,7 +39,7 @@ def test_two_epochs_equal_a_plain_loop(mpl_flags, mpl_options, tmp_path, monkeyp
         seen["losses"].append(summary["loss"])
         return summary
 
-    monkeypatch.setattr(MPL, "load_clip", lambda self: seen.setdefault("clip", load_clip(self)))
+    monkeypatch.setattr(Building, "load_clip", lambda self: seen.setdefault("clip", load_clip(self)))
     monkeypatch.setattr(MPL, "forward_backward", recorded)
     assert train.main([*mpl_flags, *mpl_options]) == 0
 

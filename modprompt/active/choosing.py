@@ -91,7 +91,7 @@ class Chooser:
         cfg.freeze()
         with given(cfg.DATASET.NAME, self.pool.for_scoring()):
             trainer = TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
-        self.clip = str(trainer.backbone_fingerprint)
+        self.clip = str(trainer.run.fingerprint)
         return Scorer(self.pool.images).scored(trainer)
 
     def _seen(self, scored: Scored, unlabelled: list[int]) -> Seen:

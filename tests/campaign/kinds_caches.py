@@ -98,8 +98,8 @@ def _features(folder: Path) -> Any:
         clip_model=types.SimpleNamespace(visual=torch.nn.Linear(2, 2)),
         model=types.SimpleNamespace(stream=None),
         device=torch.device("cpu"),
-        encode_image=lambda image: torch.cat([image, -image], 1),
-        feature_width=2,
+        evaluation=types.SimpleNamespace(encode_image=lambda image: torch.cat([image, -image], 1)),
+        run=types.SimpleNamespace(feature_width=2),
     )
     batches = feature_batches(str(folder / "kept"), "Some", loader, trainer)
     return batches.features, batches.labels

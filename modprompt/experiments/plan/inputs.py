@@ -25,7 +25,7 @@ from modprompt.io.versioned import Versioned, version_of
 from modprompt.places import PACKAGE
 
 NOTES = "clip_hashes.json"
-_EMBEDDED_FILE = PACKAGE / "clips" / "models" / "glyph_clip.npz"
+_EMBEDDED_FILE = PACKAGE / "clip" / "models" / "glyph_clip.npz"
 
 
 class Clip(NamedTuple):

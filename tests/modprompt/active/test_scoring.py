@@ -51,9 +51,10 @@ def trainer_of(method, batch=3):
         test_loader=loader,
         cfg=SimpleNamespace(DATALOADER=node),
         device=torch.device("cpu"),
-        prompts_images=bool(model.prompt_learner.schedules.vision.depth),
         set_model_mode=lambda mode: model.set_mode(mode == "train"),
-        encode_image=model.encode_image,
+        evaluation=SimpleNamespace(
+            encode_image=model.encode_image, prompts_images=bool(model.prompt_learner.schedules.vision.depth)
+        ),
     )
 
 

@@ -106,8 +106,8 @@ def cached(tmp_path_factory):
         clip_model=types.SimpleNamespace(visual=torch.nn.Linear(2, 2)),
         model=types.SimpleNamespace(stream=None),
         device=torch.device("cpu"),
-        encode_image=lambda image: torch.cat([image, -image], 1),
-        feature_width=2,
+        evaluation=types.SimpleNamespace(encode_image=lambda image: torch.cat([image, -image], 1)),
+        run=types.SimpleNamespace(feature_width=2),
     )
 
     def features():

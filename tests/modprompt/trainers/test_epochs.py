@@ -8,6 +8,8 @@ from dassl.engine import TrainerX
 
 from modprompt.cli import train
 from modprompt.engine import precision
+from modprompt.methods.model import PromptedModel
+from modprompt.trainers.loop import Loop
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS
 from tests.test_train import refusal
@@ -125,12 +127,13 @@ def test_a_scaled_loss_is_stepped_down_without_a_read(command, monkeypatch):
 
 def spoilt(monkeypatch, epoch, step):
     """The loss of one step is not a number; what follows is what comes of it."""
-    plain = PromptTrainer.loss
+    plain = Loop.output
 
-    def poisoned(self, *batch):
-        return plain(self, *batch) * (float("nan") if (self.epoch, self.batch_idx) == (epoch, step) else 1)
+    def poisoned(self, image):
+        found, place = plain(self, image), self.place()
+        return found._replace(logits=found.logits * (float("nan") if place == (epoch, step) else 1))
 
-    monkeypatch.setattr(PromptTrainer, "loss", poisoned)
+    monkeypatch.setattr(Loop, "output", poisoned)
 
 
 @pytest.mark.parametrize("loop", ["own", "dassl"])
@@ -179,7 +182,7 @@ def test_a_test_of_logits_that_are_not_finite_has_no_result(loop, command, tmp_p
     as_on_a_card(monkeypatch)
     if loop == "dassl":  # or that of a trainer of somebody's own
         monkeypatch.setattr(PromptTrainer, "test", TrainerX.test)
-    monkeypatch.setattr(PromptTrainer, "logits", lambda self, image: self.model(image) * float("nan"))
+    monkeypatch.setattr(PromptedModel, "forward", lambda self, images: self.output(images).logits * float("nan"))
     assert "the logits are not finite" in refusal(capsys, *command(METHODS["coop_end"]))
     assert not (tmp_path / "out" / "result.json").exists()
 
