@@ -32,7 +32,10 @@ def scored(images: int) -> Dict[str, Any]:
         labels = torch.zeros(images, dtype=torch.int64)
         scorer._kept = FeatureBatches(torch.randn(images, 512), labels, SimpleNamespace(batch_size=BATCH))
         trainer = SimpleNamespace(
-            model=model, prompts_images=False, device=CUDA, set_model_mode=lambda mode: model.set_mode(mode == "train")
+            model=model,
+            evaluation=SimpleNamespace(prompts_images=False),
+            device=CUDA,
+            set_model_mode=lambda mode: model.set_mode(mode == "train"),
         )
         with mock.patch.object(generators, "kept", contextlib.nullcontext), Held() as held:
             found = scorer.scored(trainer)

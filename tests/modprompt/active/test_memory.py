@@ -47,7 +47,10 @@ def chosen(method, images, every=50, **more):
     scorer = Scorer([None] * images)
     scorer._kept = FeatureBatches(features, labels, SimpleNamespace(batch_size=BATCH))
     trainer = SimpleNamespace(
-        model=Model(), prompts_images=False, device=torch.device("cpu"), set_model_mode=lambda mode: None
+        model=Model(),
+        evaluation=SimpleNamespace(prompts_images=False),
+        device=torch.device("cpu"),
+        set_model_mode=lambda mode: None,
     )
     labelled = {place: place % CLASSES for place in range(3, images, every)}
     free = [place for place in range(images) if place not in labelled]

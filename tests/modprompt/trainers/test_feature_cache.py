@@ -13,8 +13,8 @@ from modprompt.engine import precision
 from modprompt.engine.precision import Precision
 from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.row_file import write_rows
+from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.feature_cache import encode, how_computed
-from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import RESNET_HEADS
 from tests.methods import METHODS
 
@@ -137,11 +137,8 @@ def as_on_a_card(monkeypatch):
 def logits(evaluate, as_on_a_card, tmp_path, monkeypatch):
     """The logits of a test set, with or without kept features, and the number of images encoded."""
     seen = []
-    for name in ("logits", "logits_of"):
-        plain = getattr(PromptTrainer, name)
-        monkeypatch.setattr(
-            PromptTrainer, name, lambda self, *a, plain=plain: seen.append(plain(self, *a)) or seen[-1].clone()
-        )
+    plain = Evaluation.logits
+    monkeypatch.setattr(Evaluation, "logits", lambda self, images: seen.append(plain(self, images)) or seen[-1].clone())
 
     def run(row, prec, cache):
         prec_of = [f"TRAINER.{METHODS[row].node}.PREC", prec] if row in METHODS else []
