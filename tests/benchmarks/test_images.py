@@ -36,7 +36,7 @@ def test_both_sides_give_one_result_whichever_begins(folder, capsys):
         found = images.one_round(folder, 0, first)
         assert (len(found.decoded), len(found.kept)) == (images.TIMES, images.TIMES)
         (file,) = (folder / "kept").glob("*.images")
-        assert file.stat().st_size == 6 * (224 * 224 * 3 + 4) + 64
+        assert 6 * 224 * 224 * 3 < file.stat().st_size < 6 * 224 * 224 * 3 + 4096  # all images, and what says of them
     assert capsys.readouterr().out == ""
 
 
