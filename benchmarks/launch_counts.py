@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.reference import reference_model
-from modprompt.engine import weight_cache as derived
+from modprompt.engine import weight_cache
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.search.over import Search
 from modprompt.methods.search.settings import BETAS
@@ -89,8 +89,8 @@ def count(method: str, classes: int, directory: str = "", cast_norms: bool = Fal
         directory: a checkout of the official repository, to count its model and not ours.
         cast_norms: as for weights of normalisations that half precision cannot hold.
     """
-    in_half = (lambda *_: None) if cast_norms else derived._exact_halves
-    with fake_cuda(), mock.patch.object(derived, "_exact_halves", in_half):
+    in_half = (lambda *_: None) if cast_norms else weight_cache._exact_halves
+    with fake_cuda(), mock.patch.object(weight_cache, "_exact_halves", in_half):
         side = official(method, classes, directory) if directory else ours(method, classes)
         optimiser = sgd(side.trained)
         images, labels = torch.randn(BATCH, 3, 224, 224), torch.arange(BATCH) % classes

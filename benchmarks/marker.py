@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.engine.blocks import causal_after
-from modprompt.methods.search import supernet as relaxed
+from modprompt.methods.search import supernet
 
 COLUMNS = 8  # more of each head: two are read, kernels want multiples of 8
 
 
-class Marked(relaxed.Mixed):
+class Marked(supernet.Mixed):
     """As Mixed."""
 
     def over_words(
@@ -51,9 +51,9 @@ def _marked(value: Tensor) -> Tensor:
 @contextlib.contextmanager
 def in_place() -> Iterator[None]:
     """Within it, searches run by the marker."""
-    before = relaxed.Mixed
-    relaxed.Mixed = Marked  # type: ignore[misc]
+    before = supernet.Mixed
+    supernet.Mixed = Marked  # type: ignore[misc]
     try:
         yield
     finally:
-        relaxed.Mixed = before  # type: ignore[misc]
+        supernet.Mixed = before  # type: ignore[misc]

@@ -108,10 +108,10 @@ LAYOUTS = ("arithmetic", "whole", "packed")  # a CPU's, a card's of few tokens, 
 
 def lay_out_for(monkeypatch, layout):
     """From here on text sides are laid out as LAYOUTS says, and run so, wherever they are."""
-    from modprompt.engine import text_layout as packing
+    from modprompt.engine import text_layout
 
-    monkeypatch.setattr(packing, "counts_launches", lambda device: layout != "arithmetic")
-    monkeypatch.setattr(packing, "FEW_TOKENS", 10**9 if layout == "whole" else 0)
+    monkeypatch.setattr(text_layout, "counts_launches", lambda device: layout != "arithmetic")
+    monkeypatch.setattr(text_layout, "FEW_TOKENS", 10**9 if layout == "whole" else 0)
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,12 @@ python -m tools.architecture_figure            docs/architecture.png
 
 from __future__ import annotations
 
-import argparse
 import ast
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modprompt.programs import report
+from tools import figure_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,18 +94,9 @@ def figure() -> Figure:
     return fig
 
 
-def _main(argv: list[str] | None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=DEFAULT, help="a file, .png, .pdf or .svg")
-    args = parser.parse_args(argv)
-    figure().savefig(args.to, dpi=160, facecolor="white")
-    print(f"Written: {args.to}")
-    return 0
-
-
 def main(argv: list[str] | None = None) -> int:
     """Draw the figure; 2 after one line on a file that cannot be written."""
-    return report(_main, argv)
+    return figure_file.main(figure, DEFAULT, __doc__, argv)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ from modprompt.active.given import given
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
 from modprompt.errors import UserError
-from modprompt.io import compare as same
+from modprompt.io import compare
 from modprompt.io import folder as run_folder
 from modprompt.io.atomic import copy_whole
 from modprompt.io.rounds import round_name
 from modprompt.io.settings import Settings
 from modprompt.io.versioned import plain
-from modprompt.trainers import artifacts as left_behind
-from modprompt.trainers import training_state
+from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.config import of_one_training
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
@@ -79,7 +78,7 @@ class Trainings:
         if self.decisive:
             training_state.require_same(own, self.decisive, str(self.folder))
         self.decisive = plain(own)
-        other = same.differing_clip(self._clip, trainer.run.fingerprint)
+        other = compare.differing_clip(self._clip, trainer.run.fingerprint)
         if other:
             raise UserError(f"{self.folder}: {other[0]} since images were chosen: give the CLIP that has chosen them")
         return trainer
@@ -159,4 +158,4 @@ class Trainings:
             for path in sorted((source / name).iterdir()):
                 if path.is_file():
                     copy_whole(path, Path(self.cfg.OUTPUT_DIR) / name / path.name)
-        return left_behind.of_another(str(source), self.cfg.OUTPUT_DIR)
+        return artifacts.of_another(str(source), self.cfg.OUTPUT_DIR)

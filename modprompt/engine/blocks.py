@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clip.structure import MLP, Block
-from modprompt.engine import text_layout as packing
+from modprompt.engine import text_layout
 from modprompt.engine.weight_cache import normalise, scaled_bias
 
 Attend = Callable[..., Tensor]  # stands in for `attention`: the same arguments, the same shapes
@@ -139,7 +139,7 @@ def feed_forward(block: Block, x: Tensor) -> Tensor:
     quick = _quick_or_not(mlp)
     if quick is None:
         return x + mlp(hidden)
-    scaled = quick and packing.counts_launches(x.device)
+    scaled = quick and text_layout.counts_launches(x.device)
     bias = scaled_bias(mlp.c_fc, _QUICK) if scaled else mlp.c_fc.bias
     out: Tensor = _FrozenMLP.apply(  # type: ignore[no-untyped-call]  # torch's
         hidden, mlp.c_fc.weight, bias, mlp.c_proj.weight, mlp.c_proj.bias, quick, scaled

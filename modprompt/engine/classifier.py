@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.model import PromptedCLIP, beside
 
 
 class CosineClassifier(nn.Module):
@@ -45,10 +45,11 @@ class OwnClassifier(nn.Module):
 
     def __init__(self, model: PromptedCLIP, classes: Tensor):
         super().__init__()
-        own: Any = copy.copy(model)
+        own: Any = beside(model)
         for name in ("clip_model", "_exact", "_objective"):
             own.__dict__.pop(name, None)
-        own._modules = {name: one for name, one in own._modules.items() if not name.endswith("_encoder")}
+        for name in ("image_encoder", "text_encoder"):
+            del own._modules[name]
         self.model = copy.deepcopy(own)
         for one in (*self.model.parameters(), *self.model.buffers()):  # a model's own casts are those of its CLIP
             one.data = one.data.cpu().float() if one.is_floating_point() else one.data.cpu()

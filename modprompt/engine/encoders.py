@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP, ResNet, VisionTransformer
-from modprompt.engine import text_layout as packing
+from modprompt.engine import text_layout
 from modprompt.engine.additions import attends, new_tokens, of_classes, step_of, tokens_of, with_tokens
 from modprompt.engine.blocks import Attend, run_block, run_last_block
 from modprompt.engine.composing import Standing, recompose, renew
@@ -31,7 +31,7 @@ def _in_type(additions: Additions, dtype: torch.dtype) -> Additions:
     """Additions in the type of the tokens; where launches count, cast all at once."""
     tokens = [tokens_of(new) for new in additions]
     plain = [one for one in tokens if one is not None and one.dim() == 2 and one.dtype != dtype]
-    if len(plain) < 2 or not packing.counts_launches(plain[0].device):
+    if len(plain) < 2 or not text_layout.counts_launches(plain[0].device):
         typed = [None if one is None else one.to(dtype) for one in tokens]
     else:
         found = dict(zip(map(id, plain), torch.cat(plain).to(dtype).split([len(one) for one in plain])))

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import one_of
 from modprompt.clip.structure import CLIP
-from modprompt.engine import tf32
-from modprompt.engine import weight_cache as derived
+from modprompt.engine import tf32, weight_cache
 from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import TextEncoder, image_encoder
 from modprompt.engine.memory import SHARE, free_bytes, most_text_tokens
@@ -178,7 +177,7 @@ class PromptedCLIP(nn.Module):
 
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP is frozen, the batch statistics of a ResNet too."""
-        derived.forget(self)
+        weight_cache.forget(self)
         self.set_mode(mode)
         return self
 
@@ -194,7 +193,7 @@ class PromptedCLIP(nn.Module):
 
     def made_once(self) -> List[Any]:
         """What steps read that was made of frozen parts and may be let go when they change."""
-        return [self._kept, *derived.made_of(self)]
+        return [self._kept, *weight_cache.made_of(self)]
 
     def _unit(self, features: Tensor) -> Tensor:
         return F.normalize(features.to(self.stream or features.dtype), dim=-1)
@@ -237,7 +236,7 @@ class PromptedCLIP(nn.Module):
         learner = self.prompt_learner
         learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
-        state = (self.stream, autocast_type(self.logit_scale.device), *derived.state_of(made_of))
+        state = (self.stream, autocast_type(self.logit_scale.device), *weight_cache.state_of(made_of))
         kept = self._kept
         if kept is None or kept.state != state or not (self._unchanging or _same_values(kept.learned, learned)):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from modprompt.clip.structure import Block
-from modprompt.engine import text_layout as packing
+from modprompt.engine import text_layout
 from modprompt.engine.blocks import Attend, attention, by_head, causal_after, close, project
 from modprompt.engine.memory import recomputed
 from modprompt.engine.text_layout import Suffix
@@ -59,7 +59,7 @@ def lay_end_to_end(parts: Iterable[Tensor]) -> Tensor:
 def run_packed(block: Block, x: Packed, attend: Attend = attention) -> Packed:
     """A block's output; the prefix looks at itself, each class at the prefix and itself, never ahead."""
     parts = x.cut(project(block, normalise(block.ln_1, x.flat)))
-    attended = _attend_whole if packing.counts_launches(x.flat.device) else _attend_shared
+    attended = _attend_whole if text_layout.counts_launches(x.flat.device) else _attend_shared
     return x.like(close(block, x.flat, lay_end_to_end(attended(parts, block.attn.num_heads, attend))))
 
 
@@ -68,7 +68,7 @@ def run_last_packed(
 ) -> Tensor:
     """A block's output (B, C, D) at each class's end alone, which the schedule `moved`."""
     ends = [suffix.end + moved for suffix in suffixes] if moved else [suffix.end for suffix in suffixes]
-    if packing.counts_launches(x.flat.device):
+    if text_layout.counts_launches(x.flat.device):
         return _run_last_whole(block, x, ends, attend)
     return _run_last_shared(block, x, ends, [suffix.padded for suffix in suffixes], attend)
 

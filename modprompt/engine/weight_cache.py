@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.clip.structure import Norm
-from modprompt.engine import text_layout as packing
+from modprompt.engine import text_layout
 
 
 class _Made(NamedTuple):
@@ -44,7 +44,7 @@ def forget(root: nn.Module) -> None:
 
 
 def made_of(root: nn.Module) -> List[Any]:
-    """What was made of a module's parts, to be held by who reads it from where it lies (training/graph.py)."""
+    """What was made of a module's parts, to be held by who reads it from where it lies (methods/parts/graph.py)."""
     return [_made[module] for module in root.modules() if module in _made]
 
 
@@ -82,7 +82,7 @@ def normalise(norm: Norm, x: Tensor) -> Tensor:
     On a card half tokens are normalised by half weights, if those are the very numbers: the kernel computes in float32
     all the same, and rounds once, as the casts around a float32 kernel do.
     """
-    if x.dtype == torch.float16 and packing.counts_launches(x.device) and _is_frozen(norm) and not is_compiling():
+    if x.dtype == torch.float16 and text_layout.counts_launches(x.device) and _is_frozen(norm) and not is_compiling():
         halves = _once(norm, _exact_halves)
         if halves is not None:
             weight, bias = halves

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from modprompt import places
-from modprompt.hosts import synthetic_data as made_up
+from modprompt.hosts import synthetic_data
 from modprompt.hosts.codebase import PROGRAM, our_trainer
 from modprompt.hosts.rows import with_rows
 
@@ -107,7 +107,7 @@ class _Trial:
     def verdict(self) -> Verdict:
         """On its own reader of EuroSAT if it has one; where that does not take the pictures, on a data set of ours."""
         self.work.mkdir()
-        made_up.write(self.work)
+        synthetic_data.write(self.work)
         config = self._eurosat()
         if config and self.way in (HOST, LAUNCHER):
             first = self._tried(config, "eurosat")
@@ -129,12 +129,12 @@ class _Trial:
     def _tried(self, config: str, name: str) -> Verdict:
         """Train, then test by --eval-only."""
         trained, tested = self.work / name, self.work / f"{name}_tested"
-        ran = self._run(made_up.words(self.work, trained, self.trainer, config), trained)
+        ran = self._run(synthetic_data.words(self.work, trained, self.trainer, config), trained)
         if ran.code is None:
             return Verdict("not tried: the time is over", ["give it more: --seconds 300"], UNTRIED)
         if ran.code or not ran.has_tested:
             return Verdict(f"MPL cannot run: {ran.why}", self._advice(ran), CANNOT)
-        words = made_up.words(self.work, tested, self.trainer, config)
+        words = synthetic_data.words(self.work, tested, self.trainer, config)
         again = self._run(["--eval-only", "--model-dir", str(trained), "--load-epoch", "1", *words], tested)
         if again.code is None:
             return Verdict("MPL trains; not tested: the time is over", ["give it more: --seconds 300"], UNTRIED)

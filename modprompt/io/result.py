@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, Dict, Mapping, NamedTuple, Optional
 
 from modprompt.errors import UserError
-from modprompt.io import json_text
-from modprompt.io import result_schema as result_parts
+from modprompt.io import json_text, result_schema
 from modprompt.io.checksum import check_seal
 from modprompt.io.safe_open import PathLike, read_bytes
 from modprompt.io.settings import COMPILE
@@ -77,5 +76,5 @@ def read(folder: PathLike) -> Read:
         check_seal(result, path)
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash is of another content)")
-    fault = result_parts.fault(result, tested=not _untested(result))
+    fault = result_schema.fault(result, tested=not _untested(result))
     return Read(None, f"{FILE_NAME} is damaged ({fault})") if fault else Read(_as_it_ran(result))

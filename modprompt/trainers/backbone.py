@@ -32,7 +32,7 @@ def load_clip(cfg: Any) -> CLIP:
     """The CLIP of a config.
 
     Raises:
-        UserError: as clips.build.load_clip.
+        UserError: as clip.build.load_clip.
     """
     return build.load_clip(*asked_of(cfg))
 

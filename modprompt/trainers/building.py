@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any, List, Tuple
+from typing import Any, List
 
 import torch
 from dassl.optim import build_optimizer
@@ -21,7 +21,6 @@ from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.base import Method
-from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.methods.parts.templates import TemplatePrompts
@@ -132,21 +131,17 @@ class Building(Part):
             cast_products(clip_model, torch.float16)  # of weights that were saved in float32
         else:
             clip_model.float()
+        names, which = trainer.dm.dataset.classnames, getattr(trainer.dm.dataset, "which", ())  # of our readers
         try:
-            trainer.model = self._on(clip_model, epochs=cfg.OPTIM.MAX_EPOCH)
+            trainer.model = self.method.on(
+                clip_model, names, dataset=cfg.DATASET.NAME, epochs=cfg.OPTIM.MAX_EPOCH, listed=True, which=which
+            )
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         trainer.model.to(trainer.device).cast(prec)
         look_at(clip_model)
         text_chunk.decide(trainer.model, cfg)
         trainer.model.compile_encoders(cfg.MODEL.get("COMPILE", ""))
-
-    def _on(self, clip_model: CLIP, epochs: int = 0) -> PromptedModel:
-        dataset = self.trainer.dm.dataset
-        which: Tuple[int, ...] = getattr(dataset, "which", ())  # of readers of this project
-        return self.method.on(
-            clip_model, dataset.classnames, dataset=self.cfg.DATASET.NAME, epochs=epochs, listed=True, which=which
-        )
 
     def optimiser(self) -> Any:
         """The optimiser that OPTIM and the method ask for, of all that is trained."""

@@ -18,8 +18,7 @@ from modprompt.fields import kind_of
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import Given, Settings, as_text, level_of
-from modprompt.trainers import config_aliases as second_node
-from modprompt.trainers import mistakes, setting_values
+from modprompt.trainers import config_aliases, mistakes, setting_values
 from modprompt.trainers.config_nodes import is_switch
 
 
@@ -90,7 +89,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> List[Fault]:
     """Merge settings into cfg, in place, and tell which do not fit."""
     known, faults = dict.fromkeys(dotted_keys(cfg)), []
     for key, given in settings.given:
-        if key in second_node.UNREAD:
+        if key in config_aliases.UNREAD:
             print(f"{key} {given.value} ({given.where}): nothing reads it, here as in the repository that has it")
             continue
         if key not in known:
@@ -184,7 +183,7 @@ def _under_own_names(settings: Settings) -> Settings:
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
     known = name in TRAINER_REGISTRY.registered_names()
     method = getattr(TRAINER_REGISTRY.get(name), "method_class", None) if known else None
-    return settings if method is None else second_node.own_names(settings, name, method)
+    return settings if method is None else config_aliases.own_names(settings, name, method)
 
 
 def build(settings: Settings, tests: bool = False) -> CfgNode:
@@ -219,7 +218,7 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     second = getattr(method, "second_node", None)
     warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else "")
     if second is not None:
-        second_node.stand_in(cfg, settings, second)
+        config_aliases.stand_in(cfg, settings, second)
     cfg.freeze()
     return cfg
 

@@ -9,7 +9,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from modprompt.engine import tf32
-from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.precision import require_finite
 from modprompt.methods.parts.deferred_metrics import waits
 from modprompt.trainers import kept_features
@@ -57,8 +56,7 @@ class Evaluation(Part):
 
     def exactly(self) -> ContextManager[None]:
         """Without TF32, with float32 weights: losses and heads have products beside the model's own."""
-        model: Any = self.model
-        return tf32.off(model) if isinstance(model, PromptedCLIP) else contextlib.nullcontext()
+        return tf32.off(self.model)
 
     @contextlib.contextmanager
     def _looked_at_later(self) -> Iterator[None]:

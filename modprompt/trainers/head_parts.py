@@ -253,13 +253,13 @@ class HeadCheckpoints(_OfHead, Checkpoints):
             print("There are no validation images to search on: alpha and beta are as they were given")
             return
         began_s, trainer = time.perf_counter(), self.trainer
-        batches = self.trainer.evaluation.features_of(split)
-        features, labels = batches.features.to(self.trainer.device), batches.labels.to(self.trainer.device)
+        batches = trainer.evaluation.features_of(split)
+        features, labels = batches.features.to(trainer.device), batches.labels.to(trainer.device)
         found = self.head.search(features, self.model.plain_logits(features), labels, grid)
         if found is None:
             return
-        if self.trainer.resume.training_s is not None:
-            self.trainer.resume.training_s += time.perf_counter() - began_s
+        if trainer.resume.training_s is not None:
+            trainer.resume.training_s += time.perf_counter() - began_s
         right = f"{found.correct} of {found.images} images right"
         print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
         self.found = {**found._asdict(), "grid": list(grid), "on": where}

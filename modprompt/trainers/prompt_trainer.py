@@ -18,8 +18,7 @@ from modprompt.io.image_rules import FAMILY
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Number
-from modprompt.trainers import backbone, card_errors, device, mistakes, overrides
-from modprompt.trainers import skip_finished as once
+from modprompt.trainers import backbone, card_errors, device, mistakes, overrides, skip_finished
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
 from modprompt.trainers.evaluation import Evaluation
@@ -209,8 +208,8 @@ class PromptTrainer(TrainerX):
 def _begin(cfg: Any) -> None:
     """What comes before all in another codebase; in a program of ours most of it is done."""
     overrides.settle(cfg)
-    if os.environ.get(once.ONCE):
-        once.require_folder_agrees(cfg)
+    if os.environ.get(skip_finished.ONCE):
+        skip_finished.require_folder_agrees(cfg)
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, Begins(cfg.TRAINER.NAME))
     if cfg.get("ACTIVE", {}).get("ROUNDS", 0):

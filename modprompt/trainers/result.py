@@ -23,7 +23,7 @@ from modprompt.io.text import sha256_of, write_json
 from modprompt.io.versions import versions
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import classes_record, method_record
-from modprompt.trainers import artifacts as left_behind
+from modprompt.trainers import artifacts
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.compiling import compile_record
 from modprompt.trainers.device import on_card
@@ -190,8 +190,8 @@ class ResultRecorder:
         trainer.evaluator.evaluate = recorded
 
     def _left_beside(self, folder: str, tested: Any, evaluated: str) -> Dict[str, Any]:
-        of_training = {} if evaluated else left_behind.of_training(folder)
-        return {**left_behind.of_test(self.answers, self.trainer, folder, tested), **of_training}
+        of_training = {} if evaluated else artifacts.of_training(folder)
+        return {**artifacts.of_test(self.answers, self.trainer, folder, tested), **of_training}
 
     def write(
         self,

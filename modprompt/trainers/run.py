@@ -29,8 +29,7 @@ from modprompt.io.paths import of_user
 from modprompt.io.rounds import require_none
 from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
-from modprompt.trainers import backbone, card_errors, config, device, reading
-from modprompt.trainers import run_header as first_screen
+from modprompt.trainers import backbone, card_errors, config, device, reading, run_header
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.skip_finished import describe_model, finished_before
@@ -112,6 +111,11 @@ def trains_nothing(cfg: CfgNode) -> bool:
     return issubclass(trainer, PromptTrainer) and not trainer.parts.trains
 
 
+def trains(cfg: CfgNode, mode: Mode) -> bool:
+    """Whether a run trains."""
+    return not (mode.eval_only or trains_nothing(cfg))
+
+
 def tested_by(cfg: CfgNode, mode: Mode) -> str:
     """The folder of the run whose model is tested; none of a trainer that loads none, whatever --model-dir says."""
     return "" if trains_nothing(cfg) else mode.tested
@@ -154,14 +158,13 @@ def run(settings: Settings, mode: Mode, rounds: Optional[Rounds] = None) -> None
         UserError: if a setting, a file or the output folder does not fit.
     """
     cfg = _resolved(settings, mode, rounds)
-    trains = not (mode.eval_only or trains_nothing(cfg))
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
         return
-    with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains)) as said:
+    with run_folder.hold(cfg.OUTPUT_DIR, holding.Begins(cfg.TRAINER.NAME, trains(cfg, mode))) as said:
         if mode.once and _changed_ns(cfg.OUTPUT_DIR) != before and is_finished(cfg, settings, mode, rounds):
             return  # by one that had the folder until now
-        with _begun(cfg, settings, trains, said):
+        with _begun(cfg, settings, trains(cfg, mode), said):
             if rounds is not None and cfg.ACTIVE.ROUNDS and not (mode.eval_only or mode.no_train):
                 rounds.run(cfg, settings)
                 return
@@ -187,8 +190,7 @@ def _resolved(settings: Settings, mode: Mode, rounds: Optional[Rounds]) -> CfgNo
         )
     if issubclass(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), PromptTrainer):
         backbone.follow_weights(cfg, settings.on_command_line())
-    trains = not (mode.eval_only or trains_nothing(cfg))
-    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains)
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
     if rounds is not None:
         rounds.check(cfg)
     _settle_folder(cfg, mode, settings.texts())
@@ -196,7 +198,7 @@ def _resolved(settings: Settings, mode: Mode, rounds: Optional[Rounds]) -> CfgNo
 
 
 @contextlib.contextmanager
-def _begun(cfg: CfgNode, settings: Settings, trains: bool, said: str) -> Iterator[None]:
+def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
     """Within it the run is on its device, with its seed, log and config file; the process gets back what it had."""
     with device.kept():
         device.set_up(cfg, searches=True)
@@ -204,11 +206,11 @@ def _begun(cfg: CfgNode, settings: Settings, trains: bool, said: str) -> Iterato
             set_random_seed(cfg.SEED)
         setup_logger(cfg.OUTPUT_DIR)
         print(said, end="\n" if said else "")
-        first_screen.tell(cfg, settings, trains)
-        is_kept = first_screen.keep_config(cfg, begins=True)
+        run_header.tell(cfg, settings, is_training)
+        is_kept = run_header.keep_config(cfg, begins=True)
         yield
         if not is_kept:  # the folder held another run, or an earlier start of this one
-            first_screen.keep_config(cfg, begins=False)
+            run_header.keep_config(cfg, begins=False)
 
 
 def _built(cfg: CfgNode, mode: Mode) -> Any:

@@ -10,9 +10,7 @@ from typing import Any, Callable, List, Mapping, Optional, Sequence
 
 from dassl.config import cfg_default
 
-from modprompt.io import compare as same
-from modprompt.io import content_hashes as contents
-from modprompt.io import holding
+from modprompt.io import compare, content_hashes, holding
 from modprompt.io import result as results
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS, images_hash_of
@@ -27,7 +25,7 @@ ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: wha
 def require_folder_agrees(cfg: Any) -> None:
     """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
     classes = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
-    same.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
+    compare.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
 
 
 def _has_more_rounds(result: Mapping[str, Any], settings: Mapping[str, str], found: Sequence[str]) -> bool:
@@ -52,12 +50,12 @@ def _differing_inputs(
 ) -> List[str]:
     """Which of a result's split, few-shot list and initial weights are other ones now."""
     files, split = result.get("files"), result.get("split")
-    found = same.differing_files(files or {}, find)
-    if not found and files is not None and isinstance(split, dict) and not same.has_split_file(files):
+    found = compare.differing_files(files or {}, find)
+    if not found and files is not None and isinstance(split, dict) and not compare.has_split_file(files):
         recorded = split.get("hash") or images_hash_of(result)  # of a reader that is not ours
         known = not recorded or recorded == split_now()
         found = [] if known else ["the images, which have no split file that is known, are others now"]
-    return found + contents.differing(result, settings_of(cfg))
+    return found + content_hashes.differing(result, settings_of(cfg))
 
 
 def _warn_of_what_is_unknown(cfg: Any, result: Mapping[str, Any], mine: str) -> None:
@@ -109,13 +107,13 @@ def finished_before(
             print(f"{cfg.OUTPUT_DIR}: {why}: running again")
         return False
     if not isinstance(result.get("settings"), dict):
-        raise same.told(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
+        raise compare.told(cfg.OUTPUT_DIR, ["made by an earlier version, which did not record its settings"])
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
         return False
-    recorded, wanted = (contents.without_places(one, result) for one in (result["settings"], settings))
-    found = same.differing_settings(recorded, wanted, tests, defaults)
+    recorded, wanted = (content_hashes.without_places(one, result) for one in (result["settings"], settings))
+    found = compare.differing_settings(recorded, wanted, tests, defaults)
     if _has_more_rounds(result, settings, found):
         print(f"{cfg.OUTPUT_DIR} is finished with fewer rounds (ACTIVE.ROUNDS): going on")
         return False
@@ -123,9 +121,9 @@ def finished_before(
     found = found or _differing_images(cfg, result, defaults)
     found = found or _differing_inputs(cfg, result, find, split_now)
     mine = "" if found else _fingerprint(cfg)
-    found = found or same.differing_clip(str(result.get("backbone_hash") or ""), mine)
+    found = found or compare.differing_clip(str(result.get("backbone_hash") or ""), mine)
     if found:
-        raise same.told(cfg.OUTPUT_DIR, found)
+        raise compare.told(cfg.OUTPUT_DIR, found)
     _warn_of_what_is_unknown(cfg, result, mine)
     if model_dir and holding.of_other_weights(result, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")

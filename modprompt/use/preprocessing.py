@@ -11,7 +11,7 @@ from modprompt.io.images import READ_AS
 
 
 def images_of(preprocess: Callable[..., Tensor]) -> Images:
-    """How a transform of this project (clips.load.image_transform) makes images.
+    """How a transform of this project (clip.load.image_transform) makes images.
 
     Raises:
         UserError: if it is another's, which nobody has described.

@@ -91,7 +91,8 @@ class _Loader:
         yield {"img": torch.arange(len(labels)).float()[:, None], "label": labels}
 
 
-def _features(folder: Path) -> Any:
+def cached_features(folder: Path) -> Any:
+    """(features, labels) of six pictures in a folder, by a feature cache in it."""
     torch.manual_seed(0)
     loader = _Loader(_Pictures(folder / "images"))
     trainer = types.SimpleNamespace(
@@ -106,7 +107,7 @@ def _features(folder: Path) -> Any:
 
 
 def _write_features(folder: Path) -> Path:
-    _features(folder)
+    cached_features(folder)
     (path,) = (folder / "kept").iterdir()
     return path
 
@@ -139,6 +140,6 @@ def kinds() -> list[Kind]:
             _resealed_listing,
         ),
         Kind("ImageNet's preprocessed.pkl", PICKLE, _write_preprocessed, _read_preprocessed),
-        Kind("features of test images", NPZ, _write_features, lambda path: _features(path.parents[1]), True),
+        Kind("features of test images", NPZ, _write_features, lambda path: cached_features(path.parents[1]), True),
         Kind("kept test images", NPZ, _write_kept, lambda path: _kept(path.parents[1]), True),
     ]

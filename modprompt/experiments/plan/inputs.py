@@ -15,8 +15,7 @@ from modprompt.data.storage import find_recorded
 from modprompt.experiments.plan.commands import effective, front_of
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import split_hash_now
-from modprompt.io import compare as same
-from modprompt.io import content_hashes as contents
+from modprompt.io import compare, content_hashes
 from modprompt.io.checksum import check_seal, sealed
 from modprompt.io.paths import of_user
 from modprompt.io.result import read_json
@@ -151,7 +150,7 @@ class Inputs:
         """The hash of a split without a file as its folders are now; None if the result has no such split."""
         split = result.get("split")
         recorded = split.get("hash") if isinstance(split, dict) else None
-        if not recorded or self.data is None or same.has_split_file(result.get("files") or {}):
+        if not recorded or self.data is None or compare.has_split_file(result.get("files") or {}):
             return None
         if job.dataset not in self._splits:
             self._splits[job.dataset] = split_hash_now(job.dataset, self.data)
@@ -159,7 +158,7 @@ class Inputs:
 
     def changes(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What a job's result was made of and is other now, as far as it can be told."""
-        found = same.differing_files(result.get("files") or {}, self._find) if self._has_data(result) else []
+        found = compare.differing_files(result.get("files") or {}, self._find) if self._has_data(result) else []
         split = self._split_now(job, result)
         if split is not None and split != result["split"]["hash"]:
             found.append("the images, which have no split file, are others now")
@@ -167,14 +166,14 @@ class Inputs:
         digest = None if clip is None else self._hash(clip)
         recorded = str(result.get("backbone_hash") or "")
         if digest is not None:
-            found += same.differing_clip(recorded, digest)
+            found += compare.differing_clip(recorded, digest)
         now, before = _commit_of(job), _recorded_commit(result)
         found += [f"the commit of its CLIP {before[:12]} -> {now[:12]}"] if now and before and now != before else []
         if result.get("active"):
             from modprompt.active import labelling  # late: it brings PyTorch
 
             found += labelling.differing(self.out / job.folder, result)
-        return found + contents.differing(result, effective(job, front_of(job, self.out)))
+        return found + content_hashes.differing(result, effective(job, front_of(job, self.out)))
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """What of a finished job cannot be compared: "CLIP", "split and few-shot list", "split" (it has no file)."""
@@ -193,6 +192,6 @@ class Inputs:
         files = result.get("files")
         if files is None or not self._has_data(result):
             found.append("split and few-shot list")
-        elif isinstance(result.get("split"), dict) and not same.has_split_file(files):
+        elif isinstance(result.get("split"), dict) and not compare.has_split_file(files):
             found += [] if self._split_now(job, result) is not None else ["split"]
         return found

@@ -20,10 +20,8 @@ from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels
-from modprompt.io import compare as same
-from modprompt.io import content_hashes as contents
+from modprompt.io import compare, content_hashes, holding
 from modprompt.io import folder as run_folder
-from modprompt.io import holding
 from modprompt.io import result as results
 from modprompt.io.text import one_line
 from modprompt.methods.search import file as schedule_file
@@ -80,8 +78,8 @@ def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: 
     recorded = result.get("settings")
     if recorded is None:
         return "made by an earlier version, which did not record its settings"
-    recorded, wanted = (contents.without_places(one, result) for one in (recorded, settings))
-    differing = same.differing_settings(recorded, wanted, tests)
+    recorded, wanted = (content_hashes.without_places(one, result) for one in (recorded, settings))
+    differing = compare.differing_settings(recorded, wanted, tests)
     more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
     return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""
 

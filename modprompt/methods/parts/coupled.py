@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.structure import CLIP
-from modprompt.engine import text_layout as packing
+from modprompt.engine import text_layout
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, replacement
@@ -118,7 +118,7 @@ class CoupledPromptLearner(Learner):
         if self.schedules.vision[0].add:
             additions[0] = self.proj(self.ctx)  # (c, V)
         layers = [layer for layer, step in enumerate(self.schedules.vision) if layer and step.add]
-        together = packing.counts_launches(self.ctx.device) and len(layers) > 1
+        together = text_layout.counts_launches(self.ctx.device) and len(layers) > 1
         projected = self._project_together(layers) if together else self._project_one_by_one(layers)
         for layer, rows in zip(layers, projected):
             add = self.schedules.vision[layer].add

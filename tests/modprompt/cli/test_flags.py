@@ -13,7 +13,7 @@ from modprompt.errors import UserError
 from modprompt.io.settings import FLAGS, settings_hash
 from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search.file import ALL
-from modprompt.trainers import config_nodes as nodes
+from modprompt.trainers import config_nodes
 from tests.conftest import ROOT, run_program
 
 MODULE = """
@@ -140,7 +140,7 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
         in out
     )
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
-    assert f"{nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
+    assert f"{config_nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)
     for words, said in (
         (["--help"], "--trainer MPL --help lists"),

@@ -5,7 +5,6 @@ import os
 import pickle
 import random
 import tracemalloc
-import types
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from modprompt.data.family_pickle import read_family_pickle
 from modprompt.data.listings import read_lines
 from modprompt.data.splits import read_split
 from modprompt.errors import UserError
-from modprompt.trainers.feature_cache import feature_batches
+from tests.campaign.kinds_caches import cached_features
 from tests.modprompt.data import trees
 from tests.modprompt.data.test_readers import facts, read
 from tests.work_time import work_within
@@ -70,49 +69,12 @@ def test_flipped_bit_is_refused_or_changes_nothing(eurosat, name, bit):
     assert after_a_flip(eurosat, name, bit) in ("refused", "the same")
 
 
-class Pictures:
-    """A loader's data set of images that an encoder below knows by their number."""
-
-    transform = "none"
-
-    def __init__(self, folder, labels):
-        self.data_source = []
-        for number, label in enumerate(labels):
-            (folder / f"{number}.jpg").write_bytes(bytes([number]))
-            self.data_source.append(types.SimpleNamespace(impath=str(folder / f"{number}.jpg"), label=label))
-
-
-class Loader:
-    batch_size = 4
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-
-    def __iter__(self):
-        import torch
-
-        labels = torch.tensor([item.label for item in self.dataset.data_source])
-        yield {"img": torch.arange(len(labels)).float()[:, None], "label": labels}
-
-
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
-    import torch
-
     folder = tmp_path_factory.mktemp("features")
-    (folder / "images").mkdir()
-    loader = Loader(Pictures(folder / "images", [0, 0, 1, 1, 2, 2]))
-    trainer = types.SimpleNamespace(
-        clip_model=types.SimpleNamespace(visual=torch.nn.Linear(2, 2)),
-        model=types.SimpleNamespace(stream=None),
-        device=torch.device("cpu"),
-        evaluation=types.SimpleNamespace(encode_image=lambda image: torch.cat([image, -image], 1)),
-        run=types.SimpleNamespace(feature_width=2),
-    )
 
     def features():
-        batches = feature_batches(folder / "kept", "Some", loader, trainer)
-        return batches.features.numpy(), batches.labels.numpy()
+        return tuple(found.numpy() for found in cached_features(folder))
 
     whole = features()
     (file,) = (folder / "kept").iterdir()

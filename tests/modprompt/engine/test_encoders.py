@@ -2,8 +2,7 @@ import pytest
 import torch
 
 import modprompt.engine.blocks as blocks
-from modprompt.engine import additions
-from modprompt.engine import text_layout as packing
+from modprompt.engine import additions, text_layout
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config
@@ -63,7 +62,7 @@ def test_no_call_of_attention_has_more_sequences_than_a_card_takes(monkeypatch, 
     monkeypatch.setattr(additions, "attention", attend)
     whole = encoder(tokens, given)
     assert max(seen) > 2
-    monkeypatch.setattr(packing, "GRID", 2)
+    monkeypatch.setattr(text_layout, "GRID", 2)
     seen.clear()
     cut = encoder(tokens, given)
     assert max(seen) == 2

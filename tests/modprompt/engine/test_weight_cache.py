@@ -9,7 +9,7 @@ from torch import nn
 
 import modprompt
 from modprompt.clip.plain import LayerNorm
-from modprompt.engine import weight_cache as derived
+from modprompt.engine import weight_cache
 from tests.conftest import lay_out_for
 
 WIDTH = 64
@@ -34,7 +34,7 @@ def norm_of(exact=True):
 def kernels(norm, x):
     """Names of what normalising x runs."""
     with torch.autograd.profiler.profile() as profile:
-        derived.normalise(norm, x)
+        weight_cache.normalise(norm, x)
     return [
         event.name for event in profile.function_events if event.name in ("aten::native_layer_norm", "aten::_to_copy")
     ]
@@ -49,10 +49,10 @@ def both_ways(normalise, x, grad):
 
 def test_half_weights_give_the_numbers_of_the_casts():
     norm, x, grad = norm_of(), 5 * torch.randn(40, WIDTH).half(), torch.randn(40, WIDTH).half()
-    derived.normalise(norm, x)
+    weight_cache.normalise(norm, x)
     assert kernels(norm, x) == ["aten::native_layer_norm"]
     (ours, slope), (casts, expected) = (
-        both_ways(lambda x: derived.normalise(norm, x), x, grad),
+        both_ways(lambda x: weight_cache.normalise(norm, x), x, grad),
         both_ways(norm, x, grad),
     )
     assert ours.dtype == slope.dtype == torch.float16
@@ -63,15 +63,15 @@ def test_half_weights_give_the_numbers_of_the_casts():
 
 def test_weights_that_half_precision_cannot_hold_are_left_as_they_are():
     norm, x = norm_of(exact=False), torch.randn(40, WIDTH).half()
-    assert torch.equal(derived.normalise(norm, x), norm(x))
+    assert torch.equal(weight_cache.normalise(norm, x), norm(x))
     assert "aten::_to_copy" in kernels(norm, x)
 
 
 def test_a_cpu_and_float32_and_trained_weights_run_the_module(monkeypatch):
     norm, x = norm_of(), torch.randn(40, WIDTH)
-    assert torch.equal(derived.normalise(norm, x), norm(x))
+    assert torch.equal(weight_cache.normalise(norm, x), norm(x))
     norm.requires_grad_(True)
-    assert derived.normalise(norm, x.half()).grad_fn is not None
+    assert weight_cache.normalise(norm, x.half()).grad_fn is not None
     norm.requires_grad_(False)
     lay_out_for(monkeypatch, "arithmetic")
     assert "aten::_to_copy" in kernels(norm, x.half())
@@ -79,21 +79,21 @@ def test_a_cpu_and_float32_and_trained_weights_run_the_module(monkeypatch):
 
 def test_changed_weights_are_seen():
     norm, x = norm_of(), torch.randn(40, WIDTH).half()
-    before = derived.normalise(norm, x)
+    before = weight_cache.normalise(norm, x)
     norm.weight.add_(1.0)
-    assert not torch.equal(derived.normalise(norm, x), before)
-    torch.testing.assert_close(derived.normalise(norm, x), norm(x), rtol=2e-3, atol=1e-4)
+    assert not torch.equal(weight_cache.normalise(norm, x), before)
+    torch.testing.assert_close(weight_cache.normalise(norm, x), norm(x), rtol=2e-3, atol=1e-4)
     norm.weight.add_(1e-5)  # no half number any more
-    assert torch.equal(derived.normalise(norm, x), norm(x))
+    assert torch.equal(weight_cache.normalise(norm, x), norm(x))
 
 
 @pytest.mark.slow
 def test_a_scaled_bias_follows_its_layer_and_goes_with_it():
     linear = nn.Linear(4, 8).requires_grad_(False)
-    assert torch.equal(derived.scaled_bias(linear, 1.5), 1.5 * linear.bias)
-    assert derived.scaled_bias(linear, 1.5) is derived.scaled_bias(linear, 1.5)
+    assert torch.equal(weight_cache.scaled_bias(linear, 1.5), 1.5 * linear.bias)
+    assert weight_cache.scaled_bias(linear, 1.5) is weight_cache.scaled_bias(linear, 1.5)
     linear.bias.fill_(2.0)
-    assert derived.scaled_bias(linear, 1.5).tolist() == [3.0] * 8
+    assert weight_cache.scaled_bias(linear, 1.5).tolist() == [3.0] * 8
     reference = weakref.ref(linear)
     del linear
     gc.collect()

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.io import compare as same
+from modprompt.io import compare
 from modprompt.io.versioned import Versioned
 
 FOLDER = "/out/base2new/train_base/eurosat/shots_16/MPL/vit/seed1"
@@ -12,22 +12,26 @@ FOLDER = "/out/base2new/train_base/eurosat/shots_16/MPL/vit/seed1"
 def test_what_decides_no_number_is_passed_over():
     recorded = {"OPTIM.LR": "1", "OUTPUT_DIR": "a", "DATALOADER.NUM_WORKERS": "2"}
     wanted = {"OPTIM.LR": "1", "OUTPUT_DIR": "b", "DATALOADER.NUM_WORKERS": "8"}
-    assert same.differing_settings(recorded, wanted, tests=True) == []
-    assert same.differing_settings(recorded, wanted, tests=False) == ["DATALOADER.NUM_WORKERS 2 -> 8"]
+    assert compare.differing_settings(recorded, wanted, tests=True) == []
+    assert compare.differing_settings(recorded, wanted, tests=False) == ["DATALOADER.NUM_WORKERS 2 -> 8"]
 
 
 def test_recorded_steps_are_another_training_and_no_other_test():
     graph, other = {"MODEL.COMPILE": "graph"}, {"MODEL.COMPILE": "default"}
-    assert same.differing_settings(other, graph, tests=False) == ["MODEL.COMPILE not set -> graph"]
-    assert same.differing_settings(graph, {}, tests=False) == ["MODEL.COMPILE graph -> not set"]
-    assert same.differing_settings(graph, graph, tests=False) == same.differing_settings({}, other, tests=False) == []
-    assert same.differing_settings(graph, {}, tests=True) == []
+    assert compare.differing_settings(other, graph, tests=False) == ["MODEL.COMPILE not set -> graph"]
+    assert compare.differing_settings(graph, {}, tests=False) == ["MODEL.COMPILE graph -> not set"]
+    assert (
+        compare.differing_settings(graph, graph, tests=False)
+        == compare.differing_settings({}, other, tests=False)
+        == []
+    )
+    assert compare.differing_settings(graph, {}, tests=True) == []
 
 
 def test_what_a_side_lacks_has_its_default():
-    assert same.differing_settings({}, {"SEED": "1"}, False) == ["SEED not set -> 1"]
-    assert same.differing_settings({}, {"SEED": "1"}, False, {"SEED": "1", "OPTIM.LR": "3"}) == []
-    assert same.differing_settings({"SEED": "2"}, {}, False, {"SEED": "1"}) == ["SEED 2 -> 1"]
+    assert compare.differing_settings({}, {"SEED": "1"}, False) == ["SEED not set -> 1"]
+    assert compare.differing_settings({}, {"SEED": "1"}, False, {"SEED": "1", "OPTIM.LR": "3"}) == []
+    assert compare.differing_settings({"SEED": "2"}, {}, False, {"SEED": "1"}) == ["SEED 2 -> 1"]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +54,10 @@ def test_what_a_side_lacks_has_its_default():
 def test_folder_that_states_something_must_be_right(folder, shots, seed, classes, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not message:
-        same.require_folder_agrees(folder, shots, seed, classes)
+        compare.require_folder_agrees(folder, shots, seed, classes)
         return
     with pytest.raises(UserError, match=message):
-        same.require_folder_agrees(folder, shots, seed, classes)
+        compare.require_folder_agrees(folder, shots, seed, classes)
 
 
 def test_json_is_compared_by_what_it_says_and_other_files_by_their_bytes(tmp_path):
@@ -61,29 +65,34 @@ def test_json_is_compared_by_what_it_says_and_other_files_by_their_bytes(tmp_pat
     one.write_text(json.dumps({"train": [1], "val": []}))
     other.write_text(json.dumps({"val": [], "train": [1]}, indent=4))
     damaged.write_text('{"train": [1], "val": [')
-    assert same.file_hash(one) == same.file_hash(other)
-    assert same.file_hash(one) != same.file_hash(damaged)
+    assert compare.file_hash(one) == compare.file_hash(other)
+    assert compare.file_hash(one) != compare.file_hash(damaged)
     (tmp_path / "one.pkl").write_bytes(one.read_bytes())
-    assert same.file_hash(tmp_path / "one.pkl") != same.file_hash(one)
+    assert compare.file_hash(tmp_path / "one.pkl") != compare.file_hash(one)
 
 
 def test_file_that_changed_or_went_is_named(tmp_path):
     path = tmp_path / "split.json"
     path.write_text("[1]")
-    recorded = {"split.json": same.file_hash(path)}
+    recorded = {"split.json": compare.file_hash(path)}
 
     def find(name):
         return str(tmp_path / name) if (tmp_path / name).exists() else None
 
-    assert same.differing_files(recorded, find) == []
+    assert compare.differing_files(recorded, find) == []
     path.write_text("[1, 2]")
-    assert same.differing_files(recorded, find) == ["split.json is another one now"]
+    assert compare.differing_files(recorded, find) == ["split.json is another one now"]
     path.unlink()
-    assert same.differing_files(recorded, find) == ["split.json is not there any more"]
+    assert compare.differing_files(recorded, find) == ["split.json is not there any more"]
 
 
 def test_clip_is_compared_by_the_rule_of_what_was_recorded():
     mine = Versioned("2:new", old="old")
-    assert same.differing_clip("2:new", mine) == same.differing_clip("old", mine) == same.differing_clip("", mine) == []
-    assert same.differing_clip("2:other", mine) == ["CLIP 2:other -> 2:new"]
-    assert same.differing_clip("other", mine) == ["CLIP other -> 2:new"]
+    assert (
+        compare.differing_clip("2:new", mine)
+        == compare.differing_clip("old", mine)
+        == compare.differing_clip("", mine)
+        == []
+    )
+    assert compare.differing_clip("2:other", mine) == ["CLIP 2:other -> 2:new"]
+    assert compare.differing_clip("other", mine) == ["CLIP other -> 2:new"]

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modprompt.io import result
-from modprompt.io import result_schema as result_parts
+from modprompt.io import result, result_schema
 from modprompt.io.checksum import sealed
 from modprompt.io.text import write_json
 
@@ -100,5 +99,5 @@ def test_what_lies_beside_it_is_named_in_the_form_that_runs_write(part, value):
         "test_files": {"test.npz": "ab"},
         "steps_hash": "ab",
     }
-    assert result_parts.fault(whole) == ""
-    assert result_parts.fault({**whole, part: value}).startswith(f"its part {part}")
+    assert result_schema.fault(whole) == ""
+    assert result_schema.fault({**whole, part: value}).startswith(f"its part {part}")

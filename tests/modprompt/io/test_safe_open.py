@@ -11,7 +11,7 @@ import pytest
 from modprompt.clip import reading
 from modprompt.errors import UserError
 from modprompt.hosts import install
-from modprompt.io import safe_open as opening
+from modprompt.io import safe_open
 from modprompt.io.arrays import read_arrays
 from modprompt.io.checkpoint import read as read_checkpoint
 from modprompt.io.checkpoint_files import newest_checkpoint
@@ -110,7 +110,7 @@ def test_size_that_is_reported_too_small_cuts_nothing_off(said, tmp_path, monkey
         def __init__(self, number):
             self.st_mode = fstat(number).st_mode
 
-    monkeypatch.setattr(opening.os, "fstat", Facts)
+    monkeypatch.setattr(safe_open.os, "fstat", Facts)
     assert read_bytes(tmp_path / "file", len(content)) == content
     with pytest.raises(UserError, match="larger than"):
         read_bytes(tmp_path / "file", len(content) - 1)

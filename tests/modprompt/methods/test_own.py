@@ -34,16 +34,18 @@ class Temperature(nn.Module):
         return self.log.exp() * scale * (image[:, None] * text).sum(-1)
 
 
-class Learner(IndependentPromptLearner):
+class Warmed:
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.logits = Temperature()
 
 
-class OfImages(ConditionalPromptLearner):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.logits = Temperature()
+class Learner(Warmed, IndependentPromptLearner):
+    pass
+
+
+class OfImages(Warmed, ConditionalPromptLearner):
+    pass
 
 
 @register_own

@@ -15,7 +15,7 @@ from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io import result as results
 from modprompt.io import steps, test_parts
-from modprompt.trainers import artifacts as left_behind
+from modprompt.trainers import artifacts
 from modprompt.trainers import result as trainer_result
 from modprompt.trainers.loop import Loop
 from modprompt.trainers.prompt_trainer import PromptTrainer
@@ -97,7 +97,7 @@ def test_no_number_and_no_draw_is_another_for_it(row, command, tmp_path, monkeyp
     monkeypatch.setattr(Resume, "_begin_steps", lambda self: None)
     for name in ("init_writer", "write_scalar"):
         monkeypatch.setattr(PromptTrainer, name, lambda self, *words: None, raising=False)
-    monkeypatch.setattr(left_behind, "of_test", lambda *words: {})
+    monkeypatch.setattr(artifacts, "of_test", lambda *words: {})
     monkeypatch.setattr(trainer_result, "Answers", lambda evaluator: SimpleNamespace(columns=0))
     assert train.main(to(words, tmp_path / "without")) == 0
     assert not (tmp_path / "without" / "steps.csv").exists()
@@ -209,9 +209,9 @@ def test_rounds_leave_what_their_last_has_left(command, tmp_path):
 
 def test_a_table_of_steps_that_is_damaged_has_no_hash(tmp_path, capsys):
     (tmp_path / "steps.csv").write_text("no table")
-    assert left_behind.of_training(str(tmp_path)) == {"steps_hash": left_behind.sha256_of(tmp_path / "steps.csv")}
+    assert artifacts.of_training(str(tmp_path)) == {"steps_hash": artifacts.sha256_of(tmp_path / "steps.csv")}
     (tmp_path / "steps.csv").write_text("no table\n")
-    assert left_behind.of_training(str(tmp_path)) == {}
+    assert artifacts.of_training(str(tmp_path)) == {}
     assert capsys.readouterr().out.startswith("steps_hash is left out: ")
 
 

@@ -7,7 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
-from modprompt.io import content_hashes as contents
+from modprompt.io import content_hashes
 from modprompt.methods.heads.bank import unit
 from tests.modprompt.methods.test_model import NAMES, on
 
@@ -216,11 +216,13 @@ def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
     _, path = prompts(modprompt.KgCoOp)
     stated = modprompt.TipAdapter(behind=path).prepared().stated()
     result = {"method": stated}
-    assert contents.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == []
+    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == []
     torch.manual_seed(5)
     prompts(modprompt.KgCoOp, n_ctx=3)
-    assert contents.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == [f"the prompts in {path} are others now"]
-    assert contents.differing(result, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == [
+    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.BEHIND": path}) == [
+        f"the prompts in {path} are others now"
+    ]
+    assert content_hashes.differing(result, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == [
         "gone.pt cannot be read (No such file or directory)"
     ]
-    assert contents.differing({}, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == []
+    assert content_hashes.differing({}, {"TRAINER.TIPADAPTER.BEHIND": "gone.pt"}) == []

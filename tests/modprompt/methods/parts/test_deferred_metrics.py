@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from modprompt.methods.parts import deferred_metrics as unread
+from modprompt.methods.parts import deferred_metrics
 from modprompt.methods.parts.deferred_metrics import Place, Unread
 from tests.waiting import Reads, as_on_a_card
 
 
 def test_numbers_of_a_card_are_read_together_and_once(monkeypatch):
     as_on_a_card(monkeypatch)
-    reads, values = [], unread._values
-    monkeypatch.setattr(unread, "_values", lambda tensors: reads.append(len(tensors)) or values(tensors))
+    reads, values = [], deferred_metrics._values
+    monkeypatch.setattr(deferred_metrics, "_values", lambda tensors: reads.append(len(tensors)) or values(tensors))
     said = Unread()
     with Reads() as within:
         said.add_loss(torch.tensor(0.1), Place(0, 4))

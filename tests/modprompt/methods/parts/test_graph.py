@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from modprompt.engine import weight_cache as derived
+from modprompt.engine import weight_cache
 from modprompt.engine.model import Output
 from modprompt.engine.precision import grad_scaler, resolve
 from modprompt.methods.parts.graph import WARM_UP, GraphStep
@@ -125,13 +125,13 @@ def test_every_method_but_those_that_search_states_that_its_step_is_the_same_at_
 def test_what_a_replay_reads_is_held_though_the_model_lets_go_of_it():
     """VPT's class features are made once, and on a GPU the biases of CLIP with their scale."""
     model = on(next(cls for cls in LEARNING if cls.__name__ == "VPT"), random_clip()).train()
-    derived.scaled_bias(model.text_encoder.transformer.resblocks[0].mlp.c_fc, 1.702)
+    weight_cache.scaled_bias(model.text_encoder.transformer.resblocks[0].mlp.c_fc, 1.702)
     step = step_of(model)
     graph = GraphStep(step, print, Tape(), model=model)
     run(graph, step.optimiser)
-    made = [weakref.ref(one) for one in (model._kept.text, *(one.value for one in derived.made_of(model)))]
+    made = [weakref.ref(one) for one in (model._kept.text, *(one.value for one in weight_cache.made_of(model)))]
     model._kept = None
-    derived.forget(model)
+    weight_cache.forget(model)
     gc.collect()
     assert len(made) > 1
     assert all(one() is not None for one in made)
