@@ -92,9 +92,10 @@ def test_methods_and_their_runs_need_no_extra():
     rooms = [
         path
         for path in (ROOT / "modprompt").iterdir()
-        if path.is_dir() and path.name not in ("data", "experiments", "storage", "use")
+        if path.is_dir() and path.name not in ("data", "experiments", "use")
     ]
-    late = names(EXTRAS["hub"]) | names(EXTRAS["tensorboard"])  # to download something, to write for TensorBoard
+    # to download something, to write for TensorBoard, to draw where it is there
+    late = names(EXTRAS["hub"]) | names(EXTRAS["tensorboard"]) | {"matplotlib"}
     assert {one for room in rooms for one in imported(room)} <= names(PROJECT["dependencies"]) | late
     of_use = names(EXTRAS["export"]) | names(EXTRAS["show"])  # of commands of their own, which say so
     assert imported(ROOT / "modprompt" / "use") <= names(PROJECT["dependencies"]) | late | of_use
