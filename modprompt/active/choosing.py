@@ -15,8 +15,8 @@ from modprompt.active.given import given
 from modprompt.active.pool import Pool
 from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
+from modprompt.active.settings import Active
 from modprompt.errors import UserError
-from modprompt.io.rounds import Active
 from modprompt.trainers.config import of_one_training
 
 ZERO_SHOT = "ZeroshotCLIP"  # the trainer that scores where a first round is not drawn

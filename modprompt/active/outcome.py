@@ -7,8 +7,8 @@ from typing import Any, Sequence
 
 from modprompt.active.pool import Pool
 from modprompt.active.record import Round
+from modprompt.active.settings import Active
 from modprompt.io.result import NO_IMAGES, NO_TEST
-from modprompt.io.rounds import Active
 
 _KEPT_ASIDE = ("results", "trainer")  # of a round's facts: they are for who goes on
 

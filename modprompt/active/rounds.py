@@ -20,11 +20,11 @@ from modprompt.active.new_classes import NewClasses
 from modprompt.active.outcome import active_record, overview
 from modprompt.active.pool import Pool, spread
 from modprompt.active.record import Round
+from modprompt.active.settings import Active, known
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
 from modprompt.io.atomic import remove_parts
 from modprompt.io.images import labels_of_choice
-from modprompt.io.rounds import Active, known
 from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.trainers.config_nodes import method_of

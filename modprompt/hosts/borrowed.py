@@ -48,8 +48,8 @@ class Host(NamedTuple):
         """
         from dassl.config import cfg_default, get_cfg_default
 
+        from modprompt.hosts.foreign import is_our_name
         from modprompt.trainers.config_nodes import add_missing
-        from modprompt.trainers.foreign import is_our_name
 
         theirs = get_cfg_default()
         try:
@@ -129,7 +129,7 @@ class Host(NamedTuple):
         """What its readers are to be told for one of our trainers, as far as nobody has said it; a line says so."""
         from dassl.config import cfg_default
 
-        from modprompt.trainers.foreign import is_our_name
+        from modprompt.hosts.foreign import is_our_name
 
         if "TRAINER.NAME" in settings and not is_our_name(str(settings["TRAINER.NAME"].value)):
             return {}

@@ -11,9 +11,10 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
+from modprompt.active import settings as rounds
 from modprompt.errors import UserError
 from modprompt.io import result as results
-from modprompt.io import rounds, yaml_text
+from modprompt.io import yaml_text
 from modprompt.io.checkpoint_files import find_checkpoint, model_folders, newest_checkpoint
 from modprompt.io.safe_open import PathLike, Refused, open_regular
 from modprompt.io.text import sha256_of

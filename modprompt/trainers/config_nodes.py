@@ -9,13 +9,13 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Type
 from dassl.config import cfg_default
 from yacs.config import CfgNode
 
+from modprompt.active.settings import Active
 from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
 from modprompt.errors import SettingError
 from modprompt.fields import Configured, as_config
 from modprompt.io.image_files import MOST_MEGAPIXELS
 from modprompt.io.image_rules import FAMILY
-from modprompt.io.rounds import Active
 from modprompt.io.settings import level_of
 from modprompt.methods.base import Method
 from modprompt.methods.search.over import Search

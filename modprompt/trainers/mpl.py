@@ -3,7 +3,7 @@
 Imported by a program, as the import line in a codebase's train.py does, it also enters that (foreign.py).
 """
 
-from modprompt.trainers import foreign
+from modprompt.hosts import foreign
 from modprompt.trainers.registration import register
 
 MPL = register("MPL")

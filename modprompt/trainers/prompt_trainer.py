@@ -16,18 +16,18 @@ from modprompt.io import image_files, images
 from modprompt.io.holding import Begins
 from modprompt.io.image_rules import FAMILY
 from modprompt.methods.base import Method
+from modprompt.methods.heads.run import HeadBuilding, HeadCheckpoints, HeadEvaluation, HeadLoop, HeadResume
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.deferred_metrics import Number
+from modprompt.methods.search.run import SearchRun
 from modprompt.trainers import backbone, card_errors, device, mistakes, overrides, skip_finished
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
 from modprompt.trainers.evaluation import Evaluation
-from modprompt.trainers.head_parts import HeadBuilding, HeadCheckpoints, HeadEvaluation, HeadLoop, HeadResume
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.loop import Loop
 from modprompt.trainers.part import Run
 from modprompt.trainers.resume import Resume
-from modprompt.trainers.searching import SearchRun
 
 
 class Parts(NamedTuple):

@@ -6,8 +6,9 @@ What says nothing of it was made before there were two rules: as the family.
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
+from modprompt.active import settings as rounds
 from modprompt.errors import UserError
-from modprompt.io import checkpoint, rounds
+from modprompt.io import checkpoint
 from modprompt.io import result as results
 from modprompt.io.checkpoint_files import checkpoint_at
 from modprompt.io.image_rules import FAMILY

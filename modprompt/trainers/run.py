@@ -18,6 +18,7 @@ from yacs.config import CfgNode
 
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
+from modprompt.active.settings import require_none
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.data.storage import find_recorded
 from modprompt.errors import UserError
@@ -26,7 +27,6 @@ from modprompt.io import holding, image_files
 from modprompt.io import result as results
 from modprompt.io.images import READ_AS, all_images_hash
 from modprompt.io.paths import of_user
-from modprompt.io.rounds import require_none
 from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
 from modprompt.trainers import backbone, card_errors, config, device, reading, run_header

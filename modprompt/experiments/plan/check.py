@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
+from modprompt.active.settings import METHODS
 from modprompt.checks import check_name
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
@@ -16,7 +17,6 @@ from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.io.paths import of_user
-from modprompt.io.rounds import METHODS
 from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.schedule_files import expanded

@@ -15,11 +15,11 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from modprompt.active.settings import METHODS, NONE, PCB_ALONE, Active
 from modprompt.checks import known_names
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.reading import Reader
-from modprompt.io.rounds import METHODS, NONE, PCB_ALONE, Active
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
 SET_HERE = (

@@ -11,10 +11,10 @@ from typing import Any, Sequence
 
 from tqdm import tqdm
 
+from modprompt.active.settings import FOLDER, known
 from modprompt.experiments.running import state
 from modprompt.experiments.running.worker import last_line
 from modprompt.io import folder as run_folder
-from modprompt.io.rounds import FOLDER, known
 from modprompt.io.text import one_line
 
 _EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")

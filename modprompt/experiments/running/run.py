@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Iterator, Sequence
 
+from modprompt.active.settings import EXIT_WAITING
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
@@ -29,7 +30,6 @@ from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import local, progress, slurm, stale, state, status
 from modprompt.experiments.running.runner import Launcher, Runner, Summary
 from modprompt.io import lock, yaml_text
-from modprompt.io.rounds import EXIT_WAITING
 from modprompt.io.safe_open import Refused
 from modprompt.programs import left_as_found, report, signals_handled, signals_here
 

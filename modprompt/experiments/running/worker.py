@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Mapping, NamedTuple, Protocol, Sequence
 
 from modprompt import places
+from modprompt.active.settings import EXIT_WAITING
 from modprompt.errors import OutOfMemory
 from modprompt.experiments.plan.commands import command, expected
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import labels, state
 from modprompt.io import folder as run_folder
 from modprompt.io.result import GPU_SHARE, ON_GPU
-from modprompt.io.rounds import EXIT_WAITING
 from modprompt.io.text import write_json
 from modprompt.methods.search import file as schedule_file
 from modprompt.programs import signals_here

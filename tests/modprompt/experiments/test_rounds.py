@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
+from modprompt.active.settings import METHODS, Active
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.io.rounds import METHODS, Active
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 

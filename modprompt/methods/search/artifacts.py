@@ -87,7 +87,7 @@ def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], va
     schedule_file.write(path, sides, search)
     print(f"Schedule: {path}")
     if can_draw():
-        from modprompt.trainers.search_figure import draw
+        from modprompt.methods.search.figure import draw
 
         draw(os.path.join(folder, PICTURE), {side: one for side, one in sides.items() if one.alphas})
 

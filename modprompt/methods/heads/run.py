@@ -18,12 +18,12 @@ from modprompt.io import checkpoint
 from modprompt.io.checkpoint_files import BEST
 from modprompt.io.images import mark, selected_on
 from modprompt.io.schema import Form, anything, table
+from modprompt.methods.heads import bank_file
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
 from modprompt.methods.heads.fitting import FreshViews
 from modprompt.methods.heads.headed import HeadMethod
 from modprompt.methods.heads.headed_model import HeadedModel
 from modprompt.methods.parts.view import require_made_with
-from modprompt.trainers import bank_file
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
 from modprompt.trainers.evaluation import Evaluation

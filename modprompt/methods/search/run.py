@@ -16,11 +16,11 @@ from modprompt.io.schema import Form, rows, table, whole
 from modprompt.methods.parts.deferred_metrics import Number, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.step import Step
+from modprompt.methods.search import artifacts as search_files
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.learner import SearchLearner
 from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.methods.search.validation import ValidationBatches
-from modprompt.trainers import search_files
 from modprompt.trainers.part import Part
 from modprompt.trainers.state_form import like, optimiser_form, scaler_form
 

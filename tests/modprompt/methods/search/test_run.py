@@ -399,7 +399,7 @@ def test_too_few_tokens_are_told_before_anything_is_trained(command, tmp_path, c
 
 
 def test_validation_images_that_are_test_images_too_are_refused(command, monkeypatch, capsys):
-    from modprompt.trainers.searching import SearchRun
+    from modprompt.methods.search.run import SearchRun
 
     require = SearchRun._require_validation
 
