@@ -1,8 +1,10 @@
 """A run that searches: alphas learn from validation images between the steps of the prompts; a schedule is left."""
 
 import functools
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
@@ -12,17 +14,124 @@ from modprompt.engine import precision
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import images
+from modprompt.io.images import shots_of
+from modprompt.io.pictures import can_draw
 from modprompt.io.schema import Form, rows, table, whole
 from modprompt.methods.parts.deferred_metrics import Number, settled
 from modprompt.methods.parts.fused import fused
 from modprompt.methods.parts.step import Step
-from modprompt.methods.search import artifacts as search_files
+from modprompt.methods.search import alphas_file as alphas
 from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search.learner import SearchLearner
+from modprompt.methods.search.file import SideOfSearch
+from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
+from modprompt.methods.search.space import ALL, Option
 from modprompt.methods.search.validation import ValidationBatches
 from modprompt.trainers.part import Part
 from modprompt.trainers.state_form import like, optimiser_form, scaler_form
+
+_NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows are of one length
+PICTURE = "search.png"
+
+
+def shown(options: Sequence[Option]) -> str:
+    """Options in words, every removal with every addition."""
+    numbers = sorted({remove for remove, _ in options} - {ALL})
+    removes = f"{numbers[0]} to {numbers[-1]}" if numbers else ""
+    whole = "all" if any(remove == ALL for remove, _ in options) else ""
+    return f"remove {' or '.join(filter(None, (removes, whole)))}, add 0 to {max(add for _, add in options)}"
+
+
+def margins_line(found: Found) -> str:
+    """How sure each layer's choice is: the weight of what is taken minus that of the best other."""
+    return f"{'margin':<14}" + "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in found.margins)
+
+
+def write_alphas(folder: str, epoch: int, learner: SearchLearner, values: Mapping[str, Tensor], npy: bool) -> None:
+    """Write alpha_e{epoch}.npz; with `npy` the reference's pair of files too.
+
+    Args:
+        folder: where.
+        epoch: after which.
+        learner: whose options they weigh.
+        values: the alphas (L, O) of each searched side.
+        npy: whether the reference's files are written, too.
+    """
+    sides = {side: _table(values[side], options, learner.place(side)) for side, options in learner.options.items()}
+    alphas.write(folder, epoch, sides)
+    if not npy:
+        return
+    both = alphas.write_pair(folder, epoch, text=sides["text"].values, vision=sides["vision"].values)
+    if epoch == 0:
+        print(f"The reference's files, {', '.join(map(str, both))} and so on, are written too: {alphas.SWAPPED}")
+
+
+def _table(values: Tensor, options: Sequence[Sequence[Option]], place: str) -> alphas.Alphas:
+    most = max(map(len, options))
+    rows = [[*row[: len(there)], *[_NEVER] * (most - len(there))] for row, there in zip(values.tolist(), options)]
+    pairs = [[*there, *[there[-1]] * (most - len(there))] for there in options]
+    return alphas.Alphas(np.array(rows, np.float32), np.array(pairs, np.int64), place)
+
+
+def require_alphas(folder: str, epochs: int) -> None:
+    """Raise UserError if those of one of the epochs up to this one are not there."""
+    for epoch in range(epochs + 1):
+        _read(folder, epoch)
+
+
+def write_found(cfg: Any, learner: SearchLearner, found: Mapping[str, Found], validation: str) -> None:
+    """Write schedule.json and the picture."""
+    folder = cfg.OUTPUT_DIR
+    history = [_read(folder, epoch) for epoch in range(cfg.OPTIM.MAX_EPOCH + 1)]
+    sides = {}
+    for side, schedule in learner.schedules._asdict().items():
+        if side in found:
+            sides[side] = _of_search(found[side], [each[side] for each in history if side in each])
+        else:
+            sides[side] = SideOfSearch(schedule.place, tuple(map(tuple, schedule)))
+    search = {
+        "trainer": cfg.TRAINER.NAME,
+        "dataset": cfg.DATASET.NAME,
+        "classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+        "shots": shots_of(cfg),
+        "seed": cfg.SEED,
+        "epochs": cfg.OPTIM.MAX_EPOCH,
+        "validation": validation,
+    }
+    path = str(Path(folder, schedule_file.FILE_NAME))
+    schedule_file.write(path, sides, search)
+    print(f"Schedule: {path}")
+    if can_draw():
+        from modprompt.methods.search.figure import draw
+
+        draw(Path(folder, PICTURE), {side: one for side, one in sides.items() if one.alphas})
+
+
+def _read(folder: str, epoch: int) -> Dict[str, alphas.Alphas]:
+    path = str(Path(folder, alphas.file_name(epoch)))
+    try:
+        return alphas.read(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is gone: schedule.json needs the alphas of every epoch; start the search anew"
+        ) from None
+
+
+def _of_search(found: Found, history: List[alphas.Alphas]) -> SideOfSearch:
+    values = tuple(
+        tuple(tuple(row[: len(there)].tolist()) for row, there in zip(each.values, found.options)) for each in history
+    )
+    steps: Tuple[Option, ...] = tuple((step.remove, step.add) for step in found.schedule)
+    return SideOfSearch(found.schedule.place, steps, found.margins, found.options, values)
+
+
+def record_of(found: Mapping[str, Found]) -> Dict[str, Any]:
+    """What result.json says of it: each side's pairs, as SCHEDULE_TEXT is written, and the smallest margin."""
+    return {
+        side: {"steps": str([list(step) for step in one.schedule]), "least_margin": round(min(one.margins), 4)}
+        for side, one in found.items()
+    }
+
 
 EXTRA = "search"  # in the state of a run
 
@@ -50,7 +159,7 @@ class SearchRun(Part):
         if self.trainer.start_epoch == 0:
             self._write_alphas(0)
         elif self.cfg.OUTPUT_DIR:
-            search_files.require_alphas(self.cfg.OUTPUT_DIR, self.trainer.start_epoch)
+            require_alphas(self.cfg.OUTPUT_DIR, self.trainer.start_epoch)
 
     @property
     def settings(self) -> Optional[AlphaSettings]:
@@ -111,12 +220,12 @@ class SearchRun(Part):
         for side in schedule_file.SIDES:
             if side in self._learner.options:
                 most = max(self._learner.options[side], key=len)
-                print(f"{side} side: {len(most)} options a layer: {search_files.shown(most)}")
+                print(f"{side} side: {len(most)} options a layer: {shown(most)}")
 
     def _write_alphas(self, epoch: int) -> None:
         if self.cfg.OUTPUT_DIR:
             npy = bool(getattr(self.method, "write_npy", False))
-            search_files.write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._history[epoch], npy)
+            write_alphas(self.cfg.OUTPUT_DIR, epoch, self._learner, self._history[epoch], npy)
 
     @functools.cached_property
     def _alpha_step(self) -> Step:
@@ -157,10 +266,10 @@ class SearchRun(Part):
         if self.settings is not None:
             found = self.model.found()
             for one in found.values():
-                print(f"{one.schedule.table()}\n{search_files.margins_line(one)}")
+                print(f"{one.schedule.table()}\n{margins_line(one)}")
             if self.cfg.OUTPUT_DIR:
-                search_files.write_found(self.cfg, self._learner, found, self._seen())
-            self.record = {"validation": self._seen(), **search_files.record_of(found)}
+                write_found(self.cfg, self._learner, found, self._seen())
+            self.record = {"validation": self._seen(), **record_of(found)}
             if not self.cfg.TEST.NO_TEST:
                 print("What was found, with the prompts of the search:")
                 with self._learner.decided({side: one.path for side, one in found.items()}):
