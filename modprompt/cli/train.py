@@ -17,6 +17,7 @@ import sys
 from typing import Any, Callable, Optional
 
 from modprompt.cli.flags import parse_args, settings_of
+from modprompt.feature import features
 from modprompt.hosts import borrowed
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, ending, import_modules, left_as_found
@@ -45,8 +46,10 @@ def import_all() -> None:
     from modprompt.compat import find as compat
 
     compat.add_to_path()
-    import modprompt.active.rounds
     import modprompt.trainers.run  # noqa: F401
+
+    for one in features():
+        one.preload()
 
 
 def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:
@@ -68,13 +71,11 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
         with left_as_found():
             try:
                 with ending(INTERRUPTED) as ran:  # while the log is open, which gets it too
-                    from modprompt.active import labelling, rounds
                     from modprompt.trainers import run
 
                     settings = _settings(args, check, host)
                     mode = run.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-                    of_rounds = run.Rounds(check or rounds.settings_of, rounds.run, labelling.differing)
-                    run.run(settings, mode, of_rounds)
+                    run.run(settings, mode, check)
             finally:
                 close_log(console)
         end.code = ran.code

@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 from modprompt.checks import nearest
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
@@ -31,7 +32,8 @@ FREE = {
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
     "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.FEATURE_CACHE", "TEST.IMAGE_CACHE",
     COMPILE, "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
-    "SEARCH.RUNS", "DATASET.CHOOSE_BY", "INPUT.MAX_MEGAPIXELS", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
+    *(f"{one.node}.{key}" for one in features() for key in one.decided),
+    "DATASET.CHOOSE_BY", "INPUT.MAX_MEGAPIXELS", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF",
 }  # fmt: skip
 
 # settings that have a flag of train.py

@@ -14,6 +14,7 @@ from modprompt import places
 from modprompt.checks import check_name
 from modprompt.compat import defaults
 from modprompt.errors import UserError
+from modprompt.feature import features
 from modprompt.fields import kind_of
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.images import READ_AS
@@ -170,14 +171,6 @@ def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str, second: st
         warnings.warn(f"{', '.join(others)} is set, but {trainer} reads TRAINER.{own}{also} alone", stacklevel=2)
 
 
-def _warn_of_unused_search(cfg: CfgNode, settings: Settings, own_node: str) -> None:
-    """Warn of settings of a search where there is none, or one that has its own node."""
-    given = [key for key in settings if key.startswith("SEARCH.") and key != "SEARCH.ON"]
-    if given and not cfg.SEARCH.ON:
-        why = f"{cfg.TRAINER.NAME} reads {own_node}" if own_node else "SEARCH.ON is False"
-        warnings.warn(f"{', '.join(given)} is not used: {why}", stacklevel=3)
-
-
 def _under_own_names(settings: Settings) -> Settings:
     """Settings of nodes that the trainer's method shares in its repository as the method's own."""
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
@@ -208,13 +201,11 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
     if cfg.TEST.HALVES and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError("TEST.HALVES True: it is for a test alone (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
     method = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "method_class", None)
-    always = getattr(method, "always_searches", False)
-    cfg.SEARCH.RUNS = bool(cfg.SEARCH.ON or always)
     if method is not None and own_node and not tests:
         cfg.DATASET.CHOOSE_BY = method.chooses_by(cfg.TRAINER[own_node])
-    if cfg.SEARCH.ON and not own_node:
-        raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
-    _warn_of_unused_search(cfg, settings, f"TRAINER.{own_node}" if always else "")
+    for feature in features():
+        for key, value in feature.decides(cfg, settings, method, own_node).items():
+            cfg[feature.node][key] = value
     second = getattr(method, "second_node", None)
     warn_of_other_nodes(list(settings), cfg.TRAINER.NAME, own_node, second.node.rpartition(".")[2] if second else "")
     if second is not None:
@@ -224,7 +215,7 @@ def build(settings: Settings, tests: bool = False) -> CfgNode:
 
 
 def of_one_training(cfg: CfgNode, **changes: Any) -> CfgNode:
-    """A configuration without rounds of active learning, frozen: that of one of its trainings, or of a test.
+    """The configuration of one training or test, frozen, of a run that may be of another kind.
 
     Args:
         cfg: of the run.
@@ -232,7 +223,9 @@ def of_one_training(cfg: CfgNode, **changes: Any) -> CfgNode:
     """
     one = cfg.clone()
     one.defrost()
-    one.ACTIVE.ROUNDS = 0
+    for feature in features():
+        for key, value in feature.single().items():
+            one[feature.node][key] = value
     for key, value in changes.items():
         one[key] = value
     one.freeze()

@@ -9,16 +9,13 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Type
 from dassl.config import cfg_default
 from yacs.config import CfgNode
 
-from modprompt.active.settings import Active
 from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - as this module has always had them
 from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
-from modprompt.errors import SettingError
+from modprompt.feature import features
 from modprompt.fields import Configured, as_config
 from modprompt.io.image_files import MOST_MEGAPIXELS
 from modprompt.io.image_rules import FAMILY
 from modprompt.io.settings import level_of
-from modprompt.methods.base import Method
-from modprompt.methods.search.over import Search
 
 C = TypeVar("C", bound=Configured)
 
@@ -69,24 +66,12 @@ def add_family_defaults(cfg: CfgNode) -> None:
     )
     defaults.INPUT.MAX_MEGAPIXELS = MOST_MEGAPIXELS  # a larger image is refused
     defaults.INPUT.READ_AS = FAMILY  # or people, which a run takes by itself where its data set is one's own images
-    defaults.SEARCH = CfgNode({one.key: as_config(one.default) for one in Search.settings()})
-    defaults.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
-    defaults.SEARCH.RUNS = False  # set for a run whose method searches: it has need of validation images
+    for feature in features():
+        own = feature.settings()
+        if own is not None:
+            given = {one.key: as_config(one.default) for one in own.settings()}
+            defaults[feature.node] = CfgNode({**given, **feature.decided})
     add_missing(cfg, defaults)
-
-
-def searched(method: Method, cfg: CfgNode) -> Method:
-    """A method in search of its schedule, if SEARCH.ON asks for that.
-
-    Raises:
-        SettingError: if a setting does not fit, or the method has none to find.
-    """
-    if not cfg.get("SEARCH", {}).get("ON", False):
-        return method
-    try:
-        return method_of(Search, cfg.SEARCH).over(method)
-    except SettingError as error:
-        raise error.under("SEARCH") from None
 
 
 def node_of(cls: Type[Configured]) -> CfgNode:

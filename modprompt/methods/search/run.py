@@ -27,11 +27,12 @@ from modprompt.methods.search.learner import Found, SearchLearner
 from modprompt.methods.search.settings import BETAS, FIRST_BATCH, AlphaSettings
 from modprompt.methods.search.space import ALL, Option
 from modprompt.methods.search.validation import ValidationBatches
-from modprompt.trainers.part import Part
+from modprompt.trainers.part import FeaturePart
 from modprompt.trainers.state_form import like, optimiser_form, scaler_form
 
 _NEVER = -1e30  # alpha of an option that a layer does not have: the file's rows are of one length
 PICTURE = "search.png"
+EXTRA = "search"  # in the state of a run, and in its result
 
 
 def shown(options: Sequence[Option]) -> str:
@@ -133,11 +134,8 @@ def record_of(found: Mapping[str, Found]) -> Dict[str, Any]:
     }
 
 
-EXTRA = "search"  # in the state of a run
-
-
-class SearchRun(Part):
-    """The part of a trainer that alternates, if its method searches: alphas by Adam, then prompts by SGD.
+class SearchRun(FeaturePart):
+    """What a trainer whose method searches does beside: alphas by Adam in front of each step of the prompts by SGD.
 
     First order (DPL, arXiv 2501.00457, section 3): no step looks through the other.
 
@@ -145,6 +143,7 @@ class SearchRun(Part):
         record: what result.json says of it.
     """
 
+    alternates = chooses = True
     record: Optional[Dict[str, Any]] = None
     _history: List[Dict[str, Tensor]]  # alphas of each searched side after each epoch, those drawn first
 
@@ -154,17 +153,17 @@ class SearchRun(Part):
         Raises:
             UserError: if the alphas of earlier epochs are not there, because a run was resumed without its state.
         """
-        if self.settings is None:
-            return
         if self.trainer.start_epoch == 0:
             self._write_alphas(0)
         elif self.cfg.OUTPUT_DIR:
             require_alphas(self.cfg.OUTPUT_DIR, self.trainer.start_epoch)
 
     @property
-    def settings(self) -> Optional[AlphaSettings]:
-        """How, if the method searches."""
-        return self.method.search
+    def settings(self) -> AlphaSettings:
+        """How."""
+        settings = self.method.search
+        assert settings is not None  # else there is no such part
+        return settings
 
     @property
     def _learner(self) -> SearchLearner:
@@ -175,8 +174,6 @@ class SearchRun(Part):
     def check(self) -> None:
         """Complain about what does not go with a search."""
         cfg = self.cfg
-        if self.settings is None:
-            return
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
                 raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
@@ -189,8 +186,6 @@ class SearchRun(Part):
         Raises:
             UserError: if there are no validation images but those of the test, or no schedule has so few tokens.
         """
-        if self.settings is None:
-            return
         try:
             self.model.found()
         except UserError as error:
@@ -229,14 +224,12 @@ class SearchRun(Part):
 
     @functools.cached_property
     def _alpha_step(self) -> Step:
-        assert self.settings is not None
         optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
         scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
         return Step(self._output_and_alpha_loss, optimiser if scaler is None else fused(optimiser), scaler, alone=True)
 
     @functools.cached_property
     def _validation(self) -> ValidationBatches:
-        assert self.settings is not None
         theirs = self.trainer.val_loader
         size = self.settings.alpha_batch  # a test's own size decides no number of a search
         pinned, workers = theirs.pin_memory, theirs.num_workers
@@ -249,40 +242,38 @@ class SearchRun(Part):
 
     def step(self) -> Mapping[str, Number]:
         """A step of the alphas on a validation batch; what the log says of it."""
-        if self.settings is None:
-            return {}
         done = self._alpha_step(*self.trainer.parse_batch_train(next(self._validation)))
         self.trainer.loop.unread.add_loss(done.loss, self.trainer.loop.place())
         return {"loss_val": settled(done.loss)}
 
     def end_epoch(self) -> None:
         """Write the alphas."""
-        if self.settings is not None:
-            self._history.append(self._learner.alphas_now())
-            self._write_alphas(self.trainer.epoch + 1)
+        self._history.append(self._learner.alphas_now())
+        self._write_alphas(self.trainer.epoch + 1)
 
     def end(self) -> None:
         """Leave what was found, and test it with the search's prompts; then test the mixture as every run is tested."""
-        if self.settings is not None:
-            found = self.model.found()
-            for one in found.values():
-                print(f"{one.schedule.table()}\n{margins_line(one)}")
-            if self.cfg.OUTPUT_DIR:
-                write_found(self.cfg, self._learner, found, self._seen())
-            self.record = {"validation": self._seen(), **record_of(found)}
-            if not self.cfg.TEST.NO_TEST:
-                print("What was found, with the prompts of the search:")
-                with self._learner.decided({side: one.path for side, one in found.items()}):
-                    self.record["path_pct"] = self.trainer.test()
-                print("The mixture of all options:")
+        found = self.model.found()
+        for one in found.values():
+            print(f"{one.schedule.table()}\n{margins_line(one)}")
+        if self.cfg.OUTPUT_DIR:
+            write_found(self.cfg, self._learner, found, self._seen())
+        self.record = {"validation": self._seen(), **record_of(found)}
+        if not self.cfg.TEST.NO_TEST:
+            print("What was found, with the prompts of the search:")
+            with self._learner.decided({side: one.path for side, one in found.items()}):
+                self.record["path_pct"] = self.trainer.test()
+            print("The mixture of all options:")
+
+    def result(self, results: Mapping[str, Any]) -> Dict[str, Any]:
+        """What was found, and how good that is with its own prompts; the run's accuracy is the mixture's."""
+        return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
         return str(getattr(self.trainer.dm.dataset, "selected_on", "") or images.VALIDATION)
 
     def state(self) -> Dict[str, Any]:
         """What must be remembered to go on."""
-        if self.settings is None:
-            return {}
         scaler = self._alpha_step.scaler
         state: Dict[str, Any] = {
             "optimiser": self._alpha_step.optimiser.state_dict(),
@@ -293,8 +284,6 @@ class SearchRun(Part):
 
     def form(self, epoch: int) -> Dict[str, Form]:
         """What state gives behind so many epochs."""
-        if self.settings is None:
-            return {}
         step, batches = self._alpha_step, len(self._validation.loader)
         required = {
             "optimiser": optimiser_form(step.optimiser),
@@ -306,8 +295,6 @@ class SearchRun(Part):
 
     def load_state(self, extras: Mapping[str, Any]) -> None:
         """Take back what state gave, of the form that form says."""
-        if self.settings is None:
-            return
         state = extras[EXTRA]
         self._alpha_step.optimiser.load_state_dict(state["optimiser"])
         if self._alpha_step.scaler is not None and "scaler" in state:

@@ -1,0 +1,164 @@
+"""What a feature is to all other rooms: a record. They walk over the records, and name no feature.
+
+All of a feature lies in one folder, whose feature.py has FEATURE, a Feature that says what is other where there is it;
+what it does not say is as if there were no feature. A new one is such a folder and its row in FEATURES.
+
+A record is read before PyTorch is there, and by results and settings, which need none: feature.py imports what an entry
+needs inside the entry. A configuration (cfg) is that of a run, as Dassl has it.
+"""
+
+import importlib
+from typing import Any, Callable, ClassVar, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
+
+from modprompt.fields import Configured
+
+FEATURES: List[str] = [
+    "modprompt.methods.search.feature",
+    "modprompt.methods.heads.feature",
+    "modprompt.active.feature",
+    "modprompt.hosts.feature",
+]
+
+
+class Feature:
+    """A feature.
+
+    Attributes:
+        name: what results and records call it.
+        node: its config node; empty if it has none.
+        decided: keys of its node that nobody gives, as `decides` has them: they decide no number by themselves.
+        leaves: names in an output folder that show a training of it.
+        in_records: whether a method's record may have its settings, under its name.
+        kind: the methods (methods/table.py) whose trainers it makes of parts of its own; empty for none.
+    """
+
+    name: ClassVar[str] = ""
+    node: ClassVar[str] = ""
+    decided: ClassVar[Mapping[str, Any]] = {}
+    leaves: ClassVar[Tuple[str, ...]] = ()
+    in_records: ClassVar[bool] = False
+    kind: ClassVar[str] = ""
+
+    # ------------------------------------------------------------------ settings
+
+    def settings(self) -> Optional[Type[Configured]]:
+        """What its node has; None without one."""
+        return None
+
+    def help(self, method: Any) -> str:
+        """What --help says of it beside the settings of a method; empty if the method has nothing of it."""
+        return ""
+
+    def read(self, given: Any) -> Any:
+        """What files, flags and options give (io/settings.py), with what they name by a file read."""
+        return given
+
+    def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
+        """Whether a run takes all training images where nothing says how many, into an output folder of its own.
+
+        Args:
+            given: what is given for a dotted key, as text; empty if nothing is.
+            trainer: its name.
+        """
+        return False
+
+    def decides(self, cfg: Any, given: Any, method: Any, node: str) -> Mapping[str, Any]:
+        """The values of `decided` in a configuration, which is complained about where it does not fit.
+
+        Args:
+            cfg: merged.
+            given: what files, flags and options give.
+            method: the class of the trainer's method; None of another's trainer.
+            node: the method's node under TRAINER; empty for a method that learns nothing.
+        """
+        return {}
+
+    def check(self, cfg: Any) -> None:
+        """Complain, before any work, about a configuration that does not fit."""
+
+    def chooses(self, cfg: Any) -> bool:
+        """Whether a run needs validation images for it."""
+        return False
+
+    def single(self) -> Mapping[str, Any]:
+        """Keys of its node, with the values that they have in one training or test: a run of another kind has many."""
+        return {}
+
+    # ------------------------------------------------------------------ a run
+
+    def run(self, cfg: Any, settings: Any) -> bool:
+        """Run what a configuration asks for, if that is a run of another kind, and leave its result.
+
+        Returns:
+            Whether it was: else it is a training, as all are.
+        """
+        return False
+
+    def check_single(self, cfg: Any) -> None:
+        """Complain about a trainer that is built by another program than ours, where it should not be alone."""
+
+    def require_free(self, folder: str) -> None:
+        """Complain about an output folder that a single training or test would spoil."""
+
+    def parts(self) -> Any:
+        """What the trainers of its kind of methods are made of (trainers/prompt_trainer.py)."""
+        raise NotImplementedError
+
+    def method(self, method: Any, cfg: Any) -> Any:
+        """What a run's method becomes."""
+        return method
+
+    def preload(self) -> None:
+        """Import what its runs need, before any of them begins."""
+
+    def part(self, trainer: Any) -> Optional[Any]:
+        """What a trainer has beside its parts (FeaturePart in trainers/part.py); None if it has nothing of it."""
+        return None
+
+    def imported(self, frame: Any) -> None:
+        """A module of ours that an import line may name was imported.
+
+        Args:
+            frame: the module's.
+        """
+
+    # ------------------------------------------------------------------ what runs leave
+
+    def result_forms(self) -> Mapping[str, Any]:
+        """The forms (io/schema.py) of its parts of a result."""
+        return {}
+
+    def untested(self, result: Mapping[str, Any]) -> bool:
+        """Whether a result may lack an accuracy."""
+        return False
+
+    def lacks(self, folder: str, result: Mapping[str, Any], cfg: Any = None) -> str:
+        """What lacks in the folder of a finished run, so that it runs again; empty if nothing does.
+
+        Args:
+            folder: its output folder.
+            result: the one in it.
+            cfg: the configuration of the run that is asked for; without it the run is one of the feature.
+        """
+        return ""
+
+    def goes_on(self, result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
+        """Why a finished run goes on, and is not another one; empty if it does not.
+
+        Args:
+            result: its own.
+            settings: those that are given now.
+            differing: what differs, as "KEY old -> new".
+        """
+        return ""
+
+    def settings_in(self, folder: str) -> Optional[Mapping[str, Any]]:
+        """The settings of the run in an output folder, by a record of its own; None if there is none."""
+        return None
+
+
+def features() -> Iterator[Feature]:
+    """The records, in the order of FEATURES."""
+    for name in FEATURES:
+        one: Feature = importlib.import_module(name).FEATURE
+        yield one

@@ -1,0 +1,100 @@
+"""What the search for a schedule is to all other rooms."""
+
+import warnings
+from typing import Any, Dict, Mapping, Optional
+
+from modprompt.errors import SettingError, UserError
+from modprompt.feature import Feature
+
+RUNS = "RUNS"  # set for a run whose method searches: it has need of validation images
+
+
+class SearchFeature(Feature):
+    """A run that searches: SEARCH.ON, or a method that is a search by itself."""
+
+    name = "search"
+    node = "SEARCH"
+    decided = {RUNS: False}
+    in_records = True
+
+    def settings(self) -> Any:
+        """Of a search around any method."""
+        from modprompt.methods.search.over import Search
+
+        return Search
+
+    def help(self, method: Any) -> str:
+        """The settings of a search, of a method that can be searched."""
+        from modprompt.methods.table import BY_NAME
+
+        if not BY_NAME[method.__name__].sides or method.not_searched:
+            return ""
+        return f"its search for a schedule (docs/search.md):\n{self.settings().help_text()}"
+
+    def read(self, given: Any) -> Any:
+        """Schedules in place of the files that are named for them."""
+        from modprompt.methods.search.schedule_files import expanded
+
+        return expanded(given)
+
+    def decides(self, cfg: Any, given: Any, method: Any, node: str) -> Mapping[str, Any]:
+        """Whether the run searches.
+
+        Raises:
+            UserError: if it is to, and learns nothing.
+        """
+        always = getattr(method, "always_searches", False)
+        if cfg.SEARCH.ON and not node:
+            raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
+        unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]
+        if unused and not cfg.SEARCH.ON:
+            why = f"{cfg.TRAINER.NAME} reads TRAINER.{node}" if always else "SEARCH.ON is False"
+            warnings.warn(f"{', '.join(unused)} is not used: {why}", stacklevel=3)
+        return {RUNS: bool(cfg.SEARCH.ON or always)}
+
+    def chooses(self, cfg: Any) -> bool:
+        """Its alphas learn from validation images."""
+        return bool(getattr(getattr(cfg, self.node, None), RUNS, False))
+
+    def method(self, method: Any, cfg: Any) -> Any:
+        """A method in search of its schedule, if SEARCH.ON asks for that.
+
+        Raises:
+            SettingError: if a setting does not fit, or the method has none to find.
+        """
+        node = cfg.get(self.node, {})
+        if not node.get("ON", False):
+            return method
+        search = self.settings()
+        try:
+            return search.of({one.key: node[one.key] for one in search.settings() if one.key in node}).over(method)
+        except SettingError as error:
+            raise error.under(self.node) from None
+
+    def preload(self) -> None:
+        """The run."""
+        import modprompt.methods.search.run  # noqa: F401
+
+    def part(self, trainer: Any) -> Optional[Any]:
+        """What alternates with its steps."""
+        if trainer.run.method.search is None:
+            return None
+        from modprompt.methods.search.run import SearchRun
+
+        return SearchRun(trainer)
+
+    def result_forms(self) -> Dict[str, Any]:
+        """What it has found, and how good that is."""
+        from modprompt.io.result_schema import percentage, record
+
+        return {self.name: record(mixture_pct=percentage, path_pct=percentage)}
+
+    def lacks(self, folder: str, result: Mapping[str, Any], cfg: Any = None) -> str:
+        """The schedule that it is run for."""
+        from modprompt.methods.search import file
+
+        runs = cfg is None or (cfg.SEARCH.RUNS and not cfg.TEST.ONLY)
+        return file.fault(folder) if runs else ""
+
+
+FEATURE = SearchFeature()
