@@ -8,7 +8,7 @@ needs inside the entry. A configuration (cfg) is that of a run, as Dassl has it.
 """
 
 import importlib
-from typing import Any, Callable, ClassVar, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, ClassVar, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Type
 
 from modprompt.fields import Configured
 
@@ -18,6 +18,17 @@ FEATURES: List[str] = [
     "modprompt.active.feature",
     "modprompt.hosts.feature",
 ]
+
+
+class Waiting(NamedTuple):
+    """What a run waits for that somebody has to do.
+
+    text: in a line.
+    still: whether it is not done yet.
+    """
+
+    text: str
+    still: bool
 
 
 class Feature:
@@ -76,8 +87,8 @@ class Feature:
     def check(self, cfg: Any) -> None:
         """Complain, before any work, about a configuration that does not fit."""
 
-    def chooses(self, cfg: Any) -> bool:
-        """Whether a run needs validation images for it."""
+    def takes_part(self, cfg: Any) -> bool:
+        """Whether it takes part in the training of a configuration, which then needs validation images."""
         return False
 
     def single(self) -> Mapping[str, Any]:
@@ -132,14 +143,20 @@ class Feature:
         """Whether a result may lack an accuracy."""
         return False
 
-    def lacks(self, folder: str, result: Mapping[str, Any], cfg: Any = None) -> str:
-        """What lacks in the folder of a finished run, so that it runs again; empty if nothing does.
+    def lacks(self, folder: Any) -> str:
+        """What a training that it takes part in has not left in its output folder; empty if nothing lacks."""
+        return ""
 
-        Args:
-            folder: its output folder.
-            result: the one in it.
-            cfg: the configuration of the run that is asked for; without it the run is one of the feature.
-        """
+    def changed(self, folder: Any, result: Mapping[str, Any]) -> List[str]:
+        """What is other now in the output folder of a finished run than when it ran, so that it runs again."""
+        return []
+
+    def waits(self, folder: Any) -> Optional[Waiting]:
+        """What the run in an output folder waits for, or waited for when it ended; None if it has not ended so."""
+        return None
+
+    def progress(self, folder: Any) -> str:
+        """How far the run in an output folder is beside its epochs, in words; empty if that says nothing."""
         return ""
 
     def goes_on(self, result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
@@ -162,3 +179,13 @@ def features() -> Iterator[Feature]:
     for name in FEATURES:
         one: Feature = importlib.import_module(name).FEATURE
         yield one
+
+
+def named(name: str) -> Feature:
+    """The record of this name; of no name one that says nothing."""
+    return next(one for one in features() if one.name == name) if name else Feature()
+
+
+def waiting(folder: Any) -> Optional[Waiting]:
+    """What the run in an output folder waits for, or waited for when it ended; None if it has not ended so."""
+    return next((found for found in (one.waits(folder) for one in features()) if found is not None), None)

@@ -1,11 +1,11 @@
 """What rounds of active learning are to all other rooms."""
 
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
-from modprompt.active.settings import FOLDER, Active, require_none, round_name
+from modprompt.active.settings import FOLDER, Active, known, require_none, round_name
 from modprompt.errors import UserError
-from modprompt.feature import Feature
+from modprompt.feature import Feature, Waiting
 
 
 class ActiveFeature(Feature):
@@ -81,13 +81,25 @@ class ActiveFeature(Feature):
         last = rounds[-1] if isinstance(rounds, list) and rounds else None
         return isinstance(last, dict) and last.get("accuracy_pct", 0) is None and result.get("accuracy_pct", 0) is None
 
-    def lacks(self, folder: str, result: Mapping[str, Any], cfg: Any = None) -> str:
+    def changed(self, folder: Any, result: Mapping[str, Any]) -> List[str]:
         """Which rounds have other labels now, or no record any more."""
         if not result.get("active"):
-            return ""
-        from modprompt.active import labelling
+            return []
+        from modprompt.active.labelling import differing  # late: it brings PyTorch
 
-        return "; ".join(labelling.differing(folder, result))
+        return differing(folder, result)
+
+    def waits(self, folder: Any) -> Optional[Waiting]:
+        """The labels that a round lacks."""
+        from modprompt.active.asked import asked
+
+        found = asked(Path(folder))
+        return None if found is None else Waiting(found.text, bool(found.missing))
+
+    def progress(self, folder: Any) -> str:
+        """Which round it is in, by the newest record."""
+        numbers = known(Path(folder, FOLDER))
+        return f"round {numbers[-1]}" if numbers else ""
 
     def goes_on(self, result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
         """That there are to be more rounds, behind its last, and all else is the same."""

@@ -70,9 +70,11 @@ def split_hash(dataset: Any, cfg: CfgNode) -> str:
 def is_finished(cfg: CfgNode, settings: Settings, mode: Mode) -> bool:
     """Whether the output folder holds the run, finished; see modprompt/trainers/skip_finished.py."""
     there = results.read(cfg.OUTPUT_DIR).result
-    lacking = [] if there is None else [one.lacks(cfg.OUTPUT_DIR, there, cfg) for one in features()]
-    if any(lacking):
-        print(f"{cfg.OUTPUT_DIR}: {'; '.join(filter(None, lacking))}: running again")
+    why = [] if there is None else [text for one in features() for text in one.changed(cfg.OUTPUT_DIR, there)]
+    if there is not None and not cfg.TEST.ONLY:
+        why += [text for one in features() if one.takes_part(cfg) for text in [one.lacks(cfg.OUTPUT_DIR)] if text]
+    if why:
+        print(f"{cfg.OUTPUT_DIR}: {'; '.join(why)}: running again")
         return False
     find = functools.partial(find_recorded, of_user(cfg.DATASET.ROOT).absolute())
     return finished_before(

@@ -16,6 +16,7 @@ from modprompt.experiments.plan.commands import effective, is_of_schedule, optio
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
+from modprompt.feature import named
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
 from modprompt.methods.search import file as schedule_file
@@ -49,7 +50,7 @@ def _check_one(settings: Settings, job: Job) -> None:
     require_only_tests(reader, not job.tests)
     if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
         _require_validation(reader, of_user(cfg.DATASET.ROOT or "."))
-    if job.searches and not cfg.SEARCH.RUNS:
+    if job.stage and not named(job.stage).takes_part(cfg):
         raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
     if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:
         raise UserError(
@@ -96,7 +97,7 @@ def _require_one_clip(job: Job) -> None:
     searched, trained = effective(job.first), effective(job)
     for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
         if searched.get(key, "") != trained.get(key, ""):
-            what = "its search" if job.first.searches else "the training of its prompts"
+            what = f"its {job.first.stage}" if job.first.stage else "the training of its prompts"
             raise UserError(f"{key} is {trained.get(key)!r}, in {what} {searched.get(key)!r}: give both one CLIP")
 
 
@@ -129,12 +130,12 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     import modprompt.trainers.all  # noqa: F401
 
     import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
-    seen: set[tuple[str, str, bool, bool]] = set()
+    seen: set[tuple[str, str, str, bool]] = set()
     found: dict[str, dict[str, None]] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for job in jobs:
-            kind = (job.method.label, job.dataset, job.searches, job.column == VALIDATION)  # which others need not have
+            kind = (job.method.label, job.dataset, job.stage, job.column == VALIDATION)  # which others need not have
             if kind in seen:
                 continue
             seen.add(kind)
@@ -143,7 +144,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
                 _require_acquisition(job)
                 _check_job(job, out, data)
             except ValueError as error:
-                what = f"search of {job.method.label}" if job.searches else f"method {job.method.label}"
+                what = f"{job.stage} of {job.method.label}" if job.stage else f"method {job.method.label}"
                 raise UserError(f"{what}: {error}") from None
             for one in caught:
                 if one.category is UserWarning:

@@ -18,7 +18,7 @@ class Job(NamedTuple):
     options: settings of the protocol, (key, text) pairs.
     first: the first stage of a training, or of that whose model is tested: the search whose schedule is trained, or
         the training of the prompts that a head stands behind.
-    searches: whether it is a search: it leaves a schedule, and fills no column.
+    stage: the feature whose first stage it is, search: it leaves what is trained, and fills no column.
     is_front: whether it is there for a head's sake: the training of prompts, whose column their own method's job fills.
     keeps: whether its test keeps the image features.
     features: tests whose kept image features serve this one; it runs behind the last of them.
@@ -33,7 +33,7 @@ class Job(NamedTuple):
     tests: bool = False
     options: tuple[tuple[str, str], ...] = ()
     first: Job | None = None
-    searches: bool = False
+    stage: str = ""
     is_front: bool = False
     keeps: bool = False
     features: tuple[Job, ...] = ()
@@ -46,7 +46,7 @@ class Job(NamedTuple):
     @property
     def kind(self) -> str:
         """ "search", "training" or "test"."""
-        return "search" if self.searches else "test" if self.tests else "training"
+        return self.stage or ("test" if self.tests else "training")
 
     @property
     def alike(self) -> tuple[Any, ...]:
@@ -75,5 +75,5 @@ def staged(job: Job, folder: Callable[[Method], str]) -> list[Job]:
         return [job]
     seed = job.seed if method.search_seed is None else method.search_seed
     where = f"search/{folder(method.search)}/seed{seed}"
-    search = job._replace(method=method.search, seed=seed, folder=where, searches=True, keeps=False)
+    search = job._replace(method=method.search, seed=seed, folder=where, stage="search", keeps=False)
     return [search, job._replace(first=search)]

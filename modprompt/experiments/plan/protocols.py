@@ -71,7 +71,7 @@ def base2new(experiment: Experiment) -> Iterator[Job]:
                 tests = []
                 for job in _in_order(halves(dataset, method, seed)):
                     yield job
-                    tests += [] if job.searches or job.is_front else [job]
+                    tests += [] if job.stage or job.is_front else [job]
                 if experiment.together and len(tests) == len(ALONE):
                     yield _test_all(tests, f"{folder('test_all', dataset, method)}/seed{seed}", shots)
 
@@ -90,7 +90,7 @@ def is_bound(method: Method, experiment: Experiment) -> bool:
         return True
     shots = experiment.shots[:1] or (1,)
     one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), shots=shots, together=False)
-    return binds(method.trainer, effective(next(job for job in base2new(one) if not job.searches)))
+    return binds(method.trainer, effective(next(job for job in base2new(one) if not job.stage)))
 
 
 def _cross(experiment: Experiment) -> Iterator[Job]:

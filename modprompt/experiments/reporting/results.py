@@ -213,10 +213,10 @@ def of_experiment(
     results = Results(lines, columns(experiment), datasets)
     stood = {job.folder: (job, stands) for job, stands in states}
     for job in wanted(experiment) if stood else ():
-        if job.searches or job.is_front or job.folder not in stood:
+        if job.stage or job.is_front or job.folder not in stood:
             continue
         _, stands = stood[job.folder]
-        if job.first and job.first.searches and not job.tests:
+        if job.first and job.first.stage and not job.tests:
             results.add_search(job, stood[job.first.folder])
         front = stood[job.first.folder][1].result if job.first and job.first.is_front else None
         if stands.name == state.FINISHED:

@@ -18,8 +18,7 @@ import sys
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from modprompt.active.settings import EXIT_WAITING
-from modprompt.errors import UserError
+from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
@@ -175,7 +174,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
 
         found = [results.of_experiment(part, states, args.out) for part in plan.parts]
         reports.write_plan(plan, found, reports.folder_of(plan, args.out), args.data)
-    return 0 if summary.complete else EXIT_WAITING if summary.asks else 1
+    return 0 if summary.complete else WaitsForLabels.exit_code if summary.asks else 1
 
 
 def run(args: argparse.Namespace) -> int:

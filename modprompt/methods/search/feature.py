@@ -52,8 +52,8 @@ class SearchFeature(Feature):
             warnings.warn(f"{', '.join(unused)} is not used: {why}", stacklevel=3)
         return {RUNS: bool(cfg.SEARCH.ON or always)}
 
-    def chooses(self, cfg: Any) -> bool:
-        """Its alphas learn from validation images."""
+    def takes_part(self, cfg: Any) -> bool:
+        """Whether it searches: alphas learn from validation images."""
         return bool(getattr(getattr(cfg, self.node, None), RUNS, False))
 
     def method(self, method: Any, cfg: Any) -> Any:
@@ -89,12 +89,11 @@ class SearchFeature(Feature):
 
         return {self.name: record(mixture_pct=percentage, path_pct=percentage)}
 
-    def lacks(self, folder: str, result: Mapping[str, Any], cfg: Any = None) -> str:
+    def lacks(self, folder: Any) -> str:
         """The schedule that it is run for."""
-        from modprompt.methods.search import file
+        from modprompt.methods.search.file import fault
 
-        runs = cfg is None or (cfg.SEARCH.RUNS and not cfg.TEST.ONLY)
-        return file.fault(folder) if runs else ""
+        return fault(folder)
 
 
 FEATURE = SearchFeature()
