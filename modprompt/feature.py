@@ -39,6 +39,7 @@ class Feature:
         node: its config node; empty if it has none.
         decided: keys of its node that nobody gives, as `decides` has them: they decide no number by themselves.
         leaves: names in an output folder that show a training of it.
+        otherwise: what is said of a trainer that has nothing of it, behind its name.
         in_records: whether a method's record may have its settings, under its name.
         kind: the methods (methods/table.py) whose trainers it makes of parts of its own; empty for none.
     """
@@ -47,6 +48,7 @@ class Feature:
     node: ClassVar[str] = ""
     decided: ClassVar[Mapping[str, Any]] = {}
     leaves: ClassVar[Tuple[str, ...]] = ()
+    otherwise: ClassVar[str] = ""
     in_records: ClassVar[bool] = False
     kind: ClassVar[str] = ""
 
@@ -60,9 +62,26 @@ class Feature:
         """What --help says of it beside the settings of a method; empty if the method has nothing of it."""
         return ""
 
-    def read(self, given: Any) -> Any:
-        """What files, flags and options give (io/settings.py), with what they name by a file read."""
+    def read(self, given: Any, planned: bool = False) -> Any:
+        """Settings (io/settings.py) in which files that are named in place of values are read.
+
+        Args:
+            given: what files, flags and options give.
+            planned: the run is not started now: a file that is not there stays a name, and nothing is warned of.
+        """
         return given
+
+    def reads(self, key: str, value: Any) -> bool:
+        """Whether `read` has something to do with a setting."""
+        return False
+
+    def file_in(self, key: str, value: Any) -> Optional[str]:
+        """The path that a setting names in place of its value; None if it names none."""
+        return None
+
+    def placed(self, key: str, text: str, folder: Any) -> str:
+        """A setting's text with the path that it names made absolute, from a folder; other texts as they are."""
+        return text
 
     def takes_all(self, given: Callable[[str], str], trainer: str) -> bool:
         """Whether a run takes all training images where nothing says how many, into an output folder of its own.
@@ -133,6 +152,16 @@ class Feature:
             frame: the module's.
         """
 
+    # ------------------------------------------------------------------ experiments, of which it may be a first stage
+
+    def finds(self, key: str) -> bool:
+        """Whether its first stage finds the value of a setting."""
+        return False
+
+    def handed_on(self, folder: Any, trainer: str) -> Tuple[Tuple[str, str], ...]:
+        """The settings, (key, text) pairs, by which a trainer takes what its first stage has left in a folder."""
+        return ()
+
     # ------------------------------------------------------------------ what runs leave
 
     def result_forms(self) -> Mapping[str, Any]:
@@ -189,3 +218,10 @@ def named(name: str) -> Feature:
 def waiting(folder: Any) -> Optional[Waiting]:
     """What the run in an output folder waits for, or waited for when it ended; None if it has not ended so."""
     return next((found for found in (one.waits(folder) for one in features()) if found is not None), None)
+
+
+def read(given: Any, planned: bool = False) -> Any:
+    """Settings in which files that are named in place of values are read, by all features; see Feature.read."""
+    for one in features():
+        given = one.read(given, planned)
+    return given

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Sequence
 
 from modprompt.cli.defaults import Command, completed
 from modprompt.errors import UserError
-from modprompt.feature import features
+from modprompt.feature import features, read
 from modprompt.io.settings import FLAGS, Settings, name_of_flag
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
@@ -134,7 +134,5 @@ def settings_of(args: argparse.Namespace, shots: int = 16, active: bool = False)
     """
     flags = {key: getattr(args, name_of_flag(flag)) for key, flag in FLAGS.items()}
     command = Command(args.dataset_config_file, args.config_file, flags, args.opts)
-    settings = completed(command, shots, active)
-    for one in features():
-        settings = one.read(settings)
+    settings: Settings = read(completed(command, shots, active))
     return settings

@@ -9,7 +9,7 @@ from typing import Any, Dict, NamedTuple
 
 from yacs.config import CfgNode
 
-from modprompt.io.settings import FLAGS, FREE, as_text, flat, level_of
+from modprompt.io.settings import FLAGS, as_text, flat, free, level_of
 
 
 def _node(**values: Any) -> CfgNode:
@@ -118,8 +118,9 @@ class Default(NamedTuple):
 
 def pinned() -> Dict[str, Any]:
     """By dotted key; flags, data sets' files and settings that decide no number have theirs elsewhere."""
-    free = {*FLAGS, *FREE}
-    return {key: value for key, value in flat(DEFAULTS).items() if not key.startswith(_OWNED) and key not in free}
+    decides_nothing = {*FLAGS, *free()}
+    deciding = {key: value for key, value in flat(DEFAULTS).items() if key not in decides_nothing}
+    return {key: value for key, value in deciding.items() if not key.startswith(_OWNED)}
 
 
 def differing(defaults: Any) -> Dict[str, Default]:

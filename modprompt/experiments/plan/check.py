@@ -12,15 +12,13 @@ from modprompt.active.settings import METHODS
 from modprompt.checks import check_name
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
-from modprompt.experiments.plan.commands import effective, is_of_schedule, options
+from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
-from modprompt.feature import named
+from modprompt.feature import named, read
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
-from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search.schedule_files import expanded
 from modprompt.programs import import_modules
 
 
@@ -28,12 +26,13 @@ def settings_of(job: Job, out: Path, data: Path) -> Settings:
     """What the words of a job's command give.
 
     Raises:
-        UserError: as Settings.read and expanded.
+        UserError: as Settings.read, and of files that are named in place of values.
     """
     files = [str(config_file(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
-    return expanded(Settings.read(files, flags, options(job, out)))
+    settings: Settings = read(Settings.read(files, flags, options(job, out)))
+    return settings
 
 
 def _check_one(settings: Settings, job: Job) -> None:
@@ -51,7 +50,7 @@ def _check_one(settings: Settings, job: Job) -> None:
     if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
         _require_validation(reader, of_user(cfg.DATASET.ROOT or "."))
     if job.stage and not named(job.stage).takes_part(cfg):
-        raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
+        raise UserError(f"{cfg.TRAINER.NAME} {named(job.stage).otherwise}")
     if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:
         raise UserError(
             f"{cfg.TRAINER.NAME} chooses its labels in rounds, whatever it is told: say what its few-shot runs are, "
@@ -79,15 +78,15 @@ def _require_validation(reader: Any, root: Path) -> None:
 def _check_job(job: Job, out: Path, data: Path) -> None:
     if job.first is not None and job.first.is_front:  # what it stands behind is looked at when it is there
         job = job._replace(first=None)
-    if job.first is None or not schedule_file.fault(out / job.first.folder):
+    if job.first is None or not named(job.first.stage).lacks(out / job.first.folder):
         _check_one(settings_of(job, out, data), job)
         return
     try:
         _check_one(settings_of(job._replace(first=None), out, data), job)
     except SettingError as error:
-        if any(not is_of_schedule(key) for key, _ in error.faults):
+        if any(not named(job.first.stage).finds(key) for key, _ in error.faults):
             raise
-        # what lacks is what the search will find
+        # what lacks is what the first stage will find
 
 
 def _require_one_clip(job: Job) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Sequence
 
 from modprompt.experiments.plan.kinds import trains
-from modprompt.io.settings import FREE
-from modprompt.methods.search.schedule_files import file_of
+from modprompt.feature import features
+from modprompt.io.settings import free
 
 
 class Method(NamedTuple):
@@ -68,14 +68,14 @@ class Method(NamedTuple):
         return [f"{self.search.trainer}_{self.search.folder}{seed}"]
 
     def _named(self) -> Iterator[tuple[str, str]]:
-        deciding = [(key, value) for key, value in self.options if key not in FREE]
+        deciding = [(key, value) for key, value in self.options if key not in free()]
         names = short_names([key for key, _ in deciding])
         return ((names[key], _end_of_path(key, value)) for key, value in deciding)
 
 
 def _end_of_path(key: str, value: str) -> str:
-    """Of a schedule's file its name and two folders, by which a search's run is known; another value as it is."""
-    path = file_of(key, value)
+    """Of a file its name and two folders, by which the run that left it is known; another value as it is."""
+    path = next(filter(None, (one.file_in(key, value) for one in features())), "")
     return "/".join(Path(path).parts[-3:]) if path else value
 
 

@@ -48,13 +48,12 @@ from modprompt.data.names import config_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, rounds
 from modprompt.experiments.plan.chosen import Chosen
-from modprompt.experiments.plan.commands import is_of_schedule
 from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTOCOLS, Experiment, Plan, all_seeds
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
+from modprompt.feature import features, named
 from modprompt.io.settings import COMPILE, as_text
-from modprompt.methods.search.schedule_files import placed
 from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of, row_of, sides_of
 
 FILES = places.configs() / "experiments"
@@ -283,7 +282,9 @@ class MethodReader(Reader):
             if isinstance(item, dict) or item is None:
                 raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
             text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
-            options[key] = placed(key, text, folder or self.path.parent)
+            for one in features():
+                text = one.placed(key, text, folder or self.path.parent)
+            options[key] = text
         return options
 
     def grid(self, value: Any, place: str) -> dict[str, list[str]]:
@@ -380,7 +381,7 @@ class MethodReader(Reader):
         if not sides_of(method.trainer):
             raise self.fault(place, f"{method.trainer} is no method of ours whose schedule can be given")
         for key, _ in method.options:
-            if key.startswith(f"{row_of(method.trainer).node}.") and is_of_schedule(key):
+            if key.startswith(f"{row_of(method.trainer).node}.") and named("search").finds(key):
                 raise self.fault(place, f"{key} is set, which a search is to find")
         return self.stage(value, place, method, shared)
 

@@ -1,12 +1,17 @@
 """What the search for a schedule is to all other rooms."""
 
 import warnings
-from typing import Any, Dict, Mapping, Optional
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from modprompt.errors import SettingError, UserError
 from modprompt.feature import Feature
+from modprompt.methods import table
+from modprompt.methods.search import file, schedule_files
 
 RUNS = "RUNS"  # set for a run whose method searches: it has need of validation images
+
+_OF_SCHEDULE = ("SCHEDULE_", "LENGTHS_", "IMG_ALPHA_PATH", "TXT_ALPHA_PATH")  # how keys begin that say what it finds
 
 
 class SearchFeature(Feature):
@@ -16,6 +21,7 @@ class SearchFeature(Feature):
     node = "SEARCH"
     decided = {RUNS: False}
     in_records = True
+    otherwise = "does not search: SEARCH.ON True, or DPLSearch"
 
     def settings(self) -> Any:
         """Of a search around any method."""
@@ -25,17 +31,34 @@ class SearchFeature(Feature):
 
     def help(self, method: Any) -> str:
         """The settings of a search, of a method that can be searched."""
-        from modprompt.methods.table import BY_NAME
-
-        if not BY_NAME[method.__name__].sides or method.not_searched:
+        if not table.BY_NAME[method.__name__].sides or method.not_searched:
             return ""
         return f"its search for a schedule (docs/search.md):\n{self.settings().help_text()}"
 
-    def read(self, given: Any) -> Any:
+    def read(self, given: Any, planned: bool = False) -> Any:
         """Schedules in place of the files that are named for them."""
-        from modprompt.methods.search.schedule_files import expanded
+        return schedule_files.expanded(given, planned)
 
-        return expanded(given)
+    def reads(self, key: str, value: Any) -> bool:
+        """A schedule's, and all that DPL knows of files."""
+        return schedule_files.may_name_a_file((key, value))
+
+    def file_in(self, key: str, value: Any) -> Optional[str]:
+        """The schedule's."""
+        return schedule_files.file_of(key, value)
+
+    def placed(self, key: str, text: str, folder: Any) -> str:
+        """The schedule's."""
+        return schedule_files.placed(key, text, folder)
+
+    def finds(self, key: str) -> bool:
+        """A schedule, however it is written."""
+        return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
+
+    def handed_on(self, folder: Any, trainer: str) -> Tuple[Tuple[str, str], ...]:
+        """The schedules of all sides that the trainer's settings can give."""
+        row, path = table.BY_NAME[trainer], Path(folder, file.FILE_NAME)
+        return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{path}") for side in row.sides)
 
     def decides(self, cfg: Any, given: Any, method: Any, node: str) -> Mapping[str, Any]:
         """Whether the run searches.
@@ -91,9 +114,7 @@ class SearchFeature(Feature):
 
     def lacks(self, folder: Any) -> str:
         """The schedule that it is run for."""
-        from modprompt.methods.search.file import fault
-
-        return fault(folder)
+        return file.fault(folder)
 
 
 FEATURE = SearchFeature()
