@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
+from modprompt.active.plan import FEW_SHOT, method_of
 from modprompt.active.settings import METHODS
 from modprompt.checks import check_name
 from modprompt.data.names import config_file
@@ -15,7 +16,6 @@ from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.feature import named, read
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from modprompt.active.plan import Rounds
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan.method import Method
-from modprompt.experiments.plan.rounds import Rounds
 
 ACTIVE = "active"
 VALIDATION = "validation"

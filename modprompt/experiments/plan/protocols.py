@@ -16,12 +16,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Callable, Iterable, Iterator
 
+from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, VALIDATION, Experiment
 from modprompt.experiments.plan.job import Job, staged
 from modprompt.experiments.plan.kinds import binds
 from modprompt.experiments.plan.method import Method
-from modprompt.experiments.plan.rounds import FEW_SHOT
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
 ALL = "all"  # of a run that tests all classes

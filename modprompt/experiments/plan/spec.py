@@ -43,10 +43,11 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from modprompt import places
+from modprompt.active import plan as rounds
 from modprompt.checks import known_names
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan import chosen, rounds
+from modprompt.experiments.plan import chosen
 from modprompt.experiments.plan.chosen import Chosen
 from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTOCOLS, Experiment, Plan, all_seeds
 from modprompt.experiments.plan.kinds import trains

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, NamedTuple, 
 
 import numpy as np
 
+from modprompt.active.plan import FEW_SHOT, method_of
+from modprompt.active.report import Series, series_of
 from modprompt.engine.schedule import Schedule
 from modprompt.experiments.plan.experiment import ACTIVE, CROSS, Experiment
 from modprompt.experiments.plan.method import short_names
-from modprompt.experiments.plan.rounds import FEW_SHOT, method_of
 from modprompt.experiments.reporting.cost import Cost, accuracy_name, costs
 from modprompt.experiments.reporting.figure_layout import (
     COLOURS,
@@ -33,7 +34,6 @@ from modprompt.experiments.reporting.figure_layout import (
     shown,
 )
 from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Results
-from modprompt.experiments.reporting.rounds import Series, series_of
 from modprompt.experiments.reporting.table import Cell, Section, apart, measured_labels
 from modprompt.experiments.reporting.views import Diagnostics, Tested, losses
 

@@ -11,8 +11,9 @@ from dassl.data.datasets import build_dataset
 from dassl.engine import build_trainer
 
 import modprompt.trainers.run  # noqa: F401 - all trainers and readers
+from modprompt.active import command as active
 from modprompt.active import labelling, new_classes, rounds
-from modprompt.cli import active, flags, train
+from modprompt.cli import flags, train
 from modprompt.io import folder, result
 from modprompt.trainers import config
 from modprompt.trainers.learned import prompts_hash

@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from modprompt.active import report as rounds
+from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.rounds import FEW_SHOT
-from modprompt.experiments.reporting import comparable, figures, report, rounds
+from modprompt.experiments.reporting import comparable, figures, report
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds, record
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 from tests.modprompt.experiments.test_rounds import ROUNDS

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
+from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.protocols import new_of
-from modprompt.experiments.plan.rounds import FEW_SHOT
 from modprompt.experiments.reporting.render import text_cell
 from modprompt.experiments.reporting.results import UNTESTED, Line, Outcome, Results
 from modprompt.experiments.reporting.table import (
