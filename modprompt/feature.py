@@ -40,6 +40,9 @@ class Feature:
         decided: keys of its node that nobody gives, as `decides` has them: they decide no number by themselves.
         leaves: names in an output folder that show a training of it.
         otherwise: what is said of a trainer that has nothing of it, behind its name.
+        is_protocol: whether it adds the protocol of experiments of its name; see plan and report.
+        narrows: by flag, what a command says of the names that it narrows an experiment to.
+        figures: the names of those that its report may draw.
         in_records: whether a method's record may have its settings, under its name.
         kind: the methods (methods/table.py) whose trainers it makes of parts of its own; empty for none.
     """
@@ -49,6 +52,9 @@ class Feature:
     decided: ClassVar[Mapping[str, Any]] = {}
     leaves: ClassVar[Tuple[str, ...]] = ()
     otherwise: ClassVar[str] = ""
+    is_protocol: ClassVar[bool] = False
+    narrows: ClassVar[Mapping[str, str]] = {}
+    figures: ClassVar[Tuple[str, ...]] = ()
     in_records: ClassVar[bool] = False
     kind: ClassVar[str] = ""
 
@@ -152,7 +158,19 @@ class Feature:
             frame: the module's.
         """
 
-    # ------------------------------------------------------------------ experiments, of which it may be a first stage
+    # ------------------------------------------------------------------ experiments
+
+    def plan(self) -> Any:
+        """The module that plans the runs of its protocol (Added in modprompt/experiments/plan/experiment.py)."""
+        raise NotImplementedError
+
+    def report(self) -> Any:
+        """The module that reports what came of them."""
+        raise NotImplementedError
+
+    def chose_images(self, result: Mapping[str, Any]) -> bool:
+        """Whether a result's run has chosen the images of its training, so that its split says which there were."""
+        return False
 
     def finds(self, key: str) -> bool:
         """Whether its first stage finds the value of a setting."""
@@ -225,3 +243,8 @@ def read(given: Any, planned: bool = False) -> Any:
     for one in features():
         given = one.read(given, planned)
     return given
+
+
+def protocols() -> Iterator[Feature]:
+    """The records of features that add a protocol of experiments."""
+    return (one for one in features() if one.is_protocol)

@@ -14,6 +14,9 @@ class ActiveFeature(Feature):
     name = "active"
     node = "ACTIVE"
     leaves = (FOLDER,)
+    is_protocol = True
+    narrows = {"acquisitions": "only these acquisitions of a file with rounds"}
+    figures = ("rounds", "rounds_new", "covered", "balance")
 
     def settings(self) -> Any:
         """Of rounds."""
@@ -108,6 +111,22 @@ class ActiveFeature(Feature):
         more = bool(there) and wanted.isdecimal() and int(wanted) > there
         only = all(one.startswith(f"{key} ") for one in differing)
         return "is finished with fewer rounds (ACTIVE.ROUNDS)" if more and only else ""
+
+    def plan(self) -> Any:
+        """Protocol active."""
+        from modprompt.active import plan
+
+        return plan
+
+    def report(self) -> Any:
+        """Of its rounds."""
+        from modprompt.active import report
+
+        return report
+
+    def chose_images(self, result: Mapping[str, Any]) -> bool:
+        """In rounds."""
+        return "active" in result
 
     def settings_in(self, folder: str) -> Optional[Mapping[str, Any]]:
         """Those of its first round."""

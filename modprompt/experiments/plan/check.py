@@ -8,15 +8,12 @@ import warnings
 from pathlib import Path
 from typing import Any, Sequence
 
-from modprompt.active.plan import FEW_SHOT, method_of
-from modprompt.active.settings import METHODS
-from modprompt.checks import check_name
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import VALIDATION
 from modprompt.experiments.plan.job import Job
-from modprompt.feature import named, read
+from modprompt.feature import named, protocols, read
 from modprompt.io.paths import of_user
 from modprompt.io.settings import Settings
 from modprompt.programs import import_modules
@@ -51,16 +48,8 @@ def _check_one(settings: Settings, job: Job) -> None:
         _require_validation(reader, of_user(cfg.DATASET.ROOT or "."))
     if job.stage and not named(job.stage).takes_part(cfg):
         raise UserError(f"{cfg.TRAINER.NAME} {named(job.stage).otherwise}")
-    if job.method.acquisition == FEW_SHOT and cfg.ACTIVE.ROUNDS:
-        raise UserError(
-            f"{cfg.TRAINER.NAME} chooses its labels in rounds, whatever it is told: say what its few-shot runs are, "
-            "few_shot: {trainer: ..., config: ...}, or have none, few_shot: false for all"
-        )
-    if cfg.ACTIVE.ROUNDS and not job.method.acquisition and not job.tests:
-        raise UserError(
-            f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS), which protocol "
-            "active is for"
-        )
+    for one in protocols():
+        one.plan().check(cfg, job)
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
     if issubclass(trainer, PromptTrainer):
@@ -100,19 +89,6 @@ def _require_one_clip(job: Job) -> None:
             raise UserError(f"{key} is {trained.get(key)!r}, in {what} {searched.get(key)!r}: give both one CLIP")
 
 
-def _require_acquisition(job: Job) -> None:
-    """Raise SettingError if nobody has entered what chooses a run's labels; all modules are imported by now."""
-    from modprompt.active.acquisition import find
-
-    name = method_of(job.method.acquisition)
-    if name in ("", FEW_SHOT, *METHODS):
-        return
-    try:
-        find(name)
-    except SettingError:
-        check_name(name, METHODS, "ACTIVE.METHOD")
-
-
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     """Read the settings of one job of each method and data set as train.py does, and have its trainer look at them.
 
@@ -140,13 +116,14 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
             seen.add(kind)
             try:
                 _require_one_clip(job)
-                _require_acquisition(job)
+                for one in protocols():
+                    one.plan().require_known(job)
                 _check_job(job, out, data)
             except ValueError as error:
                 what = f"{job.stage} of {job.method.label}" if job.stage else f"method {job.method.label}"
                 raise UserError(f"{what}: {error}") from None
-            for one in caught:
-                if one.category is UserWarning:
-                    found.setdefault(str(one.message), {})[job.method.label] = None
+            for warning in caught:
+                if warning.category is UserWarning:
+                    found.setdefault(str(warning.message), {})[job.method.label] = None
             caught.clear()
     return [f"{', '.join(labels)}: {message}" for message, labels in found.items()]

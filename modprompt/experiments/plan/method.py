@@ -24,8 +24,8 @@ class Method(NamedTuple):
     search: the first stage of a two-stage method, whose schedule its trainings take; None of a plain one.
     behind: the first stage of a head: the method whose trained prompts it stands behind; None of others.
     search_seed: the one seed of that search; None if every seed has a search of its own.
-    few_shot: what its few-shot runs are in protocol active, if not the method itself.
-    acquisition: what chooses its labels in protocol active, as the file has it; or that these are few-shot runs.
+    few_shot: what its few-shot runs beside others are, if not the method itself.
+    under: what the protocol of a feature runs it under, of several.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Method(NamedTuple):
     behind: Method | None = None
     search_seed: int | None = None
     few_shot: Method | None = None
-    acquisition: str = ""
+    under: str = ""
 
     @property
     def trains(self) -> bool:

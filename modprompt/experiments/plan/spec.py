@@ -1,7 +1,7 @@
 """An experiment file: protocol, data sets, methods, seeds, options and grids, read from YAML and checked.
 
 title: Base to new, 16 shots
-protocol: base2new              # base2new, cross_dataset, domain_generalisation, few_shot or active (rounds.py)
+protocol: base2new              # base2new, cross_dataset, domain_generalisation, few_shot or a feature's (active)
 datasets: [eurosat, dtd]        # names of configs/datasets; for the two cross protocols, those tested on
 source: imagenet                # the two cross protocols: what is trained on
 shots: 16                       # few_shot: a list
@@ -43,24 +43,24 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from modprompt import places
-from modprompt.active import plan as rounds
 from modprompt.checks import known_names
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen
 from modprompt.experiments.plan.chosen import Chosen
-from modprompt.experiments.plan.experiment import ACTIVE, BASE2NEW, CROSS, PROTOCOLS, Experiment, Plan, all_seeds
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, PROTOCOLS, Added, Experiment, Plan, all_seeds
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.method import Method, short_names
 from modprompt.experiments.plan.reading import Reader
-from modprompt.feature import features, named
+from modprompt.feature import features, named, protocols
 from modprompt.io.settings import COMPILE, as_text
 from modprompt.methods.table import HEADS, PROMPTS, config_of, kind_of, row_of, sides_of
 
 FILES = places.configs() / "experiments"
 _NAME_NO_FOLDER = ("MODEL.BACKBONE.PATH", COMPILE)  # options that decide numbers and are not in a folder's name
 _OF_PART = (
-    *(field for field in Experiment._fields if field not in ("name", "active", "slurm")), *rounds.KEYS,
+    *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
+    *(key for one in protocols() for key in one.plan().KEYS),
 )  # fmt: skip
 _NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
 KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "chosen", "parts")
@@ -174,9 +174,12 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
     for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items():
         of_label = list(reader.method(label, value, shared, methods))
         methods += [method._replace(image_cache=image_cache) for method in of_label]
-    active = rounds.read(reader, content, methods) if protocol == ACTIVE else None
-    if active is None:
-        rounds.refuse(reader, content, protocol, methods)
+    added: Added | None = None
+    for one in protocols():
+        if one.name == protocol:
+            added = one.plan().read(reader, content, methods)
+        else:
+            one.plan().refuse(reader, content, protocol, methods)
     if "source" in content and protocol not in CROSS:
         raise reader.fault("source", f"protocol {protocol} has none")
     if "together" in content and protocol != BASE2NEW:
@@ -187,13 +190,13 @@ def _experiment(reader: MethodReader, content: Mapping[str, Any], shared: Shared
         protocol=protocol,
         datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
         source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
-        shots=tuple(range(1, active.number + 1)) if active else _shots(reader, content, protocol),
+        shots=added.shots if added else _shots(reader, content, protocol),
         seeds=all_seeds(methods),
         methods=tuple(methods),
         highlight=str(content.get("highlight", methods[-1].family)),
         notes=str(content.get("notes") or "").strip(),
         slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
-        active=active,
+        added=added,
         together=reader.flag(content.get("together", False), "together"),
     )
     _check_whole(reader, experiment)
@@ -276,8 +279,10 @@ class MethodReader(Reader):
         """Settings as text; files of schedules are found from a folder, without one from this file's."""
         options = {}
         for key, item in self.mapping(value or {}, place).items():
-            if key in rounds.SET_HERE:
-                raise self.fault(place, f"{key} is not to be set here; protocol active has {', '.join(rounds.KEYS)}")
+            for one in protocols():
+                if key in one.plan().SET_HERE:
+                    instead = ", ".join(one.plan().KEYS)
+                    raise self.fault(place, f"{key} is not to be set here; protocol {one.name} has {instead}")
             if key in OF_PROTOCOL:
                 raise self.fault(place, f"{key} is not to be set here; see datasets, shots, seeds and trainer")
             if isinstance(item, dict) or item is None:
@@ -360,7 +365,7 @@ class MethodReader(Reader):
             yield made
 
     def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
-        """A method with its first stage, and what runs beside its rounds."""
+        """A method with its first stage, and what runs beside it."""
         if "search" in content:
             made = made._replace(search=self.search(content["search"], made, shared))
         if "behind" in content:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import fmean, pstdev
 from typing import Any, Collection, NamedTuple, Sequence
 
-from modprompt.experiments.plan.experiment import ACTIVE, Experiment
+from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.kinds import BEHIND
 from modprompt.experiments.plan.protocols import TOGETHER
@@ -56,8 +56,8 @@ class Cost(NamedTuple):
 
 
 def costs(experiment: Experiment, results: Results, sections: Sequence[Section]) -> list[Cost]:
-    """Of each method, in the order of the tables; none where no result says anything, or they are of rounds."""
-    if experiment.protocol == ACTIVE or not sections:
+    """Of each method, in the order of the tables; none where no result says anything, or they are of a feature."""
+    if experiment.added is not None or not sections:
         return []
     found = [_cost(experiment, results, sections[-1], line) for line in results.in_groups()]
     return found if any(one.testing_s or one.parameters for one in found) else []

@@ -57,7 +57,7 @@ class Line(NamedTuple):
     point: its place in a grid.
     published: its row in published.yaml.
     trains: whether it trains anything.
-    acquisition: what chooses its labels in protocol active; see Method.
+    under: what the protocol of a feature runs it under; see Method.
     columns: those that it is asked for; empty where Results knows.
     group: the heading under which it stands, where a report has several; empty for none.
     apart: what keeps its numbers from being compared with those of the others; empty for nothing.
@@ -69,15 +69,15 @@ class Line(NamedTuple):
     point: tuple[tuple[str, str], ...] = ()
     published: str = ""
     trains: bool = True
-    acquisition: str = ""
+    under: str = ""
     columns: tuple[str, ...] = ()
     group: str = ""
     apart: str = ""
 
     @property
     def panel(self) -> str:
-        """The method alone, whose acquisitions are drawn together."""
-        return self.label.removesuffix(f" {self.acquisition}") if self.acquisition else self.label
+        """The method alone, whose lines are drawn together."""
+        return self.label.removesuffix(f" {self.under}") if self.under else self.label
 
 
 class Results:
@@ -203,7 +203,7 @@ def of_experiment(
             method.point,
             method.published,
             method.trains,
-            method.acquisition,
+            method.under,
             columns_of(method, experiment),
             group_of(method.trainer, dict(method.options), method.behind is not None),
         )
@@ -251,3 +251,12 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
         accuracy = (found.get(half) or {}).get("accuracy_pct")
         why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")
         yield column, outcome._replace(accuracy_pct=accuracy, reason=why)
+
+
+def untested(results: Results) -> list[str]:
+    """A line for each method and data set whose finished runs have no accuracy, for want of test images."""
+    found: dict[str, list[str]] = {}
+    for line, dataset, _, seed, outcome in results.all():
+        if outcome.reason == UNTESTED:
+            found.setdefault(f"{line.label}, {dataset}", []).append(str(seed))
+    return [f"{what}: seed {', '.join(seeds)}: {UNTESTED}" for what, seeds in found.items()]

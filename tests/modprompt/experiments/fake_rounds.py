@@ -65,7 +65,7 @@ def fill_rounds(found: Experiment, out: Path, accuracy: Any) -> None:
         value = accuracy(job)
         if value is None:
             continue
-        if job.method.acquisition in ("", FEW_SHOT):
+        if job.method.under in ("", FEW_SHOT):
             finish(job, out, value)
         else:
             finish_rounds(job, out, value)

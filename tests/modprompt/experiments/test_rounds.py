@@ -133,7 +133,7 @@ def test_grid_over_settings_of_rounds_shares_its_few_shot_runs(experiment, tmp_p
     assert len({job.folder for job in jobs}) == len(jobs) == 7
     finish(jobs[3], tmp_path, 55.0)
     gathered = results_below(found, tmp_path)
-    few_shot = [line for line in gathered.lines if line.acquisition == "few-shot"]
+    few_shot = [line for line in gathered.lines if line.under == "few-shot"]
     assert [gathered.values(line, "digits", "1") for line in few_shot] == [[55.0], [55.0]]
 
 
