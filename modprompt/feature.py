@@ -37,8 +37,10 @@ class Feature:
     Attributes:
         name: what results and records call it.
         node: its config node; empty if it has none.
+        labelling: how images that have no label get one, in a sentence.
         decided: keys of its node that nobody gives, as `decides` has them: they decide no number by themselves.
         leaves: names in an output folder that show a training of it.
+        alone: why a run of another kind has no training that it takes part in.
         otherwise: what is said of a trainer that has nothing of it, behind its name.
         is_protocol: whether it adds the protocol of experiments of its name; see plan and report.
         narrows: by flag, what a command says of the names that it narrows an experiment to.
@@ -49,8 +51,10 @@ class Feature:
 
     name: ClassVar[str] = ""
     node: ClassVar[str] = ""
+    labelling: ClassVar[str] = ""
     decided: ClassVar[Mapping[str, Any]] = {}
     leaves: ClassVar[Tuple[str, ...]] = ()
+    alone: ClassVar[str] = ""
     otherwise: ClassVar[str] = ""
     is_protocol: ClassVar[bool] = False
     narrows: ClassVar[Mapping[str, str]] = {}
@@ -67,6 +71,23 @@ class Feature:
     def help(self, method: Any) -> str:
         """What --help says of it beside the settings of a method; empty if the method has nothing of it."""
         return ""
+
+    def flags(self, add: Callable[..., Any]) -> None:
+        """Add its flags to those of the program, as argparse's add_argument does."""
+
+    def source(self, args: Any) -> Optional[Any]:
+        """Where the program takes modules, data sets' configs and readers from (Source in modprompt/cli/train.py).
+
+        Args:
+            args: its flags; asked before anything heavy is imported.
+
+        Returns:
+            None where these are ours.
+        """
+        return None
+
+    def check_given(self, given: Any) -> None:
+        """Complain about settings that nobody may give."""
 
     def read(self, given: Any, planned: bool = False) -> Any:
         """Settings (io/settings.py) in which files that are named in place of values are read.
@@ -114,6 +135,10 @@ class Feature:
 
     def takes_part(self, cfg: Any) -> bool:
         """Whether it takes part in the training of a configuration, which then needs validation images."""
+        return False
+
+    def labels_later(self, cfg: Any) -> bool:
+        """Whether images that have no label get one in the course of the run."""
         return False
 
     def single(self) -> Mapping[str, Any]:

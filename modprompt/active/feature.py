@@ -13,6 +13,7 @@ class ActiveFeature(Feature):
 
     name = "active"
     node = "ACTIVE"
+    labelling = "ACTIVE.ROUNDS says how many rounds choose images to label, of which --no-train runs none"
     leaves = (FOLDER,)
     is_protocol = True
     narrows = {"acquisitions": "only these acquisitions of a file with rounds"}
@@ -34,6 +35,10 @@ class ActiveFeature(Feature):
         from modprompt.active.rounds import settings_of
 
         settings_of(cfg)
+
+    def labels_later(self, cfg: Any) -> bool:
+        """In rounds."""
+        return bool(cfg.ACTIVE.ROUNDS)
 
     def single(self) -> Mapping[str, Any]:
         """No rounds."""

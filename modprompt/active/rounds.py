@@ -23,6 +23,7 @@ from modprompt.active.record import Round
 from modprompt.active.settings import Active, known
 from modprompt.active.trainings import Trainings
 from modprompt.errors import SettingError, UserError
+from modprompt.feature import features
 from modprompt.io.atomic import remove_parts
 from modprompt.io.images import labels_of_choice
 from modprompt.io.settings import Settings
@@ -45,8 +46,9 @@ def settings_of(cfg: CfgNode) -> Active:
             return active
         if kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
             raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
-        if cfg.SEARCH.RUNS:
-            raise SettingError([("ROUNDS", ": a search is not run in rounds; give rounds the schedule that it leaves")])
+        for one in features():
+            if one.takes_part(cfg):
+                raise SettingError([("ROUNDS", f": {one.alone}")])
     except SettingError as error:
         raise error.under("ACTIVE") from None
     return active

@@ -85,9 +85,8 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     )
     add("--head", default="", help="name of the head")
     take_imports(parser)
-    add("--host", default=None, metavar="FOLDER",
-        help="a codebase of the family, whose readers, data configs, config keys and clip are taken")  # fmt: skip
-    add("--its-dassl", action="store_true", help="with --host: its own Dassl, too")
+    for one in features():
+        one.flags(add)
     add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
     add("--model-dir", default="", help="output folder of the run to evaluate")

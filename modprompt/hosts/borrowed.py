@@ -62,6 +62,15 @@ class Host(NamedTuple):
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
             print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
 
+    def completed(self, settings: Settings) -> Settings:
+        """Settings with the reader that the run takes of this codebase; its config keys are known from now on.
+
+        Raises:
+            UserError: as with_reader.
+        """
+        self.add_keys(str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else "")
+        return self.with_reader(settings)
+
     def import_modules(self, names: Sequence[str]) -> None:
         """As programs.import_modules, of modules of its, whose trainers keep their names, and its readers, too."""
         from modprompt.trainers.registration import give_way

@@ -3,7 +3,8 @@
 import functools
 from typing import Any, Dict, Mapping, Tuple
 
-from modprompt.feature import FEATURES, features
+from modprompt import feature as registry
+from modprompt.feature import features
 from modprompt.io.safe_open import Refused
 from modprompt.io.schema import Form, either, flag, maybe, number, rows, table, text, whole
 from modprompt.io.schema import each as table_of
@@ -67,7 +68,7 @@ def fault(result: Mapping[str, Any], tested: bool = True) -> str:
         tested: whether it must say an accuracy.
     """
     try:
-        for form in (_RESULT, _of_features(tuple(FEATURES)), _SETTINGS, *([_TESTED] if tested else [])):
+        for form in (_RESULT, _of_features(tuple(registry.FEATURES)), _SETTINGS, *([_TESTED] if tested else [])):
             form(result, "")
     except Refused as error:
         return str(error)

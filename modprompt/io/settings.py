@@ -14,9 +14,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from modprompt import feature as registry
 from modprompt.checks import nearest
 from modprompt.errors import UserError
-from modprompt.feature import FEATURES, features
+from modprompt.feature import features
 from modprompt.io import yaml_text
 from modprompt.io.safe_open import Refused
 
@@ -53,7 +54,7 @@ FLAGS = {
 
 def free() -> FrozenSet[str]:
     """Keys of settings that decide no number of a training, but for one value of one of them: is_free."""
-    return _free(tuple(FEATURES))
+    return _free(tuple(registry.FEATURES))
 
 
 @functools.lru_cache(maxsize=4)

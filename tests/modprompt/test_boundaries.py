@@ -8,7 +8,7 @@ import sys
 import graphlib
 import pytest
 
-from modprompt.feature import FEATURES
+from modprompt.feature import FEATURES, features
 from tests.conftest import ROOT
 
 FLOORS = (
@@ -90,6 +90,47 @@ def test_imports_point_down(path):
     assert all(path.parent == (PACKAGE / one).parent for one in asked)
     if own not in DASSL and name not in OTHERS_WITH_DASSL:
         assert not {module for module in modules if module.split(".")[0] in ("dassl", "yacs")}
+
+
+FOLDERS = [name.rpartition(".")[0] for name in FEATURES]
+DOORS = {"doctor", "install", "launch"}  # each is one of a feature's own programs, under a name that stays
+
+
+def named_in(path):
+    """What a file says of a feature that lies in another room: its modules, and its config node."""
+    tree, own = ast.parse(path.read_text()), path.relative_to(PACKAGE).with_suffix("").parts[0]
+    others = [folder for folder in FOLDERS if room(folder) != own]
+    yield from (name for name in imported(tree) for folder in others if f"{name}.".startswith(f"{folder}."))
+    nodes = "|".join(one.node for one in features() if one.node and room(type(one).__module__) != own)
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree) if nodes else ():
+        if isinstance(node, ast.Attribute) and re.fullmatch(nodes, node.attr):
+            yield ast.unparse(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+            yield from re.findall(rf"\b(?:{nodes})(?:\.[A-Z]\w*|$)", node.value)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_other_room_names_a_feature(path):
+    assert path.stem in DOORS or list(named_in(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("from modprompt.active import rounds", ["modprompt.active", "modprompt.active.rounds"]),
+        ("def f():\n    import modprompt.methods.search.run", ["modprompt.methods.search.run"]),
+        ("cfg.SEARCH.ON", ["cfg.SEARCH"]),
+        ("raise UserError(f'ACTIVE.ROUNDS: {why}')", ["ACTIVE.ROUNDS"]),
+        ("'Of ACTIVE.ROUNDS.'", []),
+        ("cfg['MODEL']", []),
+    ],
+)
+def test_names_of_features_are_found(code, named, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    (tmp_path / "use").mkdir()
+    (tmp_path / "use" / "one.py").write_text(code)
+    assert list(named_in(tmp_path / "use" / "one.py")) == named
 
 
 def test_programs_of_the_checkout_and_its_tests_ask_the_parts_and_not_the_program():

@@ -21,6 +21,7 @@ class SearchFeature(Feature):
     node = "SEARCH"
     decided = {RUNS: False}
     in_records = True
+    alone = "a search is not run in rounds; give rounds the schedule that it leaves"
     otherwise = "does not search: SEARCH.ON True, or DPLSearch"
 
     def settings(self) -> Any:
