@@ -11,8 +11,7 @@ from yacs.config import CfgNode
 
 from modprompt.active import acquisition, blocks, generators, selection
 from modprompt.active.acquisition import Seen
-from modprompt.active.given import given
-from modprompt.active.pool import Pool
+from modprompt.active.pool import Pool, given
 from modprompt.active.record import Picked
 from modprompt.active.scoring import Scored, Scorer
 from modprompt.active.settings import Active

@@ -10,8 +10,7 @@ from dassl.engine import build_trainer
 from yacs.config import CfgNode
 
 from modprompt.active import generators
-from modprompt.active.given import given
-from modprompt.active.pool import Pool
+from modprompt.active.pool import Pool, given
 from modprompt.active.record import Round
 from modprompt.active.settings import round_name
 from modprompt.errors import UserError
